@@ -1,0 +1,82 @@
+"""pytest-steer: steering regression tests for language models.
+
+Importing this package loads nothing heavy: every public name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ContrastItem": "prompting",
+    "Context": "prompting",
+    "Evidence": "checks",
+    "Intervention": "steering",
+    "Items": "prompting",
+    "Model": "model",
+    "Perplexity": "metrics",
+    "PropensityCurve": "metrics",
+    "SteerError": "errors",
+    "SteerWarning": "errors",
+    "SteeringFailure": "errors",
+    "SteeringInconclusive": "errors",
+    "SteeringVector": "steering",
+    "assert_not_anti_steered": "assertions",
+    "assert_ppl_delta_below": "assertions",
+    "assert_steers": "assertions",
+    "contexts": "prompting.strategies",
+    "load_model": "model",
+    "perplexity": "metrics",
+    "prompts": "prompting.strategies",
+    "propensity_curve": "metrics",
+    "read_items": "prompting",
+    "read_texts": "prompting",
+    "wrap_model": "model",
+}
+
+__all__ = ["__version__", "extract", *_HOMES]
+
+if TYPE_CHECKING:
+    from . import extract as extract
+    from .assertions import assert_not_anti_steered as assert_not_anti_steered
+    from .assertions import assert_ppl_delta_below as assert_ppl_delta_below
+    from .assertions import assert_steers as assert_steers
+    from .checks import Evidence as Evidence
+    from .errors import SteerError as SteerError
+    from .errors import SteeringFailure as SteeringFailure
+    from .errors import SteeringInconclusive as SteeringInconclusive
+    from .errors import SteerWarning as SteerWarning
+    from .metrics import Perplexity as Perplexity
+    from .metrics import PropensityCurve as PropensityCurve
+    from .metrics import perplexity as perplexity
+    from .metrics import propensity_curve as propensity_curve
+    from .model import Model as Model
+    from .model import load_model as load_model
+    from .model import wrap_model as wrap_model
+    from .prompting import Context as Context
+    from .prompting import ContrastItem as ContrastItem
+    from .prompting import Items as Items
+    from .prompting import read_items as read_items
+    from .prompting import read_texts as read_texts
+    from .prompting.strategies import contexts as contexts
+    from .prompting.strategies import prompts as prompts
+    from .steering import Intervention as Intervention
+    from .steering import SteeringVector as SteeringVector
+
+
+def __getattr__(name: str) -> Any:
+    if name == "extract":
+        value: Any = import_module(f"{__name__}.extract")
+    elif name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,88 @@
+"""Errors that tell the user where, what and what to do.
+
+Nothing here imports anything heavy: every layer may use these names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .checks import Evidence
+
+
+class SteerError(Exception):
+    """Base of all errors that pytest-steer raises on purpose.
+
+    The message is complete: it is shown to the user without a traceback of ours.
+    """
+
+
+class ModelError(SteerError):
+    """A model cannot be found, loaded, or understood (for example: no decoder blocks were found)."""
+
+
+class DataError(SteerError):
+    """A data file or a data set is unusable: wrong shape, empty, or not finite."""
+
+
+class TokenBoundaryError(DataError):
+    """Appending an answer changes the tokens of its prompt, so the answer cannot be scored on its own."""
+
+
+class VectorError(SteerError):
+    """A steering vector is unusable: not finite, of the wrong width, or made elsewhere."""
+
+
+class MeasurementError(SteerError):
+    """A measurement gave NaN, infinity, or nothing at all. Never turned into 0 and never a pass."""
+
+
+class ClaimFileError(SteerError):
+    """A claim file, or one claim in it, is wrong.
+
+    Attributes:
+        path: the claim file as shown to the user.
+        line: 1-based line in the file, or None if not known.
+        where: path inside the file, such as ``claims[2].steers.steerability``.
+        reason: what is wrong.
+        hint: what to do about it, or None.
+    """
+
+    def __init__(self, reason: str, *, path: str, line: int | None = None, where: str = "", hint: str | None = None) -> None:
+        self.path, self.line, self.where, self.reason, self.hint = path, line, where, reason, hint
+        place = f"{path}:{line}" if line is not None else path
+        text = ": ".join(part for part in (place, where, reason) if part)
+        super().__init__(f"{text}\n  {hint}" if hint else text)
+
+
+class SteerWarning(UserWarning):
+    """Something that does not stop a claim but that its reader has to know."""
+
+
+class SteeringFailure(AssertionError):
+    """A claim does not hold, or there is not enough evidence that it does.
+
+    Two failures are equal if the same check of the same name came to the same verdict: Hypothesis then shrinks
+    towards the same failure, however the numbers move.
+
+    Attributes:
+        evidence: everything that was measured.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        super().__init__(evidence.message)
+
+    def _identity(self) -> tuple[str, str, str]:
+        return (self.evidence.check, self.evidence.name, self.evidence.verdict.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SteeringFailure) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+
+class SteeringInconclusive(SteeringFailure):
+    """Not enough evidence: the interval lies across the threshold."""

@@ -1,0 +1,31 @@
+"""From numbers to an interval, and from an interval to a verdict.
+
+The order to read it in: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
+(BCa), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim) and :mod:`suite`
+(many claims at once). ``_arguments`` only checks what was passed in.
+
+One convention runs through all of it: **every bound is one-sided**. ``confidence=0.95`` means that the lower bound is
+above the truth in at most 5 % of repetitions, and so, separately, is the upper bound below it. A claim is one-sided
+("at least 0.3"), so one bound decides it, and the chance of a false pass is at most ``1 - confidence``.
+"""
+
+from .bootstrap import mean_bootstrap
+from .intervals import Inference, mean_t, share
+from .planning import items_needed_mean, items_needed_share
+from .suite import FalseVerdicts, expected_false_verdicts, holm
+from .verdict import Direction, Verdict, judge
+
+__all__ = [
+    "Direction",
+    "FalseVerdicts",
+    "Inference",
+    "Verdict",
+    "expected_false_verdicts",
+    "holm",
+    "items_needed_mean",
+    "items_needed_share",
+    "judge",
+    "mean_bootstrap",
+    "mean_t",
+    "share",
+]

@@ -1,0 +1,157 @@
+"""Bounds of a mean by the bootstrap: bias-corrected and accelerated, BCa (Efron 1987).
+
+BCa reads the bounds off the sorted means of resampled items, at levels that are shifted for bias and skewness::
+
+    level(alpha) = Phi(z0 + w),   w = (z0 + z) / (1 - a (z0 + z)),   z = Phi^-1(alpha)
+
+    z0 = Phi^-1(share of the resampled means below the mean, ties counted half)                    bias
+    a  = sum (x_i - mean)^3 / (6 (sum (x_i - mean)^2)^(3/2))                                       acceleration
+
+The acceleration of a mean is known in closed form: leaving out item i moves the mean by (x_i - mean) / (n - 1), so
+this is the jackknife formula of Efron & Tibshirani (1993, eq. 14.15).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from ._arguments import FloatArray, checked_confidence, checked_count, checked_values
+from .intervals import Inference, StudentTails, mean_and_deviations, root_mean_square
+
+# Values drawn at once: 8 MB of indices and as much of values, whatever the number of items.
+_DRAWN_AT_ONCE = 2**20
+
+# A quantile that fewer resampled means than this lie beyond is mostly noise of the resampling.
+_RESAMPLES_BEYOND_BOUND = 10
+
+
+def mean_bootstrap(values: npt.ArrayLike, *, confidence: float = 0.95, seed: int = 0, resamples: int = 10_000) -> Inference:
+    """BCa bounds of the mean over items (Efron 1987); the same seed gives the same bounds.
+
+    Args:
+        values: one number per item, shape (items,), resampled whole: the items must be independent.
+        confidence: of each bound by itself.
+        seed: of numpy's default generator.
+        resamples: at least ``10 / (1 - confidence)``, so that ten or so lie beyond each bound.
+
+    It follows skewed values better than :func:`mean_t` does, but its proof is large samples: of 10 normal values each
+    bound is wrong in some 8 % at a confidence of 0.95; of 20 exponential ones in 6 % and, on the long tail's side, 8 %.
+    With fewer than 20 items take :func:`mean_t`. Equal values give [mean, mean], as there.
+
+    A bound never lies outside the values, and p-values are never below ``1 / (resamples + 1)``, which is as much as
+    that many resamples can show.
+
+    Raises:
+        ValueError: fewer than 2 values, a NaN or an infinity (with its index), a wrong shape, too few resamples.
+    """
+    confidence = checked_confidence(confidence)
+    items = checked_values(values)
+    seed = checked_count(seed, "seed", least=0)
+    resamples = checked_count(resamples, "resamples", least=1)
+    needed = math.ceil(_RESAMPLES_BEYOND_BOUND / (1 - confidence))
+    if resamples < needed:
+        raise ValueError(
+            f"resamples was {resamples}; expected at least {needed} for a confidence of {confidence:g}, so that "
+            f"{_RESAMPLES_BEYOND_BOUND} of them lie beyond the bound. Raise resamples or lower the confidence."
+        )
+    mean, deviations = mean_and_deviations(items)
+    spread = root_mean_square(deviations)
+    standard_deviation = spread * math.sqrt(items.size / (items.size - 1))
+    if spread == 0:
+        return Inference(
+            estimate=mean,
+            low=mean,
+            high=mean,
+            confidence=confidence,
+            method="bootstrap",
+            n=items.size,
+            standard_deviation=0.0,
+            _tails=StudentTails(mean, 0.0, items.size - 1),
+        )
+
+    means = np.sort(_resampled_means(items, seed, resamples))
+    ties = np.count_nonzero(means == mean)
+    # The added half keeps the share off 0 and 1, where the normal quantile is infinite.
+    share_below = (np.count_nonzero(means < mean) + ties / 2 + 0.5) / (resamples + 1)
+    tails = BootstrapTails(
+        means=means,
+        bias=float(stats.norm.ppf(share_below)),
+        acceleration=float(np.mean((deviations / spread) ** 3)) / (6 * math.sqrt(items.size)),
+        smallest_value=float(items.min()),
+        largest_value=float(items.max()),
+    )
+    return Inference(
+        estimate=mean,
+        low=tails.low(confidence),
+        high=tails.high(confidence),
+        confidence=confidence,
+        method="bootstrap",
+        n=items.size,
+        standard_deviation=standard_deviation,
+        _tails=tails,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class BootstrapTails:
+    """Bounds at any confidence, and the p-values that are their inverse in closed form.
+
+    Only the lower side is written out. The upper bound of a mean is the lower bound of the mean of the negated values
+    with its sign changed, and negation turns the order of the means and the signs of bias and acceleration.
+    """
+
+    means: FloatArray  # sorted, shape (resamples,)
+    bias: float
+    acceleration: float
+    smallest_value: float
+    largest_value: float
+
+    def low(self, confidence: float) -> float:
+        shifted = self.bias + float(stats.norm.ppf(1 - confidence))
+        # shifted < 0 unless the bias is extreme, and 1 - a * shifted reaches 0 only for |shifted| >= 1 / |a| >= 6.
+        denominator = 1 - self.acceleration * shifted
+        if denominator > 0:
+            level = float(stats.norm.cdf(self.bias + shifted / denominator))
+        else:
+            level = 0.0 if shifted < 0 else 1.0
+        rank = math.floor(level * (self.means.size + 1))
+        # Beyond the reach of the resamples, the least that any number of them could have shown.
+        return float(self.means[min(rank, self.means.size) - 1]) if rank >= 1 else self.smallest_value
+
+    def high(self, confidence: float) -> float:
+        return -self._negated().low(confidence)
+
+    def p_at_least(self, threshold: float) -> float:
+        least = 1 / (self.means.size + 1)
+        below = int(np.searchsorted(self.means, threshold, side="left"))
+        if threshold <= self.smallest_value:
+            return least
+        if below == self.means.size:
+            return 1.0
+        # low >= threshold where the rank is above the number of means below it: at this level and all higher ones.
+        w = float(stats.norm.ppf((below + 1) / (self.means.size + 1))) - self.bias
+        denominator = 1 + self.acceleration * w
+        if denominator <= 0:  # no alpha has this level: all of them lie above it, or all below
+            return least if self.acceleration > 0 else 1.0
+        return max(least, float(stats.norm.cdf(w / denominator - self.bias)))
+
+    def p_at_most(self, threshold: float) -> float:
+        return self._negated().p_at_least(-threshold)
+
+    def _negated(self) -> "BootstrapTails":
+        return BootstrapTails(-self.means[::-1], -self.bias, -self.acceleration, -self.largest_value, -self.smallest_value)
+
+
+def _resampled_means(items: FloatArray, seed: int, resamples: int) -> FloatArray:
+    """Means of items drawn with replacement, shape (resamples,)."""
+    generator = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    rows = max(1, _DRAWN_AT_ONCE // items.size)
+    for start in range(0, resamples, rows):
+        drawn = generator.integers(items.size, size=(min(rows, resamples - start), items.size))
+        means[start : start + rows] = items[drawn].mean(axis=1)
+    # The mean of three times 0.1 is above 0.1 in floating point.
+    return np.clip(means, items.min(), items.max())

@@ -1,0 +1,58 @@
+"""From an interval to a verdict: on the good side of the threshold, on the bad side, or across it."""
+
+from enum import Enum
+
+from ._arguments import checked_threshold
+from .intervals import Inference
+
+
+class Verdict(str, Enum):
+    """What a claim came to. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Direction(str, Enum):
+    """Which side of its threshold a claim promises. The threshold itself is on the good side of both."""
+
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Direction":
+        raise ValueError(f"direction was {value!r}; expected 'at_least' or 'at_most'.")
+
+
+def judge(inference: Inference, threshold: float, direction: Direction) -> Verdict:
+    """Judge the claim that the truth is at least, or at most, the threshold.
+
+    ========  ====================  ====================  ==============
+    claim     pass                  fail                  inconclusive
+    ========  ====================  ====================  ==============
+    at least  ``low >= threshold``  ``high < threshold``  otherwise
+    at most   ``high <= threshold`` ``low > threshold``   otherwise
+    ========  ====================  ====================  ==============
+
+    Both sides need proof: a claim that does not hold passes with probability of at most ``1 - confidence``, and one
+    that holds fails with at most that.
+
+    Raises:
+        ValueError: the threshold is NaN, or the direction is none of the two.
+    """
+    threshold = checked_threshold(threshold)
+    if Direction(direction) is Direction.AT_LEAST:
+        proven, refuted = inference.low >= threshold, inference.high < threshold
+    else:
+        proven, refuted = inference.high <= threshold, inference.low > threshold
+    if proven:
+        return Verdict.PASS
+    return Verdict.FAIL if refuted else Verdict.INCONCLUSIVE
