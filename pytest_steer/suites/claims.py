@@ -1,0 +1,95 @@
+"""What a claim file says, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_steer.errors import ClaimFileError
+
+
+@dataclass(frozen=True)
+class VectorSpec:
+    """Where the steering vector comes from and where it acts.
+
+    Either ``file`` is set (a saved vector), or ``method`` and ``data`` are (made from the model under test).
+
+    Attributes:
+        layers: 0-based decoder blocks, or None: all layers of the saved vector.
+        positions: ``all``, ``after_prompt`` or ``last``.
+        allow_mismatch: any of ``model``, ``template``: made elsewhere, and accepted all the same.
+        line: 1-based line of the claim file.
+    """
+
+    file: Path | None
+    method: str | None
+    data: Path | None
+    layers: tuple[int, ...] | None
+    positions: str
+    include_first: bool
+    allow_mismatch: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class ClaimSpec:
+    """One claim that can be measured.
+
+    Attributes:
+        kind: the claim's key in the file, such as ``steers``.
+        name: unique in its file.
+        params: the kind's own parameters, defaults filled in.
+        multiplier: the deployed strength, never 0.
+        multipliers: the strengths of the propensity curve, all different, at least two.
+        test: the contrast items. Only if the kind needs them it is sure that the file was there.
+        neutral: the neutral texts. Only if the kind needs them it is sure that the file was there.
+        xfail: the reason why the claim is known to fail, or None.
+        line: 1-based line of the claim file.
+    """
+
+    kind: str
+    name: str
+    params: dict[str, Any]
+    vector: VectorSpec
+    multiplier: float
+    multipliers: tuple[float, ...]
+    test: Path | None
+    neutral: Path | None
+    confidence: float
+    xfail: str | None
+    line: int
+
+
+@dataclass(frozen=True)
+class BrokenClaim:
+    """One claim that cannot be measured, and why. The claims around it can be good.
+
+    Attributes:
+        name: unique in its file, also where the claim itself gives no usable name.
+        line: 1-based line of the claim (``error.line`` is the line of the fault).
+        error: all that is wrong with the claim, the first fault first.
+    """
+
+    name: str
+    line: int
+    error: ClaimFileError
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One claim file.
+
+    Attributes:
+        path: the claim file, absolute.
+        model: the model that the file names (a relative path made absolute), or None.
+        contexts: the axes that the file gives, such as ``{"system": ("", "Be brief.")}``.
+        entries: all claims in the order of the file.
+    """
+
+    name: str
+    path: Path
+    model: str | None
+    holm: bool
+    contexts: dict[str, tuple[str, ...]]
+    entries: tuple[ClaimSpec | BrokenClaim, ...]

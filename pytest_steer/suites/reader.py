@@ -1,0 +1,221 @@
+"""From a claim file to :class:`Suite`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pytest_steer.suites.claims import BrokenClaim, ClaimSpec, Suite, VectorSpec
+from pytest_steer.suites.files import absolute, missing_file
+from pytest_steer.suites.messages import Fault, example_of, find_faults, to_error
+from pytest_steer.suites.schema import KINDS, SCHEMA, VALIDATOR, valid_keys, with_defaults
+from pytest_steer.suites.source import DataPath, Source, read_source
+
+_FILE_KEYS = valid_keys(SCHEMA)
+_VECTOR_KEYS = valid_keys(_FILE_KEYS["vector"])
+_DATA_KEYS = valid_keys(_FILE_KEYS["data"])
+_CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
+
+
+def read_suite(path: str | os.PathLike[str]) -> Suite:
+    """Reads and checks one claim file.
+
+    A claim with faults of its own becomes a :class:`BrokenClaim` among the entries; the others stay usable.
+
+    Raises:
+        ClaimFileError: the file as a whole cannot be used: unreadable, wrong syntax, no claims, or a wrong
+            key or value at the top level.
+    """
+    source = read_source(path)
+    faults = find_faults(source.data)
+    of_file = [fault for fault in faults if fault.path[:1] != ("claims",) or len(fault.path) < 2]
+    if of_file:
+        raise to_error(of_file, source)
+    return _SuiteReader(source, faults).suite()
+
+
+class _SuiteReader:
+    """Holds what all claims of one file share while they are read."""
+
+    def __init__(self, source: Source, faults: list[Fault]) -> None:
+        self.source = source
+        self.folder = source.path.parent
+        self.data = source.data
+        self.values = with_defaults(source.data, _FILE_KEYS)
+        self.faults = faults
+        self.taken: dict[str, int] = {}  # name of a claim to its index
+        self.given = {self._best_name(claim) for claim in source.data["claims"]}
+
+    def suite(self) -> Suite:
+        claims = self.data["claims"]
+        faults = [self._faults_of(index, claim) for index, claim in enumerate(claims)]
+        entries = tuple(
+            self._broken(index, claim, faults[index]) if faults[index] else self._spec(index, claim)
+            for index, claim in enumerate(claims)
+        )
+        return Suite(
+            name=self.values.get("suite", _stem(self.source.path)),
+            path=self.source.path,
+            model=self._model(),
+            holm=self.values["holm"],
+            contexts={axis: tuple(values) for axis, values in self.data.get("contexts", {}).items()},
+            entries=entries,
+        )
+
+    def _model(self) -> str | None:
+        model: str | None = self.values.get("model")
+        if model is None:
+            return None
+        is_file = model.endswith(".gguf") and not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", model)
+        if model.startswith(("./", "../")) or is_file or os.path.isdir(absolute(model, self.folder)):
+            return str(absolute(model, self.folder))
+        return model
+
+    # --- faults that a schema cannot see ---
+
+    def _faults_of(self, index: int, claim: Any) -> list[Fault]:
+        here: DataPath = ("claims", index)
+        faults = [fault for fault in self.faults if fault.path[:2] == here]
+        kind = _kind(claim)
+        if kind is None or len(claim) > 1 or not isinstance(claim[kind], dict):
+            return faults
+        body, inside = claim[kind], (*here, kind)
+        # Keys that are wrong, or missing because they are misspelt, are not looked at again.
+        wrong = {fault.path[3] for fault in faults if len(fault.path) > 3}
+        wrong |= {fault.meant for fault in faults if len(fault.path) == 4 and fault.meant}
+        if "name" not in wrong:
+            faults.extend(self._name_fault(index, body.get("name", kind), inside))
+        if "vector" not in wrong:
+            faults.extend(self._vector_faults(body, inside))
+        if "data" not in wrong:
+            faults.extend(self._data_faults(kind, body, inside))
+        return faults
+
+    def _name_fault(self, index: int, name: str, inside: DataPath) -> Iterator[Fault]:
+        if name not in self.taken:
+            self.taken[name] = index
+            return
+        line = self.source.line(("claims", self.taken[name]))
+        yield Fault(
+            inside,
+            f"the name {name!r} is taken by the claim {f'in line {line}' if line else 'above'}",
+            f"Give one of them a `name:`, such as `name: {self._free(name)}`; the default is the kind.",
+        )
+
+    def _free(self, name: str) -> str:
+        number = 2
+        while f"{name}-{number}" in self.taken.keys() | self.given:
+            number += 1
+        return f"{name}-{number}"
+
+    def _vector_faults(self, body: dict[str, Any], inside: DataPath) -> Iterator[Fault]:
+        vector, path = self._vector(body, inside)
+        if vector is None:
+            yield Fault(
+                inside,
+                "there is no vector to steer with",
+                f"Add `{example_of('vector', _FILE_KEYS['vector'])}` at the top level of the file, "
+                "for all its claims, or to this claim.",
+            )
+        elif "file" in vector:
+            yield from self._file_fault(vector["file"], (*path, "file"))
+        else:
+            yield from self._file_fault(vector["extract"]["data"], (*path, "extract", "data"))
+
+    def _data_faults(self, kind: str, body: dict[str, Any], inside: DataPath) -> Iterator[Fault]:
+        for key in _DATA_KEYS:
+            own = key in body.get("data", {})
+            needed = key in KINDS[kind].get("x-needs", ())
+            value = body["data"][key] if own else self.data.get("data", {}).get(key)
+            if value is not None and (own or needed):
+                yield from self._file_fault(value, (*inside, "data", key) if own else ("data", key))
+            elif needed:
+                yield Fault(
+                    inside,
+                    f"'data.{key}' is missing, and {kind!r} is measured on it",
+                    f"Add `data: {{{example_of(key, _DATA_KEYS[key])}}}` at the top level of the file "
+                    f"or to this claim. {_DATA_KEYS[key]['description']}",
+                )
+
+    def _file_fault(self, text: str, path: DataPath) -> Iterator[Fault]:
+        fault = missing_file(text, self.folder, path)
+        if fault is not None:
+            yield fault
+
+    # --- entries ---
+
+    def _spec(self, index: int, claim: dict[str, Any]) -> ClaimSpec:
+        kind, body = next(iter(claim.items()))
+        own = with_defaults(body, {key: _CLAIM_KEYS[key] for key in body if key in _CLAIM_KEYS})
+        values = {**self.values, **own}
+        data = {**self.data.get("data", {}), **body.get("data", {})}
+        vector, path = self._vector(body, ("claims", index, kind))
+        assert vector is not None  # _vector_faults has seen to it
+        return ClaimSpec(
+            kind=kind,
+            name=body.get("name", kind),
+            params=with_defaults(body, KINDS[kind]["properties"]),
+            vector=self._vector_spec(vector, path),
+            multiplier=values["multiplier"],
+            multipliers=values["multipliers"],
+            test=absolute(data["test"], self.folder) if "test" in data else None,
+            neutral=absolute(data["neutral"], self.folder) if "neutral" in data else None,
+            confidence=values["confidence"],
+            xfail=values.get("xfail"),
+            line=self.source.line(("claims", index)) or 1,
+        )
+
+    def _vector(self, body: dict[str, Any], inside: DataPath) -> tuple[dict[str, Any] | None, DataPath]:
+        """The vector that a claim uses, and where it stands."""
+        if "vector" in body:
+            return body["vector"], (*inside, "vector")
+        return self.data.get("vector"), ("vector",)
+
+    def _vector_spec(self, vector: dict[str, Any], path: DataPath) -> VectorSpec:
+        values = with_defaults(vector, _VECTOR_KEYS)
+        extract = vector.get("extract", {})
+        layer = values.get("layer")
+        return VectorSpec(
+            file=absolute(vector["file"], self.folder) if "file" in vector else None,
+            method=extract.get("method"),
+            data=absolute(extract["data"], self.folder) if extract else None,
+            layers=(layer,) if isinstance(layer, int) else layer,
+            positions=values["positions"],
+            include_first=values["include_first"],
+            allow_mismatch=values["allow_mismatch"],
+            line=self.source.line(path) or 1,
+        )
+
+    def _broken(self, index: int, claim: Any, faults: list[Fault]) -> BrokenClaim:
+        line = self.source.line(("claims", index)) or 1
+        name = self._best_name(claim) or f"claim-in-line-{line}"
+        if self.taken.setdefault(name, index) != index:
+            name = self._free(name)
+            self.taken[name] = index
+        return BrokenClaim(name, line, to_error(faults, self.source))
+
+    def _best_name(self, claim: Any) -> str | None:
+        """The name that the claim has or, failing that, its kind, right or wrong."""
+        if not isinstance(claim, dict):
+            return None
+        kind = _kind(claim) or next(iter(claim), None)
+        body = claim.get(kind)
+        name = body.get("name") if isinstance(body, dict) else None
+        return next((word for word in (name, kind) if _is_name(word)), None)
+
+
+def _kind(claim: Any) -> str | None:
+    """The only known kind among the keys of a claim."""
+    kinds = [key for key in claim if key in KINDS] if isinstance(claim, dict) else []
+    return kinds[0] if len(kinds) == 1 else None
+
+
+def _is_name(word: Any) -> bool:
+    return bool(VALIDATOR.evolve(schema=_CLAIM_KEYS["name"]).is_valid(word))
+
+
+def _stem(path: Path) -> str:
+    return path.stem.removesuffix(".steer")

@@ -1,0 +1,85 @@
+"""The shipped JSON Schema, and what the code derives from it: kinds, valid keys, defaults."""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.resources import files
+from typing import Any
+
+from jsonschema import Draft202012Validator, TypeChecker
+from jsonschema.validators import extend
+
+Schema = dict[str, Any]
+
+SCHEMA: Schema = json.loads(files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
+"""The whole schema, as shipped."""
+
+CLAIM: Schema = SCHEMA["$defs"]["claim"]
+"""The schema of one entry of ``claims``."""
+
+KINDS: dict[str, Schema] = CLAIM["properties"]
+"""Kind of claim to its schema."""
+
+
+def resolved(schema: Schema) -> Schema:
+    """``schema`` with its ``$ref`` replaced by what it points to; keys beside the ``$ref`` win.
+
+    ``properties`` of both sides are joined, the schema's own ones first.
+    """
+    if "$ref" not in schema:
+        return schema
+    target: Any = SCHEMA
+    for step in schema["$ref"].removeprefix("#/").split("/"):
+        target = target[step]
+    own = {key: value for key, value in schema.items() if key != "$ref"}
+    merged = {**resolved(target), **own}
+    if "properties" in target and "properties" in own:
+        merged["properties"] = {**own["properties"], **resolved(target)["properties"]}
+    return merged
+
+
+def valid_keys(schema: Schema) -> dict[str, Schema]:
+    """The keys that a mapping under ``schema`` may have, in the order in which they are worth showing."""
+    return {key: resolved(value) for key, value in resolved(schema).get("properties", {}).items()}
+
+
+def with_defaults(values: dict[str, Any], properties: dict[str, Schema]) -> dict[str, Any]:
+    """Those of ``values`` that ``properties`` knows, numbers as declared, and defaults for the absent ones.
+
+    A key that is absent and has no default stays absent.
+    """
+    filled = {}
+    for key, schema in properties.items():
+        schema = resolved(schema)
+        if key in values:
+            filled[key] = _as_declared(values[key], schema)
+        elif "default" in schema:
+            filled[key] = _as_declared(schema["default"], schema)
+    return filled
+
+
+def _as_declared(value: Any, schema: Schema) -> Any:
+    # 1 and 1.0 are the same number in JSON and YAML: the schema says which of them Python code will see.
+    if schema.get("type") == "number":
+        return float(value)
+    if isinstance(value, float) and "integer" in schema.get("type", ()):
+        return int(value)
+    if isinstance(value, list):
+        return tuple(_as_declared(item, resolved(schema.get("items", {}))) for item in value)
+    return value
+
+
+def _is_finite_number(_: TypeChecker, value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond the range of floats
+        return False
+
+
+_checker = Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number)
+
+VALIDATOR = extend(Draft202012Validator, type_checker=_checker)(SCHEMA)
+"""Validates plain data; as everywhere in the schema, a number is finite (JSON knows no others, YAML does)."""
