@@ -81,7 +81,7 @@ def items_needed_share(
 
     The answer is the **smallest** n with this power. It is not true of every larger one: the power is a sawtooth that
     falls while ``c(n)`` stays and jumps where it steps up. Truth .05 under .20: 30 items have a power of .81, 31 have
-    .79, and from 37 on all have .8 or more. So take the number itself, or clearly more.
+    .799, 36 have .73, and from 37 on all have .8 or more. So take the number itself, or clearly more.
 
     Examples (confidence .95, power .8): truth .02 under .10 needs 61; .05 under .20, 30; .10 under .20, 82; .03 under
     .05, 601.

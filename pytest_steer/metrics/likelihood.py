@@ -1,0 +1,78 @@
+"""Perplexity of texts under steering, and the paired difference to the unsteered model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..errors import DataError
+from ..model import Model, Probe, tokenize_text
+from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
+from .propensity import Array, check_multipliers
+
+
+@dataclass(frozen=True, eq=False)
+class Perplexity:
+    """Negative log-likelihoods of texts.
+
+    Attributes:
+        per_text: float64 [n_texts], mean negative log-likelihood per scored token, in nats.
+        tokens: int [n_texts], how many tokens were scored: all but the first.
+        probes: what was asked of the model.
+    """
+
+    per_text: Array
+    tokens: Array
+    probes: tuple[Probe, ...] = field(repr=False, default=())
+
+    @property
+    def value(self) -> float:
+        """exp of the mean negative log-likelihood over all scored tokens of all texts."""
+        return float(np.exp((self.per_text * self.tokens).sum() / self.tokens.sum()))
+
+    @property
+    def mean_of_texts(self) -> float:
+        """Arithmetic mean of the texts' own perplexities (von Rütte et al. 2024, arXiv 2402.14433)."""
+        return float(np.exp(self.per_text).mean())
+
+
+def perplexity(
+    model: Model,
+    texts: Sequence[str],
+    vector: SteeringVector | Intervention | None = None,
+    *,
+    multiplier: float = 1.0,
+    positions: Positions = "all",
+    include_first: bool = False,
+    allow_mismatch: tuple[str, ...] = (),
+) -> Perplexity:
+    """Perplexity of texts, each by itself, read as they are (no chat template).
+
+    Args:
+        vector: what the model is steered with; None for the unsteered model.
+        positions: a text has no prompt, so all its tokens count as generated ones: every scope steers all of them
+            but the first position (``include_first`` takes it in for ``all``).
+        allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
+
+    Raises:
+        DataError: no texts, an empty one, one of a single token, or one longer than the model allows.
+        VectorError: the intervention does not fit the model, see ``Model.check_fits``.
+        MeasurementError: a score is NaN or infinite.
+    """
+    scope = check_positions(positions)
+    (strength,) = check_multipliers([multiplier])
+    if isinstance(texts, str) or not texts:
+        raise DataError("perplexity takes a list with at least one text")
+    change = as_intervention(vector) if vector is not None else None
+    if change is not None:
+        model.check_fits(change, allow_mismatch)
+    start = 0 if scope == "all" and include_first else 1
+    probes = [
+        Probe(tokenize_text(model.tokenizer, text, f"text {i}"), start, score_from=1, name=f"text {i}")
+        for i, text in enumerate(texts)
+    ]
+    scores = [per_probe[0] for per_probe in model.engine.run(probes, change, [strength])]
+    per_text = np.array([-token_scores.mean() for token_scores in scores])
+    return Perplexity(per_text, np.array([len(token_scores) for token_scores in scores]), tuple(probes))

@@ -1,0 +1,219 @@
+"""Propensity curves: how much the model leans towards the matching answer, item by item, at each multiplier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import DataError, MeasurementError, SteerError
+from ..model import Model, Probe, tokenize_item
+from ..model.engine import Scores
+from ..model.tokens import Ids
+from ..prompting import AS_GIVEN, Context, ContrastItem, Items, as_items, render_item
+from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+
+# Tan et al. 2024, arXiv 2407.12404.
+MULTIPLIERS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
+
+
+@dataclass(frozen=True, eq=False)
+class PropensityCurve:
+    """Propensities of items over multipliers, and what the field reads off them.
+
+    Attributes:
+        values: float64 [n_items, n_multipliers]. Propensity of an item: logit of the matching answer minus logit of the
+            other at the next token (Tan et al. 2024); for answers of several tokens the difference of their mean token
+            log-likelihoods. Several alternative answers on one side count as the log of their summed probability.
+        multipliers: float64 [n_multipliers], as they were given.
+        items: the items, in order.
+        probes: what was asked of the model.
+    """
+
+    values: Array
+    multipliers: Array
+    items: Items
+    probes: tuple[Probe, ...] = field(repr=False, default=())
+
+    @cached_property
+    def slopes(self) -> Array:
+        """[n_items] slope of the least-squares line of each item's propensity over the multipliers (with intercept).
+
+        Raises:
+            SteerError: fewer than two distinct multipliers.
+        """
+        check_slope_grid(self.multipliers)
+        centred = self.multipliers - self.multipliers.mean()
+        # From each item's first value on, so that a flat curve has a slope of exactly 0 and not of a rounding error.
+        rises = self.values - self.values[:, :1]
+        slopes: Array = rises @ centred / (centred @ centred)
+        return slopes
+
+    @property
+    def steerability(self) -> float:
+        """Mean of the items' slopes, which is the slope of the mean curve (Tan et al. 2024)."""
+        return float(self.slopes.mean())
+
+    @property
+    def mean(self) -> Array:
+        """[n_multipliers] the mean propensity at each multiplier."""
+        mean: Array = self.values.mean(0)
+        return mean
+
+    @property
+    def anti_steerable(self) -> Flags:
+        """bool [n_items]: slope <= 0 (Tan et al. 2024; a tie counts as anti-steerable)."""
+        flags: Flags = self.slopes <= 0
+        return flags
+
+    @cached_property
+    def curvatures(self) -> Array | None:
+        """[n_items] quadratic coefficient c of the least-squares parabola a + b m + c m^2, None below three multipliers.
+
+        A slope cannot see an even response (both signs hurt); this can.
+        """
+        if len(np.unique(self.multipliers)) < 3:
+            return None
+        powers = np.vander(self.multipliers, 3)
+        coefficients, *_ = np.linalg.lstsq(powers, self.values.T, rcond=None)
+        curvatures: Array = coefficients[0]
+        return curvatures
+
+    @cached_property
+    def monotonicity(self) -> Array:
+        """[n_items] Kendall's tau-a between multiplier and propensity: 1 always rising, -1 always falling.
+
+        Raises:
+            SteerError: fewer than two distinct multipliers.
+        """
+        check_slope_grid(self.multipliers)
+        first, second = np.triu_indices(len(self.multipliers), k=1)
+        steps = np.sign(self.multipliers[second] - self.multipliers[first])
+        moves = np.sign(self.values[:, second] - self.values[:, first])
+        tau: Array = (moves * steps).sum(1) / np.abs(steps).sum()
+        return tau
+
+    def effects(self, multiplier: float) -> Array:
+        """[n_items] propensity at a multiplier minus propensity at 0.
+
+        Raises:
+            SteerError: one of the two was not measured.
+        """
+        columns = []
+        for wanted in (multiplier, 0.0):
+            at = np.flatnonzero(self.multipliers == wanted)
+            if not len(at):
+                raise SteerError(
+                    f"the effect at {multiplier:g} needs the multipliers {multiplier:g} and 0 among {list(self.multipliers)}"
+                )
+            columns.append(self.values[:, at[0]])
+        effect: Array = columns[0] - columns[1]
+        return effect
+
+
+def propensity_curve(
+    model: Model,
+    items: Iterable[ContrastItem],
+    vector: SteeringVector | Intervention,
+    *,
+    multipliers: Sequence[float] = MULTIPLIERS,
+    positions: Positions = "after_prompt",
+    include_first: bool = False,
+    context: Context = AS_GIVEN,
+    allow_mismatch: tuple[str, ...] = (),
+) -> PropensityCurve:
+    """Measures the propensity of every item at every multiplier.
+
+    Args:
+        vector: a steering vector (added), or any intervention.
+        multipliers: strengths; 0 is the unsteered model.
+        positions: ``all``, ``after_prompt`` or ``last``; answers of several tokens are steered in every scope.
+        include_first: steer the first position too where the scope reaches it.
+        allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
+
+    Raises:
+        DataError: no items, an item that cannot be tokenised, or one that would not be steered.
+        VectorError: the intervention does not fit the model, see ``Model.check_fits``.
+        MeasurementError: a score is NaN or infinite.
+    """
+    change = as_intervention(vector)
+    scope = check_positions(positions)
+    data = as_items(items)
+    if not data:
+        raise DataError(f"{data.source}: there are no items to measure")
+    grid = check_multipliers(multipliers)
+    model.check_fits(change, allow_mismatch)
+    asked = [_probes(model, item, scope, include_first, context) for item in data]
+    probes = [probe for item in asked for probe in item.probes]
+    scores = model.engine.run(probes, change, grid)
+    values = np.empty((len(data), len(grid)))
+    start = 0
+    for row, item in enumerate(asked):
+        own = scores[start : start + len(item.probes)]
+        start += len(item.probes)
+        values[row] = [item.propensity([per_probe[column] for per_probe in own]) for column in range(len(grid))]
+    if not np.isfinite(values).all():
+        raise MeasurementError("a propensity is NaN or infinite")
+    return PropensityCurve(values, np.array(grid), data, tuple(probes))
+
+
+def check_multipliers(multipliers: Sequence[float]) -> list[float]:
+    """The multipliers as floats.
+
+    Raises:
+        SteerError: none, or one that is not a finite number.
+    """
+    try:
+        grid = [float(m) for m in multipliers]
+    except (TypeError, ValueError):
+        raise SteerError(f"multipliers are a list of numbers, not {multipliers!r}") from None
+    if not grid or not np.isfinite(grid).all():
+        raise SteerError(f"multipliers are a list of finite numbers, not {grid}")
+    return grid
+
+
+def check_slope_grid(multipliers: Sequence[float] | Array) -> None:
+    """Refuses multipliers that cannot give a slope.
+
+    Raises:
+        SteerError: fewer than two distinct ones.
+    """
+    if len(np.unique(np.asarray(multipliers, dtype=float))) < 2:
+        raise SteerError(
+            f"the multipliers {[float(m) for m in multipliers]} cannot give a slope: at least two different ones are needed"
+        )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The probes of one item, and how their scores make its propensity."""
+
+    probes: tuple[Probe, ...]
+    split: int
+
+    def propensity(self, scores: list[Scores]) -> float:
+        if len(self.probes) == 1 and self.probes[0].candidates is not None:
+            sides = scores[0][: self.split], scores[0][self.split :]
+        else:
+            means = np.array([token_scores.mean() for token_scores in scores])
+            sides = means[: self.split], means[self.split :]
+        return float(np.logaddexp.reduce(sides[0]) - np.logaddexp.reduce(sides[1]))
+
+
+def _probes(model: Model, item: ContrastItem, positions: Positions, include_first: bool, context: Context) -> _Asked:
+    tokens = tokenize_item(model.tokenizer, render_item(item, model.format, context))
+    start = first_steered(positions, turn_end=tokens.turn_end, prompt_end=len(tokens.prompt), include_first=include_first)
+    name = f"item {item.id}"
+    if tokens.is_single:
+        candidates: Ids = tuple(answer[0] for answer in tokens.matching + tokens.not_matching)
+        return _Asked((Probe(tokens.prompt, start, candidates, name=name),), len(tokens.matching))
+    probes = tuple(
+        Probe(tokens.prompt + answer, start, score_from=len(tokens.prompt), name=name)
+        for answer in tokens.matching + tokens.not_matching
+    )
+    return _Asked(probes, len(tokens.matching))

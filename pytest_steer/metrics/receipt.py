@@ -1,0 +1,68 @@
+"""The steering receipt: how many tokens were steered, and how large the dose was against what was there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..model import Model, Probe, block_outputs
+from ..steering import Intervention
+
+# The median norm settles quickly; a few sequences are enough.
+_SAMPLE = 16
+
+
+@dataclass(frozen=True)
+class LayerDose:
+    """Dose at one layer, at the deployed multiplier.
+
+    Attributes:
+        layer: decoder block whose output is changed.
+        norm: Euclidean norm of the steering vector there; None if the intervention is not a vector.
+        hidden_norm: median norm of the block's unsteered output at steered positions. The median, since a few
+            positions can have norms tens of times the others'.
+        relative_dose: |multiplier| * norm / hidden_norm; None without a vector.
+    """
+
+    layer: int
+    norm: float | None
+    hidden_norm: float
+    relative_dose: float | None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was steered.
+
+    Attributes:
+        sequences: how many token sequences were asked about.
+        steered_tokens: steered tokens in all of them, at one multiplier.
+        path: how the forwards were run: ``plain``, or ``shared depth``.
+        doses: one per layer.
+    """
+
+    sequences: int
+    steered_tokens: int
+    path: str
+    doses: tuple[LayerDose, ...]
+
+
+def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Intervention, multiplier: float) -> Receipt:
+    """Counts the steered tokens of the probes and measures the dose on a sample of them."""
+    sample = probes[:: max(1, len(probes) // _SAMPLE)][:_SAMPLE]
+    kept = block_outputs(
+        model,
+        [probe.ids for probe in sample],
+        intervention.layers,
+        lambda index, hidden: hidden[sample[index].steer_from :].norm(dim=-1),
+    )
+    doses = []
+    for layer in intervention.layers:
+        hidden_norm = float(torch.cat(kept[layer]).median())
+        norm = intervention.vector.norms[layer] if intervention.vector is not None else None
+        relative = abs(multiplier) * norm / hidden_norm if norm is not None and hidden_norm > 0 else None
+        doses.append(LayerDose(layer, norm, hidden_norm, relative))
+    steered = sum(len(probe.ids) - probe.steer_from for probe in probes)
+    return Receipt(len(probes), steered, model.engine.path(intervention), tuple(doses))

@@ -1,0 +1,103 @@
+"""Reading hidden states: outputs of decoder blocks, many layers in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+
+from .. import progress
+from ..errors import DataError, MeasurementError, VectorError
+from .loaded import Model
+from .tokens import Ids
+
+_ROWS = 32
+
+
+class _Enough(Exception):
+    """Ends a forward once the highest layer that is wanted has been read."""
+
+
+def check_layers(model: Model, layers: int | Sequence[int]) -> tuple[int, ...]:
+    """The layers, ascending and distinct.
+
+    Raises:
+        VectorError: none, or one that the model does not have.
+    """
+    wanted = (layers,) if isinstance(layers, int) else tuple(sorted(set(layers)))
+    bad = [layer for layer in wanted if not 0 <= layer < model.n_layers]
+    if not wanted or bad:
+        raise VectorError(
+            f"layer {bad[0] if bad else wanted!r}: {model.id} has {model.n_layers} decoder blocks (0 to {model.n_layers - 1})"
+        )
+    return wanted
+
+
+@torch.inference_mode()
+def block_outputs(
+    model: Model, sequences: Sequence[Ids], layers: Sequence[int], read: Callable[[int, torch.Tensor], torch.Tensor]
+) -> dict[int, list[torch.Tensor]]:
+    """What is read from the outputs of decoder blocks, for each sequence by itself.
+
+    Args:
+        read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them.
+
+    Returns:
+        {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.
+
+    Raises:
+        DataError: a sequence is longer than the model allows.
+        MeasurementError: an activation is NaN or infinite.
+    """
+    for index, ids in enumerate(sequences):
+        if model.max_positions is not None and len(ids) > model.max_positions:
+            raise DataError(f"sequence {index}: has {len(ids)} tokens, but {model.id} takes at most {model.max_positions}")
+    ordered = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    kept: dict[int, list[torch.Tensor]] = {layer: [torch.empty(0)] * len(sequences) for layer in layers}
+    for start in range(0, len(ordered), _ROWS):
+        chunk = ordered[start : start + _ROWS]
+        for layer, hidden in _read_blocks(model, [sequences[i] for i in chunk], layers).items():
+            for row, i in enumerate(chunk):
+                own = hidden[row, : len(sequences[i])].float()
+                if not torch.isfinite(own).all():
+                    raise MeasurementError(f"sequence {i}: the output of layer {layer} has NaN or infinite values")
+                kept[layer][i] = read(i, own).cpu()
+        progress.report(f"reading activations: {min(start + _ROWS, len(ordered))} of {len(ordered)} texts")
+    return kept
+
+
+def _read_blocks(model: Model, sequences: Sequence[Ids], layers: Sequence[int]) -> dict[int, torch.Tensor]:
+    """One padded batch: {layer: [rows, positions, width]}, real tokens first."""
+    length = max(len(ids) for ids in sequences)
+    ids = torch.zeros(len(sequences), length, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(sequence)
+        mask[row, : len(sequence)] = 1
+    outputs: dict[int, torch.Tensor] = {}
+    with _reading(model, layers, outputs), suppress(_Enough):
+        model.backbone(input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False)
+    return outputs
+
+
+@contextmanager
+def _reading(model: Model, layers: Sequence[int], into: dict[int, torch.Tensor]) -> Iterator[None]:
+    handles = []
+
+    def hook_for(layer: int) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            into[layer] = output[0] if isinstance(output, tuple) else output
+            if layer == max(layers):
+                raise _Enough
+
+        return hook
+
+    try:
+        for layer in layers:
+            handles.append(model.blocks[layer].register_forward_hook(hook_for(layer)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,130 @@
+"""GGUF files: converted once into a transformers folder in the user's cache, then loaded from there.
+
+Reading a GGUF file through transformers takes tens of seconds, most of it spent parsing the tokenizer's lists again
+and again. The conversion is done by transformers itself, so every architecture that it reads works here, and the
+logits are the same; only the second and later loads are ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .. import progress
+from ..errors import ModelError
+
+_FORMAT = 2
+
+
+def cache_folder() -> Path:
+    """``$PYTEST_STEER_CACHE``, else ``pytest-steer`` under the user's cache folder."""
+    own = os.environ.get("PYTEST_STEER_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pytest-steer"
+
+
+def converted(file: Path) -> Path:
+    """The transformers folder that a GGUF file was converted into; converts it if that was not done yet.
+
+    The folder is named by the SHA-256 of the file, so a changed file is converted again. Its files are checked by
+    hash on every use; a damaged conversion is thrown away and made again.
+
+    Raises:
+        ModelError: transformers cannot read the file, or the cache folder cannot be written.
+    """
+    digest = file_hash(file)
+    folder = cache_folder() / "models" / f"{digest[:32]}-{_FORMAT}"
+    if _is_whole(folder, digest):
+        return folder
+    progress.report(f"converting {file.name} once (kept in {folder})")
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+    except OSError as error:
+        raise ModelError(
+            f"{file}: the cache folder {folder.parent} cannot be written ({error.strerror}); "
+            "set PYTEST_STEER_CACHE to one that can"
+        ) from None
+    try:
+        _convert(file, work, digest)
+        try:
+            os.replace(work, folder)
+        except OSError:
+            # Another process was faster. Its result is as good as ours if it is whole.
+            if not _is_whole(folder, digest):
+                raise
+    except OSError as error:
+        raise ModelError(f"{file}: the conversion cannot be kept in {folder.parent}: {error}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keeps transformers from drawing progress bars while it loads; what the user had set is set again."""
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _is_whole(folder: Path, digest: str) -> bool:
+    try:
+        record: Any = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
+        kept: dict[str, str] = record["files"]
+        return bool(
+            record["gguf_sha256"] == digest
+            and kept
+            and all(file_hash(folder / name) == expected for name, expected in kept.items())
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _convert(file: Path, work: Path, digest: str) -> None:
+    import torch
+    import transformers
+    from safetensors.torch import save_model
+
+    try:
+        with quiet_transformers():
+            hf = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    except Exception as error:  # transformers raises nearly anything on a file that it cannot read
+        raise ModelError(f"{file}: transformers cannot read this GGUF file: {type(error).__name__}: {error}") from None
+    # transformers marks the model as quantised and then refuses to save it; its weights are plain float32 by now.
+    if hasattr(hf.config, "quantization_config"):
+        del hf.config.quantization_config
+    hf.config.architectures = [type(hf).__name__]
+    hf.config.save_pretrained(work)
+    hf.generation_config.save_pretrained(work)
+    tokenizer.save_pretrained(work)
+    save_model(hf, str(work / "model.safetensors"), metadata={"format": "pt"})
+    record = {
+        "gguf": file.name,
+        "gguf_sha256": digest,
+        "files": {path.name: file_hash(path) for path in sorted(work.iterdir())},
+        "transformers": transformers.__version__,
+    }
+    (work / "conversion.json").write_text(json.dumps(record, indent=2), encoding="utf-8")

@@ -1,0 +1,212 @@
+"""Putting an intervention on a model, and taking it off again whatever happens."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ..errors import SteerError
+from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
+from .loaded import Model
+from .tokens import encode
+
+Dose = Callable[[], tuple[torch.Tensor, torch.Tensor]]
+
+
+@contextmanager
+def hooked(model: Model, intervention: Intervention, dose: Dose) -> Iterator[None]:
+    """Changes block outputs while the body runs.
+
+    Args:
+        dose: called in each block's hook; gives (strength [rows, positions or 1], steered bool [rows, positions]) of the forward that
+            is running.
+    """
+
+    def hook_for(layer: int) -> Callable[[Any, Any, Any], Any]:
+        def hook(_module: Any, _inputs: Any, output: Any) -> Any:
+            strength, steered = dose()
+            # Most blocks of transformers 5 return a tensor, some (GPT-J, BLOOM, Falcon) a tuple that starts with it.
+            hidden = output[0] if isinstance(output, tuple) else output
+            changed = intervention.apply(hidden, strength.to(hidden.device), steered.to(hidden.device), layer)
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        return hook
+
+    handles = []
+    try:
+        for layer in intervention.layers:
+            handles.append(model.blocks[layer].register_forward_hook(hook_for(layer)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def steering(
+    model: Model,
+    intervention: SteeringVector | Intervention,
+    multiplier: float | Sequence[float] = 1.0,
+    *,
+    positions: Positions = "all",
+    include_first: bool = False,
+    prompt_lengths: int | Sequence[int] | None = None,
+    allow_mismatch: tuple[str, ...] = (),
+) -> Iterator[Model]:
+    """Steers every forward of the model in the body: ``model.hf(...)``, ``model.hf.generate(...)``.
+
+    Padding on either side, cached decoding and whole forwards are understood through the attention mask and the
+    cache that the forward gets. All hooks are gone afterwards, also when the body raises.
+
+    Args:
+        multiplier: strength, one for all rows of a batch or one per row.
+        positions: ``all`` (every real token), ``after_prompt`` (from the first token after the user's turn) or ``last``
+            (from the last token of the input, and every generated one).
+        include_first: steer each row's first real token too (an attention sink; left out by default).
+        prompt_lengths: real tokens before the first that is steered (``after_prompt``), or of the whole prompt
+            (``last``); one for all rows or one per row. Without it, ``after_prompt`` looks for the opening of the
+            reply that the chat template writes, and ``last`` takes the first forward's input as the prompt.
+        allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
+
+    Raises:
+        VectorError: the intervention does not fit the model.
+        SteerError: ``after_prompt`` cannot tell where the prompt ends, or no token was steered at all.
+    """
+    strengths = _strengths(multiplier)
+    change = as_intervention(intervention)
+    model.check_fits(change, allow_mismatch)
+    scope = _Scope(model, check_positions(positions), include_first, prompt_lengths)
+
+    def before(module: Any, args: Any, kwargs: Any) -> None:
+        scope.see(module, args, kwargs)
+
+    def dose() -> tuple[torch.Tensor, torch.Tensor]:
+        rows = scope.steered.shape[0]
+        if len(strengths) not in (1, rows):
+            raise SteerError(f"{len(strengths)} multipliers for a batch of {rows} rows")
+        return torch.tensor(strengths)[:, None].expand(rows, 1), scope.steered
+
+    handle = model.backbone.register_forward_pre_hook(before, with_kwargs=True)
+    try:
+        with hooked(model, change, dose):
+            yield model
+    finally:
+        handle.remove()
+    if scope.forwards and not scope.tokens:
+        raise SteerError(
+            f"no token was steered in {scope.forwards} forward(s): with positions '{positions}' the scope begins behind the "
+            "end of the input. Check prompt_lengths, or steer 'all'"
+        )
+
+
+def _strengths(multiplier: float | Sequence[float]) -> list[float]:
+    """The multiplier of each row, or the one of all rows.
+
+    Raises:
+        SteerError: not numbers, or not finite.
+    """
+    try:
+        try:
+            strengths = [float(m) for m in multiplier]  # type: ignore[union-attr]
+        except TypeError:
+            strengths = [float(multiplier)]  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise SteerError(f"a multiplier is a number, or one number per row; not {multiplier!r}") from None
+    if not strengths or not all(math.isfinite(m) for m in strengths):
+        raise SteerError(f"a multiplier has to be a finite number, not {multiplier!r}")
+    return strengths
+
+
+class _Scope:
+    """Follows the forwards of one ``steering`` block and says which of their positions are steered."""
+
+    def __init__(
+        self, model: Model, positions: Positions, include_first: bool, prompt_lengths: int | Sequence[int] | None
+    ) -> None:
+        self.model, self.positions, self.include_first, self.given = model, positions, include_first, prompt_lengths
+        self.steered = torch.zeros(0, 0, dtype=torch.bool)
+        self.forwards = self.tokens = 0
+        self._starts: torch.Tensor | None = None
+        self._seen: torch.Tensor | None = None
+
+    def see(self, module: Any, args: Any, kwargs: Any) -> None:
+        """Reads the arguments of the forward that is about to run."""
+        named = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+        named = {**named, **named.get("kwargs", {})}
+        ids: torch.Tensor | None = named.get("input_ids")
+        given = ids if ids is not None else named.get("inputs_embeds")
+        if given is None:
+            raise SteerError("a steered forward needs input_ids or inputs_embeds")
+        rows, length = given.shape[:2]
+        cache = named.get("cache", named.get("past_key_values"))  # renamed in transformers 5.24
+        past = int(cache.get_seq_length()) if cache is not None else 0
+        device = given.device
+        real = self._real(named.get("attention_mask"), rows, past + length, device)
+        index = real.cumsum(1) - 1
+        if past == 0 and not self._goes_on(ids):
+            self._starts = self._find_starts(ids, real, index, rows, device)
+        self._seen = ids if past == 0 else None
+        if self._starts is None or self._starts.shape[0] != rows:
+            raise SteerError("a forward goes on with a cache that was filled outside of this steering block")
+        self.steered = (real.bool() & (index >= self._starts[:, None]))[:, past:]
+        self.forwards += 1
+        self.tokens += int(self.steered.sum())
+
+    @staticmethod
+    def _real(mask: Any, rows: int, total: int, device: torch.device) -> torch.Tensor:
+        if mask is None:
+            return torch.ones(rows, total, dtype=torch.long, device=device)
+        if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
+            raise SteerError("steering needs the two-dimensional attention mask [rows, tokens] to tell padding from text")
+        if mask.shape[1] < total:
+            raise SteerError(f"the attention mask covers {mask.shape[1]} tokens, but cache and input have {total}")
+        return (mask[:, :total] != 0).long()
+
+    def _goes_on(self, ids: torch.Tensor | None) -> bool:
+        """Whether this input is the last one with tokens added: decoding without a cache."""
+        seen = self._seen
+        if seen is None or ids is None or seen.shape[0] != ids.shape[0] or seen.shape[1] >= ids.shape[1]:
+            return False
+        return bool((ids[:, : seen.shape[1]] == seen).all())
+
+    def _find_starts(
+        self, ids: torch.Tensor | None, real: torch.Tensor, index: torch.Tensor, rows: int, device: torch.device
+    ) -> torch.Tensor:
+        ends = self._ends(ids, real, index, rows)
+        starts = [
+            first_steered(self.positions, turn_end=end, prompt_end=end, include_first=self.include_first) for end in ends
+        ]
+        return torch.tensor(starts, device=device)
+
+    def _ends(self, ids: torch.Tensor | None, real: torch.Tensor, index: torch.Tensor, rows: int) -> list[int]:
+        if self.positions == "all":
+            return [0] * rows
+        if self.given is not None:
+            ends = [self.given] * rows if isinstance(self.given, int) else [int(end) for end in self.given]
+            if len(ends) != rows:
+                raise SteerError(f"{len(ends)} prompt_lengths for a batch of {rows} rows")
+            return ends
+        if self.positions == "last":
+            return [int(count) for count in real.sum(1)]
+        return [self._opening_at(row, ids, real, index) for row in range(rows)]
+
+    def _opening_at(self, row: int, ids: torch.Tensor | None, real: torch.Tensor, index: torch.Tensor) -> int:
+        """How many real tokens of the row stand before the opening of the last reply."""
+        opening: tuple[int, ...] = ()
+        if ids is not None and self.model.format.render is not None:
+            _, text = self.model.format.turn_and_opening("x", None)
+            opening, _ = encode(self.model.tokenizer, text, special_tokens=False) if text else ((), None)
+        if ids is not None and opening:
+            tokens = ids[row][real[row] != 0].tolist()
+            for start in range(len(tokens) - len(opening), -1, -1):
+                if tuple(tokens[start : start + len(opening)]) == opening:
+                    return start
+        raise SteerError(
+            f"positions 'after_prompt': row {row} does not contain the opening of a reply as the chat template writes it, so "
+            "the end of the user's turn is not known; pass prompt_lengths= (real tokens up to the end of the user's turn)"
+        )

@@ -1,0 +1,172 @@
+"""The model under test: a transformers model with what the rest of the house needs to know of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import ModelError, VectorError
+from ..prompting import PromptFormat
+from ..steering import Intervention
+from .blocks import find_blocks
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+# Settings of a configuration that say how it was stored or is run, not what the model computes.
+_NOT_IDENTITY = {
+    "_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache",
+    "_attn_implementation", "_attn_implementation_autoset", "quantization_config", "output_hidden_states",
+    "output_attentions", "return_dict",
+}  # fmt: skip
+
+
+@dataclass(eq=False)
+class Model:
+    """A decoder-only transformers model, its tokenizer and its blocks.
+
+    Attributes:
+        hf: the transformers model, in evaluation mode.
+        tokenizer: its tokenizer.
+        id: the name it was loaded by.
+        format: how a conversation becomes text for it.
+    """
+
+    hf: Any
+    tokenizer: Any
+    id: str
+    format: PromptFormat = field(init=False)
+    _fingerprint: tuple[int, str] | None = field(init=False, default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.hf.eval()
+        self.backbone, self.blocks = find_blocks(self.hf)
+        self.format = _prompt_format(self.tokenizer)
+
+    def __repr__(self) -> str:
+        return f"<Model {self.id}: {type(self.hf).__name__}, {self.n_layers} layers, width {self.width}, {self.dtype} on {self.device}>"
+
+    @property
+    def n_layers(self) -> int:
+        """Number of decoder blocks."""
+        return len(self.blocks)
+
+    @property
+    def width(self) -> int:
+        """Width of the residual stream, which is that of every block's output."""
+        return int(self.hf.config.get_text_config(decoder=True).hidden_size)
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = next(self.hf.parameters()).device
+        return device
+
+    @property
+    def dtype(self) -> str:
+        return str(next(self.hf.parameters()).dtype).removeprefix("torch.")
+
+    @property
+    def max_positions(self) -> int | None:
+        """The longest sequence the model was made for, or None if its configuration does not say."""
+        config = self.hf.config.get_text_config(decoder=True)
+        limit = getattr(config, "max_position_embeddings", None)
+        return int(limit) if isinstance(limit, int) and limit > 0 else None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the configuration and of all weights, rounded to bfloat16.
+
+        The rounding makes it the same for one checkpoint loaded as float32 or as bfloat16; a training step changes it.
+        """
+        state = self.weights_state()
+        if self._fingerprint is None or self._fingerprint[0] != state:
+            self._fingerprint = (state, self._compute_fingerprint())
+        return self._fingerprint[1]
+
+    def weights_state(self) -> int:
+        """A number that changes when a weight is changed in memory (torch counts the writes to each tensor)."""
+        return hash(tuple((id(p), p.data_ptr(), p._version) for p in self.hf.parameters()))
+
+    def _compute_fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        config = _identity(self.hf.config.to_dict())
+        digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+        for name, value in sorted(self.hf.state_dict().items()):
+            digest.update(f"{name}{list(value.shape)}".encode())
+            kept = value.to(torch.bfloat16).view(torch.int16) if value.is_floating_point() else value
+            digest.update(kept.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def template_hash(self) -> str:
+        """Identity of the chat template, or of the plain question-and-answer form."""
+        return self.format.hash
+
+    @cached_property
+    def engine(self) -> Engine:
+        """Runs and remembers forwards of this model."""
+        from .engine import Engine
+
+        return Engine(self)
+
+    def check_fits(self, intervention: Intervention, allow_mismatch: tuple[str, ...] = ()) -> None:
+        """Refuses an intervention that was not made for this model.
+
+        Args:
+            allow_mismatch: ``model`` accepts a vector made on another model, ``template`` one made under another
+                chat template. Width and layers have to fit always.
+
+        Raises:
+            VectorError: layers out of range, another width, another model, or another template; says what to do.
+        """
+        beyond = [layer for layer in intervention.layers if layer >= self.n_layers]
+        if beyond:
+            raise VectorError(
+                f"the intervention acts on layer {beyond[0]}, but {self.id} has {self.n_layers} decoder blocks "
+                f"(0 to {self.n_layers - 1})"
+            )
+        if intervention.width is not None and intervention.width != self.width:
+            raise VectorError(f"the vector has width {intervention.width}, but {self.id} has width {self.width}")
+        record = intervention.vector.metadata if intervention.vector is not None else {}
+        made_on = record.get("model_fingerprint")
+        if "model" not in allow_mismatch and made_on is not None and made_on != self.fingerprint:
+            raise VectorError(
+                f"the vector was made on another model ({record.get('model')}, fingerprint {str(made_on)[:12]}) than the one "
+                f"under test ({self.id}, fingerprint {self.fingerprint[:12]}). Extract it again on this model, or accept it "
+                "knowingly: allow_mismatch: [model]"
+            )
+        template = record.get("template_hash")
+        if "template" not in allow_mismatch and template is not None and template != self.template_hash:
+            raise VectorError(
+                f"the vector was made under another chat template (hash {str(template)[:12]}) than the one of {self.id} "
+                f"(hash {self.template_hash[:12]}). Extract it again under this template, or accept it knowingly: "
+                "allow_mismatch: [template]"
+            )
+
+
+def _identity(config: Any) -> Any:
+    """A configuration without the settings that say how it is stored or run, at every depth."""
+    if not isinstance(config, dict):
+        return config
+    return {key: _identity(value) for key, value in config.items() if key not in _NOT_IDENTITY}
+
+
+def _prompt_format(tokenizer: Any) -> PromptFormat:
+    template = getattr(tokenizer, "chat_template", None)
+    if not template:
+        return PromptFormat()
+
+    def render(messages: list[dict[str, str]], opened: bool) -> str:
+        try:
+            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
+        except Exception as error:  # templates raise what they like, through jinja2
+            raise ModelError(f"the chat template cannot render {[m['role'] for m in messages]}: {error}") from None
+        return str(text)
+
+    source = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
+    return PromptFormat(template=source, render=render, markers=tuple(sorted(tokenizer.get_added_vocab())))

@@ -1,0 +1,104 @@
+"""Tokens of prompts, answers and texts, with the places where steering scopes begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import DataError, TokenBoundaryError
+from ..prompting import RenderedItem
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ItemTokens:
+    """An item as tokens.
+
+    Attributes:
+        prompt: tokens of everything before the answer.
+        turn_end: how many of them belong to the user's turn: those that begin before its end.
+        matching / not_matching: tokens of each answer, as they stand in the joint string.
+    """
+
+    prompt: Ids
+    turn_end: int
+    matching: tuple[Ids, ...]
+    not_matching: tuple[Ids, ...]
+
+    @property
+    def is_single(self) -> bool:
+        """Whether every answer is one token, so that one forward of the prompt scores all of them."""
+        return all(len(answer) == 1 for answer in self.matching + self.not_matching)
+
+
+def tokenize_item(tokenizer: Any, item: RenderedItem) -> ItemTokens:
+    """Tokens of a rendered item. Answers are tokenised inside the joint string.
+
+    Raises:
+        TokenBoundaryError: an answer changes the prompt's tokens or adds none, or both sides have the same tokens.
+    """
+    prompt, starts = encode(tokenizer, item.prompt, item.special_tokens)
+    if starts is not None:
+        turn_end = sum(start < len(item.turn) for start in starts)
+    else:  # a tokenizer that does not say where its tokens stand in the text
+        turn_end = min(len(encode(tokenizer, item.turn, item.special_tokens)[0]), len(prompt))
+    sides = [
+        tuple(_answer(tokenizer, item, prompt, answer) for answer in side) for side in (item.matching, item.not_matching)
+    ]
+    if set(sides[0]) & set(sides[1]):
+        raise TokenBoundaryError(
+            f"item {item.item.id}: the answers {item.matching[0]!r} and {item.not_matching[0]!r} have the same tokens"
+        )
+    return ItemTokens(prompt, turn_end, sides[0], sides[1])
+
+
+def _answer(tokenizer: Any, item: RenderedItem, prompt: Ids, answer: str) -> Ids:
+    joint, _ = encode(tokenizer, item.prompt + answer, item.special_tokens)
+    if joint[: len(prompt)] != prompt:
+        at = next(i for i in range(len(prompt)) if i >= len(joint) or joint[i] != prompt[i])
+        now = tokenizer.decode(list(joint[at : at + 1]))
+        raise TokenBoundaryError(
+            f"item {item.item.id}: with the answer {answer!r} behind it, the prompt's token {at} of {len(prompt)} changes from "
+            f"{tokenizer.decode([prompt[at]])!r} to {now!r}: the tokenizer merges the end of the prompt with the answer, "
+            "so the answer cannot be scored by itself; use other answer labels or another opening"
+        )
+    if len(joint) == len(prompt):
+        raise TokenBoundaryError(f"item {item.item.id}: the answer {answer!r} adds no token to the prompt")
+    return joint[len(prompt) :]
+
+
+def tokenize_text(tokenizer: Any, text: str, name: str) -> Ids:
+    """Tokens of a text, with the tokenizer's own special tokens before it.
+
+    Raises:
+        DataError: fewer than two tokens: every token but the first is scored, so there would be nothing.
+    """
+    ids, _ = encode(tokenizer, text, special_tokens=True)
+    if len(ids) < 2:
+        raise DataError(f"{name}: has {len(ids)} token(s); every token but the first is scored, so at least two are needed")
+    return ids
+
+
+def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, tuple[int, ...] | None]:
+    """Token ids, and where in the text each begins (None if the tokenizer cannot say).
+
+    Special tokens that the tokenizer puts behind the text (an end marker) are left out: the text goes on.
+    """
+    fast = bool(getattr(tokenizer, "is_fast", False))
+    encoded = tokenizer(
+        text,
+        add_special_tokens=special_tokens,
+        return_offsets_mapping=fast,
+        return_attention_mask=False,
+        verbose=False,
+    )
+    ids = list(encoded["input_ids"])
+    if special_tokens:
+        bare = list(tokenizer(text, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"])
+        begins = range(len(ids) - len(bare) + 1) if bare else range(0)
+        begin = next((at for at in begins if ids[at : at + len(bare)] == bare), None)
+        if begin is not None:
+            ids = ids[: begin + len(bare)]
+    starts = tuple(start for start, _ in encoded["offset_mapping"][: len(ids)]) if fast else None
+    return tuple(ids), starts

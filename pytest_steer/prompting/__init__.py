@@ -1,0 +1,24 @@
+"""Contrast items, readers of the known data files, contexts, and rendering. Knows nothing of models or pytest.
+
+The Hypothesis strategies live in ``prompting.strategies``, which is imported only by who needs it.
+"""
+
+from .contexts import AS_GIVEN, Context, swap_options
+from .items import ContrastItem, Items, as_items
+from .readers import read_contrast_texts, read_items, read_texts
+from .rendering import PromptFormat, RenderedItem, render_item
+
+__all__ = [
+    "AS_GIVEN",
+    "Context",
+    "ContrastItem",
+    "Items",
+    "PromptFormat",
+    "RenderedItem",
+    "as_items",
+    "read_contrast_texts",
+    "read_items",
+    "read_texts",
+    "render_item",
+    "swap_options",
+]  # fmt: skip

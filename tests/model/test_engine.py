@@ -1,0 +1,465 @@
+"""The engine: fast paths equal the plain way, families stay on the path they had, and the memo changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from functools import cache
+
+import builders
+import numpy as np
+import plain
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_steer import Model, perplexity, propensity_curve, wrap_model
+from pytest_steer.errors import DataError, MeasurementError, SteerError
+from pytest_steer.model import Engine, Probe, steering, tokenize_item
+from pytest_steer.prompting import render_item
+from pytest_steer.steering import as_intervention, custom, first_steered
+
+GRID = (-1.0, 0.0, 1.5)
+WAYS = [
+    pytest.param(padding, sharing, id=f"{padding}-{'shared' if sharing else 'plain'}")
+    for padding in ("right", "left")
+    for sharing in (True, False)
+]
+
+
+def fresh(family, padding="right", sharing=True, chat=True) -> Model:
+    """The family's model with an engine, and so a memo, of its own."""
+    base = builders.random_model(family, chat)
+    model = wrap_model(base.hf, base.tokenizer, base.id)
+    model.engine = Engine(model, padding=padding, sharing=sharing)
+    return model
+
+
+@cache
+def expected(family, items, layers, scope, include_first=False, chat=True):
+    model = builders.random_model(family, chat)
+    directions = builders.random_vector(*layers).directions
+    return plain.curve(model.hf, model.tokenizer, items, directions, GRID, scope, include_first=include_first)
+
+
+def probe_of(model, item, scope="after_prompt"):
+    """The probe of a lettered item."""
+    tokens = tokenize_item(model.tokenizer, render_item(item, model.format))
+    start = first_steered(scope, turn_end=tokens.turn_end, prompt_end=len(tokens.prompt))
+    return Probe(
+        tokens.prompt, start, tuple(ids[0] for ids in tokens.matching + tokens.not_matching), name=f"item {item.id}"
+    )
+
+
+# --- equal to the plain way ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
+@pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
+@pytest.mark.parametrize(("padding", "sharing"), WAYS)
+def test_equals_the_plain_way(family, scope, padding, sharing):
+    """One engine is asked for answers of one token and of several: what it learned of a model on the first has to hold for
+    the second, whose alternatives stand in one sequence as branches."""
+    model = fresh(family, padding, sharing)
+    for items, layers in ((builders.LETTERED, (1,)), (builders.LETTERED, (0, 2)), (builders.WORDED, (0, 2))):
+        vector = builders.random_vector(*layers)
+        want = expected(family, items, layers, scope)
+        got = propensity_curve(model, items, vector, multipliers=GRID, positions=scope).values
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
+        assert np.abs(want[:, 2] - want[:, 0]).max() > 0.02  # steering moves these models, or nothing would be tested
+
+
+def path_of(family, scope, items):
+    """The way that was observed for each family with a vector at the first or second of three layers."""
+    if family in builders.PLAIN:
+        return "plain"
+    if family in builders.WINDOWED:
+        return "shared depth" if items is builders.LETTERED else "plain"
+    return "shared depth" if scope == "all" else "shared positions"
+
+
+@pytest.mark.parametrize("family", [*builders.FAMILIES, "gemma2 wide", "gemma3 wide", "mistral wide"])
+@pytest.mark.parametrize("items", [builders.LETTERED, builders.WORDED], ids=["lettered", "worded"])
+@pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
+def test_every_family_stays_on_its_path(family, items, scope):
+    vector = builders.random_vector(0, 2)
+    for sharing in (True, False):
+        model = fresh(family, sharing=sharing)
+        assert model.engine.path(as_intervention(vector)) == "plain"
+        propensity_curve(model, items, vector, multipliers=GRID, positions=scope)
+        assert model.engine.path(as_intervention(vector)) == (path_of(family, scope, items) if sharing else "plain")
+
+
+def test_the_families_that_have_to_share():
+    assert {"llama", "qwen2", "gpt2", "neox", "gemma2", "gemma3"} <= builders.SHARING
+
+
+@pytest.mark.parametrize("family", builders.FAMILIES)
+def test_the_first_position_is_steered_only_if_included(family):
+    vector, model = builders.random_vector(0), fresh(family)
+    for include in (True, False):
+        got = propensity_curve(model, builders.LETTERED, vector, multipliers=GRID, positions="all", include_first=include)
+        want = expected(family, builders.LETTERED, (0,), "all", include)
+        np.testing.assert_allclose(got.values, want, rtol=0, atol=1e-4)
+    if family != "mistral":  # whose windows do not reach from the prompts' ends to their first token
+        assert np.abs(want - expected(family, builders.LETTERED, (0,), "all", True)).max() > 1e-3
+
+
+@pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
+@pytest.mark.parametrize("items", [builders.LETTERED, builders.WORDED], ids=["lettered", "worded"])
+def test_without_a_chat_template(scope, items):
+    model = fresh("llama", chat=False)
+    got = propensity_curve(model, items, builders.random_vector(1), multipliers=GRID, positions=scope).values
+    np.testing.assert_allclose(got, expected("llama", items, (1,), scope, chat=False), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", builders.FAMILIES)
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_perplexity_equals_the_plain_way(family, padding):
+    model, vector, found = fresh(family, padding), builders.random_vector(1), []
+    for m, first in ((0.0, False), (1.5, False), (1.5, True)):
+        got = perplexity(model, builders.TEXTS, vector, multiplier=m, include_first=first)
+        want = [
+            plain.nll(model.hf, model.tokenizer, text, vector.directions, m, start=0 if first else 1)
+            for text in builders.TEXTS
+        ]
+        np.testing.assert_allclose(got.per_text, [value for value, _ in want], rtol=0, atol=1e-4)
+        assert got.tokens.tolist() == [n for _, n in want]
+        assert got.value == pytest.approx(plain.perplexity(want), rel=1e-4)
+        found.append(got.per_text)
+    assert np.abs(np.diff(found, axis=0)).max(1).min() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mistral", "gemma3", "bloom"])
+@pytest.mark.parametrize("padding", ["right", "left"])
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_as_many_sequences_as_tokens(family, padding, n):
+    """Batched arguments are told from others by their first size, so n sequences of n tokens are the hard case."""
+    model, vector = fresh(family, padding), builders.random_vector(0, 2)
+    rows = [tuple((7 * i + j) % 250 + 10 for j in range(n)) for i in range(n)]
+    found = model.engine.run([Probe(ids, 1, (20, 30)) for ids in rows], as_intervention(vector), GRID)
+    for ids, scores in zip(rows, found, strict=True):
+        for m, got in zip(GRID, scores, strict=True):
+            want = plain.logits(model.hf, list(ids), vector.directions, m, 1)[-1][[20, 30]].numpy()
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt", "llama"])
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_sequences_as_long_as_the_model_allows(family, padding):
+    limits = {"n_positions": 6, "n_ctx": 6} if family == "gpt2" else {"max_position_embeddings": 6}
+    model = wrap_model(builders.random_hf(family, **limits), builders.tokenizer(), "m")
+    engine, vector = Engine(model, padding=padding), builders.random_vector(1)
+    rows = [tuple((7 * i + j) % 250 + 10 for j in range(6)) for i in range(6)]
+    found = engine.run([Probe(ids, 1, (20,)) for ids in rows], as_intervention(vector), [0.0, 1.0])
+    for ids, scores in zip(rows, found, strict=True):
+        for m, got in zip([0.0, 1.0], scores, strict=True):
+            assert got[0] == pytest.approx(
+                float(plain.logits(model.hf, list(ids), vector.directions, m, 1)[-1][20]), abs=1e-4
+            )
+    with pytest.raises(DataError, match="item 9: has 7 tokens, but m takes at most 6"):
+        engine.run([Probe((*rows[0], 11), 1, (20,), name="item 9")], None, [0.0])
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_a_model_that_hides_its_unembedding(family, monkeypatch):
+    """Then whole logits are read; the answer is the same."""
+    model = fresh(family)
+    monkeypatch.setattr(model.hf, "get_output_embeddings", lambda: None)
+    got = propensity_curve(model, builders.LETTERED, builders.random_vector(1), multipliers=GRID).values
+    np.testing.assert_allclose(got, expected(family, builders.LETTERED, (1,), "after_prompt"), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", builders.FAMILIES)
+def test_interventions_other_than_adding(family):
+    """An ablation, which ignores its strength, and a scaling at several layers: against hooks written by hand."""
+    model = fresh(family)
+    r = torch.nn.functional.normalize(torch.arange(1.0, builders.WIDTH + 1), dim=0)
+    ablate = custom(lambda h, s, layer: h - (h @ r)[..., None] * r, layers=[0, 1, 2], strength="ignored", name="ablate")
+    scale = custom(lambda h, s, layer: h * (1 + s / (layer + 1)), layers=[0, 2], strength="linear", name="scale")
+    probes = [probe_of(model, item) for item in builders.LETTERED[:2]]
+    for change, by_hand in (
+        (ablate, lambda h, m, layer: h - (h @ r)[..., None] * r),
+        (scale, lambda h, m, layer: h * (1 + m / (layer + 1))),
+    ):
+        found = model.engine.run(probes, change, [0.0, 0.5])
+        for probe, scores in zip(probes, found, strict=True):
+            for m, got in zip([0.0, 0.5], scores, strict=True):
+
+                def hook(layer, m=m, start=probe.steer_from, by_hand=by_hand):
+                    def change_it(_module, _inputs, output):
+                        hidden = output[0] if isinstance(output, tuple) else output
+                        changed = torch.cat([hidden[:, :start], by_hand(hidden[:, start:], m, layer)], dim=1)
+                        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+                    return change_it
+
+                handles = [plain.blocks_of(model.hf)[layer].register_forward_hook(hook(layer)) for layer in change.layers]
+                want = plain.logits(model.hf, list(probe.ids))[-1][list(probe.candidates)]
+                for handle in handles:
+                    handle.remove()
+                np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=1e-4)
+        same = np.abs(found[0][0] - found[0][1]).max() < 1e-5
+        assert same == (change.strength == "ignored")
+
+
+# --- the memo ------------------------------------------------------------------------------------------------------------
+
+
+def test_asking_twice_runs_nothing():
+    model, vector = fresh("llama"), builders.random_vector(1)
+    first = propensity_curve(model, builders.LETTERED + builders.WORDED, vector, multipliers=GRID).values
+    ran = model.engine.forwards
+    assert ran > 0
+    assert model.engine.remembered == 0
+    calls = []
+    handle = model.hf.register_forward_pre_hook(lambda *_: calls.append(1))
+    try:
+        again = propensity_curve(model, (builders.LETTERED + builders.WORDED)[::-1], vector, multipliers=GRID[::-1]).values
+        subset = propensity_curve(model, builders.LETTERED[1:2], vector, multipliers=[1.5, -1.0]).values
+    finally:
+        handle.remove()
+    assert not calls
+    assert model.engine.forwards == ran
+    assert np.array_equal(again, first[::-1, ::-1])
+    assert np.array_equal(subset, first[1:2, [2, 0]])
+
+
+def test_the_same_question_within_one_run_is_run_once():
+    model = fresh("llama")
+    probe = probe_of(model, builders.LETTERED[0])
+    found = model.engine.run([probe, probe], as_intervention(builders.random_vector(1)), [1.0, 1.0, 0.0])
+    assert (model.engine.forwards, model.engine.remembered) == (2, 4)
+    assert all(np.array_equal(scores, found[0][0]) for scores in (found[0][1], found[1][0], found[1][1]))
+
+
+def test_the_unsteered_model_is_asked_once_for_all_vectors_and_scopes():
+    model = fresh("llama")
+    propensity_curve(model, builders.LETTERED, builders.random_vector(1), multipliers=[0.0], positions="all")
+    assert model.engine.forwards == len(builders.LETTERED)
+    propensity_curve(model, builders.LETTERED, builders.random_vector(0), multipliers=[0.0], positions="last")
+    model.engine.run([probe_of(model, item) for item in builders.LETTERED], None, [1.0])
+    assert model.engine.forwards == len(builders.LETTERED)
+
+
+def test_one_engine_gives_every_question_its_own_answer():
+    """Everything that an answer depends on is varied alone; each answer equals that of an engine that never saw another."""
+    base = fresh("llama")
+    item = builders.LETTERED[1]
+    one = probe_of(base, item)
+    tokens = one.ids + tokenize_item(base.tokenizer, render_item(item, base.format)).matching[0] + (50, 60)
+    two = Probe(tokens, one.steer_from, score_from=len(one.ids))
+    vector, other = as_intervention(builders.random_vector(1)), as_intervention(builders.random_vector(1, seed=2))
+    questions = [
+        (probe, change, m)
+        for probe in [
+            one,
+            dataclasses.replace(one, steer_from=one.steer_from + 2),
+            dataclasses.replace(one, candidates=one.candidates[::-1]),
+            dataclasses.replace(one, candidates=(77, 78)),
+            dataclasses.replace(one, ids=(*one.ids[:-1], 99)),
+            two,
+            dataclasses.replace(two, score_from=two.score_from + 1),
+            dataclasses.replace(two, steer_from=two.steer_from + 2),
+        ]
+        for change in (vector, other)
+        for m in (0.0, 1.0, -1.0)
+    ]
+    order = np.random.default_rng(0).permutation(len(questions))
+    shared = {i: base.engine.run([questions[i][0]], questions[i][1], [questions[i][2]])[0][0] for i in order}
+    for i, (probe, change, m) in enumerate(questions):
+        alone = fresh("llama").engine.run([probe], change, [m])[0][0]
+        np.testing.assert_allclose(shared[i], alone, rtol=0, atol=1e-5)
+
+
+def test_two_functions_of_one_name_do_not_share_answers():
+    model = fresh("llama")
+    probe = probe_of(model, builders.LETTERED[0])
+
+    def make(factor):
+        return custom(lambda h, s, layer: h * factor, layers=1, strength="ignored", name="same name")
+
+    one, two = (model.engine.run([probe], make(factor), [1.0])[0][0] for factor in (2.0, -1.0))
+    assert np.abs(one - two).max() > 1e-2
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "bloom"])
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_order_company_and_batches_do_not_matter(family, padding):
+    items, vector = builders.LETTERED + builders.WORDED, builders.random_vector(1)
+    whole = propensity_curve(fresh(family, padding), items, vector, multipliers=GRID).values
+    turned = propensity_curve(fresh(family, padding), items[::-1], vector, multipliers=GRID).values[::-1]
+    np.testing.assert_allclose(turned, whole, rtol=0, atol=1e-5)
+    for n, item in enumerate(items):
+        alone = propensity_curve(fresh(family, padding), [item], vector, multipliers=GRID).values
+        np.testing.assert_allclose(alone, whole[n : n + 1], rtol=0, atol=1e-5)
+    for tokens, logits in ((1, 2**26), (400, 2**26), (10**6, 1), (10**6, 4 * builders.VOCABULARY)):
+        small = fresh(family, padding)
+        small.engine._max_tokens, small.engine._max_logits = tokens, logits
+        found = propensity_curve(small, items, vector, multipliers=GRID).values
+        np.testing.assert_allclose(found, whole, rtol=0, atol=1e-5)
+
+
+# --- a path is taken only where it was tried ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
+def test_a_path_is_tried_on_what_it_has_to_carry(family):
+    """The unsteered rows of the two short items are remembered, so they come to the steered run with one row each: nothing in
+    them shows whether a block's arguments fan out. The long item, in the same run, has two rows."""
+    model, vector = fresh(family), builders.random_vector(1)
+    short = [builders.LETTERED[0], builders.LETTERED[2]]
+    propensity_curve(model, short, vector, multipliers=[0.0])
+    got = propensity_curve(model, [*short, builders.LETTERED[1]], vector, multipliers=[0.0, 1.5]).values
+    want = expected(family, builders.LETTERED, (1,), "after_prompt")[[0, 2, 1]][:, 1:]
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "bloom", *builders.FURTHER])
+@pytest.mark.parametrize("scope", ["all", "last"])
+def test_a_path_without_branches_says_nothing_of_one_with_branches(family, scope):
+    """Steered at the last block nothing has to fan out, so every family passes the trial; then answers come as branches."""
+    model, vector = fresh(family), builders.random_vector(2)
+    for items in (builders.LETTERED, builders.WORDED):
+        got = propensity_curve(model, items, vector, multipliers=GRID, positions=scope).values
+        np.testing.assert_allclose(got, expected(family, items, (2,), scope), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
+@pytest.mark.parametrize("n", [2, 3, 4, 8])
+def test_as_many_sequences_as_attention_heads(family, n):
+    """All of these models have four heads; an argument with one entry per head is no batched argument."""
+    model, vector = fresh(family), builders.random_vector(1)
+    rows = [tuple((7 * i + j) % 250 + 10 for j in range(11)) for i in range(n)]
+    found = model.engine.run([Probe(ids, 1, (20, 30)) for ids in rows], as_intervention(vector), [-1.0, 1.0])
+    for ids, scores in zip(rows, found, strict=True):
+        for m, got in zip([-1.0, 1.0], scores, strict=True):
+            want = plain.logits(model.hf, list(ids), vector.directions, m, 1)[-1][[20, 30]].numpy()
+            np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", [family for family in builders.FAMILIES if family != "bloom"])
+@pytest.mark.parametrize("padding", ["right", "left"])
+def test_branches_may_be_longer_together_than_the_model_allows_one_sequence(family, padding):
+    """Sixteen tokens at most, of which twelve come before the first steered one: five branches of four are 32 tokens."""
+    limits = {"n_positions": 16, "n_ctx": 16} if family in ("gpt2", "gptj") else {"max_position_embeddings": 16}
+    wide = {"sliding_window": 256} if family in builders.WINDOWED else {}
+    model = wrap_model(builders.random_hf(family, **limits, **wide), builders.tokenizer(), "m")
+    vector, grid = builders.random_vector(0), [-1.0, -0.5, 0.5, 1.0, 1.5]
+    rows = [tuple((7 * i + j) % 250 + 10 for j in range(16)) for i in range(2)]
+    engine = Engine(model, padding=padding)
+    found = engine.run([Probe(ids, 12, (20,)) for ids in rows], as_intervention(vector), grid)
+    assert engine.path(as_intervention(vector)) == "shared positions"
+    for ids, scores in zip(rows, found, strict=True):
+        want = [float(plain.logits(model.hf, list(ids), vector.directions, m, 12)[-1][20]) for m in grid]
+        np.testing.assert_allclose([s[0] for s in scores], want, rtol=0, atol=1e-4)
+
+
+@st.composite
+def questions(draw):
+    """Probes over three tokens, so that many begin alike."""
+    ids = tuple(draw(st.lists(st.sampled_from([40, 50, 60]), min_size=2, max_size=9)))
+    start = draw(st.integers(0, len(ids) - 1))
+    if draw(st.booleans()):
+        return Probe(ids, start, (70, 80))
+    return Probe(ids, start, score_from=draw(st.integers(1, len(ids) - 1)))
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=40)
+@given(
+    st.sampled_from(["llama", "gpt2", "bloom", "gemma3"]),
+    st.lists(questions(), min_size=1, max_size=6),
+    st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=4),
+    st.sampled_from([(0,), (1,), (0, 2), (2,)]),
+    st.sampled_from(["left", "right"]),
+)
+def test_any_questions_in_any_company(family, probes, grid, layers, padding):
+    model, vector = fresh(family, padding), builders.random_vector(*layers)
+    found = model.engine.run(probes, as_intervention(vector), grid)
+    for probe, scores in zip(probes, found, strict=True):
+        for m, got in zip(grid, scores, strict=True):
+            rows = plain.logits(model.hf, list(probe.ids), vector.directions, m, probe.steer_from)
+            if probe.candidates is not None:
+                want = rows[-1][list(probe.candidates)]
+            else:
+                targets = torch.tensor(probe.ids[probe.score_from :])
+                want = rows[probe.score_from - 1 : -1].log_softmax(1).gather(1, targets[:, None])[:, 0]
+            np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("sharing", [True, False])
+def test_multiplier_zero_is_the_unsteered_model_in_any_company(sharing):
+    """Also for a function that does something at strength 0, or moves the last bits there."""
+    bare = fresh("llama").engine.run([probe_of(fresh("llama"), item) for item in builders.LETTERED], None, [0.0])
+    model = fresh("llama", sharing=sharing)
+    odd = custom(lambda h, s, layer: 0.5 * h + s, layers=1, strength="linear", name="odd")
+    found = model.engine.run([probe_of(model, item) for item in builders.LETTERED], odd, [0.0, 1.0])
+    for want, got in zip(bare, found, strict=True):
+        np.testing.assert_allclose(got[0], want[0], rtol=0, atol=1e-5)
+
+
+# --- what cannot be answered ---------------------------------------------------------------------------------------------
+
+
+def test_nothing_steered_is_an_error_that_names_the_item():
+    model, vector = fresh("llama"), as_intervention(builders.random_vector(1))
+    with pytest.raises(
+        DataError, match="text 5: no token is steered: the scope begins at token 3 of 3; steer 'all', or take"
+    ):
+        model.engine.run([Probe((5, 6, 7), 3, (1,), name="text 5")], vector, [1.0])
+    assert model.engine.run([Probe((5, 6, 7), 3, (1,))], None, [1.0])[0][0].shape == (1,)
+
+
+@pytest.mark.parametrize("sharing", [True, False])
+def test_nan_is_an_error_and_never_a_number(sharing):
+    model = fresh("llama", sharing=sharing)
+    boom = custom(lambda h, s, layer: h / (1 - s), layers=1, strength="linear", name="pole")
+    probes = [probe_of(model, item) for item in builders.LETTERED]
+    with pytest.raises(
+        MeasurementError, match=r"item \w+: the model gives NaN or infinity at multiplier 1; a smaller multiplier"
+    ):
+        model.engine.run(probes, boom, [0.0, 1.0])
+    with pytest.raises(MeasurementError):
+        model.engine.run(probes, boom, [0.0, 1.0])  # nor is it remembered as something else
+    assert builders.hooks_of(model.hf) == 0
+    assert all(np.isfinite(scores).all() for scores in model.engine.run(probes, boom, [0.0])[0])
+
+
+@pytest.mark.parametrize("family", builders.FAMILIES)
+def test_nothing_is_left_on_the_model(family):
+    model = fresh(family)
+    before = {name: value.clone() for name, value in model.hf.state_dict().items()}
+    propensity_curve(model, builders.LETTERED, builders.random_vector(0, 2), multipliers=GRID)
+    perplexity(model, builders.TEXTS[:1], builders.random_vector(0, 2))
+    assert builders.hooks_of(model.hf) == 0
+    assert all(torch.equal(value, before[name]) for name, value in model.hf.state_dict().items())
+
+
+# --- what else is on the model -------------------------------------------------------------------------------------------
+
+
+def test_measuring_within_a_steering_block_spoils_nothing():
+    """It may be refused; but what is measured there must not be remembered as the unsteered model's."""
+    model, vector = fresh("llama"), builders.random_vector(1)
+    want = perplexity(fresh("llama"), builders.TEXTS).per_text
+    with contextlib.suppress(SteerError), steering(model, vector, 2.0):
+        perplexity(model, builders.TEXTS)
+    np.testing.assert_allclose(perplexity(model, builders.TEXTS).per_text, want, rtol=0, atol=1e-5)
+
+
+def test_a_model_made_in_inference_mode_can_be_measured():
+    with torch.inference_mode():
+        model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
+    got = propensity_curve(model, builders.LETTERED, builders.random_vector(1), multipliers=GRID).values
+    np.testing.assert_allclose(got, expected("llama", builders.LETTERED, (1,), "after_prompt"), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom", *builders.FURTHER])
+def test_a_path_at_one_multiplier_says_nothing_of_several(family):
+    """With one multiplier answers are branches but nothing fans out."""
+    model, vector = fresh(family), builders.random_vector(0, 2)
+    for grid in ([GRID[2]], GRID):
+        got = propensity_curve(model, builders.WORDED, vector, multipliers=grid, positions="all").values
+        want = expected(family, builders.WORDED, (0, 2), "all")[:, -len(grid) :]
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)

@@ -1,0 +1,245 @@
+"""A second implementation, as plain as can be, that the package's fast one is held against.
+
+Written from the definitions, not from the package: one prompt at a time, a batch of one, one hook written out by hand, no
+padding, no cache, nothing shared. Uses torch, numpy and the transformers model only.
+
+Blocks are found by class name, from a list: a family that is missing here fails.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+BLOCKS = {
+    "LlamaForCausalLM": "model.layers",
+    "Qwen2ForCausalLM": "model.layers",
+    "Qwen3ForCausalLM": "model.layers",
+    "Gemma2ForCausalLM": "model.layers",
+    "Gemma3ForCausalLM": "model.layers",
+    "MistralForCausalLM": "model.layers",
+    "Phi3ForCausalLM": "model.layers",
+    "Olmo2ForCausalLM": "model.layers",
+    "GPT2LMHeadModel": "transformer.h",
+    "GPTJForCausalLM": "transformer.h",
+    "BloomForCausalLM": "transformer.h",
+    "FalconForCausalLM": "transformer.h",
+    "GPTNeoXForCausalLM": "gpt_neox.layers",
+    "OPTForCausalLM": "model.decoder.layers",
+    "Gemma3ForConditionalGeneration": "model.language_model.layers",
+    "MptForCausalLM": "transformer.blocks",
+    "Lfm2ForCausalLM": "model.layers",
+}
+
+
+def blocks_of(hf: Any) -> Any:
+    return hf.get_submodule(BLOCKS[type(hf).__name__])
+
+
+# --- text ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rendered:
+    turn: str
+    prompt: str
+    matching: tuple[str, ...]
+    not_matching: tuple[str, ...]
+    chat: bool
+
+
+def render(tokenizer: Any, item: Any, system: str | None = None) -> Rendered:
+    """CONTRACT: the user's turn alone in the chat template, then its generation prompt and "("; without a template
+    "Question: ..." followed by "\\n\\nAnswer: ("."""
+    answers = [*item.matching, *item.not_matching]
+    lettered = all(len(a.strip()) == 3 and a.strip()[0] == "(" and a.strip()[2] == ")" for a in answers)
+    chat = bool(tokenizer.chat_template)
+    if chat:
+        messages = [{"role": "user", "content": item.question}]
+        if system is not None:
+            messages.insert(0, {"role": "system", "content": system})
+        turn = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
+        prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    else:
+        turn = (system + "\n\n" if system else "") + "Question: " + item.question
+        prompt = turn + "\n\nAnswer:"
+
+    def answer(text: str) -> str:
+        if lettered:
+            return text.strip()[1]
+        return text.strip() if chat else " " + text.strip()
+
+    if lettered:
+        prompt += "(" if chat else " ("
+    return Rendered(turn, prompt, tuple(map(answer, item.matching)), tuple(map(answer, item.not_matching)), chat)
+
+
+def ids_of(tokenizer: Any, text: str, special: bool) -> list[int]:
+    return list(tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
+# --- one forward ---------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def logits(hf: Any, ids: list[int], directions: dict[int, Any] | None = None, m: float = 0.0, start: int = 0) -> Any:
+    """Logits [tokens, vocabulary] of one sequence, float32, with m * direction added from token ``start`` on."""
+
+    def hook_for(direction: Any) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> Any:
+            hidden = output[0] if isinstance(output, tuple) else output
+            changed = hidden.clone()
+            for position in range(start, hidden.shape[1]):
+                changed[0, position] = hidden[0, position] + m * direction
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        return hook
+
+    handles = [blocks_of(hf)[layer].register_forward_hook(hook_for(d)) for layer, d in (directions or {}).items()]
+    try:
+        return hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def outputs(hf: Any, ids: list[int]) -> list[Any]:
+    """Output [tokens, width] of every block for one sequence."""
+    found = []
+
+    def hook(_module: Any, _inputs: Any, output: Any) -> None:
+        found.append((output[0] if isinstance(output, tuple) else output)[0].clone().float())
+
+    handles = [block.register_forward_hook(hook) for block in blocks_of(hf)]
+    try:
+        hf(input_ids=torch.tensor([ids]), use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+@torch.no_grad()
+def greedy(hf: Any, ids: list[int], n: int, directions: dict[int, Any], m: float, start: int) -> list[int]:
+    """n greedy tokens, each from a whole forward over everything so far."""
+    all_ids = list(ids)
+    for _ in range(n):
+        all_ids.append(int(logits(hf, all_ids, directions, m, start)[-1].argmax()))
+    return all_ids[len(ids) :]
+
+
+# --- scores --------------------------------------------------------------------------------------------------------------
+
+
+def start_of(scope: str, turn_tokens: int, prompt_tokens: int, include_first: bool = False) -> int:
+    """The first steered token: ``all`` every one, ``after_prompt`` from the first after the user's turn, ``last`` from the
+    last before the answer; the first token of all only with ``include_first``."""
+    if scope == "all":
+        start = 0
+    elif scope == "after_prompt":
+        start = turn_tokens
+    else:
+        start = prompt_tokens - 1
+    if start == 0 and not include_first:
+        start = 1
+    return start
+
+
+def mean_loglikelihood(rows: Any, ids: list[int], first: int) -> float:
+    """Mean log-likelihood of ids[first:] given what stands before each."""
+    found = []
+    for position in range(first, len(ids)):
+        row = rows[position - 1].double()
+        found.append(float(row[ids[position]]) - float(torch.logsumexp(row, 0)))
+    return sum(found) / len(found)
+
+
+def log_sum_exp(values: list[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))
+
+
+def propensity(
+    hf: Any,
+    tokenizer: Any,
+    item: Any,
+    directions: dict[int, Any],
+    m: float,
+    scope: str,
+    include_first: bool = False,
+    system: str | None = None,
+) -> float:
+    """Logit of the matching answer minus that of the other; for answers of several tokens the difference of the mean token
+    log-likelihoods; alternatives count as the log of their summed exponentials."""
+    text = render(tokenizer, item, system)
+    prompt = ids_of(tokenizer, text.prompt, special=not text.chat)
+    turn_tokens = len(ids_of(tokenizer, text.turn, special=not text.chat))
+    start = start_of(scope, turn_tokens, len(prompt), include_first)
+    joint = [
+        [ids_of(tokenizer, text.prompt + a, not text.chat) for a in side] for side in (text.matching, text.not_matching)
+    ]
+    single = all(len(ids) == len(prompt) + 1 for side in joint for ids in side)
+    sides = []
+    for side in joint:
+        values = []
+        for ids in side:
+            assert ids[: len(prompt)] == prompt
+            if single:
+                values.append(float(logits(hf, prompt, directions, m, start)[-1][ids[-1]]))
+            else:
+                values.append(mean_loglikelihood(logits(hf, ids, directions, m, start), ids, len(prompt)))
+        sides.append(log_sum_exp(values))
+    return sides[0] - sides[1]
+
+
+def curve(hf: Any, tokenizer: Any, items: Any, directions: Any, grid: Any, scope: str, **more: Any) -> np.ndarray:
+    return np.array([[propensity(hf, tokenizer, item, directions, m, scope, **more) for m in grid] for item in items])
+
+
+def slopes(values: np.ndarray, grid: Any) -> np.ndarray:
+    return np.array([np.polyfit(np.asarray(grid, float), row, 1)[0] for row in values])
+
+
+def nll(hf: Any, tokenizer: Any, text: str, directions: Any = None, m: float = 0.0, start: int = 1) -> tuple[float, int]:
+    """Mean negative log-likelihood of every token but the first, and their number."""
+    ids = ids_of(tokenizer, text, special=True)
+    return -mean_loglikelihood(logits(hf, ids, directions, m, start), ids, 1), len(ids) - 1
+
+
+def perplexity(per_text: list[tuple[float, int]]) -> float:
+    total = sum(value * n for value, n in per_text)
+    return math.exp(total / sum(n for _, n in per_text))
+
+
+# --- vectors -------------------------------------------------------------------------------------------------------------
+
+
+def caa(hf: Any, tokenizer: Any, items: Any, layer: int) -> Any:
+    """Mean over items of the residual at the answer letter: with the matching answer minus with the other one."""
+    differences = []
+    for item in items:
+        text = render(tokenizer, item)
+        one = outputs(hf, ids_of(tokenizer, text.prompt + text.matching[0], not text.chat))[layer][-1]
+        other = outputs(hf, ids_of(tokenizer, text.prompt + text.not_matching[0], not text.chat))[layer][-1]
+        differences.append(one.double() - other.double())
+    return sum(differences) / len(differences)
+
+
+def mean_difference(
+    hf: Any, tokenizer: Any, positive: list[str], negative: list[str], layer: int, readout: str = "mean"
+) -> Any:
+    """Mean over texts of the mean over tokens but the first, positive minus negative."""
+
+    def mean_of(texts: list[str]) -> Any:
+        found = []
+        for text in texts:
+            hidden = outputs(hf, ids_of(tokenizer, text, special=True))[layer].double()
+            found.append(hidden[1:].mean(0) if readout == "mean" else hidden[-1])
+        return sum(found) / len(found)
+
+    return mean_of(positive) - mean_of(negative)

@@ -1,0 +1,104 @@
+"""From an item to the text that the model reads: the chat template, or plain question and answer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import builders
+import plain
+import pytest
+
+from pytest_steer import Context, ContrastItem, wrap_model
+from pytest_steer.errors import ModelError
+from pytest_steer.prompting import PromptFormat, render_item
+
+LETTERED = ContrastItem("Red?\n(A) Yes\n(B) No", (" (A)",), (" (B)", "(C)"))
+WORDED = ContrastItem("Red?", (" Yes ", "yes"), ("No",))
+USER = "<|im_start|>user\n{}<|im_end|>\n"
+OPENING = "<|im_start|>assistant\n"
+
+
+def format_of(template):
+    """The prompt format of a model whose tokenizer has this template."""
+    return wrap_model(builders.random_model("llama").hf, builders.tokenizer(template), "m").format
+
+
+@pytest.mark.parametrize(
+    ("system", "before"),
+    [
+        (None, "<|im_start|>system\nBe brief.<|im_end|>\n"),  # the template's own default
+        ("", "<|im_start|>system\n<|im_end|>\n"),
+        ("Sing.", "<|im_start|>system\nSing.<|im_end|>\n"),
+    ],
+)
+def test_chat_lettered(system, before):
+    text = render_item(LETTERED, format_of(builders.CHATML), Context(system=system))
+    assert text.turn == before + USER.format(LETTERED.question)
+    assert text.opening == OPENING + "("
+    assert (text.matching, text.not_matching, text.special_tokens) == (("A",), ("B", "C"), False)
+    assert text.prompt == text.turn + text.opening
+
+
+def test_chat_worded():
+    text = render_item(WORDED, format_of(builders.CHATML))
+    assert text.opening == OPENING
+    assert (text.matching, text.not_matching) == (("Yes", "yes"), ("No",))
+
+
+@pytest.mark.parametrize(("system", "before"), [(None, ""), ("", ""), ("Sing.", "Sing.\n\n")])
+def test_plain_form(system, before):
+    lettered = render_item(LETTERED, PromptFormat(), Context(system=system))
+    assert lettered.turn == before + "Question: Red?\n(A) Yes\n(B) No"
+    assert lettered.opening == "\n\nAnswer: ("
+    assert (lettered.matching, lettered.not_matching, lettered.special_tokens) == (("A",), ("B", "C"), True)
+    worded = render_item(WORDED, PromptFormat(), Context(system=system))
+    assert worded.opening == "\n\nAnswer:"
+    assert (worded.matching, worded.not_matching) == ((" Yes", " yes"), (" No",))
+
+
+@pytest.mark.parametrize("chat", [True, False])
+@pytest.mark.parametrize("system", [None, "", "Sing."])
+@pytest.mark.parametrize("item", [*builders.LETTERED, *builders.WORDED], ids=lambda item: item.id)
+def test_is_what_the_plain_implementation_renders(chat, system, item):
+    template = builders.CHATML if chat else None
+    ours = render_item(item, format_of(template), Context(system=system))
+    other = plain.render(builders.tokenizer(template), item, system)
+    assert (ours.turn, ours.prompt, ours.matching, ours.not_matching) == (
+        other.turn, other.prompt, other.matching, other.not_matching
+    )  # fmt: skip
+
+
+def test_the_context_is_applied_before_rendering():
+    text = render_item(
+        LETTERED_TWO := ContrastItem("?\n(A) x\n(B) y", ("(A)",), ("(B)",)), PromptFormat(), Context(option_order="swapped")
+    )
+    assert "(A) y\n(B) x" in text.turn
+    assert (text.matching, text.not_matching) == (("B",), ("A",))
+    assert text.item != LETTERED_TWO
+
+
+def test_a_template_that_marks_the_end_when_nothing_follows():
+    """Phi-3's template writes an end marker unless a reply is to follow: the turn ends where the two texts part."""
+    text = render_item(
+        WORDED, PromptFormat("t", lambda messages, opened: messages[-1]["content"] + ("[reply]" if opened else "#"))
+    )
+    assert (text.turn, text.opening) == ("Red?", "[reply]")
+
+
+def test_a_template_without_a_generation_prompt():
+    text = render_item(LETTERED, PromptFormat("t", lambda messages, opened: f"[{messages[-1]['content']}]"))
+    assert (text.turn, text.opening) == (f"[{LETTERED.question}]", "(")
+
+
+def test_a_template_that_refuses_is_an_error_with_its_words():
+    template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}x"
+    with pytest.raises(ModelError, match=r"cannot render \['system', 'user'\]: System role not supported"):
+        render_item(WORDED, format_of(template), Context(system="S"))
+
+
+def test_the_hash_is_that_of_the_templates_source():
+    hashes = [format_of(builders.CHATML).hash, format_of(builders.CHATML + " ").hash, format_of(None).hash]
+    assert len(set(hashes)) == 3
+    assert format_of(builders.CHATML).hash == hashes[0]
+    assert PromptFormat().hash == hashes[2]
+    assert dataclasses.replace(PromptFormat(), render=lambda *_: "").hash == hashes[2]
