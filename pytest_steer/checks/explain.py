@@ -1,0 +1,167 @@
+"""Evidence in words: verdict and numbers, where, worst cases, how to run it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tabulate import tabulate
+
+from ..stats import Direction, Verdict
+from .evidence import Evidence
+
+WORST = 3
+
+
+def explain(evidence: Evidence) -> str:
+    """The text that a terminal shows for one claim. A pass is two lines; everything else says why and what to do."""
+    if evidence.verdict is Verdict.ERROR:
+        return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *_rerun(evidence)])
+    lines = [_headline(evidence)]
+    lines += [f"  warning: {warning}" for warning in evidence.warnings]
+    if evidence.passed:
+        return "\n".join(lines)
+    lines += _decide(evidence) + _where(evidence) + _curve(evidence) + _strata(evidence)
+    lines += _worst_items(evidence) if evidence.items else _worst_texts(evidence)
+    return "\n".join(lines + _rerun(evidence))
+
+
+def number(value: float | None, percent: bool = False) -> str:
+    """Three significant digits, or per cent; a dash for an absent bound."""
+    if value is None:
+        return "-"
+    if percent:
+        value = round(value, 3) + 0.0  # no "-0.0%"
+        return f"{value:+.1%}" if abs(value) < 10 else f"{value:+,.0%}"
+    return f"{value:.3g}"
+
+
+def _percent(evidence: Evidence) -> bool:
+    return evidence.check == "ppl_delta_below"
+
+
+def _headline(evidence: Evidence) -> str:
+    percent = _percent(evidence)
+    low, high = (number(bound, percent) for bound in evidence.interval)
+    promised = "at least" if evidence.direction is Direction.AT_LEAST else "at most"
+    if evidence.holm is not None and evidence.holm["verdict_alone"] != evidence.verdict.value:
+        reason = (
+            f"{evidence.holm['verdict_alone']} by itself, not after Holm's adjustment over {evidence.holm['claims']} claims"
+        )
+    else:
+        reason = {
+            Verdict.PASS: "the interval is on the good side",
+            Verdict.FAIL: "the interval is on the bad side",
+            Verdict.INCONCLUSIVE: "the interval lies across the threshold",
+        }[evidence.verdict]
+    return (
+        f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {number(evidence.estimate, percent)} "
+        f"[{low}, {high}], promised {promised} {number(evidence.threshold, percent)}\n"
+        f"  n = {evidence.n} {evidence.unit}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
+    )
+
+
+def _decide(evidence: Evidence) -> list[str]:
+    if evidence.verdict is not Verdict.INCONCLUSIVE:
+        return []
+    if evidence.items_needed is None:
+        return ["  not enough evidence, and the estimate is so close to the threshold that no feasible number would decide"]
+    return [
+        f"  not enough evidence: about {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
+    ]
+
+
+def _where(evidence: Evidence) -> list[str]:
+    lines = []
+    if evidence.vector is not None:
+        vector = evidence.vector
+        norm = f", norm {number(vector['norm'])}" if vector["norm"] is not None else ""
+        dose = vector["relative_dose"]
+        relative = f" ({dose:.0%} of the median hidden norm)" if dose is not None else ""
+        lines.append(
+            f"  steered: {vector['method']} at layer {vector['layer']}, positions {vector['positions']}{norm}; deployed "
+            f"multiplier {number(evidence.multiplier)}{relative}"
+        )
+    if evidence.data is not None:
+        lines.append(f"  data: {evidence.data['source']}")
+    if evidence.check == "ppl_delta_below":
+        details = evidence.details
+        lines.append(
+            f"  perplexity: {details['perplexity_base']:.2f} unsteered, {details['perplexity_steered']:.2f} steered"
+        )
+    return lines
+
+
+def _curve(evidence: Evidence) -> list[str]:
+    if evidence.multipliers is None or evidence.curve is None:
+        return []
+    details = evidence.details
+    rows = [
+        ["multiplier", *(f"{m:g}" for m in evidence.multipliers)],
+        ["mean propensity", *(f"{p:.2f}" for p in evidence.curve)],
+    ]
+    curvature = details.get("curvature")
+    shape = f"  steerability {number(details['steerability'])}, anti-steerable share {details['anti_steerable_share']:.2f}"
+    shape += f", curvature {number(curvature)}" if curvature is not None else ""
+    shape += f", monotonicity {number(details['monotonicity'])}"
+    return [*_indent(tabulate(rows, tablefmt="plain", stralign="right", disable_numparse=True)), shape]
+
+
+def _strata(evidence: Evidence) -> list[str]:
+    if len(evidence.strata) < 2:
+        return []
+    bad = [stratum for stratum in evidence.strata if _is_bad(evidence, stratum)]
+    rows = [
+        [
+            f"matching answer {stratum['label']}",
+            stratum["n"],
+            number(stratum["steerability"]),
+            f"{stratum['anti_steerable']:.2f}",
+            "misses the threshold" if stratum in bad else "",
+        ]
+        for stratum in evidence.strata
+    ]
+    title = f"  strata (the claim misses its threshold in {len(bad)} of {len(evidence.strata)}):"
+    headers = ["", "n", "steerability", "anti-steerable", ""]
+    return [title, *_indent(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True))]
+
+
+def _is_bad(evidence: Evidence, stratum: dict[str, Any]) -> bool:
+    if evidence.threshold is None:
+        return False
+    if evidence.check == "not_anti_steered":
+        return bool(stratum["anti_steerable"] > evidence.threshold)
+    return bool(stratum["steerability"] < evidence.threshold)
+
+
+def _worst_items(evidence: Evidence) -> list[str]:
+    items = sorted(evidence.items or [], key=lambda item: item["slope"])[:WORST]
+    lines = ["  worst items:"]
+    for item in items:
+        curve = ", ".join(f"{p:.2f}" for p in item["propensity"])
+        lines.append(f"    [{item['id']}] slope {number(item['slope'])}, propensity {curve}")
+        lines.append(f"      {_shorten(item['question'])}")
+        matching, other = (" | ".join(item[side]) for side in ("matching", "not_matching"))
+        lines.append(f"      matching: {_shorten(matching, 60)}   not matching: {_shorten(other, 60)}")
+    return lines
+
+
+def _worst_texts(evidence: Evidence) -> list[str]:
+    texts = evidence.details.get("texts", [])
+    worst = sorted(texts, key=lambda text: text["nll_base"] - text["nll_steered"])[:WORST]
+    lines = ["  worst texts (negative log-likelihood per token):"] if worst else []
+    for text in worst:
+        lines.append(f"    [{text['id']}] {text['nll_base']:.2f} -> {text['nll_steered']:.2f}  {_shorten(text['text'], 90)}")
+    return lines
+
+
+def _rerun(evidence: Evidence) -> list[str]:
+    return [f"  run again: {evidence.rerun}"] if evidence.rerun else []
+
+
+def _shorten(text: str, width: int = 110) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 3] + "..."
+
+
+def _indent(text: str) -> list[str]:
+    return [f"    {line}".rstrip() for line in text.splitlines()]

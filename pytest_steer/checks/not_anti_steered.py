@@ -1,0 +1,78 @@
+"""``not_anti_steered``: at most so large a share of the items moves the wrong way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import SteerError
+from ..metrics import MULTIPLIERS
+from ..model import Model
+from ..prompting import AS_GIVEN, Context, Items
+from ..stats import Direction, Verdict, items_needed_share, share
+from .evidence import Evidence
+from .over_items import measure_items
+from .subject import Subject
+
+By = Literal["slope", "effect"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotAntiSteered:
+    """The share of anti-steerable items is at most a threshold; exact binomial bounds (Clopper & Pearson 1934).
+
+    Attributes:
+        share: the promise, between 0 and 1.
+        by: ``slope`` counts items whose slope is <= 0, so a tie is anti-steerable (Tan et al. 2024); ``effect`` counts
+            items whose propensity at the deployed multiplier is below that at 0, so a tie is not (Braun et al. 2025,
+            arXiv 2505.22637).
+
+    Raises:
+        SteerError: the share is not between 0 and 1.
+    """
+
+    subject: Subject
+    items: Items
+    share: float
+    by: By = "slope"
+    multipliers: Sequence[float] = MULTIPLIERS
+    confidence: float = 0.95
+    context: Context = AS_GIVEN
+    name: str = "not_anti_steered"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise SteerError(f"share has to be between 0 and 1 (0.25 means a quarter of the items), not {self.share}")
+        if self.by not in ("slope", "effect"):
+            raise SteerError(f"by is 'slope' or 'effect', not {self.by!r}")
+
+    def measure(self, model: Model) -> Evidence:
+        """Measures and judges; see ``over_items.measure_items`` for what is raised."""
+        grid = list(self.multipliers)
+        if self.by == "effect":
+            grid = sorted({*grid, 0.0, self.subject.multiplier})
+        curve, evidence = measure_items(
+            model,
+            self.subject,
+            self.items,
+            grid,
+            check="not_anti_steered",
+            name=self.name,
+            statistic="anti-steerable share",
+            direction=Direction.AT_MOST,
+            threshold=self.share,
+            confidence=self.confidence,
+            context=self.context,
+        )
+        wrong = curve.anti_steerable if self.by == "slope" else curve.effects(self.subject.multiplier) < 0
+        found = share(int(wrong.sum()), len(wrong), confidence=self.confidence)
+        evidence.details |= {"by": self.by, "anti_steered_items": int(wrong.sum())}
+        evidence.estimate, evidence.interval = found.estimate, (found.low, found.high)
+        evidence.interval_method = found.method
+        evidence.judge(found, self.share)
+        if evidence.verdict is Verdict.INCONCLUSIVE:
+            evidence.items_needed = items_needed_share(
+                found.estimate, self.share, direction=Direction.AT_MOST, confidence=self.confidence
+            )
+        return evidence

@@ -1,0 +1,121 @@
+"""``ppl_delta_below``: steering costs at most so much perplexity on neutral text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import DataError, SteerError
+from ..metrics import perplexity, steering_receipt
+from ..model import Model
+from ..stats import Direction, Verdict, items_needed_mean, mean_bootstrap, mean_t
+from .evidence import Evidence
+from .steers import IntervalMethod
+from .subject import Subject, describe_model, describe_receipt
+
+
+@dataclass(frozen=True, kw_only=True)
+class PplDeltaBelow:
+    """Perplexity rises by at most a share of itself at the deployed multiplier.
+
+    The statistic is exp(d) - 1 with d the mean over texts of the difference in negative log-likelihood per token,
+    steered minus unsteered, each text paired with itself. Bounds are those of d, carried over.
+
+    Attributes:
+        texts: neutral texts: text that the behaviour has nothing to do with.
+        limit: the promise: 0.05 allows 5 %.
+        source: where the texts come from, for messages.
+
+    Raises:
+        SteerError: the limit is not a positive number.
+    """
+
+    subject: Subject
+    texts: Sequence[str]
+    limit: float
+    confidence: float = 0.95
+    interval: IntervalMethod = "t"
+    seed: int = 0
+    source: str = "texts"
+    name: str = "ppl_delta_below"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit < math.inf:
+            raise SteerError(f"limit has to be a positive number (0.05 allows 5 %), not {self.limit}")
+
+    def measure(self, model: Model) -> Evidence:
+        """Measures and judges.
+
+        Raises:
+            DataError: fewer than two texts, or one that cannot be scored.
+            VectorError, MeasurementError: see ``perplexity`` and ``Model.check_fits``.
+        """
+        started = time.perf_counter()
+        if len(self.texts) < 2:
+            raise DataError(f"{self.source}: has {len(self.texts)} text(s); an interval needs at least two")
+        subject, change = self.subject, self.subject.intervention
+        base = perplexity(model, self.texts)
+        steered = perplexity(
+            model,
+            self.texts,
+            change,
+            multiplier=subject.multiplier,
+            positions=subject.positions,
+            include_first=subject.include_first,
+            allow_mismatch=subject.allow_mismatch,
+        )
+        rises = steered.per_text - base.per_text
+        receipt = steering_receipt(model, steered.probes, change, subject.multiplier)
+        if self.interval == "bootstrap":
+            found = mean_bootstrap(rises, confidence=self.confidence, seed=self.seed)
+        else:
+            found = mean_t(rises, confidence=self.confidence)
+        evidence = Evidence(
+            check="ppl_delta_below",
+            name=self.name,
+            verdict=Verdict.ERROR,
+            statistic="perplexity delta",
+            estimate=_share(found.estimate),
+            interval=(_share(found.low), _share(found.high)),
+            interval_method=found.method,
+            confidence=self.confidence,
+            threshold=self.limit,
+            direction=Direction.AT_MOST,
+            n=len(self.texts),
+            unit="texts",
+            multiplier=subject.multiplier,
+            model=describe_model(model),
+            vector=subject.describe(receipt),
+            data={"hash": _hash(self.texts), "n": len(self.texts), "source": self.source},
+            receipt=describe_receipt(receipt),
+            details={
+                "perplexity_base": base.value,
+                "perplexity_steered": steered.value,
+                "texts": [
+                    {"id": str(i), "text": text, "nll_base": float(b), "nll_steered": float(s), "tokens": int(count)}
+                    for i, (text, b, s, count) in enumerate(
+                        zip(self.texts, base.per_text, steered.per_text, base.tokens, strict=True)
+                    )
+                ],
+            },
+        )
+        evidence.judge(found, math.log1p(self.limit))
+        if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
+            evidence.items_needed = items_needed_mean(
+                found.estimate, found.standard_deviation, math.log1p(self.limit), confidence=self.confidence
+            )
+        evidence.seconds = time.perf_counter() - started
+        return evidence
+
+
+def _share(difference: float) -> float | None:
+    """exp(d) - 1; None for a bound so far out that it is no finite number."""
+    return math.expm1(difference) if difference < 700 else None
+
+
+def _hash(texts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(texts), ensure_ascii=False).encode()).hexdigest()

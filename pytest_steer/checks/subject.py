@@ -1,0 +1,91 @@
+"""What a claim is about: an intervention at a place and a strength, and the records of it for the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import SteerError
+from ..metrics import Receipt
+from ..model import Model
+from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """An intervention as it is deployed.
+
+    Attributes:
+        vector: a steering vector or any intervention.
+        multiplier: the strength that is deployed, not 0.
+        positions / include_first: which tokens are steered.
+        allow_mismatch: ``model`` and / or ``template``: accept a vector that was made elsewhere.
+
+    Raises:
+        SteerError: the multiplier is 0 or not finite, or the scope is unknown.
+    """
+
+    vector: SteeringVector | Intervention
+    multiplier: float = 1.0
+    positions: Positions = "after_prompt"
+    include_first: bool = False
+    allow_mismatch: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_positions(self.positions)
+        if not (self.multiplier and abs(self.multiplier) < float("inf")):
+            raise SteerError(f"the deployed multiplier has to be a finite number other than 0, not {self.multiplier}")
+
+    @property
+    def intervention(self) -> Intervention:
+        return as_intervention(self.vector)
+
+    def describe(self, receipt: Receipt) -> dict[str, Any]:
+        """The evidence's ``vector`` record."""
+        change = self.intervention
+        doses = {dose.layer: dose for dose in receipt.doses}
+        first = doses[change.layers[0]]
+        record = change.vector.metadata if change.vector is not None else {}
+        return {
+            "hash": change.hash,
+            "method": change.method,
+            "layer": change.layers[0] if len(change.layers) == 1 else list(change.layers),
+            "positions": self.positions,
+            "include_first": self.include_first,
+            "norm": first.norm,
+            "relative_dose": first.relative_dose,
+            "n": record.get("n"),
+            "data_hash": record.get("data_hash"),
+        }
+
+
+def describe_receipt(receipt: Receipt) -> dict[str, Any]:
+    """The evidence's ``receipt`` record."""
+    return {
+        "sequences": receipt.sequences,
+        "steered_tokens": receipt.steered_tokens,
+        "path": receipt.path,
+        "doses": [
+            {
+                "layer": dose.layer,
+                "norm": dose.norm,
+                "median_hidden_norm": dose.hidden_norm,
+                "relative_dose": dose.relative_dose,
+            }
+            for dose in receipt.doses
+        ],
+    }
+
+
+def describe_model(model: Model) -> dict[str, Any]:
+    """The evidence's and the report's ``model`` record."""
+    return {
+        "id": model.id,
+        "fingerprint": model.fingerprint,
+        "class": type(model.hf).__name__,
+        "layers": model.n_layers,
+        "width": model.width,
+        "dtype": model.dtype,
+        "device": str(model.device),
+        "template": model.template_hash,
+    }

@@ -1,0 +1,96 @@
+"""Claim files as pytest files, claims as pytest items."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .errors import ClaimFileError, SteerError, SteeringFailure
+from .session import SteerSession, broken_evidence
+from .sources import shown
+
+if TYPE_CHECKING:
+    from .checks import Evidence
+    from .suites import BrokenClaim, ClaimSpec, Suite
+
+SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")
+SESSION = pytest.StashKey[SteerSession]()
+EVIDENCE = pytest.StashKey["list[Evidence]"]()
+
+
+class ClaimFile(pytest.File):
+    """A claim file. A fault of the whole file is one failing item, so that everything else still runs."""
+
+    def collect(self) -> Iterable[ClaimItem]:
+        from .suites import BrokenClaim, Suite, read_suite
+
+        try:
+            suite = read_suite(shown(self.path))
+        except ClaimFileError as error:
+            broken = BrokenClaim("claim-file", error.line or 1, error)
+            suite = Suite(self.path.name, self.path, None, False, {}, (broken,))
+        for entry in suite.entries:
+            yield ClaimItem.from_parent(self, name=entry.name, suite=suite, claim=entry)
+
+
+class ClaimItem(pytest.Item):
+    """One claim of a claim file."""
+
+    def __init__(self, *, suite: Suite, claim: ClaimSpec | BrokenClaim, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.suite = suite
+        self.claim = claim
+        self.add_marker(pytest.mark.steer)
+        reason = getattr(claim, "xfail", None)
+        if reason is not None:
+            # A claim that is known to fail must fail; an error in it is still an error.
+            self.add_marker(pytest.mark.xfail(reason=reason, raises=SteeringFailure, strict=True))
+
+    def runtest(self) -> None:
+        from .assertions import raise_unless_held
+
+        evidence = self.evidence()
+        evidence.suite = self.suite.name
+        evidence.xfail = getattr(self.claim, "xfail", None)
+        evidence.id, evidence.rerun = self.nodeid, rerun_command(self)
+        self.stash.setdefault(EVIDENCE, []).append(evidence)
+        if evidence.error is not None:
+            raise SteerError(evidence.message)
+        raise_unless_held(evidence)
+
+    def evidence(self) -> Evidence:
+        """Measures the claim; an error becomes evidence of an error."""
+        error = getattr(self.claim, "error", None)
+        if error is not None:
+            return broken_evidence(self.claim)  # type: ignore[arg-type]
+        try:
+            return self.config.stash[SESSION].measure(self.suite, self.claim)  # type: ignore[arg-type]
+        except SteerError as error:
+            from .checks import error_evidence
+
+            return error_evidence(self.claim.kind, self.name, str(error))  # type: ignore[union-attr]
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        if isinstance(excinfo.value, (SteeringFailure, SteerError)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        return self.path, self.claim.line - 1, f"claim {self.name}"
+
+
+def rerun_command(item: pytest.Item) -> str:
+    """The command that runs one test again, with the steering options of this run."""
+    config = item.config
+    parts = ["pytest", item.nodeid]
+    for name in ("model", "device", "dtype", "profile", "seed"):
+        given = config.getoption(f"steer_{name}")
+        if given is not None:
+            parts += [f"--steer-{name}", str(given)]
+    if config.getoption("steer_holm"):
+        parts.append("--steer-holm")
+    return shlex.join(parts)

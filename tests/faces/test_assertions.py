@@ -1,0 +1,137 @@
+"""Assertions and fixtures in ordinary tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pytest_steer import (
+    SteerError,
+    SteeringFailure,
+    SteeringVector,
+    assert_not_anti_steered,
+    assert_ppl_delta_below,
+    assert_steers,
+    extract,
+    load_model,
+    perplexity,
+    propensity_curve,
+    read_items,
+)
+
+TEST_FILE = """
+import pytest
+from pytest_steer import assert_steers, assert_ppl_delta_below, extract, read_items
+
+@pytest.fixture(scope="module")
+def vector(steer_model):
+    return extract.caa(steer_model, read_items("train.json"), layer=1)
+
+def test_holds(steer_model, vector):
+    evidence = assert_steers(steer_model, vector, read_items("test.json"), steerability=-50, multipliers=[-1, 0, 1])
+    assert evidence.verdict == "pass"
+
+def test_fails(steer_model, vector):
+    assert_steers(steer_model, vector, read_items("test.json"), steerability=50, multipliers=[-1, 0, 1])
+
+def test_error(steer_model, vector):
+    assert_ppl_delta_below(steer_model, vector, ["only one text"], limit=0.1)
+
+def test_fixture_steers(steer_model, steering, vector):
+    inputs = steer_model.tokenizer("How was it?", return_tensors="pt")
+    plain = steer_model.hf(**inputs).logits
+    with steering(steer_model, vector, multiplier=2.0, positions="all"):
+        steered = steer_model.hf(**inputs).logits
+    assert not (plain == steered).all()
+    assert (steer_model.hf(**inputs).logits == plain).all()
+
+def test_load_model_is_cached(steer_model, steer_load_model):
+    assert steer_load_model("builtin:tiny") is steer_model
+"""
+
+
+def test_in_ordinary_tests(suite: Path, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_claims=TEST_FILE)
+    result = pytester.runpytest("--steer-report=out.json")
+    result.assert_outcomes(passed=3, failed=2)
+    result.stdout.fnmatch_lines(["E*SteeringFailure: steers: FAIL *", "E*run again: pytest test_claims.py::test_fails"])
+    result.stdout.no_fnmatch_line("*assertions.py:*: in assert_steers*")
+    claims = json.loads((suite / "out.json").read_text())["claims"]
+    assert [(claim["id"], claim["verdict"]) for claim in claims] == [
+        ("test_claims.py::test_holds", "pass"),
+        ("test_claims.py::test_fails", "fail"),
+        ("test_claims.py::test_error", "error"),
+    ]
+
+
+def test_a_model_that_is_not_there_fails_without_a_traceback(suite: Path, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(steer_load_model): steer_load_model('builtin:tinny')")
+    result = pytester.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Did you mean 'builtin:tiny'?*"])
+    result.stdout.no_fnmatch_line("*loading.py*")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("builtin:tiny")
+
+
+@pytest.fixture
+def vector(model, suite: Path) -> SteeringVector:
+    return extract.caa(model, read_items(suite / "train.json"), layer=1)
+
+
+def test_evidence_is_what_the_measures_give(model, vector: SteeringVector, suite: Path) -> None:
+    items = read_items(suite / "test.json")
+    grid = [-1, 0, 1]
+    curve = propensity_curve(model, items, vector, multipliers=grid)
+    evidence = assert_steers(model, vector, items, steerability=-50, multipliers=grid)
+    assert evidence.estimate == pytest.approx(curve.slopes.mean())
+    anti = assert_not_anti_steered(model, vector, items, share=0.99, multipliers=grid)
+    assert anti.estimate == pytest.approx((curve.slopes <= 0).mean())
+    texts = (suite / "neutral.txt").read_text().splitlines()
+    cost = assert_ppl_delta_below(model, vector, texts, limit=1e6)
+    steered, base = perplexity(model, texts, vector), perplexity(model, texts)
+    import math
+
+    assert cost.estimate == pytest.approx(math.expm1((steered.per_text - base.per_text).mean()))
+
+
+def test_effect_at_the_deployed_multiplier(model, vector: SteeringVector, suite: Path) -> None:
+    items = read_items(suite / "test.json")
+    curve = propensity_curve(model, items, vector, multipliers=[0, 2.5])
+    evidence = assert_not_anti_steered(model, vector, items, share=0.99, by="effect", multiplier=2.5, multipliers=[-1, 1])
+    assert evidence.estimate == pytest.approx((curve.values[:, 1] < curve.values[:, 0]).mean())
+    assert evidence.multipliers == [-1.0, 0.0, 1.0, 2.5]
+
+
+def test_failure_carries_the_evidence_and_equals_its_like(model, vector: SteeringVector, suite: Path) -> None:
+    items = read_items(suite / "test.json")
+    failures = []
+    for threshold in (50, 60):
+        with pytest.raises(SteeringFailure) as raised:
+            assert_steers(model, vector, items, steerability=threshold, multipliers=[-1, 1])
+        failures.append(raised.value)
+    assert failures[0] == failures[1]
+    assert failures[0].evidence.threshold == 50
+    assert failures[0].evidence.to_dict()["verdict"] == "fail"
+    with pytest.raises(SteeringFailure) as raised:
+        assert_steers(model, vector, items, steerability=50, multipliers=[-1, 1], name="other")
+    assert raised.value != failures[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"multipliers": [1, 1]}, "cannot give a slope"),
+        ({"multipliers": [0, float("nan")]}, "finite"),
+        ({"multiplier": 0}, "other than 0"),
+        ({"positions": "everywhere"}, "positions is one of"),
+    ],
+)
+def test_arguments_that_cannot_be_used(model, vector: SteeringVector, suite: Path, change: dict, message: str) -> None:
+    with pytest.raises(SteerError, match=message):
+        assert_steers(model, vector, read_items(suite / "test.json"), **{"steerability": 0.3, **change})

@@ -1,0 +1,338 @@
+"""Claim files through pytest: what runs, what fails, what is shown, with which exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import torch
+
+from pytest_steer import SteeringVector, load_model
+from pytest_steer.report import report_schema
+
+from .conftest import HEAD
+
+PASSING = "  - steers: {steerability: -50}\n  - not_anti_steered: {share: 0.99}\n  - ppl_delta_below: {limit: 1000000}\n"
+
+
+def write(suite: Path, claims: str, name: str = "c.steer.yaml", head: str = HEAD) -> None:
+    (suite / name).write_text(head + claims)
+
+
+def test_claims_that_hold(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING)
+    result = pytester.runpytest("-v")
+    result.assert_outcomes(passed=3)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "steer: 3 claims on builtin:tiny (profile ci, seed 0, dtype auto, device auto)",
+            "c.steer.yaml::steers PASSED*",
+            "c.steer.yaml::not_anti_steered PASSED*",
+            "c.steer.yaml::ppl_delta_below PASSED*",
+            "*steering claims*",
+            "claim * statistic * estimate * interval * promised * n * verdict",
+            "c: steers * steerability * >= -50 * 10 * pass",
+            "c: not_anti_steered * anti-steerable share * <= 0.99 * 10 * pass",
+            "c: ppl_delta_below * perplexity delta * 12 * pass",
+            "3 judged: if none of these claims held, at most 0.15 false passes are to be expected;",
+            "3 pass",
+        ]
+    )
+
+
+def test_a_claim_that_fails_says_why(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, "  - steers: {steerability: 50}\n" + PASSING.split("\n", 1)[1])
+    result = pytester.runpytest("--steer-seed", "3")
+    result.assert_outcomes(passed=2, failed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        [
+            "*claim steers*",
+            "steers: FAIL  steerability * [[]*, *[]], promised at least 50",
+            "  n = 10 items, bounds by t at 0.95 each side: the interval is on the bad side",
+            "  steered: caa at layer 1, positions after_prompt, norm *; deployed multiplier 1 (* of the median hidden norm)",
+            "  data: test.json",
+            "         multiplier*-1*0*1",
+            "    mean propensity*",
+            "  steerability *, anti-steerable share *, curvature *, monotonicity *",
+            "  strata (the claim misses its threshold in 2 of 2):",
+            "    matching answer A *5*misses the threshold",
+            "    matching answer B *5*misses the threshold",
+            "  worst items:",
+            "    [[]*[]] slope *, propensity *, *, *",
+            "      Case *: which one? (A) * (B) *",
+            "      matching: (?)   not matching: (?)",
+            "  run again: pytest c.steer.yaml::steers --steer-seed 3",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*pytest_steer/*.py*")
+
+
+def test_inconclusive_fails_and_says_how_many_items_would_decide(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, "  - not_anti_steered: {share: 0.5}\n")
+    evidence = run_report(pytester)[0]
+    # The threshold is set to the estimate's neighbourhood, where ten items cannot decide.
+    share = evidence["estimate"] + (0.05 if evidence["estimate"] < 0.9 else -0.05)
+    write(suite, f"  - not_anti_steered: {{share: {share}}}\n")
+    result = pytester.runpytest()
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["not_anti_steered: INCONCLUSIVE *", "*not enough evidence: about * items would decide*"])
+
+
+@pytest.mark.parametrize(("what", "outcome"), [("skip", "skipped"), ("xfail", "xfailed")])
+def test_inconclusive_as_an_option(suite: Path, pytester: pytest.Pytester, what: str, outcome: str) -> None:
+    write(suite, "  - not_anti_steered: {share: 0.5}\n")
+    estimate = run_report(pytester)[0]["estimate"]
+    share = estimate + (0.05 if estimate < 0.9 else -0.05)
+    write(suite, f"  - not_anti_steered: {{share: {share}}}\n  - steers: {{steerability: 50}}\n")
+    result = pytester.runpytest(f"--steer-inconclusive={what}")
+    result.assert_outcomes(**{outcome: 1, "failed": 1})
+
+
+def test_a_known_failure_is_expected_and_a_pass_of_it_is_not(suite: Path, pytester: pytest.Pytester) -> None:
+    write(
+        suite,
+        "  - steers: {name: known, steerability: 50, xfail: too weak}\n"
+        "  - steers: {name: surprise, steerability: -50, xfail: thought to be broken}\n"
+        "  - steers: {name: broken-data, steerability: 1, xfail: too weak, data: {test: one.json}}\n",
+    )
+    (suite / "one.json").write_text(json.dumps(json.loads((suite / "test.json").read_text())[:1]))
+    result = pytester.runpytest("-rxX")
+    result.assert_outcomes(xfailed=1, failed=2)
+    result.stdout.fnmatch_lines(["*XPASS(strict)*thought to be broken*"])
+    result.stdout.fnmatch_lines(["broken-data: ERROR  *one.json: has 1 item(s); an interval needs at least two"])
+    result.stdout.fnmatch_lines(["c: known (steers) * fail (known)"])
+
+
+def test_one_broken_claim_fails_and_the_rest_run(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, "  - steers: {steerabilty: 0.3}\n  - ppl_delta_below: {limit: 1000000}\n")
+    write(suite, "nonsense: [", name="d.steer.yaml")
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=1, failed=2)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*Did you mean 'steerability'?*"])
+    result.stdout.fnmatch_lines(["*d.steer.yaml*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def wrong_data(suite: Path) -> dict[str, tuple[str, str]]:
+    """Claim file text and the text of the message, by what is wrong."""
+    (suite / "one.json").write_text(json.dumps(json.loads((suite / "test.json").read_text())[:1]))
+    (suite / "empty.json").write_text("[]")
+    (suite / "bad.json").write_text('[{"question": "Which?", "answer_matching_behavior": "(A)"}]')
+    (suite / "line.txt").write_text("Only one line.\n")
+    (suite / "fake.safetensors").write_bytes(b"not a vector")
+    width = load_model("builtin:tiny").width
+    SteeringVector({1: torch.ones(width + 1)}).save(suite / "wide.safetensors")
+    SteeringVector({1: torch.ones(width)}, {"model": "old-release", "model_fingerprint": "0" * 64}).save(
+        suite / "old.safetensors"
+    )
+    SteeringVector({1: torch.ones(width)}, {"template_hash": "0" * 64}).save(suite / "template.safetensors")
+    good = (suite / "old.safetensors").read_bytes()
+    (suite / "nan.safetensors").write_bytes(good[:-4] + b"\x00\x00\xc0\x7f")
+    steers = "  - steers: {steerability: 0.3"
+    return {
+        "one item": (steers + ", data: {test: one.json}}\n", "*one.json: has 1 item(s); an interval needs at least two"),
+        "no items": (steers + ", data: {test: empty.json}}\n", "*empty.json: the file holds no items"),
+        "bad item": (
+            steers + ", data: {test: bad.json}}\n",
+            "*bad.json: item 0: 'answer_not_matching_behavior' is missing*",
+        ),
+        "one text": ("  - ppl_delta_below: {limit: 0.1, data: {neutral: line.txt}}\n", "*line.txt: has 1 text(s)*"),
+        "layer": (
+            steers + ", vector: {extract: {method: caa, data: train.json}, layer: 99}}\n",
+            "*layer 99: builtin:tiny has * decoder blocks*",
+        ),
+        "vector file": (
+            steers + ", vector: {file: fake.safetensors}}\n",
+            "*fake.safetensors: is not a readable safetensors file*",
+        ),
+        "nan": (
+            steers + ", vector: {file: nan.safetensors}}\n",
+            "*nan.safetensors: layer 1: 1 of * values are NaN or infinite",
+        ),
+        "width": (steers + ", vector: {file: wide.safetensors}}\n", "*the vector has width *, but builtin:tiny has width *"),
+        "model": (
+            steers + ", vector: {file: old.safetensors}}\n",
+            "*made on another model (old-release*allow_mismatch: ?model?",
+        ),
+        "template": (
+            steers + ", vector: {file: template.safetensors}}\n",
+            "*made under another chat template*allow_mismatch: ?template?",
+        ),
+        "no file": (steers + ", data: {test: tset.json}}\n", "*tset.json*"),
+        "slope": (steers + ", multipliers: [1, 1]}\n", "*slope*"),
+    }
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "one item", "no items", "bad item", "one text", "layer", "vector file", "nan", "width", "model", "template", "no file",
+        "slope",
+    ],
+)  # fmt: skip
+def test_wrong_input_has_its_own_message_and_the_rest_runs(suite: Path, pytester: pytest.Pytester, what: str) -> None:
+    claim, message = wrong_data(suite)[what]
+    write(suite, claim.replace("{", "{name: wrong, ", 1) + "  - ppl_delta_below: {limit: 1000000}\n")
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=1, failed=1)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines([message])
+    result.stdout.no_fnmatch_line("*Traceback*")
+    result.stdout.no_fnmatch_line("*pytest_steer/*.py*")
+
+
+def test_a_vector_of_another_release_can_be_accepted_knowingly(suite: Path, pytester: pytest.Pytester) -> None:
+    wrong_data(suite)
+    vector = "vector: {file: old.safetensors, allow_mismatch: [model]}"
+    write(suite, f"  - steers: {{steerability: -50, {vector}}}\n")
+    pytester.runpytest().assert_outcomes(passed=1)
+
+
+def test_a_model_of_the_claim_file_that_is_not_there_fails_its_claims_only(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING, name="a.steer.yaml", head="model: builtin:tinny\n" + HEAD)
+    write(suite, PASSING, name="b.steer.yaml")
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=3, failed=3)
+    result.stdout.fnmatch_lines(["*Did you mean 'builtin:tiny'?*"])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--steer-model=builtin:tinny", "*Did you mean 'builtin:tiny'?*"),
+        ("--steer-model=package:no_such_package", "*no package 'no_such_package' is installed*"),
+        ("--steer-model=./nowhere/at/all", "*no such folder or file*"),
+        ("--steer-model=nowhere.gguf", "*no such file*"),
+        ("--steer-model=no-such-owner/no-such-model", "*cannot be had*"),
+        ("--steer-dtype=float12", "*is one of auto, float32*"),
+        ("--steer-profile=weekly", "*is one of dev, ci, nightly*"),
+        ("--steer-seed=-1", "*whole number from 0 on*"),
+        ("--steer-inconclusive=pass", "*is one of fail, skip, xfail*"),
+        ("--steer-report=out.pdf", "*the suffix says what is written*"),
+        ("--steer-report=nowhere/out.json", "*does not exist*"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_a_usage_error(
+    suite: Path, pytester: pytest.Pytester, option: str, message: str
+) -> None:
+    write(suite, PASSING)
+    result = pytester.runpytest(option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {option.split('=')[0]}: {message}"])
+
+
+def run_report(pytester: pytest.Pytester, *options: str) -> list[dict]:
+    """The claims of a run's JSON report, checked against the shipped schema."""
+    pytester.runpytest("--steer-report=out.json", *options)
+    report = json.loads((Path(pytester.path) / "out.json").read_text(), parse_constant=pytest.fail)
+    jsonschema.validate(report, report_schema())
+    return report["claims"]
+
+
+def test_the_report_is_valid_whatever_happened(suite: Path, pytester: pytest.Pytester) -> None:
+    write(
+        suite,
+        PASSING + "  - steers: {name: failing, steerability: 50}\n  - steers: {name: unreadable, steerabilty: 1}\n"
+        "  - steers: {name: broken, steerability: 1, data: {test: empty.json}}\n",
+    )
+    (suite / "empty.json").write_text("[]")
+    claims = {claim["name"]: claim for claim in run_report(pytester)}
+    assert {name: claim["verdict"] for name, claim in claims.items()} == {
+        "steers": "pass",
+        "not_anti_steered": "pass",
+        "ppl_delta_below": "pass",
+        "failing": "fail",
+        "unreadable": "error",
+        "broken": "error",
+    }
+    steers = claims["steers"]
+    assert steers["id"] == "c.steer.yaml::steers"
+    assert steers["multipliers"] == [-1, 0, 1]
+    assert len(steers["items"]) == steers["n"] == 10
+    assert steers["estimate"] == pytest.approx(sum(item["slope"] for item in steers["items"]) / 10)
+    assert steers["interval"][0] < steers["estimate"] < steers["interval"][1]
+    assert claims["broken"]["estimate"] is None
+    assert "empty.json" in claims["broken"]["message"]
+
+
+def test_a_verdict_does_not_depend_on_what_else_runs(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING)
+    whole = {claim["name"]: claim for claim in run_report(pytester)}
+    for name, claim in whole.items():
+        (alone,) = run_report(pytester, "-k", name)
+        for key in ("estimate", "interval", "verdict", "p_pass", "items", "multipliers"):
+            assert alone.get(key) == claim.get(key), (name, key)
+
+
+def test_two_workers_give_the_same_report(suite: Path, pytester: pytest.Pytester) -> None:
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    write(suite, PASSING)
+    one = {claim["name"]: claim for claim in run_report(pytester)}
+    two = {claim["name"]: claim for claim in run_report(pytester, "-n2")}
+    assert one.keys() == two.keys()
+    for name, claim in one.items():
+        assert two[name]["verdict"] == claim["verdict"]
+        assert two[name]["estimate"] == pytest.approx(claim["estimate"], abs=1e-6)
+
+
+def test_holm_takes_a_pass_back_and_looks_at_all_claims_of_the_file(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, "  - steers: {steerability: 0}\n")
+    (found,) = run_report(pytester)
+    # A threshold that the claim passes by itself with p between .025 and .05: below the interval's low end by a hair.
+    threshold = found["interval"][0] - 1e-6
+    others = "".join(f"  - steers: {{name: far-{i}, steerability: 50}}\n" for i in range(3))
+    write(suite, f"  - steers: {{steerability: {threshold}}}\n{others}")
+    by_itself = {claim["name"]: claim["verdict"] for claim in run_report(pytester)}
+    assert by_itself["steers"] == "pass"
+    adjusted = {claim["name"]: claim for claim in run_report(pytester, "--steer-holm")}
+    assert adjusted["steers"]["verdict"] == "inconclusive"
+    assert adjusted["steers"]["holm"]["verdict_alone"] == "pass"
+    assert adjusted["steers"]["holm"]["p_pass_adjusted"] == pytest.approx(4 * adjusted["steers"]["p_pass"])
+    assert adjusted["far-0"]["verdict"] == "fail"
+    (selected,) = run_report(pytester, "--steer-holm", "-k", "steers and not far")
+    assert selected["verdict"] == "inconclusive"
+
+
+def test_the_option_wins_over_the_file_and_the_ini_key_over_nothing(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, "  - ppl_delta_below: {limit: 1000000}\n", head="model: package:no_such_package\n" + HEAD)
+    assert pytester.runpytest().ret == 1
+    assert pytester.runpytest("--steer-model", "builtin:tiny").ret == 0
+    (suite / "pytest.ini").write_text("[pytest]\nsteer_model = builtin:tiny\n")
+    assert pytester.runpytest().ret == 0
+
+
+def test_profile_dev_looks_at_twenty_items(suite: Path, pytester: pytest.Pytester) -> None:
+    texts = [f"Text number {i} goes like this." for i in range(30)]
+    (suite / "neutral.txt").write_text("\n".join(texts))
+    write(suite, "  - ppl_delta_below: {limit: 1000000}\n")
+    assert run_report(pytester)[0]["n"] == 30
+    assert run_report(pytester, "--steer-profile=dev")[0]["n"] == 20
+
+
+def test_no_claims_no_words(suite: Path, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_nothing(): assert 1 + 1 == 2")
+    result = pytester.runpytest()
+    result.stdout.no_fnmatch_line("*steer:*")
+    result.stdout.no_fnmatch_line("*steering claims*")
+
+
+def test_claims_have_the_marker(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING)
+    pytester.makepyfile("def test_nothing(): assert 1 + 1 == 2")
+    pytester.runpytest("-m", "not steer").assert_outcomes(passed=1, deselected=3)
+    pytester.runpytest("--strict-markers", "-m", "steer", "--collect-only").stdout.fnmatch_lines(["*3/4 tests collected*"])
+
+
+def test_warns_about_a_letter_vector_and_about_items_seen_before(suite: Path, pytester: pytest.Pytester) -> None:
+    items = json.loads((suite / "train.json").read_text())
+    (suite / "train.json").write_text(json.dumps([item for item in items if item["answer_matching_behavior"] == "(A)"]))
+    write(suite, "  - steers: {steerability: 50, data: {test: train.json}}\n")
+    (claim,) = run_report(pytester)
+    assert any("4 of these 4 items were used to extract the vector" in warning for warning in claim["warnings"])
+    assert any("the matching answer is 'A' in 4 of 4 items" in warning for warning in claim["warnings"])

@@ -1,0 +1,219 @@
+"""Manners: what the plugin does to a suite that does not use it (nothing), and that every public name is there.
+
+Each test runs a Python of its own: what is imported in this process says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = (
+    "torch", "transformers", "tokenizers", "safetensors", "accelerate", "gguf", "numpy", "scipy", "hypothesis", "jsonschema",
+    "ruamel", "tabulate", "jinja2",
+)  # fmt: skip
+LOADED = f"import sys; print('HEAVY', sorted({{name.partition('.')[0] for name in sys.modules}} & set({HEAVY!r})))"
+
+
+def run(*command, folder, plugins="1"):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "COV"))}
+    environment |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": plugins, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def python(code, folder):
+    done = run("-c", dedent(code), folder=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A suite that knows nothing of steering, and says at its very end what is loaded."""
+    (tmp_path / "conftest.py").write_text(f"def pytest_unconfigure():\n    {LOADED}\n")
+    (tmp_path / "test_foreign.py").write_text(
+        "import pytest\n\ndef test_a(): pass\n\n@pytest.mark.skip\ndef test_b(): pass\n"
+    )
+    (tmp_path / "data.yaml").write_text("claims: []\n")
+    (tmp_path / "data.json").write_text("[]\n")
+    return tmp_path
+
+
+# --- a suite that does not use it ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [(), ("--collect-only",), ("--fixtures",), ("--markers",), ("-v", "-rA")], ids=" ".join)
+def test_a_foreign_suite_loads_nothing_heavy(foreign, more):
+    done = run("-m", "pytest", "-p", "pytest_steer.plugin", "-p", "no:cacheprovider", *more, folder=foreign)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "HEAVY []" in done.stdout
+
+
+def test_a_foreign_suite_shows_nothing_of_it(foreign):
+    with_it = run("-m", "pytest", "-p", "pytest_steer.plugin", "-p", "no:cacheprovider", folder=foreign)
+    without = run("-m", "pytest", "-p", "no:cacheprovider", folder=foreign)
+    assert "1 passed, 1 skipped" in with_it.stdout
+
+    def lines(done):
+        return [line for line in done.stdout.splitlines() if not line.startswith(("=", "plugins:"))]
+
+    assert lines(with_it) == lines(without)
+    assert with_it.stderr == without.stderr
+    assert sorted(path.name for path in foreign.iterdir() if path.name != "__pycache__") == [
+        "conftest.py", "data.json", "data.yaml", "test_foreign.py"
+    ]  # fmt: skip
+
+
+def test_a_foreign_suite_with_strict_markers_and_warnings_as_errors(foreign):
+    done = run(
+        "-W", "error", "-m", "pytest", "-p", "pytest_steer.plugin", "--strict-markers", "--strict-config", "-W", "error", folder=foreign
+    )  # fmt: skip
+    assert "1 passed, 1 skipped" in done.stdout, done.stdout + done.stderr
+
+
+def test_it_can_be_switched_off(foreign):
+    (foreign / "claims.steer.yaml").write_text("not: [valid\n")
+    on = run("-m", "pytest", "-p", "no:cacheprovider", "--collect-only", folder=foreign, plugins="")
+    assert "claims.steer.yaml" in on.stdout
+    assert "3 tests collected" in on.stdout
+    off = run("-m", "pytest", "-p", "no:cacheprovider", "-p", "no:steer", folder=foreign, plugins="")
+    assert off.returncode == 0, off.stdout + off.stderr
+    assert "1 passed, 1 skipped" in off.stdout
+    unknown = run("-m", "pytest", "-p", "no:steer", "--steer-seed", "1", folder=foreign, plugins="")
+    assert unknown.returncode == 4
+    assert "unrecognized arguments: --steer-seed" in unknown.stderr
+
+
+def test_help_lists_the_options_and_loads_nothing_heavy(foreign):
+    done = run("-m", "pytest", "-p", "pytest_steer.plugin", "--help", folder=foreign)
+    for option in ("model", "device", "dtype", "profile", "seed", "report", "inconclusive"):
+        assert f"--steer-{option}" in done.stdout
+        assert f"steer_{option}" in done.stdout
+    assert "HEAVY []" in done.stdout
+
+
+# --- imports -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pytest_steer",
+        "import pytest_steer; dir(pytest_steer); pytest_steer.__version__",
+        "import pytest_steer.errors, pytest_steer.sources, pytest_steer.progress, pytest_steer.recording",
+        "from pytest_steer import SteerError, SteeringFailure, SteerWarning",
+        "import pytest_steer.plugin",
+    ],
+)
+def test_importing_loads_nothing_heavy(tmp_path, code):
+    assert python(f"{code}\n{LOADED}", tmp_path).strip() == "HEAVY []"
+
+
+@pytest.mark.parametrize("name", ["stats", "prompting", "prompting.strategies", "suites"])
+def test_folders_that_know_nothing_of_models_load_no_torch(tmp_path, name):
+    code = f"import pytest_steer.{name}, sys\nprint('torch' in sys.modules, 'transformers' in sys.modules)"
+    assert python(code, tmp_path).strip() == "False False"
+
+
+def test_reading_items_needs_no_model(tmp_path):
+    code = """
+        import sys
+        from pytest_steer import read_items, read_texts, Items, ContrastItem, Context
+        print('torch' in sys.modules)
+    """
+    assert python(code, tmp_path).strip() == "False"
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory):
+    """What a Python that has just started says about the public names; one start for several tests."""
+    code = """
+        import json, pytest_steer
+        from pytest_steer import (
+            load_model, read_items, SteeringVector, extract,
+            propensity_curve, perplexity,
+            assert_steers, assert_not_anti_steered, assert_ppl_delta_below,
+            contexts, prompts,
+        )
+        contract = [extract.caa, extract.mean_difference, SteeringVector.load, load_model, read_items, propensity_curve,
+                    perplexity, assert_steers, assert_not_anti_steered, assert_ppl_delta_below, contexts, prompts]
+        names = pytest_steer.__all__
+        star = {}
+        exec("from pytest_steer import *", star)
+        try:
+            pytest_steer.assert_steer
+        except AttributeError as error:
+            unknown = str(error)
+        print(json.dumps({
+            "contract": all(map(callable, contract)),
+            "missing": [name for name in names if not hasattr(pytest_steer, name)],
+            "not in dir": [name for name in names if name not in dir(pytest_steer)],
+            "twice": sorted(name for name in set(names) if names.count(name) > 1),
+            "not in star": sorted(set(names) - set(star)),
+            "undocumented": [n for n in names if n != "__version__" and not getattr(pytest_steer, n).__doc__],
+            "unknown": unknown,
+        }))
+    """
+    return json.loads(python(code, tmp_path_factory.mktemp("public")))
+
+
+def test_the_contracts_imports_are_there(public):
+    assert public["contract"]
+
+
+def test_every_public_name_is_there_and_documented(public):
+    assert [public[key] for key in ("missing", "not in dir", "twice", "not in star", "undocumented")] == [[]] * 5
+
+
+def test_an_unknown_name_is_an_attribute_error(public):
+    assert public["unknown"] == "module 'pytest_steer' has no attribute 'assert_steer'"
+
+
+def test_type_checkers_see_what_is_there(tmp_path):
+    """The imports for type checkers name each public name once, from the module it really comes from."""
+    code = """
+        import ast, pathlib, pytest_steer
+        tree = ast.parse(pathlib.Path(pytest_steer.__file__).read_text())
+        block = next(node for node in tree.body if isinstance(node, ast.If))
+        named = {}
+        for node in block.body:
+            for alias in node.names:
+                assert alias.asname == alias.name
+                named[alias.name] = node.module
+        print(sorted(set(named) ^ (set(pytest_steer._HOMES) | {"extract"})))
+        print([name for name, home in pytest_steer._HOMES.items() if named[name] != home])
+    """
+    assert python(code, tmp_path).splitlines() == ["[]", "[]"]
+
+
+def test_measuring_writes_nothing_and_prints_nothing(tmp_path):
+    """No file unless asked, nothing on the terminal, the user's settings of torch and Hypothesis as they were."""
+    code = """
+        import sys
+        sys.path.insert(0, %r)
+        import builders, torch, hypothesis
+        before = torch.is_grad_enabled(), torch.get_default_dtype(), torch.random.initial_seed(), torch.get_rng_state().sum().item()
+        profile = hypothesis.settings.get_current_profile_name()
+        from pytest_steer import propensity_curve, perplexity, extract, contexts
+        model = builders.random_model("llama")
+        before = before[:3] + (torch.get_rng_state().sum().item(),)
+        vector = extract.caa(model, builders.LETTERED[:2], layer=1)
+        propensity_curve(model, builders.LETTERED, vector)
+        perplexity(model, builders.TEXTS, vector)
+        contexts(system=["a"])
+        after = torch.is_grad_enabled(), torch.get_default_dtype(), torch.random.initial_seed(), torch.get_rng_state().sum().item()
+        assert before == after, (before, after)
+        assert hypothesis.settings.get_current_profile_name() == profile
+    """ % str(ROOT / "tests")  # noqa: UP031
+    done = run("-c", dedent(code), folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list(tmp_path.iterdir()) == []

