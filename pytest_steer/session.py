@@ -12,6 +12,7 @@ from .settings import DEFAULT_MODEL, Settings
 if TYPE_CHECKING:
     from .checks import Evidence
     from .model import Model
+    from .model.memo import DiskMemo
     from .suites import BrokenClaim, ClaimSpec, Suite
     from .suites.build import Builder
 
@@ -27,6 +28,7 @@ class SteerSession:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.started = time.time()
+        self._disk_memo: DiskMemo | None = None
         self._models: dict[tuple[str, str, str], Model] = {}
         self._failed: dict[tuple[str, str, str], SteerError] = {}
         self._builders: dict[int, Builder] = {}
@@ -49,11 +51,21 @@ class SteerSession:
             raise self._failed[key]
         if key not in self._models:
             try:
-                self._models[key] = load_model(name, dtype=key[1], device=key[2])
+                model = load_model(name, dtype=key[1], device=key[2])
+                model.engine.disk = self._disk()
+                self._models[key] = model
             except SteerError as error:
                 self._failed[key] = error
                 raise
         return self._models[key]
+
+    def _disk(self) -> DiskMemo | None:
+        """The scores kept on disk, opened with the first model."""
+        if self.settings.cache is not None and self._disk_memo is None:
+            from .model.memo import DiskMemo
+
+            self._disk_memo = DiskMemo(self.settings.cache)
+        return self._disk_memo
 
     def measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         """Evidence of one claim. With Holm's adjustment all claims of its file are measured, whichever were selected.

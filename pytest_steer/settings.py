@@ -42,6 +42,7 @@ class Settings:
     reports: tuple[Path, ...]
     inconclusive: str
     holm: bool
+    cache: Path | None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -64,6 +65,7 @@ def add_options(parser: pytest.Parser) -> None:
     both("profile", "effort: dev (the first 20 items of each data set), ci, nightly", default="ci", metavar="NAME")
     both("seed", "everything random follows it", default="0", metavar="N")
     both("inconclusive", "what an inconclusive claim is: fail, skip or xfail", default="fail", metavar="WHAT")
+    both("cache", "folder in which scores are kept across runs (default: none)", metavar="DIR")
     group.addoption(
         "--steer-report", action="append", default=None, metavar="PATH", help="write a report; .json (repeatable)"
     )
@@ -110,8 +112,18 @@ def read_settings(config: pytest.Config) -> Settings:
         seed=int(seed),
         reports=tuple(_report(config, path) for path in config.getoption("steer_report") or config.getini("steer_report")),
         inconclusive=inconclusive,
+        cache=_folder(config, value("cache")),
         holm=bool(config.getini("steer_holm") if holm is None else holm),
     )
+
+
+def _folder(config: pytest.Config, path: str | None) -> Path | None:
+    if not path:
+        return None
+    folder = config.invocation_params.dir / Path(path).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise pytest.UsageError(f"--steer-cache: {path}: is a file, not a folder")
+    return folder
 
 
 def _one_of(name: str, given: str | None, known: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError, MeasurementError, SteerError
 from ..model import Model, Probe, tokenize_item
-from ..model.engine import Scores
+from ..model.memo import Scores
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, ContrastItem, Items, as_items, render_item
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered

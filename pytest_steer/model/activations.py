@@ -48,9 +48,11 @@ def block_outputs(
         {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.
 
     Raises:
+        SteerError: a ``steering`` block is open on the model.
         DataError: a sequence is longer than the model allows.
         MeasurementError: an activation is NaN or infinite.
     """
+    model.check_unsteered()
     for index, ids in enumerate(sequences):
         if model.max_positions is not None and len(ids) > model.max_positions:
             raise DataError(f"sequence {index}: has {len(ids)} tokens, but {model.id} takes at most {model.max_positions}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import warnings
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,17 +14,16 @@ import numpy as np
 import torch
 
 from .. import progress
-from ..errors import DataError, MeasurementError
+from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
 from .fanout import fanned_out
 from .hooks import hooked
 from .layout import Layout, Path, lay_out
+from .memo import DiskMemo, Scores, model_part
 from .probes import Bundle, Probe, Row, bundle_up
 
 if TYPE_CHECKING:
     from .loaded import Model
-
-Scores = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 # What a model says when its blocks cannot take a tree mask or repeated arguments.
 _MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
@@ -33,12 +33,13 @@ class Engine:
     """Answers probes under an intervention at several multipliers.
 
     Scores are remembered for as long as the model lives: a score depends on the intervention, the multiplier, the
-    tokens and the scope, and on nothing else, so asking twice costs nothing.
+    tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run.
 
     Attributes:
         padding: side on which shorter rows of a batch are filled up.
         sharing: take the faster ways of ``layout.py`` where they pay. Before the first use of one at a layer its result is
             compared with the plain way's on this model; a model that computes something else takes the plain way.
+        disk: keeps scores across runs; None unless the user names a folder for it.
         forwards: scores that were computed; remembered: scores that were answered from memory.
     """
 
@@ -47,7 +48,10 @@ class Engine:
         self.padding = padding
         self.sharing = sharing
         self.forwards = self.remembered = 0
+        self.disk: DiskMemo | None = None
         self._memo: dict[bytes, Scores] = {}
+        self._model_part: bytes | None = None
+        self._halved = False
         self._exact: dict[tuple[Path, bool, int], bool] = {}
         self._weights = model.weights_state()
         self._taken: dict[str, Path] = {}
@@ -67,21 +71,24 @@ class Engine:
             [probe][multiplier] -> float64 array: raw logits of the candidates, or log-likelihoods of the scored tokens.
 
         Raises:
+            SteerError: a ``steering`` block is open on the model.
             DataError: a sequence is longer than the model allows, or would not be steered at all.
             MeasurementError: a score is NaN or infinite.
         """
+        self.model.check_unsteered()
         for probe in probes:
             self._check(probe, intervention)
         if self._weights != self.model.weights_state():
             self._memo.clear()
+            self._model_part = None
             self._weights = self.model.weights_state()
         asked = [[Row(p, m, self._key(p, intervention, m)) for m in multipliers] for p in probes]
-        wanted = self._unknown(asked)
+        wanted = self._unknown(asked, intervention)
         done = 0
         for batch, path in self._batches(bundle_up(wanted), intervention):
             if intervention is not None:
                 self._taken[intervention.hash] = path
-            for row, scores in self._forward(batch, intervention, path):
+            for row, scores in self._answers(batch, intervention, path):
                 if not np.isfinite(scores).all():
                     raise MeasurementError(
                         f"{row.probe.name}: the model gives NaN or infinity at multiplier {row.multiplier:g}; "
@@ -89,6 +96,7 @@ class Engine:
                     )
                 self._memo[row.key] = scores
                 done += 1
+            self._keep(batch, intervention)
             if done < len(wanted):
                 progress.report(f"{done} of {len(wanted)} scores")
         self.forwards += done
@@ -98,15 +106,40 @@ class Engine:
         """The way in which the last forwards under this intervention were run."""
         return self._taken.get(intervention.hash, "plain")
 
-    def _unknown(self, asked: list[list[Row]]) -> list[Row]:
+    def _unknown(self, asked: list[list[Row]], intervention: Intervention | None) -> list[Row]:
         """The scores that nobody has asked for yet."""
-        found: dict[bytes, Row] = {}
-        for row in (row for rows in asked for row in rows):
-            if row.key in self._memo or row.key in found:
-                self.remembered += 1
-            else:
-                found[row.key] = row
-        return list(found.values())
+        found = {row.key: row for rows in asked for row in rows if row.key not in self._memo}
+        if self.disk is not None and found and _is_durable(intervention):
+            self._memo |= self.disk.read({key: self._on_disk(key) for key in found})
+        unknown = [row for key, row in found.items() if key not in self._memo]
+        self.remembered += sum(map(len, asked)) - len(unknown)
+        return unknown
+
+    def _keep(self, batch: list[Bundle], intervention: Intervention | None) -> None:
+        """Puts the scores of a batch on disk, if there is one."""
+        if self.disk is not None and _is_durable(intervention):
+            self.disk.write({self._on_disk(row.key): self._memo[row.key] for bundle in batch for row in bundle.rows})
+
+    def _on_disk(self, key: bytes) -> bytes:
+        if self._model_part is None:
+            self._model_part = model_part(self.model)
+        return self._model_part + key
+
+    def _answers(self, batch: list[Bundle], intervention: Intervention | None, path: Path) -> Iterator[tuple[Row, Scores]]:
+        """Scores of a batch; if memory runs out, of its halves, and later batches are half as large."""
+        found: list[tuple[Row, Scores]] | None = None
+        try:
+            found = self._forward(batch, intervention, path)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error) or not _halves(batch):
+                raise
+        if found is None:  # behind the handler, so that nothing of the failed forward is held any more
+            if not self._halved:
+                warnings.warn(SteerWarning("memory ran out: going on with smaller batches"), stacklevel=2)
+            self._halved = True
+            self._max_tokens //= 2
+            found = [pair for half in _halves(batch) for pair in self._answers(half, intervention, path)]
+        yield from found
 
     def _check(self, probe: Probe, intervention: Intervention | None) -> None:
         limit = self.model.max_positions
@@ -201,9 +234,7 @@ class Engine:
                 if path == "shared depth":
                     stack.enter_context(fanned_out(self.model, min(intervention.layers), source, len(inputs["input_ids"])))
                 dose = strength if layout.row_strength is None else torch.tensor(layout.row_strength)[:, None]
-                # A row at multiplier 0 is the unsteered model, to the last bit, whatever the intervention does at 0.
-                acts = steered[source] if intervention.strength == "ignored" else steered[source] & (dose != 0)
-                stack.enter_context(hooked(self.model, intervention, lambda: (dose, acts)))
+                stack.enter_context(hooked(self.model, intervention, lambda: (dose, steered[source])))
             logits = self._logits(inputs, reads)
         return _split(layout.rows, logits)
 
@@ -258,6 +289,25 @@ class Engine:
 def _is_idle(intervention: Intervention | None, multiplier: float) -> bool:
     """Whether the model runs as if there were no intervention."""
     return intervention is None or (multiplier == 0 and intervention.strength != "ignored")
+
+
+def _is_durable(intervention: Intervention | None) -> bool:
+    return intervention is None or intervention.durable
+
+
+def _halves(batch: list[Bundle]) -> list[list[Bundle]]:
+    """The batch in two parts: by bundles, else by multipliers; nothing if it cannot be divided."""
+    if len(batch) > 1:
+        return [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+    multipliers = batch[0].multipliers
+    if len(multipliers) > 1:
+        middle = len(multipliers) // 2
+        return [[batch[0].at(multipliers[:middle])], [batch[0].at(multipliers[middle:])]]
+    return []
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _sheet_length(bundle: Bundle, path: Path) -> int:

@@ -92,10 +92,12 @@ def steering(
         return torch.tensor(strengths)[:, None].expand(rows, 1), scope.steered
 
     handle = model.backbone.register_forward_pre_hook(before, with_kwargs=True)
+    model.steering_blocks += 1
     try:
         with hooked(model, change, dose):
             yield model
     finally:
+        model.steering_blocks -= 1
         handle.remove()
     if scope.forwards and not scope.tokens:
         raise SteerError(

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import ModelError, VectorError
+from ..errors import ModelError, SteerError, VectorError
 from ..prompting import PromptFormat
 from ..steering import Intervention
 from .blocks import find_blocks
 
 if TYPE_CHECKING:
     from .engine import Engine
+
+# How many values of each weight are looked at to see whether it was changed.
+_WEIGHT_SAMPLE = 64
 
 # Settings of a configuration that say how it was stored or is run, not what the model computes.
 _NOT_IDENTITY = {
@@ -35,12 +38,14 @@ class Model:
         tokenizer: its tokenizer.
         id: the name it was loaded by.
         format: how a conversation becomes text for it.
+        steering_blocks: how many ``steering`` blocks are open on it.
     """
 
     hf: Any
     tokenizer: Any
     id: str
     format: PromptFormat = field(init=False)
+    steering_blocks: int = field(init=False, default=0, repr=False)
     _fingerprint: tuple[int, str] | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,8 +94,28 @@ class Model:
         return self._fingerprint[1]
 
     def weights_state(self) -> int:
-        """A number that changes when a weight is changed in memory (torch counts the writes to each tensor)."""
-        return hash(tuple((id(p), p.data_ptr(), p._version) for p in self.hf.parameters()))
+        """A number that changes when weights are changed in memory, by a training step or a merged adapter.
+
+        torch counts the writes to each tensor but for those through ``.data``, so some values of each are looked at too.
+        """
+        seen: list[object] = []
+        for weight in self.hf.parameters():
+            flat = weight.detach().reshape(-1)
+            sample = flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes()
+            seen.append((id(weight), 0 if weight.is_inference() else weight._version, sample))
+        return hash(tuple(seen))
+
+    def check_unsteered(self) -> None:
+        """Refuses to measure a model inside of a ``steering`` block: the scores would be those of another model.
+
+        Raises:
+            SteerError: such a block is open.
+        """
+        if self.steering_blocks:
+            raise SteerError(
+                f"{self.id} is being steered by an open steering(...) block; measure outside of it, and give the vector to the "
+                "measure instead"
+            )
 
     def _compute_fingerprint(self) -> str:
         digest = hashlib.sha256()

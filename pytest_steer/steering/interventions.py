@@ -30,6 +30,7 @@ class Intervention:
         strength: what the multiplier means: ``linear`` (the change is proportional to it), ``interpolated`` (0 is
             off, 1 is fully on), ``angle``, or ``ignored``. Only ``linear`` has a slope.
         hash: identity of the intervention, for the memo and the report.
+        durable: whether the hash says all about what it does, so that scores may be kept across runs.
         width: hidden width that it needs, or None for any.
         vector: the steering vector that is added, if that is what it does.
     """
@@ -39,6 +40,7 @@ class Intervention:
     strength: StrengthMeaning
     hash: str
     method: str
+    durable: bool = False
     width: int | None = None
     vector: SteeringVector | None = field(default=None, repr=False)
 
@@ -50,6 +52,9 @@ class Intervention:
             strength: [rows, positions] or [rows, 1], the multiplier of each row or of each position.
             steered: bool [rows, positions].
         """
+        if self.strength != "ignored":
+            # At strength 0 the model is unsteered to the last bit, whatever the function does there.
+            steered = steered & (strength != 0)
         changed = self.transform(hidden, strength.to(hidden.dtype)[:, :, None], layer)
         if changed.shape != hidden.shape:
             raise VectorError(
@@ -75,6 +80,7 @@ def add(vector: SteeringVector) -> Intervention:
         strength="linear",
         hash=vector.hash,
         method=str(vector.metadata.get("method", "add")),
+        durable=True,
         width=vector.width,
         vector=vector,
     )

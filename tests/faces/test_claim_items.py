@@ -315,6 +315,17 @@ def test_profile_dev_looks_at_twenty_items(suite: Path, pytester: pytest.Pyteste
     assert run_report(pytester, "--steer-profile=dev")[0]["n"] == 20
 
 
+def test_scores_are_kept_in_a_folder_that_the_user_names(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING)
+    assert not (suite / "kept").exists()
+    (first, *_), (second, *_) = run_report(pytester, "--steer-cache=kept"), run_report(pytester, "--steer-cache=kept")
+    assert (suite / "kept").is_dir()
+    assert second["items"] == first["items"]
+    (suite / "kept").joinpath("scores-1.sqlite").write_bytes(b"damaged on purpose")
+    (third, *_) = run_report(pytester, "--steer-cache=kept")
+    assert third["estimate"] == pytest.approx(first["estimate"], abs=1e-5)
+
+
 def test_no_claims_no_words(suite: Path, pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_nothing(): assert 1 + 1 == 2")
     result = pytester.runpytest()

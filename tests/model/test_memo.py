@@ -1,0 +1,177 @@
+"""Scores on disk, and batches that do not fit into memory."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import builders
+import numpy as np
+import pytest
+import torch
+
+from pytest_steer import propensity_curve, wrap_model
+from pytest_steer.errors import SteerError, SteerWarning
+from pytest_steer.model import Engine
+from pytest_steer.model.memo import DiskMemo
+from pytest_steer.steering import custom
+
+GRID = (-1.0, 0.0, 1.0)
+
+
+def model_with(folder, seed=0):
+    """A model as a new process would have it: nothing remembered but what is in the folder."""
+    model = wrap_model(builders.random_hf("llama", seed=seed), builders.tokenizer(), "m")
+    model.engine.disk = DiskMemo(folder)
+    return model
+
+
+def curve(model, vector=None):
+    return propensity_curve(model, builders.LETTERED, vector or builders.random_vector(1), multipliers=GRID).values
+
+
+def test_a_second_run_computes_nothing(tmp_path):
+    first, second = model_with(tmp_path), model_with(tmp_path)
+    want = curve(first)
+    assert first.engine.forwards > 0
+    assert (curve(second) == want).all()
+    assert second.engine.forwards == 0
+    assert second.engine.disk.found == first.engine.forwards
+
+
+def test_other_weights_vectors_and_functions_are_other_scores(tmp_path):
+    curve(model_with(tmp_path))
+    other_weights = model_with(tmp_path, seed=3)
+    curve(other_weights)
+    assert other_weights.engine.disk.found == 0
+    other_vector = model_with(tmp_path)
+    curve(other_vector, builders.random_vector(2))
+    assert other_vector.engine.forwards == 2 * len(builders.LETTERED)  # the unsteered scores were there
+    for factor in (1.0, 2.0):  # what a function does cannot be seen from outside, so its scores are not kept
+        model = model_with(tmp_path)
+        change = custom(lambda h, s, layer, factor=factor: h + factor * s, layers=1, strength="linear", name="same name")
+        curve(model, change)
+        assert model.engine.forwards == 3 * len(builders.LETTERED)
+
+
+def test_a_damaged_score_is_dropped_and_computed_again(tmp_path):
+    want = curve(model_with(tmp_path))
+    with sqlite3.connect(tmp_path / "scores-1.sqlite") as connection:
+        connection.execute("UPDATE scores SET value = zeroblob(16) WHERE rowid IN (SELECT rowid FROM scores ORDER BY rowid LIMIT 2)")
+        connection.execute(
+            "UPDATE scores SET value = 7 WHERE rowid IN (SELECT rowid FROM scores ORDER BY rowid DESC LIMIT 1)"
+        )
+    connection.close()
+    again = model_with(tmp_path)
+    np.testing.assert_allclose(curve(again), want, atol=1e-5)
+    assert again.engine.disk.dropped == 3
+    assert again.engine.forwards == 3
+    last = model_with(tmp_path)
+    curve(last)
+    assert (last.engine.forwards, last.engine.disk.dropped) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"no database", lambda data: data[:5000], lambda data: data[:100] + bytes(4000)]
+)
+def test_a_damaged_file_is_begun_anew(tmp_path, damage):
+    want = curve(model_with(tmp_path))
+    file = tmp_path / "scores-1.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    for beside in tmp_path.glob("*-wal"):
+        beside.unlink()
+    file.write_bytes(damage(file.read_bytes()))
+    again = None
+
+    def use():
+        nonlocal again
+        again = model_with(tmp_path)
+        return curve(again)
+
+    with pytest.warns(SteerWarning, match="is damaged; it is begun anew"):
+        got = use()
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    assert again.engine.forwards > 0
+    assert (curve(model_with(tmp_path)) == got).all()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from pytest_steer.model.memo import DiskMemo
+memo = DiskMemo(Path(sys.argv[1]))
+for i in range(int(sys.argv[3])):
+    memo.write({f"{sys.argv[2]}-{i}-{j}".encode(): np.array([i, j], dtype=float) for j in range(20)})
+print("done")
+"""
+
+
+def start(folder, name, count):
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(folder), name, str(count)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_several_processes_write_and_one_is_killed(tmp_path):
+    writers = [start(tmp_path, name, 20) for name in ("a", "b")]
+    killed = start(tmp_path, "k", 10**7)
+    for writer in writers:
+        _, errors = writer.communicate(timeout=120)
+        assert writer.returncode == 0, errors
+    while not DiskMemo(tmp_path).read({b"x": b"k-0-0"}):
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    memo = DiskMemo(tmp_path)
+    keys = {f"{name}-{i}-{j}".encode(): (i, j) for name in "ab" for i in range(20) for j in range(20)}
+    found = memo.read({key: key for key in keys})
+    assert {key: tuple(value) for key, value in found.items()} == keys
+    rounds = 0
+    while whole := memo.read({key: key for key in (f"k-{rounds}-{j}".encode() for j in range(20))}):
+        assert len(whole) == 20  # all of one write or none of it
+        rounds += 1
+    assert rounds > 0
+    assert memo.dropped == 0
+
+
+def test_a_folder_that_cannot_be_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SteerError, match=r"--steer-cache: the folder .* cannot be used"):
+        DiskMemo(tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"])
+def test_running_out_of_memory_halves_the_batch_and_says_so_once(message):
+    want = curve(wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m"))
+    model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
+    sizes = []
+
+    def small_machine(module, args, kwargs):
+        sizes.append(len(kwargs["input_ids"]))
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError(message) if "CUDA" in message else RuntimeError(message)
+
+    model.hf.register_forward_pre_hook(small_machine, with_kwargs=True)
+    model.engine = Engine(model, sharing=False)
+    with pytest.warns(SteerWarning, match="memory ran out") as caught:
+        got = curve(model)
+    assert len(caught) == 1
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    assert max(sizes) > 2 >= sizes[-1]
+
+
+def test_one_sequence_that_does_not_fit_is_an_error():
+    model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
+
+    def no_memory(module, args, kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model.hf.register_forward_pre_hook(no_memory, with_kwargs=True)
+    with pytest.warns(SteerWarning, match="memory ran out"), pytest.raises(torch.OutOfMemoryError):
+        curve(model)
