@@ -30,6 +30,7 @@ def assert_steers(
     context: Context = AS_GIVEN,
     confidence: float = 0.95,
     interval: IntervalMethod = "t",
+    sequential: bool = False,
     name: str = "steers",
 ) -> Evidence:
     """Asserts that steerability, the mean slope of the items' propensity over the multipliers, is at least a threshold.
@@ -42,6 +43,7 @@ def assert_steers(
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
         confidence: of each one-sided bound.
         interval: ``t`` or ``bootstrap``, over items.
+        sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md).
 
     Raises:
         SteeringFailure: the claim does not hold; SteeringInconclusive: not enough evidence. Both have ``.evidence``.
@@ -62,6 +64,7 @@ def assert_steers(
         multipliers=multipliers,
         confidence=confidence,
         interval=interval,
+        sequential=sequential,
         seed=_seed(),
         context=context,
         name=name,
@@ -83,6 +86,7 @@ def assert_not_anti_steered(
     allow_mismatch: tuple[str, ...] = (),
     context: Context = AS_GIVEN,
     confidence: float = 0.95,
+    sequential: bool = False,
     name: str = "not_anti_steered",
 ) -> Evidence:
     """Asserts that at most a share of the items is anti-steerable.
@@ -109,6 +113,8 @@ def assert_not_anti_steered(
         by=by,
         multipliers=multipliers,
         confidence=confidence,
+        sequential=sequential,
+        seed=_seed(),
         context=context,
         name=name,
     )

@@ -53,10 +53,12 @@ def _headline(evidence: Evidence) -> str:
             Verdict.FAIL: "the interval is on the bad side",
             Verdict.INCONCLUSIVE: "the interval lies across the threshold",
         }[evidence.verdict]
+    drawn = evidence.details.get("sequential")
+    of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
     return (
         f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {number(evidence.estimate, percent)} "
         f"[{low}, {high}], promised {promised} {number(evidence.threshold, percent)}\n"
-        f"  n = {evidence.n} {evidence.unit}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
+        f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
     )
 
 
@@ -65,8 +67,9 @@ def _decide(evidence: Evidence) -> list[str]:
         return []
     if evidence.items_needed is None:
         return ["  not enough evidence, and the estimate is so close to the threshold that no feasible number would decide"]
+    plan = "a fixed sample of about" if "sequential" in evidence.details else "about"
     return [
-        f"  not enough evidence: about {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
+        f"  not enough evidence: {plan} {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
     ]
 
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import SteerError
-from ..metrics import MULTIPLIERS
+from ..metrics import MULTIPLIERS, Array, PropensityCurve
 from ..model import Model
 from ..prompting import AS_GIVEN, Context, Items
-from ..stats import Direction, Verdict, items_needed_share, share
+from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share, share
 from .evidence import Evidence
 from .over_items import measure_items
 from .subject import Subject
@@ -27,6 +27,7 @@ class NotAntiSteered:
         by: ``slope`` counts items whose slope is <= 0, so a tie is anti-steerable (Tan et al. 2024); ``effect`` counts
             items whose propensity at the deployed multiplier is below that at 0, so a tie is not (Braun et al. 2025,
             arXiv 2505.22637).
+        sequential: draw items in rounds under an anytime-valid bound, and stop when decided.
 
     Raises:
         SteerError: the share is not between 0 and 1.
@@ -38,6 +39,8 @@ class NotAntiSteered:
     by: By = "slope"
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    sequential: bool = False
+    seed: int = 0
     context: Context = AS_GIVEN
     name: str = "not_anti_steered"
 
@@ -52,7 +55,7 @@ class NotAntiSteered:
         grid = list(self.multipliers)
         if self.by == "effect":
             grid = sorted({*grid, 0.0, self.subject.multiplier})
-        curve, evidence = measure_items(
+        curve, found, evidence = measure_items(
             model,
             self.subject,
             self.items,
@@ -64,15 +67,23 @@ class NotAntiSteered:
             threshold=self.share,
             confidence=self.confidence,
             context=self.context,
+            values=self._moves_the_wrong_way,
+            infer=self._infer,
+            sequential=self.sequential,
+            seed=self.seed,
         )
-        wrong = curve.anti_steerable if self.by == "slope" else curve.effects(self.subject.multiplier) < 0
-        found = share(int(wrong.sum()), len(wrong), confidence=self.confidence)
-        evidence.details |= {"by": self.by, "anti_steered_items": int(wrong.sum())}
-        evidence.estimate, evidence.interval = found.estimate, (found.low, found.high)
-        evidence.interval_method = found.method
-        evidence.judge(found, self.share)
+        evidence.details |= {"by": self.by, "anti_steered_items": int(self._moves_the_wrong_way(curve).sum())}
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = items_needed_share(
                 found.estimate, self.share, direction=Direction.AT_MOST, confidence=self.confidence
             )
         return evidence
+
+    def _moves_the_wrong_way(self, curve: PropensityCurve) -> Array:
+        wrong = curve.anti_steerable if self.by == "slope" else curve.effects(self.subject.multiplier) < 0
+        return wrong.astype(float)
+
+    def _infer(self, wrong: Array) -> Inference:
+        if self.sequential:
+            return sequential_share(wrong.astype(bool), confidence=self.confidence)
+        return share(int(wrong.sum()), len(wrong), confidence=self.confidence)

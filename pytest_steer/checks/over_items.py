@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import DataError, SteerError
 from ..extract import letter_imbalance
-from ..metrics import PropensityCurve, check_multipliers, check_slope_grid, propensity_curve, steering_receipt, strata
+from ..metrics import Array, PropensityCurve, check_multipliers, check_slope_grid, propensity_curve, steering_receipt, strata
 from ..model import Model
 from ..prompting import Context, Items
-from ..stats import Direction, Verdict
+from ..stats import Direction, Inference, Verdict
 from .evidence import Evidence
+from .in_rounds import draw_in_rounds
 from .subject import Subject, describe_model, describe_receipt
 
 
@@ -29,11 +31,20 @@ def measure_items(
     threshold: float,
     confidence: float,
     context: Context,
-) -> tuple[PropensityCurve, Evidence]:
-    """The propensity curve, and evidence with everything but estimate, interval and verdict.
+    values: Callable[[PropensityCurve], Array],
+    infer: Callable[[Array], Inference],
+    sequential: bool,
+    seed: int,
+) -> tuple[PropensityCurve, Inference, Evidence]:
+    """The propensity curve, the inference over its items, and the evidence with its verdict.
+
+    Args:
+        values: the number (or flag) of each item that the statistic is the mean (or share) of.
+        infer: bounds of the statistic; anytime-valid ones if ``sequential``.
+        sequential: draw the items in rounds and stop when the bounds decide.
 
     Raises:
-        DataError: fewer than two items.
+        DataError: fewer than two items, or than eight if they are drawn in rounds.
         SteerError: multipliers without a slope, or an intervention whose strength has none.
         VectorError, MeasurementError: see ``propensity_curve`` and ``Model.check_fits``.
     """
@@ -47,22 +58,36 @@ def measure_items(
         raise SteerError(
             f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it"
         )
-    curve = propensity_curve(
-        model,
-        items,
-        change,
-        multipliers=grid,
-        positions=subject.positions,
-        include_first=subject.include_first,
-        context=context,
-        allow_mismatch=subject.allow_mismatch,
-    )
+
+    def curve_of(data: Items) -> PropensityCurve:
+        return propensity_curve(
+            model,
+            data,
+            change,
+            multipliers=grid,
+            positions=subject.positions,
+            include_first=subject.include_first,
+            context=context,
+            allow_mismatch=subject.allow_mismatch,
+        )
+
+    details: dict[str, Any] = {}
+    if sequential:
+        draw = draw_in_rounds(
+            items, lambda data: values(curve_of(data)), infer, threshold=threshold, direction=direction, seed=seed
+        )
+        items, details["sequential"] = draw.items, draw.describe()
+    curve = curve_of(items)
+    found = infer(values(curve))
     receipt = steering_receipt(model, curve.probes, change, subject.multiplier)
     evidence = Evidence(
         check=check,
         name=name,
         verdict=Verdict.ERROR,
         statistic=statistic,
+        estimate=found.estimate,
+        interval=(finite(found.low), finite(found.high)),
+        interval_method=found.method,
         confidence=confidence,
         threshold=threshold,
         direction=direction,
@@ -76,11 +101,17 @@ def measure_items(
         items=[_record(curve, index) for index in range(len(items))],
         strata=[vars(stratum) for stratum in strata(curve)],
         receipt=describe_receipt(receipt),
-        details=_details(curve),
+        details=_details(curve) | details,
         seconds=time.perf_counter() - started,
     )
     evidence.warnings += _warnings(subject, items)
-    return curve, evidence
+    evidence.judge(found, threshold)
+    return curve, found, evidence
+
+
+def finite(bound: float) -> float | None:
+    """The bound, or None if there is none on that side."""
+    return float(bound) if math.isfinite(bound) else None
 
 
 def _warnings(subject: Subject, items: Items) -> list[str]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..metrics import MULTIPLIERS
+from ..errors import SteerError
+from ..metrics import MULTIPLIERS, Array
 from ..model import Model
 from ..prompting import AS_GIVEN, Context, Items
-from ..stats import Direction, Verdict, items_needed_mean, mean_bootstrap, mean_t
+from ..stats import Direction, Inference, Verdict, items_needed_mean, mean_bootstrap, mean_t, sequential_mean
 from .evidence import Evidence
 from .over_items import measure_items
 from .subject import Subject
@@ -26,6 +27,10 @@ class Steers:
         items: held-out contrast items.
         steerability: the promise, in units of propensity per unit of the multiplier.
         interval: ``t`` (Student's, over items) or ``bootstrap`` (BCa, over items).
+        sequential: draw items in rounds under an anytime-valid bound, and stop when decided; ``interval`` has to be ``t``.
+
+    Raises:
+        SteerError: ``sequential`` with the bootstrap, which has no anytime-valid bound.
     """
 
     subject: Subject
@@ -34,13 +39,18 @@ class Steers:
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
     interval: IntervalMethod = "t"
+    sequential: bool = False
     seed: int = 0
     context: Context = AS_GIVEN
     name: str = "steers"
 
+    def __post_init__(self) -> None:
+        if self.sequential and self.interval != "t":
+            raise SteerError("sequential: true goes with interval: t; a bootstrap has no bound that may be looked at early")
+
     def measure(self, model: Model) -> Evidence:
         """Measures and judges; see ``over_items.measure_items`` for what is raised."""
-        curve, evidence = measure_items(
+        _, found, evidence = measure_items(
             model,
             self.subject,
             self.items,
@@ -52,16 +62,20 @@ class Steers:
             threshold=self.steerability,
             confidence=self.confidence,
             context=self.context,
+            values=lambda curve: curve.slopes,
+            infer=self._infer,
+            sequential=self.sequential,
+            seed=self.seed,
         )
-        if self.interval == "bootstrap":
-            found = mean_bootstrap(curve.slopes, confidence=self.confidence, seed=self.seed)
-        else:
-            found = mean_t(curve.slopes, confidence=self.confidence)
-        evidence.estimate, evidence.interval = found.estimate, (found.low, found.high)
-        evidence.interval_method = found.method
-        evidence.judge(found, self.steerability)
         if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
             evidence.items_needed = items_needed_mean(
                 found.estimate, found.standard_deviation, self.steerability, confidence=self.confidence
             )
         return evidence
+
+    def _infer(self, slopes: Array) -> Inference:
+        if self.sequential:
+            return sequential_mean(slopes, confidence=self.confidence)
+        if self.interval == "bootstrap":
+            return mean_bootstrap(slopes, confidence=self.confidence, seed=self.seed)
+        return mean_t(slopes, confidence=self.confidence)

@@ -1,11 +1,11 @@
 """What is measured: propensity curves, steerability, strata, perplexity, dose. Knows nothing of pytest."""
 
 from .likelihood import Perplexity, perplexity
-from .propensity import MULTIPLIERS, PropensityCurve, check_multipliers, check_slope_grid, propensity_curve
+from .propensity import MULTIPLIERS, Array, PropensityCurve, check_multipliers, check_slope_grid, propensity_curve
 from .receipt import LayerDose, Receipt, steering_receipt
 from .strata import Stratum, strata
 
 __all__ = [
-    "MULTIPLIERS", "LayerDose", "Perplexity", "PropensityCurve", "Receipt", "Stratum", "check_multipliers",
+    "MULTIPLIERS", "Array", "LayerDose", "Perplexity", "PropensityCurve", "Receipt", "Stratum", "check_multipliers",
     "check_slope_grid", "perplexity", "propensity_curve", "steering_receipt", "strata",
 ]  # fmt: skip

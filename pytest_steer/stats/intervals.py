@@ -37,7 +37,8 @@ class Inference:
         high: not reached by the truth with probability of at least ``confidence``, separately from ``low``. Both
             hold at once with probability of at least ``2 * confidence - 1``.
         confidence: of each bound, in [0.5, 1).
-        method: ``"t"``, ``"clustered t"``, ``"bootstrap"`` or ``"clopper-pearson"``.
+        method: ``"t"``, ``"clustered t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"sequential binomial"`` or
+            ``"sequential t"``.
         n: number of independent units: clusters where there are clusters, else items.
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
             None for a share. It is what :func:`items_needed_mean` takes.

@@ -50,6 +50,7 @@ class Builder:
                 multipliers=claim.multipliers,
                 confidence=claim.confidence,
                 interval=claim.params["interval"],
+                sequential=claim.params["sequential"],
                 seed=self.seed,
                 name=claim.name,
             )
@@ -61,6 +62,8 @@ class Builder:
                 by=claim.params["by"],
                 multipliers=claim.multipliers,
                 confidence=claim.confidence,
+                sequential=claim.params["sequential"],
+                seed=self.seed,
                 name=claim.name,
             )
         if claim.kind == "ppl_delta_below":

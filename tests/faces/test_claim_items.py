@@ -12,7 +12,7 @@ import torch
 from pytest_steer import SteeringVector, load_model
 from pytest_steer.report import report_schema
 
-from .conftest import HEAD
+from .conftest import HEAD, lettered
 
 PASSING = "  - steers: {steerability: -50}\n  - not_anti_steered: {share: 0.99}\n  - ppl_delta_below: {limit: 1000000}\n"
 
@@ -313,6 +313,34 @@ def test_profile_dev_looks_at_twenty_items(suite: Path, pytester: pytest.Pyteste
     write(suite, "  - ppl_delta_below: {limit: 1000000}\n")
     assert run_report(pytester)[0]["n"] == 30
     assert run_report(pytester, "--steer-profile=dev")[0]["n"] == 20
+
+
+def test_a_sequential_claim_stops_when_it_is_decided(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "test.json").write_text(json.dumps(lettered(40, start=8)))
+    write(
+        suite,
+        "  - steers: {name: clear, steerability: 50, sequential: true}\n"
+        "  - steers: {name: whole, steerability: 50}\n"
+        "  - not_anti_steered: {name: near, share: 0.5, sequential: true}\n"
+        "  - steers: {name: no-bound, steerability: 50, sequential: true, interval: bootstrap}\n"
+        "  - steers: {name: few, steerability: 50, sequential: true, data: {test: few.json}}\n",
+    )
+    (suite / "few.json").write_text(json.dumps(lettered(7)))
+    claims = {claim["name"]: claim for claim in run_report(pytester)}
+    assert claims["clear"]["verdict"] == claims["whole"]["verdict"] == "fail"
+    drawn = claims["clear"]["details"]["sequential"]
+    assert drawn == {"used": claims["clear"]["n"], "available": 40, "looks": drawn["looks"]}
+    assert drawn["looks"][0] == 8
+    assert drawn["looks"][-1] == claims["clear"]["n"] == len(claims["clear"]["items"]) < 40
+    assert claims["clear"]["interval_method"] == "sequential t"
+    # The items were drawn at random, not from the top of the file, and the seed decides.
+    ids = [item["id"] for item in claims["clear"]["items"]]
+    assert ids != [str(i) for i in range(len(ids))]
+    assert [item["id"] for item in run_report(pytester, "-k", "clear")[0]["items"]] == ids
+    assert [item["id"] for item in run_report(pytester, "-k", "clear", "--steer-seed=1")[0]["items"]] != ids
+    assert claims["near"]["interval_method"] == "sequential binomial"
+    assert "a bootstrap has no bound that may be looked at early" in claims["no-bound"]["message"]
+    assert "drawing in rounds needs at least 8" in claims["few"]["message"]
 
 
 def test_scores_are_kept_in_a_folder_that_the_user_names(suite: Path, pytester: pytest.Pytester) -> None:

@@ -60,7 +60,9 @@ def test_other_weights_vectors_and_functions_are_other_scores(tmp_path):
 def test_a_damaged_score_is_dropped_and_computed_again(tmp_path):
     want = curve(model_with(tmp_path))
     with sqlite3.connect(tmp_path / "scores-1.sqlite") as connection:
-        connection.execute("UPDATE scores SET value = zeroblob(16) WHERE rowid IN (SELECT rowid FROM scores ORDER BY rowid LIMIT 2)")
+        connection.execute(
+            "UPDATE scores SET value = zeroblob(16) WHERE rowid IN (SELECT rowid FROM scores ORDER BY rowid LIMIT 2)"
+        )
         connection.execute(
             "UPDATE scores SET value = 7 WHERE rowid IN (SELECT rowid FROM scores ORDER BY rowid DESC LIMIT 1)"
         )

@@ -52,7 +52,7 @@ claims:
       multiplier: 0.5
       multipliers: [0, 1]
       data: {test: data/train.json}
-  - not_anti_steered: {share: 0.25, by: effect}
+  - not_anti_steered: {share: 0.25, by: effect, sequential: true}
   - ppl_delta_below: {limit: 5e-2, data: {neutral: data/test.json}}
 """
 
@@ -125,14 +125,14 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="steers",
                 name="steers",
-                params={"steerability": 0.3, "interval": "t"},
+                params={"steerability": 0.3, "interval": "t", "sequential": False},
                 line=19,
                 **shared,
             ),
             ClaimSpec(
                 kind="steers",
                 name="with everything",
-                params={"steerability": 0.01, "interval": "bootstrap"},
+                params={"steerability": 0.01, "interval": "bootstrap", "sequential": False},
                 vector=extracted,
                 multiplier=0.5,
                 multipliers=(0.0, 1.0),
@@ -145,7 +145,7 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="not_anti_steered",
                 name="not_anti_steered",
-                params={"share": 0.25, "by": "effect"},
+                params={"share": 0.25, "by": "effect", "sequential": True},
                 line=32,
                 **shared,
             ),
@@ -164,7 +164,7 @@ def test_defaults(folder: Path) -> None:
     suite = read(folder, SMALL)
     assert (suite.name, suite.model, suite.holm, suite.contexts) == ("refusal", None, False, {})
     claim = only_claim(folder, SMALL)
-    assert claim.params == {"steerability": 0.3, "interval": "t"}
+    assert claim.params == {"steerability": 0.3, "interval": "t", "sequential": False}
     assert (claim.multiplier, claim.multipliers) == (1.0, (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5))
     assert (claim.confidence, claim.xfail, claim.neutral) == (0.95, None, None)
     vector = claim.vector
