@@ -22,6 +22,11 @@ SESSION = pytest.StashKey[SteerSession]()
 EVIDENCE = pytest.StashKey["list[Evidence]"]()
 
 
+CONTEXTS_UNUSED = (
+    "the file names contexts, but none of these kinds of claims searches them: what was measured is the context as given"
+)
+
+
 class ClaimFile(pytest.File):
     """A claim file. A fault of the whole file is one failing item, so that everything else still runs."""
 
@@ -55,6 +60,8 @@ class ClaimItem(pytest.Item):
 
         evidence = self.evidence()
         evidence.suite = self.suite.name
+        if self.suite.contexts:
+            evidence.warnings.append(CONTEXTS_UNUSED)
         evidence.xfail = getattr(self.claim, "xfail", None)
         evidence.id, evidence.rerun = self.nodeid, rerun_command(self)
         self.stash.setdefault(EVIDENCE, []).append(evidence)
@@ -72,7 +79,8 @@ class ClaimItem(pytest.Item):
         except SteerError as error:
             from .checks import error_evidence
 
-            return error_evidence(self.claim.kind, self.name, str(error))  # type: ignore[union-attr]
+            where = f"{shown(self.path)}:{self.claim.line}"
+            return error_evidence(self.claim.kind, self.name, f"{where}: {error}")  # type: ignore[union-attr]
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (SteeringFailure, SteerError)):

@@ -15,7 +15,7 @@ from .fixtures import steer_load_model, steer_model, steering
 from .recording import Recorder, recording
 from .session import SteerSession
 from .settings import add_options, read_settings
-from .terminal import ProgressLine, announce, check_hub_model, summarize, write_reports
+from .terminal import ProgressLine, announce, check_options, summarize, write_reports
 
 __all__ = ["steer_load_model", "steer_model", "steering"]
 
@@ -47,7 +47,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         item for item in session.items if isinstance(item, ClaimItem) or "steer_model" in getattr(item, "fixturenames", ())
     ]
     if items and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
-        check_hub_model(session.config.stash[SESSION].settings)
+        check_options(session.config.stash[SESSION].settings)
 
 
 @pytest.hookimpl(wrapper=True)

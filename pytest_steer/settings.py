@@ -96,7 +96,8 @@ def read_settings(config: pytest.Config) -> Settings:
         try:
             find_model(model)
         except ModelError as error:
-            raise pytest.UsageError(f"--steer-model: {error}") from None
+            option = "--steer-model" if config.getoption("steer_model") else "steer_model in the ini file"
+            raise pytest.UsageError(f"{option}: {error}") from None
     dtype = _one_of("dtype", value("dtype"), ("auto", "float32", "bfloat16", "float16"))
     profile = _one_of("profile", value("profile"), tuple(PROFILES))
     inconclusive = _one_of("inconclusive", value("inconclusive"), ("fail", "skip", "xfail"))

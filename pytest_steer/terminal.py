@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .errors import ModelError
 from .settings import Settings
 from .sources import find_model
 
@@ -29,12 +30,19 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
     ]
 
 
-def check_hub_model(settings: Settings) -> None:
-    """Finds out before the first claim whether a hub id given as an option can be had at all.
+def check_options(settings: Settings) -> None:
+    """Finds out before the first claim whether the device, and a hub id given as the model, can be had at all.
 
     Raises:
-        pytest.UsageError: it cannot.
+        pytest.UsageError: one cannot.
     """
+    if settings.device != "auto":
+        from .model.loading import pick_device
+
+        try:
+            pick_device(settings.device)
+        except ModelError as error:
+            raise pytest.UsageError(f"--steer-device: {error}; 'cpu' always can") from None
     if settings.model is None or find_model(settings.model).kind != "hub":
         return
     from transformers.utils.hub import cached_file
@@ -88,10 +96,12 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
     """The table of all claims, and how many false verdicts such a table is to be expected to hold."""
     if not claims:
         return
-    from .report import claim_table, expected_false, verdict_counts
+    from .report import claim_table, claim_warnings, expected_false, verdict_counts
 
     reporter.section("steering claims")
     reporter.write_line(claim_table(claims))
+    for warning in claim_warnings(claims):
+        reporter.write_line(warning)
     reporter.write_line(expected_false(claims))
     reporter.write_line(verdict_counts(claims))
     for path in settings.reports:

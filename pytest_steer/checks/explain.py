@@ -35,6 +35,13 @@ def number(value: float | None, percent: bool = False) -> str:
     return f"{value:.3g}"
 
 
+def promise(value: float | None, percent: bool = False) -> str:
+    """A threshold as it was written, not rounded to what an estimate is worth."""
+    if value is None:
+        return "-"
+    return f"{100 * value:+.6g}%" if percent else f"{value:.6g}"
+
+
 def _percent(evidence: Evidence) -> bool:
     return evidence.check == "ppl_delta_below"
 
@@ -57,7 +64,7 @@ def _headline(evidence: Evidence) -> str:
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
     return (
         f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {number(evidence.estimate, percent)} "
-        f"[{low}, {high}], promised {promised} {number(evidence.threshold, percent)}\n"
+        f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"
         f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
     )
 
@@ -65,6 +72,12 @@ def _headline(evidence: Evidence) -> str:
 def _decide(evidence: Evidence) -> list[str]:
     if evidence.verdict is not Verdict.INCONCLUSIVE:
         return []
+    if evidence.holm is not None and evidence.holm["verdict_alone"] != evidence.verdict.value:
+        return [
+            "  the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
+        ]
+    if evidence.holm is not None:
+        return ["  not enough evidence; how many items would decide depends on the other claims of the file"]
     if evidence.items_needed is None:
         return ["  not enough evidence, and the estimate is so close to the threshold that no feasible number would decide"]
     plan = "a fixed sample of about" if "sequential" in evidence.details else "about"

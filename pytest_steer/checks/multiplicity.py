@@ -23,6 +23,8 @@ def adjust(family: Sequence[Evidence]) -> None:
         alone, alpha = evidence.verdict, 1 - evidence.confidence
         if (alone is Verdict.PASS and p_pass > alpha) or (alone is Verdict.FAIL and p_fail > alpha):
             evidence.verdict = Verdict.INCONCLUSIVE
+        if evidence.verdict is Verdict.INCONCLUSIVE:
+            evidence.items_needed = None  # it was worked out at the level of a claim by itself
         evidence.holm = {
             "claims": len(family),
             "p_pass_adjusted": p_pass,

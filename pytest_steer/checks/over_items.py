@@ -118,10 +118,19 @@ def _warnings(subject: Subject, items: Items) -> list[str]:
     vector = subject.intervention.vector
     record = vector.metadata if vector is not None else {}
     found = []
-    seen = set(record.get("item_hashes") or ()) & set(items.item_hashes)
+    hashes = items.item_hashes
+    trained_on = set(record.get("item_hashes") or ())
+    seen = sum(own in trained_on for own in hashes)
     if seen:
         found.append(
-            f"{len(seen)} of these {len(items)} items were used to extract the vector: test it on items that it did not see"
+            f"{seen} of these {len(items)} items ask a question that the vector was extracted from: test it on questions that "
+            "it did not see"
+        )
+    repeats = len(items) - len(set(items))
+    if repeats:
+        found.append(
+            f"{repeats} of these {len(items)} items repeat another one word for word, so they are no further evidence and the "
+            "interval is too narrow: keep one of each"
         )
     letters = letter_imbalance(record.get("label_balance") or {})
     if letters:

@@ -58,7 +58,10 @@ class PplDeltaBelow:
         if len(self.texts) < 2:
             raise DataError(f"{self.source}: has {len(self.texts)} text(s); an interval needs at least two")
         subject, change = self.subject, self.subject.intervention
-        base = perplexity(model, self.texts)
+        try:
+            base = perplexity(model, self.texts)
+        except DataError as error:
+            raise DataError(f"{self.source}: {error}") from None
         steered = perplexity(
             model,
             self.texts,
@@ -103,6 +106,10 @@ class PplDeltaBelow:
                 ],
             },
         )
+        if self.limit >= 1:
+            evidence.warnings.append(
+                f"limit {self.limit:g} allows perplexity to rise by {100 * self.limit:g} %; a limit of 5 % is written 0.05"
+            )
         evidence.judge(found, math.log1p(self.limit))
         if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
             evidence.items_needed = items_needed_mean(

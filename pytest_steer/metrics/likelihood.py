@@ -64,7 +64,7 @@ def perplexity(
     scope = check_positions(positions)
     (strength,) = check_multipliers([multiplier])
     if isinstance(texts, str) or not texts:
-        raise DataError("perplexity takes a list with at least one text")
+        raise DataError("perplexity takes a list with at least one text; read_texts(path) reads one from a file")
     change = as_intervention(vector) if vector is not None else None
     if change is not None:
         model.check_fits(change, allow_mismatch)

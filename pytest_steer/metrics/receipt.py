@@ -39,7 +39,7 @@ class Receipt:
     Attributes:
         sequences: how many token sequences were asked about.
         steered_tokens: steered tokens in all of them, at one multiplier.
-        path: how the forwards were run: ``plain``, or ``shared depth``.
+        path: how the forwards were run: ``plain``, ``shared depth`` or ``shared positions``.
         doses: one per layer.
     """
 

@@ -28,7 +28,7 @@ class ContrastItem:
     question: str
     matching: tuple[str, ...]
     not_matching: tuple[str, ...]
-    id: str = ""
+    id: str = field(default="", compare=False)
     meta: dict[str, object] = field(default_factory=dict, compare=False, hash=False, repr=False)
 
     def __post_init__(self) -> None:

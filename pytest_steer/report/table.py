@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..checks.explain import number
+from ..checks.explain import number, promise
 from ..stats import expected_false_verdicts
 
 
@@ -30,7 +30,7 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
                 claim["statistic"],
                 number(claim["estimate"], percent) if measured else "-",
                 f"[{low}, {high}]" if measured else "-",
-                f"{sign} {number(claim['threshold'], percent)}" if measured else "-",
+                f"{sign} {promise(claim['threshold'], percent)}" if measured else "-",
                 claim["n"] or "-",
                 verdict_words(claim),
             ]
@@ -55,9 +55,28 @@ def verdict_counts(claims: Sequence[dict[str, Any]]) -> str:
 
 def expected_false(claims: Sequence[dict[str, Any]]) -> str:
     """How many false passes and false fails the run is to be expected to hold, at the confidences used."""
-    judged = [claim["confidence"] for claim in claims if claim["estimate"] is not None]
-    if not judged:
+    measured = [claim for claim in claims if claim["estimate"] is not None]
+    adjusted = [claim for claim in measured if claim["holm"] is not None]
+    judged = [claim["confidence"] for claim in measured if claim["holm"] is None]
+    if not measured:
         return "no claim was judged"
+    if adjusted:
+        level = 1 - min(claim["confidence"] for claim in adjusted)
+        words = f"{len(adjusted)} judged with Holm's adjustment: in each file any false pass has a chance of at most {level:.2g}, so has any false fail"
+        return f"{words}\n{_expected(judged)}" if judged else words
+    return _expected(judged)
+
+
+def claim_warnings(claims: Sequence[dict[str, Any]]) -> list[str]:
+    """What the readers of the table have to know, also of claims that passed; each text once, with the claims it is about."""
+    about: dict[tuple[str, str], list[str]] = {}
+    for claim in claims:
+        for warning in claim["warnings"]:
+            about.setdefault((claim["suite"], warning), []).append(claim["name"])
+    return [f"warning: {suite}: {', '.join(dict.fromkeys(names))}: {text}" for (suite, text), names in about.items()]
+
+
+def _expected(judged: list[float]) -> str:
     found = expected_false_verdicts(judged)
     return (
         f"{found.claims} judged: if none of these claims held, at most {found.passes:.2g} false passes are to be expected;\n"

@@ -55,10 +55,17 @@ class Intervention:
         if self.strength != "ignored":
             # At strength 0 the model is unsteered to the last bit, whatever the function does there.
             steered = steered & (strength != 0)
-        changed = self.transform(hidden, strength.to(hidden.dtype)[:, :, None], layer)
-        if changed.shape != hidden.shape:
+        try:
+            changed = self.transform(hidden, strength.to(hidden.dtype)[:, :, None], layer)
+        except (TypeError, AttributeError, ValueError, LookupError) as error:
             raise VectorError(
-                f"the intervention at layer {layer} returned shape {list(changed.shape)} for hidden states of shape "
+                f"the function of the intervention {self.method!r} failed at layer {layer}: {type(error).__name__}: {error}. It "
+                "is called with (hidden [rows, positions, width], strength [rows, positions or 1, 1], layer)"
+            ) from error
+        if not isinstance(changed, torch.Tensor) or changed.shape != hidden.shape:
+            shape = list(changed.shape) if isinstance(changed, torch.Tensor) else type(changed).__name__
+            raise VectorError(
+                f"the function of the intervention {self.method!r} at layer {layer} returned shape {shape} for hidden states of shape "
                 f"{list(hidden.shape)}"
             )
         return torch.where(steered[:, :, None], changed.to(hidden.dtype), hidden)

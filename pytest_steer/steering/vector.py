@@ -102,6 +102,11 @@ class SteeringVector:
         from safetensors import SafetensorError
         from safetensors.torch import save_file
 
+        file = Path(path)
+        if file.suffix.lower() != ".safetensors":
+            raise VectorError(f"{file}: a vector is written as .safetensors; give it that suffix")
+        if not file.parent.is_dir():
+            raise VectorError(f"{file}: cannot be written: the folder {file.parent} does not exist")
         record = {**self.metadata, "layer_convention": LAYER_CONVENTION, "norms": self.norms}
         try:
             text = json.dumps(record, sort_keys=True)
@@ -136,7 +141,8 @@ class SteeringVector:
                 names = list(tensors.keys())
                 if info.get("format") != FORMAT:
                     raise VectorError(
-                        f"{file}: not written by SteeringVector.save (format {info.get('format')!r}, tensors {names[:3]})"
+                        f"{file}: not written by SteeringVector.save (format {info.get('format')!r}, tensors {names[:3]}). A "
+                        "tensor of yours becomes such a file by SteeringVector({layer: tensor}).save(path)"
                     )
                 directions = {_layer_of(name, file): tensors.get_tensor(name) for name in names}
         except (SafetensorError, OSError) as error:

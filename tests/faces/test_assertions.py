@@ -20,6 +20,7 @@ from pytest_steer import (
     propensity_curve,
     read_items,
 )
+from pytest_steer.steering import custom
 
 TEST_FILE = """
 import pytest
@@ -135,3 +136,13 @@ def test_failure_carries_the_evidence_and_equals_its_like(model, vector: Steerin
 def test_arguments_that_cannot_be_used(model, vector: SteeringVector, suite: Path, change: dict, message: str) -> None:
     with pytest.raises(SteerError, match=message):
         assert_steers(model, vector, read_items(suite / "test.json"), **{"steerability": 0.3, **change})
+
+
+def test_a_function_that_fails_says_how_it_is_called(model, suite: Path) -> None:
+    with pytest.raises(SteerError, match=r"'shrink' failed at layer 2: TypeError.*is called with \(hidden"):
+        propensity_curve(
+            model,
+            read_items(suite / "test.json"),
+            custom(lambda h: h * 0.9, layers=2, strength="linear", name="shrink"),
+            multipliers=[-1, 1],
+        )

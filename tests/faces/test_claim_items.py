@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import jsonschema
@@ -132,6 +133,7 @@ def wrong_data(suite: Path) -> dict[str, tuple[str, str]]:
         suite / "old.safetensors"
     )
     SteeringVector({1: torch.ones(width)}, {"template_hash": "0" * 64}).save(suite / "template.safetensors")
+    (suite / "pickled.safetensors").write_bytes(pickle.dumps({"layer.1": print}))
     good = (suite / "old.safetensors").read_bytes()
     (suite / "nan.safetensors").write_bytes(good[:-4] + b"\x00\x00\xc0\x7f")
     steers = "  - steers: {steerability: 0.3"
@@ -164,6 +166,7 @@ def wrong_data(suite: Path) -> dict[str, tuple[str, str]]:
             steers + ", vector: {file: template.safetensors}}\n",
             "*made under another chat template*allow_mismatch: ?template?",
         ),
+        "function": (steers + ", vector: {file: pickled.safetensors}}\n", "*pickled.safetensors: is not a readable*"),
         "no file": (steers + ", data: {test: tset.json}}\n", "*tset.json*"),
         "slope": (steers + ", multipliers: [1, 1]}\n", "*slope*"),
     }
@@ -172,7 +175,8 @@ def wrong_data(suite: Path) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     "what",
     [
-        "one item", "no items", "bad item", "one text", "layer", "vector file", "nan", "width", "model", "template", "no file",
+        "one item", "no items", "bad item", "one text", "layer", "vector file", "nan", "width", "model", "template", "function",
+        "no file",
         "slope",
     ],
 )  # fmt: skip
@@ -210,6 +214,7 @@ def test_a_model_of_the_claim_file_that_is_not_there_fails_its_claims_only(suite
         ("--steer-model=./nowhere/at/all", "*no such folder or file*"),
         ("--steer-model=nowhere.gguf", "*no such file*"),
         ("--steer-model=no-such-owner/no-such-model", "*cannot be had*"),
+        ("--steer-device=cpux", "*device 'cpux' cannot be used here*"),
         ("--steer-dtype=float12", "*is one of auto, float32*"),
         ("--steer-profile=weekly", "*is one of dev, ci, nightly*"),
         ("--steer-seed=-1", "*whole number from 0 on*"),
@@ -294,7 +299,9 @@ def test_holm_takes_a_pass_back_and_looks_at_all_claims_of_the_file(suite: Path,
     assert adjusted["steers"]["verdict"] == "inconclusive"
     assert adjusted["steers"]["holm"]["verdict_alone"] == "pass"
     assert adjusted["steers"]["holm"]["p_pass_adjusted"] == pytest.approx(4 * adjusted["steers"]["p_pass"])
+    assert "the evidence is enough for this claim alone" in adjusted["steers"]["message"]
     assert adjusted["far-0"]["verdict"] == "fail"
+    pytester.runpytest("--steer-holm").stdout.fnmatch_lines(["4 judged with Holm's adjustment: *at most 0.05*"])
     (selected,) = run_report(pytester, "--steer-holm", "-k", "steers and not far")
     assert selected["verdict"] == "inconclusive"
 
@@ -313,6 +320,30 @@ def test_profile_dev_looks_at_twenty_items(suite: Path, pytester: pytest.Pyteste
     write(suite, "  - ppl_delta_below: {limit: 1000000}\n")
     assert run_report(pytester)[0]["n"] == 30
     assert run_report(pytester, "--steer-profile=dev")[0]["n"] == 20
+
+
+def test_what_a_reader_has_to_know_is_said_of_passing_claims_too(suite: Path, pytester: pytest.Pytester) -> None:
+    items = json.loads((suite / "test.json").read_text())
+    (suite / "test.json").write_text(json.dumps(items + items[:3]))
+    claims = PASSING + "  - steers: {name: seen, steerability: -50, data: {test: train.json}}\n"
+    write(suite, claims, head="contexts: {system: ['', 'Be brief.']}\n" + HEAD)
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(
+        [
+            "warning: c: steers, not_anti_steered: 3 of these 13 items repeat another one word for word*",
+            "warning: c: steers, not_anti_steered, ppl_delta_below, seen: the file names contexts, but none of these*",
+            "warning: c: ppl_delta_below: limit 1e+06 allows perplexity to rise by 1e+08 %; a limit of 5 % is written 0.05",
+            "warning: c: seen: 8 of these 8 items ask a question that the vector was extracted from*",
+        ]
+    )
+
+
+def test_an_error_while_measuring_names_the_claims_line(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "neutral.txt").write_text("A text of several words.\nx\n")
+    write(suite, "  - ppl_delta_below: {limit: 0.1}\n")
+    result = pytester.runpytest()
+    result.stdout.fnmatch_lines(["ppl_delta_below: ERROR  c.steer.yaml:8: neutral.txt: text 1: has 1 token(s)*"])
 
 
 def test_a_sequential_claim_stops_when_it_is_decided(suite: Path, pytester: pytest.Pytester) -> None:
@@ -373,5 +404,5 @@ def test_warns_about_a_letter_vector_and_about_items_seen_before(suite: Path, py
     (suite / "train.json").write_text(json.dumps([item for item in items if item["answer_matching_behavior"] == "(A)"]))
     write(suite, "  - steers: {steerability: 50, data: {test: train.json}}\n")
     (claim,) = run_report(pytester)
-    assert any("4 of these 4 items were used to extract the vector" in warning for warning in claim["warnings"])
+    assert any("4 of these 4 items ask a question that the vector was extracted from" in w for w in claim["warnings"])
     assert any("the matching answer is 'A' in 4 of 4 items" in warning for warning in claim["warnings"])
