@@ -156,6 +156,16 @@ def test_the_receipt(linear, positions, steered):
         assert (dose.hidden_norm, dose.relative_dose) == (2.0, 6.0)
 
 
+def test_the_receipts_norm_is_the_median():
+    """One position with a norm fifty times the others', as attention sinks have it: "up still Answer:" has 100, 0 and 2."""
+    model = builders.Linear(WORDS, {"up": 100.0, "Answer:": 2.0}, B, C)
+    vector = model.vector(0, 3.0)
+    items = [ContrastItem("up still", ("up",), ("down",), "0")]
+    curve = propensity_curve(model.model, items, vector, multipliers=[1.0], positions="all")
+    (dose,) = steering_receipt(model.model, curve.probes, as_intervention(vector), 1.0).doses
+    assert (dose.hidden_norm, dose.relative_dose) == (2.0, 1.5)
+
+
 # --- a model that counts the steered tokens ---------------------------------------------------------------------------------
 
 COUNTED = {"A": 1.0, "B": -0.5, "Yes": 2.0}

@@ -62,6 +62,8 @@ def test_the_hash_is_of_layers_and_values_only():
     changed[2][3] += 1e-6
     others = [vector(1), vector(2), vector(1, 3), SteeringVector(changed), SteeringVector({1: -base.directions[1]})]
     assert len({v.hash for v in [base, *others]}) == 6
+    same = torch.ones(3)
+    assert SteeringVector({1: same}).hash != SteeringVector({2: same}).hash
 
 
 def test_at_takes_some_layers():
