@@ -32,6 +32,7 @@ BLOCKS = {
     "OPTForCausalLM": "model.decoder.layers",
     "Gemma3ForConditionalGeneration": "model.language_model.layers",
     "MptForCausalLM": "transformer.blocks",
+    "CTRLLMHeadModel": "transformer.h",
     "Lfm2ForCausalLM": "model.layers",
 }
 

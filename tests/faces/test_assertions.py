@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from pytest_steer import (
     SteerError,
@@ -99,6 +101,27 @@ def test_evidence_is_what_the_measures_give(model, vector: SteeringVector, suite
     import math
 
     assert cost.estimate == pytest.approx(math.expm1((steered.per_text - base.per_text).mean()))
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.99])
+def test_intervals_are_those_of_scipy_at_the_claims_confidence(
+    model, vector: SteeringVector, suite: Path, confidence: float
+) -> None:
+    items, grid = read_items(suite / "test.json"), [-1, 0, 1]
+    slopes = propensity_curve(model, items, vector, multipliers=grid).slopes
+    evidence = assert_steers(model, vector, items, steerability=-50, multipliers=grid, confidence=confidence)
+    want = stats.t.interval(2 * confidence - 1, len(slopes) - 1, slopes.mean(), stats.sem(slopes))
+    assert evidence.interval == pytest.approx(want)
+    wrong = int((slopes <= 0).sum())
+    anti = assert_not_anti_steered(model, vector, items, share=0.999, multipliers=grid, confidence=confidence)
+    high = stats.binomtest(wrong, len(slopes), alternative="less").proportion_ci(confidence).high
+    low = stats.binomtest(wrong, len(slopes), alternative="greater").proportion_ci(confidence).low
+    assert anti.interval == pytest.approx((low, high))
+    texts = (suite / "neutral.txt").read_text().splitlines()
+    rises = perplexity(model, texts, vector).per_text - perplexity(model, texts).per_text
+    cost = assert_ppl_delta_below(model, vector, texts, limit=1e6, confidence=confidence)
+    want = np.expm1(stats.t.interval(2 * confidence - 1, len(rises) - 1, rises.mean(), stats.sem(rises)))
+    assert cost.interval == pytest.approx(tuple(want))
 
 
 def test_effect_at_the_deployed_multiplier(model, vector: SteeringVector, suite: Path) -> None:
