@@ -150,8 +150,7 @@ _CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
 FAMILIES = tuple(_CONFIGS)
 
 # Further models for the engine alone. Windows wider than the prompts; positions that are no argument but a bias of the
-# attention scores (ALiBi); tokens mixed by convolutions, which no attention mask can keep apart; a mask [tokens, tokens]
-# that all sequences share (CTRL).
+# attention scores (ALiBi); tokens mixed by convolutions, which no attention mask can keep apart.
 _WIDE = {"sliding_window": 256}
 _CONFIGS |= {
     f"{name} wide": (*_CONFIGS[name][:2], {**_CONFIGS[name][2], **_WIDE}) for name in ("gemma2", "gemma3", "mistral")
@@ -168,7 +167,6 @@ _CONFIGS |= {
         "Lfm2ForCausalLM",
         {**_LLAMA_LIKE, "block_ff_dim": 48, "layer_types": ["conv", "full_attention", "conv"]},
     ),
-    "ctrl": ("CTRLConfig", "CTRLLMHeadModel", {**_GPT_LIKE, "dff": 48, "tie_word_embeddings": False}),
 }
 FURTHER = tuple(name for name in _CONFIGS if name not in FAMILIES)
 

@@ -32,7 +32,6 @@ BLOCKS = {
     "OPTForCausalLM": "model.decoder.layers",
     "Gemma3ForConditionalGeneration": "model.language_model.layers",
     "MptForCausalLM": "transformer.blocks",
-    "CTRLLMHeadModel": "transformer.h",
     "Lfm2ForCausalLM": "model.layers",
 }
 
