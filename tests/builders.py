@@ -169,6 +169,12 @@ _CONFIGS |= {
     ),
 }
 FURTHER = tuple(name for name in _CONFIGS if name not in FAMILIES)
+# A recurrence that knows nothing of attention masks and forgets so fast that a branch's mistake is small at first.
+_CONFIGS["rwkv"] = (
+    "RwkvConfig",
+    "RwkvForCausalLM",
+    {**_COMMON, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "context_length": 512},
+)
 
 # The fast paths as they were observed. Where tokens stand in branches, windows shorter than the prompts forbid it.
 WINDOWED = frozenset({"gemma2", "gemma3", "mistral"})

@@ -33,6 +33,7 @@ BLOCKS = {
     "Gemma3ForConditionalGeneration": "model.language_model.layers",
     "MptForCausalLM": "transformer.blocks",
     "Lfm2ForCausalLM": "model.layers",
+    "RwkvForCausalLM": "rwkv.blocks",
 }
 
 

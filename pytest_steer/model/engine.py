@@ -197,8 +197,8 @@ class Engine:
             "shared depth": bundle.tokens * (depth + count * (1 - depth)),
             "shared positions": bundle.trunk + count * (bundle.tokens - bundle.trunk),
         }
-        if max(len(probe.ids) for probe in bundle.probes) > self._reach:
-            # A tree mask would stand in for the model's own, shorter one.
+        if not self._takes_positions or max(len(probe.ids) for probe in bundle.probes) > self._reach:
+            # Branches need positions of their own, and a tree mask would stand in for a shorter one of the model's.
             del costs["shared positions"]
             if len(bundle.probes) > 1:
                 del costs["shared depth"]
@@ -210,13 +210,14 @@ class Engine:
             return "plain"
         key = (path, branching, min(intervention.layers))
         if key not in self._exact:
-            trial = [bundle.at(bundle.multipliers[:2]) for bundle in batch[-2:]]
+            # The longest sheets at the farthest multipliers: there a way that is nearly right is farthest off.
+            trial = [bundle.at(tuple(sorted(bundle.multipliers, key=abs)[-2:])) for bundle in batch[:2]]
             try:
                 shared = {row.key: scores for row, scores in self._forward(trial, intervention, path)}
             except _MISFITS:
                 self._exact[key] = False
             else:
-                tolerance = 1e-3 if self.model.dtype == "float32" else 0.25
+                tolerance = 1e-4 if self.model.dtype == "float32" else 0.25
                 self._exact[key] = all(
                     np.allclose(shared[row.key], scores, rtol=tolerance, atol=tolerance)
                     for row, scores in self._forward(trial, intervention, "plain")
