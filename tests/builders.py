@@ -178,8 +178,8 @@ _CONFIGS["rwkv"] = (
 
 # The fast paths as they were observed. Where tokens stand in branches, windows shorter than the prompts forbid it.
 WINDOWED = frozenset({"gemma2", "gemma3", "mistral"})
-PLAIN = frozenset({"bloom"})
-SHARING = frozenset(FAMILIES) - PLAIN
+UNPLACED = frozenset({"bloom"})  # its tokens take no positions of their own, so nothing can branch
+SHARING = frozenset(FAMILIES) - UNPLACED
 
 
 def random_hf(family: str, seed: int = 0, **changes: Any) -> Any:

@@ -103,7 +103,6 @@ def test_the_example_suite_as_a_user_runs_it(tmp_path: Path) -> None:
     overconfidence = next(claim for claim in report["claims"] if claim["name"] == "overconfidence-rises")
     letters = {stratum["label"]: stratum["steerability"] for stratum in overconfidence["strata"]}
     assert letters["A"] > 0.02 > -0.02 > letters["B"]  # the vector moves the letter, not the behaviour
-    assert {claim["receipt"]["path"] for claim in report["claims"] if claim["check"] == "steers"} <= {
-        "shared depth",
-        "shared positions",
-    }
+    # "shared positions" alone or with ", shared prefix"
+    ways = {claim["receipt"]["path"].partition(",")[0] for claim in report["claims"] if claim["check"] == "steers"}
+    assert ways <= {"shared depth", "shared positions"}

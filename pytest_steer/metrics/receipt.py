@@ -39,7 +39,8 @@ class Receipt:
     Attributes:
         sequences: how many token sequences were asked about.
         steered_tokens: steered tokens in all of them, at one multiplier.
-        path: how the forwards were run: ``plain``, ``shared depth`` or ``shared positions``.
+        path: how the forwards were run: ``plain``, ``shared depth`` or ``shared positions``, the last two perhaps with
+            ``, shared prefix``.
         doses: one per layer.
     """
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import warnings
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,34 +14,36 @@ import torch
 from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
-from .fanout import fanned_out
-from .hooks import hooked
-from .layout import Layout, Path, lay_out
+from .forward import Prefix, Traits, run, run_prefix
+from .layout import Padding, Way, in_order
 from .memo import DiskMemo, Scores, model_part
-from .probes import Bundle, Probe, Row, bundle_up
+from .planning import Limits, batches, halves, ways_of
+from .prefixes import Group, group_by_prefix
+from .probes import Bundle, Pair, Probe, Row, bundle_up
 
 if TYPE_CHECKING:
     from .loaded import Model
 
-# What a model says when its blocks cannot take a tree mask or repeated arguments.
-_MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
+# What a model says when its blocks cannot take a tree mask, other arguments or a cache.
+_MISFITS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError)
+_Answers = list[tuple[Row, Scores]]
 
 
 class Engine:
-    """Answers probes under an intervention at several multipliers.
+    """Answers probes under interventions at several multipliers.
 
     Scores are remembered for as long as the model lives: a score depends on the intervention, the multiplier, the
     tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run.
 
     Attributes:
         padding: side on which shorter rows of a batch are filled up.
-        sharing: take the faster ways of ``layout.py`` where they pay. Before the first use of one at a layer its result is
-            compared with the plain way's on this model; a model that computes something else takes the plain way.
+        sharing: take the faster ways of ``layout.py`` where they pay. The first scores of one are compared with the plain
+            way's on this model; a model that computes something else goes another way.
         disk: keeps scores across runs; None unless the user names a folder for it.
         forwards: scores that were computed; remembered: scores that were answered from memory.
     """
 
-    def __init__(self, model: Model, *, padding: Literal["left", "right"] = "right", sharing: bool = True) -> None:
+    def __init__(self, model: Model, *, padding: Padding = "right", sharing: bool = True) -> None:
         self.model = model
         self.padding = padding
         self.sharing = sharing
@@ -52,15 +52,14 @@ class Engine:
         self._memo: dict[bytes, Scores] = {}
         self._model_part: bytes | None = None
         self._halved = False
-        self._exact: dict[tuple[Path, bool, int], bool] = {}
+        self._exact: set[tuple[object, ...]] = set()
+        self._misfits: set[tuple[Way, bool]] = set()
         self._weights = model.weights_state()
-        self._taken: dict[str, Path] = {}
-        self._takes_positions = "position_ids" in inspect.signature(model.hf.forward).parameters
-        self._reach = _attention_reach(model)
-        self._other_sizes = _head_counts(model)
+        self._taken: dict[str, Way] = {}
+        self._traits = Traits.of(model)
         on_cpu = model.device.type == "cpu"
-        self._max_tokens = 2048 if on_cpu else 16384
-        self._max_logits = 2**26 if on_cpu else 2**28
+        self._max_tokens = 1024 if on_cpu else 16384
+        self._max_logits = 2**25 if on_cpu else 2**28
 
     def run(
         self, probes: Sequence[Probe], intervention: Intervention | None, multipliers: Sequence[float]
@@ -75,248 +74,185 @@ class Engine:
             DataError: a sequence is longer than the model allows, or would not be steered at all.
             MeasurementError: a score is NaN or infinite.
         """
+        return self.run_pairs(probes, [(intervention, multiplier) for multiplier in multipliers])
+
+    def run_pairs(self, probes: Sequence[Probe], pairs: Sequence[tuple[Intervention | None, float]]) -> list[list[Scores]]:
+        """Scores of each probe under each pair of intervention and multiplier; otherwise like :meth:`run`.
+
+        Pairs of different layers share one pass over a prompt, so that a sweep costs little more than one layer.
+        """
         self.model.check_unsteered()
+        asked_pairs = [Pair(intervention, multiplier) for intervention, multiplier in pairs]
+        steers = any(pair.intervention is not None for pair in asked_pairs)
         for probe in probes:
-            self._check(probe, intervention)
+            self._check(probe, steers)
         if self._weights != self.model.weights_state():
             self._memo.clear()
             self._model_part = None
             self._weights = self.model.weights_state()
-        asked = [[Row(p, m, self._key(p, intervention, m)) for m in multipliers] for p in probes]
-        wanted = self._unknown(asked, intervention)
+        asked = [[Row(probe, pair, _key(probe, pair)) for pair in asked_pairs] for probe in probes]
+        wanted = self._unknown(asked)
         done = 0
-        for batch, path in self._batches(bundle_up(wanted), intervention):
-            if intervention is not None:
-                self._taken[intervention.hash] = path
-            for row, scores in self._answers(batch, intervention, path):
-                if not np.isfinite(scores).all():
-                    raise MeasurementError(
-                        f"{row.probe.name}: the model gives NaN or infinity at multiplier {row.multiplier:g}; "
-                        "a smaller multiplier or float32 may help"
-                    )
-                self._memo[row.key] = scores
-                done += 1
-            self._keep(batch, intervention)
-            if done < len(wanted):
-                progress.report(f"{done} of {len(wanted)} scores")
+        for group in group_by_prefix(bundle_up(wanted)) if self.sharing else [Group(tuple(bundle_up(wanted)))]:
+            for answers in self._run_group(group):
+                self._keep(answers)
+                done += len(answers)
+                if done < len(wanted):
+                    progress.report(f"{done} of {len(wanted)} scores")
         self.forwards += done
         return [[self._memo[row.key] for row in rows] for rows in asked]
 
-    def path(self, intervention: Intervention) -> Path:
+    def path(self, intervention: Intervention) -> str:
         """The way in which the last forwards under this intervention were run."""
-        return self._taken.get(intervention.hash, "plain")
+        return str(self._taken.get(intervention.hash, Way("plain")))
 
-    def _unknown(self, asked: list[list[Row]], intervention: Intervention | None) -> list[Row]:
+    def _unknown(self, asked: list[list[Row]]) -> list[Row]:
         """The scores that nobody has asked for yet."""
         found = {row.key: row for rows in asked for row in rows if row.key not in self._memo}
-        if self.disk is not None and found and _is_durable(intervention):
-            self._memo |= self.disk.read({key: self._on_disk(key) for key in found})
+        if self.disk is not None and found:
+            self._memo |= self.disk.read({key: self._on_disk(key) for key, row in found.items() if _is_durable(row.pair)})
         unknown = [row for key, row in found.items() if key not in self._memo]
         self.remembered += sum(map(len, asked)) - len(unknown)
         return unknown
 
-    def _keep(self, batch: list[Bundle], intervention: Intervention | None) -> None:
-        """Puts the scores of a batch on disk, if there is one."""
-        if self.disk is not None and _is_durable(intervention):
-            self.disk.write({self._on_disk(row.key): self._memo[row.key] for bundle in batch for row in bundle.rows})
+    def _keep(self, answers: _Answers) -> None:
+        """Remembers the scores of a batch, and puts them on disk if there is one."""
+        for row, scores in answers:
+            if not np.isfinite(scores).all():
+                raise MeasurementError(
+                    f"{row.probe.name}: the model gives NaN or infinity at multiplier {row.pair.multiplier:g}; "
+                    "a smaller multiplier or float32 may help"
+                )
+            self._memo[row.key] = scores
+        if self.disk is not None:
+            self.disk.write({self._on_disk(row.key): scores for row, scores in answers if _is_durable(row.pair)})
 
     def _on_disk(self, key: bytes) -> bytes:
         if self._model_part is None:
             self._model_part = model_part(self.model)
         return self._model_part + key
 
-    def _answers(self, batch: list[Bundle], intervention: Intervention | None, path: Path) -> Iterator[tuple[Row, Scores]]:
-        """Scores of a batch; if memory runs out, of its halves, and later batches are half as large."""
-        found: list[tuple[Row, Scores]] | None = None
-        try:
-            found = self._forward(batch, intervention, path)
-        except RuntimeError as error:
-            if not _is_out_of_memory(error) or not _halves(batch):
-                raise
-        if found is None:  # behind the handler, so that nothing of the failed forward is held any more
-            if not self._halved:
-                warnings.warn(SteerWarning("memory ran out: going on with smaller batches"), stacklevel=2)
-            self._halved = True
-            self._max_tokens //= 2
-            found = [pair for half in _halves(batch) for pair in self._answers(half, intervention, path)]
-        yield from found
+    def _run_group(self, group: Group) -> Iterator[_Answers]:
+        """Answers of bundles that share a prefix, batch by batch. Where a way turns out not to fit the model, others follow."""
+        prefix: Prefix | None = None
+        limits = self._limits()
+        for batch, way in batches(group, self._choose, limits):
+            if way.kind != "plain" and not self._fits(way, batch):
+                # Found out by an earlier batch of this group.
+                yield from self._run_group(Group(tuple(batch), group.prefix))
+                continue
+            try:
+                if way.prefix and prefix is None:
+                    prefix = run_prefix(self.model, self._traits, batch[0], group.prefix)
+                answers = self._answers(batch, way, prefix if way.prefix else None)
+                fits = self._tried(batch, way, answers)
+            except _MISFITS as error:
+                if way.kind == "plain" or _is_out_of_memory(error):
+                    raise
+                fits = False
+                self._misfits.add((way, len(batch[0].probes) > 1))
+            if fits:
+                if way.kind == "shared positions" and not all(np.isfinite(scores).all() for _, scores in answers):
+                    # A branch that overflows spoils those beside it, so they are asked by themselves.
+                    answers = self._answers(batch, Way("plain"), None)
+                for row, _ in answers:
+                    if row.pair.intervention is not None:
+                        self._taken[row.pair.intervention.hash] = way
+                yield answers
+            else:
+                yield from self._run_group(Group(tuple(batch), group.prefix))
 
-    def _check(self, probe: Probe, intervention: Intervention | None) -> None:
+    def _choose(self, bundle: Bundle, prefix: int) -> Way:
+        """The cheapest of the ways that fit the model."""
+        if not self.sharing:
+            return Way("plain")
+        costs = ways_of(bundle, prefix, self._limits())
+        return min((way for way in costs if self._fits(way, [bundle])), key=lambda way: costs[way])
+
+    def _limits(self) -> Limits:
+        model = self.model
+        return Limits(
+            blocks=model.n_layers,
+            width=model.width,
+            vocabulary=int(model.hf.config.get_text_config(decoder=True).vocab_size),
+            branches=self._traits.takes_positions,
+            reach=_attention_reach(model),
+            tokens=self._max_tokens,
+            logits=self._max_logits,
+        )
+
+    def _fits(self, way: Way, batch: Sequence[Bundle]) -> bool:
+        # A way that fails at one layer is taken at no other: the trial there might just not have shown it.
+        return way.kind == "plain" or (way, len(batch[0].probes) > 1) not in self._misfits
+
+    def _tried(self, batch: Sequence[Bundle], way: Way, answers: _Answers) -> bool:
+        """Whether a way gives on this model what the plain one gives; tried out on the first batch that goes it."""
+        births = tuple(sorted({pair.birth for pair in batch[0].pairs if not pair.is_idle}))
+        branching = len(batch[0].probes) > 1
+        if way.kind == "plain" or (way, branching, births) in self._exact:
+            return True
+        # The last branch of the longest bundle: there a way that is nearly right is farthest off. And of the shortest one, which
+        # padding would spoil, the first branch and what took the place of the unsteered model.
+        base, later = in_order(batch[0].pairs)
+        last, first = (later[-1], later[0]) if later else (base, base)
+        few = [
+            batch[0].where(lambda row: row.pair == last),
+            batch[-1].where(lambda row: row.pair == first or (row.pair == base and not base.is_idle)),
+        ]
+        found = {row.key: scores for row, scores in answers}
+        plain = self._answers([bundle for bundle in few if bundle.rows], Way("plain"), None)
+        tolerance = 1e-4 if self.model.dtype == "float32" else 0.25
+        fits = all(
+            np.allclose(found[row.key], scores, rtol=tolerance, atol=tolerance, equal_nan=True) for row, scores in plain
+        )
+        if fits:
+            self._exact.add((way, branching, births))
+        else:
+            self._misfits.add((way, branching))
+        return fits
+
+    def _answers(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
+        """Scores of a batch; if memory runs out, of its halves, and later batches are half as large."""
+        try:
+            return run(self.model, self._traits, batch, way, self.padding, prefix)
+        except RuntimeError as error:
+            parts = halves(batch)
+            if not _is_out_of_memory(error) or not parts:
+                raise
+        # Behind the handler, so that nothing of the failed forward is held any more.
+        if not self._halved:
+            warnings.warn(SteerWarning("memory ran out: going on with smaller batches"), stacklevel=2)
+        self._halved = True
+        self._max_tokens //= 2
+        self._max_logits //= 2
+        return [answer for half in parts for answer in self._answers(half, way, prefix)]
+
+    def _check(self, probe: Probe, steers: bool) -> None:
         limit = self.model.max_positions
         if limit is not None and len(probe.ids) > limit:
             raise DataError(f"{probe.name}: has {len(probe.ids)} tokens, but {self.model.id} takes at most {limit}")
-        if intervention is not None and probe.steer_from >= len(probe.ids):
+        if steers and probe.steer_from >= len(probe.ids):
             raise DataError(
                 f"{probe.name}: no token is steered: the scope begins at token {probe.steer_from} of {len(probe.ids)}; "
                 "steer 'all', or take the first position in (include_first)"
             )
 
-    @staticmethod
-    def _key(probe: Probe, intervention: Intervention | None, multiplier: float) -> bytes:
-        digest = hashlib.blake2b(array("q", probe.ids).tobytes(), digest_size=20)
-        digest.update(repr((probe.candidates, probe.score_from if probe.candidates is None else None)).encode())
-        if not _is_idle(intervention, multiplier):
-            assert intervention is not None
-            digest.update(repr((intervention.hash, multiplier, probe.steer_from)).encode())
-        return digest.digest()
 
-    def _batches(self, bundles: list[Bundle], intervention: Intervention | None) -> Iterator[tuple[list[Bundle], Path]]:
-        """Bundles of similar length that go the same way, within the token and the logit budget."""
-        vocabulary = int(self.model.hf.config.get_text_config(decoder=True).vocab_size)
-        alike: dict[tuple[Path, bool], list[Bundle]] = {}
-        for bundle in bundles:
-            path = self._best_path(bundle, intervention)
-            alike.setdefault((path, bundle.branches(path == "shared positions")), []).append(bundle)
-        for (path, branching), members in alike.items():
-            batch: list[Bundle] = []
-            longest = rows = reads = 0
-            for bundle in sorted(members, key=lambda b: -_sheet_length(b, path)):
-                more_rows = {"plain": len(bundle.rows), "shared depth": len(bundle.multipliers), "shared positions": 1}[path]
-                more_reads = sum(len(row.probe.reads) for row in bundle.rows)
-                full = (
-                    longest * (rows + more_rows) > self._max_tokens or (reads + more_reads) * vocabulary > self._max_logits
-                )
-                if batch and full:
-                    yield batch, self._tried(batch, intervention, path, branching)
-                    batch, longest, rows, reads = [], 0, 0, 0
-                batch.append(bundle)
-                longest = max(longest, _sheet_length(bundle, path))
-                rows += more_rows
-                reads += more_reads
-            if batch:
-                yield batch, self._tried(batch, intervention, path, branching)
-
-    def _best_path(self, bundle: Bundle, intervention: Intervention | None) -> Path:
-        """The way that runs the fewest tokens through the fewest blocks."""
-        if not self.sharing or intervention is None or len(bundle.rows) == 1:
-            return "plain"
-        count = len(bundle.multipliers)
-        depth = (min(intervention.layers) + 1) / self.model.n_layers
-        costs: dict[Path, float] = {
-            "plain": float(sum(len(row.probe.ids) for row in bundle.rows)),
-            "shared depth": bundle.tokens * (depth + count * (1 - depth)),
-            "shared positions": bundle.trunk + count * (bundle.tokens - bundle.trunk),
-        }
-        if not self._takes_positions or max(len(probe.ids) for probe in bundle.probes) > self._reach:
-            # Branches need positions of their own, and a tree mask would stand in for a shorter one of the model's.
-            del costs["shared positions"]
-            if len(bundle.probes) > 1:
-                del costs["shared depth"]
-        return min(costs, key=lambda path: costs[path])
-
-    def _tried(self, batch: list[Bundle], intervention: Intervention | None, path: Path, branching: bool) -> Path:
-        """The path, if it gives on this model what the plain one gives; tried out once per layer, with and without branches."""
-        if path == "plain" or intervention is None:
-            return "plain"
-        key = (path, branching, min(intervention.layers))
-        if key not in self._exact:
-            # The longest sheets at the farthest multipliers: there a way that is nearly right is farthest off.
-            trial = [bundle.at(tuple(sorted(bundle.multipliers, key=abs)[-2:])) for bundle in batch[:2]]
-            try:
-                shared = {row.key: scores for row, scores in self._forward(trial, intervention, path)}
-            except _MISFITS:
-                self._exact[key] = False
-            else:
-                tolerance = 1e-4 if self.model.dtype == "float32" else 0.25
-                self._exact[key] = all(
-                    np.allclose(shared[row.key], scores, rtol=tolerance, atol=tolerance)
-                    for row, scores in self._forward(trial, intervention, "plain")
-                )
-        return path if self._exact[key] else "plain"
-
-    @torch.inference_mode()
-    def _forward(self, bundles: list[Bundle], intervention: Intervention | None, path: Path) -> list[tuple[Row, Scores]]:
-        layout = lay_out(bundles, path)
-        inputs, steered, strength, shifts = self._inputs(layout, path)
-        reads = [(row, shifts[layout.source[row]] + at) for places in layout.reads for row, at in places]
-        with ExitStack() as stack:
-            if intervention is not None and not all(_is_idle(intervention, row.multiplier) for row in layout.rows):
-                source = torch.tensor(layout.source)
-                if path == "shared depth":
-                    stack.enter_context(fanned_out(self.model, min(intervention.layers), source, len(inputs["input_ids"])))
-                dose = strength if layout.row_strength is None else torch.tensor(layout.row_strength)[:, None]
-                stack.enter_context(hooked(self.model, intervention, lambda: (dose, steered[source])))
-            logits = self._logits(inputs, reads)
-        return _split(layout.rows, logits)
-
-    def _inputs(self, layout: Layout, path: Path) -> tuple[dict[str, Any], torch.Tensor, torch.Tensor, list[int]]:
-        """Padded inputs of the forward, steered [sheets, tokens], strength of the same shape, and each sheet's start."""
-        sheets, device = layout.sheets, self.model.device
-        length = max(len(sheet.ids) for sheet in sheets)
-        count = len(sheets)
-        # Where a batch fans out, its arguments are told from others by their first size (see fanout.py), so that must not
-        # be the size of anything else: rows that nobody reads make up the difference.
-        while path == "shared depth" and count > 1 and count in (length, *self._other_sizes):
-            count += 1
-        ids = torch.zeros(count, length, dtype=torch.long)
-        positions, real = torch.zeros_like(ids), torch.zeros_like(ids)
-        steered, strength = torch.zeros_like(ids, dtype=torch.bool), torch.zeros(count, length)
-        real[len(sheets) :] = 1
-        shifts = [length - len(sheet.ids) if self.padding == "left" else 0 for sheet in sheets]
-        for row, (sheet, shift) in enumerate(zip(sheets, shifts, strict=True)):
-            own = slice(shift, shift + len(sheet.ids))
-            ids[row, own] = torch.tensor(sheet.ids)
-            positions[row, own] = torch.tensor(sheet.positions)
-            real[row, own] = 1
-            steered[row, own] = torch.tensor(sheet.steered)
-            strength[row, own] = torch.tensor(sheet.strength)
-        mask = real
-        if not all(sheet.is_chain for sheet in sheets):
-            # Padding sees itself, so that no token sees nothing.
-            seen = torch.eye(length, dtype=torch.bool).repeat(count, 1, 1)
-            for row, (sheet, shift) in enumerate(zip(sheets, shifts, strict=True)):
-                own = slice(shift, shift + len(sheet.ids))
-                seen[row, own, own] = sheet.mask()
-            kind = next(self.model.hf.parameters()).dtype
-            mask = torch.zeros(seen.shape, dtype=kind).masked_fill(~seen, torch.finfo(kind).min)[:, None]
-        inputs: dict[str, Any] = {"input_ids": ids.to(device), "attention_mask": mask.to(device), "use_cache": False}
-        if self._takes_positions:
-            # Absolute positions (GPT-2) count real tokens only, on whichever side the padding is.
-            inputs["position_ids"] = positions.to(device)
-        return inputs, steered, strength, shifts
-
-    def _logits(self, inputs: dict[str, Any], reads: list[tuple[int, int]]) -> torch.Tensor:
-        """Logits at the asked (row, position) pairs only, [len(reads), vocabulary], float32."""
-        rows, positions = torch.tensor(reads, device=self.model.device).unbind(1)
-        head = self.model.hf.get_output_embeddings()
-        if head is None:
-            whole: torch.Tensor = self.model.hf(**inputs).logits
-            return whole[rows, positions].float()
-        with _reading_only(head, rows, positions):
-            logits: torch.Tensor = self.model.hf(**inputs).logits
-        return logits[0].float()
+def _key(probe: Probe, pair: Pair) -> bytes:
+    digest = hashlib.blake2b(array("q", probe.ids).tobytes(), digest_size=20)
+    digest.update(repr((probe.candidates, probe.score_from if probe.candidates is None else None)).encode())
+    if not pair.is_idle:
+        assert pair.intervention is not None
+        digest.update(repr((pair.intervention.hash, pair.multiplier, probe.steer_from)).encode())
+    return digest.digest()
 
 
-def _is_idle(intervention: Intervention | None, multiplier: float) -> bool:
-    """Whether the model runs as if there were no intervention."""
-    return intervention is None or (multiplier == 0 and intervention.strength != "ignored")
-
-
-def _is_durable(intervention: Intervention | None) -> bool:
-    return intervention is None or intervention.durable
-
-
-def _halves(batch: list[Bundle]) -> list[list[Bundle]]:
-    """The batch in two parts: by bundles, else by multipliers; nothing if it cannot be divided."""
-    if len(batch) > 1:
-        return [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-    multipliers = batch[0].multipliers
-    if len(multipliers) > 1:
-        middle = len(multipliers) // 2
-        return [[batch[0].at(multipliers[:middle])], [batch[0].at(multipliers[middle:])]]
-    return []
+def _is_durable(pair: Pair) -> bool:
+    return pair.intervention is None or pair.intervention.durable
 
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _sheet_length(bundle: Bundle, path: Path) -> int:
-    if path == "plain":
-        return max(len(probe.ids) for probe in bundle.probes)
-    if path == "shared depth":
-        return bundle.tokens
-    return bundle.trunk + len(bundle.multipliers) * (bundle.tokens - bundle.trunk)
 
 
 def _attention_reach(model: Model) -> float:
@@ -325,39 +261,3 @@ def _attention_reach(model: Model) -> float:
     names = ("sliding_window", "attention_window_size", "attention_chunk_size", "window_size")
     sizes = [getattr(config, name, None) for name in names]
     return min((float(size) for size in sizes if isinstance(size, int) and size > 0), default=float("inf"))
-
-
-def _head_counts(model: Model) -> tuple[int, ...]:
-    """Numbers of attention heads: arguments with one entry per head (ALiBi) are no batched ones."""
-    config = model.hf.config.get_text_config(decoder=True)
-    counts = (getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads", "num_kv_heads"))
-    return tuple(count for count in counts if isinstance(count, int))
-
-
-@contextmanager
-def _reading_only(head: Any, rows: torch.Tensor, positions: torch.Tensor) -> Iterator[None]:
-    """Lets the unembedding see only some positions; what a model does to its logits afterwards is untouched."""
-
-    def pick(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0][rows, positions][None], *args[1:])
-
-    handle = head.register_forward_pre_hook(pick)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _split(rows: list[Row], logits: torch.Tensor) -> list[tuple[Row, Scores]]:
-    scores: list[tuple[Row, Scores]] = []
-    start = 0
-    for row in rows:
-        probe, part = row.probe, logits[start : start + len(row.probe.reads)]
-        start += len(probe.reads)
-        if probe.candidates is not None:
-            found = part[0, torch.tensor(probe.candidates, device=part.device)]
-        else:
-            targets = torch.tensor(probe.ids[probe.score_from :], device=part.device)
-            found = part.gather(1, targets[:, None])[:, 0] - part.logsumexp(1)
-        scores.append((row, found.double().cpu().numpy()))
-    return scores

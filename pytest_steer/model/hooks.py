@@ -18,22 +18,38 @@ from .tokens import encode
 Dose = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
 
+def hidden_of(output: Any) -> torch.Tensor:
+    """The hidden states of a block's output: most blocks of transformers 5 return a tensor, some a tuple or list that starts with it."""
+    hidden: torch.Tensor = output[0] if isinstance(output, (tuple, list)) else output
+    return hidden
+
+
+def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
+    """A block's output with other hidden states."""
+    return type(output)((hidden, *output[1:])) if isinstance(output, (tuple, list)) else hidden
+
+
 @contextmanager
-def hooked(model: Model, intervention: Intervention, dose: Dose) -> Iterator[None]:
+def hooked(model: Model, intervention: Intervention, dose: Dose, part: tuple[slice, ...] | None = None) -> Iterator[None]:
     """Changes block outputs while the body runs.
 
     Args:
         dose: called in each block's hook; gives (strength [rows, positions or 1], steered bool [rows, positions]) of the forward that
             is running.
+        part: rows (and positions) that the dose is about; None for all.
     """
 
     def hook_for(layer: int) -> Callable[[Any, Any, Any], Any]:
         def hook(_module: Any, _inputs: Any, output: Any) -> Any:
             strength, steered = dose()
-            # Most blocks of transformers 5 return a tensor, some (GPT-J, BLOOM, Falcon) a tuple that starts with it.
-            hidden = output[0] if isinstance(output, tuple) else output
-            changed = intervention.apply(hidden, strength.to(hidden.device), steered.to(hidden.device), layer)
-            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+            hidden = hidden_of(output)
+            own = hidden if part is None else hidden[part]
+            changed = intervention.apply(own, strength.to(hidden.device), steered.to(hidden.device), layer)
+            if part is not None:
+                whole = hidden.clone()
+                whole[part] = changed
+                changed = whole
+            return with_hidden(output, changed)
 
         return hook
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..steering import Intervention
 from .tokens import Ids
 
 
@@ -34,11 +35,29 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """An intervention at one multiplier; without an intervention, or at 0, it is the unsteered model."""
+
+    intervention: Intervention | None
+    multiplier: float
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the model runs as if there were no intervention."""
+        return self.intervention is None or (self.multiplier == 0 and self.intervention.strength != "ignored")
+
+    @property
+    def birth(self) -> int:
+        """The first block whose input differs from the unsteered model's."""
+        return 0 if self.intervention is None else min(self.intervention.layers) + 1
+
+
+@dataclass(frozen=True)
 class Row:
-    """A probe at one multiplier; ``key`` says which score it is."""
+    """A probe under a pair; ``key`` says which score it is."""
 
     probe: Probe
-    multiplier: float
+    pair: Pair
     key: bytes
 
 
@@ -48,50 +67,65 @@ class Bundle:
 
     Attributes:
         probes: distinct probes.
-        multipliers: distinct multipliers.
-        rows: the scores that are wanted; not every pair of the two need be.
+        pairs: distinct pairs.
+        rows: the scores that are wanted; not every combination of the two need be.
         stem: how many tokens all the sequences share.
     """
 
     probes: tuple[Probe, ...]
-    multipliers: tuple[float, ...]
+    pairs: tuple[Pair, ...]
     rows: tuple[Row, ...]
     stem: int
 
     @property
+    def ids(self) -> Ids:
+        """Tokens of the first of its sequences."""
+        return self.probes[0].ids
+
+    @property
+    def steer_from(self) -> int:
+        return self.probes[0].steer_from
+
+    @property
     def trunk(self) -> int:
-        """How many tokens are the same for every probe and every multiplier."""
-        return min(self.stem, self.probes[0].steer_from)
+        """How many tokens are the same for every probe and every pair."""
+        return min(self.stem, self.steer_from)
 
     @property
     def tokens(self) -> int:
         """Tokens of all the sequences, shared ones counted once."""
         return self.stem + sum(len(probe.ids) - self.stem for probe in self.probes)
 
-    def branches(self, by_multiplier: bool) -> bool:
-        """Whether a sheet of it has branches, if each multiplier is one of its own or not."""
-        return len(self.probes) > 1 or (by_multiplier and len(self.multipliers) > 1)
+    @property
+    def first_read(self) -> int:
+        """The first position whose logits are wanted."""
+        return min(probe.reads.start for probe in self.probes)
 
-    def at(self, multipliers: tuple[float, ...]) -> Bundle:
-        """The bundle at some of its multipliers only."""
-        return Bundle(self.probes, multipliers, tuple(row for row in self.rows if row.multiplier in multipliers), self.stem)
+    def where(self, wanted: Callable[[Row], bool]) -> Bundle:
+        """The bundle with some of its rows only."""
+        return _bundle([row for row in self.rows if wanted(row)], self.stem)
 
 
 def bundle_up(rows: Sequence[Row]) -> list[Bundle]:
-    """Puts neighbouring rows together whose sequences share at least half of their tokens, and their scope."""
+    """Puts neighbouring rows together whose sequences part only where they are read (the answers of one prompt).
+
+    They have one scope, share all tokens before it, and at least half of their tokens. Sequences that part before (items under
+    one system prompt) share a prefix instead, see ``prefixes.py``.
+    """
     bundles: list[Bundle] = []
     current: list[Row] = []
-    stem = 0
+    stem = needed = 0
     for row in rows:
+        own = max(row.probe.steer_from, row.probe.reads.start + 1)
         if current:
             shared = common_prefix(current[0].probe.ids[:stem], row.probe.ids)
             alike = row.probe.steer_from == current[0].probe.steer_from
-            if alike and shared >= row.probe.steer_from and 2 * shared >= len(row.probe.ids):
+            if alike and shared >= max(needed, own) and 2 * shared >= len(row.probe.ids):
                 current.append(row)
-                stem = shared
+                stem, needed = shared, max(needed, own)
                 continue
             bundles.append(_bundle(current, stem))
-        current, stem = [row], len(row.probe.ids)
+        current, stem, needed = [row], len(row.probe.ids), own
     if current:
         bundles.append(_bundle(current, stem))
     return bundles
@@ -107,4 +141,4 @@ def common_prefix(one: Ids, other: Ids) -> int:
 
 def _bundle(rows: list[Row], stem: int) -> Bundle:
     probes = tuple(dict.fromkeys(row.probe for row in rows))
-    return Bundle(probes, tuple(dict.fromkeys(row.multiplier for row in rows)), tuple(rows), stem)
+    return Bundle(probes, tuple(dict.fromkeys(row.pair for row in rows)), tuple(rows), stem)

@@ -72,9 +72,7 @@ def test_equals_the_plain_way(family, scope, padding, sharing):
 
 def path_of(family, scope, items):
     """The way that was observed for each family with a vector at the first or second of three layers."""
-    if family in builders.PLAIN:
-        return "plain"
-    if family in builders.WINDOWED:
+    if family in builders.WINDOWED | builders.UNPLACED:
         return "shared depth" if items is builders.LETTERED else "plain"
     return "shared depth" if scope == "all" else "shared positions"
 

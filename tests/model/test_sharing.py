@@ -1,0 +1,229 @@
+"""What is shared beyond one item and one layer: prefixes among items, prompts among pairs of different layers."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import plain
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_steer import wrap_model
+from pytest_steer.model import Engine, Probe
+from pytest_steer.model.prefixes import group_by_prefix
+from pytest_steer.model.probes import Pair, Row, bundle_up
+from pytest_steer.steering import as_intervention, custom
+
+PAIRS = [(0, -1.0), (0, 1.5), (1, 0.0), (1, 1.0), (2, -2.0), (2, 1.0)]
+
+
+def fresh(family, padding="right", **changes):
+    hf = builders.random_hf(family, **changes) if changes else builders.random_model(family).hf
+    model = wrap_model(hf, builders.tokenizer(), family)
+    model.engine = Engine(model, padding=padding)
+    return model
+
+
+def tokens(start, n):
+    return tuple((start + 7 * j) % 250 + 10 for j in range(n))
+
+
+def check(model, probes, pairs, found):
+    """Against one sequence at a time with one hook."""
+    for probe, scores in zip(probes, found, strict=True):
+        for (layer, m), got in zip(pairs, scores, strict=True):
+            directions = {} if layer is None else builders.random_vector(layer).directions
+            logits = plain.logits(model.hf, list(probe.ids), directions, m, probe.steer_from)
+            if probe.candidates is not None:
+                want = logits[-1][list(probe.candidates)]
+            else:
+                targets = torch.tensor(probe.ids[probe.score_from :])
+                want = logits[probe.score_from - 1 : -1].log_softmax(1).gather(1, targets[:, None])[:, 0]
+            np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=1e-4)
+
+
+def run_pairs(model, probes, pairs):
+    vectors = {layer: as_intervention(builders.random_vector(layer)) for layer in (0, 1, 2)}
+    found = model.engine.run_pairs(probes, [(None if layer is None else vectors[layer], m) for layer, m in pairs])
+    return found, {layer: model.engine.path(change) for layer, change in vectors.items()}
+
+
+def probes_of(kind, start, prefix=()):
+    """Five questions of different lengths; letters, or two answers of several tokens each."""
+    if kind == "letter":
+        return [Probe(prefix + tokens(n, 20 + 3 * n), min(start, 18), (20, 30)) if start < 2
+                else Probe(prefix + tokens(n, 20 + 3 * n), len(prefix) + 17 + 3 * n, (20, 30)) for n in range(5)]  # fmt: skip
+    probes = []
+    for n in range(5):
+        prompt = prefix + tokens(n, 20 + 3 * n)
+        begin = start if start < 2 else len(prompt) - 2
+        probes += [Probe(prompt + tokens(50 + n, 3), begin, score_from=len(prompt)),
+                   Probe(prompt + tokens(90 + n, 2), begin, score_from=len(prompt))]  # fmt: skip
+    return probes
+
+
+# --- pairs of different layers -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
+@pytest.mark.parametrize("start", [0, 1, 17], ids=["from the first", "from the second", "behind the prompt"])
+@pytest.mark.parametrize("kind", ["letter", "words"])
+def test_a_sweep_equals_the_plain_way(family, start, kind):
+    model = fresh(family)
+    probes = probes_of(kind, start)
+    found, _ = run_pairs(model, probes, PAIRS)
+    check(model, probes, PAIRS, found)
+
+
+@pytest.mark.parametrize("family", sorted(builders.SHARING - builders.WINDOWED))
+def test_a_sweep_takes_the_fast_ways(family):
+    for start, way in ((1, "shared depth"), (17, "shared positions")):
+        _, paths = run_pairs(fresh(family), probes_of("letter", start), PAIRS)
+        assert set(paths.values()) == {way}
+
+
+def test_interventions_at_several_layers_and_pairs_of_one_layer_in_any_order():
+    model = fresh("llama")
+    two, one = (as_intervention(builders.random_vector(*layers)) for layers in ((0, 2), (1,)))
+    double = custom(lambda h, s, layer: h * (1 + s), layers=[1, 2], strength="linear", name="double")
+    probes = probes_of("letter", 17)
+    pairs = [(one, 1.0), (two, -1.0), (double, 0.5), (None, 0.0), (one, -1.0), (two, 1.0), (double, 0.0)]
+    together = model.engine.run_pairs(probes, pairs)
+    for probe, scores in zip(probes, together, strict=True):
+        for (change, m), got in zip(pairs, scores, strict=True):
+            alone = Engine(model, sharing=False).run([probe], change, [m])[0][0]
+            np.testing.assert_allclose(got, alone, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["right", "left"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "neox", "falcon", "gemma3 wide"])
+def test_without_the_unsteered_model_the_deepest_pair_takes_its_place(family, padding):
+    for start in (1, 17):
+        model = fresh(family, padding)
+        probes, pairs = probes_of("words", start), [(0, 1.0), (2, -1.0), (1, 1.0)]
+        check(model, probes, pairs, run_pairs(model, probes, pairs)[0])
+
+
+# --- prefixes ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
+@pytest.mark.parametrize("padding", ["right", "left"])
+@pytest.mark.parametrize("kind", ["letter", "words"])
+def test_a_shared_prefix_changes_nothing(family, padding, kind):
+    """Sixty tokens that all five questions begin with, steered with the rest or left alone."""
+    for start in (0, 1, 17):
+        model = fresh(family, padding)
+        probes = probes_of(kind, start, prefix=tokens(3, 60))
+        found, paths = run_pairs(model, probes, PAIRS)
+        check(model, probes, PAIRS, found)
+        if family in builders.SHARING - builders.WINDOWED:
+            assert all(path.endswith(", shared prefix") for path in paths.values()), (start, paths)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gemma3 wide", "mistral", "neox"])
+def test_long_prompts(family):
+    model = fresh(family)
+    probes = [Probe(tokens(3, 300) + tokens(20 + n, 100), 396, (20, 30)) for n in range(3)]
+    check(model, probes, PAIRS, run_pairs(model, probes, PAIRS)[0])
+
+
+def test_a_prefix_without_steering():
+    model = fresh("llama")
+    probes = probes_of("letter", 1, prefix=tokens(3, 60))
+    check(model, probes, [(None, 0.0)], run_pairs(model, probes, [(None, 0.0)])[0])
+
+
+def test_texts_that_are_scored_from_their_first_token_share_no_prefix():
+    probes = [Probe(tokens(3, 80) + tokens(n, 9), 1, score_from=1) for n in range(6)]
+    groups = group_by_prefix(bundle_up([Row(probe, Pair(None, 0.0), bytes([n])) for n, probe in enumerate(probes)]))
+    assert [group.prefix for group in groups] == [0]
+
+
+def rows_of(probes):
+    change = as_intervention(builders.random_vector(1))
+    return [Row(probe, Pair(change, m), repr((n, m)).encode()) for n, probe in enumerate(probes) for m in (0.0, 1.0)]
+
+
+def test_each_context_is_a_group_with_its_own_prefix():
+    """Two system prompts that begin alike, ten items each: two groups, not one with the little that all share."""
+    common = tokens(1, 5)
+    systems = [common + tokens(100, 40), common + tokens(200, 50)]
+    probes = [Probe(system + tokens(10 * n + 3, 12), len(system) + 11, (1,)) for n in range(10) for system in systems]
+    groups = group_by_prefix(bundle_up(rows_of(probes)))
+    assert sorted((len(group.bundles), group.prefix) for group in groups) == [(10, 45), (10, 55)]
+
+
+def test_a_prefix_ends_before_what_is_steered_and_before_what_is_read():
+    same = tokens(1, 60)
+    probes = [Probe(same + tokens(10 * n + 3, 9), 40 + n, (1,)) for n in range(8)]
+    assert [group.prefix for group in group_by_prefix(bundle_up(rows_of(probes)))] == [40]
+    probes = [Probe(same + tokens(10 * n + 3, 9), 69 - n % 2, score_from=31) for n in range(8)]
+    assert {group.prefix for group in group_by_prefix(bundle_up(rows_of(probes)))} == {30}
+
+
+def test_few_or_short_prefixes_are_not_worth_a_forward():
+    probes = [Probe(tokens(1, 9) + tokens(10 * n + 3, 12), 20, (1,)) for n in range(4)]
+    assert [group.prefix for group in group_by_prefix(bundle_up(rows_of(probes)))] == [0]
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=200)
+@given(
+    st.lists(st.lists(st.sampled_from([40, 50, 60]), min_size=2, max_size=70).map(tuple), min_size=1, max_size=12),
+    st.integers(0, 3),
+)
+def test_grouping_loses_and_invents_nothing(sequences, start):
+    probes = [Probe(ids, min(start, len(ids) - 1), (70,)) for ids in dict.fromkeys(sequences)]
+    rows = rows_of(probes)
+    groups = group_by_prefix(bundle_up(rows))
+    assert sorted(row.key for group in groups for bundle in group.bundles for row in bundle.rows) == sorted(
+        r.key for r in rows
+    )
+    for group in groups:
+        assert len({bundle.ids[: group.prefix] for bundle in group.bundles}) == 1
+        for bundle in group.bundles:
+            assert all(group.prefix <= probe.reads.start for probe in bundle.probes)
+
+
+# --- only the answers' rows of the unembedding ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma2 wide", "gptj", "phi3", "llama"])
+def test_only_the_rows_of_the_answers_are_computed(family):
+    """Softcapped logits (Gemma 2) and an unembedding with a bias (GPT-J) included."""
+    model = fresh(family)
+    head = model.hf.get_output_embeddings()
+    widths = []
+    handle = head.register_forward_hook(lambda _m, _i, output: widths.append(output.shape[-1]))
+    probes = probes_of("letter", 17)
+    found, _ = run_pairs(model, probes, PAIRS)
+    handle.remove()
+    check(model, probes, PAIRS, found)
+    assert 2 in widths
+    assert "forward" not in vars(head)
+
+
+# --- memory ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("start", [1, 17])
+def test_when_memory_runs_out_sweeps_are_halved(monkeypatch, limit, start):
+    from pytest_steer.model import engine as module
+
+    real = module.run
+
+    def scarce(model, traits, bundles, way, padding, prefix):
+        if len(bundles) * len(bundles[0].pairs) > limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, traits, bundles, way, padding, prefix)
+
+    monkeypatch.setattr(module, "run", scarce)
+    model = fresh("llama")
+    probes = probes_of("letter", start, prefix=tokens(3, 60))
+    with pytest.warns(match="memory ran out") as caught:
+        found, _ = run_pairs(model, probes, PAIRS)
+    check(model, probes, PAIRS, found)
+    assert sum("memory ran out" in str(entry.message) for entry in caught) == 1
