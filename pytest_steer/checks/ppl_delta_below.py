@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import DataError, SteerError
-from ..metrics import perplexity, steering_receipt
+from ..metrics import perplexity_curves, steering_receipt
 from ..model import Model
 from ..stats import Direction, Verdict, items_needed_mean, mean_bootstrap, mean_t
 from .evidence import Evidence
@@ -59,18 +59,18 @@ class PplDeltaBelow:
             raise DataError(f"{self.source}: has {len(self.texts)} text(s); an interval needs at least two")
         subject, change = self.subject, self.subject.intervention
         try:
-            base = perplexity(model, self.texts)
+            found_at = perplexity_curves(
+                model,
+                self.texts,
+                {"base": None, "steered": change},
+                multipliers=[subject.multiplier],
+                positions=subject.positions,
+                include_first=subject.include_first,
+                allow_mismatch=subject.allow_mismatch,
+            )
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from None
-        steered = perplexity(
-            model,
-            self.texts,
-            change,
-            multiplier=subject.multiplier,
-            positions=subject.positions,
-            include_first=subject.include_first,
-            allow_mismatch=subject.allow_mismatch,
-        )
+        (base,), (steered,) = found_at["base"], found_at["steered"]
         rises = steered.per_text - base.per_text
         receipt = steering_receipt(model, steered.probes, change, subject.multiplier)
         if self.interval == "bootstrap":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DataError
 from ..model import Model, Probe, tokenize_text
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
-from .propensity import Array, check_multipliers
+from .propensity import Array, Name, check_multipliers
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +61,59 @@ def perplexity(
         VectorError: the intervention does not fit the model, see ``Model.check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
-    scope = check_positions(positions)
     (strength,) = check_multipliers([multiplier])
+    curve = perplexity_curves(
+        model,
+        texts,
+        {0: vector},
+        multipliers=[strength],
+        positions=positions,
+        include_first=include_first,
+        allow_mismatch=allow_mismatch,
+    )
+    return curve[0][0]
+
+
+def perplexity_curves(
+    model: Model,
+    texts: Sequence[str],
+    vectors: Mapping[Name, SteeringVector | Intervention | None],
+    *,
+    multipliers: Sequence[float],
+    positions: Positions = "all",
+    include_first: bool = False,
+    allow_mismatch: tuple[str, ...] = (),
+) -> dict[Name, list[Perplexity]]:
+    """Perplexity of texts under several interventions, each by itself, at several multipliers; None is the unsteered model.
+
+    Arguments and errors are those of :func:`perplexity`. All that is the same below an intervention is computed once.
+
+    Returns:
+        {name: [one per multiplier]}, in the order of ``vectors``.
+    """
+    scope, grid = check_positions(positions), check_multipliers(multipliers)
+    changes = {name: None if vector is None else as_intervention(vector) for name, vector in vectors.items()}
+    for change in changes.values():
+        if change is not None:
+            model.check_fits(change, allow_mismatch)
+    pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
+    found = _measured(model, texts, pairs, 0 if scope == "all" and include_first else 1)
+    return {name: found[index * len(grid) :][: len(grid)] for index, name in enumerate(changes)}
+
+
+def _measured(
+    model: Model, texts: Sequence[str], pairs: Sequence[tuple[Intervention | None, float]], start: int
+) -> list[Perplexity]:
+    """One perplexity per pair; steered from the token ``start`` on."""
     if isinstance(texts, str) or not texts:
         raise DataError("perplexity takes a list with at least one text; read_texts(path) reads one from a file")
-    change = as_intervention(vector) if vector is not None else None
-    if change is not None:
-        model.check_fits(change, allow_mismatch)
-    start = 0 if scope == "all" and include_first else 1
     probes = [
         Probe(tokenize_text(model.tokenizer, text, f"text {i}"), start, score_from=1, name=f"text {i}")
         for i, text in enumerate(texts)
     ]
-    scores = [per_probe[0] for per_probe in model.engine.run(probes, change, [strength])]
-    per_text = np.array([-token_scores.mean() for token_scores in scores])
-    return Perplexity(per_text, np.array([len(token_scores) for token_scores in scores]), tuple(probes))
+    scores = model.engine.run_pairs(probes, pairs)
+    counts = np.array([len(per_probe[0]) for per_probe in scores]) if pairs else np.zeros(0, dtype=int)
+    return [
+        Perplexity(np.array([-per_probe[column].mean() for per_probe in scores]), counts, tuple(probes))
+        for column in range(len(pairs))
+    ]

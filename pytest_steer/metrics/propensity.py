@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ..prompting import AS_GIVEN, Context, ContrastItem, Items, as_items, render
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Name = TypeVar("Name", bound=Hashable)
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 # Tan et al. 2024, arXiv 2407.12404.
@@ -141,25 +143,61 @@ def propensity_curve(
         VectorError: the intervention does not fit the model, see ``Model.check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
-    change = as_intervention(vector)
+    return propensity_curves(
+        model,
+        items,
+        {0: vector},
+        multipliers=multipliers,
+        positions=positions,
+        include_first=include_first,
+        context=context,
+        allow_mismatch=allow_mismatch,
+    )[0]
+
+
+def propensity_curves(
+    model: Model,
+    items: Iterable[ContrastItem],
+    vectors: Mapping[Name, SteeringVector | Intervention],
+    *,
+    multipliers: Sequence[float] = MULTIPLIERS,
+    positions: Positions = "after_prompt",
+    include_first: bool = False,
+    context: Context = AS_GIVEN,
+    allow_mismatch: tuple[str, ...] = (),
+) -> dict[Name, PropensityCurve]:
+    """The propensity curves of several interventions, each by itself, such as one vector at each of its layers.
+
+    They share one pass over the prompts, so this costs far less than one curve after the other. Arguments and errors are
+    those of :func:`propensity_curve`.
+
+    Returns:
+        {name: curve}, in the order of ``vectors``.
+    """
+    changes = {name: as_intervention(vector) for name, vector in vectors.items()}
     scope = check_positions(positions)
     data = as_items(items)
     if not data:
         raise DataError(f"{data.source}: there are no items to measure")
     grid = check_multipliers(multipliers)
-    model.check_fits(change, allow_mismatch)
+    for change in changes.values():
+        model.check_fits(change, allow_mismatch)
     asked = [_probes(model, item, scope, include_first, context) for item in data]
     probes = [probe for item in asked for probe in item.probes]
-    scores = model.engine.run(probes, change, grid)
-    values = np.empty((len(data), len(grid)))
+    pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
+    scores = model.engine.run_pairs(probes, pairs)
+    values = np.empty((len(data), len(pairs)))
     start = 0
     for row, item in enumerate(asked):
         own = scores[start : start + len(item.probes)]
         start += len(item.probes)
-        values[row] = [item.propensity([per_probe[column] for per_probe in own]) for column in range(len(grid))]
+        values[row] = [item.propensity([per_probe[column] for per_probe in own]) for column in range(len(pairs))]
     if not np.isfinite(values).all():
         raise MeasurementError("a propensity is NaN or infinite")
-    return PropensityCurve(values, np.array(grid), data, tuple(probes))
+    parts = np.split(values, len(changes), axis=1) if changes else []
+    return {
+        name: PropensityCurve(part, np.array(grid), data, tuple(probes)) for name, part in zip(changes, parts, strict=True)
+    }
 
 
 def check_multipliers(multipliers: Sequence[float]) -> list[float]:
