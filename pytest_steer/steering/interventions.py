@@ -115,7 +115,7 @@ def custom(transform: Transform, *, layers: int | Iterable[int], strength: Stren
 
 
 def as_intervention(steering: SteeringVector | Intervention) -> Intervention:
-    """A steering vector is added; an intervention is itself.
+    """A steering vector is added, also one of the steering-vectors package; an intervention is itself.
 
     Raises:
         VectorError: it is neither.
@@ -124,6 +124,8 @@ def as_intervention(steering: SteeringVector | Intervention) -> Intervention:
         return steering
     if isinstance(steering, SteeringVector):
         return add(steering)
+    if hasattr(steering, "layer_activations") and hasattr(steering, "layer_type"):
+        return add(SteeringVector.from_steering_vectors(steering))
     raise VectorError(
         f"expected a SteeringVector or an Intervention, not {type(steering).__name__}; "
         "wrap a tensor as SteeringVector({layer: tensor}), a function with interventions.custom(...)"

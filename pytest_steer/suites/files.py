@@ -17,13 +17,14 @@ def absolute(text: str, folder: Path) -> Path:
     return folder / text
 
 
-def missing_file(text: str, folder: Path, path: DataPath) -> Fault | None:
-    """The fault of ``path``, whose value is ``text``, unless that is a file as seen from ``folder``."""
+def missing_file(text: str, folder: Path, path: DataPath, *, or_folder: bool = False) -> Fault | None:
+    """The fault of ``path``, whose value is ``text``, unless that is a file (``or_folder``) as seen from ``folder``."""
     file = absolute(text, folder)
     # os.path, because Path.is_file raises for names that are too long
-    if os.path.isfile(file):
+    is_folder = os.path.isdir(file)
+    if os.path.isfile(file) or (or_folder and is_folder):
         return None
-    if os.path.isdir(file):
+    if is_folder:
         return Fault(path, f"{shown(text)} is a folder, not a file ({file})", "Name a file inside it.")
     above = file.parent
     wrong = file.name

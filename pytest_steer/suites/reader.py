@@ -121,7 +121,8 @@ class _SuiteReader:
                 "for all its claims, or to this claim.",
             )
         elif "file" in vector:
-            yield from self._file_fault(vector["file"], (*path, "file"))
+            # A folder can hold one .pt file per layer.
+            yield from self._file_fault(vector["file"], (*path, "file"), or_folder=True)
         else:
             yield from self._file_fault(vector["extract"]["data"], (*path, "extract", "data"))
 
@@ -140,8 +141,8 @@ class _SuiteReader:
                     f"or to this claim. {_DATA_KEYS[key]['description']}",
                 )
 
-    def _file_fault(self, text: str, path: DataPath) -> Iterator[Fault]:
-        fault = missing_file(text, self.folder, path)
+    def _file_fault(self, text: str, path: DataPath, *, or_folder: bool = False) -> Iterator[Fault]:
+        fault = missing_file(text, self.folder, path, or_folder=or_folder)
         if fault is not None:
             yield fault
 

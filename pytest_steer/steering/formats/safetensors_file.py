@@ -1,0 +1,132 @@
+"""Our own file: tensors ``layer.N`` (float32, [width]), the record as JSON in the metadata, and a checksum of both.
+
+The bytes are written here rather than by the safetensors package, which orders metadata at random: the same vector is
+then the same file. The layout is the package's (https://github.com/huggingface/safetensors, "Format"): the header's length as
+8 bytes little-endian, the header as JSON padded with spaces to 8 bytes, the tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import VectorError
+from .found import Found, checked, layer_number
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..vector import SteeringVector
+
+FORMAT = "pytest-steer/vector/1"
+LAYER_CONVENTION = "output of decoder block, 0-based"
+
+
+def record_text(vector: SteeringVector, file: Path) -> str:
+    """The vector's metadata as JSON, with how layers are counted and the norms for people who read the file.
+
+    Raises:
+        VectorError: JSON cannot hold the metadata.
+    """
+    record = {**vector.metadata, "layer_convention": LAYER_CONVENTION, "norms": vector.norms}
+    try:
+        return json.dumps(record, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise VectorError(f"{file}: the vector's metadata cannot be written as JSON: {error}") from None
+
+
+def read_record(text: str, file: Path) -> dict[str, Any]:
+    """The metadata that ``record_text`` wrote.
+
+    Raises:
+        VectorError: not a JSON object, or it counts layers in another way.
+    """
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise VectorError(f"{file}: its record is not valid JSON: {error}") from None
+    if not isinstance(record, dict):
+        raise VectorError(f"{file}: its record is not a JSON object")
+    convention = record.pop("layer_convention", LAYER_CONVENTION)
+    if convention != LAYER_CONVENTION:
+        raise VectorError(f"{file}: counts layers as {convention!r}; this version reads {LAYER_CONVENTION!r}")
+    record.pop("norms", None)
+    return record
+
+
+def checksum(vector: SteeringVector, record: str) -> str:
+    """SHA-256 over layers, values and the record as written."""
+    return hashlib.sha256(f"{vector.hash}\n{record}".encode()).hexdigest()
+
+
+def verify(found: Found, record: str, given: str, file: Path) -> None:
+    """Holds what was read against the checksum in the file.
+
+    Raises:
+        VectorError: they differ, or the values are unusable.
+    """
+    from ..vector import SteeringVector
+
+    try:
+        vector = SteeringVector({layer: d for layer, d in found.directions.items() if layer is not None})
+    except VectorError as error:
+        raise VectorError(f"{file}: {error}") from None
+    if checksum(vector, record) != given:
+        raise VectorError(
+            f"{file}: is damaged, or was changed by another program: its content does not match its checksum. Take a good copy, "
+            "or save the vector again"
+        )
+
+
+def write(vector: SteeringVector, file: Path) -> None:
+    """The same vector and record give the same bytes."""
+    record = record_text(vector, file)
+    header: dict[str, Any] = {
+        "__metadata__": {"format": FORMAT, "sha256": checksum(vector, record), "steering": record},
+    }
+    start = 0
+    for layer, direction in vector.directions.items():
+        size = direction.numel() * 4
+        header[f"layer.{layer}"] = {"dtype": "F32", "shape": [direction.numel()], "data_offsets": [start, start + size]}
+        start += size
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    data = b"".join(direction.numpy().astype("<f4").tobytes() for direction in vector.directions.values())
+    try:
+        file.write_bytes(len(head).to_bytes(8, "little") + head + data)
+    except OSError as error:
+        raise VectorError(f"{file}: cannot be written: {error}") from None
+
+
+def read(file: Path) -> Found:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(file), framework="pt") as tensors:
+            info = tensors.metadata() or {}
+            names = list(tensors.keys())
+            if info.get("format") != FORMAT:
+                raise VectorError(
+                    f"{file}: not written by SteeringVector.save (format {info.get('format')!r}, tensors {names[:3]}). A "
+                    "tensor of yours becomes such a file by SteeringVector({layer: tensor}).save(path)"
+                )
+            directions: dict[int | None, torch.Tensor] = {
+                _layer_of(name, file): checked(tensors.get_tensor(name), file, f"tensor {name}") for name in names
+            }
+    except (SafetensorError, OSError, ValueError) as error:
+        raise VectorError(f"{file}: is not a readable safetensors file: {error}") from None
+    record = info.get("steering", "{}")
+    found = Found(directions, read_record(record, file))
+    if "sha256" in info:  # files of older versions have none
+        verify(found, record, info["sha256"], file)
+    return found
+
+
+def _layer_of(name: str, file: Path) -> int:
+    prefix, _, number = name.partition(".")
+    layer = layer_number(number) if prefix == "layer" else None
+    if layer is None:
+        raise VectorError(f"{file}: unexpected tensor {name!r}; expected layer.N")
+    return layer
