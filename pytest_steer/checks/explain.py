@@ -97,6 +97,9 @@ def _where(evidence: Evidence) -> list[str]:
             f"  steered: {vector['method']} at layer {vector['layer']}, positions {vector['positions']}{norm}; deployed "
             f"multiplier {number(evidence.multiplier)}{relative}"
         )
+        source = vector.get("source")
+        if source:
+            lines.append(f"  vector from {source.get('format')}: {source.get('layers')}; norm {source.get('norm')}")
     if evidence.data is not None:
         lines.append(f"  data: {evidence.data['source']}")
     if evidence.check == "ppl_delta_below":

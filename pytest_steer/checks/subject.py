@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,14 @@ class Subject:
             "relative_dose": first.relative_dose,
             "n": record.get("n"),
             "data_hash": record.get("data_hash"),
+            "source": _source(record),
         }
+
+
+def _source(record: Mapping[str, Any]) -> dict[str, str] | None:
+    """What was assumed of a vector that another program wrote."""
+    source = record.get("source")
+    return {str(key): str(value) for key, value in source.items()} if isinstance(source, dict) else None
 
 
 def describe_receipt(receipt: Receipt) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class SteeringVector:
     @property
     def norms(self) -> dict[int, float]:
         """Euclidean length of the direction at each layer."""
-        return {layer: float(direction.norm()) for layer, direction in self.directions.items()}
+        return {layer: float(direction.double().norm()) for layer, direction in self.directions.items()}
 
     @property
     def hash(self) -> str:

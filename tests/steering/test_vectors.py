@@ -174,7 +174,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(VectorError, match="is a folder without .pt files"):
         SteeringVector.load(tmp_path)
     (tmp_path / "v.pt").write_bytes(b"x")
-    with pytest.raises(VectorError, match=r"nothing is unpickled"):
+    with pytest.raises(VectorError, match="Nothing is unpickled"):
         SteeringVector.load(tmp_path / "v.pt")
     vector(1).save(tmp_path / "cut.safetensors")
     whole = (tmp_path / "cut.safetensors").read_bytes()

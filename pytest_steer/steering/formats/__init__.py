@@ -41,7 +41,12 @@ def read_vector(path: Path, layer: int | Iterable[int] | None) -> Found:
         return place(torch_file.read_folder(path, wanted), wanted, path)
     if not path.is_file():
         raise VectorError(f"{path}: no such file")
-    reader = _READERS.get(path.suffix.lower())
+    suffix, content = path.suffix.lower(), _content(path)
+    if suffix in _READERS and content is not None and _READERS[content] is not _READERS[suffix]:
+        raise VectorError(
+            f"{path}: is not a readable {suffix[1:]} file: its content is that of a {content} file. Give it the suffix {content}"
+        )
+    reader = _READERS.get(suffix if suffix in _READERS else content or "")
     if reader is None:
         raise VectorError(
             f"{path}: a steering vector is read from {', '.join(_READERS)}, or from a folder of per-layer .pt files. A tensor "
@@ -62,6 +67,16 @@ def write_vector(vector: SteeringVector, path: Path) -> None:
     if not path.parent.is_dir():
         raise VectorError(f"{path}: cannot be written: the folder {path.parent} does not exist")
     writer(vector, path)
+
+
+def _content(path: Path) -> str | None:
+    """The suffix that fits the first bytes, where these say it."""
+    try:
+        with path.open("rb") as opened:
+            start = opened.read(4)
+    except OSError as error:
+        raise VectorError(f"{path}: cannot be read: {error}") from None
+    return {b"GGUF": ".gguf", b"PK\x03\x04": ".pt"}.get(start)
 
 
 def _layers(layer: int | Iterable[int] | None) -> tuple[int, ...] | None:

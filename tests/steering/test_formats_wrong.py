@@ -1,0 +1,348 @@
+"""Files of vectors that are refused: the message names the file, says what is wrong and what to do; nothing in them runs."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torch
+from vector_files import gguf_bytes, repeng_gguf, rezip, steering_vectors_class, text
+
+from pytest_steer import SteeringVector
+from pytest_steer.errors import VectorError
+
+ONES = np.ones(6, np.float32).tobytes()
+GOOD = ("direction.1", (6,), 0, ONES)
+
+
+def refused(path, message, **options):
+    with pytest.raises(VectorError, match=message) as caught:
+        SteeringVector.load(path, **options)
+    assert str(path) in str(caught.value)
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+# --- nothing runs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["v.pt", "vec_layer_3_m.pt", "v.pth", "v.bin", "v.gguf", "v.svec", "v.safetensors", "folder"])
+@pytest.mark.parametrize("how", ["torch", "torch, protocol 4", "torch legacy", "pickle", "in a SteeringVector"])
+def test_a_pickle_that_would_run_something_is_refused_and_does_not_run(tmp_path, name, how):
+    mark = tmp_path / "executed"
+    file = tmp_path / name
+    if name == "folder":
+        file.mkdir()
+        file = file / "layer_1.pt"
+    content = {1: torch.ones(3), "bomb": Bomb(mark)}
+    if how == "pickle":
+        file.write_bytes(pickle.dumps(content))
+    elif how == "in a SteeringVector":
+        with steering_vectors_class() as their_class:
+            torch.save(their_class(content), file)
+    else:
+        torch.save(
+            content, file, _use_new_zipfile_serialization=how != "torch legacy", pickle_protocol=4 if "4" in how else 2
+        )
+    refused(tmp_path / name, "unpickled|is not a readable|is read from")
+    refused(tmp_path / name, "unpickled|is not a readable|is read from", layer=1)
+    assert not mark.exists()
+
+
+def test_the_bomb_is_one(tmp_path):
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "executed")))
+    assert (tmp_path / "executed").exists()
+
+
+def test_a_class_that_the_user_allowed_for_torch_is_refused_all_the_same(tmp_path):
+    torch.save({1: torch.ones(3), "bomb": Bomb(tmp_path / "executed")}, tmp_path / "v.pt")
+    with torch.serialization.safe_globals([open]):
+        refused(tmp_path / "v.pt", r"would need .*open to be unpickled")
+    assert not (tmp_path / "executed").exists()
+
+
+def test_the_refusal_names_what_it_would_need_and_how_to_convert(tmp_path):
+    torch.save({1: np.ones(3)}, tmp_path / "v.pt")
+    refused(tmp_path / "v.pt", r"would need .*numpy.*to be unpickled, and nothing is.*torch\.save\(\{layer: tensor\.float\(\)\}")
+    with steering_vectors_class("steering_vectors.other") as their_class:
+        torch.save(their_class({1: torch.ones(3)}), tmp_path / "v.pt")
+    refused(tmp_path / "v.pt", r"would need steering_vectors\.other\.SteeringVector to be unpickled")
+
+
+# --- what is in a .pt ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (torch.arange(6), "the tensor has dtype torch.int64; a direction is float32.*tensor.float"),
+        (torch.ones(6, dtype=torch.bool), "dtype torch.bool"),
+        (torch.ones(6, dtype=torch.complex64), "dtype torch.complex64"),
+        ({2: torch.ones(6, dtype=torch.complex128)}, "layer 2 has dtype torch.complex128"),
+        (torch.ones(2, 6, dtype=torch.int32), "row 0 has dtype torch.int32"),
+        (torch.tensor(1.0), r"a direction has shape \[width\], not \[\]"),
+        (torch.ones(2, 3, 6), r"a direction has shape \[width\], not \[2, 3, 6\]"),
+        ({1: torch.ones(1, 6)}, r"layer 1: a direction has shape \[width\], not \[1, 6\]"),
+        (torch.ones(0), "the tensor is empty"),
+        (torch.ones(0, 6), r"of shape \[0, 6\] is empty"),
+        (torch.ones(6, 0), r"of shape \[6, 0\] is empty"),
+        ({}, "an empty dictionary"),
+        ([], "an empty list"),
+        (None, "holds a NoneType; expected a tensor"),
+        ("text", "holds a str"),
+        (3.5, "holds a float"),
+        ({1: None}, "layer 1 is a NoneType, not a tensor"),
+        ({1: [1.0, 2.0]}, "layer 1 is a list, not a tensor"),
+        ([torch.ones(3), 1.0], "entry 1 is a float"),
+        ({-1: torch.ones(6)}, "has the key -1, which is no layer"),
+        ({True: torch.ones(6)}, "has the key True, which is no layer"),
+        ({1.0: torch.ones(6)}, "has the key 1.0, which is no layer"),
+        ({"01": torch.ones(6)}, "has the key '01', which is no layer"),
+        ({"\u00b2": torch.ones(6)}, "which is no layer"),
+        ({"vector": torch.ones(6), "layer": 3}, "has the key 'vector'.*it has 'vector', 'layer'"),
+        ({1: torch.ones(6), "1": torch.ones(6)}, "layer 1 twice"),
+        ({1: torch.ones(6), 2: torch.ones(5)}, "different widths: {1: 6, 2: 5}"),
+        ([torch.ones(6), torch.ones(5)], "different widths"),
+        ({1: torch.tensor([1.0, float("nan")])}, "layer 1: 1 of 2 values are NaN or infinite"),
+        ({1: torch.tensor([1e300, 1.0], dtype=torch.float64)}, "layer 1: 1 of 2 values are NaN or infinite"),
+        ({1: torch.zeros(6)}, "layer 1: every value is 0"),
+        (torch.ones(1).expand(10**12), "claims 1000000000000 values, more than the file stores"),
+        ({3: torch.ones(1).expand(10**12)}, "layer 3 claims 1000000000000 values"),
+        (torch.ones(1).expand(10**9, 10**3), r"claims \[1000000000, 1000\] values"),
+        ({1: torch.ones(6).to_sparse()}, "unpickled"),
+        ({1: torch.ones(6, device="meta")}, "unpickled|meta"),
+    ],
+)
+def test_contents_of_pt_that_are_no_vector(tmp_path, content, message):
+    torch.save(content, tmp_path / "v.pt")
+    refused(tmp_path / "v.pt", message, layer=1 if isinstance(content, torch.Tensor) and content.ndim < 2 else None)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (None, "does not say for which layer. Give layer: the one decoder block, counted from 0, whose output it is added to$"),
+        ([1, 2], "Give layer: the one .*, not 2$"),
+        ([], "layer is a decoder block's number or several of them"),
+        (-1, "from 0 on; not -1"),
+        (True, "from 0 on; not True"),
+        (["1"], "from 0 on; not '1'"),
+    ],
+)
+def test_a_layer_that_nobody_says_is_asked_for(tmp_path, layer, message):
+    torch.save(torch.ones(6), tmp_path / "v.pt")
+    with pytest.raises(VectorError, match=message):
+        SteeringVector.load(tmp_path / "v.pt", layer=layer)
+
+
+def test_a_layer_that_the_file_does_not_have(tmp_path):
+    torch.save(torch.ones(6), tmp_path / "vec_layer_13_m.pt")
+    refused(tmp_path / "vec_layer_13_m.pt", r"no direction for layer 14; it has \[13\]", layer=14)
+    torch.save(torch.ones(3, 6), tmp_path / "vec_layer_13_m.pt")
+    refused(tmp_path / "vec_layer_13_m.pt", "holds 3 directions, and its name says layer 13")
+    torch.save(torch.ones(6), tmp_path / "vec_layer_007_m.pt")
+    refused(tmp_path / "vec_layer_007_m.pt", "its name says layer '007', which is no decoder block's number")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda name, data: data.replace(b"K\x06", b"M\x00\x40") if name.endswith("data.pkl") else data, "cannot be read by torch"),
+        (lambda name, data: data[:-4] if name.endswith("/data/0") else data, "cannot be read by torch"),
+        (lambda name, data: b"" if name.endswith("data.pkl") else data, "is not a readable .pt file"),
+        (lambda name, data: b"\x80\x02N." if name.endswith("data.pkl") else data, "holds a NoneType"),
+    ],
+)
+def test_an_archive_that_contradicts_itself(tmp_path, change, message):
+    torch.save(torch.ones(6), tmp_path / "good.pt")
+    refused(rezip(tmp_path / "good.pt", tmp_path / "v.pt", change), message, layer=1)
+
+
+# --- folders -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a.txt"], "is a folder without .pt files"),
+        (["vec_layer_1_m.pt", "mean.pt"], "mean.pt does not say its layer"),
+        (["layer_1.pt", "layer_-2.pt"], "layer_-2.pt does not say its layer"),
+        (["vec_layer_1_m.pt", "vec_layer_2_other.pt"], "vectors of several models, 'm' and 'other'"),
+        (["layer_1.pt", "vec_layer_1.pt"], "holds layer 1 twice, layer_1.pt and vec_layer_1.pt"),
+        (["layer_1.pt", "layer_2.pt", "layer_5.pt"], r"the layers \[1, 2, 5\] and none for \[3, 4\].*layer: \[1, 2, 5\]"),
+    ],
+)
+def test_folders_that_leave_a_question(tmp_path, names, message):
+    for name in names:
+        torch.save(torch.ones(6), tmp_path / name)
+    refused(tmp_path, message)
+
+
+def test_a_folder_is_asked_for_layers_that_it_has_and_its_files_hold_one(tmp_path):
+    torch.save(torch.ones(6), tmp_path / "1.pt")
+    torch.save(torch.ones(2, 6), tmp_path / "2.pt")
+    refused(tmp_path, r"no direction for layer 3; it has \[1, 2\]", layer=[1, 3])
+    refused(tmp_path, "2.pt: holds 2 directions; in a folder of layers each file holds one")
+
+
+# --- GGUF ----------------------------------------------------------------------------------------------------------------
+
+
+def pair(name, kind, content):
+    return text(name) + struct.pack("<I", kind) + content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not a readable GGUF file"),
+        (b"GG", "is cut off or damaged"),
+        (gguf_bytes([GOOD], magic=b"GGML"), "does not start with GGUF"),
+        (gguf_bytes([GOOD], version=1), "is GGUF version 1; versions 2 and 3 are read"),
+        (gguf_bytes([GOOD], version=3 << 24), "is a big-endian GGUF file"),
+        (gguf_bytes([GOOD], arch="llama"), "architecture 'llama'; a control vector has controlvector or steeringvector"),
+        (
+            gguf_bytes([GOOD], arch="llama", values=[pair("tokenizer.ggml.model", 8, text("gpt2"))]),
+            "looks like a language model: that goes under `model:`",
+        ),
+        (gguf_bytes([GOOD], arch=None), "has no general.architecture"),
+        (gguf_bytes([]), "holds no tensors"),
+        (gguf_bytes([GOOD, GOOD]), "has direction.1 twice"),
+        (gguf_bytes([("weight", (6,), 0, ONES)]), "unexpected tensor 'weight'; a control vector has direction.N"),
+        (gguf_bytes([("direction.-1", (6,), 0, ONES)]), "unexpected tensor 'direction.-1'"),
+        (gguf_bytes([("direction.01", (6,), 0, ONES)]), "unexpected tensor 'direction.01'"),
+        (gguf_bytes([("direction.1.x", (6,), 0, ONES)]), "unexpected tensor 'direction.1.x'"),
+        (gguf_bytes([("direction.1", (6,), 24, ONES)]), "ggml type 24, quantized or of integers"),
+        (gguf_bytes([("direction.1", (6,), 8, ONES)]), "ggml type 8, quantized or of integers"),
+        (gguf_bytes([("direction.1", (3, 2), 0, ONES)]), r"has shape \[2, 3\]; a direction has shape \[width\]"),
+        (gguf_bytes([("direction.1", (0,), 0, b"")]), "direction.1 is empty"),
+        (gguf_bytes([("direction.1", (), 0, b"")]), "direction.1 is empty"),
+        (gguf_bytes([("direction.1", (2**61,), 0, ONES)]), "claims 9223372036854775808 bytes .* it is cut off"),
+        (gguf_bytes([("direction.1", (6,), 0, ONES, 32)]), "starts at 32 where 0 was expected"),
+        (gguf_bytes([GOOD, ("direction.2", (6,), 0, ONES, 2**63)]), "starts at 9223372036854775808 where 32 was expected"),
+        (gguf_bytes([GOOD], n_tensors=2**60), "claims .* tensors at byte"),
+        (gguf_bytes([GOOD], n_values=2**60), "claims 1152921504606846976 values"),
+        (gguf_bytes([GOOD], values=[pair("a", 9, struct.pack("<IQ", 4, 2**62))]), "claims 4611686018427387904 numbers"),
+        (gguf_bytes([GOOD], values=[pair("a", 9, struct.pack("<IQ", 8, 2**40))]), "claims 1099511627776 texts or lists"),
+        (gguf_bytes([GOOD], values=[pair("a", 8, struct.pack("<Q", 2**63))]), "claims 9223372036854775808 bytes"),
+        (gguf_bytes([GOOD], values=[pair("a", 9, struct.pack("<IQ", 9, 1) * 50)]), "unknown type 9"),
+        (gguf_bytes([GOOD], values=[pair("a", 77, b"")]), "unknown type 77"),
+        (gguf_bytes([GOOD], values=[pair("a", 0, b"\1"), pair("a", 0, b"\1")]), "has the key 'a' twice"),
+        (gguf_bytes([GOOD], values=[pair("a", 8, struct.pack("<Q", 1) + b"\xff")]), "is not UTF-8"),
+        (gguf_bytes([GOOD], values=[pair("general.alignment", 4, struct.pack("<I", 0))]), "general.alignment is 0"),
+        (gguf_bytes([GOOD], values=[pair("general.alignment", 4, struct.pack("<I", 24))]), "general.alignment is 24"),
+        (gguf_bytes([GOOD], values=[pair("pytest_steer.steering", 8, text("{}"))]), "only one of pytest_steer.steering"),
+        (gguf_bytes([("direction.1", (6,), 0, struct.pack("<6f", *[float("nan")] * 6))]), "6 of 6 values are NaN"),
+        (gguf_bytes([("direction.1", (1,), 28, struct.pack("<d", 1e300))]), "1 of 1 values are NaN or infinite"),
+        (gguf_bytes([("direction.1", (6,), 0, bytes(24))]), "every value is 0"),
+        (gguf_bytes([GOOD, ("direction.2", (3,), 0, ONES[:12])]), "different widths"),
+    ],
+)
+def test_wrong_gguf(tmp_path, content, message):
+    (tmp_path / "v.gguf").write_bytes(content)
+    refused(tmp_path / "v.gguf", message)
+
+
+def test_layer_0_is_not_written_where_llama_cpp_would_refuse_the_file(tmp_path):
+    vector = SteeringVector({0: torch.ones(4), 3: torch.ones(4)})
+    with pytest.raises(VectorError, match=r"llama.cpp refuses .* Leave it out, vector.at\(\[3\]\), or save as .safetensors"):
+        vector.save(tmp_path / "v.gguf")
+    assert not (tmp_path / "v.gguf").exists()
+    vector.at(3).save(tmp_path / "v.gguf")
+    # Read it is: repeng would add it to the output of block 0.
+    assert SteeringVector.load(repeng_gguf(tmp_path / "w.gguf", {0: np.ones(4, np.float32)})).layers == (0,)
+
+
+# --- .svec and the rest --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is not a readable .svec file"),
+        ("[1", "is not a readable .svec file"),
+        (b"\xff\xfe", "is not a readable .svec file"),
+        ("[" * 100000, "is not a readable .svec file"),
+        ("[1, 2]", "a .svec file is a JSON object with directions"),
+        ("{}", "a .svec file is a JSON object with directions"),
+        ('{"directions": {}}', "a .svec file is a JSON object with directions"),
+        ('{"directions": {"1": [1.0], "1": [2.0]}}', "'1' stands twice"),
+        ('{"directions": {"a": [1.0]}}', "directions has the key 'a'"),
+        ('{"directions": {"-1": [1.0]}}', "directions has the key '-1'"),
+        ('{"directions": {"1": 2.0}}', "layer 1 is to be a list of numbers"),
+        ('{"directions": {"1": [[1.0]]}}', "it has \\[1.0\\]"),
+        ('{"directions": {"1": [1.0, null]}}', "it has None"),
+        ('{"directions": {"1": [true]}}', "it has True"),
+        ('{"directions": {"1": ["1"]}}', "it has '1'"),
+        ('{"directions": {"1": []}}', "layer 1 is empty"),
+        ('{"directions": {"1": [NaN, 1]}}', "1 of 2 values are NaN"),
+        ('{"directions": {"1": [1e999, 1]}}', "1 of 2 values are NaN or infinite"),
+        ('{"directions": {"1": [1' + "0" * 400 + "]}}", "beyond the range of floats"),
+        ('{"directions": {"1": [0, 0]}}', "every value is 0"),
+        ('{"directions": {"1": [1, 2], "2": [1]}}', "different widths"),
+    ],
+)
+def test_wrong_svec(tmp_path, content, message):
+    (tmp_path / "v.svec").write_bytes(content if isinstance(content, bytes) else content.encode())
+    refused(tmp_path / "v.svec", message)
+
+
+def test_names_and_contents_that_do_not_fit(tmp_path):
+    torch.save(torch.ones(3), tmp_path / "v.gguf")
+    refused(tmp_path / "v.gguf", "is not a readable gguf file: its content is that of a .pt file. Give it the suffix .pt")
+    (tmp_path / "v.npy").write_bytes(b"\x93NUMPY")
+    refused(tmp_path / "v.npy", r"is read from \.safetensors, \.gguf, \.pt, \.pth, \.svec, or from a folder")
+    with pytest.raises(VectorError, match=r"written as \.safetensors or \.gguf; give it that suffix"):
+        SteeringVector({1: torch.ones(3)}).save(tmp_path / "v.pt")
+    # Where the suffix says nothing, the content does.
+    torch.save(torch.ones(3), tmp_path / "v.bin")
+    assert SteeringVector.load(tmp_path / "v.bin", layer=2).layers == (2,)
+
+
+@pytest.mark.parametrize(
+    ("activations", "kind", "message"),
+    [
+        ({1: torch.ones(3)}, "mlp", "acts on 'mlp'; a vector here is added to the output of decoder blocks"),
+        ({1: torch.ones(3)}, None, "is not a whole steering_vectors.SteeringVector"),
+        ([torch.ones(3)], "decoder_block", "is not a whole steering_vectors.SteeringVector"),
+        ({-1: torch.ones(3)}, "decoder_block", "from 0 on; not -1"),
+        ({}, "decoder_block", "at least one layer"),
+        ({1: torch.tensor([1.0, float("nan")])}, "decoder_block", "1 of 2 values are NaN"),
+    ],
+)
+def test_steering_vectors_objects_that_are_refused(tmp_path, activations, kind, message):
+    with steering_vectors_class() as their_class:
+        theirs = their_class(activations, kind)
+        torch.save(theirs, tmp_path / "v.pt")
+    refused(tmp_path / "v.pt", message)
+    with pytest.raises(VectorError, match=message):
+        SteeringVector.from_steering_vectors(theirs)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [("text", "a direction is a tensor"), (torch.ones(3, dtype=torch.complex64), "real values, not torch.complex64")],
+)
+def test_directions_in_memory_that_are_no_numbers(value, message):
+    with pytest.raises(VectorError, match=f"layer 1: .*{message}"):
+        SteeringVector({1: value})
+    with pytest.raises(VectorError, match="from 0 on; not 'a'"):
+        SteeringVector({1: torch.ones(3), "a": torch.ones(3)})
+
+
+def test_metadata_that_json_cannot_hold_is_not_written(tmp_path):
+    for value in (object(), float("nan")):
+        for name in ("v.safetensors", "v.gguf"):
+            with pytest.raises(VectorError, match="metadata cannot be written as JSON"):
+                SteeringVector({1: torch.ones(2)}, {"made": value}).save(tmp_path / name)
+            assert not (tmp_path / name).exists()
