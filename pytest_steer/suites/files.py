@@ -17,15 +17,27 @@ def absolute(text: str, folder: Path) -> Path:
     return folder / text
 
 
-def missing_file(text: str, folder: Path, path: DataPath, *, or_folder: bool = False) -> Fault | None:
-    """The fault of ``path``, whose value is ``text``, unless that is a file (``or_folder``) as seen from ``folder``."""
+def missing_file(text: str, folder: Path, path: DataPath, *, or_layers: bool = False) -> Fault | None:
+    """The fault of ``path``, whose value is ``text``, unless that is a file as seen from ``folder``.
+
+    Args:
+        or_layers: a folder with one ``.pt`` file per layer is good as well.
+    """
     file = absolute(text, folder)
     # os.path, because Path.is_file raises for names that are too long
-    is_folder = os.path.isdir(file)
-    if os.path.isfile(file) or (or_folder and is_folder):
+    if os.path.isfile(file):
         return None
-    if is_folder:
-        return Fault(path, f"{shown(text)} is a folder, not a file ({file})", "Name a file inside it.")
+    if os.path.isdir(file):
+        if not or_layers:
+            return Fault(path, f"{shown(text)} is a folder, not a file ({file})", "Name a file inside it.")
+        try:
+            names = os.listdir(file)
+        except OSError as error:
+            return Fault(path, f"the folder {str(file)!r} cannot be read: {error}", "Give yourself the right to read it.")
+        if any(name.lower().endswith((".pt", ".pth")) for name in names):
+            return None
+        advice = "Name a file inside it, or a folder with one .pt file per layer."
+        return Fault(path, f"{shown(text)} is a folder without .pt files ({file})", advice)
     above = file.parent
     wrong = file.name
     while not os.path.isdir(above) and above != above.parent:

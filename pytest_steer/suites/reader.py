@@ -122,7 +122,7 @@ class _SuiteReader:
             )
         elif "file" in vector:
             # A folder can hold one .pt file per layer.
-            yield from self._file_fault(vector["file"], (*path, "file"), or_folder=True)
+            yield from self._file_fault(vector["file"], (*path, "file"), or_layers=True)
         else:
             yield from self._file_fault(vector["extract"]["data"], (*path, "extract", "data"))
 
@@ -141,8 +141,8 @@ class _SuiteReader:
                     f"or to this claim. {_DATA_KEYS[key]['description']}",
                 )
 
-    def _file_fault(self, text: str, path: DataPath, *, or_folder: bool = False) -> Iterator[Fault]:
-        fault = missing_file(text, self.folder, path, or_folder=or_folder)
+    def _file_fault(self, text: str, path: DataPath, *, or_layers: bool = False) -> Iterator[Fault]:
+        fault = missing_file(text, self.folder, path, or_layers=or_layers)
         if fault is not None:
             yield fault
 

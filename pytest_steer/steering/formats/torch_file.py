@@ -215,7 +215,8 @@ def _inspect(file: Path) -> set[str]:
         if start != b"PK\x03\x04":
             raise VectorError(
                 f"{file}: is not an archive as torch.save writes it since version 1.6 (a plain pickle, an older file, another format, or "
-                f"damaged). Nothing is unpickled here. {_CONVERT}"
+                f"damaged). Nothing is unpickled here. An older file of tensors becomes a new one by torch.save(torch.load(old, "
+                f"weights_only=True), new). {_CONVERT}"
             )
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
