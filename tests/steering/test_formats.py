@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from vector_files import gguf_bytes, repeng_gguf, repeng_reads, same, steering_vectors_class, text
 
 from pytest_steer import SteeringVector, load_model
 from pytest_steer.model import steering
 from pytest_steer.steering import as_intervention
-
-from vector_files import gguf_bytes, repeng_gguf, repeng_reads, same, steering_vectors_class, text
 
 RECORD = {"method": "caa", "model": "m", "n": 12, "note": "größer", "item_hashes": ["a", "b"]}
 
@@ -40,7 +39,10 @@ def test_the_same_vector_is_the_same_file_in_another_process_too(tmp_path):
         "for name in sys.argv[1:]: SteeringVector(numbers(3, 1), RECORD).save(name)"
     )
     again = [str(tmp_path / "again.safetensors"), str(tmp_path / "again.gguf")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]),
+    }
     subprocess.run([sys.executable, "-c", code, *again], check=True, env=environment)
     for suffix in ("safetensors", "gguf"):
         first, second = ((tmp_path / f"{name}.{suffix}").read_bytes() for name in ("v", "again"))
@@ -178,7 +180,11 @@ def test_the_layer_of_a_control_vector_is_the_block_whose_output_repeng_changes(
 
 @pytest.mark.parametrize(
     ("name", "layer", "hint"),
-    [("vec_layer_13_Llama-2-7b-chat-hf.pt", 13, "Llama-2-7b-chat-hf"), ("vec_layer_0.pt", 0, None), ("layer_7.pth", 7, None)],
+    [
+        ("vec_layer_13_Llama-2-7b-chat-hf.pt", 13, "Llama-2-7b-chat-hf"),
+        ("vec_layer_0.pt", 0, None),
+        ("layer_7.pth", 7, None),
+    ],
 )
 def test_a_caa_file_says_its_layer_by_its_name(tmp_path, name, layer, hint):
     torch.save(direction := torch.randn(8), tmp_path / name)
@@ -258,7 +264,9 @@ def test_a_steering_vectors_object_in_memory(tmp_path):
 
 
 def test_the_package_itself_if_it_is_there(tmp_path):
-    theirs = pytest.importorskip("steering_vectors").SteeringVector(layer_activations=numbers(1, 4), layer_type="decoder_block")
+    theirs = pytest.importorskip("steering_vectors").SteeringVector(
+        layer_activations=numbers(1, 4), layer_type="decoder_block"
+    )
     torch.save(theirs, tmp_path / "v.pt")
     same(SteeringVector.load(tmp_path / "v.pt"), theirs.layer_activations)
     same(SteeringVector.from_steering_vectors(theirs), theirs.layer_activations)

@@ -121,8 +121,9 @@ def outcome(file, damaged):
     try:
         return SteeringVector.load(file)
     except VectorError as error:
-        assert str(error).startswith(str(file))
-        return None
+        message = str(error)
+    assert message.startswith(str(file))
+    return None
 
 
 @pytest.mark.parametrize("kind", [*WITH_CHECKSUM, *WITHOUT])

@@ -36,7 +36,9 @@ class Bomb:
 # --- nothing runs --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["v.pt", "vec_layer_3_m.pt", "v.pth", "v.bin", "v.gguf", "v.svec", "v.safetensors", "folder"])
+@pytest.mark.parametrize(
+    "name", ["v.pt", "vec_layer_3_m.pt", "v.pth", "v.bin", "v.gguf", "v.svec", "v.safetensors", "folder"]
+)
 @pytest.mark.parametrize("how", ["torch", "torch, protocol 4", "torch legacy", "pickle", "in a SteeringVector"])
 def test_a_pickle_that_would_run_something_is_refused_and_does_not_run(tmp_path, name, how):
     mark = tmp_path / "executed"
@@ -73,7 +75,9 @@ def test_a_class_that_the_user_allowed_for_torch_is_refused_all_the_same(tmp_pat
 
 def test_the_refusal_names_what_it_would_need_and_how_to_convert(tmp_path):
     torch.save({1: np.ones(3)}, tmp_path / "v.pt")
-    refused(tmp_path / "v.pt", r"would need .*numpy.*to be unpickled, and nothing is.*torch\.save\(\{layer: tensor\.float\(\)\}")
+    refused(
+        tmp_path / "v.pt", r"would need .*numpy.*to be unpickled, and nothing is.*torch\.save\(\{layer: tensor\.float\(\)\}"
+    )
     with steering_vectors_class("steering_vectors.other") as their_class:
         torch.save(their_class({1: torch.ones(3)}), tmp_path / "v.pt")
     refused(tmp_path / "v.pt", r"would need steering_vectors\.other\.SteeringVector to be unpickled")
@@ -131,7 +135,10 @@ def test_contents_of_pt_that_are_no_vector(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (None, "does not say for which layer. Give layer: the one decoder block, counted from 0, whose output it is added to$"),
+        (
+            None,
+            "does not say for which layer. Give layer: the one decoder block, counted from 0, whose output it is added to$",
+        ),
         ([1, 2], "Give layer: the one .*, not 2$"),
         ([], "layer is a decoder block's number or several of them"),
         (-1, "from 0 on; not -1"),
@@ -157,7 +164,10 @@ def test_a_layer_that_the_file_does_not_have(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda name, data: data.replace(b"K\x06", b"M\x00\x40") if name.endswith("data.pkl") else data, "cannot be read by torch"),
+        (
+            lambda name, data: data.replace(b"K\x06", b"M\x00\x40") if name.endswith("data.pkl") else data,
+            "cannot be read by torch",
+        ),
         (lambda name, data: data[:-4] if name.endswith("/data/0") else data, "cannot be read by torch"),
         (lambda name, data: b"" if name.endswith("data.pkl") else data, "is not a readable .pt file"),
         (lambda name, data: b"\x80\x02N." if name.endswith("data.pkl") else data, "holds a NoneType"),

@@ -171,7 +171,7 @@ def test_a_wrong_file_is_a_vector_error_with_its_name(tmp_path, tensors, more, m
 def test_files_that_are_none(tmp_path):
     with pytest.raises(VectorError, match="no such file"):
         SteeringVector.load(tmp_path / "none.safetensors")
-    with pytest.raises(VectorError, match="is a folder without .pt files"):
+    with pytest.raises(VectorError, match=r"is a folder without \.pt files"):
         SteeringVector.load(tmp_path)
     (tmp_path / "v.pt").write_bytes(b"x")
     with pytest.raises(VectorError, match="Nothing is unpickled"):

@@ -99,5 +99,7 @@ def same(vector, directions):
     """The vector has these directions, bit for bit."""
     assert vector.layers == tuple(sorted(directions))
     for layer, direction in directions.items():
-        expected = torch.tensor(direction).to(torch.float32) if not isinstance(direction, torch.Tensor) else direction.float()
+        expected = (
+            torch.tensor(direction).to(torch.float32) if not isinstance(direction, torch.Tensor) else direction.float()
+        )
         assert vector.directions[layer].numpy().tobytes() == expected.numpy().tobytes(), layer

@@ -52,7 +52,10 @@ def place(found: Found, wanted: tuple[int, ...] | None, file: Path) -> Found:
                 f"0, whose output it is added to{given}"
             )
         metadata = dict(found.metadata)
-        metadata["source"] = {**metadata["source"], "layers": f"the file does not say; placed at layer {wanted[0]} on request"}
+        metadata["source"] = {
+            **metadata["source"],
+            "layers": f"the file does not say; placed at layer {wanted[0]} on request",
+        }
         return Found({wanted[0]: found.directions[None]}, metadata)
     if wanted is None:
         return found

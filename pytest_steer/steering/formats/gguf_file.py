@@ -97,7 +97,9 @@ def _architecture(header: Header, file: Path) -> str:
     if name in ARCHITECTURES:
         return str(name)
     if name is None:
-        raise VectorError(f"{file}: has no general.architecture, so it is no control vector as repeng or llama.cpp write them")
+        raise VectorError(
+            f"{file}: has no general.architecture, so it is no control vector as repeng or llama.cpp write them"
+        )
     raise VectorError(
         f"{file}: is a GGUF file of architecture {name!r}; a control vector has {' or '.join(ARCHITECTURES)}"
         + (". This looks like a language model: that goes under `model:`" if "tokenizer.ggml.model" in header.values else "")
@@ -113,13 +115,17 @@ def _directions(data: Any, header: Header, file: Path) -> dict[int | None, torch
         prefix, _, number = tensor.name.partition(".")
         layer = layer_number(number) if prefix == "direction" else None
         if layer is None:
-            raise VectorError(f"{file}: unexpected tensor {tensor.name!r}; a control vector has direction.N, N a block from 0 on")
+            raise VectorError(
+                f"{file}: unexpected tensor {tensor.name!r}; a control vector has direction.N, N a block from 0 on"
+            )
         if layer in directions:
             raise VectorError(f"{file}: has {tensor.name} twice")
         count, size = _size(tensor, file)
         # Tensors follow each other, each padded to the alignment; llama.cpp refuses anything else too.
         if tensor.offset != expected:
-            raise VectorError(f"{file}: {tensor.name} starts at {tensor.offset} where {expected} was expected: a damaged file")
+            raise VectorError(
+                f"{file}: {tensor.name} starts at {tensor.offset} where {expected} was expected: a damaged file"
+            )
         start = header.data_start + tensor.offset
         if start + size > len(data):
             raise VectorError(

@@ -51,7 +51,9 @@ def read_header(data: Any, file: Path) -> Header:
     if version not in (2, 3):
         swapped = int.from_bytes(version.to_bytes(4, "little"), "big")
         what = "is a big-endian GGUF file" if swapped in (2, 3) else f"is GGUF version {version}"
-        raise VectorError(f"{file}: {what}; versions 2 and 3 are read, little-endian. Write it again with a current gguf package")
+        raise VectorError(
+            f"{file}: {what}; versions 2 and 3 are read, little-endian. Write it again with a current gguf package"
+        )
     n_tensors, n_values = cursor.number("Q"), cursor.number("Q")
     cursor.expect(n_values * _SMALLEST_VALUE + n_tensors * _SMALLEST_TENSOR, f"{n_values} values and {n_tensors} tensors")
     values: dict[str, Any] = {}

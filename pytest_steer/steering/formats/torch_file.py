@@ -86,7 +86,9 @@ def read_folder(folder: Path, wanted: tuple[int, ...] | None) -> Found:
             ``wanted`` does not say which are meant.
     """
     try:
-        files = sorted(one for one in folder.iterdir() if one.suffix.lower() in (".pt", ".pth") and not one.name.startswith("."))
+        files = sorted(
+            one for one in folder.iterdir() if one.suffix.lower() in (".pt", ".pth") and not one.name.startswith(".")
+        )
     except OSError as error:
         raise VectorError(f"{folder}: cannot be read: {error}") from None
     if not files:
@@ -108,7 +110,9 @@ def read_folder(folder: Path, wanted: tuple[int, ...] | None) -> Found:
                 "keep a folder per model"
             )
         if layer in found:
-            raise VectorError(f"{folder}: holds layer {layer} twice, {found[layer].name} and {file.name}. Take one of them out")
+            raise VectorError(
+                f"{folder}: holds layer {layer} twice, {found[layer].name} and {file.name}. Take one of them out"
+            )
         found[layer] = file
     gaps = sorted(set(range(min(found), max(found) + 1)) - set(found))
     if gaps and wanted is None:
@@ -139,7 +143,9 @@ def from_steering_vectors(
     """
     activations, kind = getattr(vector, "layer_activations", None), getattr(vector, "layer_type", None)
     if not isinstance(activations, dict) or not isinstance(kind, str):
-        raise VectorError(f"{where}is not a whole steering_vectors.SteeringVector: layer_activations and layer_type are missing")
+        raise VectorError(
+            f"{where}is not a whole steering_vectors.SteeringVector: layer_activations and layer_type are missing"
+        )
     if kind != "decoder_block":
         raise VectorError(
             f"{where}the SteeringVector acts on {kind!r}; a vector here is added to the output of decoder blocks, layer_type "
@@ -200,7 +206,9 @@ def _load(file: Path) -> Any:
         with allowed:
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything for a file that contradicts itself
-        raise VectorError(f"{file}: cannot be read by torch.load(weights_only=True): {_first_line(error)}. {_CONVERT}") from None
+        raise VectorError(
+            f"{file}: cannot be read by torch.load(weights_only=True): {_first_line(error)}. {_CONVERT}"
+        ) from None
 
 
 def _inspect(file: Path) -> set[str]:
@@ -234,7 +242,9 @@ def _inspect(file: Path) -> set[str]:
     except VectorError:
         raise
     except Exception as error:  # zipfile and pickletools raise nearly anything for damaged bytes
-        raise VectorError(f"{file}: is not a readable .pt file, damaged or cut off: {_first_line(error)}. Take a good copy") from None
+        raise VectorError(
+            f"{file}: is not a readable .pt file, damaged or cut off: {_first_line(error)}. Take a good copy"
+        ) from None
     foreign = sorted(name for name in names if not _ALLOWED.fullmatch(name))
     if foreign:
         raise VectorError(
