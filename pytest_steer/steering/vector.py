@@ -13,6 +13,9 @@ import torch
 
 from ..errors import VectorError
 
+FORMAT = "pytest-steer/vector/1"
+LAYER_CONVENTION = "output of decoder block, 0-based"
+
 
 @dataclass(frozen=True, eq=False)
 class SteeringVector:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ...errors import VectorError
+from ..vector import SteeringVector
 from . import gguf_file, safetensors_file, svec_file, torch_file
 from .found import Found, place
-
-if TYPE_CHECKING:
-    from ..vector import SteeringVector
 
 _READERS: dict[str, Callable[[Path], Found]] = {
     ".safetensors": safetensors_file.read,

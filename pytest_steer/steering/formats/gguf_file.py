@@ -15,18 +15,16 @@ from __future__ import annotations
 
 import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from ...errors import VectorError
+from ..vector import SteeringVector
 from .found import Found, layer_number, source
 from .gguf_header import Header, TensorInfo, read_header
 from .safetensors_file import checksum, read_record, record_text, verify
-
-if TYPE_CHECKING:
-    from ..vector import SteeringVector
 
 ARCHITECTURES = ("controlvector", "steeringvector")
 LAYERS = "direction.N is added to the output of decoder block N, 0-based (repeng, llama.cpp)"

@@ -10,18 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ...errors import VectorError
+from ..vector import FORMAT, LAYER_CONVENTION, SteeringVector
 from .found import Found, checked, layer_number
-
-if TYPE_CHECKING:
-    import torch
-
-    from ..vector import SteeringVector
-
-FORMAT = "pytest-steer/vector/1"
-LAYER_CONVENTION = "output of decoder block, 0-based"
 
 
 def record_text(vector: SteeringVector, file: Path) -> str:
@@ -67,8 +62,6 @@ def verify(found: Found, record: str, given: str, file: Path) -> None:
     Raises:
         VectorError: they differ, or the values are unusable.
     """
-    from ..vector import SteeringVector
-
     try:
         vector = SteeringVector({layer: d for layer, d in found.directions.items() if layer is not None})
     except VectorError as error:
