@@ -34,9 +34,13 @@ class SteerSession:
         self._builders: dict[int, Builder] = {}
         self._families: dict[int, dict[str, Evidence]] = {}
 
-    def model_name(self, suite: Suite | None = None) -> str:
-        """The model of a claim file: the option's, else the file's, else the built-in one."""
-        return self.settings.model or (suite.model if suite is not None else None) or DEFAULT_MODEL
+    def model_name(self, suite: Suite | None = None, claim: ClaimSpec | BrokenClaim | None = None) -> str:
+        """The model of a claim: the option's, else that of its combination in ``matrix``, else the file's, else the built-in one.
+
+        The option cannot stand in for the models of a matrix: see ``measure``.
+        """
+        of_matrix = getattr(claim, "model", None)
+        return self.settings.model or of_matrix or (suite.model if suite is not None else None) or DEFAULT_MODEL
 
     def load_model(self, name: str, *, dtype: str | None = None, device: str | None = None) -> Model:
         """A model, loaded once per name, dtype and device. A failure is remembered too, and raised again.
@@ -100,8 +104,13 @@ class SteerSession:
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         from .suites.build import Builder
 
+        if claim.model is not None and self.settings.model is not None:
+            raise SteerError(
+                f"matrix.model gives this claim the model {claim.model!r}, and --steer-model (steer_model) would put "
+                f"{self.settings.model!r} in the place of each. Leave the option out, or take the axis out of the matrix"
+            )
         progress.report("loading the model")
-        model = self.load_model(self.model_name(suite))
+        model = self.load_model(self.model_name(suite, claim))
         builder = self._builders.get(id(model))
         if builder is None:
             builder = self._builders[id(model)] = Builder(

@@ -21,7 +21,7 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
     """The header line, only when a claim was collected."""
     if not claims:
         return []
-    models = sorted({session.model_name(item.suite) for item in claims})
+    models = sorted({session.model_name(item.suite, item.claim) for item in claims})
     settings = session.settings
     noun = "claim" if len(claims) == 1 else "claims"
     return [

@@ -46,6 +46,7 @@ class ClaimSpec:
         neutral: the neutral texts. Only if the kind needs them it is sure that the file was there.
         xfail: the reason why the claim is known to fail, or None.
         line: 1-based line of the claim file.
+        model: the model that ``matrix`` gives this claim (a relative path made absolute), or None: that of the file.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class ClaimSpec:
     confidence: float
     xfail: str | None
     line: int
+    model: str | None = None
 
 
 @dataclass(frozen=True)

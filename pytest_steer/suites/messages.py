@@ -164,7 +164,8 @@ def _elsewhere(key: str, here: Schema) -> str | None:
 
 def _sections(schema: Schema, above: str) -> Iterator[tuple[str, Schema]]:
     for key, inner in valid_keys(schema).items():
-        if "properties" in inner:
+        # A section that gives keys of other sections anew is not where a misplaced key belongs.
+        if "properties" in inner and "x-overrides" not in inner:
             yield above + key, inner
             yield from _sections(inner, f"{above}{key}.")
 
@@ -416,6 +417,7 @@ _REASONS: dict[str, Callable[[ValidationError], tuple[str, str]]] = {
     "exclusiveMaximum": _bounds,
     "not": _not,
     "minItems": _min_items,
+    "minProperties": lambda error: ("is an empty mapping", ""),
     "uniqueItems": _unique,
     "pattern": _pattern,
 }

@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_steer.suites.claims import BrokenClaim, ClaimSpec, Suite, VectorSpec
 from pytest_steer.suites.files import absolute, missing_file
+from pytest_steer.suites.matrix import (
+    Combination,
+    combinations,
+    completed,
+    matrix_faults,
+    vector_faults,
+    xfail_faults,
+    xfail_of,
+)
 from pytest_steer.suites.messages import Fault, example_of, find_faults, to_error
 from pytest_steer.suites.schema import KINDS, SCHEMA, VALIDATOR, valid_keys, with_defaults
 from pytest_steer.suites.source import DataPath, Source, read_source
@@ -30,8 +40,10 @@ def read_suite(path: str | os.PathLike[str]) -> Suite:
             key or value at the top level.
     """
     source = read_source(path)
+    source = replace(source, data=completed(source.data))
     faults = find_faults(source.data)
     of_file = [fault for fault in faults if fault.path[:1] != ("claims",) or len(fault.path) < 2]
+    of_file = of_file or matrix_faults(combinations(source.data))
     if of_file:
         raise to_error(of_file, source)
     return _SuiteReader(source, faults).suite()
@@ -46,27 +58,31 @@ class _SuiteReader:
         self.data = source.data
         self.values = with_defaults(source.data, _FILE_KEYS)
         self.faults = faults
+        self.combinations = combinations(source.data)
         self.taken: dict[str, int] = {}  # name of a claim to its index
         self.given = {self._best_name(claim) for claim in source.data["claims"]}
 
     def suite(self) -> Suite:
         claims = self.data["claims"]
         faults = [self._faults_of(index, claim) for index, claim in enumerate(claims)]
-        entries = tuple(
-            self._broken(index, claim, faults[index]) if faults[index] else self._spec(index, claim)
-            for index, claim in enumerate(claims)
-        )
+        entries = tuple(entry for index, claim in enumerate(claims) for entry in self._entries(index, claim, faults[index]))
         return Suite(
             name=self.values.get("suite", _stem(self.source.path)),
             path=self.source.path,
-            model=self._model(),
+            model=self._model(self.values.get("model")),
             holm=self.values["holm"],
             contexts={axis: tuple(values) for axis, values in self.data.get("contexts", {}).items()},
             entries=entries,
         )
 
-    def _model(self) -> str | None:
-        model: str | None = self.values.get("model")
+    def _entries(self, index: int, claim: Any, faults: list[Fault]) -> Iterator[ClaimSpec | BrokenClaim]:
+        """One for each combination of the matrix; a claim with faults is one, whatever the matrix."""
+        if faults:
+            yield self._broken(index, claim, faults)
+        else:
+            yield from (self._spec(index, claim, made) for made in self.combinations)
+
+    def _model(self, model: str | None) -> str | None:
         if model is None:
             return None
         is_file = model.endswith(".gguf") and not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", model)
@@ -89,7 +105,10 @@ class _SuiteReader:
         if "name" not in wrong:
             faults.extend(self._name_fault(index, body.get("name", kind), inside))
         if "vector" not in wrong:
-            faults.extend(self._vector_faults(body, inside))
+            for made in self.combinations:
+                faults.extend(fault for fault in self._vector_faults(body, inside, made) if fault not in faults)
+        if "xfail" not in wrong:
+            faults.extend(xfail_faults(body.get("xfail"), self.combinations, (*inside, "xfail")))
         if "data" not in wrong:
             faults.extend(self._data_faults(kind, body, inside))
         return faults
@@ -111,9 +130,12 @@ class _SuiteReader:
             number += 1
         return f"{name}-{number}"
 
-    def _vector_faults(self, body: dict[str, Any], inside: DataPath) -> Iterator[Fault]:
-        vector, path = self._vector(body, inside)
-        if vector is None:
+    def _vector_faults(self, body: dict[str, Any], inside: DataPath, made: Combination) -> Iterator[Fault]:
+        vector, path = self._vector(body, inside, made)
+        of_matrix = vector_faults(body, vector, made)
+        if of_matrix:
+            yield from of_matrix
+        elif vector is None:
             yield Fault(
                 inside,
                 "there is no vector to steer with",
@@ -148,29 +170,32 @@ class _SuiteReader:
 
     # --- entries ---
 
-    def _spec(self, index: int, claim: dict[str, Any]) -> ClaimSpec:
+    def _spec(self, index: int, claim: dict[str, Any], made: Combination) -> ClaimSpec:
         kind, body = next(iter(claim.items()))
         own = with_defaults(body, {key: _CLAIM_KEYS[key] for key in body if key in _CLAIM_KEYS})
         values = {**self.values, **own}
         data = {**self.data.get("data", {}), **body.get("data", {})}
-        vector, path = self._vector(body, ("claims", index, kind))
+        vector, path = self._vector(body, ("claims", index, kind), made)
         assert vector is not None  # _vector_faults has seen to it
         return ClaimSpec(
             kind=kind,
-            name=body.get("name", kind),
+            name=made.named(body.get("name", kind)),
             params=with_defaults(body, KINDS[kind]["properties"]),
-            vector=self._vector_spec(vector, path),
+            vector=self._vector_spec(made.applied(vector), path),
             multiplier=values["multiplier"],
             multipliers=values["multipliers"],
             test=absolute(data["test"], self.folder) if "test" in data else None,
             neutral=absolute(data["neutral"], self.folder) if "neutral" in data else None,
             confidence=values["confidence"],
-            xfail=values.get("xfail"),
+            xfail=xfail_of(body.get("xfail"), made),
             line=self.source.line(("claims", index)) or 1,
+            model=self._model(made.model),
         )
 
-    def _vector(self, body: dict[str, Any], inside: DataPath) -> tuple[dict[str, Any] | None, DataPath]:
-        """The vector that a claim uses, and where it stands."""
+    def _vector(self, body: dict[str, Any], inside: DataPath, made: Combination) -> tuple[dict[str, Any] | None, DataPath]:
+        """The vector that a claim uses under a combination, before its method and layer are put in, and where it stands."""
+        if made.vector is not None:
+            return self.data["matrix"]["vector"][made.vector], ("matrix", "vector", made.vector)
         if "vector" in body:
             return body["vector"], (*inside, "vector")
         return self.data.get("vector"), ("vector",)
