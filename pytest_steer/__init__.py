@@ -14,6 +14,7 @@ _HOMES = {
     "ContrastItem": "prompting",
     "Context": "prompting",
     "Evidence": "checks",
+    "Generation": "model",
     "Intervention": "steering",
     "Items": "prompting",
     "Model": "model",
@@ -28,6 +29,7 @@ _HOMES = {
     "assert_ppl_delta_below": "assertions",
     "assert_steers": "assertions",
     "contexts": "prompting.strategies",
+    "generate": "model",
     "load_model": "model",
     "perplexity": "metrics",
     "prompts": "prompting.strategies",
@@ -53,7 +55,9 @@ if TYPE_CHECKING:
     from .metrics import PropensityCurve as PropensityCurve
     from .metrics import perplexity as perplexity
     from .metrics import propensity_curve as propensity_curve
+    from .model import Generation as Generation
     from .model import Model as Model
+    from .model import generate as generate
     from .model import load_model as load_model
     from .model import wrap_model as wrap_model
     from .prompting import Context as Context

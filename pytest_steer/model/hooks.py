@@ -93,7 +93,7 @@ def steering(
         VectorError: the intervention does not fit the model.
         SteerError: ``after_prompt`` cannot tell where the prompt ends, or no token was steered at all.
     """
-    strengths = _strengths(multiplier)
+    strengths = strengths_of(multiplier)
     change = as_intervention(intervention)
     model.check_fits(change, allow_mismatch)
     scope = _Scope(model, check_positions(positions), include_first, prompt_lengths)
@@ -122,7 +122,7 @@ def steering(
         )
 
 
-def _strengths(multiplier: float | Sequence[float]) -> list[float]:
+def strengths_of(multiplier: float | Sequence[float]) -> list[float]:
     """The multiplier of each row, or the one of all rows.
 
     Raises:

@@ -39,6 +39,7 @@ class Model:
         id: the name it was loaded by.
         format: how a conversation becomes text for it.
         steering_blocks: how many ``steering`` blocks are open on it.
+        generation_ways: which ways of generating several rows were tried on it, and whether they are right (generation.py).
     """
 
     hf: Any
@@ -46,6 +47,7 @@ class Model:
     id: str
     format: PromptFormat = field(init=False)
     steering_blocks: int = field(init=False, default=0, repr=False)
+    generation_ways: dict[tuple[str, bool], bool] = field(init=False, default_factory=dict, repr=False)
     _fingerprint: tuple[int, str] | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -38,11 +38,7 @@ def tokenize_item(tokenizer: Any, item: RenderedItem) -> ItemTokens:
     Raises:
         TokenBoundaryError: an answer changes the prompt's tokens or adds none, or both sides have the same tokens.
     """
-    prompt, starts = encode(tokenizer, item.prompt, item.special_tokens)
-    if starts is not None:
-        turn_end = sum(start < len(item.turn) for start in starts)
-    else:  # a tokenizer that does not say where its tokens stand in the text
-        turn_end = min(len(encode(tokenizer, item.turn, item.special_tokens)[0]), len(prompt))
+    prompt, turn_end = tokenize_prompt(tokenizer, item.turn, item.opening, item.special_tokens)
     sides = [
         tuple(_answer(tokenizer, item, prompt, answer) for answer in side) for side in (item.matching, item.not_matching)
     ]
@@ -51,6 +47,15 @@ def tokenize_item(tokenizer: Any, item: RenderedItem) -> ItemTokens:
             f"item {item.item.id}: the answers {item.matching[0]!r} and {item.not_matching[0]!r} have the same tokens"
         )
     return ItemTokens(prompt, turn_end, sides[0], sides[1])
+
+
+def tokenize_prompt(tokenizer: Any, turn: str, opening: str, special_tokens: bool) -> tuple[Ids, int]:
+    """Tokens of a user's turn and the opening of the reply, and how many of them belong to the turn."""
+    prompt, starts = encode(tokenizer, turn + opening, special_tokens)
+    if starts is not None:
+        return prompt, sum(start < len(turn) for start in starts)
+    # A tokenizer that does not say where its tokens stand in the text.
+    return prompt, min(len(encode(tokenizer, turn, special_tokens)[0]), len(prompt))
 
 
 def _answer(tokenizer: Any, item: RenderedItem, prompt: Ids, answer: str) -> Ids:

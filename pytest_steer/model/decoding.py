@@ -1,0 +1,138 @@
+"""Next-token logits of many rows at once: with the prompt computed once and its cache repeated, or plainly one by one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from ..steering import Intervention
+from .hooks import hooked
+from .loaded import Model
+from .tokens import Ids
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a generation goes on from.
+
+    Attributes:
+        ids: tokens of the prompt.
+        steer_from: index of the first steered token; all from there on are steered, the generated ones too.
+        shared: how many tokens at the start are computed once for all multipliers; at most ``steer_from``, and fewer than all.
+        name: for messages.
+    """
+
+    ids: Ids
+    steer_from: int
+    shared: int
+    name: str
+
+
+class Rows(Protocol):
+    """Sequences that grow by one token at a time, in the order (prompt, multiplier)."""
+
+    logits: torch.Tensor
+
+    def feed(self, tokens: Sequence[int]) -> None:
+        """Puts one token behind each row and computes ``logits`` [rows, vocabulary], float32, of what follows it."""
+
+
+class CachedRows:
+    """All rows in one batch. What prompts share stands in the cache once and is then repeated, once per multiplier.
+
+    Shorter prompts are filled up on the left, before their first token, so that distances between tokens stay what they are.
+
+    Args:
+        starts: prompts; if any shares tokens, all do, and what follows those is of one length.
+    """
+
+    def __init__(
+        self, model: Model, intervention: Intervention, starts: Sequence[Start], multipliers: Sequence[float]
+    ) -> None:
+        from transformers import DynamicCache
+
+        self.model, self.intervention = model, intervention
+        self._takes = inspect.signature(model.hf.forward).parameters
+        self._cache: Any = DynamicCache(config=model.hf.config)
+        self._mask = torch.zeros(len(starts), 0, dtype=torch.long)
+        self._strength = torch.tensor([float(m) for _ in starts for m in multipliers])[:, None]
+        count = len(multipliers)
+        shared = [start.ids[: start.shared] for start in starts]
+        if any(shared):
+            self._forward(*_left_padded(shared), None)
+            self._cache.batch_repeat_interleave(count)
+        self._mask = self._mask.repeat_interleave(count, 0)
+        rest, real = _left_padded([start.ids[start.shared :] for start in starts for _ in multipliers])
+        begins = torch.tensor([start.steer_from - start.shared for start in starts for _ in multipliers])
+        steered = (real != 0) & (real.cumsum(1) - 1 >= begins[:, None])
+        self.logits = self._forward(rest, real, steered)
+
+    def feed(self, tokens: Sequence[int]) -> None:
+        ids = torch.tensor(tokens)[:, None]
+        self.logits = self._forward(ids, torch.ones_like(ids), torch.ones_like(ids, dtype=torch.bool))
+
+    @torch.inference_mode()
+    def _forward(self, ids: torch.Tensor, real: torch.Tensor, steered: torch.Tensor | None) -> torch.Tensor:
+        device = self.model.device
+        self._mask = torch.cat([self._mask, real], 1)
+        inputs: dict[str, Any] = {
+            "input_ids": ids.to(device),
+            "attention_mask": self._mask.to(device),
+            "use_cache": True,
+            # Renamed in transformers 5.24.
+            "cache" if "cache" in self._takes else "past_key_values": self._cache,
+        }
+        if "position_ids" in self._takes:
+            # Absolute positions (GPT-2) count real tokens only.
+            positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+            inputs["position_ids"] = positions.to(device)
+        if "logits_to_keep" in self._takes:
+            inputs["logits_to_keep"] = 1
+        steering: AbstractContextManager[None] = nullcontext()
+        if steered is not None:
+            steering = hooked(self.model, self.intervention, lambda: (self._strength, steered))
+        with steering:
+            logits: torch.Tensor = self.model.hf(**inputs).logits
+        return logits[:, -1].float().cpu()
+
+
+class PlainRows:
+    """Each row by itself, in a batch of one, without padding, without a cache: every token from a whole forward."""
+
+    def __init__(
+        self, model: Model, intervention: Intervention, starts: Sequence[Start], multipliers: Sequence[float]
+    ) -> None:
+        self.model, self.intervention = model, intervention
+        self._rows = [(list(start.ids), start.steer_from, m) for start in starts for m in multipliers]
+        self.logits = torch.stack([self._forward(*row) for row in self._rows])
+
+    def feed(self, tokens: Sequence[int]) -> None:
+        for row, token in zip(self._rows, tokens, strict=True):
+            row[0].append(token)
+        self.logits = torch.stack([self._forward(*row) for row in self._rows])
+
+    @torch.inference_mode()
+    def _forward(self, ids: list[int], steer_from: int, multiplier: float) -> torch.Tensor:
+        steered = (torch.arange(len(ids)) >= steer_from)[None]
+        strength = torch.tensor([[float(multiplier)]])
+        with hooked(self.model, self.intervention, lambda: (strength, steered)):
+            logits: torch.Tensor = self.model.hf(
+                input_ids=torch.tensor([ids], device=self.model.device), use_cache=False
+            ).logits
+        return logits[0, -1].float().cpu()
+
+
+def _left_padded(sequences: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask [rows, longest]."""
+    length = max(map(len, sequences))
+    ids = torch.zeros(len(sequences), length, dtype=torch.long)
+    real = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, length - len(sequence) :] = torch.tensor(sequence, dtype=torch.long)
+        real[row, length - len(sequence) :] = 1
+    return ids, real
