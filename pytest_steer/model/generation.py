@@ -175,13 +175,17 @@ def _start(model: Model, ids: Ids, steer_from: int, name: str, new: int) -> Star
     if not ids:
         raise DataError(f"{name}: has no tokens")
     if limit is not None and len(ids) + new > limit:
-        raise DataError(f"{name}: has {len(ids)} tokens, and {model.id} takes at most {limit}; there is no room for {new} more")
+        raise DataError(
+            f"{name}: has {len(ids)} tokens, and {model.id} takes at most {limit}; there is no room for {new} more"
+        )
     return Start(ids, steer_from, min(steer_from, len(ids) - 1), name)
 
 
 def _sampling(do_sample: bool, temperature: float, top_p: float, seed: int) -> _Sampling:
     if not (isinstance(temperature, (int, float)) and math.isfinite(temperature) and temperature > 0):
-        raise SteerError(f"temperature is a finite number above 0, not {temperature!r}; do_sample=False takes the likeliest token")
+        raise SteerError(
+            f"temperature is a finite number above 0, not {temperature!r}; do_sample=False takes the likeliest token"
+        )
     if not (isinstance(top_p, (int, float)) and 0 < top_p <= 1):
         raise SteerError(f"top_p is above 0 and at most 1, not {top_p!r}")
     if not do_sample and (temperature != 1 or top_p != 1):
@@ -271,7 +275,9 @@ class _Run:
                 fast = CachedRows(self.model, self.change, trial, farthest)
                 alike = True
                 for _ in range(_TRIAL_TOKENS):
-                    alike = alike and torch.allclose(fast.logits, plain.logits, rtol=tolerance, atol=tolerance, equal_nan=True)
+                    alike = alike and torch.allclose(
+                        fast.logits, plain.logits, rtol=tolerance, atol=tolerance, equal_nan=True
+                    )
                     tokens = plain.logits.argmax(1).tolist()
                     fast.feed(tokens)
                     plain.feed(tokens)
@@ -286,7 +292,7 @@ class _Run:
 
 def _end_tokens(model: Model) -> frozenset[int]:
     """The tokens at which the model's generation_config ends a text."""
-    ends = model.hf.generation_config.eos_token_id
+    ends = getattr(getattr(model.hf, "generation_config", None), "eos_token_id", None)
     if ends is None:
         return frozenset()
     return frozenset(ends if isinstance(ends, (list, tuple)) else [ends])

@@ -1,0 +1,302 @@
+"""Generation under steering: equal to each row by itself, greedy and drawn, on every family; ends, draws, errors, what is shared."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import builders
+import numpy as np
+import plain
+import pytest
+import torch
+
+import pytest_steer
+from pytest_steer import Context, ContrastItem, Intervention, generate, load_model, wrap_model
+from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
+from pytest_steer.model import steering
+from pytest_steer.model.generation import _Sampling
+from pytest_steer.steering import custom
+
+SCOPES = ("all", "after_prompt", "last")
+PROMPTS = ("Hi there", "What is it?", builders.LONG)
+GRID = (-1.0, 0.0, 2.0)
+NEW = 10  # past the window of the families that have one
+BROKEN = custom(lambda hidden, strength, layer: hidden * math.nan, layers=[1], strength="linear", name="broken")
+# Tokens are only told apart where the models leave no doubt: rounding is about 1e-6.
+MARGIN = 2e-5
+
+
+def prompt_ids(model, question, system=None):
+    """Tokens of the prompt, and how many belong to the user's turn."""
+    turn, opening = model.format.turn_and_opening(question, system)
+    special = not model.tokenizer.chat_template
+    ids = plain.ids_of(model.tokenizer, turn + opening, special)
+    return ids, len(plain.ids_of(model.tokenizer, turn, special))
+
+
+def alone(model, ids, vector, m, start, new, choose, ends=()):
+    """One row by itself: a whole forward per token, a batch of one, one hook."""
+    tokens = list(ids)
+    while len(tokens) < len(ids) + new:
+        tokens.append(choose(plain.logits(model.hf, tokens, vector.directions, m, start)[-1].double().tolist()))
+        if tokens[-1] in ends:
+            break
+    return tokens[len(ids) :]
+
+
+def likeliest(logits):
+    best, second = sorted(logits)[-1:-3:-1]
+    assert best - second > MARGIN
+    return logits.index(best)
+
+
+def drawn(stream, temperature, top_p=1.0):
+    """Inversion of the distribution function, spelled out."""
+
+    def choose(logits):
+        weights = [math.exp((x - max(logits)) / temperature) for x in logits]
+        chances = [w / math.fsum(weights) for w in weights]
+        order = list(range(len(chances)))
+        if top_p < 1:
+            order.sort(key=lambda t: -chances[t])
+            sums = list(itertools.accumulate(chances[t] for t in order))
+            reach = next(n for n, total in enumerate(sums) if total >= top_p)
+            assert min(abs(total - top_p) for total in sums) > 1e-6
+            order = order[: reach + 1]
+        point = stream.random() * math.fsum(chances[t] for t in order)
+        below = 0.0
+        for token in order:
+            below += chances[token]
+            assert abs(below - point) > 1e-6
+            if point < below:
+                return token
+        raise AssertionError
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("family", "scope"),
+    [*((f, s) for f in builders.FAMILIES for s in SCOPES), *((f, "after_prompt") for f in builders.FURTHER)],
+)
+def test_greedy_rows_equal_each_by_itself(family, scope):
+    model, vector = builders.random_model(family), builders.random_vector(0, 2)
+    found = generate(model, PROMPTS, vector, multipliers=GRID, positions=scope, max_new_tokens=NEW)
+    for question, row in zip(PROMPTS, found, strict=True):
+        ids, turn = prompt_ids(model, question)
+        for m, generation in zip(GRID, row, strict=True):
+            want = alone(model, ids, vector, m, plain.start_of(scope, turn, len(ids)), NEW, likeliest)
+            assert list(generation.tokens) == want
+            assert (generation.prompt, generation.multiplier, generation.finish_reason) == (question, m, "length")
+            assert generation.text == model.tokenizer.decode(want, skip_special_tokens=True)
+    assert len({generation.tokens for row in found for generation in row}) > 2  # some random models repeat one token
+    assert builders.hooks_of(model.hf) == 0
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3", "gpt2", "bloom", "opt", "mpt", "falcon alibi", "lfm2"])
+@pytest.mark.parametrize(("scope", "top_p"), [("all", 0.7), ("after_prompt", 1.0)])
+def test_drawn_rows_equal_each_by_itself(family, scope, top_p):
+    model, vector = builders.random_model(family), builders.random_vector(0, 2)
+    how = {"do_sample": True, "temperature": 0.8, "top_p": top_p, "seed": 5}
+    found = generate(model, PROMPTS, vector, multipliers=GRID, positions=scope, max_new_tokens=NEW, **how)
+    sampling = _Sampling(0.8, top_p, 5)
+    for question, row in zip(PROMPTS, found, strict=True):
+        ids, turn = prompt_ids(model, question)
+        for m, generation in zip(GRID, row, strict=True):
+            choose = drawn(sampling.stream(tuple(ids), m), 0.8, top_p)
+            want = alone(model, ids, vector, m, plain.start_of(scope, turn, len(ids)), NEW, choose)
+            assert list(generation.tokens) == want
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it():
+    model, vector = builders.random_model("llama"), builders.random_vector(1)
+    how = {"do_sample": True, "max_new_tokens": NEW}
+    together = generate(model, PROMPTS, vector, multipliers=GRID, seed=1, **how)
+    for question, row in zip(PROMPTS, together, strict=True):
+        for m, generation in zip(GRID, row, strict=True):
+            assert generate(model, [question], vector, multipliers=[m], seed=1, **how) == [[generation]]
+    backwards = generate(model, PROMPTS[::-1], vector, multipliers=GRID[::-1], seed=1, **how)
+    assert [row[::-1] for row in backwards[::-1]] == together
+    other = generate(model, PROMPTS, vector, multipliers=GRID, seed=2, **how)
+    assert all(a.tokens != b.tokens for one, two in zip(together, other, strict=True) for a, b in zip(one, two, strict=True))
+
+
+def test_rwkv_has_no_cache_to_repeat_and_takes_the_plain_way():
+    model, vector = wrap_model(builders.random_hf("rwkv"), builders.tokenizer(), "rwkv"), builders.random_vector(1)
+    found = generate(model, PROMPTS[:2], vector, multipliers=(0.0, 2.0), max_new_tokens=3)
+    assert set(model.generation_ways.values()) == {False}
+    for question, row in zip(PROMPTS[:2], found, strict=True):
+        ids, turn = prompt_ids(model, question)
+        for m, generation in zip((0.0, 2.0), row, strict=True):
+            assert list(generation.tokens) == alone(model, ids, vector, m, turn, 3, likeliest)
+
+
+def test_a_cache_that_loses_the_multiplier_is_found_out(monkeypatch):
+    """A way that is wrong without an error: the cache repeats the wrong prompt's rows."""
+    from transformers import DynamicCache
+
+    def tile(cache, repeats):
+        for layer in cache.layers:
+            layer.keys, layer.values = (t.repeat(repeats, 1, 1, 1) for t in (layer.keys, layer.values))
+
+    monkeypatch.setattr(DynamicCache, "batch_repeat_interleave", tile)
+    model, vector = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "llama"), builders.random_vector(1)
+    found = generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW)
+    assert model.generation_ways == {("shared prompt", True): False, ("one batch", True): True}
+    monkeypatch.undo()
+    assert found == generate(builders.random_model("llama"), PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW)
+
+
+@pytest.mark.parametrize("family", ["llama", "gptj"])
+def test_what_stands_before_the_first_steered_token_runs_once(family):
+    model, vector = builders.random_model(family), builders.random_vector(1)
+    generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=2)  # the trial
+    seen = []
+
+    def count(_module, _inputs, output):
+        hidden = output[0] if isinstance(output, tuple) else output
+        seen.append(hidden.shape[0] * hidden.shape[1])
+
+    handle = plain.blocks_of(model.hf)[0].register_forward_hook(count)
+    try:
+        generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW)
+    finally:
+        handle.remove()
+    ids = [prompt_ids(model, question) for question in PROMPTS]
+    longest = max(turn for _, turn in ids)
+    opening = len(ids[0][0]) - ids[0][1]
+    rows = len(PROMPTS) * len(GRID)
+    assert seen == [len(PROMPTS) * longest, rows * opening] + [rows] * (NEW - 1)
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_multiplier_zero_is_the_models_own_generate(chat):
+    model, vector = builders.random_model("qwen2", chat), builders.random_vector(1)
+    for question, row in zip(PROMPTS, generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW), strict=True):
+        ids = torch.tensor([prompt_ids(model, question)[0]])
+        want = model.hf.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False)
+        assert list(row[1].tokens) == want[0, ids.shape[1] :].tolist()
+
+
+@pytest.mark.parametrize("scope", ["all", "after_prompt"])
+def test_the_built_in_model_ends_as_its_own_generate_does(scope):
+    model = load_model("builtin:tiny")
+    vector = builders.random_vector(1, width=model.width, norm=4.0)
+    questions = ["How was the trip?", "Tell me about the new job.", "What do you think of the soup that we had?"]
+    found = generate(model, questions, vector, multipliers=[0, 1], positions=scope, max_new_tokens=40)
+    ends = model.hf.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    reasons = set()
+    for question, row in zip(questions, found, strict=True):
+        prompt, turn = prompt_ids(model, question)
+        ids = torch.tensor([prompt])
+        for m, generation in zip((0.0, 1.0), row, strict=True):
+            with steering(model, vector, m, positions=scope, prompt_lengths=turn):
+                want = model.hf.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False)
+            want = want[0, len(prompt) :].tolist()
+            assert list(generation.tokens) == want
+            assert generation.finish_reason == ("stop" if want[-1] in ends else "length")
+            assert generation.text == model.tokenizer.decode(want, skip_special_tokens=True)
+            reasons.add(generation.finish_reason)
+    assert "stop" in reasons
+
+
+def test_any_of_the_end_tokens_ends_a_row_and_the_others_go_on():
+    model, vector = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "llama"), builders.random_vector(1)
+    free = generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW)
+    ends = [free[0][0].tokens[4], free[1][2].tokens[6]]
+    for given in (ends, ends[0]):
+        model.hf.generation_config.eos_token_id = given
+        wanted = given if isinstance(given, list) else [given]
+        found = generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW)
+        for before, after in ((b, a) for one, two in zip(free, found, strict=True) for b, a in zip(one, two, strict=True)):
+            cut = next((at + 1 for at, token in enumerate(before.tokens) if token in wanted), None)
+            assert after.tokens == before.tokens[:cut]
+            assert after.finish_reason == ("length" if cut is None else "stop")
+        assert {generation.finish_reason for row in found for generation in row} == {"stop", "length"}
+
+
+def test_draws_follow_the_distribution():
+    """Linear: after the prompt's last token (a = 0) the logits are m * c_j; the frequencies of 1000 seeds are held against them."""
+    c = {"red": 1.0, "green": 0.3, "blue": -0.5}
+    linear = builders.Linear(("Question:", "Answer:", *c), a={}, b=dict.fromkeys(c, 0.0), c=c)
+    m, temperature, count = 1.5, 0.7, 1000
+    drawn_tokens = [
+        generate(
+            linear.model, ["red"], linear.vector(), multipliers=[m], positions="last", max_new_tokens=1, do_sample=True,
+            temperature=temperature, seed=seed,
+        )[0][0].tokens[0]
+        for seed in range(count)
+    ]  # fmt: skip
+    weights = np.exp([m * c.get(word, 0.0) / temperature for word in linear.words])
+    chances = weights / weights.sum()
+    seen = np.bincount(drawn_tokens, minlength=len(chances))
+    assert (np.abs(seen / count - chances) < 4 * np.sqrt(chances * (1 - chances) / count)).all()
+
+
+def test_context_items_and_interventions():
+    model = builders.random_model("llama")
+    turn_to = builders.random_vector(1).directions[1]
+    pull = custom(lambda h, s, layer: h + s * (turn_to - h) * 0.5, layers=[1], strength="interpolated", name="pull")
+    assert isinstance(pull, Intervention)
+    item = ContrastItem("Which?\n(A) one\n(B) two", ("(A)",), ("(B)",), "x")
+    swapped = "Which?\n(A) two\n(B) one"
+    context = Context(system="Be odd.", option_order="swapped")
+    ((found,),) = generate(model, [item], pull, multipliers=[0.7], max_new_tokens=4, context=context)
+    assert found.prompt == swapped
+    ((same,),) = generate(model, [swapped], pull, multipliers=[0.7], max_new_tokens=4, context=Context(system="Be odd."))
+    assert same == found
+    ids, turn = prompt_ids(model, swapped, "Be odd.")
+    tokens = list(ids)
+    for _ in range(4):
+        with steering(model, pull, 0.7, positions="after_prompt", prompt_lengths=turn), torch.no_grad():
+            tokens.append(int(model.hf(torch.tensor([tokens]), use_cache=False).logits[0, -1].argmax()))
+    assert list(found.tokens) == tokens[len(ids) :]
+
+
+def test_small_batches_give_the_same(monkeypatch):
+    model, vector = builders.random_model("gemma3"), builders.random_vector(1)
+    want = generate(model, [*PROMPTS, *PROMPTS], vector, multipliers=GRID, max_new_tokens=4)
+    monkeypatch.setattr("pytest_steer.model.generation._MAX_TOKENS", (1, 1))
+    assert generate(model, [*PROMPTS, *PROMPTS], vector, multipliers=GRID, max_new_tokens=4) == want
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"prompts": []}, DataError, "no prompts"),
+        ({"prompts": "one"}, DataError, "put a single one into a list"),
+        ({"prompts": ["fine", " "]}, DataError, "prompt 1: expected a question"),
+        ({"prompts": [3]}, DataError, "prompt 0: expected a question"),
+        ({"prompts": ["x" * 600]}, DataError, "takes at most 512"),
+        ({"max_new_tokens": 500}, DataError, "no room for 500 more"),
+        ({"max_new_tokens": 0}, SteerError, "max_new_tokens is a whole number"),
+        ({"max_new_tokens": True}, SteerError, "max_new_tokens is a whole number"),
+        ({"multipliers": []}, SteerError, "finite number"),
+        ({"multipliers": [1, math.nan]}, SteerError, "finite number"),
+        ({"positions": "first"}, SteerError, "positions is one of"),
+        ({"temperature": 0, "do_sample": True}, SteerError, "temperature is a finite number above 0"),
+        ({"temperature": 0.5}, SteerError, "do_sample=True"),
+        ({"top_p": 0, "do_sample": True}, SteerError, "top_p is above 0"),
+        ({"seed": 0.5}, SteerError, "seed is a whole number"),
+        ({"vector": builders.random_vector(7)}, VectorError, "layer 7"),
+        ({"vector": BROKEN, "multipliers": [0, 2]}, MeasurementError, "prompt 0: the model gives NaN or infinity at multiplier 2, token 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_says_so(arguments, error, words):
+    model = builders.random_model("llama")
+    given = {"prompts": ["Hi"], "vector": builders.random_vector(1), "multipliers": [1.0], "max_new_tokens": 2, **arguments}
+    with pytest.raises(error, match=words):
+        generate(model, given.pop("prompts"), given.pop("vector"), **given)
+
+
+def test_a_steered_model_is_refused():
+    model, vector = builders.random_model("llama"), builders.random_vector(1)
+    with steering(model, vector), pytest.raises(SteerError, match="open steering"):
+        generate(model, ["Hi"], vector, multipliers=[1])
+
+
+def test_the_public_names():
+    assert pytest_steer.generate is generate
+    assert pytest_steer.Generation.__name__ == "Generation"
