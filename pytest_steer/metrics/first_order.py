@@ -55,7 +55,7 @@ def first_order_slopes(
                     f"{probe.name}: no token is steered: the scope begins at token {probe.steer_from} of {len(probe.ids)}; "
                     "steer 'all', or take the first position in (include_first)"
                 )
-    slopes = {layer: np.empty(len(data)) for layer in vector.layers}
+    slopes: dict[int, Array] = {layer: np.empty(len(data)) for layer in vector.layers}
     done = 0
     for batch in _batches(asked):
         probes = [probe for item in batch for probe in item.probes]

@@ -43,7 +43,7 @@ def block_gradients(
     with torch.inference_mode(False), torch.enable_grad(), _keeping(model, layers, outputs):
         try:
             logits = _logits(model, _inputs(model, probes), places)
-            parts = list(logits.float().split([len(probe.reads) for probe in probes]))
+            parts = list(torch.split(logits.float(), [len(probe.reads) for probe in probes]))
             gradients = torch.autograd.grad(objective(parts), [outputs[layer] for layer in layers])
         except RuntimeError as error:
             first = str(error).strip().splitlines()[0]
