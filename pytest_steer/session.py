@@ -113,8 +113,13 @@ class SteerSession:
         model = self.load_model(self.model_name(suite, claim))
         builder = self._builders.get(id(model))
         if builder is None:
+            effort = self.settings.profile
             builder = self._builders[id(model)] = Builder(
-                model, seed=self.settings.seed, max_items=self.settings.profile.max_items
+                model,
+                seed=self.settings.seed,
+                max_items=effort.max_items,
+                max_drawn=effort.max_drawn,
+                in_rounds=effort.in_rounds,
             )
         progress.report("preparing the vector")
         return builder.build(claim).measure(model)

@@ -17,16 +17,24 @@ REPORT_SUFFIXES = (".json",)
 
 @dataclass(frozen=True)
 class Profile:
-    """Effort. ``max_items``: how many items or texts of a data set a claim looks at (None: all)."""
+    """Effort.
+
+    Attributes:
+        max_items: how many items or texts of a data set a claim looks at, the first ones (None: all).
+        max_drawn: how many items a claim may draw in rounds, at random (None: all).
+        in_rounds: draw items in rounds where the claim does not say and its bounds can be looked at early.
+    """
 
     name: str
     max_items: int | None
+    max_drawn: int | None
+    in_rounds: bool
 
 
 PROFILES = {
-    "dev": Profile("dev", 20),
-    "ci": Profile("ci", None),
-    "nightly": Profile("nightly", None),
+    "dev": Profile("dev", 20, 40, True),
+    "ci": Profile("ci", None, None, False),
+    "nightly": Profile("nightly", None, None, False),
 }
 
 
@@ -62,7 +70,12 @@ def add_options(parser: pytest.Parser) -> None:
     )
     both("device", "device of the model", default="auto", metavar="DEVICE")
     both("dtype", "dtype of the model: auto, float32, bfloat16, float16", default="auto", metavar="DTYPE")
-    both("profile", "effort: dev (the first 20 items of each data set), ci, nightly", default="ci", metavar="NAME")
+    both(
+        "profile",
+        "effort: dev (items drawn in rounds until a claim is decided, at most 40; the first 20 texts), ci, nightly",
+        default="ci",
+        metavar="NAME",
+    )
     both("seed", "everything random follows it", default="0", metavar="N")
     both("inconclusive", "what an inconclusive claim is: fail, skip or xfail", default="fail", metavar="WHAT")
     both("cache", "folder in which scores are kept across runs (default: none)", metavar="DIR")

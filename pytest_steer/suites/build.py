@@ -5,7 +5,10 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
+
 from ..checks import Check, NotAntiSteered, PplDeltaBelow, Steers, Subject
+from ..checks.in_rounds import LEAST_ITEMS
 from ..errors import DataError, SteerError
 from ..extract import caa, mean_difference
 from ..model import Model
@@ -20,11 +23,16 @@ class Builder:
 
     Attributes:
         seed: seed of everything random in the checks.
-        max_items: how many items or texts of a data set are used, or None for all.
+        max_items: how many items or texts of a data set are used, the first ones, or None for all.
+        max_drawn: how many items may be drawn in rounds, or None for all.
+        in_rounds: draw items in rounds where the claim does not say and its bounds can be looked at early.
     """
 
-    def __init__(self, model: Model, *, seed: int, max_items: int | None) -> None:
+    def __init__(
+        self, model: Model, *, seed: int, max_items: int | None = None, max_drawn: int | None = None, in_rounds: bool = False
+    ) -> None:
         self.model, self.seed, self.max_items = model, seed, max_items
+        self.max_drawn, self.in_rounds = max_drawn, in_rounds
         self._vectors: dict[tuple[object, ...], SteeringVector] = {}
         self._items: dict[Path, Items] = {}
 
@@ -42,27 +50,28 @@ class Builder:
             include_first=spec.include_first,
             allow_mismatch=spec.allow_mismatch,
         )
+        sequential = self._is_sequential(claim)
         if claim.kind == "steers":
             return Steers(
                 subject=subject,
-                items=self._test_items(claim),
+                items=self._test_items(claim, sequential),
                 steerability=float(claim.params["steerability"]),
                 multipliers=claim.multipliers,
                 confidence=claim.confidence,
                 interval=claim.params["interval"],
-                sequential=claim.params["sequential"],
+                sequential=sequential,
                 seed=self.seed,
                 name=claim.name,
             )
         if claim.kind == "not_anti_steered":
             return NotAntiSteered(
                 subject=subject,
-                items=self._test_items(claim),
+                items=self._test_items(claim, sequential),
                 share=float(claim.params["share"]),
                 by=claim.params["by"],
                 multipliers=claim.multipliers,
                 confidence=claim.confidence,
-                sequential=claim.params["sequential"],
+                sequential=sequential,
                 seed=self.seed,
                 name=claim.name,
             )
@@ -81,12 +90,29 @@ class Builder:
             )
         raise SteerError(f"no check for the claim kind {claim.kind!r}")
 
-    def _test_items(self, claim: ClaimSpec) -> Items:
+    def _is_sequential(self, claim: ClaimSpec) -> bool:
+        """What the claim says; else what the profile does, where there are items enough and a bound that may be looked at early."""
+        said = claim.params.get("sequential", False)
+        if isinstance(said, bool):
+            return said
+        return self.in_rounds and claim.params.get("interval") != "bootstrap" and len(self._all_items(claim)) >= LEAST_ITEMS
+
+    def _test_items(self, claim: ClaimSpec, sequential: bool) -> Items:
+        items = self._all_items(claim)
+        if not sequential:
+            return items[: self.max_items]
+        if self.max_drawn is None or len(items) <= self.max_drawn:
+            return items
+        # A random part, the same for all claims, so that they share their scores.
+        part = np.random.default_rng(self.seed).permutation(len(items))[: self.max_drawn]
+        return Items((items[int(index)] for index in sorted(part)), items.source)
+
+    def _all_items(self, claim: ClaimSpec) -> Items:
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
         if claim.test not in self._items:
             self._items[claim.test] = Items(read_items(claim.test), shown(claim.test))
-        return self._items[claim.test][: self.max_items]
+        return self._items[claim.test]
 
     def _vector(self, spec: VectorSpec) -> SteeringVector:
         key = (spec.file, spec.method, spec.data, spec.layers)

@@ -322,6 +322,42 @@ def test_profile_dev_looks_at_twenty_items(suite: Path, pytester: pytest.Pyteste
     assert run_report(pytester, "--steer-profile=dev")[0]["n"] == 20
 
 
+def test_profile_dev_draws_items_in_rounds_unless_the_claim_says_otherwise(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "test.json").write_text(json.dumps(lettered(70, start=8)))
+    (suite / "few.json").write_text(json.dumps(lettered(7)))
+    write(
+        suite,
+        "  - steers: {name: clear, steerability: 50}\n"
+        "  - not_anti_steered: {name: share, share: 0.5}\n"
+        "  - not_anti_steered: {name: open, share: 0.5, confidence: 0.999999}\n"
+        "  - steers: {name: asked, steerability: 50, sequential: true}\n"
+        "  - steers: {name: fixed, steerability: 50, sequential: false}\n"
+        "  - steers: {name: bootstrap, steerability: 50, interval: bootstrap}\n"
+        "  - steers: {name: few, steerability: 50, data: {test: few.json}}\n"
+        "  - steers: {name: left-open, steerability: 50, sequential: profile}\n",
+    )
+    dev = {claim["name"]: claim for claim in run_report(pytester, "--steer-profile=dev")}
+    for name in ("clear", "share", "open", "asked", "left-open"):
+        drawn = dev[name]["details"]["sequential"]
+        assert drawn["available"] == 40
+        assert drawn["used"] == dev[name]["n"] == drawn["looks"][-1]
+        assert dev[name]["interval_method"].startswith("sequential")
+        assert "of 40, drawn in rounds (8" in dev[name]["message"] or dev[name]["verdict"] == "pass"
+    assert dev["clear"]["n"] == dev["asked"]["n"] == dev["left-open"]["n"] < 20
+    assert (dev["open"]["n"], dev["open"]["verdict"]) == (40, "inconclusive")
+    # All claims draw the same items in the same order, and not from the top of the file.
+    ids = [item["id"] for item in dev["open"]["items"]]
+    assert [item["id"] for item in dev["clear"]["items"]] == ids[: dev["clear"]["n"]]
+    assert any(int(own) >= 40 for own in ids)
+    for name, n, method in (("fixed", 20, "t"), ("bootstrap", 20, "bootstrap"), ("few", 7, "t")):
+        assert "sequential" not in dev[name]["details"]
+        assert (dev[name]["n"], dev[name]["interval_method"]) == (n, method)
+    for profile in ("ci", "nightly"):
+        full = {claim["name"]: claim for claim in run_report(pytester, f"--steer-profile={profile}")}
+        assert {name for name, claim in full.items() if "sequential" in claim["details"]} == {"asked"}
+        assert full["asked"]["details"]["sequential"]["available"] == full["clear"]["n"] == 70
+
+
 def test_what_a_reader_has_to_know_is_said_of_passing_claims_too(suite: Path, pytester: pytest.Pytester) -> None:
     items = json.loads((suite / "test.json").read_text())
     (suite / "test.json").write_text(json.dumps(items + items[:3]))

@@ -125,14 +125,14 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="steers",
                 name="steers",
-                params={"steerability": 0.3, "interval": "t", "sequential": False},
+                params={"steerability": 0.3, "interval": "t", "sequential": "profile"},
                 line=19,
                 **shared,
             ),
             ClaimSpec(
                 kind="steers",
                 name="with everything",
-                params={"steerability": 0.01, "interval": "bootstrap", "sequential": False},
+                params={"steerability": 0.01, "interval": "bootstrap", "sequential": "profile"},
                 vector=extracted,
                 multiplier=0.5,
                 multipliers=(0.0, 1.0),
@@ -164,7 +164,7 @@ def test_defaults(folder: Path) -> None:
     suite = read(folder, SMALL)
     assert (suite.name, suite.model, suite.holm, suite.contexts) == ("refusal", None, False, {})
     claim = only_claim(folder, SMALL)
-    assert claim.params == {"steerability": 0.3, "interval": "t", "sequential": False}
+    assert claim.params == {"steerability": 0.3, "interval": "t", "sequential": "profile"}
     assert (claim.multiplier, claim.multipliers) == (1.0, (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5))
     assert (claim.confidence, claim.xfail, claim.neutral) == (0.95, None, None)
     vector = claim.vector
