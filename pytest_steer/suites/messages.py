@@ -363,7 +363,7 @@ def _number(value: Any) -> str:
 
 
 def _enum(error: ValidationError) -> tuple[str, str]:
-    options, value = error.validator_value, error.instance
+    options, value = [o if isinstance(o, str) else flow(o) for o in error.validator_value], error.instance
     meant = nearest(value, options) if isinstance(value, str) else None
     reason = f"must be {', '.join(options[:-1])} or {options[-1]}, but {_is(value)}"
     return reason, f"Did you mean {meant!r}?" if meant else ""
