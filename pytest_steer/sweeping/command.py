@@ -85,7 +85,12 @@ def _parts(options: Namespace) -> tuple[Items | None, Items, Items]:
     if options.train is None:
         return parts[0], parts[1], parts[2]
     if options.method == "caa":
-        train = Items(read_items(options.train), str(options.train))
+        try:
+            train = Items(read_items(options.train), str(options.train))
+        except DataError as error:
+            raise DataError(
+                f"{error}\n  --method caa makes the vector from contrast items; for texts: --method mean_difference"
+            ) from None
         seen = set(train.item_hashes) & set(items.item_hashes)
         if seen:
             raise DataError(
@@ -119,9 +124,11 @@ def _print(options: Namespace, model: Model, found: Sweep, test: Items) -> None:
         print(f"\nchange of perplexity on {options.neutral}")
         print(heat_map(rows, columns, [list(result.perplexity or ()) for result in measured], style=style, percent=True))
     limits = found.limits
-    within = f"anti-steerable share at most {limits.anti_steerable:g}"
-    budget = f" that raises perplexity by at most {limits.perplexity:.4g}" if options.neutral is not None else ""
-    print(f"\nrule: the layer of largest steerability (above 0, {within}), then the multiplier of largest effect{budget}")
+    budget = f" at {limits.perplexity:+.4g} of perplexity or less" if options.neutral is not None else ""
+    print(
+        f"\nrule: of the layers with a steerability above 0 and an anti-steerable share of at most {limits.anti_steerable:g}, that of "
+        f"the largest\nsteerability; there the multiplier of the largest effect{budget}"
+    )
     choice = found.choice
     if choice is None:
         print("chosen: none, no measured layer keeps these limits")

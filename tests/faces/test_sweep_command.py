@@ -155,6 +155,7 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         (["sweep", "--data", "items.json", "--model", "builtin:tny"], "Did you mean 'builtin:tiny'"),
         (["sweep", "--data", "items.json", "--method", "mean_difference"], "takes its texts from --train"),
         (["sweep", "--data", "items.json", "--train", "items.json"], "30 questions of items.json are also in items.json"),
+        (["sweep", "--data", "items.json", "--train", "texts.json"], "for texts: --method mean_difference"),
         (["sweep", "--data", "items.json", "--split", "40/60"], "--split: train/validation/test"),
         ([*APPROVAL, "--split", "1/1/1"], "--split: validation/test"),
         ([*APPROVAL, "--split", "1/x"], "1/x: three numbers above 0"),
