@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .. import progress
 from ..model import Model
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
+from ..prompting import AS_GIVEN, Context, ContrastItem
 from ..steering import Positions, SteeringVector
-from .likelihood import perplexity
-from .propensity import MULTIPLIERS, PropensityCurve, propensity_curve
+from .likelihood import perplexity_curves
+from .propensity import MULTIPLIERS, PropensityCurve, propensity_curves
 
 
 def sweep_curves(
@@ -28,21 +27,16 @@ def sweep_curves(
     Raises:
         DataError, VectorError, MeasurementError: see ``propensity_curve``.
     """
-    data = as_items(items)
-    curves = {}
-    for number, layer in enumerate(vector.layers, start=1):
-        progress.report(f"layer {layer} ({number} of {len(vector.layers)})")
-        curves[layer] = propensity_curve(
-            model,
-            data,
-            vector.at(layer),
-            multipliers=multipliers,
-            positions=positions,
-            include_first=include_first,
-            context=context,
-            allow_mismatch=allow_mismatch,
-        )
-    return curves
+    return propensity_curves(
+        model,
+        items,
+        {layer: vector.at(layer) for layer in vector.layers},
+        multipliers=multipliers,
+        positions=positions,
+        include_first=include_first,
+        context=context,
+        allow_mismatch=allow_mismatch,
+    )
 
 
 def sweep_perplexity(
@@ -61,14 +55,12 @@ def sweep_perplexity(
     Raises:
         DataError, VectorError, MeasurementError: see ``perplexity``.
     """
-    base = perplexity(model, texts).value
-    found: dict[int, list[float]] = {}
-    for layer in vector.layers:
-        progress.report(f"perplexity at layer {layer}")
-        found[layer] = [
-            perplexity(
-                model, texts, vector.at(layer), multiplier=m, positions=positions, include_first=include_first
-            ).value / base - 1
-            for m in multipliers
-        ]  # fmt: skip
-    return found
+    found = perplexity_curves(
+        model,
+        texts,
+        {layer: vector.at(layer) for layer in vector.layers},
+        multipliers=[0.0, *multipliers],
+        positions=positions,
+        include_first=include_first,
+    )
+    return {layer: [one.value / curve[0].value - 1 for one in curve[1:]] for layer, curve in found.items()}

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from transformers import DynamicCache
 
 from ..steering import Intervention
+from .forward import Traits
 from .hooks import hooked
 from .loaded import Model
 from .tokens import Ids
@@ -54,10 +56,9 @@ class CachedRows:
     def __init__(
         self, model: Model, intervention: Intervention, starts: Sequence[Start], multipliers: Sequence[float]
     ) -> None:
-        from transformers import DynamicCache
-
         self.model, self.intervention = model, intervention
-        self._takes = inspect.signature(model.hf.forward).parameters
+        self._traits = Traits.of(model)
+        self._keeps = "logits_to_keep" in inspect.signature(model.hf.forward).parameters
         self._cache: Any = DynamicCache(config=model.hf.config)
         self._mask = torch.zeros(len(starts), 0, dtype=torch.long)
         self._strength = torch.tensor([float(m) for _ in starts for m in multipliers])[:, None]
@@ -84,14 +85,13 @@ class CachedRows:
             "input_ids": ids.to(device),
             "attention_mask": self._mask.to(device),
             "use_cache": True,
-            # Renamed in transformers 5.24.
-            "cache" if "cache" in self._takes else "past_key_values": self._cache,
+            self._traits.cache_name: self._cache,
         }
-        if "position_ids" in self._takes:
+        if self._traits.takes_positions:
             # Absolute positions (GPT-2) count real tokens only.
             positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             inputs["position_ids"] = positions.to(device)
-        if "logits_to_keep" in self._takes:
+        if self._keeps:
             inputs["logits_to_keep"] = 1
         steering: AbstractContextManager[None] = nullcontext()
         if steered is not None:

@@ -159,14 +159,16 @@ def _head(stack: ExitStack, model: Model, reads: Sequence[tuple[int, int]], only
         return False, False
     rows, places = torch.tensor(list(reads), device=model.device).unbind(1)
     narrow = only and type(head) is nn.Linear and "forward" not in vars(head)
-    stack.enter_context(_reading_only(head, rows, places))
+    stack.enter_context(reading_only(head, rows, places))
     if narrow:
         stack.enter_context(_answering_only(head, torch.tensor(only, device=model.device)))
     return bool(narrow), True
 
 
 @contextmanager
-def _reading_only(head: nn.Module, rows: torch.Tensor, places: torch.Tensor) -> Iterator[None]:
+def reading_only(head: nn.Module, rows: torch.Tensor, places: torch.Tensor) -> Iterator[None]:
+    """Lets the unembedding see only some positions; logits are then [1, positions, vocabulary]."""
+
     def pick(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (args[0][rows, places][None], *args[1:])
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from ..errors import DataError, MeasurementError
-from .engine import _reading_only
+from .forward import reading_only
+from .hooks import hidden_of, with_hidden
 from .loaded import Model
 from .probes import Probe
 
@@ -76,7 +77,7 @@ def _logits(model: Model, inputs: dict[str, Any], places: list[tuple[int, int]])
     if head is None:
         logits = model.hf(**inputs).logits[rows, positions]
     else:
-        with _reading_only(head, rows, positions):
+        with reading_only(head, rows, positions):
             logits = model.hf(**inputs).logits[0]
     return logits
 
@@ -87,12 +88,12 @@ def _keeping(model: Model, layers: Sequence[int], into: dict[int, torch.Tensor])
 
     def hook_for(layer: int) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> Any:
-            hidden = output[0] if isinstance(output, tuple) else output
+            hidden = hidden_of(output)
             if layer == min(layers):
                 # What lies below the lowest layer needs no backward.
                 hidden = hidden.detach().requires_grad_()
             into[layer] = hidden
-            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+            return with_hidden(output, hidden)
 
         return hook
 

@@ -126,6 +126,27 @@ def test_a_sweep_is_a_curve_per_layer(family, scope):
         assert (curve.multipliers.tolist(), curve.items, curve.probes) == (list(grid), own.items, own.probes)
 
 
+def test_a_sweep_costs_about_one_pass_over_the_prompts():
+    """Tokens that the lowest block runs: little more for all layers than for one, and nothing more when asked again."""
+
+    def tokens_of(layers):
+        model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "counted")
+        items, vector, seen = ITEMS[:3], builders.random_vector(*layers), []
+        handle = plain.blocks_of(model.hf)[0].register_forward_hook(
+            lambda _module, _inputs, output: seen.append(output.shape[0] * output.shape[1])
+        )
+        try:
+            sweep_curves(model, items, vector, multipliers=(-1, 0, 1, 2), positions="last")
+            first = sum(seen)
+            sweep_curves(model, items, vector, multipliers=(-1, 0, 1, 2), positions="last")
+        finally:
+            handle.remove()
+        assert sum(seen) == first
+        return first
+
+    assert tokens_of(LAYERS) < 1.3 * tokens_of(LAYERS[:1])
+
+
 def test_a_sweep_of_perplexity_is_the_relative_change_per_layer():
     model, vector, grid = builders.random_model("qwen3"), builders.random_vector(0, 2), (-1.0, 0.0, 0.5)
     found = sweep_perplexity(model, builders.TEXTS, vector, multipliers=grid)
