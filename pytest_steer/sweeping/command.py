@@ -124,7 +124,7 @@ def _print(options: Namespace, model: Model, found: Sweep, test: Items) -> None:
         print(f"\nchange of perplexity on {options.neutral}")
         print(heat_map(rows, columns, [list(result.perplexity or ()) for result in measured], style=style, percent=True))
     limits = found.limits
-    budget = f" at {limits.perplexity:+.4g} of perplexity or less" if options.neutral is not None else ""
+    budget = f" that raises perplexity by at most {limits.perplexity:.4g}" if options.neutral is not None else ""
     print(
         f"\nrule: of the layers with a steerability above 0 and an anti-steerable share of at most {limits.anti_steerable:g}, that of "
         f"the largest\nsteerability; there the multiplier of the largest effect{budget}"
