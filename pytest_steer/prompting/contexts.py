@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import DataError
 from .items import ContrastItem
@@ -35,6 +37,27 @@ class Context:
     def __repr__(self) -> str:
         changed = (f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default)
         return f"Context({', '.join(changed)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The axes that are not as given, as JSON values; ``Context.from_dict`` gives the same context back."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Context:
+        """The context with these values on its axes, the others as given.
+
+        Raises:
+            DataError: not a mapping, an unknown axis, or a value that the axis does not have.
+        """
+        if not isinstance(values, Mapping):
+            raise DataError(f"a context is a mapping of axes to values, not {values!r}")
+        known = [f.name for f in fields(cls)]
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, 1)
+                meant = f"did you mean {near[0]!r}? " if near else ""
+                raise DataError(f"unknown context axis {name!r}: {meant}the axes are {', '.join(known)}")
+        return cls(**values)
 
     def put(self, item: ContrastItem) -> ContrastItem:
         """The item as this context asks it: question rewritten, matching answers kept track of.

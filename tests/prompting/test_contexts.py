@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
@@ -62,6 +65,35 @@ def test_what_cannot_be_swapped_is_an_error_with_the_item(question):
 def test_an_unknown_order_is_refused():
     with pytest.raises(DataError, match="'as_given' or 'swapped', not 'sideways'"):
         Context(option_order="sideways")
+
+
+@pytest.mark.parametrize(
+    "context", [AS_GIVEN, Context(system=""), Context(system="S", option_order="swapped")], ids=repr
+)
+def test_a_context_survives_json_and_its_own_repr(context):
+    again = Context.from_dict(json.loads(json.dumps(context.to_dict())))
+    assert again == context
+    assert hash(again) == hash(context)
+    assert eval(repr(context), {"Context": Context}) == context
+
+
+def test_to_dict_holds_only_what_is_not_as_given():
+    assert AS_GIVEN.to_dict() == {}
+    assert Context(option_order="swapped").to_dict() == {"option_order": "swapped"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"option_oder": "swapped"}, "unknown context axis 'option_oder': did you mean 'option_order'? the axes are system"),
+        ({"colour": "red"}, "unknown context axis 'colour': the axes are system"),
+        (["system"], "a context is a mapping of axes to values, not ['system']"),
+        ({"option_order": "up"}, "option_order is 'as_given' or 'swapped', not 'up'"),
+    ],
+)
+def test_what_is_not_a_context_is_refused(values, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        Context.from_dict(values)
 
 
 # --- strategies ----------------------------------------------------------------------------------------------------------
