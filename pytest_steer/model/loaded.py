@@ -185,15 +185,23 @@ def _identity(config: Any) -> Any:
 
 def _prompt_format(tokenizer: Any) -> PromptFormat:
     template = getattr(tokenizer, "chat_template", None)
-    if not template:
-        return PromptFormat()
 
-    def render(messages: list[dict[str, str]], opened: bool) -> str:
+    def render_with(source: str | None, messages: list[dict[str, str]], opened: bool) -> str:
         try:
-            text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
+            text = tokenizer.apply_chat_template(
+                messages, chat_template=source, tokenize=False, add_generation_prompt=opened
+            )
         except Exception as error:  # templates raise what they like, through jinja2
             raise ModelError(f"the chat template cannot render {[m['role'] for m in messages]}: {error}") from None
         return str(text)
 
+    markers = tuple(sorted(tokenizer.get_added_vocab()))
+    if not template:
+        return PromptFormat(markers=markers, render_with=render_with)
     source = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
-    return PromptFormat(template=source, render=render, markers=tuple(sorted(tokenizer.get_added_vocab())))
+    return PromptFormat(
+        template=source,
+        render=lambda messages, opened: render_with(None, messages, opened),
+        markers=markers,
+        render_with=render_with,
+    )

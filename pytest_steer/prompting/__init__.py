@@ -3,16 +3,21 @@
 The Hypothesis strategies live in ``prompting.strategies``, which is imported only by who needs it.
 """
 
-from .contexts import AS_GIVEN, Context, swap_options
+from .axes import Axis, Noise, swap_options
+from .contexts import AS_GIVEN, AXES, Context
+from .formats import PromptFormat
 from .items import ContrastItem, Items, as_items
 from .readers import read_contrast_texts, read_items, read_texts
-from .rendering import PromptFormat, RenderedItem, render_item
+from .rendering import RenderedItem, render_item
 
 __all__ = [
     "AS_GIVEN",
+    "AXES",
+    "Axis",
     "Context",
     "ContrastItem",
     "Items",
+    "Noise",
     "PromptFormat",
     "RenderedItem",
     "as_items",

@@ -71,11 +71,13 @@ class Items(Sequence[ContrastItem]):
 
     Attributes:
         source: the file they were read from, or a name given by the user, for messages.
+        expression: Python that gives them again, as far as that is known; else the name ``items``.
     """
 
-    def __init__(self, items: Iterable[ContrastItem], source: str = "items") -> None:
+    def __init__(self, items: Iterable[ContrastItem], source: str = "items", expression: str = "items") -> None:
         self._items = tuple(items)
         self.source = source
+        self.expression = expression
 
     @overload
     def __getitem__(self, index: int) -> ContrastItem: ...
@@ -83,7 +85,9 @@ class Items(Sequence[ContrastItem]):
     def __getitem__(self, index: slice) -> Items: ...
     def __getitem__(self, index: int | slice) -> ContrastItem | Items:
         if isinstance(index, slice):
-            return Items(self._items[index], self.source)
+            part = ":".join("" if at is None else str(at) for at in (index.start, index.stop, index.step))
+            part = part.removesuffix(":") if index.step is None else part
+            return Items(self._items[index], self.source, f"{self.expression}[{part}]")
         return self._items[index]
 
     def __len__(self) -> int:

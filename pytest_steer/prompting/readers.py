@@ -48,7 +48,7 @@ def read_items(path: str | PathLike[str]) -> Items:
             raise DataError(f"{file}: {where}: {error}") from None
     if not items:
         raise DataError(f"{file}: the file holds no items")
-    return Items(items, str(path))
+    return Items(items, str(path), f"read_items({str(path)!r})")
 
 
 def read_texts(path: str | PathLike[str]) -> list[str]:

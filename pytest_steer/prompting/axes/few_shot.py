@@ -1,0 +1,80 @@
+"""Few-shot examples: which ones, and how they are answered."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ...errors import DataError
+from ..items import ContrastItem, Items
+from .options import find_options, swap_options
+
+Turn = tuple[str, str]
+
+
+def draw_examples(pool: Items, item: ContrastItem, count: int) -> list[ContrastItem]:
+    """The examples that stand before an item, in order.
+
+    They are of the item's kind (lettered, or not) and never the item itself, also with its options in another order. The
+    order of drawing is fixed by the examples' own texts, so that all items get the same ones (but for an item that is among
+    them), and more examples begin with the fewer. Their matching answers have both labels equally often: of two
+    options the order is changed where it has to be; among Yes / No items those are drawn whose turn it is, as long as there are.
+
+    Raises:
+        DataError: there are not enough others.
+    """
+    own = _identity(item)
+    left = [other for other in pool if other.is_lettered == item.is_lettered and _identity(other) != own]
+    left = sorted({_identity(other): other for other in reversed(left)}.values(), key=_rank)
+    if len(left) < count:
+        kind = "lettered items" if item.is_lettered else "items with worded answers"
+        raise DataError(
+            f"item {item.id}: few_shot={count} needs as many other {kind} as examples, and {pool.source} has {len(left)}"
+        )
+    drawn: list[ContrastItem] = []
+    for number in range(count):
+        if number % 2 == 0:  # of each two examples one has either label, and a hash says which comes first
+            turned = _rank(left[0])[-1] in "02468ace"
+        second = (number % 2 == 1) != turned
+        at = next((i for i, other in enumerate(left) if not item.is_lettered and _is_second(other) == second), 0)
+        example = left.pop(at)
+        if _can_swap(example) and _is_second(example) != second:
+            example = swap_options(example)
+        drawn.append(example)
+    return drawn
+
+
+def reply_of(example: ContrastItem, opening: str) -> str:
+    """The reply that shows an example's matching answer, opened as the item's own is."""
+    answer = example.matching[0].strip()
+    return opening + (answer[1:] if opening.endswith("(") and example.is_lettered else answer)
+
+
+def _identity(item: ContrastItem) -> tuple[str, frozenset[str]]:
+    """What makes two items the same question whatever the order of their options."""
+    options = find_options(item.question) if item.is_lettered else []
+    if not options:
+        return item.question.strip(), frozenset()
+    return item.question[: options[0].start()].strip(), frozenset(option["text"].strip() for option in options)
+
+
+def _rank(item: ContrastItem) -> str:
+    stem, options = _identity(item)
+    return hashlib.sha256("\n".join([stem, *sorted(options)]).encode()).hexdigest()
+
+
+def _can_swap(item: ContrastItem) -> bool:
+    if not item.is_lettered:
+        return False
+    labels = {item.matching[0].strip()[1], item.not_matching[0].strip()[1]}
+    options = find_options(item.question)
+    return len(options) == 2 and {option["label"] for option in options} == labels
+
+
+def _is_second(item: ContrastItem) -> bool | None:
+    """Whether the matching answer is the second label (B, or No); None if the item has no such labels."""
+    if item.label is None:
+        return None
+    if not item.is_lettered:
+        return item.label == "No"
+    options = find_options(item.question)
+    return bool(options) and item.label != options[0]["label"]

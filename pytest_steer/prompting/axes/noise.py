@@ -1,0 +1,122 @@
+"""Typographic noise: spacing, case, punctuation and typos, at rates, with a seed. Options and answers are left alone."""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ...errors import DataError
+from ..items import ContrastItem
+from .options import OPTION
+from .wording import with_question
+
+_RATES = ("spacing", "case", "punctuation", "typos")
+# A label in brackets is one piece, so that nothing happens inside of it.
+_PIECE = re.compile(r"\([A-Za-z0-9]{1,3}\)|[^\W_]+|[ \t]+|[^ \t]")
+_PUNCTUATION = ".,;:!?"
+_SHORTEST_WITH_TYPO = 4
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Noise:
+    """How noisily a question is typed.
+
+    Attributes:
+        spacing: share of the spaces between words that are typed twice.
+        case: share of the words whose case is changed (all capitals, or none).
+        punctuation: share of the marks ``. , ; : ! ?`` that are left out or typed twice.
+        typos: share of the words of four letters and more with a typo (two letters exchanged, one left out, one doubled).
+        seed: which of them. With one seed, a lower rate touches a part of what a higher one does, each kind by itself.
+
+    Raises:
+        DataError: a rate that is not between 0 and 1, or a seed that is not a whole number.
+    """
+
+    spacing: float = 0.0
+    case: float = 0.0
+    punctuation: float = 0.0
+    typos: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in _RATES:
+            rate = getattr(self, name)
+            if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1 or math.isnan(rate):
+                raise DataError(f"noise: {name} is a share between 0 and 1, not {rate!r}")
+            object.__setattr__(self, name, float(rate))
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise DataError(f"noise: seed is a whole number, not {self.seed!r}")
+        if self.is_none:
+            object.__setattr__(self, "seed", 0)
+
+    def __repr__(self) -> str:
+        return f"Noise({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))  # what Hypothesis and IPython print, instead of all fields
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing is touched."""
+        return not any(getattr(self, name) for name in _RATES)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rates that are not 0 and the seed that is not 0."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+
+def add_noise(item: ContrastItem, noise: Noise) -> ContrastItem:
+    """The item with noise in its question, outside of the lines that list options.
+
+    Labels in brackets and words that are an answer (Yes, No, ...) are left as they are, and a mark is left out only behind
+    a word, so that no line comes to look like an option. What happens depends on the text outside of the options and on
+    the noise alone.
+    """
+    spans = [option.span() for option in OPTION.finditer(item.question)]
+    edges = [0, *(edge for span in spans for edge in span), len(item.question)]
+    parts = [item.question[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    answers = {answer.strip().strip(".!()").lower() for answer in item.matching + item.not_matching}
+    seeded = random.Random(f"{noise.seed}\n{''.join(parts[0::2])}")
+    parts[0::2] = [_noisy(part, noise, answers, seeded) for part in parts[0::2]]
+    question = "".join(parts)
+    return with_question(item, question) if question.strip() else item
+
+
+def _noisy(text: str, noise: Noise, answers: set[str], seeded: random.Random) -> str:
+    pieces = [piece[0] for piece in _PIECE.finditer(text)]
+    return "".join(
+        _touched(piece, before, noise, answers, seeded) for before, piece in zip(["", *pieces], pieces, strict=False)
+    )
+
+
+def _touched(piece: str, before: str, noise: Noise, answers: set[str], seeded: random.Random) -> str:
+    # As many numbers for each piece whatever is touched, so that the rates do not move each other's places.
+    chance = {name: seeded.random() for name in _RATES}
+    way = seeded.random()
+    if piece.isspace():
+        return piece * 2 if piece.strip("\n") and chance["spacing"] < noise.spacing else piece
+    if piece in _PUNCTUATION:
+        if chance["punctuation"] < noise.punctuation:
+            return "" if way < 0.5 and before.isalnum() else piece * 2
+        return piece
+    if not piece.isalpha() or piece.lower() in answers:
+        return piece
+    if len(piece) >= _SHORTEST_WITH_TYPO and chance["typos"] < noise.typos:
+        piece = _mistyped(piece, way)
+    if chance["case"] < noise.case:
+        piece = piece.upper() if piece == piece.lower() else piece.lower()
+    return piece
+
+
+def _mistyped(word: str, way: float) -> str:
+    """A word with one typo behind its first letter; ``way`` from 0 to 1 says which one and where."""
+    kind, place = divmod(way * 3, 1)
+    at = 1 + int(place * (len(word) - 2))
+    if kind == 0 and word[at] != word[at + 1]:
+        return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    if kind == 1:
+        return word[:at] + word[at + 1 :]
+    return word[:at] + word[at] + word[at:]

@@ -1,0 +1,90 @@
+"""The options of a lettered item: finding them, swapping their order, giving them other labels."""
+
+from __future__ import annotations
+
+import re
+
+from ...errors import DataError
+from ..items import ContrastItem
+
+# "(A) text" at the start of a line, as CAA and model-written-evals write their options.
+OPTION = re.compile(r"^(?P<lead>[ \t]*)\((?P<label>[A-Za-z0-9])\)(?P<gap>[ \t]*)(?P<text>.*?)[ \t]*$", re.MULTILINE)
+
+LABEL_SETS: dict[str, tuple[str, ...]] = {
+    "A/B": tuple("ABCDEFGH"),
+    "1/2": tuple("12345678"),
+    "a/b": tuple("abcdefgh"),
+    "Yes/No": ("Yes", "No"),
+}
+"""Name of a set of option labels to the labels of the first, second, ... option."""
+
+
+def find_options(question: str) -> list[re.Match[str]]:
+    """The options that a question lists, each on its own line: matches with ``label`` and ``text``."""
+    return list(OPTION.finditer(question))
+
+
+def labels_of(item: ContrastItem) -> set[str]:
+    """The labels of a lettered item's answers, without their brackets."""
+    return {answer.strip()[1] for answer in item.matching + item.not_matching}
+
+
+def swap_options(item: ContrastItem) -> ContrastItem:
+    """Exchanges the texts of the two lettered options and the labels of the two answers.
+
+    Raises:
+        DataError: the question does not list exactly two options, ``(A) text`` and ``(B) text``, on their own lines.
+    """
+    options = find_options(item.question)
+    labels = {item.matching[0].strip()[1], item.not_matching[0].strip()[1]}
+    if len(options) != 2 or {option["label"] for option in options} != labels:
+        raise DataError(
+            f"item {item.id}: cannot swap the options: expected two lines '(X) text' with the labels "
+            f"{sorted(labels)}, found {[option['label'] for option in options]}"
+        )
+    first, second = options
+    question = (
+        item.question[: first.start("text")]
+        + second["text"]
+        + item.question[first.end("text") : second.start("text")]
+        + first["text"]
+        + item.question[second.end("text") :]
+    )
+    return ContrastItem(question, item.not_matching, item.matching, item.id, item.meta)
+
+
+def relabel(item: ContrastItem, label_set: str) -> ContrastItem:
+    """Gives the options other labels, in their order, and the answers with them; option texts stay as they are.
+
+    ``Yes/No`` lists the options as ``(Yes) text`` and ``(No) text``, and the answers are the bare words. Other places
+    of the question that name a label in brackets follow.
+
+    Raises:
+        DataError: the options cannot be found on lines of their own, or there are more of them than labels.
+    """
+    names = LABEL_SETS[label_set]
+    options = find_options(item.question)
+    old = [option["label"] for option in options]
+    if len(set(old)) != len(old) or len(old) < 2 or not labels_of(item) <= set(old) or len(old) > len(names):
+        most = f" (at most {len(names)} of them)" if len(old) > len(names) else ""
+        raise DataError(
+            f"item {item.id}: cannot label the options {label_set}: expected lines '(X) text' with the labels "
+            f"{sorted(labels_of(item))}{most}, found {old}"
+        )
+    new = dict(zip(old, names, strict=False))
+    named = re.compile("|".join(rf"\({re.escape(label)}\)" for label in old))
+
+    def renamed(text: str) -> str:
+        return named.sub(lambda found: f"({new[found[0][1]]})", text)
+
+    parts, end = [], 0
+    for option in options:
+        parts += [renamed(item.question[end : option.start("text")]), option["text"]]
+        end = option.end("text")
+    question = "".join([*parts, renamed(item.question[end:])])
+
+    def answers(side: tuple[str, ...]) -> tuple[str, ...]:
+        renamed_side = (new[answer.strip()[1]] for answer in side)
+        return tuple(name if label_set == "Yes/No" else f"({name})" for name in renamed_side)
+
+    return ContrastItem(question, answers(item.matching), answers(item.not_matching), item.id, item.meta)
