@@ -128,7 +128,9 @@ def _axis(name: str, values: Values, pool: Items | None) -> st.SearchStrategy[An
     read = list(dict.fromkeys(READERS[name](value) for value in listed))
     if name == "few_shot" and any(read) and pool is None:
         raise DataError("contexts: few_shot needs items to draw examples from: examples=read_items(...)")
-    return st.sampled_from(sorted(read, key=lambda value: (value != READERS[name](None), _SIZES.get(name, lambda _: 0)(value))))
+    return st.sampled_from(
+        sorted(read, key=lambda value: (value != READERS[name](None), _SIZES.get(name, lambda _: 0)(value)))
+    )
 
 
 def _own(axis: Axis) -> st.SearchStrategy[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
-from pytest_steer import Context, ContrastItem, contexts, prompts
+from pytest_steer import Context, ContrastItem, contexts, prompts, read_items
 from pytest_steer.errors import DataError
-from pytest_steer.prompting import AS_GIVEN, swap_options
+from pytest_steer.prompting import AS_GIVEN, Axis, Noise, swap_options
+from pytest_steer.prompting.strategies import noises
 
 quickly = settings(deadline=None, derandomize=True, database=None, max_examples=50)
 ITEM = ContrastItem("Which?\n\nChoices:\n (A) red wine\n (B) tea", (" (A)",), (" (B)",), "7", {"source": "mine"})
@@ -67,9 +69,7 @@ def test_an_unknown_order_is_refused():
         Context(option_order="sideways")
 
 
-@pytest.mark.parametrize(
-    "context", [AS_GIVEN, Context(system=""), Context(system="S", option_order="swapped")], ids=repr
-)
+@pytest.mark.parametrize("context", [AS_GIVEN, Context(system=""), Context(system="S", option_order="swapped")], ids=repr)
 def test_a_context_survives_json_and_its_own_repr(context):
     again = Context.from_dict(json.loads(json.dumps(context.to_dict())))
     assert again == context
@@ -132,3 +132,92 @@ def test_prompts_shrink_towards_the_first_item_as_given():
 def test_prompts_of_nothing_are_refused():
     with pytest.raises(DataError, match="the data set is empty"):
         prompts([])
+
+
+POOL = [ContrastItem(f"Of {n}?\n(A) x{n}\n(B) y{n}", ("(A)",), ("(B)",)) for n in range(8)]
+shout = Axis("shout", st.integers(1, 9), lambda item, n: dataclasses.replace(item, question="!" * n + item.question))
+WIDE = contexts(
+    system=st.none() | st.text(max_size=9),
+    template=["plain", "as_given", "Q: {question}\nA: "],
+    option_order=["swapped", "as_given"],
+    option_labels=["Yes/No", "1/2", "as_given"],
+    wording=["please", None],
+    distractor=["It rains.", None],
+    filler=st.integers(0, 30),
+    history=[[("a", "b"), ("c", "d")], [("a", "b")], []],
+    few_shot=[4, 2, 0],
+    noise=noises(typos=0.5, case=0.5),
+    opening=["The answer is (", None],
+    axes=[shout],
+    examples=POOL,
+)
+
+
+def test_the_simplest_context_is_the_one_as_given_wherever_that_stands_in_a_list():
+    assert find(WIDE, lambda _: True, settings=quickly) == AS_GIVEN
+
+
+@pytest.mark.parametrize(
+    ("breaks", "simplest"),
+    [
+        (lambda c: c.system, Context(system="0")),
+        (lambda c: c.template, Context(template="plain")),
+        (lambda c: c.option_order == "swapped" and c.option_labels != "as_given", Context(option_order="swapped", option_labels="Yes/No")),
+        (lambda c: c.filler >= 7, Context(filler=7)),
+        (lambda c: c.history, Context(history=[("a", "b")])),
+        (lambda c: c.few_shot > 1 and c.wording, Context(few_shot=2, wording="please", examples=POOL)),
+        (lambda c: c.noise and c.noise.typos > 0.105, Context(noise=Noise(typos=0.11))),
+        (lambda c: c.noise and c.distractor, Context(noise=Noise(typos=0.01), distractor="It rains.")),
+        (lambda c: c.opening and c.own, Context(opening="The answer is (", own={shout: 1})),
+        (lambda c: sum(value for _, value in c.own) > 3, Context(own={shout: 4})),
+    ],
+)  # fmt: skip
+def test_each_axis_shrinks_by_itself_to_the_least_that_breaks(breaks, simplest):
+    found = find(WIDE, breaks, settings=settings(quickly, max_examples=2000))
+    if simplest.noise is not None and simplest.distractor:  # which kind of noise is left is Hypothesis' choice
+        assert (found.distractor, len(found.to_dict()), len(found.noise.to_dict())) == ("It rains.", 2, 1)
+    else:
+        assert found == simplest
+
+
+def test_a_failing_example_is_printed_as_python():
+    @settings(quickly, max_examples=500)
+    @given(prompts([ITEM], WIDE), WIDE)
+    def broken(prompt, context):
+        assert not (context.own and prompt.context.few_shot)
+
+    with pytest.raises(AssertionError) as caught:
+        broken()
+    text = "".join(caught.value.__notes__)
+    assert "context=Context(own={shout: 1})" in text
+    assert "context=Context(few_shot=2, examples=items)" in text
+
+
+def test_examples_print_as_the_python_that_gives_them(tmp_path):
+    path = tmp_path / "e.json"
+    path.write_text(json.dumps([{"question": p.question, "matching": "(A)", "not_matching": "(B)"} for p in POOL]))
+    part = read_items(path)[1:5]
+    context = Context(few_shot=2, examples=part)
+    assert repr(context) == f"Context(few_shot=2, examples=read_items({str(path)!r})[1:5])"
+    assert eval(repr(context)) == context
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"filler": [0, -1]}, "filler is a whole number"),
+        ({"noise": [{"typo": 1}]}, "noise has no 'typo'"),
+        ({"history": 3}, "history takes a list"),
+        ({"wording": ["plaese"]}, "did you mean 'please'"),
+    ],
+)
+def test_values_are_looked_at_before_anything_is_drawn(arguments, message):
+    with pytest.raises(DataError, match=message):
+        contexts(**arguments)
+
+
+def test_a_strategy_that_draws_what_the_axis_does_not_have_fails_when_it_is_drawn():
+    with pytest.raises(DataError, match="filler is a whole number"):
+        find(contexts(filler=st.just(-1)), lambda _: True, settings=quickly)
+    with pytest.raises(DataError, match="few_shot=3 needs items"):
+        find(contexts(few_shot=st.just(3)), lambda _: True, settings=quickly)

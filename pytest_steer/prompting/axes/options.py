@@ -7,8 +7,8 @@ import re
 from ...errors import DataError
 from ..items import ContrastItem
 
-# "(A) text" at the start of a line, as CAA and model-written-evals write their options.
-OPTION = re.compile(r"^(?P<lead>[ \t]*)\((?P<label>[A-Za-z0-9])\)(?P<gap>[ \t]*)(?P<text>.*?)[ \t]*$", re.MULTILINE)
+# "(A) text" at the start of a line, as CAA and model-written-evals write their options; "(Yes) text" as relabel writes it.
+OPTION = re.compile(r"^(?P<lead>[ \t]*)\((?P<label>[A-Za-z0-9]|Yes|No)\)(?P<gap>[ \t]*)(?P<text>.*?)[ \t]*$", re.MULTILINE)
 
 LABEL_SETS: dict[str, tuple[str, ...]] = {
     "A/B": tuple("ABCDEFGH"),

@@ -41,7 +41,9 @@ class Axis:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise DataError(f"an axis has a Python identifier as its name, not {self.name!r}")
         if isinstance(self.values, str) or (isinstance(self.values, (list, tuple)) and not self.values):
-            raise DataError(f"axis {self.name}: values is a list with at least one value, or a strategy, not {self.values!r}")
+            raise DataError(
+                f"axis {self.name}: values is a list with at least one value, or a strategy, not {self.values!r}"
+            )
         if not callable(self.apply):
             raise DataError(f"axis {self.name}: apply is a function (item, value) -> item, not {self.apply!r}")
 

@@ -6,6 +6,7 @@ import difflib
 
 from ...errors import DataError
 from ..items import ContrastItem
+from .options import OPTION
 
 QUESTION = "{question}"
 
@@ -13,7 +14,7 @@ WORDINGS: dict[str, str] = {
     "please": "Please answer this question: {question}",
     "ask": "I would like to ask you something. {question}",
     "tell": "Tell me what you think. {question}",
-    "quoted": 'The question is: "{question}"',
+    "next": "Here is the next question. {question}",
     "last": "{question}\nPlease answer the question above.",
 }
 """Rewrites that are shipped, by name. ``{question}`` stands for the question with its options."""
@@ -38,7 +39,7 @@ def check_wording(value: str) -> str:
 
 def reword(item: ContrastItem, wording: str) -> ContrastItem:
     """The item with its question, options included, put into a rewrite."""
-    return with_question(item, WORDINGS.get(wording, wording).replace(QUESTION, item.question))
+    return _within(item, WORDINGS.get(wording, wording))
 
 
 def check_distractor(value: str) -> str:
@@ -54,8 +55,18 @@ def check_distractor(value: str) -> str:
 
 def place(item: ContrastItem, distractor: str) -> ContrastItem:
     """The item with a sentence in front of its question, or wherever ``{question}`` puts it: ``"{question}\\nIt rains."``."""
-    text = distractor if QUESTION in distractor else f"{distractor} {QUESTION}"
-    return with_question(item, text.replace(QUESTION, item.question))
+    return _within(item, distractor if QUESTION in distractor else f"{distractor} {QUESTION}")
+
+
+def _within(item: ContrastItem, text: str) -> ContrastItem:
+    """The item with its question put into a text; options at its ends keep lines of their own."""
+    before, behind = text.split(QUESTION)
+    lines = item.question.split("\n")
+    if before.strip() and not before.endswith("\n") and OPTION.match(lines[0]):
+        before += "\n"
+    if behind.strip() and not behind.startswith("\n") and OPTION.match(lines[-1]):
+        behind = f"\n{behind.lstrip(' ')}"
+    return with_question(item, f"{before}{item.question}{behind}")
 
 
 def with_question(item: ContrastItem, question: str) -> ContrastItem:
