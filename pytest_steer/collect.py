@@ -15,6 +15,7 @@ from .sources import shown
 
 if TYPE_CHECKING:
     from .checks import Evidence
+    from .prompting import Axis
     from .suites import BrokenClaim, ClaimSpec, Suite
 
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")
@@ -34,12 +35,33 @@ class ClaimFile(pytest.File):
         from .suites import BrokenClaim, Suite, read_suite
 
         try:
-            suite = read_suite(shown(self.path))
-        except ClaimFileError as error:
+            suite = read_suite(shown(self.path), own_axes(self))
+        except SteerError as error:
+            if not isinstance(error, ClaimFileError):
+                error = ClaimFileError(str(error), path=shown(self.path))
             broken = BrokenClaim("claim-file", error.line or 1, error)
             suite = Suite(self.path.name, self.path, None, False, {}, (broken,))
         for entry in suite.entries:
             yield ClaimItem.from_parent(self, name=entry.name, suite=suite, claim=entry)
+
+
+def own_axes(node: pytest.Collector) -> list[Axis]:
+    """The axes that the conftest files around a claim file give (``pytest_steer_axes``).
+
+    Raises:
+        SteerError: one of them gave something else, or two gave the same name.
+    """
+    given = [axis for axes in node.ihook.pytest_steer_axes(config=node.config) for axis in axes or ()]
+    if not given:
+        return []
+    from .prompting import Axis
+    from .prompting.context_values import read_own
+
+    wrong = next((axis for axis in given if not isinstance(axis, Axis)), None)
+    if wrong is not None:
+        raise SteerError(f"pytest_steer_axes returns a list of Axis objects, not of {type(wrong).__name__}")
+    read_own(dict.fromkeys(given))
+    return given
 
 
 class ClaimItem(pytest.Item):

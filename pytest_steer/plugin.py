@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from . import progress
+from . import hookspecs, progress
 from .collect import EVIDENCE, SESSION, SUFFIXES, ClaimFile, ClaimItem, rerun_command
 from .errors import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
@@ -20,6 +20,10 @@ from .terminal import ProgressLine, announce, check_options, summarize, write_re
 __all__ = ["steer_load_model", "steer_model", "steering"]
 
 COLLECTED = pytest.StashKey["list[dict[str, Any]]"]()
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -122,7 +122,7 @@ class SteerSession:
                 in_rounds=effort.in_rounds,
             )
         progress.report("preparing the vector")
-        return builder.build(claim).measure(model)
+        return builder.build(suite, claim).measure(model)
 
 
 def broken_evidence(broken: BrokenClaim) -> Evidence:

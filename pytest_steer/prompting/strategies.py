@@ -71,7 +71,7 @@ def contexts(
     for axis in own:
         if not isinstance(axis, Axis):
             raise DataError(f"contexts: axes takes Axis objects, not {axis!r}")
-    Context(own={axis: None for axis in own})  # two of one name, or the name of another axis
+    Context(own=dict.fromkeys(own))  # two of one name, or the name of another axis
     pool = None if examples is None else as_items(examples)
     drawn = {name: _axis(name, values, pool) for name, values in given.items()}
     of_own = {axis: _own(axis) for axis in own}
@@ -128,9 +128,12 @@ def _axis(name: str, values: Values, pool: Items | None) -> st.SearchStrategy[An
     read = list(dict.fromkeys(READERS[name](value) for value in listed))
     if name == "few_shot" and any(read) and pool is None:
         raise DataError("contexts: few_shot needs items to draw examples from: examples=read_items(...)")
-    return st.sampled_from(
-        sorted(read, key=lambda value: (value != READERS[name](None), _SIZES.get(name, lambda _: 0)(value)))
-    )
+    as_given, size = READERS[name](None), _SIZES.get(name, _same_size)
+    return st.sampled_from(sorted(read, key=lambda value: (value != as_given, size(value))))
+
+
+def _same_size(value: Any) -> float:
+    return 0.0
 
 
 def _own(axis: Axis) -> st.SearchStrategy[Any]:

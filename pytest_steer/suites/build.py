@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +13,10 @@ from ..checks.in_rounds import LEAST_ITEMS
 from ..errors import DataError, SteerError
 from ..extract import caa, mean_difference
 from ..model import Model
-from ..prompting import Items, read_contrast_texts, read_items, read_texts
+from ..prompting import Axis, Items, read_contrast_texts, read_items, read_texts
 from ..sources import shown
 from ..steering import SteeringVector, check_positions
-from .claims import ClaimSpec, VectorSpec
+from .claims import ClaimSpec, Suite, VectorSpec
 
 
 class Builder:
@@ -36,8 +37,8 @@ class Builder:
         self._vectors: dict[tuple[object, ...], SteeringVector] = {}
         self._items: dict[Path, Items] = {}
 
-    def build(self, claim: ClaimSpec) -> Check:
-        """The check that a claim stands for.
+    def build(self, suite: Suite, claim: ClaimSpec) -> Check:
+        """The check that a claim of a file stands for.
 
         Raises:
             SteerError: a data file or the vector cannot be used.
@@ -110,9 +111,30 @@ class Builder:
     def _all_items(self, claim: ClaimSpec) -> Items:
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        if claim.test not in self._items:
-            self._items[claim.test] = Items(read_items(claim.test), shown(claim.test))
-        return self._items[claim.test]
+        return self._read_items(claim.test)
+
+    def context_arguments(self, suite: Suite, claim: ClaimSpec) -> dict[str, Any]:
+        """The file's ``contexts`` as keyword arguments of ``prompting.strategies.contexts``.
+
+        Raises:
+            DataError: few-shot examples without ``data.examples``, or these cannot be read.
+        """
+        own = [Axis(axis.name, suite.own[axis.name], axis.apply) for axis in suite.axes if axis.name in suite.own]
+        return {**suite.contexts, "axes": own, "examples": self.examples(claim)}
+
+    def examples(self, claim: ClaimSpec) -> Items | None:
+        """The items that few-shot examples are drawn from, or None if the file names none.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        return self._read_items(claim.examples) if claim.examples is not None else None
+
+    def _read_items(self, path: Path) -> Items:
+        if path not in self._items:
+            name = shown(path)
+            self._items[path] = Items(read_items(path), name, f"read_items({name!r})")
+        return self._items[path]
 
     def _vector(self, spec: VectorSpec) -> SteeringVector:
         key = (spec.file, spec.method, spec.data, spec.layers)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pytest_steer.errors import ClaimFileError
+from pytest_steer.prompting import Axis
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class ClaimSpec:
         multipliers: the strengths of the propensity curve, all different, at least two.
         test: the contrast items. Only if the kind needs them it is sure that the file was there.
         neutral: the neutral texts. Only if the kind needs them it is sure that the file was there.
+        examples: the items that few-shot examples are drawn from, under the same condition.
         xfail: the reason why the claim is known to fail, or None.
         line: 1-based line of the claim file.
         model: the model that ``matrix`` gives this claim (a relative path made absolute), or None: that of the file.
@@ -61,6 +63,7 @@ class ClaimSpec:
     xfail: str | None
     line: int
     model: str | None = None
+    examples: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class Suite:
     Attributes:
         path: the claim file, absolute.
         model: the model that the file names (a relative path made absolute), or None.
-        contexts: the axes that the file gives, such as ``{"system": ("", "Be brief.")}``.
+        contexts: the axes that the file gives, such as ``{"system": ("", "Be brief.")}``; those of the user's own not among them.
+        axes: the axes of the user's own that there are.
+        own: values of those of them that the file names, such as ``{"tone": ("rude", "kind")}``.
         entries: all claims in the order of the file.
     """
 
@@ -93,5 +98,7 @@ class Suite:
     path: Path
     model: str | None
     holm: bool
-    contexts: dict[str, tuple[str, ...]]
+    contexts: dict[str, tuple[Any, ...]]
     entries: tuple[ClaimSpec | BrokenClaim, ...]
+    axes: tuple[Axis, ...] = ()
+    own: dict[str, tuple[Any, ...]] = field(default_factory=dict)

@@ -397,6 +397,10 @@ def _min_items(error: ValidationError) -> tuple[str, str]:
     return ("the list is empty" if count == 0 else f"needs at least {least} entries, but has {count}"), ""
 
 
+def _max_items(error: ValidationError) -> tuple[str, str]:
+    return f"takes at most {error.validator_value} entries, but has {len(error.instance)}", ""
+
+
 def _unique(error: ValidationError) -> tuple[str, str]:
     items = error.instance
     twice = next((item for index, item in enumerate(items) if item in items[:index]), items[0])
@@ -417,6 +421,7 @@ _REASONS: dict[str, Callable[[ValidationError], tuple[str, str]]] = {
     "exclusiveMaximum": _bounds,
     "not": _not,
     "minItems": _min_items,
+    "maxItems": _max_items,
     "minProperties": lambda error: ("is an empty mapping", ""),
     "uniqueItems": _unique,
     "pattern": _pattern,

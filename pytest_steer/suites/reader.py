@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_steer.prompting import Axis
+from pytest_steer.suites.axes import contexts_faults
 from pytest_steer.suites.claims import BrokenClaim, ClaimSpec, Suite, VectorSpec
 from pytest_steer.suites.files import absolute, missing_file
 from pytest_steer.suites.matrix import (
@@ -30,8 +32,11 @@ _DATA_KEYS = valid_keys(_FILE_KEYS["data"])
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
 
 
-def read_suite(path: str | os.PathLike[str]) -> Suite:
+def read_suite(path: str | os.PathLike[str], axes: Iterable[Axis] = ()) -> Suite:
     """Reads and checks one claim file.
+
+    Args:
+        axes: the axes of the user's own that the file may name.
 
     A claim with faults of its own becomes a :class:`BrokenClaim` among the entries; the others stay usable.
 
@@ -42,18 +47,21 @@ def read_suite(path: str | os.PathLike[str]) -> Suite:
     source = read_source(path)
     source = replace(source, data=completed(source.data))
     faults = find_faults(source.data)
+    known = tuple(axes)
     of_file = [fault for fault in faults if fault.path[:1] != ("claims",) or len(fault.path) < 2]
     of_file = of_file or matrix_faults(combinations(source.data))
+    of_file = of_file or list(contexts_faults(source.data.get("contexts", {}), known))
     if of_file:
         raise to_error(of_file, source)
-    return _SuiteReader(source, faults).suite()
+    return _SuiteReader(source, faults, known).suite()
 
 
 class _SuiteReader:
     """Holds what all claims of one file share while they are read."""
 
-    def __init__(self, source: Source, faults: list[Fault]) -> None:
+    def __init__(self, source: Source, faults: list[Fault], axes: tuple[Axis, ...]) -> None:
         self.source = source
+        self.axes = axes
         self.folder = source.path.parent
         self.data = source.data
         self.values = with_defaults(source.data, _FILE_KEYS)
@@ -63,7 +71,7 @@ class _SuiteReader:
         self.given = {self._best_name(claim) for claim in source.data["claims"]}
 
     def suite(self) -> Suite:
-        claims = self.data["claims"]
+        claims, contexts = self.data["claims"], self.data.get("contexts", {})
         faults = [self._faults_of(index, claim) for index, claim in enumerate(claims)]
         entries = tuple(entry for index, claim in enumerate(claims) for entry in self._entries(index, claim, faults[index]))
         return Suite(
@@ -71,8 +79,10 @@ class _SuiteReader:
             path=self.source.path,
             model=self._model(self.values.get("model")),
             holm=self.values["holm"],
-            contexts={axis: tuple(values) for axis, values in self.data.get("contexts", {}).items()},
+            contexts={axis: tuple(values) for axis, values in contexts.items() if axis != "own"},
             entries=entries,
+            axes=self.axes,
+            own={axis: tuple(values) for axis, values in contexts.get("own", {}).items()},
         )
 
     def _entries(self, index: int, claim: Any, faults: list[Fault]) -> Iterator[ClaimSpec | BrokenClaim]:
@@ -186,6 +196,7 @@ class _SuiteReader:
             multipliers=values["multipliers"],
             test=absolute(data["test"], self.folder) if "test" in data else None,
             neutral=absolute(data["neutral"], self.folder) if "neutral" in data else None,
+            examples=absolute(data["examples"], self.folder) if "examples" in data else None,
             confidence=values["confidence"],
             xfail=xfail_of(body.get("xfail"), made),
             line=self.source.line(("claims", index)) or 1,

@@ -19,13 +19,14 @@ from pytest_steer.prompting.strategies import noises
 TEA = ContrastItem("Which?\n\nChoices:\n (A) red wine\n (B) tea", (" (A)",), (" (B)",), "7", {"source": "mine"})
 BARE = ContrastItem("Do you like it, yes or no?", ("Yes",), ("No",), "8")
 WORDED = ContrastItem("How was the trip?", ("It was grand.",), ("It was grim.",), "9")
+WORDS = ("ink", "jar", "key", "lid", "mug", "net", "oak", "pen")
 POOL = [
     ContrastItem(f"Of these {word}?\n(A) {word} one\n(B) {word} two", (f"({'AB'[n % 3 == 0]})",), (f"({'BA'[n % 3 == 0]})",))
-    for n, word in enumerate("ink jar key lid mug net oak pen".split())
+    for n, word in enumerate(WORDS)
 ]
 YES_NO_POOL = [
     ContrastItem(f"Is {word} good?", (("Yes", "No")[n > 4],), (("No", "Yes")[n > 4],))
-    for n, word in enumerate("ink jar key lid mug net oak pen".split())
+    for n, word in enumerate(WORDS)
 ]
 PLAIN = PromptFormat()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
@@ -77,7 +78,7 @@ def add_noise(item: ContrastItem, noise: Noise) -> ContrastItem:
     """
     spans = [option.span() for option in OPTION.finditer(item.question)]
     edges = [0, *(edge for span in spans for edge in span), len(item.question)]
-    parts = [item.question[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [item.question[a:b] for a, b in itertools.pairwise(edges)]
     answers = {answer.strip().strip(".!()").lower() for answer in item.matching + item.not_matching}
     seeded = random.Random(f"{noise.seed}\n{''.join(parts[0::2])}")
     parts[0::2] = [_noisy(part, noise, answers, seeded) for part in parts[0::2]]
