@@ -1,8 +1,8 @@
 """From numbers to an interval, and from an interval to a verdict.
 
 The order to read it in: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
-(BCa), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim), :mod:`sequential`
-(bounds for looking early) and :mod:`suite` (many claims at once). ``_arguments`` only checks what was passed in.
+(BCa), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim), :mod:`ratio`
+(one mean relative to another), :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once). ``_arguments`` only checks what was passed in.
 
 One convention runs through all of it: **every bound is one-sided**. ``confidence=0.95`` means that the lower bound is
 above the truth in at most 5 % of repetitions, and so, separately, is the upper bound below it. A claim is one-sided
@@ -12,6 +12,7 @@ above the truth in at most 5 % of repetitions, and so, separately, is the upper 
 from .bootstrap import mean_bootstrap
 from .intervals import Inference, mean_t, share
 from .planning import items_needed_mean, items_needed_share
+from .ratio import items_needed_ratio, least_ratio, ratio_of_means
 from .sequential import rounds, sequential_mean, sequential_share
 from .suite import FalseVerdicts, expected_false_verdicts, holm
 from .verdict import Direction, Verdict, judge
@@ -24,10 +25,13 @@ __all__ = [
     "expected_false_verdicts",
     "holm",
     "items_needed_mean",
+    "items_needed_ratio",
     "items_needed_share",
     "judge",
+    "least_ratio",
     "mean_bootstrap",
     "mean_t",
+    "ratio_of_means",
     "rounds",
     "sequential_mean",
     "sequential_share",

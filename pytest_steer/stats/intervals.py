@@ -37,11 +37,11 @@ class Inference:
         high: not reached by the truth with probability of at least ``confidence``, separately from ``low``. Both
             hold at once with probability of at least ``2 * confidence - 1``.
         confidence: of each bound, in [0.5, 1).
-        method: ``"t"``, ``"clustered t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"sequential binomial"`` or
-            ``"sequential t"``.
+        method: ``"t"``, ``"clustered t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"``, ``"fieller, unpaired"``,
+            ``"sequential binomial"`` or ``"sequential t"``.
         n: number of independent units: clusters where there are clusters, else items.
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
-            None for a share. It is what :func:`items_needed_mean` takes.
+            None for a share or a ratio. It is what :func:`items_needed_mean` takes.
 
     Two inferences are equal, and hash alike, when these seven are the same. It can be pickled.
     """

@@ -25,8 +25,7 @@ POOL = [
     for n, word in enumerate(WORDS)
 ]
 YES_NO_POOL = [
-    ContrastItem(f"Is {word} good?", (("Yes", "No")[n > 4],), (("No", "Yes")[n > 4],))
-    for n, word in enumerate(WORDS)
+    ContrastItem(f"Is {word} good?", (("Yes", "No")[n > 4],), (("No", "Yes")[n > 4],)) for n, word in enumerate(WORDS)
 ]
 PLAIN = PromptFormat()
 
