@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Axis": "prompting",
     "ContrastItem": "prompting",
     "Context": "prompting",
     "Evidence": "checks",
@@ -18,6 +19,7 @@ _HOMES = {
     "Intervention": "steering",
     "Items": "prompting",
     "Model": "model",
+    "Noise": "prompting",
     "Perplexity": "metrics",
     "PropensityCurve": "metrics",
     "SteerError": "errors",
@@ -25,12 +27,14 @@ _HOMES = {
     "SteeringFailure": "errors",
     "SteeringInconclusive": "errors",
     "SteeringVector": "steering",
+    "assert_generalizes": "assertions",
     "assert_not_anti_steered": "assertions",
     "assert_ppl_delta_below": "assertions",
     "assert_steers": "assertions",
     "contexts": "prompting.strategies",
     "generate": "model",
     "load_model": "model",
+    "noises": "prompting.strategies",
     "perplexity": "metrics",
     "prompts": "prompting.strategies",
     "propensity_curve": "metrics",
@@ -43,6 +47,7 @@ __all__ = ["__version__", "extract", *_HOMES]
 
 if TYPE_CHECKING:
     from . import extract as extract
+    from .assertions import assert_generalizes as assert_generalizes
     from .assertions import assert_not_anti_steered as assert_not_anti_steered
     from .assertions import assert_ppl_delta_below as assert_ppl_delta_below
     from .assertions import assert_steers as assert_steers
@@ -60,12 +65,15 @@ if TYPE_CHECKING:
     from .model import generate as generate
     from .model import load_model as load_model
     from .model import wrap_model as wrap_model
+    from .prompting import Axis as Axis
     from .prompting import Context as Context
     from .prompting import ContrastItem as ContrastItem
     from .prompting import Items as Items
+    from .prompting import Noise as Noise
     from .prompting import read_items as read_items
     from .prompting import read_texts as read_texts
     from .prompting.strategies import contexts as contexts
+    from .prompting.strategies import noises as noises
     from .prompting.strategies import prompts as prompts
     from .steering import Intervention as Intervention
     from .steering import SteeringVector as SteeringVector

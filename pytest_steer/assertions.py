@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from .checks import Check, Evidence, NotAntiSteered, PplDeltaBelow, Steers, Subject, error_evidence
+from .checks import Check, Evidence, Generalizes, NotAntiSteered, PplDeltaBelow, Steers, Subject, error_evidence
 from .checks.not_anti_steered import By
 from .checks.steers import IntervalMethod
 from .errors import SteerError, SteeringFailure, SteeringInconclusive
@@ -162,6 +162,56 @@ def assert_ppl_delta_below(
         name=name,
     )
     return _hold(check, model, "ppl_delta_below")
+
+
+def assert_generalizes(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    items: Iterable[ContrastItem],
+    *,
+    relative: float,
+    contexts: Mapping[str, Context] | None = None,
+    data_sets: Mapping[str, Iterable[ContrastItem]] | None = None,
+    base: Context = AS_GIVEN,
+    multipliers: Sequence[float] = MULTIPLIERS,
+    multiplier: float = 1.0,
+    positions: Positions = "after_prompt",
+    include_first: bool = False,
+    allow_mismatch: tuple[str, ...] = (),
+    confidence: float = 0.95,
+    name: str = "generalizes",
+) -> Evidence:
+    """Asserts that steering carries over: in each setting, steerability is at least a share of that in the base context.
+
+    Args:
+        relative: the promise: 0.5 is half of the base steerability (relative steerability, Tan et al. 2024).
+        contexts: names and contexts in which the same items are measured; paired by item.
+        data_sets: names and other items, measured in the base context.
+        base: the context that the others are held against.
+
+    The other arguments and what is raised are those of :func:`assert_steers`; also SteerError if the base steerability is
+    not proven to be above 0.
+    """
+    __tracebackhide__ = True
+    subject = Subject(
+        vector=vector,
+        multiplier=multiplier,
+        positions=positions,
+        include_first=include_first,
+        allow_mismatch=allow_mismatch,
+    )
+    check = Generalizes(
+        subject=subject,
+        items=as_items(items),
+        relative=relative,
+        contexts=contexts or {},
+        data_sets={name: as_items(other) for name, other in (data_sets or {}).items()},
+        base=base,
+        multipliers=multipliers,
+        confidence=confidence,
+        name=name,
+    )
+    return _hold(check, model, "generalizes")
 
 
 def _seed() -> int:

@@ -1,13 +1,14 @@
 """Promises: what each measures, how it is judged, how it explains itself. Knows nothing of pytest or files."""
 
 from .evidence import Evidence, error_evidence
+from .generalizes import Generalizes
 from .not_anti_steered import NotAntiSteered
 from .ppl_delta_below import PplDeltaBelow
 from .steers import Steers
 from .subject import Subject, describe_model
 
-Check = Steers | NotAntiSteered | PplDeltaBelow
+Check = Steers | NotAntiSteered | PplDeltaBelow | Generalizes
 
 __all__ = [
-    "Check", "Evidence", "NotAntiSteered", "PplDeltaBelow", "Steers", "Subject", "describe_model", "error_evidence",
+    "Check", "Evidence", "Generalizes", "NotAntiSteered", "PplDeltaBelow", "Steers", "Subject", "describe_model", "error_evidence",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ def explain(evidence: Evidence) -> str:
     lines += [f"  warning: {warning}" for warning in evidence.warnings]
     if evidence.passed:
         return "\n".join(lines)
-    lines += _decide(evidence) + _where(evidence) + _curve(evidence) + _strata(evidence)
+    lines += _decide(evidence) + _where(evidence) + _settings(evidence) + _curve(evidence) + _strata(evidence)
     lines += _worst_items(evidence) if evidence.items else _worst_texts(evidence)
     return "\n".join(lines + _rerun(evidence))
 
@@ -108,6 +108,32 @@ def _where(evidence: Evidence) -> list[str]:
             f"  perplexity: {details['perplexity_base']:.2f} unsteered, {details['perplexity_steered']:.2f} steered"
         )
     return lines
+
+
+def _settings(evidence: Evidence) -> list[str]:
+    rows = [
+        [
+            setting["name"],
+            setting["n"],
+            number(setting["steerability"]),
+            number(setting["relative"]),
+            "[{}, {}]".format(*map(number, setting["interval"])),
+            f"{setting['anti_steerable_share']:.2f}",
+            setting["verdict"],
+            _shorten(setting["put"], 60),
+        ]
+        for setting in evidence.details.get("settings", [])
+    ]
+    if not rows:
+        return []
+    base = evidence.details["base"]
+    rows.insert(
+        0,
+        ["(base)", base["n"], number(base["steerability"]), "1", "", f"{base['anti_steerable_share']:.2f}", "", base["put"]],
+    )
+    headers = ["setting", "n", "steerability", "relative", "interval", "anti-steerable", "", ""]
+    table = tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
+    return [*_indent(table), f"  in the worst setting, {evidence.details['worst']}:"]
 
 
 def _curve(evidence: Evidence) -> list[str]:

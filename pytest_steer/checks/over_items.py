@@ -49,15 +49,9 @@ def measure_items(
         VectorError, MeasurementError: see ``propensity_curve`` and ``Model.check_fits``.
     """
     started = time.perf_counter()
-    if len(items) < 2:
-        raise DataError(f"{items.source}: has {len(items)} item(s); an interval needs at least two")
-    grid = check_multipliers(multipliers)
-    check_slope_grid(grid)
+    check_enough(items)
+    grid = check_has_slope(subject, multipliers)
     change = subject.intervention
-    if change.strength != "linear":
-        raise SteerError(
-            f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it"
-        )
 
     def curve_of(data: Items) -> PropensityCurve:
         return propensity_curve(
@@ -98,15 +92,41 @@ def measure_items(
         data={"hash": items.hash, "n": len(items), "source": items.source},
         multipliers=[float(m) for m in grid],
         curve=[float(p) for p in curve.mean],
-        items=[_record(curve, index) for index in range(len(items))],
+        items=[item_record(curve, index) for index in range(len(items))],
         strata=[vars(stratum) for stratum in strata(curve)],
         receipt=describe_receipt(receipt),
-        details=_details(curve) | details,
+        details=curve_details(curve) | details,
         seconds=time.perf_counter() - started,
     )
-    evidence.warnings += _warnings(subject, items)
+    evidence.warnings += data_warnings(subject, items)
     evidence.judge(found, threshold)
     return curve, found, evidence
+
+
+def check_enough(items: Items) -> None:
+    """Refuses data that can have no interval.
+
+    Raises:
+        DataError: fewer than two items.
+    """
+    if len(items) < 2:
+        raise DataError(f"{items.source}: has {len(items)} item(s); an interval needs at least two")
+
+
+def check_has_slope(subject: Subject, multipliers: Sequence[float]) -> list[float]:
+    """The multipliers as numbers, if a slope over them means something.
+
+    Raises:
+        SteerError: multipliers without a slope, or an intervention whose strength has none.
+    """
+    grid = check_multipliers(multipliers)
+    check_slope_grid(grid)
+    change = subject.intervention
+    if change.strength != "linear":
+        raise SteerError(
+            f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it"
+        )
+    return grid
 
 
 def finite(bound: float) -> float | None:
@@ -114,7 +134,8 @@ def finite(bound: float) -> float | None:
     return float(bound) if math.isfinite(bound) else None
 
 
-def _warnings(subject: Subject, items: Items) -> list[str]:
+def data_warnings(subject: Subject, items: Items) -> list[str]:
+    """What the reader of a claim about these items has to know about them."""
     vector = subject.intervention.vector
     record = vector.metadata if vector is not None else {}
     found = []
@@ -138,7 +159,8 @@ def _warnings(subject: Subject, items: Items) -> list[str]:
     return found
 
 
-def _record(curve: PropensityCurve, index: int) -> dict[str, Any]:
+def item_record(curve: PropensityCurve, index: int) -> dict[str, Any]:
+    """The evidence's record of one item."""
     item = curve.items[index]
     return {
         "id": item.id,
@@ -151,7 +173,8 @@ def _record(curve: PropensityCurve, index: int) -> dict[str, Any]:
     }
 
 
-def _details(curve: PropensityCurve) -> dict[str, Any]:
+def curve_details(curve: PropensityCurve) -> dict[str, Any]:
+    """What the evidence says of a curve besides its verdict."""
     return {
         "steerability": curve.steerability,
         "anti_steerable_share": float(curve.anti_steerable.mean()),

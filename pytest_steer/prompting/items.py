@@ -85,6 +85,8 @@ class Items(Sequence[ContrastItem]):
     def __getitem__(self, index: slice) -> Items: ...
     def __getitem__(self, index: int | slice) -> ContrastItem | Items:
         if isinstance(index, slice):
+            if index == slice(None):
+                return self
             part = ":".join("" if at is None else str(at) for at in (index.start, index.stop, index.step))
             part = part.removesuffix(":") if index.step is None else part
             return Items(self._items[index], self.source, f"{self.expression}[{part}]")

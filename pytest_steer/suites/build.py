@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Check, NotAntiSteered, PplDeltaBelow, Steers, Subject
+from ..checks import Check, Generalizes, NotAntiSteered, PplDeltaBelow, Steers, Subject
 from ..checks.in_rounds import LEAST_ITEMS
 from ..errors import DataError, SteerError
 from ..extract import caa, mean_difference
 from ..model import Model
-from ..prompting import Axis, Items, read_contrast_texts, read_items, read_texts
+from ..prompting import Axis, Context, Items, read_contrast_texts, read_items, read_texts
 from ..sources import shown
 from ..steering import SteeringVector, check_positions
+from .axes import uses_examples
 from .claims import ClaimSpec, Suite, VectorSpec
+from .files import absolute
 
 
 class Builder:
@@ -89,6 +91,8 @@ class Builder:
                 source=shown(claim.neutral),
                 name=claim.name,
             )
+        if claim.kind == "generalizes":
+            return self._generalizes(suite, claim, subject)
         raise SteerError(f"no check for the claim kind {claim.kind!r}")
 
     def _is_sequential(self, claim: ClaimSpec) -> bool:
@@ -113,14 +117,37 @@ class Builder:
             raise DataError(f"{claim.name}: needs data.test")
         return self._read_items(claim.test)
 
+    def _generalizes(self, suite: Suite, claim: ClaimSpec, subject: Subject) -> Generalizes:
+        def context(values: dict[str, Any]) -> Context:
+            return Context.from_dict(values, examples=self.examples(claim), axes=suite.axes)
+
+        data_sets = claim.params.get("data_sets", {})
+        return Generalizes(
+            subject=subject,
+            items=self._test_items(claim, sequential=False),
+            relative=float(claim.params["relative"]),
+            contexts={name: context(values) for name, values in claim.params.get("contexts", {}).items()},
+            data_sets={
+                name: self._read_items(absolute(path, suite.path.parent))[: self.max_items]
+                for name, path in data_sets.items()
+            },
+            base=context(claim.params.get("base", {})),
+            multipliers=claim.multipliers,
+            confidence=claim.confidence,
+            name=claim.name,
+        )
+
     def context_arguments(self, suite: Suite, claim: ClaimSpec) -> dict[str, Any]:
         """The file's ``contexts`` as keyword arguments of ``prompting.strategies.contexts``.
 
         Raises:
             DataError: few-shot examples without ``data.examples``, or these cannot be read.
         """
+        examples = self.examples(claim)
+        if examples is None and any(uses_examples({"few_shot": count}) for count in suite.contexts.get("few_shot", ())):
+            raise DataError(f"{claim.name}: contexts.few_shot needs data.examples, the items that examples are drawn from")
         own = [Axis(axis.name, suite.own[axis.name], axis.apply) for axis in suite.axes if axis.name in suite.own]
-        return {**suite.contexts, "axes": own, "examples": self.examples(claim)}
+        return {**suite.contexts, "axes": own, "examples": examples}
 
     def examples(self, claim: ClaimSpec) -> Items | None:
         """The items that few-shot examples are drawn from, or None if the file names none.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_steer.prompting import Axis
-from pytest_steer.suites.axes import contexts_faults
+from pytest_steer.suites.axes import context_faults, contexts_faults, uses_examples
 from pytest_steer.suites.claims import BrokenClaim, ClaimSpec, Suite, VectorSpec
 from pytest_steer.suites.files import absolute, missing_file
 from pytest_steer.suites.matrix import (
@@ -121,6 +121,8 @@ class _SuiteReader:
             faults.extend(xfail_faults(body.get("xfail"), self.combinations, (*inside, "xfail")))
         if "data" not in wrong:
             faults.extend(self._data_faults(kind, body, inside))
+        if not wrong & {"contexts", "data_sets", "base"}:
+            faults.extend(self._setting_faults(body, inside))
         return faults
 
     def _name_fault(self, index: int, name: str, inside: DataPath) -> Iterator[Fault]:
@@ -172,6 +174,33 @@ class _SuiteReader:
                     f"Add `data: {{{example_of(key, _DATA_KEYS[key])}}}` at the top level of the file "
                     f"or to this claim. {_DATA_KEYS[key]['description']}",
                 )
+
+    def _setting_faults(self, body: dict[str, Any], inside: DataPath) -> Iterator[Fault]:
+        """Of a claim that names contexts and data sets of its own."""
+        named = {(*inside, "contexts", name): values for name, values in body.get("contexts", {}).items()}
+        if "base" in body:
+            named[*inside, "base"] = body["base"]
+        for path, values in named.items():
+            yield from context_faults(values, self.axes, path)
+            if uses_examples(values):
+                yield from self._example_faults(body, path)
+        taken = body.get("contexts", {}).keys() & body.get("data_sets", {}).keys()
+        for name, file in body.get("data_sets", {}).items():
+            path = (*inside, "data_sets", name)
+            yield from self._file_fault(file, path)
+            if name in taken:
+                yield Fault(path, f"the name {name!r} is that of a context too", "Give one of them another name.")
+
+    def _example_faults(self, body: dict[str, Any], path: DataPath) -> Iterator[Fault]:
+        """Of a context with few-shot examples."""
+        if "examples" in body.get("data", {}):
+            return  # looked at with the claim's data
+        if "examples" in self.data.get("data", {}):
+            yield from self._file_fault(self.data["data"]["examples"], ("data", "examples"))
+            return
+        example = example_of("examples", _DATA_KEYS["examples"])
+        hint = f"Add `data: {{{example}}}` at the top level of the file or to this claim."
+        yield Fault((*path, "few_shot"), "there is nothing to draw examples from", hint)
 
     def _file_fault(self, text: str, path: DataPath, *, or_layers: bool = False) -> Iterator[Fault]:
         fault = missing_file(text, self.folder, path, or_layers=or_layers)
