@@ -108,9 +108,12 @@ class Generalizes:
             details=curve_details(curve)
             | {
                 "worst": worst,
-                "base": _describe(base, self.base) | {"interval": [finite(base_inference.low), finite(base_inference.high)]},
+                "base": _describe(base, self.base, repr(self.base))
+                | {"interval": [finite(base_inference.low), finite(base_inference.high)]},
                 "settings": [
-                    {"name": name} | _describe(own, context) | self._describe_ratio(ratio, len(ratios))
+                    {"name": name}
+                    | _describe(own, context, repr(context) if name in self.contexts else f"data: {own.items.source}")
+                    | self._describe_ratio(ratio, len(ratios))
                     for (name, context, own), ratio in zip(settings, ratios, strict=True)
                 ],
             },
@@ -186,10 +189,10 @@ class Generalizes:
         return found
 
 
-def _describe(curve: PropensityCurve, context: Context) -> dict[str, Any]:
+def _describe(curve: PropensityCurve, context: Context, put: str) -> dict[str, Any]:
     return {
         "context": context.to_dict(),
-        "put": repr(context),
+        "put": put,
         "data": {"hash": curve.items.hash, "n": len(curve.items), "source": curve.items.source},
         "n": len(curve.items),
         "steerability": curve.steerability,

@@ -184,6 +184,10 @@ class _SuiteReader:
             yield from context_faults(values, self.axes, path)
             if uses_examples(values):
                 yield from self._example_faults(body, path)
+        if ("contexts" in body or "data_sets" in body) and not (body.get("contexts") or body.get("data_sets")):
+            yield Fault(
+                inside, "names no context and no data set", "Name one: `contexts: {swapped: {option_order: swapped}}`."
+            )
         taken = body.get("contexts", {}).keys() & body.get("data_sets", {}).keys()
         for name, file in body.get("data_sets", {}).items():
             path = (*inside, "data_sets", name)
