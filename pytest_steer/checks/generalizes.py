@@ -119,6 +119,12 @@ class Generalizes:
             },
         )
         evidence.warnings += self._warnings()
+        evidence.warnings += [
+            f"{name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), so "
+            "their steerabilities are in different units"
+            for name, _, own in settings
+            if _units(own) != _units(base)
+        ]
         evidence.judge(found, self.relative)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
@@ -187,6 +193,11 @@ class Generalizes:
                     "independent and the interval is not exact"
                 )
         return found
+
+
+def _units(curve: PropensityCurve) -> set[bool]:
+    """Whether items are scored by one token (True) or by the tokens of an answer."""
+    return {probe.candidates is not None for probe in curve.probes}
 
 
 def _describe(curve: PropensityCurve, context: Context, put: str) -> dict[str, Any]:

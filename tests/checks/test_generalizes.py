@@ -15,9 +15,9 @@ from scipy import stats
 from pytest_steer import (
     Context,
     ContrastItem,
+    SteerError,
     SteeringFailure,
     SteeringInconclusive,
-    SteerError,
     assert_generalizes,
     propensity_curve,
 )
@@ -120,6 +120,12 @@ def test_other_data_is_unpaired(linear):
     low = row["interval"][0]
     at_bound = stats.ttest_ind(slopes, low * SLOPES, equal_var=False, alternative="greater").pvalue
     assert at_bound == pytest.approx(0.05, rel=1e-4)
+
+
+def test_answers_in_other_units_are_announced(linear):
+    worded = [ContrastItem(f"So {number}?", ("C",), ("H H",)) for number in range(4)]
+    assert any("other: its answers" in text for text in claim(linear, data_sets={"other": worded}).warnings)
+    assert not claim(linear, contexts={"filled": Context(filler=1)}).warnings
 
 
 def test_the_base_can_be_another_context(linear):
