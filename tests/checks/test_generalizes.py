@@ -15,6 +15,7 @@ from scipy import stats
 from pytest_steer import (
     Context,
     ContrastItem,
+    Noise,
     SteerError,
     SteeringFailure,
     SteeringInconclusive,
@@ -89,6 +90,19 @@ def test_slopes_ratios_and_bounds_are_what_the_model_was_built_for(linear):
     adjusted = fieller(np.full(12, 0.125), SLOPES, 1 - 0.05 / 2, "high")
     assert found.interval == pytest.approx((small["interval"][0], adjusted), rel=1e-5)
     assert (found.n, found.interval_method) == (12, "fieller")
+
+
+def test_one_of_many_settings_fails_at_a_level_divided_by_their_number(linear):
+    one = {"numbers": Context(option_labels="1/2")}
+    alone = claim(linear, 0.5, contexts=one).details["settings"][0]
+    threshold = (alone["interval"][1] + fieller(np.full(12, 0.5), SLOPES, 1 - 0.05 / 8, "high")) / 2
+    assert claim(linear, threshold, contexts=one).verdict is Verdict.FAIL
+    eight = one | {f"typed {n}": Context(noise=Noise(typos=0.1, seed=n)) for n in range(7)}
+    found = claim(linear, threshold, contexts=eight)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert [row["verdict"] for row in found.details["settings"]] == ["inconclusive", *["pass"] * 7]
+    row = found.details["settings"][0]
+    assert row["p_fail"] == pytest.approx(8 * claim(linear, threshold, contexts=one).details["settings"][0]["p_fail"])
 
 
 def test_swapped_options_turn_the_slopes_round(linear):

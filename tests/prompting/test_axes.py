@@ -214,6 +214,14 @@ def test_noise_leaves_labels_options_and_answers_alone():
     assert put(Context(noise=Noise(case=1)), BARE).question == "do YOU LIKE IT, yes OR no?"
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_noise_never_makes_a_line_look_like_an_option(seed):
+    item = ContrastItem("So?\n.(C) is no option\n(A) x\n(B) y", ("(A)",), ("(B)",))
+    noisy = put(Context(noise=Noise(punctuation=1, seed=seed)), item)
+    assert set(options_of(noisy.question)) == {"A", "B"}
+    assert "(C)" in noisy.question
+
+
 def test_each_kind_of_noise_does_what_it_says():
     item = ContrastItem("The quick brown foxes are jumping over, often.", ("a",), ("b",))
     assert put(Context(noise=Noise(spacing=1)), item).question == item.question.replace(" ", "  ")
