@@ -28,6 +28,7 @@ _HOMES = {
     "SteeringInconclusive": "errors",
     "SteeringVector": "steering",
     "assert_generalizes": "assertions",
+    "assert_holds_in_contexts": "assertions",
     "assert_not_anti_steered": "assertions",
     "assert_ppl_delta_below": "assertions",
     "assert_steers": "assertions",
@@ -48,6 +49,7 @@ __all__ = ["__version__", "extract", *_HOMES]
 if TYPE_CHECKING:
     from . import extract as extract
     from .assertions import assert_generalizes as assert_generalizes
+    from .assertions import assert_holds_in_contexts as assert_holds_in_contexts
     from .assertions import assert_not_anti_steered as assert_not_anti_steered
     from .assertions import assert_ppl_delta_below as assert_ppl_delta_below
     from .assertions import assert_steers as assert_steers

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from .prompting import Axis
     from .suites import BrokenClaim, ClaimSpec, Suite
 
-SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")
 SESSION = pytest.StashKey[SteerSession]()
 EVIDENCE = pytest.StashKey["list[Evidence]"]()
 
@@ -82,7 +81,9 @@ class ClaimItem(pytest.Item):
 
         evidence = self.evidence()
         evidence.suite = self.suite.name
-        if self.suite.contexts:
+        if self.suite.contexts and not any(
+            getattr(entry, "kind", "") == "holds_in_contexts" for entry in self.suite.entries
+        ):
             evidence.warnings.append(CONTEXTS_UNUSED)
         evidence.xfail = getattr(self.claim, "xfail", None)
         evidence.id, evidence.rerun = self.nodeid, rerun_command(self)
@@ -121,6 +122,9 @@ def rerun_command(item: pytest.Item) -> str:
         given = config.getoption(f"steer_{name}")
         if given is not None:
             parts += [f"--steer-{name}", str(given)]
+    context = config.getoption("steer_context")
+    if context is not None:
+        parts += ["--steer-context", context]
     if config.getoption("steer_holm"):
         parts.append("--steer-holm")
     return shlex.join(parts)

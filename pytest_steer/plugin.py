@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from . import hookspecs, progress
-from .collect import EVIDENCE, SESSION, SUFFIXES, ClaimFile, ClaimItem, rerun_command
+from .collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, rerun_command
 from .errors import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
-from .recording import Recorder, recording
+from .recording import recording
 from .session import SteerSession
-from .settings import add_options, read_settings
-from .terminal import ProgressLine, announce, check_options, summarize, write_reports
+from .settings import SUFFIXES, add_options, read_settings
+from .terminal import ProgressLine, announce, check_options, save_counterexamples, summarize, write_reports
 
 __all__ = ["steer_load_model", "steer_model", "steering"]
 
 COLLECTED = pytest.StashKey["list[dict[str, Any]]"]()
+SAVED = pytest.StashKey["list[str]"]()
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -32,8 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "steer: a steering claim (every claim of a claim file has this marker)")
-    config.stash[SESSION] = SteerSession(read_settings(config))
+    config.stash[SESSION] = SteerSession(read_settings(config), getattr(config, "cache", None))
     config.stash[COLLECTED] = []
+    config.stash[SAVED] = []
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ClaimFile | None:
@@ -66,7 +68,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    settings = item.config.stash[SESSION].settings
+    session = item.config.stash[SESSION]
+    settings = session.settings
 
     def add(evidence: Any) -> None:
         evidence.id, evidence.rerun, evidence.suite = item.nodeid, rerun_command(item), Path(item.path).stem
@@ -75,7 +78,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         item.stash.setdefault(EVIDENCE, []).append(evidence)
 
     try:
-        with recording(Recorder(add=add, seed=settings.seed)):
+        with recording(session.recorder(add, item.nodeid)):
             return (yield)
     except SteeringInconclusive as inconclusive:
         if settings.inconclusive == "skip":
@@ -116,6 +119,9 @@ class _Gatherer:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     settings = config.stash[SESSION].settings
+    if settings.save_counterexamples and not hasattr(config, "workerinput"):
+        # Here, in the process that gathers all evidence, since xdist workers would write at the same time.
+        config.stash[SAVED] = save_counterexamples(config.rootpath, config.stash[COLLECTED])
     if settings.reports and not hasattr(config, "workerinput"):
         session.exitstatus = (
             write_reports(settings, config.stash[COLLECTED], config.stash[SESSION].started) or session.exitstatus
@@ -123,4 +129,4 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    summarize(terminalreporter, config.stash[COLLECTED], config.stash[SESSION].settings)
+    summarize(terminalreporter, config.stash[COLLECTED], config.stash[SESSION].settings, config.stash[SAVED])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checks import Evidence
@@ -19,10 +20,19 @@ class Recorder:
     Attributes:
         add: takes every evidence that an assertion made.
         seed: the session's seed.
+        place: what the test is called in the database of bad contexts.
+        examples / batch: how many contexts a search looks at, and with how many items.
+        memory: the folder of that database, made when it is asked for; None if there is none.
+        only: the one context that searches are to look at, as axes to values, or None.
     """
 
     add: Callable[[Evidence], None]
     seed: int
+    place: str = ""
+    examples: int = 40
+    batch: int = 16
+    memory: Callable[[], Path | None] = lambda: None
+    only: Mapping[str, Any] | None = None
 
 
 _current: ContextVar[Recorder | None] = ContextVar("steer_recorder", default=None)

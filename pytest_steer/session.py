@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 
 from . import progress
 from .errors import SteerError
+from .recording import Recorder
 from .settings import DEFAULT_MODEL, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pytest
+
     from .checks import Evidence
     from .model import Model
     from .model.memo import DiskMemo
@@ -25,8 +31,9 @@ class SteerSession:
         started: when it began, in seconds since the epoch.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, cache: pytest.Cache | None = None) -> None:
         self.settings = settings
+        self._cache = cache
         self.started = time.time()
         self._disk_memo: DiskMemo | None = None
         self._models: dict[tuple[str, str, str], Model] = {}
@@ -62,6 +69,25 @@ class SteerSession:
                 self._failed[key] = error
                 raise
         return self._models[key]
+
+    def examples_folder(self) -> Path | None:
+        """Where contexts that broke a claim are kept: the user's folder, else one in pytest's cache if that is not switched off."""
+        if self.settings.examples is not None:
+            return self.settings.examples
+        return self._cache.mkdir("steer-examples") if self._cache is not None else None
+
+    def recorder(self, add: Callable[[Evidence], None], place: str) -> Recorder:
+        """What assertions in a running test are told."""
+        settings, profile = self.settings, self.settings.profile
+        return Recorder(
+            add=add,
+            seed=settings.seed,
+            place=place,
+            examples=profile.examples,
+            batch=profile.batch,
+            memory=self.examples_folder,
+            only=settings.context,
+        )
 
     def _disk(self) -> DiskMemo | None:
         """The scores kept on disk, opened with the first model."""
@@ -102,7 +128,7 @@ class SteerSession:
         return family
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        from .suites.build import Builder
+        from .suites.build import Builder, Search
 
         if claim.model is not None and self.settings.model is not None:
             raise SteerError(
@@ -120,6 +146,7 @@ class SteerSession:
                 max_items=effort.max_items,
                 max_drawn=effort.max_drawn,
                 in_rounds=effort.in_rounds,
+                search=Search(effort.examples, effort.batch, self.examples_folder(), self.settings.context),
             )
         progress.report("preparing the vector")
         return builder.build(suite, claim).measure(model)

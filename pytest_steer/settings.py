@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,34 +14,44 @@ from .sources import find_model
 
 DEFAULT_MODEL = "builtin:tiny"
 REPORT_SUFFIXES = (".json",)
+SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Effort.
+    """Effort, where a claim does not say.
 
     Attributes:
         max_items: how many items or texts of a data set a claim looks at, the first ones (None: all).
         max_drawn: how many items a claim may draw in rounds, at random (None: all).
         in_rounds: draw items in rounds where the claim does not say and its bounds can be looked at early.
+        examples: how many contexts a search looks at. batch: how many items it looks at them with.
     """
 
     name: str
     max_items: int | None
     max_drawn: int | None
     in_rounds: bool
+    examples: int
+    batch: int
 
 
 PROFILES = {
-    "dev": Profile("dev", 20, 40, True),
-    "ci": Profile("ci", None, None, False),
-    "nightly": Profile("nightly", None, None, False),
+    "dev": Profile("dev", 20, 40, True, 12, 8),
+    "ci": Profile("ci", None, None, False, 40, 16),
+    "nightly": Profile("nightly", None, None, False, 200, 32),
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Options as values. ``model`` is None if neither the command line nor the ini file names one."""
+    """Options as values.
+
+    Attributes:
+        model: None if neither the command line nor the ini file names one.
+        examples: folder of the contexts that broke claims; None for one in pytest's cache.
+        context: the one context that searches are to look at, as ``Context.to_dict`` gives it, or None.
+    """
 
     model: str | None
     device: str
@@ -51,6 +62,9 @@ class Settings:
     inconclusive: str
     holm: bool
     cache: Path | None
+    examples: Path | None
+    context: dict[str, Any] | None
+    save_counterexamples: bool
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -72,13 +86,31 @@ def add_options(parser: pytest.Parser) -> None:
     both("dtype", "dtype of the model: auto, float32, bfloat16, float16", default="auto", metavar="DTYPE")
     both(
         "profile",
-        "effort: dev (items drawn in rounds until a claim is decided, at most 40; the first 20 texts), ci, nightly",
+        "effort: dev (items drawn in rounds until a claim is decided, at most 40; the first 20 texts; few contexts), ci, nightly (many contexts)",
         default="ci",
         metavar="NAME",
     )
     both("seed", "everything random follows it", default="0", metavar="N")
     both("inconclusive", "what an inconclusive claim is: fail, skip or xfail", default="fail", metavar="WHAT")
     both("cache", "folder in which scores are kept across runs (default: none)", metavar="DIR")
+    both(
+        "examples",
+        "folder in which contexts that broke claims are kept, to be tried first the next time (default: in pytest's cache)",
+        metavar="DIR",
+    )
+    group.addoption(
+        "--steer-context",
+        default=None,
+        metavar="JSON",
+        help='look at this one context in place of a search, such as \'{"option_order": "swapped"}\'',
+    )
+    group.addoption(
+        "--steer-save-counterexamples",
+        action="store_true",
+        default=None,
+        help="add every context that broke a claim to the `regressions` of its claim file",
+    )
+    parser.addini("steer_save_counterexamples", "the same as --steer-save-counterexamples", type="bool", default=False)
     group.addoption(
         "--steer-report", action="append", default=None, metavar="PATH", help="write a report; .json (repeatable)"
     )
@@ -117,7 +149,7 @@ def read_settings(config: pytest.Config) -> Settings:
     seed = str(value("seed"))
     if not seed.isdigit():
         raise pytest.UsageError(f"--steer-seed: takes a whole number from 0 on, not {seed!r}")
-    holm = config.getoption("steer_holm")
+    holm, save = config.getoption("steer_holm"), config.getoption("steer_save_counterexamples")
     return Settings(
         model=model,
         device=str(value("device")),
@@ -126,17 +158,32 @@ def read_settings(config: pytest.Config) -> Settings:
         seed=int(seed),
         reports=tuple(_report(config, path) for path in config.getoption("steer_report") or config.getini("steer_report")),
         inconclusive=inconclusive,
-        cache=_folder(config, value("cache")),
+        cache=_folder(config, "cache", value("cache")),
+        examples=_folder(config, "examples", value("examples")),
+        context=_context(config.getoption("steer_context")),
+        save_counterexamples=bool(config.getini("steer_save_counterexamples") if save is None else save),
         holm=bool(config.getini("steer_holm") if holm is None else holm),
     )
 
 
-def _folder(config: pytest.Config, path: str | None) -> Path | None:
+def _context(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise pytest.UsageError(f"--steer-context: {text!r} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise pytest.UsageError(f"--steer-context: takes a mapping of axes to values, not {text}")
+    return found
+
+
+def _folder(config: pytest.Config, name: str, path: str | None) -> Path | None:
     if not path:
         return None
     folder = config.invocation_params.dir / Path(path).expanduser()
     if folder.exists() and not folder.is_dir():
-        raise pytest.UsageError(f"--steer-cache: {path}: is a file, not a folder")
+        raise pytest.UsageError(f"--steer-{name}: {path}: is a file, not a folder")
     return folder
 
 

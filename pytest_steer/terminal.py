@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import ModelError
-from .settings import Settings
-from .sources import find_model
+from .errors import ModelError, SteerError
+from .settings import SUFFIXES, Settings
+from .sources import find_model, shown
 
 if TYPE_CHECKING:
     from .collect import ClaimItem
@@ -92,7 +94,7 @@ class ProgressLine:
             self._reporter.write(text, flush=True)
 
 
-def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], settings: Settings) -> None:
+def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], settings: Settings, saved: list[str]) -> None:
     """The table of all claims, and how many false verdicts such a table is to be expected to hold."""
     if not claims:
         return
@@ -104,8 +106,39 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
         reporter.write_line(warning)
     reporter.write_line(expected_false(claims))
     reporter.write_line(verdict_counts(claims))
+    for line in saved:
+        reporter.write_line(line)
     for path in settings.reports:
         reporter.write_line(f"report: {path}")
+
+
+def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
+    """Adds proven counterexamples to the regressions of their claim files; what to tell the user of each.
+
+    Args:
+        root: the folder that node ids are seen from.
+    """
+    lines: list[str] = []
+    by_file: dict[Path, list[dict[str, Any]]] = {}
+    for claim in claims:
+        found = claim.get("counterexample")
+        if found is None or claim["verdict"] != "fail":
+            continue
+        file = root / claim["id"].partition("::")[0]
+        if not file.name.endswith(SUFFIXES):
+            lines.append(f"counterexample of {claim['id']} not saved: only a claim file has regressions")
+        elif found["context"]:  # as given is always tried
+            by_file.setdefault(file, []).append(found["context"])
+    for file, contexts in by_file.items():
+        from .suites.regressions import add_regressions
+
+        try:
+            added = add_regressions(file, contexts)
+        except (SteerError, OSError) as error:
+            lines.append(f"regressions: {shown(file)} is left as it was: {error}")
+            continue
+        lines += [f"regressions: added {json.dumps(context, ensure_ascii=False)} to {shown(file)}" for context in added]
+    return lines
 
 
 def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> int | None:

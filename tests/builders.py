@@ -366,6 +366,76 @@ class Counting:
         return self.c.get(token, 0.0) * along_a / ((along_a**2 + along_w**2) / d + self.eps) ** 0.5
 
 
+class Gated:
+    """A model that steers towards the good option, except where "angry" is said and the good option comes second.
+
+    OPT whose norms are taken out, with ReLU blocks and attention that is uniform over the positions so far (queries and keys
+    are zero), so that every step is exact. Embeddings mark good options (GOOD), bad ones (BAD) and the word "angry" (ANGRY).
+
+        block 0:  SEEN = mean of BAD so far, LATE = relu(64 SEEN + 99 GOOD - 99): at least 1 on a good option behind a bad one, 0
+                  everywhere else, with fewer than 64 tokens
+        block 1:  LATER = mean of LATE, MOOD = mean of ANGRY, SWAPPED = relu(4096 LATER) - relu(4096 LATER - 1), which is 0 or 1
+        block 2:  CALM = relu(SWAPPED - 4096 MOOD): 1 if swapped and not angry, else 0; behind it the vector adds m along X
+        block 3:  Y = -2 (relu(X + 100 CALM - 50) - relu(100 CALM - 50)), which is -2 X if CALM is 1 and 0 if it is 0 (|X| < 50)
+
+    The logit of "A" is X + Y, that of "B" is 0. So the slope towards the good option, times the size of the vector, is
+
+        not swapped: 1      swapped, not angry: 1 (the good option is "B")      swapped and angry: -1
+    """
+
+    GOOD, BAD, ANGRY, SEEN, LATE, LATER, MOOD, SWAPPED, CALM, X, Y = range(11)
+    width = 16
+
+    def __init__(self, words: tuple[str, ...], good: tuple[str, ...], bad: tuple[str, ...]) -> None:
+        self.tokenizer = word_tokenizer(words)
+        config = transformers.OPTConfig(
+            vocab_size=len(words) + 1, hidden_size=self.width, ffn_dim=8, num_hidden_layers=4, num_attention_heads=1,
+            max_position_embeddings=64, word_embed_proj_dim=self.width, dropout=0.0, tie_word_embeddings=False,
+            do_layer_norm_before=True, _remove_final_layer_norm=True, bos_token_id=0, eos_token_id=0, pad_token_id=None,
+        )  # fmt: skip
+        hf = transformers.OPTForCausalLM(config).eval()
+        layers = hf.model.decoder.layers
+        for layer in layers:
+            layer.self_attn_layer_norm = layer.final_layer_norm = torch.nn.Identity()
+        with torch.no_grad():
+            for weights in hf.parameters():
+                weights.zero_()
+            token = self.tokenizer.convert_tokens_to_ids
+            embed = hf.get_input_embeddings().weight
+            for words_of, axis in ((good, self.GOOD), (bad, self.BAD), (("angry",), self.ANGRY)):
+                for word in words_of:
+                    embed[token(word), axis] = 1
+            self._mean(layers[0], {self.BAD: self.SEEN})
+            self._relus(layers[0], [({self.SEEN: 64, self.GOOD: 99}, -99, {self.LATE: 1})])
+            self._mean(layers[1], {self.LATE: self.LATER, self.ANGRY: self.MOOD})
+            self._relus(
+                layers[1], [({self.LATER: 4096}, 0, {self.SWAPPED: 1}), ({self.LATER: 4096}, -1, {self.SWAPPED: -1})]
+            )
+            self._relus(layers[2], [({self.SWAPPED: 1, self.MOOD: -4096}, 0, {self.CALM: 1})])
+            gate = {self.CALM: 100}
+            self._relus(layers[3], [({self.X: 1, **gate}, -50, {self.Y: -2}), (gate, -50, {self.Y: 2})])
+            answer = hf.get_output_embeddings().weight
+            answer[token("A"), self.X] = answer[token("A"), self.Y] = 1
+        self.model = wrap_model(hf, self.tokenizer, "gated")
+
+    def _mean(self, layer: Any, axes: dict[int, int]) -> None:
+        for source, to in axes.items():
+            layer.self_attn.v_proj.weight[source, source] = 1
+            layer.self_attn.out_proj.weight[to, source] = 1
+
+    def _relus(self, layer: Any, units: list[tuple[dict[int, float], float, dict[int, float]]]) -> None:
+        """One hidden unit each: weights of what it reads, its bias, weights of what it adds to."""
+        for number, (reads, bias, adds) in enumerate(units):
+            for axis, weight in reads.items():
+                layer.fc1.weight[number, axis] = weight
+            layer.fc1.bias[number] = bias
+            for axis, weight in adds.items():
+                layer.fc2.weight[axis, number] = weight
+
+    def vector(self, size: float = 1.0) -> SteeringVector:
+        return SteeringVector({2: size * torch.eye(self.width)[self.X]})
+
+
 def write_json(path: Any, content: Any) -> Any:
     path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     return path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +29,8 @@ class Evidence:
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
         vector / data / multipliers / items / curve / strata / receipt: see docs/report.md.
+        counterexample: for ``holds_in_contexts``: ``context`` (a ``Context.to_dict``) and ``estimate`` of a context that breaks the
+            promise, proven on fresh items; else None.
         details: further numbers of the check. warnings: what its reader has to know. error: why there is no result.
     """
 
@@ -63,6 +67,7 @@ class Evidence:
     xfail: str | None = None
     rerun: str | None = None
     holm: dict[str, Any] | None = None
+    counterexample: dict[str, Any] | None = None
 
     @property
     def message(self) -> str:
@@ -74,6 +79,18 @@ class Evidence:
     @property
     def passed(self) -> bool:
         return self.verdict is Verdict.PASS
+
+    @property
+    def reproduce(self) -> str | None:
+        """A command, or outside of pytest an expression, that shows the counterexample again; None if there is none."""
+        if self.counterexample is None:
+            return None
+        context = self.counterexample["context"]
+        if self.rerun is None:
+            return f"assert_holds_in_contexts(..., only=Context.from_dict({context!r}))"
+        if "--steer-context" in self.rerun:
+            return self.rerun
+        return f"{self.rerun} --steer-context {shlex.quote(json.dumps(context, ensure_ascii=False))}"
 
     def to_dict(self) -> dict[str, Any]:
         """The evidence as finite JSON values, in the shape of ``report/schema.json``.
@@ -119,6 +136,9 @@ class Evidence:
             out["curve"] = self.curve
         if self.items is not None:
             out["items"] = self.items
+        if self.check == "holds_in_contexts":
+            known = self.counterexample
+            out["counterexample"] = None if known is None else {**known, "reproduce": self.reproduce}
         _refuse_non_finite(out, self.name)
         return out
 

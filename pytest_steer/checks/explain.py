@@ -8,6 +8,8 @@ from tabulate import tabulate
 
 from ..stats import Direction, Verdict
 from .evidence import Evidence
+from .explain_contexts import context_lines
+from .numbers import number, promise
 
 WORST = 3
 
@@ -18,28 +20,14 @@ def explain(evidence: Evidence) -> str:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *_rerun(evidence)])
     lines = [_headline(evidence)]
     lines += [f"  warning: {warning}" for warning in evidence.warnings]
+    if evidence.check == "holds_in_contexts":
+        lines += context_lines(evidence)
     if evidence.passed:
         return "\n".join(lines)
     lines += _decide(evidence) + _where(evidence) + _settings(evidence) + _curve(evidence) + _strata(evidence)
     lines += _worst_items(evidence) if evidence.items else _worst_texts(evidence)
-    return "\n".join(lines + _rerun(evidence))
-
-
-def number(value: float | None, percent: bool = False) -> str:
-    """Three significant digits, or per cent; a dash for an absent bound."""
-    if value is None:
-        return "-"
-    if percent:
-        value = round(value, 3) + 0.0  # no "-0.0%"
-        return f"{value:+.1%}" if abs(value) < 10 else f"{value:+,.0%}"
-    return f"{value:.3g}"
-
-
-def promise(value: float | None, percent: bool = False) -> str:
-    """A threshold as it was written, not rounded to what an estimate is worth."""
-    if value is None:
-        return "-"
-    return f"{100 * value:+.6g}%" if percent else f"{value:.6g}"
+    reproduce = [f"  show the counterexample again: {evidence.reproduce}"] if evidence.reproduce else []
+    return "\n".join(lines + reproduce + _rerun(evidence))
 
 
 def _percent(evidence: Evidence) -> bool:
@@ -137,7 +125,7 @@ def _settings(evidence: Evidence) -> list[str]:
 
 
 def _curve(evidence: Evidence) -> list[str]:
-    if evidence.multipliers is None or evidence.curve is None:
+    if evidence.multipliers is None or evidence.curve is None or "steerability" not in evidence.details:
         return []
     details = evidence.details
     rows = [
@@ -152,7 +140,7 @@ def _curve(evidence: Evidence) -> list[str]:
 
 
 def _strata(evidence: Evidence) -> list[str]:
-    if len(evidence.strata) < 2:
+    if len(evidence.strata) < 2 or evidence.details.get("statistic") == "effect":
         return []
     bad = [stratum for stratum in evidence.strata if _is_bad(evidence, stratum)]
     rows = [
@@ -173,7 +161,7 @@ def _strata(evidence: Evidence) -> list[str]:
 def _is_bad(evidence: Evidence, stratum: dict[str, Any]) -> bool:
     if evidence.threshold is None:
         return False
-    if evidence.check == "not_anti_steered":
+    if evidence.statistic == "anti-steerable share":
         return bool(stratum["anti_steerable"] > evidence.threshold)
     return bool(stratum["steerability"] < evidence.threshold)
 

@@ -8,6 +8,7 @@ from .propensity import (
     PropensityCurve,
     check_multipliers,
     check_slope_grid,
+    curves_in_contexts,
     propensity_curve,
     propensity_curves,
 )
@@ -17,6 +18,6 @@ from .sweep import sweep_curves, sweep_perplexity
 
 __all__ = [
     "MULTIPLIERS", "Array", "LayerDose", "Perplexity", "PropensityCurve", "Receipt", "Stratum", "check_multipliers",
-    "check_slope_grid", "first_order_slopes", "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves",
+    "check_slope_grid", "curves_in_contexts", "first_order_slopes", "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves",
     "steering_receipt", "strata", "sweep_curves", "sweep_perplexity",
 ]  # fmt: skip

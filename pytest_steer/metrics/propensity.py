@@ -200,6 +200,52 @@ def propensity_curves(
     }
 
 
+def curves_in_contexts(
+    model: Model,
+    items: Iterable[ContrastItem],
+    vector: SteeringVector | Intervention,
+    *,
+    contexts: Sequence[Context],
+    multipliers: Sequence[float] = MULTIPLIERS,
+    positions: Positions = "after_prompt",
+    include_first: bool = False,
+    allow_mismatch: tuple[str, ...] = (),
+) -> list[PropensityCurve]:
+    """The same items' curves in each of several contexts, all asked of the model at once.
+
+    Arguments and what is raised are those of :func:`propensity_curve`; an error in a context other than as given names it.
+    """
+    change = as_intervention(vector)
+    scope = check_positions(positions)
+    data = as_items(items)
+    if not data:
+        raise DataError(f"{data.source}: there are no items to measure")
+    grid = check_multipliers(multipliers)
+    model.check_fits(change, allow_mismatch)
+    asked = [_asked_in(context, model, data, scope, include_first) for context in contexts]
+    probes = [[probe for item in in_context for probe in item.probes] for in_context in asked]
+    scores = iter(model.engine.run([probe for own in probes for probe in own], change, grid))
+    curves = []
+    for in_context, own in zip(asked, probes, strict=True):
+        values = np.empty((len(data), len(grid)))
+        for row, item in enumerate(in_context):
+            found = [next(scores) for _ in item.probes]
+            values[row] = [item.propensity([per_probe[column] for per_probe in found]) for column in range(len(grid))]
+        if not np.isfinite(values).all():
+            raise MeasurementError("a propensity is NaN or infinite")
+        curves.append(PropensityCurve(values, np.array(grid), data, tuple(own)))
+    return curves
+
+
+def _asked_in(context: Context, model: Model, items: Items, scope: Positions, include_first: bool) -> list[_Asked]:
+    try:
+        return [_probes(model, item, scope, include_first, context) for item in items]
+    except DataError as error:
+        if context == AS_GIVEN:
+            raise
+        raise type(error)(f"in {context!r}: {error}") from None
+
+
 def check_multipliers(multipliers: Sequence[float]) -> list[float]:
     """The multipliers as floats.
 

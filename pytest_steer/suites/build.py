@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checks import Check, Generalizes, NotAntiSteered, PplDeltaBelow, Steers, Subject
+from ..checks import Check, Generalizes, HoldsInContexts, NotAntiSteered, PplDeltaBelow, Steers, Subject
+from ..checks.holds_in_contexts import BATCH, EXAMPLES, STATISTICS
 from ..checks.in_rounds import LEAST_ITEMS
 from ..errors import DataError, SteerError
 from ..extract import caa, mean_difference
@@ -21,6 +25,24 @@ from .claims import ClaimSpec, Suite, VectorSpec
 from .files import absolute
 
 
+@dataclass(frozen=True)
+class Search:
+    """How contexts are searched, unless a claim says.
+
+    Attributes:
+        examples: contexts that are looked at. batch: items that the search sees.
+        memory: folder of what broke claims before, or None. only: look at this context (its axes) and no other.
+    """
+
+    examples: int = EXAMPLES
+    batch: int = BATCH
+    memory: Path | None = None
+    only: Mapping[str, Any] | None = None
+
+
+DEFAULT_SEARCH = Search()
+
+
 class Builder:
     """Builds the checks of claim files for one model; each vector and data set is made once.
 
@@ -29,12 +51,20 @@ class Builder:
         max_items: how many items or texts of a data set are used, the first ones, or None for all.
         max_drawn: how many items may be drawn in rounds, or None for all.
         in_rounds: draw items in rounds where the claim does not say and its bounds can be looked at early.
+        search: how contexts are searched.
     """
 
     def __init__(
-        self, model: Model, *, seed: int, max_items: int | None = None, max_drawn: int | None = None, in_rounds: bool = False
+        self,
+        model: Model,
+        *,
+        seed: int,
+        max_items: int | None = None,
+        max_drawn: int | None = None,
+        in_rounds: bool = False,
+        search: Search = DEFAULT_SEARCH,
     ) -> None:
-        self.model, self.seed, self.max_items = model, seed, max_items
+        self.model, self.seed, self.max_items, self.search = model, seed, max_items, search
         self.max_drawn, self.in_rounds = max_drawn, in_rounds
         self._vectors: dict[tuple[object, ...], SteeringVector] = {}
         self._items: dict[Path, Items] = {}
@@ -93,6 +123,8 @@ class Builder:
             )
         if claim.kind == "generalizes":
             return self._generalizes(suite, claim, subject)
+        if claim.kind == "holds_in_contexts":
+            return self._holds_in_contexts(suite, claim, subject)
         raise SteerError(f"no check for the claim kind {claim.kind!r}")
 
     def _is_sequential(self, claim: ClaimSpec) -> bool:
@@ -156,6 +188,33 @@ class Builder:
             DataError: they cannot be read.
         """
         return self._read_items(claim.examples) if claim.examples is not None else None
+
+    def _holds_in_contexts(self, suite: Suite, claim: ClaimSpec, subject: Subject) -> HoldsInContexts:
+        from ..prompting.strategies import contexts
+
+        read = partial(Context.from_dict, axes=suite.axes, examples=self.examples(claim))
+        (statistic,) = (name for name in STATISTICS if name in claim.params)
+        return HoldsInContexts(
+            subject=subject,
+            items=self._test_items(claim, sequential=False),
+            statistic=statistic,
+            threshold=float(claim.params[statistic]),
+            space=contexts(**self.context_arguments(suite, claim)),
+            free=True,
+            read=read,
+            multipliers=claim.multipliers,
+            confidence=claim.confidence,
+            interval=claim.params["interval"],
+            examples=claim.params.get("examples", self.search.examples),
+            batch=claim.params.get("batch"),
+            default_batch=self.search.batch,
+            listed=tuple(map(read, suite.regressions)),
+            memory=self.search.memory,
+            place=f"{suite.path.name}::{claim.name}",
+            only=read(self.search.only) if self.search.only is not None else None,
+            seed=self.seed,
+            name=claim.name,
+        )
 
     def _read_items(self, path: Path) -> Items:
         if path not in self._items:

@@ -91,6 +91,7 @@ class Suite:
         contexts: the axes that the file gives, such as ``{"system": ("", "Be brief.")}``; those of the user's own not among them.
         axes: the axes of the user's own that there are.
         own: values of those of them that the file names, such as ``{"tone": ("rude", "kind")}``.
+        regressions: contexts that are always tried, each as its axes that are not as given.
         entries: all claims in the order of the file.
     """
 
@@ -102,3 +103,4 @@ class Suite:
     entries: tuple[ClaimSpec | BrokenClaim, ...]
     axes: tuple[Axis, ...] = ()
     own: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    regressions: tuple[dict[str, Any], ...] = ()

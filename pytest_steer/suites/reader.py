@@ -51,6 +51,9 @@ def read_suite(path: str | os.PathLike[str], axes: Iterable[Axis] = ()) -> Suite
     of_file = [fault for fault in faults if fault.path[:1] != ("claims",) or len(fault.path) < 2]
     of_file = of_file or matrix_faults(combinations(source.data))
     of_file = of_file or list(contexts_faults(source.data.get("contexts", {}), known))
+    if not of_file:
+        for index, context in enumerate(source.data.get("regressions", ())):
+            of_file += context_faults(context, known, ("regressions", index))
     if of_file:
         raise to_error(of_file, source)
     return _SuiteReader(source, faults, known).suite()
@@ -83,6 +86,7 @@ class _SuiteReader:
             entries=entries,
             axes=self.axes,
             own={axis: tuple(values) for axis, values in contexts.get("own", {}).items()},
+            regressions=tuple(self.data.get("regressions", ())),
         )
 
     def _entries(self, index: int, claim: Any, faults: list[Fault]) -> Iterator[ClaimSpec | BrokenClaim]:
@@ -123,6 +127,15 @@ class _SuiteReader:
             faults.extend(self._data_faults(kind, body, inside))
         if not wrong & {"contexts", "data_sets", "base"}:
             faults.extend(self._setting_faults(body, inside))
+        if KINDS[kind].get("x-searches-contexts") and not self.data.get("contexts"):
+            about = _FILE_KEYS["contexts"]
+            faults.append(
+                Fault(
+                    inside,
+                    f"there are no contexts, and {kind!r} searches them",
+                    f"Add `contexts:` at the top level of the file. {about['description']}",
+                )
+            )
         return faults
 
     def _name_fault(self, index: int, name: str, inside: DataPath) -> Iterator[Fault]:

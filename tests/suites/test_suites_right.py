@@ -333,24 +333,33 @@ claims:
   - steers: {steerability: 0.3}
   - not_anti_steered: {share: 0.25}
   - ppl_delta_below: {limit: 0.05}
+  - holds_in_contexts: {steerability: 0.1, examples: 40}
 """
 
 
 def test_the_file_of_the_contract(folder: Path) -> None:
     (folder / "data/refusal_test.json").touch()
     suite = read(folder, CONTRACT)
-    assert [type(entry) for entry in suite.entries] == [ClaimSpec] * 3
-    assert [entry.name for entry in suite.entries] == ["steers", "not_anti_steered", "ppl_delta_below"]
+    assert [type(entry) for entry in suite.entries] == [ClaimSpec] * 4
+    assert [entry.name for entry in suite.entries] == ["steers", "not_anti_steered", "ppl_delta_below", "holds_in_contexts"]
 
 
 def test_a_kind_of_the_future_breaks_its_own_claim_only(folder: Path) -> None:
     (folder / "data/refusal_test.json").touch()
-    suite = read(folder, CONTRACT + "  - holds_in_contexts: {steerability: 0.1, examples: 40}\n")
-    assert [type(entry) for entry in suite.entries] == [ClaimSpec] * 3 + [BrokenClaim]
+    suite = read(folder, CONTRACT + "  - keeps_its_word: {steerability: 0.1, examples: 40}\n")
+    assert [type(entry) for entry in suite.entries] == [ClaimSpec] * 4 + [BrokenClaim]
     last = suite.entries[-1]
     assert isinstance(last, BrokenClaim)
-    assert "unknown claim 'holds_in_contexts'" in last.error.reason
-    assert (last.name, last.line, last.error.line) == ("holds_in_contexts", 18, 18)
+    assert "unknown claim 'keeps_its_word'" in last.error.reason
+    assert (last.name, last.line, last.error.line) == ("keeps_its_word", 19, 19)
+
+
+def test_regressions(folder: Path) -> None:
+    (folder / "data/refusal_test.json").touch()
+    listed = "regressions:\n  - {option_order: swapped}\n  - {system: Be brief., filler: 3}\n"
+    suite = read(folder, CONTRACT.replace("claims:\n", listed + "claims:\n"))
+    assert suite.regressions == ({"option_order": "swapped"}, {"system": "Be brief.", "filler": 3})
+    assert read(folder, CONTRACT).regressions == ()
 
 
 # --- faults that need more than a file in wrong/ ---
@@ -485,11 +494,17 @@ def test_every_kind_is_complete(kind: str) -> None:
     assert schema["unevaluatedProperties"] is False
     assert schema["$ref"] == "#/$defs/every_claim"
     assert set(schema["x-needs"]) <= set(SCHEMA["$defs"]["data"]["properties"])
-    assert set(schema["required"]) <= set(schema["properties"])
+    # Either all of these have to be there, or one of several.
+    promises = schema.get("required") or [key for branch in schema["oneOf"] for key in branch["required"]]
+    assert set(promises) <= set(schema["properties"])
     assert schema["title"]
-    assert set(schema["examples"][0]) >= set(schema["required"])
+    assert set(schema["examples"][0]) >= set(schema.get("required", ()))
+    # What is left out, the profile says.
+    by_profile = ("examples", "batch") if kind == "holds_in_contexts" else ()
     for key, parameter in schema["properties"].items():
-        assert key in schema["required"] or "default" in resolved(parameter), f"{key} is optional without a default"
+        assert key in promises or key in by_profile or "default" in resolved(parameter), (
+            f"{key} is optional without a default"
+        )
     assert Draft202012Validator({"$defs": SCHEMA["$defs"], **CLAIM}).is_valid({kind: schema["examples"][0]})
 
 

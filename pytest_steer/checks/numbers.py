@@ -1,0 +1,20 @@
+"""Numbers as a terminal shows them."""
+
+from __future__ import annotations
+
+
+def number(value: float | None, percent: bool = False) -> str:
+    """Three significant digits, or per cent; a dash for an absent bound."""
+    if value is None:
+        return "-"
+    if percent:
+        value = round(value, 3) + 0.0  # no "-0.0%"
+        return f"{value:+.1%}" if abs(value) < 10 else f"{value:+,.0%}"
+    return f"{value:.3g}"
+
+
+def promise(value: float | None, percent: bool = False) -> str:
+    """A threshold as it was written, not rounded to what an estimate is worth."""
+    if value is None:
+        return "-"
+    return f"{100 * value:+.6g}%" if percent else f"{value:.6g}"

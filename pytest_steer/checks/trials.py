@@ -1,0 +1,202 @@
+"""The contexts that a search has tried: what was measured in each, and which axis the differences come from."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import DataError
+from ..prompting import AS_GIVEN, Context
+from ..prompting.flat import Read, as_text, axes_of, from_axes, identity
+from ..stats import Direction
+
+How = Literal["listed", "remembered", "single", "drawn", "climbed", "recombined", "shrunk"]
+
+# More combinations of the values seen than this are not enumerated; then only neighbours of the worst contexts are.
+_MOST_COMBINATIONS = 5000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One context that was tried.
+
+    Attributes:
+        estimate: the statistic over the batch.
+        how: ``listed`` (as given, or in the claim file's regressions), ``remembered`` (it broke the promise in an earlier
+            run), ``single`` (one axis is not as given), ``drawn`` at random, ``climbed`` or ``recombined`` (on the way to the worst), ``shrunk`` (on the way to the
+            simplest).
+    """
+
+    context: Context
+    estimate: float
+    how: How
+
+    def describe(self) -> dict[str, Any]:
+        """The evidence's record: the axes that are not as given, and the estimate."""
+        return {"context": self.context.to_dict(), "estimate": self.estimate, "how": self.how}
+
+
+class Trials:
+    """Measures contexts and keeps what was found; a context is measured once.
+
+    Attributes:
+        asked: how often a context was asked about; the difference to the number of rows was answered from the table.
+    """
+
+    def __init__(self, measure: Callable[[Sequence[Context]], list[float]], threshold: float, direction: Direction) -> None:
+        self._measure = measure
+        self.threshold, self.direction = threshold, direction
+        self._rows: dict[str, Trial] = {}
+        self.asked = 0
+
+    @property
+    def rows(self) -> list[Trial]:
+        return list(self._rows.values())
+
+    @property
+    def worst(self) -> Trial:
+        """The first of the worst ones."""
+        return max(self.rows, key=lambda trial: self.badness(trial.estimate))
+
+    def badness(self, estimate: float) -> float:
+        """How far the estimate is beyond the threshold; above 0 the promise is broken."""
+        gap = self.threshold - estimate
+        return gap if self.direction is Direction.AT_LEAST else -gap
+
+    def breaks(self, estimate: float) -> bool:
+        return self.badness(estimate) > 0
+
+    def knows(self, context: Context) -> bool:
+        return identity(context) in self._rows
+
+    def estimates(self, contexts: Iterable[Context], how: How) -> list[float]:
+        """The estimate in each context; those not yet known are measured together."""
+        wanted = list(contexts)
+        self.asked += len(wanted)
+        new = {identity(context): context for context in wanted if not self.knows(context)}
+        if new:
+            for (key, context), estimate in zip(new.items(), self._measure(list(new.values())), strict=True):
+                self._rows[key] = Trial(context, estimate, how)
+        return [self._rows[identity(context)].estimate for context in wanted]
+
+
+@dataclass(frozen=True)
+class AxisShare:
+    """How much of the variation among contexts goes with one axis.
+
+    Attributes:
+        share: sum over the axis' values v of n_v (mean_v - mean)^2, divided by the sum over the contexts of
+            (estimate - mean)^2: the correlation ratio (eta squared), which for a full factorial design is the axis' main-effect
+            share of the variance. Values that occur in one context only form one group.
+        values: (value as JSON, or None for as given; number of contexts; their mean estimate), the lowest mean first.
+    """
+
+    axis: str
+    share: float
+    values: tuple[tuple[Any, int, float], ...]
+
+    def describe(self) -> dict[str, Any]:
+        values = [{"value": value, "n": n, "mean": mean} for value, n, mean in self.values]
+        return {"axis": self.axis, "share": self.share, "values": values}
+
+
+def axis_shares(trials: Sequence[Trial]) -> list[AxisShare]:
+    """The share of each axis, the greatest first; none where the estimates do not differ.
+
+    Meant for contexts that nobody chose for being bad: those that a search went for are not balanced over the axes. Shares of axes need not
+    add up to 1: combinations have their own part, and in few contexts axes overlap by chance.
+    """
+    estimates = np.array([trial.estimate for trial in trials])
+    if len(estimates) < 2 or estimates.min() == estimates.max():
+        return []
+    total = float(((estimates - estimates.mean()) ** 2).sum())
+    found = []
+    for axis in dict.fromkeys(name for trial in trials for name in axes_of(trial.context)):
+        groups: dict[str, list[float]] = {}
+        for trial in trials:
+            groups.setdefault(as_text(axes_of(trial.context).get(axis)), []).append(trial.estimate)
+        means = [(json.loads(value), len(own), float(np.mean(own))) for value, own in groups.items()]
+        pooled = [own for own in groups.values() if len(own) > 1]
+        single = [own[0] for own in groups.values() if len(own) == 1]
+        pooled += [single] if single else []
+        between = sum(len(own) * (float(np.mean(own)) - float(estimates.mean())) ** 2 for own in pooled)
+        found.append(AxisShare(axis, between / total, tuple(sorted(means, key=lambda row: row[2]))))
+    return sorted(found, key=lambda share: -share.share)
+
+
+def recombined(
+    trials: Sequence[Trial], badness: Callable[[float], float], count: int, *, read: Read, seed: int = 0
+) -> list[Context]:
+    """Up to ``count`` untried combinations of axis values that were seen, those most likely to be bad first.
+
+    How bad one is likely to be is told by a sum of one term per axis value, fitted to what was tried by least squares
+    (ridge, penalty 0.1 per term).
+    """
+    rows = [axes_of(trial.context) for trial in trials]
+    axes = list(dict.fromkeys(name for row in rows for name in row))
+    seen = {axis: sorted({as_text(row.get(axis)) for row in rows}) for axis in axes}
+    terms = {pair: column for column, pair in enumerate((axis, value) for axis in axes for value in seen[axis])}
+    if not terms or count < 1:
+        return []
+
+    def code(rows: Sequence[dict[str, Any]]) -> np.ndarray[Any, Any]:
+        coded = np.zeros((len(rows), len(terms)))
+        for number, row in enumerate(rows):
+            for axis in axes:
+                coded[number, terms[axis, as_text(row.get(axis))]] = 1
+        return coded
+
+    bad = np.array([badness(trial.estimate) for trial in trials])
+    known = code(rows)
+    fitted = np.linalg.solve(known.T @ known + 0.1 * np.eye(len(terms)), known.T @ (bad - bad.mean()))
+    tried = {as_text(row) for row in rows}
+    combinations = [row for row in _combinations(rows, bad, axes, seen) if as_text(row) not in tried]
+    if not combinations:
+        return []
+    # What is as likely as another comes in any order.
+    combinations = [combinations[int(i)] for i in np.random.default_rng(seed).permutation(len(combinations))]
+    likely = np.round(code(combinations) @ fitted, 9)
+    found: list[Context] = []
+    for number in np.argsort(-likely, kind="stable"):
+        try:
+            found.append(from_axes(combinations[int(number)], read))
+        except DataError:  # values that do not go together
+            continue
+        if len(found) == count:
+            break
+    return found
+
+
+def _combinations(
+    rows: list[dict[str, Any]], bad: np.ndarray[Any, Any], axes: list[str], seen: dict[str, list[str]]
+) -> list[dict[str, Any]]:
+    number = 1
+    for axis in axes:
+        number *= len(seen[axis])
+    if number <= _MOST_COMBINATIONS:
+        choices = [dict(zip(axes, values, strict=True)) for values in itertools.product(*seen.values())]
+    else:
+        worst = [rows[int(index)] for index in np.argsort(-bad, kind="stable")[:3]]
+        choices = [
+            {other: value if other == axis else as_text(row.get(other)) for other in axes}
+            for row in worst
+            for axis in axes
+            for value in seen[axis]
+        ]
+    plain = [{axis: json.loads(value) for axis, value in choice.items()} for choice in choices]
+    return [{axis: value for axis, value in choice.items() if value is not None} for choice in plain]
+
+
+def without(context: Context, axis: str, read: Read) -> Context:
+    """The context with one axis as given."""
+    return from_axes({name: value for name, value in axes_of(context).items() if name != axis}, read)
+
+
+def simplicity(context: Context) -> tuple[int, int]:
+    """Smaller is simpler: how many axes are not as given, then how much there is to say about them."""
+    return (len(axes_of(context)), 0 if context == AS_GIVEN else len(identity(context)))
