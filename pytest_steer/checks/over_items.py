@@ -166,7 +166,7 @@ def item_record(curve: PropensityCurve, index: int) -> dict[str, Any]:
         "id": item.id,
         "propensity": [float(p) for p in curve.values[index]],
         "slope": float(curve.slopes[index]),
-        "label": item.label,
+        "label": curve.labels[index] if curve.labels is not None else item.label,
         "question": item.question,
         "matching": list(item.matching),
         "not_matching": list(item.not_matching),

@@ -1,10 +1,10 @@
 """What is measured: propensity curves, steerability, strata, perplexity, dose. Knows nothing of pytest."""
 
+from .asking import Array
 from .first_order import first_order_slopes
 from .likelihood import Perplexity, perplexity, perplexity_curves
 from .propensity import (
     MULTIPLIERS,
-    Array,
     PropensityCurve,
     check_multipliers,
     check_slope_grid,

@@ -13,7 +13,7 @@ from ..model import Model
 from ..model.gradients import block_gradients
 from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
 from ..steering import Positions, SteeringVector, add, check_positions
-from .propensity import Array, _Asked, _probes
+from .asking import Array, Asked, asked_of
 
 # Tokens of one batch: its whole graph is kept for the backward.
 _MAX_TOKENS = 2048
@@ -47,7 +47,7 @@ def first_order_slopes(
     if not data:
         raise DataError(f"{data.source}: there are no items to measure")
     model.check_fits(add(vector))
-    asked = [_probes(model, item, scope, include_first, context) for item in data]
+    asked = [asked_of(model, item, scope, include_first, context) for item in data]
     for item in asked:
         for probe in item.probes:
             if probe.steer_from >= len(probe.ids):
@@ -74,9 +74,9 @@ def first_order_slopes(
     return slopes
 
 
-def _batches(asked: list[_Asked]) -> list[list[_Asked]]:
+def _batches(asked: list[Asked]) -> list[list[Asked]]:
     """Neighbouring items within the budget."""
-    found: list[list[_Asked]] = []
+    found: list[list[Asked]] = []
     rows = longest = 0
     for item in asked:
         rows += len(item.probes)
@@ -88,7 +88,7 @@ def _batches(asked: list[_Asked]) -> list[list[_Asked]]:
     return found
 
 
-def _propensities(batch: list[_Asked], logits: list[torch.Tensor]) -> torch.Tensor:
+def _propensities(batch: list[Asked], logits: list[torch.Tensor]) -> torch.Tensor:
     """Sum of the items' propensities, as ``PropensityCurve`` defines them, as a differentiable number."""
     total = torch.zeros((), device=logits[0].device)
     start = 0

@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import DataError
 from ..model import Model, Probe, tokenize_text
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
-from .propensity import Array, Name, check_multipliers
+from .asking import Array
+from .propensity import Name, check_multipliers
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,14 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..errors import DataError, MeasurementError, SteerError
-from ..model import Model, Probe, tokenize_item
-from ..model.memo import Scores
-from ..model.tokens import Ids
-from ..prompting import AS_GIVEN, Context, ContrastItem, Items, as_items, render_item
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
+from ..errors import DataError, SteerError
+from ..model import Model, Probe
+from ..prompting import AS_GIVEN, Context, ContrastItem, Items, as_items
+from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
+from .asking import Array, Asked, asked_of, propensities
 
-Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Name = TypeVar("Name", bound=Hashable)
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
@@ -35,12 +33,14 @@ class PropensityCurve:
         multipliers: float64 [n_multipliers], as they were given.
         items: the items, in order.
         probes: what was asked of the model.
+        labels: of the matching answers as they were put to the model (options can be swapped or relabelled by a context).
     """
 
     values: Array
     multipliers: Array
     items: Items
     probes: tuple[Probe, ...] = field(repr=False, default=())
+    labels: tuple[str | None, ...] | None = field(repr=False, default=None)
 
     @cached_property
     def slopes(self) -> Array:
@@ -182,21 +182,15 @@ def propensity_curves(
     grid = check_multipliers(multipliers)
     for change in changes.values():
         model.check_fits(change, allow_mismatch)
-    asked = [_probes(model, item, scope, include_first, context) for item in data]
+    asked = [asked_of(model, item, scope, include_first, context) for item in data]
     probes = [probe for item in asked for probe in item.probes]
     pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
-    scores = model.engine.run_pairs(probes, pairs)
-    values = np.empty((len(data), len(pairs)))
-    start = 0
-    for row, item in enumerate(asked):
-        own = scores[start : start + len(item.probes)]
-        start += len(item.probes)
-        values[row] = [item.propensity([per_probe[column] for per_probe in own]) for column in range(len(pairs))]
-    if not np.isfinite(values).all():
-        raise MeasurementError("a propensity is NaN or infinite")
+    values = propensities(asked, model.engine.run_pairs(probes, pairs), len(pairs))
     parts = np.split(values, len(changes), axis=1) if changes else []
+    labels = tuple(item.label for item in asked)
     return {
-        name: PropensityCurve(part, np.array(grid), data, tuple(probes)) for name, part in zip(changes, parts, strict=True)
+        name: PropensityCurve(part, np.array(grid), data, tuple(probes), labels)
+        for name, part in zip(changes, parts, strict=True)
     }
 
 
@@ -227,19 +221,15 @@ def curves_in_contexts(
     scores = iter(model.engine.run([probe for own in probes for probe in own], change, grid))
     curves = []
     for in_context, own in zip(asked, probes, strict=True):
-        values = np.empty((len(data), len(grid)))
-        for row, item in enumerate(in_context):
-            found = [next(scores) for _ in item.probes]
-            values[row] = [item.propensity([per_probe[column] for per_probe in found]) for column in range(len(grid))]
-        if not np.isfinite(values).all():
-            raise MeasurementError("a propensity is NaN or infinite")
-        curves.append(PropensityCurve(values, np.array(grid), data, tuple(own)))
+        values = propensities(in_context, scores, len(grid))
+        labels = tuple(item.label for item in in_context)
+        curves.append(PropensityCurve(values, np.array(grid), data, tuple(own), labels))
     return curves
 
 
-def _asked_in(context: Context, model: Model, items: Items, scope: Positions, include_first: bool) -> list[_Asked]:
+def _asked_in(context: Context, model: Model, items: Items, scope: Positions, include_first: bool) -> list[Asked]:
     try:
-        return [_probes(model, item, scope, include_first, context) for item in items]
+        return [asked_of(model, item, scope, include_first, context) for item in items]
     except DataError as error:
         if context == AS_GIVEN:
             raise
@@ -271,33 +261,3 @@ def check_slope_grid(multipliers: Sequence[float] | Array) -> None:
         raise SteerError(
             f"the multipliers {[float(m) for m in multipliers]} cannot give a slope: at least two different ones are needed"
         )
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The probes of one item, and how their scores make its propensity."""
-
-    probes: tuple[Probe, ...]
-    split: int
-
-    def propensity(self, scores: list[Scores]) -> float:
-        if len(self.probes) == 1 and self.probes[0].candidates is not None:
-            sides = scores[0][: self.split], scores[0][self.split :]
-        else:
-            means = np.array([token_scores.mean() for token_scores in scores])
-            sides = means[: self.split], means[self.split :]
-        return float(np.logaddexp.reduce(sides[0]) - np.logaddexp.reduce(sides[1]))
-
-
-def _probes(model: Model, item: ContrastItem, positions: Positions, include_first: bool, context: Context) -> _Asked:
-    tokens = tokenize_item(model.tokenizer, render_item(item, model.format, context))
-    start = first_steered(positions, turn_end=tokens.turn_end, prompt_end=len(tokens.prompt), include_first=include_first)
-    name = f"item {item.id}"
-    if tokens.is_single:
-        candidates: Ids = tuple(answer[0] for answer in tokens.matching + tokens.not_matching)
-        return _Asked((Probe(tokens.prompt, start, candidates, name=name),), len(tokens.matching))
-    probes = tuple(
-        Probe(tokens.prompt + answer, start, score_from=len(tokens.prompt), name=name)
-        for answer in tokens.matching + tokens.not_matching
-    )
-    return _Asked(probes, len(tokens.matching))

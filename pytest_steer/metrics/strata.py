@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .propensity import Array, PropensityCurve
+from .asking import Array
+from .propensity import PropensityCurve
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def strata(curve: PropensityCurve) -> tuple[Stratum, ...]:
     A vector that moves a letter rather than the behaviour shows as a rise in one stratum and a fall in the other (Tan
     et al. 2024 regress the slopes on these labels; with one label against another that is the difference of the means).
     """
-    labels = [item.label for item in curve.items]
+    labels = curve.labels if curve.labels is not None else [item.label for item in curve.items]
     found = []
     for label in sorted({label for label in labels if label is not None}):
         slopes: Array = curve.slopes[np.array([own == label for own in labels])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builders
 import numpy as np
 import pytest
 import scipy.stats
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pytest_steer import ContrastItem, Items, PropensityCurve
+from pytest_steer import ContrastItem, Items, PropensityCurve, propensity_curve
 from pytest_steer.errors import SteerError
 from pytest_steer.metrics import MULTIPLIERS, check_multipliers, check_slope_grid, strata
+from pytest_steer.prompting import Context
 
 quickly = settings(deadline=None, derandomize=True, database=None, max_examples=100)
 grids = st.lists(st.integers(-12, 12).map(lambda n: n / 4), min_size=2, max_size=8, unique=True)
@@ -170,3 +172,18 @@ def test_strata_show_a_vector_for_a_letter():
 
 def test_free_text_has_no_strata():
     assert strata(curve([[0, 1]], [0, 1], [None])) == ()
+
+
+def test_strata_go_by_the_letter_that_was_shown():
+    """Swapped and relabelled, the answer that was behind (A) stands behind the second label."""
+    model = builders.random_model("llama")
+    items = builders.LETTERED[:2]  # matching: A, B
+    for context, want in (
+        (Context(), ["A", "B"]),
+        (Context(option_order="swapped"), ["B", "A"]),
+        (Context(option_order="swapped", option_labels="1/2"), ["2", "1"]),
+    ):
+        made = propensity_curve(model, items, builders.random_vector(1), context=context)
+        assert list(made.labels) == want
+        found = {s.label: s.steerability for s in strata(made)}
+        assert found == pytest.approx(dict(zip(want, made.slopes, strict=True)))
