@@ -8,6 +8,8 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..errors import MeasurementError
 from ..stats import Direction, Inference, Verdict, judge
 
@@ -139,8 +141,8 @@ class Evidence:
         if self.check == "holds_in_contexts":
             known = self.counterexample
             out["counterexample"] = None if known is None else {**known, "reproduce": self.reproduce}
-        _refuse_non_finite(out, self.name)
-        return out
+        plain: dict[str, Any] = _plain(out, self.name)
+        return plain
 
     def judge(self, inference: Inference, threshold: float) -> None:
         """Sets verdict and p-values from an inference on the scale of ``threshold``."""
@@ -154,12 +156,14 @@ def error_evidence(check: str, name: str, error: str, **known: Any) -> Evidence:
     return Evidence(check, name, Verdict.ERROR, error=error, **known)
 
 
-def _refuse_non_finite(value: Any, where: str) -> None:
+def _plain(value: Any, where: str) -> Any:
+    """The value as JSON has it: numbers of numpy become Python's, since xdist workers can send nothing else; all of them finite."""
     if isinstance(value, dict):
-        for key, inner in value.items():
-            _refuse_non_finite(inner, f"{where}.{key}")
-    elif isinstance(value, (list, tuple)):
-        for index, inner in enumerate(value):
-            _refuse_non_finite(inner, f"{where}[{index}]")
-    elif isinstance(value, float) and not math.isfinite(value):
+        return {key: _plain(inner, f"{where}.{key}") for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner, f"{where}[{index}]") for index, inner in enumerate(value)]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _plain(value.tolist(), where)
+    if isinstance(value, float) and not math.isfinite(value):
         raise MeasurementError(f"{where} is {value}: a report holds finite numbers only")
+    return value
