@@ -145,6 +145,11 @@ _CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
          "parallel_attn": True, "alibi": False, "max_position_embeddings": 512, "hidden_dropout": 0.0,
          "attention_dropout": 0.0, "tie_word_embeddings": False},
     ),
+    "openai": (  # its blocks return a list
+        "OpenAIGPTConfig",
+        "OpenAIGPTLMHeadModel",
+        {**{k: v for k, v in _GPT_LIKE.items() if k != "n_ctx"}, "tie_word_embeddings": False},
+    ),
 }  # fmt: skip
 
 FAMILIES = tuple(_CONFIGS)
@@ -178,7 +183,8 @@ _CONFIGS["rwkv"] = (
 
 # The fast paths as they were observed. Where tokens stand in branches, windows shorter than the prompts forbid it.
 WINDOWED = frozenset({"gemma2", "gemma3", "mistral"})
-UNPLACED = frozenset({"bloom"})  # its tokens take no positions of their own, so nothing can branch
+# BLOOM's tokens take no positions of their own, OpenAI GPT takes no mask but one for padding: nothing can branch.
+UNPLACED = frozenset({"bloom", "openai"})
 SHARING = frozenset(FAMILIES) - UNPLACED
 
 

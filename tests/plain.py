@@ -34,6 +34,7 @@ BLOCKS = {
     "MptForCausalLM": "transformer.blocks",
     "Lfm2ForCausalLM": "model.layers",
     "RwkvForCausalLM": "rwkv.blocks",
+    "OpenAIGPTLMHeadModel": "transformer.h",
 }
 
 
@@ -92,10 +93,12 @@ def logits(hf: Any, ids: list[int], directions: dict[int, Any] | None = None, m:
 
     def hook_for(direction: Any) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> Any:
-            hidden = output[0] if isinstance(output, tuple) else output
+            hidden = output[0] if isinstance(output, (tuple, list)) else output
             changed = hidden.clone()
             for position in range(start, hidden.shape[1]):
                 changed[0, position] = hidden[0, position] + m * direction
+            if isinstance(output, list):
+                return [changed, *output[1:]]
             return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
         return hook
@@ -114,7 +117,7 @@ def outputs(hf: Any, ids: list[int]) -> list[Any]:
     found = []
 
     def hook(_module: Any, _inputs: Any, output: Any) -> None:
-        found.append((output[0] if isinstance(output, tuple) else output)[0].clone().float())
+        found.append((output[0] if isinstance(output, (tuple, list)) else output)[0].clone().float())
 
     handles = [block.register_forward_hook(hook) for block in blocks_of(hf)]
     try:

@@ -10,6 +10,7 @@ import torch
 
 from .. import progress
 from ..errors import DataError, MeasurementError, VectorError
+from .hooks import hidden_of
 from .loaded import Model
 from .tokens import Ids
 
@@ -90,7 +91,7 @@ def _reading(model: Model, layers: Sequence[int], into: dict[int, torch.Tensor])
 
     def hook_for(layer: int) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            into[layer] = output[0] if isinstance(output, tuple) else output
+            into[layer] = hidden_of(output)
             if layer == max(layers):
                 raise _Enough
 
