@@ -98,6 +98,9 @@ def steering(
     model.check_fits(change, allow_mismatch)
     scope = _Scope(model, check_positions(positions), include_first, prompt_lengths)
 
+    def outside(module: Any, args: Any, kwargs: Any) -> None:
+        scope.mask = kwargs.get("attention_mask")
+
     def before(module: Any, args: Any, kwargs: Any) -> None:
         scope.see(module, args, kwargs)
 
@@ -107,14 +110,18 @@ def steering(
             raise SteerError(f"{len(strengths)} multipliers for a batch of {rows} rows")
         return torch.tensor(strengths)[:, None].expand(rows, 1), scope.steered
 
-    handle = model.backbone.register_forward_pre_hook(before, with_kwargs=True)
+    handles = [
+        model.hf.register_forward_pre_hook(outside, with_kwargs=True),
+        model.backbone.register_forward_pre_hook(before, with_kwargs=True),
+    ]
     model.steering_blocks += 1
     try:
         with hooked(model, change, dose):
             yield model
     finally:
         model.steering_blocks -= 1
-        handle.remove()
+        for handle in handles:
+            handle.remove()
     if scope.forwards and not scope.tokens:
         raise SteerError(
             f"no token was steered in {scope.forwards} forward(s): with positions '{positions}' the scope begins behind the "
@@ -148,6 +155,7 @@ class _Scope:
     ) -> None:
         self.model, self.positions, self.include_first, self.given = model, positions, include_first, prompt_lengths
         self.steered = torch.zeros(0, 0, dtype=torch.bool)
+        self.mask: Any = None
         self.forwards = self.tokens = 0
         self._starts: torch.Tensor | None = None
         self._seen: torch.Tensor | None = None
@@ -164,7 +172,10 @@ class _Scope:
         cache = named.get("cache", named.get("past_key_values"))  # renamed in transformers 5.24
         past = int(cache.get_seq_length()) if cache is not None else 0
         device = given.device
-        real = self._real(named.get("attention_mask"), rows, past + length, device)
+        mask, outer, self.mask = named.get("attention_mask"), self.mask, None
+        if mask is None and isinstance(outer, torch.Tensor) and outer.shape == (rows, length):
+            mask = outer  # a model that makes no use of the mask (RWKV) does not hand it on; padding is padding all the same
+        real = self._real(mask, rows, past + length, device)
         index = real.cumsum(1) - 1
         if past == 0 and not self._goes_on(ids):
             self._starts = self._find_starts(ids, real, index, rows, device)
