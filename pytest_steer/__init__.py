@@ -29,6 +29,7 @@ _HOMES = {
     "SteeringVector": "steering",
     "assert_generalizes": "assertions",
     "assert_holds_in_contexts": "assertions",
+    "assert_hooks_are_sound": "assertions",
     "assert_not_anti_steered": "assertions",
     "assert_ppl_delta_below": "assertions",
     "assert_steers": "assertions",
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from . import extract as extract
     from .assertions import assert_generalizes as assert_generalizes
     from .assertions import assert_holds_in_contexts as assert_holds_in_contexts
+    from .assertions import assert_hooks_are_sound as assert_hooks_are_sound
     from .assertions import assert_not_anti_steered as assert_not_anti_steered
     from .assertions import assert_ppl_delta_below as assert_ppl_delta_below
     from .assertions import assert_steers as assert_steers

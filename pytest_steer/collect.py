@@ -103,7 +103,8 @@ class ClaimItem(pytest.Item):
             from .checks import error_evidence
 
             where = f"{shown(self.path)}:{self.claim.line}"
-            return error_evidence(self.claim.kind, self.name, f"{where}: {error}")  # type: ignore[union-attr]
+            known = {"soundness": getattr(error, "soundness", None)}
+            return error_evidence(self.claim.kind, self.name, f"{where}: {error}", **known)  # type: ignore[union-attr]
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (SteeringFailure, SteerError)):

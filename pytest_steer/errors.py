@@ -5,7 +5,7 @@ Nothing here imports anything heavy: every layer may use these names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .checks import Evidence
@@ -36,6 +36,18 @@ class VectorError(SteerError):
 
 class MeasurementError(SteerError):
     """A measurement gave NaN, infinity, or nothing at all. Never turned into 0 and never a pass."""
+
+
+class SoundnessError(SteerError):
+    """The hooks that steer do not do what they say, so nothing can be claimed of what they do.
+
+    Attributes:
+        soundness: the record of what was checked, as in the evidence.
+    """
+
+    def __init__(self, message: str, soundness: dict[str, Any]) -> None:
+        self.soundness = soundness
+        super().__init__(message)
 
 
 class ClaimFileError(SteerError):

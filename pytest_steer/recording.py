@@ -24,6 +24,7 @@ class Recorder:
         examples / batch: how many contexts a search looks at, and with how many items.
         memory: the folder of that database, made when it is asked for; None if there is none.
         only: the one context that searches are to look at, as axes to values, or None.
+        soundness: check the hooks before the first claim about an intervention.
     """
 
     add: Callable[[Evidence], None]
@@ -33,6 +34,7 @@ class Recorder:
     batch: int = 16
     memory: Callable[[], Path | None] = lambda: None
     only: Mapping[str, Any] | None = None
+    soundness: bool = True
 
 
 _current: ContextVar[Recorder | None] = ContextVar("steer_recorder", default=None)

@@ -83,6 +83,7 @@ class SteerSession:
             add=add,
             seed=settings.seed,
             place=place,
+            soundness=settings.soundness,
             examples=profile.examples,
             batch=profile.batch,
             memory=self.examples_folder,
@@ -123,7 +124,8 @@ class SteerSession:
             try:
                 family[entry.name] = self._measure(suite, entry)
             except SteerError as error:
-                family[entry.name] = error_evidence(entry.kind, entry.name, str(error))
+                known = {"soundness": getattr(error, "soundness", None)}
+                family[entry.name] = error_evidence(entry.kind, entry.name, str(error), **known)
         adjust(list(family.values()))
         return family
 

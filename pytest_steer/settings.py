@@ -65,6 +65,7 @@ class Settings:
     examples: Path | None
     context: dict[str, Any] | None
     save_counterexamples: bool
+    soundness: bool
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -122,6 +123,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
     )
     parser.addini("steer_holm", "the same as --steer-holm", type="bool", default=False)
+    group.addoption(
+        "--steer-no-soundness",
+        action="store_true",
+        default=None,
+        help="do not check that hooks do what they say before the first claim about each intervention",
+    )
+    parser.addini("steer_no_soundness", "the same as --steer-no-soundness", type="bool", default=False)
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -150,6 +158,7 @@ def read_settings(config: pytest.Config) -> Settings:
     if not seed.isdigit():
         raise pytest.UsageError(f"--steer-seed: takes a whole number from 0 on, not {seed!r}")
     holm, save = config.getoption("steer_holm"), config.getoption("steer_save_counterexamples")
+    unchecked = config.getoption("steer_no_soundness")
     return Settings(
         model=model,
         device=str(value("device")),
@@ -162,6 +171,7 @@ def read_settings(config: pytest.Config) -> Settings:
         examples=_folder(config, "examples", value("examples")),
         context=_context(config.getoption("steer_context")),
         save_counterexamples=bool(config.getini("steer_save_counterexamples") if save is None else save),
+        soundness=not (config.getini("steer_no_soundness") if unchecked is None else unchecked),
         holm=bool(config.getini("steer_holm") if holm is None else holm),
     )
 

@@ -3,14 +3,15 @@
 from .evidence import Evidence, error_evidence
 from .generalizes import Generalizes
 from .holds_in_contexts import HoldsInContexts
+from .hooks_are_sound import HooksAreSound
 from .not_anti_steered import NotAntiSteered
 from .ppl_delta_below import PplDeltaBelow
 from .steers import Steers
 from .subject import Subject, describe_model
 
-Check = Steers | NotAntiSteered | PplDeltaBelow | Generalizes | HoldsInContexts
+Check = Steers | NotAntiSteered | PplDeltaBelow | Generalizes | HoldsInContexts | HooksAreSound
 
 __all__ = [
-    "Check", "Evidence", "Generalizes", "HoldsInContexts", "NotAntiSteered", "PplDeltaBelow", "Steers", "Subject",
+    "Check", "Evidence", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PplDeltaBelow", "Steers", "Subject",
     "describe_model", "error_evidence",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ class Evidence:
         n: independent units behind the estimate. unit: what they are.
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
-        vector / data / multipliers / items / curve / strata / receipt: see docs/report.md.
+        vector / data / multipliers / items / curve / strata / receipt / soundness: see docs/report.md.
         counterexample: for ``holds_in_contexts``: ``context`` (a ``Context.to_dict``) and ``estimate`` of a context that breaks the
             promise, proven on fresh items; else None.
         details: further numbers of the check. warnings: what its reader has to know. error: why there is no result.
@@ -61,6 +61,7 @@ class Evidence:
     curve: list[float] | None = None
     strata: list[dict[str, Any]] = field(default_factory=list)
     receipt: dict[str, Any] | None = None
+    soundness: dict[str, Any] | None = None
     details: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
@@ -126,6 +127,7 @@ class Evidence:
             "details": self.details,
             "strata": self.strata,
             "receipt": self.receipt,
+            "soundness": self.soundness,
             "warnings": self.warnings,
             "error": self.error,
             "xfail": self.xfail,

@@ -10,6 +10,7 @@ from ..stats import Direction, Verdict
 from .evidence import Evidence
 from .explain_contexts import context_lines
 from .numbers import number, promise
+from .soundness.words import broken_properties, soundness_headline
 
 WORST = 3
 
@@ -18,12 +19,14 @@ def explain(evidence: Evidence) -> str:
     """The text that a terminal shows for one claim. A pass is two lines; everything else says why and what to do."""
     if evidence.verdict is Verdict.ERROR:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *_rerun(evidence)])
-    lines = [_headline(evidence)]
+    lines = [soundness_headline(evidence) if evidence.check == "hooks_are_sound" else _headline(evidence)]
     lines += [f"  warning: {warning}" for warning in evidence.warnings]
     if evidence.check == "holds_in_contexts":
         lines += context_lines(evidence)
     if evidence.passed:
         return "\n".join(lines)
+    if evidence.check == "hooks_are_sound":
+        return "\n".join([*lines, *_where(evidence), *broken_properties(evidence), *_rerun(evidence)])
     lines += _decide(evidence) + _where(evidence) + _settings(evidence) + _curve(evidence) + _strata(evidence)
     lines += _worst_items(evidence) if evidence.items else _worst_texts(evidence)
     reproduce = [f"  show the counterexample again: {evidence.reproduce}"] if evidence.reproduce else []

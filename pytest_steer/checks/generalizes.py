@@ -14,6 +14,7 @@ from ..prompting import AS_GIVEN, Context, Items
 from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
 from .evidence import Evidence
 from .over_items import check_enough, check_has_slope, curve_details, data_warnings, finite, item_record
+from .soundness import check_before
 from .subject import Subject, describe_model, describe_receipt
 
 
@@ -62,12 +63,14 @@ class Generalizes:
         Raises:
             DataError: fewer than two items in a data set, or a context that cannot be put to an item.
             MeasurementError: the base steerability is not proven to be above 0, so nothing can be relative to it.
+            SoundnessError: the hooks do not do what they say.
             SteerError: multipliers without a slope, or an intervention whose strength has none; see ``propensity_curve``.
         """
         started = time.perf_counter()
         for data in (self.items, *self.data_sets.values()):
             check_enough(data)
         grid = check_has_slope(self.subject, self.multipliers)
+        soundness = check_before(model, self.subject)
         base = self._curve(model, self.items, self.base, grid, None)
         base_inference = self._check_base(base)
         settings = [
@@ -105,6 +108,7 @@ class Generalizes:
             curve=[float(p) for p in curve.mean],
             items=[item_record(curve, index) for index in range(len(curve.items))],
             receipt=describe_receipt(receipt),
+            soundness=soundness,
             details=curve_details(curve)
             | {
                 "worst": worst,

@@ -46,6 +46,7 @@ from ..stats import (
 from .context_search import Found, search
 from .evidence import Evidence
 from .over_items import curve_details, data_warnings, finite, item_record
+from .soundness import check_before
 from .steers import IntervalMethod
 from .subject import Subject, describe_model, describe_receipt
 from .trials import Trials, axis_shares
@@ -121,11 +122,13 @@ class HoldsInContexts:
         Raises:
             DataError: too few items, or an item that cannot be put in one of the contexts.
             SteerError: multipliers without a slope, or an intervention whose strength has none.
+            SoundnessError: the hooks do not do what they say.
             VectorError, MeasurementError: see ``propensity_curve`` and ``Model.check_fits``.
         """
         started = time.perf_counter()
         grid = self._grid()
         batch, fresh = self._divided()
+        soundness = check_before(model, self.subject)
         before = model.engine.forwards, model.engine.remembered
         curves = partial(self._curves, model, grid)
         trials = Trials(
@@ -164,6 +167,7 @@ class HoldsInContexts:
             items=[item_record(curve, index) for index in range(len(fresh))] if linear else None,
             strata=[vars(stratum) for stratum in strata(curve)] if linear else [],
             receipt=describe_receipt(receipt),
+            soundness=soundness,
             warnings=data_warnings(self.subject, self.items),
         )
         evidence.judge(inference, self.threshold)

@@ -13,8 +13,10 @@ def adjust(family: Sequence[Evidence]) -> None:
 
     Passes and fails are two families of tests: the chance of any false pass among the claims is at most 1 - confidence,
     and so is that of any false fail. An errored claim counts as one that proves nothing. Intervals stay as they are;
+    Claims that are judged without an interval (``hooks_are_sound``) are no part of it.
     ``holm`` of the evidence has the adjusted p-values and the verdict that the claim has by itself.
     """
+    family = [e for e in family if e.verdict is Verdict.ERROR or e.p_pass is not None or e.p_fail is not None]
     passes = holm([1.0 if e.p_pass is None else e.p_pass for e in family])
     fails = holm([1.0 if e.p_fail is None else e.p_fail for e in family])
     for evidence, p_pass, p_fail in zip(family, passes, fails, strict=True):

@@ -15,6 +15,7 @@ from ..prompting import Context, Items
 from ..stats import Direction, Inference, Verdict
 from .evidence import Evidence
 from .in_rounds import draw_in_rounds
+from .soundness import check_before
 from .subject import Subject, describe_model, describe_receipt
 
 
@@ -46,12 +47,15 @@ def measure_items(
     Raises:
         DataError: fewer than two items, or than eight if they are drawn in rounds.
         SteerError: multipliers without a slope, or an intervention whose strength has none.
+        SoundnessError: the hooks do not do what they say.
         VectorError, MeasurementError: see ``propensity_curve`` and ``Model.check_fits``.
     """
     started = time.perf_counter()
     check_enough(items)
     grid = check_has_slope(subject, multipliers)
     change = subject.intervention
+
+    soundness = check_before(model, subject)
 
     def curve_of(data: Items) -> PropensityCurve:
         return propensity_curve(
@@ -95,6 +99,7 @@ def measure_items(
         items=[item_record(curve, index) for index in range(len(items))],
         strata=[vars(stratum) for stratum in strata(curve)],
         receipt=describe_receipt(receipt),
+        soundness=soundness,
         details=curve_details(curve) | details,
         seconds=time.perf_counter() - started,
     )

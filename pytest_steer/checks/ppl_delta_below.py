@@ -14,6 +14,7 @@ from ..metrics import perplexity_curves, steering_receipt
 from ..model import Model
 from ..stats import Direction, Verdict, items_needed_mean, mean_bootstrap, mean_t
 from .evidence import Evidence
+from .soundness import check_before
 from .steers import IntervalMethod
 from .subject import Subject, describe_model, describe_receipt
 
@@ -52,12 +53,14 @@ class PplDeltaBelow:
 
         Raises:
             DataError: fewer than two texts, or one that cannot be scored.
+            SoundnessError: the hooks do not do what they say.
             VectorError, MeasurementError: see ``perplexity`` and ``Model.check_fits``.
         """
         started = time.perf_counter()
         if len(self.texts) < 2:
             raise DataError(f"{self.source}: has {len(self.texts)} text(s); an interval needs at least two")
         subject, change = self.subject, self.subject.intervention
+        soundness = check_before(model, subject)
         try:
             found_at = perplexity_curves(
                 model,
@@ -95,6 +98,7 @@ class PplDeltaBelow:
             vector=subject.describe(receipt),
             data={"hash": _hash(self.texts), "n": len(self.texts), "source": self.source},
             receipt=describe_receipt(receipt),
+            soundness=soundness,
             details={
                 "perplexity_base": base.value,
                 "perplexity_steered": steered.value,

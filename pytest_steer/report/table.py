@@ -29,7 +29,7 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
                 f"{claim['suite']}: {name}",
                 claim["statistic"],
                 number(claim["estimate"], percent) if measured else "-",
-                f"[{low}, {high}]" if measured else "-",
+                f"[{low}, {high}]" if measured and claim["interval"] != [None, None] else "-",
                 f"{sign} {promise(claim['threshold'], percent)}" if measured else "-",
                 claim["n"] or "-",
                 verdict_words(claim),
@@ -55,11 +55,13 @@ def verdict_counts(claims: Sequence[dict[str, Any]]) -> str:
 
 def expected_false(claims: Sequence[dict[str, Any]]) -> str:
     """How many false passes and false fails the run is to be expected to hold, at the confidences used."""
-    measured = [claim for claim in claims if claim["estimate"] is not None]
+    # A claim without an interval is not judged by one: nothing in it is left to chance.
+    measured = [claim for claim in claims if claim["estimate"] is not None and claim["interval"] != [None, None]]
     adjusted = [claim for claim in measured if claim["holm"] is not None]
     judged = [claim["confidence"] for claim in measured if claim["holm"] is None]
     if not measured:
-        return "no claim was judged"
+        judged_exactly = any(claim["estimate"] is not None for claim in claims)
+        return "no claim was judged by an interval" if judged_exactly else "no claim was judged"
     if adjusted:
         level = 1 - min(claim["confidence"] for claim in adjusted)
         words = f"{len(adjusted)} judged with Holm's adjustment: in each file any false pass has a chance of at most {level:.2g}, so has any false fail"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Check, Generalizes, HoldsInContexts, NotAntiSteered, PplDeltaBelow, Steers, Subject
+from ..checks import Check, Generalizes, HoldsInContexts, HooksAreSound, NotAntiSteered, PplDeltaBelow, Steers, Subject
 from ..checks.holds_in_contexts import BATCH, EXAMPLES, STATISTICS
 from ..checks.in_rounds import LEAST_ITEMS
 from ..errors import DataError, SteerError
@@ -125,6 +125,8 @@ class Builder:
             return self._generalizes(suite, claim, subject)
         if claim.kind == "holds_in_contexts":
             return self._holds_in_contexts(suite, claim, subject)
+        if claim.kind == "hooks_are_sound":
+            return HooksAreSound(subject=subject, examples=int(claim.params["examples"]), seed=self.seed, name=claim.name)
         raise SteerError(f"no check for the claim kind {claim.kind!r}")
 
     def _is_sequential(self, claim: ClaimSpec) -> bool:

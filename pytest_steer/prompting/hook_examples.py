@@ -1,0 +1,126 @@
+"""Examples on which hooks are tried out: drawn by Hypothesis, and shrunk when one of them breaks a property."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal, TypeVar
+
+from hypothesis import HealthCheck, Phase, Verbosity, currently_in_test_context, find, given, settings
+from hypothesis import seed as fixed
+from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
+
+Padding = Literal["left", "right"]
+_Value = TypeVar("_Value")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class HookExample:
+    """One batch, steered once.
+
+    Attributes:
+        texts: what the user says in each row, at least two rows.
+        multiplier: the strength.
+        padding: the side on which shorter rows are filled up.
+        layer: another block than the declared one, if the direction is to be tried there; else None.
+        bare: the texts are tokenised as they are, without the chat template (short and cheap).
+    """
+
+    texts: tuple[str, ...]
+    multiplier: float
+    padding: Padding = "right"
+    layer: int | None = None
+    bare: bool = False
+
+    def __str__(self) -> str:
+        layer = f", layer {self.layer}" if self.layer is not None else ""
+        return f"texts {list(self.texts)!r}, multiplier {self.multiplier:g}, padding {self.padding}{layer}"
+
+
+def hook_examples(
+    *, multipliers: st.SearchStrategy[float], layers: Sequence[int | None] = (None,), texts: Sequence[str] = ()
+) -> st.SearchStrategy[HookExample]:
+    """Batches of two or three rows; each part shrinks by itself, texts towards short, the layer towards the first.
+
+    Args:
+        texts: prompts of the user's own, drawn as often as made-up ones.
+    """
+    made_up = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=30)
+    text = made_up | st.sampled_from(list(texts)) if texts else made_up
+    return st.builds(
+        HookExample,
+        texts=st.lists(text, min_size=2, max_size=3).map(tuple),
+        multiplier=multipliers,
+        padding=st.sampled_from(("right", "left")),
+        layer=st.sampled_from(list(layers)),
+    )
+
+
+def strengths(meaning: str, deployed: float) -> st.SearchStrategy[float]:
+    """Multipliers worth trying for a strength of some meaning; shrinks towards the deployed one.
+
+    Strengths near 0 are left out: there rounding hides what a hook does.
+    """
+    if meaning == "ignored":
+        return st.just(deployed)
+    if meaning == "interpolated":
+        return st.just(deployed) | st.floats(0.125, 1, width=16)
+    shares = st.sampled_from((1.0, -1.0, 0.5, 2.0)) | st.floats(0.125, 2, width=16) | st.floats(-2, -0.125, width=16)
+    return shares.map(lambda share: share * deployed)
+
+
+def visit(strategy: st.SearchStrategy[_Value], look: Callable[[_Value], None], *, examples: int, seed: int) -> None:
+    """Calls ``look`` on drawn values, the simplest one first. What ``look`` raises ends it."""
+
+    def draw() -> None:
+        @fixed(seed)
+        @_own_settings(examples, Phase.generate)  # type: ignore[untyped-decorator]
+        @given(strategy)
+        def drawn(value: Any) -> None:
+            look(value)
+
+        drawn()
+
+    _apart(draw)
+
+
+def smallest(
+    strategy: st.SearchStrategy[_Value], fails: Callable[[_Value], bool], *, examples: int, seed: int
+) -> _Value | None:
+    """The simplest value found for which ``fails`` is true, or None."""
+    own = _own_settings(examples, Phase.generate, Phase.shrink)
+    try:
+        return _apart(lambda: find(strategy, fails, settings=own, random=Random(seed)))
+    except NoSuchExample:
+        return None
+
+
+def _apart(work: Callable[[], _Result]) -> _Result:
+    """Runs work that draws; inside of a user's own Hypothesis test in a thread of its own.
+
+    Hypothesis would complain there of tests within tests, whose examples multiply. Here the inner ones are as many as asked for.
+    """
+    if not currently_in_test_context():
+        return work()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def _own_settings(examples: int, *phases: Phase) -> Any:
+    """Settings that say everything themselves, so that a profile of the user's neither counts nor is changed."""
+    return settings(
+        max_examples=examples,
+        phases=phases,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        report_multiple_bugs=False,
+        print_blob=False,
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+        backend="hypothesis",
+    )
