@@ -54,6 +54,8 @@ class NotAntiSteered:
         """Measures and judges; see ``over_items.measure_items`` for what is raised."""
         grid = list(self.multipliers)
         if self.by == "effect":
+            # An intervention without a slope has no curve: its deployed strength is held against the unsteered model.
+            grid = grid if self.subject.intervention.strength == "linear" else []
             grid = sorted({*grid, 0.0, self.subject.multiplier})
         curve, found, evidence = measure_items(
             model,
@@ -71,6 +73,7 @@ class NotAntiSteered:
             infer=self._infer,
             sequential=self.sequential,
             seed=self.seed,
+            by_effect=self.by == "effect",
         )
         evidence.details |= {"by": self.by, "anti_steered_items": int(self._moves_the_wrong_way(curve).sum())}
         if evidence.verdict is Verdict.INCONCLUSIVE:

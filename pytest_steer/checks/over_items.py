@@ -36,6 +36,7 @@ def measure_items(
     infer: Callable[[Array], Inference],
     sequential: bool,
     seed: int,
+    by_effect: bool = False,
 ) -> tuple[PropensityCurve, Inference, Evidence]:
     """The propensity curve, the inference over its items, and the evidence with its verdict.
 
@@ -43,6 +44,7 @@ def measure_items(
         values: the number (or flag) of each item that the statistic is the mean (or share) of.
         infer: bounds of the statistic; anytime-valid ones if ``sequential``.
         sequential: draw the items in rounds and stop when the bounds decide.
+        by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
 
     Raises:
         DataError: fewer than two items, or than eight if they are drawn in rounds.
@@ -52,7 +54,7 @@ def measure_items(
     """
     started = time.perf_counter()
     check_enough(items)
-    grid = check_has_slope(subject, multipliers)
+    grid = check_has_slope(subject, multipliers, by_effect=by_effect)
     change = subject.intervention
 
     soundness = check_before(model, subject)
@@ -118,8 +120,11 @@ def check_enough(items: Items) -> None:
         raise DataError(f"{items.source}: has {len(items)} item(s); an interval needs at least two")
 
 
-def check_has_slope(subject: Subject, multipliers: Sequence[float]) -> list[float]:
+def check_has_slope(subject: Subject, multipliers: Sequence[float], *, by_effect: bool = False) -> list[float]:
     """The multipliers as numbers, if a slope over them means something.
+
+    Args:
+        by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
 
     Raises:
         SteerError: multipliers without a slope, or an intervention whose strength has none.
@@ -127,9 +132,11 @@ def check_has_slope(subject: Subject, multipliers: Sequence[float]) -> list[floa
     grid = check_multipliers(multipliers)
     check_slope_grid(grid)
     change = subject.intervention
-    if change.strength != "linear":
+    if change.strength != "linear" and not by_effect:
         raise SteerError(
-            f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it"
+            f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it. Claim "
+            "what it does at its deployed strength: not_anti_steered with by: effect (against the unsteered model), and what "
+            "it costs: ppl_delta_below"
         )
     return grid
 
@@ -141,8 +148,7 @@ def finite(bound: float) -> float | None:
 
 def data_warnings(subject: Subject, items: Items) -> list[str]:
     """What the reader of a claim about these items has to know about them."""
-    vector = subject.intervention.vector
-    record = vector.metadata if vector is not None else {}
+    record = subject.intervention.metadata
     found = []
     hashes = items.item_hashes
     trained_on = set(record.get("item_hashes") or ())

@@ -46,10 +46,12 @@ class Subject:
         change = self.intervention
         doses = {dose.layer: dose for dose in receipt.doses}
         first = doses[change.layers[0]]
-        record = change.vector.metadata if change.vector is not None else {}
+        record = change.metadata
         return {
             "hash": change.hash,
             "method": change.method,
+            "site": change.site,
+            "strength": change.strength,
             "layer": change.layers[0] if len(change.layers) == 1 else list(change.layers),
             "positions": self.positions,
             "include_first": self.include_first,

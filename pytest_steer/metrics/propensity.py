@@ -184,7 +184,12 @@ def propensity_curves(
         model.check_fits(change, allow_mismatch)
     asked = [asked_of(model, item, scope, include_first, context) for item in data]
     probes = [probe for item in asked for probe in item.probes]
-    pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
+    # An intervention that ignores its strength acts at every multiplier, but 0 is the unsteered model on every curve.
+    pairs = [
+        (None if multiplier == 0 and change.strength == "ignored" else change, multiplier)
+        for change in changes.values()
+        for multiplier in grid
+    ]
     values = propensities(asked, model.engine.run_pairs(probes, pairs), len(pairs))
     parts = np.split(values, len(changes), axis=1) if changes else []
     labels = tuple(item.label for item in asked)

@@ -21,7 +21,7 @@ class LayerDose:
     Attributes:
         layer: decoder block whose output is changed.
         norm: Euclidean norm of the steering vector there; None if the intervention is not a vector.
-        hidden_norm: median norm of the block's unsteered output at steered positions. The median, since a few
+        hidden_norm: median norm of what is unsteered there, at steered positions: the block's output, or the intervention's own site. The median, since a few
             positions can have norms tens of times the others'.
         relative_dose: |multiplier| * norm / hidden_norm; None without a vector.
     """
@@ -58,6 +58,7 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
         [probe.ids for probe in sample],
         intervention.layers,
         lambda index, hidden: hidden[sample[index].steer_from :].norm(dim=-1),
+        intervention.site,
     )
     doses = []
     for layer in intervention.layers:

@@ -10,8 +10,9 @@ import torch
 
 from .. import progress
 from ..errors import DataError, MeasurementError, VectorError
-from .hooks import hidden_of
+from ..steering import Site
 from .loaded import Model
+from .sites import attach
 from .tokens import Ids
 
 _ROWS = 32
@@ -38,9 +39,13 @@ def check_layers(model: Model, layers: int | Sequence[int]) -> tuple[int, ...]:
 
 @torch.inference_mode()
 def block_outputs(
-    model: Model, sequences: Sequence[Ids], layers: Sequence[int], read: Callable[[int, torch.Tensor], torch.Tensor]
+    model: Model,
+    sequences: Sequence[Ids],
+    layers: Sequence[int],
+    read: Callable[[int, torch.Tensor], torch.Tensor],
+    site: Site = "block",
 ) -> dict[int, list[torch.Tensor]]:
-    """What is read from the outputs of decoder blocks, for each sequence by itself.
+    """What is read from the outputs of decoder blocks (or from a site inside of them), for each sequence by itself.
 
     Args:
         read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them.
@@ -61,7 +66,7 @@ def block_outputs(
     kept: dict[int, list[torch.Tensor]] = {layer: [torch.empty(0)] * len(sequences) for layer in layers}
     for start in range(0, len(ordered), _ROWS):
         chunk = ordered[start : start + _ROWS]
-        for layer, hidden in _read_blocks(model, [sequences[i] for i in chunk], layers).items():
+        for layer, hidden in _read_blocks(model, [sequences[i] for i in chunk], layers, site).items():
             for row, i in enumerate(chunk):
                 own = hidden[row, : len(sequences[i])].float()
                 if not torch.isfinite(own).all():
@@ -71,7 +76,7 @@ def block_outputs(
     return kept
 
 
-def _read_blocks(model: Model, sequences: Sequence[Ids], layers: Sequence[int]) -> dict[int, torch.Tensor]:
+def _read_blocks(model: Model, sequences: Sequence[Ids], layers: Sequence[int], site: Site) -> dict[int, torch.Tensor]:
     """One padded batch: {layer: [rows, positions, width]}, real tokens first."""
     length = max(len(ids) for ids in sequences)
     ids = torch.zeros(len(sequences), length, dtype=torch.long)
@@ -80,26 +85,27 @@ def _read_blocks(model: Model, sequences: Sequence[Ids], layers: Sequence[int]) 
         ids[row, : len(sequence)] = torch.tensor(sequence)
         mask[row, : len(sequence)] = 1
     outputs: dict[int, torch.Tensor] = {}
-    with _reading(model, layers, outputs), suppress(_Enough):
+    with _reading(model, layers, site, outputs), suppress(_Enough):
         model.backbone(input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False)
-    return outputs
+    # OPT flattens rows and positions within its blocks.
+    return {layer: hidden.reshape(*ids.shape, -1) for layer, hidden in outputs.items()}
 
 
 @contextmanager
-def _reading(model: Model, layers: Sequence[int], into: dict[int, torch.Tensor]) -> Iterator[None]:
-    handles = []
+def _reading(model: Model, layers: Sequence[int], site: Site, into: dict[int, torch.Tensor]) -> Iterator[None]:
+    handles: list[Any] = []
 
-    def hook_for(layer: int) -> Any:
-        def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            into[layer] = hidden_of(output)
+    def see(layer: int) -> Callable[[torch.Tensor], None]:
+        def keep(hidden: torch.Tensor) -> None:
+            into[layer] = hidden
             if layer == max(layers):
                 raise _Enough
 
-        return hook
+        return keep
 
     try:
         for layer in layers:
-            handles.append(model.blocks[layer].register_forward_hook(hook_for(layer)))
+            handles += attach(model, layer, site, see(layer))
         yield
     finally:
         for handle in handles:

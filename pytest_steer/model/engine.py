@@ -187,7 +187,8 @@ class Engine:
 
     def _tried(self, batch: Sequence[Bundle], way: Way, answers: _Answers) -> bool:
         """Whether a way gives on this model what the plain one gives; tried out on the first batch that goes it."""
-        births = tuple(sorted({pair.birth for pair in batch[0].pairs if not pair.is_idle}))
+        places = ((pair.birth, pair.intervention) for pair in batch[0].pairs if not pair.is_idle)
+        births = tuple(sorted({(birth, change.site) for birth, change in places if change is not None}))
         branching = len(batch[0].probes) > 1
         if way.kind == "plain" or (way, branching, births) in self._exact:
             return True

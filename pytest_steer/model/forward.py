@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
+from ..steering import Rows
 from .growth import growing
 from .hooks import hooked
 from .layout import Plan, Way, lay_out
@@ -139,11 +140,16 @@ def _enter(stack: ExitStack, model: Model, traits: Traits, plan: Plan, prefix: i
             part = (slice(None), entries)
             strength, steered = dose.strength[None].expand(rows, -1), plan.steered[:, entries]
         strength, steered = strength.to(model.device), steered.to(model.device)
-        stack.enter_context(hooked(model, dose.intervention, partial(_same, strength, steered), part))
+        rows_of = Rows(plan.prompt[entries]) if plan.prompt is not None and plan.axis == 0 else None
+        stack.enter_context(hooked(model, dose.intervention, partial(_same, strength, steered), part, partial(_known, rows_of)))
 
 
 def _same(strength: torch.Tensor, steered: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return strength, steered
+
+
+def _known(rows: Rows | None) -> Rows | None:
+    return rows
 
 
 def _head(stack: ExitStack, model: Model, reads: Sequence[tuple[int, int]], only: Sequence[int] | None) -> tuple[bool, bool]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from .hooks import hidden_of, with_hidden
 from .layout import Plan
 from .loaded import Model
+from .sites import hidden_of, with_hidden
 
 
 @contextmanager

@@ -11,52 +11,56 @@ from typing import Any
 import torch
 
 from ..errors import SteerError
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
+from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
 from .loaded import Model
+from .sites import attach
 from .tokens import encode
 
 Dose = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
 
-def hidden_of(output: Any) -> torch.Tensor:
-    """The hidden states of a block's output: most blocks of transformers 5 return a tensor, some a tuple or list that starts with it."""
-    hidden: torch.Tensor = output[0] if isinstance(output, (tuple, list)) else output
-    return hidden
-
-
-def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
-    """A block's output with other hidden states."""
-    return type(output)((hidden, *output[1:])) if isinstance(output, (tuple, list)) else hidden
-
-
 @contextmanager
-def hooked(model: Model, intervention: Intervention, dose: Dose, part: tuple[slice, ...] | None = None) -> Iterator[None]:
-    """Changes block outputs while the body runs.
+def hooked(
+    model: Model,
+    intervention: Intervention,
+    dose: Dose,
+    part: tuple[slice, ...] | None = None,
+    rows: Callable[[], Rows | None] = lambda: None,
+) -> Iterator[None]:
+    """Changes hidden states at the intervention's site while the body runs.
 
     Args:
         dose: called in each block's hook; gives (strength [rows, positions or 1], steered bool [rows, positions]) of the forward that
             is running.
         part: rows (and positions) that the dose is about; None for all.
+        rows: called there too; what an intervention that looks at whole rows knows of those rows.
+
+    Raises:
+        ModelError: a block has no such site as far as can be told.
     """
 
-    def hook_for(layer: int) -> Callable[[Any, Any, Any], Any]:
-        def hook(_module: Any, _inputs: Any, output: Any) -> Any:
-            strength, steered = dose()
-            hidden = hidden_of(output)
-            own = hidden if part is None else hidden[part]
-            changed = intervention.apply(own, strength.to(hidden.device), steered.to(hidden.device), layer)
+    def change(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def changed(hidden: torch.Tensor) -> torch.Tensor:
+            strength, steered = (value.to(hidden.device) for value in dose())
+            whole = hidden
+            if hidden.ndim == 2:  # some blocks (OPT) flatten rows and positions within; a part has all of one of the two
+                by_rows = part is not None and len(part) > 1
+                shape = (steered.shape[0], -1) if by_rows else (-1, steered.shape[1])
+                whole = hidden.reshape(*shape, hidden.shape[-1])
+            own = whole if part is None else whole[part]
+            new = intervention.apply(own, strength, steered, layer, rows())
             if part is not None:
-                whole = hidden.clone()
-                whole[part] = changed
-                changed = whole
-            return with_hidden(output, changed)
+                whole = whole.clone()
+                whole[part] = new
+                new = whole
+            return new.reshape(hidden.shape)
 
-        return hook
+        return changed
 
-    handles = []
+    handles: list[Any] = []
     try:
         for layer in intervention.layers:
-            handles.append(model.blocks[layer].register_forward_hook(hook_for(layer)))
+            handles += attach(model, layer, intervention.site, change(layer))
         yield
     finally:
         for handle in handles:
@@ -116,7 +120,7 @@ def steering(
     ]
     model.steering_blocks += 1
     try:
-        with hooked(model, change, dose):
+        with hooked(model, change, dose, rows=lambda: scope.rows):
             yield model
     finally:
         model.steering_blocks -= 1
@@ -156,7 +160,9 @@ class _Scope:
         self.model, self.positions, self.include_first, self.given = model, positions, include_first, prompt_lengths
         self.steered = torch.zeros(0, 0, dtype=torch.bool)
         self.mask: Any = None
+        self.rows = Rows(None)
         self.forwards = self.tokens = 0
+        self._prompt = torch.zeros(0, dtype=torch.long)
         self._starts: torch.Tensor | None = None
         self._seen: torch.Tensor | None = None
 
@@ -179,10 +185,14 @@ class _Scope:
         index = real.cumsum(1) - 1
         if past == 0 and not self._goes_on(ids):
             self._starts = self._find_starts(ids, real, index, rows, device)
+            self._prompt = real.sum(1)
+            self.rows = Rows(None)
         self._seen = ids if past == 0 else None
         if self._starts is None or self._starts.shape[0] != rows:
             raise SteerError("a forward goes on with a cache that was filled outside of this steering block")
         self.steered = (real.bool() & (index >= self._starts[:, None]))[:, past:]
+        # What a condition on the prompt may see. In a forward that goes on from a cache the decision stands already.
+        self.rows.prompt = real.bool() & (index < self._prompt[:, None]) if past == 0 else None
         self.forwards += 1
         self.tokens += int(self.steered.sum())
 

@@ -99,6 +99,7 @@ class Plan:
         births: for each block at whose input entries are born, the entries they copy: [new] (axis 0) or [rows, new] (axis 1).
         rows: the wanted scores; reads: for each of them the (row, place) pairs to read.
         starts: for axis 0, the first row of each pair.
+        prompt: for axis 0, bool [rows, tokens]: the prompt of each row's one probe, for conditions on it.
     """
 
     axis: int
@@ -112,6 +113,7 @@ class Plan:
     rows: list[Row] = field(default_factory=list)
     reads: list[list[tuple[int, int]]] = field(default_factory=list)
     starts: dict[Pair, int] = field(default_factory=dict)
+    prompt: torch.Tensor | None = None
 
     def alive(self, block: int) -> int:
         """How many entries the input of a block has."""
@@ -162,12 +164,21 @@ def _sheet(bundle: Bundle, prefix: int) -> Sheet:
 
 
 def _fill(
-    sheets: Sequence[Sheet], steer_from: Sequence[int], rows: int, padding: Padding, length: int, chains: bool
+    sheets: Sequence[Sheet],
+    probes: Sequence[Probe],
+    rows: int,
+    padding: Padding,
+    length: int,
+    chains: bool,
 ) -> tuple[Plan, list[int]]:
-    """Sheets as the first rows of a plan, padded to a length, and where in its row each begins."""
+    """Sheets as the first rows of a plan, padded to a length, and where in its row each begins.
+
+    Args:
+        probes: one of each sheet, for its scope and its prompt.
+    """
     ids = torch.zeros(rows, length, dtype=torch.long)
     positions, real = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
-    steered = torch.zeros_like(real)
+    steered, prompt = torch.zeros_like(real), torch.zeros_like(real)
     # Padding sees itself, so that no token sees nothing.
     seen = None if chains else torch.eye(length, dtype=torch.bool).repeat(rows, 1, 1)
     shifts = []
@@ -177,12 +188,13 @@ def _fill(
         ids[row, own] = torch.tensor(sheet.ids)
         positions[row, own] = torch.tensor(sheet.positions)
         real[row, own] = True
-        steered[row, own] = positions[row, own] >= steer_from[row]
+        steered[row, own] = positions[row, own] >= probes[row].steer_from
+        prompt[row, own] = positions[row, own] < probes[row].prompt_tokens
         if seen is not None:
             seen[row, own, own] = sheet.seen()
         shifts.append(shift)
     real[len(sheets) :] = True  # rows that nobody reads
-    return Plan(0, ids, positions, real, steered, seen), shifts
+    return Plan(0, ids, positions, real, steered, seen, prompt=prompt), shifts
 
 
 def _plain(bundles: Sequence[Bundle], padding: Padding) -> Plan:
@@ -195,7 +207,7 @@ def _plain(bundles: Sequence[Bundle], padding: Padding) -> Plan:
         sheet.grow(row.probe, 0, len(row.probe.ids), -1)
         sheets.append(sheet)
     length = max(len(sheet.ids) for sheet in sheets)
-    plan, shifts = _fill(sheets, [row.probe.steer_from for row in rows], len(rows), padding, length, True)
+    plan, shifts = _fill(sheets, [row.probe for row in rows], len(rows), padding, length, True)
     plan.rows = rows
     plan.reads = [[(index, shifts[index] + at) for at in row.probe.reads] for index, row in enumerate(rows)]
     plan.doses = _doses([(row.pair, index, index + 1) for index, row in enumerate(rows)])
@@ -207,13 +219,15 @@ def _deep(bundles: Sequence[Bundle], sheets: list[Sheet], prefix: int, padding: 
     count, length = len(bundles), max(len(sheet.ids) for sheet in sheets)
     idle = _until_free(count * (1 + len(later)), avoid | {length, prefix + length}) if later else 0
     chains = prefix == 0 and all(sheet.is_chain for sheet in sheets)
-    first, shifts = _fill(sheets, [bundle.steer_from for bundle in bundles], count + idle, padding, length, chains)
+    first, shifts = _fill(sheets, [bundle.probes[0] for bundle in bundles], count + idle, padding, length, chains)
     copies = torch.arange(count).repeat(len(later))
     entries = torch.cat([torch.arange(count + idle), copies])
     plan = Plan(
         0, first.ids[entries], first.positions[entries], first.real[entries], first.steered[entries],
         None if first.seen is None else first.seen[entries],
     )  # fmt: skip
+    assert first.prompt is not None
+    plan.prompt = first.prompt[entries]
     plan.starts = {base: 0} | {pair: count + idle + index * count for index, pair in enumerate(later)}
     plan.births = {
         birth: torch.arange(count).repeat(sum(pair.birth == birth for pair in later))
@@ -239,7 +253,7 @@ def _branched(bundles: Sequence[Bundle], sheets: list[Sheet], prefix: int, paddi
             width = size
             break
     length = width + tail * len(later)
-    plan, shifts = _fill(sheets, [bundle.steer_from for bundle in bundles], len(sheets), padding, width, False)
+    plan, shifts = _fill(sheets, [bundle.probes[0] for bundle in bundles], len(sheets), padding, width, False)
     first = plan.seen
     assert first is not None
     seen = torch.eye(length, dtype=torch.bool).repeat(len(sheets), 1, 1)

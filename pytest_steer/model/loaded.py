@@ -150,6 +150,7 @@ class Model:
 
         Raises:
             VectorError: layers out of range, another width, another model, or another template; says what to do.
+            ModelError: the model has no such site inside of its blocks as far as can be told.
         """
         beyond = [layer for layer in intervention.layers if layer >= self.n_layers]
         if beyond:
@@ -157,9 +158,18 @@ class Model:
                 f"the intervention acts on layer {beyond[0]}, but {self.id} has {self.n_layers} decoder blocks "
                 f"(0 to {self.n_layers - 1})"
             )
-        if intervention.width is not None and intervention.width != self.width:
+        from .sites import site_width
+
+        for layer in intervention.layers if intervention.site != "block" else ():
+            width = site_width(self, layer, intervention.site)
+            if intervention.width not in (None, width):
+                raise VectorError(
+                    f"the vector has width {intervention.width}, but at layer {layer} the site {intervention.site!r} of {self.id} "
+                    f"has width {width}"
+                )
+        if intervention.site == "block" and intervention.width not in (None, self.width):
             raise VectorError(f"the vector has width {intervention.width}, but {self.id} has width {self.width}")
-        record = intervention.vector.metadata if intervention.vector is not None else {}
+        record = intervention.metadata
         made_on = record.get("model_fingerprint")
         if "model" not in allow_mismatch and made_on is not None and made_on != self.fingerprint:
             raise VectorError(

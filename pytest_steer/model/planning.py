@@ -37,7 +37,7 @@ def ways_of(bundle: Bundle, prefix: int, limits: Limits) -> dict[Way, float]:
     """The ways a bundle can go, each with its operations as a number of plain tokens through one block."""
     kinds: list[Kind] = ["plain"]
     longest = max(len(probe.ids) for probe in bundle.probes)
-    can_branch = limits.branches and longest <= limits.reach
+    can_branch = limits.branches and longest <= limits.reach and not any(pair.looks_at_rows for pair in bundle.pairs)
     if len(bundle.rows) > 1 or prefix:
         if len(bundle.probes) == 1 or can_branch:
             kinds.append("shared depth")

@@ -33,6 +33,12 @@ class Probe:
         last = len(self.ids) - 1
         return range(last, last + 1) if self.candidates is not None else range(self.score_from - 1, last)
 
+    @property
+    def prompt_tokens(self) -> int:
+        """How many tokens a condition on the prompt looks at: all that stand before the answer. A text that is scored from
+        its start has no prompt and is judged as a whole."""
+        return len(self.ids) if self.candidates is not None or self.score_from <= 1 else self.score_from
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -49,7 +55,12 @@ class Pair:
     @property
     def birth(self) -> int:
         """The first block whose input differs from the unsteered model's."""
-        return 0 if self.intervention is None else min(self.intervention.layers) + 1
+        return 0 if self.intervention is None else self.intervention.first_changed + 1
+
+    @property
+    def looks_at_rows(self) -> bool:
+        """Whether other positions of the row matter to it, so that a row has to stay one row."""
+        return not self.is_idle and self.intervention is not None and self.intervention.looks == "row"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,20 @@
 """Interventions and steering vectors. Knows nothing of prompts or pytest."""
 
-from .interventions import Intervention, add, as_intervention, custom
+from .additive import add, add_keeping_norm
+from .affine_maps import affine
+from .gates import gated_by_condition, gated_by_probe
+from .intervention_file import load_intervention, save_intervention
+from .interventions import Intervention, Rows, Site, as_intervention, check_site, custom
+from .masked import masked
+from .modules import module
 from .positions import Positions, check_positions, first_steered
+from .projection import ablate, clamp
+from .recipe import Recipe
+from .rotation import rotate
 from .vector import SteeringVector
 
 __all__ = [
-    "Intervention", "Positions", "SteeringVector", "add", "as_intervention", "check_positions", "custom", "first_steered",
+    "Intervention", "Positions", "Recipe", "Rows", "Site", "SteeringVector", "ablate", "add", "add_keeping_norm", "affine",
+    "as_intervention", "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition",
+    "gated_by_probe", "load_intervention", "masked", "module", "rotate", "save_intervention",
 ]  # fmt: skip

@@ -1,0 +1,174 @@
+"""The places inside of a block where hidden states are read or changed: its output, its MLP's output, its heads' outputs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from ..steering import Site
+from .loaded import Model
+
+See = Callable[[torch.Tensor], torch.Tensor | None]
+
+# What transformers calls them: the MLP of a block (OPT has its second linear layer there instead), the attention of a
+# block, and the output projection of an attention.
+_MLP = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2")
+_ATTENTION = ("self_attn", "attn", "attention", "self_attention")
+_PROJECTION = ("o_proj", "out_proj", "c_proj", "dense", "wo")
+
+
+def hidden_of(output: Any) -> torch.Tensor:
+    """The hidden states of a block's output: most blocks of transformers 5 return a tensor, some a tuple or list that starts with it."""
+    hidden: torch.Tensor = output[0] if isinstance(output, (tuple, list)) else output
+    return hidden
+
+
+def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
+    """A block's output with other hidden states."""
+    return type(output)((hidden, *output[1:])) if isinstance(output, (tuple, list)) else hidden
+
+
+def attach(model: Model, layer: int, site: Site, see: See) -> list[Any]:
+    """Hooks a function to a site of a block; returns the handles that take it off again.
+
+    Args:
+        see: gets the hidden states and returns the changed ones, or None to leave them. They are [rows, positions, width], but
+            [rows * positions, width] inside the blocks of some models (OPT).
+
+    Raises:
+        ModelError: the block has no such site as far as can be told. A forward raises it too if the model goes past it.
+    """
+
+    def on_output(_module: Any, _inputs: Any, output: Any) -> Any:
+        changed = see(hidden_of(output))
+        return None if changed is None else with_hidden(output, changed)
+
+    if site == "block":
+        return [model.blocks[layer].register_forward_hook(on_output)]
+    passed = False
+
+    def on_inner_output(module: Any, inputs: Any, output: Any) -> Any:
+        nonlocal passed
+        passed = True
+        return on_output(module, inputs, output)
+
+    def on_input(_module: Any, args: Any) -> Any:
+        nonlocal passed
+        passed = True
+        changed = see(args[0])
+        return None if changed is None else (changed, *args[1:])
+
+    def after_block(_module: Any, _inputs: Any, _output: Any) -> None:
+        nonlocal passed
+        if not passed:
+            raise ModelError(f"{model.id}: block {layer} ran without its {site} site, so nothing was steered there")
+        passed = False
+
+    if site == "mlp":
+        handle = mlp_of(model, layer).register_forward_hook(on_inner_output)
+    else:
+        handle = output_projection(model, layer).register_forward_pre_hook(on_input)
+    return [handle, model.blocks[layer].register_forward_hook(after_block)]
+
+
+def mlp_of(model: Model, layer: int) -> nn.Module:
+    """The module whose output the block's MLP adds to the residual stream (a norm behind it, as in Gemma 2, comes later).
+
+    Raises:
+        ModelError: not found.
+    """
+    block = model.blocks[layer]
+    found = _child(block, _MLP)
+    if found is None:
+        raise ModelError(_not_found(model, layer, "MLP", _MLP, block))
+    if "residual" in inspect.signature(found.forward).parameters:
+        # BLOOM and MPT add the residual stream inside of their MLP: its last linear layer gives what is added.
+        linear = [
+            module for module in found.children() if isinstance(module, nn.Linear) and module.out_features == model.width
+        ]
+        if not linear:
+            raise ModelError(_not_found(model, layer, "last linear layer of the MLP", ("one of the model's width",), found))
+        return linear[-1]
+    return found
+
+
+def output_projection(model: Model, layer: int) -> nn.Module:
+    """W_O: the module that reads the outputs of the attention heads side by side.
+
+    Raises:
+        ModelError: not found, or its input cannot be divided into heads.
+    """
+    block = model.blocks[layer]
+    attention = _child(block, _ATTENTION)
+    # GPT-Neo and others keep the attention proper one level further in.
+    attention = (_child(attention, _ATTENTION) or attention) if attention is not None else None
+    if attention is None:
+        raise ModelError(_not_found(model, layer, "attention", _ATTENTION, block))
+    found = _child(attention, _PROJECTION)
+    if found is None or _width_in(found) is None:
+        raise ModelError(_not_found(model, layer, "output projection of the attention", _PROJECTION, attention))
+    return found
+
+
+def heads_width(model: Model, layer: int) -> int:
+    """Width of the heads' outputs side by side.
+
+    Raises:
+        ModelError: see :func:`output_projection`.
+    """
+    width = _width_in(output_projection(model, layer))
+    assert width is not None
+    return width
+
+
+def n_heads(model: Model) -> int:
+    """Number of attention heads of each block.
+
+    Raises:
+        ModelError: the configuration does not say.
+    """
+    count = getattr(model.hf.config.get_text_config(decoder=True), "num_attention_heads", None)
+    if not isinstance(count, int) or count < 1:
+        raise ModelError(f"{model.id}: its configuration has no num_attention_heads, so its heads cannot be told apart")
+    return count
+
+
+def site_width(model: Model, layer: int, site: Site) -> int:
+    """Width of the hidden states at a site; finds the site on the way.
+
+    Raises:
+        ModelError: the block has no such site as far as can be told.
+    """
+    if site == "heads":
+        return heads_width(model, layer)
+    if site == "mlp":
+        mlp_of(model, layer)
+    return model.width
+
+
+def _child(module: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
+    children = dict(module.named_children())
+    return next((children[name] for name in names if name in children), None)
+
+
+def _width_in(projection: nn.Module) -> int | None:
+    """Width that a linear layer reads; GPT-2 keeps its weights the other way round."""
+    if isinstance(projection, nn.Linear):
+        return projection.in_features
+    weight = getattr(projection, "weight", None)
+    if type(projection).__name__ == "Conv1D" and isinstance(weight, torch.Tensor):
+        return int(weight.shape[0])
+    return None
+
+
+def _not_found(model: Model, layer: int, what: str, names: tuple[str, ...], module: nn.Module) -> str:
+    children = ", ".join(name for name, _ in module.named_children())
+    return (
+        f"{model.id}: the {what} of block {layer} ({type(module).__name__}) was not found. Looked for {', '.join(names)}; it has: "
+        f"{children or 'nothing'}"
+    )

@@ -1,0 +1,123 @@
+"""What an intervention is made of: a kind, options and tensors. Its identity, and what a file of it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from ..errors import VectorError
+from .vector import SteeringVector
+
+Directions = SteeringVector | Mapping[int, torch.Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """A description from which an intervention can be made again.
+
+    Attributes:
+        kind: ``ablate``, ``affine``, ...
+        options: plain JSON values.
+        tensors: {name: float32 tensor on the CPU}; a tensor for a layer is called ``name.LAYER``.
+    """
+
+    kind: str
+    options: Mapping[str, Any]
+    tensors: Mapping[str, torch.Tensor]
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of kind, options and tensors."""
+        digest = hashlib.sha256(json.dumps([self.kind, self.options], sort_keys=True).encode())
+        for name, tensor in sorted(self.tensors.items()):
+            digest.update(f"{name}{list(tensor.shape)}".encode() + tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def per_layer(self, name: str) -> dict[int, torch.Tensor]:
+        """{layer: tensor} of the tensors called ``name.LAYER``."""
+        found = {}
+        for full, tensor in self.tensors.items():
+            own, _, layer = full.rpartition(".")
+            if own == name and layer.isascii() and layer.isdigit():
+                found[int(layer)] = tensor
+        return found
+
+    def inside(self, name: str) -> Recipe:
+        """The recipe that stands in the option ``name``, its tensors being called ``name.*``."""
+        inner = self.options[name]
+        prefix = f"{name}."
+        own = {full.removeprefix(prefix): tensor for full, tensor in self.tensors.items() if full.startswith(prefix)}
+        return Recipe(inner["kind"], inner["options"], own)
+
+    def as_option(self, name: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """The recipe as the option ``name`` of another one, and its tensors as they are called there."""
+        return {"kind": self.kind, "options": dict(self.options)}, {f"{name}.{n}": t for n, t in self.tensors.items()}
+
+
+def by_layer(name: str, tensors: Mapping[int, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """{``name.LAYER``: tensor}."""
+    return {f"{name}.{layer}": tensor for layer, tensor in tensors.items()}
+
+
+def as_vector(directions: Directions) -> SteeringVector:
+    """Directions as a steering vector, which checks them.
+
+    Raises:
+        VectorError: see :class:`SteeringVector`.
+    """
+    return directions if isinstance(directions, SteeringVector) else SteeringVector(directions)
+
+
+def units(vector: SteeringVector) -> dict[int, torch.Tensor]:
+    """{layer: direction of length 1}. What has it to float32 rounding is left to the last bit, so that reading back what was
+    written changes nothing."""
+    norms = {layer: float(direction.double().norm()) for layer, direction in vector.directions.items()}
+    return {
+        layer: d if abs(norms[layer] - 1) < 1e-6 else (d.double() / norms[layer]).float()
+        for layer, d in vector.directions.items()
+    }
+
+
+def checked(tensors: Mapping[int, torch.Tensor], shape: tuple[int, ...], what: str) -> dict[int, torch.Tensor]:
+    """{layer: float32 tensor on the CPU}, each of one shape and finite.
+
+    Raises:
+        VectorError: none, another shape, NaN or infinite.
+    """
+    clean = {}
+    for layer, tensor in sorted(tensors.items()):
+        tensor = torch.as_tensor(tensor).detach().to("cpu", torch.float32).clone().contiguous()
+        if tuple(tensor.shape) != shape:
+            raise VectorError(f"layer {layer}: {what} has shape {list(shape)}, not {list(tensor.shape)}")
+        if not torch.isfinite(tensor).all():
+            raise VectorError(f"layer {layer}: {what} has NaN or infinite values")
+        clean[layer] = tensor
+    if not clean:
+        raise VectorError(f"{what} is needed for at least one layer")
+    return clean
+
+
+class Placed:
+    """Tensors per layer, kept on whatever device and in whatever type they were asked for."""
+
+    def __init__(self, tensors: Mapping[int, torch.Tensor]) -> None:
+        self._tensors = tensors
+        self._placed: dict[tuple[int, torch.device, torch.dtype], torch.Tensor] = {}
+
+    def at(self, layer: int, like: torch.Tensor) -> torch.Tensor:
+        """The tensor of a layer, as ``like`` is placed."""
+        key = (layer, like.device, like.dtype)
+        if key not in self._placed:
+            self._placed[key] = self._tensors[layer].to(like.device, like.dtype)
+        return self._placed[key]
+
+
+def wide(hidden: torch.Tensor) -> torch.Tensor:
+    """Half precision as float32: projections and norms are computed in no less."""
+    return hidden.float() if hidden.dtype in (torch.bfloat16, torch.float16) else hidden
