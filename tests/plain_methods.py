@@ -125,3 +125,95 @@ def condition(prompt_hidden: Any, c: Any) -> float:
     c = c.double()
     projected = torch.outer(c, c) @ h / (c @ c)
     return float((h @ projected) / (h.norm() * projected.norm()))
+
+
+# --- extraction: (positive rows, negative rows) -> direction or map, float64 -----------------------------------------------
+
+
+def sides(hf: Any, tokenizer: Any, items: Any, layer: int, readout: str = "answer") -> tuple[Any, Any]:
+    """Activations of each item's matching and not matching completion, one forward each."""
+    found: tuple[list[Any], list[Any]] = ([], [])
+    for item in items:
+        text = plain.render(tokenizer, item)
+        lettered = len(item.matching[0].strip()) == 3 and item.matching[0].strip().startswith("(")
+        n = len(plain.ids_of(tokenizer, text.prompt, not text.chat))
+        for side, answer in zip(found, (text.matching[0], text.not_matching[0]), strict=True):
+            whole = answer + (")" if lettered and readout != "answer" else "")
+            hidden = plain.outputs(hf, plain.ids_of(tokenizer, text.prompt + whole, not text.chat))[layer].double()
+            side.append(hidden[n:].mean(0) if readout == "mean" else hidden[-1])
+    return torch.stack(found[0]), torch.stack(found[1])
+
+
+def principal(differences: Any) -> Any:
+    """First eigenvector of the second-moment matrix, by power iteration."""
+    moment = differences.T @ differences
+    v = torch.ones(len(moment), dtype=torch.float64)
+    for _ in range(20000):
+        v = moment @ v
+        v = v / v.norm()
+    return v
+
+
+def root(matrix: Any, power: float) -> Any:
+    """A power of a symmetric positive definite matrix, by its singular values."""
+    u, s, vh = torch.linalg.svd(matrix)
+    return u @ torch.diag(s**power) @ vh
+
+
+def covariance(rows: Any, ddof: int) -> Any:
+    total = torch.zeros(rows.shape[1], rows.shape[1], dtype=torch.float64)
+    for row in rows:
+        total += torch.outer(row - rows.mean(0), row - rows.mean(0))
+    return total / (len(rows) - ddof)
+
+
+def transport(source: Any, target: Any, ridge: float) -> tuple[Any, Any]:
+    s, t = covariance(source, 1), covariance(target, 1)
+    more = ridge * float(s.trace() + t.trace()) / (2 * len(s)) * torch.eye(len(s), dtype=torch.float64)
+    s, t = s + more, t + more
+    w = root(s, -0.5) @ root(root(s, 0.5) @ t @ root(s, 0.5), 0.5) @ root(s, -0.5)
+    return w, target.mean(0) - w @ source.mean(0)
+
+
+def logistic(positive: Any, negative: Any, strength: float) -> Any:
+    """L2-regularised logistic regression with an intercept by Newton's method; weights only. ``strength`` is C."""
+    x = torch.cat([positive, negative])
+    x = x - x.mean(0)
+    x = x / x.pow(2).mean().sqrt()
+    y = torch.cat([torch.ones(len(positive)), torch.zeros(len(negative))]).double()
+    x1 = torch.cat([x, torch.ones(len(x), 1, dtype=torch.float64)], 1)
+    penalty = torch.eye(x1.shape[1], dtype=torch.float64)
+    penalty[-1, -1] = 0
+    w = torch.zeros(x1.shape[1], dtype=torch.float64)
+    for _ in range(60):
+        p = torch.sigmoid(x1 @ w)
+        gradient = strength * x1.T @ (p - y) + penalty @ w
+        hessian = strength * x1.T @ torch.diag(p * (1 - p)) @ x1 + penalty
+        w = w - torch.linalg.solve(hessian + 1e-12 * torch.eye(len(w), dtype=torch.float64), gradient)
+    return w[:-1]
+
+
+def mean_head_outputs(hf: Any, prompts: list[list[int]], n_heads: int) -> Any:
+    """[layers, heads, head width]: mean over prompts of the last token."""
+    total: Any = 0
+    for ids in prompts:
+        total = total + torch.stack([h[-1].double().view(n_heads, -1) for h in heads(hf, ids)])
+    return total / len(prompts)
+
+
+def indirect_effects(hf: Any, means: Any, prompts: list[tuple[list[int], int]]) -> Any:
+    """[layers, heads], one whole forward per head and prompt."""
+    layers, n_heads, width = means.shape
+    total = torch.zeros(layers, n_heads, dtype=torch.float64)
+    for ids, token in prompts:
+        base = logits(hf, ids, {})[-1].double().softmax(0)[token]
+        for layer in range(layers):
+            for head in range(n_heads):
+
+                def patch(h: Any, layer: int = layer, head: int = head) -> Any:
+                    h[head * width : (head + 1) * width] = means[layer, head].float()
+                    return h
+
+                patched = logits(hf, ids, {layer: patch}, "heads", len(ids) - 1)[-1].double().softmax(0)[token]
+                total[layer, head] += patched - base
+    return total / len(prompts)

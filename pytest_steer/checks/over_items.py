@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import DataError, SteerError
-from ..extract import letter_imbalance
+from ..extract import letter_imbalance, unreliable
 from ..metrics import Array, PropensityCurve, check_multipliers, check_slope_grid, propensity_curve, steering_receipt, strata
 from ..model import Model
 from ..prompting import Context, Items
@@ -167,6 +167,9 @@ def data_warnings(subject: Subject, items: Items) -> list[str]:
     letters = letter_imbalance(record.get("label_balance") or {})
     if letters:
         found.append(letters)
+    weak = unreliable(record)
+    if weak:
+        found.append(weak)
     return found
 
 

@@ -9,6 +9,7 @@ from .formats import PromptFormat
 from .items import ContrastItem, Items, as_items
 from .readers import read_contrast_texts, read_items, read_texts
 from .rendering import RenderedItem, render_item
+from .tasks import TaskItem, read_tasks
 
 __all__ = [
     "AS_GIVEN",
@@ -20,9 +21,11 @@ __all__ = [
     "Noise",
     "PromptFormat",
     "RenderedItem",
+    "TaskItem",
     "as_items",
     "read_contrast_texts",
     "read_items",
+    "read_tasks",
     "read_texts",
     "render_item",
     "swap_options",

@@ -13,7 +13,7 @@ from ..errors import VectorError
 from .additive import add, add_keeping_norm
 from .affine_maps import affine
 from .gates import gated_by_condition, gated_by_probe
-from .interventions import Intervention
+from .interventions import Intervention, method_name
 from .masked import with_masks
 from .projection import ablate, clamp
 from .recipe import Recipe
@@ -95,6 +95,8 @@ def load_intervention(path: str | PathLike[str]) -> Intervention:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise VectorError(f"{file}: lacks what an intervention of the kind {recipe.kind!r} is made of: {error!r}") from None
     object.__setattr__(made, "metadata", metadata)
+    name = str(metadata.get("method", "add")) if recipe.kind == "add" else method_name(recipe.kind, metadata)
+    object.__setattr__(made, "method", name)
     if made.vector is not None:
         object.__setattr__(made, "vector", SteeringVector(made.vector.directions, metadata))
     return made

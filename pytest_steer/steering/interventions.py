@@ -141,7 +141,7 @@ def from_recipe(
         transform=transform,
         strength=strength,
         hash=recipe.hash,
-        method=recipe.kind,
+        method=method_name(recipe.kind, metadata or {}),
         site=check_site(site),
         looks=looks,
         durable=True,
@@ -149,6 +149,11 @@ def from_recipe(
         metadata=dict(metadata or {}),
         recipe=recipe,
     )
+
+
+def method_name(kind: str, metadata: Mapping[str, Any]) -> str:
+    """``affine(mimic)``: what is done, and the method that found it."""
+    return f"{kind}({metadata['method']})" if metadata.get("method") else kind
 
 
 def custom(

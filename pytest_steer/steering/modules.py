@@ -42,7 +42,7 @@ def module(net: torch.nn.Module, *, layers: int | Iterable[int], name: str, site
     def transform(hidden: torch.Tensor, strength: torch.Tensor, layer: int) -> torch.Tensor:
         kind = next((w.dtype for w in own.parameters()), hidden.dtype)
         own.to(hidden.device)
-        changed = own(hidden.to(kind)).to(hidden.dtype)
+        changed: torch.Tensor = own(hidden.to(kind)).to(hidden.dtype)
         if changed.shape != hidden.shape:
             return changed  # Intervention.apply says what is wrong
         return hidden + strength * (changed - hidden)

@@ -14,7 +14,17 @@ from pytest_steer.errors import ModelError, SteerError, VectorError
 from pytest_steer.model import Engine, Probe, steering
 from pytest_steer.model.activations import block_outputs
 from pytest_steer.steering import (
-    ablate, add, add_keeping_norm, affine, clamp, custom, gated_by_condition, gated_by_probe, masked, module, rotate,
+    ablate,
+    add,
+    add_keeping_norm,
+    affine,
+    clamp,
+    custom,
+    gated_by_condition,
+    gated_by_probe,
+    masked,
+    module,
+    rotate,
 )  # fmt: skip
 
 GRID = (-1.0, 0.0, 1.0, 1.5)
@@ -56,9 +66,9 @@ def method(name, layers, site):
         return made, lambda h, m, at: h + m * h * masks.get(at, torch.zeros(32))
     if name == "gated_by_probe":
         made = gated_by_probe(
-            affine(dict.fromkeys(layers, MAP), dict.fromkeys(layers, OFFSET), site=site), two, dict.fromkeys(layers, 0.5)
+            affine(dict.fromkeys(layers, MAP), dict.fromkeys(layers, OFFSET), site=site), two, dict.fromkeys(layers, 5.0)
         )
-        return made, lambda h, m, at: h + m * (MAP @ h + OFFSET - h) if float(two[at] @ h) + 0.5 > 0 else h
+        return made, lambda h, m, at: h + m * (MAP @ h + OFFSET - h) if float(two[at] @ h) + 5.0 > 0 else h
     assert name == "module"
     return module(NET, layers=layers, name="net", site=site), lambda h, m, at: h + m * (NET(h) - h)
 

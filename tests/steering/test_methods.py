@@ -12,8 +12,20 @@ from hypothesis import strategies as st
 from pytest_steer import SteeringVector
 from pytest_steer.errors import VectorError
 from pytest_steer.steering import (
-    Rows, ablate, add, add_keeping_norm, affine, clamp, custom, gated_by_condition, gated_by_probe, load_intervention, masked,
-    module, rotate, save_intervention,
+    Rows,
+    ablate,
+    add,
+    add_keeping_norm,
+    affine,
+    clamp,
+    custom,
+    gated_by_condition,
+    gated_by_probe,
+    load_intervention,
+    masked,
+    module,
+    rotate,
+    save_intervention,
 )  # fmt: skip
 
 quickly = settings(deadline=None, derandomize=True, database=None, max_examples=60)
@@ -352,7 +364,7 @@ def test_files_that_are_none_of_ours(tmp_path):
         load_intervention(tmp_path / "none.safetensors")
     with pytest.raises(VectorError, match=r"expected a \.safetensors file"):
         load_intervention(builders.write_json(tmp_path / "x.json", {}))
-    with pytest.raises(VectorError, match="is written as .safetensors"):
+    with pytest.raises(VectorError, match=r"is written as \.safetensors"):
         save_intervention(ALL["add"], tmp_path / "x.pt")
 
 

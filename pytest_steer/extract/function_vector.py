@@ -1,0 +1,161 @@
+"""Function vectors: what the heads that carry a task write at the last token of few-shot prompts."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Sequence
+
+import torch
+
+from .. import progress
+from ..errors import DataError, SteerWarning
+from ..model import Model, block_outputs, check_layers, encode
+from ..model.patching import Patch, Patcher
+from ..model.sites import heads_width, n_heads, output_projection
+from ..model.tokens import Ids
+from ..prompting.tasks import TaskItem, shots, tasks_hash
+from ..steering import SteeringVector
+from .contrast import record_of
+
+
+def fv(
+    model: Model,
+    tasks: Sequence[TaskItem],
+    *,
+    layer: int | None = None,
+    heads: int = 10,
+    n_shots: int = 10,
+    prompts: int = 100,
+    shuffled_prompts: int = 25,
+    seed: int = 0,
+) -> SteeringVector:
+    """A function vector (FV; Todd et al. 2023, arXiv 2310.15213, section 2.3).
+
+    1. a_lj: the mean output of head j of block l at the last token of few-shot prompts of the task.
+    2. Causal indirect effect of a head: on few-shot prompts whose outputs are shuffled among the demonstrations, the
+       rise in the probability of the right answer's first token when the head's output at the last token is replaced by a_lj;
+       averaged over the prompts.
+    3. The vector is the sum over the heads with the largest effect of their a_lj as the output projection writes it into
+       the residual stream (its columns for that head, without its bias; the paper's code adds the bias once per head).
+
+    It is added to the output of one block at the last token: use ``positions="last"``. The paper averages the effects over
+    several tasks to choose one set of heads; here they are those of the task itself. The first token of an answer is that of
+    the answer with a space before it.
+
+    Args:
+        tasks: pairs; each prompt draws its demonstrations and one query from them, all different.
+        layer: the block to whose output it is added; without it about a third of the depth, as in the paper.
+        heads: how many (10 for GPT-J with 448 heads, 20 for Llama-2-7B with 1024 in the paper).
+        n_shots / prompts / shuffled_prompts: demonstrations per prompt, and prompts for 1. and 2.; the paper's numbers.
+
+    Raises:
+        DataError: fewer pairs than a prompt needs, or numbers that are not positive.
+        VectorError: a layer the model does not have.
+        ModelError: the heads' outputs were not found.
+
+    Warns:
+        SteerWarning: no head raises the right answer's probability: the task is not one that the model does in context.
+    """
+    for name, value in (
+        ("heads", heads),
+        ("n_shots", n_shots),
+        ("prompts", prompts),
+        ("shuffled_prompts", shuffled_prompts),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise DataError(f"{name} has to be a whole number from 1 on, not {value!r}")
+    if len(tasks) < n_shots + 1:
+        raise DataError(
+            f"a prompt of {n_shots} demonstrations and a query needs {n_shots + 1} pairs, but there are {len(tasks)}"
+        )
+    (at,) = check_layers(model, max(0, round(model.n_layers / 3)) if layer is None else layer)
+    draw = random.Random(seed)
+    means = _mean_heads(model, [_prompt(model, *_drawn(tasks, n_shots, draw, shuffle=False))[0] for _ in range(prompts)])
+    effects = _indirect_effects(
+        model, means, [_prompt(model, *_drawn(tasks, n_shots, draw, shuffle=True)) for _ in range(shuffled_prompts)]
+    )
+    flat = effects.flatten()
+    top = flat.argsort(descending=True, stable=True)[: min(heads, flat.numel())].tolist()
+    chosen = [divmod(index, effects.shape[1]) for index in top]
+    if not flat.max() > 1e-6:  # float32 rounding
+        warnings.warn(
+            SteerWarning(
+                f"no head of {model.id} raises the probability of the right answers of this task, so its function vector is "
+                "likely to do nothing"
+            ),
+            stacklevel=2,
+        )
+    total = sum(_written(model, block, head, means[block, head]) for block, head in chosen)
+    assert isinstance(total, torch.Tensor)
+    record = record_of(model, tasks_hash(tasks), len(tasks), "last", None)
+    record |= {
+        "method": "fv",
+        "positions": "last",
+        "heads": [{"layer": block, "head": head, "effect": float(effects[block, head])} for block, head in chosen],
+        "shots": n_shots,
+        "prompts": prompts,
+        "shuffled_prompts": shuffled_prompts,
+        "seed": seed,
+    }
+    return SteeringVector({at: total.float()}, record)
+
+
+def _drawn(
+    tasks: Sequence[TaskItem], n_shots: int, draw: random.Random, *, shuffle: bool
+) -> tuple[list[TaskItem], TaskItem]:
+    """Demonstrations and a query; with their outputs dealt out anew if they are shuffled."""
+    *shown, query = draw.sample(list(tasks), n_shots + 1)
+    if shuffle:
+        outputs = [item.output for item in shown]
+        draw.shuffle(outputs)
+        shown = [TaskItem(item.input, output) for item, output in zip(shown, outputs, strict=True)]
+    return shown, query
+
+
+def _prompt(model: Model, shown: Sequence[TaskItem], query: TaskItem) -> tuple[Ids, int]:
+    """Tokens of the prompt, and the first token of the right answer."""
+    text = shots(shown, query.input)
+    ids, _ = encode(model.tokenizer, text, special_tokens=True)
+    joint, _ = encode(model.tokenizer, f"{text} {query.output.strip()}", special_tokens=True)
+    if joint[: len(ids)] != ids or len(joint) == len(ids):
+        raise DataError(f"task item {query.input!r}: its output {query.output!r} changes the tokens of the prompt before it")
+    return ids, joint[len(ids)]
+
+
+def _mean_heads(model: Model, prompts: Sequence[Ids]) -> torch.Tensor:
+    """float64 [layers, heads, head width], the mean over the prompts' last tokens."""
+    layers = range(model.n_layers)
+    kept = block_outputs(model, prompts, layers, lambda _, hidden: hidden[-1], "heads")
+    count = n_heads(model)
+    rows = [torch.stack(kept[layer]).double().mean(0) for layer in layers]
+    return torch.stack([row.view(count, -1) for row in rows])
+
+
+def _indirect_effects(model: Model, means: torch.Tensor, prompts: Sequence[tuple[Ids, int]]) -> torch.Tensor:
+    """float64 [layers, heads]: mean over prompts of P(right answer | head replaced) - P(right answer)."""
+    layers, count, width = means.shape
+    patches = [
+        Patch(layer, head * width, (head + 1) * width, means[layer, head])
+        for layer in range(layers)
+        for head in range(count)
+    ]
+    patcher = Patcher(model, patches)
+    total = torch.zeros(layers * count, dtype=torch.float64)
+    for done, (ids, token) in enumerate(sorted(prompts, key=lambda prompt: -len(prompt[0])), 1):
+        base, patched = patcher.run(ids, token)
+        total += patched.exp() - torch.tensor(base, dtype=torch.float64).exp()
+        progress.report(f"indirect effects of {layers * count} heads: {done} of {len(prompts)} prompts")
+    return (total / len(prompts)).view(layers, count)
+
+
+def _written(model: Model, layer: int, head: int, output: torch.Tensor) -> torch.Tensor:
+    """What the output projection writes for one head alone, float64 [width], without its bias."""
+    projection = output_projection(model, layer)
+    width = heads_width(model, layer)
+    size = len(output)
+    alone = torch.zeros(2, width, dtype=next(projection.parameters()).dtype, device=model.device)
+    alone[1, head * size : (head + 1) * size] = output.to(alone)
+    with torch.inference_mode():
+        nothing, written = projection(alone[None])[0].double().cpu()
+    return written - nothing

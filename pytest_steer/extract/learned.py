@@ -1,0 +1,170 @@
+"""A steering vector learned by gradient from preferences, in both directions."""
+
+from __future__ import annotations
+
+import math
+import random
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from .. import progress
+from ..errors import DataError, MeasurementError, VectorError
+from ..model import Model, block_outputs, check_layers
+from ..model.hooks import hooked
+from ..model.tokens import Ids
+from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
+from ..steering import SteeringVector, custom
+from .contrast import item_sequences, read_contrast, record_of
+from .reliability import reliability
+
+
+def learned(
+    model: Model,
+    items: Iterable[ContrastItem],
+    *,
+    layer: int,
+    epochs: int = 20,
+    batch: int = 4,
+    beta: float = 0.1,
+    rate: float = 0.01,
+    weight_decay: float = 0.05,
+    seed: int = 0,
+    context: Context = AS_GIVEN,
+) -> SteeringVector:
+    """Bi-directional preference optimisation (BiPO; Cao et al. 2024, arXiv 2406.00045, section 3.2).
+
+    Minimises over v, for d = 1 and d = -1 alike,
+
+        -log sigmoid(d beta [log p(r_T | h + d v) - log p(r_T) - log p(r_O | h + d v) + log p(r_O)])
+
+    with r_T the matching and r_O the not matching answer as they are scored (of "(A)" the letter), p their likelihood, and v added to the
+    block's output at every token but the first. Both signs are taken in every step (the paper draws one at random), which has the
+    same expectation. AdamW from v = 0. The paper's learning rate of 5e-4 belongs to the activations of one model; here it is
+    a share of the root mean square of the block's output.
+
+    Args:
+        layer: one decoder block.
+        epochs / batch / beta / weight_decay: as in the paper.
+        rate: learning rate as a share of the root mean square of an element of the block's output (median over positions).
+
+    Raises:
+        DataError: no items, or a setting out of range.
+        MeasurementError: the loss is NaN or infinite.
+        VectorError: a layer the model does not have.
+    """
+    wanted = check_layers(model, layer)
+    if len(wanted) != 1:
+        raise VectorError(f"a vector is learned at one layer, not at {list(wanted)}")
+    at = wanted[0]
+    data = as_items(items)
+    if not data:
+        raise DataError(f"{data.source}: there are no items to learn a vector from")
+    settings = {"epochs": epochs, "batch": batch, "beta": beta, "rate": rate}
+    for name, value in settings.items():
+        if not 0 < value < math.inf:
+            raise DataError(f"{name} has to be a positive number, not {value}")
+    sequences, starts = item_sequences(model, data, whole=False, context=context)
+    sizes = block_outputs(model, sequences, (at,), lambda _, hidden: hidden[1:].pow(2).mean(-1).sqrt())
+    size = float(torch.cat(sizes[at]).median())
+    direction = torch.zeros(model.width, device=model.device, requires_grad=True)
+    optimiser = torch.optim.AdamW([direction], lr=rate * size, weight_decay=weight_decay)
+    draw = random.Random(seed)
+    steps = epochs * math.ceil(len(data) / batch)
+    step = 0
+    with _frozen(model):
+        bare = _loglikelihoods(model, sequences, starts, at, None)
+        for _ in range(epochs):
+            order = draw.sample(range(len(data)), len(data))
+            for first in range(0, len(order), batch):
+                own = [side for index in order[first : first + batch] for side in (2 * index, 2 * index + 1)]
+                loss = _loss(model, [sequences[i] for i in own], [starts[i] for i in own], at, direction, bare[own], beta)
+                if not torch.isfinite(loss):
+                    raise MeasurementError(f"the loss became {float(loss)} after {step} steps; a smaller rate may help")
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                step += 1
+                progress.report(f"learning a vector: step {step} of {steps}, loss {float(loss):.4f}")
+    found = {at: direction.detach().float().cpu()}
+    record = record_of(model, data.hash, len(data), "learned", model.template_hash)
+    record |= {"method": "learned", "positions": "all", "label_balance": data.label_balance(), "seed": seed, **settings}
+    record["item_hashes"] = data.item_hashes
+    vector = SteeringVector(found, record)
+    return SteeringVector(found, {**record, "reliability": _reliability(model, data, vector, context)})
+
+
+def bipo_loss(steered: torch.Tensor, bare: torch.Tensor, sign: torch.Tensor, beta: float) -> torch.Tensor:
+    """Mean of the loss in :func:`learned`; [n] rows alternate between the matching and the other answer, with their sign."""
+    rise = steered - bare
+    margin = rise[0::2] - rise[1::2]
+    return -torch.nn.functional.logsigmoid(sign[0::2] * beta * margin).mean()
+
+
+def _loss(
+    model: Model,
+    sequences: list[Ids],
+    starts: list[int],
+    layer: int,
+    direction: torch.Tensor,
+    bare: torch.Tensor,
+    beta: float,
+) -> torch.Tensor:
+    sign = torch.tensor([1.0, -1.0], device=model.device).repeat_interleave(len(sequences))
+    steered = _loglikelihoods(model, sequences * 2, starts * 2, layer, (direction, sign))
+    return bipo_loss(steered, bare.repeat(2), sign, beta)
+
+
+def _loglikelihoods(
+    model: Model, sequences: list[Ids], starts: list[int], layer: int, dose: tuple[torch.Tensor, torch.Tensor] | None
+) -> torch.Tensor:
+    """[n] summed log-likelihood of each answer, with the vector added at every token but the first if there is one."""
+    found = []
+    rows = 16 if dose is None else len(sequences)
+    for first in range(0, len(sequences), rows):
+        part, begin = sequences[first : first + rows], starts[first : first + rows]
+        length = max(map(len, part))
+        ids, mask = (torch.zeros(len(part), length, dtype=torch.long) for _ in range(2))
+        for row, sequence in enumerate(part):
+            ids[row, : len(sequence)], mask[row, : len(sequence)] = torch.tensor(sequence), 1
+        inputs = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device), "use_cache": False}
+        if dose is None:
+            with torch.no_grad():
+                logits = model.hf(**inputs).logits
+        else:
+            vector, sign = dose
+            steered = mask.bool()
+            steered[:, 0] = False
+            change = custom(
+                lambda h, s, _, v=vector: h + s * v.to(h.dtype), layers=layer, strength="linear", name="learning"
+            )
+            with hooked(model, change, lambda sign=sign, steered=steered: (sign[:, None], steered)):
+                logits = model.hf(**inputs).logits
+        likely = logits[:, :-1].float().log_softmax(-1).gather(2, ids[:, 1:, None].to(model.device))[:, :, 0]
+        at = torch.arange(1, length)
+        counts = (at >= torch.tensor(begin)[:, None]) & (at < torch.tensor([len(s) for s in part])[:, None])
+        found.append((likely * counts.to(model.device)).sum(1))
+    return torch.cat(found)
+
+
+@contextmanager
+def _frozen(model: Model) -> Iterator[None]:
+    """The model's weights take no gradient while the body runs."""
+    model.check_unsteered()
+    trainable = [weight for weight in model.hf.parameters() if weight.requires_grad]
+    for weight in trainable:
+        weight.requires_grad_(False)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for weight in trainable:
+            weight.requires_grad_(True)
+
+
+def _reliability(model: Model, data: object, vector: SteeringVector, context: Context) -> dict[str, dict[str, float | None]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the letters were looked at, and agreement is no promise of this method
+        return reliability(read_contrast(model, data, layer=vector.layers, context=context), vector.directions)  # type: ignore[arg-type]

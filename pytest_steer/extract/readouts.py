@@ -1,0 +1,8 @@
+"""Where in a sequence an activation is read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+ItemReadout = Literal["answer", "last", "mean"]
+TextReadout = Literal["mean", "last"]

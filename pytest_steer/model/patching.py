@@ -1,0 +1,147 @@
+"""Replacing single heads' outputs at the last token: many patches of one prompt in one forward."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .loaded import Model
+from .sites import attach
+from .tokens import Ids
+
+_MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
+_BRANCHES = 320
+_ROWS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """At the last token, columns ``start`` to ``end`` of what a block's output projection reads become ``value``."""
+
+    layer: int
+    start: int
+    end: int
+    value: torch.Tensor
+
+
+class Patcher:
+    """Log-probabilities of a next token under each of many patches, one at a time.
+
+    A patch at the last token changes nothing before it. So the prompt runs once, and each patch is a branch of one token: a copy of
+    the last one that sees the prompt and itself (a tree mask). On the first prompt this is compared with whole rows,
+    two patches each at the lowest and the highest layer; a model that computes something else takes whole rows.
+
+    Attributes:
+        branching: whether branches are used; None until the first prompt.
+    """
+
+    def __init__(self, model: Model, patches: Sequence[Patch]) -> None:
+        self.model, self.patches = model, list(patches)
+        self.branching: bool | None = None
+        self._takes_positions = "position_ids" in inspect.signature(model.hf.forward).parameters
+        text = model.hf.config.get_text_config(decoder=True)
+        windows = [getattr(text, name, None) for name in ("sliding_window", "attention_window_size", "attention_chunk_size")]
+        self._reach = min((w for w in windows if isinstance(w, int) and w > 0), default=None)
+
+    @torch.inference_mode()
+    def run(self, ids: Ids, token: int) -> tuple[float, torch.Tensor]:
+        """(log-probability of the token without a patch, float64 [patches] with each).
+
+        Raises:
+            SteerError: a ``steering`` block is open on the model.
+        """
+        self.model.check_unsteered()
+        none = Patch(self.patches[0].layer, 0, 0, torch.zeros(0))
+        wanted = [none, *self.patches]
+        if self.branching is None:
+            self.branching = self._branches_fit(ids, token, wanted)
+        far = self._reach is not None and len(ids) > self._reach
+        found = self._whole(ids, token, wanted) if far or not self.branching else self._branched(ids, token, wanted)
+        return float(found[0]), found[1:]
+
+    def _branches_fit(self, ids: Ids, token: int, wanted: list[Patch]) -> bool:
+        if not self._takes_positions or len(ids) < 2:
+            return False
+        trial = [*wanted[:3], *wanted[-2:]]
+        try:
+            branched = self._branched(ids, token, trial)
+        except _MISFITS:
+            return False
+        tolerance = 1e-4 if self.model.dtype == "float32" else 0.25
+        return bool(torch.allclose(branched, self._whole(ids, token, trial), rtol=tolerance, atol=tolerance))
+
+    def _branched(self, ids: Ids, token: int, patches: list[Patch]) -> torch.Tensor:
+        found = []
+        n = len(ids) - 1
+        for first in range(0, len(patches), _BRANCHES):
+            part = patches[first : first + _BRANCHES]
+            k = len(part)
+            sees = torch.ones(n + k, n + k, dtype=torch.bool).tril()
+            sees[n:, n:] = torch.eye(k, dtype=torch.bool)
+            kind = next(self.model.hf.parameters()).dtype
+            mask = torch.zeros(1, 1, n + k, n + k, dtype=kind).masked_fill(~sees, torch.finfo(kind).min)
+            inputs = {
+                "input_ids": torch.tensor([[*ids[:-1], *[ids[-1]] * k]]),
+                "position_ids": torch.tensor([[*range(n), *[n] * k]]),
+                "attention_mask": mask,
+            }
+            places = [(0, n + index) for index in range(k)]
+            found.append(self._forward(inputs, part, places, token))
+        return torch.cat(found)
+
+    def _whole(self, ids: Ids, token: int, patches: list[Patch]) -> torch.Tensor:
+        found = []
+        for first in range(0, len(patches), _ROWS):
+            part = patches[first : first + _ROWS]
+            rows = torch.tensor([ids] * len(part))
+            inputs = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
+            found.append(self._forward(inputs, part, [(row, len(ids) - 1) for row in range(len(part))], token))
+        return torch.cat(found)
+
+    def _forward(
+        self, inputs: dict[str, torch.Tensor], patches: list[Patch], places: list[tuple[int, int]], token: int
+    ) -> torch.Tensor:
+        rows, positions = torch.tensor(places, device=self.model.device).unbind(1)
+        shape = inputs["input_ids"].shape
+
+        def change(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
+            own = [(place, patch) for place, patch in zip(places, patches, strict=True) if patch.layer == layer]
+
+            def changed(hidden: torch.Tensor) -> torch.Tensor:
+                whole = hidden.reshape(*shape, -1).clone()
+                for (row, position), patch in own:
+                    whole[row, position, patch.start : patch.end] = patch.value.to(whole)
+                return whole.reshape(hidden.shape)
+
+            return changed
+
+        handles: list[Any] = []
+        try:
+            for layer in sorted({patch.layer for patch in patches if patch.end > patch.start}):
+                handles += attach(self.model, layer, "heads", change(layer))
+            with _reading_only(self.model.hf.get_output_embeddings(), rows, positions) as reads_part:
+                placed = {name: value.to(self.model.device) for name, value in inputs.items()}
+                logits = self.model.hf(**placed, use_cache=False).logits
+        finally:
+            for handle in handles:
+                handle.remove()
+        picked = logits[0] if reads_part else logits[rows, positions]
+        return picked.double().log_softmax(-1)[:, token].cpu()
+
+
+@contextmanager
+def _reading_only(head: Any, rows: torch.Tensor, positions: torch.Tensor) -> Iterator[bool]:
+    """Lets the unembedding see only some positions, if the model shows it; says whether it does."""
+    if head is None:
+        yield False
+        return
+    handle = head.register_forward_pre_hook(lambda _module, args: (args[0][rows, positions][None], *args[1:]))
+    try:
+        yield True
+    finally:
+        handle.remove()
