@@ -167,6 +167,12 @@ def data_warnings(subject: Subject, items: Items) -> list[str]:
     letters = letter_imbalance(record.get("label_balance") or {})
     if letters:
         found.append(letters)
+    usual = record.get("positions")
+    if usual and usual != subject.positions:
+        found.append(
+            f"the method {record.get('method')} is applied at positions '{usual}' where it comes from; this claim steers "
+            f"'{subject.positions}'"
+        )
     weak = unreliable(record)
     if weak:
         found.append(weak)

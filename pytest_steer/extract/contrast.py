@@ -80,7 +80,7 @@ def read_contrast(
     layers = check_layers(model, layer)
     if isinstance(data, tuple) and len(data) == 2 and not isinstance(data[0], ContrastItem):
         return _of_texts(model, data[0], data[1], layers, readout or "mean")
-    return _of_items(model, data, layers, readout or "answer", context, stacklevel + 1)  # type: ignore[arg-type]
+    return _of_items(model, data, layers, readout or "answer", context, stacklevel + 1)
 
 
 def _of_items(
@@ -125,7 +125,7 @@ def item_sequences(
         tokens = tokenize_item(model.tokenizer, rendered)
         for text, scored in ((rendered.matching[0], tokens.matching[0]), (rendered.not_matching[0], tokens.not_matching[0])):
             ids = tokens.prompt + scored
-            if whole and item.is_lettered:
+            if whole and rendered.item.is_lettered:
                 ids, _ = encode(model.tokenizer, f"{rendered.prompt}{text})", rendered.special_tokens)
                 if ids[: len(tokens.prompt)] != tokens.prompt:
                     raise TokenBoundaryError(

@@ -157,5 +157,5 @@ def _written(model: Model, layer: int, head: int, output: torch.Tensor) -> torch
     alone = torch.zeros(2, width, dtype=next(projection.parameters()).dtype, device=model.device)
     alone[1, head * size : (head + 1) * size] = output.to(alone)
     with torch.inference_mode():
-        nothing, written = projection(alone[None])[0].double().cpu()
-    return written - nothing
+        both: torch.Tensor = projection(alone[None])[0].double().cpu()
+    return both[1] - both[0]

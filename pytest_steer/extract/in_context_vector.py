@@ -66,9 +66,9 @@ def stacked_direction(differences: torch.Tensor) -> torch.Tensor:
     mean = differences.mean(0)
     if not mean.any():
         raise VectorError("the two sides of the demonstrations have the same mean, so there is no direction between them")
-    first = torch.linalg.svd(differences - mean, full_matrices=False).Vh[0]
     if not (differences - mean).any():
         return mean
+    first: torch.Tensor = torch.linalg.svd(differences - mean, full_matrices=False).Vh[0]
     return mean + (first if first @ mean >= 0 else -first)
 
 

@@ -87,7 +87,7 @@ def learned(
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 step += 1
-                progress.report(f"learning a vector: step {step} of {steps}, loss {float(loss):.4f}")
+                progress.report(f"learning a vector: step {step} of {steps}, loss {float(loss.detach()):.4f}")
     found = {at: direction.detach().float().cpu()}
     record = record_of(model, data.hash, len(data), "learned", model.template_hash)
     record |= {"method": "learned", "positions": "all", "label_balance": data.label_balance(), "seed": seed, **settings}
@@ -129,24 +129,34 @@ def _loglikelihoods(
         ids, mask = (torch.zeros(len(part), length, dtype=torch.long) for _ in range(2))
         for row, sequence in enumerate(part):
             ids[row, : len(sequence)], mask[row, : len(sequence)] = torch.tensor(sequence), 1
-        inputs = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device), "use_cache": False}
-        if dose is None:
-            with torch.no_grad():
-                logits = model.hf(**inputs).logits
-        else:
-            vector, sign = dose
-            steered = mask.bool()
-            steered[:, 0] = False
-            change = custom(
-                lambda h, s, _, v=vector: h + s * v.to(h.dtype), layers=layer, strength="linear", name="learning"
-            )
-            with hooked(model, change, lambda sign=sign, steered=steered: (sign[:, None], steered)):
-                logits = model.hf(**inputs).logits
+        logits = _logits(model, ids.to(model.device), mask.to(model.device), layer, dose)
         likely = logits[:, :-1].float().log_softmax(-1).gather(2, ids[:, 1:, None].to(model.device))[:, :, 0]
         at = torch.arange(1, length)
         counts = (at >= torch.tensor(begin)[:, None]) & (at < torch.tensor([len(s) for s in part])[:, None])
         found.append((likely * counts.to(model.device)).sum(1))
     return torch.cat(found)
+
+
+def _logits(
+    model: Model, ids: torch.Tensor, mask: torch.Tensor, layer: int, dose: tuple[torch.Tensor, torch.Tensor] | None
+) -> torch.Tensor:
+    """[rows, tokens, vocabulary], with a gradient towards the vector if there is one."""
+    inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+    logits: torch.Tensor
+    if dose is None:
+        with torch.no_grad():
+            logits = model.hf(**inputs).logits
+        return logits
+    vector, sign = dose
+    steered = mask.bool()
+    steered[:, 0] = False
+
+    def change(hidden: torch.Tensor, strength: torch.Tensor, _layer: int) -> torch.Tensor:
+        return hidden + strength * vector.to(hidden.dtype)
+
+    with hooked(model, custom(change, layers=layer, strength="linear", name="learned"), lambda: (sign[:, None], steered)):
+        logits = model.hf(**inputs).logits
+    return logits
 
 
 @contextmanager

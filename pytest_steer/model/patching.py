@@ -131,7 +131,8 @@ class Patcher:
             for handle in handles:
                 handle.remove()
         picked = logits[0] if reads_part else logits[rows, positions]
-        return picked.double().log_softmax(-1)[:, token].cpu()
+        found: torch.Tensor = picked.double().log_softmax(-1)[:, token].cpu()
+        return found
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,14 +14,14 @@ from ..checks import Check, Generalizes, HoldsInContexts, HooksAreSound, NotAnti
 from ..checks.holds_in_contexts import BATCH, EXAMPLES, STATISTICS
 from ..checks.in_rounds import LEAST_ITEMS
 from ..errors import DataError, SteerError
-from ..extract import caa, mean_difference
 from ..model import Model
-from ..prompting import Axis, Context, Items, read_contrast_texts, read_items, read_texts
+from ..prompting import Axis, Context, Items, read_items, read_texts
 from ..sources import shown
-from ..steering import SteeringVector, check_positions
+from ..steering import Intervention, SteeringVector, check_positions
 from .axes import uses_examples
 from .claims import ClaimSpec, Suite, VectorSpec
 from .files import absolute
+from .make import make_steering
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Builder:
     ) -> None:
         self.model, self.seed, self.max_items, self.search = model, seed, max_items, search
         self.max_drawn, self.in_rounds = max_drawn, in_rounds
-        self._vectors: dict[tuple[object, ...], SteeringVector] = {}
+        self._vectors: dict[tuple[object, ...], SteeringVector | Intervention] = {}
         self._items: dict[Path, Items] = {}
 
     def build(self, suite: Suite, claim: ClaimSpec) -> Check:
@@ -224,20 +223,8 @@ class Builder:
             self._items[path] = Items(read_items(path), name, f"read_items({name!r})")
         return self._items[path]
 
-    def _vector(self, spec: VectorSpec) -> SteeringVector:
-        key = (spec.file, spec.method, spec.data, spec.layers)
+    def _vector(self, spec: VectorSpec) -> SteeringVector | Intervention:
+        key = (spec.file, spec.method, spec.data, spec.layers, repr(spec.options), repr(spec.shape))
         if key not in self._vectors:
-            self._vectors[key] = self._make_vector(spec)
+            self._vectors[key] = make_steering(self.model, spec, self.seed)
         return self._vectors[key]
-
-    def _make_vector(self, spec: VectorSpec) -> SteeringVector:
-        if spec.file is not None:
-            return SteeringVector.load(spec.file, layer=spec.layers)
-        if spec.data is None or not spec.layers:
-            raise SteerError("vector.extract needs data and a layer")
-        if spec.method == "caa":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the check puts the same warning into its evidence
-                return caa(self.model, read_items(spec.data), layer=spec.layers)
-        positive, negative = read_contrast_texts(spec.data)
-        return mean_difference(self.model, positive, negative, layer=spec.layers)

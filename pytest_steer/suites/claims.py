@@ -12,7 +12,7 @@ from pytest_steer.prompting import Axis
 
 @dataclass(frozen=True)
 class VectorSpec:
-    """Where the steering vector comes from and where it acts.
+    """Where the steering vector or intervention comes from and where it acts.
 
     Either ``file`` is set (a saved vector), or ``method`` and ``data`` are (made from the model under test).
 
@@ -21,6 +21,9 @@ class VectorSpec:
         positions: ``all``, ``after_prompt`` or ``last``.
         allow_mismatch: any of ``model``, ``template``: made elsewhere, and accepted all the same.
         line: 1-based line of the claim file.
+        options: further settings of the method.
+        shape: what an ``intervention:`` says beyond a vector: ``kind``, ``site``, ``value``, ``keep``, ``angle``, and with paths made
+            absolute ``toward`` and ``condition``. None for a ``vector:``.
     """
 
     file: Path | None
@@ -31,6 +34,8 @@ class VectorSpec:
     include_first: bool
     allow_mismatch: tuple[str, ...]
     line: int
+    options: dict[str, Any] = field(default_factory=dict)
+    shape: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -156,9 +156,12 @@ def _elsewhere(key: str, here: Schema) -> str | None:
     if key in SCHEMA["properties"] and here is not CLAIM:
         also = " or in a claim" if key in SCHEMA["$defs"]["every_claim"]["properties"] else ""
         places.append(f"belongs at the top level of the file{also}")
+    sections: list[str] = []
     for section, schema in _sections(SCHEMA, ""):
-        if key in schema["properties"]:
-            places.append(f"belongs under {section!r}")
+        if key in schema["properties"] and section.rpartition(".")[0] not in sections:
+            sections.append(section)
+    if sections:
+        places.append(f"belongs under {_listed(sections, 'or')}")
     return f"{key!r} {', or '.join(places)}. " if places else None
 
 

@@ -23,11 +23,11 @@ from pytest_steer.suites.matrix import (
     xfail_of,
 )
 from pytest_steer.suites.messages import Fault, example_of, find_faults, to_error
+from pytest_steer.suites.methods import method_faults
 from pytest_steer.suites.schema import KINDS, SCHEMA, VALIDATOR, valid_keys, with_defaults
 from pytest_steer.suites.source import DataPath, Source, read_source
 
 _FILE_KEYS = valid_keys(SCHEMA)
-_VECTOR_KEYS = valid_keys(_FILE_KEYS["vector"])
 _DATA_KEYS = valid_keys(_FILE_KEYS["data"])
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
 
@@ -118,7 +118,7 @@ class _SuiteReader:
         wrong |= {fault.meant for fault in faults if len(fault.path) == 4 and fault.meant}
         if "name" not in wrong:
             faults.extend(self._name_fault(index, body.get("name", kind), inside))
-        if "vector" not in wrong:
+        if not wrong & {"vector", "intervention"}:
             for made in self.combinations:
                 faults.extend(fault for fault in self._vector_faults(body, inside, made) if fault not in faults)
         if "xfail" not in wrong:
@@ -156,22 +156,34 @@ class _SuiteReader:
         return f"{name}-{number}"
 
     def _vector_faults(self, body: dict[str, Any], inside: DataPath, made: Combination) -> Iterator[Fault]:
+        places: tuple[tuple[dict[str, Any], DataPath], ...] = ((body, inside), (self.data, ()))
+        for level, place in places:
+            if "vector" in level and "intervention" in level:
+                yield Fault(place, "has both 'vector' and 'intervention', which exclude each other", "Delete one of them.")
+                return
         vector, path = self._vector(body, inside, made)
         of_matrix = vector_faults(body, vector, made)
         if of_matrix:
             yield from of_matrix
-        elif vector is None:
+            return
+        if vector is None:
             yield Fault(
                 inside,
                 "there is no vector to steer with",
                 f"Add `{example_of('vector', _FILE_KEYS['vector'])}` at the top level of the file, "
                 "for all its claims, or to this claim.",
             )
-        elif "file" in vector:
+            return
+        if "file" in vector:
             # A folder can hold one .pt file per layer.
             yield from self._file_fault(vector["file"], (*path, "file"), or_layers=True)
         else:
             yield from self._file_fault(vector["extract"]["data"], (*path, "extract", "data"))
+        yield from method_faults(made.applied(vector), path, is_intervention=_is_intervention(path), compared=made.method is not None)
+        if "toward" in vector:
+            yield from self._file_fault(vector["toward"], (*path, "toward"))
+        if "condition" in vector:
+            yield from self._file_fault(vector["condition"]["file"], (*path, "condition", "file"))
 
     def _data_faults(self, kind: str, body: dict[str, Any], inside: DataPath) -> Iterator[Fault]:
         for key in _DATA_KEYS:
@@ -250,16 +262,22 @@ class _SuiteReader:
         )
 
     def _vector(self, body: dict[str, Any], inside: DataPath, made: Combination) -> tuple[dict[str, Any] | None, DataPath]:
-        """The vector that a claim uses under a combination, before its method and layer are put in, and where it stands."""
+        """The vector or intervention that a claim uses under a combination, before its method and layer are put in, and where it
+        stands."""
         if made.vector is not None:
             return self.data["matrix"]["vector"][made.vector], ("matrix", "vector", made.vector)
-        if "vector" in body:
-            return body["vector"], (*inside, "vector")
-        return self.data.get("vector"), ("vector",)
+        places: tuple[tuple[dict[str, Any], DataPath], ...] = ((body, inside), (self.data, ()))
+        for level, place in places:
+            for key in ("vector", "intervention"):
+                if key in level:
+                    return level[key], (*place, key)
+        return None, ("vector",)
 
     def _vector_spec(self, vector: dict[str, Any], path: DataPath) -> VectorSpec:
-        values = with_defaults(vector, _VECTOR_KEYS)
+        keys = valid_keys(_FILE_KEYS["intervention" if _is_intervention(path) else "vector"])
+        values = with_defaults(vector, keys)
         extract = vector.get("extract", {})
+        options = with_defaults(extract, valid_keys(keys["extract"]))
         layer = values.get("layer")
         return VectorSpec(
             file=absolute(vector["file"], self.folder) if "file" in vector else None,
@@ -270,7 +288,19 @@ class _SuiteReader:
             include_first=values["include_first"],
             allow_mismatch=values["allow_mismatch"],
             line=self.source.line(path) or 1,
+            options={key: value for key, value in options.items() if key not in ("method", "data")},
+            shape=self._shape(values) if _is_intervention(path) else None,
         )
+
+    def _shape(self, values: dict[str, Any]) -> dict[str, Any]:
+        """What an intervention says beyond a vector."""
+        shape: dict[str, Any] = {key: values[key] for key in ("kind", "site", "value", "keep", "angle") if key in values}
+        if "toward" in values:
+            shape["toward"] = absolute(values["toward"], self.folder)
+        if "condition" in values:
+            condition = with_defaults(values["condition"], valid_keys(valid_keys(_FILE_KEYS["intervention"])["condition"]))
+            shape["condition"] = {**condition, "file": absolute(condition["file"], self.folder)}
+        return shape
 
     def _broken(self, index: int, claim: Any, faults: list[Fault]) -> BrokenClaim:
         line = self.source.line(("claims", index)) or 1
@@ -294,6 +324,11 @@ def _kind(claim: Any) -> str | None:
     """The only known kind among the keys of a claim."""
     kinds = [key for key in claim if key in KINDS] if isinstance(claim, dict) else []
     return kinds[0] if len(kinds) == 1 else None
+
+
+def _is_intervention(path: DataPath) -> bool:
+    """Whether the entry at a path is an ``intervention:``; a vector of the matrix can have that name too."""
+    return path[-1] == "intervention" and path[0] != "matrix"
 
 
 def _is_name(word: Any) -> bool:
