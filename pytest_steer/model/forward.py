@@ -141,7 +141,9 @@ def _enter(stack: ExitStack, model: Model, traits: Traits, plan: Plan, prefix: i
             strength, steered = dose.strength[None].expand(rows, -1), plan.steered[:, entries]
         strength, steered = strength.to(model.device), steered.to(model.device)
         rows_of = Rows(plan.prompt[entries]) if plan.prompt is not None and plan.axis == 0 else None
-        stack.enter_context(hooked(model, dose.intervention, partial(_same, strength, steered), part, partial(_known, rows_of)))
+        stack.enter_context(
+            hooked(model, dose.intervention, partial(_same, strength, steered), part, partial(_known, rows_of))
+        )
 
 
 def _same(strength: torch.Tensor, steered: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,9 +10,9 @@ import torch
 
 from ..errors import DataError, MeasurementError
 from .forward import reading_only
-from .hooks import hidden_of, with_hidden
 from .loaded import Model
 from .probes import Probe
+from .sites import hidden_of, with_hidden
 
 Objective = Callable[[list[torch.Tensor]], torch.Tensor]
 

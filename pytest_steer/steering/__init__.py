@@ -3,7 +3,7 @@
 from .additive import add, add_keeping_norm
 from .affine_maps import affine
 from .gates import gated_by_condition, gated_by_probe
-from .intervention_file import load_intervention, save_intervention
+from .intervention_file import holds_intervention, load_intervention, save_intervention
 from .interventions import Intervention, Rows, Site, as_intervention, check_site, custom
 from .masked import masked
 from .modules import module
@@ -16,5 +16,5 @@ from .vector import SteeringVector
 __all__ = [
     "Intervention", "Positions", "Recipe", "Rows", "Site", "SteeringVector", "ablate", "add", "add_keeping_norm", "affine",
     "as_intervention", "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition",
-    "gated_by_probe", "load_intervention", "masked", "module", "rotate", "save_intervention",
+    "gated_by_probe", "holds_intervention", "load_intervention", "masked", "module", "rotate", "save_intervention",
 ]  # fmt: skip

@@ -58,24 +58,33 @@ def save_intervention(intervention: Intervention, path: str | PathLike[str]) -> 
         raise VectorError(f"{file}: cannot be written: {error}") from None
 
 
+def holds_intervention(path: str | PathLike[str]) -> bool:
+    """Whether a file is one that :func:`save_intervention` wrote; a vector's file is not."""
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file() or Path(path).suffix.lower() != ".safetensors":
+        return False
+    try:
+        with safe_open(str(path), framework="pt") as stored:
+            return bool((stored.metadata() or {}).get("format") == FORMAT)
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_intervention(path: str | PathLike[str]) -> Intervention:
-    """Reads what :func:`save_intervention` wrote, or a steering vector of ours, which is added.
+    """Reads what :func:`save_intervention` wrote. Any other file is read as a steering vector, which is added.
 
     Raises:
-        VectorError: no such file, not a safetensors file of ours, an unknown kind, or unusable values.
+        VectorError: an unknown kind or unusable values; for other files see ``SteeringVector.load``.
     """
     from safetensors import SafetensorError, safe_open
 
     file = Path(path)
-    if not file.is_file():
-        raise VectorError(f"{file}: no such file")
-    if file.suffix.lower() != ".safetensors":
-        raise VectorError(f"{file}: expected a .safetensors file as written by save_intervention")
+    if not holds_intervention(file):
+        return add(SteeringVector.load(file))
     try:
         with safe_open(str(file), framework="pt") as stored:
             info = stored.metadata() or {}
-            if info.get("format") != FORMAT:
-                return add(SteeringVector.load(file))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise VectorError(f"{file}: is not a readable safetensors file: {error}") from None

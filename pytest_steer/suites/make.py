@@ -21,6 +21,7 @@ from ..steering import (
     as_intervention,
     clamp,
     gated_by_condition,
+    holds_intervention,
     load_intervention,
     masked,
     rotate,
@@ -47,18 +48,23 @@ def make_steering(model: Model, spec: VectorSpec, seed: int) -> Steering:
 
 
 def _from_file(spec: VectorSpec, file: Path) -> Steering:
-    if spec.shape is None:
-        return SteeringVector.load(file, layer=spec.layers)
-    found = load_intervention(file)
-    if found.recipe is not None and found.recipe.kind == "add" and found.site == "block" and found.vector is not None:
-        # A single direction is ablated at whichever layers are named.
-        spread = spec.shape.get("kind") == "ablate" and len(found.vector.layers) == 1
-        return found.vector.at(spec.layers) if spec.layers and not spread else found.vector
-    if spec.layers:
-        raise SteerError(
-            f"{file}: holds an intervention that acts at {list(found.layers)} and cannot be moved: delete `layer`"
-        )
-    return found
+    if spec.shape is not None and holds_intervention(file):
+        found = load_intervention(file)
+        if found.vector is None or found.recipe is None or found.recipe.kind != "add" or found.site != "block":
+            if spec.layers:
+                where = list(found.layers)
+                raise SteerError(f"{file}: holds an intervention that acts at {where} and cannot be moved: delete `layer`")
+            return found
+        return found.vector.at(spec.layers) if spec.layers else found.vector
+    if spec.shape is not None and spec.shape.get("kind") == "ablate":
+        # A single direction whose layer is known is ablated at whichever layers are named.
+        try:
+            vector = SteeringVector.load(file)
+        except VectorError:
+            return SteeringVector.load(file, layer=spec.layers)
+        if len(vector.layers) == 1:
+            return vector
+    return SteeringVector.load(file, layer=spec.layers)
 
 
 def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:

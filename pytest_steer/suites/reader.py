@@ -179,7 +179,9 @@ class _SuiteReader:
             yield from self._file_fault(vector["file"], (*path, "file"), or_layers=True)
         else:
             yield from self._file_fault(vector["extract"]["data"], (*path, "extract", "data"))
-        yield from method_faults(made.applied(vector), path, is_intervention=_is_intervention(path), compared=made.method is not None)
+        yield from method_faults(
+            made.applied(vector), path, is_intervention=_is_intervention(path), compared=made.method is not None
+        )
         if "toward" in vector:
             yield from self._file_fault(vector["toward"], (*path, "toward"))
         if "condition" in vector:

@@ -362,7 +362,7 @@ def test_files_that_are_none_of_ours(tmp_path):
             load_intervention(write(record))
     with pytest.raises(VectorError, match="no such file"):
         load_intervention(tmp_path / "none.safetensors")
-    with pytest.raises(VectorError, match=r"expected a \.safetensors file"):
+    with pytest.raises(VectorError, match=r"a steering vector is read from \.safetensors"):
         load_intervention(builders.write_json(tmp_path / "x.json", {}))
     with pytest.raises(VectorError, match=r"is written as \.safetensors"):
         save_intervention(ALL["add"], tmp_path / "x.pt")

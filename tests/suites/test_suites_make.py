@@ -161,7 +161,7 @@ def test_an_intervention_is_that_of_the_call(place, entry, want):
         ("kind: rotate, file: two.safetensors, toward: toward.safetensors", "toward.safetensors: has no direction for layer 0"),
         ("file: v.safetensors, condition: {file: two.safetensors, threshold: 0.1}", r"read at one layer; this vector has \[0, 1\]"),
         ("kind: clamp, file: v.safetensors, value: 1, layer: 0", "no direction for layer 0"),
-        ("file: items.json", "expected a .safetensors file"),
+        ("file: items.json", "a steering vector is read from .safetensors"),
     ],
 )  # fmt: skip
 def test_pieces_that_do_not_fit(place, entry, message):
