@@ -144,8 +144,8 @@ def test_inner_sites_share_what_is_below_them():
                 ways[site, layer, scope] = model.engine.path(change)
     for site in ("block", "mlp", "heads"):
         assert ways[site, 2, "all"] == "shared depth"
-        # Steered from position 1 on in all of the first block: nothing is below, one position is before.
-        assert ways[site, 0, "all"] == ("shared depth" if site == "block" else "shared positions")
+        # Steered from position 1 on within the first block: nothing is below.
+        assert (ways[site, 0, "all"] == "shared depth") == (site == "block")
         assert ways[site, 2, "after_prompt"] != "plain"
     assert [method("add", (1, 2), site)[0].first_changed for site in ("block", "mlp", "heads")] == [1, 0, 0]
 
@@ -334,3 +334,24 @@ def test_functions_of_the_users_own_at_a_site():
     want = expected(fresh("llama"), ITEMS, change, lambda h, m, at: h * (1 + m), "all")
     got = propensity_curve(fresh("llama"), ITEMS, change, multipliers=GRID, positions="all").values
     np.testing.assert_allclose(got, want, rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "opt", "gpt2", "bloom"])
+@pytest.mark.parametrize("scope", ["all", "after_prompt"])
+def test_pairs_of_different_sites_in_one_run(family, scope):
+    """What each pair gives in company of the others, a condition among them, is what it gives alone."""
+    c = builders.random_vector(0, seed=3).directions[0]
+    changes = [
+        add(builders.random_vector(at), site=site) for at, site in ((0, "heads"), (2, "mlp"), (1, "block"), (1, "heads"))
+    ]
+    changes.append(gated_by_condition(add(builders.random_vector(2)), {0: c}, threshold=0.05))
+    probes = []
+    for item in builders.LETTERED[:2]:
+        ids = tuple(prompt_of(builders.random_model(family), item))
+        probes.append(Probe(ids, 1 if scope == "all" else len(ids) - 4, (20, 30)))
+    pairs = [(change, m) for change in changes for m in (1.0, -0.5)]
+    together = fresh(family).engine.run_pairs(probes, pairs)
+    for index, (change, m) in enumerate(pairs):
+        alone = fresh(family, sharing=False).engine.run(probes, change, [m])
+        for row in range(len(probes)):
+            np.testing.assert_allclose(together[row][index], alone[row][0], rtol=0, atol=1e-4)
