@@ -12,6 +12,7 @@ import torch
 from transformers import DynamicCache
 
 from ..steering import Intervention
+from ..steering import Rows as Looked
 from .forward import Traits
 from .hooks import hooked
 from .loaded import Model
@@ -58,6 +59,7 @@ class CachedRows:
     ) -> None:
         self.model, self.intervention = model, intervention
         self._traits = Traits.of(model)
+        self._looked = Looked(None)
         self._keeps = "logits_to_keep" in inspect.signature(model.hf.forward).parameters
         self._cache: Any = DynamicCache(config=model.hf.config)
         self._mask = torch.zeros(len(starts), 0, dtype=torch.long)
@@ -71,7 +73,9 @@ class CachedRows:
         rest, real = _left_padded([start.ids[start.shared :] for start in starts for _ in multipliers])
         begins = torch.tensor([start.steer_from - start.shared for start in starts for _ in multipliers])
         steered = (real != 0) & (real.cumsum(1) - 1 >= begins[:, None])
+        self._looked.prompt = real != 0
         self.logits = self._forward(rest, real, steered)
+        self._looked.prompt = None  # a condition on the prompt is decided
 
     def feed(self, tokens: Sequence[int]) -> None:
         ids = torch.tensor(tokens)[:, None]
@@ -95,7 +99,7 @@ class CachedRows:
             inputs["logits_to_keep"] = 1
         steering: AbstractContextManager[None] = nullcontext()
         if steered is not None:
-            steering = hooked(self.model, self.intervention, lambda: (self._strength, steered))
+            steering = hooked(self.model, self.intervention, lambda: (self._strength, steered), rows=lambda: self._looked)
         with steering:
             logits: torch.Tensor = self.model.hf(**inputs).logits
         return logits[:, -1].float().cpu()
@@ -108,7 +112,7 @@ class PlainRows:
         self, model: Model, intervention: Intervention, starts: Sequence[Start], multipliers: Sequence[float]
     ) -> None:
         self.model, self.intervention = model, intervention
-        self._rows = [(list(start.ids), start.steer_from, m) for start in starts for m in multipliers]
+        self._rows = [(list(start.ids), start.steer_from, m, len(start.ids)) for start in starts for m in multipliers]
         self.logits = torch.stack([self._forward(*row) for row in self._rows])
 
     def feed(self, tokens: Sequence[int]) -> None:
@@ -117,10 +121,11 @@ class PlainRows:
         self.logits = torch.stack([self._forward(*row) for row in self._rows])
 
     @torch.inference_mode()
-    def _forward(self, ids: list[int], steer_from: int, multiplier: float) -> torch.Tensor:
+    def _forward(self, ids: list[int], steer_from: int, multiplier: float, prompt: int) -> torch.Tensor:
         steered = (torch.arange(len(ids)) >= steer_from)[None]
         strength = torch.tensor([[float(multiplier)]])
-        with hooked(self.model, self.intervention, lambda: (strength, steered)):
+        looked = Looked((torch.arange(len(ids)) < prompt)[None])
+        with hooked(self.model, self.intervention, lambda: (strength, steered), rows=lambda: looked):
             logits: torch.Tensor = self.model.hf(
                 input_ids=torch.tensor([ids], device=self.model.device), use_cache=False
             ).logits

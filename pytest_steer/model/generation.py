@@ -206,7 +206,8 @@ class _Run:
     def batches(self, starts: Sequence[Start], multipliers: int) -> list[tuple[list[Start], bool]]:
         """Prompts that can be rows of one batch, and whether they share what stands before the first steered token."""
         found: list[tuple[list[Start], bool]] = []
-        shares = multipliers > 1
+        # A condition looks at the whole prompt, so that has to pass it in one piece.
+        shares = multipliers > 1 and self.change.looks == "position"
 
         def rest(start: Start) -> int:
             # One token or two are not worth a forward of their own.

@@ -355,3 +355,32 @@ def test_pairs_of_different_sites_in_one_run(family, scope):
         alone = fresh(family, sharing=False).engine.run(probes, change, [m])
         for row in range(len(probes)):
             np.testing.assert_allclose(together[row][index], alone[row][0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt", "rwkv"])
+def test_generations_of_several_multipliers_keep_their_prompts_decision(family):
+    from pytest_steer.model import generate
+
+    model, c = builders.random_model(family), builders.random_vector(0, seed=3).directions[0]
+    questions = [item.question for item in builders.LETTERED]
+    prompts = []
+    for question in questions:
+        text = model.tokenizer.apply_chat_template(
+            [{"role": "user", "content": question}], tokenize=False, add_generation_prompt=True
+        )
+        prompts.append(plain.ids_of(model.tokenizer, text, False))
+    found = [plain_methods.condition(plain.outputs(model.hf, ids)[0], c) for ids in prompts]
+    vector = builders.random_vector(1, norm=12.0)
+    gate = gated_by_condition(add(vector), {0: c}, threshold=sorted(found)[1] + 1e-4)
+    texts = generate(model, questions, gate, multipliers=[0.0, 1.0, -1.0], positions="all", max_new_tokens=4)
+    flat = [text for row in texts for text in row]
+    met = [value > sorted(found)[1] + 1e-4 for value in found]
+    assert 0 < sum(met) < 3
+    ends = model.hf.generation_config.eos_token_id
+    assert ends is None
+    wanted = {
+        (question, m): plain.greedy(model.hf, ids, 4, vector.directions, m * on, 1)
+        for question, ids, on in zip(questions, prompts, met, strict=True)
+        for m in (0.0, 1.0, -1.0)
+    }
+    assert {(text.prompt, text.multiplier): list(text.tokens) for text in flat} == wanted
