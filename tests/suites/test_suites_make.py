@@ -178,7 +178,8 @@ def test_a_claim_about_an_ablation_runs_and_says_what_its_numbers_are(place):
         "claims:\n  - not_anti_steered: {share: 0.5, by: effect}\n  - steers: {steerability: 0.1}\n"
     )
     model = builders.random_model("llama")
-    one, other = (Builder(model, seed=0, max_items=None).build(claim) for claim in read_suite(file).entries)
+    suite = read_suite(file)
+    one, other = (Builder(model, seed=0).build(suite, claim) for claim in suite.entries)
     evidence = one.measure(model)
     assert evidence.vector["method"] == "ablate(ablation)"
     assert (evidence.vector["strength"], evidence.vector["site"], evidence.multipliers) == ("ignored", "block", [0.0, 1.0])
@@ -196,8 +197,8 @@ def test_a_method_used_elsewhere_than_in_its_paper_is_a_warning(place):
         "vector: {extract: {method: icv, data: texts.json}}\ndata: {test: items.json}\nclaims:\n  - steers: {steerability: 0.1}\n"
     )
     model = builders.random_model("llama")
-    (claim,) = read_suite(file).entries
-    words = Builder(model, seed=0, max_items=None).build(claim).measure(model).warnings
+    suite = read_suite(file)
+    words = Builder(model, seed=0).build(suite, suite.entries[0]).measure(model).warnings
     assert any(
         "the method icv is applied at positions 'all' where it comes from; this claim steers 'after_prompt'" in w
         for w in words
