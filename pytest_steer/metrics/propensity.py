@@ -184,12 +184,7 @@ def propensity_curves(
         model.check_fits(change, allow_mismatch)
     asked = [asked_of(model, item, scope, include_first, context) for item in data]
     probes = [probe for item in asked for probe in item.probes]
-    # An intervention that ignores its strength acts at every multiplier, but 0 is the unsteered model on every curve.
-    pairs = [
-        (None if multiplier == 0 and change.strength == "ignored" else change, multiplier)
-        for change in changes.values()
-        for multiplier in grid
-    ]
+    pairs = [pair for change in changes.values() for pair in _pairs(change, grid)]
     values = propensities(asked, model.engine.run_pairs(probes, pairs), len(pairs))
     parts = np.split(values, len(changes), axis=1) if changes else []
     labels = tuple(item.label for item in asked)
@@ -223,13 +218,19 @@ def curves_in_contexts(
     model.check_fits(change, allow_mismatch)
     asked = [_asked_in(context, model, data, scope, include_first) for context in contexts]
     probes = [[probe for item in in_context for probe in item.probes] for in_context in asked]
-    scores = iter(model.engine.run([probe for own in probes for probe in own], change, grid))
+    scores = iter(model.engine.run_pairs([probe for own in probes for probe in own], _pairs(change, grid)))
     curves = []
     for in_context, own in zip(asked, probes, strict=True):
         values = propensities(in_context, scores, len(grid))
         labels = tuple(item.label for item in in_context)
         curves.append(PropensityCurve(values, np.array(grid), data, tuple(own), labels))
     return curves
+
+
+def _pairs(change: Intervention, grid: Sequence[float]) -> list[tuple[Intervention | None, float]]:
+    """What each point of a curve is. An intervention that ignores its strength acts at every multiplier, but 0 is the
+    unsteered model on every curve."""
+    return [(None if multiplier == 0 and change.strength == "ignored" else change, multiplier) for multiplier in grid]
 
 
 def _asked_in(context: Context, model: Model, items: Items, scope: Positions, include_first: bool) -> list[Asked]:

@@ -9,8 +9,9 @@ import plain_methods
 import pytest
 import torch
 
-from pytest_steer import SteeringVector, perplexity, propensity_curve, wrap_model
+from pytest_steer import Context, SteeringVector, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import ModelError, SteerError, VectorError
+from pytest_steer.metrics.propensity import curves_in_contexts
 from pytest_steer.model import Engine, Probe, steering
 from pytest_steer.model.activations import block_outputs
 from pytest_steer.steering import (
@@ -304,6 +305,8 @@ def test_a_curve_begins_at_the_unsteered_model_for_what_ignores_its_strength():
     bare = propensity_curve(fresh("llama"), builders.LETTERED, builders.random_vector(1), multipliers=[0.0])
     np.testing.assert_allclose(curve.values[:, 0], bare.values[:, 0], rtol=0, atol=1e-5)
     assert np.abs(curve.effects(1.0)).max() > 1e-2
+    (own,) = curves_in_contexts(fresh("llama"), builders.LETTERED, change, contexts=[Context()], multipliers=[0.0, 1.0])
+    np.testing.assert_allclose(own.values, curve.values, rtol=0, atol=1e-5)
 
 
 def test_slope_checks_refuse_what_has_no_slope_and_say_what_to_use():
