@@ -14,7 +14,7 @@ import torch
 from ...errors import ModelError
 from ...model import Model, encode
 from ...model.blocks import find_blocks
-from ...model.hooks import hidden_of
+from ...model.sites import hidden_of
 from ...model.tokens import Ids
 from ...prompting.hook_examples import HookExample, Padding
 from .state import ModelState

@@ -12,7 +12,8 @@ import torch
 
 from ...errors import SteerError
 from ...model import Model, steering
-from ...model.hooks import hidden_of, hooked, with_hidden
+from ...model.hooks import hooked
+from ...model.sites import hidden_of, with_hidden
 from ...steering import Intervention, Positions, SteeringVector, first_steered
 from ..subject import Subject
 
