@@ -45,14 +45,14 @@ class Subject:
         """The evidence's ``vector`` record."""
         change = self.intervention
         doses = {dose.layer: dose for dose in receipt.doses}
-        first = doses[change.layers[0]]
+        first = doses[change.changes[0]]
         record = change.metadata
         return {
             "hash": change.hash,
             "method": change.method,
             "site": change.site,
             "strength": change.strength,
-            "layer": change.layers[0] if len(change.layers) == 1 else list(change.layers),
+            "layer": change.changes[0] if len(change.changes) == 1 else list(change.changes),
             "positions": self.positions,
             "include_first": self.include_first,
             "norm": first.norm,

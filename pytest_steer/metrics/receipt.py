@@ -56,12 +56,12 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
     kept = block_outputs(
         model,
         [probe.ids for probe in sample],
-        intervention.layers,
+        intervention.changes,
         lambda index, hidden: hidden[sample[index].steer_from :].norm(dim=-1),
         intervention.site,
     )
     doses = []
-    for layer in intervention.layers:
+    for layer in intervention.changes:
         hidden_norm = float(torch.cat(kept[layer]).median())
         norm = intervention.vector.norms[layer] if intervention.vector is not None else None
         relative = abs(multiplier) * norm / hidden_norm if norm is not None and hidden_norm > 0 else None

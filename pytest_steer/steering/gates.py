@@ -94,6 +94,7 @@ def gated_by_condition(
         strength=inner.strength,
         width=vector.width,
         looks="row",
+        reads=tuple(sorted({at, *inner.reads} - set(inner.changes))),
         metadata=inner.metadata,
     )
 
@@ -138,6 +139,7 @@ def gated_by_probe(
         width=width,
         site=inner.site,
         looks=inner.looks,
+        reads=inner.reads,
         metadata=inner.metadata,
     )
 

@@ -41,6 +41,7 @@ class Intervention:
 
     Attributes:
         layers: the blocks in which something is changed (or looked at), ascending.
+        reads: those of them in which something is only looked at.
         transform: (hidden [rows, positions, width], strength [rows, positions or 1, 1], layer) -> changed hidden of the
             same shape. Which positions are steered is decided by the scope, not by it. With ``looks="row"`` it gets
             :class:`Rows` as a fourth argument.
@@ -67,11 +68,17 @@ class Intervention:
     method: str
     site: Site = "block"
     looks: Literal["position", "row"] = "position"
+    reads: tuple[int, ...] = ()
     durable: bool = False
     width: int | None = None
     vector: SteeringVector | None = field(default=None, repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     recipe: Recipe | None = field(default=None, repr=False)
+
+    @property
+    def changes(self) -> tuple[int, ...]:
+        """The blocks in which something is changed."""
+        return tuple(layer for layer in self.layers if layer not in self.reads)
 
     @property
     def first_changed(self) -> int:
@@ -133,6 +140,7 @@ def from_recipe(
     width: int | None,
     site: str = "block",
     looks: Literal["position", "row"] = "position",
+    reads: tuple[int, ...] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> Intervention:
     """An intervention that its recipe describes completely: durable, and its hash is the recipe's."""
@@ -144,6 +152,7 @@ def from_recipe(
         method=method_name(recipe.kind, metadata or {}),
         site=check_site(site),
         looks=looks,
+        reads=reads,
         durable=True,
         width=width,
         metadata=dict(metadata or {}),

@@ -39,6 +39,10 @@ class Recipe:
             digest.update(f"{name}{list(tensor.shape)}".encode() + tensor.numpy().tobytes())
         return digest.hexdigest()
 
+    def is_made_with(self, kind: str) -> bool:
+        """Whether it is of a kind, or a gate before one that is."""
+        return self.kind == kind or ("inner" in self.options and self.inside("inner").is_made_with(kind))
+
     def per_layer(self, name: str) -> dict[int, torch.Tensor]:
         """{layer: tensor} of the tensors called ``name.LAYER``."""
         found = {}

@@ -325,13 +325,13 @@ def test_no_token_is_scored_twice_and_the_counts_say_so(gated, monkeypatch: pyte
 
 def test_contexts_drawn_at_random_are_scored_in_one_go(gated, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    run = Engine.run
+    run = Engine.run_pairs
 
-    def counting(self, probes, intervention, multipliers):
+    def counting(self, probes, pairs):
         calls.append(len(probes))
-        return run(self, probes, intervention, multipliers)
+        return run(self, probes, pairs)
 
-    monkeypatch.setattr(Engine, "run", counting)
+    monkeypatch.setattr(Engine, "run_pairs", counting)
     evidence = check(gated, examples=40).measure(gated.model)
     at_random = [row for row in evidence.details["contexts"] if row["how"] == "drawn"]
     singles = [row for row in evidence.details["contexts"] if row["how"] == "single"]

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from pytest_steer import Context, SteeringVector, perplexity, propensity_curve, wrap_model
+from pytest_steer.checks import Subject
+from pytest_steer.checks.soundness.automatic import check_before
 from pytest_steer.errors import ModelError, SteerError, VectorError
+from pytest_steer.metrics import steering_receipt
 from pytest_steer.metrics.propensity import curves_in_contexts
 from pytest_steer.model import Engine, Probe, steering
 from pytest_steer.model.activations import block_outputs
@@ -387,3 +390,25 @@ def test_generations_of_several_multipliers_keep_their_prompts_decision(family):
         for m in (0.0, 1.0, -1.0)
     }
     assert {(text.prompt, text.multiplier): list(text.tokens) for text in flat} == wanted
+
+
+@pytest.mark.parametrize("family", ["llama", "opt"])
+@pytest.mark.parametrize("site", ["block", "mlp", "heads"])
+@pytest.mark.parametrize("name", METHODS)
+def test_the_check_of_hooks_knows_every_method_and_site(family, site, name):
+    change, _ = method(name, (0, 2), site)
+    record = check_before(fresh(family), Subject(vector=change, positions="all"))
+    assert record["sound"], record["broken"]
+    assert not record["broken"]
+
+
+def test_the_check_of_hooks_knows_conditions():
+    c = builders.random_vector(0, seed=3).directions[0]
+    for threshold in (0.0, 0.05, 2.0):
+        gate = gated_by_condition(add_keeping_norm(builders.random_vector(1, 2)), {0: c}, threshold=threshold)
+        assert (gate.layers, gate.reads, gate.changes) == ((0, 1, 2), (0,), (1, 2))
+        model = fresh("llama")
+        assert check_before(model, Subject(vector=gate, positions="all"))["sound"]
+        curve = propensity_curve(model, builders.LETTERED, gate, multipliers=[1.0], positions="all")
+        doses = steering_receipt(model, curve.probes, gate, 1.0).doses
+        assert [dose.layer for dose in doses] == [1, 2]

@@ -137,6 +137,11 @@ def sign(bench: Bench, example: HookExample) -> str | None:
     """+m and -m move the residual by opposite amounts (linear strengths)."""
     if bench.target.strength != "linear":
         raise NotApplicable(f"the strength is {bench.target.strength}")
+    change = bench.target.subject.intervention
+    if change.site != "block":
+        raise NotApplicable(f"it acts within blocks, at the site {change.site}")
+    if change.recipe is not None and change.recipe.is_made_with("add_keeping_norm"):
+        raise NotApplicable("the norm is restored after adding, so opposite doses are opposite to first order only")
     lines, low = bench.lines(example), min(bench.target.layers)
     base = bench.base(lines, example.padding)
     plus, minus = (bench.steered(lines, example.padding, factor * example.multiplier) for factor in (1, -1))
@@ -212,6 +217,10 @@ def padding_side(bench: Bench, example: HookExample) -> str | None:
 
 def cached_decoding(bench: Bench, example: HookExample) -> str | None:
     """Decoding step by step with a cache gives what a whole forward gives."""
+    if bench.target.subject.intervention.looks == "row":
+        raise NotApplicable(
+            "its condition reads the input of the first forward, which is here the prompt and there all of it"
+        )
     lines = bench.lines(example)
     whole_base = bench.base(lines, example.padding, whole=True).logits
     _same_or_skip(bench, whole_base, bench.decoded(lines, example.padding, None))

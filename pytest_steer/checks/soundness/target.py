@@ -14,7 +14,7 @@ from ...errors import SteerError
 from ...model import Model, steering
 from ...model.hooks import hooked
 from ...model.sites import hidden_of, with_hidden
-from ...steering import Intervention, Positions, SteeringVector, first_steered
+from ...steering import Intervention, Positions, Rows, SteeringVector, first_steered
 from ..subject import Subject
 
 Apply = Callable[..., AbstractContextManager[Any]]
@@ -133,11 +133,12 @@ def _target(model: Model, subject: Subject, change: Intervention, enter: Any, *,
         if directions is not None:
             return _added(model, directions, multiplier, batch)
         strength = torch.full((len(batch.starts), 1), multiplier)
-        return hooked(model, change, lambda: (strength, batch.steered))
+        rows = Rows(batch.attention_mask.bool())
+        return hooked(model, change, lambda: (strength, batch.steered), rows=lambda: rows)
 
     return Target(
         name=change.method,
-        layers=change.layers,
+        layers=change.changes,
         positions=subject.positions,
         include_first=subject.include_first,
         strength=change.strength,
