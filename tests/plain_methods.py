@@ -27,6 +27,7 @@ INNER = {
     "FalconForCausalLM": ("mlp", "self_attention.dense"),
     "GPTNeoXForCausalLM": ("mlp", "attention.dense"),
     "OPTForCausalLM": ("fc2", "self_attn.out_proj"),
+    "OpenAIGPTLMHeadModel": ("mlp", "attn.c_proj"),
     "MptForCausalLM": ("ffn.down_proj", "attn.out_proj"),
 }
 
@@ -51,8 +52,8 @@ def logits(hf: Any, ids: list[int], edits: dict[int, Any], site: str = "block", 
 
     def output_hook(edit: Any) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> Any:
-            if isinstance(output, tuple):
-                return (change(output[0], edit), *output[1:])
+            if isinstance(output, (tuple, list)):
+                return type(output)([change(output[0], edit), *output[1:]])
             return change(output, edit)
 
         return hook
