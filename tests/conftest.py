@@ -6,3 +6,8 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items):
+    """The real model first: its tests are the longest, and a second process should not wait for them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("real_model") is None)
