@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def measure(model: Model, items: Items, grid: Sequence[float], work: str, with_b
         ways["batched"] = lambda: plain_ways.batched(model, asked, vector.directions, grid, 16)
     timed = alternate(ways, 1, model.device)
     batched = timed.get("batched")
+    print(f"{work}: {', '.join(f'{name} {one.median:.3g} s' for name, one in timed.items())}", file=sys.stderr)
     return {
         "work": work,
         "tokens": sum(len(q.ids) for q in asked) / len(asked),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import os
 import subprocess
@@ -14,7 +15,19 @@ import numpy as np
 import plain
 import pytest
 
-from pytest_steer import SteeringVector, extract, load_model, perplexity, propensity_curve, read_items, read_texts
+from pytest_steer import (
+    Context,
+    SteeringFailure,
+    SteeringVector,
+    assert_holds_in_contexts,
+    extract,
+    load_model,
+    perplexity,
+    propensity_curve,
+    read_items,
+    read_texts,
+)
+from pytest_steer.model import Engine
 from pytest_steer.prompting import read_contrast_texts
 from pytest_steer.report import report_schema
 
@@ -106,3 +119,39 @@ def test_the_example_suite_as_a_user_runs_it(tmp_path: Path) -> None:
     # "shared positions" alone or with ", shared prefix"
     ways = {claim["receipt"]["path"].partition(",")[0] for claim in report["claims"] if claim["check"] == "steers"}
     assert ways <= {"shared depth", "shared positions"}
+
+
+def test_a_search_finds_the_worst_of_a_grid_with_fewer_forwards(model, vector) -> None:
+    """24 contexts of free-text items; the search looks at 15 of them, as given among them, and shrinks."""
+    items, own = read_items(DATA / "sentiment_test.json")[:16], vector.at(18)
+    axes = {
+        "system": [None, "You are a pirate.", "Answer in one word."],
+        "template": ["as_given", "plain"],
+        "filler": [0, 12],
+        "distractor": [None, "It is raining.\n\n{question}"],
+    }
+    model.engine = Engine(model)
+    with pytest.raises(SteeringFailure) as failure:
+        assert_holds_in_contexts(
+            model,
+            own,
+            items,
+            contexts=axes,
+            steerability=9.0,
+            examples=14,
+            batch=6,
+            multipliers=(-1.0, 1.0),
+            positions="all",
+        )
+    details, searched = failure.value.evidence.details, model.engine.forwards
+    batch = [item for item in items if item.id in details["batch"]]
+    model.engine = Engine(model)
+    grid = [
+        propensity_curve(
+            model, batch, own, multipliers=[-1, 1], positions="all", context=Context(**dict(zip(axes, values, strict=True)))
+        ).steerability
+        for values in itertools.product(*axes.values())
+    ]
+    assert max(grid) - min(grid) > 0.05
+    assert details["worst"]["estimate"] <= min(grid) + 1e-4
+    assert details["forwards"]["computed"] <= searched < model.engine.forwards
