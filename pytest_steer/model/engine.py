@@ -17,15 +17,16 @@ from ..steering import Intervention
 from .forward import Prefix, Traits, run, run_prefix
 from .layout import Padding, Way, in_order
 from .memo import DiskMemo, Scores, model_part
-from .planning import Limits, batches, halves, ways_of
+from .planning import Limits, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
 
 if TYPE_CHECKING:
     from .loaded import Model
 
-# What a model says when its blocks cannot take a tree mask, other arguments or a cache.
-_MISFITS = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, NotImplementedError)
+# What a model says when its blocks cannot take a tree mask, cut arguments or a cache: any model class may be given, and each
+# trips over something else. It only means that the next way is tried; the plain way, which comes last, catches none of them.
+_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 _Answers = list[tuple[Row, Scores]]
 
 
@@ -135,8 +136,7 @@ class Engine:
     def _run_group(self, group: Group) -> Iterator[_Answers]:
         """Answers of bundles that share a prefix, batch by batch. Where a way turns out not to fit the model, others follow."""
         prefix: Prefix | None = None
-        limits = self._limits()
-        for batch, way in batches(group, self._choose, limits):
+        for batch, way in batches(group, self._choose, self._limits):
             if way.kind != "plain" and not self._fits(way, batch):
                 # Found out by an earlier batch of this group.
                 yield from self._run_group(Group(tuple(batch), group.prefix))
@@ -145,16 +145,17 @@ class Engine:
                 if way.prefix and prefix is None:
                     prefix = run_prefix(self.model, self._traits, batch[0], group.prefix)
                 answers = self._answers(batch, way, prefix if way.prefix else None)
-                fits = self._tried(batch, way, answers)
+                if way.kind != "plain" and not all(np.isfinite(scores).all() for _, scores in answers):
+                    # A branch that overflows spoils those beside it, and says nothing of the way: each is asked by itself.
+                    answers, fits = self._answers(batch, Way("plain"), None), True
+                else:
+                    fits = self._tried(batch, way, answers)
             except _MISFITS as error:
                 if way.kind == "plain" or _is_out_of_memory(error):
                     raise
                 fits = False
                 self._misfits.add((way, len(batch[0].probes) > 1))
             if fits:
-                if way.kind == "shared positions" and not all(np.isfinite(scores).all() for _, scores in answers):
-                    # A branch that overflows spoils those beside it, so they are asked by themselves.
-                    answers = self._answers(batch, Way("plain"), None)
                 for row, _ in answers:
                     if row.pair.intervention is not None:
                         self._taken[row.pair.intervention.hash] = way
@@ -196,16 +197,13 @@ class Engine:
         # padding would spoil, the first branch and what took the place of the unsteered model.
         base, later = in_order(batch[0].pairs)
         last, first = (later[-1], later[0]) if later else (base, base)
-        few = [
-            batch[0].where(lambda row: row.pair == last),
-            batch[-1].where(lambda row: row.pair == first or (row.pair == base and not base.is_idle)),
-        ]
+        longest = {row.key for row in batch[0].rows if row.pair == last}
+        shortest = {row.key for row in batch[-1].rows if row.pair == first or (row.pair == base and not base.is_idle)}
+        few = [bundle.where(lambda row: row.key in longest | shortest) for bundle in dict.fromkeys((batch[0], batch[-1]))]
         found = {row.key: scores for row, scores in answers}
         plain = self._answers([bundle for bundle in few if bundle.rows], Way("plain"), None)
         tolerance = 1e-4 if self.model.dtype == "float32" else 0.25
-        fits = all(
-            np.allclose(found[row.key], scores, rtol=tolerance, atol=tolerance, equal_nan=True) for row, scores in plain
-        )
+        fits = all(np.allclose(found[row.key], scores, rtol=tolerance, atol=tolerance) for row, scores in plain)
         if fits:
             self._exact.add((way, branching, births))
         else:
@@ -213,7 +211,7 @@ class Engine:
         return fits
 
     def _answers(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
-        """Scores of a batch; if memory runs out, of its halves, and later batches are half as large."""
+        """Scores of a batch; if memory runs out, of its halves, and later batches are no larger than those."""
         try:
             return run(self.model, self._traits, batch, way, self.padding, prefix)
         except RuntimeError as error:
@@ -224,8 +222,7 @@ class Engine:
         if not self._halved:
             warnings.warn(SteerWarning("memory ran out: going on with smaller batches"), stacklevel=2)
         self._halved = True
-        self._max_tokens //= 2
-        self._max_logits //= 2
+        self._max_tokens, self._max_logits = half_of(batch, prefix.length if prefix else 0, way.kind, self._limits())
         return [answer for half in parts for answer in self._answers(half, way, prefix)]
 
     def _check(self, probe: Probe, steers: bool) -> None:

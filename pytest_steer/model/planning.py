@@ -73,11 +73,14 @@ def _entries(bundle: Bundle, prefix: int, kind: Kind, blocks: int) -> tuple[np.n
     return one, own + alive * (bundle.tokens - bundle.trunk)
 
 
-def batches(group: Group, choose: Callable[[Bundle, int], Way], limits: Limits) -> Iterator[tuple[list[Bundle], Way]]:
+def batches(
+    group: Group, choose: Callable[[Bundle, int], Way], limits_now: Callable[[], Limits]
+) -> Iterator[tuple[list[Bundle], Way]]:
     """Bundles of a group that go the same way, of similar length, within the budgets.
 
     Args:
         choose: the way of a bundle, given the length of its group's prefix.
+        limits_now: asked before each bundle, since budgets shrink when memory runs out.
     """
     alike: dict[tuple[Way, bool, tuple[Pair, ...]], list[Bundle]] = {}
     for bundle in group.bundles:
@@ -89,6 +92,7 @@ def batches(group: Group, choose: Callable[[Bundle, int], Way], limits: Limits) 
         batch: list[Bundle] = []
         used = _Use()
         for bundle in sorted(members, key=lambda b: -b.tokens):
+            limits = limits_now()
             more = used.with_one(bundle, prefix, way.kind, limits)
             if batch and more.exceeds(limits):
                 yield batch, way
@@ -112,10 +116,23 @@ class _Use:
         reads = sum(len(row.probe.reads) for row in bundle.rows if row.probe.candidates is None)
         return _Use(self.rows + rows, np.maximum(self.length, length), self.reads + reads)
 
+    @property
+    def tokens(self) -> np.ndarray:
+        """[blocks] tokens at each block, padding included."""
+        return np.asarray(self.rows * self.length)
+
     def exceeds(self, limits: Limits) -> bool:
-        tokens = np.asarray(self.rows * self.length)
-        over = tokens.mean() > limits.tokens or tokens.max() > 2 * limits.tokens
+        over = self.tokens.mean() > limits.tokens or self.tokens.max() > 2 * limits.tokens
         return bool(over or self.reads * limits.vocabulary > limits.logits)
+
+
+def half_of(batch: Sequence[Bundle], prefix: int, kind: Kind, limits: Limits) -> tuple[int, int]:
+    """Budgets of tokens and of logits that allow half of this batch, and no more than the limits do."""
+    used = _Use()
+    for bundle in batch:
+        used = used.with_one(bundle, prefix, kind, limits)
+    tokens, logits = int(used.tokens.mean()) // 2, used.reads * limits.vocabulary // 2
+    return min(limits.tokens, max(1, tokens)), min(limits.logits, max(1, logits or limits.logits))
 
 
 def halves(batch: Sequence[Bundle]) -> list[list[Bundle]]:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import wrap_model
+from pytest_steer.errors import MeasurementError
 from pytest_steer.model import Engine, Probe
 from pytest_steer.model.prefixes import group_by_prefix
 from pytest_steer.model.probes import Pair, Row, bundle_up
@@ -227,3 +228,45 @@ def test_when_memory_runs_out_sweeps_are_halved(monkeypatch, limit, start):
         found, _ = run_pairs(model, probes, PAIRS)
     check(model, probes, PAIRS, found)
     assert sum("memory ran out" in str(entry.message) for entry in caught) == 1
+
+
+@pytest.mark.parametrize("start", [1, 17])
+def test_after_memory_ran_out_once_later_batches_fit(monkeypatch, start):
+    """Room for half of the first batch: that fails once, its halves and all that follow go through, and the budget stays there."""
+    from pytest_steer.model import engine as module
+
+    probes = [Probe(tokens(n, 30), start if start < 2 else 28, (20, 30)) for n in range(60)]
+    sizes, failed, room = [], [], None
+    real = module.run
+
+    def scarce(model, traits, bundles, way, padding, prefix):
+        nonlocal room
+        room = room or len(bundles) // 2 + 1
+        if len(bundles) > room:
+            failed.append(len(bundles))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(bundles))
+        return real(model, traits, bundles, way, padding, prefix)
+
+    monkeypatch.setattr(module, "run", scarce)
+    model = fresh("llama")
+    model.engine._max_tokens = 600
+    with pytest.warns(match="memory ran out"):
+        found, _ = run_pairs(model, probes, PAIRS)
+    check(model, probes, PAIRS, found)
+    assert len(failed) == 1
+    halves, later = sizes[:2], sizes[3:-1]  # behind the halves comes the trial; the last batch is what is left
+    assert len(later) > 3
+    assert min(later) >= min(halves) > 1  # not smaller and smaller
+
+
+def test_an_overflow_in_one_branch_does_not_put_the_way_off(monkeypatch):
+    """The error is about the item and its multiplier; for other interventions the model stays on its fast way."""
+    model = fresh("llama")
+    boom = custom(lambda h, s, layer: h / (1 - s), layers=1, strength="linear", name="pole")
+    probes = probes_of("letter", 17)
+    with pytest.raises(MeasurementError, match="at multiplier 1;"):
+        model.engine.run(probes, boom, [-1.0, 0.0, 1.0, 0.5])
+    calm = as_intervention(builders.random_vector(1))
+    model.engine.run(probes, calm, [-1.0, 1.0, 0.5])
+    assert model.engine.path(calm) == "shared positions"
