@@ -77,6 +77,10 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(f"--steer-{name}", default=None, metavar=metavar, choices=choices, help=shown)
         parser.addini(f"steer_{name}", f"the same as --steer-{name}", default=default)
 
+    def flag(name: str, help: str) -> None:
+        group.addoption(f"--steer-{name}", action="store_true", default=None, help=help)
+        parser.addini(f"steer_{name.replace('-', '_')}", f"the same as --steer-{name}", type="bool", default=False)
+
     both(
         "model",
         "model under test: a transformers folder, a .gguf file, a hub id, builtin:NAME or package:NAME; wins over the "
@@ -105,31 +109,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="JSON",
         help='look at this one context in place of a search, such as \'{"option_order": "swapped"}\'',
     )
-    group.addoption(
-        "--steer-save-counterexamples",
-        action="store_true",
-        default=None,
-        help="add every context that broke a claim to the `regressions` of its claim file",
-    )
-    parser.addini("steer_save_counterexamples", "the same as --steer-save-counterexamples", type="bool", default=False)
+    flag("save-counterexamples", "add every context that broke a claim to the `regressions` of its claim file")
     group.addoption(
         "--steer-report", action="append", default=None, metavar="PATH", help="write a report; .json (repeatable)"
     )
     parser.addini("steer_report", "the same as --steer-report, one path per line", type="linelist", default=[])
-    group.addoption(
-        "--steer-holm",
-        action="store_true",
-        default=None,
-        help="adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
-    )
-    parser.addini("steer_holm", "the same as --steer-holm", type="bool", default=False)
-    group.addoption(
-        "--steer-no-soundness",
-        action="store_true",
-        default=None,
-        help="do not check that hooks do what they say before the first claim about each intervention",
-    )
-    parser.addini("steer_no_soundness", "the same as --steer-no-soundness", type="bool", default=False)
+    flag("holm", "adjust the verdicts of each claim file for the number of its claims (Holm 1979)")
+    flag("no-soundness", "do not check that hooks do what they say before the first claim about each intervention")
 
 
 def read_settings(config: pytest.Config) -> Settings:

@@ -174,24 +174,9 @@ def propensity_curves(
     Returns:
         {name: curve}, in the order of ``vectors``.
     """
-    changes = {name: as_intervention(vector) for name, vector in vectors.items()}
-    scope = check_positions(positions)
-    data = as_items(items)
-    if not data:
-        raise DataError(f"{data.source}: there are no items to measure")
-    grid = check_multipliers(multipliers)
-    for change in changes.values():
-        model.check_fits(change, allow_mismatch)
-    asked = [asked_of(model, item, scope, include_first, context) for item in data]
-    probes = [probe for item in asked for probe in item.probes]
-    pairs = [pair for change in changes.values() for pair in _pairs(change, grid)]
-    values = propensities(asked, model.engine.run_pairs(probes, pairs), len(pairs))
-    parts = np.split(values, len(changes), axis=1) if changes else []
-    labels = tuple(item.label for item in asked)
-    return {
-        name: PropensityCurve(part, np.array(grid), data, tuple(probes), labels)
-        for name, part in zip(changes, parts, strict=True)
-    }
+    changes = [as_intervention(vector) for vector in vectors.values()]
+    (curves,) = _curves(model, items, changes, [context], False, multipliers, positions, include_first, allow_mismatch)
+    return dict(zip(vectors, curves, strict=True))
 
 
 def curves_in_contexts(
@@ -209,21 +194,37 @@ def curves_in_contexts(
 
     Arguments and what is raised are those of :func:`propensity_curve`; an error in a context other than as given names it.
     """
-    change = as_intervention(vector)
-    scope = check_positions(positions)
-    data = as_items(items)
+    changes = [as_intervention(vector)]
+    found = _curves(model, items, changes, contexts, True, multipliers, positions, include_first, allow_mismatch)
+    return [curve for (curve,) in found]
+
+
+def _curves(
+    model: Model,
+    items: Iterable[ContrastItem],
+    changes: Sequence[Intervention],
+    contexts: Sequence[Context],
+    name_contexts: bool,
+    multipliers: Sequence[float],
+    positions: Positions,
+    include_first: bool,
+    allow_mismatch: tuple[str, ...],
+) -> list[list[PropensityCurve]]:
+    """[context][intervention], all asked of the model in one run; an error names its context, or the caller knows which it is."""
+    scope, grid, data = check_positions(positions), check_multipliers(multipliers), as_items(items)
     if not data:
         raise DataError(f"{data.source}: there are no items to measure")
-    grid = check_multipliers(multipliers)
-    model.check_fits(change, allow_mismatch)
-    asked = [_asked_in(context, model, data, scope, include_first) for context in contexts]
-    probes = [[probe for item in in_context for probe in item.probes] for in_context in asked]
-    scores = iter(model.engine.run_pairs([probe for own in probes for probe in own], _pairs(change, grid)))
+    for change in changes:
+        model.check_fits(change, allow_mismatch)
+    asked = [_asked_in(context, model, data, scope, include_first, name_contexts) for context in contexts]
+    probes = [tuple(probe for item in in_context for probe in item.probes) for in_context in asked]
+    pairs = [pair for change in changes for pair in _pairs(change, grid)]
+    scores = iter(model.engine.run_pairs([probe for own in probes for probe in own], pairs))
     curves = []
     for in_context, own in zip(asked, probes, strict=True):
-        values = propensities(in_context, scores, len(grid))
+        parts = np.split(propensities(in_context, scores, len(pairs)), len(changes), axis=1) if changes else []
         labels = tuple(item.label for item in in_context)
-        curves.append(PropensityCurve(values, np.array(grid), data, tuple(own), labels))
+        curves.append([PropensityCurve(part, np.array(grid), data, own, labels) for part in parts])
     return curves
 
 
@@ -233,11 +234,13 @@ def _pairs(change: Intervention, grid: Sequence[float]) -> list[tuple[Interventi
     return [(None if multiplier == 0 and change.strength == "ignored" else change, multiplier) for multiplier in grid]
 
 
-def _asked_in(context: Context, model: Model, items: Items, scope: Positions, include_first: bool) -> list[Asked]:
+def _asked_in(
+    context: Context, model: Model, items: Items, scope: Positions, include_first: bool, name_context: bool
+) -> list[Asked]:
     try:
         return [asked_of(model, item, scope, include_first, context) for item in items]
     except DataError as error:
-        if context == AS_GIVEN:
+        if context == AS_GIVEN or not name_context:
             raise
         raise type(error)(f"in {context!r}: {error}") from None
 
