@@ -81,8 +81,12 @@ def test_a_sweep_equals_the_plain_way(family, start, kind):
 @pytest.mark.parametrize("family", sorted(builders.SHARING - builders.WINDOWED))
 def test_a_sweep_takes_the_fast_ways(family):
     for start, way in ((1, "shared depth"), (17, "shared positions")):
-        _, paths = run_pairs(fresh(family), probes_of("letter", start), PAIRS)
+        model = fresh(family)
+        _, paths = run_pairs(model, probes_of("letter", start), PAIRS)
         assert set(paths.values()) == {way}
+        assert (
+            not model.engine._misfits
+        )  # nor was another way tried first and found wrong, which would hide a mistake of ours
 
 
 def test_interventions_at_several_layers_and_pairs_of_one_layer_in_any_order():
@@ -122,6 +126,7 @@ def test_a_shared_prefix_changes_nothing(family, padding, kind):
         check(model, probes, PAIRS, found)
         if family in builders.SHARING - builders.WINDOWED:
             assert all(path.endswith(", shared prefix") for path in paths.values()), (start, paths)
+            assert not model.engine._misfits
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gemma3 wide", "mistral", "neox"])
@@ -204,6 +209,7 @@ def test_only_the_rows_of_the_answers_are_computed(family):
     check(model, probes, PAIRS, found)
     assert 2 in widths
     assert "forward" not in vars(head)
+    assert not model.engine._misfits
 
 
 # --- memory ------------------------------------------------------------------------------------------------------------------
@@ -228,6 +234,7 @@ def test_when_memory_runs_out_sweeps_are_halved(monkeypatch, limit, start):
         found, _ = run_pairs(model, probes, PAIRS)
     check(model, probes, PAIRS, found)
     assert sum("memory ran out" in str(entry.message) for entry in caught) == 1
+    assert not model.engine._misfits  # the halves still share the prefix
 
 
 @pytest.mark.parametrize("start", [1, 17])
@@ -270,3 +277,29 @@ def test_an_overflow_in_one_branch_does_not_put_the_way_off(monkeypatch):
     calm = as_intervention(builders.random_vector(1))
     model.engine.run(probes, calm, [-1.0, 1.0, 0.5])
     assert model.engine.path(calm) == "shared positions"
+
+
+@pytest.mark.parametrize("broken", ["shared depth", "shared positions", "prefix"])
+@pytest.mark.parametrize("row", ["first pair", "last pair"])
+def test_a_way_that_is_a_little_wrong_is_not_taken(monkeypatch, broken, row):
+    """One thousandth too much in what one pair gives, where a way is broken on purpose: the next way answers."""
+    from pytest_steer.model import engine as module
+
+    real = module.run
+
+    def wrong(model, traits, bundles, way, padding, prefix):
+        answers = real(model, traits, bundles, way, padding, prefix)
+        if way.kind == broken or (broken == "prefix" and way.prefix):
+            order = [pair for pair in bundles[0].pairs if not pair.is_idle]
+            spoilt = order[0] if row == "first pair" else order[-1]
+            answers = [(own, scores + 1e-3 * (own.pair == spoilt)) for own, scores in answers]
+        return answers
+
+    monkeypatch.setattr(module, "run", wrong)
+    model = fresh("llama")
+    for start in (1, 17):
+        probes = probes_of("letter", start, prefix=tokens(3, 60))
+        found, paths = run_pairs(model, probes, PAIRS)
+        check(model, probes, PAIRS, found)
+        assert not any(broken in path for path in paths.values())
+    assert model.engine._misfits
