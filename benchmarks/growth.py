@@ -52,7 +52,9 @@ def main() -> None:
         if length + 64 <= limit
     ]
     print(f"{options.model}, {model.n_layers} blocks, {model.dtype} on {model.device}, {options.threads} threads")
-    print(tabulate(figures, headers="keys", tablefmt="simple", floatfmt=".3g"))
+    # Columns with a "-" in them are text to tabulate, so all numbers are rounded here.
+    shown = [{key: f"{v:.3g}" if isinstance(v, float) else v for key, v in row.items()} for row in figures]
+    print(tabulate(shown, headers="keys", tablefmt="simple", disable_numparse=True))
     if options.json:
         Path(options.json).write_text(json.dumps({"options": vars(options), "figures": figures}, indent=1))
 

@@ -136,10 +136,14 @@ class Engine:
     def _run_group(self, group: Group) -> Iterator[_Answers]:
         """Answers of bundles that share a prefix, batch by batch. Where a way turns out not to fit the model, others follow."""
         prefix: Prefix | None = None
+        no_room = False  # for the prefix under all of its pairs at once
         for batch, way in batches(group, self._choose, self._limits):
             if way.kind != "plain" and not self._fits(way, batch):
                 # Found out by an earlier batch of this group.
                 yield from self._run_group(Group(tuple(batch), group.prefix))
+                continue
+            if way.prefix and no_room:
+                yield from self._run_group(Group(tuple(batch)))
                 continue
             try:
                 if way.prefix and prefix is None:
@@ -151,6 +155,10 @@ class Engine:
                 else:
                     fits = self._tried(batch, way, answers)
             except _MISFITS as error:
+                if _is_out_of_memory(error) and way.prefix and prefix is None:
+                    no_room = True
+                    yield from self._run_group(Group(tuple(batch)))
+                    continue
                 if way.kind == "plain" or _is_out_of_memory(error):
                     raise
                 fits = False

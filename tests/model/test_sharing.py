@@ -303,3 +303,24 @@ def test_a_way_that_is_a_little_wrong_is_not_taken(monkeypatch, broken, row):
         check(model, probes, PAIRS, found)
         assert not any(broken in path for path in paths.values())
     assert model.engine._misfits
+
+
+@pytest.mark.parametrize("start", [1, 17])
+def test_without_memory_for_a_prefix_there_is_none(monkeypatch, start):
+    """It is run under all pairs at once, so it is given up, once, and the batches behind it go on by themselves."""
+    from pytest_steer.model import engine as module
+
+    asked = []
+
+    def none(model, traits, bundle, length):
+        asked.append(length)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(module, "run_prefix", none)
+    model = fresh("llama")
+    model.engine._max_tokens = 200
+    probes = probes_of("letter", start, prefix=tokens(3, 60))
+    found, paths = run_pairs(model, probes, PAIRS)
+    check(model, probes, PAIRS, found)
+    assert len(asked) == 1
+    assert not any("prefix" in path for path in paths.values())
