@@ -9,6 +9,7 @@ from .formats import PromptFormat
 from .items import ContrastItem, Items, as_items
 from .readers import read_contrast_texts, read_items, read_texts
 from .rendering import RenderedItem, render_item
+from .task_items import items_as_tasks, task_items
 from .tasks import TaskItem, read_tasks
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "RenderedItem",
     "TaskItem",
     "as_items",
+    "items_as_tasks",
     "read_contrast_texts",
     "read_items",
     "read_tasks",
     "read_texts",
     "render_item",
     "swap_options",
+    "task_items",
 ]  # fmt: skip
