@@ -13,6 +13,7 @@ import torch
 from .. import progress
 from ..errors import DataError, MeasurementError, VectorError
 from ..model import Model, block_outputs, check_layers
+from ..model.gradients import logits_at
 from ..model.hooks import hooked
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
@@ -129,24 +130,29 @@ def _loglikelihoods(
         ids, mask = (torch.zeros(len(part), length, dtype=torch.long) for _ in range(2))
         for row, sequence in enumerate(part):
             ids[row, : len(sequence)], mask[row, : len(sequence)] = torch.tensor(sequence), 1
-        logits = _logits(model, ids.to(model.device), mask.to(model.device), layer, dose)
-        likely = logits[:, :-1].float().log_softmax(-1).gather(2, ids[:, 1:, None].to(model.device))[:, :, 0]
-        at = torch.arange(1, length)
-        counts = (at >= torch.tensor(begin)[:, None]) & (at < torch.tensor([len(s) for s in part])[:, None])
-        found.append((likely * counts.to(model.device)).sum(1))
-    return torch.cat(found)
+        # Only the answers' tokens reach the unembedding, which is a good part of a small model.
+        own = [range(start, len(sequence)) for start, sequence in zip(begin, part, strict=True)]
+        reads = [(row, at - 1) for row, answer in enumerate(own) for at in answer]
+        logits = _logits(model, ids.to(model.device), mask.to(model.device), reads, layer, dose)
+        tokens = torch.tensor([part[row][at + 1] for row, at in reads], device=model.device)
+        likely = logits.float().log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+        found += [answer.sum() for answer in torch.split(likely, [len(answer) for answer in own])]
+    return torch.stack(found)
 
 
 def _logits(
-    model: Model, ids: torch.Tensor, mask: torch.Tensor, layer: int, dose: tuple[torch.Tensor, torch.Tensor] | None
+    model: Model,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    reads: list[tuple[int, int]],
+    layer: int,
+    dose: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> torch.Tensor:
-    """[rows, tokens, vocabulary], with a gradient towards the vector if there is one."""
+    """[reads, vocabulary] at (row, position) pairs, with a gradient towards the vector if there is one."""
     inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
-    logits: torch.Tensor
     if dose is None:
         with torch.no_grad():
-            logits = model.hf(**inputs).logits
-        return logits
+            return logits_at(model, inputs, reads)
     vector, sign = dose
     steered = mask.bool()
     steered[:, 0] = False
@@ -155,8 +161,7 @@ def _logits(
         return hidden + strength * vector.to(hidden.dtype)
 
     with hooked(model, custom(change, layers=layer, strength="linear", name="learned"), lambda: (sign[:, None], steered)):
-        logits = model.hf(**inputs).logits
-    return logits
+        return logits_at(model, inputs, reads)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def block_gradients(
     # Whoever measures may have switched gradients off; a model loaded in inference mode has none to give.
     with torch.inference_mode(False), torch.enable_grad(), _keeping(model, layers, outputs):
         try:
-            logits = _logits(model, _inputs(model, probes), places)
+            logits = logits_at(model, _inputs(model, probes), places)
             parts = list(torch.split(logits.float(), [len(probe.reads) for probe in probes]))
             gradients = torch.autograd.grad(objective(parts), [outputs[layer] for layer in layers])
         except RuntimeError as error:
@@ -69,7 +69,7 @@ def _inputs(model: Model, probes: Sequence[Probe]) -> dict[str, Any]:
     return {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device), "use_cache": False}
 
 
-def _logits(model: Model, inputs: dict[str, Any], places: list[tuple[int, int]]) -> torch.Tensor:
+def logits_at(model: Model, inputs: dict[str, Any], places: list[tuple[int, int]]) -> torch.Tensor:
     """Logits at (row, position) pairs only, [pairs, vocabulary]."""
     rows, positions = torch.tensor(places, device=model.device).unbind(1)
     head = model.hf.get_output_embeddings()
