@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AtCost": "metrics",
     "Axis": "prompting",
     "ContrastItem": "prompting",
     "Context": "prompting",
+    "Deployed": "metrics",
     "Evidence": "checks",
     "Generation": "model",
     "Intervention": "steering",
@@ -34,8 +36,10 @@ _HOMES = {
     "assert_ppl_delta_below": "assertions",
     "assert_steers": "assertions",
     "contexts": "prompting.strategies",
+    "effects_at": "metrics",
     "generate": "model",
     "load_model": "model",
+    "multipliers_at_cost": "metrics",
     "noises": "prompting.strategies",
     "perplexity": "metrics",
     "prompts": "prompting.strategies",
@@ -60,8 +64,12 @@ if TYPE_CHECKING:
     from .errors import SteeringFailure as SteeringFailure
     from .errors import SteeringInconclusive as SteeringInconclusive
     from .errors import SteerWarning as SteerWarning
+    from .metrics import AtCost as AtCost
+    from .metrics import Deployed as Deployed
     from .metrics import Perplexity as Perplexity
     from .metrics import PropensityCurve as PropensityCurve
+    from .metrics import effects_at as effects_at
+    from .metrics import multipliers_at_cost as multipliers_at_cost
     from .metrics import perplexity as perplexity
     from .metrics import propensity_curve as propensity_curve
     from .model import Generation as Generation

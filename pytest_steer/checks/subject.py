@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import SteerError
-from ..metrics import Receipt
+from ..metrics import Deployed, Receipt, check_deployed
 from ..model import Model
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 
@@ -34,12 +33,15 @@ class Subject:
 
     def __post_init__(self) -> None:
         check_positions(self.positions)
-        if not (self.multiplier and abs(self.multiplier) < float("inf")):
-            raise SteerError(f"the deployed multiplier has to be a finite number other than 0, not {self.multiplier}")
+        check_deployed(self.multiplier)
 
     @property
     def intervention(self) -> Intervention:
         return as_intervention(self.vector)
+
+    @property
+    def deployed(self) -> Deployed:
+        return Deployed(self.vector, self.multiplier, self.positions, self.include_first)
 
     def describe(self, receipt: Receipt) -> dict[str, Any]:
         """The evidence's ``vector`` record."""

@@ -1,11 +1,13 @@
 """What is measured: propensity curves, steerability, strata, perplexity, dose. Knows nothing of pytest."""
 
 from .asking import Array
+from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
 from .first_order import first_order_slopes
-from .likelihood import Perplexity, perplexity, perplexity_curves
+from .likelihood import Perplexity, perplexity, perplexity_curves, relative_rise
 from .propensity import (
     MULTIPLIERS,
     PropensityCurve,
+    check_deployed,
     check_multipliers,
     check_slope_grid,
     curves_in_contexts,
@@ -17,7 +19,8 @@ from .strata import Stratum, strata
 from .sweep import sweep_curves, sweep_perplexity
 
 __all__ = [
-    "MULTIPLIERS", "Array", "LayerDose", "Perplexity", "PropensityCurve", "Receipt", "Stratum", "check_multipliers",
-    "check_slope_grid", "curves_in_contexts", "first_order_slopes", "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves",
-    "steering_receipt", "strata", "sweep_curves", "sweep_perplexity",
+    "MULTIPLIERS", "Array", "AtCost", "Deployed", "LayerDose", "Perplexity", "PropensityCurve", "Receipt", "Stratum",
+    "check_deployed", "check_multipliers", "check_slope_grid", "curves_in_contexts", "deviation", "effects_at",
+    "first_order_slopes", "multipliers_at_cost", "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves",
+    "relative_rise", "standardised", "steering_receipt", "strata", "sweep_curves", "sweep_perplexity",
 ]  # fmt: skip

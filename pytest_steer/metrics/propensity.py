@@ -218,7 +218,7 @@ def _curves(
         model.check_fits(change, allow_mismatch)
     asked = [_asked_in(context, model, data, scope, include_first, name_contexts) for context in contexts]
     probes = [tuple(probe for item in in_context for probe in item.probes) for in_context in asked]
-    pairs = [pair for change in changes for pair in _pairs(change, grid)]
+    pairs = [pair for change in changes for pair in pairs_of(change, grid)]
     scores = iter(model.engine.run_pairs([probe for own in probes for probe in own], pairs))
     curves = []
     for in_context, own in zip(asked, probes, strict=True):
@@ -228,7 +228,7 @@ def _curves(
     return curves
 
 
-def _pairs(change: Intervention, grid: Sequence[float]) -> list[tuple[Intervention | None, float]]:
+def pairs_of(change: Intervention, grid: Sequence[float]) -> list[tuple[Intervention | None, float]]:
     """What each point of a curve is. An intervention that ignores its strength acts at every multiplier, but 0 is the
     unsteered model on every curve."""
     return [(None if multiplier == 0 and change.strength == "ignored" else change, multiplier) for multiplier in grid]
@@ -258,6 +258,16 @@ def check_multipliers(multipliers: Sequence[float]) -> list[float]:
     if not grid or not np.isfinite(grid).all():
         raise SteerError(f"multipliers are a list of finite numbers, not {grid}")
     return grid
+
+
+def check_deployed(multiplier: float) -> None:
+    """Refuses a deployed multiplier that steers nothing.
+
+    Raises:
+        SteerError: it is 0 or not finite.
+    """
+    if not (multiplier and abs(multiplier) < float("inf")):
+        raise SteerError(f"the deployed multiplier has to be a finite number other than 0, not {multiplier}")
 
 
 def check_slope_grid(multipliers: Sequence[float] | Array) -> None:
