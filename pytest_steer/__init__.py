@@ -35,6 +35,7 @@ _HOMES = {
     "assert_not_anti_steered": "assertions",
     "assert_ppl_delta_below": "assertions",
     "assert_steers": "assertions",
+    "assert_steers_at_cost": "assertions",
     "contexts": "prompting.strategies",
     "effects_at": "metrics",
     "generate": "model",
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from .assertions import assert_not_anti_steered as assert_not_anti_steered
     from .assertions import assert_ppl_delta_below as assert_ppl_delta_below
     from .assertions import assert_steers as assert_steers
+    from .assertions import assert_steers_at_cost as assert_steers_at_cost
     from .checks import Evidence as Evidence
     from .errors import SteerError as SteerError
     from .errors import SteeringFailure as SteeringFailure

@@ -14,6 +14,7 @@ from .checks import (
     NotAntiSteered,
     PplDeltaBelow,
     Steers,
+    SteersAtCost,
     Subject,
     error_evidence,
 )
@@ -24,6 +25,7 @@ from .checks.soundness import Apply
 from .checks.steers import IntervalMethod
 from .errors import SteerError, SteeringFailure, SteeringInconclusive
 from .metrics import MULTIPLIERS
+from .metrics.at_cost import MOST
 from .model import Model
 from .prompting import AS_GIVEN, Context, ContrastItem, as_items
 from .recording import Recorder, current_recorder
@@ -182,6 +184,62 @@ def assert_ppl_delta_below(
         name=name,
     )
     return _hold(check, model, "ppl_delta_below")
+
+
+def assert_steers_at_cost(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    items: Iterable[ContrastItem],
+    texts: Sequence[str],
+    *,
+    effect: float,
+    cost: float,
+    standardised: bool = False,
+    most: float = MOST,
+    multiplier: float = 1.0,
+    positions: Positions = "after_prompt",
+    include_first: bool = False,
+    allow_mismatch: tuple[str, ...] = (),
+    context: Context = AS_GIVEN,
+    confidence: float = 0.95,
+    interval: IntervalMethod = "t",
+    name: str = "steers_at_cost",
+) -> Evidence:
+    """Asserts that at the multiplier at which perplexity on neutral texts has risen by ``cost``, the mean effect is at least so much.
+
+    Args:
+        texts: neutral texts, at least two; on them the multiplier is chosen.
+        effect: the promise: mean over items of propensity at that multiplier minus propensity unsteered; in standard deviations
+            of the unsteered propensities if ``standardised``.
+        cost: 0.05 is a rise of perplexity by 5 %.
+        most: the largest multiplier that is looked at, in deployed ones.
+        multiplier: the deployed strength, where the search begins.
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    __tracebackhide__ = True
+    subject = Subject(
+        vector=vector,
+        multiplier=multiplier,
+        positions=positions,
+        include_first=include_first,
+        allow_mismatch=allow_mismatch,
+    )
+    check = SteersAtCost(
+        subject=subject,
+        items=as_items(items),
+        texts=texts,
+        effect=effect,
+        cost=cost,
+        standardised=standardised,
+        most=most,
+        confidence=confidence,
+        interval=interval,
+        seed=_seed(),
+        context=context,
+        name=name,
+    )
+    return _hold(check, model, "steers_at_cost")
 
 
 def assert_generalizes(

@@ -7,11 +7,12 @@ from .hooks_are_sound import HooksAreSound
 from .not_anti_steered import NotAntiSteered
 from .ppl_delta_below import PplDeltaBelow
 from .steers import Steers
+from .steers_at_cost import SteersAtCost
 from .subject import Subject, describe_model
 
-Check = Steers | NotAntiSteered | PplDeltaBelow | Generalizes | HoldsInContexts | HooksAreSound
+Check = Steers | NotAntiSteered | PplDeltaBelow | Generalizes | HoldsInContexts | HooksAreSound | SteersAtCost
 
 __all__ = [
-    "Check", "Evidence", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PplDeltaBelow", "Steers", "Subject",
+    "Check", "Evidence", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PplDeltaBelow", "Steers", "SteersAtCost", "Subject",
     "describe_model", "error_evidence",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ from tabulate import tabulate
 from ..stats import Direction, Verdict
 from .evidence import Evidence
 from .explain_contexts import context_lines
+from .explain_cost import cost_lines, looked_at, over_budget_reason
 from .numbers import number, promise
 from .soundness.words import broken_properties, soundness_headline
 
@@ -23,11 +24,15 @@ def explain(evidence: Evidence) -> str:
     lines += [f"  warning: {warning}" for warning in evidence.warnings]
     if evidence.check == "holds_in_contexts":
         lines += context_lines(evidence)
+    if evidence.check == "steers_at_cost":
+        lines += cost_lines(evidence)
     if evidence.passed:
         return "\n".join(lines)
     if evidence.check == "hooks_are_sound":
         return "\n".join([*lines, *_where(evidence), *broken_properties(evidence), *_rerun(evidence)])
     lines += _decide(evidence) + _where(evidence) + _settings(evidence) + _curve(evidence) + _strata(evidence)
+    if evidence.check == "steers_at_cost":
+        lines += looked_at(evidence)
     lines += _worst_items(evidence) if evidence.items else _worst_texts(evidence)
     reproduce = [f"  show the counterexample again: {evidence.reproduce}"] if evidence.reproduce else []
     return "\n".join(lines + reproduce + _rerun(evidence))
@@ -45,6 +50,8 @@ def _headline(evidence: Evidence) -> str:
         reason = (
             f"{evidence.holm['verdict_alone']} by itself, not after Holm's adjustment over {evidence.holm['claims']} claims"
         )
+    elif evidence.details.get("over_budget"):
+        reason = over_budget_reason(evidence)
     else:
         reason = {
             Verdict.PASS: "the interval is on the good side",
@@ -67,6 +74,8 @@ def _decide(evidence: Evidence) -> list[str]:
         return [
             "  the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
         ]
+    if evidence.details.get("over_budget"):
+        return ["  not enough evidence whether it costs more than the claim allows: measure more neutral texts"]
     if evidence.holm is not None:
         return ["  not enough evidence; how many items would decide depends on the other claims of the file"]
     if evidence.items_needed is None:
@@ -84,8 +93,9 @@ def _where(evidence: Evidence) -> list[str]:
         norm = f", norm {number(vector['norm'])}" if vector["norm"] is not None else ""
         dose = vector["relative_dose"]
         relative = f" ({dose:.0%} of the median hidden norm)" if dose is not None else ""
+        deployed = "" if evidence.check == "steers_at_cost" else "deployed "
         lines.append(
-            f"  steered: {vector['method']} at layer {vector['layer']}, positions {vector['positions']}{norm}; deployed "
+            f"  steered: {vector['method']} at layer {vector['layer']}, positions {vector['positions']}{norm}; {deployed}"
             f"multiplier {number(evidence.multiplier)}{relative}"
         )
         source = vector.get("source")
@@ -170,11 +180,13 @@ def _is_bad(evidence: Evidence, stratum: dict[str, Any]) -> bool:
 
 
 def _worst_items(evidence: Evidence) -> list[str]:
-    items = sorted(evidence.items or [], key=lambda item: item["slope"])[:WORST]
+    items = evidence.items or []
+    by_effect = evidence.check == "steers_at_cost"
+    measured = evidence.details["effects"] if by_effect else [item["slope"] for item in items]
     lines = ["  worst items:"]
-    for item in items:
+    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: pair[0])[:WORST]:
         curve = ", ".join(f"{p:.2f}" for p in item["propensity"])
-        lines.append(f"    [{item['id']}] slope {number(item['slope'])}, propensity {curve}")
+        lines.append(f"    [{item['id']}] {'effect' if by_effect else 'slope'} {number(value)}, propensity {curve}")
         lines.append(f"      {_shorten(item['question'])}")
         matching, other = (" | ".join(item[side]) for side in ("matching", "not_matching"))
         lines.append(f"      matching: {_shorten(matching, 60)}   not matching: {_shorten(other, 60)}")

@@ -57,8 +57,7 @@ class PplDeltaBelow:
             VectorError, MeasurementError: see ``perplexity`` and ``Model.check_fits``.
         """
         started = time.perf_counter()
-        if len(self.texts) < 2:
-            raise DataError(f"{self.source}: has {len(self.texts)} text(s); an interval needs at least two")
+        check_enough_texts(self.texts, self.source)
         subject, change = self.subject, self.subject.intervention
         soundness = check_before(model, subject)
         try:
@@ -85,8 +84,8 @@ class PplDeltaBelow:
             name=self.name,
             verdict=Verdict.ERROR,
             statistic="perplexity delta",
-            estimate=_share(found.estimate),
-            interval=(_share(found.low), _share(found.high)),
+            estimate=as_share(found.estimate),
+            interval=(as_share(found.low), as_share(found.high)),
             interval_method=found.method,
             confidence=self.confidence,
             threshold=self.limit,
@@ -96,7 +95,7 @@ class PplDeltaBelow:
             multiplier=subject.multiplier,
             model=describe_model(model),
             vector=subject.describe(receipt),
-            data={"hash": _hash(self.texts), "n": len(self.texts), "source": self.source},
+            data={"hash": hash_of_texts(self.texts), "n": len(self.texts), "source": self.source},
             receipt=describe_receipt(receipt),
             soundness=soundness,
             details={
@@ -123,10 +122,20 @@ class PplDeltaBelow:
         return evidence
 
 
-def _share(difference: float) -> float | None:
-    """exp(d) - 1; None for a bound so far out that it is no finite number."""
+def check_enough_texts(texts: Sequence[str], source: str) -> None:
+    """Refuses texts that can have no interval.
+
+    Raises:
+        DataError: fewer than two texts.
+    """
+    if len(texts) < 2:
+        raise DataError(f"{source}: has {len(texts)} text(s); an interval needs at least two")
+
+
+def as_share(difference: float) -> float | None:
+    """exp(d) - 1, from a difference in log-likelihood to a relative rise of perplexity; None for a bound so far out that it is no finite number."""
     return math.expm1(difference) if difference < 700 else None
 
 
-def _hash(texts: Sequence[str]) -> str:
+def hash_of_texts(texts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(texts), ensure_ascii=False).encode()).hexdigest()

@@ -10,7 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Check, Generalizes, HoldsInContexts, HooksAreSound, NotAntiSteered, PplDeltaBelow, Steers, Subject
+from ..checks import (
+    Check,
+    Generalizes,
+    HoldsInContexts,
+    HooksAreSound,
+    NotAntiSteered,
+    PplDeltaBelow,
+    Steers,
+    SteersAtCost,
+    Subject,
+)
 from ..checks.holds_in_contexts import BATCH, EXAMPLES, STATISTICS
 from ..checks.in_rounds import LEAST_ITEMS
 from ..errors import DataError, SteerError
@@ -120,6 +130,8 @@ class Builder:
                 source=shown(claim.neutral),
                 name=claim.name,
             )
+        if claim.kind == "steers_at_cost":
+            return self._steers_at_cost(claim, subject)
         if claim.kind == "generalizes":
             return self._generalizes(suite, claim, subject)
         if claim.kind == "holds_in_contexts":
@@ -149,6 +161,24 @@ class Builder:
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
         return self._read_items(claim.test)
+
+    def _steers_at_cost(self, claim: ClaimSpec, subject: Subject) -> SteersAtCost:
+        if claim.neutral is None:
+            raise DataError(f"{claim.name}: needs data.neutral")
+        return SteersAtCost(
+            subject=subject,
+            items=self._test_items(claim, sequential=False),
+            texts=read_texts(claim.neutral)[: self.max_items],
+            effect=float(claim.params["effect"]),
+            cost=float(claim.params["cost"]),
+            standardised=claim.params["standardised"],
+            most=float(claim.params["most"]),
+            confidence=claim.confidence,
+            interval=claim.params["interval"],
+            seed=self.seed,
+            source=shown(claim.neutral),
+            name=claim.name,
+        )
 
     def _generalizes(self, suite: Suite, claim: ClaimSpec, subject: Subject) -> Generalizes:
         def context(values: dict[str, Any]) -> Context:

@@ -172,6 +172,17 @@ def test_defaults(folder: Path) -> None:
     assert vector.allow_mismatch == ()
 
 
+def test_a_claim_at_equal_cost(folder: Path) -> None:
+    head = "vector: {file: vectors/refusal.safetensors}\ndata: {test: data/test.json, neutral: data/neutral.txt}\nclaims:\n"
+    short = only_claim(folder, head + "  - steers_at_cost: {effect: 0.2, cost: 0.05}\n")
+    assert short.params == {"effect": 0.2, "cost": 0.05, "standardised": False, "most": 8.0, "interval": "t"}
+    whole = "  - steers_at_cost: {effect: -1, cost: 1, standardised: true, most: 1, interval: bootstrap}\n"
+    claim = only_claim(folder, head + whole)
+    assert claim.params == {"effect": -1.0, "cost": 1.0, "standardised": True, "most": 1.0, "interval": "bootstrap"}
+    assert {type(claim.params[key]) for key in ("effect", "cost", "most")} == {float}
+    assert claim.neutral == folder / "data/neutral.txt"
+
+
 def test_numbers_are_plain_python_numbers(folder: Path) -> None:
     text = SMALL.replace("0.3}", "1, multiplier: 2, multipliers: &m [1, 2]}")
     text = text.replace("safetensors}", "safetensors, layer: [3.0, 0x10]}")

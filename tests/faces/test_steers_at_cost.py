@@ -1,0 +1,132 @@
+"""Claims at equal cost through pytest: files and assertions, what is shown, and the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from pytest_steer import Deployed, effects_at, extract, load_model, multipliers_at_cost, read_items, read_texts
+from pytest_steer.report import report_schema
+
+from .conftest import HEAD
+
+CLAIMS = """
+  - steers_at_cost: {name: holds, effect: -50, cost: 0.05}
+  - steers_at_cost: {name: fails, effect: 50, cost: 0.05}
+  - steers_at_cost: {name: in-deviations, effect: -50, cost: 0.02, standardised: true, interval: bootstrap, confidence: 0.9}
+  - steers_at_cost: {name: unreached, effect: -50, cost: 1000, most: 2, multiplier: 0.5}
+"""
+
+
+def report(pytester: pytest.Pytester, *options: str) -> tuple[pytest.RunResult, dict[str, dict]]:
+    result = pytester.runpytest("--steer-report=out.json", *options)
+    written = json.loads((Path(pytester.path) / "out.json").read_text())
+    jsonschema.validate(written, report_schema())
+    return result, {claim["name"]: claim for claim in written["claims"]}
+
+
+def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
+    result, found = report(pytester)
+    result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "fails: FAIL  effect at equal cost * promised at least 50",
+            "  n = 10 items, bounds by t at 0.95 each side: the interval is on the bad side",
+            "  judged at multiplier *: perplexity +* [[]*, *[]] at 0.95 each side, over 12 texts; allowed +5%",
+            "  steered: caa at layer 1, positions after_prompt, norm *; multiplier * (* of the median hidden norm)",
+            "    multiplier *",
+            "    perplexity *",
+            "  mean effect * (* standard deviations of the unsteered propensities), anti-steered share *; at the deployed multiplier 1 *",
+            "  worst items:",
+            "    [[]*[]] effect *, propensity *, *",
+            "  run again: pytest c.steer.yaml::fails",
+            "c: holds (steers_at_cost) * effect at equal cost * >= -50 * 10 * pass",
+            "c: in-deviations (steers_at_cost) * standardised effect at equal cost * pass",
+            "warning: c: unreached: the cost is not reached: at multiplier 1, the largest that is looked at, *",
+        ]
+    )
+    model = load_model("builtin:tiny")
+    vector = extract.caa(model, read_items(suite / "train.json"), layer=1)
+    items, texts = read_items(suite / "test.json"), read_texts(suite / "neutral.txt")
+    for name, cost, most, deployed in (("holds", 0.05, 8, 1.0), ("in-deviations", 0.02, 8, 1.0), ("unreached", 1e3, 2, 0.5)):
+        one = Deployed(vector, deployed)
+        at = multipliers_at_cost(model, texts, {"v": one}, cost=cost, most=most)["v"]
+        effects, unsteered = effects_at(model, items, {"v": (one, at.multiplier)})
+        claim = found[name]
+        assert claim["multiplier"] == claim["details"]["multiplier_at_cost"] == at.multiplier
+        assert (claim["details"]["cost"], claim["details"]["reached"]) == (pytest.approx(at.cost, abs=1e-6), at.reached)
+        scale = np.std(unsteered, ddof=1) if name == "in-deviations" else 1.0
+        assert claim["estimate"] == pytest.approx(effects["v"].mean() / scale, abs=1e-5)
+    assert found["unreached"]["details"]["reached"] == "most"
+    assert found["in-deviations"]["confidence"] == 0.9
+    assert found["in-deviations"]["interval_method"] == "bootstrap"
+    assert found["holds"]["soundness"]["sound"]
+
+
+def test_an_intervention_that_cannot_be_dosed(suite: Path, pytester: pytest.Pytester) -> None:
+    head = HEAD.replace("vector:", "intervention:").replace("layer: 1", "layer: 1\n  kind: ablate")
+    dear = "  - steers_at_cost: {name: dear, effect: -50, cost: 1e-9}\n"
+    (suite / "c.steer.yaml").write_text(head + dear + "  - steers_at_cost: {name: cheap, effect: -50, cost: 100}\n")
+    result, found = report(pytester)
+    assert found["cheap"]["verdict"] == "pass"
+    assert found["cheap"]["details"]["reached"] == found["dear"]["details"]["reached"] == "fixed"
+    assert found["cheap"]["details"]["cost"] == found["dear"]["details"]["cost"]
+    assert found["dear"]["details"]["cost_interval"][0] > 0.5
+    assert [found[name]["details"]["over_budget"] for name in ("dear", "cheap")] == [True, False]
+    assert found["dear"]["verdict"] == "fail"
+    result.stdout.fnmatch_lines(["dear: FAIL *", "*each side: it costs more than is allowed"])
+
+
+def test_a_quick_look_takes_the_first_twenty_texts(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "neutral.txt").write_text("".join(f"This is line number {i}.\n" for i in range(30)))
+    (suite / "c.steer.yaml").write_text(HEAD + "  - steers_at_cost: {effect: -50, cost: 0.05}\n")
+    for profile, count in (("dev", 20), ("ci", 30)):
+        _, found = report(pytester, f"--steer-profile={profile}")
+        assert found["steers_at_cost"]["details"]["neutral"]["n"] == count
+        assert found["steers_at_cost"]["n"] == 10
+
+
+def test_holm_counts_it(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
+    result, found = report(pytester, "--steer-holm")
+    result.assert_outcomes(passed=3, failed=1)
+    assert {name: claim["holm"]["claims"] for name, claim in found.items()} == dict.fromkeys(found, 4)
+
+
+def test_errors_are_errors(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "line.txt").write_text("Only one line.\n")
+    (suite / "c.steer.yaml").write_text(
+        HEAD + "  - steers_at_cost: {effect: -50, cost: 0.05, data: {neutral: line.txt}}\n"
+        "  - steers_at_cost: {name: no-cost, effect: 1}\n"
+    )
+    result, found = report(pytester)
+    result.assert_outcomes(failed=2)
+    assert {claim["verdict"] for claim in found.values()} == {"error"}
+    result.stdout.fnmatch_lines(["steers_at_cost: ERROR  *line.txt: has 1 text(s); an interval needs at least two"])
+    result.stdout.fnmatch_lines(["no-cost: ERROR * 'cost' is missing"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+TEST_FILE = """
+from pytest_steer import assert_steers_at_cost, extract, read_items, read_texts
+
+def test_at_cost(steer_model):
+    vector = extract.caa(steer_model, read_items("train.json"), layer=1)
+    items, texts = read_items("test.json"), read_texts("neutral.txt")
+    assert_steers_at_cost(steer_model, vector, items, texts, effect=-50, cost=0.05)
+    assert_steers_at_cost(steer_model, vector, items, texts, effect=50, cost=0.05, name="too much")
+"""
+
+
+def test_assertions(suite: Path, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_claims=TEST_FILE)
+    result, found = report(pytester)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*SteeringFailure: too much: FAIL *"])
+    result.stdout.no_fnmatch_line("*assertions.py:*: in assert_steers_at_cost*")
+    assert [claim["verdict"] for claim in found.values()] == ["pass", "fail"]
