@@ -68,11 +68,12 @@ class Engine:
         """Scores of each probe at each multiplier.
 
         Returns:
-            [probe][multiplier] -> float64 array: raw logits of the candidates, or log-likelihoods of the scored tokens.
+            [probe][multiplier] -> float64 array: raw logits of the candidates, log-likelihoods of the scored tokens, or their
+            greedy margins.
 
         Raises:
             SteerError: a ``steering`` block is open on the model.
-            DataError: a sequence is longer than the model allows, or would not be steered at all.
+            DataError: a sequence is longer than the model allows, or would not be steered at all, or a question has no answer.
             MeasurementError: a score is NaN or infinite.
         """
         return self.run_pairs(probes, [(intervention, multiplier) for multiplier in multipliers])
@@ -234,6 +235,12 @@ class Engine:
         return [answer for half in parts for answer in self._answers(half, way, prefix)]
 
     def _check(self, probe: Probe, steers: bool) -> None:
+        if (probe.margins and probe.candidates is not None) or (
+            probe.ends is not None and not (probe.margins and probe.ends)
+        ):
+            raise DataError(
+                f"{probe.name}: margins are those of answer tokens, not of candidates, and ends are some tokens beside margins"
+            )
         limit = self.model.max_positions
         if limit is not None and len(probe.ids) > limit:
             raise DataError(f"{probe.name}: has {len(probe.ids)} tokens, but {self.model.id} takes at most {limit}")
@@ -246,7 +253,7 @@ class Engine:
 
 def _key(probe: Probe, pair: Pair) -> bytes:
     digest = hashlib.blake2b(array("q", probe.ids).tobytes(), digest_size=20)
-    digest.update(repr((probe.candidates, probe.score_from if probe.candidates is None else None)).encode())
+    digest.update(repr(probe.question).encode())
     if not pair.is_idle:
         assert pair.intervention is not None
         digest.update(repr((pair.intervention.hash, pair.multiplier, probe.steer_from)).encode())

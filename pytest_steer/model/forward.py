@@ -210,8 +210,22 @@ def _scores(rows: Sequence[Row], logits: torch.Tensor, columns: dict[int, int] |
         if probe.candidates is not None:
             places = [columns[token] for token in probe.candidates] if columns is not None else list(probe.candidates)
             found = part[0, torch.tensor(places, device=part.device)]
+        elif probe.margins:
+            found = _margins(probe, part)
         else:
             targets = torch.tensor(probe.ids[probe.score_from :], device=part.device)
             found = part.gather(1, targets[:, None])[:, 0] - part.logsumexp(1)
         scores.append((row, found.double().cpu().numpy()))
     return scores
+
+
+def _margins(probe: Probe, logits: torch.Tensor) -> torch.Tensor:
+    """Float64 [reads]: how far each answer token, and at last the tokens that end an answer, are ahead of all others."""
+    wanted = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
+    targets = torch.tensor(probe.ids[probe.score_from :], device=logits.device, dtype=torch.long)
+    wanted[torch.arange(len(targets), device=logits.device), targets] = True
+    if probe.ends is not None:
+        wanted[-1, torch.tensor(probe.ends, device=logits.device)] = True
+    best = logits.masked_fill(~wanted, -torch.inf).amax(1)
+    other = logits.masked_fill(wanted, -torch.inf).amax(1)
+    return best.double() - other.double()

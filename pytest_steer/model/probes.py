@@ -19,6 +19,11 @@ class Probe:
         candidates: tokens whose raw logits are wanted as the next one after the sequence, or None.
         score_from: without candidates: the log-likelihoods of ``ids[score_from:]`` are wanted.
         name: for messages.
+        margins: wanted are the greedy margins of ``ids[score_from:]`` in the place of their log-likelihoods: the raw logit of each
+            minus the largest one of all other tokens, above 0 if and only if greedy decoding chooses it. Margins and not chosen
+            tokens, since they vary little where logits do, and a rounding error cannot be told from a mistake otherwise.
+        ends: with ``margins``: tokens that end an answer. One more margin, the last, says whether one of them comes next after
+            the sequence: the largest logit of theirs minus the largest one of all others.
     """
 
     ids: Ids
@@ -26,12 +31,23 @@ class Probe:
     candidates: Ids | None = None
     score_from: int = 0
     name: str = "sequence"
+    margins: bool = False
+    ends: Ids | None = None
 
     @property
     def reads(self) -> range:
         """The positions whose logits answer the question."""
         last = len(self.ids) - 1
-        return range(last, last + 1) if self.candidates is not None else range(self.score_from - 1, last)
+        if self.candidates is not None:
+            return range(last, last + 1)
+        return range(self.score_from - 1, last + (self.ends is not None))
+
+    @property
+    def question(self) -> tuple[object, ...]:
+        """What is asked about the tokens: with them and what steers, all that a score depends on."""
+        if self.margins:
+            return ("margins", self.score_from, self.ends)
+        return (self.candidates, self.score_from if self.candidates is None else None)
 
     @property
     def prompt_tokens(self) -> int:
