@@ -29,6 +29,8 @@ _HOMES = {
     "SteeringFailure": "errors",
     "SteeringInconclusive": "errors",
     "SteeringVector": "steering",
+    "TaskAccuracy": "metrics",
+    "TaskItem": "prompting",
     "assert_generalizes": "assertions",
     "assert_holds_in_contexts": "assertions",
     "assert_hooks_are_sound": "assertions",
@@ -46,7 +48,9 @@ _HOMES = {
     "prompts": "prompting.strategies",
     "propensity_curve": "metrics",
     "read_items": "prompting",
+    "read_tasks": "prompting",
     "read_texts": "prompting",
+    "task_accuracy": "metrics",
     "wrap_model": "model",
 }
 
@@ -70,10 +74,12 @@ if TYPE_CHECKING:
     from .metrics import Deployed as Deployed
     from .metrics import Perplexity as Perplexity
     from .metrics import PropensityCurve as PropensityCurve
+    from .metrics import TaskAccuracy as TaskAccuracy
     from .metrics import effects_at as effects_at
     from .metrics import multipliers_at_cost as multipliers_at_cost
     from .metrics import perplexity as perplexity
     from .metrics import propensity_curve as propensity_curve
+    from .metrics import task_accuracy as task_accuracy
     from .model import Generation as Generation
     from .model import Model as Model
     from .model import generate as generate
@@ -84,7 +90,9 @@ if TYPE_CHECKING:
     from .prompting import ContrastItem as ContrastItem
     from .prompting import Items as Items
     from .prompting import Noise as Noise
+    from .prompting import TaskItem as TaskItem
     from .prompting import read_items as read_items
+    from .prompting import read_tasks as read_tasks
     from .prompting import read_texts as read_texts
     from .prompting.strategies import contexts as contexts
     from .prompting.strategies import noises as noises

@@ -10,11 +10,11 @@ import torch
 
 from .. import progress
 from ..errors import DataError, SteerWarning
-from ..model import Model, block_outputs, check_layers, encode
+from ..model import Model, block_outputs, check_layers, tokenize_task
 from ..model.patching import Patch, Patcher
 from ..model.sites import heads_width, n_heads, output_projection
 from ..model.tokens import Ids
-from ..prompting.tasks import TaskItem, shots, tasks_hash
+from ..prompting.tasks import TaskItem, task_hashes, tasks_hash
 from ..steering import SteeringVector
 from .contrast import record_of
 
@@ -91,6 +91,7 @@ def fv(
     record = record_of(model, tasks_hash(tasks), len(tasks), "last", None)
     record |= {
         "method": "fv",
+        "item_hashes": task_hashes(tasks),
         "positions": "last",
         "heads": [{"layer": block, "head": head, "effect": float(effects[block, head])} for block, head in chosen],
         "shots": n_shots,
@@ -115,12 +116,8 @@ def _drawn(
 
 def _prompt(model: Model, shown: Sequence[TaskItem], query: TaskItem) -> tuple[Ids, int]:
     """Tokens of the prompt, and the first token of the right answer."""
-    text = shots(shown, query.input)
-    ids, _ = encode(model.tokenizer, text, special_tokens=True)
-    joint, _ = encode(model.tokenizer, f"{text} {query.output.strip()}", special_tokens=True)
-    if joint[: len(ids)] != ids or len(joint) == len(ids):
-        raise DataError(f"task item {query.input!r}: its output {query.output!r} changes the tokens of the prompt before it")
-    return ids, joint[len(ids)]
+    tokens = tokenize_task(model.tokenizer, shown, query)
+    return tokens.prompt, tokens.answer[0]
 
 
 def _mean_heads(model: Model, prompts: Sequence[Ids]) -> torch.Tensor:

@@ -13,7 +13,7 @@ from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
-from ..prompting.tasks import TaskItem, tasks_hash
+from ..prompting.tasks import TaskItem, task_hashes, tasks_hash
 from ..steering import Intervention, SteeringVector, add_keeping_norm
 from .contrast import Contrast, Texts, item_sequences, record_of
 from .reliability import reliability
@@ -83,7 +83,7 @@ def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids
         return _encoded(model, positive), _encoded(model, negative), record
     data = list(data) if not hasattr(data, "source") else data
     if data and isinstance(data[0], TaskItem):
-        record = record_of(model, tasks_hash(data), len(data), "last", None)
+        record = record_of(model, tasks_hash(data), len(data), "last", None) | {"item_hashes": task_hashes(data)}
         return _encoded(model, [i.output for i in data]), _encoded(model, [i.input for i in data]), record
     items = as_items(data)
     sequences, _ = item_sequences(model, items, whole=True, context=context)

@@ -1,4 +1,4 @@
-"""What is measured: propensity curves, steerability, strata, perplexity, dose. Knows nothing of pytest."""
+"""What is measured: propensity curves, steerability, strata, perplexity, accuracy of tasks, dose. Knows nothing of pytest."""
 
 from .asking import Array
 from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
@@ -17,10 +17,12 @@ from .propensity import (
 from .receipt import LayerDose, Receipt, steering_receipt
 from .strata import Stratum, strata
 from .sweep import sweep_curves, sweep_perplexity
+from .tasks import TaskAccuracy, as_tasks, check_shots, task_accuracies, task_accuracy
 
 __all__ = [
     "MULTIPLIERS", "Array", "AtCost", "Deployed", "LayerDose", "Perplexity", "PropensityCurve", "Receipt", "Stratum",
-    "check_deployed", "check_multipliers", "check_slope_grid", "curves_in_contexts", "deviation", "effects_at",
-    "first_order_slopes", "multipliers_at_cost", "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves",
-    "relative_rise", "standardised", "steering_receipt", "strata", "sweep_curves", "sweep_perplexity",
+    "TaskAccuracy", "as_tasks", "check_deployed", "check_multipliers", "check_shots", "check_slope_grid", "curves_in_contexts",
+    "deviation", "effects_at", "first_order_slopes", "multipliers_at_cost", "perplexity", "perplexity_curves",
+    "propensity_curve", "propensity_curves", "relative_rise", "standardised", "steering_receipt", "strata", "sweep_curves",
+    "sweep_perplexity", "task_accuracies", "task_accuracy",
 ]  # fmt: skip

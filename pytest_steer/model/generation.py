@@ -16,6 +16,7 @@ from .. import progress
 from ..errors import DataError, MeasurementError, SteerError
 from ..prompting import AS_GIVEN, Context, ContrastItem
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
+from .answers import end_tokens
 from .decoding import CachedRows, PlainRows, Rows, Start
 from .hooks import strengths_of
 from .loaded import Model
@@ -200,7 +201,7 @@ class _Run:
 
     def __init__(self, model: Model, change: Intervention, sampling: _Sampling, new: int) -> None:
         self.model, self.change, self.sampling, self.new = model, change, sampling, new
-        self.ends = _end_tokens(model)
+        self.ends = end_tokens(model)
         self.budget = _MAX_TOKENS[0 if model.device.type == "cpu" else 1]
 
     def batches(self, starts: Sequence[Start], multipliers: int) -> list[tuple[list[Start], bool]]:
@@ -289,11 +290,3 @@ class _Run:
 
     def _is_done(self, tokens: list[int]) -> bool:
         return len(tokens) == self.new or bool(tokens and tokens[-1] in self.ends)
-
-
-def _end_tokens(model: Model) -> frozenset[int]:
-    """The tokens at which the model's generation_config ends a text."""
-    ends = getattr(getattr(model.hf, "generation_config", None), "eos_token_id", None)
-    if ends is None:
-        return frozenset()
-    return frozenset(ends if isinstance(ends, (list, tuple)) else [ends])

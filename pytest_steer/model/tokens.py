@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import DataError, TokenBoundaryError
-from ..prompting import RenderedItem
+from ..prompting import RenderedItem, TaskItem
+from ..prompting.tasks import shots
 
 Ids = tuple[int, ...]
 
@@ -71,6 +73,37 @@ def _answer(tokenizer: Any, item: RenderedItem, prompt: Ids, answer: str) -> Ids
     if len(joint) == len(prompt):
         raise TokenBoundaryError(f"item {item.item.id}: the answer {answer!r} adds no token to the prompt")
     return joint[len(prompt) :]
+
+
+@dataclass(frozen=True)
+class TaskTokens:
+    """A query of a task behind its demonstrations, as tokens.
+
+    Attributes:
+        prompt: tokens up to and with the "A:" that is left open.
+        turn_end: how many of them belong to the question, as in the plain form: those that begin before the line of "A:".
+        answer: tokens of the right output, with the space before it.
+    """
+
+    prompt: Ids
+    turn_end: int
+    answer: Ids
+
+
+def tokenize_task(tokenizer: Any, demonstrations: Sequence[TaskItem], query: TaskItem) -> TaskTokens:
+    """Tokens of the prompt of ``prompting.tasks.shots`` and of the right output behind it, tokenised together.
+
+    Raises:
+        TokenBoundaryError: the output changes the prompt's tokens or adds none.
+    """
+    text, opening = shots(demonstrations, query.input), "\nA:"
+    prompt, turn_end = tokenize_prompt(tokenizer, text.removesuffix(opening), opening, special_tokens=True)
+    joint, _ = encode(tokenizer, f"{text} {query.output.strip()}", special_tokens=True)
+    if joint[: len(prompt)] != prompt or len(joint) == len(prompt):
+        raise TokenBoundaryError(
+            f"task item {query.input!r}: its output {query.output!r} changes the tokens of the prompt before it"
+        )
+    return TaskTokens(prompt, turn_end, joint[len(prompt) :])
 
 
 def tokenize_text(tokenizer: Any, text: str, name: str) -> Ids:

@@ -63,6 +63,11 @@ def tasks_hash(tasks: Sequence[TaskItem]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
+def task_hashes(tasks: Sequence[TaskItem]) -> list[str]:
+    """A short hash of each pair's input, that of ``Items.item_hashes`` for the question that ``task_items`` makes of it."""
+    return [hashlib.sha256(item.input.strip().encode()).hexdigest()[:16] for item in tasks]
+
+
 def shots(demonstrations: Sequence[TaskItem], query: str) -> str:
     """The prompt of Todd et al. (2023, arXiv 2310.15213): "Q: input", "A: output", a blank line; then the query, "A:" open.
 
