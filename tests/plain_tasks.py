@@ -36,12 +36,12 @@ def line(
     most: int = 8,
     end_of_text: Any = (),
 ) -> tuple[int, str | None]:
-    """The first token that greedy decoding writes, and the text of its line; None if the line does not end in time."""
+    """The first token that greedy decoding writes, and the text of its line with the space before it; None if the line does not end in time."""
     ids = plain.ids_of(tokenizer, prompt, True)
     start = start_of(tokenizer, prompt, scope, include_first)
     found: list[int] = []
     while len(found) < most:
         found.append(int(plain.logits(hf, ids + found, directions or {}, m, start)[-1].argmax()))
         if ends_line(tokenizer, found[-1], end_of_text):
-            return found[0], tokenizer.decode(found[:-1]).strip()
+            return found[0], tokenizer.decode(found[:-1])
     return found[0], None

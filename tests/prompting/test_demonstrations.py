@@ -49,7 +49,9 @@ def test_the_draw_depends_on_seed_and_query_alone():
 
 
 def test_every_pair_is_drawn_at_every_place():
-    places = Counter((place, item) for seed in range(400) for place, item in enumerate(draw_demonstrations(QUERY, POOL, 3, seed=seed)))
+    places = Counter(
+        (place, item) for seed in range(400) for place, item in enumerate(draw_demonstrations(QUERY, POOL, 3, seed=seed))
+    )
     assert len(places) == 3 * 8
     assert min(places.values()) > 25  # 50 expected
 
