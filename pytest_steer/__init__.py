@@ -35,6 +35,7 @@ _HOMES = {
     "assert_holds_in_contexts": "assertions",
     "assert_hooks_are_sound": "assertions",
     "assert_not_anti_steered": "assertions",
+    "assert_performs_task": "assertions",
     "assert_ppl_delta_below": "assertions",
     "assert_steers": "assertions",
     "assert_steers_at_cost": "assertions",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from .assertions import assert_holds_in_contexts as assert_holds_in_contexts
     from .assertions import assert_hooks_are_sound as assert_hooks_are_sound
     from .assertions import assert_not_anti_steered as assert_not_anti_steered
+    from .assertions import assert_performs_task as assert_performs_task
     from .assertions import assert_ppl_delta_below as assert_ppl_delta_below
     from .assertions import assert_steers as assert_steers
     from .assertions import assert_steers_at_cost as assert_steers_at_cost

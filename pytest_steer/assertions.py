@@ -12,6 +12,7 @@ from .checks import (
     HoldsInContexts,
     HooksAreSound,
     NotAntiSteered,
+    PerformsTask,
     PplDeltaBelow,
     Steers,
     SteersAtCost,
@@ -21,13 +22,14 @@ from .checks import (
 from .checks.holds_in_contexts import STATISTICS
 from .checks.hooks_are_sound import EXAMPLES, declared_subject
 from .checks.not_anti_steered import By
+from .checks.performs_task import BASELINE_SHOTS, RightBy
 from .checks.soundness import Apply
 from .checks.steers import IntervalMethod
 from .errors import SteerError, SteeringFailure, SteeringInconclusive
 from .metrics import MULTIPLIERS
 from .metrics.at_cost import MOST
 from .model import Model
-from .prompting import AS_GIVEN, Context, ContrastItem, as_items
+from .prompting import AS_GIVEN, Context, ContrastItem, TaskItem, as_items
 from .recording import Recorder, current_recorder
 from .stats import Verdict
 from .steering import Intervention, Positions, SteeringVector
@@ -374,6 +376,61 @@ def assert_holds_in_contexts(
         name=name,
     )
     return _hold(check, model, "holds_in_contexts")
+
+
+def assert_performs_task(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    tasks: Sequence[TaskItem],
+    *,
+    accuracy: float,
+    by: RightBy = "first_token",
+    shots: int = 0,
+    shuffled: bool = False,
+    demonstrations: Sequence[TaskItem] | None = None,
+    baseline_shots: int = BASELINE_SHOTS,
+    multiplier: float = 1.0,
+    positions: Positions = "last",
+    include_first: bool = False,
+    allow_mismatch: tuple[str, ...] = (),
+    confidence: float = 0.95,
+    name: str = "performs_task",
+) -> Evidence:
+    """Asserts that the steered model does a task in context, in at least a share of the cases.
+
+    Args:
+        tasks: held-out pairs, at least two; ``read_tasks(path)`` reads them from a file.
+        accuracy: the promise, between 0 and 1.
+        by: ``first_token`` (the likeliest next token is the first one of the output) or ``exact`` (greedy decoding writes the whole
+            output and ends there).
+        shots / shuffled / demonstrations: see :func:`pytest_steer.task_accuracy`; they are those of the steered prompts.
+        baseline_shots: demonstrations of the unsteered few-shot prompts that the evidence shows beside, from 2 on.
+        multiplier: the deployed strength; an intervention of any kind of strength has one.
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    __tracebackhide__ = True
+    subject = Subject(
+        vector=vector,
+        multiplier=multiplier,
+        positions=positions,
+        include_first=include_first,
+        allow_mismatch=allow_mismatch,
+    )
+    check = PerformsTask(
+        subject=subject,
+        tasks=tasks,
+        accuracy=accuracy,
+        by=by,
+        shots=shots,
+        shuffled=shuffled,
+        demonstrations=demonstrations,
+        baseline_shots=baseline_shots,
+        confidence=confidence,
+        seed=_seed(),
+        name=name,
+    )
+    return _hold(check, model, "performs_task")
 
 
 def assert_hooks_are_sound(

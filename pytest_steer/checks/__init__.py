@@ -5,14 +5,15 @@ from .generalizes import Generalizes
 from .holds_in_contexts import HoldsInContexts
 from .hooks_are_sound import HooksAreSound
 from .not_anti_steered import NotAntiSteered
+from .performs_task import PerformsTask
 from .ppl_delta_below import PplDeltaBelow
 from .steers import Steers
 from .steers_at_cost import SteersAtCost
 from .subject import Subject, describe_model
 
-Check = Steers | NotAntiSteered | PplDeltaBelow | Generalizes | HoldsInContexts | HooksAreSound | SteersAtCost
+Check = Steers | NotAntiSteered | PplDeltaBelow | Generalizes | HoldsInContexts | HooksAreSound | PerformsTask | SteersAtCost
 
 __all__ = [
-    "Check", "Evidence", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PplDeltaBelow", "Steers", "SteersAtCost", "Subject",
-    "describe_model", "error_evidence",
+    "Check", "Evidence", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PerformsTask", "PplDeltaBelow",
+    "Steers", "SteersAtCost", "Subject", "describe_model", "error_evidence",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from ..stats import Direction, Verdict
 from .evidence import Evidence
 from .explain_contexts import context_lines
 from .explain_cost import cost_lines, looked_at, over_budget_reason
+from .explain_tasks import task_lines
 from .numbers import number, promise
 from .soundness.words import broken_properties, soundness_headline
 
@@ -33,7 +34,10 @@ def explain(evidence: Evidence) -> str:
     lines += _decide(evidence) + _where(evidence) + _settings(evidence) + _curve(evidence) + _strata(evidence)
     if evidence.check == "steers_at_cost":
         lines += looked_at(evidence)
-    lines += _worst_items(evidence) if evidence.items else _worst_texts(evidence)
+    if evidence.check == "performs_task":
+        lines += task_lines(evidence, WORST)
+    else:
+        lines += _worst_items(evidence) if evidence.items else _worst_texts(evidence)
     reproduce = [f"  show the counterexample again: {evidence.reproduce}"] if evidence.reproduce else []
     return "\n".join(lines + reproduce + _rerun(evidence))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 from ..errors import DataError, SteerError
@@ -148,11 +148,21 @@ def finite(bound: float) -> float | None:
 
 def data_warnings(subject: Subject, items: Items) -> list[str]:
     """What the reader of a claim about these items has to know about them."""
+    return warnings_about(subject, items, items.item_hashes, items.hash)
+
+
+def warnings_about(subject: Subject, items: Collection[Hashable], item_hashes: Sequence[str], data_hash: str) -> list[str]:
+    """What the reader of a claim about some items of any kind has to know about them and the vector.
+
+    Args:
+        item_hashes: of their questions or inputs, one per item. data_hash: of all of them.
+    """
     record = subject.intervention.metadata
     found = []
-    hashes = items.item_hashes
     trained_on = set(record.get("item_hashes") or ())
-    seen = sum(own in trained_on for own in hashes)
+    seen = sum(own in trained_on for own in item_hashes)
+    if not trained_on and record.get("data_hash") == data_hash:
+        seen = len(items)
     if seen:
         found.append(
             f"{seen} of these {len(items)} items ask a question that the vector was extracted from: test it on questions that "

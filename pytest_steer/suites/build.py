@@ -16,6 +16,7 @@ from ..checks import (
     HoldsInContexts,
     HooksAreSound,
     NotAntiSteered,
+    PerformsTask,
     PplDeltaBelow,
     Steers,
     SteersAtCost,
@@ -25,7 +26,7 @@ from ..checks.holds_in_contexts import BATCH, EXAMPLES, STATISTICS
 from ..checks.in_rounds import LEAST_ITEMS
 from ..errors import DataError, SteerError
 from ..model import Model
-from ..prompting import Axis, Context, Items, read_items, read_texts
+from ..prompting import Axis, Context, Items, read_items, read_tasks, read_texts
 from ..sources import shown
 from ..steering import Intervention, SteeringVector, check_positions
 from .axes import uses_examples
@@ -136,6 +137,8 @@ class Builder:
             return self._generalizes(suite, claim, subject)
         if claim.kind == "holds_in_contexts":
             return self._holds_in_contexts(suite, claim, subject)
+        if claim.kind == "performs_task":
+            return self._performs_task(claim, subject)
         if claim.kind == "hooks_are_sound":
             return HooksAreSound(subject=subject, examples=int(claim.params["examples"]), seed=self.seed, name=claim.name)
         raise SteerError(f"no check for the claim kind {claim.kind!r}")
@@ -244,6 +247,26 @@ class Builder:
             place=f"{suite.path.name}::{claim.name}",
             only=read(self.search.only) if self.search.only is not None else None,
             seed=self.seed,
+            name=claim.name,
+        )
+
+    def _performs_task(self, claim: ClaimSpec, subject: Subject) -> PerformsTask:
+        if claim.test is None:
+            raise DataError(f"{claim.name}: needs data.test")
+        tasks = read_tasks(claim.test)
+        return PerformsTask(
+            subject=subject,
+            tasks=tasks[: self.max_items],
+            accuracy=float(claim.params["accuracy"]),
+            by=claim.params["by"],
+            shots=claim.params["shots"],
+            shuffled=claim.params["shuffled"],
+            # All pairs of the file, however many are asked about, so that every profile sees the same prompts.
+            demonstrations=read_tasks(claim.examples) if claim.examples is not None else tasks,
+            baseline_shots=claim.params["baseline_shots"],
+            confidence=claim.confidence,
+            seed=self.seed,
+            source=shown(claim.test),
             name=claim.name,
         )
 

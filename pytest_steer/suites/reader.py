@@ -191,8 +191,9 @@ class _SuiteReader:
         for key in _DATA_KEYS:
             own = key in body.get("data", {})
             needed = key in KINDS[kind].get("x-needs", ())
+            used = own or needed or key in KINDS[kind].get("x-uses", ())
             value = body["data"][key] if own else self.data.get("data", {}).get(key)
-            if value is not None and (own or needed):
+            if value is not None and used:
                 yield from self._file_fault(value, (*inside, "data", key) if own else ("data", key))
             elif needed:
                 yield Fault(

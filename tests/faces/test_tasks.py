@@ -1,0 +1,166 @@
+"""Claims about tasks in claim files and in tests, on the built-in model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from pytest_steer import SteeringVector, load_model, read_tasks, task_accuracy
+from pytest_steer.report import report_schema
+
+# The vector below makes the first token of " soup" the likeliest one behind any prompt, whatever is shown before it.
+RIGHT, WRONG = "soup", "rain"
+
+
+@pytest.fixture
+def tasks(suite: Path) -> Path:
+    """The test folder with pairs of a task: 45 with the answer that the vector brings about, and 15 with another."""
+    model = load_model("builtin:tiny")
+    ids = [model.tokenizer(f"A:{answer}", add_special_tokens=False)["input_ids"] for answer in ("", " soup", " rain")]
+    first, other = (own[len(ids[0])] for own in ids[1:])
+    row = model.hf.get_output_embeddings().weight.detach()[first]
+    last = model.n_layers - 1
+    SteeringVector({last: 400 * row / row.norm()}).save(suite / "soup.safetensors")
+    pairs = [{"input": f"case {i}", "output": WRONG if i % 4 == 3 else RIGHT} for i in range(60)]
+    assert first != other
+    (suite / "pairs.json").write_text(json.dumps(pairs))
+    (suite / "shown.json").write_text(json.dumps([{"input": f"shown {i}", "output": RIGHT} for i in range(3)]))
+    return suite
+
+
+HEAD = """
+vector: {file: soup.safetensors, positions: last}
+data: {test: pairs.json}
+claims:
+"""
+
+
+def claims_of(folder: Path, pytester: pytest.Pytester, text: str, *options: str) -> tuple[pytest.RunResult, list[dict]]:
+    (folder / "task.steer.yaml").write_text(HEAD + text)
+    result = pytester.runpytest("--steer-report=out.json", *options)
+    report = json.loads((folder / "out.json").read_text())
+    jsonschema.validate(report, report_schema())
+    return result, report["claims"]
+
+
+def test_claims_of_a_file(tasks: Path, pytester: pytest.Pytester) -> None:
+    result, (by_first, exact, known) = claims_of(
+        tasks,
+        pytester,
+        """
+  - performs_task: {accuracy: 0.6}
+  - performs_task: {accuracy: 0.6, by: exact, shots: 2, name: whole}
+  - performs_task: {accuracy: 0.9, shots: 2, shuffled: true, name: too-much, xfail: a quarter of the answers is another}
+""",
+    )
+    result.assert_outcomes(passed=1, failed=1, xfailed=1)
+    assert [claim["verdict"] for claim in (by_first, exact, known)] == ["pass", "fail", "fail"]
+    assert (by_first["estimate"], by_first["n"], by_first["unit"]) == (0.75, 60, "tasks")
+    assert (exact["statistic"], exact["estimate"]) == ("exact accuracy", 0.0)
+    assert known["estimate"] == 0.75
+    settings = [(r["shots"], r["shuffled"], r["steered"]) for r in known["details"]["accuracies"]]
+    assert settings == [(0, False, False), (5, False, False), (5, True, False), (2, True, False), (2, True, True)]
+    result.stdout.fnmatch_lines(
+        [
+            "whole: FAIL  exact accuracy 0 *",
+            "*steered, 2-shot * 60 * 0.75 * 0.00*",
+            "*worst of the 60 wrong answers:*",
+            "*[[]*[]] case * -> *; wrong unsteered*",
+            "  run again: pytest task.steer.yaml::whole",
+        ]
+    )
+    result.stdout.fnmatch_lines(["*task: performs_task *first-token accuracy * >= 0.6 * 60 *pass*"])
+
+
+def test_what_is_asked_is_what_the_measure_asks(tasks: Path, pytester: pytest.Pytester) -> None:
+    """Demonstrations come from data.examples, and follow the seed of the run."""
+    _, (claim,) = claims_of(
+        tasks,
+        pytester,
+        "  - performs_task: {accuracy: 0.6, shots: 2, baseline_shots: 3, data: {examples: shown.json}}\n",
+        "--steer-seed=5",
+    )
+    model, pairs, shown = load_model("builtin:tiny"), read_tasks(tasks / "pairs.json"), read_tasks(tasks / "shown.json")
+    vector = SteeringVector.load(tasks / "soup.safetensors")
+    asked = {"shots": 2, "demonstrations": shown}
+    steered = task_accuracy(model, pairs, vector, seed=5, **asked)
+    bare, other = (task_accuracy(model, pairs, seed=seed, **asked) for seed in (5, 6))
+    for record, by_vector, alone in zip(claim["details"]["tasks"], steered.margins, bare.margins, strict=True):
+        assert record["margins_steered"] == pytest.approx(by_vector, abs=1e-4)
+        assert record["margins_unsteered"] == pytest.approx(alone, abs=1e-4)
+    assert max(abs(a - b).max() for a, b in zip(bare.margins, other.margins, strict=True)) > 2e-3
+    assert [record["note"] for record in claim["details"]["accuracies"]] == [None] * 5
+
+
+def test_the_dev_profile_asks_for_fewer_of_the_same(tasks: Path, pytester: pytest.Pytester) -> None:
+    text = "  - performs_task: {accuracy: 0.6, shots: 3}\n"
+    _, (few,) = claims_of(tasks, pytester, text, "--steer-profile=dev")
+    _, (all_,) = claims_of(tasks, pytester, text)
+    assert (few["n"], all_["n"]) == (20, 60)
+    for short, full in zip(few["details"]["tasks"], all_["details"]["tasks"], strict=False):
+        assert short["input"] == full["input"]
+        assert short["margins_steered"] == pytest.approx(full["margins_steered"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("pairs.json", '[{"question": "a"}]', "*pairs.json: entry 0: expected an object with 'input' and 'output'*"),
+        ("pairs.json", "[]", "*pairs.json: the file holds no pairs of input and output*"),
+        (
+            "shown.json",
+            '[{"input": "a", "output": "b"}]',
+            "*pairs.json: task item 'case 0': 2 demonstrations are asked for*only 1*",
+        ),
+    ],
+)
+def test_data_that_cannot_be_used_are_errors(
+    tasks: Path, pytester: pytest.Pytester, file: str, content: str, message: str
+) -> None:
+    (tasks / file).write_text(content)
+    result, (claim,) = claims_of(
+        tasks, pytester, "  - performs_task: {accuracy: 0.6, shots: 2, data: {examples: shown.json}}\n"
+    )
+    assert (claim["verdict"], claim["estimate"]) == ("error", None)
+    result.stdout.fnmatch_lines([message])
+
+
+def test_beside_other_claims_and_under_holm(tasks: Path, pytester: pytest.Pytester) -> None:
+    """Each kind of claim has its own data; Holm's adjustment takes all."""
+    _, claims = claims_of(
+        tasks,
+        pytester,
+        """
+  - performs_task: {accuracy: 0.6}
+  - ppl_delta_below: {limit: 1.0e+6, data: {neutral: neutral.txt}}
+  - not_anti_steered: {share: 0.99, data: {test: test.json}, multipliers: [-1, 1]}
+""",
+        "--steer-holm",
+    )
+    assert [claim["check"] for claim in claims] == ["performs_task", "ppl_delta_below", "not_anti_steered"]
+    assert all(claim["verdict"] != "error" and claim["holm"]["claims"] == 3 for claim in claims)
+    assert claims[0]["verdict"] == "pass"
+
+
+TEST_FILE = """
+from pytest_steer import SteeringVector, assert_performs_task, read_tasks
+
+def test_soup(steer_model):
+    vector = SteeringVector.load("soup.safetensors")
+    evidence = assert_performs_task(steer_model, vector, read_tasks("pairs.json"), accuracy=0.6)
+    assert evidence.estimate == 0.75
+
+def test_too_much(steer_model):
+    vector = SteeringVector.load("soup.safetensors")
+    assert_performs_task(steer_model, vector, read_tasks("pairs.json"), accuracy=0.6, multiplier=-1.0)
+"""
+
+
+def test_assertions(tasks: Path, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_tasks=TEST_FILE)
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E*SteeringFailure: performs_task: FAIL  first-token accuracy 0 *"])
