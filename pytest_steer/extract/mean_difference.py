@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..model import Model
-from ..prompting import AS_GIVEN, Context, ContrastItem
+from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
 from ..steering import SteeringVector
-from .contrast import Contrast, read_contrast
-from .readouts import ItemReadout, TextReadout
+from .contrast import Contrast, Data, read_contrast
+from .readouts import ItemReadout, Readout
 from .reliability import vouched
 
 
@@ -46,30 +46,41 @@ def caa(
 
 def mean_difference(
     model: Model,
-    positive_texts: Sequence[str],
-    negative_texts: Sequence[str],
+    positive_texts: Sequence[str] | Iterable[ContrastItem],
+    negative_texts: Sequence[str] | None = None,
     *,
     layer: int | Sequence[int],
-    readout: TextReadout = "mean",
+    readout: Readout = "mean",
+    context: Context = AS_GIVEN,
 ) -> SteeringVector:
-    """Mean over positive texts minus mean over negative texts of a readout of each text's residual stream.
+    """Mean of a readout of the residual stream over the positive side minus that over the negative side.
 
-    The texts are read as they are, without a chat template. The first position is left out: it is an attention sink
+    Texts are read as they are, without a chat template. The first position is left out: it is an attention sink
     whose norm would drown everything else in the mean.
 
     Args:
+        positive_texts / negative_texts: two lists of texts. Or contrast items, and no second list: the sides are each item's prompt completed
+            with its first matching and with its first not matching answer, as for ``caa``.
         layer: decoder block(s), 0-based, whose output is read; all in one pass.
-        readout: ``mean`` over the text's tokens but the first, or its ``last`` token.
+        readout: of texts ``mean`` over the tokens but the first, or the ``last`` token. Of items ``mean`` over the tokens of the
+            written answer, ``last``, or ``answer``: see ``caa``.
+        context: how items are asked; texts have none.
 
     Raises:
-        DataError: one side is empty, or a text has fewer than two tokens.
+        DataError: one side is empty, a text has fewer than two tokens, an unknown readout, or one list of texts alone.
+        TokenBoundaryError: an answer changes the tokens of its prompt.
         VectorError: a layer the model does not have.
 
     Warns:
-        SteerWarning: the two sides are hard to tell apart along the vector (see ``reliability``).
+        SteerWarning: the two sides are hard to tell apart along the vector (see ``reliability``); of items, one answer letter is
+            the matching one in more than 60 % of them.
     """
-    contrast = read_contrast(model, (positive_texts, negative_texts), layer=layer, readout=readout)
-    return _means(contrast, "mean_difference")
+    data: Data
+    if negative_texts is None:
+        data = as_items(positive_texts)  # type: ignore[arg-type]  # texts are refused there
+    else:
+        data = (positive_texts, negative_texts)  # type: ignore[assignment]
+    return _means(read_contrast(model, data, layer=layer, readout=readout, context=context), "mean_difference")
 
 
 def _means(contrast: Contrast, method: str) -> SteeringVector:

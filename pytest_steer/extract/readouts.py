@@ -6,3 +6,5 @@ from typing import Literal
 
 ItemReadout = Literal["answer", "last", "mean"]
 TextReadout = Literal["mean", "last"]
+Readout = Literal["answer", "last", "mean"]
+"""Of either; of texts there is no ``answer``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from .. import extract
 from ..errors import DataError, SteerError, VectorError
 from ..model import Model
-from ..prompting import Items, read_contrast_texts, read_items, read_tasks
+from ..prompting import Items
 from ..steering import (
     Intervention,
     SteeringVector,
@@ -28,6 +27,7 @@ from ..steering import (
 )  # fmt: skip
 from .claims import VectorSpec
 from .methods import METHODS_WITH
+from .training import read_training
 
 Steering = SteeringVector | Intervention
 
@@ -72,26 +72,29 @@ def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:
         raise SteerError("extract needs a method and data")
     # A matrix gives one set of settings to several methods; each takes its own.
     options = {key: value for key, value in spec.options.items() if spec.method in METHODS_WITH[key]}
+    data = read_training(spec.data, seed)
     if spec.method == "fv":
         if "shots" in options:
             options["n_shots"] = options.pop("shots")
         layer = spec.layers[0] if spec.layers else None
-        return extract.fv(model, read_tasks(spec.data), layer=layer, seed=seed, **options)
+        return extract.fv(model, data.demonstrations, layer=layer, seed=seed, **options)
     if spec.method == "icv":
-        return extract.icv(model, read_tasks(spec.data) if _holds_tasks(spec.data) else contrast_data(spec.data))
+        return extract.icv(model, data.held)
     if not spec.layers:
         raise SteerError("vector.extract needs data and a layer")
+    options["context"] = data.context
     if spec.method == "caa":
-        return extract.caa(model, read_items(spec.data), layer=spec.layers, **options)
-    if spec.method == "mean_difference":
-        return extract.mean_difference(model, *read_contrast_texts(spec.data), layer=spec.layers, **options)
+        return extract.caa(model, data.items("caa"), layer=spec.layers, **options)
     if spec.method == "learned":
-        return extract.learned(model, read_items(spec.data), layer=spec.layers[0], seed=seed, **options)
-    data = contrast_data(spec.data)
+        return extract.learned(model, data.items("learned"), layer=spec.layers[0], seed=seed, **options)
+    contrast = data.contrast
+    if spec.method == "mean_difference":
+        sides = (contrast,) if isinstance(contrast, Items) else contrast
+        return extract.mean_difference(model, *sides, layer=spec.layers, **options)
     if spec.method == "random":
-        return extract.random_direction(extract.mean_matching(model, data, layer=spec.layers, **options), seed=seed)
+        return extract.random_direction(extract.mean_matching(model, contrast, layer=spec.layers, **options), seed=seed)
     if spec.method == "ablation":
-        return extract.ablation(model, data, layer=spec.layers[0], **options)
+        return extract.ablation(model, contrast, layer=spec.layers[0], **options)
     methods: dict[str, Callable[..., Steering]] = {
         "pca": extract.pca,
         "probe": extract.probe,
@@ -99,45 +102,7 @@ def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:
         "mimic": extract.mimic,
         "leace": extract.leace,
     }
-    return methods[spec.method](model, data, layer=spec.layers, **options)
-
-
-def contrast_data(file: Path) -> Items | tuple[list[str], list[str]]:
-    """Contrast items, or (positive texts, negative texts), whichever the file holds.
-
-    Raises:
-        DataError: it holds neither.
-    """
-    found = _parsed(file)
-    if isinstance(found, dict) and {"positive", "negative"} <= set(found):
-        return read_contrast_texts(file)
-    return read_items(file)
-
-
-def _holds_tasks(file: Path) -> bool:
-    """Whether the first entry of a file has an input and an output."""
-    found = _parsed(file)
-    if isinstance(found, list) and found:
-        return isinstance(found[0], dict) and {"input", "output"} <= set(found[0])
-    try:
-        first = file.read_text(encoding="utf-8-sig").lstrip().partition("\n")[0]
-    except (OSError, ValueError):
-        return False
-    if file.suffix.lower() == ".csv":
-        return {"input", "output"} <= {name.strip() for name in first.split(",")}
-    try:
-        entry = json.loads(first)
-    except ValueError:
-        return False
-    return isinstance(entry, dict) and {"input", "output"} <= set(entry)
-
-
-def _parsed(file: Path) -> Any:
-    """The content of a JSON file; None for anything else, for which its own reader has better words."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return None
+    return methods[spec.method](model, contrast, layer=spec.layers, **options)
 
 
 def _shaped(found: Steering, spec: VectorSpec, shape: dict[str, Any]) -> Steering:
