@@ -72,6 +72,7 @@ class HoldsInContexts:
             at most the threshold) or ``effect`` (mean propensity at the deployed multiplier minus that at 0, at least).
         space: the contexts: a Hypothesis strategy.
         free: its axes are independent, so that values of them may be recombined and set back to "as given".
+        form: the template in which the items are asked where a context leaves the template as given; the model's own if None.
         read: makes a context of what ``Context.to_dict`` gives; from what is seen in the space if None.
         examples: how many contexts are looked at, besides those named below.
         batch: how many items the search sees; the profile's number (``default_batch``), but no more than half of the items, if None.
@@ -90,6 +91,7 @@ class HoldsInContexts:
     threshold: float
     space: Space
     free: bool
+    form: str | None = None
     read: Read | None = None
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
@@ -229,12 +231,15 @@ class HoldsInContexts:
             model,
             items,
             self.subject.intervention,
-            contexts=contexts,
+            contexts=[self._in_form(context) for context in contexts],
             multipliers=grid,
             positions=self.subject.positions,
             include_first=self.subject.include_first,
             allow_mismatch=self.subject.allow_mismatch,
         )
+
+    def _in_form(self, context: Context) -> Context:
+        return context if self.form is None or context.template is not None else replace(context, template=self.form)
 
     def _values(self, curve: PropensityCurve) -> Array:
         """[n_items] what the statistic is the mean of."""

@@ -26,13 +26,14 @@ from ..checks.holds_in_contexts import BATCH, EXAMPLES, STATISTICS
 from ..checks.in_rounds import LEAST_ITEMS
 from ..errors import DataError, SteerError
 from ..model import Model
-from ..prompting import Axis, Context, Items, read_items, read_tasks, read_texts
+from ..prompting import Axis, Context, Items, read_tasks, read_texts
 from ..sources import shown
 from ..steering import Intervention, SteeringVector, check_positions
 from .axes import uses_examples
 from .claims import ClaimSpec, Suite, VectorSpec
 from .files import absolute
 from .make import make_steering
+from .training import read_test_items
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Builder:
         self.model, self.seed, self.max_items, self.search = model, seed, max_items, search
         self.max_drawn, self.in_rounds = max_drawn, in_rounds
         self._vectors: dict[tuple[object, ...], SteeringVector | Intervention] = {}
-        self._items: dict[Path, Items] = {}
+        self._items: dict[Path, tuple[Items, Context]] = {}
 
     def build(self, suite: Suite, claim: ClaimSpec) -> Check:
         """The check that a claim of a file stands for.
@@ -85,19 +86,14 @@ class Builder:
         Raises:
             SteerError: a data file or the vector cannot be used.
         """
-        spec = claim.vector
-        subject = Subject(
-            vector=self._vector(spec),
-            multiplier=claim.multiplier,
-            positions=check_positions(spec.positions),
-            include_first=spec.include_first,
-            allow_mismatch=spec.allow_mismatch,
-        )
+        subject = self.subject(claim)
         sequential = self._is_sequential(claim)
         if claim.kind == "steers":
+            items, context = self.test_items(claim, sequential=sequential)
             return Steers(
                 subject=subject,
-                items=self._test_items(claim, sequential),
+                items=items,
+                context=context,
                 steerability=float(claim.params["steerability"]),
                 multipliers=claim.multipliers,
                 confidence=claim.confidence,
@@ -107,9 +103,11 @@ class Builder:
                 name=claim.name,
             )
         if claim.kind == "not_anti_steered":
+            items, context = self.test_items(claim, sequential=sequential)
             return NotAntiSteered(
                 subject=subject,
-                items=self._test_items(claim, sequential),
+                items=items,
+                context=context,
                 share=float(claim.params["share"]),
                 by=claim.params["by"],
                 multipliers=claim.multipliers,
@@ -143,34 +141,61 @@ class Builder:
             return HooksAreSound(subject=subject, examples=int(claim.params["examples"]), seed=self.seed, name=claim.name)
         raise SteerError(f"no check for the claim kind {claim.kind!r}")
 
+    def subject(self, claim: ClaimSpec) -> Subject:
+        """What a claim is about: its vector or intervention, made or read once for all claims that share it, and its dose.
+
+        Raises:
+            SteerError: the vector cannot be made or read.
+        """
+        spec = claim.vector
+        return Subject(
+            vector=self._vector(spec),
+            multiplier=claim.multiplier,
+            positions=check_positions(spec.positions),
+            include_first=spec.include_first,
+            allow_mismatch=spec.allow_mismatch,
+        )
+
+    def test_items(self, claim: ClaimSpec, *, sequential: bool = False) -> tuple[Items, Context]:
+        """The items of ``data.test`` that a claim is measured on, and the context in which they are asked as given.
+
+        Of a file of {input, output} pairs these are the items of the task (``prompting.task_items``), asked in the form of a task.
+
+        Args:
+            sequential: drawn in rounds, so that a profile's limit is ``max_drawn`` rather than ``max_items``.
+
+        Raises:
+            DataError: the claim has no ``data.test``, or it cannot be read.
+        """
+        if claim.test is None:
+            raise DataError(f"{claim.name}: needs data.test")
+        items, context = self._read_items(claim.test)
+        if not sequential:
+            return items[: self.max_items], context
+        if self.max_drawn is None or len(items) <= self.max_drawn:
+            return items, context
+        # A random part, the same for all claims, so that they share their scores.
+        part = np.random.default_rng(self.seed).permutation(len(items))[: self.max_drawn]
+        return Items((items[int(index)] for index in sorted(part)), items.source), context
+
     def _is_sequential(self, claim: ClaimSpec) -> bool:
         """What the claim says; else what the profile does, where there are items enough and a bound that may be looked at early."""
         said = claim.params.get("sequential", False)
         if isinstance(said, bool):
             return said
-        return self.in_rounds and claim.params.get("interval") != "bootstrap" and len(self._all_items(claim)) >= LEAST_ITEMS
+        return self.in_rounds and claim.params.get("interval") != "bootstrap" and self._count(claim) >= LEAST_ITEMS
 
-    def _test_items(self, claim: ClaimSpec, sequential: bool) -> Items:
-        items = self._all_items(claim)
-        if not sequential:
-            return items[: self.max_items]
-        if self.max_drawn is None or len(items) <= self.max_drawn:
-            return items
-        # A random part, the same for all claims, so that they share their scores.
-        part = np.random.default_rng(self.seed).permutation(len(items))[: self.max_drawn]
-        return Items((items[int(index)] for index in sorted(part)), items.source)
-
-    def _all_items(self, claim: ClaimSpec) -> Items:
-        if claim.test is None:
-            raise DataError(f"{claim.name}: needs data.test")
-        return self._read_items(claim.test)
+    def _count(self, claim: ClaimSpec) -> int:
+        return len(self._read_items(claim.test)[0]) if claim.test is not None else 0
 
     def _steers_at_cost(self, claim: ClaimSpec, subject: Subject) -> SteersAtCost:
         if claim.neutral is None:
             raise DataError(f"{claim.name}: needs data.neutral")
+        items, context = self.test_items(claim)
         return SteersAtCost(
             subject=subject,
-            items=self._test_items(claim, sequential=False),
+            items=items,
+            context=context,
             texts=read_texts(claim.neutral)[: self.max_items],
             effect=float(claim.params["effect"]),
             cost=float(claim.params["cost"]),
@@ -184,19 +209,31 @@ class Builder:
         )
 
     def _generalizes(self, suite: Suite, claim: ClaimSpec, subject: Subject) -> Generalizes:
+        items, form = self.test_items(claim)
+
         def context(values: dict[str, Any]) -> Context:
+            if form.template is not None and values.get("template") in (None, "as_given"):
+                values = {**values, "template": form.template}
             return Context.from_dict(values, examples=self.examples(claim), axes=suite.axes)
+
+        def other(name: str, path: str) -> Items:
+            found, own_form = self._read_items(absolute(path, suite.path.parent))
+            if own_form != form:
+                held = ("pairs of a task", "contrast items")
+                here, there = held if form.template is not None else held[::-1]
+                raise DataError(
+                    f"{claim.name}: data.test holds {here} and data_sets.{name} {there}, which are asked in different forms, so "
+                    "their steerabilities cannot be compared: bring the same of both"
+                )
+            return found[: self.max_items]
 
         data_sets = claim.params.get("data_sets", {})
         return Generalizes(
             subject=subject,
-            items=self._test_items(claim, sequential=False),
+            items=items,
             relative=float(claim.params["relative"]),
             contexts={name: context(values) for name, values in claim.params.get("contexts", {}).items()},
-            data_sets={
-                name: self._read_items(absolute(path, suite.path.parent))[: self.max_items]
-                for name, path in data_sets.items()
-            },
+            data_sets={name: other(name, path) for name, path in data_sets.items()},
             base=context(claim.params.get("base", {})),
             multipliers=claim.multipliers,
             confidence=claim.confidence,
@@ -221,16 +258,18 @@ class Builder:
         Raises:
             DataError: they cannot be read.
         """
-        return self._read_items(claim.examples) if claim.examples is not None else None
+        return self._read_items(claim.examples)[0] if claim.examples is not None else None
 
     def _holds_in_contexts(self, suite: Suite, claim: ClaimSpec, subject: Subject) -> HoldsInContexts:
         from ..prompting.strategies import contexts
 
         read = partial(Context.from_dict, axes=suite.axes, examples=self.examples(claim))
         (statistic,) = (name for name in STATISTICS if name in claim.params)
+        items, form = self.test_items(claim)
         return HoldsInContexts(
             subject=subject,
-            items=self._test_items(claim, sequential=False),
+            items=items,
+            form=form.template,
             statistic=statistic,
             threshold=float(claim.params[statistic]),
             space=contexts(**self.context_arguments(suite, claim)),
@@ -270,10 +309,9 @@ class Builder:
             name=claim.name,
         )
 
-    def _read_items(self, path: Path) -> Items:
+    def _read_items(self, path: Path) -> tuple[Items, Context]:
         if path not in self._items:
-            name = shown(path)
-            self._items[path] = Items(read_items(path), name, f"read_items({name!r})")
+            self._items[path] = read_test_items(path, self.seed)
         return self._items[path]
 
     def _vector(self, spec: VectorSpec) -> SteeringVector | Intervention:
