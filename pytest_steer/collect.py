@@ -81,6 +81,7 @@ class ClaimItem(pytest.Item):
 
         evidence = self.evidence()
         evidence.suite = self.suite.name
+        evidence.matrix = getattr(self.claim, "choice", None) or None
         if self.suite.contexts and not any(
             getattr(entry, "kind", "") == "holds_in_contexts" for entry in self.suite.entries
         ):

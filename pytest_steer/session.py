@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from .suites.build import Builder
 
 
+MODELS_OVERRULED = (
+    "--steer-model (steer_model) puts {model} in the place of every model of `matrix.model`: items that differ in nothing but their "
+    "model are the same measurement, whatever they are called"
+)
+
+
 class SteerSession:
     """What the fixtures and the claim items share.
 
@@ -42,10 +48,7 @@ class SteerSession:
         self._families: dict[int, dict[str, Evidence]] = {}
 
     def model_name(self, suite: Suite | None = None, claim: ClaimSpec | BrokenClaim | None = None) -> str:
-        """The model of a claim: the option's, else that of its combination in ``matrix``, else the file's, else the built-in one.
-
-        The option cannot stand in for the models of a matrix: see ``measure``.
-        """
+        """The model of a claim: the option's, else that of its combination in ``matrix``, else the file's, else the built-in one."""
         of_matrix = getattr(claim, "model", None)
         return self.settings.model or of_matrix or (suite.model if suite is not None else None) or DEFAULT_MODEL
 
@@ -132,11 +135,6 @@ class SteerSession:
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         from .suites.build import Builder, Search
 
-        if claim.model is not None and self.settings.model is not None:
-            raise SteerError(
-                f"matrix.model gives this claim the model {claim.model!r}, and --steer-model (steer_model) would put "
-                f"{self.settings.model!r} in the place of each. Leave the option out, or take the axis out of the matrix"
-            )
         progress.report("loading the model")
         model = self.load_model(self.model_name(suite, claim))
         builder = self._builders.get(id(model))
@@ -151,7 +149,10 @@ class SteerSession:
                 search=Search(effort.examples, effort.batch, self.examples_folder(), self.settings.context),
             )
         progress.report("preparing the vector")
-        return builder.build(suite, claim).measure(model)
+        evidence = builder.build(suite, claim).measure(model)
+        if claim.model is not None and self.settings.model is not None:
+            evidence.warnings.append(MODELS_OVERRULED.format(model=self.settings.model))
+        return evidence
 
 
 def broken_evidence(broken: BrokenClaim) -> Evidence:

@@ -33,6 +33,7 @@ class Evidence:
         vector / data / multipliers / items / curve / strata / receipt / soundness: see docs/report.md.
         counterexample: for ``holds_in_contexts``: ``context`` (a ``Context.to_dict``) and ``estimate`` of a context that breaks the
             promise, proven on fresh items; else None.
+        matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
         details: further numbers of the check. warnings: what its reader has to know. error: why there is no result.
     """
 
@@ -71,6 +72,7 @@ class Evidence:
     rerun: str | None = None
     holm: dict[str, Any] | None = None
     counterexample: dict[str, Any] | None = None
+    matrix: dict[str, str] | None = None
 
     @property
     def message(self) -> str:
@@ -106,6 +108,7 @@ class Evidence:
             "suite": self.suite,
             "check": self.check,
             "name": self.name,
+            "matrix": self.matrix,
             "verdict": self.verdict.value,
             "statistic": self.statistic,
             "estimate": self.estimate,

@@ -1,17 +1,22 @@
-"""``matrix:`` of a claim file: every claim for every combination of vectors, methods, layers and models."""
+"""``matrix:`` of a claim file: every claim for every combination of vectors, methods, layers, models and behaviours."""
 
 from __future__ import annotations
 
 import copy
 import itertools
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from pytest_steer.suites.messages import Fault, nearest
+from pytest_steer.suites.files import missing_file
+from pytest_steer.suites.messages import Fault
 from pytest_steer.suites.source import DataPath
 
-AXES = ("vector", "method", "layer", "model")
+AXES = ("vector", "method", "layer", "model", "behaviour")
+STRENGTHS = ("multiplier", "multipliers")
+"""What a method of the matrix says of its own strength, beside the keys of an ``intervention:``."""
 
 
 @dataclass(frozen=True)
@@ -19,31 +24,38 @@ class Combination:
     """One choice from every axis.
 
     Attributes:
-        label: the choices as they stand in an item's name, ``icv-14``; empty if the file has no matrix.
+        choice: axis to the choice as it stands in an item's name, in the order of the file; empty if the file has no matrix.
         vector: name of the vector under ``matrix.vector``, or None: the claim's own or the file's.
-        method: replaces ``vector.extract.method``.
+        method: replaces ``vector.extract.method`` or, with settings, is the name of these.
+        settings: what ``matrix.method`` says under that name; None if that is a list of methods.
         layer: replaces ``vector.layer``.
         model: replaces ``model``, as written.
+        behaviour: name of the behaviour under ``matrix.behaviour``.
+        files: what stands under that name: ``train`` replaces ``extract.data``, the others those of ``data``.
     """
 
-    label: str = ""
+    choice: dict[str, str] = field(default_factory=dict)
     vector: str | None = None
     method: str | None = None
+    settings: dict[str, Any] | None = None
     layer: int | list[int] | None = None
     model: str | None = None
+    behaviour: str | None = None
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The choices as they stand in an item's name, ``icv-14``."""
+        return "-".join(self.choice.values())
 
     def named(self, claim: str) -> str:
         """The item's name: ``steers[icv-14]``."""
-        return f"{claim}[{self.label}]" if self.label else claim
+        return f"{claim}[{self.label}]" if self.choice else claim
 
-    def applied(self, vector: dict[str, Any]) -> dict[str, Any]:
-        """``vector`` with this method and this layer."""
-        changed = dict(vector)
-        if self.method is not None:
-            changed["extract"] = {**vector["extract"], "method": self.method}
-        if self.layer is not None:
-            changed["layer"] = self.layer
-        return changed
+    @property
+    def strengths(self) -> dict[str, Any]:
+        """The method's own ``multiplier`` and ``multipliers``."""
+        return {key: value for key, value in (self.settings or {}).items() if key in STRENGTHS}
 
 
 def combinations(data: dict[str, Any]) -> tuple[Combination, ...]:
@@ -52,37 +64,49 @@ def combinations(data: dict[str, Any]) -> tuple[Combination, ...]:
     if not matrix:
         return (Combination(),)
     axes = [axis for axis in matrix if axis in AXES]
-    return tuple(
-        Combination("-".join(map(_label, choice)), **dict(zip(axes, choice, strict=True)))
-        for choice in itertools.product(*(list(matrix[axis]) for axis in axes))
-    )
+    found = []
+    for values in itertools.product(*(list(matrix[axis]) for axis in axes)):
+        given: dict[str, Any] = dict(zip(axes, values, strict=True))
+        if isinstance(matrix.get("method"), dict):
+            given["settings"] = matrix["method"][given["method"]]
+        if "behaviour" in given:
+            given["files"] = matrix["behaviour"][given["behaviour"]]
+        found.append(Combination({axis: _label(given[axis]) for axis in axes}, **given))
+    return tuple(found)
 
 
 def completed(data: Any) -> Any:
-    """``data`` with a method and a layer from the matrix where its vectors leave them to it.
+    """``data`` with anything in the place of what its vectors leave to the matrix, so that the schema sees whole vectors.
 
-    A vector that is extracted needs a layer and a method; ``matrix`` can be what gives them. The schema then sees whole vectors.
+    What is extracted needs a method, and data; ``matrix.method`` and ``matrix.behaviour`` can be what gives them.
     """
     matrix = data.get("matrix") if isinstance(data, dict) else None
-    if not isinstance(matrix, dict):
-        return data
-    given = {axis: matrix[axis][0] for axis in ("method", "layer") if isinstance(matrix.get(axis), list) and matrix[axis]}
-    if not given:
+    methods = matrix.get("method") if isinstance(matrix, dict) else None
+    by_name = isinstance(methods, dict) and bool(methods)
+    gives_method = by_name or (isinstance(methods, list) and bool(methods))
+    # A method with settings can have data of its own; that something gives them is seen to where the two are put together.
+    gives_data = by_name or (isinstance(matrix, dict) and isinstance(matrix.get("behaviour"), dict))
+    if not (gives_method or gives_data):
         return data
     data = copy.deepcopy(data)
-    claims = data.get("claims")
+    claims, named = data.get("claims"), data["matrix"].get("vector")
     bodies = (
         [body for claim in claims if isinstance(claim, dict) for body in claim.values()] if isinstance(claims, list) else []
     )
-    named = data["matrix"].get("vector")
-    vectors = [holder.get("vector") for holder in (data, *bodies) if isinstance(holder, dict)]
-    vectors += list(named.values()) if isinstance(named, dict) else []
-    for vector in vectors:
-        if isinstance(vector, dict) and isinstance(vector.get("extract"), dict):
-            if "layer" in given:
-                vector.setdefault("layer", given["layer"])
-            if "method" in given:
-                vector["extract"].setdefault("method", given["method"])
+    entries = [
+        holder.get(key) for holder in (data, *bodies) if isinstance(holder, dict) for key in ("vector", "intervention")
+    ]
+    entries += list(named.values()) if isinstance(named, dict) else []
+    for entry in entries:
+        if not isinstance(entry, dict):
+            continue
+        if gives_method and gives_data and "file" not in entry:
+            entry.setdefault("extract", {})
+        if isinstance(entry.get("extract"), dict):
+            if gives_method:
+                entry["extract"].setdefault("method", "caa")
+            if gives_data:
+                entry["extract"].setdefault("data", "train.json")
     return data
 
 
@@ -100,42 +124,18 @@ def matrix_faults(made: tuple[Combination, ...]) -> list[Fault]:
     ]
 
 
-def vector_faults(body: dict[str, Any], vector: dict[str, Any] | None, made: Combination) -> list[Fault]:
-    """What stands against ``made`` for one claim; ``vector`` is its vector before method and layer are put in."""
-    if made.vector is not None and "vector" in body:
-        hint = "Delete one of the two. A claim with a vector of its own belongs into a file without `matrix.vector`."
-        return [Fault(("matrix", "vector"), "names vectors, and this claim has its own", hint)]
-    if made.method is not None and vector is not None and "file" in vector:
-        hint = (
-            "A saved vector has no method to choose: give the vector as `extract: {data: train.json}`, or delete the axis."
-        )
-        return [Fault(("matrix", "method"), f"names methods, and the vector is the file {vector['file']!r}", hint)]
-    return []
-
-
-def xfail_of(given: Any, made: Combination) -> str | None:
-    """The reason why this combination is known to fail: a text is for all of them, a mapping goes by their names."""
-    if isinstance(given, dict):
-        return given.get(made.label)
-    return given if isinstance(given, str) else None
-
-
-def xfail_faults(given: Any, made: tuple[Combination, ...], path: DataPath) -> list[Fault]:
-    """Names under ``xfail`` that no combination has."""
-    if not isinstance(given, dict):
-        return []
-    labels = [one.label for one in made if one.label]
-    if not labels:
-        return [Fault(path, "names combinations, and the file has no matrix", "Write the reason as text.")]
-    faults = []
-    for name in given:
-        if name not in labels:
-            meant = nearest(name, labels)
-            advice = f"Did you mean {meant!r}? " if meant else ""
-            faults.append(
-                Fault((*path, name), f"there is no combination {name!r}", f"{advice}There are: {', '.join(labels)}.")
-            )
-    return faults
+def behaviour_faults(body: dict[str, Any], made: Combination, folder: Path) -> Iterator[Fault]:
+    """What stands against the data of a behaviour for one claim."""
+    if made.behaviour is None:
+        return
+    path: DataPath = ("matrix", "behaviour", made.behaviour)
+    for key, text in made.files.items():
+        if key in body.get("data", {}):
+            hint = f"Delete one of the two. A claim with data of its own belongs into a file without `matrix.behaviour`{'' if key == 'test' else f', or without `{key}` in it'}."
+            yield Fault((*path, key), f"gives the claims 'data.{key}', and this claim has its own", hint)
+        fault = missing_file(text, folder, (*path, key))
+        if fault is not None:
+            yield fault
 
 
 def _label(choice: Any) -> str:

@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jsonschema import ValidationError
@@ -42,15 +42,26 @@ class Fault:
 
 def find_faults(data: dict[str, Any]) -> list[Fault]:
     """All that the schema has against ``data``; an empty list if it is valid."""
-    errors = list(_settled(VALIDATOR.iter_errors(data)))
+    faults = _faults(VALIDATOR.iter_errors(data))
+    shapes = {fault.path for fault in faults if _is_claim(fault.path)}
+    # In `- steers:` with the parameters not indented beneath it, the shape is wrong, and `steers` is empty.
+    return [fault for fault in faults if not (fault.path[:-1] in shapes and _value(data, fault.path) is None)]
+
+
+def faults_under(schema: Schema, value: Any, path: DataPath) -> list[Fault]:
+    """All that ``schema`` has against the value at ``path``."""
+    found = _faults(VALIDATOR.evolve(schema=schema).iter_errors(value))
+    return [replace(fault, path=(*path, *fault.path)) for fault in found]
+
+
+def _faults(errors: Iterable[ValidationError]) -> list[Fault]:
+    errors = list(_settled(errors))
     faults = [fault for error in errors for fault in _unknown_keys(error)]
     # A misspelt key is unknown, and then its right spelling is missing: one slip, one message.
     meant = {(*fault.path[:-1], fault.meant) for fault in faults if fault.meant}
     for error in errors:
         faults.extend(fault for fault in _explain(error, meant) if fault not in faults)
-    shapes = {fault.path for fault in faults if _is_claim(fault.path)}
-    # In `- steers:` with the parameters not indented beneath it, the shape is wrong, and `steers` is empty.
-    return [fault for fault in faults if not (fault.path[:-1] in shapes and _value(data, fault.path) is None)]
+    return faults
 
 
 def to_error(faults: Sequence[Fault], source: Source) -> ClaimFileError:

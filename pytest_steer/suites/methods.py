@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pytest_steer.suites.messages import Fault, example_of
@@ -11,6 +11,10 @@ from pytest_steer.suites.source import DataPath
 
 _INTERVENTION = valid_keys(SCHEMA["properties"]["intervention"])
 _EXTRACT = valid_keys(_INTERVENTION["extract"])
+METHODS: tuple[str, ...] = tuple(_EXTRACT["method"]["enum"])
+KIND_NAMES: tuple[str, ...] = tuple(_INTERVENTION["kind"]["enum"])
+At = Callable[..., DataPath]
+"""From a key, or the keys down to it, to where it is written."""
 
 _READ_SIDES = ("caa", "mean_difference", "pca", "probe", "mean_matching", "mimic", "leace", "ablation", "random")
 METHODS_WITH: dict[str, tuple[str, ...]] = {
@@ -32,60 +36,58 @@ _NO_LAYER = ("icv", "fv")
 _ONE_LAYER = ("fv", "ablation", "learned")
 
 
-def method_faults(entry: dict[str, Any], path: DataPath, *, is_intervention: bool, compared: bool) -> Iterator[Fault]:
+def method_faults(entry: dict[str, Any], at: At, *, own: dict[str, Any], is_intervention: bool) -> Iterator[Fault]:
     """What is wrong with a ``vector`` or ``intervention`` entry as a whole, whose keys and values are right one by one.
 
     Args:
-        compared: the method is one of several of a matrix, to which the other settings belong as well.
+        own: the keys that are said of this method alone; others may belong to another method of a matrix, and are left aside.
     """
     if "extract" in entry:
-        yield from _extract_faults(entry, path, compared)
+        yield from _extract_faults(entry, at, own)
     if is_intervention:
-        yield from _kind_faults(entry, path)
+        yield from _kind_faults(entry, at, own)
 
 
-def _extract_faults(entry: dict[str, Any], path: DataPath, compared: bool) -> Iterator[Fault]:
+def _extract_faults(entry: dict[str, Any], at: At, own: dict[str, Any]) -> Iterator[Fault]:
     method, layer = entry["extract"]["method"], entry.get("layer")
     if layer is None and method not in _NO_LAYER:
         about = _INTERVENTION["layer"]
         hint = f"Add `{example_of('layer', about)}`. {about['description']}"
-        yield Fault(path, "'layer' is missing, and 'extract' needs it", hint)
-    if layer is not None and method == "icv" and not compared:
-        yield Fault((*path, "layer"), "the method icv acts at all layers", "Delete `layer`.")
+        yield Fault(at(), "'layer' is missing, and 'extract' needs it", hint)
+    if "layer" in own and method == "icv":
+        yield Fault(at("layer"), "the method icv acts at all layers", "Delete `layer`.")
     if isinstance(layer, list) and len(layer) > 1 and method in _ONE_LAYER:
-        yield Fault(
-            (*path, "layer"), f"the method {method} takes one layer, but these are {len(layer)}", "Name one of them."
-        )
-    for key in entry["extract"]:
-        if key in METHODS_WITH and method not in METHODS_WITH[key] and not compared:
+        yield Fault(at("layer"), f"the method {method} takes one layer, but these are {len(layer)}", "Name one of them.")
+    for key in own.get("extract", {}):
+        if key in METHODS_WITH and method not in METHODS_WITH[key]:
             yield Fault(
-                (*path, "extract", key),
+                at("extract", key),
                 f"{key!r} is no setting of the method {method}",
                 f"Delete it, or use a method that has it: {', '.join(METHODS_WITH[key])}. {_EXTRACT[key]['description']}",
             )
 
 
-def _kind_faults(entry: dict[str, Any], path: DataPath) -> Iterator[Fault]:
+def _kind_faults(entry: dict[str, Any], at: At, own: dict[str, Any]) -> Iterator[Fault]:
     kind = entry.get("kind")
     method = entry.get("extract", {}).get("method")
     if method in _OWN_SHAPE and kind is not None:
-        yield Fault((*path, "kind"), f"the method {method} says itself how it is applied", "Delete `kind`.")
+        yield Fault(at("kind"), f"the method {method} says itself how it is applied", "Delete `kind`.")
     for key, owner in _KIND_WITH.items():
-        if key in entry and kind != owner:
+        if key in own and kind != owner:
             but = f", but the kind is {kind}" if kind else ""
             hint = f"Write `kind: {owner}`, or delete it. {_INTERVENTION[key]['description']}"
-            yield Fault((*path, key), f"{key!r} is a setting of kind {owner}{but}", hint)
+            yield Fault(at(key), f"{key!r} is a setting of kind {owner}{but}", hint)
     if kind in _NEEDED and _NEEDED[kind] not in entry:
         key = _NEEDED[kind]
         about = _INTERVENTION[key]
         hint = f"Add `{example_of(key, about)}`. {about['description']}"
-        yield Fault(path, f"{key!r} is missing, and kind {kind} needs it", hint)
+        yield Fault(at(), f"{key!r} is missing, and kind {kind} needs it", hint)
     if entry.get("site", "block") == "block":
         return
     if "condition" in entry:
         reason = "a condition is read at the output of blocks, and what it gates has to act there"
-        yield Fault((*path, "site"), reason, "Delete `site`, or `condition`.")
+        yield Fault(at("site"), reason, "Delete `site`, or `condition`.")
     elif kind is None:
         kinds = ", ".join(_INTERVENTION["kind"]["enum"])
         reason = "without a kind the file or the method says the site"
-        yield Fault((*path, "site"), reason, f"Delete `site`, or add a `kind`: {kinds}.")
+        yield Fault(at("site"), reason, f"Delete `site`, or add a `kind`: {kinds}.")

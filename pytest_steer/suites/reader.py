@@ -5,25 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_steer.prompting import Axis
 from pytest_steer.suites.axes import context_faults, contexts_faults, uses_examples
-from pytest_steer.suites.claims import BrokenClaim, ClaimSpec, Suite, VectorSpec
+from pytest_steer.suites.claims import BrokenClaim, ClaimSpec, Suite
+from pytest_steer.suites.entries import entry_faults, entry_of, vector_spec
 from pytest_steer.suites.files import absolute, missing_file
-from pytest_steer.suites.matrix import (
-    Combination,
-    combinations,
-    completed,
-    matrix_faults,
-    vector_faults,
-    xfail_faults,
-    xfail_of,
-)
+from pytest_steer.suites.matrix import Combination, behaviour_faults, combinations, completed, matrix_faults
 from pytest_steer.suites.messages import Fault, example_of, find_faults, to_error
-from pytest_steer.suites.methods import method_faults
+from pytest_steer.suites.promises import params_of, per_faults, xfail_faults, xfail_of
 from pytest_steer.suites.schema import KINDS, SCHEMA, VALIDATOR, valid_keys, with_defaults
 from pytest_steer.suites.source import DataPath, Source, read_source
 
@@ -45,8 +37,7 @@ def read_suite(path: str | os.PathLike[str], axes: Iterable[Axis] = ()) -> Suite
             key or value at the top level.
     """
     source = read_source(path)
-    source = replace(source, data=completed(source.data))
-    faults = find_faults(source.data)
+    faults = find_faults(completed(source.data))
     known = tuple(axes)
     of_file = [fault for fault in faults if fault.path[:1] != ("claims",) or len(fault.path) < 2]
     of_file = of_file or matrix_faults(combinations(source.data))
@@ -120,13 +111,20 @@ class _SuiteReader:
             faults.extend(self._name_fault(index, body.get("name", kind), inside))
         if not wrong & {"vector", "intervention"}:
             for made in self.combinations:
-                faults.extend(fault for fault in self._vector_faults(body, inside, made) if fault not in faults)
+                found = entry_faults(self.data, body, inside, made, self.folder)
+                faults.extend(fault for fault in found if fault not in faults)
         if "xfail" not in wrong:
             faults.extend(xfail_faults(body.get("xfail"), self.combinations, (*inside, "xfail")))
+        if "per" not in wrong:
+            faults.extend(per_faults(kind, body, self.combinations, (*inside, "per")))
         if "data" not in wrong:
-            faults.extend(self._data_faults(kind, body, inside))
-        if not wrong & {"contexts", "data_sets", "base"}:
+            for made in self.combinations:
+                faults.extend(fault for fault in self._data_faults(kind, body, inside, made) if fault not in faults)
+        if not wrong & {"contexts", "data_sets", "base", "per"}:
             faults.extend(self._setting_faults(body, inside))
+            for label, values in body.get("per", {}).items():
+                own = {**values, "data": body.get("data", {})}
+                faults.extend(self._setting_faults(own, (*inside, "per", label)))
         if KINDS[kind].get("x-searches-contexts") and not self.data.get("contexts"):
             about = _FILE_KEYS["contexts"]
             faults.append(
@@ -155,40 +153,11 @@ class _SuiteReader:
             number += 1
         return f"{name}-{number}"
 
-    def _vector_faults(self, body: dict[str, Any], inside: DataPath, made: Combination) -> Iterator[Fault]:
-        places: tuple[tuple[dict[str, Any], DataPath], ...] = ((body, inside), (self.data, ()))
-        for level, place in places:
-            if "vector" in level and "intervention" in level:
-                yield Fault(place, "has both 'vector' and 'intervention', which exclude each other", "Delete one of them.")
-                return
-        vector, path = self._vector(body, inside, made)
-        of_matrix = vector_faults(body, vector, made)
-        if of_matrix:
-            yield from of_matrix
-            return
-        if vector is None:
-            yield Fault(
-                inside,
-                "there is no vector to steer with",
-                f"Add `{example_of('vector', _FILE_KEYS['vector'])}` at the top level of the file, "
-                "for all its claims, or to this claim.",
-            )
-            return
-        if "file" in vector:
-            # A folder can hold one .pt file per layer.
-            yield from self._file_fault(vector["file"], (*path, "file"), or_layers=True)
-        else:
-            yield from self._file_fault(vector["extract"]["data"], (*path, "extract", "data"))
-        yield from method_faults(
-            made.applied(vector), path, is_intervention=_is_intervention(path), compared=made.method is not None
-        )
-        if "toward" in vector:
-            yield from self._file_fault(vector["toward"], (*path, "toward"))
-        if "condition" in vector:
-            yield from self._file_fault(vector["condition"]["file"], (*path, "condition", "file"))
-
-    def _data_faults(self, kind: str, body: dict[str, Any], inside: DataPath) -> Iterator[Fault]:
+    def _data_faults(self, kind: str, body: dict[str, Any], inside: DataPath, made: Combination) -> Iterator[Fault]:
+        yield from behaviour_faults(body, made, self.folder)
         for key in _DATA_KEYS:
+            if key in made.files:
+                continue
             own = key in body.get("data", {})
             needed = key in KINDS[kind].get("x-needs", ())
             used = own or needed or key in KINDS[kind].get("x-uses", ())
@@ -225,7 +194,7 @@ class _SuiteReader:
 
     def _example_faults(self, body: dict[str, Any], path: DataPath) -> Iterator[Fault]:
         """Of a context with few-shot examples."""
-        if "examples" in body.get("data", {}):
+        if "examples" in body.get("data", {}) or all("examples" in made.files for made in self.combinations):
             return  # looked at with the claim's data
         if "examples" in self.data.get("data", {}):
             yield from self._file_fault(self.data["data"]["examples"], ("data", "examples"))
@@ -245,14 +214,15 @@ class _SuiteReader:
         kind, body = next(iter(claim.items()))
         own = with_defaults(body, {key: _CLAIM_KEYS[key] for key in body if key in _CLAIM_KEYS})
         values = {**self.values, **own}
-        data = {**self.data.get("data", {}), **body.get("data", {})}
-        vector, path = self._vector(body, ("claims", index, kind), made)
-        assert vector is not None  # _vector_faults has seen to it
+        values |= with_defaults(made.strengths, {key: _FILE_KEYS[key] for key in made.strengths})
+        data = {**self.data.get("data", {}), **body.get("data", {}), **made.files}
+        entry = entry_of(self.data, body, ("claims", index, kind), made)
+        assert entry is not None  # entry_faults has seen to it
         return ClaimSpec(
             kind=kind,
             name=made.named(body.get("name", kind)),
-            params=with_defaults(body, KINDS[kind]["properties"]),
-            vector=self._vector_spec(made.applied(vector), path),
+            params=with_defaults(params_of(body, made), KINDS[kind]["properties"]),
+            vector=vector_spec(entry, self.folder, self.source.line),
             multiplier=values["multiplier"],
             multipliers=values["multipliers"],
             test=absolute(data["test"], self.folder) if "test" in data else None,
@@ -262,48 +232,9 @@ class _SuiteReader:
             xfail=xfail_of(body.get("xfail"), made),
             line=self.source.line(("claims", index)) or 1,
             model=self._model(made.model),
+            base=body.get("name", kind),
+            choice=dict(made.choice),
         )
-
-    def _vector(self, body: dict[str, Any], inside: DataPath, made: Combination) -> tuple[dict[str, Any] | None, DataPath]:
-        """The vector or intervention that a claim uses under a combination, before its method and layer are put in, and where it
-        stands."""
-        if made.vector is not None:
-            return self.data["matrix"]["vector"][made.vector], ("matrix", "vector", made.vector)
-        places: tuple[tuple[dict[str, Any], DataPath], ...] = ((body, inside), (self.data, ()))
-        for level, place in places:
-            for key in ("vector", "intervention"):
-                if key in level:
-                    return level[key], (*place, key)
-        return None, ("vector",)
-
-    def _vector_spec(self, vector: dict[str, Any], path: DataPath) -> VectorSpec:
-        keys = valid_keys(_FILE_KEYS["intervention" if _is_intervention(path) else "vector"])
-        values = with_defaults(vector, keys)
-        extract = vector.get("extract", {})
-        options = with_defaults(extract, valid_keys(keys["extract"]))
-        layer = values.get("layer")
-        return VectorSpec(
-            file=absolute(vector["file"], self.folder) if "file" in vector else None,
-            method=extract.get("method"),
-            data=absolute(extract["data"], self.folder) if extract else None,
-            layers=(layer,) if isinstance(layer, int) else layer,
-            positions=values["positions"],
-            include_first=values["include_first"],
-            allow_mismatch=values["allow_mismatch"],
-            line=self.source.line(path) or 1,
-            options={key: value for key, value in options.items() if key not in ("method", "data")},
-            shape=self._shape(values) if _is_intervention(path) else None,
-        )
-
-    def _shape(self, values: dict[str, Any]) -> dict[str, Any]:
-        """What an intervention says beyond a vector."""
-        shape: dict[str, Any] = {key: values[key] for key in ("kind", "site", "value", "keep", "angle") if key in values}
-        if "toward" in values:
-            shape["toward"] = absolute(values["toward"], self.folder)
-        if "condition" in values:
-            condition = with_defaults(values["condition"], valid_keys(valid_keys(_FILE_KEYS["intervention"])["condition"]))
-            shape["condition"] = {**condition, "file": absolute(condition["file"], self.folder)}
-        return shape
 
     def _broken(self, index: int, claim: Any, faults: list[Fault]) -> BrokenClaim:
         line = self.source.line(("claims", index)) or 1
@@ -327,11 +258,6 @@ def _kind(claim: Any) -> str | None:
     """The only known kind among the keys of a claim."""
     kinds = [key for key in claim if key in KINDS] if isinstance(claim, dict) else []
     return kinds[0] if len(kinds) == 1 else None
-
-
-def _is_intervention(path: DataPath) -> bool:
-    """Whether the entry at a path is an ``intervention:``; a vector of the matrix can have that name too."""
-    return path[-1] == "intervention" and path[0] != "matrix"
 
 
 def _is_name(word: Any) -> bool:

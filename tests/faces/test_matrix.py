@@ -61,7 +61,85 @@ def test_a_combination_is_selected_by_its_id_and_can_be_known_to_fail(suite: Pat
     assert list(found) == ["m.steer.yaml::steers[1]"]
 
 
-def test_models_are_loaded_once_each_and_the_option_does_not_replace_them(
+COMPARED = """
+multipliers: [-1, 0, 1]
+data: {neutral: neutral.txt}
+matrix:
+  method:
+    caa: {layer: 1, positions: all}
+    icv: {positions: all, multiplier: 0.1, multipliers: [-0.1, 0, 0.1]}
+    half: {extract: {method: caa}, layer: 1, positions: all, multiplier: 0.5}
+    clamp: {kind: clamp, value: 4, extract: {method: caa}, layer: 1}
+    saved: {file: saved.safetensors, positions: all}
+  behaviour:
+    letters: {train: train.json, test: test.json}
+    opposites: {train: opposites.json, test: more.json, neutral: short.txt}
+claims:
+  - not_anti_steered:
+      share: 0.99
+      by: effect
+      per: {caa-letters: {share: 0.98}, opposites: {by: slope}, clamp-opposites: {by: effect}, icv: {share: 0.97}}
+  - ppl_delta_below: {name: cost, limit: 1000000}
+"""
+
+
+def test_many_methods_on_many_behaviours(suite: Path, pytester: pytest.Pytester) -> None:
+    pairs = [{"input": one, "output": other} for one, other in zip(("hot", "big", "up", "old", "wet"), ("cold", "small", "down", "new", "dry"), strict=True)]  # fmt: skip
+    (suite / "opposites.json").write_text(json.dumps(pairs))
+    (suite / "more.json").write_text(json.dumps([{"input": p["output"], "output": p["input"]} for p in pairs]))
+    (suite / "short.txt").write_text("One line.\nAnother line.\nA third.\n")
+    torch.manual_seed(0)
+    SteeringVector({2: torch.randn(load_model("builtin:tiny").width)}).save(suite / "saved.safetensors")
+    (suite / "m.steer.yaml").write_text(COMPARED)
+    result, found = claims_of(pytester, "-v")
+    result.assert_outcomes(passed=20)
+    result.stdout.fnmatch_lines(["m.steer.yaml::not_anti_steered[[]icv-opposites[]] PASSED*"])
+    # The same claims in files of their own, one method and one behaviour each.
+    vectors = {
+        "caa": "{extract: {method: caa, data: TRAIN}, layer: 1, positions: all}",
+        "icv": "{extract: {method: icv, data: TRAIN}, positions: all}",
+        "half": "{extract: {method: caa, data: TRAIN}, layer: 1, positions: all}",
+        "clamp": "{kind: clamp, value: 4, extract: {method: caa, data: TRAIN}, layer: 1}",
+        "saved": "{file: saved.safetensors, positions: all}",
+    }
+    more = {"icv": "multiplier: 0.1\nmultipliers: [-0.1, 0, 0.1]\n", "half": "multiplier: 0.5\nmultipliers: [-1, 0, 1]\n"}
+    data = {"letters": ("train.json", "test.json", "neutral.txt"), "opposites": ("opposites.json", "more.json", "short.txt")}
+    (suite / "m.steer.yaml").unlink()
+    for name, vector in vectors.items():
+        for behaviour, (train, test, neutral) in data.items():
+            by = "slope" if behaviour == "opposites" and name != "clamp" else "effect"
+            (suite / "m.steer.yaml").write_text(
+                f"intervention: {vector.replace('TRAIN', train)}\n{more.get(name, 'multipliers: [-1, 0, 1]' + chr(10))}"
+                f"data: {{test: {test}, neutral: {neutral}}}\nclaims:\n  - not_anti_steered: {{share: 0.99, by: {by}}}\n"
+                "  - ppl_delta_below: {name: cost, limit: 1000000}\n"
+            )
+            _, alone = claims_of(pytester)
+            for claim in ("not_anti_steered", "cost"):
+                one, other = found[f"m.steer.yaml::{claim}[{name}-{behaviour}]"], alone[f"m.steer.yaml::{claim}"]
+                assert (one["matrix"], other["matrix"]) == ({"method": name, "behaviour": behaviour}, None)
+                for key in ("hash", "method", "layer", "positions"):
+                    assert one["vector"][key] == other["vector"][key], (name, behaviour, key)
+                assert (one["n"], one["multiplier"], one["data"]) == (other["n"], other["multiplier"], other["data"])
+                assert one["estimate"] == pytest.approx(other["estimate"], abs=1e-3, rel=1e-3)
+                assert one.get("multipliers") == other.get("multipliers")
+            thresholds = {"caa-letters": 0.98, "icv-letters": 0.97, "icv-opposites": 0.97}
+            own = found[f"m.steer.yaml::not_anti_steered[{name}-{behaviour}]"]
+            assert own["threshold"] == thresholds.get(f"{name}-{behaviour}", 0.99)
+            assert own["details"]["by"] == by
+
+
+def test_per_decides_and_broken_claims_have_no_combination(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "m.steer.yaml").write_text(
+        HEAD + "vector: {extract: {method: caa, data: train.json}}\nmatrix: {layer: [1, 2]}\n"
+        'claims:\n  - steers: {steerability: 50, per: {"1": {steerability: -50}}, xfail: {"2": too much}}\n'
+        '  - steers: {name: broken, steerability: 0, per: {"3": {steerability: -50}}}\n'
+    )
+    result, found = claims_of(pytester)
+    result.assert_outcomes(passed=1, xfailed=1, failed=1)
+    assert [claim["matrix"] for claim in found.values()] == [{"layer": "1"}, {"layer": "2"}, None]
+
+
+def test_models_are_loaded_once_each_and_the_option_wins_over_all_of_them(
     suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = load_model("builtin:tiny")
@@ -91,5 +169,14 @@ def test_models_are_loaded_once_each_and_the_option_does_not_replace_them(
     assert len({claim["model"]["fingerprint"] for claim in found.values()}) == 2
     assert len({claim["estimate"] for key, claim in found.items() if "steers" in key}) == 4
     result, found = claims_of(pytester, "--steer-model", "builtin:tiny", "-k", "steers")
-    result.assert_outcomes(failed=4, deselected=4)
-    assert all("Leave the option out" in claim["message"] for claim in found.values())
+    result.assert_outcomes(passed=4, deselected=4)
+    assert {claim["model"]["id"] for claim in found.values()} == {"builtin:tiny"}
+    for layer in (1, 2):
+        one, other = (found[f"m.steer.yaml::steers[{name}-{layer}]"] for name in ("builtin:tiny", "./other"))
+        assert one["estimate"] == other["estimate"]
+    for claim in found.values():
+        (words,) = [words for words in claim["warnings"] if "--steer-model" in words]
+        assert words.startswith(
+            "--steer-model (steer_model) puts builtin:tiny in the place of every model of `matrix.model`"
+        )
+    result.stdout.fnmatch_lines(["warning: *--steer-model*"])
