@@ -225,15 +225,31 @@ def _settings_faults(base: dict[str, Any] | None, made: Combination) -> Iterator
             hint = f"Write `extract: {{method: {name}}}` or `file:` under it, or give it another name."
             yield Fault(path, f"has the name of a method of extraction, and the vector is the file {base['file']!r}", hint)
         return
-    meant = nearest(name, METHODS)
-    if meant is not None and name not in KIND_NAMES:
+    given = None if from_file or base is None else base.get("extract", {}).get("method")
+    meant = _misspelt(name, given, from_file=from_file)
+    if meant is not None:
         hint = f"Did you mean {meant!r}? If the name is your own, say what it stands for: `extract: {{method: {meant}}}`."
         yield Fault(path, f"there is no method {name!r}", hint)
-    elif not from_file and not (base is not None and "method" in base.get("extract", {})):
+    elif given is None and not from_file:
         hint = f"Add `extract: {{method: caa}}` or `file:`, or give it the name of a method: {', '.join(METHODS)}."
         yield Fault(
             path, f"nothing says what {name!r} is: it is no method, and there is no 'file' and no 'extract.method'", hint
         )
+
+
+def _misspelt(name: str, given: str | None, *, from_file: bool) -> str | None:
+    """The method that ``name`` was meant to be, if it is not a name of the user's own for what the file's vector says.
+
+    Args:
+        given: the method of the file's vector. ``caa_late`` is a name for a variant of caa, and of no other method.
+    """
+    if name in KIND_NAMES:
+        return None
+    variant_of = [method for method in METHODS if name.startswith(method)]
+    if variant_of:
+        return None if from_file or given in (*variant_of, None) else max(variant_of, key=len)
+    meant = nearest(name, METHODS)
+    return meant if meant is not None and abs(len(meant) - len(name)) <= 1 else None
 
 
 def _no_data(entry: Entry, made: Combination) -> Fault:

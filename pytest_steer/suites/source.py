@@ -418,7 +418,8 @@ def _lines(tree: Any, path: DataPath) -> Iterator[tuple[DataPath, int]]:
     elif isinstance(tree, CommentedSeq):
         for index, value in enumerate(tree):
             here = (*path, index)
-            yield here, tree.lc.item(index)[0] + 1
+            if index in (tree.lc.data or {}):  # not of a list behind a tag that is none
+                yield here, tree.lc.item(index)[0] + 1
             yield from _lines(value, here)
 
 

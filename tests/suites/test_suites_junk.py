@@ -32,7 +32,31 @@ GOOD: dict[str, Any] = {
     ],
 }
 
-texts = st.text(max_size=8) | st.sampled_from([*KINDS, *SCHEMA["properties"], "file", "data/test.json", "a/b", "~"])
+COMPARED: dict[str, Any] = {
+    "vector": {"extract": {"method": "caa", "readout": "last"}, "layer": 1},
+    "data": {"neutral": "data/neutral.txt"},
+    "matrix": {
+        "method": {
+            "caa": {},
+            "pca": {"layer": [1, 2], "extract": {"readout": "mean"}, "multiplier": 2},
+            "held": {"kind": "clamp", "value": 4, "multipliers": [0, 1]},
+            "saved": {"file": "vectors/refusal.safetensors"},
+        },
+        "behaviour": {
+            "a": {"train": "data/train.json", "test": "data/test.json"},
+            "b": {"train": "data/train.json", "test": "data/test.json", "neutral": "data/neutral.txt"},
+        },
+    },
+    "claims": [
+        {"steers": {"steerability": 0.3, "per": {"caa": {"steerability": 0.1}, "caa-b": {"interval": "t"}}}},
+        {"not_anti_steered": {"share": 0.25, "xfail": {"a": "hard", "saved-b": "old"}}},
+        {"ppl_delta_below": {"limit": 0.05}},
+    ],
+}
+
+texts = st.text(max_size=8) | st.sampled_from(
+    [*KINDS, *SCHEMA["properties"], "file", "data/test.json", "a/b", "~", "caa", "b", "caa-b"]
+)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
 values = st.recursive(
     scalars,
@@ -95,6 +119,7 @@ def test_bytes(folder: Path, content: bytes, suffix: str) -> None:
     content=st.text(st.sampled_from("ab01:-?,[]{}#&*!|>'\"%@`\n\t ~.<e\u0085\u2028"), max_size=30),
     before=st.sampled_from(["", "claims:\n  - ", "vector:\n  ", "claims:\n  - steers: {steerability: 1, "]),
 )
+@example(content="!0\x85-", before="claims:\n  - ")
 def test_almost_yaml(folder: Path, content: str, before: str) -> None:
     check(folder, (before + content).encode(), "yaml")
 
@@ -113,8 +138,9 @@ def spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @ours
 @given(data=st.data(), suffix=st.sampled_from(["yaml", "json"]))
 def test_a_good_file_with_one_part_replaced(folder: Path, data: st.DataObject, suffix: str) -> None:
-    whole = {"": json.loads(json.dumps(GOOD))}
-    path = ("", *data.draw(st.sampled_from(spots(GOOD))))
+    good = data.draw(st.sampled_from([GOOD, COMPARED]))
+    whole = {"": json.loads(json.dumps(good))}
+    path = ("", *data.draw(st.sampled_from(spots(good))))
     parent: Any = whole
     for step in path[:-1]:
         parent = parent[step]
@@ -125,6 +151,7 @@ def test_a_good_file_with_one_part_replaced(folder: Path, data: st.DataObject, s
 
 
 @pytest.mark.parametrize("suffix", ["yaml", "json"])
-def test_the_good_file_is_good(folder: Path, suffix: str) -> None:
-    check(folder, json.dumps(GOOD).encode(), suffix)
+@pytest.mark.parametrize("good", [GOOD, COMPARED])
+def test_the_good_file_is_good(folder: Path, good: dict[str, Any], suffix: str) -> None:
+    check(folder, json.dumps(good).encode(), suffix)
     assert all(isinstance(entry, ClaimSpec) for entry in read_suite(folder / f"junk.steer.{suffix}").entries)
