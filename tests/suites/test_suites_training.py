@@ -208,7 +208,7 @@ def vector(model, place) -> SteeringVector:
     return made
 
 
-def propensities(model: Any, vector: SteeringVector, items: Any, before: str = "") -> np.ndarray:
+def propensities(model: Any, vector: SteeringVector, items: Any, before: str = "", grid: Any = GRID) -> np.ndarray:
     """[items, multipliers] of items asked in the form of a task, batch of one."""
     found = []
     for item in items:
@@ -217,7 +217,7 @@ def propensities(model: Any, vector: SteeringVector, items: Any, before: str = "
         joint = [plain.ids_of(model.tokenizer, f"{prompt} {a}", True) for a in (item.matching[0], item.not_matching[0])]
         assert all(whole[: len(ids)] == ids for whole in joint)
         row = []
-        for m in GRID:
+        for m in grid:
             if all(len(whole) == len(ids) + 1 for whole in joint):
                 last = plain.logits(model.hf, ids, vector.directions, m, 1)[-1]
                 row.append(float(last[joint[0][-1]] - last[joint[1][-1]]))
@@ -247,6 +247,19 @@ def test_steers_on_a_task_is_the_plain_curve(model, place, vector):
     assert builder.test_items(claims["steers"])[0] is items
     subject = builder.subject(claims["steers"])
     assert (subject.intervention.hash, subject.multiplier, subject.positions) == (as_intervention(vector).hash, 1.0, "all")
+
+
+def test_the_effect_at_a_cost_is_that_of_the_task_form(model, place, vector):
+    (place / "neutral.txt").write_text("The mill has two doors.\nSam made a fine pie.\nAnna lives at the inn.\n")
+    text = HEAD.replace("tasks.json", "tasks.json, neutral: neutral.txt") + (
+        "claims:\n  - steers_at_cost: {effect: 0, cost: 0.05}\n"
+    )
+    (claim,) = claims_of(place, text).values()
+    evidence = Builder(model, seed=SEED).build(read_suite(place / "x.steer.yaml"), claim).measure(model)
+    at = evidence.multiplier
+    assert at not in (None, 0.0, 1.0)
+    want = propensities(model, vector, task_items(PAIRS, seed=SEED), grid=(0.0, at))
+    assert evidence.estimate == pytest.approx((want[:, 1] - want[:, 0]).mean(), abs=1e-4)
 
 
 def test_other_wrong_answers_with_another_seed(model, place, vector):
