@@ -27,9 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"pytest-steer {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_sweep(commands)
+    _add_compare(commands)
     given = parser.parse_args(arguments)
     try:
-        from .sweeping.command import run
+        if given.command == "sweep":
+            from .sweeping.command import run
+        else:
+            from .comparing.command import run
 
         return run(given)
     except SteerError as error:
@@ -82,6 +86,60 @@ def _add_sweep(commands: argparse._SubParsersAction[_Parser]) -> None:
     add(
         "--vector-out", type=_output(".safetensors"), metavar="FILE.safetensors", help="write the vector, for the claim file"
     )
+
+
+def _add_compare(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "compare-methods",
+        help="one table of all methods of a claim file on all its behaviours",
+        description="Every method on every behaviour that a claim file names (`matrix:`), on the same items and texts: steerability, "
+        "reversed items and cost at each method's own strength, the effect at equal perplexity cost, and the accuracy on tasks.",
+    )
+    add = parser.add_argument
+    add("file", type=_file, metavar="FILE", help="a claim file (.steer.yaml, .steer.json); its promises are not judged")
+    add(
+        "--model",
+        default=None,
+        metavar="MODEL",
+        help="folder, .gguf file, hub id, builtin:NAME or package:NAME; wins over the file's",
+    )
+    add("--methods", type=_names, default=[], metavar="A,B", help="these methods only, by their names in the table")
+    add("--behaviours", type=_names, default=[], metavar="A,B", help="these behaviours only")
+    add(
+        "--cost",
+        type=_positive,
+        default=0.05,
+        metavar="RISE",
+        help="the equal cost: relative rise of perplexity (default: 0.05)",
+    )
+    add(
+        "--most",
+        type=_positive,
+        default=8.0,
+        metavar="TIMES",
+        help="look for it up to so many times the deployed strength (default: 8)",
+    )
+    add("--shots", type=_count, default=5, metavar="N", help="demonstrations of the few-shot prompts of tasks (default: 5)")
+    add("--max-items", type=_count, default=None, metavar="N", help="the first N items and texts of each file only")
+    add("--seed", type=_count0, default=0, metavar="N", help="of extraction and demonstrations (default: 0)")
+    add("--device", default="auto", metavar="DEVICE", help="(default: auto)")
+    add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="(default: auto)")
+    add("--no-soundness", action="store_true", help="do not check the hooks of each intervention first")
+    add("--out", type=_output(".json"), metavar="FILE.json", help="write everything that was measured")
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text}: a number above 0")
+    return number
 
 
 def _file(text: str) -> Path:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from . import progress
 from .errors import SteerError
 from .recording import Recorder
-from .settings import DEFAULT_MODEL, Settings
+from .settings import Settings
+from .sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

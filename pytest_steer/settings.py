@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from .errors import ModelError
-from .sources import find_model
+from .sources import DEFAULT_MODEL, find_model
 
-DEFAULT_MODEL = "builtin:tiny"
 REPORT_SUFFIXES = (".json",)
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 

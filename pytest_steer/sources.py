@@ -12,6 +12,7 @@ from typing import Literal
 
 from .errors import ModelError
 
+DEFAULT_MODEL = "builtin:tiny"
 BUILTIN_FOLDER = Path(__file__).resolve().parent / "builtin"
 _HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 

@@ -98,10 +98,13 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
     """The table of all claims, and how many false verdicts such a table is to be expected to hold."""
     if not claims:
         return
-    from .report import claim_table, claim_warnings, expected_false, verdict_counts
+    from .report import claim_table, claim_warnings, comparison_of, expected_false, verdict_counts
 
     reporter.section("steering claims")
     reporter.write_line(claim_table(claims))
+    comparison = comparison_of(claims)
+    if comparison:
+        reporter.write_line(f"\n{comparison}\n")
     for warning in claim_warnings(claims):
         reporter.write_line(warning)
     reporter.write_line(expected_false(claims))

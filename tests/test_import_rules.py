@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "pytest_steer"
-ORDER = ("stats", "prompting", "steering", "model", "extract", "metrics", "checks", "suites", "report", "sweeping")
+ORDER = (
+    "stats",
+    "prompting",
+    "steering",
+    "model",
+    "extract",
+    "metrics",
+    "checks",
+    "suites",
+    "report",
+    "sweeping",
+    "comparing",
+    "assertions",
+)
 GROUND = ("errors", "sources", "progress", "recording")
 # Folders that must not know of others although these stand above them.
 IGNORANT = {"steering": {"prompting"}}

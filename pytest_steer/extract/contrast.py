@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -19,6 +21,10 @@ from .readouts import ItemReadout, TextReadout
 
 # Above this share of one letter among the matching answers, the letter itself is a good part of the direction.
 LETTER_BALANCE = 0.6
+
+# Data sets whose activations are kept, per model.
+_MOST_KEPT = 8
+_KEPT: WeakKeyDictionary[Model, OrderedDict[tuple[object, ...], dict[int, torch.Tensor]]] = WeakKeyDictionary()
 
 Texts = tuple[Sequence[str], Sequence[str]]
 Data = Iterable[ContrastItem] | Texts
@@ -98,8 +104,7 @@ def _of_items(
     read: Callable[[int, torch.Tensor], torch.Tensor] = lambda _, hidden: hidden[-1]  # noqa: E731
     if readout == "mean":
         read = lambda index, hidden: hidden[starts[index] :].mean(0)  # noqa: E731
-    kept = block_outputs(model, pairs, layers, read)
-    rows = {at: torch.stack(kept[at]).double() for at in layers}
+    rows = _rows(model, pairs, layers, (readout, *starts), read)
     record = record_of(model, data.hash, len(data), readout, model.template_hash)
     record |= {"label_balance": data.label_balance(), "item_hashes": data.item_hashes}
     if context != AS_GIVEN:
@@ -151,12 +156,35 @@ def _of_texts(
         if isinstance(texts, str) or not texts:
             raise DataError(f"the {side} texts have to be a list with at least one text")
         sequences += [tokenize_text(model.tokenizer, text, f"{side} text {i}") for i, text in enumerate(texts)]
-    kept = block_outputs(model, sequences, layers, reads[readout])
-    rows = {at: torch.stack(kept[at]).double() for at in layers}
+    rows = _rows(model, sequences, layers, ("text", readout), reads[readout])
     split = len(positive)
     content = json.dumps([list(positive), list(negative)], ensure_ascii=False)
     record = record_of(model, hashlib.sha256(content.encode()).hexdigest(), len(sequences), readout, None)
     return Contrast({at: r[:split] for at, r in rows.items()}, {at: r[split:] for at, r in rows.items()}, False, record)
+
+
+def _rows(
+    model: Model,
+    sequences: Sequence[Ids],
+    layers: tuple[int, ...],
+    reading: tuple[object, ...],
+    read: Callable[[int, torch.Tensor], torch.Tensor],
+) -> dict[int, torch.Tensor]:
+    """{layer: float64 [sequences, width]}; kept for a while, since methods that are compared read the same data.
+
+    Args:
+        reading: what ``read`` depends on.
+    """
+    model.check_unsteered()
+    key = (model.weights_state(), tuple(sequences), layers, reading)
+    known = _KEPT.setdefault(model, OrderedDict())
+    if key not in known:
+        kept = block_outputs(model, sequences, layers, read)
+        known[key] = {at: torch.stack(kept[at]).double() for at in layers}
+        while len(known) > _MOST_KEPT:
+            known.popitem(last=False)
+    known.move_to_end(key)
+    return {at: rows.clone() for at, rows in known[key].items()}
 
 
 def letter_imbalance(counts: Mapping[str, int]) -> str | None:

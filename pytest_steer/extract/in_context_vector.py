@@ -80,11 +80,13 @@ def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids
             raise DataError("texts for ICV are two lists of equal length: negative text i is turned into positive text i")
         content = json.dumps([list(positive), list(negative)], ensure_ascii=False)
         record = record_of(model, hashlib.sha256(content.encode()).hexdigest(), len(positive), "last", None)
-        return _encoded(model, positive), _encoded(model, negative), record
+        y, x = _encoded(model, [positive, negative])
+        return y, x, record
     data = list(data) if not hasattr(data, "source") else data
     if data and isinstance(data[0], TaskItem):
         record = record_of(model, tasks_hash(data), len(data), "last", None) | {"item_hashes": task_hashes(data)}
-        return _encoded(model, [i.output for i in data]), _encoded(model, [i.input for i in data]), record
+        y, x = _encoded(model, [[i.output for i in data], [i.input for i in data]])
+        return y, x, record
     items = as_items(data)
     sequences, _ = item_sequences(model, items, whole=True, context=context)
     record = record_of(model, items.hash, len(items), "last", model.template_hash)
@@ -92,11 +94,28 @@ def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids
     return sequences[0::2], sequences[1::2], record
 
 
-def _encoded(model: Model, texts: Sequence[str]) -> list[Ids]:
-    found = []
-    for index, text in enumerate(texts):
-        ids, _ = encode(model.tokenizer, text, special_tokens=True)
-        if not ids:
-            raise DataError(f"demonstration {index}: an empty text has no last token")
-        found.append(ids)
-    return found
+def _encoded(model: Model, sides: Sequence[Sequence[str]]) -> list[list[Ids]]:
+    """Tokens of every text of the two sides.
+
+    The last token of a text of one token is the first position, an attention sink whose norm would drown everything else. Where
+    there is such a text all of them stand behind the token that begins (or else ends) a text, as they do for tokenizers that
+    put it there themselves.
+    """
+    found = [[_ids(model, text, index) for index, text in enumerate(side)] for side in sides]
+    if all(len(ids) > 1 for side in found for ids in side):
+        return found
+    begins = [getattr(model.tokenizer, f"{name}_token_id", None) for name in ("bos", "eos")]
+    begin = next((token for token in begins if token is not None), None)
+    if begin is None:
+        raise DataError(
+            "a demonstration is a single token, and the first token of a text is an attention sink, so nothing can be read there; "
+            "the tokenizer has no begin or end token to put in front: give longer texts"
+        )
+    return [[(begin, *ids) for ids in side] for side in found]
+
+
+def _ids(model: Model, text: str, index: int) -> Ids:
+    ids, _ = encode(model.tokenizer, text, special_tokens=True)
+    if not ids:
+        raise DataError(f"demonstration {index}: an empty text has no last token")
+    return ids

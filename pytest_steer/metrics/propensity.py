@@ -18,6 +18,8 @@ from .asking import Array, Asked, asked_of, propensities
 Name = TypeVar("Name", bound=Hashable)
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
+# The largest multiplier that a model can be steered with.
+LARGEST = float(np.finfo(np.float32).max)
 # Tan et al. 2024, arXiv 2407.12404.
 MULTIPLIERS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
 
@@ -255,8 +257,8 @@ def check_multipliers(multipliers: Sequence[float]) -> list[float]:
         grid = [float(m) for m in multipliers]
     except (TypeError, ValueError):
         raise SteerError(f"multipliers are a list of numbers, not {multipliers!r}") from None
-    if not grid or not np.isfinite(grid).all():
-        raise SteerError(f"multipliers are a list of finite numbers, not {grid}")
+    if not grid or not (np.abs(grid) <= LARGEST).all():
+        raise SteerError(f"multipliers are a list of finite numbers that float32 can hold, not {grid}")
     return grid
 
 
@@ -264,10 +266,12 @@ def check_deployed(multiplier: float) -> None:
     """Refuses a deployed multiplier that steers nothing.
 
     Raises:
-        SteerError: it is 0 or not finite.
+        SteerError: it is 0, not finite or beyond the range of float32.
     """
-    if not (multiplier and abs(multiplier) < float("inf")):
-        raise SteerError(f"the deployed multiplier has to be a finite number other than 0, not {multiplier}")
+    if not (multiplier and abs(multiplier) <= LARGEST):
+        raise SteerError(
+            f"the deployed multiplier has to be a finite number other than 0 that float32 can hold, not {multiplier}"
+        )
 
 
 def check_slope_grid(multipliers: Sequence[float] | Array) -> None:

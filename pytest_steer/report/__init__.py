@@ -1,13 +1,18 @@
 """Evidence to reports: terminal table and JSON. Knows nothing of pytest."""
 
+from .comparison import comparison_tables
 from .json_report import build_report, report_schema, write_json
+from .matrix_rows import comparison_of, matrix_rows
 from .table import claim_table, claim_warnings, expected_false, verdict_counts
 
 __all__ = [
     "build_report",
     "claim_table",
     "claim_warnings",
+    "comparison_of",
+    "comparison_tables",
     "expected_false",
+    "matrix_rows",
     "report_schema",
     "verdict_counts",
     "write_json",

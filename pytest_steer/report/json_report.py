@@ -17,6 +17,8 @@ from typing import Any
 
 import jsonschema
 
+from .matrix_rows import matrix_rows
+
 SCHEMA_NAME = "pytest-steer/report/1"
 _PACKAGES = ("pytest-steer", "pytest", "torch", "transformers", "numpy", "scipy", "hypothesis")
 
@@ -37,6 +39,7 @@ def build_report(claims: Sequence[dict[str, Any]], *, seed: int, profile: str, s
     """
     models = {json.dumps(c["model"], sort_keys=True): c["model"] for c in claims if c["model"] is not None}
     known = list(models.values())
+    rows, tasks = matrix_rows(claims)
     report = {
         "schema": SCHEMA_NAME,
         "provenance": {
@@ -50,6 +53,7 @@ def build_report(claims: Sequence[dict[str, Any]], *, seed: int, profile: str, s
             "seconds": round(time.time() - started, 3),
         },
         "claims": list(claims),
+        "comparison": {"rows": [row.to_dict() for row in rows], "tasks": [vars(task) for task in tasks]},
     }
     jsonschema.validate(report, report_schema())
     return report

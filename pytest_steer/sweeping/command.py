@@ -38,7 +38,7 @@ def run(options: Namespace) -> int:
     train, validation, test = _parts(options)
     texts = read_texts(options.neutral) if options.neutral is not None else None
     multipliers = [m for group in options.multipliers for m in group]
-    with progress.listening(_line(sys.stderr)), warnings.catch_warnings(record=True) as caught:
+    with progress.listening(progress_line(sys.stderr)), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SteerWarning)
         model = load_model(options.model, dtype=options.dtype, device=options.device)
         layers = check_layers(model, options.layers if options.layers is not None else range(model.n_layers))
@@ -174,15 +174,15 @@ def _write(options: Namespace, found: Sweep, test: Items) -> None:
         found.vector.save(options.vector_out)
     if options.out is not None:
         content = found.to_dict() | {"model": options.model, "seed": options.seed, "data": str(options.data)}
-        _text(options.out, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_text(options.out, json.dumps(content, indent=1, allow_nan=False) + "\n")
     if options.heatmap is not None:
         measured = found.measured
         rows, columns = [f"layer {result.layer}" for result in measured], [f"{m:g}" for m in found.multipliers]
         title = f"{options.model}: effect of {found.vector.metadata['method']} by layer and multiplier"
-        _text(options.heatmap, heat_map_svg(title, rows, columns, [result.effects.tolist() for result in measured]))
+        write_text(options.heatmap, heat_map_svg(title, rows, columns, [result.effects.tolist() for result in measured]))
 
 
-def _text(path: Path, content: str) -> None:
+def write_text(path: Path, content: str) -> None:
     try:
         path.write_text(content, encoding="utf-8")
     except OSError as error:
@@ -202,7 +202,7 @@ def style_of(stream: TextIO) -> Style:
     return "shades"
 
 
-def _line(stream: TextIO) -> Callable[[str], None] | None:
+def progress_line(stream: TextIO) -> Callable[[str], None] | None:
     """Shows progress on one line of a terminal, or not at all."""
     if not stream.isatty():
         return None

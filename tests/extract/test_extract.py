@@ -11,6 +11,7 @@ import torch
 
 from pytest_steer import Context, ContrastItem, extract, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerWarning, VectorError
+from pytest_steer.extract.contrast import read_contrast
 from pytest_steer.model import block_outputs
 
 POSITIVE = ("I am glad.", "What a fine day it is, all in all!", "Good.")
@@ -198,3 +199,42 @@ def test_block_outputs_reads_every_block_before_the_final_norm(family):
             assert found[layer][index].shape == (len(ids) + 1, builders.WIDTH)
             assert found[layer][index][-1, 0] == index
             torch.testing.assert_close(found[layer][index][:-1], want, rtol=0, atol=2e-5)
+
+
+def test_methods_on_the_same_data_read_it_once_and_a_changed_model_anew():
+    model = builders.random_model("llama", True)
+    items = builders.WORDED[:3]
+    runs = []
+    handle = model.backbone.register_forward_pre_hook(lambda *_: runs.append(1))
+    try:
+        extract.caa(model, items, layer=1)
+        assert runs
+        runs.clear()
+        found = extract.pca(model, items, layer=1)
+        assert not runs
+        want = extract.pca(builders.random_model("llama", True), items, layer=1)
+        close(found.directions[1], want.directions[1])
+        extract.pca(model, items, layer=1, readout="mean")
+        assert runs
+        runs.clear()
+        extract.caa(model, items, layer=2)
+        extract.caa(model, items[:2], layer=1)
+        extract.caa(model, items, layer=1, context=Context(template="plain"))
+        assert len(runs) >= 3
+        before = extract.caa(model, items, layer=1).directions[1]
+        runs.clear()
+        with torch.no_grad():
+            next(model.blocks[0].parameters()).mul_(1.5)
+        after = extract.caa(model, items, layer=1).directions[1]
+        assert runs
+        assert not torch.allclose(before, after)
+    finally:
+        handle.remove()
+
+
+def test_kept_activations_are_not_handed_out():
+    model = builders.random_model("llama", False)
+    first = read_contrast(model, builders.WORDED[:2], layer=0)
+    first.positive[0].zero_()
+    second = read_contrast(model, builders.WORDED[:2], layer=0)
+    assert second.positive[0].any()

@@ -307,6 +307,30 @@ def test_icv_of_items_and_of_tasks():
         extract.icv(model, (POSITIVE, POSITIVE))
 
 
+def test_icv_of_texts_of_one_token_reads_them_behind_the_begin_token():
+    """The first position is an attention sink: what is read there is the sink and not the text."""
+    model = builders.random_model("llama")
+    tokenizer = model.tokenizer
+    word = next(w for w in ("a", "b", "the") if len(plain.ids_of(tokenizer, w, True)) == 1)
+    sides = ((word, "Hot tea."), ("Cold.", "Rain and snow."))
+    begin = next(t for t in (tokenizer.bos_token_id, tokenizer.eos_token_id) if t is not None)
+    rows = [
+        torch.cat([o[-1].double() for o in plain.outputs(model.hf, [begin, *plain.ids_of(tokenizer, text, True)])])
+        for side in sides
+        for text in side
+    ]
+    differences = torch.stack(rows[:2]) - torch.stack(rows[2:])
+    mean = differences.mean(0)
+    first = plain_methods.principal(differences - mean)
+    want = (mean + (first if first @ mean > 0 else -first)).view(3, 32)
+    found = extract.icv(model, sides)
+    assert min(cosine(found.vector.directions[at], want[at]) for at in range(3)) > 0.999
+    silent = builders.random_model("llama")
+    silent.tokenizer.bos_token = silent.tokenizer.eos_token = None
+    with pytest.raises(DataError, match="a demonstration is a single token"):
+        extract.icv(silent, sides)
+
+
 # --- function vectors ----------------------------------------------------------------------------------------------------
 
 

@@ -11,8 +11,10 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import jsonschema
 import pytest
 
@@ -166,6 +168,15 @@ def test_two_workers_share_a_database_and_one_file_is_written_by_one(letters: Pa
     assert (letters / "c.steer.yaml").read_text() == HEAD + several + "regressions:\n  - {option_order: swapped}\n"
 
 
+@pytest.fixture
+def own_profile() -> Iterator[None]:
+    """The runs of a test share this process, and so Hypothesis: the profile that they leave on it is taken off again."""
+    before = hypothesis.settings.get_current_profile_name()
+    yield
+    hypothesis.settings.load_profile(before)
+
+
+@pytest.mark.usefixtures("own_profile")
 def test_the_users_own_hypothesis_tests_see_the_same_examples(letters: Path, pytester: pytest.Pytester) -> None:
     """Their profile, database and --hypothesis-seed are theirs; and the claim's search does not follow them.
 

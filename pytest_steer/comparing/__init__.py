@@ -1,0 +1,6 @@
+"""Comparing methods: all of them on the same behaviours, at their own strength and at equal perplexity cost. Knows nothing of pytest."""
+
+from .measure import Comparison, Entry, Failure, compare
+from .plan import Plan, plan_of
+
+__all__ = ["Comparison", "Entry", "Failure", "Plan", "compare", "plan_of"]

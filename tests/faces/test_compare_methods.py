@@ -1,0 +1,163 @@
+"""``pytest-steer compare-methods`` and the comparison in pytest's summary and report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+from pytest_steer.cli import main
+from pytest_steer.report import report_schema
+
+PAIRS = [
+    {"input": one, "output": other}
+    for one, other in zip(
+        ("hot", "big", "up", "old", "wet", "soft"), ("cold", "small", "down", "new", "dry", "hard"), strict=True
+    )
+]
+FILE = """
+model: builtin:tiny
+multipliers: [-1, 0, 1]
+data: {neutral: neutral.txt}
+matrix:
+  method:
+    caa: {layer: 1, positions: all}
+    leace: {layer: 1, positions: all}
+  behaviour:
+    letters: {train: train.json, test: test.json}
+    opposites: {train: pairs.json, test: pairs.json, examples: pairs.json}
+claims:
+"""
+CLAIMS = """
+  - not_anti_steered: {share: 0.99, by: effect}
+  - ppl_delta_below: {limit: 90}
+  - steers_at_cost: {effect: -90, cost: 0.1}
+"""
+
+
+@pytest.fixture
+def folder(suite: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(suite)
+    (suite / "pairs.json").write_text(json.dumps(PAIRS))
+    (suite / "c.steer.yaml").write_text(FILE + CLAIMS)
+    return suite
+
+
+def compared(*options: str) -> dict:
+    assert main(["compare-methods", "c.steer.yaml", "--cost", "0.1", "--shots", "2", "--out", "out.json", *options]) == 0
+    return json.loads(Path("out.json").read_text())
+
+
+def test_what_is_printed_and_written(folder, capsys):
+    found = compared()
+    output = capsys.readouterr().out
+    assert output.startswith("builtin:tiny: 2 methods on letters, opposites (seed 0, dtype float32, device cpu)\n")
+    for heading in (
+        "at each method's own deployed strength",
+        "at equal perplexity cost (+10.0%)",
+        "effects in standard deviations",
+        "opposites: accuracy of 6 items, first token / exact answer",
+    ):
+        assert heading in output
+    assert found["schema"] == "pytest-steer/comparison/1"
+    (record,) = found["models"]
+    assert {(row["method"], row["behaviour"]) for row in record["rows"]} == {
+        (method, behaviour) for method in ("caa", "leace") for behaviour in ("letters", "opposites")
+    }
+    assert {task["setting"] for task in record["tasks"]} == {"zero-shot", "2-shot", "2-shot shuffled"}
+    assert {vector["strength"] for vector in record["vectors"]} == {"linear", "interpolated"}
+    assert record["failures"] == []
+    schema = report_schema()
+    rows = {"$ref": "#/$defs/comparison_row", "$defs": schema["$defs"]}
+    for row in record["rows"]:
+        jsonschema.validate(row, rows)
+
+
+def test_the_claims_of_a_run_make_the_same_table(folder, pytester):
+    rows = {(row["method"], row["behaviour"]): row for row in compared()["models"][0]["rows"]}
+    result = pytester.runpytest("--steer-report=r.json")
+    result.assert_outcomes(passed=12)
+    result.stdout.fnmatch_lines(["at each method's own deployed strength", "at equal perplexity cost (+10.0%)"])
+    report = json.loads((folder / "r.json").read_text())
+    jsonschema.validate(report, report_schema())
+    assert {(row["method"], row["behaviour"]) for row in report["comparison"]["rows"]} == set(rows)
+    for row in report["comparison"]["rows"]:
+        want = rows[row["method"], row["behaviour"]]
+        assert row["n"] == want["n"]
+        for at in ("deployed", "at_cost"):
+            for key in ("multiplier", "effect", "wrong_way", "cost", "effect_standardised"):
+                np.testing.assert_allclose(row[at][key], want[at][key], atol=1e-6)
+            np.testing.assert_allclose(row[at]["interval"], want[at]["interval"], atol=1e-6)
+        assert row["at_cost"]["reached"] == want["at_cost"]["reached"]
+
+
+def test_claims_about_steerability_and_tasks_are_in_the_table_too(folder, pytester):
+    (folder / "c.steer.yaml").write_text(
+        FILE.replace("    leace: {layer: 1, positions: all}\n", "")
+        .replace("letters:", "more:")
+        .replace("more: {train: train.json, test: test.json}", "more: {train: pairs.json, test: pairs.json}")
+        + "  - steers: {steerability: -90}\n  - performs_task: {accuracy: 0.0001, xfail: cannot, baseline_shots: 2}\n"
+    )
+    found = compared()["models"][0]
+    result = pytester.runpytest("--steer-report=r.json")
+    result.stdout.fnmatch_lines(["opposites: accuracy of 6 items, first token / exact answer"])
+    report = json.loads((folder / "r.json").read_text())["comparison"]
+    for row, want in zip(report["rows"], found["rows"], strict=True):
+        np.testing.assert_allclose(row["steerability"], want["steerability"], atol=1e-6)
+        np.testing.assert_allclose(row["steerability_interval"], want["steerability_interval"], atol=1e-6)
+        assert row["anti_steerable"] == want["anti_steerable"]
+        assert row["at_cost"] is None
+
+    def accuracies(tasks):
+        cells = {
+            (t["behaviour"], t["method"], t["setting"]): (t["first_token"], t["exact"]) for t in tasks if not t["at_cost"]
+        }
+        return {place: cell for place, cell in cells.items() if place[1] == "unsteered" or place[2] == "zero-shot"}
+
+    assert accuracies(report["tasks"]) == accuracies(found["tasks"])
+    assert ("opposites", "unsteered", "2-shot shuffled") in accuracies(report["tasks"])
+
+
+def test_a_run_without_a_matrix_has_no_table(suite, pytester):
+    (suite / "c.steer.yaml").write_text(
+        "model: builtin:tiny\nvector: {extract: {method: caa, data: train.json}, layer: 1}\nmultipliers: [-1, 0, 1]\n"
+        "data: {test: test.json}\nclaims:\n  - steers: {steerability: -90}\n"
+    )
+    result = pytester.runpytest("--steer-report=r.json")
+    result.stdout.no_fnmatch_line("at each method's own*")
+    assert json.loads((suite / "r.json").read_text())["comparison"] == {"rows": [], "tasks": []}
+
+
+def test_a_failure_is_named_and_is_the_exit_code(folder, capsys):
+    (folder / "c.steer.yaml").write_text(FILE.replace("leace:", "fv:") + CLAIMS)
+    assert main(["compare-methods", "c.steer.yaml", "--out", "out.json", "--max-items", "4", "--no-soundness"]) == 1
+    output = capsys.readouterr().out
+    assert "not measured: fv on letters: a prompt of 10 demonstrations and a query needs 11 pairs, but there are 8" in output
+    record = json.loads(Path("out.json").read_text())["models"][0]
+    assert {failure["method"] for failure in record["failures"]} >= {"fv"}
+    assert {row["method"] for row in record["rows"]} == {"caa"}
+    assert {row["n"] for row in record["rows"]} == {4}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["nowhere.steer.yaml"], "no such file"),
+        (["c.steer.yaml", "--cost", "0"], "a number above 0"),
+        (["c.steer.yaml", "--methods", "cca"], "no method 'cca' in the file; there are: caa, leace"),
+        (["c.steer.yaml", "--out", "x.txt"], "has to end in .json"),
+        (["broken.steer.yaml"], "broken.steer.yaml:2"),
+        (["c.steer.yaml", "--most", "0.5"], "most has to be a number from 1 on"),
+    ],
+)
+def test_wrong_usage(folder, capsys, options: list[str], message: str):
+    (folder / "broken.steer.yaml").write_text("claims:\n  - steers: {steerability: much}\n")
+    try:
+        code = main(["compare-methods", *options])
+    except SystemExit as exit:
+        code = int(exit.code or 0)
+    assert code == 4
+    assert message in capsys.readouterr().err
