@@ -119,7 +119,7 @@ def _add_compare(commands: argparse._SubParsersAction[_Parser]) -> None:
         metavar="TIMES",
         help="look for it up to so many times the deployed strength (default: 8)",
     )
-    add("--shots", type=_count, default=5, metavar="N", help="demonstrations of the few-shot prompts of tasks (default: 5)")
+    add("--shots", type=_shots, default=5, metavar="N", help="demonstrations of the few-shot prompts of tasks (default: 5)")
     add("--max-items", type=_count, default=None, metavar="N", help="the first N items and texts of each file only")
     add("--seed", type=_count0, default=0, metavar="N", help="of extraction and demonstrations (default: 0)")
     add("--device", default="auto", metavar="DEVICE", help="(default: auto)")
@@ -129,7 +129,16 @@ def _add_compare(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise argparse.ArgumentTypeError("names, such as caa,icv; leave the option out for all")
+    return found
+
+
+def _shots(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text}: a whole number from 2 on (labels are shuffled among the demonstrations)")
+    return int(text)
 
 
 def _positive(text: str) -> float:

@@ -150,14 +150,16 @@ def _curve(evidence: Evidence) -> list[str]:
         ["mean propensity", *(f"{p:.2f}" for p in evidence.curve)],
     ]
     curvature = details.get("curvature")
-    shape = f"  steerability {number(details['steerability'])}, anti-steerable share {details['anti_steerable_share']:.2f}"
+    # Where effects are judged, "anti-steerable" is about them; the slopes are shown under another name.
+    flat = "slopes of 0 or less" if "effects" in details else "anti-steerable share"
+    shape = f"  steerability {number(details['steerability'])}, {flat} {details['anti_steerable_share']:.2f}"
     shape += f", curvature {number(curvature)}" if curvature is not None else ""
     shape += f", monotonicity {number(details['monotonicity'])}"
     return [*_indent(tabulate(rows, tablefmt="plain", stralign="right", disable_numparse=True)), shape]
 
 
 def _strata(evidence: Evidence) -> list[str]:
-    if len(evidence.strata) < 2 or evidence.details.get("statistic") == "effect":
+    if len(evidence.strata) < 2 or "effects" in evidence.details:  # strata are of slopes
         return []
     bad = [stratum for stratum in evidence.strata if _is_bad(evidence, stratum)]
     rows = [
@@ -185,7 +187,7 @@ def _is_bad(evidence: Evidence, stratum: dict[str, Any]) -> bool:
 
 def _worst_items(evidence: Evidence) -> list[str]:
     items = evidence.items or []
-    by_effect = evidence.check == "steers_at_cost"
+    by_effect = "effects" in evidence.details
     measured = evidence.details["effects"] if by_effect else [item["slope"] for item in items]
     lines = ["  worst items:"]
     for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: pair[0])[:WORST]:

@@ -76,6 +76,8 @@ class NotAntiSteered:
             by_effect=self.by == "effect",
         )
         evidence.details |= {"by": self.by, "anti_steered_items": int(self._moves_the_wrong_way(curve).sum())}
+        if self.by == "effect":
+            evidence.details["effects"] = [float(effect) for effect in curve.effects(self.subject.multiplier)]
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = items_needed_share(
                 found.estimate, self.share, direction=Direction.AT_MOST, confidence=self.confidence

@@ -80,10 +80,9 @@ def _warnings(entries: list[Entry]) -> list[str]:
 def _print(options: Namespace, model: Model, entries: list[Entry], found: Comparison) -> None:
     behaviours = list(dict.fromkeys(entry.behaviour for entry in entries))
     methods = list(dict.fromkeys(entry.method for entry in entries))
-    print(
-        f"{model.id}: {len(methods)} methods on {', '.join(behaviours)} (seed {options.seed}, dtype {model.dtype}, device "
-        f"{model.device})\n"
-    )
+    noun = "method" if len(methods) == 1 else "methods"
+    what = f"{len(methods)} {noun} on {', '.join(behaviours)}" if methods else "nothing could be measured"
+    print(f"{model.id}: {what} (seed {options.seed}, dtype {model.dtype}, device {model.device})\n")
     print(comparison_tables(found.rows, found.tasks, cost=options.cost))
     for failure in found.failures:
         print(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")

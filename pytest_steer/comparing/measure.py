@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from .. import progress
 from ..checks import Subject
-from ..checks.over_items import finite
+from ..checks.over_items import check_enough, finite
+from ..checks.ppl_delta_below import check_enough_texts
 from ..checks.soundness import check_before
 from ..errors import DataError, MeasurementError, SteerError
 from ..metrics import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
@@ -34,7 +35,7 @@ class Entry:
         subject: what steers, at the strength and in the scope in which the method is deployed.
         multipliers: of the propensity curve, for an intervention that has a slope.
         items / context: held-out items of the behaviour, and how they are asked.
-        texts: neutral texts, or none.
+        texts: neutral texts, or none. source: where they come from, for messages.
         tasks: the pairs, if the behaviour is a task. examples: what demonstrations are drawn from; None for the other pairs.
     """
 
@@ -47,6 +48,7 @@ class Entry:
     texts: tuple[str, ...] = ()
     tasks: tuple[TaskItem, ...] = ()
     examples: tuple[TaskItem, ...] | None = None
+    source: str = "texts"
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,9 @@ def compare(
     for index, entry in enumerate(entries, 1):
         progress.report(f"checking the hooks of {entry.method} on {entry.behaviour} ({index} of {len(entries)})")
         try:
+            check_enough(entry.items)
+            if entry.texts:
+                check_enough_texts(entry.texts, entry.source)
             model.check_fits(entry.subject.intervention, entry.subject.allow_mismatch)
             if soundness:
                 check_before(model, entry.subject)

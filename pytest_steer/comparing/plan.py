@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from .. import progress
 from ..errors import DataError, SteerError
 from ..prompting import read_tasks, read_texts
+from ..sources import shown
 from ..suites import BrokenClaim, ClaimSpec, Suite
 from ..suites.build import Builder
 from ..suites.training import holds_tasks
@@ -63,12 +64,13 @@ def entries_of(plan: Plan, builder: Builder) -> tuple[list[Entry], list[Failure]
     """The plan with its vectors made and its data read, and what could not be."""
     found: list[Entry] = []
     failures: list[Failure] = []
-    names: dict[tuple[str, str], int] = {}
+    strengths: dict[tuple[str, str], list[float]] = {}
     for index, claim in enumerate(plan.claims, 1):
         method, behaviour = method_name(claim), behaviour_name(claim)
-        # Two claims may steer with one method at two strengths: both are shown.
-        count = names[method, behaviour] = names.get((method, behaviour), 0) + 1
-        method = f"{method} ({count})" if count > 1 else method
+        # Two claims may steer with one method at two strengths, or in two other ways: both are shown.
+        earlier = strengths.setdefault((method, behaviour), [])
+        method = further_name(method, claim.multiplier, earlier)
+        earlier.append(claim.multiplier)
         progress.report(f"preparing {method} for {behaviour} ({index} of {len(plan.claims)})")
         try:
             found.append(_entry(claim, method, behaviour, builder))
@@ -91,7 +93,15 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         texts=tuple(read_texts(claim.neutral)[: builder.max_items]) if claim.neutral is not None else (),
         tasks=read_tasks(claim.test)[: builder.max_items] if is_task else (),
         examples=read_tasks(claim.examples) if is_task and claim.examples is not None else None,
+        source=shown(claim.neutral) if claim.neutral is not None else "texts",
     )
+
+
+def further_name(method: str, multiplier: float, earlier: Sequence[float]) -> str:
+    """The name of a method that stands in the table already, at these multipliers: with its own multiplier, or numbered."""
+    if not earlier:
+        return method
+    return f"{method} x {multiplier:g}" if multiplier not in earlier else f"{method} ({len(earlier) + 1})"
 
 
 def method_name(claim: ClaimSpec) -> str:

@@ -9,12 +9,13 @@ from .formats import PromptFormat
 from .items import ContrastItem, Items, as_items
 from .readers import read_contrast_texts, read_items, read_texts
 from .rendering import RenderedItem, render_item
-from .task_items import items_as_tasks, task_items
+from .task_items import IN_TASK_FORM, items_as_tasks, task_items
 from .tasks import TaskItem, read_tasks
 
 __all__ = [
     "AS_GIVEN",
     "AXES",
+    "IN_TASK_FORM",
     "Axis",
     "Context",
     "ContrastItem",

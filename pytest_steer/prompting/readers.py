@@ -28,7 +28,7 @@ _QUESTION_KEYS: dict[str, tuple[str, str, str]] = {
 _SHAPES = (
     "known shapes: {question, answer_matching_behavior, answer_not_matching_behavior}; "
     "{question, matching, not_matching}; {prompt, correct, incorrect}; "
-    "{positive: {prompt, response}, negative: {prompt, response}}"
+    "{positive: {prompt, response}, negative: {prompt, response}}; of a task: {input, output} in every entry"
 )
 
 

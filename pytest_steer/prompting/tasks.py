@@ -95,7 +95,11 @@ def _entries(file: Path, text: str) -> list[tuple[str, Any]]:
 
 def _task(entry: Any) -> TaskItem:
     if not isinstance(entry, dict) or not {"input", "output"} <= set(entry):
-        raise DataError("expected an object with 'input' and 'output'")
+        contrast = isinstance(entry, dict) and (
+            {"question", "prompt"} & set(entry) or {"positive", "negative"} <= set(entry)
+        )
+        also = "; this looks like a contrast item, which is no pair of a task" if contrast else ""
+        raise DataError(f"expected an object with 'input' and 'output'{also}")
     output = entry["output"]
     if isinstance(output, list) and output:
         output = output[0]

@@ -110,7 +110,7 @@ def comparison_tables(rows: Sequence[Row], tasks: Sequence[TaskRow] = (), *, cos
     if rows:
         parts.append(f"at each method's own deployed strength\n{_deployed(rows)}")
         if any(row.at_cost is not None for row in rows):
-            parts.append(f"at equal perplexity cost{_wanted(cost)}\n{_at_cost(rows)}")
+            parts.append(f"at equal perplexity cost{_wanted(cost)}\n{_at_cost(rows, cost)}")
         if len({row.behaviour for row in rows}) > 1:
             parts.append(
                 "effects in standard deviations of each behaviour's unsteered propensities, methods by their mean\n"
@@ -128,13 +128,14 @@ def _wanted(cost: float | None) -> str:
 
 
 def _deployed(rows: Sequence[Row]) -> str:
-    lines = []
+    lines: list[list[str | int]] = []
     for row in rows:
         at = row.deployed
         lines.append(
             [
                 row.behaviour,
                 row.method,
+                row.n,
                 number(at.multiplier),
                 number(row.steerability),
                 _interval(row.steerability_interval),
@@ -147,13 +148,13 @@ def _deployed(rows: Sequence[Row]) -> str:
             ]
         )
     headers = [
-        "behaviour", "method", "multiplier", "steerability", "interval", "anti-steerable", "effect", "interval",
+        "behaviour", "method", "n", "multiplier", "steerability", "interval", "anti-steerable", "effect", "interval",
         "standardised", "wrong way", "perplexity",
     ]  # fmt: skip
     return _table(lines, headers)
 
 
-def _at_cost(rows: Sequence[Row]) -> str:
+def _at_cost(rows: Sequence[Row], cost: float | None) -> str:
     lines = []
     for row in rows:
         at = row.at_cost
@@ -169,11 +170,18 @@ def _at_cost(rows: Sequence[Row]) -> str:
                 _interval(at.interval),
                 number(row.standardised(at.effect)),
                 number(at.wrong_way),
-                _REACHED.get(at.reached or "", ""),
+                _note(at, cost),
             ]
         )
     headers = ["behaviour", "method", "multiplier", "perplexity", "effect", "interval", "standardised", "wrong way", ""]
     return _table(lines, headers)
+
+
+def _note(at: Strength, wanted: float | None) -> str:
+    """What the reader has to know of a strength that was searched for."""
+    if at.reached == "cost" and wanted is not None and at.cost is not None and at.cost < 0.9 * wanted:
+        return "costs more beyond"
+    return _REACHED.get(at.reached or "", "")
 
 
 def _matrix(rows: Sequence[Row]) -> str:
@@ -222,5 +230,5 @@ def _interval(interval: Interval) -> str:
     return "" if interval == (None, None) else "[{}, {}]".format(*map(number, interval))
 
 
-def _table(lines: Iterable[Sequence[str]], headers: Sequence[str]) -> str:
+def _table(lines: Iterable[Sequence[str | int]], headers: Sequence[str]) -> str:
     return str(tabulate(list(lines), headers=headers, tablefmt="simple", disable_numparse=True))

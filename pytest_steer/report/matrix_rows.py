@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks.numbers import number
 from ..stats import mean_t
 from .comparison import UNSTEERED, Row, Strength, TaskRow, comparison_tables
 
@@ -18,9 +19,8 @@ _OF_ITEMS = ("steers", "not_anti_steered", "steers_at_cost")
 
 @dataclass
 class _Cell:
-    """Everything that was measured of one method on one behaviour."""
+    """Everything that was measured of one method at one strength on one behaviour, at equal cost within one budget."""
 
-    suite: str
     behaviour: str
     method: str
     claims: list[Claim] = field(default_factory=list)
@@ -37,39 +37,67 @@ def matrix_rows(claims: Sequence[Claim]) -> tuple[list[Row], list[TaskRow]]:
         claims: evidence as ``Evidence.to_dict`` gives it.
 
     Returns:
-        One row per method and behaviour that claims about items were measured of, with what the claims say of it; and what
-        ``performs_task`` measured.
+        One row per method and behaviour that claims about items were measured of, with what the claims say of it, and further ones
+        for further strengths and budgets; and what ``performs_task`` measured.
     """
     measured = [claim for claim in claims if claim["matrix"] and claim["estimate"] is not None]
     costs = {_steered(claim): claim["estimate"] for claim in measured if claim["check"] == "ppl_delta_below"}
-    several = len({claim["suite"] for claim in measured}) > 1
-    rows = [_row(cell, costs, several) for cell in _cells(measured, _OF_ITEMS)]
-    tasks = [row for cell in _cells(measured, ("performs_task",)) for row in _task_rows(cell, several)]
+    rows = [_row(cell, costs) for cell in _cells(measured, _OF_ITEMS)]
+    tasks = [row for cell in _cells(measured, ("performs_task",)) for row in _task_rows(cell)]
     return rows, _once(tasks)
 
 
 def comparison_of(claims: Sequence[Claim]) -> str:
     """The tables of :func:`matrix_rows`; empty where no claim stands in a matrix."""
     rows, tasks = matrix_rows(claims)
-    budgets = {
-        claim["details"]["budget"]
-        for claim in claims
-        if claim["check"] == "steers_at_cost" and claim["estimate"] is not None
-    }
+    budgets = {budget for claim in claims if claim["matrix"] and (budget := _budget(claim)) is not None}
     return comparison_tables(rows, tasks, cost=budgets.pop() if len(budgets) == 1 else None)
 
 
 def _cells(claims: Iterable[Claim], checks: Sequence[str]) -> list[_Cell]:
-    found: dict[tuple[str, ...], _Cell] = {}
-    for claim in claims:
-        if claim["check"] in checks:
-            choices = claim["matrix"]
-            method = "-".join(label for axis, label in choices.items() if axis != "behaviour")
-            behaviour = choices.get("behaviour") or PurePath(claim["data"]["source"]).stem
-            key = claim["suite"], behaviour, method, claim["data"]["hash"]
-            cell = found.setdefault(key, _Cell(claim["suite"], behaviour, method or claim["vector"]["method"]))
-            cell.claims.append(claim)
+    own = [claim for claim in claims if claim["check"] in checks]
+    several = len({claim["suite"] for claim in own}) > 1
+    strengths: dict[tuple[str, str], list[float]] = {}
+    budgets: dict[tuple[str, str], list[float]] = {}
+    for claim in own:
+        place = _place(claim, several)
+        _note(strengths.setdefault(place, []), _deployed_multiplier(claim))
+        _note(budgets.setdefault(place, []), _budget(claim))
+    found: dict[tuple[object, ...], _Cell] = {}
+    for claim in own:
+        place = behaviour, method = _place(claim, several)
+        multiplier, budget = _deployed_multiplier(claim), _budget(claim)
+        if multiplier != strengths[place][0]:
+            method += f" x {multiplier:g}"
+        further = budget is not None and budget != budgets[place][0]
+        if further:
+            method += f" for {number(budget, percent=True)}"
+        key = (place, multiplier, budget if further else None)
+        found.setdefault(key, _Cell(behaviour, method)).claims.append(claim)
     return list(found.values())
+
+
+def _note(known: list[float], value: float | None) -> None:
+    if value is not None and value not in known:
+        known.append(value)
+
+
+def _place(claim: Claim, several: bool) -> tuple[str, str]:
+    """Behaviour and method, by the names in the matrix."""
+    choices = claim["matrix"]
+    method = "-".join(label for axis, label in choices.items() if axis != "behaviour")
+    behaviour = choices.get("behaviour") or PurePath(claim["data"]["source"]).stem
+    return f"{claim['suite']}: {behaviour}" if several else behaviour, method or claim["vector"]["method"]
+
+
+def _deployed_multiplier(claim: Claim) -> float:
+    at: float = claim["details"]["deployed"]["multiplier"] if claim["check"] == "steers_at_cost" else claim["multiplier"]
+    return at
+
+
+def _budget(claim: Claim) -> float | None:
+    known = claim["check"] == "steers_at_cost" and claim["estimate"] is not None
+    return claim["details"]["budget"] if known else None
 
 
 def _steered(claim: Claim) -> tuple[Any, ...]:
@@ -78,38 +106,36 @@ def _steered(claim: Claim) -> tuple[Any, ...]:
     return claim["model"]["fingerprint"], vector["hash"], vector["positions"], vector["include_first"], claim["multiplier"]
 
 
-def _row(cell: _Cell, costs: dict[tuple[Any, ...], float], several: bool) -> Row:
+def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
     deployed, dosed = cell.first("steers", "not_anti_steered"), cell.first("steers_at_cost")
-    slope = cell.first("steers")
-    spread = None if dosed is None else dosed["details"]["sd_unsteered"]
-    at = None
     if deployed is not None:
-        at = _at(deployed, 0.0, deployed["multiplier"])
-        if spread is None:
-            spread = _spread(deployed)
-    elif dosed is not None:
-        own = dosed["details"]["deployed"]
-        at = Strength(own["multiplier"], own["mean_effect"])
-    assert at is not None  # a cell holds a claim
-    if deployed is not None:
+        at, spread = _at(deployed, 0.0, deployed["multiplier"]), _spread(deployed)
         at = replace(at, cost=costs.get(_steered(deployed)))
-    if at.cost is None and dosed is not None and dosed["details"]["deployed"]["multiplier"] == at.multiplier:
-        at = replace(at, cost=dosed["details"]["deployed"]["cost"])
+    else:
+        assert dosed is not None  # a cell holds a claim
+        own = dosed["details"]["deployed"]
+        at, spread = Strength(own["multiplier"], own["mean_effect"]), None
+    if dosed is not None:
+        spread = dosed["details"]["sd_unsteered"] if spread is None else spread
+        at = replace(at, cost=dosed["details"]["deployed"]["cost"]) if at.cost is None else at
     row = Row(
-        behaviour=f"{cell.suite}: {cell.behaviour}" if several else cell.behaviour,
+        behaviour=cell.behaviour,
         method=cell.method,
-        n=cell.claims[0]["n"],
+        n=(deployed or dosed or cell.claims[0])["n"],
         spread=spread,
         deployed=at,
         at_cost=None if dosed is None else _at_cost(dosed),
     )
-    if slope is None:
+    if deployed is None or deployed["vector"]["strength"] != "linear":
         return row
+    # Bounds of a claim about another statistic are not those of the slope.
+    slopes = mean_t(np.array([item["slope"] for item in deployed["items"]]), confidence=deployed["confidence"])
+    by_claim = deployed["check"] == "steers"
     return replace(
         row,
-        steerability=slope["estimate"],
-        steerability_interval=tuple(slope["interval"]),
-        anti_steerable=slope["details"]["anti_steerable_share"],
+        steerability=deployed["estimate"] if by_claim else slopes.estimate,
+        steerability_interval=tuple(deployed["interval"]) if by_claim else (slopes.low, slopes.high),
+        anti_steerable=deployed["details"]["anti_steerable_share"],
     )
 
 
@@ -144,11 +170,10 @@ def _at_cost(claim: Claim) -> Strength:
     )
 
 
-def _task_rows(cell: _Cell, several: bool) -> list[TaskRow]:
-    behaviour = f"{cell.suite}: {cell.behaviour}" if several else cell.behaviour
+def _task_rows(cell: _Cell) -> list[TaskRow]:
     return [
         TaskRow(
-            behaviour,
+            cell.behaviour,
             cell.method if record["steered"] else UNSTEERED,
             _setting(record),
             record["n"],

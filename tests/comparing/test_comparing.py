@@ -184,7 +184,7 @@ claims:
     assert [(entry.method, entry.behaviour, entry.subject.multiplier) for entry in entries] == [
         ("mean_difference", "approval_test", 1.0),
         ("mean_difference", "loud_test", 1.0),
-        ("mean_difference (2)", "approval_test", 2.0),
+        ("mean_difference x 2", "approval_test", 2.0),
     ]
 
 
@@ -203,3 +203,20 @@ def test_files_that_cannot_be_compared(folder, text: str, message: str):
     (folder / "c.steer.yaml").write_text(text)
     with pytest.raises((ClaimFileError, DataError), match=message):
         plan_of(read_suite(folder / "c.steer.yaml"), model=None, default="builtin:tiny")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("approval_test.json", None, "has 1 item(s); an interval needs at least two"),
+        ("neutral.txt", "The tea was on the table.", "has 1 text(s); an interval needs at least two"),
+    ],
+)
+def test_one_item_or_one_text_is_not_enough(folder, model, file: str, content: str | None, reason: str):
+    text = content or json.dumps(json.loads((folder / file).read_text())[:1])
+    (folder / file).write_text(text)
+    _, _, found = measured(folder, model, cost=0.02)
+    behaviours = ("approval",) if content is None else ("approval", "words")
+    assert {failure.behaviour for failure in found.failures} == set(behaviours)
+    assert all(reason in failure.reason for failure in found.failures)
+    assert {row.behaviour for row in found.rows} == {"approval", "words"} - set(behaviours)

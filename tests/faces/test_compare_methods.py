@@ -94,6 +94,48 @@ def test_the_claims_of_a_run_make_the_same_table(folder, pytester):
         assert row["at_cost"]["reached"] == want["at_cost"]["reached"]
 
 
+def test_further_strengths_and_budgets_are_further_rows(folder, pytester):
+    (folder / "c.steer.yaml").write_text(
+        FILE.replace("    leace: {layer: 1, positions: all}\n", "").replace(
+            "    opposites: {train: pairs.json, test: pairs.json, examples: pairs.json}\n", ""
+        )
+        + CLAIMS
+        + "  - not_anti_steered: {name: double, share: 0.99, by: effect, multiplier: 2}\n"
+        "  - ppl_delta_below: {name: double-cost, limit: 90, multiplier: 2}\n"
+        "  - steers_at_cost: {name: dear, effect: -90, cost: 0.2}\n"
+    )
+    result = pytester.runpytest("--steer-report=r.json")
+    result.assert_outcomes(passed=6)
+    claims = json.loads((folder / "r.json").read_text())
+    rows = {row["method"]: row for row in claims["comparison"]["rows"]}
+    assert set(rows) == {"caa", "caa x 2", "caa for +20.0%"}
+    by_name = {claim["name"].partition("[")[0]: claim for claim in claims["claims"]}
+    assert rows["caa x 2"]["deployed"]["cost"] == by_name["double-cost"]["estimate"]
+    assert rows["caa x 2"]["deployed"]["wrong_way"] == by_name["double"]["estimate"]
+    assert rows["caa x 2"]["at_cost"] is None
+    assert rows["caa for +20.0%"]["at_cost"]["multiplier"] == by_name["dear"]["multiplier"]
+    assert rows["caa"]["at_cost"]["multiplier"] == by_name["steers_at_cost"]["multiplier"]
+    slopes = [item["slope"] for item in by_name["not_anti_steered"]["items"]]
+    np.testing.assert_allclose(rows["caa"]["steerability"], np.mean(slopes), atol=1e-9)
+
+
+def test_the_worst_items_of_a_claim_about_effects_are_those_of_the_smallest_effect(folder, pytester):
+    (folder / "c.steer.yaml").write_text(
+        FILE.replace("    leace: {layer: 1, positions: all}\n", "").replace(
+            "layer: 1, positions: all", "layer: 1, multiplier: -1"
+        )
+        + "  - not_anti_steered: {share: 0.0001, by: effect}\n"
+    )
+    result = pytester.runpytest("--steer-report=r.json", "-k", "letters")
+    result.stdout.fnmatch_lines(["* slopes of 0 or less *"])
+    (claim,) = json.loads((folder / "r.json").read_text())["claims"]
+    grid = claim["multipliers"]
+    effects = {i["id"]: i["propensity"][grid.index(-1)] - i["propensity"][grid.index(0)] for i in claim["items"]}
+    worst = min(effects, key=effects.get)
+    (shown, *_) = [line for line in claim["message"].splitlines() if "] effect " in line]
+    assert shown.strip().startswith(f"[{worst}] effect {effects[worst]:.3g}")
+
+
 def test_claims_about_steerability_and_tasks_are_in_the_table_too(folder, pytester):
     (folder / "c.steer.yaml").write_text(
         FILE.replace("    leace: {layer: 1, positions: all}\n", "")
@@ -148,6 +190,8 @@ def test_a_failure_is_named_and_is_the_exit_code(folder, capsys):
         (["nowhere.steer.yaml"], "no such file"),
         (["c.steer.yaml", "--cost", "0"], "a number above 0"),
         (["c.steer.yaml", "--methods", "cca"], "no method 'cca' in the file; there are: caa, leace"),
+        (["c.steer.yaml", "--methods", ","], "names, such as caa,icv"),
+        (["c.steer.yaml", "--shots", "1"], "a whole number from 2 on"),
         (["c.steer.yaml", "--out", "x.txt"], "has to end in .json"),
         (["broken.steer.yaml"], "broken.steer.yaml:2"),
         (["c.steer.yaml", "--most", "0.5"], "most has to be a number from 1 on"),

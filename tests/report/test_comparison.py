@@ -36,7 +36,7 @@ def test_every_number_stands_in_its_column():
     text = comparison_tables([row("mood", "caa", 3.0, 1.5)], cost=0.05)
     deployed = part(text, "at each method's own deployed strength")
     assert line_of(deployed, "mood", "caa") == [
-        "mood", "caa", "1", "1.5", "[1.25,", "1.75]", "0.2", "3", "[2.5,", "3.5]", "1.5", "0.125", "+8.0%",
+        "mood", "caa", "40", "1", "1.5", "[1.25,", "1.75]", "0.2", "3", "[2.5,", "3.5]", "1.5", "0.125", "+8.0%",
     ]  # fmt: skip
     equal = part(text, "at equal perplexity cost (+5.0%)")
     assert line_of(equal, "mood", "caa") == ["mood", "caa", "0.625", "+5.0%", "1.5", "[1.25,", "-]", "0.75", "0.25"]
@@ -73,9 +73,15 @@ def test_without_costs_there_is_no_table_at_equal_cost():
 def test_what_has_no_slope_or_no_spread_has_a_dash():
     found = Row("mood", "ablation", 40, None, Strength(1.0, 0.5, (0.25, 0.75), 0.0))
     assert line_of(comparison_tables([found]), "mood", "ablation") == [
-        "mood", "ablation", "1", "-", "-", "0.5", "[0.25,", "0.75]", "-", "0", "-",
+        "mood", "ablation", "40", "1", "-", "-", "0.5", "[0.25,", "0.75]", "-", "0", "-",
     ]  # fmt: skip
     assert found.to_dict()["deployed"]["effect_standardised"] is None
+
+
+def test_a_strength_that_costs_much_less_because_the_next_costs_more_is_marked():
+    found = Row("mood", "caa", 40, 1.0, Strength(1.0, 0.5), Strength(2.0, 0.5, (0.0, 1.0), 0.0, 0.03, "cost"))
+    assert "costs more beyond" in part(comparison_tables([found], cost=0.05), "at equal")
+    assert "costs more beyond" not in comparison_tables([found], cost=0.031)
 
 
 @pytest.mark.parametrize(("reached", "words"), [("most", "largest strength looked at"), ("fixed", "has one strength")])
