@@ -36,7 +36,7 @@ class Entry:
         multipliers: of the propensity curve, for an intervention that has a slope.
         items / context: held-out items of the behaviour, and how they are asked.
         texts: neutral texts, or none. source: where they come from, for messages.
-        tasks: the pairs, if the behaviour is a task. examples: what demonstrations are drawn from; None for the other pairs.
+        tasks: the pairs, if the behaviour is a task. examples: what their demonstrations are drawn from.
     """
 
     method: str
@@ -47,7 +47,7 @@ class Entry:
     context: Context
     texts: tuple[str, ...] = ()
     tasks: tuple[TaskItem, ...] = ()
-    examples: tuple[TaskItem, ...] | None = None
+    examples: tuple[TaskItem, ...] = ()
     source: str = "texts"
 
 
@@ -226,7 +226,7 @@ def _tasks(
     model: Model,
     behaviour: str,
     tasks: tuple[TaskItem, ...],
-    examples: tuple[TaskItem, ...] | None,
+    examples: tuple[TaskItem, ...],
     entries: Sequence[Entry],
     at_cost: Mapping[Entry, AtCost],
     shots: int,

@@ -92,7 +92,8 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         context=context,
         texts=tuple(read_texts(claim.neutral)[: builder.max_items]) if claim.neutral is not None else (),
         tasks=read_tasks(claim.test)[: builder.max_items] if is_task else (),
-        examples=read_tasks(claim.examples) if is_task and claim.examples is not None else None,
+        # All pairs of the file, however many are asked about, as for performs_task.
+        examples=read_tasks(claim.examples or claim.test) if is_task else (),
         source=shown(claim.neutral) if claim.neutral is not None else "texts",
     )
 
@@ -121,7 +122,7 @@ def behaviour_name(claim: ClaimSpec) -> str:
 def _place(claim: ClaimSpec) -> tuple[object, ...]:
     """What tells two claims of one method on one behaviour apart."""
     vector = claim.vector
-    return vector.layers, vector.positions, vector.include_first, vector.file, vector.data, claim.multiplier, claim.test
+    return vector.key, vector.positions, vector.include_first, claim.multiplier, claim.test
 
 
 def _is_wanted(claim: ClaimSpec, methods: Sequence[str], behaviours: Sequence[str]) -> bool:

@@ -22,8 +22,8 @@ from .readouts import ItemReadout, TextReadout
 # Above this share of one letter among the matching answers, the letter itself is a good part of the direction.
 LETTER_BALANCE = 0.6
 
-# Data sets whose activations are kept, per model.
-_MOST_KEPT = 8
+# Bytes of activations that are kept per model. A sweep over all layers of a large model has more, and keeps none.
+_MOST_KEPT = 2**28
 _KEPT: WeakKeyDictionary[Model, OrderedDict[tuple[object, ...], dict[int, torch.Tensor]]] = WeakKeyDictionary()
 
 Texts = tuple[Sequence[str], Sequence[str]]
@@ -178,13 +178,20 @@ def _rows(
     model.check_unsteered()
     key = (model.weights_state(), tuple(sequences), layers, reading)
     known = _KEPT.setdefault(model, OrderedDict())
-    if key not in known:
-        kept = block_outputs(model, sequences, layers, read)
-        known[key] = {at: torch.stack(kept[at]).double() for at in layers}
-        while len(known) > _MOST_KEPT:
+    if key in known:
+        known.move_to_end(key)
+        return {at: rows.clone() for at, rows in known[key].items()}
+    kept = block_outputs(model, sequences, layers, read)
+    found = {at: torch.stack(kept[at]).double() for at in layers}
+    if _bytes(found) <= _MOST_KEPT:
+        known[key] = {at: rows.clone() for at, rows in found.items()}
+        while sum(map(_bytes, known.values())) > _MOST_KEPT:
             known.popitem(last=False)
-    known.move_to_end(key)
-    return {at: rows.clone() for at, rows in known[key].items()}
+    return found
+
+
+def _bytes(rows: Mapping[int, torch.Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in rows.values())
 
 
 def letter_imbalance(counts: Mapping[str, int]) -> str | None:

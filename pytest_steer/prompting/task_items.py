@@ -22,20 +22,25 @@ def task_items(tasks: Sequence[TaskItem], *, seed: int = 0, source: str = "tasks
     Ask them in ``IN_TASK_FORM``.
 
     Args:
-        seed: of which other output is drawn; pairs of one output are no alternatives to each other.
+        seed: of which other output is drawn. The same output, and another one of the same input, are no wrong answers.
         source: where the pairs come from, for messages.
 
     Raises:
-        DataError: all pairs have the same output.
+        DataError: a pair for which there is no wrong output.
     """
     draw = random.Random(seed)
     outputs = [item.output.strip() for item in tasks]
     found = []
     for index, item in enumerate(tasks):
-        others = sorted({output for output in outputs if output.casefold() != outputs[index].casefold()})
+        # Another output of the same input is right too.
+        right = {other.output.strip().casefold() for other in tasks if other.input.strip() == item.input.strip()}
+        others = sorted({output for output in outputs if output.casefold() not in right})
         if not others:
-            raise DataError(f"{source}: every pair has the output {outputs[index]!r}, so there is no wrong answer to draw")
-        found.append(ContrastItem(item.input.strip(), outputs[index], draw.choice(others), id=str(index)))  # type: ignore[arg-type]
+            raise DataError(
+                f"{source}: pair {index} ({item.input!r}): no pair has another output than {outputs[index]!r}, so there is no wrong "
+                "answer to draw"
+            )
+        found.append(ContrastItem(item.input.strip(), (outputs[index],), (draw.choice(others),), id=str(index)))
     return Items(found, source)
 
 

@@ -315,7 +315,6 @@ class Builder:
         return self._items[path]
 
     def _vector(self, spec: VectorSpec) -> SteeringVector | Intervention:
-        key = (spec.file, spec.method, spec.data, spec.layers, repr(spec.options), repr(spec.shape))
-        if key not in self._vectors:
-            self._vectors[key] = make_steering(self.model, spec, self.seed)
-        return self._vectors[key]
+        if spec.key not in self._vectors:
+            self._vectors[spec.key] = make_steering(self.model, spec, self.seed)
+        return self._vectors[spec.key]

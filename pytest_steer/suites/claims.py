@@ -37,6 +37,11 @@ class VectorSpec:
     options: dict[str, Any] = field(default_factory=dict)
     shape: dict[str, Any] | None = None
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """The same for two entries that make the same vector or intervention, wherever they stand and whichever tokens they steer."""
+        return self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape)
+
 
 @dataclass(frozen=True)
 class ClaimSpec:

@@ -188,6 +188,20 @@ claims:
     ]
 
 
+def test_one_vector_applied_in_two_ways_is_two_rows(folder):
+    vector = "{extract: {method: mean_difference, data: approval_train.json}, layer: 1"
+    (folder / "c.steer.yaml").write_text(
+        "data: {test: approval_test.json}\nclaims:\n"
+        f"  - not_anti_steered: {{name: added, share: 0.2, by: effect, vector: {vector}}}}}\n"
+        f"  - not_anti_steered: {{name: held, share: 0.2, by: effect, intervention: {vector}, kind: clamp, value: 3}}}}\n"
+    )
+    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), model=None, default="builtin:tiny")
+    entries, _ = entries_of(plan, Builder(load_model("builtin:tiny"), seed=0))
+    assert [(entry.method, entry.subject.intervention.strength) for entry in entries] == [
+        ("mean_difference", "linear"), ("mean_difference (2)", "interpolated"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -11,6 +11,7 @@ import torch
 
 from pytest_steer import Context, ContrastItem, extract, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerWarning, VectorError
+from pytest_steer.extract import contrast
 from pytest_steer.extract.contrast import read_contrast
 from pytest_steer.model import block_outputs
 
@@ -238,3 +239,19 @@ def test_kept_activations_are_not_handed_out():
     first.positive[0].zero_()
     second = read_contrast(model, builders.WORDED[:2], layer=0)
     assert second.positive[0].any()
+
+
+@pytest.mark.parametrize("limit", [0, 3 * 2 * 32 * 8])
+def test_what_is_kept_is_bounded_by_its_size(limit: int, monkeypatch: pytest.MonkeyPatch):
+    """With room for one reading of three items (two sides, width 32, float64) the older one goes; with none nothing is kept."""
+    monkeypatch.setattr(contrast, "_MOST_KEPT", limit)
+    model = builders.random_model("llama", False)
+    reads: list[int] = []
+    handle = model.backbone.register_forward_pre_hook(lambda *_: reads.append(1))
+    try:
+        for layer, read_anew in ((0, True), (0, limit == 0), (1, True), (1, limit == 0), (0, True)):
+            reads.clear()
+            read_contrast(model, builders.WORDED[:3], layer=layer)
+            assert bool(reads) is read_anew
+    finally:
+        handle.remove()

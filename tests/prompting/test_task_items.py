@@ -29,7 +29,7 @@ def test_what_is_drawn_follows_the_seed():
 
 
 def test_pairs_of_one_output_have_no_wrong_answer():
-    with pytest.raises(DataError, match=r"one\.json: every pair has the output 'yes'"):
+    with pytest.raises(DataError, match=r"one\.json: pair 0 \('a'\): no pair has another output than 'yes'"):
         task_items([TaskItem("a", "yes"), TaskItem("b", "Yes ".lower())], source="one.json")
 
 
@@ -58,3 +58,9 @@ def test_few_shot_examples_in_the_task_form():
 def test_items_as_demonstrations():
     items = [ContrastItem(" How was it? ", " Lovely.", "Awful."), ContrastItem("Which?", ("(A)", "(B)"), "(C)")]
     assert items_as_tasks(items) == (TaskItem("How was it?", "Lovely."), TaskItem("Which?", "(A)"))
+
+
+def test_another_right_answer_is_no_wrong_one():
+    tasks = [TaskItem("big", "small"), TaskItem("big ", "Little"), TaskItem("up", "down")]
+    for seed in range(6):
+        assert [item.not_matching for item in task_items(tasks[:3], seed=seed)][:2] == [("down",), ("down",)]
