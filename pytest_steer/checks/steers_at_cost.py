@@ -150,7 +150,7 @@ class SteersAtCost:
             at = multipliers_at_cost(
                 model,
                 self.texts,
-                {0: subject.deployed},
+                {0: subject},
                 cost=self.cost,
                 most=self.most,
                 allow_mismatch=subject.allow_mismatch,
@@ -170,11 +170,11 @@ class SteersAtCost:
 
     def _effects(self, model: Model, at: AtCost) -> tuple[Array | None, Array]:
         """Effects at the deployed multiplier, None where the model gives NaN or infinity there; unsteered propensities."""
-        deployed, subject = self.subject.deployed, self.subject
-        found = {"found": (deployed, at.multiplier)}
+        subject = self.subject
+        found = {"found": (subject, at.multiplier)}
         measured = partial(effects_at, model, self.items, context=self.context, allow_mismatch=subject.allow_mismatch)
         try:
-            both, unsteered = measured(found | {"deployed": (deployed, subject.multiplier)})
+            both, unsteered = measured(found | {"deployed": (subject, subject.multiplier)})
             return both["deployed"], unsteered
         except MeasurementError:
             return None, measured(found)[1]

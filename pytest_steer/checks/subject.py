@@ -6,42 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..metrics import Deployed, Receipt, check_deployed
+from ..metrics import Deployed, Receipt
 from ..model import Model
-from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """An intervention as it is deployed.
+class Subject(Deployed):
+    """An intervention as it is deployed, and what of it is accepted.
 
     Attributes:
-        vector: a steering vector or any intervention.
-        multiplier: the strength that is deployed, not 0.
-        positions / include_first: which tokens are steered.
         allow_mismatch: ``model`` and / or ``template``: accept a vector that was made elsewhere.
-
-    Raises:
-        SteerError: the multiplier is 0 or not finite, or the scope is unknown.
     """
 
-    vector: SteeringVector | Intervention
-    multiplier: float = 1.0
-    positions: Positions = "after_prompt"
-    include_first: bool = False
     allow_mismatch: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_positions(self.positions)
-        check_deployed(self.multiplier)
-
-    @property
-    def intervention(self) -> Intervention:
-        return as_intervention(self.vector)
-
-    @property
-    def deployed(self) -> Deployed:
-        return Deployed(self.vector, self.multiplier, self.positions, self.include_first)
 
     def describe(self, receipt: Receipt) -> dict[str, Any]:
         """The evidence's ``vector`` record."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from .. import progress
 from ..checks import Subject
-from ..checks.over_items import check_enough, finite
+from ..checks.over_items import check_enough
 from ..checks.ppl_delta_below import check_enough_texts
 from ..checks.soundness import check_before
 from ..errors import DataError, MeasurementError, SteerError
@@ -17,8 +17,8 @@ from ..metrics import Array, AtCost, Deployed, effects_at, multipliers_at_cost, 
 from ..metrics.at_cost import spread
 from ..model import Model
 from ..prompting import Context, Items, TaskItem
-from ..report.comparison import UNSTEERED, Interval, Row, Strength, TaskRow
-from ..stats import Inference, mean_t
+from ..report.comparison import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
+from ..stats import mean_t
 from ..steering import Intervention
 
 T = TypeVar("T")
@@ -150,7 +150,7 @@ def _each(
 
 def _at_cost(model: Model, texts: Sequence[str], cost: float, most: float, entries: Sequence[Entry]) -> dict[Entry, AtCost]:
     """The strengths of equal cost, searched together."""
-    deployed = {entry: entry.subject.deployed for entry in entries}
+    deployed = {entry: entry.subject for entry in entries}
     return multipliers_at_cost(model, texts, deployed, cost=cost, most=most, allow_mismatch=_CHECKED)
 
 
@@ -164,10 +164,9 @@ def _rows(
 ) -> dict[Entry, Row]:
     asked: dict[tuple[Entry, str], tuple[Deployed, float]] = {}
     for entry in entries:
-        deployed = entry.subject.deployed
-        asked[entry, "deployed"] = deployed, deployed.multiplier
+        asked[entry, "deployed"] = entry.subject, entry.subject.multiplier
         if entry in at_cost:
-            asked[entry, "at cost"] = deployed, at_cost[entry].multiplier
+            asked[entry, "at cost"] = entry.subject, at_cost[entry].multiplier
     effects, unsteered = effects_at(model, items, asked, context=context, allow_mismatch=_CHECKED)
     slopes = _slopes(model, items, context, entries)
     found: dict[Entry, Row] = {}
@@ -190,15 +189,6 @@ def _rows(
             anti_steerable=float((slopes[entry] <= 0).mean()) if entry in slopes else None,
         )
     return found
-
-
-def strength_of(
-    effects: Array, multiplier: float, confidence: float, *, cost: float | None = None, reached: str | None = None
-) -> Strength:
-    """The record of effects [n_items] at one strength, with Student's t bounds."""
-    found = mean_t(effects, confidence=confidence)
-    wrong_way = float((effects < 0).mean())
-    return Strength(multiplier, found.estimate, bounds_of(found), wrong_way, None if cost is None else finite(cost), reached)
 
 
 def _slopes(model: Model, items: Items, context: Context, entries: Sequence[Entry]) -> dict[Entry, Array]:
@@ -233,16 +223,11 @@ def _tasks(
     seed: int,
 ) -> tuple[list[TaskRow], list[Failure]]:
     """Zero-shot, few-shot and few-shot with shuffled labels, unsteered and under each method; zero-shot at equal cost too."""
-    few = f"{shots}-shot"
-    settings: list[tuple[str, bool, dict[str, Any]]] = [
-        ("zero-shot", False, {}),
-        (few, False, {"shots": shots}),
-        (f"{few} shuffled", False, {"shots": shots, "shuffled": True}),
-        ("zero-shot", True, {}),
-    ]
+    settings = [(0, False, False), (shots, False, False), (shots, True, False), (0, False, True)]
     found: list[TaskRow] = []
     failures: list[Failure] = []
-    for setting, costing, how in settings:
+    for count, shuffled, costing in settings:
+        setting = setting_name(count, shuffled)
         progress.report(f"{behaviour}: {setting} accuracy")
         measured: dict[str, TaskRow] = {}
         for (positions, include_first), group in _grouped(
@@ -262,9 +247,10 @@ def _tasks(
                     positions=positions,
                     include_first=include_first,
                     demonstrations=examples,
+                    shots=count,
+                    shuffled=shuffled,
                     seed=seed,
                     allow_mismatch=_CHECKED,
-                    **how,
                 )
             except (DataError, MeasurementError) as error:
                 failures.append(Failure(f"{setting} accuracy at positions {positions}", behaviour, str(error)))
@@ -275,11 +261,6 @@ def _tasks(
         order = [UNSTEERED, *(entry.method for entry in entries)]
         found += [measured[method] for method in order if method in measured]
     return found, failures
-
-
-def bounds_of(found: Inference) -> Interval:
-    """One-sided bounds as JSON has them."""
-    return finite(found.low), finite(found.high)
 
 
 Key = TypeVar("Key", bound=Hashable)

@@ -14,12 +14,11 @@ from ..model import Model, Probe
 from ..prompting import AS_GIVEN, Context, ContrastItem, Items, as_items
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, Asked, asked_of, propensities
+from .cost_search import LARGEST
 
 Name = TypeVar("Name", bound=Hashable)
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
-# The largest multiplier that a model can be steered with.
-LARGEST = float(np.finfo(np.float32).max)
 # Tan et al. 2024, arXiv 2407.12404.
 MULTIPLIERS = (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
 

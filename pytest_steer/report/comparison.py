@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
 from ..checks.numbers import number
+from ..checks.over_items import finite
+from ..stats import Inference, mean_t
 
 Interval = tuple[float | None, float | None]
 UNSTEERED = "unsteered"
@@ -39,6 +42,20 @@ class Strength:
     wrong_way: float | None = None
     cost: float | None = None
     reached: str | None = None
+
+
+def strength_of(
+    effects: np.ndarray, multiplier: float, confidence: float, *, cost: float | None = None, reached: str | None = None
+) -> Strength:
+    """The record of the effects [n_items] at one strength, with Student's t bounds."""
+    found = mean_t(effects, confidence=confidence)
+    wrong_way = float((effects < 0).mean())
+    return Strength(multiplier, found.estimate, bounds_of(found), wrong_way, None if cost is None else finite(cost), reached)
+
+
+def bounds_of(found: Inference) -> Interval:
+    """One-sided bounds as JSON has them."""
+    return finite(found.low), finite(found.high)
 
 
 @dataclass(frozen=True)
@@ -79,12 +96,18 @@ class Row:
         return found
 
 
+def setting_name(shots: int, shuffled: bool) -> str:
+    """How prompts of a task are called: ``zero-shot``, ``5-shot``, ``5-shot shuffled``."""
+    words = f"{shots}-shot" if shots else "zero-shot"
+    return f"{words} shuffled" if shuffled else words
+
+
 @dataclass(frozen=True)
 class TaskRow:
     """How often one method gives the right answer to the items of a task, in one setting.
 
     Attributes:
-        setting: ``zero-shot``, ``5-shot``, ``5-shot shuffled``, ...
+        setting: see :func:`setting_name`.
         first_token / exact: shares of items.
         at_cost: at the strength of equal cost, rather than the deployed one.
     """

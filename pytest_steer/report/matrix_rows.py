@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..checks.numbers import number
+from ..metrics.at_cost import spread
 from ..stats import mean_t
-from .comparison import UNSTEERED, Row, Strength, TaskRow, comparison_tables
+from .comparison import UNSTEERED, Row, Strength, TaskRow, bounds_of, comparison_tables, setting_name, strength_of
 
 Claim = dict[str, Any]
 _OF_ITEMS = ("steers", "not_anti_steered", "steers_at_cost")
@@ -109,20 +110,21 @@ def _steered(claim: Claim) -> tuple[Any, ...]:
 def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
     deployed, dosed = cell.first("steers", "not_anti_steered"), cell.first("steers_at_cost")
     if deployed is not None:
-        at, spread = _at(deployed, 0.0, deployed["multiplier"]), _spread(deployed)
-        at = replace(at, cost=costs.get(_steered(deployed)))
+        unsteered = _propensities(deployed, 0.0)
+        apart = None if unsteered is None else spread(unsteered)
+        at = replace(_at(deployed), cost=costs.get(_steered(deployed)))
     else:
         assert dosed is not None  # a cell holds a claim
         own = dosed["details"]["deployed"]
-        at, spread = Strength(own["multiplier"], own["mean_effect"]), None
+        at, apart = Strength(own["multiplier"], own["mean_effect"]), None
     if dosed is not None:
-        spread = dosed["details"]["sd_unsteered"] if spread is None else spread
+        apart = dosed["details"]["sd_unsteered"] if apart is None else apart
         at = replace(at, cost=dosed["details"]["deployed"]["cost"]) if at.cost is None else at
     row = Row(
         behaviour=cell.behaviour,
         method=cell.method,
         n=(deployed or dosed or cell.claims[0])["n"],
-        spread=spread,
+        spread=apart,
         deployed=at,
         at_cost=None if dosed is None else _at_cost(dosed),
     )
@@ -134,39 +136,33 @@ def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
     return replace(
         row,
         steerability=deployed["estimate"] if by_claim else slopes.estimate,
-        steerability_interval=tuple(deployed["interval"]) if by_claim else (slopes.low, slopes.high),
+        steerability_interval=tuple(deployed["interval"]) if by_claim else bounds_of(slopes),
         anti_steerable=deployed["details"]["anti_steerable_share"],
     )
 
 
-def _at(claim: Claim, zero: float, multiplier: float) -> Strength:
-    """The effect at a multiplier, from the items' propensities; None where the claim's grid lacks it or 0."""
-    grid = claim["multipliers"]
-    if zero not in grid or multiplier not in grid:
+def _at(claim: Claim) -> Strength:
+    """The effect at the claim's multiplier, from the items' propensities; None where its grid lacks that or 0."""
+    multiplier: float = claim["multiplier"]
+    unsteered, steered = _propensities(claim, 0.0), _propensities(claim, multiplier)
+    if unsteered is None or steered is None:
         return Strength(multiplier)
-    base, steered = grid.index(zero), grid.index(multiplier)
-    effects = np.array([item["propensity"][steered] - item["propensity"][base] for item in claim["items"]])
-    found = mean_t(effects, confidence=claim["confidence"])
-    return Strength(multiplier, found.estimate, (found.low, found.high), float((effects < 0).mean()))
+    return strength_of(steered - unsteered, multiplier, claim["confidence"])
 
 
-def _spread(claim: Claim) -> float | None:
-    if 0.0 not in claim["multipliers"]:
+def _propensities(claim: Claim, multiplier: float) -> np.ndarray | None:
+    """[n_items] at a multiplier of the claim's grid; None if it is not on it."""
+    if multiplier not in claim["multipliers"]:
         return None
-    unsteered = [item["propensity"][claim["multipliers"].index(0.0)] for item in claim["items"]]
-    return float(np.std(unsteered, ddof=1)) if min(unsteered) < max(unsteered) else 0.0
+    column = claim["multipliers"].index(multiplier)
+    return np.array([item["propensity"][column] for item in claim["items"]])
 
 
 def _at_cost(claim: Claim) -> Strength:
     details = claim["details"]
-    found = mean_t(np.array(details["effects"]), confidence=claim["confidence"])
-    return Strength(
-        details["multiplier_at_cost"],
-        found.estimate,
-        (found.low, found.high),
-        details["anti_steered_share"],
-        details["cost"],
-        details["reached"],
+    effects = np.array(details["effects"])
+    return strength_of(
+        effects, details["multiplier_at_cost"], claim["confidence"], cost=details["cost"], reached=details["reached"]
     )
 
 
@@ -175,23 +171,18 @@ def _task_rows(cell: _Cell) -> list[TaskRow]:
         TaskRow(
             cell.behaviour,
             cell.method if record["steered"] else UNSTEERED,
-            _setting(record),
+            setting_name(record["shots"], record["shuffled"]),
             record["n"],
             record["first_token"],
             record["exact"],
         )
         for claim in cell.claims
         for record in claim["details"]["accuracies"]
-        if record.get("first_token") is not None
+        if record["first_token"] is not None
     ]
-
-
-def _setting(record: dict[str, Any]) -> str:
-    shots = f"{record['shots']}-shot" if record["shots"] else "zero-shot"
-    return f"{shots} shuffled" if record["shuffled"] else shots
 
 
 def _once(rows: Iterable[TaskRow]) -> list[TaskRow]:
     """Each method in each setting once, the unsteered model first."""
     found = {(row.behaviour, row.method, row.setting): row for row in rows}
-    return sorted(found.values(), key=lambda row: (row.behaviour, row.method != UNSTEERED))
+    return sorted(found.values(), key=lambda row: row.method != UNSTEERED)

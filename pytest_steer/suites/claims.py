@@ -59,7 +59,6 @@ class ClaimSpec:
         xfail: the reason why the claim is known to fail, or None.
         line: 1-based line of the claim file.
         model: the model that ``matrix`` gives this claim (a relative path made absolute), or None: that of the file.
-        base: the claim's name without its combination: ``steers`` of ``steers[caa-sentiment]``.
         choice: the combination of the matrix, axis to the choice's name, as in ``{"method": "caa", "behaviour": "sentiment"}``, in
             the order of the file; empty without a matrix.
     """
@@ -77,7 +76,6 @@ class ClaimSpec:
     line: int
     model: str | None = None
     examples: Path | None = None
-    base: str = ""
     choice: dict[str, str] = field(default_factory=dict)
 
 

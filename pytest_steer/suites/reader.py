@@ -232,7 +232,6 @@ class _SuiteReader:
             xfail=xfail_of(body.get("xfail"), made),
             line=self.source.line(("claims", index)) or 1,
             model=self._model(made.model),
-            base=body.get("name", kind),
             choice=dict(made.choice),
         )
 

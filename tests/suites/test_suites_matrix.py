@@ -121,7 +121,7 @@ matrix:
         for name in names:
             for claim in ("steers", "cost"):
                 spec = made[f"{claim}[{name}-{label}]"]
-                assert (spec.base, spec.choice) == (claim, {"method": name, "behaviour": label})
+                assert spec.choice == {"method": name, "behaviour": label}
                 assert (spec.test, spec.neutral) == (folder / f"data/{test}.json", folder / "data/neutral.txt")
                 assert spec.examples == (folder / f"data/{examples}.json" if examples else None)
                 assert spec.vector.data == (None if name == "saved" else folder / f"data/{train}.json")

@@ -125,7 +125,6 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="steers",
                 name="steers",
-                base="steers",
                 params={"steerability": 0.3, "interval": "t", "sequential": "profile"},
                 line=19,
                 **shared,
@@ -133,7 +132,6 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="steers",
                 name="with everything",
-                base="with everything",
                 params={"steerability": 0.01, "interval": "bootstrap", "sequential": "profile"},
                 vector=extracted,
                 multiplier=0.5,
@@ -147,7 +145,6 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="not_anti_steered",
                 name="not_anti_steered",
-                base="not_anti_steered",
                 params={"share": 0.25, "by": "effect", "sequential": True},
                 line=32,
                 **shared,
@@ -155,7 +152,6 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="ppl_delta_below",
                 name="ppl_delta_below",
-                base="ppl_delta_below",
                 params={"limit": 0.05, "interval": "t"},
                 line=33,
                 **{**shared, "neutral": folder / "data/test.json"},
