@@ -132,11 +132,11 @@ def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
         return row
     # Bounds of a claim about another statistic are not those of the slope.
     slopes = mean_t(np.array([item["slope"] for item in deployed["items"]]), confidence=deployed["confidence"])
-    by_claim = deployed["check"] == "steers"
+    interval = tuple(deployed["interval"]) if deployed["check"] == "steers" else bounds_of(slopes)
     return replace(
         row,
-        steerability=deployed["estimate"] if by_claim else slopes.estimate,
-        steerability_interval=tuple(deployed["interval"]) if by_claim else bounds_of(slopes),
+        steerability=slopes.estimate,
+        steerability_interval=interval,
         anti_steerable=deployed["details"]["anti_steerable_share"],
     )
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import plain
 import pytest
+import torch
 
-from pytest_steer import load_model, read_items, read_tasks, read_texts, task_accuracy
+from pytest_steer import SteeringVector, load_model, read_items, read_tasks, read_texts, task_accuracy
 from pytest_steer.comparing import compare, plan_of
 from pytest_steer.comparing.plan import entries_of
 from pytest_steer.errors import ClaimFileError, DataError
@@ -131,6 +132,51 @@ def test_tasks_have_their_accuracy_in_every_setting(folder, model):
         )
         cell = cells[method, "3-shot shuffled", False]
         assert (cell.first_token, cell.exact, cell.n) == (alone.first_token_accuracy, alone.exact_accuracy, 12)
+
+
+def test_demonstrations_are_drawn_from_the_examples_with_the_seed(folder):
+    """The built-in model has no answer right, so shares cannot tell prompts apart; that nothing new is asked can."""
+    shown = [{"input": word, "output": word[::-1]} for word in ("barn", "wool", "milk", "road", "lamp", "coat")]
+    (folder / "shown.json").write_text(json.dumps(shown))
+    (folder / "c.steer.yaml").write_text(FILE.replace("examples: words.json", "examples: shown.json"))
+    model = load_model("builtin:tiny")
+    entries, _, _ = measured(folder, model, cost=0.02, shots=3, seed=4)
+    tasks, pool = read_tasks(folder / "words.json"), read_tasks(folder / "shown.json")
+    vector = next(e.subject.vector for e in entries if (e.behaviour, e.method) == ("words", "mean_difference"))
+    before = model.engine.forwards
+    for shuffled in (False, True):
+        how = {"positions": "all", "shots": 3, "shuffled": shuffled}
+        for own in (None, vector):
+            task_accuracy(model, tasks, own, demonstrations=pool, seed=4, **how)
+        assert model.engine.forwards == before
+    task_accuracy(model, tasks, demonstrations=pool, seed=5, **how)
+    task_accuracy(model, tasks, demonstrations=tasks, seed=4, **how)
+    assert model.engine.forwards == before + 2 * len(tasks)
+
+
+def test_a_vector_of_another_model_is_not_measured_unless_that_is_accepted(folder, model):
+    width = model.width
+    SteeringVector({1: torch.ones(width)}, {"model_fingerprint": "0" * 64, "model": "another"}).save(
+        folder / "other.safetensors"
+    )
+    text = FILE.replace("    ablation:", "    other: {file: other.safetensors, positions: all}\n    ablation:")
+    (folder / "c.steer.yaml").write_text(text)
+    _, _, found = measured(folder, model, cost=0.02)
+    assert {failure.method for failure in found.failures} == {"other"}
+    assert {row.method for row in found.rows} == {"mean_difference", "weak", "ablation"}
+    (folder / "c.steer.yaml").write_text(text.replace("other.safetensors,", "other.safetensors, allow_mismatch: [model],"))
+    _, _, found = measured(folder, model, cost=0.02)
+    assert not found.failures
+    assert {row.method for row in found.rows} == {"mean_difference", "weak", "other", "ablation"}
+
+
+def test_the_models_of_a_matrix_are_plans_and_the_option_wins(folder):
+    (folder / "c.steer.yaml").write_text(FILE.replace("  behaviour:", "  model: [builtin:tiny, ./elsewhere]\n  behaviour:"))
+    suite = read_suite(folder / "c.steer.yaml")
+    own = plan_of(suite, model=None, default="builtin:tiny")
+    assert [(plan.model, len(plan.claims)) for plan in own] == [("builtin:tiny", 6), (str(folder / "elsewhere"), 6)]
+    (over,) = plan_of(suite, model="package:one", default="builtin:tiny")
+    assert (over.model, len(over.claims)) == ("package:one", 6)
 
 
 def test_what_cannot_be_made_or_measured_is_named_and_the_rest_is_there(folder, model):

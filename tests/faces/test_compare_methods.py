@@ -110,6 +110,7 @@ def test_further_strengths_and_budgets_are_further_rows(folder, pytester):
     rows = {row["method"]: row for row in claims["comparison"]["rows"]}
     assert set(rows) == {"caa", "caa x 2", "caa for +20.0%"}
     by_name = {claim["name"].partition("[")[0]: claim for claim in claims["claims"]}
+    assert rows["caa"]["deployed"]["cost"] == by_name["ppl_delta_below"]["estimate"]
     assert rows["caa x 2"]["deployed"]["cost"] == by_name["double-cost"]["estimate"]
     assert rows["caa x 2"]["deployed"]["wrong_way"] == by_name["double"]["estimate"]
     assert rows["caa x 2"]["at_cost"] is None

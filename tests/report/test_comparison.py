@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from pytest_steer.report.comparison import Row, Strength, TaskRow, comparison_tables
+from pytest_steer.report.comparison import Row, Strength, TaskRow, comparison_tables, strength_of
 
 
 def row(behaviour: str, method: str, effect: float, at_cost: float | None, spread: float = 2.0) -> Row:
@@ -41,6 +42,11 @@ def test_every_number_stands_in_its_column():
     equal = part(text, "at equal perplexity cost (+5.0%)")
     assert line_of(equal, "mood", "caa") == ["mood", "caa", "0.625", "+5.0%", "1.5", "[1.25,", "-]", "0.75", "0.25"]
     assert "standard deviations" not in text  # one behaviour alone has no table over behaviours
+
+
+def test_an_item_that_does_not_move_is_not_one_that_moves_the_wrong_way():
+    found = strength_of(np.array([-1.0, 0.0, 0.0, 3.0]), 2.0, 0.95, cost=float("inf"))
+    assert (found.multiplier, found.effect, found.wrong_way, found.cost) == (2.0, 0.5, 0.25, None)
 
 
 def test_over_behaviours_effects_are_in_their_own_standard_deviations_and_methods_stand_by_their_mean():
