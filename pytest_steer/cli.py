@@ -28,10 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     _add_sweep(commands)
     _add_compare(commands)
+    _add_show(commands)
     given = parser.parse_args(arguments)
     try:
         if given.command == "sweep":
             from .sweeping.command import run
+        elif given.command == "show":
+            from .show import run
         else:
             from .comparing.command import run
 
@@ -126,6 +129,27 @@ def _add_compare(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="(default: auto)")
     add("--no-soundness", action="store_true", help="do not check the hooks of each intervention first")
     add("--out", type=_output(".json"), metavar="FILE.json", help="write everything that was measured")
+
+
+def _add_show(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "show",
+        help="the first items of a claim file as the model sees them",
+        description="Prints the tokens of the first items of each claim, with the first steered and the first scored one marked. "
+        "Nothing is measured and no vector is made.",
+    )
+    add = parser.add_argument
+    add("file", type=_file, metavar="FILE", help="a claim file (.steer.yaml, .steer.json)")
+    add("claim", nargs="?", default=None, metavar="CLAIM", help="this claim only, by its name (default: all)")
+    add("--items", type=_count, default=1, metavar="N", help="how many items of each claim (default: 1)")
+    add(
+        "--model",
+        default=None,
+        metavar="MODEL",
+        help="folder, .gguf file, hub id, builtin:NAME or package:NAME; wins over the file's",
+    )
+    add("--device", default="auto", metavar="DEVICE", help="(default: auto)")
+    add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="(default: auto)")
 
 
 def _names(text: str) -> list[str]:

@@ -55,8 +55,8 @@ class Rendered:
 
 
 def render(tokenizer: Any, item: Any, system: str | None = None) -> Rendered:
-    """CONTRACT: the user's turn alone in the chat template, then its generation prompt and "("; without a template
-    "Question: ..." followed by "\\n\\nAnswer: ("."""
+    """CONTRACT: the template's own rendering of the conversation with a reply, up to the reply (and "(" of a lettered one); without a
+    template "Question: ..." followed by "\\n\\nAnswer: ("."""
     answers = [*item.matching, *item.not_matching]
     lettered = all(len(a.strip()) == 3 and a.strip()[0] == "(" and a.strip()[2] == ")" for a in answers)
     chat = bool(tokenizer.chat_template)
@@ -65,18 +65,18 @@ def render(tokenizer: Any, item: Any, system: str | None = None) -> Rendered:
         if system is not None:
             messages.insert(0, {"role": "system", "content": system})
         turn = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=False)
-        prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        said = answers[0].strip()
+        whole = tokenizer.apply_chat_template([*messages, {"role": "assistant", "content": said}], tokenize=False)
+        prompt = whole[: whole.rindex(said)]
     else:
         turn = (system + "\n\n" if system else "") + "Question: " + item.question
-        prompt = turn + "\n\nAnswer:"
+        prompt = turn + "\n\nAnswer: "
 
     def answer(text: str) -> str:
-        if lettered:
-            return text.strip()[1]
-        return text.strip() if chat else " " + text.strip()
+        return text.strip()[1] if lettered else text.strip()
 
     if lettered:
-        prompt += "(" if chat else " ("
+        prompt += "("
     return Rendered(turn, prompt, tuple(map(answer, item.matching)), tuple(map(answer, item.not_matching)), chat)
 
 
@@ -168,6 +168,13 @@ def log_sum_exp(values: list[float]) -> float:
     return top + math.log(sum(math.exp(value - top) for value in values))
 
 
+def answer_ids(tokenizer: Any, text: Rendered, answer: str) -> tuple[list[int], int]:
+    """Tokens of the prompt with an answer, and which of them is the first to hold a character of the answer."""
+    found = tokenizer(text.prompt + answer, add_special_tokens=not text.chat, return_offsets_mapping=True)
+    ends = [end for _, end in found["offset_mapping"]]
+    return list(found["input_ids"]), next(i for i, end in enumerate(ends) if end > len(text.prompt))
+
+
 def propensity(
     hf: Any,
     tokenizer: Any,
@@ -177,28 +184,30 @@ def propensity(
     scope: str,
     include_first: bool = False,
     system: str | None = None,
+    summed: bool = False,
 ) -> float:
-    """Logit of the matching answer minus that of the other; for answers of several tokens the difference of the mean token
-    log-likelihoods; alternatives count as the log of their summed exponentials."""
+    """Logit of the matching answer minus that of the other; letters at the first token that differs; for answers of several tokens
+    the difference of the mean token log-likelihoods (or of their sums); alternatives count as the log of their summed exponentials."""
     text = render(tokenizer, item, system)
-    prompt = ids_of(tokenizer, text.prompt, special=not text.chat)
     turn_tokens = len(ids_of(tokenizer, text.turn, special=not text.chat))
-    start = start_of(scope, turn_tokens, len(prompt), include_first)
-    joint = [
-        [ids_of(tokenizer, text.prompt + a, not text.chat) for a in side] for side in (text.matching, text.not_matching)
-    ]
-    single = all(len(ids) == len(prompt) + 1 for side in joint for ids in side)
-    sides = []
-    for side in joint:
+    sides = [[answer_ids(tokenizer, text, a) for a in side] for side in (text.matching, text.not_matching)]
+    every = [ids for side in sides for ids, _ in side]
+    if text.prompt.endswith("("):  # letters
+        differ = next(i for i in range(min(map(len, every))) if len({ids[i] for ids in every}) > 1)
+        sides = [[(ids[: differ + 1], differ) for ids, _ in side] for side in sides]
+    single = all(first == len(ids) - 1 and ids[:first] == sides[0][0][0][:first] for side in sides for ids, first in side)
+    totals = []
+    for side in sides:
         values = []
-        for ids in side:
-            assert ids[: len(prompt)] == prompt
+        for ids, first in side:
+            start = start_of(scope, min(turn_tokens, first - 1), first, include_first)
             if single:
-                values.append(float(logits(hf, prompt, directions, m, start)[-1][ids[-1]]))
+                values.append(float(logits(hf, ids[:first], directions, m, start)[-1][ids[-1]]))
             else:
-                values.append(mean_loglikelihood(logits(hf, ids, directions, m, start), ids, len(prompt)))
-        sides.append(log_sum_exp(values))
-    return sides[0] - sides[1]
+                mean = mean_loglikelihood(logits(hf, ids, directions, m, start), ids, first)
+                values.append(mean * (len(ids) - first) if summed else mean)
+        totals.append(log_sum_exp(values))
+    return totals[0] - totals[1]
 
 
 def curve(hf: Any, tokenizer: Any, items: Any, directions: Any, grid: Any, scope: str, **more: Any) -> np.ndarray:

@@ -137,10 +137,10 @@ def sides(hf: Any, tokenizer: Any, items: Any, layer: int, readout: str = "answe
     for item in items:
         text = plain.render(tokenizer, item)
         lettered = len(item.matching[0].strip()) == 3 and item.matching[0].strip().startswith("(")
-        n = len(plain.ids_of(tokenizer, text.prompt, not text.chat))
         for side, answer in zip(found, (text.matching[0], text.not_matching[0]), strict=True):
             whole = answer + (")" if lettered and readout != "answer" else "")
-            hidden = plain.outputs(hf, plain.ids_of(tokenizer, text.prompt + whole, not text.chat))[layer].double()
+            ids, n = plain.answer_ids(tokenizer, text, whole)
+            hidden = plain.outputs(hf, ids)[layer].double()
             side.append(hidden[n:].mean(0) if readout == "mean" else hidden[-1])
     return torch.stack(found[0]), torch.stack(found[1])
 

@@ -31,6 +31,7 @@ class Evidence:
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
         vector / data / multipliers / items / curve / strata / receipt / soundness: see docs/report.md.
+        asked: how items were asked and read, and the first of them as the model sees it; see ``metrics.shown``.
         counterexample: for ``holds_in_contexts``: ``context`` (a ``Context.to_dict``) and ``estimate`` of a context that breaks the
             promise, proven on fresh items; else None.
         matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
@@ -73,6 +74,7 @@ class Evidence:
     holm: dict[str, Any] | None = None
     counterexample: dict[str, Any] | None = None
     matrix: dict[str, str] | None = None
+    asked: dict[str, Any] | None = None
 
     @property
     def message(self) -> str:
@@ -131,6 +133,7 @@ class Evidence:
             "strata": self.strata,
             "receipt": self.receipt,
             "soundness": self.soundness,
+            "asked": self.asked,
             "warnings": self.warnings,
             "error": self.error,
             "xfail": self.xfail,

@@ -22,7 +22,7 @@ def explain(evidence: Evidence) -> str:
     if evidence.verdict is Verdict.ERROR:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *_rerun(evidence)])
     lines = [soundness_headline(evidence) if evidence.check == "hooks_are_sound" else _headline(evidence)]
-    lines += [f"  warning: {warning}" for warning in evidence.warnings]
+    lines += [f"  warning: {warning}" for warning in evidence.warnings] + _reading(evidence)
     if evidence.check == "holds_in_contexts":
         lines += context_lines(evidence)
     if evidence.check == "steers_at_cost":
@@ -113,6 +113,19 @@ def _where(evidence: Evidence) -> list[str]:
             f"  perplexity: {details['perplexity_base']:.2f} unsteered, {details['perplexity_steered']:.2f} steered"
         )
     return lines
+
+
+def _reading(evidence: Evidence) -> list[str]:
+    """How answers of different lengths were read, which can turn a sign."""
+    lengths = (evidence.asked or {}).get("lengths")
+    if evidence.asked is None or not lengths or not lengths["different"]:
+        return []
+    how = "sum" if evidence.asked["answers"] == "sum" else "mean"
+    other = {"mean": "sum", "sum": "mean"}[how]
+    return [
+        f"  answers differ in length in {lengths['different']} of {lengths['items']} items (on average {lengths['matching']:.1f} matching and "
+        f"{lengths['not_matching']:.1f} other tokens): scored by the {how} of token log-likelihoods (`answers: {other}` for the {other})"
+    ]
 
 
 def _settings(evidence: Evidence) -> list[str]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import DataError, MeasurementError, SteerError
-from ..metrics import MULTIPLIERS, PropensityCurve, propensity_curve, steering_receipt
+from ..metrics import MULTIPLIERS, PropensityCurve, asked_record, propensity_curve, steering_receipt
 from ..model import Model
 from ..prompting import AS_GIVEN, Context, Items
 from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
 from .evidence import Evidence
-from .over_items import check_enough, check_has_slope, curve_details, data_warnings, finite, item_record
+from .over_items import asking_warnings, check_enough, check_has_slope, curve_details, data_warnings, finite, item_record
 from .soundness import check_before
 from .subject import Subject, describe_model, describe_receipt
 
@@ -109,6 +109,7 @@ class Generalizes:
             items=[item_record(curve, index) for index in range(len(curve.items))],
             receipt=describe_receipt(receipt),
             soundness=soundness,
+            asked=asked_record(model, curve, settings[at][1]),
             details=curve_details(curve)
             | {
                 "worst": worst,
@@ -122,7 +123,7 @@ class Generalizes:
                 ],
             },
         )
-        evidence.warnings += self._warnings()
+        evidence.warnings += self._warnings() + asking_warnings(self.subject, evidence.asked)
         evidence.warnings += [
             f"{name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), so "
             "their steerabilities are in different units"

@@ -23,6 +23,7 @@ from ..metrics import (
     MULTIPLIERS,
     Array,
     PropensityCurve,
+    asked_record,
     check_multipliers,
     check_slope_grid,
     curves_in_contexts,
@@ -45,7 +46,7 @@ from ..stats import (
 )
 from .context_search import Found, search
 from .evidence import Evidence
-from .over_items import curve_details, data_warnings, finite, item_record
+from .over_items import asking_warnings, curve_details, data_warnings, finite, item_record
 from .soundness import check_before
 from .steers import IntervalMethod
 from .subject import Subject, describe_model, describe_receipt
@@ -72,7 +73,7 @@ class HoldsInContexts:
             at most the threshold) or ``effect`` (mean propensity at the deployed multiplier minus that at 0, at least).
         space: the contexts: a Hypothesis strategy.
         free: its axes are independent, so that values of them may be recombined and set back to "as given".
-        form: the template in which the items are asked where a context leaves the template as given; the model's own if None.
+        base: how items are asked and read where a context leaves it as given: template, thinking, date, answers.
         read: makes a context of what ``Context.to_dict`` gives; from what is seen in the space if None.
         examples: how many contexts are looked at, besides those named below.
         batch: how many items the search sees; the profile's number (``default_batch``), but no more than half of the items, if None.
@@ -91,7 +92,7 @@ class HoldsInContexts:
     threshold: float
     space: Space
     free: bool
-    form: str | None = None
+    base: Context = AS_GIVEN
     read: Read | None = None
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
@@ -170,8 +171,10 @@ class HoldsInContexts:
             strata=[vars(stratum) for stratum in strata(curve)] if linear else [],
             receipt=describe_receipt(receipt),
             soundness=soundness,
+            asked=asked_record(model, curve, decisive.context.over(self.base)),
             warnings=data_warnings(self.subject, self.items),
         )
+        evidence.warnings += asking_warnings(self.subject, evidence.asked)
         evidence.judge(inference, self.threshold)
         if evidence.verdict is Verdict.FAIL:
             evidence.counterexample = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
@@ -231,15 +234,12 @@ class HoldsInContexts:
             model,
             items,
             self.subject.intervention,
-            contexts=[self._in_form(context) for context in contexts],
+            contexts=[context.over(self.base) for context in contexts],
             multipliers=grid,
             positions=self.subject.positions,
             include_first=self.subject.include_first,
             allow_mismatch=self.subject.allow_mismatch,
         )
-
-    def _in_form(self, context: Context) -> Context:
-        return context if self.form is None or context.template is not None else replace(context, template=self.form)
 
     def _values(self, curve: PropensityCurve) -> Array:
         """[n_items] what the statistic is the mean of."""

@@ -9,7 +9,16 @@ from typing import Any
 
 from ..errors import DataError, SteerError
 from ..extract import letter_imbalance, unreliable
-from ..metrics import Array, PropensityCurve, check_multipliers, check_slope_grid, propensity_curve, steering_receipt, strata
+from ..metrics import (
+    Array,
+    PropensityCurve,
+    asked_record,
+    check_multipliers,
+    check_slope_grid,
+    propensity_curve,
+    steering_receipt,
+    strata,
+)
 from ..model import Model
 from ..prompting import Context, Items
 from ..stats import Direction, Inference, Verdict
@@ -102,10 +111,11 @@ def measure_items(
         strata=[vars(stratum) for stratum in strata(curve)],
         receipt=describe_receipt(receipt),
         soundness=soundness,
+        asked=asked_record(model, curve, context),
         details=curve_details(curve) | details,
         seconds=time.perf_counter() - started,
     )
-    evidence.warnings += data_warnings(subject, items)
+    evidence.warnings += data_warnings(subject, items) + asking_warnings(subject, evidence.asked)
     evidence.judge(found, threshold)
     return curve, found, evidence
 
@@ -149,6 +159,20 @@ def finite(bound: float) -> float | None:
 def data_warnings(subject: Subject, items: Items) -> list[str]:
     """What the reader of a claim about these items has to know about them."""
     return warnings_about(subject, items, items.item_hashes, items.hash)
+
+
+def asking_warnings(subject: Subject, asked: dict[str, Any] | None) -> list[str]:
+    """What the reader has to know about how the items were put to the model."""
+    if asked is None:
+        return []
+    found = list(asked["notes"])
+    made = subject.intervention.metadata.get("thinking")
+    if made and asked["thinking"] and made != asked["thinking"]:
+        found.append(
+            f"the vector was made with thinking {made}, and this claim is measured with thinking {asked['thinking']}: steering can differ "
+            "widely between the two"
+        )
+    return found
 
 
 def warnings_about(subject: Subject, items: Collection[Hashable], item_hashes: Sequence[str], data_hash: str) -> list[str]:

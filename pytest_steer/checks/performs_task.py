@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ..errors import DataError, SteerError
-from ..metrics import TaskAccuracy, as_tasks, check_shots, steering_receipt, task_accuracies
+from ..metrics import TaskAccuracy, as_tasks, asked_as_text, check_shots, steering_receipt, task_accuracies
 from ..model import Model
 from ..prompting import TaskItem
 from ..prompting.tasks import task_hashes, tasks_hash
@@ -113,6 +113,7 @@ class PerformsTask:
             data={"hash": tasks_hash(tasks), "n": len(tasks), "source": self.source},
             receipt=describe_receipt(receipt),
             soundness=soundness,
+            asked=asked_as_text(model, steered.probes[0]),
             details={
                 "by": self.by,
                 "accuracies": [

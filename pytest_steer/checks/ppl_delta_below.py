@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import DataError, SteerError
-from ..metrics import perplexity_curves, steering_receipt
+from ..metrics import asked_as_text, perplexity_curves, steering_receipt
 from ..model import Model
 from ..stats import Direction, Verdict, items_needed_mean, mean_bootstrap, mean_t
 from .evidence import Evidence
@@ -98,6 +98,7 @@ class PplDeltaBelow:
             data={"hash": hash_of_texts(self.texts), "n": len(self.texts), "source": self.source},
             receipt=describe_receipt(receipt),
             soundness=soundness,
+            asked=asked_as_text(model, steered.probes[0]),
             details={
                 "perplexity_base": base.value,
                 "perplexity_steered": steered.value,

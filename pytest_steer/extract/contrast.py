@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from ..errors import DataError, SteerWarning, TokenBoundaryError
-from ..model import Model, block_outputs, check_layers, encode, tokenize_item, tokenize_text
+from ..errors import DataError, SteerWarning
+from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, ContrastItem, as_items, render_item
 from .readouts import ItemReadout, TextReadout
@@ -77,7 +77,7 @@ def read_contrast(
 
     Raises:
         DataError: a side is empty, a text has fewer than two tokens, or an unknown readout.
-        TokenBoundaryError: an answer changes the tokens of its prompt.
+        TokenBoundaryError: an answer adds no token to its prompt.
         VectorError: a layer the model does not have.
 
     Warns:
@@ -107,6 +107,7 @@ def _of_items(
     rows = _rows(model, pairs, layers, (readout, *starts), read)
     record = record_of(model, data.hash, len(data), readout, model.template_hash)
     record |= {"label_balance": data.label_balance(), "item_hashes": data.item_hashes}
+    record["thinking"] = render_item(data[0], model.format, context).thinking
     if context != AS_GIVEN:
         record["context"] = repr(context)
     return Contrast({at: r[0::2] for at, r in rows.items()}, {at: r[1::2] for at, r in rows.items()}, True, record)
@@ -121,7 +122,7 @@ def item_sequences(
         whole: with the closing bracket of a lettered answer too.
 
     Raises:
-        TokenBoundaryError: an answer changes the tokens of its prompt.
+        TokenBoundaryError: an answer adds no token to its prompt.
     """
     sequences: list[Ids] = []
     starts = []
@@ -129,16 +130,13 @@ def item_sequences(
         rendered = render_item(item, model.format, context)
         tokens = tokenize_item(model.tokenizer, rendered)
         for text, scored in ((rendered.matching[0], tokens.matching[0]), (rendered.not_matching[0], tokens.not_matching[0])):
-            ids = tokens.prompt + scored
             if whole and rendered.item.is_lettered:
-                ids, _ = encode(model.tokenizer, f"{rendered.prompt}{text})", rendered.special_tokens)
-                if ids[: len(tokens.prompt)] != tokens.prompt:
-                    raise TokenBoundaryError(
-                        f"item {item.id}: with the answer '{text})' behind it the prompt's last tokens change, so the answer "
-                        "cannot be read by itself; use readout 'answer'"
-                    )
-            sequences.append(ids)
-            starts.append(len(tokens.prompt))
+                written, special = f"{text})", rendered.special_tokens
+                scored = tokenize_answer(
+                    model.tokenizer, rendered.turn, rendered.opening, written, special, f"item {item.id}"
+                )
+            sequences.append(scored.ids)
+            starts.append(scored.first)
     return sequences, starts
 
 

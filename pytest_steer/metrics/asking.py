@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -25,18 +26,25 @@ class Asked:
         probes: one, if all answers are single tokens; else one per answer.
         split: how many of the answers are matching ones; they come first.
         label: of the matching answer, as the item was put to the model.
+        lengths: how many tokens of each answer are scored.
+        thinking: where the reply stands, see ``prompting.chat.PromptText``; notes: what the chat template made necessary.
+        summed: whether an answer's token log-likelihoods are added up instead of averaged.
     """
 
     probes: tuple[Probe, ...]
     split: int
     label: str | None
+    lengths: tuple[int, ...] = ()
+    thinking: str | None = None
+    notes: tuple[str, ...] = ()
+    summed: bool = False
 
     def propensity(self, scores: list[Scores]) -> float:
         if len(self.probes) == 1 and self.probes[0].candidates is not None:
             sides = scores[0][: self.split], scores[0][self.split :]
         else:
-            means = np.array([token_scores.mean() for token_scores in scores])
-            sides = means[: self.split], means[self.split :]
+            values = np.array([token_scores.sum() if self.summed else token_scores.mean() for token_scores in scores])
+            sides = values[: self.split], values[self.split :]
         return float(np.logaddexp.reduce(sides[0]) - np.logaddexp.reduce(sides[1]))
 
 
@@ -44,16 +52,28 @@ def asked_of(model: Model, item: ContrastItem, positions: Positions, include_fir
     """An item's probes in a context."""
     rendered = render_item(item, model.format, context)
     tokens = tokenize_item(model.tokenizer, rendered)
-    start = first_steered(positions, turn_end=tokens.turn_end, prompt_end=len(tokens.prompt), include_first=include_first)
     name = f"item {item.id}"
-    if tokens.is_single:
-        candidates: Ids = tuple(answer[0] for answer in tokens.matching + tokens.not_matching)
-        return Asked((Probe(tokens.prompt, start, candidates, name=name),), len(tokens.matching), rendered.item.label)
-    probes = tuple(
-        Probe(tokens.prompt + answer, start, score_from=len(tokens.prompt), name=name)
-        for answer in tokens.matching + tokens.not_matching
+    make = partial(
+        Asked,
+        split=len(tokens.matching),
+        label=rendered.item.label,
+        lengths=tuple(len(answer.scored) for answer in tokens.answers),
+        thinking=rendered.thinking,
+        notes=rendered.notes,
+        summed=context.answers == "sum",
     )
-    return Asked(probes, len(tokens.matching), rendered.item.label)
+    starts = [
+        first_steered(positions, turn_end=answer.turn_end, prompt_end=answer.first, include_first=include_first)
+        for answer in tokens.answers
+    ]
+    if tokens.is_single:
+        candidates: Ids = tuple(answer.ids[answer.first] for answer in tokens.answers)
+        return make((Probe(tokens.prompt, starts[0], candidates, name=name),))
+    probes = tuple(
+        Probe(answer.ids, start, score_from=answer.first, name=name)
+        for answer, start in zip(tokens.answers, starts, strict=True)
+    )
+    return make(probes)
 
 
 def propensities(asked: Sequence[Asked], scores: Iterable[Sequence[Scores]], columns: int) -> Array:

@@ -34,6 +34,7 @@ class PropensityCurve:
         multipliers: float64 [n_multipliers], as they were given.
         items: the items, in order.
         probes: what was asked of the model.
+        asked: how each item was asked and read.
         labels: of the matching answers as they were put to the model (options can be swapped or relabelled by a context).
     """
 
@@ -42,6 +43,7 @@ class PropensityCurve:
     items: Items
     probes: tuple[Probe, ...] = field(repr=False, default=())
     labels: tuple[str | None, ...] | None = field(repr=False, default=None)
+    asked: tuple[Asked, ...] = field(repr=False, default=())
 
     @cached_property
     def slopes(self) -> Array:
@@ -225,7 +227,7 @@ def _curves(
     for in_context, own in zip(asked, probes, strict=True):
         parts = np.split(propensities(in_context, scores, len(pairs)), len(changes), axis=1) if changes else []
         labels = tuple(item.label for item in in_context)
-        curves.append([PropensityCurve(part, np.array(grid), data, own, labels) for part in parts])
+        curves.append([PropensityCurve(part, np.array(grid), data, own, labels, tuple(in_context)) for part in parts])
     return curves
 
 

@@ -148,7 +148,7 @@ def task_accuracies(
     probes = []
     for index, query in enumerate(queries):
         shown = draw_demonstrations(query, pool, shots, shuffled=shuffled, seed=seed)
-        probes.append(_probe(model, shown, query, scope, include_first, ends, f"task {index} ({query.input!r})"))
+        probes.append(task_probe(model, shown, query, scope, include_first, ends, f"task {index} ({query.input!r})"))
     scores = model.engine.run_pairs(probes, list(zip(changes.values(), strengths, strict=True)))
     return {
         name: TaskAccuracy(tuple(per_probe[column] for per_probe in scores), queries, tuple(probes))
@@ -156,7 +156,7 @@ def task_accuracies(
     }
 
 
-def _probe(
+def task_probe(
     model: Model,
     shown: Sequence[TaskItem],
     query: TaskItem,
@@ -165,6 +165,7 @@ def _probe(
     ends: Ids,
     name: str,
 ) -> Probe:
+    """What is asked about one query after its demonstrations."""
     tokens = tokenize_task(model.tokenizer, shown, query)
     prompt = len(tokens.prompt)
     start = first_steered(positions, turn_end=tokens.turn_end, prompt_end=prompt, include_first=include_first)

@@ -8,9 +8,9 @@ from .hooks import steering
 from .loaded import Model
 from .loading import load_model, wrap_model
 from .probes import Probe
-from .tokens import ItemTokens, TaskTokens, encode, tokenize_item, tokenize_task, tokenize_text
+from .tokens import ItemTokens, TaskTokens, encode, tokenize_answer, tokenize_item, tokenize_task, tokenize_text
 
 __all__ = [
     "Engine", "Generation", "ItemTokens", "Model", "Probe", "TaskTokens", "answer_ends", "block_outputs", "check_layers", "encode",
-    "generate", "load_model", "steering", "tokenize_item", "tokenize_task", "tokenize_text", "wrap_model",
+    "generate", "load_model", "steering", "tokenize_answer", "tokenize_item", "tokenize_task", "tokenize_text", "wrap_model",
 ]  # fmt: skip

@@ -137,8 +137,11 @@ def generate(
     questions = [_question(prompt, index, context) for index, prompt in enumerate(_listed(prompts))]
     starts = []
     for index, question in enumerate(questions):
-        turn, opening = model.format.turn_and_opening(question, context.system)
-        ids, turn_end = tokenize_prompt(model.tokenizer, turn, opening, model.format.render is None)
+        form = model.format.under(None, context.date)
+        # What is generated goes on from the generation prompt; in the plain form the first token brings its own space.
+        put = form.prompt(question, context.system, thinking_open=True)
+        opening = put.opening if form.render is not None else put.opening.rstrip(" ")
+        ids, turn_end = tokenize_prompt(model.tokenizer, put.turn, opening, form.render is None)
         start = first_steered(scope, turn_end=turn_end, prompt_end=len(ids), include_first=include_first)
         starts.append(_start(model, ids, start, f"prompt {index}", max_new_tokens))
     run = _Run(model, change, sampling, max_new_tokens)

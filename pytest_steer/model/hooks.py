@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from ..errors import SteerError
+from ..prompting.chat import common_prefix
 from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
 from .loaded import Model
 from .sites import attach
-from .tokens import encode
+from .tokens import Ids, encode
 
 Dose = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
@@ -216,36 +217,62 @@ class _Scope:
     def _find_starts(
         self, ids: torch.Tensor | None, real: torch.Tensor, index: torch.Tensor, rows: int, device: torch.device
     ) -> torch.Tensor:
-        ends = self._ends(ids, real, index, rows)
+        counts = [int(count) for count in real.sum(1)]
+        ends = self._ends(ids, real, counts)
+        prompts = ends if self.positions == "last" else counts
         starts = [
-            first_steered(self.positions, turn_end=end, prompt_end=end, include_first=self.include_first) for end in ends
+            first_steered(self.positions, turn_end=end, prompt_end=prompt, include_first=self.include_first)
+            for end, prompt in zip(ends, prompts, strict=True)
         ]
         return torch.tensor(starts, device=device)
 
-    def _ends(self, ids: torch.Tensor | None, real: torch.Tensor, index: torch.Tensor, rows: int) -> list[int]:
+    def _ends(self, ids: torch.Tensor | None, real: torch.Tensor, counts: list[int]) -> list[int]:
         if self.positions == "all":
-            return [0] * rows
+            return [0] * len(counts)
         if self.given is not None:
-            ends = [self.given] * rows if isinstance(self.given, int) else [int(end) for end in self.given]
-            if len(ends) != rows:
-                raise SteerError(f"{len(ends)} prompt_lengths for a batch of {rows} rows")
+            ends = [self.given] * len(counts) if isinstance(self.given, int) else [int(end) for end in self.given]
+            if len(ends) != len(counts):
+                raise SteerError(f"{len(ends)} prompt_lengths for a batch of {len(counts)} rows")
+            for row, (end, count) in enumerate(zip(ends, counts, strict=True)):
+                if not 0 < end <= count:
+                    raise SteerError(
+                        f"prompt_lengths: row {row} has {count} real tokens, and {end} of them should be the prompt's. Pass the "
+                        "number of real tokens up to the end of the prompt, padding left out"
+                    )
             return ends
         if self.positions == "last":
-            return [int(count) for count in real.sum(1)]
-        return [self._opening_at(row, ids, real, index) for row in range(rows)]
+            return counts
+        return [self._turn_end(row, ids, real) for row in range(len(counts))]
 
-    def _opening_at(self, row: int, ids: torch.Tensor | None, real: torch.Tensor, index: torch.Tensor) -> int:
-        """How many real tokens of the row stand before the opening of the last reply."""
-        opening: tuple[int, ...] = ()
+    def _turn_end(self, row: int, ids: torch.Tensor | None, real: torch.Tensor) -> int:
+        """How many real tokens of the row belong to the last user's turn and what stands before it."""
         if ids is not None and self.model.format.render is not None:
-            _, text = self.model.format.turn_and_opening("x", None)
-            opening, _ = encode(self.model.tokenizer, text, special_tokens=False) if text else ((), None)
-        if ids is not None and opening:
             tokens = ids[row][real[row] != 0].tolist()
-            for start in range(len(tokens) - len(opening), -1, -1):
-                if tuple(tokens[start : start + len(opening)]) == opening:
-                    return start
+            openings, closing = turn_marks(self.model)
+            for marks, after in ((openings, 0), ((closing,), len(closing))):
+                found = [at for mark in marks if mark for at in [_last_place(tokens, mark)] if at is not None]
+                if found:
+                    return found[0] + after
         raise SteerError(
-            f"positions 'after_prompt': row {row} does not contain the opening of a reply as the chat template writes it, so "
-            "the end of the user's turn is not known; pass prompt_lengths= (real tokens up to the end of the user's turn)"
+            f"positions 'after_prompt': row {row} does not contain the end of a user's turn as the chat template writes it, so "
+            "where the reply begins is not known; pass prompt_lengths= (real tokens up to the end of the user's turn)"
         )
+
+
+def turn_marks(model: Model) -> tuple[tuple[Ids, ...], Ids]:
+    """What the chat template writes where a user's turn ends, as tokens: openings of a reply, the surest first, and the end of
+    the turn itself."""
+    question = "zq"
+    written, opened = (model.format.prompt(question, thinking_open=thinking) for thinking in (False, True))
+    common = written.opening[: common_prefix(written.opening, opened.opening)] if written.turn == opened.turn else ""
+    texts = dict.fromkeys([written.opening, opened.opening, common, common.rstrip()])
+    openings = tuple(encode(model.tokenizer, text, special_tokens=False)[0] for text in texts if text.strip())
+    ids, spans = encode(model.tokenizer, written.turn, special_tokens=False)
+    end = written.turn.rfind(question) + len(question)
+    return openings, tuple(token for token, (start, _) in zip(ids, spans, strict=True) if start >= end)
+
+
+def _last_place(tokens: list[int], mark: Ids) -> int | None:
+    """Where a run of tokens begins for the last time."""
+    places = range(len(tokens) - len(mark), -1, -1)
+    return next((at for at in places if tuple(tokens[at : at + len(mark)]) == mark), None)

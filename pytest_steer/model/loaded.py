@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import ModelError, SteerError, VectorError
+from ..errors import SteerError, VectorError
 from ..prompting import PromptFormat
 from ..steering import Intervention
 from .blocks import find_blocks
+from .chat_template import render_chat
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -195,23 +196,11 @@ def _identity(config: Any) -> Any:
 
 def _prompt_format(tokenizer: Any) -> PromptFormat:
     template = getattr(tokenizer, "chat_template", None)
-
-    def render_with(source: str | None, messages: list[dict[str, str]], opened: bool) -> str:
-        try:
-            text = tokenizer.apply_chat_template(
-                messages, chat_template=source, tokenize=False, add_generation_prompt=opened
-            )
-        except Exception as error:  # templates raise what they like, through jinja2
-            raise ModelError(f"the chat template cannot render {[m['role'] for m in messages]}: {error}") from None
-        return str(text)
-
+    # Several named templates in one tokenizer: transformers' own choice.
+    if isinstance(template, dict):
+        template = template.get("default") or next(iter(template.values()), None)
     markers = tuple(sorted(tokenizer.get_added_vocab()))
+    render_with = partial(render_chat, tokenizer)
     if not template:
         return PromptFormat(markers=markers, render_with=render_with)
-    source = template if isinstance(template, str) else json.dumps(template, sort_keys=True)
-    return PromptFormat(
-        template=source,
-        render=lambda messages, opened: render_with(None, messages, opened),
-        markers=markers,
-        render_with=render_with,
-    )
+    return PromptFormat(template=template, render=partial(render_with, template), markers=markers, render_with=render_with)

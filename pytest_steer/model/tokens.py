@@ -11,6 +11,28 @@ from ..prompting import RenderedItem, TaskItem
 from ..prompting.tasks import shots
 
 Ids = tuple[int, ...]
+Spans = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class AnswerTokens:
+    """A prompt and one answer to it as tokens of one string.
+
+    Attributes:
+        ids: the prompt's tokens and then the answer's.
+        first: index of the first scored token: the first one that holds a character of the answer. A tokenizer may merge the end of the
+            prompt into it (``(A``), so it can be another one for each answer.
+        turn_end: how many tokens belong to the user's turn: those that begin before its end.
+    """
+
+    ids: Ids
+    first: int
+    turn_end: int
+
+    @property
+    def scored(self) -> Ids:
+        """The tokens whose likelihood is the answer's."""
+        return self.ids[self.first :]
 
 
 @dataclass(frozen=True)
@@ -18,61 +40,97 @@ class ItemTokens:
     """An item as tokens.
 
     Attributes:
-        prompt: tokens of everything before the answer.
-        turn_end: how many of them belong to the user's turn: those that begin before its end.
-        matching / not_matching: tokens of each answer, as they stand in the joint string.
+        matching / not_matching: the answers of each side, each with its prompt. Labels in brackets end with the first token in which
+            the answers differ, which is all that is compared of them.
     """
 
-    prompt: Ids
-    turn_end: int
-    matching: tuple[Ids, ...]
-    not_matching: tuple[Ids, ...]
+    matching: tuple[AnswerTokens, ...]
+    not_matching: tuple[AnswerTokens, ...]
+
+    @property
+    def answers(self) -> tuple[AnswerTokens, ...]:
+        return self.matching + self.not_matching
 
     @property
     def is_single(self) -> bool:
-        """Whether every answer is one token, so that one forward of the prompt scores all of them."""
-        return all(len(answer) == 1 for answer in self.matching + self.not_matching)
+        """Whether every answer is one token after the same prompt, so that one forward of the prompt scores all of them."""
+        first = self.answers[0]
+        return all(len(a.scored) == 1 and a.ids[: a.first] == first.ids[: first.first] for a in self.answers)
+
+    @property
+    def prompt(self) -> Ids:
+        """Tokens before the first scored one of the first matching answer."""
+        return self.matching[0].ids[: self.matching[0].first]
+
+    @property
+    def turn_end(self) -> int:
+        """How many of them belong to the user's turn."""
+        return self.matching[0].turn_end
 
 
 def tokenize_item(tokenizer: Any, item: RenderedItem) -> ItemTokens:
-    """Tokens of a rendered item. Answers are tokenised inside the joint string.
+    """Tokens of a rendered item, each answer tokenised together with the prompt.
 
     Raises:
-        TokenBoundaryError: an answer changes the prompt's tokens or adds none, or both sides have the same tokens.
+        TokenBoundaryError: an answer adds no token, or answers of the two sides have the same tokens.
     """
-    prompt, turn_end = tokenize_prompt(tokenizer, item.turn, item.opening, item.special_tokens)
     sides = [
-        tuple(_answer(tokenizer, item, prompt, answer) for answer in side) for side in (item.matching, item.not_matching)
-    ]
-    if set(sides[0]) & set(sides[1]):
-        raise TokenBoundaryError(
-            f"item {item.item.id}: the answers {item.matching[0]!r} and {item.not_matching[0]!r} have the same tokens"
+        tuple(
+            tokenize_answer(tokenizer, item.turn, item.opening, answer, item.special_tokens, _name(item)) for answer in side
         )
-    return ItemTokens(prompt, turn_end, sides[0], sides[1])
+        for side in (item.matching, item.not_matching)
+    ]
+    if {a.ids for a in sides[0]} & {a.ids for a in sides[1]}:
+        raise TokenBoundaryError(
+            f"{_name(item)}: the answers {item.matching[0]!r} and {item.not_matching[0]!r} have the same tokens"
+        )
+    if item.item.is_lettered:
+        sides = _to_the_first_difference(*sides)
+    return ItemTokens(sides[0], sides[1])
+
+
+def _name(item: RenderedItem) -> str:
+    return f"item {item.item.id}"
+
+
+def _to_the_first_difference(
+    matching: tuple[AnswerTokens, ...], not_matching: tuple[AnswerTokens, ...]
+) -> list[tuple[AnswerTokens, ...]]:
+    """Answers cut after the first token in which they differ; as they are, if one token does not tell the two sides apart."""
+    answers = matching + not_matching
+    shortest = min(len(a.ids) for a in answers)
+    at = next((i for i in range(shortest) if len({a.ids[i] for a in answers}) > 1), shortest)
+    if at == shortest or {a.ids[at] for a in matching} & {a.ids[at] for a in not_matching}:
+        return [matching, not_matching]
+    return [tuple(AnswerTokens(a.ids[: at + 1], at, min(a.turn_end, at)) for a in side) for side in (matching, not_matching)]
+
+
+def tokenize_answer(tokenizer: Any, turn: str, opening: str, answer: str, special_tokens: bool, name: str) -> AnswerTokens:
+    """Tokens of a user's turn, the opening of the reply and an answer, as one string.
+
+    Raises:
+        TokenBoundaryError: the answer adds no token, or no token stands before it.
+    """
+    prompt = turn + opening
+    ids, spans = encode(tokenizer, prompt + answer, special_tokens)
+    first = next((i for i, (_, end) in enumerate(spans) if end > len(prompt)), len(ids))
+    if first == len(ids):
+        raise TokenBoundaryError(f"{name}: the answer {answer!r} adds no token to the prompt")
+    if first == 0:
+        raise TokenBoundaryError(f"{name}: no token stands before the answer {answer!r}, so nothing predicts it")
+    return AnswerTokens(ids, first, min(_tokens_before(spans, len(turn)), first))
 
 
 def tokenize_prompt(tokenizer: Any, turn: str, opening: str, special_tokens: bool) -> tuple[Ids, int]:
     """Tokens of a user's turn and the opening of the reply, and how many of them belong to the turn."""
-    prompt, starts = encode(tokenizer, turn + opening, special_tokens)
-    if starts is not None:
-        return prompt, sum(start < len(turn) for start in starts)
-    # A tokenizer that does not say where its tokens stand in the text.
-    return prompt, min(len(encode(tokenizer, turn, special_tokens)[0]), len(prompt))
+    ids, spans = encode(tokenizer, turn + opening, special_tokens)
+    return ids, _tokens_before(spans, len(turn))
 
 
-def _answer(tokenizer: Any, item: RenderedItem, prompt: Ids, answer: str) -> Ids:
-    joint, _ = encode(tokenizer, item.prompt + answer, item.special_tokens)
-    if joint[: len(prompt)] != prompt:
-        at = next(i for i in range(len(prompt)) if i >= len(joint) or joint[i] != prompt[i])
-        now = tokenizer.decode(list(joint[at : at + 1]))
-        raise TokenBoundaryError(
-            f"item {item.item.id}: with the answer {answer!r} behind it, the prompt's token {at} of {len(prompt)} changes from "
-            f"{tokenizer.decode([prompt[at]])!r} to {now!r}: the tokenizer merges the end of the prompt with the answer, "
-            "so the answer cannot be scored by itself; use other answer labels or another opening"
-        )
-    if len(joint) == len(prompt):
-        raise TokenBoundaryError(f"item {item.item.id}: the answer {answer!r} adds no token to the prompt")
-    return joint[len(prompt) :]
+def _tokens_before(spans: Spans, end: int) -> int:
+    """How many tokens begin before a place in the text."""
+    # A space alone can have an empty span at its end, and special tokens before the text have one at its start.
+    return sum(start < end or stop <= end for start, stop in spans)
 
 
 @dataclass(frozen=True)
@@ -80,9 +138,9 @@ class TaskTokens:
     """A query of a task behind its demonstrations, as tokens.
 
     Attributes:
-        prompt: tokens up to and with the "A:" that is left open.
+        prompt: tokens before the answer's first one.
         turn_end: how many of them belong to the question, as in the plain form: those that begin before the line of "A:".
-        answer: tokens of the right output, with the space before it.
+        answer: the tokens that hold a character of the right output or the space before it.
     """
 
     prompt: Ids
@@ -94,16 +152,13 @@ def tokenize_task(tokenizer: Any, demonstrations: Sequence[TaskItem], query: Tas
     """Tokens of the prompt of ``prompting.tasks.shots`` and of the right output behind it, tokenised together.
 
     Raises:
-        TokenBoundaryError: the output changes the prompt's tokens or adds none.
+        TokenBoundaryError: the output adds no token to the prompt.
     """
     text, opening = shots(demonstrations, query.input), "\nA:"
-    prompt, turn_end = tokenize_prompt(tokenizer, text.removesuffix(opening), opening, special_tokens=True)
-    joint, _ = encode(tokenizer, f"{text} {query.output.strip()}", special_tokens=True)
-    if joint[: len(prompt)] != prompt or len(joint) == len(prompt):
-        raise TokenBoundaryError(
-            f"task item {query.input!r}: its output {query.output!r} changes the tokens of the prompt before it"
-        )
-    return TaskTokens(prompt, turn_end, joint[len(prompt) :])
+    # What is right is what greedy decoding writes after "A:", the space included.
+    answer = f" {query.output.strip()}"
+    found = tokenize_answer(tokenizer, text.removesuffix(opening), opening, answer, True, f"task item {query.input!r}")
+    return TaskTokens(found.ids[: found.first], found.turn_end, found.scored)
 
 
 def tokenize_text(tokenizer: Any, text: str, name: str) -> Ids:
@@ -118,10 +173,11 @@ def tokenize_text(tokenizer: Any, text: str, name: str) -> Ids:
     return ids
 
 
-def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, tuple[int, ...] | None]:
-    """Token ids, and where in the text each begins (None if the tokenizer cannot say).
+def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, Spans]:
+    """Token ids, and for each the characters of the text (start, end) that it holds; special tokens hold none.
 
-    Special tokens that the tokenizer puts behind the text (an end marker) are left out: the text goes on.
+    Special tokens that the tokenizer puts behind the text (an end marker) are left out: the text goes on. A begin token that the text
+    writes itself is not put before it again.
     """
     fast = bool(getattr(tokenizer, "is_fast", False))
     encoded = tokenizer(
@@ -132,11 +188,45 @@ def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, tuple[
         verbose=False,
     )
     ids = list(encoded["input_ids"])
+    start, end = 0, len(ids)
     if special_tokens:
         bare = list(tokenizer(text, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"])
         begins = range(len(ids) - len(bare) + 1) if bare else range(0)
         begin = next((at for at in begins if ids[at : at + len(bare)] == bare), None)
         if begin is not None:
-            ids = ids[: begin + len(bare)]
-    starts = tuple(start for start, _ in encoded["offset_mapping"][: len(ids)]) if fast else None
-    return tuple(ids), starts
+            end = begin + len(bare)
+            if begin == 1 and ids[0] == bare[0] == getattr(tokenizer, "bos_token_id", None):
+                start = 1
+    ids = ids[start:end]
+    if fast:
+        return tuple(ids), tuple((int(a), int(b)) for a, b in encoded["offset_mapping"][start:end])
+    return tuple(ids), _spans_by_decoding(tokenizer, text, ids)
+
+
+def _spans_by_decoding(tokenizer: Any, text: str, ids: Sequence[int]) -> Spans:
+    """Where tokens stand in the text, for a tokenizer that does not say: each is found by its own text, after those before it."""
+    special = set(getattr(tokenizer, "all_special_ids", ()))
+    spans: list[tuple[int, int]] = []
+    at = known = 0  # up to where the text, and the tokens, are accounted for
+    for index, token in enumerate(ids):
+        # What the tokens since then add to those before them; by itself a token may lose the space before it.
+        before = ids[max(0, known - 8) : known]
+        piece = _decoded(tokenizer, [*before, *ids[known : index + 1]])[len(_decoded(tokenizer, before)) :]
+        bare = piece.strip()
+        found = text.find(bare, at) if bare else -1
+        if token in special and not (bare and text.startswith(bare, at)):
+            spans.append((at, at))
+            known = index + 1
+        elif found >= 0 and not text[at:found].strip():
+            spans.append((at, found + len(bare)))
+            at, known = found + len(bare), index + 1
+        elif piece and not bare:
+            spans.append((at, min(len(text), at + len(piece))))
+            at, known = spans[-1][1], index + 1
+        else:  # a part of a character, or text that the tokenizer changed
+            spans.append((at, at + 1))
+    return tuple(spans)
+
+
+def _decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))

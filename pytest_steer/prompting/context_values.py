@@ -11,7 +11,7 @@ from .axes import LABEL_SETS, Axis, Noise
 from .axes.few_shot import Turn
 from .axes.filler import MOST_SENTENCES
 from .axes.wording import check_distractor, check_wording
-from .formats import check_template
+from .formats import check_date, check_template
 from .items import ContrastItem, Items, as_items
 
 AS_GIVEN_WORD = "as_given"
@@ -50,6 +50,14 @@ def _count(name: str, most: int) -> Callable[[Any], int]:
         return value
 
     return read
+
+
+def _thinking(value: Any) -> str:
+    return _one_of("thinking", ["closed", "open"])(value).replace("closed", AS_GIVEN_WORD)
+
+
+def _date(value: Any) -> str | None:
+    return None if value is None or value == AS_GIVEN_WORD else check_date(value)
 
 
 def _opening(value: str) -> str:
@@ -127,5 +135,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "few_shot": _count("few_shot", 1000),
     "noise": _noise,
     "opening": _text("opening", _opening),
+    "thinking": _thinking,
+    "date": _date,
 }
 """Name of each axis, in the order in which it is printed, to the function that reads a value of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from ..errors import DataError
@@ -41,9 +41,14 @@ class Context:
         few_shot: how many examples stand before the question, as earlier turns with their matching answers; see
             ``axes.draw_examples``.
         noise: typographic noise in the question, a ``Noise`` or a mapping of its rates; options and answers are left alone.
+        thinking: ``open`` ends the prompt with the chat template's generation prompt, where a model that thinks begins to think. As
+            given, the answer stands where the template puts a reply without thought (``closed`` says the same).
+        date: the day that a template gets when it asks for today's, such as ``2025-01-01``, the default.
         opening: how the reply begins, such as ``The answer is (``. One that ends with "(" is for lettered items, which begin
             with "(" as given; any other is for worded answers, which begin with nothing.
         own: values of axes of one's own, {axis: value}.
+        answers: ``mean`` or ``sum``: how the log-likelihoods of an answer's tokens make its score, where answers have several
+            (Tan et al.'s code adds them up). It is about reading and not about asking, so it is no axis: no search varies it.
         examples: the items that few-shot examples are drawn from. They are data, not a value: ``to_dict`` leaves them out.
 
     Raises:
@@ -61,7 +66,10 @@ class Context:
     few_shot: int = 0
     noise: Noise | None = None
     opening: str | None = None
+    thinking: str = "as_given"
+    date: str | None = None
     own: Mapping[Axis, Any] | tuple[tuple[Axis, Any], ...] = ()
+    answers: str = "mean"
     examples: Items | None = None
 
     def __post_init__(self) -> None:
@@ -69,11 +77,15 @@ class Context:
             object.__setattr__(self, name, read(getattr(self, name)))
         object.__setattr__(self, "own", read_own(self.own))
         object.__setattr__(self, "examples", read_examples(self.examples, self.few_shot))
+        if self.answers not in ("mean", "sum"):
+            raise DataError(f"answers is 'mean' or 'sum', not {self.answers!r}")
 
     def __repr__(self) -> str:
         changed = [f"{name}={getattr(self, name)!r}" for name in READERS if self._is_changed(name)]
         if self.own:
             changed.append("own={" + ", ".join(f"{axis!r}: {value!r}" for axis, value in self._own) + "}")
+        if self.answers != "mean":
+            changed.append(f"answers={self.answers!r}")
         if self.examples is not None:
             changed.append(f"examples={self.examples.expression}")
         return f"Context({', '.join(changed)})"
@@ -88,6 +100,12 @@ class Context:
         """
         changed = {name: _plain(getattr(self, name)) for name in READERS if self._is_changed(name)}
         return changed | ({"own": {axis.name: _plain(value) for axis, value in self._own}} if self.own else {})
+
+    def over(self, base: Context) -> Context:
+        """This context with the template, the day, and the ways of thinking and reading of another one, where it leaves them as given."""
+        names = ("template", "thinking", "date", "answers")
+        taken = {name: getattr(base, name) for name in names if getattr(self, name) == getattr(AS_GIVEN, name)}
+        return replace(self, **taken)
 
     @classmethod
     def from_dict(

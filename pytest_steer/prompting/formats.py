@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,15 @@ from dataclasses import dataclass
 from ..errors import DataError
 from .axes.few_shot import Turn
 from .axes.wording import QUESTION
+from .chat import PromptText, Render, chat_prompt
 
-Message = dict[str, str]
-Render = Callable[[list[Message], bool], str]
-RenderWith = Callable[[str, list[Message], bool], str]
+RenderWith = Callable[..., str]
+"""(source of a chat template, messages, add_generation_prompt, **settings of the template) -> text."""
 
 SYSTEM = "{system}"
 PLAIN = "Question: {question}\n\nAnswer: "
+DATE = "2025-01-01"
+"""The date that a template is told when it asks for today's, unless a context says another: two days give the same prompt."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,13 @@ class PromptFormat:
 
     Attributes:
         template: the source of the chat template, or None for a text.
-        render: (messages, add_generation_prompt) -> text; None for a text.
+        render: (messages, add_generation_prompt, **settings) -> text; None for a text.
         markers: texts that are one token each (``<|im_start|>``), so that no cut goes through one.
-        text: where there is no chat template, the text with ``{question}``. What stands behind it opens the reply;
-            spaces at its end belong to the answer. ``{system}`` is where the system prompt goes; without it, a system
-            prompt stands in front.
-        render_with: (source, messages, add_generation_prompt) -> text under another chat template; None if there is no way.
+        text: where there is no chat template, the text with ``{question}``. What stands behind it opens the reply, a space at its
+            end included. ``{system}`` is where the system prompt goes; without it, a system prompt stands in front.
+        render_with: (source, messages, add_generation_prompt, **settings) -> text under another chat template; None if there is
+            no way.
+        date: ISO date that a template gets when it asks for today's.
     """
 
     template: str | None = None
@@ -38,6 +42,7 @@ class PromptFormat:
     markers: tuple[str, ...] = ()
     text: str = PLAIN
     render_with: RenderWith | None = None
+    date: str = DATE
 
     @property
     def hash(self) -> str:
@@ -45,54 +50,53 @@ class PromptFormat:
         source = "plain: Question: {question}\\n\\nAnswer:" if self.template is None else self.template
         return hashlib.sha256(source.encode()).hexdigest()
 
-    @property
-    def gap(self) -> str:
-        """What stands between the opening of the reply and the reply."""
-        return "" if self.render is not None else self.text[len(self.text.rstrip(" ")) :]
-
-    def under(self, template: str | None) -> PromptFormat:
+    def under(self, template: str | None, date: str | None = None) -> PromptFormat:
         """The format that a context names: None leaves this one, ``plain`` is the plain form, else see ``check_template``.
 
         Raises:
             DataError: a chat template, where there is no way to render one.
         """
+        form = self if date is None else dataclasses.replace(self, date=date)
         if template is None:
-            return self
+            return form
         if template == "plain":
-            return dataclasses.replace(self, template=None, render=None, text=PLAIN)
+            return dataclasses.replace(form, template=None, render=None, text=PLAIN)
         if not is_chat_template(template):
-            return dataclasses.replace(self, template=None, render=None, text=template)
+            return dataclasses.replace(form, template=None, render=None, text=template)
         if self.render_with is None:
             raise DataError("template: a chat template needs a model's tokenizer to render it, and there is none here")
         render_with = self.render_with
-        return dataclasses.replace(
-            self, template=template, render=lambda messages, opened: render_with(template, messages, opened)
-        )
 
-    def turn_and_opening(self, question: str, system: str | None, turns: Sequence[Turn] = ()) -> tuple[str, str]:
-        """Text up to the end of the user's turn, and the opening of the reply.
+        def render(messages: object, opened: bool, **settings: object) -> str:
+            return render_with(template, messages, opened, **settings)
+
+        return dataclasses.replace(form, template=template, render=render)
+
+    def prompt(
+        self, question: str, system: str | None = None, turns: Sequence[Turn] = (), *, thinking_open: bool = False
+    ) -> PromptText:
+        """A conversation as text, up to the first character of the reply.
 
         Args:
+            system: the system prompt; None leaves it to the template.
             turns: earlier (user, reply) turns, in order.
+            thinking_open: end with the chat template's generation prompt, where a model that thinks begins to think, instead of
+                where the template puts a reply.
+
+        Raises:
+            ModelError: the chat template cannot render the conversation, or drops the question or the system prompt.
         """
         if self.render is None:
             return self._filled(question, system, turns)
-        messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
-        for user, reply in turns:
-            messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
-        messages.append({"role": "user", "content": question})
-        turn, whole = self.render(messages, False), self.render(messages, True)
-        # Nearly every template writes the reply's opening behind the turn. One that does not (it closes the
-        # conversation differently) is cut where the two texts part, before the marker that differs.
-        end = len(turn) if whole.startswith(turn) else _common_prefix(turn, whole)
-        for marker in self.markers:
-            at = whole.find(marker, max(0, end - len(marker) + 1), end + len(marker) - 1)
-            if 0 <= at < end < at + len(marker):
-                end = at
-        return whole[:end], whole[end:]
+        render, date = self.render, self.date
 
-    def _filled(self, question: str, system: str | None, turns: Sequence[Turn]) -> tuple[str, str]:
-        before, behind = self.text.rstrip(" ").split(QUESTION)
+        def dated(messages: object, opened: bool, **settings: object) -> str:
+            return render(messages, opened, date=date, **settings)
+
+        return chat_prompt(dated, question, system, turns, thinking_open=thinking_open, markers=self.markers)
+
+    def _filled(self, question: str, system: str | None, turns: Sequence[Turn]) -> PromptText:
+        before, behind = self.text.split(QUESTION)
         places = SYSTEM in self.text
 
         def put(text: str, system: str) -> str:
@@ -102,10 +106,23 @@ class PromptFormat:
         named = [system or "", *[""] * len(turns)]
         lead = f"{system}\n\n" if system and not places else ""
         earlier = "".join(
-            f"{put(before, here)}{user}{put(behind, here)}{self.gap}{reply}\n\n"
+            f"{put(before, here)}{user}{put(behind, here)}{reply}\n\n"
             for here, (user, reply) in zip(named, turns, strict=False)
         )
-        return f"{lead}{earlier}{put(before, named[len(turns)])}{question}", put(behind, named[len(turns)])
+        turn = f"{lead}{earlier}{put(before, named[len(turns)])}{question}"
+        return PromptText(turn + put(behind, named[len(turns)]), len(turn))
+
+
+def check_date(value: str | datetime.date) -> str:
+    """An ISO date, such as ``2025-01-01``.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        return datetime.date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        raise DataError(f"date is a day such as '{DATE}', not {value!r}") from None
 
 
 def is_chat_template(template: str) -> bool:
@@ -127,12 +144,3 @@ def check_template(template: str) -> str:
             f"{SYSTEM} at most once"
         )
     return template
-
-
-def _common_prefix(one: str, other: str) -> int:
-    length = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length

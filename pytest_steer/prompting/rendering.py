@@ -18,10 +18,14 @@ class RenderedItem:
     """An item as text.
 
     Attributes:
+        item: the item as its context puts it.
         turn: everything up to the end of the user's turn.
-        opening: what follows before the answer (generation prompt, "(" of a lettered answer).
-        matching / not_matching: the answers as they continue the text, with their leading space where one belongs.
+        opening: what follows before the answer: what the template writes before a reply, and how the reply begins ("(" of a
+            lettered answer).
+        matching / not_matching: the answers as they continue the text.
         special_tokens: whether the tokenizer has to add its own (a chat template writes them itself).
+        thinking: ``closed``, ``open`` or None, see ``PromptText``.
+        notes: what the template made necessary.
     """
 
     item: ContrastItem
@@ -30,6 +34,8 @@ class RenderedItem:
     matching: tuple[str, ...]
     not_matching: tuple[str, ...]
     special_tokens: bool
+    thinking: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -40,23 +46,27 @@ def render_item(item: ContrastItem, template: PromptFormat, context: Context = A
     """Renders an item in a context.
 
     Lettered answers: the reply is opened with "(" and the answer is the letter alone, as in CAA. Other answers
-    stand at the start of the reply, without the spaces that files carry around them; the plain form puts one space
-    between "Answer:" and the answer.
+    stand at the start of the reply, without the spaces that files carry around them.
 
     Raises:
         DataError: the context cannot be put to this item, see ``Context.put`` and ``Context.turns``.
+        ModelError: the chat template cannot render it.
     """
-    form = template.under(context.template)
+    form = template.under(context.template, context.date)
     put = context.put(item)
-    turn, opening = form.turn_and_opening(put.question, context.system, context.turns(item))
-    words = context.opening_of(put)
-    if put.is_lettered:
-        opening += form.gap + words
-        matching, not_matching = (tuple(a.strip()[1] for a in side) for side in (put.matching, put.not_matching))
-    else:
-        # Spaces before an answer are part of it, as tokenizers see them.
-        said = (form.gap + words).rstrip(" ")
-        gap = (form.gap + words)[len(said) :]
-        opening += said
-        matching, not_matching = (tuple(gap + a.strip() for a in side) for side in (put.matching, put.not_matching))
-    return RenderedItem(put, turn, opening, matching, not_matching, special_tokens=form.render is None)
+    prompt = form.prompt(put.question, context.system, context.turns(item), thinking_open=context.thinking == "open")
+    letters = put.is_lettered
+    matching, not_matching = (
+        tuple(answer.strip()[1] if letters else answer.strip() for answer in side)
+        for side in (put.matching, put.not_matching)
+    )
+    return RenderedItem(
+        put,
+        prompt.turn,
+        prompt.opening + context.opening_of(put),
+        matching,
+        not_matching,
+        special_tokens=form.render is None,
+        thinking=prompt.thinking,
+        notes=prompt.notes,
+    )

@@ -46,6 +46,8 @@ def contexts(
     few_shot: Values = (0,),
     noise: Values = (None,),
     opening: Values = (None,),
+    thinking: Values = (AS_GIVEN_WORD,),
+    date: Values = (None,),
     axes: Iterable[Axis] = (),
     examples: Iterable[ContrastItem] | None = None,
 ) -> st.SearchStrategy[Context]:
@@ -65,7 +67,7 @@ def contexts(
     given = {
         "system": system, "template": template, "option_order": option_order, "option_labels": option_labels,
         "wording": wording, "distractor": distractor, "filler": filler, "history": history, "few_shot": few_shot,
-        "noise": noise, "opening": opening,
+        "noise": noise, "opening": opening, "thinking": thinking, "date": date,
     }  # fmt: skip
     own = tuple(axes)
     for axis in own:

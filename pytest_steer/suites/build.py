@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,8 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        items, context = self._read_items(claim.test)
+        items, form = self._read_items(claim.test)
+        context = replace(form, **claim.asked)  # type: ignore[arg-type]
         if not sequential:
             return items[: self.max_items], context
         if self.max_drawn is None or len(items) <= self.max_drawn:
@@ -212,13 +213,11 @@ class Builder:
         items, form = self.test_items(claim)
 
         def context(values: dict[str, Any]) -> Context:
-            if form.template is not None and values.get("template") in (None, "as_given"):
-                values = {**values, "template": form.template}
-            return Context.from_dict(values, examples=self.examples(claim), axes=suite.axes)
+            return Context.from_dict(values, examples=self.examples(claim), axes=suite.axes).over(form)
 
         def other(name: str, path: str) -> Items:
             found, own_form = self._read_items(absolute(path, suite.path.parent))
-            if own_form != form:
+            if own_form.template != form.template:
                 held = ("pairs of a task", "contrast items")
                 here, there = held if form.template is not None else held[::-1]
                 raise DataError(
@@ -269,7 +268,7 @@ class Builder:
         return HoldsInContexts(
             subject=subject,
             items=items,
-            form=form.template,
+            base=form,
             statistic=statistic,
             threshold=float(claim.params[statistic]),
             space=contexts(**self.context_arguments(suite, claim)),

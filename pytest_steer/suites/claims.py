@@ -22,6 +22,7 @@ class VectorSpec:
         allow_mismatch: any of ``model``, ``template``: made elsewhere, and accepted all the same.
         line: 1-based line of the claim file.
         options: further settings of the method.
+        asked: how items are asked to make it: ``thinking``, ``date``, as the file (not a claim) says.
         shape: what an ``intervention:`` says beyond a vector: ``kind``, ``site``, ``value``, ``keep``, ``angle``, and with paths made
             absolute ``toward`` and ``condition``. None for a ``vector:``.
     """
@@ -36,11 +37,12 @@ class VectorSpec:
     line: int
     options: dict[str, Any] = field(default_factory=dict)
     shape: dict[str, Any] | None = None
+    asked: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[object, ...]:
         """The same for two entries that make the same vector or intervention, wherever they stand and whichever tokens they steer."""
-        return self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape)
+        return self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape), repr(self.asked)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class ClaimSpec:
         model: the model that ``matrix`` gives this claim (a relative path made absolute), or None: that of the file.
         choice: the combination of the matrix, axis to the choice's name, as in ``{"method": "caa", "behaviour": "sentiment"}``, in
             the order of the file; empty without a matrix.
+        asked: how items are asked and read where no context says: ``answers``, ``thinking``, ``date``; what is not there is the default.
     """
 
     kind: str
@@ -77,6 +80,7 @@ class ClaimSpec:
     model: str | None = None
     examples: Path | None = None
     choice: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

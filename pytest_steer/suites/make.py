@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:
         return extract.icv(model, data.held)
     if not spec.layers:
         raise SteerError("vector.extract needs data and a layer")
-    options["context"] = data.context
+    options["context"] = replace(data.context, **spec.asked)  # type: ignore[arg-type]
     if spec.method == "caa":
         return extract.caa(model, data.items("caa"), layer=spec.layers, **options)
     if spec.method == "learned":

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_steer.errors import DataError
 from pytest_steer.prompting import Axis
+from pytest_steer.prompting.formats import check_date
 from pytest_steer.suites.axes import context_faults, contexts_faults, uses_examples
 from pytest_steer.suites.claims import BrokenClaim, ClaimSpec, Suite
 from pytest_steer.suites.entries import entry_faults, entry_of, vector_spec
@@ -22,6 +25,9 @@ from pytest_steer.suites.source import DataPath, Source, read_source
 _FILE_KEYS = valid_keys(SCHEMA)
 _DATA_KEYS = valid_keys(_FILE_KEYS["data"])
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
+# How items are asked and read where no context says; a vector is made the way the file says.
+_ASKED = ("answers", "thinking", "date")
+_ASKED_FOR_VECTORS = ("thinking", "date")
 
 
 def read_suite(path: str | os.PathLike[str], axes: Iterable[Axis] = ()) -> Suite:
@@ -41,6 +47,8 @@ def read_suite(path: str | os.PathLike[str], axes: Iterable[Axis] = ()) -> Suite
     known = tuple(axes)
     of_file = [fault for fault in faults if fault.path[:1] != ("claims",) or len(fault.path) < 2]
     of_file = of_file or matrix_faults(combinations(source.data))
+    if "date" in source.data and not of_file:
+        of_file = list(_date_faults(source.data["date"], ("date",)))
     of_file = of_file or list(contexts_faults(source.data.get("contexts", {}), known))
     if not of_file:
         for index, context in enumerate(source.data.get("regressions", ())):
@@ -107,6 +115,8 @@ class _SuiteReader:
         # Keys that are wrong, or missing because they are misspelt, are not looked at again.
         wrong = {fault.path[3] for fault in faults if len(fault.path) > 3}
         wrong |= {fault.meant for fault in faults if len(fault.path) == 4 and fault.meant}
+        if "date" not in wrong and "date" in body:
+            faults.extend(_date_faults(body["date"], (*inside, "date")))
         if "name" not in wrong:
             faults.extend(self._name_fault(index, body.get("name", kind), inside))
         if not wrong & {"vector", "intervention"}:
@@ -218,11 +228,13 @@ class _SuiteReader:
         data = {**self.data.get("data", {}), **body.get("data", {}), **made.files}
         entry = entry_of(self.data, body, ("claims", index, kind), made)
         assert entry is not None  # entry_faults has seen to it
+        asked = {key: values[key] for key in _ASKED if key in body or key in self.data}
+        of_file = {key: self.values[key] for key in _ASKED_FOR_VECTORS if key in self.values}
         return ClaimSpec(
             kind=kind,
             name=made.named(body.get("name", kind)),
             params=with_defaults(params_of(body, made), KINDS[kind]["properties"]),
-            vector=vector_spec(entry, self.folder, self.source.line),
+            vector=replace(vector_spec(entry, self.folder, self.source.line), asked=of_file),
             multiplier=values["multiplier"],
             multipliers=values["multipliers"],
             test=absolute(data["test"], self.folder) if "test" in data else None,
@@ -233,6 +245,7 @@ class _SuiteReader:
             line=self.source.line(("claims", index)) or 1,
             model=self._model(made.model),
             choice=dict(made.choice),
+            asked=asked,
         )
 
     def _broken(self, index: int, claim: Any, faults: list[Fault]) -> BrokenClaim:
@@ -257,6 +270,14 @@ def _kind(claim: Any) -> str | None:
     """The only known kind among the keys of a claim."""
     kinds = [key for key in claim if key in KINDS] if isinstance(claim, dict) else []
     return kinds[0] if len(kinds) == 1 else None
+
+
+def _date_faults(value: str, path: DataPath) -> Iterator[Fault]:
+    """Of a text that looks like a date and may be none, such as 2025-02-30."""
+    try:
+        check_date(value)
+    except DataError as error:
+        yield Fault(path, str(error), _FILE_KEYS["date"]["description"])
 
 
 def _is_name(word: Any) -> bool:

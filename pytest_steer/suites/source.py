@@ -5,6 +5,7 @@ Whatever is wrong with the text itself (encoding, YAML or JSON syntax, a key wri
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -352,6 +353,8 @@ class _Plain:
     def mapping(self, mapping: dict[Any, Any], depth: int) -> dict[str, Any]:
         # Every valid key is text. One that is not (14, null, a list) becomes text, and so an unknown key.
         named = {self.value(_key_text(key), depth): value for key, value in mapping.items()}
+        if "date" in named:
+            named["date"] = _dates_as_text(named["date"])
         return {
             name: self.value(value, depth + 1) for name, value in named.items() if depth > 0 or not name.startswith("x-")
         }
@@ -392,6 +395,14 @@ class _Plain:
                 path=self._shown,
                 hint="Write the character itself, or both halves of its \\u escape.",
             ) from None
+
+
+def _dates_as_text(value: Any) -> Any:
+    """YAML reads 2025-01-01 as a date. Under a key for dates it is text, as in JSON; anywhere else it is a mistake."""
+    if isinstance(value, list):
+        return [_dates_as_text(one) for one in value]
+    is_day = isinstance(value, datetime.date) and not isinstance(value, datetime.datetime)
+    return value.isoformat() if is_day else value
 
 
 def _key_text(key: object) -> str:

@@ -13,7 +13,7 @@ import torch
 from task_builders import TASKS, talkative
 
 from pytest_steer import TaskAccuracy, TaskItem, task_accuracy, wrap_model
-from pytest_steer.errors import DataError, MeasurementError, ModelError, SteerError, TokenBoundaryError, VectorError
+from pytest_steer.errors import DataError, MeasurementError, ModelError, SteerError, VectorError
 from pytest_steer.metrics import steering_receipt, task_accuracies
 from pytest_steer.model import answer_ends
 from pytest_steer.prompting.demonstrations import draw_demonstrations
@@ -298,10 +298,15 @@ def test_what_cannot_be_measured(arguments, error, message):
 
 
 def test_an_output_that_changes_the_tokens_before_it():
-    """A colon that becomes one token with the space behind it."""
+    """A colon that becomes one token with the space after it: that token is the first one of the output."""
     model = wrap_model(builders.random_hf("llama"), builders.tokenizer(None, merged=((":", "\u0120"),)), "m")
-    with pytest.raises(TokenBoundaryError, match="task item 'hot': its output 'cold' changes the tokens of the prompt"):
-        task_accuracy(model, [TaskItem("hot", "cold")])
+    (margins,) = task_accuracy(model, [TaskItem("hot", "cold")]).margins
+    ids = plain.ids_of(model.tokenizer, "Q: hot\nA: cold", special=True)
+    assert model.tokenizer.decode([ids[-5]]) == ": "
+    rows = plain.logits(model.hf, ids)
+    others = [torch.cat([rows[i - 1, : ids[i]], rows[i - 1, ids[i] + 1 :]]).max() for i in range(len(ids) - 5, len(ids))]
+    want = [float(rows[i - 1, ids[i]] - other) for i, other in zip(range(len(ids) - 5, len(ids)), others, strict=True)]
+    np.testing.assert_allclose(margins[:-1], want, rtol=0, atol=1e-4)
 
 
 def test_nan_is_an_error():

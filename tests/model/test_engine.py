@@ -47,9 +47,7 @@ def probe_of(model, item, scope="after_prompt"):
     """The probe of a lettered item."""
     tokens = tokenize_item(model.tokenizer, render_item(item, model.format))
     start = first_steered(scope, turn_end=tokens.turn_end, prompt_end=len(tokens.prompt))
-    return Probe(
-        tokens.prompt, start, tuple(ids[0] for ids in tokens.matching + tokens.not_matching), name=f"item {item.id}"
-    )
+    return Probe(tokens.prompt, start, tuple(answer.scored[0] for answer in tokens.answers), name=f"item {item.id}")
 
 
 # --- equal to the plain way ----------------------------------------------------------------------------------------------

@@ -29,10 +29,18 @@ MARGIN = 2e-5
 
 def prompt_ids(model, question, system=None):
     """Tokens of the prompt, and how many belong to the user's turn."""
-    turn, opening = model.format.turn_and_opening(question, system)
-    special = not model.tokenizer.chat_template
-    ids = plain.ids_of(model.tokenizer, turn + opening, special)
-    return ids, len(plain.ids_of(model.tokenizer, turn, special))
+    chat = bool(model.tokenizer.chat_template)
+    if chat:
+        messages = [{"role": "system", "content": system}] * (system is not None) + [{"role": "user", "content": question}]
+        turn, prompt = (
+            model.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
+            for opened in (False, True)
+        )
+    else:
+        turn = (system + "\n\n" if system else "") + "Question: " + question
+        prompt = turn + "\n\nAnswer:"
+    ids = plain.ids_of(model.tokenizer, prompt, not chat)
+    return ids, len(plain.ids_of(model.tokenizer, turn, not chat))
 
 
 def alone(model, ids, vector, m, start, new, choose, ends=()):

@@ -305,10 +305,10 @@ def test_few_shot_without_examples_is_refused():
 @pytest.mark.parametrize(
     ("template", "turn", "opening", "answer"),
     [
-        ("plain", "Question: {q}", "\n\nAnswer:", " Yes"),
-        ("Q: {question}\nA: ", "Q: {q}", "\nA:", " Yes"),
+        ("plain", "Question: {q}", "\n\nAnswer: ", "Yes"),
+        ("Q: {question}\nA: ", "Q: {q}", "\nA: ", "Yes"),
         ("Q: {question}\nA:", "Q: {q}", "\nA:", "Yes"),
-        ("{question}  ", "{q}", "", "  Yes"),
+        ("{question}  ", "{q}", "  ", "Yes"),
     ],
 )
 def test_templates_of_ones_own_are_taken_as_written(system, template, turn, opening, answer):
@@ -340,17 +340,17 @@ def test_a_chat_template_is_rendered_by_the_models_tokenizer():
 @pytest.mark.parametrize(
     ("item", "opening", "opened", "answer"),
     [
-        (TEA, "The answer is (", " The answer is (", "A"),
-        (TEA, "I say", " (", "A"),
-        (BARE, "I say", " I say", " Yes"),
-        (BARE, "I say:\n", " I say:\n", "Yes"),
-        (BARE, "I say  ", " I say", "  Yes"),
-        (BARE, "The answer is (", "", " Yes"),
+        (TEA, "The answer is (", "The answer is (", "A"),
+        (TEA, "I say", "(", "A"),
+        (BARE, "I say", "I say ", "Yes"),
+        (BARE, "I say:\n", "I say:\n", "Yes"),
+        (BARE, "I say  ", "I say  ", "Yes"),
+        (BARE, "The answer is (", "", "Yes"),
     ],
 )
 def test_openings(item, opening, opened, answer):
     text = render_item(item, PLAIN, Context(opening=opening))
-    assert (text.opening, text.matching) == ("\n\nAnswer:" + opened, (answer,))
+    assert (text.opening, text.matching) == ("\n\nAnswer: " + opened, (answer,))
 
 
 def test_an_axis_of_ones_own_acts_first_and_keeps_its_own_books():
@@ -416,7 +416,9 @@ def test_a_value_that_its_axis_does_not_have_is_refused(axis, value, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("axis", [name for name in Context().__dataclass_fields__ if name not in ("own", "examples")])
+@pytest.mark.parametrize(
+    "axis", [name for name in Context().__dataclass_fields__ if name not in ("own", "examples", "answers")]
+)
 def test_as_given_is_a_word_that_every_axis_knows(axis):
     assert Context(**{axis: "as_given"}) == AS_GIVEN == Context(**{axis: None})
 

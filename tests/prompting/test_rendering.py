@@ -52,8 +52,8 @@ def test_plain_form(system, before):
     assert lettered.opening == "\n\nAnswer: ("
     assert (lettered.matching, lettered.not_matching, lettered.special_tokens) == (("A",), ("B", "C"), True)
     worded = render_item(WORDED, PromptFormat(), Context(system=system))
-    assert worded.opening == "\n\nAnswer:"
-    assert (worded.matching, worded.not_matching) == ((" Yes", " yes"), (" No",))
+    assert worded.opening == "\n\nAnswer: "
+    assert (worded.matching, worded.not_matching) == (("Yes", "yes"), ("No",))
 
 
 @pytest.mark.parametrize("chat", [True, False])
@@ -79,15 +79,17 @@ def test_the_context_is_applied_before_rendering():
 
 def test_a_template_that_marks_the_end_when_nothing_follows():
     """Phi-3's template writes an end marker unless a reply is to follow: the turn ends where the two texts part."""
-    text = render_item(
-        WORDED, PromptFormat("t", lambda messages, opened: messages[-1]["content"] + ("[reply]" if opened else "#"))
+    template = (
+        "{% for m in messages %}{% if m['role'] == 'assistant' %}[reply]{% endif %}{{ m['content'] }}{% endfor %}"
+        "{% if add_generation_prompt %}[reply]{% else %}#{% endif %}"
     )
+    text = render_item(WORDED, format_of(template))
     assert (text.turn, text.opening) == ("Red?", "[reply]")
 
 
 def test_a_template_without_a_generation_prompt():
-    text = render_item(LETTERED, PromptFormat("t", lambda messages, opened: f"[{messages[-1]['content']}]"))
-    assert (text.turn, text.opening) == (f"[{LETTERED.question}]", "(")
+    text = render_item(LETTERED, format_of("{% for m in messages %}[{{ m['content'] }}]{% endfor %}"))
+    assert (text.turn, text.opening) == (f"[{LETTERED.question}]", "[(")
 
 
 def test_a_template_that_refuses_is_an_error_with_its_words():

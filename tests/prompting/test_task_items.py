@@ -40,8 +40,8 @@ def test_the_task_form_is_the_prompt_of_function_vectors(count: int):
     context = Context(template=TASK_TEMPLATE, history=[(item.input.strip(), item.output.strip()) for item in shown])
     item = ContrastItem(query.input.strip(), query.output.strip(), "nothing")
     rendered = render_item(item, PromptFormat(template="chat", render=lambda messages, opened: "unused"), context)
-    assert rendered.prompt == shots(shown, query.input)
-    assert rendered.matching == (f" {query.output.strip()}",)
+    assert rendered.prompt == shots(shown, query.input) + " "
+    assert rendered.matching == (query.output.strip(),)
     assert rendered.special_tokens
 
 
@@ -50,9 +50,9 @@ def test_few_shot_examples_in_the_task_form():
     context = Context(template=TASK_TEMPLATE, few_shot=2, examples=items)
     prompt = render_item(items[0], PromptFormat(), context).prompt
     assert prompt.count("Q: ") == 3
-    assert prompt.endswith("\n\nQ: hot\nA:")
+    assert prompt.endswith("\n\nQ: hot\nA: ")
     assert "A: cold" not in prompt
-    assert render_item(items[0], PromptFormat(), IN_TASK_FORM).prompt == "Q: hot\nA:"
+    assert render_item(items[0], PromptFormat(), IN_TASK_FORM).prompt == "Q: hot\nA: "
 
 
 def test_items_as_demonstrations():

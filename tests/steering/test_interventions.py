@@ -118,12 +118,19 @@ def test_where_each_scope_begins(positions, include_first, start):
     assert first_steered(positions, turn_end=5, prompt_end=9, include_first=include_first) == start
 
 
+@pytest.mark.parametrize("positions", ["all", "after_prompt", "last"])
+@pytest.mark.parametrize("turn_end", [3, 5, 8, 9])
+def test_every_scope_has_the_position_that_predicts_the_first_scored_token(positions, turn_end):
+    """Also where a template writes nothing between the user's turn and the reply (turn_end = prompt_end = 9)."""
+    assert first_steered(positions, turn_end=turn_end, prompt_end=9) <= 8
+
+
 @quickly
 @given(st.sampled_from(["all", "after_prompt", "last"]), st.integers(0, 3), st.integers(1, 4))
 def test_the_first_position_is_steered_only_if_included(positions, turn_end, prompt_end):
     assert first_steered(positions, turn_end=turn_end, prompt_end=prompt_end) >= 1
     included = first_steered(positions, turn_end=turn_end, prompt_end=prompt_end, include_first=True)
-    assert included == {"all": 0, "after_prompt": turn_end, "last": prompt_end - 1}[positions]
+    assert included == {"all": 0, "after_prompt": min(turn_end, prompt_end - 1), "last": prompt_end - 1}[positions]
 
 
 def test_unknown_positions_are_refused():

@@ -35,6 +35,9 @@ vector:
   allow_mismatch: [model, template]
 multiplier: -2
 multipliers: [-1, 0.5, 2]
+answers: sum
+thinking: open
+date: "2025-06-01"
 data: {test: data/test.json, neutral: data/neutral.txt}
 contexts: {system: ["", "You are a helpful assistant."], option_order: [as_given, swapped]}
 x-note: {14: free}
@@ -51,6 +54,7 @@ claims:
         layer: 3
       multiplier: 0.5
       multipliers: [0, 1]
+      thinking: closed
       data: {test: data/train.json}
   - not_anti_steered: {share: 0.25, by: effect, sequential: true}
   - ppl_delta_below: {limit: 5e-2, data: {neutral: data/test.json}}
@@ -95,6 +99,7 @@ def test_every_key(folder: Path) -> None:
         include_first=True,
         allow_mismatch=("model", "template"),
         line=7,
+        asked={"thinking": "open", "date": "2025-06-01"},
     )
     shared: dict[str, Any] = {
         "vector": vector,
@@ -104,6 +109,7 @@ def test_every_key(folder: Path) -> None:
         "neutral": folder / "data/neutral.txt",
         "confidence": 0.9,
         "xfail": None,
+        "asked": {"answers": "sum", "thinking": "open", "date": "2025-06-01"},
     }
     extracted = VectorSpec(
         file=None,
@@ -113,7 +119,8 @@ def test_every_key(folder: Path) -> None:
         positions="after_prompt",
         include_first=False,
         allow_mismatch=(),
-        line=26,
+        line=29,
+        asked={"thinking": "open", "date": "2025-06-01"},
     )
     assert read(folder, ALL_KEYS) == Suite(
         name="refusal-v2",
@@ -126,7 +133,7 @@ def test_every_key(folder: Path) -> None:
                 kind="steers",
                 name="steers",
                 params={"steerability": 0.3, "interval": "t", "sequential": "profile"},
-                line=19,
+                line=22,
                 **shared,
             ),
             ClaimSpec(
@@ -140,20 +147,21 @@ def test_every_key(folder: Path) -> None:
                 neutral=folder / "data/neutral.txt",
                 confidence=0.99,
                 xfail="the vector is weak",
-                line=20,
+                line=23,
+                asked={"answers": "sum", "thinking": "closed", "date": "2025-06-01"},
             ),
             ClaimSpec(
                 kind="not_anti_steered",
                 name="not_anti_steered",
                 params={"share": 0.25, "by": "effect", "sequential": True},
-                line=32,
+                line=36,
                 **shared,
             ),
             ClaimSpec(
                 kind="ppl_delta_below",
                 name="ppl_delta_below",
                 params={"limit": 0.05, "interval": "t"},
-                line=33,
+                line=37,
                 **{**shared, "neutral": folder / "data/test.json"},
             ),
         ),
@@ -566,3 +574,14 @@ def test_examples_that_a_claim_does_not_use_need_not_be_there(folder: Path, kind
     assert "data/none.json" in str(
         broken(folder, text.replace("steers: {steerability: 0.3}", "performs_task: {accuracy: 0.5}")).error
     )
+
+
+def test_a_date_is_a_day_with_or_without_quotes(folder: Path) -> None:
+    claim = only_claim(folder, SMALL.replace("claims:", "date: 2025-06-01\nclaims:"))
+    assert claim.asked == {"date": "2025-06-01"}
+    assert claim == only_claim(folder, SMALL.replace("claims:", 'date: "2025-06-01"\nclaims:'))
+    with pytest.raises(ClaimFileError, match=r"2025-02-30") as caught:
+        read(folder, SMALL.replace("claims:", 'date: "2025-02-30"\nclaims:'))
+    assert caught.value.line == 3
+    found = broken(folder, SMALL.replace("steerability: 0.3", "steerability: 0.3, date: '2025-13-01'"))
+    assert "date is a day such as '2025-01-01', not '2025-13-01'" in str(found.error)

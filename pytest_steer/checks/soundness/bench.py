@@ -15,7 +15,7 @@ from ...errors import ModelError
 from ...model import Model, encode
 from ...model.blocks import find_blocks
 from ...model.sites import hidden_of
-from ...model.tokens import Ids
+from ...model.tokens import Ids, tokenize_prompt
 from ...prompting.hook_examples import HookExample, Padding
 from .state import ModelState
 from .target import SteeredBatch, Target
@@ -153,14 +153,9 @@ class Bench:
             ids, _ = encode(tokenizer, text, special_tokens=True)
             turn_end = max(1, len(ids) - 2)
         else:
-            turn, opening = self.model.format.turn_and_opening(text, None)
-            opening += " (" if plain else "("
-            ids, starts = encode(tokenizer, turn + opening, special_tokens=plain)
-            turn_end = (
-                sum(start < len(turn) for start in starts)
-                if starts is not None
-                else min(len(encode(tokenizer, turn, special_tokens=plain)[0]), len(ids) - 1)
-            )
+            put = self.model.format.prompt(text)
+            ids, turn_end = tokenize_prompt(tokenizer, put.turn, put.opening + "(", plain)
+            turn_end = min(turn_end, len(ids) - 1)
         room = (self.model.max_positions or 10**9) - len(after)
         cut = max(0, len(ids) - room)
         return Line(ids[cut:], max(1, turn_end - cut), after)
