@@ -35,10 +35,11 @@ def run(options: Namespace) -> int:
         suite, model=options.model, default=DEFAULT_MODEL, methods=options.methods, behaviours=options.behaviours
     )
     records = []
+    allowed = (*suite.allow_unexpected, *options.allow_unexpected)
     for plan in plans:
         with progress.listening(progress_line(sys.stderr)), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SteerWarning)
-            model = load_model(plan.model, dtype=options.dtype, device=options.device)
+            model = load_model(plan.model, dtype=options.dtype, device=options.device, allow_unexpected=allowed)
             entries, found = _compare(options, plan, model)
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")

@@ -37,6 +37,7 @@ class Model:
         hf: the transformers model, in evaluation mode.
         tokenizer: its tokenizer.
         id: the name it was loaded by.
+        unexpected: names of weights in its files that it has no place for, and that were left out on request.
         format: how a conversation becomes text for it.
         steering_blocks: how many ``steering`` blocks are open on it.
         generation_ways: which ways of generating several rows were tried on it, and whether they are right (generation.py).
@@ -45,6 +46,7 @@ class Model:
     hf: Any
     tokenizer: Any
     id: str
+    unexpected: tuple[str, ...] = ()
     format: PromptFormat = field(init=False)
     steering_blocks: int = field(init=False, default=0, repr=False)
     generation_ways: dict[tuple[str, bool], bool] = field(init=False, default_factory=dict, repr=False)
