@@ -143,6 +143,7 @@ class SteerSession:
         return family
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
+        from .checks import model_warnings
         from .suites.build import Builder, Search
 
         progress.report("loading the model")
@@ -160,6 +161,7 @@ class SteerSession:
             )
         progress.report("preparing the vector")
         evidence = builder.build(suite, claim).measure(model)
+        evidence.warnings += model_warnings(model)
         if claim.model is not None and self.settings.model is not None:
             evidence.warnings.append(MODELS_OVERRULED.format(model=self.settings.model))
         return evidence

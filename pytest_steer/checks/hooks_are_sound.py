@@ -108,7 +108,7 @@ class HooksAreSound:
             SteerError: a ``steering`` block is open on the model, or ``apply`` cannot be used.
         """
         started = time.perf_counter()
-        model.check_unsteered()
+        model.check_ready()
         # Whether model and template fit is a property; layers and width have to.
         model.check_fits(self.subject.intervention, ("model", "template"))
         found = examine(

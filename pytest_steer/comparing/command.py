@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import progress
+from ..checks import model_warnings
 from ..checks.over_items import data_warnings
 from ..errors import SteerWarning
 from ..model import Model, load_model
@@ -44,7 +45,7 @@ def run(options: Namespace) -> int:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
         own = [f"{warning.message}" for warning in caught if issubclass(warning.category, SteerWarning)]
-        said = [*dict.fromkeys([*own, *_warnings(entries)])]
+        said = [*dict.fromkeys([*own, *model_warnings(model), *_warnings(entries)])]
         for warning in said:
             print(f"warning: {warning}", file=sys.stderr)
         _print(options, model, entries, found)

@@ -175,15 +175,15 @@ def _rows(
     Args:
         reading: what ``read`` depends on.
     """
-    model.check_unsteered()
+    hooked = model.check_ready()
     key = (model.weights_state(), tuple(sequences), layers, reading)
     known = _KEPT.setdefault(model, OrderedDict())
-    if key in known:
+    if key in known and not hooked:
         known.move_to_end(key)
         return {at: rows.clone() for at, rows in known[key].items()}
     kept = block_outputs(model, sequences, layers, read)
     found = {at: torch.stack(kept[at]).double() for at in layers}
-    if _bytes(found) <= _MOST_KEPT:
+    if _bytes(found) <= _MOST_KEPT and not hooked:
         known[key] = {at: rows.clone() for at, rows in found.items()}
         while sum(map(_bytes, known.values())) > _MOST_KEPT:
             known.popitem(last=False)

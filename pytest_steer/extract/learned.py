@@ -167,7 +167,7 @@ def _logits(
 @contextmanager
 def _frozen(model: Model) -> Iterator[None]:
     """The model's weights take no gradient while the body runs."""
-    model.check_unsteered()
+    model.check_ready()
     trainable = [weight for weight in model.hf.parameters() if weight.requires_grad]
     for weight in trainable:
         weight.requires_grad_(False)

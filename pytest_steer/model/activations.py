@@ -58,7 +58,7 @@ def block_outputs(
         DataError: a sequence is longer than the model allows.
         MeasurementError: an activation is NaN or infinite.
     """
-    model.check_unsteered()
+    model.check_ready()
     for index, ids in enumerate(sequences):
         if model.max_positions is not None and len(ids) > model.max_positions:
             raise DataError(f"sequence {index}: has {len(ids)} tokens, but {model.id} takes at most {model.max_positions}")

@@ -130,7 +130,7 @@ def generate(
     grid = strengths_of(multipliers)
     change = as_intervention(vector)
     model.check_fits(change, allow_mismatch)
-    model.check_unsteered()
+    model.check_ready()
     sampling = _sampling(do_sample, temperature, top_p, seed)
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise SteerError(f"max_new_tokens is a whole number from 1 on, not {max_new_tokens!r}")

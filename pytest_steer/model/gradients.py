@@ -34,7 +34,7 @@ def block_gradients(
         DataError: a sequence is longer than the model allows.
         MeasurementError: a gradient is NaN or infinite, or the model has none.
     """
-    model.check_unsteered()
+    model.check_ready()
     for probe in probes:
         if model.max_positions is not None and len(probe.ids) > model.max_positions:
             raise DataError(f"{probe.name}: has {len(probe.ids)} tokens, but {model.id} takes at most {model.max_positions}")

@@ -14,6 +14,7 @@ from ..errors import ModelError, SteerError, VectorError
 from ..prompting import PromptFormat
 from ..steering import Intervention
 from .blocks import find_blocks
+from .state import check_state, without_values
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -104,22 +105,29 @@ class Model:
         """
         seen: list[object] = []
         for weight in self.hf.parameters():
+            if weight.is_meta:
+                raise ModelError(without_values(self))
             flat = weight.detach().reshape(-1)
             sample = flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes()
             seen.append((id(weight), 0 if weight.is_inference() else weight._version, sample))
         return hash(tuple(seen))
 
-    def check_unsteered(self) -> None:
-        """Refuses to measure a model inside of a ``steering`` block: the scores would be those of another model.
+    def check_ready(self) -> tuple[str, ...]:
+        """Refuses to measure a model in a state in which the numbers would be those of another model.
+
+        Returns:
+            What others have hooked onto it, see ``model/state.py``. What is measured then is not to be remembered.
 
         Raises:
-            SteerError: such a block is open.
+            SteerError: a ``steering`` block is open.
+            ModelError: weights have no values, training mode or hooks of others change what the model computes.
         """
         if self.steering_blocks:
             raise SteerError(
                 f"{self.id} is being steered by an open steering(...) block; measure outside of it, and give the vector to the "
                 "measure instead"
             )
+        return check_state(self)
 
     def _compute_fingerprint(self) -> str:
         digest = hashlib.sha256()

@@ -55,7 +55,7 @@ class Patcher:
         Raises:
             SteerError: a ``steering`` block is open on the model.
         """
-        self.model.check_unsteered()
+        self.model.check_ready()
         none = Patch(self.patches[0].layer, 0, 0, torch.zeros(0))
         wanted = [none, *self.patches]
         if self.branching is None:
