@@ -91,8 +91,8 @@ def model_warnings(model: Model) -> list[str]:
         found.append(hooks_warning(model.id, hooks))
     if model.unexpected:
         more = ", ..." if len(model.unexpected) > 3 else ""
+        count = "1 weight" if len(model.unexpected) == 1 else f"{len(model.unexpected)} weights"
         found.append(
-            f"{len(model.unexpected)} weights in the files of {model.id} have no place in {type(model.hf).__name__} and were left "
-            f"out, as allow_unexpected says: {', '.join(model.unexpected[:3])}{more}"
+            f"{model.id} leaves out {count} of its files, as allow_unexpected says: {', '.join(model.unexpected[:3])}{more}"
         )
     return found

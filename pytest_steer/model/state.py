@@ -87,7 +87,7 @@ def check_state(model: Model, *, measured: bool = True) -> tuple[str, ...]:
     if training:
         _check_training(model, training)
     hooked += _global_hooks()
-    if not hooked or _trusting.get():
+    if not hooked:
         return ()
     return _check_hooks(model, hooked, measured)
 
@@ -199,7 +199,8 @@ def _differs_from_evaluation(model: Model, training: Sequence[torch.nn.Module]) 
 
 def _check_hooks(model: Model, hooked: list[_Found], measured: bool) -> tuple[str, ...]:
     made_by = [(found, _maker(found)) for found in hooked]
-    if measured and not model.steering_blocks and any(maker == _OWN for _, maker in made_by):
+    trusted = _trusting.get()
+    if measured and not trusted and not model.steering_blocks and any(maker == _OWN for _, maker in made_by):
         raise SteerError(
             f"{model.id} is being steered by an open steering(...) block on another Model of the same transformers model; measure "
             "outside of it, and give the vector to the measure instead"
@@ -208,8 +209,8 @@ def _check_hooks(model: Model, hooked: list[_Found], measured: bool) -> tuple[st
     if not foreign:
         return ()
     described = _described(model, foreign)
-    if not measured and model.steering_blocks:
-        return described  # looked at where the outer block began; a trial forward would be steered by it
+    if trusted or (not measured and model.steering_blocks):
+        return described  # looked at where the check or the outer block began; a trial forward would be steered now
     why = _changed_by(model, foreign)
     if why is not None:
         raise ModelError(

@@ -15,7 +15,6 @@ from ...errors import ModelError
 from ...model import Model, encode
 from ...model.blocks import find_blocks
 from ...model.sites import hidden_of
-from ...model.state import trusting
 from ...model.tokens import Ids
 from ...prompting.hook_examples import HookExample, Padding
 from .state import ModelState
@@ -236,7 +235,7 @@ class Bench:
     def entered(self, batch: SteeredBatch, multiplier: float) -> Iterator[None]:
         """The target, entered; the model is put back afterwards, whatever the target leaves."""
         try:
-            with trusting(), self.target.enter(batch, multiplier):
+            with self.target.enter(batch, multiplier):
                 yield
         finally:
             self.left = self.put_back()
