@@ -15,6 +15,7 @@ import torch
 
 from ..errors import DataError, SteerWarning, TokenBoundaryError
 from ..model import Model, block_outputs, check_layers, encode, tokenize_item, tokenize_text
+from ..model.state import measured
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, ContrastItem, as_items, render_item
 from .readouts import ItemReadout, TextReadout
@@ -163,6 +164,7 @@ def _of_texts(
     return Contrast({at: r[:split] for at, r in rows.items()}, {at: r[split:] for at, r in rows.items()}, False, record)
 
 
+@measured
 def _rows(
     model: Model,
     sequences: Sequence[Ids],
@@ -175,15 +177,14 @@ def _rows(
     Args:
         reading: what ``read`` depends on.
     """
-    hooked = model.check_ready()
     key = (model.weights_state(), tuple(sequences), layers, reading)
     known = _KEPT.setdefault(model, OrderedDict())
-    if key in known and not hooked:
+    if key in known:
         known.move_to_end(key)
         return {at: rows.clone() for at, rows in known[key].items()}
     kept = block_outputs(model, sequences, layers, read)
     found = {at: torch.stack(kept[at]).double() for at in layers}
-    if _bytes(found) <= _MOST_KEPT and not hooked:
+    if _bytes(found) <= _MOST_KEPT:
         known[key] = {at: rows.clone() for at, rows in found.items()}
         while sum(map(_bytes, known.values())) > _MOST_KEPT:
             known.popitem(last=False)

@@ -20,6 +20,7 @@ from .memo import DiskMemo, Scores, model_part
 from .planning import Limits, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
+from .state import measured
 
 if TYPE_CHECKING:
     from .loaded import Model
@@ -55,8 +56,7 @@ class Engine:
         self._halved = False
         self._exact: set[tuple[object, ...]] = set()
         self._misfits: set[tuple[Way, bool]] = set()
-        self._weights: int | None = model.weights_state()
-        self._hooked = False  # by others: what is measured then is not remembered
+        self._weights = model.weights_state()
         self._taken: dict[str, Way] = {}
         self._traits = Traits.of(model)
         on_cpu = model.device.type == "cpu"
@@ -79,20 +79,20 @@ class Engine:
         """
         return self.run_pairs(probes, [(intervention, multiplier) for multiplier in multipliers])
 
+    @measured
     def run_pairs(self, probes: Sequence[Probe], pairs: Sequence[tuple[Intervention | None, float]]) -> list[list[Scores]]:
         """Scores of each probe under each pair of intervention and multiplier; otherwise like :meth:`run`.
 
         Pairs of different layers share one pass over a prompt, so that a sweep costs little more than one layer.
         """
-        self._hooked = bool(self.model.check_ready())
         asked_pairs = [Pair(intervention, multiplier) for intervention, multiplier in pairs]
         steers = any(pair.intervention is not None for pair in asked_pairs)
         for probe in probes:
             self._check(probe, steers)
-        if self._hooked or self._weights != self.model.weights_state():
+        if self._weights != self.model.weights_state():
             self._memo.clear()
             self._model_part = None
-            self._weights = None if self._hooked else self.model.weights_state()
+            self._weights = self.model.weights_state()
         asked = [[Row(probe, pair, _key(probe, pair)) for pair in asked_pairs] for probe in probes]
         wanted = self._unknown(asked)
         done = 0
@@ -112,7 +112,7 @@ class Engine:
     def _unknown(self, asked: list[list[Row]]) -> list[Row]:
         """The scores that nobody has asked for yet."""
         found = {row.key: row for rows in asked for row in rows if row.key not in self._memo}
-        if self.disk is not None and found and not self._hooked:
+        if self.disk is not None and found:
             self._memo |= self.disk.read({key: self._on_disk(key) for key, row in found.items() if _is_durable(row.pair)})
         unknown = [row for key, row in found.items() if key not in self._memo]
         self.remembered += sum(map(len, asked)) - len(unknown)
@@ -127,7 +127,7 @@ class Engine:
                     "a smaller multiplier or float32 may help"
                 )
             self._memo[row.key] = scores
-        if self.disk is not None and not self._hooked:
+        if self.disk is not None:
             self.disk.write({self._on_disk(row.key): scores for row, scores in answers if _is_durable(row.pair)})
 
     def _on_disk(self, key: bytes) -> bytes:

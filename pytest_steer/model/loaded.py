@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import ModelError, SteerError, VectorError
+from ..errors import ModelError, VectorError
 from ..prompting import PromptFormat
 from ..steering import Intervention
 from .blocks import find_blocks
-from .state import check_state, without_values
+from .state import without_values
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -111,23 +111,6 @@ class Model:
             sample = flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes()
             seen.append((id(weight), 0 if weight.is_inference() else weight._version, sample))
         return hash(tuple(seen))
-
-    def check_ready(self) -> tuple[str, ...]:
-        """Refuses to measure a model in a state in which the numbers would be those of another model.
-
-        Returns:
-            What others have hooked onto it, see ``model/state.py``. What is measured then is not to be remembered.
-
-        Raises:
-            SteerError: a ``steering`` block is open.
-            ModelError: weights have no values, training mode or hooks of others change what the model computes.
-        """
-        if self.steering_blocks:
-            raise SteerError(
-                f"{self.id} is being steered by an open steering(...) block; measure outside of it, and give the vector to the "
-                "measure instead"
-            )
-        return check_state(self)
 
     def _compute_fingerprint(self) -> str:
         digest = hashlib.sha256()

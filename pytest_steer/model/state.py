@@ -6,11 +6,11 @@ import functools
 import re
 import types
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -27,6 +27,9 @@ HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_back
 GLOBAL_TABLES = ("_global_forward_hooks", "_global_forward_pre_hooks")
 """Where torch keeps hooks of all modules."""
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _OWN = "pytest_steer"
 # What these put on a model is how it is run or part of it: dispatch to devices, adapters, quantised layers, kernels,
 # weights that are computed from others (pruning, weight norm), outputs that were asked for.
@@ -42,6 +45,8 @@ _TEXT = (
 )
 _MOST_TOKENS = 48
 _SHOWN = 3
+_WATCHED = ("_forward_hooks", "_forward_pre_hooks", *GLOBAL_TABLES)
+_STEERED = "{id} is being steered by an open steering(...) block{where}; measure outside of it, and give the vector to the measure instead"
 _trusting: ContextVar[bool] = ContextVar("steer_trusting", default=False)
 _alike_in_training: WeakKeyDictionary[Model, tuple[int, ...]] = WeakKeyDictionary()
 _warned: WeakKeyDictionary[Model, set[tuple[str, ...]]] = WeakKeyDictionary()
@@ -57,39 +62,60 @@ class _Found:
     function: Any
 
 
-def check_state(model: Model, *, measured: bool = True) -> tuple[str, ...]:
-    """Refuses a model that would not give the numbers of the model that it is said to be.
+def measured(function: Callable[P, R]) -> Callable[P, R]:
+    """A function of a model, or a method of something that has one, run in ``measuring``."""
 
-    Args:
-        measured: something is about to be measured, so hooks of this package have no business on it (``steering`` allows them).
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        model: Any = getattr(args[0], "model", args[0])
+        with measuring(model):
+            return function(*args, **kwargs)
 
-    Returns:
-        Descriptions of hooks and replaced forwards that are neither this package's nor part of the model, and that changed nothing
-        in a trial forward.
+    return run
+
+
+def check_state(model: Model) -> None:
+    """Refuses a model that would not give its own numbers, as far as can be told before it runs.
 
     Raises:
-        ModelError: weights have no values, the model is in training mode and computes something else in it, or hooks of others
-            change its outputs.
-        SteerError: it is steered through another ``Model``.
+        ModelError: weights have no values, or training mode or replaced forwards change what it computes.
     """
-    training: list[torch.nn.Module] = []
-    hooked: list[_Found] = []
-    for module in model.hf.modules():
-        known = module.__dict__
-        if any(value is not None and value.is_meta for value in known["_parameters"].values()) or any(
-            value is not None and value.is_meta for value in known["_buffers"].values()
-        ):
-            raise ModelError(without_values(model))
-        if module.training:
-            training.append(module)
-        if "forward" in known or any(known.get(table) for table in HOOK_TABLES):
-            hooked += _hooks_of(module)
-    if training:
-        _check_training(model, training)
-    hooked += _global_hooks()
-    if not hooked:
-        return ()
-    return _check_hooks(model, hooked, measured)
+    foreign = [found for found in _checked(model) if _maker(found) is None]
+    if foreign and not model.steering_blocks and not _trusting.get():
+        _check_forwards(model, foreign)
+
+
+@contextmanager
+def measuring(model: Model) -> Iterator[None]:
+    """Refuses a model that would not give its own numbers, and hooks of others as soon as they change anything in the body.
+
+    Raises:
+        SteerError: a ``steering`` block is open on it.
+        ModelError: weights have no values, training mode or others' hooks change what it computes.
+    """
+    if model.steering_blocks:
+        raise SteerError(_STEERED.format(id=model.id, where=""))
+    with watched(model, steered=False):
+        yield
+
+
+@contextmanager
+def watched(model: Model, *, steered: bool = True) -> Iterator[None]:
+    """The same for the body of a ``steering`` block, which begins with ``check_state``."""
+    hooked = _checked(model)
+    trusted = _trusting.get()
+    made_by = [(found, _maker(found)) for found in hooked if not isinstance(found.function, _Watch)] if not trusted else []
+    if not steered and any(maker == _OWN for _, maker in made_by):
+        raise SteerError(_STEERED.format(id=model.id, where=" on another Model of the same transformers model"))
+    foreign = [found for found, maker in made_by if maker is None]
+    if not foreign:
+        yield
+        return
+    if not steered:
+        _check_forwards(model, foreign)
+        _warn(model, _described(model, foreign))
+    with _watching(model, [found for found in foreign if found.table in _WATCHED]):
+        yield
 
 
 @contextmanager
@@ -197,43 +223,148 @@ def _differs_from_evaluation(model: Model, training: Sequence[torch.nn.Module]) 
 # --- hooks -----------------------------------------------------------------------------------------------------------------------
 
 
-def _check_hooks(model: Model, hooked: list[_Found], measured: bool) -> tuple[str, ...]:
-    made_by = [(found, _maker(found)) for found in hooked]
-    trusted = _trusting.get()
-    if measured and not trusted and not model.steering_blocks and any(maker == _OWN for _, maker in made_by):
-        raise SteerError(
-            f"{model.id} is being steered by an open steering(...) block on another Model of the same transformers model; measure "
-            "outside of it, and give the vector to the measure instead"
-        )
-    foreign = [found for found, maker in made_by if maker is None]
-    if not foreign:
-        return ()
-    described = _described(model, foreign)
-    if trusted or (not measured and model.steering_blocks):
-        return described  # looked at where the check or the outer block began; a trial forward would be steered now
-    why = _changed_by(model, foreign)
+def _checked(model: Model) -> list[_Found]:
+    """All hooks and replaced forwards of a model whose weights have values and whose mode changes nothing.
+
+    Raises:
+        ModelError: they have none, or it does.
+    """
+    training: list[torch.nn.Module] = []
+    hooked: list[_Found] = []
+    for module in model.hf.modules():
+        known = module.__dict__
+        for table in ("_parameters", "_buffers"):
+            for value in known[table].values():
+                if value is not None and value.is_meta:
+                    raise ModelError(without_values(model))
+        if module.training:
+            training.append(module)
+        if "forward" in known or any(known.get(table) for table in HOOK_TABLES):
+            hooked += _hooks_of(module)
+    if training:
+        _check_training(model, training)
+    return hooked + _global_hooks()
+
+
+def _check_forwards(model: Model, foreign: Sequence[_Found]) -> None:
+    """Refuses forwards of others that stand in for a module's own and compute something else."""
+    replaced = [found for found in foreign if found.table is None]
+    if not replaced:
+        return
+    ids = _trial_ids(model)
+    # Others' hooks are not run in a trial: they may count forwards or keep what they see.
+    with _lifted([found for found in foreign if found.table is not None]):
+        try:
+            there = _logits(model, ids)
+        except Exception as error:  # a stranger's code, which may raise anything
+            raise ModelError(_refused(model, replaced, f"raise {type(error).__name__}: {error}")) from error
+        with _lifted(replaced):
+            try:
+                gone = _logits(model, ids)
+            except Exception as error:
+                raise ModelError(
+                    _refused(model, replaced, f"cannot be left out: {type(error).__name__}: {error}")
+                ) from error
+    why = _apart(there, gone)
     if why is not None:
-        raise ModelError(
-            f"{model.id}: hooks of others change its outputs ({why}), so another model would be measured: {_first(described)}. Take "
-            "them off first (handle.remove()); to check a way of steering of your own, give it to "
-            "assert_hooks_are_sound(..., apply=...)"
+        raise ModelError(_refused(model, replaced, f"change its outputs {why}"))
+
+
+def _refused(model: Model, foreign: Sequence[_Found], what: str) -> str:
+    noun = "forwards" if foreign[0].table is None else "hooks"
+    return (
+        f"{model.id}: {noun} of others {what}, so another model would be measured: {_first(_described(model, foreign))}. Take them off "
+        "first; to check a way of steering of your own, give it to assert_hooks_are_sound(..., apply=...)"
+    )
+
+
+@contextmanager
+def _watching(model: Model, foreign: Sequence[_Found]) -> Iterator[None]:
+    """Hooks of others run as they are, and are refused as soon as they change what they see."""
+    watches = []
+    try:
+        for found in foreign:
+            watch = _Watch(model, found)
+            watches.append((_table_of(found), found.key, watch))
+            _table_of(found)[found.key] = watch
+        yield
+    finally:
+        for table, key, watch in watches:
+            if table.get(key) is watch:  # it may have been taken off in the body
+                table[key] = watch.found.function
+
+
+class _Watch:
+    """A hook of somebody else's, held to changing nothing.
+
+    Watching it where it runs shows what a trial forward could not: hooks that act on some positions, or later. And it is run
+    as often as it would be anyway.
+    """
+
+    def __init__(self, model: Model, found: _Found) -> None:
+        self.model, self.found = model, found
+
+    def __call__(self, module: Any, *given: Any) -> Any:
+        # A forward hook may replace the output, which comes last; one before it the arguments.
+        after = self.found.table in ("_forward_hooks", "_global_forward_hooks")
+        before = [(tensor, tensor.detach().clone()) for tensor in _tensors(given)]
+        result = self.found.function(module, *given)
+        now = _tensors(given)
+        changed = len(now) != len(before) or any(
+            tensor is not one or not _equal(tensor, copy) for tensor, (one, copy) in zip(now, before, strict=True)
         )
-    if measured and described not in _warned.setdefault(model, set()):
+        if result is not None:
+            old = given[-1] if after else given if len(given) > 1 else given[0]
+            if not after and not isinstance(result, tuple):
+                result = (result,)
+            was, becomes = _tensors(old), _tensors(result)
+            changed |= len(was) != len(becomes) or not all(map(_equal, was, becomes))
+        if changed:
+            raise ModelError(_refused(self.model, [self.found], "change what it computes"))
+        return result
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [tensor for inner in value for tensor in _tensors(inner)]
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one is other:
+        return True
+    return (
+        one.shape == other.shape and one.dtype == other.dtype and torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    )
+
+
+def _table_of(found: _Found) -> Any:
+    assert found.table is not None
+    return getattr(torch_module if found.module is None else found.module, found.table)
+
+
+def _warn(model: Model, described: tuple[str, ...]) -> None:
+    if described not in _warned.setdefault(model, set()):
         _warned[model].add(described)
-        warnings.warn(SteerWarning(hooks_warning(model.id, described)), stacklevel=4)
-    return described
+        warnings.warn(SteerWarning(hooks_warning(model.id, described)), stacklevel=5)
 
 
 def hooks_warning(name: str, described: Sequence[str]) -> str:
     """What the reader of a number has to know of hooks of others that were on the model."""
     return (
-        f"{name} has hooks of others on it ({_first(described)}). They changed nothing in a trial forward; that they change nothing "
-        "in others was not looked at"
+        f"{name} has hooks of others on it ({_first(described)}). They changed no hidden states or outputs while it was measured; "
+        "what else they do was not looked at"
     )
 
 
 def _maker(found: _Found) -> str | None:
     """Who made a hook: this package, ``model`` for what is part of it, or None for anybody else."""
+    if isinstance(found.function, _Watch):
+        return None
     makers = {_package_of(function, found.module) for function in _chain(found.function)}
     if found.table is None and found.module is not None:
         makers |= {type(hook).__module__.split(".")[0] for hook in _dispatching(found.module)}
@@ -278,25 +409,11 @@ def _described(model: Model, found: Sequence[_Found]) -> tuple[str, ...]:
     for one in found:
         where = "every module" if one.module is None else names.get(id(one.module), "a module")
         what = "replaced forward" if one.table is None else one.table.strip("_").replace("_", " ").removesuffix("s")
-        function = one.function.func if isinstance(one.function, functools.partial) else one.function
+        function = one.function.found.function if isinstance(one.function, _Watch) else one.function
+        function = function.func if isinstance(function, functools.partial) else function
         name = getattr(function, "__qualname__", None) or type(function).__qualname__
         lines.append(f"{where}: {what.removeprefix('global ')} {name}")
     return tuple(lines)
-
-
-def _changed_by(model: Model, foreign: Sequence[_Found]) -> str | None:
-    """How outputs differ with and without hooks, or None if they do not."""
-    ids = _trial_ids(model)
-    try:
-        there = _logits(model, ids)
-    except Exception as error:  # a stranger's code, which may raise anything
-        return f"a forward raises {type(error).__name__}: {error}"
-    with _lifted(foreign):
-        try:
-            gone = _logits(model, ids)
-        except Exception as error:
-            return f"without them a forward raises {type(error).__name__}: {error}"
-    return _apart(there, gone)
 
 
 @contextmanager
@@ -309,7 +426,7 @@ def _lifted(foreign: Sequence[_Found]) -> Iterator[None]:
             if found.table is None:
                 forwards.append((found.module, found.module.__dict__.pop("forward")))
                 continue
-            table = getattr(torch_module if found.module is None else found.module, found.table)
+            table = _table_of(found)
             if not any(table is known for known, _ in tables):
                 tables.append((table, dict(table)))
             table.pop(found.key, None)

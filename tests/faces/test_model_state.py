@@ -124,7 +124,10 @@ def test_commands_take_the_pattern_too(
     ("spoil", "said"),
     [
         ("steer_model.hf.train(); steer_model.hf.config.attention_dropout = 0.1", "is in training mode"),
-        ("steer_model.blocks[0].register_forward_hook(lambda m, i, out: out * 2)", "hooks of others change its outputs"),
+        (
+            "steer_model.blocks[0].register_forward_hook(lambda m, i, out: out * 2)",
+            "hooks of others change what it computes",
+        ),
         ("steer_model.hf.lm_head.to('meta')", "on the device 'meta'"),
     ],
     ids=["training", "hook", "meta"],
@@ -150,7 +153,7 @@ def test_assertion(steer_model):
 
 def test_steering(steer_model, steering):
     with steering(steer_model, SteeringVector({{1: torch.ones(steer_model.width)}})):
-        pass
+        steer_model.hf(input_ids=torch.tensor([[5, 6, 7]]))
 """
     )
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:xdist", "test_a.py", "b.steer.yaml")

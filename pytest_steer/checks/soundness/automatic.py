@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from ...errors import MeasurementError, SoundnessError
 from ...model import Model
+from ...model.state import measured
 from ...prompting.hook_examples import HookExample
 from ...recording import current_recorder
 from ..subject import Subject
@@ -35,10 +36,9 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
         return None
     known = _known.setdefault(model, {})
     key = (subject.intervention.hash, subject.positions, subject.include_first)
-    hooked = model.check_ready()
-    record = known[key] if key in known and not hooked else _check(model, subject, _known_unsteered(model, hooked))
-    if not hooked:
-        known[key] = record
+    if key not in known:
+        known[key] = _check(model, subject)
+    record = known[key]
     if not record["sound"]:
         first = record["broken"][0]
         others = "".join(f", {broken['property']}" for broken in record["broken"][1:])
@@ -51,11 +51,12 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
     return record
 
 
-def _check(model: Model, subject: Subject, unsteered: Unsteered) -> dict[str, Any]:
+@measured
+def _check(model: Model, subject: Subject) -> dict[str, Any]:
     example = HookExample(_TEXTS, subject.multiplier, "left", bare=True)
     try:
         target = own(model, subject)
-        found = examine_once(model, target, example, leave_out=_LEFT_OUT, unsteered=unsteered)
+        found = examine_once(model, target, example, leave_out=_LEFT_OUT, unsteered=_known_unsteered(model))
         found.skipped = {name: why for name, why in found.skipped.items() if name not in _LEFT_OUT}
         return found.describe()
     except MeasurementError as error:
@@ -63,10 +64,8 @@ def _check(model: Model, subject: Subject, unsteered: Unsteered) -> dict[str, An
         return {**Soundness().describe(), "skipped": {"all": str(error)}}
 
 
-def _known_unsteered(model: Model, hooked: tuple[str, ...]) -> Unsteered:
-    """What earlier checks learned of the model, as long as its weights are the same and nobody else's hooks are on it."""
-    if hooked:
-        return Unsteered()
+def _known_unsteered(model: Model) -> Unsteered:
+    """What earlier checks learned of the model, as long as its weights are the same."""
     state = model.weights_state()
     if model not in _unsteered or _unsteered[model][0] != state:
         _unsteered[model] = (state, Unsteered())
