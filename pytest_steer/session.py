@@ -12,7 +12,7 @@ from .settings import Settings
 from .sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import pytest
@@ -44,7 +44,7 @@ class SteerSession:
         self.started = time.time()
         self._disk_memo: DiskMemo | None = None
         self._models: dict[tuple[str, str, str], Model] = {}
-        self._failed: dict[tuple[str, str, str], SteerError] = {}
+        self._failed: dict[tuple[str, str, str, tuple[str, ...]], SteerError] = {}
         self._builders: dict[int, Builder] = {}
         self._families: dict[int, dict[str, Evidence]] = {}
 
@@ -53,25 +53,34 @@ class SteerSession:
         of_matrix = getattr(claim, "model", None)
         return self.settings.model or of_matrix or (suite.model if suite is not None else None) or DEFAULT_MODEL
 
-    def load_model(self, name: str, *, dtype: str | None = None, device: str | None = None) -> Model:
+    def load_model(
+        self, name: str, *, dtype: str | None = None, device: str | None = None, allow_unexpected: Iterable[str] = ()
+    ) -> Model:
         """A model, loaded once per name, dtype and device. A failure is remembered too, and raised again.
+
+        Args:
+            allow_unexpected: patterns of weights that may be left out, beside those of the settings.
 
         Raises:
             ModelError: see ``pytest_steer.load_model``.
         """
         from .model import load_model
+        from .model.weights import check_patterns, check_unexpected
 
         key = (name, dtype or self.settings.dtype, device or self.settings.device)
-        if key in self._failed:
-            raise self._failed[key]
-        if key not in self._models:
-            try:
-                model = load_model(name, dtype=key[1], device=key[2])
+        allowed = tuple(dict.fromkeys((*self.settings.allow_unexpected, *check_patterns(allow_unexpected))))
+        if (*key, allowed) in self._failed:
+            raise self._failed[*key, allowed]
+        try:
+            if key not in self._models:
+                model = load_model(name, dtype=key[1], device=key[2], allow_unexpected=allowed)
                 model.engine.disk = self._disk()
                 self._models[key] = model
-            except SteerError as error:
-                self._failed[key] = error
-                raise
+            # Another claim file may have allowed what this one does not.
+            check_unexpected(self._models[key].id, self._models[key].hf, self._models[key].unexpected, allowed)
+        except SteerError as error:
+            self._failed[*key, allowed] = error
+            raise
         return self._models[key]
 
     def examples_folder(self) -> Path | None:
@@ -134,10 +143,11 @@ class SteerSession:
         return family
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
+        from .checks import model_warnings
         from .suites.build import Builder, Search
 
         progress.report("loading the model")
-        model = self.load_model(self.model_name(suite, claim))
+        model = self.load_model(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
         builder = self._builders.get(id(model))
         if builder is None:
             effort = self.settings.profile
@@ -151,6 +161,7 @@ class SteerSession:
             )
         progress.report("preparing the vector")
         evidence = builder.build(suite, claim).measure(model)
+        evidence.warnings += model_warnings(model)
         if claim.model is not None and self.settings.model is not None:
             evidence.warnings.append(MODELS_OVERRULED.format(model=self.settings.model))
         return evidence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,14 @@ class Settings:
     Attributes:
         model: None if neither the command line nor the ini file names one.
         examples: folder of the contexts that broke claims; None for one in pytest's cache.
+        allow_unexpected: patterns of weights that may be left out of every model, beside those of a claim file.
         context: the one context that searches are to look at, as ``Context.to_dict`` gives it, or None.
     """
 
     model: str | None
     device: str
     dtype: str
+    allow_unexpected: tuple[str, ...]
     profile: Profile
     seed: int
     reports: tuple[Path, ...]
@@ -88,6 +91,17 @@ def add_options(parser: pytest.Parser) -> None:
     )
     both("device", "device of the model", default="auto", metavar="DEVICE")
     both("dtype", "dtype of the model: auto, float32, bfloat16, float16", default="auto", metavar="DTYPE")
+    group.addoption(
+        "--steer-allow-unexpected",
+        action="append",
+        default=None,
+        metavar="PATTERN",
+        help="regular expression: weights in the model's files that it has no place for may be left out if their names match "
+        "(repeatable)",
+    )
+    parser.addini(
+        "steer_allow_unexpected", "the same as --steer-allow-unexpected, one per line", type="linelist", default=[]
+    )
     both(
         "profile",
         "effort: dev (items drawn in rounds until a claim is decided, at most 40; the first 20 texts; few contexts), ci, nightly (many contexts)",
@@ -143,11 +157,13 @@ def read_settings(config: pytest.Config) -> Settings:
     if not seed.isdigit():
         raise pytest.UsageError(f"--steer-seed: takes a whole number from 0 on, not {seed!r}")
     holm, save = config.getoption("steer_holm"), config.getoption("steer_save_counterexamples")
+    unexpected = config.getoption("steer_allow_unexpected") or config.getini("steer_allow_unexpected")
     unchecked = config.getoption("steer_no_soundness")
     return Settings(
         model=model,
         device=str(value("device")),
         dtype=dtype,
+        allow_unexpected=tuple(map(_pattern, unexpected)),
         profile=PROFILES[profile],
         seed=int(seed),
         reports=tuple(_report(config, path) for path in config.getoption("steer_report") or config.getini("steer_report")),
@@ -159,6 +175,14 @@ def read_settings(config: pytest.Config) -> Settings:
         soundness=not (config.getini("steer_no_soundness") if unchecked is None else unchecked),
         holm=bool(config.getini("steer_holm") if holm is None else holm),
     )
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise pytest.UsageError(f"--steer-allow-unexpected: {text!r} is not a regular expression: {error}") from None
+    return text
 
 
 def _context(text: str | None) -> dict[str, Any] | None:

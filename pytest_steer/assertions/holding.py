@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..checks import Check, Evidence, error_evidence
+from ..checks import Check, Evidence, error_evidence, model_warnings
 from ..errors import SteerError, SteeringFailure, SteeringInconclusive
 from ..model import Model
 from ..recording import current_recorder
@@ -33,6 +33,7 @@ def hold(check: Check, model: Model, kind: str) -> Evidence:
         if recorder is not None:
             recorder.add(error_evidence(kind, check.name, str(error), soundness=getattr(error, "soundness", None)))
         raise
+    evidence.warnings += model_warnings(model)
     if recorder is not None:
         recorder.add(evidence)
     raise_unless_held(evidence)

@@ -9,11 +9,11 @@ from .performs_task import PerformsTask
 from .ppl_delta_below import PplDeltaBelow
 from .steers import Steers
 from .steers_at_cost import SteersAtCost
-from .subject import Subject, describe_model
+from .subject import Subject, describe_model, model_warnings
 
 Check = Steers | NotAntiSteered | PplDeltaBelow | Generalizes | HoldsInContexts | HooksAreSound | PerformsTask | SteersAtCost
 
 __all__ = [
     "Check", "Evidence", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PerformsTask", "PplDeltaBelow",
-    "Steers", "SteersAtCost", "Subject", "describe_model", "error_evidence",
+    "Steers", "SteersAtCost", "Subject", "describe_model", "error_evidence", "model_warnings",
 ]  # fmt: skip

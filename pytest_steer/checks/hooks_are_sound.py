@@ -13,6 +13,7 @@ import torch
 from ..errors import SteerError
 from ..metrics import steering_receipt
 from ..model import Model, Probe
+from ..model.state import measuring
 from ..prompting.hook_examples import HookExample
 from ..stats import Direction, Verdict
 from ..steering import Intervention, SteeringVector, as_intervention
@@ -107,8 +108,11 @@ class HooksAreSound:
             MeasurementError: the model gives NaN or infinity.
             SteerError: a ``steering`` block is open on the model, or ``apply`` cannot be used.
         """
+        with measuring(model):
+            return self._measure(model)
+
+    def _measure(self, model: Model) -> Evidence:
         started = time.perf_counter()
-        model.check_unsteered()
         # Whether model and template fit is a property; layers and width have to.
         model.check_fits(self.subject.intervention, ("model", "template"))
         found = examine(

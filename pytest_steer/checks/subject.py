@@ -8,6 +8,7 @@ from typing import Any
 
 from ..metrics import Deployed, Receipt
 from ..model import Model
+from ..model.state import foreign_hooks, hooks_warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,8 @@ def describe_receipt(receipt: Receipt) -> dict[str, Any]:
 
 
 def describe_model(model: Model) -> dict[str, Any]:
-    """The evidence's and the report's ``model`` record."""
+    """The evidence's and the report's ``model`` record; ``hooks`` and ``unexpected`` are in it where there are any."""
+    noted = {"hooks": list(foreign_hooks(model)), "unexpected": list(model.unexpected)}
     return {
         "id": model.id,
         "fingerprint": model.fingerprint,
@@ -77,4 +79,20 @@ def describe_model(model: Model) -> dict[str, Any]:
         "dtype": model.dtype,
         "device": str(model.device),
         "template": model.template_hash,
+        **{key: names for key, names in noted.items() if names},
     }
+
+
+def model_warnings(model: Model) -> list[str]:
+    """What the reader of a claim has to know about the model."""
+    found = []
+    hooks = foreign_hooks(model)
+    if hooks:
+        found.append(hooks_warning(model.id, hooks))
+    if model.unexpected:
+        more = ", ..." if len(model.unexpected) > 3 else ""
+        count = "1 weight" if len(model.unexpected) == 1 else f"{len(model.unexpected)} weights"
+        found.append(
+            f"{model.id} leaves out {count} of its files, as allow_unexpected says: {', '.join(model.unexpected[:3])}{more}"
+        )
+    return found

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import progress
+from ..checks import model_warnings
 from ..checks.over_items import data_warnings
 from ..errors import SteerWarning
 from ..model import Model, load_model
@@ -35,15 +36,16 @@ def run(options: Namespace) -> int:
         suite, model=options.model, default=DEFAULT_MODEL, methods=options.methods, behaviours=options.behaviours
     )
     records = []
+    allowed = (*suite.allow_unexpected, *options.allow_unexpected)
     for plan in plans:
         with progress.listening(progress_line(sys.stderr)), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SteerWarning)
-            model = load_model(plan.model, dtype=options.dtype, device=options.device)
+            model = load_model(plan.model, dtype=options.dtype, device=options.device, allow_unexpected=allowed)
             entries, found = _compare(options, plan, model)
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
         own = [f"{warning.message}" for warning in caught if issubclass(warning.category, SteerWarning)]
-        said = [*dict.fromkeys([*own, *_warnings(entries)])]
+        said = [*dict.fromkeys([*own, *model_warnings(model), *_warnings(entries)])]
         for warning in said:
             print(f"warning: {warning}", file=sys.stderr)
         _print(options, model, entries, found)

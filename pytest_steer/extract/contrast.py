@@ -15,6 +15,7 @@ import torch
 
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
+from ..model.state import measured
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, ContrastItem, as_items, render_item
 from .readouts import ItemReadout, TextReadout
@@ -161,6 +162,7 @@ def _of_texts(
     return Contrast({at: r[:split] for at, r in rows.items()}, {at: r[split:] for at, r in rows.items()}, False, record)
 
 
+@measured
 def _rows(
     model: Model,
     sequences: Sequence[Ids],
@@ -173,7 +175,6 @@ def _rows(
     Args:
         reading: what ``read`` depends on.
     """
-    model.check_unsteered()
     key = (model.weights_state(), tuple(sequences), layers, reading)
     known = _KEPT.setdefault(model, OrderedDict())
     if key in known:

@@ -15,6 +15,7 @@ from ..errors import DataError, MeasurementError, VectorError
 from ..model import Model, block_outputs, check_layers
 from ..model.gradients import logits_at
 from ..model.hooks import hooked
+from ..model.state import measuring
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
 from ..steering import SteeringVector, custom
@@ -167,12 +168,11 @@ def _logits(
 @contextmanager
 def _frozen(model: Model) -> Iterator[None]:
     """The model's weights take no gradient while the body runs."""
-    model.check_unsteered()
     trainable = [weight for weight in model.hf.parameters() if weight.requires_grad]
     for weight in trainable:
         weight.requires_grad_(False)
     try:
-        with torch.enable_grad():
+        with measuring(model), torch.enable_grad():
             yield
     finally:
         for weight in trainable:

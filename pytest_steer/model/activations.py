@@ -13,6 +13,7 @@ from ..errors import DataError, MeasurementError, VectorError
 from ..steering import Site
 from .loaded import Model
 from .sites import attach
+from .state import measured
 from .tokens import Ids
 
 _ROWS = 32
@@ -37,6 +38,7 @@ def check_layers(model: Model, layers: int | Sequence[int]) -> tuple[int, ...]:
     return wanted
 
 
+@measured
 @torch.inference_mode()
 def block_outputs(
     model: Model,
@@ -58,7 +60,6 @@ def block_outputs(
         DataError: a sequence is longer than the model allows.
         MeasurementError: an activation is NaN or infinite.
     """
-    model.check_unsteered()
     for index, ids in enumerate(sequences):
         if model.max_positions is not None and len(ids) > model.max_positions:
             raise DataError(f"sequence {index}: has {len(ids)} tokens, but {model.id} takes at most {model.max_positions}")

@@ -20,6 +20,7 @@ from .memo import DiskMemo, Scores, model_part
 from .planning import Limits, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
+from .state import measured
 
 if TYPE_CHECKING:
     from .loaded import Model
@@ -78,12 +79,12 @@ class Engine:
         """
         return self.run_pairs(probes, [(intervention, multiplier) for multiplier in multipliers])
 
+    @measured
     def run_pairs(self, probes: Sequence[Probe], pairs: Sequence[tuple[Intervention | None, float]]) -> list[list[Scores]]:
         """Scores of each probe under each pair of intervention and multiplier; otherwise like :meth:`run`.
 
         Pairs of different layers share one pass over a prompt, so that a sweep costs little more than one layer.
         """
-        self.model.check_unsteered()
         asked_pairs = [Pair(intervention, multiplier) for intervention, multiplier in pairs]
         steers = any(pair.intervention is not None for pair in asked_pairs)
         for probe in probes:

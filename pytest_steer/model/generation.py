@@ -20,6 +20,7 @@ from .answers import end_tokens
 from .decoding import CachedRows, PlainRows, Rows, Start
 from .hooks import strengths_of
 from .loaded import Model
+from .state import measured
 from .tokens import Ids, tokenize_prompt
 
 FinishReason = Literal["stop", "length"]
@@ -83,6 +84,7 @@ class _Sampling:
         return int(order[min(at, int(chances.nonzero()[-1]))])
 
 
+@measured
 def generate(
     model: Model,
     prompts: Iterable[str | ContrastItem],
@@ -130,7 +132,6 @@ def generate(
     grid = strengths_of(multipliers)
     change = as_intervention(vector)
     model.check_fits(change, allow_mismatch)
-    model.check_unsteered()
     sampling = _sampling(do_sample, temperature, top_p, seed)
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise SteerError(f"max_new_tokens is a whole number from 1 on, not {max_new_tokens!r}")

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,8 +21,12 @@ from typing import Any
 
 from .. import progress
 from ..errors import ModelError
+from ..steering.formats.gguf_header import read_header
+from .weights import check_complete, unexpected_weights
 
-_FORMAT = 2
+# Counts up when a conversion of an older version can no longer be used.
+_FORMAT = 3
+_ROPE_FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
 
 def cache_folder() -> Path:
@@ -38,7 +44,7 @@ def converted(file: Path) -> Path:
     hash on every use; a damaged conversion is thrown away and made again.
 
     Raises:
-        ModelError: transformers cannot read the file, or the cache folder cannot be written.
+        ModelError: transformers cannot read the file, the file lacks weights, or the cache folder cannot be written.
     """
     digest = file_hash(file)
     folder = cache_folder() / "models" / f"{digest[:32]}-{_FORMAT}"
@@ -67,6 +73,12 @@ def converted(file: Path) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def left_out_of(folder: Path) -> tuple[str, ...]:
+    """Names of the weights that a GGUF file holds and its model has no place for, of a converted one."""
+    record: Any = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
+    return tuple(record["unexpected"])
 
 
 @contextmanager
@@ -109,10 +121,16 @@ def _convert(file: Path, work: Path, digest: str) -> None:
 
     try:
         with quiet_transformers():
-            hf = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+            hf: Any
+            info: Any
+            hf, info = transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
+                file.parent, gguf_file=file.name, dtype=torch.float32, output_loading_info=True
+            )
             tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     except Exception as error:  # transformers raises nearly anything on a file that it cannot read
         raise ModelError(f"{file}: transformers cannot read this GGUF file: {type(error).__name__}: {error}") from None
+    # Before anything is kept: in the folder, random numbers are weights like others.
+    check_complete(str(file), hf, info)
     # transformers marks the model as quantised and then refuses to save it; its weights are plain float32 by now.
     if hasattr(hf.config, "quantization_config"):
         del hf.config.quantization_config
@@ -124,7 +142,24 @@ def _convert(file: Path, work: Path, digest: str) -> None:
     record = {
         "gguf": file.name,
         "gguf_sha256": digest,
+        "unexpected": sorted({*unexpected_weights(hf, info), *_not_read(file, hf)}),
         "files": {path.name: file_hash(path) for path in sorted(work.iterdir())},
         "transformers": transformers.__version__,
     }
     (work / "conversion.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+
+
+def _not_read(file: Path, hf: Any) -> Iterator[str]:
+    """Tensors that transformers passes over without a word: blocks beyond the model's depth, and factors of rotary frequencies.
+
+    Llama 3 and Phi 3 need those factors, which transformers knows from a configuration only.
+    """
+    config = hf.config.get_text_config(decoder=True)
+    rope = getattr(config, "rope_parameters", None) or {}
+    scales_rope = rope.get("rope_type", "default") != "default"
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        names = [tensor.name for tensor in read_header(data, file).tensors]
+    for name in names:
+        block = re.match(r"blk\.(\d+)\.", name)
+        if (block and int(block[1]) >= config.num_hidden_layers) or (name in _ROPE_FACTORS and not scales_rope):
+            yield name

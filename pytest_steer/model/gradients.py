@@ -13,10 +13,12 @@ from .forward import reading_only
 from .loaded import Model
 from .probes import Probe
 from .sites import hidden_of, with_hidden
+from .state import measured
 
 Objective = Callable[[list[torch.Tensor]], torch.Tensor]
 
 
+@measured
 def block_gradients(
     model: Model, probes: Sequence[Probe], layers: Sequence[int], objective: Objective
 ) -> dict[int, list[torch.Tensor]]:
@@ -34,7 +36,6 @@ def block_gradients(
         DataError: a sequence is longer than the model allows.
         MeasurementError: a gradient is NaN or infinite, or the model has none.
     """
-    model.check_unsteered()
     for probe in probes:
         if model.max_positions is not None and len(probe.ids) > model.max_positions:
             raise DataError(f"{probe.name}: has {len(probe.ids)} tokens, but {model.id} takes at most {model.max_positions}")

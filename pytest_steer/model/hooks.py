@@ -15,6 +15,7 @@ from ..prompting.chat import common_prefix
 from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
 from .loaded import Model
 from .sites import attach
+from .state import check_state, watched
 from .tokens import Ids, encode
 
 Dose = Callable[[], tuple[torch.Tensor, torch.Tensor]]
@@ -96,10 +97,13 @@ def steering(
 
     Raises:
         VectorError: the intervention does not fit the model.
+        ModelError: the model is in a state in which it would not compute what it is said to, see ``model/state.py``. Hooks that
+            are put on in the body are the body's own business.
         SteerError: ``after_prompt`` cannot tell where the prompt ends, or no token was steered at all.
     """
     strengths = strengths_of(multiplier)
     change = as_intervention(intervention)
+    check_state(model)
     model.check_fits(change, allow_mismatch)
     scope = _Scope(model, check_positions(positions), include_first, prompt_lengths)
 
@@ -121,7 +125,7 @@ def steering(
     ]
     model.steering_blocks += 1
     try:
-        with hooked(model, change, dose, rows=lambda: scope.rows):
+        with watched(model), hooked(model, change, dose, rows=lambda: scope.rows):
             yield model
     finally:
         model.steering_blocks -= 1

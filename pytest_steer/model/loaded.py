@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import SteerError, VectorError
+from ..errors import ModelError, VectorError
 from ..prompting import PromptFormat
 from ..steering import Intervention
 from .blocks import find_blocks
 from .chat_template import render_chat
+from .state import without_values
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -38,6 +39,7 @@ class Model:
         hf: the transformers model, in evaluation mode.
         tokenizer: its tokenizer.
         id: the name it was loaded by.
+        unexpected: names of weights in its files that it has no place for, and that were left out on request.
         format: how a conversation becomes text for it.
         steering_blocks: how many ``steering`` blocks are open on it.
         generation_ways: which ways of generating several rows were tried on it, and whether they are right (generation.py).
@@ -46,6 +48,7 @@ class Model:
     hf: Any
     tokenizer: Any
     id: str
+    unexpected: tuple[str, ...] = ()
     format: PromptFormat = field(init=False)
     steering_blocks: int = field(init=False, default=0, repr=False)
     generation_ways: dict[tuple[str, bool], bool] = field(init=False, default_factory=dict, repr=False)
@@ -103,22 +106,12 @@ class Model:
         """
         seen: list[object] = []
         for weight in self.hf.parameters():
+            if weight.is_meta:
+                raise ModelError(without_values(self))
             flat = weight.detach().reshape(-1)
             sample = flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes()
             seen.append((id(weight), 0 if weight.is_inference() else weight._version, sample))
         return hash(tuple(seen))
-
-    def check_unsteered(self) -> None:
-        """Refuses to measure a model inside of a ``steering`` block: the scores would be those of another model.
-
-        Raises:
-            SteerError: such a block is open.
-        """
-        if self.steering_blocks:
-            raise SteerError(
-                f"{self.id} is being steered by an open steering(...) block; measure outside of it, and give the vector to the "
-                "measure instead"
-            )
 
     def _compute_fingerprint(self) -> str:
         digest = hashlib.sha256()

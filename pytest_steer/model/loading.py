@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,42 +11,62 @@ import torch
 from .. import progress
 from ..errors import ModelError
 from ..sources import find_model
-from .gguf import converted, quiet_transformers
+from .gguf import converted, left_out_of, quiet_transformers
 from .loaded import Model
+from .weights import check_complete, check_patterns, check_unexpected, unexpected_weights
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def load_model(name: str | os.PathLike[str], *, dtype: str = "auto", device: str = "auto") -> Model:
+def load_model(
+    name: str | os.PathLike[str], *, dtype: str = "auto", device: str = "auto", allow_unexpected: Iterable[str] = ()
+) -> Model:
     """Loads a model for steering claims.
 
     Args:
         name: a local transformers folder, a ``.gguf`` file, a hub id, ``builtin:NAME`` or ``package:NAME``.
         dtype: ``float32``, ``bfloat16``, ``float16``; ``auto`` is float32 on a CPU and the checkpoint's own elsewhere.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ...; ``auto`` is the best one present.
+        allow_unexpected: regular expressions, looked for in the names of weights that are in the files and that the model has no
+            place for: these may be left out, ``["^mtp."]``. All others are an error, but for those that transformers itself ignores.
 
     Raises:
-        ModelError: the name means nothing, the model cannot be loaded, or its blocks cannot be found.
+        ModelError: the name means nothing, the model cannot be loaded, weights are missing from its files or left out, or its
+            blocks cannot be found.
     """
     import transformers
 
+    allowed = check_patterns(allow_unexpected)
     source = find_model(name)
     place = pick_device(device)
     kind = pick_dtype(dtype, place)
     folder: Any = source.path if source.path is not None else source.id
+    left_out: tuple[str, ...] = ()
     if source.kind == "gguf" and source.path is not None:
         folder = converted(source.path)
+        left_out = left_out_of(folder)
     progress.report(f"loading {source.id}")
     try:
         with quiet_transformers():
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            hf: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=kind)
-        hf.to(place)
+            hf: Any
+            info: Any
+            hf, info = transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
+                folder, dtype=kind, output_loading_info=True
+            )
     except Exception as error:  # transformers, safetensors and the hub client raise nearly anything
         where = "the hub or its local cache" if source.kind == "hub" else str(folder)
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise ModelError(f"model {source.id!r}: cannot be loaded from {where}: {type(error).__name__}: {first}") from error
-    return Model(hf, tokenizer, source.id)
+    check_complete(source.id, hf, info)
+    unexpected = (*left_out, *unexpected_weights(hf, info))
+    check_unexpected(source.id, hf, unexpected, allowed)
+    try:
+        hf.to(place)
+    except RuntimeError as error:  # no memory left on the device, for one
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(f"model {source.id!r}: cannot be put on {place}: {type(error).__name__}: {first}") from error
+    return Model(hf, tokenizer, source.id, unexpected)
 
 
 def wrap_model(hf: Any, tokenizer: Any, id: str = "in memory") -> Model:

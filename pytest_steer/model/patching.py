@@ -12,6 +12,7 @@ import torch
 
 from .loaded import Model
 from .sites import attach
+from .state import measured
 from .tokens import Ids
 
 _MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
@@ -48,6 +49,7 @@ class Patcher:
         windows = [getattr(text, name, None) for name in ("sliding_window", "attention_window_size", "attention_chunk_size")]
         self._reach = min((w for w in windows if isinstance(w, int) and w > 0), default=None)
 
+    @measured
     @torch.inference_mode()
     def run(self, ids: Ids, token: int) -> tuple[float, torch.Tensor]:
         """(log-probability of the token without a patch, float64 [patches] with each).
@@ -55,7 +57,6 @@ class Patcher:
         Raises:
             SteerError: a ``steering`` block is open on the model.
         """
-        self.model.check_unsteered()
         none = Patch(self.patches[0].layer, 0, 0, torch.zeros(0))
         wanted = [none, *self.patches]
         if self.branching is None:

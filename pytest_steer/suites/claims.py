@@ -105,6 +105,7 @@ class Suite:
     Attributes:
         path: the claim file, absolute.
         model: the model that the file names (a relative path made absolute), or None.
+        allow_unexpected: patterns of weights that may be left out of the model.
         contexts: the axes that the file gives, such as ``{"system": ("", "Be brief.")}``; those of the user's own not among them.
         axes: the axes of the user's own that there are.
         own: values of those of them that the file names, such as ``{"tone": ("rude", "kind")}``.
@@ -121,3 +122,4 @@ class Suite:
     axes: tuple[Axis, ...] = ()
     own: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     regressions: tuple[dict[str, Any], ...] = ()
+    allow_unexpected: tuple[str, ...] = ()

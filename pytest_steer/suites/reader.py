@@ -46,6 +46,7 @@ def read_suite(path: str | os.PathLike[str], axes: Iterable[Axis] = ()) -> Suite
     faults = find_faults(completed(source.data))
     known = tuple(axes)
     of_file = [fault for fault in faults if fault.path[:1] != ("claims",) or len(fault.path) < 2]
+    of_file = of_file or list(_pattern_faults(source.data.get("allow_unexpected", ())))
     of_file = of_file or matrix_faults(combinations(source.data))
     if "date" in source.data and not of_file:
         of_file = list(_date_faults(source.data["date"], ("date",)))
@@ -56,6 +57,18 @@ def read_suite(path: str | os.PathLike[str], axes: Iterable[Axis] = ()) -> Suite
     if of_file:
         raise to_error(of_file, source)
     return _SuiteReader(source, faults, known).suite()
+
+
+def _pattern_faults(patterns: Iterable[str]) -> Iterator[Fault]:
+    for index, pattern in enumerate(patterns):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            yield Fault(
+                ("allow_unexpected", index),
+                f"{pattern!r} is not a regular expression ({error})",
+                "It is looked for anywhere in a weight's name, so a part of the name will do: `allow_unexpected: [^mtp.]`.",
+            )
 
 
 class _SuiteReader:
@@ -86,6 +99,7 @@ class _SuiteReader:
             axes=self.axes,
             own={axis: tuple(values) for axis, values in contexts.get("own", {}).items()},
             regressions=tuple(self.data.get("regressions", ())),
+            allow_unexpected=self.values["allow_unexpected"],
         )
 
     def _entries(self, index: int, claim: Any, faults: list[Fault]) -> Iterator[ClaimSpec | BrokenClaim]:

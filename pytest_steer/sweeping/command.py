@@ -40,7 +40,9 @@ def run(options: Namespace) -> int:
     multipliers = [m for group in options.multipliers for m in group]
     with progress.listening(progress_line(sys.stderr)), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SteerWarning)
-        model = load_model(options.model, dtype=options.dtype, device=options.device)
+        model = load_model(
+            options.model, dtype=options.dtype, device=options.device, allow_unexpected=options.allow_unexpected
+        )
         layers = check_layers(model, options.layers if options.layers is not None else range(model.n_layers))
         vector = _vector(options, model, train, layers)
         keep = options.top if options.top is not None else math.ceil(options.keep * len(layers))
@@ -159,7 +161,9 @@ def snippet(options: Namespace, found: Sweep) -> str:
     neutral = shown(options.neutral) if options.neutral is not None else None
     model = options.model
     test = shown(options.test_out or Path(TEST_FILE))
-    return claim_snippet(found, model=model, vector=vector, test=test, neutral=neutral)
+    return claim_snippet(
+        found, model=model, vector=vector, test=test, neutral=neutral, allow_unexpected=options.allow_unexpected
+    )
 
 
 def shown(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 
 from ..errors import SteerError
 from ..stats import Inference
@@ -14,7 +15,15 @@ from .grid import Sweep
 _BARE = re.compile(r"^(?!(?:null|true|false|yes|no|on|off)$)[A-Za-z_./][\w./-]*(?::[\w./-]+)*$", re.IGNORECASE)
 
 
-def claim_snippet(sweep: Sweep, *, model: str, vector: dict[str, str], test: str, neutral: str | None) -> str:
+def claim_snippet(
+    sweep: Sweep,
+    *,
+    model: str,
+    vector: dict[str, str],
+    test: str,
+    neutral: str | None,
+    allow_unexpected: Sequence[str] = (),
+) -> str:
     """A claim file about the chosen layer and multiplier.
 
     The promised steerability is what the validation items leave room for, see ``steerability_to_promise``; the anti-steerable
@@ -22,6 +31,7 @@ def claim_snippet(sweep: Sweep, *, model: str, vector: dict[str, str], test: str
 
     Args:
         vector: ``{"file": path}``, or ``{"method": name, "data": path}`` for one that is extracted again.
+        allow_unexpected: patterns of weights that were left out of the model.
         test / neutral: paths as the claim file is to name them, relative to its folder.
 
     Raises:
@@ -40,6 +50,7 @@ def claim_snippet(sweep: Sweep, *, model: str, vector: dict[str, str], test: str
     lines = [
         f"# Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items. The test items are others.",
         f"model: {_scalar(model)}",
+        *([f"allow_unexpected: {json.dumps([*allow_unexpected], ensure_ascii=False)}"] if allow_unexpected else []),
         f"vector: {{{source}, layer: {choice.layer}, positions: {sweep.positions}}}",
         f"multiplier: {choice.multiplier:.12g}",
         f"multipliers: [{', '.join(f'{m:.12g}' for m in sweep.multipliers)}]",

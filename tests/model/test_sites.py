@@ -272,21 +272,22 @@ def test_a_vector_of_the_heads_width():
 def test_a_block_that_goes_past_its_site_is_an_error():
     model = fresh("llama")
     block = model.blocks[1]
-    straight = block.forward
+    kind = type(block)
 
-    def around(hidden_states, **more):
-        mlp, block.mlp = block.mlp, torch.nn.Identity()
-        try:
-            return straight(hidden_states, **more)
-        finally:
-            block.mlp = mlp
+    class Around(kind):  # a replaced forward of the instance would be refused before it runs
+        def forward(self, hidden_states, **more):
+            mlp, self.mlp = self.mlp, torch.nn.Identity()
+            try:
+                return super().forward(hidden_states, **more)
+            finally:
+                self.mlp = mlp
 
-    block.forward = around
+    block.__class__ = Around
     try:
         with pytest.raises(ModelError, match="block 1 ran without its mlp site, so nothing was steered there"):
             model.engine.run([Probe((5, 6, 7), 1, (1,))], add(builders.random_vector(1), site="mlp"), [1.0])
     finally:
-        del block.forward
+        block.__class__ = kind
     assert builders.hooks_of(model.hf) == 0
 
 

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 
 from ...errors import MeasurementError, SoundnessError
 from ...model import Model
+from ...model.state import measured
 from ...prompting.hook_examples import HookExample
 from ...recording import current_recorder
 from ..subject import Subject
@@ -50,8 +51,8 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
     return record
 
 
+@measured
 def _check(model: Model, subject: Subject) -> dict[str, Any]:
-    model.check_unsteered()
     example = HookExample(_TEXTS, subject.multiplier, "left", bare=True)
     try:
         target = own(model, subject)

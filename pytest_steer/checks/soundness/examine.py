@@ -11,6 +11,7 @@ import torch
 
 from ...errors import MeasurementError, SteerError
 from ...model import Model
+from ...model.state import trusting
 from ...prompting.hook_examples import HookExample, hook_examples, smallest, strengths, visit
 from . import properties
 from .bench import Bench, NotApplicable, NotFinite, Unsteered
@@ -222,7 +223,8 @@ class _Trial:
         if not bench.takes_left and example.padding == "left":
             example = replace(example, padding="right")
         try:
-            message = PROPERTIES[name](bench, example)
+            with trusting():  # hooks that stand on the model now are those of the target
+                message = PROPERTIES[name](bench, example)
         except NotApplicable as why:
             self.skipped[name] = str(why)
             return None

@@ -8,13 +8,12 @@ import torch
 from torch.nn.modules import module as torch_module
 
 from ...model import Model
+from ...model.state import GLOBAL_TABLES, HOOK_TABLES
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 # Tables beside the hooks that say how each is called.
 _BESIDE = (
     "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs", "_non_full_backward_hooks",
 )  # fmt: skip
-_GLOBAL = ("_global_forward_hooks", "_global_forward_pre_hooks")
 # Weights up to this size are copied, so that changed values can be put back.
 _MOST_COPIED = 2**30
 
@@ -33,11 +32,11 @@ class ModelState:
         for name, module in model.hf.named_modules():
             where = name or "the model"
             self._modules.append((where, module, module.__dict__.get("forward"), module.training))
-            for kind in (*_HOOKS, *_BESIDE, "_modules", "_parameters"):
+            for kind in (*HOOK_TABLES, *_BESIDE, "_modules", "_parameters"):
                 table = getattr(module, kind, None)
                 if table is not None:
                     self._tables.append((where, kind, table, dict(table)))
-        for kind in _GLOBAL:
+        for kind in GLOBAL_TABLES:
             table = getattr(torch_module, kind, None)
             if table is not None:
                 self._tables.append(("every module of torch", kind, table, dict(table)))
