@@ -46,7 +46,7 @@ def first_order_slopes(
     data = as_items(items)
     if not data:
         raise DataError(f"{data.source}: there are no items to measure")
-    model.check_fits(add(vector))
+    model.check_fits(add(vector.at("all")))  # its layers are ranked, not steered together
     asked = [asked_of(model, item, scope, include_first, context) for item in data]
     for item in asked:
         for probe in item.probes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pytest_steer.errors import ClaimFileError
 from pytest_steer.prompting import Axis
@@ -17,7 +17,8 @@ class VectorSpec:
     Either ``file`` is set (a saved vector), or ``method`` and ``data`` are (made from the model under test).
 
     Attributes:
-        layers: 0-based decoder blocks, or None: all layers of the saved vector.
+        layers: 0-based decoder blocks, ``all`` of the saved vector's, or None: the only one that it has.
+        rows: what the rows of a saved stack are, ``blocks`` or ``hidden_states``; None if the file does not say.
         positions: ``all``, ``after_prompt`` or ``last``.
         allow_mismatch: any of ``model``, ``template``: made elsewhere, and accepted all the same.
         line: 1-based line of the claim file.
@@ -29,18 +30,19 @@ class VectorSpec:
     file: Path | None
     method: str | None
     data: Path | None
-    layers: tuple[int, ...] | None
+    layers: tuple[int, ...] | Literal["all"] | None
     positions: str
     include_first: bool
     allow_mismatch: tuple[str, ...]
     line: int
     options: dict[str, Any] = field(default_factory=dict)
     shape: dict[str, Any] | None = None
+    rows: Literal["blocks", "hidden_states"] | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
         """The same for two entries that make the same vector or intervention, wherever they stand and whichever tokens they steer."""
-        return self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape)
+        return self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape), self.rows
 
 
 @dataclass(frozen=True)

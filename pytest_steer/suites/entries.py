@@ -146,6 +146,7 @@ def vector_spec(entry: Entry, folder: Path, line: Callable[[DataPath], int | Non
         line=line(entry.path) or 1,
         options={key: value for key, value in options.items() if key not in ("method", "data")},
         shape=_shape(values, folder) if entry.is_intervention else None,
+        rows=values.get("rows"),
     )
 
 
