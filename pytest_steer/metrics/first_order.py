@@ -11,7 +11,7 @@ from .. import progress
 from ..errors import DataError
 from ..model import Model
 from ..model.gradients import block_gradients
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
+from ..prompting import AS_GIVEN, Context, ItemLike, as_items
 from ..steering import Positions, SteeringVector, add, check_positions
 from .asking import Array, Asked, asked_of
 
@@ -21,7 +21,7 @@ _MAX_TOKENS = 2048
 
 def first_order_slopes(
     model: Model,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     vector: SteeringVector,
     *,
     positions: Positions = "after_prompt",

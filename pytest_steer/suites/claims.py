@@ -23,6 +23,7 @@ class VectorSpec:
         allow_mismatch: any of ``model``, ``template``: made elsewhere, and accepted all the same.
         line: 1-based line of the claim file.
         options: further settings of the method.
+        columns: what the columns of the training data are called, where they have other names.
         shape: what an ``intervention:`` says beyond a vector: ``kind``, ``site``, ``value``, ``keep``, ``angle``, and with paths made
             absolute ``toward`` and ``condition``. None for a ``vector:``.
     """
@@ -38,11 +39,14 @@ class VectorSpec:
     options: dict[str, Any] = field(default_factory=dict)
     shape: dict[str, Any] | None = None
     rows: Literal["blocks", "hidden_states"] | None = None
+    columns: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[object, ...]:
         """The same for two entries that make the same vector or intervention, wherever they stand and whichever tokens they steer."""
-        return self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape), self.rows
+        return (
+            self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape), self.rows, repr(self.columns),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class ClaimSpec:
         test: the contrast items. Only if the kind needs them it is sure that the file was there.
         neutral: the neutral texts. Only if the kind needs them it is sure that the file was there.
         examples: the items that few-shot examples are drawn from, under the same condition.
+        columns: what the columns of the data are called, where they have other names.
         xfail: the reason why the claim is known to fail, or None.
         line: 1-based line of the claim file.
         model: the model that ``matrix`` gives this claim (a relative path made absolute), or None: that of the file.
@@ -79,6 +84,7 @@ class ClaimSpec:
     model: str | None = None
     examples: Path | None = None
     choice: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

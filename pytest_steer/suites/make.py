@@ -93,7 +93,7 @@ def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:
         raise SteerError("extract needs the layers' numbers; 'all' means those of a saved vector")
     # A matrix gives one set of settings to several methods; each takes its own.
     options = {key: value for key, value in spec.options.items() if spec.method in METHODS_WITH[key]}
-    data = read_training(spec.data, seed)
+    data = read_training(spec.data, seed, spec.columns)
     if spec.method == "fv":
         if "shots" in options:
             options["n_shots"] = options.pop("shots")
