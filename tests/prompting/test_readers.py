@@ -98,6 +98,11 @@ def test_json_lines_end_at_line_feeds_only(tmp_path, separator):
 WRONG = {
     "invalid JSON": ("d.json", '[\n{"question": }]', ":2: is not valid JSON: Expecting value"),
     "deep JSON": ("d.json", "[" * 100_000, ": is not valid JSON: nested too deeply"),
+    "JSON Lines": (
+        "d.json",
+        '{"question": "Q?"}\n{"question": "R?"}\n',
+        ":2: is not valid JSON: Extra data. One entry per line is",
+    ),
     "huge number": ("d.json", "[" + "9" * 5000 + "]", "is not valid JSON"),
     "an object": ("d.json", {"entries": []}, ': expected a list of entries, or {"items": [entries]}, found {"entries": []}'),
     "a wrapper without items": ("d.json", {"items": []}, ": the file holds no items"),

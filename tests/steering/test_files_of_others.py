@@ -29,6 +29,7 @@ from pytest_steer.steering import (
     rotate,
     save_intervention,
 )  # fmt: skip
+from pytest_steer.steering.formats.names import by_names
 
 
 def rand(*shape, seed=0):
@@ -170,6 +171,33 @@ def test_rows_are_blocks_or_hidden_states(tmp_path, suffix):
     assert about["layers"].startswith("row k + 1 is the output of decoder block k and row 0 the embedding")
     with pytest.raises(VectorError, match="rows is blocks or hidden_states; not 'embeddings'"):
         SteeringVector.load(file, layer=1, rows="embeddings")
+
+
+@pytest.mark.parametrize("suffix", ANY)
+def test_axes_of_one_entry_do_not_matter(tmp_path, suffix):
+    rows = rand(3, 6)
+    for shape in ((3, 1, 6), (1, 3, 6)):
+        same(SteeringVector.load(written(tmp_path, suffix, rows.reshape(shape)), layer=2), {2: rows[2]})
+    same(SteeringVector.load(written(tmp_path, suffix, rows[:1].reshape(1, 1, 6)), layer=2), {2: rows[0]})
+    refused(
+        written(tmp_path, suffix, rand(2, 3, 6)),
+        r"a direction has shape \[width\], not \[2, 3, 6\]. Save the one that you mean, such as tensor\[position, layer\]",
+        layer=1,
+    )
+
+
+def test_a_whole_model_is_refused_by_its_names_before_any_tensor_is_read(tmp_path):
+    """It may be larger than the memory."""
+
+    class Unread(dict):
+        def __getitem__(self, name):
+            raise AssertionError(f"{name} was read")
+
+    names = ["layer.1", *(f"model.layers.{layer}.mlp.up_proj.weight" for layer in range(2))]
+    with pytest.raises(VectorError, match=r"has the tensor 'model\.layers\.0\.mlp\.up_proj\.weight', which is no layer"):
+        by_names(Unread(dict.fromkeys(names)), tmp_path / "model.safetensors", ".safetensors", "tensor")
+    save_file({name: torch.ones(4, 4) for name in names}, str(tmp_path / "model.safetensors"))
+    refused(tmp_path / "model.safetensors", "mlp.up_proj.weight', which is no layer", layer=1)
 
 
 FIT = {  # rows of the file, what is said of them: layer of row 2, or why not

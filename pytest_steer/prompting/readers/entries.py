@@ -86,4 +86,5 @@ def read_json(file: Path) -> Any:
     except (ValueError, RecursionError) as error:
         line = f":{error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         what = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "msg", str(error))
-        raise DataError(f"{file}{line}: is not valid JSON: {what}") from None
+        cure = ". One entry per line is JSON Lines: give the file the suffix .jsonl" if what == "Extra data" else ""
+        raise DataError(f"{file}{line}: is not valid JSON: {what}{cure}") from None

@@ -79,7 +79,9 @@ def checked(value: Any, file: Path, what: str) -> torch.Tensor:
     while tensor.ndim > 1 and tensor.shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim != 1:
-        raise VectorError(f"{file}: {what}: a direction has shape [width], not {shape}")
+        raise VectorError(
+            f"{file}: {what}: a direction has shape [width], not {shape}. Save the one that you mean, such as tensor[position, layer]"
+        )
     if tensor.numel() == 0:
         raise VectorError(f"{file}: {what} is empty")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
@@ -89,11 +91,13 @@ def checked(value: Any, file: Path, what: str) -> torch.Tensor:
 
 
 def checked_rows(tensor: torch.Tensor, file: Path, what: str = "the tensor") -> list[torch.Tensor]:
-    """A tensor [width] as one direction, a tensor [layers, width] as one per row.
+    """A tensor [width] as one direction, a tensor [layers, width] (or [layers, 1, width]) as one per row.
 
     Raises:
         VectorError: another shape or type of values, empty, or it claims more than the file stores.
     """
+    if tensor.layout is torch.strided and tensor.ndim == 3 and 1 in tensor.shape[:2]:
+        tensor = tensor.squeeze(0 if tensor.shape[0] == 1 else 1)
     if tensor.ndim != 2 or tensor.layout is not torch.strided:
         return [checked(tensor, file, what)]
     if 0 in tensor.shape:

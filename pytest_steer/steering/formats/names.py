@@ -48,21 +48,25 @@ def by_names(tensors: Mapping[Any, Any], file: Path, format: str, what: str = "k
         # The first of a list of parameters, or of arrays without names, is no block 0.
         if (said is None and is_plain) or (said == 0 and not sure):
             return _one(tensor, file, format, f"{what} {name!r}")
-    directions: dict[int | None, Any] = {}
-    for name, place in places.items():
+    layers: dict[int, Any] = {}
+    for name, place in places.items():  # before any tensor is read: the file may be a whole model
         if place is None:
             raise VectorError(
                 f"{file}: has the {what} {repr(name)[:60]}, which is no layer. Expected {{layer: tensor}} with decoder blocks' "
                 f"numbers, from 0 on, such as 14, 'layer.14' or 'model.layers.14.vector'; it has "
                 f"{', '.join(repr(one)[:60] for one in list(tensors)[:5])}"
             )
-        if place[0] in directions:
+        if place[0] in layers:
             raise VectorError(f"{file}: has layer {place[0]} twice; the second time it is the {what} {repr(name)[:60]}")
-        directions[place[0]] = checked(tensors[name], file, f"layer {place[0]}")
+        layers[place[0]] = name
+    directions: dict[int | None, Any] = {
+        layer: checked(tensors[name], file, f"layer {layer}") for layer, name in layers.items()
+    }
     # Numbers without a word for layers, from 0 on without a gap, may be places in a list.
     listed = not any(place and place[1] for place in places.values()) and set(directions) == set(range(len(directions)))
-    numbering, layers = ("rows", ROWS) if listed else ("keys", KEYS)
-    return Found(directions, source(f"{format} {{layer: tensor}}", layers), numbering)  # type: ignore[arg-type]
+    if listed:
+        return Found(directions, source(f"{format} {{layer: tensor}}", ROWS), "rows")
+    return Found(directions, source(f"{format} {{layer: tensor}}", KEYS), "keys")
 
 
 def _one(tensor: Any, file: Path, format: str, what: str) -> Found:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,14 @@ def read(file: Path) -> Found:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(str(file), framework="pt") as tensors:
-            info = tensors.metadata() or {}
-            content = {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 - not a mapping
+        with safe_open(str(file), framework="pt") as opened:
+            info = opened.metadata() or {}
+            tensors = _Tensors(opened)
+            if info.get("format") != FORMAT:
+                return _of_others(tensors, info, file)
+            content = dict(tensors)
     except (SafetensorError, OSError, ValueError) as error:
         raise VectorError(f"{file}: is not a readable safetensors file: {error}") from None
-    if info.get("format") != FORMAT:
-        return _of_others(content, info, file)
     directions: dict[int | None, torch.Tensor] = {
         _layer_of(name, file): checked(tensor, file, f"tensor {name}") for name, tensor in content.items()
     }
@@ -121,7 +123,24 @@ def read(file: Path) -> Found:
     return restored(found)
 
 
-def _of_others(content: dict[str, torch.Tensor], info: dict[str, str], file: Path) -> Found:
+class _Tensors(Mapping[str, torch.Tensor]):
+    """The tensors of an open file by name, each read when it is asked for."""
+
+    def __init__(self, opened: Any) -> None:
+        self._opened, self._names = opened, list(opened.keys())
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        tensor: torch.Tensor = self._opened.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _of_others(content: Mapping[str, torch.Tensor], info: dict[str, str], file: Path) -> Found:
     if info.get("format", "").startswith(_INTERVENTION):
         raise VectorError(
             f"{file}: holds an intervention, which says itself how it is applied, and no vector: name it under `intervention:` "
