@@ -42,6 +42,14 @@ def check_depth(metadata: Mapping[str, Any], n_layers: int, model: str) -> None:
 
 
 _SAY = (
+    "If so, write `rows: hidden_states` beside `file` (in Python SteeringVector.load(file, rows='hidden_states')): k + 1 is then the "
+    "output of block k"
+)
+_BY_HAND}"
+        )
+
+
+_SAY = (
     "If they are, write `rows: hidden_states` beside `file` (in Python SteeringVector.load(file, rows='hidden_states')): number "
     "k + 1 is then the output of block k"
 )
