@@ -13,7 +13,7 @@ from .metrics.asking import Asked, asked_of
 from .metrics.likelihood import text_start
 from .metrics.tasks import task_probe
 from .model import Model, Probe, load_model, tokenize_text
-from .prompting import read_tasks, read_texts
+from .prompting import read_tasks
 from .prompting.demonstrations import draw_demonstrations
 from .sources import DEFAULT_MODEL, shown
 from .steering import check_positions
@@ -61,10 +61,8 @@ def _lines(model: Model, claim: ClaimSpec, count: int) -> list[str]:
     if claim.kind == "hooks_are_sound":
         return [*lines, "  no items: the hooks are tried on prompts of their own"]
     if claim.kind == "ppl_delta_below":
-        if claim.neutral is None:
-            raise SteerError(f"{claim.name}: needs data.neutral")
         start = text_start(positions, spec.include_first)
-        for index, text in enumerate(read_texts(claim.neutral)[:count]):
+        for index, text in enumerate(Builder(model, seed=0, max_items=count).texts(claim)):
             ids = tokenize_text(model.tokenizer, text, f"text {index}")
             lines += ["", f"  text {index}", *_sequence(model, Probe(ids, start, score_from=1))]
         return lines
@@ -84,8 +82,8 @@ def _lines(model: Model, claim: ClaimSpec, count: int) -> list[str]:
 def _tasks(model: Model, claim: ClaimSpec, count: int) -> list[str]:
     if claim.test is None:
         raise SteerError(f"{claim.name}: needs data.test")
-    tasks = read_tasks(claim.test)
-    pool = read_tasks(claim.examples) if claim.examples is not None else tasks
+    tasks = read_tasks(claim.test, columns=claim.columns)
+    pool = read_tasks(claim.examples, columns=claim.columns) if claim.examples is not None else tasks
     shots, shuffled = claim.params["shots"], claim.params["shuffled"]
     lines = []
     for index, query in enumerate(tasks[:count]):

@@ -14,7 +14,7 @@ from ..checks import (
 from ..checks.steers import IntervalMethod
 from ..metrics.at_cost import MOST
 from ..model import Model
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
+from ..prompting import AS_GIVEN, Context, ItemLike, as_items
 from ..steering import Intervention, Positions, SteeringVector
 from .holding import hold, run_seed
 
@@ -68,7 +68,7 @@ def assert_ppl_delta_below(
 def assert_steers_at_cost(
     model: Model,
     vector: SteeringVector | Intervention,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     texts: Sequence[str],
     *,
     effect: float,

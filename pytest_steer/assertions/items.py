@@ -17,7 +17,7 @@ from ..checks.performs_task import BASELINE_SHOTS, RightBy
 from ..checks.steers import IntervalMethod
 from ..metrics import MULTIPLIERS
 from ..model import Model
-from ..prompting import AS_GIVEN, Context, ContrastItem, TaskItem, as_items
+from ..prompting import AS_GIVEN, Context, ItemLike, TaskItem, as_items
 from ..steering import Intervention, Positions, SteeringVector
 from .holding import hold, run_seed
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def assert_steers(
     model: Model,
     vector: SteeringVector | Intervention,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     *,
     steerability: float,
     multipliers: Sequence[float] = MULTIPLIERS,
@@ -84,7 +84,7 @@ def assert_steers(
 def assert_not_anti_steered(
     model: Model,
     vector: SteeringVector | Intervention,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     *,
     share: float,
     by: By = "slope",

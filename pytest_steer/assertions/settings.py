@@ -16,7 +16,7 @@ from ..checks.steers import IntervalMethod
 from ..errors import SteerError
 from ..metrics import MULTIPLIERS
 from ..model import Model
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
+from ..prompting import AS_GIVEN, Context, ItemLike, as_items
 from ..recording import Recorder, current_recorder
 from ..steering import Intervention, Positions, SteeringVector
 from .holding import hold
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 def assert_generalizes(
     model: Model,
     vector: SteeringVector | Intervention,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     *,
     relative: float,
     contexts: Mapping[str, Context] | None = None,
-    data_sets: Mapping[str, Iterable[ContrastItem]] | None = None,
+    data_sets: Mapping[str, Iterable[ItemLike]] | None = None,
     base: Context = AS_GIVEN,
     multipliers: Sequence[float] = MULTIPLIERS,
     multiplier: float = 1.0,
@@ -78,7 +78,7 @@ def assert_generalizes(
 def assert_holds_in_contexts(
     model: Model,
     vector: SteeringVector | Intervention,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     *,
     contexts: SearchStrategy[Context] | Mapping[str, Sequence[Any]],
     steerability: float | None = None,

@@ -104,7 +104,8 @@ def _where(evidence: Evidence) -> list[str]:
         )
         source = vector.get("source")
         if source:
-            lines.append(f"  vector from {source.get('format')}: {source.get('layers')}; norm {source.get('norm')}")
+            done = f"; here it is {vector['operation']}" if vector.get("operation") else ""
+            lines.append(f"  vector from {source.get('format')}: {source.get('layers')}; norm {source.get('norm')}{done}")
     if evidence.data is not None:
         lines.append(f"  data: {evidence.data['source']}")
     if evidence.check == "ppl_delta_below":

@@ -30,6 +30,7 @@ class Subject(Deployed):
         return {
             "hash": change.hash,
             "method": change.method,
+            "operation": change.operation,
             "site": change.site,
             "strength": change.strength,
             "layer": change.changes[0] if len(change.changes) == 1 else list(change.changes),
@@ -52,6 +53,7 @@ def _source(record: Mapping[str, Any]) -> dict[str, str] | None:
 def describe_receipt(receipt: Receipt) -> dict[str, Any]:
     """The evidence's ``receipt`` record."""
     return {
+        "operation": receipt.operation,
         "sequences": receipt.sequences,
         "steered_tokens": receipt.steered_tokens,
         "path": receipt.path,

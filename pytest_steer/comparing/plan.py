@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .. import progress
 from ..errors import DataError, SteerError
-from ..prompting import read_tasks, read_texts
+from ..prompting import read_tasks
 from ..sources import shown
 from ..suites import BrokenClaim, ClaimSpec, Suite
 from ..suites.build import Builder
@@ -82,7 +82,7 @@ def entries_of(plan: Plan, builder: Builder) -> tuple[list[Entry], list[Failure]
 def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> Entry:
     items, context = builder.test_items(claim)
     assert claim.test is not None  # plan_of has seen to it
-    is_task = holds_tasks(claim.test)
+    is_task = holds_tasks(claim.test, claim.columns)
     return Entry(
         method=method,
         behaviour=behaviour,
@@ -90,10 +90,10 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         multipliers=tuple(claim.multipliers),
         items=items,
         context=context,
-        texts=tuple(read_texts(claim.neutral)[: builder.max_items]) if claim.neutral is not None else (),
-        tasks=read_tasks(claim.test)[: builder.max_items] if is_task else (),
+        texts=tuple(builder.texts(claim)) if claim.neutral is not None else (),
+        tasks=read_tasks(claim.test, columns=claim.columns)[: builder.max_items] if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
-        examples=read_tasks(claim.examples or claim.test) if is_task else (),
+        examples=read_tasks(claim.examples or claim.test, columns=claim.columns) if is_task else (),
         source=shown(claim.neutral) if claim.neutral is not None else "texts",
     )
 

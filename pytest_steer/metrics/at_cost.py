@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import DataError, MeasurementError, SteerError
 from ..model import Model
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
+from ..prompting import AS_GIVEN, Context, ItemLike, as_items
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, asked_of, propensities
 from .cost_search import CostSearch, Reached
@@ -170,7 +170,7 @@ def _at_cost(search: CostSearch, method: str) -> AtCost:
 
 def effects_at(
     model: Model,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     at: Mapping[Name, tuple[Deployed, float]],
     *,
     context: Context = AS_GIVEN,

@@ -11,7 +11,7 @@ from .. import progress
 from ..errors import DataError
 from ..model import Model
 from ..model.gradients import block_gradients
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
+from ..prompting import AS_GIVEN, Context, ItemLike, as_items
 from ..steering import Positions, SteeringVector, add, check_positions
 from .asking import Array, Asked, asked_of
 
@@ -21,7 +21,7 @@ _MAX_TOKENS = 2048
 
 def first_order_slopes(
     model: Model,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     vector: SteeringVector,
     *,
     positions: Positions = "after_prompt",
@@ -46,7 +46,7 @@ def first_order_slopes(
     data = as_items(items)
     if not data:
         raise DataError(f"{data.source}: there are no items to measure")
-    model.check_fits(add(vector))
+    model.check_fits(add(vector.at("all")))  # its layers are ranked, not steered together
     asked = [asked_of(model, item, scope, include_first, context) for item in data]
     for item in asked:
         for probe in item.probes:

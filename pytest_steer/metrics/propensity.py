@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError, SteerError
 from ..model import Model, Probe
-from ..prompting import AS_GIVEN, Context, ContrastItem, Items, as_items
+from ..prompting import AS_GIVEN, Context, ItemLike, Items, as_items
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, Asked, asked_of, propensities
 from .cost_search import LARGEST
@@ -123,7 +123,7 @@ class PropensityCurve:
 
 def propensity_curve(
     model: Model,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     vector: SteeringVector | Intervention,
     *,
     multipliers: Sequence[float] = MULTIPLIERS,
@@ -160,7 +160,7 @@ def propensity_curve(
 
 def propensity_curves(
     model: Model,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     vectors: Mapping[Name, SteeringVector | Intervention],
     *,
     multipliers: Sequence[float] = MULTIPLIERS,
@@ -184,7 +184,7 @@ def propensity_curves(
 
 def curves_in_contexts(
     model: Model,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     vector: SteeringVector | Intervention,
     *,
     contexts: Sequence[Context],
@@ -204,7 +204,7 @@ def curves_in_contexts(
 
 def _curves(
     model: Model,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     changes: Sequence[Intervention],
     contexts: Sequence[Context],
     name_contexts: bool,

@@ -37,6 +37,7 @@ class Receipt:
     """What was steered.
 
     Attributes:
+        operation: what was done with the direction: ``added``, ``projected out``, ...
         sequences: how many token sequences were asked about.
         steered_tokens: steered tokens in all of them, at one multiplier.
         path: how the forwards were run: ``plain``, ``shared depth`` or ``shared positions``, the last two perhaps with
@@ -48,6 +49,7 @@ class Receipt:
     steered_tokens: int
     path: str
     doses: tuple[LayerDose, ...]
+    operation: str = ""
 
 
 def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Intervention, multiplier: float) -> Receipt:
@@ -67,4 +69,4 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
         relative = abs(multiplier) * norm / hidden_norm if norm is not None and hidden_norm > 0 else None
         doses.append(LayerDose(layer, norm, hidden_norm, relative))
     steered = sum(len(probe.ids) - probe.steer_from for probe in probes)
-    return Receipt(len(probes), steered, model.engine.path(intervention), tuple(doses))
+    return Receipt(len(probes), steered, model.engine.path(intervention), tuple(doses), intervention.operation)

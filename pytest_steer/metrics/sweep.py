@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..model import Model
-from ..prompting import AS_GIVEN, Context, ContrastItem
+from ..prompting import AS_GIVEN, Context, ItemLike
 from ..steering import Positions, SteeringVector
 from .likelihood import perplexity_curves
 from .propensity import MULTIPLIERS, PropensityCurve, propensity_curves
@@ -13,7 +13,7 @@ from .propensity import MULTIPLIERS, PropensityCurve, propensity_curves
 
 def sweep_curves(
     model: Model,
-    items: Iterable[ContrastItem],
+    items: Iterable[ItemLike],
     vector: SteeringVector,
     *,
     multipliers: Sequence[float] = MULTIPLIERS,

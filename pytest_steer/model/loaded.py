@@ -12,7 +12,7 @@ import torch
 
 from ..errors import ModelError, VectorError
 from ..prompting import PromptFormat
-from ..steering import Intervention
+from ..steering import Intervention, check_depth
 from .blocks import find_blocks
 from .chat_template import render_chat
 from .state import without_values
@@ -143,9 +143,11 @@ class Model:
                 chat template. Width and layers have to fit always.
 
         Raises:
-            VectorError: layers out of range, another width, another model, or another template; says what to do.
+            VectorError: layers out of range, a stack whose rows are not the model's blocks, another width, another model, or another
+                template; says what to do.
             ModelError: the model has no such site inside of its blocks as far as can be told.
         """
+        check_depth(intervention.metadata, self.n_layers, self.id)
         beyond = [layer for layer in intervention.layers if layer >= self.n_layers]
         if beyond:
             raise VectorError(

@@ -6,7 +6,7 @@ The Hypothesis strategies live in ``prompting.strategies``, which is imported on
 from .axes import Axis, Noise, swap_options
 from .contexts import AS_GIVEN, AXES, Context
 from .formats import PromptFormat
-from .items import ContrastItem, Items, as_items
+from .items import ContrastItem, ItemLike, Items, as_items
 from .readers import read_contrast_texts, read_items, read_texts
 from .rendering import RenderedItem, render_item
 from .task_items import IN_TASK_FORM, items_as_tasks, task_items
@@ -19,6 +19,7 @@ __all__ = [
     "Axis",
     "Context",
     "ContrastItem",
+    "ItemLike",
     "Items",
     "Noise",
     "PromptFormat",

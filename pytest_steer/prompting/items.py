@@ -127,22 +127,65 @@ class Items(Sequence[ContrastItem]):
         return dict(sorted(counts.items()))
 
 
-def as_items(items: Iterable[ContrastItem]) -> Items:
-    """Items from any iterable of ContrastItem; numbers those without an id.
+ItemLike = ContrastItem | tuple[str, str, str]
+"""A contrast item, or (question, matching answer, answer that does not match)."""
+
+
+def as_items(items: Iterable[ItemLike]) -> Items:
+    """Items from any iterable of ContrastItem or of (question, matching, not_matching); numbers those without an id.
 
     Raises:
-        DataError: if something else than a ContrastItem is in it.
+        DataError: if something else is in it.
     """
     if isinstance(items, Items):
         return items
     numbered = []
     for index, item in enumerate(items):
+        if isinstance(item, (tuple, list)) and len(item) == 3:
+            try:
+                item = item_of_three(item, str(index))
+            except DataError as error:
+                raise DataError(f"item {index}: {error}") from None
         if not isinstance(item, ContrastItem):
             raise DataError(
                 f"item {index} is a {type(item).__name__}, not a ContrastItem: "
-                "read a file with read_items(path) or build ContrastItem(question=..., matching=(...,), not_matching=(...,))"
+                "read a file with read_items(path), build ContrastItem(question=..., matching=(...,), not_matching=(...,)), or give "
+                "(question, matching, not_matching)"
             )
         if not item.id:
             item = ContrastItem(item.question, item.matching, item.not_matching, str(index), item.meta)
         numbered.append(item)
     return Items(numbered)
+
+
+def item_of_three(values: Sequence[object], number: str) -> ContrastItem:
+    """The item of (question, matching, not_matching); an answer is a text, or a list of alternatives.
+
+    Raises:
+        DataError: something else than texts, or they make no item.
+    """
+    question, *sides = values
+    if not isinstance(question, str):
+        raise DataError(f"of (question, matching, not_matching) the question is a {type(question).__name__}, not a text")
+    answers = []
+    for name, side in zip(("matching", "not matching"), sides, strict=True):
+        found = [side] if isinstance(side, str) else list(side) if isinstance(side, (list, tuple)) else []
+        texts = [answer for answer in found if isinstance(answer, str)]
+        if not texts or len(texts) < len(found):
+            raise DataError(f"of (question, matching, not_matching) the {name} answer has to be a text or a list of texts")
+        answers.append(tuple(texts))
+    for text in (question, *answers[0], *answers[1]):
+        check_encodable(text)
+    return ContrastItem(question, answers[0], answers[1], number)
+
+
+def check_encodable(text: str) -> None:
+    r"""Refuses a text that no tokenizer can encode; JSON can spell "\ud800".
+
+    Raises:
+        DataError: half of a surrogate pair is in it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"character {error.start} is half of a surrogate pair, which no tokenizer can encode") from None

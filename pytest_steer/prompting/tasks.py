@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from .readers.columns import check_columns
+from .readers.entries import entries
 
 
 @dataclass(frozen=True)
@@ -33,28 +33,32 @@ class TaskItem:
                 raise DataError(f"the {name} of a task item has to be a text that is not empty, not {value!r}")
 
 
-def read_tasks(path: str | PathLike[str]) -> tuple[TaskItem, ...]:
-    """Reads the field's files of functional tasks: a JSON list, JSON Lines or CSV of {input, output}.
+def read_tasks(path: str | PathLike[str], *, columns: Mapping[str, str] | None = None) -> tuple[TaskItem, ...]:
+    """Reads the field's files of functional tasks: a JSON list, JSON Lines or a table of {input, output}.
 
     An output that is a list of texts (several right answers) stands for its first. Numbers are read as text.
+
+    Args:
+        columns: other names of the two, ``{"input": "word", "output": "opposite"}``.
 
     Raises:
         DataError: the file is missing, is not valid, holds no pairs, or one of its entries is wrong.
     """
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read: {error}") from None
+    file, names = Path(path), task_columns(check_columns(columns))
     found = []
-    for where, entry in _entries(file, text):
+    for where, entry in entries(file):
         try:
-            found.append(_task(entry))
+            found.append(_task(entry, names))
         except DataError as error:
             raise DataError(f"{file}: {where}: {error}") from None
     if not found:
         raise DataError(f"{file}: the file holds no pairs of input and output")
     return tuple(found)
+
+
+def task_columns(columns: Mapping[str, str]) -> tuple[str, str]:
+    """Where input and output stand."""
+    return columns.get("input", "input"), columns.get("output", "output")
 
 
 def tasks_hash(tasks: Sequence[TaskItem]) -> str:
@@ -77,33 +81,18 @@ def shots(demonstrations: Sequence[TaskItem], query: str) -> str:
     return f"{shown}Q: {query.strip()}\nA:"
 
 
-def _entries(file: Path, text: str) -> list[tuple[str, Any]]:
-    suffix = file.suffix.lower()
-    try:
-        if suffix == ".csv":
-            return [(f"line {number}", row) for number, row in enumerate(csv.DictReader(io.StringIO(text)), 2)]
-        if suffix == ".jsonl":
-            lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-            return [(f"line {number}", json.loads(line)) for number, line in lines]
-        data = json.loads(text)
-    except (ValueError, RecursionError, csv.Error) as error:
-        raise DataError(f"{file}: is not valid {suffix.lstrip('.') or 'json'}: {error}") from None
-    if not isinstance(data, list):
-        raise DataError(f"{file}: expected a list of {{input, output}}, found {type(data).__name__}")
-    return [(f"entry {index}", entry) for index, entry in enumerate(data)]
-
-
-def _task(entry: Any) -> TaskItem:
-    if not isinstance(entry, dict) or not {"input", "output"} <= set(entry):
+def _task(entry: Any, names: tuple[str, str]) -> TaskItem:
+    if not isinstance(entry, dict) or not set(names) <= set(entry):
         contrast = isinstance(entry, dict) and (
             {"question", "prompt"} & set(entry) or {"positive", "negative"} <= set(entry)
         )
         also = "; this looks like a contrast item, which is no pair of a task" if contrast else ""
-        raise DataError(f"expected an object with 'input' and 'output'{also}")
-    output = entry["output"]
+        there = f"; found {sorted(map(str, entry))}" if isinstance(entry, dict) and not contrast else also
+        raise DataError(f"expected an object with {names[0]!r} and {names[1]!r}{there}")
+    output = entry[names[1]]
     if isinstance(output, list) and output:
         output = output[0]
-    return TaskItem(_text(entry["input"]), _text(output))
+    return TaskItem(_text(entry[names[0]]), _text(output))
 
 
 def _text(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from .additive import add, add_keeping_norm
 from .affine_maps import affine
+from .depth import check_depth
 from .gates import gated_by_condition, gated_by_probe
 from .intervention_file import holds_intervention, load_intervention, save_intervention
 from .interventions import Intervention, Rows, Site, as_intervention, check_site, custom
@@ -15,6 +16,6 @@ from .vector import SteeringVector
 
 __all__ = [
     "Intervention", "Positions", "Recipe", "Rows", "Site", "SteeringVector", "ablate", "add", "add_keeping_norm", "affine",
-    "as_intervention", "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition",
+    "as_intervention", "check_depth", "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition",
     "gated_by_probe", "holds_intervention", "load_intervention", "masked", "module", "rotate", "save_intervention",
 ]  # fmt: skip

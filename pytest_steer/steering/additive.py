@@ -12,7 +12,12 @@ from .vector import SteeringVector
 
 
 def add(vector: SteeringVector, *, site: Site = "block") -> Intervention:
-    """h -> h + multiplier * v at each of the vector's layers. The strength is linear."""
+    """h -> h + multiplier * v at each of the vector's layers. The strength is linear.
+
+    Raises:
+        VectorError: it was read from a file of several layers, and nobody said which are meant.
+    """
+    vector.check_settled()
     placed = Placed(vector.directions)
     # At the block's output the vector alone is the identity, as it always was; elsewhere the site belongs to it.
     identity = vector.hash if site == "block" else hashlib.sha256(f"add:{site}:{vector.hash}".encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from ..errors import VectorError
-from .recipe import Recipe
+from .recipe import Recipe, operation
 from .vector import SteeringVector
 
 StrengthMeaning = Literal["linear", "interpolated", "angle", "ignored"]
@@ -79,6 +79,11 @@ class Intervention:
     def changes(self) -> tuple[int, ...]:
         """The blocks in which something is changed."""
         return tuple(layer for layer in self.layers if layer not in self.reads)
+
+    @property
+    def operation(self) -> str:
+        """What is done with the direction, in words: one file can be added by one program and projected out by another."""
+        return operation(self.recipe) if self.recipe is not None else "changed by a custom function"
 
     @property
     def first_changed(self) -> int:

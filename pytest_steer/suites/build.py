@@ -78,7 +78,7 @@ class Builder:
         self.model, self.seed, self.max_items, self.search = model, seed, max_items, search
         self.max_drawn, self.in_rounds = max_drawn, in_rounds
         self._vectors: dict[tuple[object, ...], SteeringVector | Intervention] = {}
-        self._items: dict[Path, tuple[Items, Context]] = {}
+        self._items: dict[tuple[object, ...], tuple[Items, Context]] = {}
 
     def build(self, suite: Suite, claim: ClaimSpec) -> Check:
         """The check that a claim of a file stands for.
@@ -117,16 +117,14 @@ class Builder:
                 name=claim.name,
             )
         if claim.kind == "ppl_delta_below":
-            if claim.neutral is None:
-                raise DataError(f"{claim.name}: needs data.neutral")
             return PplDeltaBelow(
                 subject=subject,
-                texts=read_texts(claim.neutral)[: self.max_items],
+                texts=self.texts(claim),
                 limit=float(claim.params["limit"]),
                 confidence=claim.confidence,
                 interval=claim.params["interval"],
                 seed=self.seed,
-                source=shown(claim.neutral),
+                source=shown(claim.neutral) if claim.neutral is not None else "texts",
                 name=claim.name,
             )
         if claim.kind == "steers_at_cost":
@@ -169,7 +167,7 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        items, form = self._read_items(claim.test)
+        items, form = self._read_items(claim.test, claim)
         context = replace(form, **claim.asked)  # type: ignore[arg-type]
         if not sequential:
             return items[: self.max_items], context
@@ -179,6 +177,18 @@ class Builder:
         part = np.random.default_rng(self.seed).permutation(len(items))[: self.max_drawn]
         return Items((items[int(index)] for index in sorted(part)), items.source), context
 
+    def texts(self, claim: ClaimSpec) -> list[str]:
+        """The neutral texts of a claim.
+
+        Raises:
+            DataError: the claim has no ``data.neutral``, or it cannot be read.
+        """
+        if claim.neutral is None:
+            raise DataError(f"{claim.name}: needs data.neutral")
+        is_lines = claim.neutral.suffix.lower() not in (".json", ".jsonl", ".csv", ".tsv", ".parquet")
+        # A text file has no columns; what data.columns says of texts is then about others of the file's data.
+        return read_texts(claim.neutral, column=None if is_lines else claim.columns.get("text"))[: self.max_items]
+
     def _is_sequential(self, claim: ClaimSpec) -> bool:
         """What the claim says; else what the profile does, where there are items enough and a bound that may be looked at early."""
         said = claim.params.get("sequential", False)
@@ -187,17 +197,15 @@ class Builder:
         return self.in_rounds and claim.params.get("interval") != "bootstrap" and self._count(claim) >= LEAST_ITEMS
 
     def _count(self, claim: ClaimSpec) -> int:
-        return len(self._read_items(claim.test)[0]) if claim.test is not None else 0
+        return len(self._read_items(claim.test, claim)[0]) if claim.test is not None else 0
 
     def _steers_at_cost(self, claim: ClaimSpec, subject: Subject) -> SteersAtCost:
-        if claim.neutral is None:
-            raise DataError(f"{claim.name}: needs data.neutral")
         items, context = self.test_items(claim)
         return SteersAtCost(
             subject=subject,
             items=items,
             context=context,
-            texts=read_texts(claim.neutral)[: self.max_items],
+            texts=self.texts(claim),
             effect=float(claim.params["effect"]),
             cost=float(claim.params["cost"]),
             standardised=claim.params["standardised"],
@@ -205,7 +213,7 @@ class Builder:
             confidence=claim.confidence,
             interval=claim.params["interval"],
             seed=self.seed,
-            source=shown(claim.neutral),
+            source=shown(claim.neutral) if claim.neutral is not None else "texts",
             name=claim.name,
         )
 
@@ -216,7 +224,7 @@ class Builder:
             return Context.from_dict(values, examples=self.examples(claim), axes=suite.axes).over(form)
 
         def other(name: str, path: str) -> Items:
-            found, own_form = self._read_items(absolute(path, suite.path.parent))
+            found, own_form = self._read_items(absolute(path, suite.path.parent), claim)
             if own_form.template != form.template:
                 held = ("pairs of a task", "contrast items")
                 here, there = held if form.template is not None else held[::-1]
@@ -257,7 +265,7 @@ class Builder:
         Raises:
             DataError: they cannot be read.
         """
-        return self._read_items(claim.examples)[0] if claim.examples is not None else None
+        return self._read_items(claim.examples, claim)[0] if claim.examples is not None else None
 
     def _holds_in_contexts(self, suite: Suite, claim: ClaimSpec, subject: Subject) -> HoldsInContexts:
         from ..prompting.strategies import contexts
@@ -291,7 +299,7 @@ class Builder:
     def _performs_task(self, claim: ClaimSpec, subject: Subject) -> PerformsTask:
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        tasks = read_tasks(claim.test)
+        tasks = read_tasks(claim.test, columns=claim.columns)
         return PerformsTask(
             subject=subject,
             tasks=tasks[: self.max_items],
@@ -300,7 +308,7 @@ class Builder:
             shots=claim.params["shots"],
             shuffled=claim.params["shuffled"],
             # All pairs of the file, however many are asked about, so that every profile sees the same prompts.
-            demonstrations=read_tasks(claim.examples) if claim.examples is not None else tasks,
+            demonstrations=read_tasks(claim.examples, columns=claim.columns) if claim.examples is not None else tasks,
             baseline_shots=claim.params["baseline_shots"],
             confidence=claim.confidence,
             seed=self.seed,
@@ -308,10 +316,11 @@ class Builder:
             name=claim.name,
         )
 
-    def _read_items(self, path: Path) -> tuple[Items, Context]:
-        if path not in self._items:
-            self._items[path] = read_test_items(path, self.seed)
-        return self._items[path]
+    def _read_items(self, path: Path, claim: ClaimSpec) -> tuple[Items, Context]:
+        key = path, tuple(sorted(claim.columns.items()))
+        if key not in self._items:
+            self._items[key] = read_test_items(path, self.seed, claim.columns)
+        return self._items[key]
 
     def _vector(self, spec: VectorSpec) -> SteeringVector | Intervention:
         if spec.key not in self._vectors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pytest_steer.errors import ClaimFileError
 from pytest_steer.prompting import Axis
@@ -17,12 +17,14 @@ class VectorSpec:
     Either ``file`` is set (a saved vector), or ``method`` and ``data`` are (made from the model under test).
 
     Attributes:
-        layers: 0-based decoder blocks, or None: all layers of the saved vector.
+        layers: 0-based decoder blocks, ``all`` of the saved vector's, or None: the only one that it has.
+        rows: what the rows of a saved stack are, ``blocks`` or ``hidden_states``; None if the file does not say.
         positions: ``all``, ``after_prompt`` or ``last``.
         allow_mismatch: any of ``model``, ``template``: made elsewhere, and accepted all the same.
         line: 1-based line of the claim file.
         options: further settings of the method.
         asked: how items are asked to make it: ``thinking``, ``date``, as the file (not a claim) says.
+        columns: what the columns of the training data are called, where they have other names.
         shape: what an ``intervention:`` says beyond a vector: ``kind``, ``site``, ``value``, ``keep``, ``angle``, and with paths made
             absolute ``toward`` and ``condition``. None for a ``vector:``.
     """
@@ -30,7 +32,7 @@ class VectorSpec:
     file: Path | None
     method: str | None
     data: Path | None
-    layers: tuple[int, ...] | None
+    layers: tuple[int, ...] | Literal["all"] | None
     positions: str
     include_first: bool
     allow_mismatch: tuple[str, ...]
@@ -38,11 +40,16 @@ class VectorSpec:
     options: dict[str, Any] = field(default_factory=dict)
     shape: dict[str, Any] | None = None
     asked: dict[str, str] = field(default_factory=dict)
+    rows: Literal["blocks", "hidden_states"] | None = None
+    columns: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[object, ...]:
         """The same for two entries that make the same vector or intervention, wherever they stand and whichever tokens they steer."""
-        return self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape), repr(self.asked)
+        return (
+            self.file, self.method, self.data, self.layers, repr(self.options), repr(self.shape), self.rows, repr(self.columns),
+            repr(self.asked),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class ClaimSpec:
         test: the contrast items. Only if the kind needs them it is sure that the file was there.
         neutral: the neutral texts. Only if the kind needs them it is sure that the file was there.
         examples: the items that few-shot examples are drawn from, under the same condition.
+        columns: what the columns of the data are called, where they have other names.
         xfail: the reason why the claim is known to fail, or None.
         line: 1-based line of the claim file.
         model: the model that ``matrix`` gives this claim (a relative path made absolute), or None: that of the file.
@@ -81,6 +89,7 @@ class ClaimSpec:
     examples: Path | None = None
     choice: dict[str, str] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

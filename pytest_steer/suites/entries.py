@@ -76,6 +76,8 @@ def entry_of(data: dict[str, Any], body: dict[str, Any], inside: DataPath, made:
     if "train" in made.files and "extract" in values:
         values["extract"] = {**values["extract"], "data": made.files["train"]}
         places["extract", "data"] = ("matrix", "behaviour", str(made.behaviour), "train")
+        if made.columns is not None:
+            values["extract"]["columns"] = made.columns
     return Entry(values, path, is_intervention, own, places)
 
 
@@ -123,10 +125,13 @@ def entry_faults(
         yield from file_fault(values["condition"]["file"], "condition", "file")
 
 
-def vector_spec(entry: Entry, folder: Path, line: Callable[[DataPath], int | None]) -> VectorSpec:
+def vector_spec(
+    entry: Entry, folder: Path, line: Callable[[DataPath], int | None], columns: dict[str, str] | None = None
+) -> VectorSpec:
     """An entry without faults as plain data.
 
     Args:
+        columns: what the columns of data are called, unless the entry says it of its training data.
         folder: where its paths begin.
         line: the line of a path within the claim file.
     """
@@ -144,8 +149,10 @@ def vector_spec(entry: Entry, folder: Path, line: Callable[[DataPath], int | Non
         include_first=values["include_first"],
         allow_mismatch=values["allow_mismatch"],
         line=line(entry.path) or 1,
-        options={key: value for key, value in options.items() if key not in ("method", "data")},
+        options={key: value for key, value in options.items() if key not in ("method", "data", "columns")},
         shape=_shape(values, folder) if entry.is_intervention else None,
+        rows=values.get("rows"),
+        columns=extract.get("columns", columns or {}) if extract else {},
     )
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .. import extract
 from ..errors import DataError, SteerError, VectorError
@@ -19,6 +19,7 @@ from ..steering import (
     add,
     add_keeping_norm,
     as_intervention,
+    check_depth,
     clamp,
     gated_by_condition,
     holds_intervention,
@@ -40,19 +41,19 @@ def make_steering(model: Model, spec: VectorSpec, seed: int) -> Steering:
         SteerError: a file cannot be read, the data cannot be used, or the pieces do not fit together.
     """
     if spec.file is not None:
-        found = _from_file(spec, spec.file)
+        found = _from_file(model, spec, spec.file)
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the check puts the same warnings into its evidence
             found = _extracted(model, spec, seed)
-    return _shaped(found, spec, spec.shape) if spec.shape is not None else found
+    return _shaped(model, found, spec, spec.shape) if spec.shape is not None else found
 
 
-def _from_file(spec: VectorSpec, file: Path) -> Steering:
+def _from_file(model: Model, spec: VectorSpec, file: Path) -> Steering:
     if spec.shape is not None and holds_intervention(file):
         found = load_intervention(file)
         if found.vector is None or found.recipe is None or found.recipe.kind != "add" or found.site != "block":
-            if spec.layers:
+            if spec.layers not in (None, "all"):
                 where = list(found.layers)
                 raise SteerError(f"{file}: holds an intervention that acts at {where} and cannot be moved: delete `layer`")
             return found
@@ -60,42 +61,62 @@ def _from_file(spec: VectorSpec, file: Path) -> Steering:
     if spec.shape is not None and spec.shape.get("kind") == "ablate":
         # A single direction whose layer is known is ablated at whichever layers are named.
         try:
-            vector = SteeringVector.load(file)
+            vector = _load(model, file, rows=spec.rows)
         except VectorError:
-            return SteeringVector.load(file, layer=spec.layers)
+            return _load(model, file, spec.layers, spec.rows)
         if len(vector.layers) == 1:
             return vector
-    return SteeringVector.load(file, layer=spec.layers)
+    vector = _load(model, file, spec.layers, spec.rows)
+    vector.check_settled()
+    return vector
+
+
+def _load(
+    model: Model,
+    file: Path,
+    layer: int | tuple[int, ...] | Literal["all"] | None = None,
+    rows: Literal["blocks", "hidden_states"] | None = None,
+) -> SteeringVector:
+    """A saved vector whose rows are blocks of this model."""
+    vector = SteeringVector.load(file, layer=layer, rows=rows)
+    try:
+        check_depth(vector.metadata, model.n_layers, model.id)
+    except VectorError as error:
+        raise VectorError(f"{file}: {error}") from None
+    return vector
 
 
 def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:
     if spec.data is None or spec.method is None:
         raise SteerError("extract needs a method and data")
+    layers = spec.layers
+    if layers == "all":
+        raise SteerError("extract needs the layers' numbers; 'all' means those of a saved vector")
     # A matrix gives one set of settings to several methods; each takes its own.
     options = {key: value for key, value in spec.options.items() if spec.method in METHODS_WITH[key]}
-    data = read_training(spec.data, seed)
+    data = read_training(spec.data, seed, spec.columns)
     if spec.method == "fv":
         if "shots" in options:
             options["n_shots"] = options.pop("shots")
-        layer = spec.layers[0] if spec.layers else None
+        layer = layers[0] if layers else None
         return extract.fv(model, data.demonstrations, layer=layer, seed=seed, **options)
     if spec.method == "icv":
         return extract.icv(model, data.held)
-    if not spec.layers:
+    if not layers:
         raise SteerError("vector.extract needs data and a layer")
     options["context"] = replace(data.context, **spec.asked)  # type: ignore[arg-type]
     if spec.method == "caa":
-        return extract.caa(model, data.items("caa"), layer=spec.layers, **options)
+        return extract.caa(model, data.items("caa"), layer=layers, **options)
     if spec.method == "learned":
-        return extract.learned(model, data.items("learned"), layer=spec.layers[0], seed=seed, **options)
+        return extract.learned(model, data.items("learned"), layer=layers[0], seed=seed, **options)
     contrast = data.contrast
     if spec.method == "mean_difference":
         sides = (contrast,) if isinstance(contrast, Items) else contrast
-        return extract.mean_difference(model, *sides, layer=spec.layers, **options)
+        return extract.mean_difference(model, *sides, layer=layers, **options)
     if spec.method == "random":
-        return extract.random_direction(extract.mean_matching(model, contrast, layer=spec.layers, **options), seed=seed)
+        return extract.random_direction(extract.mean_matching(model, contrast, layer=layers, **options), seed=seed)
     if spec.method == "ablation":
-        return extract.ablation(model, contrast, layer=spec.layers[0], **options)
+        return extract.ablation(model, contrast, layer=layers[0], **options)
     methods: dict[str, Callable[..., Steering]] = {
         "pca": extract.pca,
         "probe": extract.probe,
@@ -103,39 +124,41 @@ def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:
         "mimic": extract.mimic,
         "leace": extract.leace,
     }
-    return methods[spec.method](model, contrast, layer=spec.layers, **options)
+    return methods[spec.method](model, contrast, layer=layers, **options)
 
 
-def _shaped(found: Steering, spec: VectorSpec, shape: dict[str, Any]) -> Steering:
+def _shaped(model: Model, found: Steering, spec: VectorSpec, shape: dict[str, Any]) -> Steering:
     """What was found, applied as an ``intervention:`` says."""
     if "kind" in shape:
         if not isinstance(found, SteeringVector):
             raise SteerError(
                 f"{spec.file}: holds the intervention {found.method!r}, which says itself how it is applied: delete `kind`"
             )
-        found = _of_kind(shape["kind"], found, spec, shape)
+        found = _of_kind(model, shape["kind"], found, spec, shape)
     if "condition" in shape:
         condition = shape["condition"]
-        vector = SteeringVector.load(condition["file"])
-        vector = vector.at(condition["layer"]) if "layer" in condition else vector
+        vector = _load(model, condition["file"], condition.get("layer"), condition.get("rows"))
         change = as_intervention(found)
         found = gated_by_condition(change, vector, threshold=condition["threshold"], fires=condition["fires"])
     return found
 
 
-def _of_kind(kind: str, vector: SteeringVector, spec: VectorSpec, shape: dict[str, Any]) -> Intervention:
+def _of_kind(model: Model, kind: str, vector: SteeringVector, spec: VectorSpec, shape: dict[str, Any]) -> Intervention:
     site = shape["site"]
     if kind == "ablate":
-        return ablate(vector, layers=spec.layers, site=site)
+        layers = None if spec.layers == "all" else spec.layers
+        return ablate(vector, layers=layers, site=site)
     if kind == "clamp":
         return clamp(vector, value=shape["value"], site=site)
     if kind == "masked":
         return masked(vector, keep=shape["keep"], site=site)
     if kind == "rotate":
-        toward = SteeringVector.load(shape["toward"])
-        missing = [layer for layer in vector.layers if layer not in toward.directions]
-        if missing:
-            raise VectorError(f"{shape['toward']}: has no direction for layer {missing[0]}, where the rotation acts")
+        try:
+            toward = _load(model, shape["toward"], vector.layers)
+        except VectorError:
+            if spec.rows is None:
+                raise
+            toward = _load(model, shape["toward"], vector.layers, spec.rows)  # a stack like the first one
         if toward.width != vector.width:
             raise DataError(f"{shape['toward']}: has width {toward.width}, the first direction {vector.width}")
         plane = {layer: (vector.directions[layer], toward.directions[layer]) for layer in vector.layers}

@@ -31,7 +31,8 @@ class Combination:
         layer: replaces ``vector.layer``.
         model: replaces ``model``, as written.
         behaviour: name of the behaviour under ``matrix.behaviour``.
-        files: what stands under that name: ``train`` replaces ``extract.data``, the others those of ``data``.
+        files: the files under that name: ``train`` replaces ``extract.data``, the others those of ``data``.
+        columns: what their columns are called; replaces ``data.columns``.
     """
 
     choice: dict[str, str] = field(default_factory=dict)
@@ -42,6 +43,7 @@ class Combination:
     model: str | None = None
     behaviour: str | None = None
     files: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] | None = None
 
     @property
     def label(self) -> str:
@@ -70,7 +72,9 @@ def combinations(data: dict[str, Any]) -> tuple[Combination, ...]:
         if isinstance(matrix.get("method"), dict):
             given["settings"] = matrix["method"][given["method"]]
         if "behaviour" in given:
-            given["files"] = matrix["behaviour"][given["behaviour"]]
+            behaviour = matrix["behaviour"][given["behaviour"]]
+            given["files"] = {key: text for key, text in behaviour.items() if key != "columns"}
+            given["columns"] = behaviour.get("columns")
         found.append(Combination({axis: _label(given[axis]) for axis in axes}, **given))
     return tuple(found)
 

@@ -291,7 +291,7 @@ _TYPES = {
 
 def _type(error: ValidationError) -> tuple[str, str]:
     wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-    words = " or ".join(_TYPES[name] for name in wanted)
+    words = error.schema.get("x-words") or " or ".join(_TYPES[name] for name in wanted)
     value = error.instance
     if "number" in wanted and isinstance(value, (int, float)) and not isinstance(value, bool):
         return f"must be a finite number, but {_is(value)}", ""
@@ -422,8 +422,13 @@ def _unique(error: ValidationError) -> tuple[str, str]:
 
 
 def _pattern(error: ValidationError) -> tuple[str, str]:
-    value = error.instance
-    return ("is an empty text" if not value.strip() else f"the text {shown(value)} cannot be used here"), ""
+    value, wanted = error.instance, error.schema.get("type", ())
+    hint = _number_cure(error) if {"number", "integer"} & set(wanted) else ""
+    if not value.strip():
+        return "is an empty text", hint
+    if "x-words" in error.schema:
+        return f"must be {error.schema['x-words']}, but {_is(value)}", hint
+    return f"the text {shown(value)} cannot be used here", hint
 
 
 _REASONS: dict[str, Callable[[ValidationError], tuple[str, str]]] = {

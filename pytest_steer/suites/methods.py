@@ -54,6 +54,12 @@ def _extract_faults(entry: dict[str, Any], at: At, own: dict[str, Any]) -> Itera
         about = _INTERVENTION["layer"]
         hint = f"Add `{example_of('layer', about)}`. {about['description']}"
         yield Fault(at(), "'layer' is missing, and 'extract' needs it", hint)
+    if layer == "all":
+        yield Fault(
+            at("layer"), "'all' means all layers of a saved vector", "Name the layers to extract at, such as `layer: 14`."
+        )
+    if "rows" in own:
+        yield Fault(at("rows"), "'rows' is about a saved stack, and this vector is extracted", "Delete `rows`.")
     if "layer" in own and method == "icv":
         yield Fault(at("layer"), "the method icv acts at all layers", "Delete `layer`.")
     if isinstance(layer, list) and len(layer) > 1 and method in _ONE_LAYER:

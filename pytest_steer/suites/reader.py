@@ -23,7 +23,8 @@ from pytest_steer.suites.schema import KINDS, SCHEMA, VALIDATOR, valid_keys, wit
 from pytest_steer.suites.source import DataPath, Source, read_source
 
 _FILE_KEYS = valid_keys(SCHEMA)
-_DATA_KEYS = valid_keys(_FILE_KEYS["data"])
+_DATA_KEYS = {key: schema for key, schema in valid_keys(_FILE_KEYS["data"]).items() if key != "columns"}
+"""Those of ``data`` that name files."""
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
 # How items are asked and read where no context says; a vector is made the way the file says.
 _ASKED = ("answers", "thinking", "date")
@@ -240,6 +241,7 @@ class _SuiteReader:
         values = {**self.values, **own}
         values |= with_defaults(made.strengths, {key: _FILE_KEYS[key] for key in made.strengths})
         data = {**self.data.get("data", {}), **body.get("data", {}), **made.files}
+        columns = made.columns if made.columns is not None else data.get("columns", {})
         entry = entry_of(self.data, body, ("claims", index, kind), made)
         assert entry is not None  # entry_faults has seen to it
         asked = {key: values[key] for key in _ASKED if key in body or key in self.data}
@@ -248,7 +250,7 @@ class _SuiteReader:
             kind=kind,
             name=made.named(body.get("name", kind)),
             params=with_defaults(params_of(body, made), KINDS[kind]["properties"]),
-            vector=replace(vector_spec(entry, self.folder, self.source.line), asked=of_file),
+            vector=replace(vector_spec(entry, self.folder, self.source.line, columns), asked=of_file),
             multiplier=values["multiplier"],
             multipliers=values["multipliers"],
             test=absolute(data["test"], self.folder) if "test" in data else None,
@@ -260,6 +262,7 @@ class _SuiteReader:
             model=self._model(made.model),
             choice=dict(made.choice),
             asked=asked,
+            columns=dict(columns),
         )
 
     def _broken(self, index: int, claim: Any, faults: list[Fault]) -> BrokenClaim:

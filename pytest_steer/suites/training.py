@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pytest_steer.errors import DataError
 from pytest_steer.prompting import (
@@ -19,7 +18,10 @@ from pytest_steer.prompting import (
     read_tasks,
     task_items,
 )
+from pytest_steer.prompting.readers.columns import item_columns
+from pytest_steer.prompting.readers.entries import entries, read_json
 from pytest_steer.prompting.task_items import IN_TASK_FORM
+from pytest_steer.prompting.tasks import task_columns
 from pytest_steer.sources import shown
 
 Texts = tuple[list[str], list[str]]
@@ -103,66 +105,64 @@ class Training:
         return tuple(TaskItem(before, after) for before, after in zip(negative, positive, strict=True))
 
 
-def read_training(file: Path, seed: int) -> Training:
+Columns = Mapping[str, str]
+
+
+def read_training(file: Path, seed: int, columns: Columns | None = None) -> Training:
     """The data of a file, told apart by what is in it.
+
+    Args:
+        columns: what its columns are called, where they have other names.
 
     Raises:
         DataError: it holds neither contrast items, nor pairs of a task, nor two lists of texts.
     """
-    if holds_tasks(file):
-        return Training(None, None, read_tasks(file), file, seed)
-    found = contrast_data(file)
+    if holds_tasks(file, columns):
+        return Training(None, None, read_tasks(file, columns=columns), file, seed)
+    found = contrast_data(file, columns)
     if isinstance(found, Items):
         return Training(found, None, None, file, seed)
     return Training(None, found, None, file, seed)
 
 
-def read_test_items(file: Path, seed: int) -> tuple[Items, Context]:
+def read_test_items(file: Path, seed: int, columns: Columns | None = None) -> tuple[Items, Context]:
     """Contrast items to measure on, and the context in which they are asked as given: pairs of a task in the form of a task.
 
     Raises:
         DataError: the file holds neither contrast items nor pairs of a task, or pairs that all have one output.
     """
-    name = shown(file)
-    if not holds_tasks(file):
-        return Items(read_items(file), name, f"read_items({name!r})"), AS_GIVEN
-    made = task_items(read_tasks(file), seed=seed, source=name)
-    return Items(made, name, f"task_items(read_tasks({name!r}), seed={seed})"), IN_TASK_FORM
+    name, given = shown(file), f", columns={dict(columns)!r}" if columns else ""
+    if not holds_tasks(file, columns):
+        return Items(read_items(file, columns=columns), name, f"read_items({name!r}{given})"), AS_GIVEN
+    made = task_items(read_tasks(file, columns=columns), seed=seed, source=name)
+    return Items(made, name, f"task_items(read_tasks({name!r}{given}), seed={seed})"), IN_TASK_FORM
 
 
-def contrast_data(file: Path) -> Items | Texts:
+def contrast_data(file: Path, columns: Columns | None = None) -> Items | Texts:
     """Contrast items, or (positive texts, negative texts), whichever the file holds.
 
     Raises:
         DataError: it holds neither.
     """
-    found = _parsed(file)
-    if isinstance(found, dict) and {"positive", "negative"} <= set(found):
-        return read_contrast_texts(file)
-    return read_items(file)
+    if file.suffix.lower() not in _OTHER_SUFFIXES:
+        content = read_json(file)
+        if isinstance(content, dict) and {"positive", "negative"} <= set(content):
+            return read_contrast_texts(file)
+    return read_items(file, columns=columns)
 
 
-def holds_tasks(file: Path) -> bool:
+def holds_tasks(file: Path, columns: Columns | None = None) -> bool:
     """Whether the first entry of a file has an input and an output."""
-    found = _parsed(file)
-    if isinstance(found, list) and found:
-        return isinstance(found[0], dict) and {"input", "output"} <= set(found[0])
     try:
-        first = file.read_text(encoding="utf-8-sig").lstrip().partition("\n")[0]
-    except (OSError, ValueError):
+        first = next(entries(file), None)
+    except DataError:
+        return False  # for which the file's own reader has better words
+    if first is None or not isinstance(first[1], dict):
         return False
-    if file.suffix.lower() == ".csv":
-        return {"input", "output"} <= {name.strip() for name in first.split(",")}
-    try:
-        entry = json.loads(first)
-    except (ValueError, RecursionError):
+    named = item_columns(columns or {})
+    if named is not None and named[0] in first[1]:
         return False
-    return isinstance(entry, dict) and {"input", "output"} <= set(entry)
+    return set(task_columns(columns or {})) <= set(first[1])
 
 
-def _parsed(file: Path) -> Any:
-    """The content of a JSON file; None for anything else, for which its own reader has better words."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return None
+_OTHER_SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")

@@ -553,17 +553,17 @@ def test_reading_tasks(tmp_path):
     assert read_tasks(tmp_path / "c.csv") == want
     for content, message in [
         ([], "holds no pairs"),
-        ({"input": "a", "output": "b"}, r"expected a list of \{input, output\}, found dict"),
-        ([{"input": "a"}], "entry 0: expected an object with 'input' and 'output'"),
-        ([{"input": "a", "output": " "}], "entry 0: the output of a task item has to be a text that is not empty, not ' '"),
+        ({"input": "a", "output": "b"}, "expected a list of entries, or"),
+        ([{"input": "a"}], "item 0: expected an object with 'input' and 'output'"),
+        ([{"input": "a", "output": " "}], "item 0: the output of a task item has to be a text that is not empty, not ' '"),
         ([{"input": "a", "output": []}], r"not \[\]"),
         ([{"input": True, "output": "b"}], "the input of a task item has to be a text"),
     ]:  # fmt: skip
         with pytest.raises(DataError, match=message):
             read_tasks(builders.write_json(tmp_path / "x.json", content))
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="no such file"):
         read_tasks(tmp_path / "none.json")
     (tmp_path / "y.jsonl").write_text("{")
-    with pytest.raises(DataError, match="is not valid jsonl"):
+    with pytest.raises(DataError, match="line 1: is not valid JSON"):
         read_tasks(tmp_path / "y.jsonl")
     assert shots(want[:1], " up ") == "Q: hot\nA: cold\n\nQ: up\nA:"

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from pytest_steer import SteeringVector, load_model
 from pytest_steer.report import report_schema
@@ -44,11 +46,15 @@ def write(suite: Path, name: str, made: dict[int, torch.Tensor]) -> None:
     elif name.endswith(".svec"):
         lists = {str(layer): d.tolist() for layer, d in made.items()}
         (suite / name).write_text(json.dumps({"model_type": "m", "directions": lists, "explained_variances": {}}))
+    elif name.endswith(".npz"):
+        np.savez(suite / name, **{f"layer.{layer}": direction.numpy() for layer, direction in made.items()})
+    elif name == "theirs.safetensors":
+        save_file({f"model.layers.{layer}.vector": direction for layer, direction in made.items()}, str(suite / name))
     else:
         SteeringVector(made).save(suite / name)
 
 
-@pytest.mark.parametrize("name", ["v.safetensors", "v.gguf", "v.pt", "v.svec", "vectors/"])
+@pytest.mark.parametrize("name", ["v.safetensors", "v.gguf", "v.pt", "v.svec", "v.npz", "theirs.safetensors", "vectors/"])
 def test_the_same_vector_from_any_file_gives_the_same_numbers(suite: Path, pytester: pytest.Pytester, name: str) -> None:
     made = directions(1, 2)
     write(suite, name, made)
@@ -59,8 +65,13 @@ def test_the_same_vector_from_any_file_gives_the_same_numbers(suite: Path, pytes
     assert evidence["items"] == expected["items"]
     assert evidence["vector"]["hash"] == expected["vector"]["hash"] == SteeringVector({2: made[2]}).hash
     assert evidence["vector"]["layer"] == 2
-    _, both = run(suite, pytester, name)
+    _, both = run(suite, pytester, f"{name}, layer: all")
     assert both["vector"]["layer"] == [1, 2]
+    result, asked = run(suite, pytester, name)
+    result.assert_outcomes(failed=1)
+    assert asked["verdict"] == "error"
+    assert "holds directions for 2 layers (1, 2), and nothing says at which of them to steer" in asked["message"]
+    assert "`layer: 2`" in asked["message"]
 
 
 def test_what_was_assumed_is_in_the_evidence_and_shown_when_a_claim_fails(suite: Path, pytester: pytest.Pytester) -> None:
@@ -74,7 +85,7 @@ def test_what_was_assumed_is_in_the_evidence_and_shown_when_a_claim_fails(suite:
         "norm": "as stored, not rescaled",
         "model_hint": "tiny",
     }
-    line = f"  vector from {assumed['format']}: {assumed['layers']}; norm {assumed['norm']}"
+    line = f"  vector from {assumed['format']}: {assumed['layers']}; norm {assumed['norm']}; here it is added"
     assert line in evidence["message"].splitlines()
     result.stdout.fnmatch_lines([f"*{line}"])
 
@@ -102,3 +113,97 @@ def test_a_pickle_is_an_error_of_the_claim_and_is_not_run(suite: Path, pytester:
     assert "open to be unpickled, and nothing is" in evidence["message"]
     assert not (suite / "executed").exists()
     result.stdout.no_fnmatch_line("*Traceback*")
+
+
+# --- stacks --------------------------------------------------------------------------------------------------------------
+
+
+def stack(rows: int) -> torch.Tensor:
+    width = load_model("builtin:tiny").width
+    return torch.randn(rows, width, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".npy", ".npz", ".safetensors"])
+def test_a_stack_is_taken_as_the_models_depth_has_it_and_never_one_off(
+    suite: Path, pytester: pytest.Pytester, suffix: str
+) -> None:
+    depth = load_model("builtin:tiny").n_layers
+
+    def saved(rows: torch.Tensor) -> str:
+        file = suite / f"stack{suffix}"
+        if suffix == ".pt":
+            torch.save(rows, file)
+        elif suffix == ".npy":
+            np.save(file, rows.numpy())
+        elif suffix == ".npz":
+            np.savez(file, rows.numpy())
+        else:
+            save_file({"vectors": rows}, str(file))
+        return file.name
+
+    def expected(direction: torch.Tensor) -> dict:
+        SteeringVector({1: direction}).save(suite / "plain.safetensors")
+        return run(suite, pytester, "plain.safetensors")[1]
+
+    blocks = stack(depth)
+    for rows in ("", ", rows: blocks"):
+        _, evidence = run(suite, pytester, f"{saved(blocks)}, layer: 1{rows}")
+        assert evidence["items"] == expected(blocks[1])["items"]
+        assert evidence["vector"]["hash"] == SteeringVector({1: blocks[1]}).hash
+    _, evidence = run(suite, pytester, f"{saved(blocks)}, layer: 1, rows: hidden_states")
+    assert evidence["verdict"] == "error"
+    assert "`rows: hidden_states` needs one row more, the embedding" in evidence["message"]
+
+    hidden = stack(depth + 1)
+    hidden[0] = 0  # differences of embeddings at one token are often all 0
+    _, evidence = run(suite, pytester, f"{saved(hidden)}, layer: 1")
+    assert evidence["verdict"] == "error"
+    assert f"a stack of {depth + 1} rows, and " in evidence["message"]
+    assert "write `rows: hidden_states` beside `file`" in evidence["message"]
+    _, evidence = run(suite, pytester, f"{saved(hidden)}, layer: 1, rows: blocks")
+    assert "`rows: blocks` needs as many rows as blocks" in evidence["message"]
+    _, evidence = run(suite, pytester, f"{saved(hidden)}, layer: 1, rows: hidden_states")
+    assert evidence["items"] == expected(hidden[2])["items"]
+    assert evidence["vector"]["hash"] == SteeringVector({1: hidden[2]}).hash
+    assert evidence["vector"]["source"]["rows"] == str(depth + 1)
+
+    for rows in ("", ", rows: blocks", ", rows: hidden_states"):
+        _, evidence = run(suite, pytester, f"{saved(stack(depth + 2))}, layer: 1{rows}")
+        assert evidence["verdict"] == "error"
+        assert f"with neither {depth} nor {depth + 1} rows nothing says which block a row is of" in evidence["message"]
+
+
+def test_one_file_has_two_meanings_and_the_evidence_says_which(suite: Path, pytester: pytest.Pytester) -> None:
+    SteeringVector(directions(1)).save(suite / "v.gguf")
+    (suite / "c.steer.yaml").write_text(
+        "data: {test: test.json}\nclaims:\n"
+        "  - not_anti_steered: {share: 0.99, by: effect, name: added, vector: {file: v.gguf}}\n"
+        "  - not_anti_steered: {share: 0.99, by: effect, name: out, intervention: {kind: ablate, file: v.gguf}}\n"
+    )
+    pytester.runpytest("--steer-report", "r.json")
+    report = json.loads((suite / "r.json").read_text())
+    jsonschema.validate(report, report_schema())
+    for claim, operation in zip(report["claims"], ("added", "projected out"), strict=True):
+        assert claim["vector"]["operation"] == claim["receipt"]["operation"] == operation
+
+
+def test_an_assertion_with_a_file_of_several_layers_asks_which(suite: Path, pytester: pytest.Pytester) -> None:
+    np.savez(suite / "v.npz", **{f"layer.{layer}": d.numpy() for layer, d in directions(1, 2).items()})
+    pytester.makepyfile(
+        """
+        from pytest_steer import SteeringVector, assert_steers, load_model, read_items
+
+        def check(**options):
+            vector = SteeringVector.load("v.npz", **options)
+            assert_steers(load_model("builtin:tiny"), vector, read_items("test.json"), steerability=-50, multipliers=[-1, 0, 1])
+
+        def test_asked(): check()
+        def test_one(): check(layer=2)
+        def test_all(): check(layer="all")
+        """
+    )
+    result = pytester.runpytest()
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(
+        ["*v.npz: holds directions for 2 layers (1, 2), and nothing says at which of them to steer.*"]
+    )

@@ -98,13 +98,25 @@ def test_json_lines_end_at_line_feeds_only(tmp_path, separator):
 WRONG = {
     "invalid JSON": ("d.json", '[\n{"question": }]', ":2: is not valid JSON: Expecting value"),
     "deep JSON": ("d.json", "[" * 100_000, ": is not valid JSON: nested too deeply"),
+    "JSON Lines": (
+        "d.json",
+        '{"question": "Q?"}\n{"question": "R?"}\n',
+        ":2: is not valid JSON: Extra data. One entry per line is",
+    ),
     "huge number": ("d.json", "[" + "9" * 5000 + "]", "is not valid JSON"),
-    "an object": ("d.json", {"items": []}, ': expected a list of entries, found {"items": []}'),
+    "an object": ("d.json", {"entries": []}, ': expected a list of entries, or {"items": [entries]}, found {"entries": []}'),
+    "a wrapper without items": ("d.json", {"items": []}, ": the file holds no items"),
+    "items no list": (
+        "d.json",
+        {"items": "x"},
+        ': expected a list of entries, or {"items": [entries]}, found {"items": "x"}',
+    ),
+    "wrong within a wrapper": ("d.json", {"items": [CAA, {"question": "Q?"}]}, ": items[1]: only a question and no answers"),
     "no items": ("d.json", [], ": the file holds no items"),
     "no lines": ("d.jsonl", "\n\n", ": the file holds no items"),
     "only a header": ("d.csv", "question,matching,not_matching\n", ": the file holds no items"),
     "not UTF-8": ("d.json", b'["\xff"]', ": is not UTF-8 text (byte 2)"),
-    "other suffix": ("d.yaml", "[]", ": cannot tell what is in a '.yaml' file; use .json, .jsonl or .csv"),
+    "other suffix": ("d.yaml", "[]", ": cannot tell what is in a '.yaml' file; use .json, .jsonl, .csv, .tsv or .parquet"),
     "a number": ("d.json", [CAA, 3], ": item 1: expected an object, found 3; known shapes: {question, answer_match"),
     "open-ended": ("d.json", [{"question": "Q?"}], ": item 0: only a question and no answers: an open-ended file does"),
     "a task": ("d.json", [{"input": "a", "output": "b"}], ": item 0: {input, output} is a task, not a contrast item"),
@@ -164,7 +176,7 @@ def test_a_missing_file_and_a_folder(tmp_path):
         read_items(tmp_path / "folder.json")
 
 
-KEYS = ["question", "answer_matching_behavior", "answer_not_matching_behavior", "matching", "not_matching", "prompt",
+KEYS = ["chosen", "rejected", "question", "answer_matching_behavior", "answer_not_matching_behavior", "matching", "not_matching", "prompt",
         "correct", "incorrect", "positive", "negative", "response", "id", "input", "output"]  # fmt: skip
 leaves = (
     st.none() | st.booleans() | st.floats() | st.integers() | st.sampled_from(["", "(A)", "(B)", "Q?"]) | st.text(max_size=3)

@@ -96,7 +96,7 @@ def test_the_refusal_names_what_it_would_need_and_how_to_convert(tmp_path):
         (torch.ones(2, 6, dtype=torch.int32), "row 0 has dtype torch.int32"),
         (torch.tensor(1.0), r"a direction has shape \[width\], not \[\]"),
         (torch.ones(2, 3, 6), r"a direction has shape \[width\], not \[2, 3, 6\]"),
-        ({1: torch.ones(1, 6)}, r"layer 1: a direction has shape \[width\], not \[1, 6\]"),
+        ({1: torch.ones(2, 6)}, r"layer 1: a direction has shape \[width\], not \[2, 6\]"),
         (torch.ones(0), "the tensor is empty"),
         (torch.ones(0, 6), r"of shape \[0, 6\] is empty"),
         (torch.ones(6, 0), r"of shape \[6, 0\] is empty"),
@@ -311,7 +311,9 @@ def test_names_and_contents_that_do_not_fit(tmp_path):
     torch.save(torch.ones(3), tmp_path / "v.gguf")
     refused(tmp_path / "v.gguf", "is not a readable gguf file: its content is that of a .pt file. Give it the suffix .pt")
     (tmp_path / "v.npy").write_bytes(b"\x93NUMPY")
-    refused(tmp_path / "v.npy", r"is read from \.safetensors, \.gguf, \.pt, \.pth, \.svec, or from a folder")
+    refused(tmp_path / "v.npy", "the array is not readable as numpy writes it")
+    (tmp_path / "v.bin").write_bytes(b"\x00\x01\x02\x03")
+    refused(tmp_path / "v.bin", r"is read from \.safetensors, \.gguf, \.pt, \.pth, \.svec, \.npy, \.npz, or from a folder")
     with pytest.raises(VectorError, match=r"written as \.safetensors or \.gguf; give it that suffix"):
         SteeringVector({1: torch.ones(3)}).save(tmp_path / "v.pt")
     # Where the suffix says nothing, the content does.

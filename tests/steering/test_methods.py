@@ -320,7 +320,10 @@ def test_where_it_comes_from_is_written_too(tmp_path):
 
 
 def test_a_vectors_own_file_is_added(tmp_path):
-    vector = SteeringVector(V, {"method": "caa"})
+    SteeringVector(V, {"method": "caa"}).save(tmp_path / "v.safetensors")
+    with pytest.raises(VectorError, match=r"v\.safetensors: holds directions for 2 layers .* nothing says at which"):
+        load_intervention(tmp_path / "v.safetensors")
+    vector = SteeringVector(V, {"method": "caa", "together": True})
     vector.save(tmp_path / "v.safetensors")
     back = load_intervention(tmp_path / "v.safetensors")
     assert (back.hash, back.method) == (vector.hash, "caa")

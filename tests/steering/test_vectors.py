@@ -130,11 +130,7 @@ def write(path, tensors, format=FORMAT, record=None):
 @pytest.mark.parametrize(
     ("tensors", "more", "message"),
     [
-        (
-            {"layer.1": torch.ones(2)},
-            {"format": None},
-            r"not written by SteeringVector.save \(format None, tensors \['layer.1'\]",
-        ),
+        ({"bias": torch.ones(2), "layer.1": torch.ones(2)}, {"format": None}, "has the tensor 'bias', which is no layer"),
         ({"layer.1": torch.ones(2)}, {"format": "pytest-steer/vector/9"}, "format 'pytest-steer/vector/9'"),
         ({"weight": torch.ones(2)}, {}, "unexpected tensor 'weight'; expected layer.N"),
         ({"layer.-1": torch.ones(2)}, {}, "unexpected tensor 'layer.-1'"),
@@ -143,7 +139,7 @@ def write(path, tensors, format=FORMAT, record=None):
         ({"layer.1": torch.ones(2), "layer.01": torch.zeros(2) + 2}, {}, "layer"),
         ({"layer.1": torch.tensor([1.0, float("nan")])}, {}, "layer 1: 1 of 2 values are NaN or infinite"),
         ({"layer.1": torch.zeros(2)}, {}, "layer 1: every value is 0"),
-        ({"layer.1": torch.ones(1, 2)}, {}, r"a direction has shape \[width\], not \[1, 2\]"),
+        ({"layer.1": torch.ones(2, 2)}, {}, r"a direction has shape \[width\], not \[2, 2\]"),
         ({"layer.1": torch.ones(2), "layer.2": torch.ones(3)}, {}, "different widths"),
         ({"layer.1": torch.ones(2)}, {"record": "{"}, "its record is not valid JSON"),
         ({"layer.1": torch.ones(2)}, {"record": "[1, 2]"}, "record"),

@@ -158,8 +158,11 @@ def test_an_intervention_is_that_of_the_call(place, entry, want):
     [
         ("kind: add, file: map.safetensors", "holds the intervention 'affine', which says itself how it is applied: delete `kind`"),
         ("file: map.safetensors, layer: 0", r"acts at \[1\] and cannot be moved: delete `layer`"),
-        ("kind: rotate, file: two.safetensors, toward: toward.safetensors", "toward.safetensors: has no direction for layer 0"),
-        ("file: v.safetensors, condition: {file: two.safetensors, threshold: 0.1}", r"read at one layer; this vector has \[0, 1\]"),
+        ("kind: rotate, file: two.safetensors, layer: all, toward: toward.safetensors", "toward.safetensors: has no direction for layer 0"),
+        ("file: two.safetensors", r"two\.safetensors: holds directions for 2 layers \(0, 1\), and nothing says at which .* `layer: 1`"),
+        ("kind: ablate, file: two.safetensors", "holds directions for 2 layers"),
+        ("file: v.safetensors, condition: {file: two.safetensors, threshold: 0.1}", r"two\.safetensors: holds directions for 2 layers"),
+        ("file: v.safetensors, rows: blocks", "`rows` says what the rows of a stack are, and this file holds one direction. Delete"),
         ("kind: clamp, file: v.safetensors, value: 1, layer: 0", "no direction for layer 0"),
         ("file: items.json", "a steering vector is read from .safetensors"),
     ],

@@ -6,13 +6,14 @@ whose layer it does not say, and the conventions that were assumed. ``docs/vecto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import VectorError
 from ..vector import SteeringVector
-from . import gguf_file, safetensors_file, svec_file, torch_file
-from .found import Found, place
+from . import gguf_file, numpy_file, safetensors_file, svec_file, torch_file
+from .found import Found
+from .placing import Layer, check_rows, numbered, place, wanted_layers
 
 _READERS: dict[str, Callable[[Path], Found]] = {
     ".safetensors": safetensors_file.read,
@@ -20,6 +21,8 @@ _READERS: dict[str, Callable[[Path], Found]] = {
     ".pt": torch_file.read,
     ".pth": torch_file.read,
     ".svec": svec_file.read,
+    ".npy": numpy_file.read,
+    ".npz": numpy_file.read_archive,
 }
 _WRITERS: dict[str, Callable[[SteeringVector, Path], None]] = {
     ".safetensors": safetensors_file.write,
@@ -27,19 +30,24 @@ _WRITERS: dict[str, Callable[[SteeringVector, Path], None]] = {
 }
 
 
-def read_vector(path: Path, layer: int | Iterable[int] | None) -> Found:
+def read_vector(path: Path, layer: Layer, rows: str | None = None) -> Found:
     """What a file, or a folder of per-layer ``.pt`` files, holds at the layers that are asked for.
+
+    Args:
+        layer: a block, several, or "all" (as None: all that the file has).
+        rows: ``blocks`` or ``hidden_states``, what the rows of a stack are.
 
     Raises:
         VectorError: no such file, another format, damaged, or ``layer`` does not settle what the file leaves open.
     """
-    wanted = _layers(layer)
+    wanted, said = wanted_layers(layer), check_rows(rows)
     if path.is_dir():
-        return place(torch_file.read_folder(path, wanted), wanted, path)
+        return place(numbered(torch_file.read_folder(path, wanted), said, path), wanted, path)
     if not path.is_file():
         raise VectorError(f"{path}: no such file")
     suffix, content = path.suffix.lower(), _content(path)
-    if suffix in _READERS and content is not None and _READERS[content] is not _READERS[suffix]:
+    archives = (".pt", ".pth", ".npz")  # which of them it is shows inside
+    if suffix in _READERS and content not in (None, suffix) and not (content == ".pt" and suffix in archives):
         raise VectorError(
             f"{path}: is not a readable {suffix[1:]} file: its content is that of a {content} file. Give it the suffix {content}"
         )
@@ -49,7 +57,7 @@ def read_vector(path: Path, layer: int | Iterable[int] | None) -> Found:
             f"{path}: a steering vector is read from {', '.join(_READERS)}, or from a folder of per-layer .pt files. A tensor "
             "of yours becomes such a file by SteeringVector({layer: tensor}).save('vector.safetensors')"
         )
-    return place(reader(path), wanted, path)
+    return place(numbered(reader(path), said, path), wanted, path)
 
 
 def write_vector(vector: SteeringVector, path: Path) -> None:
@@ -73,16 +81,4 @@ def _content(path: Path) -> str | None:
             start = opened.read(4)
     except OSError as error:
         raise VectorError(f"{path}: cannot be read: {error}") from None
-    return {b"GGUF": ".gguf", b"PK\x03\x04": ".pt"}.get(start)
-
-
-def _layers(layer: int | Iterable[int] | None) -> tuple[int, ...] | None:
-    if layer is None:
-        return None
-    wanted: tuple[int, ...] = (layer,) if isinstance(layer, int) else tuple(layer)
-    if not wanted:
-        raise VectorError("layer is a decoder block's number or several of them, and this is none")
-    for one in wanted:
-        if isinstance(one, bool) or not isinstance(one, int) or one < 0:
-            raise VectorError(f"a layer is a decoder block's number, from 0 on; not {one!r}")
-    return wanted
+    return {b"GGUF": ".gguf", b"PK\x03\x04": ".pt", b"\x93NUM": ".npy"}.get(start)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from ...errors import VectorError
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+Numbering = Literal["said", "rows", "keys"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,13 @@ class Found:
     Attributes:
         directions: {layer: tensor [width]}. The key None stands for a layer that the file does not say; it is then the only key.
         metadata: the record of a file of ours; otherwise ``source``, see :func:`source`.
+        numbering: where the layers come from. ``said``: the format defines them. ``rows``: places in a stack, which may have been
+            made with the embedding as row 0. ``keys``: numbers in names, whose origin is the user's.
     """
 
     directions: Mapping[int | None, torch.Tensor]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    numbering: Numbering = "said"
 
 
 def source(format: str, layers: str, **more: Any) -> dict[str, Any]:
@@ -36,31 +41,6 @@ def source(format: str, layers: str, **more: Any) -> dict[str, Any]:
         more: what else the file says of itself.
     """
     return {"source": {"format": format, "layers": layers, "norm": "as stored, not rescaled", **more}}
-
-
-def place(found: Found, wanted: tuple[int, ...] | None, file: Path) -> Found:
-    """``found`` at the layers that are wanted, or at all that it has.
-
-    Raises:
-        VectorError: the file does not say the layer and ``wanted`` is not one, or it has nothing for one of ``wanted``.
-    """
-    if None in found.directions:
-        if wanted is None or len(wanted) != 1:
-            given = "" if wanted is None else f", not {len(wanted)}"
-            raise VectorError(
-                f"{file}: holds one direction and does not say for which layer. Give layer: the one decoder block, counted from "
-                f"0, whose output it is added to{given}"
-            )
-        metadata = dict(found.metadata)
-        metadata["source"] = {
-            **metadata["source"],
-            "layers": f"the file does not say; placed at layer {wanted[0]} on request",
-        }
-        return Found({wanted[0]: found.directions[None]}, metadata)
-    if wanted is None:
-        return found
-    check_has(wanted, found.directions, file)
-    return replace(found, directions={layer: found.directions[layer] for layer in wanted})
 
 
 def check_has(wanted: Iterable[int], layers: Iterable[int | None], file: Path) -> None:
@@ -77,7 +57,7 @@ def check_has(wanted: Iterable[int], layers: Iterable[int | None], file: Path) -
 
 
 def checked(value: Any, file: Path, what: str) -> torch.Tensor:
-    """``value`` as float32 if it is one direction: a dense floating-point tensor of shape [width].
+    """``value`` as float32 if it is one direction: a dense floating-point tensor of shape [width], or [1, width] taken as that.
 
     Raises:
         VectorError: it is something else; NaN, infinity and zeros are left to SteeringVector.
@@ -95,14 +75,36 @@ def checked(value: Any, file: Path, what: str) -> torch.Tensor:
             f"{file}: {what} has dtype {tensor.dtype}; a direction is float32 (or float16, bfloat16, float64). If it is the "
             "right tensor, convert it: tensor.float()"
         )
+    shape = list(tensor.shape)
+    while tensor.ndim > 1 and tensor.shape[0] == 1:
+        tensor = tensor[0]
     if tensor.ndim != 1:
-        raise VectorError(f"{file}: {what}: a direction has shape [width], not {list(tensor.shape)}")
+        raise VectorError(
+            f"{file}: {what}: a direction has shape [width], not {shape}. Save the one that you mean, such as tensor[position, layer]"
+        )
     if tensor.numel() == 0:
         raise VectorError(f"{file}: {what} is empty")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         # A stride of 0 claims any size for one stored value.
         raise VectorError(f"{file}: {what} claims {tensor.numel()} values, more than the file stores for it")
     return tensor.to(torch.float32)
+
+
+def checked_rows(tensor: torch.Tensor, file: Path, what: str = "the tensor") -> list[torch.Tensor]:
+    """A tensor [width] as one direction, a tensor [layers, width] (or [layers, 1, width]) as one per row.
+
+    Raises:
+        VectorError: another shape or type of values, empty, or it claims more than the file stores.
+    """
+    if tensor.layout is torch.strided and tensor.ndim == 3 and 1 in tensor.shape[:2]:
+        tensor = tensor.squeeze(0 if tensor.shape[0] == 1 else 1)
+    if tensor.ndim != 2 or tensor.layout is not torch.strided:
+        return [checked(tensor, file, what)]
+    if 0 in tensor.shape:
+        raise VectorError(f"{file}: {what} of shape {list(tensor.shape)} is empty")
+    if tensor.shape[0] * tensor.shape[1] * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise VectorError(f"{file}: {what} claims {list(tensor.shape)} values, more than the file stores")
+    return [checked(row, file, f"row {index}") for index, row in enumerate(tensor.detach().unbind(0))]
 
 
 def layer_number(text: str) -> int | None:

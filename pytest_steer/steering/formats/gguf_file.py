@@ -24,6 +24,7 @@ from ...errors import VectorError
 from ..vector import SteeringVector
 from .found import Found, layer_number, source
 from .gguf_header import Header, TensorInfo, read_header
+from .placing import restored
 from .safetensors_file import checksum, read_record, record_text, verify
 
 ARCHITECTURES = ("controlvector", "steeringvector")
@@ -47,7 +48,7 @@ def read(file: Path) -> Found:
             raise VectorError(f"{file}: is damaged: only one of {_RECORD} and {_SHA256} can be read. Take a good copy")
         found = Found(directions, read_record(record, file))
         verify(found, record, given, file)
-        return found
+        return restored(found)
     hint = header.values.get(f"{architecture}.model_hint")
     about = {"model_hint": hint} if isinstance(hint, str) else {}
     return Found(directions, source(f"GGUF control vector ({architecture})", LAYERS, **about))

@@ -1,4 +1,7 @@
-"""Our own file: tensors ``layer.N`` (float32, [width]), the record as JSON in the metadata, and a checksum of both.
+"""Safetensors: our own file, and those of others.
+
+Ours has tensors ``layer.N`` (float32, [width]), the record as JSON in the metadata, and a checksum of both. In others' files the
+names of the tensors say the layers (``names.py``), or there is a single tensor, [width] or [layers, width].
 
 The bytes are written here rather than by the safetensors package, which orders metadata at random: the same vector is
 then the same file. The layout is the package's (https://github.com/huggingface/safetensors, "Format"): the header's length as
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,10 @@ import torch
 from ...errors import VectorError
 from ..vector import FORMAT, LAYER_CONVENTION, SteeringVector
 from .found import Found, checked, layer_number
+from .names import by_names
+from .placing import restored
+
+_INTERVENTION = "pytest-steer/intervention/"
 
 
 def record_text(vector: SteeringVector, file: Path) -> str:
@@ -97,24 +105,57 @@ def read(file: Path) -> Found:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(str(file), framework="pt") as tensors:
-            info = tensors.metadata() or {}
-            names = list(tensors.keys())
+        with safe_open(str(file), framework="pt") as opened:
+            info = opened.metadata() or {}
+            tensors = _Tensors(opened)
             if info.get("format") != FORMAT:
-                raise VectorError(
-                    f"{file}: not written by SteeringVector.save (format {info.get('format')!r}, tensors {names[:3]}). A "
-                    "tensor of yours becomes such a file by SteeringVector({layer: tensor}).save(path)"
-                )
-            directions: dict[int | None, torch.Tensor] = {
-                _layer_of(name, file): checked(tensors.get_tensor(name), file, f"tensor {name}") for name in names
-            }
+                return _of_others(tensors, info, file)
+            content = dict(tensors)
     except (SafetensorError, OSError, ValueError) as error:
         raise VectorError(f"{file}: is not a readable safetensors file: {error}") from None
+    directions: dict[int | None, torch.Tensor] = {
+        _layer_of(name, file): checked(tensor, file, f"tensor {name}") for name, tensor in content.items()
+    }
     record = info.get("steering", "{}")
     found = Found(directions, read_record(record, file))
     if "sha256" in info:  # files of older versions have none
         verify(found, record, info["sha256"], file)
-    return found
+    return restored(found)
+
+
+class _Tensors(Mapping[str, torch.Tensor]):
+    """The tensors of an open file by name, each read when it is asked for."""
+
+    def __init__(self, opened: Any) -> None:
+        self._opened, self._names = opened, list(opened.keys())
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        tensor: torch.Tensor = self._opened.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _of_others(content: Mapping[str, torch.Tensor], info: dict[str, str], file: Path) -> Found:
+    if info.get("format", "").startswith(_INTERVENTION):
+        raise VectorError(
+            f"{file}: holds an intervention, which says itself how it is applied, and no vector: name it under `intervention:` "
+            "instead of `vector:` (in Python load_intervention(path))"
+        )
+    if "sha256" in info or "steering" in info or info.get("format", "").startswith("pytest-steer/"):
+        raise VectorError(
+            f"{file}: is damaged, or of a later version: SteeringVector.save wrote it, with the format {info.get('format')!r}, and this "
+            f"version reads {FORMAT!r}. Take a good copy"
+        )
+    if not content:
+        raise VectorError(
+            f"{file}: holds no tensors; expected one per layer, such as 'layer.14', or one [width] or [layers, width]"
+        )
+    return by_names(content, file, ".safetensors", "tensor")
 
 
 def _layer_of(name: str, file: Path) -> int:

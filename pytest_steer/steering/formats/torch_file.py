@@ -1,7 +1,7 @@
 """``.pt`` files, as ``torch.save`` writes them: nothing in them is run.
 
-What may stand in such a file is a tensor, {layer: tensor}, a list of tensors, and the ``steering-vectors`` package's SteeringVector. The
-pickle inside is first looked through opcode by opcode (nothing is called), and a file that names any other function or
+What may stand in such a file is a tensor, {layer: tensor}, a list of tensors, the state dict of a module that holds these, and the
+``steering-vectors`` package's SteeringVector. The pickle inside is first looked through opcode by opcode (nothing is called), and a file that names any other function or
 class is refused; what is left goes through ``torch.load(weights_only=True)``. The archive's own checksums are held against its
 content before that, because torch does not look at them.
 
@@ -23,10 +23,9 @@ from typing import Any
 import torch
 
 from ...errors import VectorError
-from .found import Found, check_has, checked, layer_number, source
+from .found import Found, check_has, checked, checked_rows, layer_number, source
+from .names import by_names, stacked
 
-ROWS = "row i is the output of decoder block i, 0-based (a file with the embeddings as row 0 would be one off)"
-KEYS = "the file's keys, as 0-based decoder blocks whose output is changed"
 CAA = "the file's name, as the 0-based decoder block whose output is changed (CAA)"
 STEERING_VECTORS = "layer N is the output of decoder block N, 0-based (steering-vectors)"
 _CLASS = "steering_vectors.steering_vector SteeringVector"
@@ -61,7 +60,11 @@ def read(file: Path) -> Found:
     if isinstance(content, _Holder):
         return from_steering_vectors(content, f"{file}: ", lambda value, what: checked(value, file, what))
     if isinstance(content, dict):
-        return Found(_by_keys(content, file), source(".pt {layer: tensor}", KEYS))
+        if len(content) == 1 and isinstance(inner := next(iter(content.values())), dict):
+            content = inner  # {"state_dict": {...}}
+        if not content:
+            raise VectorError(f"{file}: holds an empty dictionary; expected {{layer: tensor}}")
+        return by_names(content, file, ".pt")
     rows = _rows(content, file)
     if len(rows) > 1:
         if name:
@@ -69,9 +72,9 @@ def read(file: Path) -> Found:
                 f"{file}: holds {len(rows)} directions, and its name says layer {name[1]}: is it one layer or are the rows layers? "
                 "Rename the file if the rows are layers; save only the right row if not"
             )
-        return Found(dict(enumerate(rows)), source(".pt [layers, width]", ROWS))
+        return stacked(rows, ".pt")
     if name is None:
-        return Found({None: rows[0]}, source(".pt tensor", "not said by the file"))
+        return stacked(rows, ".pt")
     layer = layer_number(name[1])
     if layer is None:
         raise VectorError(f"{file}: its name says layer {name[1]!r}, which is no decoder block's number")
@@ -159,43 +162,18 @@ def from_steering_vectors(
     return Found(directions, source("steering-vectors SteeringVector", STEERING_VECTORS))
 
 
-def _by_keys(content: dict[Any, Any], file: Path) -> dict[int | None, torch.Tensor]:
-    if not content:
-        raise VectorError(f"{file}: holds an empty dictionary; expected {{layer: tensor}}")
-    directions: dict[int | None, torch.Tensor] = {}
-    for key, value in content.items():
-        layer = key if isinstance(key, int) and not isinstance(key, bool) and key >= 0 else None
-        if isinstance(key, str):
-            layer = layer_number(re.sub(r"^layers?[._]", "", key))
-        if layer is None:
-            raise VectorError(
-                f"{file}: has the key {repr(key)[:60]}, which is no layer. Expected {{layer: tensor}} with decoder blocks' numbers, "
-                f"from 0 on, as keys; it has {', '.join(repr(one)[:30] for one in list(content)[:5])}"
-            )
-        if layer in directions:
-            raise VectorError(f"{file}: has layer {layer} twice, as a number and as text")
-        directions[layer] = checked(value, file, f"layer {layer}")
-    return directions
-
-
 def _rows(content: Any, file: Path) -> list[torch.Tensor]:
     """One direction, or one per row or entry."""
     if isinstance(content, (list, tuple)):
         if not content:
             raise VectorError(f"{file}: holds an empty list; expected one tensor per layer")
         return [checked(value, file, f"entry {index}") for index, value in enumerate(content)]
-    if isinstance(content, torch.Tensor) and content.ndim == 2 and content.layout is torch.strided:
-        if 0 in content.shape:
-            raise VectorError(f"{file}: the tensor of shape {list(content.shape)} is empty")
-        if content.shape[0] * content.shape[1] * content.element_size() > content.untyped_storage().nbytes():
-            raise VectorError(f"{file}: claims {list(content.shape)} values, more than the file stores")
-        return [checked(row, file, f"row {index}") for index, row in enumerate(content.detach().unbind(0))]
     if not isinstance(content, torch.Tensor):
         raise VectorError(
             f"{file}: holds a {type(content).__name__}; expected a tensor of shape [width] or [layers, width], {{layer: tensor}}, a "
             "list of tensors, or a steering_vectors.SteeringVector"
         )
-    return [checked(content, file, "the tensor")]
+    return checked_rows(content, file)
 
 
 def _load(file: Path) -> Any:
