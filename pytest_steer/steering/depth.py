@@ -45,14 +45,6 @@ _SAY = (
     "If so, write `rows: hidden_states` beside `file` (in Python SteeringVector.load(file, rows='hidden_states')): k + 1 is then the "
     "output of block k"
 )
-_BY_HAND}"
-        )
-
-
-_SAY = (
-    "If they are, write `rows: hidden_states` beside `file` (in Python SteeringVector.load(file, rows='hidden_states')): number "
-    "k + 1 is then the output of block k"
-)
 _BY_HAND = "Save the directions that you mean under their blocks: SteeringVector({layer: tensor}).save('vector.safetensors')"
 
 
