@@ -58,7 +58,13 @@ def _add_sweep(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     add = parser.add_argument
     add("--model", default="builtin:tiny", metavar="MODEL", help="folder, .gguf file, hub id, builtin:NAME or package:NAME")
-    add("--data", required=True, type=_file, metavar="ITEMS", help="contrast items (.json, .jsonl, .csv, .tsv, .parquet) that are split")
+    add(
+        "--data",
+        required=True,
+        type=_file,
+        metavar="ITEMS",
+        help="contrast items (.json, .jsonl, .csv, .tsv, .parquet) that are split",
+    )
     add("--train", type=_file, metavar="FILE", help="make the vector from this file, and split --data in two parts only")
     add("--method", default="caa", choices=("caa", "mean_difference"), help="how the vector is made (default: caa)")
     add("--split", type=_split, metavar="40/20/40", help="train/validation/test; validation/test (30/70) with --train")
