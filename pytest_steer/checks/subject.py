@@ -8,7 +8,7 @@ from typing import Any
 
 from ..metrics import Deployed, Receipt
 from ..model import Model
-from ..model.state import foreign_hooks, hooks_warning
+from ..model.foreign import foreign_hooks, hooks_warning
 
 
 @dataclass(frozen=True, kw_only=True)

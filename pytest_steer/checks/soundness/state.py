@@ -8,7 +8,7 @@ import torch
 from torch.nn.modules import module as torch_module
 
 from ...model import Model
-from ...model.state import GLOBAL_TABLES, HOOK_TABLES
+from ...model.foreign import GLOBAL_TABLES, HOOK_TABLES
 
 # Tables beside the hooks that say how each is called.
 _BESIDE = (
