@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from ..steering import Intervention
 from .forward import Prefix, Traits, run, run_prefix
 from .layout import Padding, Way, in_order
 from .memo import DiskMemo, Scores, model_part
+from .noise import Noise, agree, is_coarse, noise_between, shortened
 from .planning import Limits, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 # trips over something else. It only means that the next way is tried; the plain way, which comes last, catches none of them.
 _MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 _Answers = list[tuple[Row, Scores]]
+# Rows that a way is tried on in 16 bits, where one row may be right by chance; rows that show the noise, each by itself.
+_TRIED, _ALONE = 24, 4
 
 
 class Engine:
@@ -56,7 +60,8 @@ class Engine:
         self._exact: set[tuple[object, ...]] = set()
         self._misfits: set[tuple[Way, bool]] = set()
         self._weights = model.weights_state()
-        self._taken: dict[str, Way] = {}
+        self._taken: dict[str, Counter[str]] = {}
+        self._noise = Noise()
         self._traits = Traits.of(model)
         on_cpu = model.device.type == "cpu"
         self._max_tokens = 1024 if on_cpu else 16384
@@ -105,8 +110,12 @@ class Engine:
         return [[self._memo[row.key] for row in rows] for rows in asked]
 
     def path(self, intervention: Intervention) -> str:
-        """The way in which the last forwards under this intervention were run."""
-        return str(self._taken.get(intervention.hash, Way("plain")))
+        """The ways in which forwards under this intervention were run, in the order of their first use."""
+        return "; ".join(self.paths(intervention)) or str(Way("plain"))
+
+    def paths(self, intervention: Intervention) -> dict[str, int]:
+        """How many scores under this intervention were computed in which way, in the order of their first use."""
+        return dict(self._taken.get(intervention.hash, {}))
 
     def _unknown(self, asked: list[list[Row]]) -> list[Row]:
         """The scores that nobody has asked for yet."""
@@ -146,13 +155,15 @@ class Engine:
             if way.prefix and no_room:
                 yield from self._run_group(Group(tuple(batch)))
                 continue
+            gone = way
             try:
                 if way.prefix and prefix is None:
                     prefix = run_prefix(self.model, self._traits, batch[0], group.prefix)
                 answers = self._answers(batch, way, prefix if way.prefix else None)
                 if way.kind != "plain" and not all(np.isfinite(scores).all() for _, scores in answers):
                     # A branch that overflows spoils those beside it, and says nothing of the way: each is asked by itself.
-                    answers, fits = self._answers(batch, Way("plain"), None), True
+                    gone = Way("plain")
+                    answers, fits = self._answers(batch, gone, None), True
                 else:
                     fits = self._tried(batch, way, answers)
             except _MISFITS as error:
@@ -167,7 +178,7 @@ class Engine:
             if fits:
                 for row, _ in answers:
                     if row.pair.intervention is not None:
-                        self._taken[row.pair.intervention.hash] = way
+                        self._taken.setdefault(row.pair.intervention.hash, Counter())[str(gone)] += 1
                 yield answers
             else:
                 yield from self._run_group(Group(tuple(batch), group.prefix))
@@ -180,13 +191,14 @@ class Engine:
         return min((way for way in costs if self._fits(way, [bundle])), key=lambda way: costs[way])
 
     def _limits(self) -> Limits:
-        model = self.model
+        model, abilities = self.model, self.model.abilities
         return Limits(
             blocks=model.n_layers,
             width=model.width,
             vocabulary=int(model.hf.config.get_text_config(decoder=True).vocab_size),
-            branches=self._traits.takes_positions,
-            reach=_attention_reach(model),
+            depth=abilities.shares_depth,
+            branches=self._traits.takes_positions and abilities.branches,
+            reach=min(abilities.window, _attention_reach(model)),
             tokens=self._max_tokens,
             logits=self._max_logits,
         )
@@ -208,16 +220,36 @@ class Engine:
         last, first = (later[-1], later[0]) if later else (base, base)
         longest = {row.key for row in batch[0].rows if row.pair == last}
         shortest = {row.key for row in batch[-1].rows if row.pair == first or (row.pair == base and not base.is_idle)}
-        few = [bundle.where(lambda row: row.key in longest | shortest) for bundle in dict.fromkeys((batch[0], batch[-1]))]
+        keys = longest | shortest
+        if is_coarse(self.model.dtype):
+            keys |= {row.key for row in _spread([row for row, _ in answers], _TRIED - len(keys))}
+        few = [own for own in (bundle.where(lambda row: row.key in keys) for bundle in batch) if own.rows]
         found = {row.key: scores for row, scores in answers}
-        plain = self._answers([bundle for bundle in few if bundle.rows], Way("plain"), None)
-        tolerance = 1e-4 if self.model.dtype == "float32" else 0.25
-        fits = all(np.allclose(found[row.key], scores, rtol=tolerance, atol=tolerance) for row, scores in plain)
+        plain = self._answers(few, Way("plain"), None)
+        self._noise |= self._noise_of(few, plain)
+        fits = agree(self.model.dtype, [found[row.key] for row, _ in plain], [own for _, own in plain], self._noise)
         if fits:
             self._exact.add((way, branching, births))
         else:
             self._misfits.add((way, branching))
         return fits
+
+    def _noise_of(self, batch: list[Bundle], together: _Answers) -> Noise:
+        """How far the plain way's own scores move with the shape of the batch; in float32 nobody needs to know.
+
+        Rows by themselves are held against the batch, and so are short ones, which stand beside the longer rows of the batch.
+        """
+        if not is_coarse(self.model.dtype):
+            return Noise()
+        rows = _spread([row for row, _ in together], _ALONE)
+        short = [Row(shortened(row.probe), row.pair, b"short " + row.key) for row in rows]
+        found = {row.key: scores for row, scores in together}
+        found |= {row.key: own for row, own in self._answers(bundle_up([*short, *rows]), Way("plain"), None) if row in short}
+        noise = Noise()
+        for part in (rows, short):
+            alone = [own for row in part for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
+            noise |= noise_between(self.model.dtype, [found[row.key] for row in part], alone)
+        return noise
 
     def _answers(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
         """Scores of a batch; if memory runs out, of its halves, and later batches are no larger than those."""
@@ -249,6 +281,12 @@ class Engine:
                 f"{probe.name}: no token is steered: the scope begins at token {probe.steer_from} of {len(probe.ids)}; "
                 "steer 'all', or take the first position in (include_first)"
             )
+
+
+def _spread(rows: Sequence[Row], count: int) -> list[Row]:
+    """So many of the rows, from all over."""
+    step = max(1, -(-len(rows) // max(1, count)))
+    return list(rows[::step][: max(0, count)])
 
 
 def _key(probe: Probe, pair: Pair) -> bytes:

@@ -16,7 +16,9 @@ from ..steering import Intervention
 from .blocks import find_blocks
 
 if TYPE_CHECKING:
+    from .abilities import Abilities
     from .engine import Engine
+    from .noise import Noise
 
 # How many values of each weight are looked at to see whether it was changed.
 _WEIGHT_SAMPLE = 64
@@ -133,6 +135,13 @@ class Model:
     def template_hash(self) -> str:
         """Identity of the chat template, or of the plain question-and-answer form."""
         return self.format.hash
+
+    @cached_property
+    def abilities(self) -> Abilities:
+        """What may be asked of its forwards beyond whole sequences; told once from what a short forward returns."""
+        from .abilities import Abilities
+
+        return Abilities.of(self)
 
     @cached_property
     def engine(self) -> Engine:
