@@ -248,7 +248,7 @@ class Engine:
         noise = Noise()
         for part in (rows, short):
             alone = [own for row in part for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
-            noise |= noise_between(self.model.dtype, [found[row.key] for row in part], alone)
+            noise |= noise_between([found[row.key] for row in part], alone)
         return noise
 
     def _answers(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:

@@ -303,12 +303,14 @@ class _Run:
 
     def _noise(self, trial: Sequence[Start], multipliers: Sequence[float], plain: PlainRows) -> Noise:
         """How far the plain logits move if a row runs twice in one batch and not by itself; on whole prompts and their last tokens."""
-        short = [replace(s, ids=s.ids[-_SHORT:], steer_from=max(0, s.steer_from - len(s.ids) + _SHORT), shared=0) for s in trial]
+        short = [
+            replace(s, ids=s.ids[-_SHORT:], steer_from=max(0, s.steer_from - len(s.ids) + _SHORT), shared=0) for s in trial
+        ]
         found = Noise()
         for starts in (trial, short):
             alone = plain if starts is trial else PlainRows(self.model, self.change, starts, multipliers)
             twice = PlainRows(self.model, self.change, starts, multipliers, copies=_COPIES)
-            found |= noise_between(self.model.dtype, _as_scores(alone.logits), _as_scores(twice.logits))
+            found |= noise_between(_as_scores(alone.logits), _as_scores(twice.logits))
         return found
 
     def _is_done(self, tokens: list[int]) -> bool:

@@ -30,8 +30,7 @@ class Noise:
     """How far scores move when only the shape of a plain batch changes.
 
     Attributes:
-        largest / typical: the largest difference, and the root of their mean square, in spacings of the model's numbers at the
-            size of the scores (see :func:`spacing`).
+        largest / typical: the largest difference, and the root of their mean square, in the scores' own unit.
     """
 
     largest: float = 0.0
@@ -59,11 +58,10 @@ def spacing(dtype: str, scores: Iterable[Scores]) -> float:
     return eps * 2.0 ** math.floor(math.log2(largest)) if largest > 0 and math.isfinite(largest) else eps
 
 
-def noise_between(dtype: str, one: Sequence[Scores], other: Sequence[Scores]) -> Noise:
+def noise_between(one: Sequence[Scores], other: Sequence[Scores]) -> Noise:
     """The noise that two plain batches of the same rows show."""
     apart = _apart(one, other)
-    step = spacing(dtype, one)
-    return Noise(float(apart.max(initial=0.0)) / step, _typical(apart) / step)
+    return Noise(float(apart.max(initial=0.0)), _typical(apart))
 
 
 def agree(dtype: str, found: Sequence[Scores], plain: Sequence[Scores], noise: Noise) -> bool:
@@ -79,8 +77,8 @@ def agree(dtype: str, found: Sequence[Scores], plain: Sequence[Scores], noise: N
         )
     apart, step = _apart(found, plain), spacing(dtype, plain)
     return bool(
-        apart.max(initial=0.0) <= max(1.0, _FACTOR * noise.largest) * step
-        and _typical(apart) <= max(_BOTH_ROUNDED, _FACTOR * noise.typical) * step
+        apart.max(initial=0.0) <= max(step, _FACTOR * noise.largest)
+        and _typical(apart) <= max(_BOTH_ROUNDED * step, _FACTOR * noise.typical)
     )
 
 

@@ -91,7 +91,7 @@ class Patcher:
         found = Noise()
         for part, together in ((ids, whole[at]), (ids[-_SHORT:], self._whole(ids[-_SHORT:], token, few))):
             alone = torch.cat([self._whole(part, token, [patch]) for patch in few])
-            found |= noise_between(self.model.dtype, [together.numpy()], [alone.numpy()])
+            found |= noise_between([together.numpy()], [alone.numpy()])
         return found
 
     def _branched(self, ids: Ids, token: int, patches: list[Patch]) -> torch.Tensor:
