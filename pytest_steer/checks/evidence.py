@@ -30,7 +30,7 @@ class Evidence:
         n: independent units behind the estimate. unit: what they are.
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
-        vector / data / multipliers / items / curve / strata / receipt / soundness: see docs/report.md.
+        vector / data / multipliers / items / curve / strata / receipt / soundness / noise: see docs/report.md.
         counterexample: for ``holds_in_contexts``: ``context`` (a ``Context.to_dict``) and ``estimate`` of a context that breaks the
             promise, proven on fresh items; else None.
         matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
@@ -63,6 +63,7 @@ class Evidence:
     strata: list[dict[str, Any]] = field(default_factory=list)
     receipt: dict[str, Any] | None = None
     soundness: dict[str, Any] | None = None
+    noise: dict[str, Any] | None = None
     details: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
@@ -131,6 +132,7 @@ class Evidence:
             "strata": self.strata,
             "receipt": self.receipt,
             "soundness": self.soundness,
+            "noise": self.noise,
             "warnings": self.warnings,
             "error": self.error,
             "xfail": self.xfail,

@@ -9,12 +9,22 @@ from typing import Any
 
 from ..errors import DataError, SteerError
 from ..extract import letter_imbalance, unreliable
-from ..metrics import Array, PropensityCurve, check_multipliers, check_slope_grid, propensity_curve, steering_receipt, strata
+from ..metrics import (
+    Array,
+    NoiseFloor,
+    PropensityCurve,
+    check_multipliers,
+    check_slope_grid,
+    propensity_curve,
+    steering_receipt,
+    strata,
+)
 from ..model import Model
 from ..prompting import Context, Items
 from ..stats import Direction, Inference, Verdict
 from .evidence import Evidence
 from .in_rounds import draw_in_rounds
+from .precision import add_noise
 from .soundness import check_before
 from .subject import Subject, describe_model, describe_receipt
 
@@ -34,6 +44,7 @@ def measure_items(
     context: Context,
     values: Callable[[PropensityCurve], Array],
     infer: Callable[[Array], Inference],
+    moved: Callable[[NoiseFloor, PropensityCurve], float],
     sequential: bool,
     seed: int,
     by_effect: bool = False,
@@ -43,6 +54,7 @@ def measure_items(
     Args:
         values: the number (or flag) of each item that the statistic is the mean (or share) of.
         infer: bounds of the statistic; anytime-valid ones if ``sequential``.
+        moved: what the noise floor moves the statistic of one item by, see ``precision.add_noise``.
         sequential: draw the items in rounds and stop when the bounds decide.
         by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
 
@@ -106,6 +118,7 @@ def measure_items(
         seconds=time.perf_counter() - started,
     )
     evidence.warnings += data_warnings(subject, items)
+    add_noise(evidence, model, subject, curve.probes, lambda floor: moved(floor, curve))
     evidence.judge(found, threshold)
     return curve, found, evidence
 

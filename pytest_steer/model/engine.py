@@ -7,7 +7,7 @@ import warnings
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from ..steering import Intervention
 from .forward import Prefix, Traits, run, run_prefix
 from .layout import Padding, Way, in_order
 from .memo import DiskMemo, Scores, model_part
-from .noise import Noise, agree, is_coarse, noise_between, shortened
+from .noise import Noise, agree, is_coarse, noise_between, shortened, spacing
 from .planning import Limits, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 # trips over something else. It only means that the next way is tried; the plain way, which comes last, catches none of them.
 _MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 _Answers = list[tuple[Row, Scores]]
+_One = TypeVar("_One")
 # Rows that a way is tried on in 16 bits, where one row may be right by chance; rows that show the noise, each by itself.
 _TRIED, _ALONE = 24, 4
+# Probes that show the noise of a claim's scores, and how many of their tokens are looked at: enough to see it, and cheap.
+_FEW, _SHORT = 3, 64
 
 
 class Engine:
@@ -62,6 +65,7 @@ class Engine:
         self._weights = model.weights_state()
         self._taken: dict[str, Counter[str]] = {}
         self._noise = Noise()
+        self._floors: dict[bytes, tuple[float, float]] = {}
         self._traits = Traits.of(model)
         on_cpu = model.device.type == "cpu"
         self._max_tokens = 1024 if on_cpu else 16384
@@ -95,6 +99,7 @@ class Engine:
             self._check(probe, steers)
         if self._weights != self.model.weights_state():
             self._memo.clear()
+            self._floors.clear()
             self._model_part = None
             self._weights = self.model.weights_state()
         asked = [[Row(probe, pair, _key(probe, pair)) for pair in asked_pairs] for probe in probes]
@@ -116,6 +121,32 @@ class Engine:
     def paths(self, intervention: Intervention) -> dict[str, int]:
         """How many scores under this intervention were computed in which way, in the order of their first use."""
         return dict(self._taken.get(intervention.hash, {}))
+
+    def noise_floor(
+        self, probes: Sequence[Probe], intervention: Intervention | None, multiplier: float
+    ) -> tuple[float, float]:
+        """How well single scores are known: (their largest difference between two plain batches, one rounding of a logit).
+
+        Measured on a few of the probes, shortened, unsteered and steered: all in one batch against each by itself. Remembered.
+
+        Raises:
+            SteerError: a ``steering`` block is open on the model.
+        """
+        self.model.check_unsteered()
+        pairs = dict.fromkeys([Pair(None, 0.0), Pair(intervention, multiplier)])
+        few = dict.fromkeys(shortened(probe, _SHORT) for probe in _spread(probes, _FEW))
+        rows = [Row(probe, pair, _key(probe, pair)) for probe in few for pair in pairs]
+        name = hashlib.blake2b(b"".join(row.key for row in rows)).digest()
+        if name not in self._floors:
+            together = {row.key: own for row, own in self._answers(bundle_up(rows), Way("plain"), None)}
+            alone = [own for row in rows for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
+            # Steered far, a shortened question may overflow where the whole one does not.
+            finite = [at for at, row in enumerate(rows) if np.isfinite([together[row.key], alone[at]]).all()]
+            moved = noise_between([together[rows[at].key] for at in finite], [alone[at] for at in finite]).largest
+            logits = [Row(_logit_of(row.probe), row.pair, b"logit " + row.key) for row in rows]
+            sizes = [own for _, own in self._answers(bundle_up(logits), Way("plain"), None)]
+            self._floors[name] = moved, spacing(self.model.dtype, sizes)
+        return self._floors[name]
 
     def _unknown(self, asked: list[list[Row]]) -> list[Row]:
         """The scores that nobody has asked for yet."""
@@ -283,10 +314,19 @@ class Engine:
             )
 
 
-def _spread(rows: Sequence[Row], count: int) -> list[Row]:
-    """So many of the rows, from all over."""
-    step = max(1, -(-len(rows) // max(1, count)))
-    return list(rows[::step][: max(0, count)])
+def _spread(those: Sequence[_One], count: int) -> list[_One]:
+    """So many of them, from all over."""
+    step = max(1, -(-len(those) // max(1, count)))
+    return list(those[::step][: max(0, count)])
+
+
+def _logit_of(probe: Probe) -> Probe:
+    """The raw logits behind a question's first score: a log-likelihood is rounded as its logit is, however small it is itself."""
+    if probe.candidates is not None:
+        return probe
+    at = probe.reads.start + 1
+    target = probe.ids[at] if at < len(probe.ids) else (probe.ends or probe.ids)[0]
+    return Probe(probe.ids[:at], min(probe.steer_from, at - 1), (target,), name=probe.name)
 
 
 def _key(probe: Probe, pair: Pair) -> bytes:

@@ -18,7 +18,6 @@ from .blocks import find_blocks
 if TYPE_CHECKING:
     from .abilities import Abilities
     from .engine import Engine
-    from .noise import Noise
 
 # How many values of each weight are looked at to see whether it was changed.
 _WEIGHT_SAMPLE = 64

@@ -82,12 +82,12 @@ def agree(dtype: str, found: Sequence[Scores], plain: Sequence[Scores], noise: N
     )
 
 
-def shortened(probe: Probe) -> Probe:
+def shortened(probe: Probe, tokens: int = _SHORT) -> Probe:
     """The same question about a few of its tokens only: short rows show a noise that long ones hide, since libraries multiply small
     matrices in other ways than large ones."""
     first = probe.reads.start
-    cut = max(0, first + 1 - _SHORT)
-    ids = probe.ids[cut : max(first + 2, first + _SHORT)] if probe.candidates is None else probe.ids[cut:]
+    cut = max(0, first + 1 - tokens)
+    ids = probe.ids[cut : max(first + 2, first + tokens)] if probe.candidates is None else probe.ids[cut:]
     return replace(
         probe,
         ids=ids,

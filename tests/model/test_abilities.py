@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import builders
 import numpy as np
 import plain
@@ -110,7 +109,7 @@ def _own(cache):
         (lambda: {"past_key_values": ((torch.zeros(1, 2, 6, 8),) * 2,) * 3}, None),
         (lambda: {"cache": _cache([DynamicLayer() for _ in range(3)]), "state": [torch.zeros(1)]}, None),
         (lambda: {"mems": [torch.zeros(1)]}, None),
-        (lambda: {}, ()),
+        (dict, ()),
     ],
 )
 def test_what_is_made_of_each_kind_of_cache(returned, kinds):
@@ -167,7 +166,10 @@ def test_layers_that_are_taken_for_attention_are_found_out_in_16_bits(family, dt
     bare.engine = engine.Engine(bare, sharing=False)
     for kind in ("letter", "words"):
         probes = probes_of(kind)
-        want, found = (np.concatenate(sum(own.engine.run(probes, change, GRID), [])) for own in (bare, model))
+        want, found = (
+            np.concatenate([scores for per_probe in own.engine.run(probes, change, GRID) for scores in per_probe])
+            for own in (bare, model)
+        )
         step = torch.finfo(dtype).eps * 2.0 ** np.floor(np.log2(np.abs(want).max()))
         assert np.abs(found - want).max() <= 4 * step
     takes_positions = family not in ("rwkv", "mamba", "mamba2")  # else nothing can branch, whatever the layers are
