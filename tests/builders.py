@@ -181,6 +181,60 @@ _CONFIGS["rwkv"] = (
     {**_COMMON, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "context_length": 512},
 )
 
+# Layers that keep a state in the place of keys and values of every token, alone or among layers of attention.
+_MAMBA: dict[str, Any] = {"mamba_d_state": 8, "mamba_d_conv": 4, "mamba_expand": 2}
+_MAMBA2: dict[str, Any] = {
+    **_MAMBA, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1, "mamba_chunk_size": 16,
+}  # fmt: skip
+_DELTA: dict[str, Any] = {
+    "head_dim": 8, "layer_types": ["linear_attention", "full_attention", "linear_attention"], "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8, "linear_conv_kernel_dim": 4,
+}  # fmt: skip
+_STATES: dict[str, Any] = {
+    **_COMMON, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "state_size": 8, "conv_kernel": 4, "expand": 2,
+}  # fmt: skip
+_CONFIGS |= {
+    "jamba": (
+        "JambaConfig",
+        "JambaForCausalLM",
+        {**_LLAMA_LIKE, **_MAMBA, "attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 2, "num_experts_per_tok": 1,
+         "expert_layer_period": 2, "expert_layer_offset": 1, "mamba_dt_rank": 4, "use_mamba_kernels": False},
+    ),
+    "bamba": ("BambaConfig", "BambaForCausalLM", {**_LLAMA_LIKE, **_MAMBA2, "attn_layer_indices": [1]}),
+    "falcon h1": ("FalconH1Config", "FalconH1ForCausalLM", {**_LLAMA_LIKE, **_MAMBA2, "head_dim": 8, "mamba_d_ssm": 64}),
+    "nemotron h": (
+        "NemotronHConfig",
+        "NemotronHForCausalLM",
+        {**_LLAMA_LIKE, "layers_block_type": ["mamba", "attention", "mlp"], "head_dim": 8, "mamba_num_heads": 8,
+         "mamba_head_dim": 8, "ssm_state_size": 8, "n_groups": 1, "conv_kernel": 4, "chunk_size": 16},
+    ),
+    "qwen3 next": (
+        "Qwen3NextConfig",
+        "Qwen3NextForCausalLM",
+        {**_LLAMA_LIKE, **_DELTA, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+         "shared_expert_intermediate_size": 16, "decoder_sparse_step": 1},
+    ),
+    "qwen3.5": ("Qwen3_5TextConfig", "Qwen3_5ForCausalLM", {**_LLAMA_LIKE, **_DELTA}),
+    "zamba2": (
+        "Zamba2Config",
+        "Zamba2ForCausalLM",
+        {**_LLAMA_LIKE, "layers_block_type": ["mamba", "hybrid", "mamba"], "hybrid_layer_ids": [1], "mamba_d_state": 8,
+         "mamba_d_conv": 4, "mamba_expand": 2, "mamba_ngroups": 1, "n_mamba_heads": 8, "mamba_headdim": 8, "chunk_size": 16,
+         "num_mem_blocks": 1, "adapter_rank": 4, "use_mem_rope": True},
+    ),
+    "minimax": (
+        "MiniMaxConfig",
+        "MiniMaxForCausalLM",
+        {**_LLAMA_LIKE, "head_dim": 8, "layer_types": _DELTA["layer_types"], "block_size": 16, "num_local_experts": 2,
+         "num_experts_per_tok": 1},
+    ),
+    "mamba": ("MambaConfig", "MambaForCausalLM", {**_STATES, "time_step_rank": 4}),
+    "mamba2": ("Mamba2Config", "Mamba2ForCausalLM", {**_STATES, "num_heads": 8, "head_dim": 8, "n_groups": 1, "chunk_size": 16}),
+}  # fmt: skip
+STATEFUL = (
+    "lfm2", "rwkv", "jamba", "bamba", "falcon h1", "nemotron h", "qwen3 next", "qwen3.5", "zamba2", "minimax", "mamba", "mamba2",
+)  # fmt: skip
+
 # The fast paths as they were observed. Where tokens stand in branches, windows shorter than the prompts forbid it.
 WINDOWED = frozenset({"gemma2", "gemma3", "mistral"})
 # BLOOM's tokens take no positions of their own, OpenAI GPT takes no mask but one for padding: nothing can branch.

@@ -35,6 +35,16 @@ BLOCKS = {
     "Lfm2ForCausalLM": "model.layers",
     "RwkvForCausalLM": "rwkv.blocks",
     "OpenAIGPTLMHeadModel": "transformer.h",
+    "JambaForCausalLM": "model.layers",
+    "BambaForCausalLM": "model.layers",
+    "FalconH1ForCausalLM": "model.layers",
+    "NemotronHForCausalLM": "model.layers",
+    "Qwen3NextForCausalLM": "model.layers",
+    "Qwen3_5ForCausalLM": "model.layers",
+    "Zamba2ForCausalLM": "model.layers",
+    "MiniMaxForCausalLM": "model.layers",
+    "MambaForCausalLM": "backbone.layers",
+    "Mamba2ForCausalLM": "backbone.layers",
 }
 
 

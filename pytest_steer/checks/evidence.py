@@ -30,7 +30,7 @@ class Evidence:
         n: independent units behind the estimate. unit: what they are.
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
-        vector / data / multipliers / items / curve / strata / receipt / soundness: see docs/report.md.
+        vector / data / multipliers / items / curve / strata / receipt / soundness / noise: see docs/report.md.
         asked: how items were asked and read, and the first of them as the model sees it; see ``metrics.shown``.
         counterexample: for ``holds_in_contexts``: ``context`` (a ``Context.to_dict``) and ``estimate`` of a context that breaks the
             promise, proven on fresh items; else None.
@@ -64,6 +64,7 @@ class Evidence:
     strata: list[dict[str, Any]] = field(default_factory=list)
     receipt: dict[str, Any] | None = None
     soundness: dict[str, Any] | None = None
+    noise: dict[str, Any] | None = None
     details: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     error: str | None = None
@@ -134,6 +135,7 @@ class Evidence:
             "receipt": self.receipt,
             "soundness": self.soundness,
             "asked": self.asked,
+            "noise": self.noise,
             "warnings": self.warnings,
             "error": self.error,
             "xfail": self.xfail,

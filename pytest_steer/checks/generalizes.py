@@ -14,6 +14,7 @@ from ..prompting import AS_GIVEN, Context, Items
 from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
 from .evidence import Evidence
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_details, data_warnings, finite, item_record
+from .precision import add_noise
 from .soundness import check_before
 from .subject import Subject, describe_model, describe_receipt
 
@@ -130,6 +131,7 @@ class Generalizes:
             for name, _, own in settings
             if _units(own) != _units(base)
         ]
+        add_noise(evidence, model, self.subject, curve.probes, lambda floor: floor.slope(grid) / base.steerability)
         evidence.judge(found, self.relative)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)

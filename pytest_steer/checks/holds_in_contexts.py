@@ -22,6 +22,7 @@ from ..errors import DataError, SteerError
 from ..metrics import (
     MULTIPLIERS,
     Array,
+    NoiseFloor,
     PropensityCurve,
     asked_record,
     check_multipliers,
@@ -47,6 +48,7 @@ from ..stats import (
 from .context_search import Found, search
 from .evidence import Evidence
 from .over_items import asking_warnings, curve_details, data_warnings, finite, item_record
+from .precision import add_noise, open_share
 from .soundness import check_before
 from .steers import IntervalMethod
 from .subject import Subject, describe_model, describe_receipt
@@ -175,6 +177,7 @@ class HoldsInContexts:
             warnings=data_warnings(self.subject, self.items),
         )
         evidence.warnings += asking_warnings(self.subject, evidence.asked)
+        add_noise(evidence, model, self.subject, curve.probes, lambda floor: self._moved(floor, curve))
         evidence.judge(inference, self.threshold)
         if evidence.verdict is Verdict.FAIL:
             evidence.counterexample = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
@@ -246,6 +249,13 @@ class HoldsInContexts:
         if self.statistic == "effect":
             return curve.effects(float(self.subject.multiplier))
         return curve.slopes if self.statistic == "steerability" else curve.anti_steerable.astype(float)
+
+    def _moved(self, floor: NoiseFloor, curve: PropensityCurve) -> float:
+        """What the noise floor moves the statistic of one item by; of a share, the share of items that it leaves open."""
+        if self.statistic == "effect":
+            return floor.effect
+        room = floor.slope(curve.multipliers.tolist())
+        return room if self.statistic == "steerability" else open_share(curve.slopes, room)
 
     def _estimate(self, curve: PropensityCurve) -> float:
         return float(self._values(curve).mean())

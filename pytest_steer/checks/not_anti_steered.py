@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import SteerError
-from ..metrics import MULTIPLIERS, Array, PropensityCurve
+from ..metrics import MULTIPLIERS, Array, NoiseFloor, PropensityCurve
 from ..model import Model
 from ..prompting import AS_GIVEN, Context, Items
 from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share, share
 from .evidence import Evidence
 from .over_items import measure_items
+from .precision import open_share
 from .subject import Subject
 
 By = Literal["slope", "effect"]
@@ -71,6 +72,7 @@ class NotAntiSteered:
             context=self.context,
             values=self._moves_the_wrong_way,
             infer=self._infer,
+            moved=self._open,
             sequential=self.sequential,
             seed=self.seed,
             by_effect=self.by == "effect",
@@ -87,6 +89,12 @@ class NotAntiSteered:
     def _moves_the_wrong_way(self, curve: PropensityCurve) -> Array:
         wrong = curve.anti_steerable if self.by == "slope" else curve.effects(self.subject.multiplier) < 0
         return wrong.astype(float)
+
+    def _open(self, floor: NoiseFloor, curve: PropensityCurve) -> float:
+        """The share of items of which the noise leaves open which way they move."""
+        if self.by == "slope":
+            return open_share(curve.slopes, floor.slope(curve.multipliers.tolist()))
+        return open_share(curve.effects(self.subject.multiplier), floor.effect)
 
     def _infer(self, wrong: Array) -> Inference:
         if self.sequential:

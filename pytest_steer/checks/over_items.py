@@ -11,6 +11,7 @@ from ..errors import DataError, SteerError
 from ..extract import letter_imbalance, unreliable
 from ..metrics import (
     Array,
+    NoiseFloor,
     PropensityCurve,
     asked_record,
     check_multipliers,
@@ -24,6 +25,7 @@ from ..prompting import Context, Items
 from ..stats import Direction, Inference, Verdict
 from .evidence import Evidence
 from .in_rounds import draw_in_rounds
+from .precision import add_noise
 from .soundness import check_before
 from .subject import Subject, describe_model, describe_receipt
 
@@ -43,6 +45,7 @@ def measure_items(
     context: Context,
     values: Callable[[PropensityCurve], Array],
     infer: Callable[[Array], Inference],
+    moved: Callable[[NoiseFloor, PropensityCurve], float],
     sequential: bool,
     seed: int,
     by_effect: bool = False,
@@ -52,6 +55,7 @@ def measure_items(
     Args:
         values: the number (or flag) of each item that the statistic is the mean (or share) of.
         infer: bounds of the statistic; anytime-valid ones if ``sequential``.
+        moved: what the noise floor moves the statistic of one item by, see ``precision.add_noise``.
         sequential: draw the items in rounds and stop when the bounds decide.
         by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
 
@@ -116,6 +120,7 @@ def measure_items(
         seconds=time.perf_counter() - started,
     )
     evidence.warnings += data_warnings(subject, items) + asking_warnings(subject, evidence.asked)
+    add_noise(evidence, model, subject, curve.probes, lambda floor: moved(floor, curve))
     evidence.judge(found, threshold)
     return curve, found, evidence
 

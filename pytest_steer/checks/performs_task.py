@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from ..errors import DataError, SteerError
 from ..metrics import TaskAccuracy, as_tasks, asked_as_text, check_shots, steering_receipt, task_accuracies
@@ -16,6 +19,7 @@ from ..stats import Direction, Verdict, items_needed_share, share
 from ..steering import Intervention
 from .evidence import Evidence
 from .over_items import warnings_about
+from .precision import add_noise, open_share
 from .soundness import check_before
 from .subject import Subject, describe_model, describe_receipt
 
@@ -135,6 +139,8 @@ class PerformsTask:
             },
         )
         evidence.warnings += warnings_about(subject, tasks, task_hashes(tasks), tasks_hash(tasks))
+        decisive = np.array([own[0] if self.by == "first_token" else own.min() for own in steered.margins])
+        add_noise(evidence, model, subject, steered.probes, lambda floor: open_share(decisive, math.sqrt(2) * floor.score))
         evidence.judge(found, self.accuracy)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = items_needed_share(

@@ -14,6 +14,7 @@ from ..metrics import asked_as_text, perplexity_curves, steering_receipt
 from ..model import Model
 from ..stats import Direction, Verdict, items_needed_mean, mean_bootstrap, mean_t
 from .evidence import Evidence
+from .precision import add_noise
 from .soundness import check_before
 from .steers import IntervalMethod
 from .subject import Subject, describe_model, describe_receipt
@@ -114,6 +115,8 @@ class PplDeltaBelow:
             evidence.warnings.append(
                 f"limit {self.limit:g} allows perplexity to rise by {100 * self.limit:g} %; a limit of 5 % is written 0.05"
             )
+        # A rise is the difference of two texts' means.
+        add_noise(evidence, model, subject, steered.probes, lambda floor: math.expm1(math.sqrt(2) * floor.answer))
         evidence.judge(found, math.log1p(self.limit))
         if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
             evidence.items_needed = items_needed_mean(

@@ -64,6 +64,7 @@ class Steers:
             context=self.context,
             values=lambda curve: curve.slopes,
             infer=self._infer,
+            moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
             sequential=self.sequential,
             seed=self.seed,
         )

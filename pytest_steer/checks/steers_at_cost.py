@@ -104,6 +104,7 @@ class SteersAtCost:
             context=self.context,
             values=values,
             infer=self._infer,
+            moved=lambda floor, _: floor.effect / scale,
             sequential=False,
             seed=self.seed,
             by_effect=True,

@@ -57,6 +57,7 @@ def describe_receipt(receipt: Receipt) -> dict[str, Any]:
         "sequences": receipt.sequences,
         "steered_tokens": receipt.steered_tokens,
         "path": receipt.path,
+        "ways": receipt.ways,
         "doses": [
             {
                 "layer": dose.layer,

@@ -4,6 +4,7 @@ from .asking import Array
 from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
 from .first_order import first_order_slopes
 from .likelihood import Perplexity, perplexity, perplexity_curves, relative_rise
+from .noise_floor import NoiseFloor, noise_floor
 from .propensity import (
     MULTIPLIERS,
     PropensityCurve,
@@ -21,40 +22,9 @@ from .sweep import sweep_curves, sweep_perplexity
 from .tasks import TaskAccuracy, as_tasks, check_shots, task_accuracies, task_accuracy
 
 __all__ = [
-    "MULTIPLIERS",
-    "Array",
-    "AtCost",
-    "Deployed",
-    "LayerDose",
-    "Perplexity",
-    "PropensityCurve",
-    "Receipt",
-    "Stratum",
-    "TaskAccuracy",
-    "as_tasks",
-    "asked_as_text",
-    "asked_record",
-    "check_deployed",
-    "check_multipliers",
-    "check_shots",
-    "check_slope_grid",
-    "curves_in_contexts",
-    "deviation",
-    "effects_at",
-    "first_order_slopes",
-    "multipliers_at_cost",
-    "perplexity",
-    "perplexity_curves",
-    "propensity_curve",
-    "propensity_curves",
-    "relative_rise",
-    "shown_line",
-    "shown_probe",
-    "standardised",
-    "steering_receipt",
-    "strata",
-    "sweep_curves",
-    "sweep_perplexity",
-    "task_accuracies",
-    "task_accuracy",
+    "MULTIPLIERS", "Array", "AtCost", "Deployed", "LayerDose", "NoiseFloor", "Perplexity", "PropensityCurve", "Receipt", "Stratum",
+    "TaskAccuracy", "as_tasks", "asked_as_text", "asked_record", "check_deployed", "check_multipliers", "check_shots",
+    "check_slope_grid", "curves_in_contexts", "deviation", "effects_at", "first_order_slopes", "multipliers_at_cost", "noise_floor",
+    "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves", "relative_rise", "shown_line", "shown_probe",
+    "standardised", "steering_receipt", "strata", "sweep_curves", "sweep_perplexity", "task_accuracies", "task_accuracy",
 ]  # fmt: skip

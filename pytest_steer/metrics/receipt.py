@@ -40,14 +40,16 @@ class Receipt:
         operation: what was done with the direction: ``added``, ``projected out``, ...
         sequences: how many token sequences were asked about.
         steered_tokens: steered tokens in all of them, at one multiplier.
-        path: how the forwards were run: ``plain``, ``shared depth`` or ``shared positions``, the last two perhaps with
-            ``, shared prefix``.
+        path: how the forwards were run, all ways in the order of their first use, between semicolons: ``plain``, ``shared
+            depth`` or ``shared positions``, the last two perhaps with ``, shared prefix``.
+        ways: how many scores were computed in each of them, since the model was loaded.
         doses: one per layer.
     """
 
     sequences: int
     steered_tokens: int
     path: str
+    ways: dict[str, int]
     doses: tuple[LayerDose, ...]
     operation: str = ""
 
@@ -69,4 +71,5 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
         relative = abs(multiplier) * norm / hidden_norm if norm is not None and hidden_norm > 0 else None
         doses.append(LayerDose(layer, norm, hidden_norm, relative))
     steered = sum(len(probe.ids) - probe.steer_from for probe in probes)
-    return Receipt(len(probes), steered, model.engine.path(intervention), tuple(doses), intervention.operation)
+    ways = model.engine.path(intervention), model.engine.paths(intervention)
+    return Receipt(len(probes), steered, *ways, tuple(doses), intervention.operation)

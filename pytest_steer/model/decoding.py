@@ -106,12 +106,21 @@ class CachedRows:
 
 
 class PlainRows:
-    """Each row by itself, in a batch of one, without padding, without a cache: every token from a whole forward."""
+    """Each row by itself, in a batch of one, without padding, without a cache: every token from a whole forward.
+
+    Args:
+        copies: how many copies of the row make its batch; more than one only show what the shape of a batch does.
+    """
 
     def __init__(
-        self, model: Model, intervention: Intervention, starts: Sequence[Start], multipliers: Sequence[float]
+        self,
+        model: Model,
+        intervention: Intervention,
+        starts: Sequence[Start],
+        multipliers: Sequence[float],
+        copies: int = 1,
     ) -> None:
-        self.model, self.intervention = model, intervention
+        self.model, self.intervention, self._copies = model, intervention, copies
         self._rows = [(list(start.ids), start.steer_from, m, len(start.ids)) for start in starts for m in multipliers]
         self.logits = torch.stack([self._forward(*row) for row in self._rows])
 
@@ -122,12 +131,12 @@ class PlainRows:
 
     @torch.inference_mode()
     def _forward(self, ids: list[int], steer_from: int, multiplier: float, prompt: int) -> torch.Tensor:
-        steered = (torch.arange(len(ids)) >= steer_from)[None]
-        strength = torch.tensor([[float(multiplier)]])
-        looked = Looked((torch.arange(len(ids)) < prompt)[None])
+        steered = (torch.arange(len(ids)) >= steer_from)[None].repeat(self._copies, 1)
+        strength = torch.tensor([[float(multiplier)]]).repeat(self._copies, 1)
+        looked = Looked((torch.arange(len(ids)) < prompt)[None].repeat(self._copies, 1))
         with hooked(self.model, self.intervention, lambda: (strength, steered), rows=lambda: looked):
             logits: torch.Tensor = self.model.hf(
-                input_ids=torch.tensor([ids], device=self.model.device), use_cache=False
+                input_ids=torch.tensor([ids] * self._copies, device=self.model.device), use_cache=False
             ).logits
         return logits[0, -1].float().cpu()
 

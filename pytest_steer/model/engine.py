@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import warnings
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from ..steering import Intervention
 from .forward import Prefix, Traits, run, run_prefix
 from .layout import Padding, Way, in_order
 from .memo import DiskMemo, Scores, model_part
+from .noise import Noise, agree, is_coarse, noise_between, shortened, spacing
 from .planning import Limits, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 # trips over something else. It only means that the next way is tried; the plain way, which comes last, catches none of them.
 _MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 _Answers = list[tuple[Row, Scores]]
+_One = TypeVar("_One")
+# Rows that a way is tried on in 16 bits, where one row may be right by chance; rows that show the noise, each by itself.
+_TRIED, _ALONE = 24, 4
+# Probes that show the noise of a claim's scores, and how many of their tokens are looked at: enough to see it, and cheap.
+_FEW, _SHORT = 3, 64
 
 
 class Engine:
@@ -57,7 +64,9 @@ class Engine:
         self._exact: set[tuple[object, ...]] = set()
         self._misfits: set[tuple[Way, bool]] = set()
         self._weights = model.weights_state()
-        self._taken: dict[str, Way] = {}
+        self._taken: dict[str, Counter[str]] = {}
+        self._noise = Noise()
+        self._floors: dict[bytes, tuple[float, float]] = {}
         self._traits = Traits.of(model)
         on_cpu = model.device.type == "cpu"
         self._max_tokens = 1024 if on_cpu else 16384
@@ -91,6 +100,7 @@ class Engine:
             self._check(probe, steers)
         if self._weights != self.model.weights_state():
             self._memo.clear()
+            self._floors.clear()
             self._model_part = None
             self._weights = self.model.weights_state()
         asked = [[Row(probe, pair, _key(probe, pair)) for pair in asked_pairs] for probe in probes]
@@ -106,8 +116,38 @@ class Engine:
         return [[self._memo[row.key] for row in rows] for rows in asked]
 
     def path(self, intervention: Intervention) -> str:
-        """The way in which the last forwards under this intervention were run."""
-        return str(self._taken.get(intervention.hash, Way("plain")))
+        """The ways in which forwards under this intervention were run, in the order of their first use."""
+        return "; ".join(self.paths(intervention)) or str(Way("plain"))
+
+    def paths(self, intervention: Intervention) -> dict[str, int]:
+        """How many scores under this intervention were computed in which way, in the order of their first use."""
+        return dict(self._taken.get(intervention.hash, {}))
+
+    @measured
+    def noise_floor(
+        self, probes: Sequence[Probe], intervention: Intervention | None, multiplier: float
+    ) -> tuple[float, float]:
+        """How well single scores are known: (their largest difference between two plain batches, one rounding of a logit).
+
+        Measured on a few of the probes, shortened, unsteered and steered: all in one batch against each by itself. Remembered.
+
+        Raises:
+            SteerError: a ``steering`` block is open on the model.
+        """
+        pairs = dict.fromkeys([Pair(None, 0.0), Pair(intervention, multiplier)])
+        few = dict.fromkeys(shortened(probe, _SHORT) for probe in _spread(probes, _FEW))
+        rows = [Row(probe, pair, _key(probe, pair)) for probe in few for pair in pairs]
+        name = hashlib.blake2b(b"".join(row.key for row in rows)).digest()
+        if name not in self._floors:
+            together = {row.key: own for row, own in self._answers(bundle_up(rows), Way("plain"), None)}
+            alone = [own for row in rows for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
+            # Steered far, a shortened question may overflow where the whole one does not.
+            finite = [at for at, row in enumerate(rows) if np.isfinite([together[row.key], alone[at]]).all()]
+            moved = noise_between([together[rows[at].key] for at in finite], [alone[at] for at in finite]).largest
+            logits = [Row(_logit_of(row.probe), row.pair, b"logit " + row.key) for row in rows]
+            sizes = [own for _, own in self._answers(bundle_up(logits), Way("plain"), None)]
+            self._floors[name] = moved, spacing(self.model.dtype, sizes)
+        return self._floors[name]
 
     def _unknown(self, asked: list[list[Row]]) -> list[Row]:
         """The scores that nobody has asked for yet."""
@@ -147,13 +187,15 @@ class Engine:
             if way.prefix and no_room:
                 yield from self._run_group(Group(tuple(batch)))
                 continue
+            gone = way
             try:
                 if way.prefix and prefix is None:
                     prefix = run_prefix(self.model, self._traits, batch[0], group.prefix)
                 answers = self._answers(batch, way, prefix if way.prefix else None)
                 if way.kind != "plain" and not all(np.isfinite(scores).all() for _, scores in answers):
                     # A branch that overflows spoils those beside it, and says nothing of the way: each is asked by itself.
-                    answers, fits = self._answers(batch, Way("plain"), None), True
+                    gone = Way("plain")
+                    answers, fits = self._answers(batch, gone, None), True
                 else:
                     fits = self._tried(batch, way, answers)
             except _MISFITS as error:
@@ -168,7 +210,7 @@ class Engine:
             if fits:
                 for row, _ in answers:
                     if row.pair.intervention is not None:
-                        self._taken[row.pair.intervention.hash] = way
+                        self._taken.setdefault(row.pair.intervention.hash, Counter())[str(gone)] += 1
                 yield answers
             else:
                 yield from self._run_group(Group(tuple(batch), group.prefix))
@@ -181,13 +223,14 @@ class Engine:
         return min((way for way in costs if self._fits(way, [bundle])), key=lambda way: costs[way])
 
     def _limits(self) -> Limits:
-        model = self.model
+        model, abilities = self.model, self.model.abilities
         return Limits(
             blocks=model.n_layers,
             width=model.width,
             vocabulary=int(model.hf.config.get_text_config(decoder=True).vocab_size),
-            branches=self._traits.takes_positions,
-            reach=_attention_reach(model),
+            depth=abilities.shares_depth,
+            branches=self._traits.takes_positions and abilities.branches,
+            reach=min(abilities.window, _attention_reach(model)),
             tokens=self._max_tokens,
             logits=self._max_logits,
         )
@@ -209,16 +252,36 @@ class Engine:
         last, first = (later[-1], later[0]) if later else (base, base)
         longest = {row.key for row in batch[0].rows if row.pair == last}
         shortest = {row.key for row in batch[-1].rows if row.pair == first or (row.pair == base and not base.is_idle)}
-        few = [bundle.where(lambda row: row.key in longest | shortest) for bundle in dict.fromkeys((batch[0], batch[-1]))]
+        keys = longest | shortest
+        if is_coarse(self.model.dtype):
+            keys |= {row.key for row in _spread([row for row, _ in answers], _TRIED - len(keys))}
+        few = [own for own in (bundle.where(lambda row: row.key in keys) for bundle in batch) if own.rows]
         found = {row.key: scores for row, scores in answers}
-        plain = self._answers([bundle for bundle in few if bundle.rows], Way("plain"), None)
-        tolerance = 1e-4 if self.model.dtype == "float32" else 0.25
-        fits = all(np.allclose(found[row.key], scores, rtol=tolerance, atol=tolerance) for row, scores in plain)
+        plain = self._answers(few, Way("plain"), None)
+        self._noise |= self._noise_of(few, plain)
+        fits = agree(self.model.dtype, [found[row.key] for row, _ in plain], [own for _, own in plain], self._noise)
         if fits:
             self._exact.add((way, branching, births))
         else:
             self._misfits.add((way, branching))
         return fits
+
+    def _noise_of(self, batch: list[Bundle], together: _Answers) -> Noise:
+        """How far the plain way's own scores move with the shape of the batch; in float32 nobody needs to know.
+
+        Rows by themselves are held against the batch, and so are short ones, which stand beside the longer rows of the batch.
+        """
+        if not is_coarse(self.model.dtype):
+            return Noise()
+        rows = _spread([row for row, _ in together], _ALONE)
+        short = [Row(shortened(row.probe), row.pair, b"short " + row.key) for row in rows]
+        found = {row.key: scores for row, scores in together}
+        found |= {row.key: own for row, own in self._answers(bundle_up([*short, *rows]), Way("plain"), None) if row in short}
+        noise = Noise()
+        for part in (rows, short):
+            alone = [own for row in part for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
+            noise |= noise_between([found[row.key] for row in part], alone)
+        return noise
 
     def _answers(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
         """Scores of a batch; if memory runs out, of its halves, and later batches are no larger than those."""
@@ -250,6 +313,21 @@ class Engine:
                 f"{probe.name}: no token is steered: the scope begins at token {probe.steer_from} of {len(probe.ids)}; "
                 "steer 'all', or take the first position in (include_first)"
             )
+
+
+def _spread(those: Sequence[_One], count: int) -> list[_One]:
+    """So many of them, from all over."""
+    step = max(1, -(-len(those) // max(1, count)))
+    return list(those[::step][: max(0, count)])
+
+
+def _logit_of(probe: Probe) -> Probe:
+    """The raw logits behind a question's first score: a log-likelihood is rounded as its logit is, however small it is itself."""
+    if probe.candidates is not None:
+        return probe
+    at = probe.reads.start + 1
+    target = probe.ids[at] if at < len(probe.ids) else (probe.ends or probe.ids)[0]
+    return Probe(probe.ids[:at], min(probe.steer_from, at - 1), (target,), name=probe.name)
 
 
 def _key(probe: Probe, pair: Pair) -> bytes:

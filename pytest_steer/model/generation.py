@@ -20,6 +20,8 @@ from .answers import end_tokens
 from .decoding import CachedRows, PlainRows, Rows, Start
 from .hooks import strengths_of
 from .loaded import Model
+from .memo import Scores
+from .noise import Noise, agree, is_coarse, noise_between
 from .state import measured
 from .tokens import Ids, tokenize_prompt
 
@@ -31,6 +33,8 @@ _MAX_TOKENS = (2**15, 2**18)
 _MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 # A trial goes on for a few tokens, so that it sees a cache that was decoded into.
 _TRIAL_TOKENS = 3
+# Rows of how many tokens, and copies of how many, show the noise of the plain way.
+_SHORT, _COPIES = 12, 8
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,9 @@ def generate(
     """Answers of the model to each prompt at each multiplier.
 
     What stands before the first steered token is computed once per prompt; then all multipliers (and prompts) are rows of
-    one batch, each with its own strength. The result is that of generating each by itself. Before the first use the
-    batch is compared with that on the model at hand; a model whose cache cannot be repeated or filled up takes a plainer way.
+    one batch, each with its own strength. The result is that of generating each by itself. Only caches of keys and values are
+    repeated (``abilities.py``), and before the first use the batch is compared with rows by themselves on the model at hand; a
+    model whose cache cannot be repeated or filled up takes a plainer way.
 
     Tokens are chosen from the model's own distribution: settings of its generation_config (penalties, top_k) do not
     count, except for the end tokens.
@@ -156,6 +161,10 @@ def generate(
         [run.finished(question, multiplier, tokens[start.name, multiplier]) for multiplier in grid]
         for question, start in zip(questions, starts, strict=True)
     ]
+
+
+def _as_scores(logits: torch.Tensor) -> list[Scores]:
+    return list(logits.double().numpy())
 
 
 def _listed(prompts: Iterable[str | ContrastItem]) -> list[str | ContrastItem]:
@@ -257,9 +266,12 @@ class _Run:
         return Generation(question, multiplier, tuple(tokens), str(text), reason)
 
     def _rows(self, starts: Sequence[Start], multipliers: Sequence[float], shared: bool) -> Rows:
-        """The fastest way that gives on this model what the plain one gives, see ``_works``."""
+        """The fastest way that the model's layers allow and that gives what the plain one gives, see ``_works``."""
         apart = [replace(start, shared=0) for start in starts]
-        for way, ready in [("shared prompt", starts), ("one batch", apart)][0 if shared else 1 :]:
+        abilities = self.model.abilities
+        ways = [("shared prompt", starts)] if shared and abilities.branches else []
+        ways += [("one batch", apart)] if abilities.caches else []
+        for way, ready in ways:
             if self._works(way, ready, multipliers):
                 return CachedRows(self.model, self.change, ready, multipliers)
         return PlainRows(self.model, self.change, starts, multipliers)
@@ -273,24 +285,37 @@ class _Run:
         padded = len(by_length[0].ids) != len(by_length[-1].ids)
         known = self.model.generation_ways
         if (way, padded) not in known:
-            trial = [by_length[0], by_length[-1]] if len(starts) > 1 else starts
-            farthest = sorted(multipliers, key=abs)[-2:]
-            tolerance = 1e-4 if self.model.dtype == "float32" else 0.25
-            plain = PlainRows(self.model, self.change, trial, farthest)
-            try:
-                fast = CachedRows(self.model, self.change, trial, farthest)
-                alike = True
-                for _ in range(_TRIAL_TOKENS):
-                    alike = alike and torch.allclose(
-                        fast.logits, plain.logits, rtol=tolerance, atol=tolerance, equal_nan=True
-                    )
-                    tokens = plain.logits.argmax(1).tolist()
-                    fast.feed(tokens)
-                    plain.feed(tokens)
-            except _MISFITS:
-                alike = False
-            known[way, padded] = alike
+            trial = [by_length[0], by_length[-1]] if len(starts) > 1 else list(starts)
+            known[way, padded] = self._tried(trial, sorted(multipliers, key=abs)[-2:])
         return known[way, padded]
+
+    def _tried(self, trial: Sequence[Start], multipliers: Sequence[float]) -> bool:
+        dtype = self.model.dtype
+        plain = PlainRows(self.model, self.change, trial, multipliers)
+        noise = self._noise(trial, multipliers, plain) if is_coarse(dtype) else Noise()
+        try:
+            fast = CachedRows(self.model, self.change, trial, multipliers)
+            for _ in range(_TRIAL_TOKENS):
+                if not agree(dtype, _as_scores(fast.logits), _as_scores(plain.logits), noise):
+                    return False
+                tokens = plain.logits.argmax(1).tolist()
+                fast.feed(tokens)
+                plain.feed(tokens)
+        except _MISFITS:
+            return False
+        return True
+
+    def _noise(self, trial: Sequence[Start], multipliers: Sequence[float], plain: PlainRows) -> Noise:
+        """How far the plain logits move if a row runs twice in one batch and not by itself; on whole prompts and their last tokens."""
+        short = [
+            replace(s, ids=s.ids[-_SHORT:], steer_from=max(0, s.steer_from - len(s.ids) + _SHORT), shared=0) for s in trial
+        ]
+        found = Noise()
+        for starts in (trial, short):
+            alone = plain if starts is trial else PlainRows(self.model, self.change, starts, multipliers)
+            twice = PlainRows(self.model, self.change, starts, multipliers, copies=_COPIES)
+            found |= noise_between(_as_scores(alone.logits), _as_scores(twice.logits))
+        return found
 
     def _is_done(self, tokens: list[int]) -> bool:
         return len(tokens) == self.new or bool(tokens and tokens[-1] in self.ends)

@@ -18,6 +18,7 @@ from .chat_template import render_chat
 from .state import without_values
 
 if TYPE_CHECKING:
+    from .abilities import Abilities
     from .engine import Engine
 
 # How many values of each weight are looked at to see whether it was changed.
@@ -127,6 +128,13 @@ class Model:
     def template_hash(self) -> str:
         """Identity of the chat template, or of the plain question-and-answer form."""
         return self.format.hash
+
+    @cached_property
+    def abilities(self) -> Abilities:
+        """What may be asked of its forwards beyond whole sequences; told once from what a short forward returns."""
+        from .abilities import Abilities
+
+        return Abilities.of(self)
 
     @cached_property
     def engine(self) -> Engine:

@@ -18,7 +18,8 @@ class Limits:
 
     Attributes:
         blocks, width, vocabulary: of the model.
-        branches: whether its tokens take positions of their own, so that a sequence can branch.
+        depth: whether rows may be copied between its blocks.
+        branches: whether a sequence can branch: its tokens take positions of their own, and all its layers heed a tree mask.
         reach: how far back every token sees; a tree mask would stand in for a shorter mask of the model's.
         tokens: token budget of a batch, in the mean over the blocks; at most twice as many at one.
         logits: how many logits a batch may hold.
@@ -27,6 +28,7 @@ class Limits:
     blocks: int
     width: int
     vocabulary: int
+    depth: bool
     branches: bool
     reach: float
     tokens: int
@@ -38,7 +40,7 @@ def ways_of(bundle: Bundle, prefix: int, limits: Limits) -> dict[Way, float]:
     kinds: list[Kind] = ["plain"]
     longest = max(len(probe.ids) for probe in bundle.probes)
     can_branch = limits.branches and longest <= limits.reach and not any(pair.looks_at_rows for pair in bundle.pairs)
-    if len(bundle.rows) > 1 or prefix:
+    if limits.depth and (len(bundle.rows) > 1 or prefix):
         if len(bundle.probes) == 1 or can_branch:
             kinds.append("shared depth")
         if can_branch and any(not pair.is_idle for pair in bundle.pairs) and bundle.steer_from >= prefix:

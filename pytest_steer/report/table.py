@@ -32,7 +32,8 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
                 f"[{low}, {high}]" if measured and claim["interval"] != [None, None] else "-",
                 f"{sign} {promise(claim['threshold'], percent)}" if measured else "-",
                 claim["n"] or "-",
-                verdict_words(claim),
+                verdict_words(claim)
+                + (", within rounding" if (claim.get("noise") or {}).get("interval_is_narrower") else ""),
             ]
         )
     headers = ["claim", "statistic", "estimate", "interval", "promised", "n", "verdict"]

@@ -133,7 +133,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
 def test_rwkv_has_no_cache_to_repeat_and_takes_the_plain_way():
     model, vector = wrap_model(builders.random_hf("rwkv"), builders.tokenizer(), "rwkv"), builders.random_vector(1)
     found = generate(model, PROMPTS[:2], vector, multipliers=(0.0, 2.0), max_new_tokens=3)
-    assert set(model.generation_ways.values()) == {False}
+    assert not any(model.generation_ways.values())
     for question, row in zip(PROMPTS[:2], found, strict=True):
         ids, turn = prompt_ids(model, question)
         for m, generation in zip((0.0, 2.0), row, strict=True):

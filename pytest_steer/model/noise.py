@@ -1,0 +1,109 @@
+"""What the shape of a batch does to a score, and how far apart two ways of computing it may be.
+
+The same row gives other last bits in another batch: sums are taken in another order, and in 16 bits each of them is rounded to two or
+three digits. That is the noise of the plain way. A faster way is right if it adds no more than that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from .memo import Scores
+from .probes import Probe
+
+# In float32 (or more) other ways differ by about 1e-6 of a score; a way that is wrong differs by far more than this.
+FLOOR = 1e-4
+# How much larger than plain's own noise a difference may be.
+_FACTOR = 2.0
+# Root of the mean square of the difference of two numbers, each rounded by itself, in spacings.
+_BOTH_ROUNDED = math.sqrt(1 / 6)
+_SHORT = 12
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How far scores move when only the shape of a plain batch changes.
+
+    Attributes:
+        largest / typical: the largest difference, and the root of their mean square, in the scores' own unit.
+    """
+
+    largest: float = 0.0
+    typical: float = 0.0
+
+    def __or__(self, other: Noise) -> Noise:
+        return Noise(max(self.largest, other.largest), max(self.typical, other.typical))
+
+
+def is_coarse(dtype: str) -> bool:
+    """Whether a model computes in 16 bits or fewer, so that the noise of its scores can be seen."""
+    return _eps(dtype) > FLOOR
+
+
+def _eps(dtype: str) -> float:
+    kind = getattr(torch, dtype)
+    # Packed integers are weights; what is computed with them is of 16 bits.
+    return float(torch.finfo(kind if kind.is_floating_point else torch.bfloat16).eps)
+
+
+def spacing(dtype: str, scores: Iterable[Scores]) -> float:
+    """The distance between neighbouring numbers of a type at the largest of the scores: what one rounding can do."""
+    largest = max((float(np.abs(own).max()) for own in scores if own.size), default=0.0)
+    eps = _eps(dtype)
+    return eps * 2.0 ** math.floor(math.log2(largest)) if largest > 0 and math.isfinite(largest) else eps
+
+
+def noise_between(one: Sequence[Scores], other: Sequence[Scores]) -> Noise:
+    """The noise that two plain batches of the same rows show."""
+    apart = _apart(one, other)
+    return Noise(float(apart.max(initial=0.0)), _typical(apart))
+
+
+def agree(dtype: str, found: Sequence[Scores], plain: Sequence[Scores], noise: Noise) -> bool:
+    """Whether a way gives what the plain one gives.
+
+    In 16 bits: no score is further off than twice the largest difference between plain batches, or one spacing, and the typical
+    score no further than twice the typical difference, or what rounding both would do. The first finds one wrong score, the
+    second finds many that are a little wrong.
+    """
+    if not is_coarse(dtype):
+        return all(
+            np.allclose(one, other, rtol=FLOOR, atol=FLOOR, equal_nan=True) for one, other in zip(found, plain, strict=True)
+        )
+    apart, step = _apart(found, plain), spacing(dtype, plain)
+    return bool(
+        apart.max(initial=0.0) <= max(step, _FACTOR * noise.largest)
+        and _typical(apart) <= max(_BOTH_ROUNDED * step, _FACTOR * noise.typical)
+    )
+
+
+def shortened(probe: Probe, tokens: int = _SHORT) -> Probe:
+    """The same question about a few of its tokens only: short rows show a noise that long ones hide, since libraries multiply small
+    matrices in other ways than large ones."""
+    first = probe.reads.start
+    cut = max(0, first + 1 - tokens)
+    ids = probe.ids[cut : max(first + 2, first + tokens)] if probe.candidates is None else probe.ids[cut:]
+    return replace(
+        probe,
+        ids=ids,
+        steer_from=min(max(0, probe.steer_from - cut), len(ids) - 1),
+        score_from=probe.score_from - cut if probe.candidates is None else 0,
+    )
+
+
+def _apart(one: Sequence[Scores], other: Sequence[Scores]) -> Scores:
+    """Absolute differences of all scores: none where both are the same infinity or NaN, infinite where only one is."""
+    a, b = np.concatenate([*one, np.zeros(0)]), np.concatenate([*other, np.zeros(0)])
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(a - b)
+    apart[(a == b) | (np.isnan(a) & np.isnan(b))] = 0.0
+    return np.where(np.isnan(apart), np.inf, apart)
+
+
+def _typical(apart: Scores) -> float:
+    return float(np.sqrt((apart**2).mean())) if apart.size else 0.0

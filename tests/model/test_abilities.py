@@ -1,0 +1,233 @@
+"""What a model's layers can do is told from what they keep of the past, and neither it nor the trial is trusted alone."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import plain
+import pytest
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from pytest_steer import generate, wrap_model
+from pytest_steer.model import Probe, engine, generation, patching
+from pytest_steer.model.abilities import Abilities
+from pytest_steer.model.patching import Patch, Patcher
+from pytest_steer.steering import as_intervention
+
+GRID = (-1.0, 0.0, 1.0)
+ATTENTION = ("attention",) * builders.LAYERS
+KINDS = {
+    **dict.fromkeys(builders.FAMILIES + builders.FURTHER, ATTENTION),
+    **dict.fromkeys(["gemma2", "gemma3", "gemma2 wide", "gemma3 wide"], ("window", "attention", "window")),
+    **dict.fromkeys(["mistral", "mistral wide"], ("window",) * 3),
+    "openai": (),
+    **dict.fromkeys(["lfm2", "jamba", "bamba", "qwen3 next", "qwen3.5"], ("recurrent", "attention", "recurrent")),
+    "nemotron h": ("recurrent", "attention", "keeps nothing"),
+    **dict.fromkeys(["falcon h1", "zamba2", "mamba", "mamba2"], ("recurrent",) * 3),
+    **dict.fromkeys(["rwkv", "minimax"], None),  # a list of states; a cache of its own with fewer layers than blocks
+}
+
+
+def fresh(family, dtype=torch.float32, **changes):
+    return wrap_model(builders.random_hf(family, **changes).to(dtype), builders.tokenizer(), family)
+
+
+def tokens(start, n):
+    return tuple((13 * start + 7 * j * (1 + start % 3)) % 250 + 10 for j in range(n))
+
+
+def probes_of(kind, prefix=0):
+    """Five questions of different lengths: letters, or two answers of several tokens each."""
+    probes = []
+    for n in range(5):
+        prompt = tokens(3, prefix) + tokens(n, 20 + 3 * n)
+        if kind == "letter":
+            probes.append(Probe(prompt, len(prompt) - 3, (20, 30)))
+        else:
+            answers = (tokens(50 + n, 3), tokens(90 + n, 2))
+            probes += [Probe(prompt + answer, len(prompt) - 3, score_from=len(prompt)) for answer in answers]
+    return probes
+
+
+def by_hand(hf, probe, m):
+    """The scores of one sequence by itself, with one hook."""
+    logits = plain.logits(hf, list(probe.ids), builders.random_vector(1).directions, m, probe.steer_from)
+    if probe.candidates is not None:
+        return logits[-1][list(probe.candidates)].double().numpy()
+    targets = torch.tensor(probe.ids[probe.score_from :])
+    return logits[probe.score_from - 1 : -1].log_softmax(1).gather(1, targets[:, None])[:, 0].double().numpy()
+
+
+@pytest.mark.parametrize("family", KINDS)
+def test_what_each_layer_keeps(family):
+    abilities = fresh(family).abilities
+    assert abilities.kinds == KINDS[family]
+    assert abilities.branches == (family not in (*builders.STATEFUL, "openai"))
+    assert abilities.shares_depth == (family not in ("rwkv", "minimax"))
+    windowed = KINDS[family] is not None and "window" in KINDS[family]
+    assert abilities.window == ((256 if "wide" in family else builders.WINDOW) if windowed else float("inf"))
+
+
+def test_every_family_is_looked_at():
+    assert set(KINDS) == {*builders.FAMILIES, *builders.FURTHER, *builders.STATEFUL}
+
+
+class Odd(DynamicLayer):
+    pass
+
+
+class OwnCache(DynamicCache):
+    pass
+
+
+def _cache(layers, shape=(1, 2, 6, 8)):
+    cache = DynamicCache()
+    cache.layers = layers
+    for layer in layers:
+        layer.update(torch.zeros(shape), torch.zeros(shape))
+    return cache
+
+
+def _own(cache):
+    own = OwnCache()
+    own.layers = cache.layers
+    return own
+
+
+@pytest.mark.parametrize(
+    ("returned", "kinds"),
+    [
+        (lambda: {"past_key_values": _cache([DynamicLayer() for _ in range(3)])}, ATTENTION),
+        (lambda: {"cache": _cache([DynamicLayer() for _ in range(3)])}, ATTENTION),
+        (lambda: {"cache": _cache([DynamicLayer(), Odd(), DynamicLayer()])}, ("attention", "unknown", "attention")),
+        (lambda: {"cache": _cache([DynamicLayer() for _ in range(3)], (1, 2, 5, 8))}, ("unknown",) * 3),
+        (lambda: {"cache": _cache([DynamicLayer() for _ in range(3)], (1, 6, 8))}, ("unknown",) * 3),
+        (lambda: {"cache": _cache([DynamicLayer() for _ in range(2)])}, None),  # shared by layers, or kept elsewhere
+        (lambda: {"cache": _own(_cache([DynamicLayer() for _ in range(3)]))}, None),
+        (lambda: {"past_key_values": ((torch.zeros(1, 2, 6, 8),) * 2,) * 3}, None),
+        (lambda: {"cache": _cache([DynamicLayer() for _ in range(3)]), "state": [torch.zeros(1)]}, None),
+        (lambda: {"mems": [torch.zeros(1)]}, None),
+        (dict, ()),
+    ],
+)
+def test_what_is_made_of_each_kind_of_cache(returned, kinds):
+    model = fresh("llama")
+    model.hf.forward = lambda **_: {"logits": torch.zeros(1, 6, 8), **returned()}
+    abilities = Abilities.of(model)
+    assert abilities.kinds == kinds
+    assert abilities.branches == (kinds == ATTENTION)
+    assert abilities.shares_depth == (kinds is not None and "unknown" not in kinds)
+
+
+def test_a_model_that_refuses_a_cache_goes_the_plain_way():
+    model = fresh("llama")
+    whole = model.hf.forward
+
+    def forward(*args, use_cache=False, **kwargs):
+        if use_cache:
+            raise NotImplementedError("no cache here")
+        return whole(*args, use_cache=False, **kwargs)
+
+    model.hf.forward = forward
+    assert model.abilities == Abilities(None)
+    change, probes = as_intervention(builders.random_vector(1)), probes_of("letter")
+    found = model.engine.run(probes, change, GRID)
+    assert model.engine.path(change) == "plain"
+    for probe, scores in zip(probes, found, strict=True):
+        for m, got in zip(GRID, scores, strict=True):
+            np.testing.assert_allclose(got, by_hand(model.hf, probe, m), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", builders.STATEFUL)
+def test_with_a_trial_that_takes_everything_states_are_right_all_the_same(family, monkeypatch):
+    """What the layers are decides, not the trial."""
+    for module in (engine, generation, patching):
+        monkeypatch.setattr(module, "agree", lambda *_: True)
+    model, change = fresh(family), as_intervention(builders.random_vector(1))
+    for kind in ("letter", "words"):
+        for prefix in (0, 150):
+            probes = probes_of(kind, prefix)
+            for probe, scores in zip(probes, model.engine.run(probes, change, GRID), strict=True):
+                for m, got in zip(GRID, scores, strict=True):
+                    np.testing.assert_allclose(got, by_hand(model.hf, probe, m), rtol=0, atol=1e-4)
+    assert not any(way in model.engine.path(change) for way in ("positions", "prefix"))
+    assert not model.engine._misfits
+
+
+@pytest.mark.parametrize("family", builders.STATEFUL)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+def test_layers_that_are_taken_for_attention_are_found_out_in_16_bits(family, dtype):
+    """The trial alone: what a wrong way would add is told from the noise of 16 bits."""
+    model, change = fresh(family, dtype), as_intervention(builders.random_vector(1, norm=3.0))
+    model.abilities = Abilities(ATTENTION)
+    bare = wrap_model(model.hf, model.tokenizer, family)
+    bare.engine = engine.Engine(bare, sharing=False)
+    for kind in ("letter", "words"):
+        probes = probes_of(kind)
+        want, found = (
+            np.concatenate([scores for per_probe in own.engine.run(probes, change, GRID) for scores in per_probe])
+            for own in (bare, model)
+        )
+        step = torch.finfo(dtype).eps * 2.0 ** np.floor(np.log2(np.abs(want).max()))
+        assert np.abs(found - want).max() <= 4 * step
+    takes_positions = family not in ("rwkv", "mamba", "mamba2")  # else nothing can branch, whatever the layers are
+    assert bool(model.engine._misfits) == takes_positions
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3 wide", "gemma3", "jamba", "qwen3 next", "minimax"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
+def test_patches_branch_where_every_layer_heeds_a_mask(family, dtype):
+    model = fresh(family, dtype)
+    generator = torch.Generator().manual_seed(0)
+    patches = [Patch(1, 8 * head, 8 * head + 8, torch.randn(8, generator=generator)) for head in range(4)]
+    patcher, ids = Patcher(model, patches), tokens(4, 23)
+    base, found = patcher.run(ids, 30)
+    found = found.detach()
+    whole = patcher._whole(ids, 30, [Patch(1, 0, 0, torch.zeros(0)), *patches]).detach()
+    assert patcher.branching == (family in ("llama", "gemma3 wide") or (family == "gemma3" and patcher.branching))
+    tolerance = 1e-4 if dtype is torch.float32 else 2 * torch.finfo(dtype).eps * float(whole.abs().max())
+    assert abs(base - float(whole[0])) <= tolerance
+    assert float((found - whole[1:]).abs().max()) <= tolerance
+    assert float((found - base).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize("family", ["jamba", "falcon h1", "qwen3.5", "minimax", "rwkv", "mamba2", "llama"])
+def test_generation_repeats_no_states(family):
+    model = fresh(family)
+    generate(model, ("Hi there", builders.LONG), builders.random_vector(1), multipliers=GRID, max_new_tokens=3)
+    tried = {way for way, _ in model.generation_ways}
+    caches = {"one batch"} if KINDS[family] is not None else set()
+    assert tried == ({"shared prompt"} if family == "llama" else caches)
+
+
+@pytest.mark.parametrize("family", [*builders.STATEFUL, "llama", "gemma2", "gpt2", "bloom", "openai"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
+def test_what_is_generated_is_what_the_model_says_row_by_row(family, dtype):
+    """Each token that was chosen is, in a forward of that row by itself, the likeliest up to the noise of its numbers."""
+    # All experts: where one of two is chosen, a rounding can choose the other.
+    changes = {"num_experts_per_tok": 2} if family in ("jamba", "minimax") else {}
+    model, vector = fresh(family, dtype, **changes), builders.random_vector(1, norm=3.0)
+    prompts = ("Hi there", builders.LONG)
+    for question, row in zip(prompts, generate(model, prompts, vector, multipliers=GRID, max_new_tokens=6), strict=True):
+        turn, opening = model.format.turn_and_opening(question, None)
+        ids = plain.ids_of(model.tokenizer, turn + opening, False)
+        start = len(plain.ids_of(model.tokenizer, turn, False))
+        for m, generation_ in zip(GRID, row, strict=True):
+            own, begin = [*ids, *generation_.tokens], len(ids)
+            logits = torch.stack([
+                plain.logits(model.hf, own[:end], vector.directions, m, start)[-1] for end in range(begin, len(own))
+            ])  # fmt: skip
+            chosen = logits.gather(1, torch.tensor(generation_.tokens)[:, None])[:, 0]
+            room = 1e-4 if dtype is torch.float32 else 4 * torch.finfo(dtype).eps * float(logits.abs().max())
+            assert float((logits.amax(1) - chosen).max()) <= room
+
+
+def test_abilities_are_told_once():
+    model = fresh("llama")
+    calls = []
+    handle = model.hf.register_forward_pre_hook(lambda *_: calls.append(1))
+    assert model.abilities is model.abilities
+    handle.remove()
+    assert len(calls) == 1
