@@ -14,6 +14,7 @@ from ..errors import ModelError, SteerError, VectorError
 from ..prompting import PromptFormat
 from ..steering import Intervention
 from .blocks import find_blocks
+from .structure import Structure, look_at
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -49,6 +50,7 @@ class Model:
     steering_blocks: int = field(init=False, default=0, repr=False)
     generation_ways: dict[tuple[str, bool], bool] = field(init=False, default_factory=dict, repr=False)
     _fingerprint: tuple[int, str] | None = field(init=False, default=None, repr=False)
+    _structure: Structure | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.hf.eval()
@@ -107,17 +109,38 @@ class Model:
             seen.append((id(weight), 0 if weight.is_inference() else weight._version, sample))
         return hash(tuple(seen))
 
+    def structure(self) -> Structure:
+        """What a first small forward showed of the blocks; run once.
+
+        Raises:
+            ModelError: the model does not run on tokens alone, or does not read from left to right.
+        """
+        if self._structure is None:
+            self._structure = look_at(self)
+        return self._structure
+
+    def check_layer(self, layer: int) -> None:
+        """Refuses a layer whose output is not one hidden state per token.
+
+        Raises:
+            ModelError: it is not, or see :meth:`structure`.
+        """
+        self.structure().check(self.id, layer)
+
     def check_unsteered(self) -> None:
-        """Refuses to measure a model inside of a ``steering`` block: the scores would be those of another model.
+        """Refuses to measure a model inside of a ``steering`` block, where the scores would be those of another model, and a
+        model that does not read from left to right.
 
         Raises:
             SteerError: such a block is open.
+            ModelError: see :meth:`structure`.
         """
         if self.steering_blocks:
             raise SteerError(
                 f"{self.id} is being steered by an open steering(...) block; measure outside of it, and give the vector to the "
                 "measure instead"
             )
+        self.structure()
 
     def _compute_fingerprint(self) -> str:
         digest = hashlib.sha256()

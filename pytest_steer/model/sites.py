@@ -41,8 +41,10 @@ def attach(model: Model, layer: int, site: Site, see: See) -> list[Any]:
             [rows * positions, width] inside the blocks of some models (OPT).
 
     Raises:
-        ModelError: the block has no such site as far as can be told. A forward raises it too if the model goes past it.
+        ModelError: the block has no such site as far as can be told, or its output is not one hidden state per token. A
+            forward raises it too if the model goes past the site.
     """
+    model.check_layer(layer)
 
     def on_output(_module: Any, _inputs: Any, output: Any) -> Any:
         changed = see(hidden_of(output))

@@ -1,0 +1,123 @@
+"""What one small forward shows of a model's blocks: whether steering their outputs means what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import ModelError
+from .tokens import encode
+
+if TYPE_CHECKING:
+    from .loaded import Model
+
+_TEXTS = ("One of them is enough.", "It takes two to say so, and seven more.")
+_TOKENS = 8
+# Share of the largest logit that rounding may move. What later tokens do to earlier ones is far larger.
+_ROUNDING = {"float32": 1e-4, "float64": 1e-4}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What was found out about a model's blocks.
+
+    Attributes:
+        refused: {layer: why nothing can be read or changed at its output}.
+    """
+
+    refused: dict[int, str]
+
+    def check(self, model_id: str, layer: int) -> None:
+        """Refuses a block whose output is not one hidden state per token.
+
+        Raises:
+            ModelError: it is refused; says why.
+        """
+        if layer in self.refused:
+            raise ModelError(f"{model_id}: layer {layer} can be neither read nor steered: {self.refused[layer]}")
+
+
+@torch.no_grad()
+def look_at(model: Model) -> Structure:
+    """Runs two short rows that differ in their later half, and looks at every block's output.
+
+    Raises:
+        ModelError: the model does not run on tokens alone, or its tokens see those after them.
+    """
+    half = _TOKENS // 2
+    first = _tokens(model)
+    second = [*first[:half], *first[half + 1 :], first[half]]
+    passes = [0] * model.n_layers
+    shapes: dict[int, tuple[int, ...]] = {}
+    handles = []
+
+    def keep(layer: int) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            passes[layer] += 1
+            hidden = output[0] if isinstance(output, (tuple, list)) else output
+            if isinstance(hidden, torch.Tensor):
+                shapes[layer] = tuple(hidden.shape)
+
+        return hook
+
+    try:
+        for layer, block in enumerate(model.blocks):
+            handles.append(block.register_forward_hook(keep(layer)))
+        ids = torch.tensor([first, second], device=model.device)
+        logits = model.hf(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ModelError(f"{model.id}: it does not run on tokens alone: {type(error).__name__}: {error}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    _check_causal(model, logits[:, :half].float())
+    refused = {}
+    for layer in range(model.n_layers):
+        why = _reason(model, passes[layer], shapes.get(layer))
+        if why is not None:
+            refused[layer] = why
+    return Structure(refused)
+
+
+def _reason(model: Model, passes: int, shape: tuple[int, ...] | None) -> str | None:
+    """Why a block's output means nothing to a steering vector, or None."""
+    if passes == 0:
+        return "the model leaves this block out when it reads text alone"
+    if passes > 1:
+        return f"the model runs this block {passes} times in one forward, so that its output is not one place"
+    # Some blocks (OPT) flatten rows and positions.
+    if shape in {(2, _TOKENS, model.width), (2 * _TOKENS, model.width)}:
+        return None
+    needed = f"its output is not one hidden state of width {model.width} per token"
+    if shape is None:
+        return f"{needed} but an object of its own kind"
+    what = "several streams side by side" if len(shape) == 4 else "something else"
+    return f"{needed} but {what} (shape {list(shape)} for 2 rows of {_TOKENS} tokens), and none of it alone is the residual stream"
+
+
+def _check_causal(model: Model, early: torch.Tensor) -> None:
+    """Raises if rows that begin alike have other logits there."""
+    if not torch.isfinite(early).all():
+        return  # whoever measures says so
+    apart = float((early[0] - early[1]).abs().max())
+    if apart > _ROUNDING.get(model.dtype, 5e-2) * max(1.0, float(early.abs().max())):
+        raise ModelError(
+            f"{model.id}: its tokens see those after them (changing later tokens moves earlier logits by {apart:.2g}), so what "
+            "it says of an answer depends on the answer itself. Steering claims need a model that reads from left to right"
+        )
+
+
+def _tokens(model: Model) -> list[int]:
+    """Ordinary tokens, neighbours different."""
+    found: list[int] = []
+    for text in _TEXTS:
+        for token in encode(model.tokenizer, text, special_tokens=False)[0]:
+            if token not in found:
+                found.append(token)
+    if len(found) < 2:
+        found = [0, 1]
+    return [found[index % len(found)] for index in range(_TOKENS)]
