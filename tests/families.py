@@ -41,7 +41,7 @@ SMALL: dict[str, Any] = {
     "moe_k": 2, "moe_topk": 2, "moe_intermediate_size": 16, "expert_ffn_hidden_size": 16, "n_shared_experts": 1,
     "moe_shared_expert_intermediate_size": 16, "shared_expert_intermediate_size": 16, "n_group": 1, "topk_group": 1,
     "kv_lora_rank": 8, "q_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 4, "v_head_dim": 8, "rotary_dim": 4,
-    "index_head_dim": 8, "index_n_heads": 2, "index_topk": 16,
+    "index_head_dim": 8, "index_n_heads": 16, "index_topk": 16,
     "mamba_d_state": 4, "mamba_n_heads": 4, "mamba_d_head": 16, "mamba_expand": 2, "mamba_n_groups": 1,
     "mamba_num_heads": 4, "mamba_head_dim": 16, "ssm_state_size": 4, "state_size": 4, "n_groups": 1,
     "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 8, "linear_value_head_dim": 8,

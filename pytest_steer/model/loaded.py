@@ -173,7 +173,7 @@ class Model:
 
         Raises:
             VectorError: layers out of range, another width, another model, or another template; says what to do.
-            ModelError: the model has no such site inside of its blocks as far as can be told.
+            ModelError: the model has no such site inside of its blocks as far as can be told, or see :meth:`check_layer`.
         """
         beyond = [layer for layer in intervention.layers if layer >= self.n_layers]
         if beyond:
@@ -181,6 +181,8 @@ class Model:
                 f"the intervention acts on layer {beyond[0]}, but {self.id} has {self.n_layers} decoder blocks "
                 f"(0 to {self.n_layers - 1})"
             )
+        for layer in intervention.layers:
+            self.check_layer(layer)
         from .sites import site_width
 
         for layer in intervention.layers if intervention.site != "block" else ():

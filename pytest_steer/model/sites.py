@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import ModelError
 from ..steering import Site
+from .configuration import setting_at
 from .loaded import Model
 
 See = Callable[[torch.Tensor], torch.Tensor | None]
@@ -105,16 +106,20 @@ def output_projection(model: Model, layer: int) -> nn.Module:
     Raises:
         ModelError: not found, or its input cannot be divided into heads.
     """
-    block = model.blocks[layer]
-    attention = _child(block, _ATTENTION)
-    # GPT-Neo and others keep the attention proper one level further in.
-    attention = (_child(attention, _ATTENTION) or attention) if attention is not None else None
-    if attention is None:
-        raise ModelError(_not_found(model, layer, "attention", _ATTENTION, block))
+    attention = _attention_of(model, layer)
     found = _child(attention, _PROJECTION)
     if found is None or _width_in(found) is None:
         raise ModelError(_not_found(model, layer, "output projection of the attention", _PROJECTION, attention))
     return found
+
+
+def _attention_of(model: Model, layer: int) -> nn.Module:
+    block = model.blocks[layer]
+    attention = _child(block, _ATTENTION)
+    if attention is None:
+        raise ModelError(_not_found(model, layer, "attention", _ATTENTION, block))
+    # GPT-Neo and others keep the attention proper one level further in.
+    return _child(attention, _ATTENTION) or attention
 
 
 def heads_width(model: Model, layer: int) -> int:
@@ -128,16 +133,42 @@ def heads_width(model: Model, layer: int) -> int:
     return width
 
 
-def n_heads(model: Model) -> int:
-    """Number of attention heads of each block.
+def n_heads(model: Model, layer: int) -> int:
+    """Number of attention heads whose outputs stand side by side in a block.
 
     Raises:
-        ModelError: the configuration does not say.
+        ModelError: neither the attention nor the configuration says, or see :func:`output_projection`.
     """
-    count = getattr(model.hf.config.get_text_config(decoder=True), "num_attention_heads", None)
-    if not isinstance(count, int) or count < 1:
-        raise ModelError(f"{model.id}: its configuration has no num_attention_heads, so its heads cannot be told apart")
-    return count
+    width = heads_width(model, layer)
+    attention = _attention_of(model, layer)
+    config = model.hf.config.get_text_config(decoder=True)
+    counts = [getattr(attention, name, None) for name in ("num_heads", "num_attention_heads", "n_heads", "n_head")]
+    for count in (*counts, setting_at(config, layer, "num_attention_heads")):
+        if isinstance(count, int) and count > 0 and width % count == 0:
+            return count
+    raise ModelError(
+        f"{model.id}: neither the attention of block {layer} nor the configuration says how many heads the width {width} has, so "
+        "they cannot be told apart"
+    )
+
+
+def layers_with_heads(model: Model) -> tuple[int, ...]:
+    """The layers whose heads can be told apart; hybrid models have attention in some of their blocks only.
+
+    Raises:
+        ModelError: there are none; says why not in the first block.
+    """
+    found, first = [], None
+    for layer in range(model.n_layers):
+        try:
+            model.check_layer(layer)
+            n_heads(model, layer)
+            found.append(layer)
+        except ModelError as error:
+            first = first or error
+    if not found and first is not None:
+        raise first
+    return tuple(found)
 
 
 def site_width(model: Model, layer: int, site: Site) -> int:

@@ -25,9 +25,11 @@ class Structure:
 
     Attributes:
         refused: {layer: why nothing can be read or changed at its output}.
+        left_out: layers that do not run on text alone.
     """
 
     refused: dict[int, str]
+    left_out: frozenset[int]
 
     def check(self, model_id: str, layer: int) -> None:
         """Refuses a block whose output is not one hidden state per token.
@@ -56,7 +58,8 @@ def look_at(model: Model) -> Structure:
     def keep(layer: int) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
             passes[layer] += 1
-            hidden = output[0] if isinstance(output, (tuple, list)) else output
+            # A tuple with names (Reformer) is an object of its own: its first entry is one of several streams.
+            hidden = output[0] if type(output) in (tuple, list) else output
             if isinstance(hidden, torch.Tensor):
                 shapes[layer] = tuple(hidden.shape)
 
@@ -80,7 +83,7 @@ def look_at(model: Model) -> Structure:
         why = _reason(model, passes[layer], shapes.get(layer))
         if why is not None:
             refused[layer] = why
-    return Structure(refused)
+    return Structure(refused, frozenset(layer for layer, count in enumerate(passes) if not count))
 
 
 def _reason(model: Model, passes: int, shape: tuple[int, ...] | None) -> str | None:
@@ -95,7 +98,8 @@ def _reason(model: Model, passes: int, shape: tuple[int, ...] | None) -> str | N
     needed = f"its output is not one hidden state of width {model.width} per token"
     if shape is None:
         return f"{needed} but an object of its own kind"
-    what = "several streams side by side" if len(shape) == 4 else "something else"
+    several = len(shape) == 4 or (shape[-1] > model.width and shape[-1] % model.width == 0)
+    what = "several streams side by side" if several else "something else"
     return f"{needed} but {what} (shape {list(shape)} for 2 rows of {_TOKENS} tokens), and none of it alone is the residual stream"
 
 
