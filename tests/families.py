@@ -29,8 +29,8 @@ SMALL: dict[str, Any] = {
     "intermediate_size": 48, "ffn_dim": 48, "n_inner": 48, "d_ff": 48, "d_inner": 48, "dim_ff": 48, "dff": 48,
     "ffn_hidden_size": 48, "encoder_ffn_dim": 48, "decoder_ffn_dim": 48, "intermediate_size_mlp": 48,
     "shared_intermediate_size": 48, "feed_forward_size": 48, "dense_intermediate_size": 48,
-    "num_hidden_layers": 3, "n_layer": 3, "n_layers": 3, "num_layers": 3, "decoder_layers": 3, "encoder_layers": 1,
-    "num_decoder_layers": 3, "num_encoder_layers": 1,
+    "num_hidden_layers": 3, "n_layer": 3, "n_layers": 3, "num_layers": 3, "decoder_layers": 3, "encoder_layers": 3,
+    "num_decoder_layers": 3, "num_encoder_layers": 3,
     "num_attention_heads": 4, "n_head": 4, "n_heads": 4, "num_heads": 4, "decoder_attention_heads": 4,
     "encoder_attention_heads": 4, "num_key_value_heads": 2, "num_kv_heads": 2, "head_dim": 8, "d_head": 8, "dim_head": 8,
     "max_position_embeddings": 512, "n_positions": 512, "max_seq_len": 512, "context_length": 512,
@@ -350,3 +350,35 @@ def _config(config_class: Any, more: dict[str, Any]) -> Any:
             value = _config(inner if kind is None else getattr(transformers, CONFIG_MAPPING_NAMES[kind]), value)
         settings[name] = value
     return config_class(**settings)
+
+
+# --- what was seen of them ---------------------------------------------------------------------------------------------------
+
+_STREAMS = "several streams side by side"
+# Families that are refused as a whole: where, and part of the message.
+REFUSED: dict[str, tuple[str, str]] = {
+    "blt": ("loading", "its configuration has no num_hidden_layers"),
+    "hrm_text": ("loading", "the decoder blocks were not found"),
+    "xlm": ("loading", "the decoder blocks were not found"),
+    "cpmant": ("use", "its tokens see those after them"),
+    "prophetnet": ("use", "its tokens see those after them"),
+    "xlnet": ("use", "its tokens see those after them"),
+    "deepseek_v4": ("use", _STREAMS),
+    "gemma3n_text": ("use", _STREAMS),
+    "hy_v4": ("use", _STREAMS),
+    "qwen4_exp": ("use", _STREAMS),
+    "qwen4_exp_text": ("use", _STREAMS),
+    "reformer": ("use", "an object of its own kind"),
+}
+# Families of which single layers are refused.
+REFUSED_LAYERS: dict[str, tuple[tuple[int, ...], str]] = {
+    "dory": ((1,), "the model runs this block 2 times in one forward"),
+    "inkling2_loop_text": ((1, 2), "the model runs this block 2 times in one forward"),
+    "mllama": ((1,), "the model leaves this block out when it reads text alone"),
+}
+MEASURED = tuple(family for family in FAMILIES if family not in REFUSED)
+
+
+def layer_of(family: str) -> int:
+    """The layer that tests steer: the second one, or the first if that is refused."""
+    return 0 if family in REFUSED_LAYERS else 1

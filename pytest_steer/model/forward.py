@@ -52,7 +52,7 @@ class Traits:
         numbers |= {model.width // count for count in heads if count}
         # transformers 5.24 renamed the argument; both names may be there.
         cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
-        return cls("position_ids" in arguments, cache_name, heads, frozenset(numbers))
+        return cls(model.structure().told_positions, cache_name, heads, frozenset(numbers))
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,13 @@ See = Callable[[torch.Tensor], torch.Tensor | None]
 
 # What transformers calls them: the MLP of a block (OPT has its second linear layer there instead), the attention of a
 # block, and the output projection of an attention.
-_MLP = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2")
+_MLP = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2", "shared_mlp", "mlp_block")
+# A second MLP beside the first, as in Granite's mixtures of experts and LongCat: what is added is the sum of both.
+_SECOND_MLP = ("shared_mlp", "mlps")
 _ATTENTION = ("self_attn", "attn", "attention", "self_attention")
-_PROJECTION = ("o_proj", "out_proj", "c_proj", "dense", "wo")
+# What may be an attention or a recurrence, layer by layer (Nemotron-H, RecurrentGemma).
+_MIXER = ("mixer", "temporal_block")
+_PROJECTION = ("o_proj", "out_proj", "c_proj", "dense", "wo", "Wo")
 
 
 def hidden_of(output: Any) -> torch.Tensor:
@@ -89,6 +93,12 @@ def mlp_of(model: Model, layer: int) -> nn.Module:
     found = _child(block, _MLP)
     if found is None:
         raise ModelError(_not_found(model, layer, "MLP", _MLP, block))
+    second = _child(block, _SECOND_MLP)
+    if second is not None and second is not found:
+        raise ModelError(
+            f"{model.id}: block {layer} ({type(block).__name__}) adds up two MLPs ({_name_of(block, found)} and "
+            f"{_name_of(block, second)}), so no one module gives its MLP's output; use the block's own output"
+        )
     if "residual" in inspect.signature(found.forward).parameters:
         # BLOOM and MPT add the residual stream inside of their MLP: its last linear layer gives what is added.
         linear = [
@@ -116,6 +126,9 @@ def output_projection(model: Model, layer: int) -> nn.Module:
 def _attention_of(model: Model, layer: int) -> nn.Module:
     block = model.blocks[layer]
     attention = _child(block, _ATTENTION)
+    mixer = _child(block, _MIXER)
+    if attention is None and mixer is not None and "q_proj" in dict(mixer.named_children()):
+        return mixer
     if attention is None:
         raise ModelError(_not_found(model, layer, "attention", _ATTENTION, block))
     # GPT-Neo and others keep the attention proper one level further in.
@@ -187,6 +200,10 @@ def site_width(model: Model, layer: int, site: Site) -> int:
 def _child(module: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
     children = dict(module.named_children())
     return next((children[name] for name in names if name in children), None)
+
+
+def _name_of(parent: nn.Module, module: nn.Module) -> str:
+    return next(name for name, child in parent.named_children() if child is module)
 
 
 def _width_in(projection: nn.Module) -> int | None:

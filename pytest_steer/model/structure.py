@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _TEXTS = ("One of them is enough.", "It takes two to say so, and seven more.")
 _TOKENS = 8
+# What a model says when it cannot take what it is given.
+_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 # Share of the largest logit that rounding may move. What later tokens do to earlier ones is far larger.
 _ROUNDING = {"float32": 1e-4, "float64": 1e-4}
 
@@ -26,10 +29,13 @@ class Structure:
     Attributes:
         refused: {layer: why nothing can be read or changed at its output}.
         left_out: layers that do not run on text alone.
+        told_positions: whether the model can be told the position of each token, counted from 0. RoBERTa and its kin count from
+            the number of their padding token on, and are left to do so.
     """
 
     refused: dict[int, str]
     left_out: frozenset[int]
+    told_positions: bool
 
     def check(self, model_id: str, layer: int) -> None:
         """Refuses a block whose output is not one hidden state per token.
@@ -43,7 +49,7 @@ class Structure:
 
 @torch.no_grad()
 def look_at(model: Model) -> Structure:
-    """Runs two short rows that differ in their later half, and looks at every block's output.
+    """Runs two short rows that differ in their later half, and looks at every block's output; then again with positions.
 
     Raises:
         ModelError: the model does not run on tokens alone, or its tokens see those after them.
@@ -69,10 +75,11 @@ def look_at(model: Model) -> Structure:
         for layer, block in enumerate(model.blocks):
             handles.append(block.register_forward_hook(keep(layer)))
         ids = torch.tensor([first, second], device=model.device)
-        logits = model.hf(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
-    except torch.OutOfMemoryError:
-        raise
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+        logits = model.hf(**inputs).logits
+    except _MISFITS as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         raise ModelError(f"{model.id}: it does not run on tokens alone: {type(error).__name__}: {error}") from error
     finally:
         for handle in handles:
@@ -83,7 +90,8 @@ def look_at(model: Model) -> Structure:
         why = _reason(model, passes[layer], shapes.get(layer))
         if why is not None:
             refused[layer] = why
-    return Structure(refused, frozenset(layer for layer, count in enumerate(passes) if not count))
+    left_out = frozenset(layer for layer, count in enumerate(passes) if not count)
+    return Structure(refused, left_out, _is_told_positions(model, inputs, logits))
 
 
 def _reason(model: Model, passes: int, shape: tuple[int, ...] | None) -> str | None:
@@ -107,12 +115,33 @@ def _check_causal(model: Model, early: torch.Tensor) -> None:
     """Raises if rows that begin alike have other logits there."""
     if not torch.isfinite(early).all():
         return  # whoever measures says so
-    apart = float((early[0] - early[1]).abs().max())
-    if apart > _ROUNDING.get(model.dtype, 5e-2) * max(1.0, float(early.abs().max())):
+    apart = _apart(early[0], early[1])
+    if apart > _room(model, early):
         raise ModelError(
             f"{model.id}: its tokens see those after them (changing later tokens moves earlier logits by {apart:.2g}), so what "
             "it says of an answer depends on the answer itself. Steering claims need a model that reads from left to right"
         )
+
+
+def _is_told_positions(model: Model, inputs: dict[str, Any], own: torch.Tensor) -> bool:
+    if "position_ids" not in inspect.signature(model.hf.forward).parameters:
+        return False
+    ids = inputs["input_ids"]
+    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    try:
+        told = model.hf(**inputs, position_ids=positions).logits
+    except _MISFITS:
+        return False
+    return _apart(own.float(), told.float()) <= _room(model, own)
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().nan_to_num().max())
+
+
+def _room(model: Model, logits: torch.Tensor) -> float:
+    """How far apart rounding may put logits."""
+    return _ROUNDING.get(model.dtype, 5e-2) * max(1.0, float(logits.float().abs().nan_to_num().max()))
 
 
 def _tokens(model: Model) -> list[int]:

@@ -104,7 +104,7 @@ class Bench:
         self._memo: OrderedDict[Any, Any] = OrderedDict()
         self._lines: dict[tuple[str, bool], Line] = {}
         names = inspect.signature(model.hf.forward).parameters
-        self._takes_positions = "position_ids" in names
+        self._takes_positions = model.structure().told_positions
         self._cache_name = next((name for name in _CACHES if name in names), None)
         if self._known.tried is None:
             self._known.tried = self._try_out()
@@ -372,7 +372,6 @@ class Bench:
         rows = list(torch.stack(steps, dim=1).float())
         _remember(memo, key, rows)
         return rows
-
 
     def _referred(self, batch: SteeredBatch, multiplier: float | None, wanted: bool) -> AbstractContextManager[Any]:
         """Plain hooks around one forward, if they are wanted."""
