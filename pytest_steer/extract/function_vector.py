@@ -143,8 +143,11 @@ def _indirect_effects(
         base, patched = patcher.run(ids, token)
         total += patched.exp() - torch.tensor(base, dtype=torch.float64).exp()
         progress.report(f"indirect effects of {len(patches)} heads: {done} of {len(prompts)} prompts")
-    parts = (total / len(prompts)).split([len(own) for own in means.values()])
-    return dict(zip(means, parts, strict=True))
+    found, start = {}, 0
+    for layer, own in means.items():
+        found[layer] = total[start : start + len(own)] / len(prompts)
+        start += len(own)
+    return found
 
 
 def _written(model: Model, layer: int, head: int, output: torch.Tensor) -> torch.Tensor:

@@ -265,13 +265,16 @@ class _Scope:
         total = past + length
         before = self._real_so_far[:, :past] if past and self._real_so_far is not None else None
         if mask is None or (before is not None and _is_matrix(mask) and mask.shape == (rows, length)):
-            own = torch.ones(rows, length, dtype=torch.long, device=device) if mask is None else (mask != 0).long()
+            own = torch.ones(rows, length, dtype=torch.long, device=device)
+            if mask is not None:
+                own = (mask != 0).long()
             return own if before is None else torch.cat([before, own], dim=1)
         if not _is_matrix(mask):
             raise SteerError("steering needs the two-dimensional attention mask [rows, tokens] to tell padding from text")
         if mask.shape[1] < total:
             raise SteerError(f"the attention mask covers {mask.shape[1]} tokens, but cache and input have {total}")
-        return (mask[:, :total] != 0).long()
+        whole: torch.Tensor = mask[:, :total] != 0
+        return whole.long()
 
     def _goes_on(self, given: torch.Tensor) -> bool:
         """Whether this input is the last one with tokens added: decoding without a cache."""

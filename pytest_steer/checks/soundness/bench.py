@@ -310,7 +310,7 @@ class Bench:
                 after is not None and own is not None and torch.equal(own, after)
                 for own, after in zip(outputs, following, strict=True)
             ]
-        streams = []
+        streams: list[torch.Tensor] = []
         for own, after, chained in zip(outputs, following, self._known.chained, strict=True):
             stream = after if chained else own
             if stream is None and len(streams) in self.model.structure().left_out:
