@@ -7,6 +7,8 @@ least one layer of each kind, and windows are shorter than the prompts.
 
 from __future__ import annotations
 
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -355,30 +357,69 @@ def _config(config_class: Any, more: dict[str, Any]) -> Any:
 # --- what was seen of them ---------------------------------------------------------------------------------------------------
 
 _STREAMS = "several streams side by side"
-# Families that are refused as a whole: where, and part of the message.
-REFUSED: dict[str, tuple[str, str]] = {
-    "blt": ("loading", "its configuration has no num_hidden_layers"),
-    "hrm_text": ("loading", "the decoder blocks were not found"),
-    "xlm": ("loading", "the decoder blocks were not found"),
-    "cpmant": ("use", "its tokens see those after them"),
-    "prophetnet": ("use", "its tokens see those after them"),
-    "xlnet": ("use", "its tokens see those after them"),
-    "deepseek_v4": ("use", _STREAMS),
-    "gemma3n_text": ("use", _STREAMS),
-    "hy_v4": ("use", _STREAMS),
-    "qwen4_exp": ("use", _STREAMS),
-    "qwen4_exp_text": ("use", _STREAMS),
-    "reformer": ("use", "an object of its own kind"),
+_HYPER = "hyper-connections: several residual streams, mixed anew by each block"
+_AHEAD = "its tokens see those after them"
+# Families that are refused as a whole: when, part of the message, and the reason in the page of models.
+REFUSED: dict[str, tuple[str, str, str]] = {
+    "blt": (
+        "loading",
+        "its configuration has no num_hidden_layers",
+        "bytes and patches of bytes pass three stacks of blocks",
+    ),
+    "hrm_text": ("loading", "the decoder blocks were not found", "two stacks of blocks are run in turns, many times"),
+    "xlm": ("loading", "the decoder blocks were not found", "attentions and MLPs stand in two lists, there are no blocks"),
+    "cpmant": ("use", _AHEAD, _AHEAD),
+    "prophetnet": ("use", _AHEAD, _AHEAD),
+    "xlnet": ("use", _AHEAD, _AHEAD),
+    "deepseek_v4": ("use", _STREAMS, _HYPER),
+    "gemma3n_text": ("use", _STREAMS, "AltUp: four residual streams, predicted and corrected by each block"),
+    "hy_v4": ("use", _STREAMS, _HYPER),
+    "qwen4_exp": ("use", _STREAMS, _HYPER),
+    "qwen4_exp_text": ("use", _STREAMS, _HYPER),
+    "reformer": ("use", "an object of its own kind", "reversible blocks: two residual streams"),
 }
-# Families of which single layers are refused.
-REFUSED_LAYERS: dict[str, tuple[tuple[int, ...], str]] = {
-    "dory": ((1,), "the model runs this block 2 times in one forward"),
-    "inkling2_loop_text": ((1, 2), "the model runs this block 2 times in one forward"),
-    "mllama": ((1,), "the model leaves this block out when it reads text alone"),
-}
+# Families of which some layers are refused.
+REFUSED_LAYERS: dict[str, tuple[tuple[int, ...], str, str]] = {
+    "dory": ((1,), "the model runs this block 2 times in one forward", "blocks in the middle run several times"),
+    "inkling2_loop_text": (
+        (1, 2), "the model runs this block 2 times in one forward", "blocks in the middle run several times",
+    ),
+    "mllama": ((1,), "the model leaves this block out when it reads text alone", "blocks that read pictures only"),
+}  # fmt: skip
 MEASURED = tuple(family for family in FAMILIES if family not in REFUSED)
 
 
 def layer_of(family: str) -> int:
     """The layer that tests steer: the second one, or the first if that is refused."""
     return 0 if family in REFUSED_LAYERS else 1
+
+
+# --- the page of models ------------------------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[1] / "docs" / "models.md"
+
+
+def filled(text: str) -> str:
+    """The page with its lists made anew: what stands between ``<!-- NAME -->`` and ``<!-- end -->``."""
+    whole = [(family, reason) for family, (*_, reason) in REFUSED.items()]
+    layers = [(f"{family} (some layers)", reason) for family, (*_, reason) in REFUSED_LAYERS.items()]
+    lists = {
+        "measured": textwrap.fill(", ".join(f"`{family}`" for family in MEASURED), 200),
+        "refused": _table("Family", [*whole, *layers]),
+        "not built": _table("Family", NOT_BUILT.items()),
+        "numbers": f"{len(FAMILIES)} build as tiny random models, {len(MEASURED)} are measured, {len(REFUSED)} are refused.",
+    }
+    for name, content in lists.items():
+        start, end = f"<!-- {name} -->", "<!-- end -->"
+        before, _, rest = text.partition(start)
+        _, _, after = rest.partition(end)
+        text = f"{before}{start}\n{content}\n{end}{after}"
+    return text
+
+
+def _table(head: str, rows: Any) -> str:
+    return "\n".join([f"| {head} | Why |", "|---|---|", *(f"| `{name}` | {why} |" for name, why in rows)])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -91,5 +91,5 @@ def test_the_function_vector_is_what_the_best_heads_write(family):
 
 def test_a_model_without_attention_has_no_function_vector():
     model = wrap_model(families.build("mamba2"), builders.tokenizer(), "mamba2")
-    with pytest.raises(ModelError, match="mamba2: the attention of block 0 .* was not found"):
+    with pytest.raises(ModelError, match=r"mamba2: the attention of block 0 .* was not found"):
         extract.fv(model, TASKS, heads=1, n_shots=3, prompts=1, shuffled_prompts=1)

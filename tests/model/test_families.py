@@ -75,6 +75,12 @@ def test_the_list_is_that_of_transformers():
     assert not set(families.FAMILIES) & set(families.NOT_BUILT)
 
 
+def test_the_page_of_models_is_that_of_the_list():
+    """``python tests/families.py`` makes it so."""
+    text = families.PAGE.read_text(encoding="utf-8")
+    assert families.filled(text) == text
+
+
 # --- measuring -----------------------------------------------------------------------------------------------------------
 
 
@@ -237,7 +243,7 @@ def uses(model, layer):
 
 @pytest.mark.parametrize("family", families.REFUSED)
 def test_a_family_that_cannot_be_steered_is_refused_by_name(family):
-    when, message = families.REFUSED[family]
+    when, message, _ = families.REFUSED[family]
     if when == "loading":
         with pytest.raises(ModelError, match=message):
             model_of(family)
@@ -250,7 +256,7 @@ def test_a_family_that_cannot_be_steered_is_refused_by_name(family):
 
 @pytest.mark.parametrize("family", families.REFUSED_LAYERS)
 def test_a_layer_that_cannot_be_steered_is_refused_by_name(family):
-    layers, message = families.REFUSED_LAYERS[family]
+    layers, message, _ = families.REFUSED_LAYERS[family]
     for layer in layers:
         for use in uses(model_of(family), layer).values():
             with pytest.raises(ModelError, match=f"{family}: layer {layer} can be neither read nor steered: {message}"):

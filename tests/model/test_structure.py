@@ -51,7 +51,7 @@ def paligemma():
 
 def test_a_prompt_that_is_read_in_both_directions_is_refused():
     model = wrap_model(paligemma(), builders.tokenizer(), "pali")
-    with pytest.raises(ModelError, match="pali: its tokens see those after them .* reads from left to right"):
+    with pytest.raises(ModelError, match=r"pali: its tokens see those after them .* reads from left to right"):
         perplexity(model, builders.TEXTS)
 
 
@@ -110,7 +110,7 @@ def test_layers_with_heads():
     assert layers_with_heads(model_of("jamba")) == (1,)
     assert layers_with_heads(model_of("nemotron_h")) == (2,)
     assert layers_with_heads(model_of("llama")) == (0, 1, 2)
-    with pytest.raises(ModelError, match="mamba: the attention of block 0 .* was not found"):
+    with pytest.raises(ModelError, match=r"mamba: the attention of block 0 .* was not found"):
         layers_with_heads(model_of("mamba"))
 
 

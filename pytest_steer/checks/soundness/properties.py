@@ -216,8 +216,7 @@ def padding_side(bench: Bench, example: HookExample) -> str | None:
 
 
 def cached_decoding(bench: Bench, example: HookExample) -> str | None:
-    """Decoding step by step with a cache gives what a whole forward gives (or, where the unsteered model does not do that either,
-    what plain hooks give step by step)."""
+    """Decoding step by step with a cache gives what a whole forward gives."""
     if bench.target.subject.intervention.looks == "row":
         raise NotApplicable(
             "its condition reads the input of the first forward, which is here the prompt and there all of it"
@@ -230,6 +229,7 @@ def cached_decoding(bench: Bench, example: HookExample) -> str | None:
         decoded_base = bench.decoded(lines, example.padding, None)
     whole_base = bench.base(lines, example.padding, whole=True).logits
     if any(_off(bench, a, b) is not None for a, b in zip(whole_base, decoded_base, strict=True)):
+        # The unsteered model does not do that either: then what plain hooks give step by step.
         whole = bench.decoded(lines, example.padding, example.multiplier, by_reference=True)
         what = "decoding under plain hooks"
     elif bench.target.positions == "last" and not bench.target.told:
