@@ -3,7 +3,7 @@
 Written from the definitions, not from the package: one prompt at a time, a batch of one, one hook written out by hand, no
 padding, no cache, nothing shared. Uses torch, numpy and the transformers model only.
 
-Blocks are found by class name, from a list: a family that is missing here fails.
+Blocks are found by class name, from a list; a class that is not in it has them at ``model.layers`` or fails.
 """
 
 from __future__ import annotations
@@ -15,41 +15,50 @@ from typing import Any
 import numpy as np
 import torch
 
+_LAYERS = "model.layers"
 BLOCKS = {
-    "LlamaForCausalLM": "model.layers",
-    "Qwen2ForCausalLM": "model.layers",
-    "Qwen3ForCausalLM": "model.layers",
-    "Gemma2ForCausalLM": "model.layers",
-    "Gemma3ForCausalLM": "model.layers",
-    "MistralForCausalLM": "model.layers",
-    "Phi3ForCausalLM": "model.layers",
-    "Olmo2ForCausalLM": "model.layers",
-    "GPT2LMHeadModel": "transformer.h",
-    "GPTJForCausalLM": "transformer.h",
-    "BloomForCausalLM": "transformer.h",
-    "FalconForCausalLM": "transformer.h",
+    **dict.fromkeys(
+        ("BartForCausalLM", "BigBirdPegasusForCausalLM", "BlenderbotForCausalLM", "BlenderbotSmallForCausalLM", "MarianForCausalLM",
+         "MBartForCausalLM", "MvpForCausalLM", "OPTForCausalLM", "PegasusForCausalLM", "PLBartForCausalLM", "TrOCRForCausalLM",
+         "WhisperForCausalLM"),
+        "model.decoder.layers",
+    ),
+    **dict.fromkeys(
+        ("BloomForCausalLM", "CodeGenForCausalLM", "CTRLLMHeadModel", "FalconForCausalLM", "GPT2LMHeadModel",
+         "GPTBigCodeForCausalLM", "GPTJForCausalLM", "GPTNeoForCausalLM", "OpenAIGPTLMHeadModel"),
+        "transformer.h",
+    ),
+    **dict.fromkeys(
+        ("FuyuForCausalLM", "Gemma3ForConditionalGeneration", "Gemma4ForConditionalGeneration",
+         "Gemma4UnifiedForConditionalGeneration", "MossTranscribeDiarizeForConditionalGeneration"),
+        "model.language_model.layers",
+    ),
+    **dict.fromkeys(("BertLMHeadModel", "BertGenerationDecoder", "BigBirdForCausalLM", "MegatronBertForCausalLM"), "bert.encoder.layer"),
+    **dict.fromkeys(
+        ("CamembertForCausalLM", "RobertaForCausalLM", "XLMRobertaForCausalLM", "XLMRobertaXLForCausalLM", "XmodForCausalLM"),
+        "roberta.encoder.layer",
+    ),
+    **dict.fromkeys(("FalconMambaForCausalLM", "MambaForCausalLM", "Mamba2ForCausalLM"), "backbone.layers"),
+    **dict.fromkeys(("DbrxForCausalLM", "MptForCausalLM"), "transformer.blocks"),
+    "BioGptForCausalLM": "biogpt.layers",
+    "CpmAntForCausalLM": "cpmant.encoder.layers",
+    "Data2VecTextForCausalLM": "data2vec_text.encoder.layer",
+    "ElectraForCausalLM": "electra.encoder.layer",
+    "ErnieForCausalLM": "ernie.encoder.layer",
+    "GitForCausalLM": "git.encoder.layer",
     "GPTNeoXForCausalLM": "gpt_neox.layers",
-    "OPTForCausalLM": "model.decoder.layers",
-    "Gemma3ForConditionalGeneration": "model.language_model.layers",
-    "MptForCausalLM": "transformer.blocks",
-    "Lfm2ForCausalLM": "model.layers",
+    "GPTNeoXJapaneseForCausalLM": "gpt_neox_japanese.layers",
+    "RemBertForCausalLM": "rembert.encoder.layer",
+    "RobertaPreLayerNormForCausalLM": "roberta_prelayernorm.encoder.layer",
+    "RoCBertForCausalLM": "roc_bert.encoder.layer",
+    "RoFormerForCausalLM": "roformer.encoder.layer",
     "RwkvForCausalLM": "rwkv.blocks",
-    "OpenAIGPTLMHeadModel": "transformer.h",
-    "JambaForCausalLM": "model.layers",
-    "BambaForCausalLM": "model.layers",
-    "FalconH1ForCausalLM": "model.layers",
-    "NemotronHForCausalLM": "model.layers",
-    "Qwen3NextForCausalLM": "model.layers",
-    "Qwen3_5ForCausalLM": "model.layers",
-    "Zamba2ForCausalLM": "model.layers",
-    "MiniMaxForCausalLM": "model.layers",
-    "MambaForCausalLM": "backbone.layers",
-    "Mamba2ForCausalLM": "backbone.layers",
-}
+    "xLSTMForCausalLM": "backbone.blocks",
+}  # fmt: skip
 
 
 def blocks_of(hf: Any) -> Any:
-    return hf.get_submodule(BLOCKS[type(hf).__name__])
+    return hf.get_submodule(BLOCKS.get(type(hf).__name__, _LAYERS))
 
 
 # --- text ----------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,9 @@ INNER = {
     "OPTForCausalLM": ("fc2", "self_attn.out_proj"),
     "OpenAIGPTLMHeadModel": ("mlp", "attn.c_proj"),
     "MptForCausalLM": ("ffn.down_proj", "attn.out_proj"),
+    "Dots3NoteForCausalLM": ("mlp", "self_attn.o_proj"),
+    "JambaForCausalLM": ("feed_forward", "self_attn.o_proj"),
+    "NemotronHForCausalLM": ("mixer", "mixer.o_proj"),
 }
 
 

@@ -12,7 +12,7 @@ from .explain_contexts import context_lines
 from .explain_cost import cost_lines, looked_at, over_budget_reason
 from .explain_tasks import task_lines
 from .numbers import number, promise
-from .soundness.words import broken_properties, soundness_headline
+from .soundness.words import broken_properties, not_looked_at, soundness_headline
 
 WORST = 3
 
@@ -23,6 +23,8 @@ def explain(evidence: Evidence) -> str:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *_rerun(evidence)])
     lines = [soundness_headline(evidence) if evidence.check == "hooks_are_sound" else _headline(evidence)]
     lines += [f"  warning: {warning}" for warning in evidence.warnings] + _reading(evidence)
+    if evidence.check != "hooks_are_sound":
+        lines += not_looked_at(evidence)
     if evidence.check == "holds_in_contexts":
         lines += context_lines(evidence)
     if evidence.check == "steers_at_cost":

@@ -148,7 +148,7 @@ class HooksAreSound:
         evidence = Evidence(
             check="hooks_are_sound",
             name=self.name,
-            verdict=Verdict.PASS if found.is_sound else Verdict.FAIL,
+            verdict=Verdict.FAIL if found.broken else Verdict.PASS,
             statistic="broken properties",
             estimate=float(len(found.broken)),
             threshold=0.0,

@@ -12,7 +12,7 @@ from .. import progress
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_task
 from ..model.patching import Patch, Patcher
-from ..model.sites import heads_width, n_heads, output_projection
+from ..model.sites import heads_width, layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids
 from ..prompting.tasks import TaskItem, task_hashes, tasks_hash
 from ..steering import SteeringVector
@@ -38,6 +38,8 @@ def fv(
        averaged over the prompts.
     3. The vector is the sum over the heads with the largest effect of their a_lj as the output projection writes it into
        the residual stream (its columns for that head, without its bias; the paper's code adds the bias once per head).
+
+    Where only some blocks have attention (hybrid models), the heads are theirs; blocks may have heads of different number and width.
 
     It is added to the output of one block at the last token: use ``positions="last"``. The paper averages the effects over
     several tasks to choose one set of heads; here they are those of the task itself. The first token of an answer is that of
@@ -75,10 +77,10 @@ def fv(
     effects = _indirect_effects(
         model, means, [_prompt(model, *_drawn(tasks, n_shots, draw, shuffle=True)) for _ in range(shuffled_prompts)]
     )
-    flat = effects.flatten()
-    top = flat.argsort(descending=True, stable=True)[: min(heads, flat.numel())].tolist()
-    chosen = [divmod(index, effects.shape[1]) for index in top]
-    if not flat.max() > 1e-6:  # float32 rounding
+    ranked = [(float(effect), block, head) for block, own in effects.items() for head, effect in enumerate(own)]
+    ranked.sort(key=lambda entry: -entry[0])
+    chosen = ranked[:heads]
+    if not ranked[0][0] > 1e-6:  # float32 rounding
         warnings.warn(
             SteerWarning(
                 f"no head of {model.id} raises the probability of the right answers of this task, so its function vector is "
@@ -86,14 +88,14 @@ def fv(
             ),
             stacklevel=2,
         )
-    total = sum(_written(model, block, head, means[block, head]) for block, head in chosen)
+    total = sum(_written(model, block, head, means[block][head]) for _, block, head in chosen)
     assert isinstance(total, torch.Tensor)
     record = record_of(model, tasks_hash(tasks), len(tasks), "last", None)
     record |= {
         "method": "fv",
         "item_hashes": task_hashes(tasks),
         "positions": "last",
-        "heads": [{"layer": block, "head": head, "effect": float(effects[block, head])} for block, head in chosen],
+        "heads": [{"layer": block, "head": head, "effect": effect} for effect, block, head in chosen],
         "shots": n_shots,
         "prompts": prompts,
         "shuffled_prompts": shuffled_prompts,
@@ -120,30 +122,32 @@ def _prompt(model: Model, shown: Sequence[TaskItem], query: TaskItem) -> tuple[I
     return tokens.prompt, tokens.answer[0]
 
 
-def _mean_heads(model: Model, prompts: Sequence[Ids]) -> torch.Tensor:
-    """float64 [layers, heads, head width], the mean over the prompts' last tokens."""
-    layers = range(model.n_layers)
+def _mean_heads(model: Model, prompts: Sequence[Ids]) -> dict[int, torch.Tensor]:
+    """For each layer with attention float64 [heads, head width], the mean over the prompts' last tokens."""
+    layers = layers_with_heads(model)
     kept = block_outputs(model, prompts, layers, lambda _, hidden: hidden[-1], "heads")
-    count = n_heads(model)
-    rows = [torch.stack(kept[layer]).double().mean(0) for layer in layers]
-    return torch.stack([row.view(count, -1) for row in rows])
+    return {layer: torch.stack(kept[layer]).double().mean(0).view(n_heads(model, layer), -1) for layer in layers}
 
 
-def _indirect_effects(model: Model, means: torch.Tensor, prompts: Sequence[tuple[Ids, int]]) -> torch.Tensor:
-    """float64 [layers, heads]: mean over prompts of P(right answer | head replaced) - P(right answer)."""
-    layers, count, width = means.shape
-    patches = [
-        Patch(layer, head * width, (head + 1) * width, means[layer, head])
-        for layer in range(layers)
-        for head in range(count)
-    ]
+def _indirect_effects(
+    model: Model, means: dict[int, torch.Tensor], prompts: Sequence[tuple[Ids, int]]
+) -> dict[int, torch.Tensor]:
+    """For each layer float64 [heads]: mean over prompts of P(right answer | head replaced) - P(right answer)."""
+    patches = []
+    for layer, own in means.items():
+        count, width = own.shape
+        patches += [Patch(layer, head * width, (head + 1) * width, own[head]) for head in range(count)]
     patcher = Patcher(model, patches)
-    total = torch.zeros(layers * count, dtype=torch.float64)
+    total = torch.zeros(len(patches), dtype=torch.float64)
     for done, (ids, token) in enumerate(sorted(prompts, key=lambda prompt: -len(prompt[0])), 1):
         base, patched = patcher.run(ids, token)
         total += patched.exp() - torch.tensor(base, dtype=torch.float64).exp()
-        progress.report(f"indirect effects of {layers * count} heads: {done} of {len(prompts)} prompts")
-    return (total / len(prompts)).view(layers, count)
+        progress.report(f"indirect effects of {len(patches)} heads: {done} of {len(prompts)} prompts")
+    found, start = {}, 0
+    for layer, own in means.items():
+        found[layer] = total[start : start + len(own)] / len(prompts)
+        start += len(own)
+    return found
 
 
 def _written(model: Model, layer: int, head: int, output: torch.Tensor) -> torch.Tensor:

@@ -98,7 +98,8 @@ def _reading(model: Model, layers: Sequence[int], site: Site, into: dict[int, to
 
     def see(layer: int) -> Callable[[torch.Tensor], None]:
         def keep(hidden: torch.Tensor) -> None:
-            into[layer] = hidden
+            # A copy inside of blocks: Falcon adds its attention to the MLP's output in place.
+            into[layer] = hidden if site == "block" else hidden.clone()
             if layer == max(layers):
                 raise _Enough
 

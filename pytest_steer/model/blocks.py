@@ -2,54 +2,83 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import nn
 
 from ..errors import ModelError
 
-# Where a text decoder keeps its blocks when a model has several lists of the right length.
-_USUAL = ("layers", "h", "blocks", "block")
+# What a list of blocks is called, for the choice among several lists of the right length.
+_USUAL = ("layers", "layer", "h", "blocks", "block")
+# Parts of a name that belong to the eyes and ears of a model.
+_OTHER_SENSES = ("vision", "visual", "image", "audio", "video", "speech", "sound", "vqmodel")
 
 
 def find_blocks(hf: Any) -> tuple[nn.Module, nn.ModuleList]:
-    """The decoder's blocks and the module that runs them one after the other.
+    """The decoder's blocks and the module that takes tokens and runs them one after the other.
 
     A list of modules counts as the blocks if it is as long as the configuration says the model is deep and all its
-    members are of block classes of one kind. This holds for Llama, Mistral, Qwen, Gemma, Phi, GPT-2, GPT-NeoX, OPT,
-    OLMo, GPT-J, BLOOM, Falcon and nearly every other decoder in transformers.
+    members are of block classes of one kind. Whether the model really runs them like that is looked at later, see
+    ``structure.py``.
 
     Raises:
-        ModelError: the model is an encoder-decoder, or no list or more than one fits; says what was looked for.
+        ModelError: the model is an encoder-decoder or fills masks, or no list or more than one fits; says what was looked for.
     """
     config = hf.config
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(f"{type(hf).__name__} is an encoder-decoder; steering claims need a decoder-only language model")
+    if "MaskedLM" in type(hf).__name__:
+        raise ModelError(
+            f"{type(hf).__name__} fills masked tokens in and does not predict the next one; steering claims need a decoder-only "
+            "language model"
+        )
     text = config.get_text_config(decoder=True)
-    depth = getattr(text, "num_hidden_layers", None)
-    if not isinstance(depth, int) or depth < 1:
+    depth = _depth(text)
+    if depth is None:
         raise ModelError(f"{type(hf).__name__}: its configuration has no num_hidden_layers, so its blocks cannot be counted")
-    found = [
-        (name, module)
-        for name, module in hf.named_modules()
-        if isinstance(module, nn.ModuleList) and len(module) == depth and _is_decoder_list(name, module)
+    lists = [
+        (name, module) for name, module in hf.named_modules() if isinstance(module, nn.ModuleList) and _is_text(name, module)
     ]
+    found = [(name, module) for name, module in lists if len(module) == depth]
+    if not found:
+        # LongCat counts each of its blocks as two layers.
+        found = [(name, module) for name, module in lists if len(module) == getattr(text, "num_layers", None)]
     if len(found) > 1:
         usual = [(name, module) for name, module in found if name.rpartition(".")[2] in _USUAL]
         found = usual or found
     if len(found) != 1:
-        lists = [f"{n} ({len(m)})" for n, m in hf.named_modules() if isinstance(m, nn.ModuleList)]
+        every = [f"{n} ({len(m)})" for n, m in hf.named_modules() if isinstance(m, nn.ModuleList)]
         raise ModelError(
             f"{type(hf).__name__}: the decoder blocks were not found. Looked for one module list of {depth} blocks "
             f"(num_hidden_layers), such as model.layers, transformer.h, gpt_neox.layers or model.decoder.layers; "
-            f"found {[name for name, _ in found] or 'none'}; all lists: {', '.join(lists) or 'none'}"
+            f"found {[name for name, _ in found] or 'none'}; all lists: {', '.join(every) or 'none'}"
         )
     name, blocks = found[0]
-    return hf.get_submodule(name.rpartition(".")[0]), blocks
+    return _runner(hf, name), blocks
 
 
-def _is_decoder_list(name: str, blocks: nn.ModuleList) -> bool:
-    if any(part in {"vision_tower", "vision_model", "visual", "audio_tower", "encoder"} for part in name.split(".")):
+def _runner(hf: Any, name: str) -> nn.Module:
+    """The innermost module around the blocks that takes tokens; BERT and its kin run their blocks in one that does not."""
+    parts = name.split(".")[:-1]
+    for end in range(len(parts), -1, -1):
+        module = hf.get_submodule(".".join(parts[:end]))
+        if "input_ids" in inspect.signature(module.forward).parameters:
+            return module  # type: ignore[no-any-return]
+    return hf.get_submodule(".".join(parts))  # type: ignore[no-any-return]
+
+
+def _depth(text: Any) -> int | None:
+    """How many blocks the decoder has. Configurations of BART and its kin call the depth of their encoder num_hidden_layers."""
+    for name in ("decoder_layers", "num_decoder_layers", "num_hidden_layers"):
+        depth = getattr(text, name, None)
+        if isinstance(depth, int) and depth > 0:
+            return depth
+    return None
+
+
+def _is_text(name: str, blocks: nn.ModuleList) -> bool:
+    if any(sense in name.lower() for sense in _OTHER_SENSES):
         return False
     # Blocks mix tokens and transform them: each has submodules of its own. Lists of norms or projections do not.
-    return all(len(list(block.children())) >= 2 for block in blocks)
+    return len(blocks) > 0 and all(len(list(block.children())) >= 2 for block in blocks)

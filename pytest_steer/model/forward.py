@@ -14,6 +14,7 @@ from torch import nn
 from transformers import DynamicCache
 
 from ..steering import Rows
+from .configuration import numbers_of
 from .growth import growing
 from .hooks import hooked
 from .layout import Plan, Way, lay_out
@@ -45,15 +46,13 @@ class Traits:
     def of(cls, model: Model) -> Traits:
         arguments = inspect.signature(model.hf.forward).parameters
         config = model.hf.config.get_text_config(decoder=True)
-        counts = (
-            getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head")
-        )
-        heads = tuple(dict.fromkeys(count for count in counts if isinstance(count, int)))
+        names = ("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head")
+        heads = tuple(dict.fromkeys(count for name in names for count in numbers_of(config, name)))
         numbers = {value for value in config.to_dict().values() if isinstance(value, int)}
         numbers |= {model.width // count for count in heads if count}
         # transformers 5.24 renamed the argument; both names may be there.
         cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
-        return cls("position_ids" in arguments, cache_name, heads, frozenset(numbers))
+        return cls(model.structure().told_positions, cache_name, heads, frozenset(numbers))
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,14 @@ def block_gradients(
     Raises:
         SteerError: a ``steering`` block is open on the model.
         DataError: a sequence is longer than the model allows.
+        ModelError: the output of a layer is not one hidden state per token.
         MeasurementError: a gradient is NaN or infinite, or the model has none.
     """
     for probe in probes:
         if model.max_positions is not None and len(probe.ids) > model.max_positions:
             raise DataError(f"{probe.name}: has {len(probe.ids)} tokens, but {model.id} takes at most {model.max_positions}")
+    for layer in layers:
+        model.check_layer(layer)
     outputs: dict[int, torch.Tensor] = {}
     places = [(row, at) for row, probe in enumerate(probes) for at in probe.reads]
     # Whoever measures may have switched gradients off; a model loaded in inference mode has none to give.

@@ -97,18 +97,19 @@ def steering(
 
     Raises:
         VectorError: the intervention does not fit the model.
-        ModelError: the model is in a state in which it would not compute what it is said to, see ``model/state.py``. Hooks that
-            are put on in the body are the body's own business.
+        ModelError: the model's blocks cannot be steered (``structure.py``), or the model is in a state in which it would not compute
+            what it is said to (``state.py``). Hooks that are put on in the body are the body's own business.
         SteerError: ``after_prompt`` cannot tell where the prompt ends, or no token was steered at all.
     """
     strengths = strengths_of(multiplier)
     change = as_intervention(intervention)
     check_state(model)
     model.check_fits(change, allow_mismatch)
+    model.structure()  # a forward of its own, so before any hook is on
     scope = _Scope(model, check_positions(positions), include_first, prompt_lengths)
 
     def outside(module: Any, args: Any, kwargs: Any) -> None:
-        scope.mask = kwargs.get("attention_mask")
+        scope.outer = _named(module, args, kwargs)
 
     def before(module: Any, args: Any, kwargs: Any) -> None:
         scope.see(module, args, kwargs)
@@ -156,6 +157,40 @@ def strengths_of(multiplier: float | Sequence[float]) -> list[float]:
     return strengths
 
 
+# Arguments in which transformers hands on what a model keeps of earlier tokens.
+_STATES = ("cache", "past_key_values", "cache_params", "state")
+_FILLED_OUTSIDE = "a forward goes on with a cache that was filled outside of this steering block"
+
+
+def _named(module: Any, args: Any, kwargs: Any) -> dict[str, Any]:
+    named = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+    return {**named, **named.get("kwargs", {})}
+
+
+def _is_matrix(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 2
+
+
+def _length_of(state: Any) -> int | None:
+    """How many positions a cache says it holds; None if it keeps none or cannot say."""
+    try:
+        return int(state.get_seq_length())
+    except (AttributeError, ValueError, LookupError, NotImplementedError):
+        return None
+
+
+def _is_filled(state: Any) -> bool:
+    """Whether a state without a length comes from an earlier forward."""
+    try:
+        return bool(state.has_previous_state())
+    except (AttributeError, ValueError, LookupError, TypeError):
+        if _length_of(state) is None:
+            return True
+    # MiniMax keeps its states in a list of its own beside the layers.
+    lists = (value for value in vars(state).values() if isinstance(value, list))
+    return any(isinstance(held, torch.Tensor) for own in lists for held in own)
+
+
 class _Scope:
     """Follows the forwards of one ``steering`` block and says which of their positions are steered."""
 
@@ -164,59 +199,93 @@ class _Scope:
     ) -> None:
         self.model, self.positions, self.include_first, self.given = model, positions, include_first, prompt_lengths
         self.steered = torch.zeros(0, 0, dtype=torch.bool)
-        self.mask: Any = None
+        self.outer: dict[str, Any] = {}
         self.rows = Rows(None)
         self.forwards = self.tokens = 0
         self._prompt = torch.zeros(0, dtype=torch.long)
         self._starts: torch.Tensor | None = None
         self._seen: torch.Tensor | None = None
+        # Which positions are real tokens, of all that went through the blocks since the prompt began.
+        self._real_so_far: torch.Tensor | None = None
 
     def see(self, module: Any, args: Any, kwargs: Any) -> None:
         """Reads the arguments of the forward that is about to run."""
-        named = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
-        named = {**named, **named.get("kwargs", {})}
+        named, outer, self.outer = _named(module, args, kwargs), self.outer, {}
         ids: torch.Tensor | None = named.get("input_ids")
         given = ids if ids is not None else named.get("inputs_embeds")
         if given is None:
             raise SteerError("a steered forward needs input_ids or inputs_embeds")
         rows, length = given.shape[:2]
-        cache = named.get("cache", named.get("past_key_values"))  # renamed in transformers 5.24
-        past = int(cache.get_seq_length()) if cache is not None else 0
-        device = given.device
-        mask, outer, self.mask = named.get("attention_mask"), self.mask, None
-        if mask is None and isinstance(outer, torch.Tensor) and outer.shape == (rows, length):
-            mask = outer  # a model that makes no use of the mask (RWKV) does not hand it on; padding is padding all the same
-        real = self._real(mask, rows, past + length, device)
+        if ids is None and _is_matrix(outer.get("input_ids")) and outer["input_ids"].shape == (rows, length):
+            ids = outer["input_ids"]  # a model within another one is handed embeddings
+        mask = named.get("attention_mask")
+        if not _is_matrix(mask) and outer:
+            # A model that makes no use of the mask (RWKV) does not hand it on, and one within another one (Gemma 3) is handed
+            # masks that are made already. What is padding says the mask that the outer one was given.
+            mask = outer.get("attention_mask")
+        past = self._past(named, mask, rows, length)
+        real = self._real(mask, rows, past, length, given.device)
         index = real.cumsum(1) - 1
-        if past == 0 and not self._goes_on(ids):
-            self._starts = self._find_starts(ids, real, index, rows, device)
+        if past == 0 and not self._goes_on(given):
+            self._starts = self._find_starts(ids, real, index, rows, given.device)
             self._prompt = real.sum(1)
             self.rows = Rows(None)
-        self._seen = ids if past == 0 else None
+        self._seen = given if past == 0 else None
+        self._real_so_far = real
         if self._starts is None or self._starts.shape[0] != rows:
-            raise SteerError("a forward goes on with a cache that was filled outside of this steering block")
+            raise SteerError(_FILLED_OUTSIDE)
         self.steered = (real.bool() & (index >= self._starts[:, None]))[:, past:]
         # What a condition on the prompt may see. In a forward that goes on from a cache the decision stands already.
         self.rows.prompt = real.bool() & (index < self._prompt[:, None]) if past == 0 else None
         self.forwards += 1
         self.tokens += int(self.steered.sum())
 
-    @staticmethod
-    def _real(mask: Any, rows: int, total: int, device: torch.device) -> torch.Tensor:
-        if mask is None:
-            return torch.ones(rows, total, dtype=torch.long, device=device)
-        if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
+    def _past(self, named: dict[str, Any], mask: Any, rows: int, length: int) -> int:
+        """How many positions went before those of the forward that is about to run.
+
+        Only caches with attention layers know it. What keeps a state without a length (RWKV, Mamba, MiniMax) is followed by
+        counting what the blocks have seen since the prompt began.
+        """
+        state = next((named[name] for name in _STATES if named.get(name) is not None), None)
+        if state is None:
+            return 0
+        so_far = self._real_so_far
+        counted = so_far.shape[1] if so_far is not None and so_far.shape[0] == rows else 0
+        known = _length_of(state)
+        if known:
+            if known > counted:
+                raise SteerError(_FILLED_OUTSIDE)
+            return known
+        if counted and _is_matrix(mask) and mask.shape[1] == counted + length:
+            return counted
+        if not _is_filled(state):
+            return 0
+        if not counted:
+            raise SteerError(_FILLED_OUTSIDE)
+        return counted
+
+    def _real(self, mask: Any, rows: int, past: int, length: int, device: torch.device) -> torch.Tensor:
+        """[rows, past + length], 1 for a real token and 0 for padding."""
+        total = past + length
+        before = self._real_so_far[:, :past] if past and self._real_so_far is not None else None
+        if mask is None or (before is not None and _is_matrix(mask) and mask.shape == (rows, length)):
+            own = torch.ones(rows, length, dtype=torch.long, device=device)
+            if mask is not None:
+                own = (mask != 0).long()
+            return own if before is None else torch.cat([before, own], dim=1)
+        if not _is_matrix(mask):
             raise SteerError("steering needs the two-dimensional attention mask [rows, tokens] to tell padding from text")
         if mask.shape[1] < total:
             raise SteerError(f"the attention mask covers {mask.shape[1]} tokens, but cache and input have {total}")
-        return (mask[:, :total] != 0).long()
+        whole: torch.Tensor = mask[:, :total] != 0
+        return whole.long()
 
-    def _goes_on(self, ids: torch.Tensor | None) -> bool:
+    def _goes_on(self, given: torch.Tensor) -> bool:
         """Whether this input is the last one with tokens added: decoding without a cache."""
         seen = self._seen
-        if seen is None or ids is None or seen.shape[0] != ids.shape[0] or seen.shape[1] >= ids.shape[1]:
+        if seen is None or seen.ndim != given.ndim or seen.shape[0] != given.shape[0] or seen.shape[1] >= given.shape[1]:
             return False
-        return bool((ids[:, : seen.shape[1]] == seen).all())
+        return bool((given[:, : seen.shape[1]] == seen).all())
 
     def _find_starts(
         self, ids: torch.Tensor | None, real: torch.Tensor, index: torch.Tensor, rows: int, device: torch.device

@@ -16,6 +16,7 @@ from ..steering import Intervention, check_depth
 from .blocks import find_blocks
 from .chat_template import render_chat
 from .state import without_values
+from .structure import Structure, look_at
 
 if TYPE_CHECKING:
     from .abilities import Abilities
@@ -54,6 +55,7 @@ class Model:
     steering_blocks: int = field(init=False, default=0, repr=False)
     generation_ways: dict[tuple[str, bool], bool] = field(init=False, default_factory=dict, repr=False)
     _fingerprint: tuple[int, str] | None = field(init=False, default=None, repr=False)
+    _structure: Structure | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.hf.eval()
@@ -114,6 +116,24 @@ class Model:
             seen.append((id(weight), 0 if weight.is_inference() else weight._version, sample))
         return hash(tuple(seen))
 
+    def structure(self) -> Structure:
+        """What a first small forward showed of the blocks; run once.
+
+        Raises:
+            ModelError: the model does not run on tokens alone, or does not read from left to right.
+        """
+        if self._structure is None:
+            self._structure = look_at(self)
+        return self._structure
+
+    def check_layer(self, layer: int) -> None:
+        """Refuses a layer whose output is not one hidden state per token.
+
+        Raises:
+            ModelError: it is not, or see :meth:`structure`.
+        """
+        self.structure().check(self.id, layer)
+
     def _compute_fingerprint(self) -> str:
         digest = hashlib.sha256()
         config = _identity(self.hf.config.to_dict())
@@ -153,7 +173,7 @@ class Model:
         Raises:
             VectorError: layers out of range, a stack whose rows are not the model's blocks, another width, another model, or another
                 template; says what to do.
-            ModelError: the model has no such site inside of its blocks as far as can be told.
+            ModelError: the model has no such site inside of its blocks as far as can be told, or see :meth:`check_layer`.
         """
         check_depth(intervention.metadata, self.n_layers, self.id)
         beyond = [layer for layer in intervention.layers if layer >= self.n_layers]
@@ -162,6 +182,8 @@ class Model:
                 f"the intervention acts on layer {beyond[0]}, but {self.id} has {self.n_layers} decoder blocks "
                 f"(0 to {self.n_layers - 1})"
             )
+        for layer in intervention.layers:
+            self.check_layer(layer)
         from .sites import site_width
 
         for layer in intervention.layers if intervention.site != "block" else ():

@@ -11,15 +11,20 @@ from torch import nn
 
 from ..errors import ModelError
 from ..steering import Site
+from .configuration import setting_at
 from .loaded import Model
 
 See = Callable[[torch.Tensor], torch.Tensor | None]
 
 # What transformers calls them: the MLP of a block (OPT has its second linear layer there instead), the attention of a
 # block, and the output projection of an attention.
-_MLP = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2")
+_MLP = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2", "shared_mlp", "mlp_block")
+# A second MLP beside the first, as in Granite's mixtures of experts and LongCat: what is added is the sum of both.
+_SECOND_MLP = ("shared_mlp", "mlps")
 _ATTENTION = ("self_attn", "attn", "attention", "self_attention")
-_PROJECTION = ("o_proj", "out_proj", "c_proj", "dense", "wo")
+# What may be an attention or a recurrence, layer by layer (Nemotron-H, RecurrentGemma).
+_MIXER = ("mixer", "temporal_block")
+_PROJECTION = ("o_proj", "out_proj", "c_proj", "dense", "wo", "Wo")
 
 
 def hidden_of(output: Any) -> torch.Tensor:
@@ -41,8 +46,10 @@ def attach(model: Model, layer: int, site: Site, see: See) -> list[Any]:
             [rows * positions, width] inside the blocks of some models (OPT).
 
     Raises:
-        ModelError: the block has no such site as far as can be told. A forward raises it too if the model goes past it.
+        ModelError: the block has no such site as far as can be told, or its output is not one hidden state per token. A
+            forward raises it too if the model goes past the site.
     """
+    model.check_layer(layer)
 
     def on_output(_module: Any, _inputs: Any, output: Any) -> Any:
         changed = see(hidden_of(output))
@@ -86,6 +93,12 @@ def mlp_of(model: Model, layer: int) -> nn.Module:
     found = _child(block, _MLP)
     if found is None:
         raise ModelError(_not_found(model, layer, "MLP", _MLP, block))
+    second = _child(block, _SECOND_MLP)
+    if second is not None and second is not found:
+        raise ModelError(
+            f"{model.id}: block {layer} ({type(block).__name__}) adds up two MLPs ({_name_of(block, found)} and "
+            f"{_name_of(block, second)}), so no one module gives its MLP's output; use the block's own output"
+        )
     if "residual" in inspect.signature(found.forward).parameters:
         # BLOOM and MPT add the residual stream inside of their MLP: its last linear layer gives what is added.
         linear = [
@@ -103,16 +116,23 @@ def output_projection(model: Model, layer: int) -> nn.Module:
     Raises:
         ModelError: not found, or its input cannot be divided into heads.
     """
-    block = model.blocks[layer]
-    attention = _child(block, _ATTENTION)
-    # GPT-Neo and others keep the attention proper one level further in.
-    attention = (_child(attention, _ATTENTION) or attention) if attention is not None else None
-    if attention is None:
-        raise ModelError(_not_found(model, layer, "attention", _ATTENTION, block))
+    attention = _attention_of(model, layer)
     found = _child(attention, _PROJECTION)
     if found is None or _width_in(found) is None:
         raise ModelError(_not_found(model, layer, "output projection of the attention", _PROJECTION, attention))
     return found
+
+
+def _attention_of(model: Model, layer: int) -> nn.Module:
+    block = model.blocks[layer]
+    attention = _child(block, _ATTENTION)
+    mixer = _child(block, _MIXER)
+    if attention is None and mixer is not None and "q_proj" in dict(mixer.named_children()):
+        return mixer
+    if attention is None:
+        raise ModelError(_not_found(model, layer, "attention", _ATTENTION, block))
+    # GPT-Neo and others keep the attention proper one level further in.
+    return _child(attention, _ATTENTION) or attention
 
 
 def heads_width(model: Model, layer: int) -> int:
@@ -126,16 +146,42 @@ def heads_width(model: Model, layer: int) -> int:
     return width
 
 
-def n_heads(model: Model) -> int:
-    """Number of attention heads of each block.
+def n_heads(model: Model, layer: int) -> int:
+    """Number of attention heads whose outputs stand side by side in a block.
 
     Raises:
-        ModelError: the configuration does not say.
+        ModelError: neither the attention nor the configuration says, or see :func:`output_projection`.
     """
-    count = getattr(model.hf.config.get_text_config(decoder=True), "num_attention_heads", None)
-    if not isinstance(count, int) or count < 1:
-        raise ModelError(f"{model.id}: its configuration has no num_attention_heads, so its heads cannot be told apart")
-    return count
+    width = heads_width(model, layer)
+    attention = _attention_of(model, layer)
+    config = model.hf.config.get_text_config(decoder=True)
+    counts = [getattr(attention, name, None) for name in ("num_heads", "num_attention_heads", "n_heads", "n_head")]
+    for count in (*counts, setting_at(config, layer, "num_attention_heads")):
+        if isinstance(count, int) and count > 0 and width % count == 0:
+            return count
+    raise ModelError(
+        f"{model.id}: neither the attention of block {layer} nor the configuration says how many heads the width {width} has, so "
+        "they cannot be told apart"
+    )
+
+
+def layers_with_heads(model: Model) -> tuple[int, ...]:
+    """The layers whose heads can be told apart; hybrid models have attention in some of their blocks only.
+
+    Raises:
+        ModelError: there are none; says why not in the first block.
+    """
+    found, first = [], None
+    for layer in range(model.n_layers):
+        try:
+            model.check_layer(layer)
+            n_heads(model, layer)
+            found.append(layer)
+        except ModelError as error:
+            first = first or error
+    if not found and first is not None:
+        raise first
+    return tuple(found)
 
 
 def site_width(model: Model, layer: int, site: Site) -> int:
@@ -154,6 +200,10 @@ def site_width(model: Model, layer: int, site: Site) -> int:
 def _child(module: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
     children = dict(module.named_children())
     return next((children[name] for name in names if name in children), None)
+
+
+def _name_of(parent: nn.Module, module: nn.Module) -> str:
+    return next(name for name, child in parent.named_children() if child is module)
 
 
 def _width_in(projection: nn.Module) -> int | None:

@@ -65,6 +65,7 @@ def measuring(model: Model) -> Iterator[None]:
     if model.steering_blocks:
         raise SteerError(_STEERED.format(id=model.id, where=""))
     with watched(model, steered=False):
+        model.structure()
         yield
 
 

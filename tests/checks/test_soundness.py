@@ -42,8 +42,8 @@ def test_own_steering_is_sound_on_every_family(family):
     assert evidence.passed
     assert evidence.estimate == 0
     skipped = evidence.soundness["skipped"]
-    if family == "rwkv":  # it makes no use of the mask, and its cache goes by another name
-        assert {"cached_decoding"} <= set(skipped) <= {"padding_side", "cached_decoding"}
+    if family == "rwkv":  # it makes no use of the mask
+        assert set(skipped) <= {"padding_side"}
     elif family == "openai":
         assert set(skipped) == {"cached_decoding"}
         assert skipped["cached_decoding"] == "the model takes no cache"

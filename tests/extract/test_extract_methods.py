@@ -357,10 +357,11 @@ def test_mean_heads_and_indirect_effects_equal_the_plain_way(family):
     clean, shuffled = few_shot(model, 1, 3, False), few_shot(model, 2, 2, True)
     means = _mean_heads(model, [tuple(ids) for ids, _ in clean])
     want = plain_methods.mean_head_outputs(model.hf, [ids for ids, _ in clean], 4)
-    torch.testing.assert_close(means, want, rtol=0, atol=2e-5)
-    effects = _indirect_effects(model, 20 * means, [(tuple(ids), token) for ids, token in shuffled])
-    expected = plain_methods.indirect_effects(model.hf, 20 * means, shuffled)
-    torch.testing.assert_close(effects, expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(torch.stack(list(means.values())), want, rtol=0, atol=2e-5)
+    large = {layer: 20 * own for layer, own in means.items()}
+    effects = _indirect_effects(model, large, [(tuple(ids), token) for ids, token in shuffled])
+    expected = plain_methods.indirect_effects(model.hf, 20 * want, shuffled)
+    torch.testing.assert_close(torch.stack(list(effects.values())), expected, rtol=0, atol=1e-5)
     assert float(expected.abs().max()) > 1e-4
     assert builders.hooks_of(model.hf) == 0
 

@@ -31,11 +31,9 @@ def test_an_encoder_decoder_is_refused():
         find_blocks(builders.encoder_decoder())
 
 
-def test_an_encoder_is_refused_with_what_was_looked_for():
-    with pytest.raises(ModelError) as caught:
+def test_a_model_that_fills_masks_is_refused():
+    with pytest.raises(ModelError, match="BertForMaskedLM fills masked tokens in and does not predict the next one"):
         wrap_model(builders.encoder_only(), builders.tokenizer())
-    assert "BertForMaskedLM: the decoder blocks were not found. Looked for one module list of 2 blocks" in str(caught.value)
-    assert "all lists: bert.encoder.layer (2)" in str(caught.value)
 
 
 class Shape(nn.Module):

@@ -39,7 +39,7 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
     if key not in known:
         known[key] = _check(model, subject)
     record = known[key]
-    if not record["sound"]:
+    if record["broken"]:
         first = record["broken"][0]
         others = "".join(f", {broken['property']}" for broken in record["broken"][1:])
         raise SoundnessError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ from .target import SteeredBatch, Target
 
 _REMEMBERED = 32
 _AFTERWARDS = " Yes, it is."
+# Arguments in which transformers hands on what a model keeps of earlier tokens; the last is RWKV's.
+_CACHES = ("cache", "past_key_values", "cache_params", "state")
 
 
 class NotApplicable(Exception):
@@ -102,8 +104,8 @@ class Bench:
         self._memo: OrderedDict[Any, Any] = OrderedDict()
         self._lines: dict[tuple[str, bool], Line] = {}
         names = inspect.signature(model.hf.forward).parameters
-        self._takes_positions = "position_ids" in names
-        self._cache_name = next((name for name in ("cache", "past_key_values") if name in names), None)
+        self._takes_positions = model.structure().told_positions
+        self._cache_name = next((name for name in _CACHES if name in names), None)
         if self._known.tried is None:
             self._known.tried = self._try_out()
         self.exact, self.takes_left = self._known.tried
@@ -303,9 +305,11 @@ class Bench:
                 after is not None and own is not None and torch.equal(own, after)
                 for own, after in zip(outputs, following, strict=True)
             ]
-        streams = []
+        streams: list[torch.Tensor] = []
         for own, after, chained in zip(outputs, following, self._known.chained, strict=True):
             stream = after if chained else own
+            if stream is None and len(streams) in self.model.structure().left_out:
+                stream = streams[-1] if streams else next(tensor for tensor in inputs if tensor is not None)
             if stream is None:
                 raise NotApplicable("the blocks of the model are not run while it is steered")
             streams.append(stream)
@@ -319,13 +323,18 @@ class Bench:
         return inputs
 
     @torch.no_grad()
-    def decoded(self, lines: Sequence[Line], padding: Padding, multiplier: float | None) -> list[torch.Tensor]:
+    def decoded(
+        self, lines: Sequence[Line], padding: Padding, multiplier: float | None, *, by_reference: bool = False
+    ) -> list[torch.Tensor]:
         """Logits at the last token of each prompt and at each token of its reply, step by step with a cache.
 
+        Args:
+            by_reference: under plain hooks, which steer every token of the reply, in the place of the target.
+
         Raises:
-            NotApplicable: the model keeps no cache that can be handed on.
+            NotApplicable: the model keeps no cache that can be handed on, or there is no reference.
         """
-        key = ("decoded", multiplier, tuple(lines), padding)
+        key = ("decoded", multiplier, tuple(lines), padding, by_reference)
         memo = self._known.outcomes if multiplier is None else self._memo
         if key in memo:
             return memo[key]  # type: ignore[no-any-return]
@@ -333,8 +342,13 @@ class Bench:
             raise NotApplicable("the model takes no cache")
         batch = self.batch(lines, padding)
         mask = batch.attention_mask
-        with self._unsteered() if multiplier is None else self.entered(batch, multiplier):
-            out = self.model.hf(**self._inputs(batch.input_ids, mask), use_cache=True)
+        with ExitStack() as stack:
+            if multiplier is None:
+                stack.enter_context(self._unsteered())
+            elif not by_reference:
+                stack.enter_context(self.entered(batch, multiplier))
+            with self._referred(batch, multiplier, by_reference):
+                out = self.model.hf(**self._inputs(batch.input_ids, mask), use_cache=True)
             real = mask.bool()
             steps = [torch.stack([out.logits[row][real[row]][-1] for row in range(len(lines))])]
             for column in range(len(lines[0].after)):
@@ -343,12 +357,24 @@ class Bench:
                     raise NotApplicable("the model keeps no cache")
                 token = torch.tensor([[line.after[column]] for line in lines], device=self.model.device)
                 mask = torch.cat([mask, torch.ones_like(token)], dim=1)
-                out = self.model.hf(**self._inputs(token, mask), use_cache=True, **{self._cache_name: cache})
+                reply = SteeredBatch(token, torch.ones_like(token), batch.prompt_lengths, (0,) * len(lines))
+                with self._referred(reply, multiplier, by_reference):
+                    out = self.model.hf(**self._inputs(token, mask), use_cache=True, **{self._cache_name: cache})
+                if out.logits.shape[1] != token.shape[1]:
+                    raise NotApplicable(f"the unsteered model goes on with {out.logits.shape[1]} positions from one token")
                 steps.append(out.logits[:, -1])
         self.forwards += len(steps)
         rows = list(torch.stack(steps, dim=1).float())
         _remember(memo, key, rows)
         return rows
+
+    def _referred(self, batch: SteeredBatch, multiplier: float | None, wanted: bool) -> AbstractContextManager[Any]:
+        """Plain hooks around one forward, if they are wanted."""
+        if not wanted or multiplier is None:
+            return nullcontext()
+        if self.target.reference is None:
+            raise NotApplicable("it is not declared what is done to the hidden states (directions=)")
+        return self.target.reference(batch, multiplier)
 
 
 def _remember(memo: OrderedDict[Any, Any], key: Any, value: Any) -> None:

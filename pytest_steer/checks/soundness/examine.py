@@ -77,8 +77,11 @@ class Soundness:
     seconds: float = 0.0
 
     @property
-    def is_sound(self) -> bool:
-        return not self.broken
+    def is_sound(self) -> bool | None:
+        """Whether no property is broken; None if none could be looked at."""
+        if self.broken:
+            return False
+        return True if self.holds else None
 
     def describe(self) -> dict[str, Any]:
         """The evidence's ``soundness`` record."""

@@ -6,6 +6,9 @@ import textwrap
 
 from ..evidence import Evidence
 
+# Properties that only a model can keep from being looked at; the others are left out for what an intervention is.
+_OF_THE_MODEL = ("all", "batch_size", "padding_side", "cached_decoding")
+
 
 def soundness_headline(evidence: Evidence) -> str:
     """The verdict, and how many properties held on how many examples."""
@@ -18,6 +21,13 @@ def soundness_headline(evidence: Evidence) -> str:
         f"{evidence.name}: {evidence.verdict.value.upper()}  {what}\n"
         f"  n = {evidence.n} {evidence.unit}, {record.get('forwards', 0)} forwards; exact properties, no interval{skipped}"
     )
+
+
+def not_looked_at(evidence: Evidence) -> list[str]:
+    """What the check before a claim could not look at on this model, a line each."""
+    record = evidence.soundness or {}
+    skipped = {name: why for name, why in record.get("skipped", {}).items() if name in _OF_THE_MODEL}
+    return [f"  hooks not checked ({name.replace('_', ' ')}): {why}" for name, why in skipped.items()]
 
 
 def broken_properties(evidence: Evidence) -> list[str]:

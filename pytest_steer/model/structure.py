@@ -1,0 +1,156 @@
+"""What one small forward shows of a model's blocks: whether steering their outputs means what it says."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import ModelError
+from .tokens import encode
+
+if TYPE_CHECKING:
+    from .loaded import Model
+
+_TEXTS = ("One of them is enough.", "It takes two to say so, and seven more.")
+_TOKENS = 8
+# What a model says when it cannot take what it is given.
+_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+# Share of the largest logit that rounding may move. What later tokens do to earlier ones is far larger.
+_ROUNDING = {"float32": 1e-4, "float64": 1e-4}
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What was found out about a model's blocks.
+
+    Attributes:
+        refused: {layer: why nothing can be read or changed at its output}.
+        left_out: layers that do not run on text alone.
+        told_positions: whether the model can be told the position of each token, counted from 0. RoBERTa and its kin count from
+            the number of their padding token on, and are left to do so.
+    """
+
+    refused: dict[int, str]
+    left_out: frozenset[int]
+    told_positions: bool
+
+    def check(self, model_id: str, layer: int) -> None:
+        """Refuses a block whose output is not one hidden state per token.
+
+        Raises:
+            ModelError: it is refused; says why.
+        """
+        if layer in self.refused:
+            raise ModelError(f"{model_id}: layer {layer} can be neither read nor steered: {self.refused[layer]}")
+
+
+@torch.no_grad()
+def look_at(model: Model) -> Structure:
+    """Runs two short rows that differ in their later half, and looks at every block's output; then again with positions.
+
+    Raises:
+        ModelError: the model does not run on tokens alone, or its tokens see those after them.
+    """
+    half = _TOKENS // 2
+    first = _tokens(model)
+    second = [*first[:half], *first[half + 1 :], first[half]]
+    passes = [0] * model.n_layers
+    shapes: dict[int, tuple[int, ...]] = {}
+    handles = []
+
+    def keep(layer: int) -> Any:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            passes[layer] += 1
+            # A tuple with names (Reformer) is an object of its own: its first entry is one of several streams.
+            hidden = output[0] if type(output) in (tuple, list) else output
+            if isinstance(hidden, torch.Tensor):
+                shapes[layer] = tuple(hidden.shape)
+
+        return hook
+
+    try:
+        for layer, block in enumerate(model.blocks):
+            handles.append(block.register_forward_hook(keep(layer)))
+        ids = torch.tensor([first, second], device=model.device)
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+        logits = model.hf(**inputs).logits
+    except _MISFITS as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ModelError(f"{model.id}: it does not run on tokens alone: {type(error).__name__}: {error}") from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    _check_causal(model, logits[:, :half].float())
+    refused = {}
+    for layer in range(model.n_layers):
+        why = _reason(model, passes[layer], shapes.get(layer))
+        if why is not None:
+            refused[layer] = why
+    left_out = frozenset(layer for layer, count in enumerate(passes) if not count)
+    return Structure(refused, left_out, _is_told_positions(model, inputs, logits))
+
+
+def _reason(model: Model, passes: int, shape: tuple[int, ...] | None) -> str | None:
+    """Why a block's output means nothing to a steering vector, or None."""
+    if passes == 0:
+        return "the model leaves this block out when it reads text alone"
+    if passes > 1:
+        return f"the model runs this block {passes} times in one forward, so that its output is not one place"
+    # Some blocks (OPT) flatten rows and positions.
+    if shape in {(2, _TOKENS, model.width), (2 * _TOKENS, model.width)}:
+        return None
+    needed = f"its output is not one hidden state of width {model.width} per token"
+    if shape is None:
+        return f"{needed} but an object of its own kind"
+    several = len(shape) == 4 or (shape[-1] > model.width and shape[-1] % model.width == 0)
+    what = "several streams side by side" if several else "something else"
+    return f"{needed} but {what} (shape {list(shape)} for 2 rows of {_TOKENS} tokens), and none of it alone is the residual stream"
+
+
+def _check_causal(model: Model, early: torch.Tensor) -> None:
+    """Raises if rows that begin alike have other logits there."""
+    if not torch.isfinite(early).all():
+        return  # whoever measures says so
+    apart = _apart(early[0], early[1])
+    if apart > _room(model, early):
+        raise ModelError(
+            f"{model.id}: its tokens see those after them (changing later tokens moves earlier logits by {apart:.2g}), so what "
+            "it says of an answer depends on the answer itself. Steering claims need a model that reads from left to right"
+        )
+
+
+def _is_told_positions(model: Model, inputs: dict[str, Any], own: torch.Tensor) -> bool:
+    if "position_ids" not in inspect.signature(model.hf.forward).parameters:
+        return False
+    ids = inputs["input_ids"]
+    positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+    try:
+        told = model.hf(**inputs, position_ids=positions).logits
+    except _MISFITS:
+        return False
+    return _apart(own.float(), told.float()) <= _room(model, own)
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().nan_to_num().max())
+
+
+def _room(model: Model, logits: torch.Tensor) -> float:
+    """How far apart rounding may put logits."""
+    return _ROUNDING.get(model.dtype, 5e-2) * max(1.0, float(logits.float().abs().nan_to_num().max()))
+
+
+def _tokens(model: Model) -> list[int]:
+    """Ordinary tokens, neighbours different."""
+    found: list[int] = []
+    for text in _TEXTS:
+        for token in encode(model.tokenizer, text, special_tokens=False)[0]:
+            if token not in found:
+                found.append(token)
+    if len(found) < 2:
+        found = [0, 1]
+    return [found[index % len(found)] for index in range(_TOKENS)]
