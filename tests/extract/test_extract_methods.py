@@ -555,8 +555,8 @@ def test_reading_tasks(tmp_path):
     for content, message in [
         ([], "holds no pairs"),
         ({"input": "a", "output": "b"}, "expected a list of entries, or"),
-        ([{"input": "a"}], "item 0: expected an object with 'input' and 'output'"),
-        ([{"input": "a", "output": " "}], "item 0: the output of a task item has to be a text that is not empty, not ' '"),
+        ([{"input": "a"}], "entry 0: expected an object with 'input' and 'output'"),
+        ([{"input": "a", "output": " "}], "entry 0: the output of a task item has to be a text that is not empty, not ' '"),
         ([{"input": "a", "output": []}], r"not \[\]"),
         ([{"input": True, "output": "b"}], "the input of a task item has to be a text"),
     ]:  # fmt: skip

@@ -210,7 +210,7 @@ def test_columns_that_are_refused(tmp_path, columns, message):
 def test_pairs_without_the_named_columns(tmp_path):
     file = put(tmp_path, "p.json", [{"word": "hot", "output": "cold"}])
     refused(
-        r"item 0: expected an object with 'wort' and 'output'; found \['output', 'word'\]",
+        r"entry 0: expected an object with 'wort' and 'output'; found \['output', 'word'\]",
         read_tasks,
         file,
         columns={"input": "wort"},

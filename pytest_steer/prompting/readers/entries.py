@@ -14,8 +14,11 @@ from .tables import is_table, parquet_rows, table_rows
 _WRAPPERS = ("items", "data")
 
 
-def entries(file: Path) -> Iterator[tuple[str, Any]]:
+def entries(file: Path, noun: str = "item") -> Iterator[tuple[str, Any]]:
     """Each entry of a JSON list, a JSON object that wraps one, JSON Lines, or a table, with where it stands.
+
+    Args:
+        noun: what an entry of a JSON list is called.
 
     Raises:
         DataError: the file is missing, cannot be read, or is not valid.
@@ -34,13 +37,13 @@ def entries(file: Path) -> Iterator[tuple[str, Any]]:
     elif is_table(file):
         yield from table_rows(file, read_text(file))
     elif suffix == ".json":
-        yield from _listed(file)
+        yield from _listed(file, noun)
     else:
         raise DataError(f"{file}: cannot tell what is in a '{suffix}' file; use .json, .jsonl, .csv, .tsv or .parquet")
 
 
-def _listed(file: Path) -> Iterator[tuple[str, Any]]:
-    content, where = read_json(file), "item {}"
+def _listed(file: Path, noun: str) -> Iterator[tuple[str, Any]]:
+    content, where = read_json(file), noun + " {}"
     if isinstance(content, dict):
         # The entries stand under a key, and what stands beside it describes them.
         wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), list)), None)
