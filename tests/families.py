@@ -386,6 +386,16 @@ REFUSED_LAYERS: dict[str, tuple[tuple[int, ...], str, str]] = {
     ),
     "mllama": ((1,), "the model leaves this block out when it reads text alone", "blocks that read pictures only"),
 }  # fmt: skip
+# What the unsteered models themselves do not keep to (positions that count padding, no use of the mask, a cache that transformers
+# cannot go on from), so that steering cannot be held to it either; the check of hooks says so.
+_SIDE = (
+    "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "marian", "mbart", "mvp", "pegasus", "plbart", "recurrent_gemma",
+    "roformer", "rwkv", "trocr", "whisper", "xlstm",
+)  # fmt: skip
+NOT_CHECKED: dict[str, tuple[str, ...]] = {
+    "padding_side": _SIDE,
+    "cached_decoding": ("openai-gpt", "recurrent_gemma", "xlstm"),
+}
 MEASURED = tuple(family for family in FAMILIES if family not in REFUSED)
 
 
@@ -407,6 +417,10 @@ def filled(text: str) -> str:
         "measured": textwrap.fill(", ".join(f"`{family}`" for family in MEASURED), 200),
         "refused": _table("Family", [*whole, *layers]),
         "not built": _table("Family", NOT_BUILT.items()),
+        "not checked": "\n".join(
+            ["| Property | Families |", "|---|---|"]
+            + [f"| `{name}` | {', '.join(f'`{family}`' for family in own)} |" for name, own in NOT_CHECKED.items()]
+        ),
         "numbers": f"{len(FAMILIES)} build as tiny random models, {len(MEASURED)} are measured, {len(REFUSED)} are refused.",
     }
     for name, content in lists.items():
