@@ -8,7 +8,7 @@ recurrent or convolutional state is not.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,11 +37,12 @@ class Abilities:
 
     Attributes:
         kinds: what each layer keeps of the past; empty if the model keeps no cache, None if that cannot be told.
-        window: the shortest sliding window of its layers, infinite without one.
+        reach: how far back every layer sees: the narrowest window or chunk of its cache layers and of its configuration, infinite
+            without one. A tree mask would stand in for a shorter mask of the model's own.
     """
 
     kinds: tuple[LayerKind, ...] | None
-    window: float = float("inf")
+    reach: float = float("inf")
 
     @property
     def shares_depth(self) -> bool:
@@ -65,24 +66,22 @@ class Abilities:
     @classmethod
     def of(cls, model: Model) -> Abilities:
         """Looks at what one forward of a few tokens returns."""
+        reach = _configured_reach(model)
         try:
             returned = _returned(model)
         except Exception:  # any class may refuse a cache in its own way; that only means that nothing is known of it
-            return cls(None)
+            return cls(None, reach)
         cache = next((returned[name] for name in _CACHE_NAMES if returned.get(name) is not None), None)
         if any(value is not None for name, value in returned.items() if name not in _NO_STATE | {*_CACHE_NAMES}):
-            return cls(None)
+            return cls(None, reach)
         if cache is None:
-            return cls(())
+            return cls((), reach)
         # A class with a cache of its own has a reason for it, and one whose layers are fewer than its blocks keeps something
         # elsewhere, or has layers that read the keys and values of others.
         if type(cache) is not DynamicCache or len(cache.layers) != model.n_layers:
-            return cls(None)
+            return cls(None, reach)
         windows = [getattr(layer, "sliding_window", None) for layer in cache.layers]
-        return cls(
-            tuple(_kind(layer) for layer in cache.layers),
-            min((float(window) for window in windows if isinstance(window, int) and window > 0), default=float("inf")),
-        )
+        return cls(tuple(_kind(layer) for layer in cache.layers), _least([reach, *windows]))
 
 
 def _returned(model: Model) -> Mapping[str, Any]:
@@ -95,6 +94,25 @@ def _returned(model: Model) -> Mapping[str, Any]:
         output = model.hf(**inputs)
     # An output answers to its fields' old names too; its items are the new ones.
     return {name: output[name] for name in output}
+
+
+def _configured_reach(model: Model) -> float:
+    """The narrowest window or chunk that the configuration names: GPT-Neo's local layers keep all keys and look at few."""
+    config = model.hf.config.get_text_config(decoder=True)
+    found = []
+    for name in ("sliding_window", "attention_window_size", "attention_chunk_size", "window_size"):
+        try:
+            found.append(getattr(config, name, None))
+        except (
+            Exception
+        ):  # layers that differ in it: then the configuration has no one number, and the cache layers have theirs
+            continue
+    return _least(found)
+
+
+def _least(sizes: Sequence[object]) -> float:
+    numbers = [float(size) for size in sizes if isinstance(size, (int, float)) and not isinstance(size, bool) and size > 0]
+    return min(numbers, default=float("inf"))
 
 
 def _kind(layer: Any) -> LayerKind:

@@ -34,8 +34,8 @@ _Answers = list[tuple[Row, Scores]]
 _One = TypeVar("_One")
 # Rows that a way is tried on in 16 bits, where one row may be right by chance; rows that show the noise, each by itself.
 _TRIED, _ALONE = 24, 4
-# Probes that show the noise of a claim's scores, and how many of their tokens are looked at: enough to see it, and cheap.
-_FEW, _SHORT = 3, 64
+# Probes that show the noise of a claim's scores, and how many of their tokens are looked at: in 16 bits, and where it is tiny.
+_COARSE, _FINE = (3, 64), (1, 24)
 
 
 class Engine:
@@ -135,18 +135,20 @@ class Engine:
             SteerError: a ``steering`` block is open on the model.
         """
         pairs = dict.fromkeys([Pair(None, 0.0), Pair(intervention, multiplier)])
-        few = dict.fromkeys(shortened(probe, _SHORT) for probe in _spread(probes, _FEW))
+        count, tokens = _COARSE if is_coarse(self.model.dtype) else _FINE
+        few = dict.fromkeys(shortened(probe, tokens) for probe in _spread(probes, count))
         rows = [Row(probe, pair, _key(probe, pair)) for probe in few for pair in pairs]
         name = hashlib.blake2b(b"".join(row.key for row in rows)).digest()
         if name not in self._floors:
-            together = {row.key: own for row, own in self._answers(bundle_up(rows), Way("plain"), None)}
+            logits = [
+                Row(_logit_of(row.probe), row.pair, b"logit " + row.key) for row in rows if row.probe.candidates is None
+            ]
+            together = {row.key: own for row, own in self._answers(bundle_up([*rows, *logits]), Way("plain"), None)}
             alone = [own for row in rows for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
             # Steered far, a shortened question may overflow where the whole one does not.
             finite = [at for at, row in enumerate(rows) if np.isfinite([together[row.key], alone[at]]).all()]
             moved = noise_between([together[rows[at].key] for at in finite], [alone[at] for at in finite]).largest
-            logits = [Row(_logit_of(row.probe), row.pair, b"logit " + row.key) for row in rows]
-            sizes = [own for _, own in self._answers(bundle_up(logits), Way("plain"), None)]
-            self._floors[name] = moved, spacing(self.model.dtype, sizes)
+            self._floors[name] = moved, spacing(self.model.dtype, [together[row.key] for row in logits or rows])
         return self._floors[name]
 
     def _unknown(self, asked: list[list[Row]]) -> list[Row]:
@@ -230,7 +232,7 @@ class Engine:
             vocabulary=int(model.hf.config.get_text_config(decoder=True).vocab_size),
             depth=abilities.shares_depth,
             branches=self._traits.takes_positions and abilities.branches,
-            reach=min(abilities.window, _attention_reach(model)),
+            reach=abilities.reach,
             tokens=self._max_tokens,
             logits=self._max_logits,
         )
@@ -345,11 +347,3 @@ def _is_durable(pair: Pair) -> bool:
 
 def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _attention_reach(model: Model) -> float:
-    """How far back every layer of the model can see: infinite, or the narrowest window or chunk of its configuration."""
-    config = model.hf.config.get_text_config(decoder=True)
-    names = ("sliding_window", "attention_window_size", "attention_chunk_size", "window_size")
-    sizes = [getattr(config, name, None) for name in names]
-    return min((float(size) for size in sizes if isinstance(size, int) and size > 0), default=float("inf"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .loaded import Model
 
 Scores = np.ndarray[tuple[int], np.dtype[np.float64]]
-_FILE = "scores-1.sqlite"
+_FILE = "scores-2.sqlite"
 
 
 class DiskMemo:

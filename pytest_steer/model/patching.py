@@ -49,11 +49,6 @@ class Patcher:
         self.branching: bool | None = None
         takes_positions = "position_ids" in inspect.signature(model.hf.forward).parameters
         self._may_branch = takes_positions and model.abilities.branches
-        text = model.hf.config.get_text_config(decoder=True)
-        windows = [getattr(text, name, None) for name in ("sliding_window", "attention_window_size", "attention_chunk_size")]
-        own = (float(w) for w in windows if isinstance(w, int) and w > 0)
-        self._reach = min(own, default=float("inf"))
-        self._reach = min(self._reach, model.abilities.window)
 
     @measured
     @torch.inference_mode()
@@ -67,7 +62,7 @@ class Patcher:
         wanted = [none, *self.patches]
         if self.branching is None:
             self.branching = self._branches_fit(ids, token, wanted)
-        far = len(ids) > self._reach
+        far = len(ids) > self.model.abilities.reach
         found = self._whole(ids, token, wanted) if far or not self.branching else self._branched(ids, token, wanted)
         return float(found[0]), found[1:]
 

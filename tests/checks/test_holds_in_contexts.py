@@ -308,7 +308,9 @@ def test_no_token_is_scored_twice_and_the_counts_say_so(gated, monkeypatch: pyte
         return found
 
     monkeypatch.setattr(Engine, "_answers", counting)
-    monkeypatch.setattr(Engine, "_tried", lambda *_: True)  # the trial of a fast path scores a few rows once more
+    # The trial of a fast path scores a few rows once more, and so does the noise floor.
+    monkeypatch.setattr(Engine, "_tried", lambda *_: True)
+    monkeypatch.setattr(Engine, "noise_floor", lambda *_: (0.0, 1e-7))
     evidence = check(gated).measure(gated.model)
     assert len(scored) == len(set(scored)) == evidence.details["forwards"]["computed"]
     contexts_tried, batch = evidence.details["tried"], len(evidence.details["batch"])

@@ -416,7 +416,7 @@ def test_scores_are_kept_in_a_folder_that_the_user_names(suite: Path, pytester: 
     (first, *_), (second, *_) = run_report(pytester, "--steer-cache=kept"), run_report(pytester, "--steer-cache=kept")
     assert (suite / "kept").is_dir()
     assert second["items"] == first["items"]
-    (suite / "kept").joinpath("scores-1.sqlite").write_bytes(b"damaged on purpose")
+    (suite / "kept").joinpath("scores-2.sqlite").write_bytes(b"damaged on purpose")
     (third, *_) = run_report(pytester, "--steer-cache=kept")
     assert third["estimate"] == pytest.approx(first["estimate"], abs=1e-5)
 

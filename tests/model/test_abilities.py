@@ -67,7 +67,7 @@ def test_what_each_layer_keeps(family):
     assert abilities.branches == (family not in (*builders.STATEFUL, "openai"))
     assert abilities.shares_depth == (family not in ("rwkv", "minimax"))
     windowed = KINDS[family] is not None and "window" in KINDS[family]
-    assert abilities.window == ((256 if "wide" in family else builders.WINDOW) if windowed else float("inf"))
+    assert abilities.reach == ((256 if "wide" in family else builders.WINDOW) if windowed else float("inf"))
 
 
 def test_every_family_is_looked_at():

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pytest_steer import Model, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError
+from pytest_steer.metrics import steering_receipt
 from pytest_steer.model import Engine, Probe, steering, tokenize_item
 from pytest_steer.prompting import render_item
 from pytest_steer.steering import as_intervention, custom, first_steered
@@ -85,6 +86,29 @@ def test_every_family_stays_on_its_path(family, items, scope):
         assert model.engine.path(as_intervention(vector)) == "plain"
         propensity_curve(model, items, vector, multipliers=GRID, positions=scope)
         assert model.engine.path(as_intervention(vector)) == (path_of(family, scope, items) if sharing else "plain")
+
+
+def test_all_ways_are_named_in_the_order_of_their_first_use():
+    model, vector = fresh("llama"), as_intervention(builders.random_vector(1))
+    probe = probe_of(model, builders.LETTERED[0])
+    early = dataclasses.replace(probe, steer_from=1)
+    model.engine.run([probe], vector, [1.0, 2.0])
+    model.engine.run([early], vector, [1.0, 2.0, 3.0])
+    model.engine.run([probe_of(model, builders.LETTERED[1])], vector, [1.0, 2.0])
+    model.engine.run([dataclasses.replace(probe, ids=probe.ids[3:], steer_from=1)], vector, [1.0])
+    assert model.engine.path(vector) == "shared positions; shared depth; plain"
+    assert model.engine.paths(vector) == {"shared positions": 4, "shared depth": 3, "plain": 1}
+    receipt = steering_receipt(model, [probe, early], vector, 1.0)
+    assert (receipt.path, receipt.ways) == (model.engine.path(vector), model.engine.paths(vector))
+
+
+def test_scores_that_were_asked_for_by_themselves_are_named_as_such():
+    """A branch that overflows is asked again in a row of its own, and so are those beside it: that was the plain way."""
+    model = fresh("llama")
+    boom = custom(lambda h, s, layer: h / (1 - s), layers=1, strength="linear", name="pole")
+    with pytest.raises(MeasurementError):
+        model.engine.run([probe_of(model, item) for item in builders.LETTERED], boom, [-1.0, 1.0, 0.5])
+    assert set(model.engine.paths(boom)) == {"plain"}
 
 
 def test_the_families_that_have_to_share():

@@ -157,9 +157,10 @@ def test_a_batch_holds_no_more_logits_than_it_may():
     model.engine._max_logits = 14 * builders.VOCABULARY
     probes = [Probe(tokens(n, 20 + n), 18, score_from=18 + n, margins=True, ends=ENDS) for n in (0, 9, 17, 40)]
     seen = []
+    assert model.abilities.branches
     head = model.hf.get_output_embeddings()
     handle = head.register_forward_hook(lambda _module, _args, output: seen.append(output.shape[1]))
-    # Already tried, so that the forwards of a trial are not among those counted.
+    # Already looked at and tried, so that those forwards are not among those counted.
     kinds = ("shared depth", "shared positions")
     model.engine._exact = {(Way(kind), False, ((1, "block"),)) for kind in kinds}
     try:

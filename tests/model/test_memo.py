@@ -59,7 +59,7 @@ def test_other_weights_vectors_and_functions_are_other_scores(tmp_path):
 
 def test_a_damaged_score_is_dropped_and_computed_again(tmp_path):
     want = curve(model_with(tmp_path))
-    with sqlite3.connect(tmp_path / "scores-1.sqlite") as connection:
+    with sqlite3.connect(tmp_path / "scores-2.sqlite") as connection:
         connection.execute(
             "UPDATE scores SET value = zeroblob(16) WHERE rowid IN (SELECT rowid FROM scores ORDER BY rowid LIMIT 2)"
         )
@@ -81,7 +81,7 @@ def test_a_damaged_score_is_dropped_and_computed_again(tmp_path):
 )
 def test_a_damaged_file_is_begun_anew(tmp_path, damage):
     want = curve(model_with(tmp_path))
-    file = tmp_path / "scores-1.sqlite"
+    file = tmp_path / "scores-2.sqlite"
     with sqlite3.connect(file) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
