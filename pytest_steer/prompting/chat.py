@@ -18,10 +18,13 @@ Message = dict[str, Any]
 Render = Callable[..., str]
 """(messages, add_generation_prompt, **settings of the template) -> text."""
 
-# How templates mark a block of thought. A template that writes the reply into such a block without closing it has to be told to.
+# How templates mark a block of thought: <think>, [THINK], <|START_THINKING|>. One that writes the reply into such a block without
+# closing it has to be told to.
 _THOUGHT = re.compile(
-    r"<(?P<tag>(?:\w+:)?(?:think|thinking|thought|reasoning)(?::\w+)?)>|\[(?P<upper>THINK)\]|<\|START_(?P<start>THINKING)\|>"
+    r"(?P<left><\|?|\[|◁)(?P<name>[^\s<>\[\]◁▷|]*(?:think|thought|reasoning)[^\s<>\[\]◁▷|]*)(?P<right>\|?>|\]|▷)", re.I
 )
+_BEGIN = re.compile("start|begin", re.I)
+_NOT_BEGIN = re.compile("^/|^no|end", re.I)
 
 
 @dataclass(frozen=True)
@@ -67,20 +70,19 @@ def chat_prompt(
         ModelError: the template cannot render the conversation, or drops the question or the system prompt.
     """
     messages, settings, opened, notes = _first_that_renders(render, question, system, turns)
-    text, thinking = opened, "open"
-    if not thinking_open:
-        written = _up_to_the_reply(render, messages, settings)
-        # Some templates put the system prompt into the last message only, and lose it once a reply follows.
-        if written is not None and _holds(written, question, system):
-            text, more = _closed(render, messages, settings, written)
-            thinking, notes = "closed", notes + more
-        else:
-            notes += ("the chat template does not render a reply to this conversation; the generation prompt is used",)
+    if thinking_open:
+        text, thinking = opened, "open"
+        if _ends_in_closed_thought(opened):
+            notes += ("the chat template's generation prompt closes the block of thought by itself",)
+    else:
+        written, more = _closed(render, messages, settings, question, system)
+        text, thinking = (opened, "open") if written is None else (written, "closed")
+        notes += more
     return PromptText(text, _turn_end(render, messages, settings, text, markers), thinking, notes)
 
 
-# A template for tools alone needs a list of them, and an empty one will do.
-_SETTINGS: tuple[dict[str, Any], ...] = ({}, {"tools": []})
+# Templates for tools or documents alone need lists of them, and empty ones will do.
+_SETTINGS: tuple[dict[str, Any], ...] = ({}, {"tools": [], "documents": []})
 
 
 def _first_that_renders(
@@ -132,45 +134,90 @@ def _holds(text: str, question: str, system: str | None) -> bool:
     return question.strip() in text and (not system or system.strip() in text)
 
 
-def _up_to_the_reply(render: Render, messages: list[Message], settings: dict[str, Any]) -> str | None:
-    """The text before a reply as the template writes it; None if it writes none."""
+def _closed(
+    render: Render, messages: list[Message], settings: dict[str, Any], question: str, system: str | None
+) -> tuple[str | None, tuple[str, ...]]:
+    """The text before the reply, outside of any block of thought, and notes; None if the template renders no reply."""
+    written, notes = _before_the_reply(render, messages, settings, question, system)
+    if written is None:
+        return None, ("the chat template does not render a reply to this conversation; the generation prompt is used",)
+    end = _end_of_open_thought(written)
+    if end is None:
+        return written, notes
+    without, _ = _before_the_reply(render, messages, {**settings, "enable_thinking": False}, question, system)
+    if without is not None and _end_of_open_thought(without) is None:
+        more = "rendered with enable_thinking=False: as given, the template puts the reply inside a block of thought"
+        return without, (*notes, more)
+    more = f"the template puts the reply inside a block of thought; {end!r} was written to close it"
+    return written.rstrip() + end, (*notes, more)
+
+
+def _before_the_reply(
+    render: Render, messages: list[Message], settings: dict[str, Any], question: str, system: str | None
+) -> tuple[str | None, tuple[str, ...]]:
+    """The text before a reply as the template writes it, and notes; None if it writes none."""
+    for followed in (False, True):  # some templates refuse a conversation that ends with a reply
+        written = _up_to_the_reply(render, messages, settings, followed)
+        if written is None or not _holds(written, question, None):
+            continue
+        if _holds(written, question, system):
+            return written, (_FOLLOWED,) if followed else ()
+        # Some templates put the system prompt into the last message only, and lose it once a reply follows. What stands before the
+        # reply is read off the conversation without the system prompt.
+        bare = messages[1:]
+        without = _up_to_the_reply(render, bare, settings, followed)
+        try:
+            opened, bare_opened = (render(said, True, **settings) for said in (messages, bare))
+        except ModelError:
+            continue
+        before, _, tail = opened.rpartition(question.strip())
+        if without is not None and bare_opened.rpartition(question.strip())[2] == tail:
+            return before + question.strip() + without.rpartition(question.strip())[2], (_LOST,)
+    return None, ()
+
+
+_FOLLOWED = "the chat template refuses a conversation that ends with a reply, so the reply stands as it does before a further question"
+_LOST = "the chat template drops the system prompt once a reply follows, so it stands where the template puts it before one"
+
+
+def _up_to_the_reply(render: Render, messages: list[Message], settings: dict[str, Any], followed: bool) -> str | None:
+    """The rendered text before a reply, which is the last message or is followed by another question; None if there is none."""
     whole = str(messages)
     reply = next(word for n in range(1000) if (word := f"reply{n}x") not in whole)
-    content: Any = reply if isinstance(messages[-1]["content"], str) else [{"type": "text", "text": reply}]
+    last = messages[-1]
+    content: Any = reply if isinstance(last["content"], str) else [{"type": "text", "text": reply}]
+    said = [*messages, {"role": "assistant", "content": content}, *([last] if followed else [])]
     try:
-        text = render([*messages, {"role": "assistant", "content": content}], False, **settings)
+        text = render(said, False, **settings)
     except ModelError:
         return None
     before, found, _ = text.partition(reply)
     return before if found else None
 
 
-def _closed(render: Render, messages: list[Message], settings: dict[str, Any], written: str) -> tuple[str, tuple[str, ...]]:
-    """The text before the reply, outside of any block of thought."""
-    end = _end_of_open_thought(written)
-    if end is None:
-        return written, ()
-    without = _up_to_the_reply(render, messages, {**settings, "enable_thinking": False})
-    if without is not None and _end_of_open_thought(without) is None:
-        return without, (
-            "rendered with enable_thinking=False: as given, the template puts the reply inside a block of thought",
-        )
-    closed = written.rstrip() + end
-    return closed, (f"the template puts the reply inside a block of thought; {end!r} was written to close it",)
-
-
 def _end_of_open_thought(text: str) -> str | None:
     """The marker that would close the block of thought in which a text ends; None if it ends in none."""
-    blocks = list(_THOUGHT.finditer(text))
-    if not blocks:
+    last = _last_thought(text)
+    if last is None or _NOT_BEGIN.search(last["name"]):
         return None
-    last = blocks[-1]
-    if last["tag"]:
-        end = f"</{last['tag']}>"
-    else:
-        end = "[/THINK]" if last["upper"] else "<|END_THINKING|>"
-    # Instructions in a system prompt name such markers too; only one that the reply follows at once is open.
-    return None if end in text[last.end() :] or text[last.end() :].strip() else end
+    name = _BEGIN.sub(_end_for, last["name"]) if _BEGIN.search(last["name"]) else f"/{last['name']}"
+    return last["left"] + name + last["right"]
+
+
+def _end_for(begin: re.Match[str]) -> str:
+    return "END" if begin[0].isupper() else "end"
+
+
+def _ends_in_closed_thought(text: str) -> bool:
+    last = _last_thought(text)
+    return last is not None and _NOT_BEGIN.search(last["name"]) is not None
+
+
+def _last_thought(text: str) -> re.Match[str] | None:
+    """The marker of a block of thought at the end of a text. Instructions in a system prompt name such markers too, so only one that
+    the reply follows at once counts."""
+    blocks = list(_THOUGHT.finditer(text))
+    return blocks[-1] if blocks and not text[blocks[-1].end() :].strip() else None
 
 
 def _turn_end(render: Render, messages: list[Message], settings: dict[str, Any], text: str, markers: Iterable[str]) -> int:
