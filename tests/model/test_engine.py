@@ -54,6 +54,7 @@ def probe_of(model, item, scope="after_prompt"):
 # --- equal to the plain way ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @pytest.mark.parametrize(("padding", "sharing"), WAYS)
@@ -76,6 +77,7 @@ def path_of(family, scope, items):
     return "shared depth" if scope == "all" else "shared positions"
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", [*builders.FAMILIES, "gemma2 wide", "gemma3 wide", "mistral wide"])
 @pytest.mark.parametrize("items", [builders.LETTERED, builders.WORDED], ids=["lettered", "worded"])
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
@@ -134,6 +136,7 @@ def test_without_a_chat_template(scope, items):
     np.testing.assert_allclose(got, expected("llama", items, (1,), scope, chat=False), rtol=0, atol=1e-4)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES)
 @pytest.mark.parametrize("padding", ["right", "left"])
 def test_perplexity_equals_the_plain_way(family, padding):
@@ -151,6 +154,7 @@ def test_perplexity_equals_the_plain_way(family, padding):
     assert np.abs(np.diff(found, axis=0)).max(1).min() > 1e-3
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", ["llama", "gpt2", "mistral", "gemma3", "bloom"])
 @pytest.mark.parametrize("padding", ["right", "left"])
 @pytest.mark.parametrize("n", [2, 3, 6])
@@ -356,6 +360,7 @@ def test_a_path_that_is_nearly_right_is_not_taken():
         np.testing.assert_allclose(got, expected("rwkv", items, (0, 2), "after_prompt"), rtol=0, atol=1e-4)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
 @pytest.mark.parametrize("n", [2, 3, 4, 8])
 def test_as_many_sequences_as_attention_heads(family, n):
@@ -369,6 +374,7 @@ def test_as_many_sequences_as_attention_heads(family, n):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", [family for family in builders.FAMILIES if family not in builders.UNPLACED])
 @pytest.mark.parametrize("padding", ["right", "left"])
 def test_branches_may_be_longer_together_than_the_model_allows_one_sequence(family, padding):

@@ -68,6 +68,7 @@ def probes_of(kind, start, prefix=()):
 # --- pairs of different layers -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
 @pytest.mark.parametrize("start", [0, 1, 17], ids=["from the first", "from the second", "behind the prompt"])
 @pytest.mark.parametrize("kind", ["letter", "words"])
@@ -114,6 +115,7 @@ def test_without_the_unsteered_model_the_deepest_pair_takes_its_place(family, pa
 # --- prefixes ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
 @pytest.mark.parametrize("padding", ["right", "left"])
 @pytest.mark.parametrize("kind", ["letter", "words"])

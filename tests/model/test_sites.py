@@ -110,6 +110,7 @@ def expected(model, items, change, by_hand, scope):
 ITEMS = (builders.LETTERED[0], builders.LETTERED[1], builders.WORDED[1])
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("family", [*builders.FAMILIES, "mpt"])
 @pytest.mark.parametrize("site", ["block", "mlp", "heads"])
 @pytest.mark.parametrize("layers", [(0, 2), (1,)], ids=str)
@@ -125,6 +126,7 @@ def test_a_site_is_where_it_should_be(family, site, layers):
     assert builders.hooks_of(model.hf) == 0
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("family", ["llama", "opt"])
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize(("site", "scope"), [("block", "after_prompt"), ("block", "all"), ("mlp", "all"), ("heads", "last")])
@@ -393,6 +395,7 @@ def test_generations_of_several_multipliers_keep_their_prompts_decision(family):
     assert {(text.prompt, text.multiplier): list(text.tokens) for text in flat} == wanted
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("family", ["llama", "opt"])
 @pytest.mark.parametrize("site", ["block", "mlp", "heads"])
 @pytest.mark.parametrize("name", METHODS)

@@ -72,6 +72,7 @@ def sequences_of(model):
 # --- dose and positions --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("family", builders.FAMILIES)
 @pytest.mark.parametrize("scope", [*SCOPES, "all with first"])
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -95,6 +96,7 @@ def test_the_dose_is_exact_at_the_declared_positions_and_zero_elsewhere(family, 
     assert torch.equal(block_output(model, 1, inputs), before)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("family", builders.FAMILIES)
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -149,6 +151,7 @@ def generate(model, sequences, n, **more):
     return out.sequences[:, length:].tolist(), torch.stack(out.logits, dim=1)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES)
 @pytest.mark.parametrize("scope", SCOPES)
 def test_generation_equals_token_by_token_whole_forwards(family, scope):
