@@ -67,7 +67,7 @@ class SteerSession:
         from .model import load_model
         from .model.weights import check_patterns, check_unexpected
 
-        key = (name, dtype or self.settings.dtype, device or self.settings.device)
+        key = (name, dtype or self._dtype_on(device or self.settings.device), device or self.settings.device)
         allowed = tuple(dict.fromkeys((*self.settings.allow_unexpected, *check_patterns(allow_unexpected))))
         if (*key, allowed) in self._failed:
             raise self._failed[*key, allowed]
@@ -82,6 +82,14 @@ class SteerSession:
             self._failed[*key, allowed] = error
             raise
         return self._models[key]
+
+    def _dtype_on(self, device: str) -> str:
+        from .model.loading import pick_device
+
+        settings = self.settings
+        if settings.dtype_on_cpu != settings.dtype and pick_device(device).type == "cpu":
+            return settings.dtype_on_cpu
+        return settings.dtype
 
     def examples_folder(self) -> Path | None:
         """Where contexts that broke a claim are kept: the user's folder, else one in pytest's cache if that is not switched off."""

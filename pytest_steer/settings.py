@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from .errors import ModelError
+from .processor import has_bfloat16
 from .sources import DEFAULT_MODEL, find_model
 
 REPORT_SUFFIXES = (".json",)
@@ -26,6 +27,8 @@ class Profile:
         max_drawn: how many items a claim may draw in rounds, at random (None: all).
         in_rounds: draw items in rounds where the claim does not say and its bounds can be looked at early.
         examples: how many contexts a search looks at. batch: how many items it looks at them with.
+        half_on_cpu: on a CPU with instructions for bfloat16 models run in it, unless a dtype is named: a quick look is not judged to the
+            last digit.
     """
 
     name: str
@@ -34,10 +37,11 @@ class Profile:
     in_rounds: bool
     examples: int
     batch: int
+    half_on_cpu: bool = False
 
 
 PROFILES = {
-    "dev": Profile("dev", 20, 40, True, 12, 8),
+    "dev": Profile("dev", 20, 40, True, 12, 8, half_on_cpu=True),
     "ci": Profile("ci", None, None, False, 40, 16),
     "nightly": Profile("nightly", None, None, False, 200, 32),
 }
@@ -68,6 +72,11 @@ class Settings:
     context: dict[str, Any] | None
     save_counterexamples: bool
     soundness: bool
+
+    @property
+    def dtype_on_cpu(self) -> str:
+        """The dtype of models on a CPU, as ``load_model`` takes it."""
+        return "bfloat16" if self.dtype == "auto" and self.profile.half_on_cpu and has_bfloat16() else self.dtype
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -26,9 +26,14 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
     models = sorted({session.model_name(item.suite, item.claim) for item in claims})
     settings = session.settings
     noun = "claim" if len(claims) == 1 else "claims"
+    dtype = (
+        settings.dtype
+        if settings.dtype_on_cpu == settings.dtype
+        else f"{settings.dtype}: {settings.dtype_on_cpu} on the CPU"
+    )
     return [
         f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {settings.profile.name}, seed {settings.seed}, dtype "
-        f"{settings.dtype}, device {settings.device})"
+        f"{dtype}, device {settings.device})"
     ]
 
 
