@@ -97,7 +97,7 @@ def test_what_is_asked_is_what_the_measure_asks(tasks: Path, pytester: pytest.Py
 
 def test_the_dev_profile_asks_for_fewer_of_the_same(tasks: Path, pytester: pytest.Pytester) -> None:
     text = "  - performs_task: {accuracy: 0.6, shots: 3}\n"
-    _, (few,) = claims_of(tasks, pytester, text, "--steer-profile=dev")
+    _, (few,) = claims_of(tasks, pytester, text, "--steer-profile=dev", "--steer-dtype=float32")
     _, (all_,) = claims_of(tasks, pytester, text)
     assert (few["n"], all_["n"]) == (20, 60)
     for short, full in zip(few["details"]["tasks"], all_["details"]["tasks"], strict=False):
