@@ -20,8 +20,8 @@ from .probes import Probe
 FLOOR = 1e-4
 # How much larger than plain's own noise a difference may be.
 _FACTOR = 2.0
-# Root of the mean square of the difference of two numbers, each rounded by itself, in spacings.
-_BOTH_ROUNDED = math.sqrt(1 / 6)
+# Typical difference, in spacings, of numbers that every other time are rounded to the other neighbour.
+_EVERY_OTHER = math.sqrt(1 / 2)
 _SHORT = 12
 
 
@@ -68,8 +68,8 @@ def agree(dtype: str, found: Sequence[Scores], plain: Sequence[Scores], noise: N
     """Whether a way gives what the plain one gives.
 
     In 16 bits: no score is further off than twice the largest difference between plain batches, or one spacing, and the typical
-    score no further than twice the typical difference, or what rounding both would do. The first finds one wrong score, the
-    second finds many that are a little wrong.
+    score no further than twice the typical difference, or than if every other one were rounded to the other side. The first
+    finds one wrong score, the second finds many that are a little wrong.
     """
     if not is_coarse(dtype):
         return all(
@@ -78,7 +78,7 @@ def agree(dtype: str, found: Sequence[Scores], plain: Sequence[Scores], noise: N
     apart, step = _apart(found, plain), spacing(dtype, plain)
     return bool(
         apart.max(initial=0.0) <= max(step, _FACTOR * noise.largest)
-        and _typical(apart) <= max(_BOTH_ROUNDED * step, _FACTOR * noise.typical)
+        and _typical(apart) <= max(_EVERY_OTHER * step, _FACTOR * noise.typical)
     )
 
 

@@ -155,8 +155,10 @@ def test_in_16_bits_one_spacing_is_allowed_and_twice_the_noise():
     assert agree("bfloat16", [plain_scores[0] + 1.9 * one], plain_scores, Noise(1 / 32, 0.01))
     assert not agree("bfloat16", [plain_scores[0] + 2.1 * one], plain_scores, Noise(1 / 32, 0.01))
     # Many scores that are a little off are a mistake, though one of them is none.
-    assert not agree("bfloat16", [plain_scores[0] + 0.5 / 32], plain_scores, Noise())
-    assert agree("bfloat16", [plain_scores[0] + 0.5 / 32], plain_scores, Noise(1 / 32, 0.3 / 32))
+    other = np.arange(20) % 2 / 32
+    assert agree("bfloat16", [plain_scores[0] + other], plain_scores, Noise())
+    assert not agree("bfloat16", [plain_scores[0] + 1 / 32], plain_scores, Noise())
+    assert agree("bfloat16", [plain_scores[0] + 1 / 32], plain_scores, Noise(1 / 32, 0.6 / 32))
 
 
 def test_in_float32_the_floor_holds_whatever_the_noise():
