@@ -54,8 +54,9 @@ def look_at(model: Model) -> Structure:
     Raises:
         ModelError: the model does not run on tokens alone, or its tokens see those after them.
     """
-    half = _TOKENS // 2
-    first = _tokens(model)
+    length = min(_TOKENS, model.max_positions or _TOKENS)
+    half = length // 2
+    first = _tokens(model, length)
     second = [*first[:half], *first[half + 1 :], first[half]]
     passes = [0] * model.n_layers
     shapes: dict[int, tuple[int, ...]] = {}
@@ -78,7 +79,7 @@ def look_at(model: Model) -> Structure:
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
         logits = model.hf(**inputs).logits
     except _MISFITS as error:
-        if isinstance(error, torch.OutOfMemoryError):
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             raise
         raise ModelError(f"{model.id}: it does not run on tokens alone: {type(error).__name__}: {error}") from error
     finally:
@@ -87,34 +88,34 @@ def look_at(model: Model) -> Structure:
     _check_causal(model, logits[:, :half].float())
     refused = {}
     for layer in range(model.n_layers):
-        why = _reason(model, passes[layer], shapes.get(layer))
+        why = _reason(model, passes[layer], shapes.get(layer), length)
         if why is not None:
             refused[layer] = why
     left_out = frozenset(layer for layer, count in enumerate(passes) if not count)
     return Structure(refused, left_out, _is_told_positions(model, inputs, logits))
 
 
-def _reason(model: Model, passes: int, shape: tuple[int, ...] | None) -> str | None:
+def _reason(model: Model, passes: int, shape: tuple[int, ...] | None, length: int) -> str | None:
     """Why a block's output means nothing to a steering vector, or None."""
     if passes == 0:
         return "the model leaves this block out when it reads text alone"
     if passes > 1:
         return f"the model runs this block {passes} times in one forward, so that its output is not one place"
     # Some blocks (OPT) flatten rows and positions.
-    if shape in {(2, _TOKENS, model.width), (2 * _TOKENS, model.width)}:
+    if shape in {(2, length, model.width), (2 * length, model.width)}:
         return None
     needed = f"its output is not one hidden state of width {model.width} per token"
     if shape is None:
         return f"{needed} but an object of its own kind"
     several = len(shape) == 4 or (shape[-1] > model.width and shape[-1] % model.width == 0)
     what = "several streams side by side" if several else "something else"
-    return f"{needed} but {what} (shape {list(shape)} for 2 rows of {_TOKENS} tokens), and none of it alone is the residual stream"
+    return f"{needed} but {what} (shape {list(shape)} for 2 rows of {length} tokens), and none of it alone is the residual stream"
 
 
 def _check_causal(model: Model, early: torch.Tensor) -> None:
     """Raises if rows that begin alike have other logits there."""
-    if not torch.isfinite(early).all():
-        return  # whoever measures says so
+    if not early.numel() or not torch.isfinite(early).all():
+        return  # a model of one position; whoever measures says what is not finite
     apart = _apart(early[0], early[1])
     if apart > _room(model, early):
         raise ModelError(
@@ -144,7 +145,7 @@ def _room(model: Model, logits: torch.Tensor) -> float:
     return _ROUNDING.get(model.dtype, 5e-2) * max(1.0, float(logits.float().abs().nan_to_num().max()))
 
 
-def _tokens(model: Model) -> list[int]:
+def _tokens(model: Model, length: int) -> list[int]:
     """Ordinary tokens, neighbours different."""
     found: list[int] = []
     for text in _TEXTS:
@@ -153,4 +154,4 @@ def _tokens(model: Model) -> list[int]:
                 found.append(token)
     if len(found) < 2:
         found = [0, 1]
-    return [found[index % len(found)] for index in range(_TOKENS)]
+    return [found[index % len(found)] for index in range(length)]

@@ -174,6 +174,7 @@ def test_one_sequence_that_does_not_fit_is_an_error():
     def no_memory(module, args, kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
+    model.structure()  # the small forward that every model runs first
     model.hf.register_forward_pre_hook(no_memory, with_kwargs=True)
     with pytest.warns(SteerWarning, match="memory ran out"), pytest.raises(torch.OutOfMemoryError):
         curve(model)
