@@ -75,7 +75,7 @@ def chat_prompt(
         if _ends_in_closed_thought(opened):
             notes += ("the chat template's generation prompt closes the block of thought by itself",)
     else:
-        written, more = _closed(render, messages, settings, question, system)
+        written, settings, more = _closed(render, messages, settings, question, system)
         text, thinking = (opened, "open") if written is None else (written, "closed")
         notes += more
     return PromptText(text, _turn_end(render, messages, settings, text, markers), thinking, notes)
@@ -136,20 +136,23 @@ def _holds(text: str, question: str, system: str | None) -> bool:
 
 def _closed(
     render: Render, messages: list[Message], settings: dict[str, Any], question: str, system: str | None
-) -> tuple[str | None, tuple[str, ...]]:
-    """The text before the reply, outside of any block of thought, and notes; None if the template renders no reply."""
+) -> tuple[str | None, dict[str, Any], tuple[str, ...]]:
+    """The text before the reply, outside of any block of thought, the settings it was rendered with, and notes; no text if the
+    template renders no reply."""
     written, notes = _before_the_reply(render, messages, settings, question, system)
     if written is None:
-        return None, ("the chat template does not render a reply to this conversation; the generation prompt is used",)
+        note = "the chat template does not render a reply to this conversation; the generation prompt is used"
+        return None, settings, (note,)
     end = _end_of_open_thought(written)
     if end is None:
-        return written, notes
-    without, _ = _before_the_reply(render, messages, {**settings, "enable_thinking": False}, question, system)
-    if without is not None and _end_of_open_thought(without) is None:
-        more = "rendered with enable_thinking=False: as given, the template puts the reply inside a block of thought"
-        return without, (*notes, more)
-    more = f"the template puts the reply inside a block of thought; {end!r} was written to close it"
-    return written.rstrip() + end, (*notes, more)
+        return written, settings, notes
+    without_thought = {**settings, "enable_thinking": False}
+    other, _ = _before_the_reply(render, messages, without_thought, question, system)
+    if other is not None and _end_of_open_thought(other) is None:
+        note = "rendered with enable_thinking=False: as given, the template puts the reply inside a block of thought"
+        return other, without_thought, (*notes, note)
+    note = f"the template puts the reply inside a block of thought; {end!r} was written to close it"
+    return written.rstrip() + end, settings, (*notes, note)
 
 
 def _before_the_reply(
