@@ -78,7 +78,7 @@ def chat_prompt(
         written, settings, more = _closed(render, messages, settings, question, system)
         text, thinking = (opened, "open") if written is None else (written, "closed")
         notes += more
-    return PromptText(text, _turn_end(render, messages, settings, text, markers), thinking, notes)
+    return PromptText(text, _turn_end(render, messages, settings, question, text, markers), thinking, notes)
 
 
 # Templates for tools or documents alone need lists of them, and empty ones will do.
@@ -223,19 +223,30 @@ def _last_thought(text: str) -> re.Match[str] | None:
     return blocks[-1] if blocks and not text[blocks[-1].end() :].strip() else None
 
 
-def _turn_end(render: Render, messages: list[Message], settings: dict[str, Any], text: str, markers: Iterable[str]) -> int:
+def _turn_end(
+    render: Render, messages: list[Message], settings: dict[str, Any], question: str, text: str, markers: Iterable[str]
+) -> int:
     """Where in a prompt the user's turn ends.
 
     Nearly every template writes more text after the turn once a reply follows. One that does not (it closes the conversation
     differently) is cut where the two texts part, before the marker that differs.
     """
     try:
-        turn = render(messages, False, **settings)
+        end = _shared(text, render(messages, False, **settings), markers)
     except ModelError:
-        turn = text
-    if text.startswith(turn):
-        return len(turn)
-    end = common_prefix(turn, text)
+        end = len(text)
+    # A template may write its generation prompt unasked; before a reply it can be another.
+    reply = _up_to_the_reply(render, messages, settings, False)
+    with_reply = len(text) if reply is None else _shared(text, reply, markers)
+    # Where the system prompt is lost once a reply follows, the two texts part before the question and say nothing.
+    return min(end, with_reply) if question.strip() in text[:with_reply] else end
+
+
+def _shared(text: str, other: str, markers: Iterable[str]) -> int:
+    """How many characters a text shares with another at its start; a marker that differs is not cut."""
+    end = common_prefix(text, other)
+    if end in (len(text), len(other)):
+        return end
     for marker in markers:
         at = text.find(marker, max(0, end - len(marker) + 1), end + len(marker) - 1)
         if 0 <= at < end < at + len(marker):
