@@ -88,6 +88,22 @@ def word_tokenizer(words: tuple[str, ...]) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=fast, unk_token="<unk>")
 
 
+class Slow:
+    """A tokenizer that cannot say where its tokens stand in the text."""
+
+    is_fast = False
+
+    def __init__(self, fast: Any) -> None:
+        self._fast = fast
+
+    def __call__(self, text: str, *, return_offsets_mapping: bool = False, **more: Any) -> Any:
+        assert not return_offsets_mapping
+        return self._fast(text, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fast, name)
+
+
 # --- random models, one per family -----------------------------------------------------------------------------------------
 
 _COMMON: dict[str, Any] = {"vocab_size": VOCABULARY, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from ..errors import SteerError
-from ..prompting.chat import common_prefix
 from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
 from .loaded import Model
 from .sites import attach
 from .state import check_state, watched
-from .tokens import Ids, encode
+from .tokens import decoded, spans_by_decoding, tokens_before
+from .turn_marks import turn_marks
 
 Dose = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
@@ -321,31 +321,12 @@ class _Scope:
         """How many real tokens of the row belong to the last user's turn and what stands before it."""
         if ids is not None and self.model.format.render is not None:
             tokens = ids[row][real[row] != 0].tolist()
-            openings, closing = turn_marks(self.model)
-            for marks, after in ((openings, 0), ((closing,), len(closing))):
-                found = [at for mark in marks if mark for at in [_last_place(tokens, mark)] if at is not None]
-                if found:
-                    return found[0] + after
+            # As text, since a tokenizer merges the ends of a mark with whatever stands beside them.
+            text = decoded(self.model.tokenizer, tokens)
+            end = turn_marks(self.model).end_in(text)
+            if end is not None:
+                return tokens_before(spans_by_decoding(self.model.tokenizer, text, tokens), end)
         raise SteerError(
             f"positions 'after_prompt': row {row} does not contain the end of a user's turn as the chat template writes it, so "
             "where the reply begins is not known; pass prompt_lengths= (real tokens up to the end of the user's turn)"
         )
-
-
-def turn_marks(model: Model) -> tuple[tuple[Ids, ...], Ids]:
-    """What the chat template writes where a user's turn ends, as tokens: openings of a reply, the surest first, and the end of
-    the turn itself."""
-    question = "zq"
-    written, opened = (model.format.prompt(question, thinking_open=thinking) for thinking in (False, True))
-    common = written.opening[: common_prefix(written.opening, opened.opening)] if written.turn == opened.turn else ""
-    texts = dict.fromkeys([written.opening, opened.opening, common, common.rstrip()])
-    openings = tuple(encode(model.tokenizer, text, special_tokens=False)[0] for text in texts if text.strip())
-    ids, spans = encode(model.tokenizer, written.turn, special_tokens=False)
-    end = written.turn.rfind(question) + len(question)
-    return openings, tuple(token for token, (start, _) in zip(ids, spans, strict=True) if start >= end)
-
-
-def _last_place(tokens: list[int], mark: Ids) -> int | None:
-    """Where a run of tokens begins for the last time."""
-    places = range(len(tokens) - len(mark), -1, -1)
-    return next((at for at in places if tuple(tokens[at : at + len(mark)]) == mark), None)

@@ -118,16 +118,16 @@ def tokenize_answer(tokenizer: Any, turn: str, opening: str, answer: str, specia
         raise TokenBoundaryError(f"{name}: the answer {answer!r} adds no token to the prompt")
     if first == 0:
         raise TokenBoundaryError(f"{name}: no token stands before the answer {answer!r}, so nothing predicts it")
-    return AnswerTokens(ids, first, min(_tokens_before(spans, len(turn)), first))
+    return AnswerTokens(ids, first, min(tokens_before(spans, len(turn)), first))
 
 
 def tokenize_prompt(tokenizer: Any, turn: str, opening: str, special_tokens: bool) -> tuple[Ids, int]:
     """Tokens of a user's turn and the opening of the reply, and how many of them belong to the turn."""
     ids, spans = encode(tokenizer, turn + opening, special_tokens)
-    return ids, _tokens_before(spans, len(turn))
+    return ids, tokens_before(spans, len(turn))
 
 
-def _tokens_before(spans: Spans, end: int) -> int:
+def tokens_before(spans: Spans, end: int) -> int:
     """How many tokens begin before a place in the text."""
     # A space alone can have an empty span at its end, and special tokens before the text have one at its start.
     return sum(start < end or stop <= end for start, stop in spans)
@@ -200,10 +200,10 @@ def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, Spans]
     ids = ids[start:end]
     if fast:
         return tuple(ids), tuple((int(a), int(b)) for a, b in encoded["offset_mapping"][start:end])
-    return tuple(ids), _spans_by_decoding(tokenizer, text, ids)
+    return tuple(ids), spans_by_decoding(tokenizer, text, ids)
 
 
-def _spans_by_decoding(tokenizer: Any, text: str, ids: Sequence[int]) -> Spans:
+def spans_by_decoding(tokenizer: Any, text: str, ids: Sequence[int]) -> Spans:
     """Where tokens stand in the text, for a tokenizer that does not say: each is found by its own text, after those before it."""
     special = set(getattr(tokenizer, "all_special_ids", ()))
     spans: list[tuple[int, int]] = []
@@ -211,15 +211,18 @@ def _spans_by_decoding(tokenizer: Any, text: str, ids: Sequence[int]) -> Spans:
     for index, token in enumerate(ids):
         # What the tokens since then add to those before them; by itself a token may lose the space before it.
         before = ids[max(0, known - 8) : known]
-        piece = _decoded(tokenizer, [*before, *ids[known : index + 1]])[len(_decoded(tokenizer, before)) :]
+        piece = decoded(tokenizer, [*before, *ids[known : index + 1]])[len(decoded(tokenizer, before)) :]
         bare = piece.strip()
         found = text.find(bare, at) if bare else -1
         if token in special and not (bare and text.startswith(bare, at)):
             spans.append((at, at))
             known = index + 1
         elif found >= 0 and not text[at:found].strip():
-            spans.append((at, found + len(bare)))
-            at, known = found + len(bare), index + 1
+            end = found + len(bare)
+            for white in piece[len(piece.rstrip()) :]:
+                end += text.startswith(white, end)
+            spans.append((at, end))
+            at, known = end, index + 1
         elif piece and not bare:
             spans.append((at, min(len(text), at + len(piece))))
             at, known = spans[-1][1], index + 1
@@ -228,5 +231,6 @@ def _spans_by_decoding(tokenizer: Any, text: str, ids: Sequence[int]) -> Spans:
     return tuple(spans)
 
 
-def _decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of tokens, special ones included."""
     return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))

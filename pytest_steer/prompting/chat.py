@@ -75,10 +75,10 @@ def chat_prompt(
         if _ends_in_closed_thought(opened):
             notes += ("the chat template's generation prompt closes the block of thought by itself",)
     else:
-        written, more = _closed(render, messages, settings, question, system)
+        written, settings, more = _closed(render, messages, settings, question, system)
         text, thinking = (opened, "open") if written is None else (written, "closed")
         notes += more
-    return PromptText(text, _turn_end(render, messages, settings, text, markers), thinking, notes)
+    return PromptText(text, _turn_end(render, messages, settings, question, text, markers), thinking, notes)
 
 
 # Templates for tools or documents alone need lists of them, and empty ones will do.
@@ -136,20 +136,23 @@ def _holds(text: str, question: str, system: str | None) -> bool:
 
 def _closed(
     render: Render, messages: list[Message], settings: dict[str, Any], question: str, system: str | None
-) -> tuple[str | None, tuple[str, ...]]:
-    """The text before the reply, outside of any block of thought, and notes; None if the template renders no reply."""
+) -> tuple[str | None, dict[str, Any], tuple[str, ...]]:
+    """The text before the reply, outside of any block of thought, the settings it was rendered with, and notes; no text if the
+    template renders no reply."""
     written, notes = _before_the_reply(render, messages, settings, question, system)
     if written is None:
-        return None, ("the chat template does not render a reply to this conversation; the generation prompt is used",)
+        note = "the chat template does not render a reply to this conversation; the generation prompt is used"
+        return None, settings, (note,)
     end = _end_of_open_thought(written)
     if end is None:
-        return written, notes
-    without, _ = _before_the_reply(render, messages, {**settings, "enable_thinking": False}, question, system)
-    if without is not None and _end_of_open_thought(without) is None:
-        more = "rendered with enable_thinking=False: as given, the template puts the reply inside a block of thought"
-        return without, (*notes, more)
-    more = f"the template puts the reply inside a block of thought; {end!r} was written to close it"
-    return written.rstrip() + end, (*notes, more)
+        return written, settings, notes
+    without_thought = {**settings, "enable_thinking": False}
+    other, _ = _before_the_reply(render, messages, without_thought, question, system)
+    if other is not None and _end_of_open_thought(other) is None:
+        note = "rendered with enable_thinking=False: as given, the template puts the reply inside a block of thought"
+        return other, without_thought, (*notes, note)
+    note = f"the template puts the reply inside a block of thought; {end!r} was written to close it"
+    return written.rstrip() + end, settings, (*notes, note)
 
 
 def _before_the_reply(
@@ -220,19 +223,30 @@ def _last_thought(text: str) -> re.Match[str] | None:
     return blocks[-1] if blocks and not text[blocks[-1].end() :].strip() else None
 
 
-def _turn_end(render: Render, messages: list[Message], settings: dict[str, Any], text: str, markers: Iterable[str]) -> int:
+def _turn_end(
+    render: Render, messages: list[Message], settings: dict[str, Any], question: str, text: str, markers: Iterable[str]
+) -> int:
     """Where in a prompt the user's turn ends.
 
     Nearly every template writes more text after the turn once a reply follows. One that does not (it closes the conversation
     differently) is cut where the two texts part, before the marker that differs.
     """
     try:
-        turn = render(messages, False, **settings)
+        end = _shared(text, render(messages, False, **settings), markers)
     except ModelError:
-        turn = text
-    if text.startswith(turn):
-        return len(turn)
-    end = common_prefix(turn, text)
+        end = len(text)
+    # A template may write its generation prompt unasked; before a reply it can be another.
+    reply = _up_to_the_reply(render, messages, settings, False)
+    with_reply = len(text) if reply is None else _shared(text, reply, markers)
+    # Where the system prompt is lost once a reply follows, the two texts part before the question and say nothing.
+    return min(end, with_reply) if question.strip() in text[:with_reply] else end
+
+
+def _shared(text: str, other: str, markers: Iterable[str]) -> int:
+    """How many characters a text shares with another at its start; a marker that differs is not cut."""
+    end = common_prefix(text, other)
+    if end in (len(text), len(other)):
+        return end
     for marker in markers:
         at = text.find(marker, max(0, end - len(marker) + 1), end + len(marker) - 1)
         if 0 <= at < end < at + len(marker):

@@ -35,7 +35,12 @@ def folder(pytester):
         ("flags : fpu avx512_bf16 sse", ["--steer-profile=dev"], "bfloat16", "dtype auto: bfloat16 on the CPU, device"),
         ("Features : fp asimd bf16", ["--steer-profile=dev"], "bfloat16", "dtype auto: bfloat16 on the CPU, device"),
         ("flags : fpu avx512f sse", ["--steer-profile=dev"], "float32", "dtype auto, device"),
-        ("flags : fpu avx512_bf16 sse", ["--steer-profile=dev", "--steer-dtype=float32"], "float32", "dtype float32, device"),
+        (
+            "flags : fpu avx512_bf16 sse",
+            ["--steer-profile=dev", "--steer-dtype=float32"],
+            "float32",
+            "dtype float32, device",
+        ),
         ("flags : fpu avx512_bf16 sse", [], "float32", "dtype auto, device"),
     ],
 )

@@ -10,6 +10,7 @@ from pytest_steer.errors import DataError, TokenBoundaryError
 from pytest_steer.model import encode, tokenize_item, tokenize_text
 from pytest_steer.prompting import PromptFormat, render_item
 
+Slow = builders.Slow
 ITEM = builders.LETTERED[0]
 CHAT, PLAIN = builders.tokenizer(), builders.tokenizer(None)
 
@@ -24,22 +25,6 @@ def tokens_of(item, tokenizer):
 
 def texts(tokenizer, ids):
     return [tokenizer.decode([i]) for i in ids]
-
-
-class Slow:
-    """A tokenizer that cannot say where its tokens stand in the text."""
-
-    is_fast = False
-
-    def __init__(self, fast):
-        self._fast = fast
-
-    def __call__(self, text, *, return_offsets_mapping=False, **more):
-        assert not return_offsets_mapping
-        return self._fast(text, **more)
-
-    def __getattr__(self, name):
-        return getattr(self._fast, name)
 
 
 # --- the parts of an item ------------------------------------------------------------------------------------------------
