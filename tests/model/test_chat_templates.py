@@ -32,11 +32,13 @@ _NAMES = tuple(VOCABULARIES)
 
 def pairs(every_day):
     """All templates with all vocabularies; each template is tried with so many of them every day, and with the rest at night."""
+    found = []
     for number, case in enumerate(CASES):
         daily = {_NAMES[(number + 3 * k) % len(_NAMES)] for k in range(every_day)}
         for name in _NAMES:
             marks = () if name in daily else (pytest.mark.nightly,)
-            yield pytest.param(case.name, name, id=f"{case.name}-{name}", marks=marks)
+            found.append(pytest.param(case.name, name, id=f"{case.name}-{name}", marks=marks))
+    return found
 
 
 @pytest.fixture(autouse=True)
