@@ -107,8 +107,16 @@ def ids_of(tokenizer: Any, text: str, special: bool) -> list[int]:
 
 
 @torch.no_grad()
-def logits(hf: Any, ids: list[int], directions: dict[int, Any] | None = None, m: float = 0.0, start: int = 0) -> Any:
-    """Logits [tokens, vocabulary] of one sequence, float32, with m * direction added from token ``start`` on."""
+def logits(
+    hf: Any,
+    ids: list[int],
+    directions: dict[int, Any] | None = None,
+    m: float = 0.0,
+    start: int = 0,
+    keep: int | None = None,
+) -> Any:
+    """Logits [tokens, vocabulary] of one sequence, float32, with m * direction added from token ``start`` on; of the last ``keep`` tokens
+    alone where a vocabulary is large."""
 
     def hook_for(direction: Any) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> Any:
@@ -124,7 +132,8 @@ def logits(hf: Any, ids: list[int], directions: dict[int, Any] | None = None, m:
 
     handles = [blocks_of(hf)[layer].register_forward_hook(hook_for(d)) for layer, d in (directions or {}).items()]
     try:
-        return hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
+        kept = {} if keep is None else {"logits_to_keep": keep}
+        return hf(input_ids=torch.tensor([ids]), use_cache=False, **kept).logits[0].float()
     finally:
         for handle in handles:
             handle.remove()
@@ -148,11 +157,13 @@ def outputs(hf: Any, ids: list[int]) -> list[Any]:
 
 
 @torch.no_grad()
-def greedy(hf: Any, ids: list[int], n: int, directions: dict[int, Any], m: float, start: int) -> list[int]:
+def greedy(
+    hf: Any, ids: list[int], n: int, directions: dict[int, Any], m: float, start: int, keep: int | None = None
+) -> list[int]:
     """n greedy tokens, each from a whole forward over everything so far."""
     all_ids = list(ids)
     for _ in range(n):
-        all_ids.append(int(logits(hf, all_ids, directions, m, start)[-1].argmax()))
+        all_ids.append(int(logits(hf, all_ids, directions, m, start, keep=keep)[-1].argmax()))
     return all_ids[len(ids) :]
 
 

@@ -127,10 +127,13 @@ def propensity(
         values = []
         for answer in side:
             start = answer.first if late else start_of(scope, answer)
+            asked = answer.ids[: answer.first + 1] if single else answer.ids
+            keep = len(asked) - answer.first + 1
+            rows = plain.logits(hf, asked, directions, m, start, keep=keep)
             if single:
-                values.append(float(plain.logits(hf, answer.ids[:-1], directions, m, start)[-1][answer.ids[-1]]))
+                values.append(float(rows[0][asked[-1]]))
             else:
-                mean = plain.mean_loglikelihood(plain.logits(hf, answer.ids, directions, m, start), answer.ids, answer.first)
-                values.append(mean * (len(answer.ids) - answer.first) if summed else mean)
+                mean = plain.mean_loglikelihood(rows, asked[-keep:], 1)
+                values.append(mean * (keep - 1) if summed else mean)
         totals.append(plain.log_sum_exp(values))
     return totals[0] - totals[1]

@@ -28,14 +28,17 @@ ITEMS = (
 NEW = 4
 
 _NAMES = tuple(VOCABULARIES)
-_EVERY_DAY = {(case.name, _NAMES[(i + k) % len(_NAMES)]) for i, case in enumerate(CASES) for k in (0, 3)}
-PAIRS = [
-    pytest.param(
-        case.name, name, id=f"{case.name}-{name}", marks=() if (case.name, name) in _EVERY_DAY else (pytest.mark.nightly,)
-    )
-    for case in CASES
-    for name in VOCABULARIES
-]
+
+
+def pairs(every_day):
+    """All templates with all vocabularies; each template is tried with so many of them every day, and with the rest at night."""
+    found = []
+    for number, case in enumerate(CASES):
+        daily = {_NAMES[(number + 3 * k) % len(_NAMES)] for k in range(every_day)}
+        for name in _NAMES:
+            marks = () if name in daily else (pytest.mark.nightly,)
+            found.append(pytest.param(case.name, name, id=f"{case.name}-{name}", marks=marks))
+    return found
 
 
 @pytest.fixture(autouse=True)
