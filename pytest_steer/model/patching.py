@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,8 +46,7 @@ class Patcher:
     def __init__(self, model: Model, patches: Sequence[Patch]) -> None:
         self.model, self.patches = model, list(patches)
         self.branching: bool | None = None
-        takes_positions = "position_ids" in inspect.signature(model.hf.forward).parameters
-        self._may_branch = takes_positions and model.abilities.branches
+        self._may_branch = model.structure().told_positions and model.abilities.branches
 
     @measured
     @torch.inference_mode()
