@@ -7,7 +7,7 @@ what is scored and what is steered is found among the characters of that text; e
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import plain
@@ -35,6 +35,7 @@ class Reply:
     start: int
     turn_end: int
     special: bool = False
+    bare: bool = False
 
 
 def conversation(tokenizer: Any, case: Case, question: str, answer: str, system: str | None = None) -> Reply:
@@ -55,7 +56,7 @@ def conversation(tokenizer: Any, case: Case, question: str, answer: str, system:
         prompt = prompt.rstrip() + case.closes
     turn_end = prompt.rindex(question) + len(question) + len(case.closing)
     assert prompt[turn_end - len(case.closing) :] == case.closing + case.opening
-    return Reply(prompt + answer, len(prompt), turn_end)
+    return Reply(prompt + answer, len(prompt), turn_end, bare=not prompt[turn_end:].strip(" "))
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def scored(tokenizer: Any, reply: Reply, skip: int = 0) -> Scored:
     if reply.special and tuple(spans[-1]) == (0, 0):  # an end token that the tokenizer adds
         ids, spans = ids[:-1], spans[:-1]
     first = next(i for i, (_, end) in enumerate(spans) if end > reply.start + skip)
-    return Scored(ids, first, sum(start < reply.turn_end for start, _ in spans))
+    # Where the template writes nothing after the turn (CAA on Llama 2), steering begins with the turn's last token.
+    turn = sum(start < reply.turn_end for start, _ in spans) - reply.bare
+    return Scored(ids, first, turn)
 
 
 def answers(tokenizer: Any, case: Case, item: Any, system: str | None = None) -> tuple[list[list[Scored]], bool]:
@@ -102,7 +105,7 @@ def answers(tokenizer: Any, case: Case, item: Any, system: str | None = None) ->
 
 
 def _cut(reply: Reply, lettered: bool) -> Reply:
-    return Reply(reply.text[:-1], reply.start, reply.turn_end, reply.special) if lettered else reply
+    return replace(reply, text=reply.text[:-1]) if lettered else reply
 
 
 def start_of(scope: str, answer: Scored) -> int:

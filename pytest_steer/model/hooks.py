@@ -323,9 +323,10 @@ class _Scope:
             tokens = ids[row][real[row] != 0].tolist()
             # As text, since a tokenizer merges the ends of a mark with whatever stands beside them.
             text = decoded(self.model.tokenizer, tokens)
-            end = turn_marks(self.model).end_in(text)
+            marks = turn_marks(self.model)
+            end = marks.end_in(text)
             if end is not None:
-                return tokens_before(spans_by_decoding(self.model.tokenizer, text, tokens), end)
+                return tokens_before(spans_by_decoding(self.model.tokenizer, text, tokens), end) - marks.bare
         raise SteerError(
             f"positions 'after_prompt': row {row} does not contain the end of a user's turn as the chat template writes it, so "
             "where the reply begins is not known; pass prompt_lengths= (real tokens up to the end of the user's turn)"

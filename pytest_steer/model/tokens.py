@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import DataError, TokenBoundaryError
@@ -22,7 +22,8 @@ class AnswerTokens:
         ids: the prompt's tokens and then the answer's.
         first: index of the first scored token: the first one that holds a character of the answer. A tokenizer may merge the end of the
             prompt into it (``(A``), so it can be another one for each answer.
-        turn_end: how many tokens belong to the user's turn: those that begin before its end.
+        turn_end: how many tokens belong to the user's turn: those that begin before its end. Where the template writes nothing after
+            the turn, its last token is what the reply follows, and not counted.
     """
 
     ids: Ids
@@ -86,6 +87,8 @@ def tokenize_item(tokenizer: Any, item: RenderedItem) -> ItemTokens:
         )
     if item.item.is_lettered:
         sides = _to_the_first_difference(*sides)
+    if item.bare:
+        sides = [tuple(replace(answer, turn_end=max(0, answer.turn_end - 1)) for answer in side) for side in sides]
     return ItemTokens(sides[0], sides[1])
 
 

@@ -17,12 +17,14 @@ class TurnMarks:
         openings: between the turn and a reply.
         parts: what those have in common, and without the white space at their ends: less sure.
         closing: between the question and the end of the turn; ``closing_tells`` where it can stand before a reply alone.
+        bare: whether the template writes nothing between the turn and a reply, which then follows the turn's last token.
     """
 
     openings: tuple[str, ...]
     parts: tuple[str, ...]
     closing: str
     closing_tells: bool
+    bare: bool
 
     def end_in(self, text: str) -> int | None:
         """Where in a text the last user's turn ends; None if no mark stands there."""
@@ -50,6 +52,7 @@ def turn_marks(model: Model) -> TurnMarks:
         _telling([*(opening.rstrip() for opening in openings), common.rstrip()]),
         closing,
         closing_tells=not openings[1].strip(),
+        bare=all(prompt.is_bare for prompt in prompts),
     )
 
 

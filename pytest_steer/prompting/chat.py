@@ -54,6 +54,11 @@ class PromptText:
         """What the template writes between the user's turn and the reply."""
         return self.text[self.turn_end :]
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing but spaces stands between the user's turn and the reply, as after ``[/INST]``."""
+        return not self.opening.strip(" ")
+
 
 def chat_prompt(
     render: Render, question: str, system: str | None, turns: Sequence[Turn], *, thinking_open: bool, markers: Iterable[str]

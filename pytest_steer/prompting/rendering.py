@@ -24,6 +24,7 @@ class RenderedItem:
             lettered answer).
         matching / not_matching: the answers as they continue the text.
         special_tokens: whether the tokenizer has to add its own (a chat template writes them itself).
+        bare: whether the template writes nothing after the user's turn, so that the turn's last token is what a reply follows.
         thinking: ``closed``, ``open`` or None, see ``PromptText``.
         notes: what the template made necessary.
     """
@@ -34,6 +35,7 @@ class RenderedItem:
     matching: tuple[str, ...]
     not_matching: tuple[str, ...]
     special_tokens: bool
+    bare: bool = False
     thinking: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -67,6 +69,7 @@ def render_item(item: ContrastItem, template: PromptFormat, context: Context = A
         matching,
         not_matching,
         special_tokens=form.render is None,
+        bare=prompt.is_bare,
         thinking=prompt.thinking,
         notes=prompt.notes,
     )

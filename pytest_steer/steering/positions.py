@@ -31,7 +31,8 @@ def first_steered(positions: Positions, *, turn_end: int, prompt_end: int, inclu
     Every scope includes the position that predicts the first token after the prompt, which is ``prompt_end - 1``.
 
     Args:
-        turn_end: how many tokens belong to the user's turn (and what stands before it).
+        turn_end: how many tokens belong to the user's turn (and what stands before it); one fewer where a template writes nothing after
+            the turn, so that its last token is steered like the opening of a reply elsewhere.
         prompt_end: how many tokens stand before the answer.
         include_first: steer position 0 too where the scope reaches it. It is an attention sink with a norm tens of
             times the others', so every scope leaves it out unless told.
