@@ -98,7 +98,7 @@ def _tasks(model: Model, claim: ClaimSpec, count: int) -> list[str]:
         )
         lines += [
             "",
-            f"  task {index}: {query.input!r} -> {query.output!r}, after {shots} demonstrations",
+            f"  task {index}: {query.input!r} -> {query.output!r}, after {shots} demonstration{'s' * (shots != 1)}",
             *_sequence(model, probe),
         ]
     return lines

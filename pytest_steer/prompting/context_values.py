@@ -53,7 +53,7 @@ def _count(name: str, most: int) -> Callable[[Any], int]:
 
 
 def _thinking(value: Any) -> str:
-    return _one_of("thinking", ["closed", "open"])(value).replace("closed", AS_GIVEN_WORD)
+    return _one_of("thinking", ["closed", "open"])(value)
 
 
 def _date(value: Any) -> str | None:

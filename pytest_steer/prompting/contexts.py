@@ -42,7 +42,8 @@ class Context:
             ``axes.draw_examples``.
         noise: typographic noise in the question, a ``Noise`` or a mapping of its rates; options and answers are left alone.
         thinking: ``open`` ends the prompt with the chat template's generation prompt, where a model that thinks begins to think. As
-            given, the answer stands where the template puts a reply without thought (``closed`` says the same).
+            given, the answer stands where the template puts a reply without thought; ``closed`` says so also where a claim file says
+            ``thinking: open`` for all its claims.
         date: the day that a template gets when it asks for today's, such as ``2025-01-01``, the default.
         opening: how the reply begins, such as ``The answer is (``. One that ends with "(" is for lettered items, which begin
             with "(" as given; any other is for worded answers, which begin with nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import re
 
@@ -221,3 +222,32 @@ def test_a_strategy_that_draws_what_the_axis_does_not_have_fails_when_it_is_draw
         find(contexts(filler=st.just(-1)), lambda _: True, settings=quickly)
     with pytest.raises(DataError, match="few_shot=3 needs items"):
         find(contexts(few_shot=st.just(3)), lambda _: True, settings=quickly)
+
+
+# --- what a claim file says of all contexts ------------------------------------------------------------------------------
+
+
+def test_a_context_over_what_the_file_says():
+    base = Context(thinking="open", date="2025-06-01", answers="sum", template="plain", system="S")
+    assert Context().over(base) == Context(thinking="open", date="2025-06-01", answers="sum", template="plain")
+    own = Context(thinking="closed", date="2024-02-29", template="{question}:", option_order="swapped")
+    assert own.over(base) == Context(
+        thinking="closed", date="2024-02-29", template="{question}:", option_order="swapped", answers="sum"
+    )
+
+
+@pytest.mark.parametrize("value", ["closed", "open"])
+def test_thinking_is_kept_as_it_was_said(value):
+    context = Context(thinking=value)
+    assert context.to_dict() == {"thinking": value}
+    assert Context.from_dict(context.to_dict()) == context
+    assert eval(repr(context)) == context
+
+
+def test_thinking_and_date_refuse_what_they_are_not():
+    with pytest.raises(DataError, match="thinking is 'as_given', 'closed' or 'open', not 'shut'"):
+        Context(thinking="shut")
+    for value in ("2025-02-30", "yesterday"):
+        with pytest.raises(DataError, match=f"date is a day such as '2025-01-01', not '{value}'"):
+            Context(date=value)
+    assert Context(date=datetime.date(2025, 3, 1)).date == "2025-03-01"

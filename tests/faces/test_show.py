@@ -1,0 +1,182 @@
+"""``pytest-steer show``: what is printed of each kind of claim, on the built-in model, and what is an error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from pytest_steer import Context, load_model, propensity_curve, read_items
+from pytest_steer.cli import main
+from pytest_steer.metrics import asked_record
+from pytest_steer.report import report_schema
+
+from .conftest import lettered
+
+CLAIMS = """
+vector:
+  extract: {method: caa, data: train.json}
+  layer: 1
+multipliers: [-1, 0, 1]
+data: {test: test.json, neutral: neutral.txt}
+claims:
+  - steers: {steerability: -50}
+  - not_anti_steered: {share: 0.99}
+  - steers: {steerability: -50, name: worded, answers: sum, thinking: open, data: {test: worded.json}}
+  - ppl_delta_below: {limit: 1000000}
+  - performs_task: {accuracy: 0.1, shots: 2, data: {test: pairs.json}}
+  - hooks_are_sound: {examples: 2}
+"""
+
+
+def as_the_model_sees_it() -> tuple[list[str], int]:
+    """The first lettered item's tokens, and how many of them belong to the user's turn; by transformers alone."""
+    tokenizer = load_model("builtin:tiny").tokenizer
+    said = [{"role": "user", "content": lettered(1, start=8)[0]["question"]}]
+    turn, opened = (
+        tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=flag) for flag in (False, True)
+    )
+    texts = [
+        [tokenizer.decode([i]) for i in tokenizer(text, add_special_tokens=False)["input_ids"]]
+        for text in (turn, opened + "(")
+    ]
+    assert texts[1][: len(texts[0])] == texts[0]
+    return texts[1], len(texts[0])
+
+
+@pytest.fixture
+def folder(suite: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(suite)
+    (suite / "worded.json").write_text(
+        json.dumps(
+            [
+                {"question": f"How are you{end}?", "matching": ["very well", "well"], "not_matching": "so so"}
+                for end in ("", " today")
+            ]
+        )
+    )
+    (suite / "pairs.json").write_text(
+        json.dumps([{"input": a, "output": b} for a, b in (("hot", "cold"), ("up", "down"), ("big", "small"))])
+    )
+    (suite / "c.steer.yaml").write_text(CLAIMS)
+    return suite
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["show", "c.steer.yaml", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_every_claim_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = shown(capsys)
+    tokens, turn = as_the_model_sees_it()
+    marked = [*tokens[:turn], "<steered from here>", *tokens[turn:], "<scored from here>", "'B' or 'A'"]
+    assert printed.splitlines()[:7] == [
+        "steers (steers) on builtin:tiny",
+        "  positions after_prompt",
+        "",
+        "  item 0: the reply stands where the chat template puts one without thought; the logits of one next token are compared",
+        "    matching '(B)', not matching '(A)'",
+        f"      {len(tokens)} tokens, steered from {turn}, scored from {len(tokens)}",
+        "      " + "·".join(marked).replace("\n", "\\n"),
+    ]
+    heads = [line for line in printed.splitlines() if line and not line.startswith(" ")]
+    assert heads == [
+        f"{name} on builtin:tiny"
+        for name in (
+            "steers (steers)", "not_anti_steered (not_anti_steered)", "worded (steers)", "ppl_delta_below (ppl_delta_below)",
+            "performs_task (performs_task)", "hooks_are_sound (hooks_are_sound)",
+        )
+    ]  # fmt: skip
+    assert "not_anti_steered (not_anti_steered) on builtin:tiny\n  as above\n" in printed
+
+
+def test_answers_of_several_tokens_stand_in_a_line_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = shown(capsys, "worded")
+    assert printed.startswith("worded (steers) on builtin:tiny\n")
+    assert "the reply follows the generation prompt (thinking: open); answers of " in printed
+    assert "tokens are compared by the sum of their log-likelihoods" in printed
+    lines = [line.strip() for line in printed.splitlines()]
+    for answer in ("matching 'very well'", "matching 'well'", "not matching 'so so'"):
+        at = lines.index(answer)
+        scored = lines[at + 2].split("<scored from here>·")[1]
+        assert scored.replace("·", "") == answer.split("'")[1]
+        assert lines[at + 2].index("<steered from here>") < lines[at + 2].index("<scored from here>")
+
+
+def test_texts_tasks_and_hooks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = shown(capsys, "ppl_delta_below", "--items", "3")
+    assert [line for line in text.splitlines() if line.startswith("  text ")] == ["  text 0", "  text 1", "  text 2"]
+    assert "tokens, steered from 1, scored from 1\n" in text
+    task = shown(capsys, "performs_task")
+    assert "  task 0: 'hot' -> 'cold', after 2 demonstrations\n" in task
+    assert task.rstrip().split("<scored from here>")[1].replace("·", "") == " cold"
+    assert "no items: the hooks are tried on prompts of their own" in shown(capsys, "hooks_are_sound")
+
+
+def test_as_many_items_as_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = shown(capsys, "steers", "--items", "3")
+    assert [line.split(":")[0] for line in printed.splitlines() if line.startswith("  item ")] == [
+        "  item 0",
+        "  item 1",
+        "  item 2",
+    ]
+
+
+def test_an_unknown_claim_and_a_broken_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "c.steer.yaml", "stears"]) == 4
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "pytest-steer show: error: c.steer.yaml has no claim 'stears'; it has steers, not_anti_steered, worded"
+    )
+    (folder / "c.steer.yaml").write_text(CLAIMS.replace("{test: worded.json}", "{test: wordy.json}"))
+    assert main(["show", "c.steer.yaml", "worded"]) == 4
+    assert "there is no file" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as left:
+        main(["show", "none.steer.yaml"])
+    assert left.value.code == 4
+    assert "none.steer.yaml: no such file" in capsys.readouterr().err
+
+
+def test_the_evidence_has_what_show_prints(folder: Path, pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest("--steer-report=out.json")
+    result.assert_outcomes(passed=5, failed=1)  # the task is not performed
+    report = json.loads((folder / "out.json").read_text())
+    jsonschema.validate(report, report_schema())
+    asked = {claim["name"]: claim["asked"] for claim in report["claims"]}
+    assert asked["hooks_are_sound"] is None
+    steers = asked["steers"]
+    assert (steers["thinking"], steers["answers"], steers["notes"]) == ("closed", "label", [])
+    assert steers["lengths"] == {"items": 10, "different": 0, "matching": 1, "not_matching": 1}
+    (first,) = steers["first_item"]
+    tokens, turn = as_the_model_sees_it()
+    assert first == {"tokens": tokens, "first_steered": turn, "first_scored": len(tokens), "candidates": ["B", "A"]}
+    assert (asked["worded"]["thinking"], asked["worded"]["answers"]) == ("open", "sum")
+    assert len(asked["worded"]["first_item"]) == 3
+    for name in ("ppl_delta_below", "performs_task"):
+        assert (asked[name]["thinking"], asked[name]["answers"], asked[name]["lengths"]) == (None, None, None)
+        assert len(asked[name]["first_item"]) == 1
+    # The same from Python.
+    model, items = load_model("builtin:tiny"), read_items(folder / "test.json")
+    from builders import random_vector
+
+    curve = propensity_curve(model, items, random_vector(1, width=model.width), multipliers=[-1, 0, 1])
+    assert asked_record(model, curve, Context()) == steers
+
+
+def test_a_claim_whose_answers_differ_in_length_says_so(folder: Path, pytester: pytest.Pytester) -> None:
+    items = [{"question": f"How are you, {i}?", "matching": "very well indeed", "not_matching": "so"} for i in range(4)]
+    (folder / "worded.json").write_text(json.dumps(items))
+    claim = "  - steers: {steerability: 1000, data: {test: worded.json}}\n"
+    (folder / "c.steer.yaml").write_text(CLAIMS.split("claims:")[0] + "claims:\n" + claim)
+    result = pytester.runpytest("--steer-report=out.json")
+    (claim,) = json.loads((folder / "out.json").read_text())["claims"]
+    lengths = claim["asked"]["lengths"]
+    assert (lengths["items"], lengths["different"]) == (4, 4)
+    assert lengths["matching"] > lengths["not_matching"]
+    matching, other = (len(one["tokens"]) - one["first_scored"] for one in claim["asked"]["first_item"])
+    assert (matching, other) == (lengths["matching"], lengths["not_matching"])
+    assert f"{lengths['matching']:g}" in claim["message"]
+    result.stdout.fnmatch_lines(["*answers*tokens*"])
