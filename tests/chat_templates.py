@@ -149,5 +149,6 @@ VOCABULARIES: dict[str, dict[str, Any]] = {
     "ends merged": {"merged": ((":", _SP), (":" + _SP, "("), (_LF, "("), ("?", _LF), ("]", "("), ("B", ")"))},
     "markers spelled out": {"merged": ((_SP, "("), ("]", _SP), (_LF, _LF), (":" , _LF)), "end": True},
     "slow": {"merged": (("(", "A"), ("(", "B"), (_SP, "n"))},
+    "spans without white space": {"merged": ((".", _LF), (_SP, "n"), (_SP, "(")), "begin": True},
     "no pad token": {"merged": ((_SP, "s"), (">", "s"), ("\u0120Yes", ","))},
 }  # fmt: skip

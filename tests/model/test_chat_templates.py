@@ -13,6 +13,7 @@ import plain_chat
 import pytest
 import torch
 from chat_templates import BY_NAME, CASES, SYSTEM, VOCABULARIES
+from tokenizers import processors
 
 from pytest_steer import Context, ContrastItem, generate, propensity_curve, wrap_model
 from pytest_steer.model import steering
@@ -64,8 +65,14 @@ def fast_tokenizer(name, vocabulary):
 
 @cache
 def model_of(name, vocabulary):
-    fast = fast_tokenizer(name, vocabulary)
-    return wrap_model(hf(), builders.Slow(fast) if vocabulary == "slow" else fast, f"{name}, {vocabulary}")
+    own = fast_tokenizer(name, vocabulary)
+    if vocabulary == "slow":
+        own = builders.Slow(own)
+    if vocabulary == "spans without white space":  # as those of RoBERTa's kind say them
+        own = copy.deepcopy(own)
+        trimmed = processors.ByteLevel(trim_offsets=True)
+        own.backend_tokenizer.post_processor = processors.Sequence([trimmed, own.backend_tokenizer.post_processor])
+    return wrap_model(hf(), own, f"{name}, {vocabulary}")
 
 
 def _given(case):
