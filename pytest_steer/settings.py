@@ -113,7 +113,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     both(
         "profile",
-        "effort: dev (items drawn in rounds until a claim is decided, at most 40; the first 20 texts; few contexts), ci, nightly (many contexts)",
+        "effort: dev (items drawn in rounds until a claim is decided, at most 40; the first 20 texts; few contexts; bfloat16 on a CPU that has instructions for it), ci, nightly (many contexts)",
         default="ci",
         metavar="NAME",
     )
@@ -217,7 +217,7 @@ def _folder(config: pytest.Config, name: str, path: str | None) -> Path | None:
 
 def _one_of(name: str, given: str | None, known: tuple[str, ...]) -> str:
     if given not in known:
-        raise pytest.UsageError(f"--steer-{name}: is one of {', '.join(known)}; not {given!r}")
+        raise pytest.UsageError(f"--steer-{name}: must be one of {', '.join(known)}, not {given!r}")
     return given
 
 

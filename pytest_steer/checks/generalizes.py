@@ -124,7 +124,7 @@ class Generalizes:
                 ],
             },
         )
-        evidence.warnings += self._warnings() + asking_warnings(self.subject, evidence.asked)
+        evidence.warnings += self._warnings() + asking_warnings(model, self.subject, evidence.asked)
         evidence.warnings += [
             f"{name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), so "
             "their steerabilities are in different units"

@@ -176,7 +176,7 @@ class HoldsInContexts:
             asked=asked_record(model, curve, decisive.context.over(self.base)),
             warnings=data_warnings(self.subject, self.items),
         )
-        evidence.warnings += asking_warnings(self.subject, evidence.asked)
+        evidence.warnings += asking_warnings(model, self.subject, evidence.asked)
         add_noise(evidence, model, self.subject, curve.probes, lambda floor: self._moved(floor, curve))
         evidence.judge(inference, self.threshold)
         if evidence.verdict is Verdict.FAIL:

@@ -119,7 +119,7 @@ def measure_items(
         details=curve_details(curve) | details,
         seconds=time.perf_counter() - started,
     )
-    evidence.warnings += data_warnings(subject, items) + asking_warnings(subject, evidence.asked)
+    evidence.warnings += data_warnings(subject, items) + asking_warnings(model, subject, evidence.asked)
     add_noise(evidence, model, subject, curve.probes, lambda floor: moved(floor, curve))
     evidence.judge(found, threshold)
     return curve, found, evidence
@@ -166,18 +166,23 @@ def data_warnings(subject: Subject, items: Items) -> list[str]:
     return warnings_about(subject, items, items.item_hashes, items.hash)
 
 
-def asking_warnings(subject: Subject, asked: dict[str, Any] | None) -> list[str]:
+def asking_warnings(model: Model, subject: Subject, asked: dict[str, Any] | None) -> list[str]:
     """What the reader has to know about how the items were put to the model."""
     if asked is None:
         return []
     found = list(asked["notes"])
     made = subject.intervention.metadata.get("thinking")
-    if made and asked["thinking"] and made != asked["thinking"]:
+    if made and asked["thinking"] and made != asked["thinking"] and _thinking_matters(model):
         found.append(
             f"the vector was made with thinking {made}, and this claim is measured with thinking {asked['thinking']}: steering can differ "
             "widely between the two"
         )
     return found
+
+
+def _thinking_matters(model: Model) -> bool:
+    """Whether a reply stands elsewhere than right after the generation prompt."""
+    return model.format.prompt("Is it?").text != model.format.prompt("Is it?", thinking_open=True).text
 
 
 def warnings_about(subject: Subject, items: Collection[Hashable], item_hashes: Sequence[str], data_hash: str) -> list[str]:

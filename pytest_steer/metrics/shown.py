@@ -55,7 +55,7 @@ def asked_record(model: Model, curve: PropensityCurve, context: Context) -> dict
     """How the items of a curve were asked and read, for the evidence.
 
     Returns:
-        ``thinking`` (``closed``, ``open``, or None without a chat template), ``answers`` (``label``, ``token``, ``mean`` or ``sum``),
+        ``thinking`` (``closed``, ``open``, or None without a chat template), ``date`` (that a template gets; None without one), ``answers`` (``label``, ``token``, ``mean`` or ``sum``),
         ``lengths`` (how many items have answers of different numbers of tokens, and the mean numbers), ``notes`` of the chat template,
         and ``first_item``: one entry of :func:`shown_probe` for each of its sequences.
     """
@@ -64,6 +64,7 @@ def asked_record(model: Model, curve: PropensityCurve, context: Context) -> dict
     lettered = all(item.is_lettered for item in curve.items)
     return {
         "thinking": curve.asked[0].thinking,
+        "date": None if curve.asked[0].thinking is None else (context.date or model.format.date),
         "answers": context.answers if several else ("label" if lettered else "token"),
         "lengths": {
             "items": len(curve.items),
@@ -78,7 +79,14 @@ def asked_record(model: Model, curve: PropensityCurve, context: Context) -> dict
 
 def asked_as_text(model: Model, probe: Probe) -> dict[str, Any]:
     """The same of texts and tasks, which have no chat template: their first sequence as the model sees it."""
-    return {"thinking": None, "answers": None, "lengths": None, "notes": [], "first_item": [shown_probe(model, probe)]}
+    return {
+        "thinking": None,
+        "date": None,
+        "answers": None,
+        "lengths": None,
+        "notes": [],
+        "first_item": [shown_probe(model, probe)],
+    }
 
 
 def _mean(numbers: Sequence[int]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,9 @@ from .sites import attach
 from .state import check_state, watched
 from .tokens import decoded, spans_by_decoding, tokens_before
 from .turn_marks import turn_marks
+
+# Settings of generate whose first forward holds a part of the prompt, or more than it.
+_OTHER_PREFILLS = ("prefill_chunk_size", "prompt_lookup_num_tokens", "assistant_model")
 
 Dose = Callable[[], tuple[torch.Tensor, torch.Tensor]]
 
@@ -120,7 +124,8 @@ def steering(
             raise SteerError(f"{len(strengths)} multipliers for a batch of {rows} rows")
         return torch.tensor(strengths)[:, None].expand(rows, 1), scope.steered
 
-    handles = [
+    handles: list[Any] = [
+        _Generations(model.hf, scope),
         model.hf.register_forward_pre_hook(outside, with_kwargs=True),
         model.backbone.register_forward_pre_hook(before, with_kwargs=True),
     ]
@@ -137,6 +142,34 @@ def steering(
             f"no token was steered in {scope.forwards} forward(s): with positions '{positions}' the scope begins behind the "
             "end of the input. Check prompt_lengths, or steer 'all'"
         )
+
+
+class _Generations:
+    """Tells a scope of each call of a model's ``generate`` for as long as it is in place."""
+
+    def __init__(self, hf: Any, scope: _Scope) -> None:
+        self._hf, self._before = hf, vars(hf).get("generate")
+        own = getattr(hf, "generate", None)
+        if own is None:
+            return
+
+        @functools.wraps(own)
+        def generate(*args: Any, **kwargs: Any) -> Any:
+            config = kwargs.get("generation_config") or getattr(hf, "generation_config", None)
+            wanted = {name: kwargs.get(name, getattr(config, name, None)) for name in _OTHER_PREFILLS}
+            scope.begin_again(scope.model.id, wanted)
+            try:
+                return own(*args, **kwargs)
+            finally:
+                scope.begin_again(scope.model.id, {})
+
+        hf.generate = generate
+
+    def remove(self) -> None:
+        if self._before is not None:
+            self._hf.generate = self._before
+        else:
+            vars(self._hf).pop("generate", None)
 
 
 def strengths_of(multiplier: float | Sequence[float]) -> list[float]:
@@ -274,18 +307,36 @@ class _Scope:
                 own = (mask != 0).long()
             return own if before is None else torch.cat([before, own], dim=1)
         if not _is_matrix(mask):
-            raise SteerError("steering needs the two-dimensional attention mask [rows, tokens] to tell padding from text")
+            raise SteerError(
+                "steering needs the two-dimensional attention mask [rows, tokens] to tell padding from text. A static cache hands on "
+                "another one: generate with the default cache"
+            )
         if mask.shape[1] < total:
             raise SteerError(f"the attention mask covers {mask.shape[1]} tokens, but cache and input have {total}")
         whole: torch.Tensor = mask[:, :total] != 0
         return whole.long()
 
     def _goes_on(self, given: torch.Tensor) -> bool:
-        """Whether this input is the last one with tokens added: decoding without a cache."""
+        """Whether this input is the last one with one more token: decoding without a cache. More of them are a prompt of their own."""
         seen = self._seen
-        if seen is None or seen.ndim != given.ndim or seen.shape[0] != given.shape[0] or seen.shape[1] >= given.shape[1]:
+        if seen is None or seen.ndim != given.ndim or seen.shape[0] != given.shape[0] or seen.shape[1] + 1 != given.shape[1]:
             return False
         return bool((given[:, : seen.shape[1]] == seen).all())
+
+    def begin_again(self, model_id: str, wanted: dict[str, Any]) -> None:
+        """Forgets the last prompt: a call of ``generate`` brings another one.
+
+        Raises:
+            SteerError: it asks for a way of generating whose first forward does not hold the prompt alone.
+        """
+        self._seen = self._starts = None
+        self._real_so_far = None
+        asked = [name for name in _OTHER_PREFILLS if wanted.get(name)]
+        if asked and self.positions != "all":
+            raise SteerError(
+                f"{model_id}: generate with {asked[0]} does not give the model the prompt in one piece, so positions '{self.positions}' "
+                f"cannot be found. Generate without {asked[0]}, or steer 'all'"
+            )
 
     def _find_starts(
         self, ids: torch.Tensor | None, real: torch.Tensor, index: torch.Tensor, rows: int, device: torch.device

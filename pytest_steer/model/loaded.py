@@ -42,7 +42,6 @@ class Model:
         tokenizer: its tokenizer.
         id: the name it was loaded by.
         unexpected: names of weights in its files that it has no place for, and that were left out on request.
-        format: how a conversation becomes text for it.
         steering_blocks: how many ``steering`` blocks are open on it.
         generation_ways: which ways of generating several rows were tried on it, and whether they are right (generation.py).
     """
@@ -51,19 +50,26 @@ class Model:
     tokenizer: Any
     id: str
     unexpected: tuple[str, ...] = ()
-    format: PromptFormat = field(init=False)
     steering_blocks: int = field(init=False, default=0, repr=False)
     generation_ways: dict[tuple[str, bool], bool] = field(init=False, default_factory=dict, repr=False)
     _fingerprint: tuple[int, str] | None = field(init=False, default=None, repr=False)
     _structure: Structure | None = field(init=False, default=None, repr=False)
+    _format: tuple[Any, PromptFormat] | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.hf.eval()
         self.backbone, self.blocks = find_blocks(self.hf)
-        self.format = _prompt_format(self.tokenizer)
 
     def __repr__(self) -> str:
         return f"<Model {self.id}: {type(self.hf).__name__}, {self.n_layers} layers, width {self.width}, {self.dtype} on {self.device}>"
+
+    @property
+    def format(self) -> PromptFormat:
+        """How a conversation becomes text for it, by the chat template that its tokenizer has now."""
+        template = getattr(self.tokenizer, "chat_template", None)
+        if self._format is None or self._format[0] != template:
+            self._format = (template, _prompt_format(self.tokenizer))
+        return self._format[1]
 
     @property
     def n_layers(self) -> int:
@@ -114,6 +120,10 @@ class Model:
             flat = weight.detach().reshape(-1)
             sample = flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes()
             seen.append((id(weight), 0 if weight.is_inference() else weight._version, sample))
+        for buffer in self.hf.buffers():  # rotary frequencies, corrections of routers
+            if not buffer.is_meta:
+                flat = buffer.detach().reshape(-1)
+                seen.append(flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes())
         return hash(tuple(seen))
 
     def structure(self) -> Structure:

@@ -52,7 +52,7 @@ def load_model(
             hf: Any
             info: Any
             hf, info = transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
-                folder, dtype=kind, output_loading_info=True
+                folder, dtype=kind, output_loading_info=True, ignore_mismatched_sizes=True
             )
     except Exception as error:  # transformers, safetensors and the hub client raise nearly anything
         where = "the hub or its local cache" if source.kind == "hub" else str(folder)

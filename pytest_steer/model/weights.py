@@ -45,15 +45,17 @@ def check_complete(name: str, hf: Any, info: Mapping[str, Any]) -> None:
     Raises:
         ModelError: a weight is missing, or has another shape in the files; names the first few.
     """
-    missing = sorted(info["missing_keys"])
+    reshaped = sorted(info["mismatched_keys"])
+    missing = sorted(set(info["missing_keys"]) - {key for key, *_ in reshaped})
+    others = sorted(info["unexpected_keys"])
     kind = type(hf).__name__
     if missing:
+        beside = f" They hold {_first(others)} instead, which it has no place for." if others else ""
         raise ModelError(
-            f"model {name!r}: its files lack {_counted(missing, 'weight')} of {kind}: {_first(missing)}. transformers fills such "
+            f"model {name!r}: its files lack {_counted(missing, 'weight')} of {kind}: {_first(missing)}.{beside} transformers fills such "
             "weights with random numbers, so another model would be measured. Save the whole model again with save_pretrained, or "
             "fetch its files again"
         )
-    reshaped = sorted(info["mismatched_keys"])
     if reshaped:
         shown = [f"{key} {list(there)} in the files, {list(wanted)} in the model" for key, there, wanted in reshaped]
         raise ModelError(

@@ -6,6 +6,7 @@ channel) is read off the template: the conversation is rendered once with a repl
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def chat_prompt(
         markers: texts that are one token each, so that the end of the user's turn is not put inside one.
 
     Raises:
-        ModelError: the template cannot render the conversation, or drops the question or the system prompt.
+        ModelError: the template cannot render the conversation, or drops a part of it.
     """
     messages, settings, opened, notes = _first_that_renders(render, question, system, turns)
     if thinking_open:
@@ -109,13 +110,10 @@ def _first_that_renders(
                 except ModelError as error:
                     reasons.append(str(error))
                     continue
-                if not _holds(text, question, None):
-                    reasons.append("the chat template drops the question")
-                elif not _holds(text, question, system):
-                    reasons.append("the chat template drops the system prompt")
-                else:
-                    note = (_MERGED,) if merged else ()
-                    return messages, settings, text, note
+                dropped = _dropped(text, _without_system(render, messages, settings), messages, question, system)
+                if dropped is None:
+                    return messages, settings, text, (_MERGED,) if merged else ()
+                reasons.append(f"the chat template drops {dropped}")
     if system == "":
         # A template without a place for a system prompt has none to be empty.
         return _first_that_renders(render, question, None, turns)
@@ -128,6 +126,15 @@ _MERGED = (
 )
 
 
+def _without_system(render: Render, messages: list[Message], settings: dict[str, Any]) -> str | None:
+    if messages[0]["role"] != "system":
+        return None
+    try:
+        return render(messages[1:], True, **settings)
+    except ModelError:
+        return None
+
+
 def _messages(question: str, system: str | None, turns: Sequence[Turn]) -> list[Message]:
     messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
     for user, reply in turns:
@@ -136,7 +143,41 @@ def _messages(question: str, system: str | None, turns: Sequence[Turn]) -> list[
 
 
 def _holds(text: str, question: str, system: str | None) -> bool:
-    return question.strip() in text and (not system or system.strip() in text)
+    return _stands_in(question, text) and (not system or _stands_in(system, text))
+
+
+def _stands_in(said: str, text: str) -> bool:
+    """Whether a text holds what was said, white space aside, which some templates change; also as JSON has it."""
+    whole = _squeezed(text)
+    return any(
+        _squeezed(form) in whole for form in (said, json.dumps(said)[1:-1], json.dumps(said, ensure_ascii=False)[1:-1])
+    )
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+def _dropped(
+    text: str, without_system: str | None, messages: list[Message], question: str, system: str | None
+) -> str | None:
+    """What of a conversation a template leaves out, in words; None if it is all there.
+
+    Args:
+        without_system: the same conversation rendered without the system prompt; a text that is no longer with it shows nothing.
+    """
+    if not _stands_in(question, text):
+        return "the question"
+    if system and (not _stands_in(system, text) or text == without_system):
+        return "the system prompt"
+    if not all(_stands_in(_text_of(m), text) for m in messages if m["role"] == "user"):
+        return "earlier turns"
+    return None
+
+
+def _text_of(message: Message) -> str:
+    content = message["content"]
+    return content if isinstance(content, str) else str(content[0]["text"])
 
 
 def _closed(
@@ -244,7 +285,7 @@ def _turn_end(
     reply = _up_to_the_reply(render, messages, settings, False)
     with_reply = len(text) if reply is None else _shared(text, reply, markers)
     # Where the system prompt is lost once a reply follows, the two texts part before the question and say nothing.
-    return min(end, with_reply) if question.strip() in text[:with_reply] else end
+    return min(end, with_reply) if _stands_in(question, text[:with_reply]) else end
 
 
 def _shared(text: str, other: str, markers: Iterable[str]) -> int:

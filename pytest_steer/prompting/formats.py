@@ -122,7 +122,7 @@ def check_date(value: str | datetime.date) -> str:
     try:
         return datetime.date.fromisoformat(str(value)).isoformat()
     except ValueError:
-        raise DataError(f"date is a day such as '{DATE}', not {value!r}") from None
+        raise DataError(f"date must be a day such as '{DATE}', not {value!r}") from None
 
 
 def is_chat_template(template: str) -> bool:

@@ -42,7 +42,7 @@ def check_depth(metadata: Mapping[str, Any], n_layers: int, model: str) -> None:
 
 
 _SAY = (
-    "If so, write `rows: hidden_states` beside `file` (in Python SteeringVector.load(file, rows='hidden_states')): k + 1 is then the "
+    "If so, write `rows: hidden_states` beside `file` (in Python SteeringVector.load(file, rows='hidden_states')): row k + 1 is then the "
     "output of block k"
 )
 _BY_HAND = "Save the directions that you mean under their blocks: SteeringVector({layer: tensor}).save('vector.safetensors')"

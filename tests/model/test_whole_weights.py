@@ -71,7 +71,18 @@ def test_tied_weights_and_those_that_transformers_ignores_are_not_missing(tmp_pa
 
 def test_weights_of_another_shape(tmp_path):
     saved(tmp_path, builders.random_hf("llama"), lambda w: w.update({"lm_head.weight": torch.ones(7, builders.WIDTH)}))
-    with pytest.raises(ModelError, match="cannot be loaded from"):
+    with pytest.raises(
+        ModelError, match=r"1 weight of LlamaForCausalLM with another shape in the files: lm_head.weight \[7, 32\] in"
+    ):
+        load_model(tmp_path)
+
+
+def test_a_weight_under_another_name_is_named_beside_the_missing_one(tmp_path):
+    def renamed(weights):
+        weights["model.norm.wait"] = weights.pop("model.norm.weight")
+
+    saved(tmp_path, builders.random_hf("llama"), renamed)
+    with pytest.raises(ModelError, match=r"lack 1 weight of .*: model.norm.weight. They hold model.norm.wait instead"):
         load_model(tmp_path)
 
 

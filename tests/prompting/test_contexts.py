@@ -248,6 +248,6 @@ def test_thinking_and_date_refuse_what_they_are_not():
     with pytest.raises(DataError, match="thinking is 'as_given', 'closed' or 'open', not 'shut'"):
         Context(thinking="shut")
     for value in ("2025-02-30", "yesterday"):
-        with pytest.raises(DataError, match=f"date is a day such as '2025-01-01', not '{value}'"):
+        with pytest.raises(DataError, match=f"date must be a day such as '2025-01-01', not '{value}'"):
             Context(date=value)
     assert Context(date=datetime.date(2025, 3, 1)).date == "2025-03-01"

@@ -278,7 +278,7 @@ def test_texts_of_a_table(tmp_path, name, separator):
     file = put(tmp_path, name, f"n{separator}body\n1{separator}one\n2{separator}two\n")
     assert read_texts(file, column="body") == ["one", "two"]
     refused(
-        "is a table with the columns 'n', 'body': which of them holds the texts.*columns: {text: n}.*column='n'",
+        "is a table with the columns 'n', 'body': which of them holds the texts.*columns: {text: body}.*column='body'",
         read_texts,
         file,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 
 import builders
@@ -104,3 +105,33 @@ def test_the_hash_is_that_of_the_templates_source():
     assert format_of(builders.CHATML).hash == hashes[0]
     assert PromptFormat().hash == hashes[2]
     assert dataclasses.replace(PromptFormat(), render=lambda *_: "").hash == hashes[2]
+
+
+def test_a_template_that_drops_earlier_turns_is_refused():
+    template = "### {{ (messages | selectattr('role', 'equalto', 'user') | list)[-1]['content'] }}"
+    assert render_item(WORDED, format_of(template)).turn == "### Red?"
+    with pytest.raises(ModelError, match="drops earlier turns"):
+        render_item(WORDED, format_of(template), Context(history=[["Hello?", "never drop me"]]))
+
+
+def test_a_system_prompt_that_stands_elsewhere_is_not_taken_for_one():
+    template = "{% for m in messages if m['role'] != 'system' %}[{{ m['content'] }}]{% endfor %}"
+    text = render_item(ContrastItem("It rains. Red?", ("Yes",), ("No",)), format_of(template), Context(system="It rains."))
+    assert text.turn == "[It rains.\n\nIt rains. Red?]"
+    assert "no place for a system prompt" in text.notes[0]
+
+
+@pytest.mark.parametrize("change", [".replace('\\n\\n', '\\n')", " | tojson"])
+def test_a_template_that_changes_the_questions_white_space_keeps_the_question(change):
+    template = "{% for m in messages %}<{{ m['content']" + change + " }}>{% endfor %}"
+    text = render_item(ContrastItem("One\n\ntwo?\n (A) x\n (B) y", ("(A)",), ("(B)",)), format_of(template))
+    assert text.turn.startswith("<")
+    assert text.matching == ("A",)
+
+
+def test_another_template_on_the_tokenizer_is_another_format():
+    tokenizer = copy.deepcopy(builders.tokenizer(builders.CHATML))
+    model = wrap_model(builders.random_model("llama").hf, tokenizer, "m")
+    before = render_item(WORDED, model.format)
+    tokenizer.chat_template = "{% for m in messages %}[{{ m['content'] }}]{% endfor %}"
+    assert render_item(WORDED, model.format).turn == "[Red?]" != before.turn

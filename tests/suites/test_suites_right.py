@@ -584,4 +584,4 @@ def test_a_date_is_a_day_with_or_without_quotes(folder: Path) -> None:
         read(folder, SMALL.replace("claims:", 'date: "2025-02-30"\nclaims:'))
     assert caught.value.line == 3
     found = broken(folder, SMALL.replace("steerability: 0.3", "steerability: 0.3, date: '2025-13-01'"))
-    assert "date is a day such as '2025-01-01', not '2025-13-01'" in str(found.error)
+    assert "date must be a day such as '2025-01-01', not '2025-13-01'" in str(found.error)

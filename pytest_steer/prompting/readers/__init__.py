@@ -83,10 +83,10 @@ def _which(name: str, entry: dict[str, object], *, asked: bool) -> str:
     there = ", ".join(map(repr, entry))
     if asked:
         return f"there is no column {name!r}; it has {there}"
-    first = next(iter(entry), "body")
+    likely = max(entry, key=lambda column: len(str(entry[column])), default="body")
     return (
-        f"is a table with the columns {there}: which of them holds the texts? Say it, as `columns: {{text: {first}}}` under `data` "
-        f"(in Python read_texts(path, column={first!r}))"
+        f"is a table with the columns {there}: which of them holds the texts? Say it, as `columns: {{text: {likely}}}` under `data` "
+        f"(in Python read_texts(path, column={likely!r}))"
     )
 
 

@@ -50,7 +50,8 @@ def read(file: Path) -> Found:
         verify(found, record, given, file)
         return restored(found)
     hint = header.values.get(f"{architecture}.model_hint")
-    about = {"model_hint": hint} if isinstance(hint, str) else {}
+    about: dict[str, Any] = {"model_hint": hint} if isinstance(hint, str) else {}
+    about["highest"] = max(layer for layer in directions if layer is not None)
     return Found(directions, source(f"GGUF control vector ({architecture})", LAYERS, **about))
 
 
