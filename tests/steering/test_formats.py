@@ -86,6 +86,7 @@ def test_a_control_vector_of_repeng_is_read_bit_exactly(tmp_path, arch):
             "layers": "direction.N is added to the output of decoder block N, 0-based (repeng, llama.cpp)",
             "norm": "as stored, not rescaled",
             "model_hint": "llama",
+            "highest": max(directions),
         }
     }
     assert "direction.N is added to the output of decoder block N" in repr(vector)
