@@ -211,8 +211,12 @@ def test_what_is_generated_is_what_the_model_says_row_by_row(family, dtype):
     model, vector = fresh(family, dtype, **changes), builders.random_vector(1, norm=3.0)
     prompts = ("Hi there", builders.LONG)
     for question, row in zip(prompts, generate(model, prompts, vector, multipliers=GRID, max_new_tokens=6), strict=True):
-        turn, opening = model.format.turn_and_opening(question, None)
-        ids = plain.ids_of(model.tokenizer, turn + opening, False)
+        said = [{"role": "user", "content": question}]
+        turn, prompt = (
+            model.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=opened)
+            for opened in (False, True)
+        )
+        ids = plain.ids_of(model.tokenizer, prompt, False)
         start = len(plain.ids_of(model.tokenizer, turn, False))
         for m, generation_ in zip(GRID, row, strict=True):
             own, begin = [*ids, *generation_.tokens], len(ids)
