@@ -15,8 +15,8 @@ from ..prompting import PromptFormat
 from ..steering import Intervention, check_depth
 from .blocks import find_blocks
 from .chat_template import render_chat
-from .state import without_values
-from .structure import Structure, look_at
+from .state import check_ready, without_values
+from .structure import Structure, hooks_lifted, look_at
 
 if TYPE_CHECKING:
     from .abilities import Abilities
@@ -133,7 +133,9 @@ class Model:
             ModelError: the model does not run on tokens alone, or does not read from left to right.
         """
         if self._structure is None:
-            self._structure = look_at(self)
+            check_ready(self)
+            with hooks_lifted(self):
+                self._structure = look_at(self)
         return self._structure
 
     def check_layer(self, layer: int) -> None:

@@ -49,7 +49,7 @@ def check_state(model: Model) -> None:
     Raises:
         ModelError: weights have no values, or training mode or replaced forwards change what it computes.
     """
-    foreign = [found for found in _checked(model) if maker_of(found) is None]
+    foreign = [found for found in check_ready(model) if maker_of(found) is None]
     if foreign and not model.steering_blocks and not _trusting.get():
         check_forwards(model, foreign)
 
@@ -72,7 +72,7 @@ def measuring(model: Model) -> Iterator[None]:
 @contextmanager
 def watched(model: Model, *, steered: bool = True) -> Iterator[None]:
     """The same for the body of a ``steering`` block, which begins with ``check_state``."""
-    hooked = _checked(model)
+    hooked = check_ready(model)
     trusted = _trusting.get()
     made_by = [(found, maker_of(found)) for found in hooked if not isinstance(found.function, Watch)] if not trusted else []
     if not steered and any(maker == OWN for _, maker in made_by):
@@ -97,7 +97,7 @@ def trusting() -> Iterator[None]:
         _trusting.reset(token)
 
 
-def _checked(model: Model) -> list[Found]:
+def check_ready(model: Model) -> list[Found]:
     """All hooks and replaced forwards of a model whose weights have values and whose mode changes nothing.
 
     Raises:

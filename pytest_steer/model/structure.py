@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +95,22 @@ def look_at(model: Model) -> Structure:
             refused[layer] = why
     left_out = frozenset(layer for layer, count in enumerate(passes) if not count)
     return Structure(refused, left_out, _is_told_positions(model, inputs, logits))
+
+
+@contextmanager
+def hooks_lifted(model: Model) -> Iterator[None]:
+    """Takes the hooks of others off in the body; they are looked at where something is measured."""
+    lifted = []
+    for module in model.hf.modules():
+        for table in (module._forward_hooks, module._forward_pre_hooks):
+            if table:
+                lifted.append((table, dict(table)))
+                table.clear()
+    try:
+        yield
+    finally:
+        for table, hooks in lifted:
+            table.update(hooks)
 
 
 def _reason(model: Model, passes: int, shape: tuple[int, ...] | None, length: int) -> str | None:

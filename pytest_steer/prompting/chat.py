@@ -110,7 +110,7 @@ def _first_that_renders(
                 except ModelError as error:
                     reasons.append(str(error))
                     continue
-                dropped = _dropped(text, _without_system(render, messages, settings), messages, question, system)
+                dropped = _dropped(text, messages, question, system, _takes_system(render, messages, settings))
                 if dropped is None:
                     return messages, settings, text, (_MERGED,) if merged else ()
                 reasons.append(f"the chat template drops {dropped}")
@@ -126,13 +126,17 @@ _MERGED = (
 )
 
 
-def _without_system(render: Render, messages: list[Message], settings: dict[str, Any]) -> str | None:
+def _takes_system(render: Render, messages: list[Message], settings: dict[str, Any]) -> bool:
+    """Whether a template renders a system prompt: one that stands nowhere else, since the real one can be part of a question or
+    the template's own."""
     if messages[0]["role"] != "system":
-        return None
+        return True
+    word = "system0prompt"
+    content: Any = word if isinstance(messages[0]["content"], str) else [{"type": "text", "text": word}]
     try:
-        return render(messages[1:], True, **settings)
+        return word in render([{"role": "system", "content": content}, *messages[1:]], True, **settings)
     except ModelError:
-        return None
+        return False
 
 
 def _messages(question: str, system: str | None, turns: Sequence[Turn]) -> list[Message]:
@@ -158,17 +162,11 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-def _dropped(
-    text: str, without_system: str | None, messages: list[Message], question: str, system: str | None
-) -> str | None:
-    """What of a conversation a template leaves out, in words; None if it is all there.
-
-    Args:
-        without_system: the same conversation rendered without the system prompt; a text that is no longer with it shows nothing.
-    """
+def _dropped(text: str, messages: list[Message], question: str, system: str | None, takes_system: bool) -> str | None:
+    """What of a conversation a template leaves out, in words; None if it is all there."""
     if not _stands_in(question, text):
         return "the question"
-    if system and (not _stands_in(system, text) or text == without_system):
+    if system and not (takes_system and _stands_in(system, text)):
         return "the system prompt"
     if not all(_stands_in(_text_of(m), text) for m in messages if m["role"] == "user"):
         return "earlier turns"

@@ -274,7 +274,7 @@ def test_one_engine_gives_every_question_its_own_answer():
     base = fresh("llama")
     item = builders.LETTERED[1]
     one = probe_of(base, item)
-    tokens = one.ids + tokenize_item(base.tokenizer, render_item(item, base.format)).matching[0] + (50, 60)
+    tokens = one.ids + tokenize_item(base.tokenizer, render_item(item, base.format)).matching[0].scored + (50, 60)
     two = Probe(tokens, one.steer_from, score_from=len(one.ids))
     vector, other = as_intervention(builders.random_vector(1)), as_intervention(builders.random_vector(1, seed=2))
     questions = [
