@@ -354,6 +354,7 @@ def test_a_hook_that_gives_back_what_it_got():
 def test_hooks_of_others_run_as_often_as_forwards_do():
     model = fresh()
     calls = []
+    assert model.abilities.branches  # a forward of its own, once per model
     model.hf.register_forward_pre_hook(lambda *_: calls.append(1))
     block_outputs(model, [IDS], [0], lambda _, hidden: hidden)
     assert calls == []  # the backbone alone ran
