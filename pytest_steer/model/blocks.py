@@ -19,8 +19,7 @@ def find_blocks(hf: Any) -> tuple[nn.Module, nn.ModuleList]:
     """The decoder's blocks and the module that takes tokens and runs them one after the other.
 
     A list of modules counts as the blocks if it is as long as the configuration says the model is deep and all its
-    members are of block classes of one kind. Whether the model really runs them like that is looked at later, see
-    ``structure.py``.
+    members are of block classes of one kind. Whether the model runs them in that order is checked later (``structure.py``).
 
     Raises:
         ModelError: the model is an encoder-decoder or fills masks, or no list or more than one fits; says what was looked for.

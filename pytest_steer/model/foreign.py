@@ -87,7 +87,7 @@ def maker_of(found: Found) -> str | None:
 
 
 def _chain(function: Any) -> Iterator[Any]:
-    """A function and those that it wraps; what a wrapper says of its own name is that of the wrapped one, so each is looked at."""
+    """A function and every function that it wraps. A wrapper reports the name of what it wraps, so each has to be checked."""
     seen: set[int] = set()
     while function is not None and id(function) not in seen:
         seen.add(id(function))
@@ -110,7 +110,7 @@ def _package_of(function: Any, module: torch.nn.Module | None) -> str:
 
 
 def _dispatching(module: torch.nn.Module) -> Iterator[Any]:
-    """accelerate's hooks of a module, which stand behind its replaced forward."""
+    """The accelerate hooks that a module's replaced forward calls."""
     hook = getattr(module, "_hf_hook", None)
     if hook is not None:
         yield from getattr(hook, "hooks", (hook,))

@@ -145,7 +145,7 @@ def steering(
 
 
 class _Generations:
-    """Tells a scope of each call of a model's ``generate`` for as long as it is in place."""
+    """Makes a scope start anew at each call of the model's ``generate``, until it is removed."""
 
     def __init__(self, hf: Any, scope: _Scope) -> None:
         self._hf, self._before = hf, vars(hf).get("generate")
@@ -155,7 +155,8 @@ class _Generations:
 
         @functools.wraps(own)
         def generate(*args: Any, **kwargs: Any) -> Any:
-            config = kwargs.get("generation_config") or getattr(hf, "generation_config", None)
+            given = kwargs.get("generation_config") or (args[1] if len(args) > 1 else None)
+            config = given or getattr(hf, "generation_config", None)
             wanted = {name: kwargs.get(name, getattr(config, name, None)) for name in _OTHER_PREFILLS}
             scope.begin_again(scope.model.id, wanted)
             try:
@@ -329,10 +330,12 @@ class _Scope:
         Raises:
             SteerError: it asks for a way of generating whose first forward does not hold the prompt alone.
         """
+        if self.positions == "all":
+            return  # wherever a prompt ends, and also where a kept cache goes on
         self._seen = self._starts = None
         self._real_so_far = None
         asked = [name for name in _OTHER_PREFILLS if wanted.get(name)]
-        if asked and self.positions != "all":
+        if asked:
             raise SteerError(
                 f"{model_id}: generate with {asked[0]} does not give the model the prompt in one piece, so positions '{self.positions}' "
                 f"cannot be found. Generate without {asked[0]}, or steer 'all'"

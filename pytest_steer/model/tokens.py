@@ -179,8 +179,8 @@ def tokenize_text(tokenizer: Any, text: str, name: str) -> Ids:
 def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, Spans]:
     """Token ids, and for each the characters of the text (start, end) that it holds; special tokens hold none.
 
-    Special tokens that the tokenizer puts behind the text (an end marker) are left out: the text goes on. A begin token that the text
-    writes itself is not put before it again.
+    Special tokens that the tokenizer adds after the text (an end marker) are dropped, since the text continues. A begin token that the
+    text already contains is not added again.
     """
     fast = bool(getattr(tokenizer, "is_fast", False))
     encoded = tokenizer(

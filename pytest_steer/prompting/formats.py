@@ -30,8 +30,8 @@ class PromptFormat:
         template: the source of the chat template, or None for a text.
         render: (messages, add_generation_prompt, **settings) -> text; None for a text.
         markers: texts that are one token each (``<|im_start|>``), so that no cut goes through one.
-        text: where there is no chat template, the text with ``{question}``. What stands behind it opens the reply, a space at its
-            end included. ``{system}`` is where the system prompt goes; without it, a system prompt stands in front.
+        text: where there is no chat template, the text with ``{question}``. What follows it opens the reply, including a
+            trailing space. ``{system}`` is where the system prompt goes; without it, a system prompt stands in front.
         render_with: (source, messages, add_generation_prompt, **settings) -> text under another chat template; None if there is
             no way.
         date: ISO date that a template gets when it asks for today's.

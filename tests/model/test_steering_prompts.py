@@ -58,3 +58,17 @@ def test_a_prompt_in_pieces_is_refused_where_its_end_matters(more):
         model.hf.generate(torch.tensor([ids]), max_new_tokens=2, **more)
     assert "generate" not in vars(model.hf)
     assert builders.hooks_of(model.hf) == 0
+
+
+def test_a_kept_cache_goes_on_where_all_is_steered():
+    model = builders.random_model("llama")
+    ids, _ = chat_ids(model, "Hi")
+    how = {"do_sample": False, "pad_token_id": 0, "return_dict_in_generate": True}
+    with steering(model, VECTOR, 2.0, positions="all"):
+        first = model.hf.generate(torch.tensor([ids]), max_new_tokens=2, **how)
+        longer = torch.cat([first.sequences, torch.tensor([[40, 41]])], dim=1)
+        second = (
+            model.hf.generate(longer, past_key_values=first.past_key_values, max_new_tokens=2, **how).sequences[0].tolist()
+        )
+    prompt = longer[0].tolist()
+    assert second == prompt + plain.greedy(model.hf, prompt, 2, VECTOR.directions, 2.0, 1)

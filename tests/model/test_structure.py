@@ -230,7 +230,7 @@ def test_a_check_that_saw_nothing_does_not_say_sound():
 
 
 def test_recurrent_decoding_is_compared_with_plain_hooks():
-    """MiniMax decodes to other logits than a whole forward gives; its steering is looked at all the same."""
+    """MiniMax's cached decoding gives other logits than a whole forward. Its steering is checked all the same."""
     record = check_before(model_of("minimax"), Subject(vector=VECTOR, positions="all"))
     assert record["sound"]
     assert "cached_decoding" in record["holds"]

@@ -191,7 +191,7 @@ def test_a_begin_token_that_the_text_writes_is_not_put_before_it_again():
 
 
 def test_white_space_at_the_end_of_a_token_is_its_own_where_the_tokenizer_does_not_say():
-    """ ".\n" is one token: the one after it begins behind the line feed."""
+    """ ".\n" is one token, so the next one begins after the line feed."""
     tokenizer = Slow(builders.tokenizer(None, merged=((".", builders.LINE_FEED),)))
     ids, spans = encode(tokenizer, "a.\nb", special_tokens=False)
     assert texts(tokenizer, ids) == ["a", ".\n", "b"]

@@ -18,8 +18,8 @@ _LAYER = r"(?:vec_|decoder_)?layers?|blocks?|h"
 _NUMBERED = re.compile(rf"(?:(?P<word>{_LAYER}|(?:steering_)?(?:vectors?|vecs?)|directions?|arr)_?)?(?P<number>[0-9]+)")
 _LAYER_WORD = re.compile(_LAYER)
 _WORD = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
-# What a direction at a block's output is called behind the number. Anything else may be another place: the input of the
-# block (hook_resid_pre), its MLP, one of its norms.
+# Names that may follow the number of a direction at a block's output. Any other name may mean another place: the input of
+# the block (hook_resid_pre), its MLP, one of its norms.
 _TAILS = re.compile(
     "weight|bias|param(eter)?|data|value|activation|output|delta|(mean_)?diff|dir(ection)?|v|(steering_)?vec(tor)?|steer(ing)?|"
     "resid(ual)?|(hook_)?resid_post"
