@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ..errors import ModelError
@@ -110,7 +111,8 @@ def _first_that_renders(
                 except ModelError as error:
                     reasons.append(str(error))
                     continue
-                dropped = _dropped(text, messages, question, system, _takes_system(render, messages, settings))
+                takes_system = _takes_system(messages, partial(_opened, render, settings=settings))
+                dropped = _dropped(text, messages, question, system, takes_system)
                 if dropped is None:
                     return messages, settings, text, (_MERGED,) if merged else ()
                 reasons.append(f"the chat template drops {dropped}")
@@ -126,17 +128,22 @@ _MERGED = (
 )
 
 
-def _takes_system(render: Render, messages: list[Message], settings: dict[str, Any]) -> bool:
-    """Whether a template renders a system prompt: one that stands nowhere else, since the real one can be part of a question or
-    the template's own."""
+def _takes_system(messages: list[Message], rendered: Callable[[list[Message]], str | None]) -> bool:
+    """Whether a system prompt is rendered: one that stands nowhere else, since the real one can be part of a question or the
+    template's own."""
     if messages[0]["role"] != "system":
         return True
     word = "system0prompt"
     content: Any = word if isinstance(messages[0]["content"], str) else [{"type": "text", "text": word}]
     try:
-        return word in render([{"role": "system", "content": content}, *messages[1:]], True, **settings)
+        text = rendered([{"role": "system", "content": content}, *messages[1:]])
     except ModelError:
         return False
+    return text is not None and word in text
+
+
+def _opened(render: Render, messages: list[Message], settings: dict[str, Any]) -> str:
+    return render(messages, True, **settings)
 
 
 def _messages(question: str, system: str | None, turns: Sequence[Turn]) -> list[Message]:
@@ -144,10 +151,6 @@ def _messages(question: str, system: str | None, turns: Sequence[Turn]) -> list[
     for user, reply in turns:
         messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
     return [*messages, {"role": "user", "content": question}]
-
-
-def _holds(text: str, question: str, system: str | None) -> bool:
-    return _stands_in(question, text) and (not system or _stands_in(system, text))
 
 
 def _stands_in(said: str, text: str) -> bool:
@@ -162,12 +165,15 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
+_SYSTEM = "the system prompt"
+
+
 def _dropped(text: str, messages: list[Message], question: str, system: str | None, takes_system: bool) -> str | None:
     """What of a conversation a template leaves out, in words; None if it is all there."""
     if not _stands_in(question, text):
         return "the question"
     if system and not (takes_system and _stands_in(system, text)):
-        return "the system prompt"
+        return _SYSTEM
     if not all(_stands_in(_text_of(m), text) for m in messages if m["role"] == "user"):
         return "earlier turns"
     return None
@@ -205,10 +211,14 @@ def _before_the_reply(
     """The text before a reply as the template writes it, and notes; None if it writes none."""
     for followed in (False, True):  # some templates refuse a conversation that ends with a reply
         written = _up_to_the_reply(render, messages, settings, followed)
-        if written is None or not _holds(written, question, None):
+        if written is None:
             continue
-        if _holds(written, question, system):
+        takes_system = _takes_system(messages, partial(_up_to_the_reply, render, settings=settings, followed=followed))
+        dropped = _dropped(written, messages, question, system, takes_system)
+        if dropped is None:
             return written, (_FOLLOWED,) if followed else ()
+        if dropped != _SYSTEM:
+            continue
         # Some templates put the system prompt into the last message only, and lose it once a reply follows. What stands before the
         # reply is read off the conversation without the system prompt.
         bare = messages[1:]

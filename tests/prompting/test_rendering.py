@@ -135,3 +135,29 @@ def test_another_template_on_the_tokenizer_is_another_format():
     before = render_item(WORDED, model.format)
     tokenizer.chat_template = "{% for m in messages %}[{{ m['content'] }}]{% endfor %}"
     assert render_item(WORDED, model.format).turn == "[Red?]" != before.turn
+
+
+LOST_ONCE_A_REPLY_FOLLOWS = (
+    "{% if messages[0]['role'] == 'system' %}{% set system, said = messages[0]['content'], messages[1:] %}"
+    "{% else %}{% set system, said = '', messages %}{% endif %}"
+    "{% for m in said %}{% if m['role'] == 'user' %}[{% if loop.last and system %}{{ system }} | {% endif %}{{ m['content'] }}]"
+    "{% else %} {{ m['content'] }};{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("system", ["Sing.", "Red?"], ids=["elsewhere not", "also in the question"])
+def test_a_system_prompt_that_is_lost_once_a_reply_follows_is_kept(system):
+    text = render_item(WORDED, format_of(LOST_ONCE_A_REPLY_FOLLOWS), Context(system=system))
+    assert text.prompt == f"[{system} | Red?] "
+    assert "drops the system prompt once a reply follows" in text.notes[0]
+
+
+def test_turns_that_are_lost_once_a_reply_follows_are_kept():
+    """Then the template has no rendering of the whole conversation to go by, and its generation prompt is taken, which is said."""
+    template = (
+        "{% if messages[-1]['role'] == 'assistant' %}[{{ messages[-2]['content'] }}] {{ messages[-1]['content'] }}"
+        "{% else %}{% for m in messages %}[{{ m['content'] }}]{% endfor %}{% endif %}"
+    )
+    text = render_item(WORDED, format_of(template), Context(history=[["Hello?", "Yes?"]]))
+    assert text.prompt.startswith("[Hello?][Yes?][Red?]")
+    assert text.notes
