@@ -67,12 +67,17 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("family", EVERY)
-@pytest.mark.parametrize(
-    ("dtype", "name"),
-    [*((torch.bfloat16, name) for name in list(KINDS)[1:]), (torch.float16, "letters behind a prefix")],
-    ids=["bf16-letters", "bf16-words", "bf16-words behind a prefix", "fp16-letters"],
-)
+def every_family_in_both():
+    """Every family in both kinds of numbers every day, in bfloat16 with one kind of question in turn; the others at night."""
+    kinds = list(KINDS)[1:]
+    for number, family in enumerate(EVERY):
+        for name in kinds:
+            marks = () if name == kinds[number % len(kinds)] else (pytest.mark.nightly,)
+            yield pytest.param(family, torch.bfloat16, name, id=f"{family}-bf16-{name}", marks=marks)
+        yield pytest.param(family, torch.float16, "letters behind a prefix", id=f"{family}-fp16-letters")
+
+
+@pytest.mark.parametrize(("family", "dtype", "name"), every_family_in_both())
 def test_the_fast_ways_add_no_noise(family, dtype, name):
     kind, start, prefix = KINDS[name]
     exact = builders.random_model(family).hf

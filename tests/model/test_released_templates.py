@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -134,7 +135,7 @@ def _reply(tokenizer, question, answer):
         prompt = prompt.rstrip() + closed
     turn = _rendered(tokenizer, question, **more)
     end = len(turn) if prompt.startswith(turn) else _part(prompt, turn, tokenizer)
-    return plain_chat.Reply(prompt + answer, len(prompt), end)
+    return plain_chat.Reply(prompt + answer, len(prompt), end, bare=not prompt[end:].strip(" "))
 
 
 def _part(one, other, tokenizer):
@@ -152,7 +153,7 @@ def _answers(tokenizer, item):
         for answer in side:
             reply = _reply(tokenizer, item.question, answer.strip())
             text = reply.text[:-1] if lettered else reply.text
-            found.append(plain_chat.scored(tokenizer, plain_chat.Reply(text, reply.start, reply.turn_end), skip=lettered))
+            found.append(plain_chat.scored(tokenizer, replace(reply, text=text), skip=lettered))
         sides.append(found)
     every = [answer for side in sides for answer in side]
     if lettered:
