@@ -56,6 +56,7 @@ def vector(model) -> SteeringVector:
     return extract.mean_difference(model, positive[:20], negative[:20], layer=[12, 18])
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @pytest.mark.parametrize("name", ["sentiment_test", "confidence_choice_test"])
 def test_propensities_equal_the_plain_way(model, vector, scope: str, name: str) -> None:
@@ -74,7 +75,11 @@ def test_perplexity_equals_the_plain_way(model, vector) -> None:
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the field's data files are not beside this checkout")
 @pytest.mark.parametrize(
-    "file", ["caa/test/survival-instinct/test_dataset_ab.json", "model-written-evals/persona/agreeableness.jsonl"]
+    "file",
+    [
+        "caa/test/survival-instinct/test_dataset_ab.json",
+        pytest.param("model-written-evals/persona/agreeableness.jsonl", marks=pytest.mark.nightly),
+    ],
 )
 def test_signs_and_shares_on_the_fields_own_files(model, vector, file: str) -> None:
     items = read_items(SHARED / file)[:8]
@@ -124,6 +129,7 @@ def test_the_example_suite_as_a_user_runs_it(tmp_path: Path) -> None:
     assert ways <= {"shared depth", "shared positions"}
 
 
+@pytest.mark.nightly
 def test_a_search_finds_the_worst_of_a_grid_with_fewer_forwards(model, vector) -> None:
     """24 contexts of free-text items; the search looks at 15 of them, as given among them, and shrinks."""
     items, own = read_items(DATA / "sentiment_test.json")[:16], vector.at(18)
@@ -160,6 +166,7 @@ def test_a_search_finds_the_worst_of_a_grid_with_fewer_forwards(model, vector) -
     assert details["forwards"]["computed"] <= searched < model.engine.forwards
 
 
+@pytest.mark.nightly
 def test_two_methods_of_the_comparison_as_a_user_runs_it(tmp_path: Path) -> None:
     """All fifteen take a quarter of an hour; these are the two of which the field says that each does what the other cannot."""
     report = run_suite(tmp_path, "example_suites/methods", "-k", "(icv or fv) and (sentiment or past)")

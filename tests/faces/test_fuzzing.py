@@ -156,7 +156,7 @@ def test_the_database_is_in_pytests_cache_or_where_the_user_says(letters: Path, 
 
 def test_two_workers_share_a_database_and_one_file_is_written_by_one(letters: Path, pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    several = "claims:\n" + "".join(f"  - holds_in_contexts: {{name: c{i}, effect: 0.1, examples: 12}}\n" for i in range(4))
+    several = "claims:\n" + "".join(f"  - holds_in_contexts: {{name: c{i}, effect: 0.1, examples: 12}}\n" for i in range(2))
     (letters / "c.steer.yaml").write_text(HEAD + several)
     alone = claims_of(pytester, "--steer-examples=one")
     for _ in range(2):  # the second time with what the first remembered

@@ -123,7 +123,9 @@ def stack(rows: int) -> torch.Tensor:
     return torch.randn(rows, width, generator=torch.Generator().manual_seed(5))
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".npy", ".npz", ".safetensors"])
+@pytest.mark.parametrize(
+    "suffix", [".pt", *(pytest.param(suffix, marks=pytest.mark.nightly) for suffix in (".npy", ".npz", ".safetensors"))]
+)
 def test_a_stack_is_taken_as_the_models_depth_has_it_and_never_one_off(
     suite: Path, pytester: pytest.Pytester, suffix: str
 ) -> None:

@@ -36,6 +36,7 @@ def greedy_lines(model, scope, m, shown_of, directions):
     return np.array(found)
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("sharing", [True, False])
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @pytest.mark.parametrize("family", FEW)

@@ -202,6 +202,7 @@ def test_generation_repeats_no_states(family):
     assert tried == ({"shared prompt"} if family == "llama" else caches)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", [*builders.STATEFUL, "llama", "gemma2", "gpt2", "bloom", "openai"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
 def test_what_is_generated_is_what_the_model_says_row_by_row(family, dtype):

@@ -161,15 +161,15 @@ def test_the_simplest_context_is_the_one_as_given_wherever_that_stands_in_a_list
 @pytest.mark.parametrize(
     ("breaks", "simplest"),
     [
-        (lambda c: c.system, Context(system="0")),
-        (lambda c: c.template, Context(template="plain")),
+        pytest.param(lambda c: c.system, Context(system="0"), marks=pytest.mark.nightly),
+        pytest.param(lambda c: c.template, Context(template="plain"), marks=pytest.mark.nightly),
         (lambda c: c.option_order == "swapped" and c.option_labels != "as_given", Context(option_order="swapped", option_labels="Yes/No")),
         (lambda c: c.filler >= 7, Context(filler=7)),
-        (lambda c: c.history, Context(history=[("a", "b")])),
+        pytest.param(lambda c: c.history, Context(history=[("a", "b")]), marks=pytest.mark.nightly),
         (lambda c: c.few_shot > 1 and c.wording, Context(few_shot=2, wording="please", examples=POOL)),
         (lambda c: c.noise and c.noise.typos > 0.105, Context(noise=Noise(typos=0.11))),
         (lambda c: c.noise and c.distractor, Context(noise=Noise(typos=0.01), distractor="It rains.")),
-        (lambda c: c.opening and c.own, Context(opening="The answer is (", own={shout: 1})),
+        pytest.param(lambda c: c.opening and c.own, Context(opening="The answer is (", own={shout: 1}), marks=pytest.mark.nightly),
         (lambda c: sum(value for _, value in c.own) > 3, Context(own={shout: 4})),
     ],
 )  # fmt: skip
