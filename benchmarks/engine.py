@@ -33,7 +33,7 @@ from tabulate import tabulate
 from work import Timed, alternate, items_of, matrix_rate, questions, texts_of, token_lists, vectors
 
 from pytest_steer import Model, load_model
-from pytest_steer.metrics import MULTIPLIERS, perplexity_curves, propensity_curves
+from pytest_steer.measures import MULTIPLIERS, perplexity_curves, propensity_curves
 from pytest_steer.model import Engine
 from pytest_steer.model.gguf import converted
 from pytest_steer.sources import find_model

@@ -22,9 +22,9 @@ from tabulate import tabulate
 from work import alternate, items_of, questions, texts_of, vectors
 
 from pytest_steer import Model, load_model
-from pytest_steer.metrics import MULTIPLIERS, propensity_curves
+from pytest_steer.data import ContrastItem, Items
+from pytest_steer.measures import MULTIPLIERS, propensity_curves
 from pytest_steer.model import Engine
-from pytest_steer.prompting import ContrastItem, Items
 
 ITEMS, LENGTHS = (25, 50, 100, 200, 400), (32, 128, 512, 1024)
 GRIDS = {3: (-1.0, 0.0, 1.0), 7: MULTIPLIERS, 15: tuple(m / 4 for m in range(-7, 8))}

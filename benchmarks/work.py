@@ -16,8 +16,9 @@ import numpy as np
 import torch
 
 from pytest_steer import SteeringVector, read_items, read_texts
+from pytest_steer.data import ContrastItem, Items
 from pytest_steer.model import Model, tokenize_item, tokenize_text
-from pytest_steer.prompting import ContrastItem, Items, render_item
+from pytest_steer.prompting import render_item
 from pytest_steer.steering import first_steered
 
 EXAMPLES = Path(__file__).parent.parent / "example_suites"

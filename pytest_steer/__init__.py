@@ -11,47 +11,47 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AtCost": "metrics",
+    "AtCost": "measures",
     "Axis": "prompting",
-    "ContrastItem": "prompting",
+    "ContrastItem": "data",
     "Context": "prompting",
-    "Deployed": "metrics",
-    "Evidence": "checks",
+    "Deployed": "measures",
+    "Evidence": "evidence",
     "Generation": "model",
     "Intervention": "steering",
-    "Items": "prompting",
+    "Items": "data",
     "Model": "model",
     "Noise": "prompting",
-    "Perplexity": "metrics",
-    "PropensityCurve": "metrics",
+    "Perplexity": "measures",
+    "PropensityCurve": "measures",
     "SteerError": "errors",
     "SteerWarning": "errors",
-    "SteeringFailure": "errors",
-    "SteeringInconclusive": "errors",
+    "SteeringFailure": "failures",
+    "SteeringInconclusive": "failures",
     "SteeringVector": "steering",
-    "TaskAccuracy": "metrics",
-    "TaskItem": "prompting",
-    "assert_generalizes": "assertions",
-    "assert_holds_in_contexts": "assertions",
-    "assert_hooks_are_sound": "assertions",
-    "assert_not_anti_steered": "assertions",
-    "assert_performs_task": "assertions",
-    "assert_ppl_delta_below": "assertions",
-    "assert_steers": "assertions",
-    "assert_steers_at_cost": "assertions",
+    "TaskAccuracy": "measures",
+    "TaskItem": "data",
+    "assert_generalizes": "claims",
+    "assert_holds_in_contexts": "claims",
+    "assert_hooks_are_sound": "claims",
+    "assert_not_anti_steered": "claims",
+    "assert_performs_task": "claims",
+    "assert_ppl_delta_below": "claims",
+    "assert_steers": "claims",
+    "assert_steers_at_cost": "claims",
     "contexts": "prompting.strategies",
-    "effects_at": "metrics",
+    "effects_at": "measures",
     "generate": "model",
     "load_model": "model",
-    "multipliers_at_cost": "metrics",
+    "multipliers_at_cost": "measures",
     "noises": "prompting.strategies",
-    "perplexity": "metrics",
+    "perplexity": "measures",
     "prompts": "prompting.strategies",
-    "propensity_curve": "metrics",
-    "read_items": "prompting",
-    "read_tasks": "prompting",
-    "read_texts": "prompting",
-    "task_accuracy": "metrics",
+    "propensity_curve": "measures",
+    "read_items": "data",
+    "read_tasks": "data",
+    "read_texts": "data",
+    "task_accuracy": "measures",
     "wrap_model": "model",
 }
 
@@ -59,29 +59,35 @@ __all__ = ["__version__", "extract", *_HOMES]
 
 if TYPE_CHECKING:
     from . import extract as extract
-    from .assertions import assert_generalizes as assert_generalizes
-    from .assertions import assert_holds_in_contexts as assert_holds_in_contexts
-    from .assertions import assert_hooks_are_sound as assert_hooks_are_sound
-    from .assertions import assert_not_anti_steered as assert_not_anti_steered
-    from .assertions import assert_performs_task as assert_performs_task
-    from .assertions import assert_ppl_delta_below as assert_ppl_delta_below
-    from .assertions import assert_steers as assert_steers
-    from .assertions import assert_steers_at_cost as assert_steers_at_cost
-    from .checks import Evidence as Evidence
+    from .claims import assert_generalizes as assert_generalizes
+    from .claims import assert_holds_in_contexts as assert_holds_in_contexts
+    from .claims import assert_hooks_are_sound as assert_hooks_are_sound
+    from .claims import assert_not_anti_steered as assert_not_anti_steered
+    from .claims import assert_performs_task as assert_performs_task
+    from .claims import assert_ppl_delta_below as assert_ppl_delta_below
+    from .claims import assert_steers as assert_steers
+    from .claims import assert_steers_at_cost as assert_steers_at_cost
+    from .data import ContrastItem as ContrastItem
+    from .data import Items as Items
+    from .data import TaskItem as TaskItem
+    from .data import read_items as read_items
+    from .data import read_tasks as read_tasks
+    from .data import read_texts as read_texts
     from .errors import SteerError as SteerError
-    from .errors import SteeringFailure as SteeringFailure
-    from .errors import SteeringInconclusive as SteeringInconclusive
     from .errors import SteerWarning as SteerWarning
-    from .metrics import AtCost as AtCost
-    from .metrics import Deployed as Deployed
-    from .metrics import Perplexity as Perplexity
-    from .metrics import PropensityCurve as PropensityCurve
-    from .metrics import TaskAccuracy as TaskAccuracy
-    from .metrics import effects_at as effects_at
-    from .metrics import multipliers_at_cost as multipliers_at_cost
-    from .metrics import perplexity as perplexity
-    from .metrics import propensity_curve as propensity_curve
-    from .metrics import task_accuracy as task_accuracy
+    from .evidence import Evidence as Evidence
+    from .failures import SteeringFailure as SteeringFailure
+    from .failures import SteeringInconclusive as SteeringInconclusive
+    from .measures import AtCost as AtCost
+    from .measures import Deployed as Deployed
+    from .measures import Perplexity as Perplexity
+    from .measures import PropensityCurve as PropensityCurve
+    from .measures import TaskAccuracy as TaskAccuracy
+    from .measures import effects_at as effects_at
+    from .measures import multipliers_at_cost as multipliers_at_cost
+    from .measures import perplexity as perplexity
+    from .measures import propensity_curve as propensity_curve
+    from .measures import task_accuracy as task_accuracy
     from .model import Generation as Generation
     from .model import Model as Model
     from .model import generate as generate
@@ -89,13 +95,7 @@ if TYPE_CHECKING:
     from .model import wrap_model as wrap_model
     from .prompting import Axis as Axis
     from .prompting import Context as Context
-    from .prompting import ContrastItem as ContrastItem
-    from .prompting import Items as Items
     from .prompting import Noise as Noise
-    from .prompting import TaskItem as TaskItem
-    from .prompting import read_items as read_items
-    from .prompting import read_tasks as read_tasks
-    from .prompting import read_texts as read_texts
     from .prompting.strategies import contexts as contexts
     from .prompting.strategies import noises as noises
     from .prompting.strategies import prompts as prompts

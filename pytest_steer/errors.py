@@ -5,10 +5,7 @@ Nothing here imports anything heavy: every layer may use these names.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .checks import Evidence
+from typing import Any
 
 
 class SteerError(Exception):
@@ -70,31 +67,3 @@ class ClaimFileError(SteerError):
 
 class SteerWarning(UserWarning):
     """Something that does not stop a claim but that its reader has to know."""
-
-
-class SteeringFailure(AssertionError):
-    """A claim does not hold, or there is not enough evidence that it does.
-
-    Two failures are equal if the same check of the same name came to the same verdict: Hypothesis then shrinks
-    towards the same failure, however the numbers move.
-
-    Attributes:
-        evidence: everything that was measured.
-    """
-
-    def __init__(self, evidence: Evidence) -> None:
-        self.evidence = evidence
-        super().__init__(evidence.message)
-
-    def _identity(self) -> tuple[str, str, str]:
-        return (self.evidence.check, self.evidence.name, self.evidence.verdict.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SteeringFailure) and self._identity() == other._identity()
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
-
-
-class SteeringInconclusive(SteeringFailure):
-    """Not enough evidence: the interval lies across the threshold."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .collect import SESSION
 from .errors import ModelError
+from .pytest_collect import SESSION
 
 if TYPE_CHECKING:
     from .model import Model

@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from . import hookspecs, progress
-from .collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, rerun_command
-from .errors import SteeringInconclusive
+from . import progress
+from . import pytest_hookspecs as hookspecs
+from .failures import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
-from .recording import recording
-from .session import SteerSession
-from .settings import SUFFIXES, add_options, read_settings
-from .terminal import ProgressLine, announce, check_options, save_counterexamples, summarize, write_reports
+from .pytest_collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, rerun_command
+from .pytest_options import SUFFIXES, add_options, read_settings
+from .pytest_session import SteerSession
+from .pytest_terminal import ProgressLine, announce, check_options, save_counterexamples, summarize, write_reports
+from .run_context import recording
 
 __all__ = ["steer_load_model", "steer_model", "steering"]
 

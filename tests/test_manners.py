@@ -109,7 +109,7 @@ def test_help_lists_the_options_and_loads_nothing_heavy(foreign):
     [
         "import pytest_steer",
         "import pytest_steer; dir(pytest_steer); pytest_steer.__version__",
-        "import pytest_steer.errors, pytest_steer.sources, pytest_steer.progress, pytest_steer.recording",
+        "import pytest_steer.errors, pytest_steer.sources, pytest_steer.progress, pytest_steer.run_context, pytest_steer.evidence",
         "from pytest_steer import SteerError, SteeringFailure, SteerWarning",
         "import pytest_steer.plugin",
     ],
@@ -118,7 +118,7 @@ def test_importing_loads_nothing_heavy(tmp_path, code):
     assert python(f"{code}\n{LOADED}", tmp_path).strip() == "HEAVY []"
 
 
-@pytest.mark.parametrize("name", ["stats", "prompting", "prompting.strategies", "suites"])
+@pytest.mark.parametrize("name", ["stats", "data", "prompting", "prompting.strategies", "files"])
 def test_folders_that_know_nothing_of_models_load_no_torch(tmp_path, name):
     code = f"import pytest_steer.{name}, sys\nprint('torch' in sys.modules, 'transformers' in sys.modules)"
     assert python(code, tmp_path).strip() == "False False"
@@ -213,7 +213,7 @@ def test_measuring_writes_nothing_and_prints_nothing(tmp_path):
         after = torch.is_grad_enabled(), torch.get_default_dtype(), torch.random.initial_seed(), torch.get_rng_state().sum().item()
         assert before == after, (before, after)
         assert hypothesis.settings.get_current_profile_name() == profile
-    """ % str(ROOT / "tests")  # noqa: UP031
+    """ % str(ROOT / "tests" / "support")  # noqa: UP031
     done = run("-c", dedent(code), folder=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []

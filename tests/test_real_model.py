@@ -27,8 +27,8 @@ from pytest_steer import (
     read_items,
     read_texts,
 )
+from pytest_steer.data import read_contrast_texts
 from pytest_steer.model import Engine
-from pytest_steer.prompting import read_contrast_texts
 from pytest_steer.report import report_schema
 
 ROOT = Path(__file__).parent.parent

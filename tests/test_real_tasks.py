@@ -9,8 +9,8 @@ import plain_tasks
 import pytest
 
 from pytest_steer import TaskItem, extract, load_model
-from pytest_steer.metrics import task_accuracies
-from pytest_steer.prompting.demonstrations import draw_demonstrations
+from pytest_steer.data.demonstrations import draw_demonstrations
+from pytest_steer.measures import task_accuracies
 
 pytestmark = [
     pytest.mark.real_model,

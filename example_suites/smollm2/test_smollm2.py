@@ -16,7 +16,7 @@ from pytest_steer import (
     read_items,
     read_texts,
 )
-from pytest_steer.prompting import read_contrast_texts
+from pytest_steer.data import read_contrast_texts
 
 DATA = Path(__file__).parent / "data"
 LAYER = 18

@@ -13,11 +13,12 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from ..data import ContrastItem, as_items
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
 from ..model.state import measured
 from ..model.tokens import Ids
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items, render_item
+from ..prompting import AS_GIVEN, Context, render_item
 from .readouts import ItemReadout, TextReadout
 
 # Above this share of one letter among the matching answers, the letter itself is a good part of the direction.

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 import torch
 
 from .. import progress
+from ..data import TaskItem
+from ..data.tasks import task_hashes, tasks_hash
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_task
 from ..model.patching import Patch, Patcher
 from ..model.sites import heads_width, layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids
-from ..prompting.tasks import TaskItem, task_hashes, tasks_hash
 from ..steering import SteeringVector
 from .contrast import record_of
 

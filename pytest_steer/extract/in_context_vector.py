@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 
+from ..data import ContrastItem, TaskItem, as_items
+from ..data.tasks import task_hashes, tasks_hash
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
 from ..model.tokens import Ids
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
-from ..prompting.tasks import TaskItem, task_hashes, tasks_hash
+from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, add_keeping_norm
 from .contrast import Contrast, Texts, item_sequences, record_of
 from .reliability import reliability

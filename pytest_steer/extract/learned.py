@@ -11,13 +11,14 @@ from contextlib import contextmanager
 import torch
 
 from .. import progress
+from ..data import ContrastItem, as_items
 from ..errors import DataError, MeasurementError, VectorError
 from ..model import Model, block_outputs, check_layers
 from ..model.gradients import logits_at
 from ..model.hooks import hooked
 from ..model.state import measuring
 from ..model.tokens import Ids
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
+from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector, custom
 from .contrast import item_sequences, read_contrast, record_of
 from .reliability import reliability

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..data import ContrastItem, as_items
 from ..model import Model
-from ..prompting import AS_GIVEN, Context, ContrastItem, as_items
+from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
 from .contrast import Contrast, Data, read_contrast
 from .readouts import ItemReadout, Readout

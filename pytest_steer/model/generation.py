@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from .. import progress
+from ..data import ContrastItem
 from ..errors import DataError, MeasurementError, SteerError
-from ..prompting import AS_GIVEN, Context, ContrastItem
+from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .answers import end_tokens
 from .decoding import CachedRows, PlainRows, Rows, Start

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..data import TaskItem
+from ..data.tasks import shots
 from ..errors import DataError, TokenBoundaryError
-from ..prompting import RenderedItem, TaskItem
-from ..prompting.tasks import shots
+from ..prompting import RenderedItem
 
 Ids = tuple[int, ...]
 Spans = tuple[tuple[int, int], ...]
@@ -152,7 +153,7 @@ class TaskTokens:
 
 
 def tokenize_task(tokenizer: Any, demonstrations: Sequence[TaskItem], query: TaskItem) -> TaskTokens:
-    """Tokens of the prompt of ``prompting.tasks.shots`` and of the right output behind it, tokenised together.
+    """Tokens of the prompt of ``data.tasks.shots`` and of the right output behind it, tokenised together.
 
     Raises:
         TokenBoundaryError: the output adds no token to the prompt.

@@ -6,13 +6,13 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..data import ContrastItem, Items, as_items
 from ..errors import DataError
 from .axes import LABEL_SETS, Axis, Noise
 from .axes.few_shot import Turn
 from .axes.filler import MOST_SENTENCES
 from .axes.wording import check_distractor, check_wording
 from .formats import check_date, check_template
-from .items import ContrastItem, Items, as_items
 
 AS_GIVEN_WORD = "as_given"
 

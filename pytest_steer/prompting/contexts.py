@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from ..data import ContrastItem, Items
 from ..errors import DataError
 from .axes import Axis, Noise, add_noise, draw_examples, filler_text, place, relabel, reply_of, reword, swap_options
 from .axes.few_shot import Turn
 from .axes.wording import with_question
 from .context_values import READERS, read_examples, read_own
-from .items import ContrastItem, Items
 
 OptionOrder = Literal["as_given", "swapped"]
 OptionLabels = Literal["as_given", "A/B", "1/2", "a/b", "Yes/No"]
@@ -198,6 +198,10 @@ _DEFAULTS = {f.name: f.default for f in fields(Context)}
 AXES = tuple(READERS)
 """The names of the axes that there are."""
 AS_GIVEN = Context()
+TASK_TEMPLATE = "Q: {question}\nA: "
+IN_TASK_FORM = Context(template=TASK_TEMPLATE)
+"""The context in which a task is asked: the prompt of Todd et al. (2023, arXiv 2310.15213); ``few_shot`` and ``history`` give
+demonstrations, in the form of ``data.tasks.shots``."""
 
 
 def _plain(value: Any) -> Any:

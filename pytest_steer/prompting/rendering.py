@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..data import ContrastItem
 from .contexts import AS_GIVEN, Context
 from .formats import PromptFormat
-from .items import ContrastItem
 
 
 @dataclass(frozen=True)

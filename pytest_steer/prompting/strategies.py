@@ -8,11 +8,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from ..data import ContrastItem, Items, as_items
 from ..errors import DataError
 from .axes import Axis, Noise
 from .context_values import AS_GIVEN_WORD, READERS
 from .contexts import Context
-from .items import ContrastItem, Items, as_items
 
 Values = Sequence[Any] | st.SearchStrategy[Any]
 

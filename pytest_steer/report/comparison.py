@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from ..checks.numbers import number
-from ..checks.over_items import finite
+from ..claims.numbers import number
+from ..claims.over_items import finite
 from ..stats import Inference, mean_t
 
 Interval = tuple[float | None, float | None]

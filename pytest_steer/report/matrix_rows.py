@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checks.numbers import number
-from ..metrics.at_cost import spread
+from ..claims.numbers import number
+from ..measures.at_cost import spread
 from ..stats import mean_t
 from .comparison import UNSTEERED, Row, Strength, TaskRow, bounds_of, comparison_tables, setting_name, strength_of
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..checks.numbers import number, promise
+from ..claims.numbers import number, promise
 from ..stats import expected_false_verdicts
 
 

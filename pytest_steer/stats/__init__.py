@@ -9,13 +9,14 @@ above the truth in at most 5 % of repetitions, and so, separately, is the upper 
 ("at least 0.3"), so one bound decides it, and the chance of a false pass is at most ``1 - confidence``.
 """
 
+from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
 from .intervals import Inference, mean_t, share
 from .planning import items_needed_mean, items_needed_share
 from .ratio import items_needed_ratio, least_ratio, ratio_of_means
 from .sequential import rounds, sequential_mean, sequential_share
 from .suite import FalseVerdicts, expected_false_verdicts, holm
-from .verdict import Direction, Verdict, judge
+from .verdict import judge
 
 __all__ = [
     "Direction",

@@ -9,14 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ._arguments import (
-    FloatArray,
-    checked_clusters,
-    checked_confidence,
-    checked_count,
-    checked_threshold,
-    checked_values,
-)
+from ._arguments import FloatArray, checked_clusters, checked_confidence, checked_count, checked_threshold, checked_values
 
 
 class Tails(Protocol):

@@ -10,14 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ._arguments import (
-    FloatArray,
-    checked_confidence,
-    checked_finite,
-    checked_power,
-    checked_probability,
-)
-from .verdict import Direction
+from ..evidence import Direction
+from ._arguments import FloatArray, checked_confidence, checked_finite, checked_power, checked_probability
 
 MOST_ITEMS_FOR_A_MEAN = 10_000_000
 MOST_ITEMS_FOR_A_SHARE = 1_000_000

@@ -1,35 +1,8 @@
 """From an interval to a verdict: on the good side of the threshold, on the bad side, or across it."""
 
-from enum import Enum
-
+from ..evidence import Direction, Verdict
 from ._arguments import checked_threshold
 from .intervals import Inference
-
-
-class Verdict(str, Enum):
-    """What a claim came to. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    INCONCLUSIVE = "inconclusive"
-    ERROR = "error"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-class Direction(str, Enum):
-    """Which side of its threshold a claim promises. The threshold itself is on the good side of both."""
-
-    AT_LEAST = "at_least"
-    AT_MOST = "at_most"
-
-    def __str__(self) -> str:
-        return self.value
-
-    @classmethod
-    def _missing_(cls, value: object) -> "Direction":
-        raise ValueError(f"direction was {value!r}; expected 'at_least' or 'at_most'.")
 
 
 def judge(inference: Inference, threshold: float, direction: Direction) -> Verdict:

@@ -1,17 +1,17 @@
 """Interventions and steering vectors. Knows nothing of prompts or pytest."""
 
-from .additive import add, add_keeping_norm
-from .affine_maps import affine
 from .depth import check_depth
-from .gates import gated_by_condition, gated_by_probe
+from .intervention import Intervention, Rows, Site, check_site, custom
 from .intervention_file import holds_intervention, load_intervention, save_intervention
-from .interventions import Intervention, Rows, Site, as_intervention, check_site, custom
-from .masked import masked
-from .modules import module
+from .interventions.additive import add, add_keeping_norm, as_intervention
+from .interventions.affine_maps import affine
+from .interventions.gates import gated_by_condition, gated_by_probe
+from .interventions.masked import masked
+from .interventions.modules import module
+from .interventions.projection import ablate, clamp
+from .interventions.rotation import rotate
 from .positions import Positions, check_positions, first_steered
-from .projection import ablate, clamp
 from .recipe import Recipe
-from .rotation import rotate
 from .vector import SteeringVector
 
 __all__ = [

@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 from ..errors import VectorError
-from .additive import add, add_keeping_norm
-from .affine_maps import affine
-from .gates import gated_by_condition, gated_by_probe
-from .interventions import Intervention, method_name
-from .masked import with_masks
-from .projection import ablate, clamp
+from .intervention import Intervention, method_name
+from .interventions.additive import add, add_keeping_norm
+from .interventions.affine_maps import affine
+from .interventions.gates import gated_by_condition, gated_by_probe
+from .interventions.masked import with_masks
+from .interventions.projection import ablate, clamp
+from .interventions.rotation import rotate
 from .recipe import Recipe
-from .rotation import rotate
 from .vector import LAYER_CONVENTION, SteeringVector
 
 FORMAT = "pytest-steer/intervention/1"

@@ -11,9 +11,9 @@ import pytest
 @pytest.fixture(scope="session", autouse=True)
 def heavy_modules() -> None:
     """Imports everything heavy once: pytester takes what a run imported out of sys.modules again, and torch breaks."""
-    import pytest_steer.assertions
+    import pytest_steer.claims
+    import pytest_steer.files.build
     import pytest_steer.report
-    import pytest_steer.suites.build
 
     model = pytest_steer.load_model("builtin:tiny")
     model.hf(**model.tokenizer("Hello.", return_tensors="pt"))

@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from pytest_steer.cli import main
+from pytest_steer.cli.main import main
 from pytest_steer.report import report_schema
 
 PAIRS = [

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pytest_steer import Axis, Context, load_model, read_items
-from pytest_steer.prompting import ContrastItem
+from pytest_steer.data import ContrastItem
+from pytest_steer.files import ClaimSpec, read_suite
+from pytest_steer.files.build import Builder
 from pytest_steer.prompting.strategies import contexts
-from pytest_steer.suites import ClaimSpec, read_suite
-from pytest_steer.suites.build import Builder
 
 from .conftest import HEAD, lettered
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import pytest_steer
-from pytest_steer.cli import main
+from pytest_steer.cli.main import main
 
 from .conftest import HEAD
 

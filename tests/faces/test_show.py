@@ -9,8 +9,8 @@ import jsonschema
 import pytest
 
 from pytest_steer import Context, load_model, propensity_curve, read_items
-from pytest_steer.cli import main
-from pytest_steer.metrics import asked_record
+from pytest_steer.cli.main import main
+from pytest_steer.measures import asked_record
 from pytest_steer.report import report_schema
 
 from .conftest import lettered

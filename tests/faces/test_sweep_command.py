@@ -15,8 +15,8 @@ import plain
 import pytest
 
 from pytest_steer import Items, SteeringVector, load_model, read_items
-from pytest_steer.cli import main
-from pytest_steer.sweeping.command import style_of
+from pytest_steer.cli.main import main
+from pytest_steer.cli.sweep import style_of
 
 DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
 
@@ -230,7 +230,7 @@ def test_colour_only_on_a_terminal(monkeypatch):
 
 def test_help_is_quick_and_imports_nothing_heavy():
     script = (
-        "import sys\nfrom pytest_steer.cli import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit as stop:\n    code = stop.code\n"
+        "import sys\nfrom pytest_steer.cli.main import main\ntry:\n    main(sys.argv[1:])\nexcept SystemExit as stop:\n    code = stop.code\n"
         "heavy = {'torch', 'transformers', 'numpy', 'scipy', 'hypothesis', 'pytest'} & set(sys.modules)\n"
         "print('heavy:', sorted(heavy)); sys.exit(code)"
     )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pytest_steer import Model, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError
-from pytest_steer.metrics import steering_receipt
+from pytest_steer.measures import steering_receipt
 from pytest_steer.model import Engine, Probe, steering, tokenize_item
 from pytest_steer.prompting import render_item
 from pytest_steer.steering import as_intervention, custom, first_steered

@@ -16,10 +16,10 @@ import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from pytest_steer import extract, perplexity, propensity_curve, wrap_model
-from pytest_steer.checks.soundness import check_before
-from pytest_steer.checks.subject import Subject
 from pytest_steer.errors import ModelError
+from pytest_steer.measures.subject import Subject
 from pytest_steer.model import block_outputs, steering
+from pytest_steer.soundness import check_before
 
 # Random models do not support a vector well, and that is said.
 pytestmark = pytest.mark.filterwarnings("ignore:the vector's own training data")

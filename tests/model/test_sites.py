@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from pytest_steer import Context, SteeringVector, perplexity, propensity_curve, wrap_model
-from pytest_steer.checks import Subject
-from pytest_steer.checks.soundness.automatic import check_before
+from pytest_steer.claims import Subject
 from pytest_steer.errors import ModelError, SteerError, VectorError
-from pytest_steer.metrics import steering_receipt
-from pytest_steer.metrics.propensity import curves_in_contexts
+from pytest_steer.measures import steering_receipt
+from pytest_steer.measures.propensity import curves_in_contexts
 from pytest_steer.model import Engine, Probe, steering
 from pytest_steer.model.activations import block_outputs
+from pytest_steer.soundness.automatic import check_before
 from pytest_steer.steering import (
     ablate,
     add,
@@ -29,7 +29,7 @@ from pytest_steer.steering import (
     masked,
     module,
     rotate,
-)  # fmt: skip
+)
 
 GRID = (-1.0, 0.0, 1.0, 1.5)
 NET = torch.nn.Sequential(torch.nn.Linear(32, 16), torch.nn.Tanh(), torch.nn.Linear(16, 32))

@@ -13,15 +13,9 @@ import torch
 import transformers
 from accelerate.hooks import AlignDevicesHook, ModelHook, add_hook_to_module
 
-from pytest_steer import (
-    assert_steers,
-    extract,
-    perplexity,
-    propensity_curve,
-    wrap_model,
-)
+from pytest_steer import assert_steers, extract, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import ModelError, SteerError
-from pytest_steer.metrics import first_order_slopes, steering_receipt
+from pytest_steer.measures import first_order_slopes, steering_receipt
 from pytest_steer.model import generate, steering
 from pytest_steer.model.activations import block_outputs
 from pytest_steer.model.foreign import foreign_hooks

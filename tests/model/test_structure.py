@@ -11,13 +11,13 @@ import torch
 import transformers
 
 from pytest_steer import assert_ppl_delta_below, perplexity, propensity_curve, wrap_model
-from pytest_steer.checks.explain import explain
-from pytest_steer.checks.soundness import check_before
-from pytest_steer.checks.subject import Subject
+from pytest_steer.claims.explain import explain
 from pytest_steer.errors import ModelError, SteerError
+from pytest_steer.measures.subject import Subject
 from pytest_steer.model import block_outputs, steering
 from pytest_steer.model.configuration import numbers_of, setting_at
 from pytest_steer.model.sites import layers_with_heads, n_heads
+from pytest_steer.soundness import check_before
 
 VECTOR = builders.random_vector(1, norm=12.0)
 

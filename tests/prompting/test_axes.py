@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import Context, ContrastItem, contexts, wrap_model
+from pytest_steer.data import Items
 from pytest_steer.errors import DataError, ModelError
 from pytest_steer.model import tokenize_item
-from pytest_steer.prompting import AS_GIVEN, Axis, Items, Noise, PromptFormat, render_item
+from pytest_steer.prompting import AS_GIVEN, Axis, Noise, PromptFormat, render_item
 from pytest_steer.prompting.axes import NEUTRAL_SENTENCES, WORDINGS, filler_text
 from pytest_steer.prompting.strategies import noises
 

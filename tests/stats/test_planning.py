@@ -6,16 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from pytest_steer.stats import (
-    Direction,
-    Verdict,
-    items_needed_mean,
-    items_needed_share,
-    judge,
-    mean_t,
-    planning,
-    share,
-)
+from pytest_steer.stats import Direction, Verdict, items_needed_mean, items_needed_share, judge, mean_t, planning, share
 
 exactly = settings(
     deadline=None, derandomize=True, database=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]

@@ -41,7 +41,7 @@ def test_the_same_vector_is_the_same_file_in_another_process_too(tmp_path):
     again = [str(tmp_path / "again.safetensors"), str(tmp_path / "again.gguf")]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1] / "support"), *sys.path]),
     }
     subprocess.run([sys.executable, "-c", code, *again], check=True, env=environment)
     for suffix in ("safetensors", "gguf"):

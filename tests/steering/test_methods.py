@@ -26,7 +26,7 @@ from pytest_steer.steering import (
     module,
     rotate,
     save_intervention,
-)  # fmt: skip
+)
 
 quickly = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 WIDTH = 6

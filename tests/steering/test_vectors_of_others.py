@@ -28,7 +28,7 @@ from pytest_steer.steering import (
     masked,
     rotate,
     save_intervention,
-)  # fmt: skip
+)
 from pytest_steer.steering.formats.names import by_names
 
 

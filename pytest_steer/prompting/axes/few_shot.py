@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from ...data import ContrastItem, Items
 from ...errors import DataError
-from ..items import ContrastItem, Items
 from .options import find_options, swap_options
 
 Turn = tuple[str, str]

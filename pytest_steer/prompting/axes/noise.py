@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ...data import ContrastItem
 from ...errors import DataError
-from ..items import ContrastItem
 from .options import OPTION
 from .wording import with_question
 

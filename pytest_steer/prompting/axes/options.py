@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ...data import ContrastItem
 from ...errors import DataError
-from ..items import ContrastItem
 
 # "(A) text" at the start of a line, as CAA and model-written-evals write their options; "(Yes) text" as relabel writes it.
 OPTION = re.compile(r"^(?P<lead>[ \t]*)\((?P<label>[A-Za-z0-9]|Yes|No)\)(?P<gap>[ \t]*)(?P<text>.*?)[ \t]*$", re.MULTILINE)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ...data import ContrastItem
 from ...errors import DataError
-from ..items import ContrastItem
 
 
 @dataclass(frozen=True, eq=False, repr=False)

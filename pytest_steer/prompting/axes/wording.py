@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 
+from ...data import ContrastItem
 from ...errors import DataError
-from ..items import ContrastItem
 from .options import OPTION
 
 QUESTION = "{question}"

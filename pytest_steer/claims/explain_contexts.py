@@ -1,0 +1,110 @@
+"""A search of contexts in words: where the claim was judged, what was tried, what makes the difference."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from tabulate import tabulate
+
+from ..errors import DataError
+from ..evidence import Evidence, Verdict
+from ..prompting import Context
+from .numbers import number
+
+MOST_ROWS = 5
+_WIDTH = 60
+
+
+def context_lines(evidence: Evidence) -> list[str]:
+    """A line for a pass; else the smallest context that breaks the promise, or the suspicion, and the table of the worst."""
+    details = evidence.details
+    lines = [_judged(evidence)]
+    if details["tried"] > 1:
+        lines.append(_searched(evidence))
+    if evidence.passed:
+        return lines + _unconfirmed(evidence)
+    lines += _unconfirmed(evidence) + _axis(details) + _table(evidence)
+    count = details["forwards"]
+    return [*lines, f"  scores: {count['computed']:,} computed, {count['saved']:,} more asked for and answered from memory"]
+
+
+def shown_context(values: dict[str, Any]) -> str:
+    """``Context(option_order='swapped')``, or its axes if these values make no context here."""
+    try:
+        return repr(Context.from_dict(values))
+    except DataError:  # axes of the user's own and few-shot examples are known to the run alone
+        words = [f"{name}={value!r}" for name, value in values.items()]
+        return f"Context({', '.join(words)})"
+
+
+def how_to_reproduce(evidence: Evidence) -> str:
+    """A command, or outside of pytest an expression, that shows the counterexample again."""
+    context = evidence.extra["counterexample"]["context"]
+    if evidence.rerun is None:
+        return f"assert_holds_in_contexts(..., only=Context.from_dict({context!r}))"
+    if "--steer-context" in evidence.rerun:
+        return evidence.rerun
+    return f"{evidence.rerun} --steer-context {shlex.quote(json.dumps(context, ensure_ascii=False))}"
+
+
+def _judged(evidence: Evidence) -> str:
+    context = shown_context(evidence.details["context"])
+    if evidence.verdict is Verdict.FAIL and len(evidence.details["contexts"]) > 1:
+        return f"  the smallest context that breaks it: {context}" + ("" if evidence.details["context"] else ", as given")
+    return f"  judged in {context}" + (", the worst context found" if evidence.details["tried"] > 1 else "")
+
+
+def _searched(evidence: Evidence) -> str:
+    details = evidence.details
+    worst = details["worst"]
+    return (
+        f"  searched on {len(details['batch'])} other items: {details['tried']} contexts, {details['breaking']} of them beyond the "
+        f"threshold; as given {number(details['as_given'])}, worst {number(worst['estimate'])}"
+    )
+
+
+def _unconfirmed(evidence: Evidence) -> list[str]:
+    suspicion = evidence.details["unconfirmed"]
+    if suspicion is None:
+        return []
+    words = "kept the promise" if evidence.passed else "do not prove it"
+    return [
+        f"  unconfirmed: {number(suspicion['estimate'])} in {shown_context(suspicion['context'])} on the batch; the items that the "
+        f"search did not see {words} in the worst context"
+    ]
+
+
+def _axis(details: dict[str, Any]) -> list[str]:
+    if not details["axes"]:
+        return []
+    first = details["axes"][0]
+    means = [f"{_short(_value(row['value']), 30)} {number(row['mean'])}" for row in first["values"]]
+    if len(means) > 4:
+        means = [*means[:2], "...", *means[-2:]]
+    return [
+        f"  {first['axis']} makes {first['share']:.0%} of the variation among the {details['unchosen']} contexts that were not chosen for being bad "
+        f"({', '.join(means)})"
+    ]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "as given"
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+
+
+def _table(evidence: Evidence) -> list[str]:
+    at_most = evidence.direction.value == "at_most"
+    rows = sorted(evidence.details["contexts"], key=lambda row: row["estimate"], reverse=at_most)[:MOST_ROWS]
+    if len(evidence.details["contexts"]) < 2:
+        return []
+    cells = [[number(row["estimate"]), _short(shown_context(row["context"]), 100)] for row in rows]
+    text = tabulate(cells, headers=["on the batch", "context"], tablefmt="plain", disable_numparse=True)
+    return ["  the worst contexts:", *(f"    {line}".rstrip() for line in text.splitlines())]
+
+
+def _short(text: str, width: int) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 3] + "..."

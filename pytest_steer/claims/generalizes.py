@@ -1,0 +1,221 @@
+"""``generalizes``: what steers in the base context steers in other contexts, and on other data, too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..data import Items
+from ..errors import DataError, MeasurementError, SteerError
+from ..evidence import Evidence
+from ..measures import MULTIPLIERS, PropensityCurve, asked_record, propensity_curve, steering_receipt
+from ..measures.subject import Subject, describe_model, describe_receipt
+from ..model import Model
+from ..prompting import AS_GIVEN, Context
+from ..soundness import check_before
+from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
+from .judging import give_verdict
+from .over_items import asking_warnings, check_enough, check_has_slope, curve_details, data_warnings, finite, item_record
+from .precision import add_noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generalizes:
+    """In every setting, relative steerability (Tan et al. 2024: slope there / slope in the base context) is at least a threshold.
+
+    The statistic is the least over the settings. Each setting has Fieller's bounds of the ratio: paired by item for contexts,
+    unpaired for other data. The claim passes if every lower bound is past the threshold, and fails if the upper bound of any
+    setting is below it at a level divided by their number (``stats.least_ratio``).
+
+    Attributes:
+        relative: the promise, above 0: 0.5 is half of the base steerability.
+        contexts: name -> context in which the same items are put.
+        data_sets: name -> other items, put in the base context.
+        base: what the settings are held against.
+
+    Raises:
+        SteerError: no settings, one name twice, or a promise that is not above 0.
+    """
+
+    subject: Subject
+    items: Items
+    relative: float
+    contexts: Mapping[str, Context] = field(default_factory=dict)
+    data_sets: Mapping[str, Items] = field(default_factory=dict)
+    base: Context = AS_GIVEN
+    multipliers: Sequence[float] = MULTIPLIERS
+    confidence: float = 0.95
+    name: str = "generalizes"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.relative < float("inf"):
+            raise SteerError(f"relative has to be above 0 (0.5 is half of the base steerability), not {self.relative}")
+        if not self.contexts and not self.data_sets:
+            raise SteerError("generalizes needs contexts or data_sets to hold against the base context")
+        twice = self.contexts.keys() & self.data_sets.keys()
+        if twice:
+            raise SteerError(
+                f"{sorted(twice)[0]!r} is the name of a context and of a data set: give one of them another name"
+            )
+
+    def measure(self, model: Model) -> Evidence:
+        """Measures and judges.
+
+        Raises:
+            DataError: fewer than two items in a data set, or a context that cannot be put to an item.
+            MeasurementError: the base steerability is not proven to be above 0, so nothing can be relative to it.
+            SoundnessError: the hooks do not do what they say.
+            SteerError: multipliers without a slope, or an intervention whose strength has none; see ``propensity_curve``.
+        """
+        started = time.perf_counter()
+        for data in (self.items, *self.data_sets.values()):
+            check_enough(data)
+        grid = check_has_slope(self.subject, self.multipliers)
+        soundness = check_before(model, self.subject)
+        base = self._curve(model, self.items, self.base, grid, None)
+        base_inference = self._check_base(base)
+        settings = [
+            (name, context, self._curve(model, self.items, context, grid, name)) for name, context in self.contexts.items()
+        ]
+        settings += [
+            (name, self.base, self._curve(model, data, self.base, grid, name)) for name, data in self.data_sets.items()
+        ]
+        ratios = [
+            ratio_of_means(curve.slopes, base.slopes, paired=name in self.contexts, confidence=self.confidence)
+            for name, _, curve in settings
+        ]
+        found = least_ratio(ratios)
+        at = min(range(len(ratios)), key=lambda index: ratios[index].estimate)
+        worst, _, curve = settings[at]
+        probes = tuple(probe for one in (base, *(own for *_, own in settings)) for probe in one.probes)
+        receipt = steering_receipt(model, probes, self.subject.intervention, self.subject.multiplier)
+        evidence = Evidence(
+            check="generalizes",
+            name=self.name,
+            verdict=Verdict.ERROR,
+            statistic="relative steerability" if len(settings) == 1 else f"least relative steerability of {len(settings)}",
+            estimate=found.estimate,
+            interval=(finite(found.low), finite(found.high)),
+            interval_method=found.method,
+            confidence=self.confidence,
+            threshold=self.relative,
+            direction=Direction.AT_LEAST,
+            n=len(curve.items),
+            multiplier=self.subject.multiplier,
+            model=describe_model(model),
+            vector=self.subject.describe(receipt),
+            data={"hash": curve.items.hash, "n": len(curve.items), "source": curve.items.source},
+            multipliers=[float(m) for m in grid],
+            curve=[float(p) for p in curve.mean],
+            items=[item_record(curve, index) for index in range(len(curve.items))],
+            receipt=describe_receipt(receipt),
+            soundness=soundness,
+            asked=asked_record(model, curve, settings[at][1]),
+            details=curve_details(curve)
+            | {
+                "worst": worst,
+                "base": _describe(base, self.base, repr(self.base))
+                | {"interval": [finite(base_inference.low), finite(base_inference.high)]},
+                "settings": [
+                    {"name": name}
+                    | _describe(own, context, repr(context) if name in self.contexts else f"data: {own.items.source}")
+                    | self._describe_ratio(ratio, len(ratios))
+                    for (name, context, own), ratio in zip(settings, ratios, strict=True)
+                ],
+            },
+        )
+        evidence.warnings += self._warnings() + asking_warnings(model, self.subject, evidence.asked)
+        evidence.warnings += [
+            f"{name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), so "
+            "their steerabilities are in different units"
+            for name, _, own in settings
+            if _units(own) != _units(base)
+        ]
+        add_noise(evidence, model, self.subject, curve.probes, lambda floor: floor.slope(grid) / base.steerability)
+        give_verdict(evidence, found, self.relative)
+        if evidence.verdict is Verdict.INCONCLUSIVE:
+            evidence.items_needed = self._items_needed(ratios)
+        evidence.seconds = time.perf_counter() - started
+        return evidence
+
+    def _curve(self, model: Model, items: Items, context: Context, grid: list[float], name: str | None) -> PropensityCurve:
+        try:
+            return propensity_curve(
+                model,
+                items,
+                self.subject.intervention,
+                multipliers=grid,
+                positions=self.subject.positions,
+                include_first=self.subject.include_first,
+                context=context,
+                allow_mismatch=self.subject.allow_mismatch,
+            )
+        except DataError as error:
+            raise type(error)(f"in {name or 'the base context'}: {error}") from None
+
+    def _check_base(self, base: PropensityCurve) -> Inference:
+        found = mean_t(base.slopes, confidence=self.confidence)
+        if found.low > 0:
+            return found
+        seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
+        if found.high < 0:
+            raise MeasurementError(
+                f"in the base context the vector steers the other way (steerability {seen}), so a share of that says "
+                "nothing: turn the vector round, or choose another base"
+            )
+        raise MeasurementError(
+            f"in the base context steerability is {seen}, which cannot be told from 0, so a share of it would be noise: "
+            "measure more items, or claim first that it steers"
+        )
+
+    def _describe_ratio(self, ratio: Inference, settings: int) -> dict[str, Any]:
+        verdict = judge(ratio, self.relative, Direction.AT_LEAST)
+        if verdict is Verdict.FAIL and settings * ratio.p_at_most(self.relative) > 1 - self.confidence:
+            verdict = Verdict.INCONCLUSIVE
+        return {
+            "relative": ratio.estimate,
+            "interval": [finite(ratio.low), finite(ratio.high)],
+            "interval_method": ratio.method,
+            "p_pass": ratio.p_at_least(self.relative),
+            "p_fail": min(1.0, settings * ratio.p_at_most(self.relative)),
+            "verdict": verdict.value,
+        }
+
+    def _items_needed(self, ratios: list[Inference]) -> int | None:
+        """As many as the most demanding of the settings that have not passed needs."""
+        open_ones = [ratio for ratio in ratios if judge(ratio, self.relative, Direction.AT_LEAST) is not Verdict.PASS]
+        needed = [items_needed_ratio(ratio, self.relative) for ratio in open_ones]
+        numbers = [number for number in needed if number is not None]
+        return max(numbers) if numbers and len(numbers) == len(needed) else None
+
+    def _warnings(self) -> list[str]:
+        found = data_warnings(self.subject, self.items)
+        asked = set(self.items.item_hashes)
+        for name, data in self.data_sets.items():
+            found += [f"{name}: {warning}" for warning in data_warnings(self.subject, data) if warning not in found]
+            shared = sum(own in asked for own in data.item_hashes)
+            if shared:
+                found.append(
+                    f"{name}: {shared} of its {len(data)} items ask a question of the base data too, so the two are not "
+                    "independent and the interval is not exact"
+                )
+        return found
+
+
+def _units(curve: PropensityCurve) -> set[bool]:
+    """Whether items are scored by one token (True) or by the tokens of an answer."""
+    return {probe.candidates is not None for probe in curve.probes}
+
+
+def _describe(curve: PropensityCurve, context: Context, put: str) -> dict[str, Any]:
+    return {
+        "context": context.to_dict(),
+        "put": put,
+        "data": {"hash": curve.items.hash, "n": len(curve.items), "source": curve.items.source},
+        "n": len(curve.items),
+        "steerability": curve.steerability,
+        "anti_steerable_share": float(curve.anti_steerable.mean()),
+        "slopes": [float(slope) for slope in curve.slopes],
+    }

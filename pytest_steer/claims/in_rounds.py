@@ -1,0 +1,67 @@
+"""Sequential stopping: items are drawn in rounds, and a claim stops when its anytime-valid bounds have decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data import Items
+from ..errors import DataError
+from ..measures import Array
+from ..stats import Direction, Inference, Verdict, judge, rounds
+
+# Before that many items the bounds of a mean say nothing, see stats/sequential.py.
+LEAST_ITEMS = 8
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What was drawn.
+
+    Attributes:
+        items: the items that were looked at, in the order drawn.
+        looks: after how many items the bounds were looked at.
+        available: how many items there were to draw from.
+    """
+
+    items: Items
+    looks: tuple[int, ...]
+    available: int
+
+    def describe(self) -> dict[str, object]:
+        """The evidence's ``details.sequential`` record."""
+        return {"used": len(self.items), "available": self.available, "looks": list(self.looks)}
+
+
+def draw_in_rounds(
+    items: Items,
+    slopes_or_flags: Callable[[Items], Array],
+    infer: Callable[[Array], Inference],
+    *,
+    threshold: float,
+    direction: Direction,
+    seed: int,
+) -> Draw:
+    """Draws items in random order, round by round, until the bounds decide or there are no more.
+
+    Args:
+        slopes_or_flags: measures items: one number (or flag) per item.
+        infer: anytime-valid bounds of what was measured so far.
+        seed: of the order of drawing, which has to be random for the bounds to hold.
+
+    Raises:
+        DataError: fewer than 8 items.
+    """
+    if len(items) < LEAST_ITEMS:
+        raise DataError(f"{items.source}: has {len(items)} items; drawing in rounds needs at least {LEAST_ITEMS}")
+    order = np.random.default_rng(seed).permutation(len(items))
+    shuffled = Items((items[int(i)] for i in order), items.source)
+    looks: list[int] = []
+    for count in rounds(len(shuffled), first=LEAST_ITEMS):
+        looks.append(count)
+        found = infer(slopes_or_flags(shuffled[:count]))
+        if judge(found, threshold, direction) is not Verdict.INCONCLUSIVE:
+            break
+    return Draw(shuffled[: looks[-1]], tuple(looks), len(items))

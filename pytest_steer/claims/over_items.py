@@ -1,0 +1,249 @@
+"""What the checks over contrast items share: measuring the curve and recording it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Hashable, Sequence
+from typing import Any
+
+from ..data import Items
+from ..errors import DataError, SteerError
+from ..evidence import Evidence
+from ..extract import letter_imbalance, unreliable
+from ..measures import (
+    Array,
+    NoiseFloor,
+    PropensityCurve,
+    asked_record,
+    check_multipliers,
+    check_slope_grid,
+    propensity_curve,
+    steering_receipt,
+    strata,
+)
+from ..measures.subject import Subject, describe_model, describe_receipt
+from ..model import Model
+from ..prompting import Context
+from ..soundness import check_before
+from ..stats import Direction, Inference, Verdict
+from .in_rounds import draw_in_rounds
+from .judging import give_verdict
+from .precision import add_noise
+
+
+def measure_items(
+    model: Model,
+    subject: Subject,
+    items: Items,
+    multipliers: Sequence[float],
+    *,
+    check: str,
+    name: str,
+    statistic: str,
+    direction: Direction,
+    threshold: float,
+    confidence: float,
+    context: Context,
+    values: Callable[[PropensityCurve], Array],
+    infer: Callable[[Array], Inference],
+    moved: Callable[[NoiseFloor, PropensityCurve], float],
+    sequential: bool,
+    seed: int,
+    by_effect: bool = False,
+) -> tuple[PropensityCurve, Inference, Evidence]:
+    """The propensity curve, the inference over its items, and the evidence with its verdict.
+
+    Args:
+        values: the number (or flag) of each item that the statistic is the mean (or share) of.
+        infer: bounds of the statistic; anytime-valid ones if ``sequential``.
+        moved: what the noise floor moves the statistic of one item by, see ``precision.add_noise``.
+        sequential: draw the items in rounds and stop when the bounds decide.
+        by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
+
+    Raises:
+        DataError: fewer than two items, or than eight if they are drawn in rounds.
+        SteerError: multipliers without a slope, or an intervention whose strength has none.
+        SoundnessError: the hooks do not do what they say.
+        VectorError, MeasurementError: see ``propensity_curve`` and ``Model.check_fits``.
+    """
+    started = time.perf_counter()
+    check_enough(items)
+    grid = check_has_slope(subject, multipliers, by_effect=by_effect)
+    change = subject.intervention
+
+    soundness = check_before(model, subject)
+
+    def curve_of(data: Items) -> PropensityCurve:
+        return propensity_curve(
+            model,
+            data,
+            change,
+            multipliers=grid,
+            positions=subject.positions,
+            include_first=subject.include_first,
+            context=context,
+            allow_mismatch=subject.allow_mismatch,
+        )
+
+    details: dict[str, Any] = {}
+    if sequential:
+        draw = draw_in_rounds(
+            items, lambda data: values(curve_of(data)), infer, threshold=threshold, direction=direction, seed=seed
+        )
+        items, details["sequential"] = draw.items, draw.describe()
+    curve = curve_of(items)
+    found = infer(values(curve))
+    receipt = steering_receipt(model, curve.probes, change, subject.multiplier)
+    evidence = Evidence(
+        check=check,
+        name=name,
+        verdict=Verdict.ERROR,
+        statistic=statistic,
+        estimate=found.estimate,
+        interval=(finite(found.low), finite(found.high)),
+        interval_method=found.method,
+        confidence=confidence,
+        threshold=threshold,
+        direction=direction,
+        n=len(items),
+        multiplier=subject.multiplier,
+        model=describe_model(model),
+        vector=subject.describe(receipt),
+        data={"hash": items.hash, "n": len(items), "source": items.source},
+        multipliers=[float(m) for m in grid],
+        curve=[float(p) for p in curve.mean],
+        items=[item_record(curve, index) for index in range(len(items))],
+        strata=[vars(stratum) for stratum in strata(curve)],
+        receipt=describe_receipt(receipt),
+        soundness=soundness,
+        asked=asked_record(model, curve, context),
+        details=curve_details(curve) | details,
+        seconds=time.perf_counter() - started,
+    )
+    evidence.warnings += data_warnings(subject, items) + asking_warnings(model, subject, evidence.asked)
+    add_noise(evidence, model, subject, curve.probes, lambda floor: moved(floor, curve))
+    give_verdict(evidence, found, threshold)
+    return curve, found, evidence
+
+
+def check_enough(items: Items) -> None:
+    """Refuses data that can have no interval.
+
+    Raises:
+        DataError: fewer than two items.
+    """
+    if len(items) < 2:
+        raise DataError(f"{items.source}: has {len(items)} item(s); an interval needs at least two")
+
+
+def check_has_slope(subject: Subject, multipliers: Sequence[float], *, by_effect: bool = False) -> list[float]:
+    """The multipliers as numbers, if a slope over them means something.
+
+    Args:
+        by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
+
+    Raises:
+        SteerError: multipliers without a slope, or an intervention whose strength has none.
+    """
+    grid = check_multipliers(multipliers)
+    check_slope_grid(grid)
+    change = subject.intervention
+    if change.strength != "linear" and not by_effect:
+        raise SteerError(
+            f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it. Claim "
+            "what it does at its deployed strength: not_anti_steered with by: effect (against the unsteered model), and what "
+            "it costs: ppl_delta_below"
+        )
+    return grid
+
+
+def finite(bound: float) -> float | None:
+    """The bound, or None if there is none on that side."""
+    return float(bound) if math.isfinite(bound) else None
+
+
+def data_warnings(subject: Subject, items: Items) -> list[str]:
+    """What the reader of a claim about these items has to know about them."""
+    return warnings_about(subject, items, items.item_hashes, items.hash)
+
+
+def asking_warnings(model: Model, subject: Subject, asked: dict[str, Any] | None) -> list[str]:
+    """What the reader has to know about how the items were put to the model."""
+    if asked is None:
+        return []
+    found = list(asked["notes"])
+    made = subject.intervention.metadata.get("thinking")
+    if made and asked["thinking"] and made != asked["thinking"] and _thinking_matters(model):
+        found.append(
+            f"the vector was made with thinking {made}, and this claim is measured with thinking {asked['thinking']}: steering can differ "
+            "widely between the two"
+        )
+    return found
+
+
+def _thinking_matters(model: Model) -> bool:
+    """Whether a reply stands elsewhere than right after the generation prompt."""
+    return model.format.prompt("Is it?").text != model.format.prompt("Is it?", thinking_open=True).text
+
+
+def warnings_about(subject: Subject, items: Collection[Hashable], item_hashes: Sequence[str], data_hash: str) -> list[str]:
+    """What the reader of a claim about some items of any kind has to know about them and the vector.
+
+    Args:
+        item_hashes: of their questions or inputs, one per item. data_hash: of all of them.
+    """
+    record = subject.intervention.metadata
+    found = []
+    trained_on = set(record.get("item_hashes") or ())
+    seen = sum(own in trained_on for own in item_hashes)
+    if not trained_on and record.get("data_hash") == data_hash:
+        seen = len(items)
+    if seen:
+        found.append(
+            f"{seen} of these {len(items)} items ask a question that the vector was extracted from: test it on questions that "
+            "it did not see"
+        )
+    repeats = len(items) - len(set(items))
+    if repeats:
+        found.append(
+            f"{repeats} of these {len(items)} items repeat another one word for word, so they are no further evidence and the "
+            "interval is too narrow: keep one of each"
+        )
+    letters = letter_imbalance(record.get("label_balance") or {})
+    if letters:
+        found.append(letters)
+    usual = record.get("positions")
+    if usual and usual != subject.positions:
+        found.append(
+            f"the method {record.get('method')} is applied at positions '{usual}' where it comes from; this claim steers "
+            f"'{subject.positions}'"
+        )
+    weak = unreliable(record)
+    if weak:
+        found.append(weak)
+    return found
+
+
+def item_record(curve: PropensityCurve, index: int) -> dict[str, Any]:
+    """The evidence's record of one item."""
+    item = curve.items[index]
+    return {
+        "id": item.id,
+        "propensity": [float(p) for p in curve.values[index]],
+        "slope": float(curve.slopes[index]),
+        "label": curve.labels[index] if curve.labels is not None else item.label,
+        "question": item.question,
+        "matching": list(item.matching),
+        "not_matching": list(item.not_matching),
+    }
+
+
+def curve_details(curve: PropensityCurve) -> dict[str, Any]:
+    """What the evidence says of a curve besides its verdict."""
+    return {
+        "steerability": curve.steerability,
+        "anti_steerable_share": float(curve.anti_steerable.mean()),
+        "curvature": float(curve.curvatures.mean()) if curve.curvatures is not None else None,
+        "monotonicity": float(curve.monotonicity.mean()),
+    }

@@ -1,0 +1,146 @@
+"""``ppl_delta_below``: steering costs at most so much perplexity on neutral text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import DataError, SteerError
+from ..evidence import Evidence
+from ..measures import asked_as_text, perplexity_curves, steering_receipt
+from ..measures.subject import Subject, describe_model, describe_receipt
+from ..model import Model
+from ..soundness import check_before
+from ..stats import Direction, Verdict, items_needed_mean, mean_bootstrap, mean_t
+from .judging import give_verdict
+from .precision import add_noise
+from .steers import IntervalMethod
+
+
+@dataclass(frozen=True, kw_only=True)
+class PplDeltaBelow:
+    """Perplexity rises by at most a share of itself at the deployed multiplier.
+
+    The statistic is exp(d) - 1 with d the mean over texts of the difference in negative log-likelihood per token,
+    steered minus unsteered, each text paired with itself. Bounds are those of d, carried over.
+
+    Attributes:
+        texts: neutral texts: text that the behaviour has nothing to do with.
+        limit: the promise: 0.05 allows 5 %.
+        source: where the texts come from, for messages.
+
+    Raises:
+        SteerError: the limit is not a positive number.
+    """
+
+    subject: Subject
+    texts: Sequence[str]
+    limit: float
+    confidence: float = 0.95
+    interval: IntervalMethod = "t"
+    seed: int = 0
+    source: str = "texts"
+    name: str = "ppl_delta_below"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit < math.inf:
+            raise SteerError(f"limit has to be a positive number (0.05 allows 5 %), not {self.limit}")
+
+    def measure(self, model: Model) -> Evidence:
+        """Measures and judges.
+
+        Raises:
+            DataError: fewer than two texts, or one that cannot be scored.
+            SoundnessError: the hooks do not do what they say.
+            VectorError, MeasurementError: see ``perplexity`` and ``Model.check_fits``.
+        """
+        started = time.perf_counter()
+        check_enough_texts(self.texts, self.source)
+        subject, change = self.subject, self.subject.intervention
+        soundness = check_before(model, subject)
+        try:
+            found_at = perplexity_curves(
+                model,
+                self.texts,
+                {"base": None, "steered": change},
+                multipliers=[subject.multiplier],
+                positions=subject.positions,
+                include_first=subject.include_first,
+                allow_mismatch=subject.allow_mismatch,
+            )
+        except DataError as error:
+            raise DataError(f"{self.source}: {error}") from None
+        (base,), (steered,) = found_at["base"], found_at["steered"]
+        rises = steered.per_text - base.per_text
+        receipt = steering_receipt(model, steered.probes, change, subject.multiplier)
+        if self.interval == "bootstrap":
+            found = mean_bootstrap(rises, confidence=self.confidence, seed=self.seed)
+        else:
+            found = mean_t(rises, confidence=self.confidence)
+        evidence = Evidence(
+            check="ppl_delta_below",
+            name=self.name,
+            verdict=Verdict.ERROR,
+            statistic="perplexity delta",
+            estimate=as_share(found.estimate),
+            interval=(as_share(found.low), as_share(found.high)),
+            interval_method=found.method,
+            confidence=self.confidence,
+            threshold=self.limit,
+            direction=Direction.AT_MOST,
+            n=len(self.texts),
+            unit="texts",
+            multiplier=subject.multiplier,
+            model=describe_model(model),
+            vector=subject.describe(receipt),
+            data={"hash": hash_of_texts(self.texts), "n": len(self.texts), "source": self.source},
+            receipt=describe_receipt(receipt),
+            soundness=soundness,
+            asked=asked_as_text(model, steered.probes[0]),
+            details={
+                "perplexity_base": base.value,
+                "perplexity_steered": steered.value,
+                "texts": [
+                    {"id": str(i), "text": text, "nll_base": float(b), "nll_steered": float(s), "tokens": int(count)}
+                    for i, (text, b, s, count) in enumerate(
+                        zip(self.texts, base.per_text, steered.per_text, base.tokens, strict=True)
+                    )
+                ],
+            },
+        )
+        if self.limit >= 1:
+            evidence.warnings.append(
+                f"limit {self.limit:g} allows perplexity to rise by {100 * self.limit:g} %; a limit of 5 % is written 0.05"
+            )
+        # A rise is the difference of two texts' means.
+        add_noise(evidence, model, subject, steered.probes, lambda floor: math.expm1(math.sqrt(2) * floor.answer))
+        give_verdict(evidence, found, math.log1p(self.limit))
+        if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
+            evidence.items_needed = items_needed_mean(
+                found.estimate, found.standard_deviation, math.log1p(self.limit), confidence=self.confidence
+            )
+        evidence.seconds = time.perf_counter() - started
+        return evidence
+
+
+def check_enough_texts(texts: Sequence[str], source: str) -> None:
+    """Refuses texts that can have no interval.
+
+    Raises:
+        DataError: fewer than two texts.
+    """
+    if len(texts) < 2:
+        raise DataError(f"{source}: has {len(texts)} text(s); an interval needs at least two")
+
+
+def as_share(difference: float) -> float | None:
+    """exp(d) - 1, from a difference in log-likelihood to a relative rise of perplexity; None for a bound so far out that it is no finite number."""
+    return math.expm1(difference) if difference < 700 else None
+
+
+def hash_of_texts(texts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps(list(texts), ensure_ascii=False).encode()).hexdigest()

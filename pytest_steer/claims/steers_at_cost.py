@@ -1,0 +1,237 @@
+"""``steers_at_cost``: at the multiplier at which perplexity has risen by a budget, the mean effect is at least so much."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ..data import Items
+from ..errors import DataError, MeasurementError
+from ..evidence import Evidence
+from ..measures import Array, AtCost, PropensityCurve, deviation, effects_at, multipliers_at_cost, perplexity
+from ..measures.at_cost import MOST, check_budget, spread
+from ..measures.subject import Subject
+from ..model import Model
+from ..prompting import AS_GIVEN, Context
+from ..soundness import check_before
+from ..stats import Direction, Inference, Verdict, items_needed_mean, mean_bootstrap, mean_t
+from .numbers import number, promise
+from .over_items import check_enough, measure_items
+from .ppl_delta_below import as_share, check_enough_texts, hash_of_texts
+from .steers import IntervalMethod
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteersAtCost:
+    """At the multiplier at which perplexity on neutral texts has risen by ``cost``, the mean effect is at least a threshold.
+
+    The effect of an item is its propensity at that multiplier minus its propensity unsteered. The bounds are those of the mean
+    over items; standardised they are divided, as the effect is, by the deviation of the unsteered propensities, which is taken
+    as known. The multiplier is chosen on the texts and not on the items (``measures.multipliers_at_cost``).
+
+    An intervention that cannot be brought within the budget (one that ignores its multiplier and costs more, for one) is measured
+    as it is and judged on both, see :func:`judge_over_budget`.
+
+    Attributes:
+        subject: what steers. Its multiplier is where the search begins.
+        items: held-out contrast items.
+        texts: neutral texts: text that the behaviour has nothing to do with.
+        effect: the promise, in units of propensity, or in standard deviations if ``standardised``.
+        cost: the budget: 0.05 is a rise of 5 %.
+        standardised: divide by the standard deviation over the items of their unsteered propensities (Glass 1976).
+        most: the largest multiplier that is looked at, in deployed ones.
+        interval: ``t`` (Student's, over items) or ``bootstrap`` (BCa, over items).
+        source: where the texts come from, for messages.
+
+    Raises:
+        SteerError: the budget or ``most`` cannot be used.
+    """
+
+    subject: Subject
+    items: Items
+    texts: Sequence[str]
+    effect: float
+    cost: float
+    standardised: bool = False
+    most: float = MOST
+    confidence: float = 0.95
+    interval: IntervalMethod = "t"
+    seed: int = 0
+    context: Context = AS_GIVEN
+    source: str = "texts"
+    name: str = "steers_at_cost"
+
+    def __post_init__(self) -> None:
+        check_budget(self.cost, self.most)
+
+    def measure(self, model: Model) -> Evidence:
+        """Measures and judges.
+
+        Raises:
+            DataError: fewer than two items or texts, or one that cannot be scored.
+            SoundnessError: the hooks do not do what they say.
+            MeasurementError: a score is NaN or infinite, or there is no deviation to standardise by.
+            VectorError: see ``Model.check_fits``.
+        """
+        started = time.perf_counter()
+        check_enough(self.items)
+        check_enough_texts(self.texts, self.source)
+        check_before(model, self.subject)
+        at, rises = self._at_cost(model)
+        over = at.cost > self.cost
+        # Judged together with the effect, so at half the level.
+        cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence)
+        at_deployed, unsteered = self._effects(model, at)
+        scale = deviation(unsteered) if self.standardised else 1.0
+
+        def values(curve: PropensityCurve) -> Array:
+            scaled: Array = curve.effects(at.multiplier) / scale
+            return scaled
+
+        curve, found, evidence = measure_items(
+            model,
+            replace(self.subject, multiplier=at.multiplier),
+            self.items,
+            [0.0, at.multiplier],
+            check="steers_at_cost",
+            name=self.name,
+            statistic="standardised effect at equal cost" if self.standardised else "effect at equal cost",
+            direction=Direction.AT_LEAST,
+            threshold=self.effect,
+            confidence=self.confidence,
+            context=self.context,
+            values=values,
+            infer=self._infer,
+            moved=lambda floor, _: floor.effect / scale,
+            sequential=False,
+            seed=self.seed,
+            by_effect=True,
+        )
+        effects = curve.effects(at.multiplier)
+        evidence.strata = []  # slopes, which an effect at one multiplier has not
+        evidence.details = {
+            "statistic": "effect",
+            "standardised": self.standardised,
+            "sd_unsteered": spread(unsteered),
+            "mean_effect": float(effects.mean()),
+            "anti_steered_share": float((effects < 0).mean()),
+            "effects": [float(effect) for effect in effects],
+            "multiplier_at_cost": at.multiplier,
+            "cost": at.cost,
+            "cost_interval": [as_share(cost.low), as_share(cost.high)],
+            "cost_confidence": cost.confidence,
+            "budget": self.cost,
+            "over_budget": over,
+            "reached": at.reached,
+            "looked_at": [[multiplier, _finite(own)] for multiplier, own in at.looked_at],
+            "most": self.most,
+            "deployed": {
+                "multiplier": float(self.subject.multiplier),
+                "cost": _finite(dict(at.looked_at)[self.subject.multiplier]),
+                "mean_effect": None if at_deployed is None else float(at_deployed.mean()),
+            },
+            "neutral": {"hash": hash_of_texts(self.texts), "n": len(self.texts), "source": self.source},
+        }
+        evidence.warnings += self._warnings(at)
+        if over:
+            evidence.verdict, evidence.p_pass, evidence.p_fail = judge_over_budget(found, self.effect, cost, self.cost)
+        elif evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
+            evidence.items_needed = items_needed_mean(
+                found.estimate, found.standard_deviation, self.effect, confidence=self.confidence
+            )
+        evidence.seconds = time.perf_counter() - started
+        return evidence
+
+    def _at_cost(self, model: Model) -> tuple[AtCost, Array]:
+        """The multiplier, and what each text's negative log-likelihood per token has risen by there."""
+        subject = self.subject
+        try:
+            at = multipliers_at_cost(
+                model,
+                self.texts,
+                {0: subject},
+                cost=self.cost,
+                most=self.most,
+                allow_mismatch=subject.allow_mismatch,
+            )[0]
+            steered = perplexity(
+                model,
+                self.texts,
+                subject.vector,
+                multiplier=at.multiplier,
+                positions=subject.positions,
+                include_first=subject.include_first,
+                allow_mismatch=subject.allow_mismatch,
+            )
+            return at, steered.per_text - perplexity(model, self.texts).per_text
+        except DataError as error:
+            raise DataError(f"{self.source}: {error}") from None
+
+    def _effects(self, model: Model, at: AtCost) -> tuple[Array | None, Array]:
+        """Effects at the deployed multiplier, None where the model gives NaN or infinity there; unsteered propensities."""
+        subject = self.subject
+        found = {"found": (subject, at.multiplier)}
+        measured = partial(effects_at, model, self.items, context=self.context, allow_mismatch=subject.allow_mismatch)
+        try:
+            both, unsteered = measured(found | {"deployed": (subject, subject.multiplier)})
+            return both["deployed"], unsteered
+        except MeasurementError:
+            return None, measured(found)[1]
+
+    def _infer(self, effects: Array) -> Inference:
+        if self.interval == "bootstrap":
+            return mean_bootstrap(effects, confidence=self.confidence, seed=self.seed)
+        return mean_t(effects, confidence=self.confidence)
+
+    def _warnings(self, at: AtCost) -> list[str]:
+        if at.reached == "most":
+            strength = self.subject.intervention.strength
+            why = (
+                ""
+                if strength == "linear"
+                else f" (beyond the deployed one a strength that is {strength} means something else)"
+            )
+            return [
+                f"the cost is not reached: at multiplier {at.multiplier:g}, the largest that is looked at{why}, perplexity has risen by "
+                f"{number(at.cost, percent=True)}; the claim is judged there"
+            ]
+        if at.cost <= self.cost:
+            return []
+        what = (
+            f"the strength of {self.subject.intervention.method!r} is fixed"
+            if at.reached == "fixed"
+            else f"even multiplier {at.multiplier:g}, the smallest looked at, is too dear"
+        )
+        return [
+            f"{what}, and perplexity rises by {number(at.cost, percent=True)}, which is more than {promise(self.cost, percent=True)}: "
+            "it cannot be measured within the cost that the claim allows"
+        ]
+
+
+def judge_over_budget(effect: Inference, least: float, cost: Inference, budget: float) -> tuple[Verdict, float, float]:
+    """The verdict on an intervention that costs more than the budget on the texts and cannot be dosed down to it.
+
+    Its claim holds if the effect is at least the threshold and the cost is at most the budget. So it passes if both are proven
+    (intersection-union test), and fails if either is refuted at half the level (Bonferroni); else it is inconclusive. As long as
+    the cost is above the budget on the texts themselves, a pass is out of reach.
+
+    Args:
+        effect: inference of the mean effect; least: its threshold.
+        cost: inference of the mean rise in negative log-likelihood per token. budget: as a relative rise of perplexity.
+
+    Returns:
+        The verdict, and the p-values that the claim holds and that it does not.
+    """
+    limit, alpha = math.log1p(budget), 1 - effect.confidence
+    p_pass = max(effect.p_at_least(least), cost.p_at_most(limit))
+    p_fail = min(1.0, 2 * min(effect.p_at_most(least), cost.p_at_least(limit)))
+    if p_pass <= alpha:
+        return Verdict.PASS, p_pass, p_fail
+    return (Verdict.FAIL if p_fail <= alpha else Verdict.INCONCLUSIVE), p_pass, p_fail
+
+
+def _finite(cost: float) -> float | None:
+    return cost if math.isfinite(cost) else None

@@ -1,0 +1,178 @@
+"""Evidence: everything that a claim measured, with its interval and its verdict. Plain data: words about it belong to its claim."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from .errors import MeasurementError
+
+
+class Verdict(str, Enum):
+    """What a claim came to. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Direction(str, Enum):
+    """Which side of its threshold a claim promises. The threshold itself is on the good side of both."""
+
+    AT_LEAST = "at_least"
+    AT_MOST = "at_most"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @classmethod
+    def _missing_(cls, value: object) -> Direction:
+        raise ValueError(f"direction was {value!r}; expected 'at_least' or 'at_most'.")
+
+
+@dataclass(eq=False)
+class Evidence:
+    """What a claim measured and how it was judged.
+
+    Attributes:
+        check: kind of promise (``steers``, ...). name: the claim's own name.
+        verdict: pass, fail, inconclusive or error.
+        statistic: what the estimate is, in words.
+        estimate: the statistic; None only if there is an error.
+        interval: (low, high), each a one-sided bound at ``confidence``; None where there is none.
+        threshold: what the claim promises. direction: whether the statistic has to be at least or at most that.
+        n: independent units behind the estimate. unit: what they are.
+        items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
+        p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
+        vector / data / multipliers / items / curve / strata / receipt / soundness / noise: see docs/report.md.
+        asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
+        extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
+        message: what the terminal shows; its claim writes it when the evidence is complete.
+        matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
+        details: further numbers of the check. warnings: what its reader has to know. error: why there is no result.
+    """
+
+    check: str
+    name: str
+    verdict: Verdict
+    statistic: str = ""
+    estimate: float | None = None
+    interval: tuple[float | None, float | None] = (None, None)
+    confidence: float = 0.95
+    interval_method: str = ""
+    threshold: float | None = None
+    direction: Direction = Direction.AT_LEAST
+    n: int = 0
+    unit: str = "items"
+    items_needed: int | None = None
+    p_pass: float | None = None
+    p_fail: float | None = None
+    seconds: float = 0.0
+    multiplier: float | None = None
+    model: dict[str, Any] | None = None
+    vector: dict[str, Any] | None = None
+    data: dict[str, Any] | None = None
+    multipliers: list[float] | None = None
+    items: list[dict[str, Any]] | None = None
+    curve: list[float] | None = None
+    strata: list[dict[str, Any]] = field(default_factory=list)
+    receipt: dict[str, Any] | None = None
+    soundness: dict[str, Any] | None = None
+    noise: dict[str, Any] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    error: str | None = None
+    id: str = ""
+    suite: str = ""
+    xfail: str | None = None
+    rerun: str | None = None
+    holm: dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
+    matrix: dict[str, str] | None = None
+    asked: dict[str, Any] | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is Verdict.PASS
+
+    @property
+    def counterexample(self) -> dict[str, Any] | None:
+        """A context that breaks the promise: ``context``, ``estimate`` and, once complete, ``reproduce``; None if there is none."""
+        found: dict[str, Any] | None = self.extra.get("counterexample")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """The evidence as finite JSON values, in the shape of ``report/schema.json``.
+
+        Raises:
+            MeasurementError: a number in it is NaN or infinite.
+        """
+        out: dict[str, Any] = {
+            "id": self.id or self.name,
+            "suite": self.suite,
+            "check": self.check,
+            "name": self.name,
+            "matrix": self.matrix,
+            "verdict": self.verdict.value,
+            "statistic": self.statistic,
+            "estimate": self.estimate,
+            "interval": list(self.interval),
+            "interval_method": self.interval_method,
+            "confidence": self.confidence,
+            "threshold": self.threshold,
+            "direction": self.direction.value,
+            "n": self.n,
+            "unit": self.unit,
+            "items_needed": self.items_needed,
+            "p_pass": self.p_pass,
+            "p_fail": self.p_fail,
+            "seconds": round(self.seconds, 3),
+            "multiplier": self.multiplier,
+            "model": self.model,
+            "vector": self.vector,
+            "data": self.data,
+            "details": self.details,
+            "strata": self.strata,
+            "receipt": self.receipt,
+            "soundness": self.soundness,
+            "asked": self.asked,
+            "noise": self.noise,
+            "warnings": self.warnings,
+            "error": self.error,
+            "xfail": self.xfail,
+            "rerun": self.rerun,
+            "holm": self.holm,
+            "message": self.message,
+        }
+        if self.multipliers is not None:
+            out["multipliers"] = self.multipliers
+            out["curve"] = self.curve
+        if self.items is not None:
+            out["items"] = self.items
+        plain: dict[str, Any] = _plain(out | self.extra, self.name)
+        return plain
+
+
+def error_evidence(check: str, name: str, error: str, **known: Any) -> Evidence:
+    """Evidence that there is no result. Never a number, never a pass."""
+    return Evidence(check, name, Verdict.ERROR, error=error, **known)
+
+
+def _plain(value: Any, where: str) -> Any:
+    """The value as JSON has it: numbers of numpy become Python's, since xdist workers can send nothing else; all of them finite."""
+    if isinstance(value, dict):
+        return {key: _plain(inner, f"{where}.{key}") for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner, f"{where}[{index}]") for index, inner in enumerate(value)]
+    if type(value).__module__ == "numpy":  # not imported here: the ground is light
+        return _plain(value.tolist(), where)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise MeasurementError(f"{where} is {value}: a report holds finite numbers only")
+    return value

@@ -1,0 +1,150 @@
+"""Hypothesis as a searcher: draws contexts, climbs towards the worst one, shrinks one that is bad enough.
+
+It knows nothing of what makes a context bad: a function says how bad one is. Every run has settings and a seed of its own, so
+that the same seed gives the same contexts, whatever profile, seed or database the user has chosen for tests of theirs; what is
+remembered from one run to the next is in ``remembered.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, Verbosity, given, settings, target
+from hypothesis.strategies import SearchStrategy
+
+from ..data import Items
+from ..errors import SteerError
+from ..prompting.axes import Axis
+from ..prompting.contexts import Context
+from ..prompting.flat import Read, as_text, axes_of, identity
+
+Space = SearchStrategy[Context]
+Badness = Callable[[Context], float]
+
+_LABEL = "how bad the context is"
+
+
+class _BadEnough(Exception):
+    """Tells Hypothesis that a context is one to shrink."""
+
+
+def drawn(space: Space, *, examples: int, seed: int) -> list[Context]:
+    """The contexts that :func:`climb` looks at before it begins to climb, in order, each once; nothing is asked about them.
+
+    So whoever knows how bad contexts are can find it out for all of these at once.
+    """
+    # Until then Hypothesis draws at random, see ConjectureRunner.generate_new_test_cases. If another version of it does so for
+    # longer or shorter, the contexts that are missing here are looked at one by one.
+    first = max(examples // 2, 10)
+    found: dict[str, Context] = {}
+    count = 0
+
+    def take(context: Context) -> None:
+        nonlocal count
+        count += 1
+        if count <= first:
+            found.setdefault(identity(context), context)
+
+    _run(space, take, examples, seed, (Phase.generate,))
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a space is made of, as far as 200 contexts drawn from it show.
+
+    Attributes:
+        values: values other than as given on each axis (see ``flat.axes_of``), as JSON values in the order first met.
+        read: makes a context of what ``Context.to_dict`` gives, with the space's own axes and examples.
+    """
+
+    values: dict[str, list[Any]]
+    read: Read
+
+
+def survey(space: Space, *, seed: int) -> Survey:
+    """Looks around in a space; nothing is asked about the contexts."""
+    values: dict[str, dict[str, Any]] = {}
+    axes: dict[str, Axis] = {}
+    pools: list[Items] = []
+
+    def take(context: Context) -> None:
+        for name, value in axes_of(context).items():
+            values.setdefault(name, {}).setdefault(as_text(value), value)
+        for axis in dict(context.own):
+            axes.setdefault(axis.name, axis)
+        if context.examples is not None and not pools:
+            pools.append(context.examples)
+
+    _run(space, take, 200, seed, (Phase.generate,))
+    read = partial(Context.from_dict, axes=tuple(axes.values()), examples=pools[0] if pools else None)
+    return Survey({axis: list(own.values()) for axis, own in sorted(values.items())}, read)
+
+
+def climb(space: Space, badness: Badness, *, examples: int, seed: int) -> None:
+    """Looks at ``examples`` contexts: the first half at random, the others on the way up from the worst of them.
+
+    Raises:
+        SteerError: what ``badness`` raises ends the search.
+    """
+
+    def look(context: Context) -> None:
+        target(badness(context), label=_LABEL)
+
+    _run(space, look, examples, seed, (Phase.generate, Phase.target))
+
+
+def shrunk(
+    space: Space, badness: Badness, is_bad_enough: Callable[[Context, float], bool], *, examples: int, seed: int
+) -> Context | None:
+    """The simplest context that is bad enough, or None if :func:`climb` meets none with these examples and this seed.
+
+    The same contexts are looked at in the same order as by ``climb``; the first one that is bad enough is shrunk. A context
+    whose badness cannot be told on the way counts as not bad enough.
+    """
+    simplest: Context | None = None
+
+    def look(context: Context) -> None:
+        nonlocal simplest
+        try:
+            value = badness(context)
+        except SteerError:
+            return
+        target(value, label=_LABEL)
+        if is_bad_enough(context, value):
+            simplest = context  # Hypothesis runs the simplest one once more at its end
+            raise _BadEnough
+
+    try:
+        _run(space, look, examples, seed, (Phase.generate, Phase.target, Phase.shrink))
+    except _BadEnough:
+        return simplest
+    return None
+
+
+def _run(space: Space, look: Callable[[Context], None], examples: int, seed: int, phases: Iterable[Phase]) -> None:
+    # Each setting is named: one that is not would come from the profile that the user has loaded.
+    ours = settings(
+        max_examples=examples,
+        phases=tuple(phases),
+        derandomize=False,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        verbosity=Verbosity.quiet,
+        print_blob=False,
+        backend="hypothesis",
+    )
+
+    @hypothesis.seed(seed)
+    @ours
+    @given(space)
+    def search(context: Context) -> None:
+        look(context)
+
+    search()

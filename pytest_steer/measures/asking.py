@@ -1,0 +1,92 @@
+"""From items to probes, and from the probes' scores back to propensities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ..data import ContrastItem
+from ..errors import MeasurementError
+from ..model import Model, Probe, tokenize_item
+from ..model.memo import Scores
+from ..model.tokens import Ids
+from ..prompting import Context, render_item
+from ..steering import Positions, first_steered
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of the model about one item, and how the scores make its propensity.
+
+    Attributes:
+        probes: one, if all answers are single tokens; else one per answer.
+        split: how many of the answers are matching ones; they come first.
+        label: of the matching answer, as the item was put to the model.
+        lengths: how many tokens of each answer are scored.
+        thinking: where the reply stands, see ``prompting.chat.PromptText``; notes: what the chat template made necessary.
+        summed: whether an answer's token log-likelihoods are added up instead of averaged.
+    """
+
+    probes: tuple[Probe, ...]
+    split: int
+    label: str | None
+    lengths: tuple[int, ...] = ()
+    thinking: str | None = None
+    notes: tuple[str, ...] = ()
+    summed: bool = False
+
+    def propensity(self, scores: list[Scores]) -> float:
+        if len(self.probes) == 1 and self.probes[0].candidates is not None:
+            sides = scores[0][: self.split], scores[0][self.split :]
+        else:
+            values = np.array([token_scores.sum() if self.summed else token_scores.mean() for token_scores in scores])
+            sides = values[: self.split], values[self.split :]
+        return float(np.logaddexp.reduce(sides[0]) - np.logaddexp.reduce(sides[1]))
+
+
+def asked_of(model: Model, item: ContrastItem, positions: Positions, include_first: bool, context: Context) -> Asked:
+    """An item's probes in a context."""
+    rendered = render_item(item, model.format, context)
+    tokens = tokenize_item(model.tokenizer, rendered)
+    name = f"item {item.id}"
+    make = partial(
+        Asked,
+        split=len(tokens.matching),
+        label=rendered.item.label,
+        lengths=tuple(len(answer.scored) for answer in tokens.answers),
+        thinking=rendered.thinking,
+        notes=rendered.notes,
+        summed=context.answers == "sum",
+    )
+    starts = [
+        first_steered(positions, turn_end=answer.turn_end, prompt_end=answer.first, include_first=include_first)
+        for answer in tokens.answers
+    ]
+    if tokens.is_single:
+        candidates: Ids = tuple(answer.ids[answer.first] for answer in tokens.answers)
+        return make((Probe(tokens.prompt, starts[0], candidates, name=name),))
+    probes = tuple(
+        Probe(answer.ids, start, score_from=answer.first, name=name)
+        for answer, start in zip(tokens.answers, starts, strict=True)
+    )
+    return make(probes)
+
+
+def propensities(asked: Sequence[Asked], scores: Iterable[Sequence[Scores]], columns: int) -> Array:
+    """[items, columns] from the scores of all their probes in order, each with one entry per column.
+
+    Raises:
+        MeasurementError: one is NaN or infinite.
+    """
+    values, per_probe = np.empty((len(asked), columns)), iter(scores)
+    for row, item in enumerate(asked):
+        own = [next(per_probe) for _ in item.probes]
+        values[row] = [item.propensity([found[column] for found in own]) for column in range(columns)]
+    if not np.isfinite(values).all():
+        raise MeasurementError("a propensity is NaN or infinite")
+    return values

@@ -1,0 +1,250 @@
+"""Interventions at equal cost: the multiplier at which perplexity has risen by a budget, and the effect there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data import ItemLike, as_items
+from ..errors import DataError, MeasurementError, SteerError
+from ..model import Model
+from ..prompting import AS_GIVEN, Context
+from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
+from .asking import Array, asked_of, propensities
+from .cost_search import CostSearch, Reached
+from .likelihood import perplexity_of_pairs, relative_rise, text_start
+from .propensity import Name, check_deployed, check_multipliers, pairs_of
+
+COST = 0.05
+MOST = 8.0
+TOLERANCE = 0.02
+
+_Pair = tuple[Intervention | None, float]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """An intervention as it is deployed.
+
+    Attributes:
+        vector: a steering vector (added), or any intervention.
+        multiplier: the strength that is deployed, not 0.
+        positions / include_first: which tokens are steered.
+
+    Raises:
+        SteerError: the multiplier is 0 or not finite, or the scope is unknown.
+    """
+
+    vector: SteeringVector | Intervention
+    multiplier: float = 1.0
+    positions: Positions = "after_prompt"
+    include_first: bool = False
+
+    def __post_init__(self) -> None:
+        check_positions(self.positions)
+        check_deployed(self.multiplier)
+
+    @property
+    def intervention(self) -> Intervention:
+        return as_intervention(self.vector)
+
+
+@dataclass(frozen=True)
+class AtCost:
+    """The multiplier of one intervention whose cost is the budget.
+
+    Attributes:
+        multiplier: with the sign of the deployed one.
+        cost: relative rise of perplexity there, the statistic of ``ppl_delta_below`` (:func:`relative_rise`).
+        reached: ``cost``: the budget was reached, and the multiplier is the largest one looked at below its first crossing (where the cost jumps
+            there, or the model overflows, far below the budget).
+            ``most``: it was not, and the multiplier is the largest that is allowed. ``fixed``: the intervention ignores its
+            multiplier, so the cost is its own, within the budget or not. ``least``: even the smallest multiplier looked at, the
+            deployed one divided by 1024, costs more than the budget.
+        looked_at: (multiplier, cost) in the order in which they were measured. The cost is infinite where the model
+            gives NaN or infinity.
+    """
+
+    multiplier: float
+    cost: float
+    reached: Reached
+    looked_at: tuple[tuple[float, float], ...]
+
+
+def multipliers_at_cost(
+    model: Model,
+    texts: Sequence[str],
+    deployed: Mapping[Name, Deployed],
+    *,
+    cost: float = COST,
+    most: float = MOST,
+    tolerance: float = TOLERANCE,
+    allow_mismatch: tuple[str, ...] = (),
+) -> dict[Name, AtCost]:
+    """For each intervention by itself the multiplier at which perplexity on neutral texts has risen by ``cost``.
+
+    The search goes along the sign of the deployed multiplier: from there on up by doubling while the cost is within the
+    budget, or down by halving while it is beyond, and then between the two, to 1/256 of their distance. So what is found is
+    the first crossing from 0 at the resolution of the doubling: a cost need not rise with the multiplier, and a rise beyond the
+    budget and back between two multipliers that were looked at, or below a deployed multiplier that is within it, is not seen.
+
+    All interventions are searched in lockstep, so that each round is one run of the engine (two, if some steer the first
+    position of a text and others do not), in which they share what is the same below them. A multiplier at which the model gives
+    NaN or infinity counts as too dear.
+
+    Args:
+        texts: neutral texts, read as they are; see :func:`perplexity`.
+        cost: the budget: 0.05 is a rise of 5 %.
+        most: the largest multiplier that is looked at, in deployed ones; for a strength that is ``linear``. Beyond the deployed
+            one ``interpolated`` and ``angle`` mean something else, so there it is the largest.
+        tolerance: a cost within the budget by no more than this share of it ends the search.
+
+    Returns:
+        {name: what was found}, in the order of ``deployed``.
+
+    Raises:
+        SteerError: a budget, ``most`` or ``tolerance`` that cannot be used.
+        DataError: see :func:`perplexity`.
+        VectorError: an intervention does not fit the model, see ``Model.check_fits``.
+        MeasurementError: a score of the unsteered model is NaN or infinite, or those of an intervention are at every multiplier.
+    """
+    check_budget(cost, most, tolerance)
+    changes = {name: one.intervention for name, one in deployed.items()}
+    for change in changes.values():
+        model.check_fits(change, allow_mismatch)
+    searches = {
+        name: CostSearch(float(one.multiplier), changes[name].strength, cost, most, tolerance)
+        for name, one in deployed.items()
+    }
+    starts = {name: text_start(one.positions, one.include_first) for name, one in deployed.items()}
+    while asked := {name: size for name, search in searches.items() if (size := search.next) is not None}:
+        for start in sorted({starts[name] for name in asked}):
+            names = [name for name in asked if starts[name] == start]
+            pairs: list[_Pair] = [(changes[name], asked[name]) for name in names]
+            for name, found in zip(names, _costs(model, texts, pairs, start), strict=True):
+                searches[name].saw(asked[name], found)
+    return {name: _at_cost(search, changes[name].method) for name, search in searches.items()}
+
+
+def check_budget(cost: float, most: float = MOST, tolerance: float = TOLERANCE) -> None:
+    """Refuses arguments of :func:`multipliers_at_cost` that cannot be used.
+
+    Raises:
+        SteerError: it says which, and what is expected.
+    """
+    if not 0 < cost < math.inf:
+        raise SteerError(f"cost has to be a positive number (0.05 allows perplexity to rise by 5 %), not {cost}")
+    if not 1 <= most < math.inf:
+        raise SteerError(f"most has to be a number from 1 on, in deployed multipliers, not {most}")
+    if not 0 < tolerance < 1:
+        raise SteerError(f"tolerance has to be between 0 and 1 (0.02 is 2 % of the budget), not {tolerance}")
+
+
+def _costs(model: Model, texts: Sequence[str], pairs: Sequence[_Pair], start: int) -> list[float]:
+    """The relative rise of perplexity under each pair; infinite where the model gives NaN or infinity."""
+    unsteered: list[_Pair] = [(None, 0.0)]  # remembered from the first round on
+    try:
+        base, *steered = perplexity_of_pairs(model, texts, [*unsteered, *pairs], start)
+        return [relative_rise(one, base) for one in steered]
+    except MeasurementError:
+        # Which of them it is, is seen by asking for fewer; the unsteered model alone has to have scores.
+        perplexity_of_pairs(model, texts, unsteered, start)
+    if len(pairs) == 1:
+        return [math.inf]
+    middle = len(pairs) // 2
+    return [*_costs(model, texts, pairs[:middle], start), *_costs(model, texts, pairs[middle:], start)]
+
+
+def _at_cost(search: CostSearch, method: str) -> AtCost:
+    multiplier, cost, reached = search.found
+    if not math.isfinite(cost):
+        tried = ", ".join(f"{one:g}" for one in search.looked_at)
+        raise MeasurementError(
+            f"{method}: the model gives NaN or infinity at every multiplier that was looked at ({tried}); a smaller "
+            "deployed multiplier or float32 may help"
+        )
+    return AtCost(multiplier, cost, reached, tuple(search.looked_at.items()))
+
+
+def effects_at(
+    model: Model,
+    items: Iterable[ItemLike],
+    at: Mapping[Name, tuple[Deployed, float]],
+    *,
+    context: Context = AS_GIVEN,
+    allow_mismatch: tuple[str, ...] = (),
+) -> tuple[dict[Name, Array], Array]:
+    """What each intervention does to each item at a multiplier of its own: propensity there minus propensity unsteered.
+
+    Interventions of the same scope share one run of the engine.
+
+    Args:
+        at: name -> (intervention, multiplier); the multiplier stands in for the deployed one.
+
+    Returns:
+        ({name: float64 [n_items]}, in the order of ``at``; float64 [n_items], the unsteered propensities).
+
+    Raises:
+        SteerError: no interventions, or a multiplier that is not a finite number.
+        DataError, VectorError, MeasurementError: see :func:`propensity_curve`.
+    """
+    if not at:
+        raise SteerError("there are no interventions to measure the effects of")
+    data = as_items(items)
+    if not data:
+        raise DataError(f"{data.source}: there are no items to measure")
+    multipliers = check_multipliers([multiplier for _, multiplier in at.values()])
+    pairs = {
+        name: pairs_of(one.intervention, [multiplier])[0]
+        for (name, (one, _)), multiplier in zip(at.items(), multipliers, strict=True)
+    }
+    for one, _ in at.values():
+        model.check_fits(one.intervention, allow_mismatch)
+    effects: dict[Name, Array] = {}
+    for positions, include_first in dict.fromkeys((one.positions, one.include_first) for one, _ in at.values()):
+        names = [name for name, (one, _) in at.items() if (one.positions, one.include_first) == (positions, include_first)]
+        asked = [asked_of(model, item, positions, include_first, context) for item in data]
+        own: list[_Pair] = [(None, 0.0), *(pairs[name] for name in names)]
+        scores = model.engine.run_pairs([probe for item in asked for probe in item.probes], own)
+        values = propensities(asked, scores, len(own))
+        unsteered = values[:, 0]
+        effects |= {name: values[:, column] - unsteered for column, name in enumerate(names, start=1)}
+    return {name: effects[name] for name in at}, unsteered
+
+
+def spread(values: Array) -> float:
+    """The standard deviation (divisor n - 1); exactly 0 if the values are equal, and not a rounding error."""
+    return 0.0 if values.min() == values.max() else float(np.std(values, ddof=1))
+
+
+def deviation(unsteered: Array) -> float:
+    """The standard deviation over the items of their unsteered propensities, as a scale for effects.
+
+    Raises:
+        MeasurementError: it is 0, or there are fewer than two items.
+    """
+    if len(unsteered) < 2 or spread(unsteered) == 0:
+        raise MeasurementError(
+            "the items' unsteered propensities do not vary, so there is no scale to hold an effect against: measure more or more "
+            "varied items, or do not standardise"
+        )
+    return spread(unsteered)
+
+
+def standardised(effects: Array, unsteered: Array) -> float:
+    """The mean effect in standard deviations of the unsteered propensities over the items.
+
+    That is Glass's delta (Glass 1976, Educational Researcher 5) with the unsteered model as the control. The scale is the
+    behaviour's own, so that effects on different behaviours compare.
+
+    Args:
+        effects: [n_items], as of :func:`effects_at`. unsteered: [n_items], in the same order.
+
+    Raises:
+        MeasurementError: see :func:`deviation`.
+    """
+    scale = deviation(unsteered)
+    return float(effects.mean()) / scale

@@ -1,0 +1,102 @@
+"""What a claim is about: an intervention at a place and a strength, and the records of it for the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..model import Model
+from ..model.foreign import foreign_hooks, hooks_warning
+from .at_cost import Deployed
+from .receipt import Receipt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject(Deployed):
+    """An intervention as it is deployed, and what of it is accepted.
+
+    Attributes:
+        allow_mismatch: ``model`` and / or ``template``: accept a vector that was made elsewhere.
+    """
+
+    allow_mismatch: tuple[str, ...] = ()
+
+    def describe(self, receipt: Receipt) -> dict[str, Any]:
+        """The evidence's ``vector`` record."""
+        change = self.intervention
+        doses = {dose.layer: dose for dose in receipt.doses}
+        first = doses[change.changes[0]]
+        record = change.metadata
+        return {
+            "hash": change.hash,
+            "method": change.method,
+            "operation": change.operation,
+            "site": change.site,
+            "strength": change.strength,
+            "layer": change.changes[0] if len(change.changes) == 1 else list(change.changes),
+            "positions": self.positions,
+            "include_first": self.include_first,
+            "norm": first.norm,
+            "relative_dose": first.relative_dose,
+            "n": record.get("n"),
+            "data_hash": record.get("data_hash"),
+            "source": _source(record),
+        }
+
+
+def _source(record: Mapping[str, Any]) -> dict[str, str] | None:
+    """What was assumed of a vector that another program wrote."""
+    source = record.get("source")
+    return {str(key): str(value) for key, value in source.items()} if isinstance(source, dict) else None
+
+
+def describe_receipt(receipt: Receipt) -> dict[str, Any]:
+    """The evidence's ``receipt`` record."""
+    return {
+        "operation": receipt.operation,
+        "sequences": receipt.sequences,
+        "steered_tokens": receipt.steered_tokens,
+        "path": receipt.path,
+        "ways": receipt.ways,
+        "doses": [
+            {
+                "layer": dose.layer,
+                "norm": dose.norm,
+                "median_hidden_norm": dose.hidden_norm,
+                "relative_dose": dose.relative_dose,
+            }
+            for dose in receipt.doses
+        ],
+    }
+
+
+def describe_model(model: Model) -> dict[str, Any]:
+    """The evidence's and the report's ``model`` record; ``hooks`` and ``unexpected`` are in it where there are any."""
+    noted = {"hooks": list(foreign_hooks(model)), "unexpected": list(model.unexpected)}
+    return {
+        "id": model.id,
+        "fingerprint": model.fingerprint,
+        "class": type(model.hf).__name__,
+        "layers": model.n_layers,
+        "width": model.width,
+        "dtype": model.dtype,
+        "device": str(model.device),
+        "template": model.template_hash,
+        **{key: names for key, names in noted.items() if names},
+    }
+
+
+def model_warnings(model: Model) -> list[str]:
+    """What the reader of a claim has to know about the model."""
+    found = []
+    hooks = foreign_hooks(model)
+    if hooks:
+        found.append(hooks_warning(model.id, hooks))
+    if model.unexpected:
+        more = ", ..." if len(model.unexpected) > 3 else ""
+        count = "1 weight" if len(model.unexpected) == 1 else f"{len(model.unexpected)} weights"
+        found.append(
+            f"{model.id} leaves out {count} of its files, as allow_unexpected says: {', '.join(model.unexpected[:3])}{more}"
+        )
+    return found

@@ -1,0 +1,204 @@
+"""Accuracy of tasks done in context: would greedy decoding write the right output?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from ..data import TaskItem
+from ..data.demonstrations import draw_demonstrations
+from ..errors import DataError, ModelError, SteerError
+from ..model import Model, Probe, answer_ends, tokenize_task
+from ..model.tokens import Ids
+from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
+from .asking import Array
+from .propensity import Flags, Name, check_multipliers
+
+
+@dataclass(frozen=True, eq=False)
+class TaskAccuracy:
+    """What greedy decoding would write for the queries of a task, held against the right outputs.
+
+    Attributes:
+        margins: for each task float64 [tokens of the output + 1]: how far the logit of each token of the right output, with those
+            before it given, is ahead of the largest other one; and at last how far what ends an answer is ahead of all
+            other tokens behind the output. Above 0 where greedy decoding goes that way.
+        tasks: the queries, in order.
+        probes: what was asked of the model.
+    """
+
+    margins: tuple[Array, ...]
+    tasks: tuple[TaskItem, ...]
+    probes: tuple[Probe, ...] = field(repr=False, default=())
+
+    @cached_property
+    def first_token(self) -> Flags:
+        """bool [n_tasks]: the likeliest next token is the first one of the right output. A tie is not right."""
+        return np.array([bool(margins[0] > 0) for margins in self.margins])
+
+    @cached_property
+    def exact(self) -> Flags:
+        """bool [n_tasks]: greedy decoding writes the tokens of the right output and ends there. A tie is not right."""
+        return np.array([bool((margins > 0).all()) for margins in self.margins])
+
+    @property
+    def first_token_accuracy(self) -> float:
+        """Share of tasks whose first token is right (the measure of Todd et al. 2023, arXiv 2310.15213)."""
+        return float(self.first_token.mean())
+
+    @property
+    def exact_accuracy(self) -> float:
+        """Share of tasks whose whole answer is right."""
+        return float(self.exact.mean())
+
+
+def task_accuracy(
+    model: Model,
+    tasks: Sequence[TaskItem],
+    vector: SteeringVector | Intervention | None = None,
+    *,
+    multiplier: float = 1.0,
+    positions: Positions = "last",
+    include_first: bool = False,
+    shots: int = 0,
+    demonstrations: Sequence[TaskItem] | None = None,
+    shuffled: bool = False,
+    seed: int = 0,
+    allow_mismatch: tuple[str, ...] = (),
+) -> TaskAccuracy:
+    """Accuracy on a task in context, by the first token and by the whole answer.
+
+    The prompt is that of Todd et al. (2023, arXiv 2310.15213), "Q: input", "A:", behind ``shots`` demonstrations of this form; no chat
+    template. An answer is right by its first token if that is the likeliest next one, and exact if every token of it is the
+    likeliest one and what follows ends it: a token that begins with a line break (spaces before it or not) or an end-of-text token.
+    That is what free greedy decoding writes up to the first line break, as long as it spells the output in the tokenizer's own
+    tokens; no text is generated.
+
+    Args:
+        tasks: the queries with their right outputs.
+        vector: what the model is steered with; None for the unsteered model.
+        positions: ``last`` (as function vectors are applied): from the last token before the answer on; ``after_prompt``: from
+            the line of the open "A:" on; ``all``. Tokens of the answer are steered in every scope.
+        include_first: steer the first position too where the scope reaches it.
+        shots: how many demonstrations; 0 is zero-shot.
+        demonstrations: what they are drawn from; by default the other tasks. Those with the input of the query are passed over.
+        shuffled: deal the outputs of each prompt's demonstrations out anew, so that (where possible) none keeps its own. The field
+            shuffles them at random to take the task out of a prompt and leave its form (Todd et al. 2023, section 2.3).
+        seed: of the draws. Those of one query do not depend on the other queries or the order of the pairs.
+        allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
+
+    Raises:
+        DataError: no tasks; too few demonstrations; an output that changes the tokens of its prompt; a prompt longer than the model
+            allows.
+        SteerError: shots that are no number, or shuffled ones of which there are fewer than two.
+        ModelError: the model has no token that could end an answer.
+        VectorError: the intervention does not fit the model, see ``Model.check_fits``.
+        MeasurementError: a score is NaN or infinite.
+    """
+    (strength,) = check_multipliers([multiplier])
+    return task_accuracies(
+        model,
+        tasks,
+        {0: (vector, strength)},
+        positions=positions,
+        include_first=include_first,
+        shots=shots,
+        demonstrations=demonstrations,
+        shuffled=shuffled,
+        seed=seed,
+        allow_mismatch=allow_mismatch,
+    )[0]
+
+
+def task_accuracies(
+    model: Model,
+    tasks: Sequence[TaskItem],
+    vectors: Mapping[Name, tuple[SteeringVector | Intervention | None, float]],
+    *,
+    positions: Positions = "last",
+    include_first: bool = False,
+    shots: int = 0,
+    demonstrations: Sequence[TaskItem] | None = None,
+    shuffled: bool = False,
+    seed: int = 0,
+    allow_mismatch: tuple[str, ...] = (),
+) -> dict[Name, TaskAccuracy]:
+    """The accuracies under several interventions, each by itself at its multiplier; None is the unsteered model.
+
+    All of them see the same prompts, and share one pass over each. Arguments and errors are those of :func:`task_accuracy`.
+
+    Returns:
+        {name: accuracy}, in the order of ``vectors``.
+    """
+    scope = check_positions(positions)
+    check_shots(shots, shuffled)
+    queries = as_tasks(tasks)
+    pool = queries if demonstrations is None else as_tasks(demonstrations, "demonstrations")
+    changes = {name: None if vector is None else as_intervention(vector) for name, (vector, _) in vectors.items()}
+    for change in changes.values():
+        if change is not None:
+            model.check_fits(change, allow_mismatch)
+    strengths = [check_multipliers([multiplier])[0] for _, multiplier in vectors.values()]
+    ends = answer_ends(model)
+    if not ends:
+        raise ModelError(f"{model.id}: no token of it begins a line or ends a text, so no answer could ever end")
+    probes = []
+    for index, query in enumerate(queries):
+        shown = draw_demonstrations(query, pool, shots, shuffled=shuffled, seed=seed)
+        probes.append(task_probe(model, shown, query, scope, include_first, ends, f"task {index} ({query.input!r})"))
+    scores = model.engine.run_pairs(probes, list(zip(changes.values(), strengths, strict=True)))
+    return {
+        name: TaskAccuracy(tuple(per_probe[column] for per_probe in scores), queries, tuple(probes))
+        for column, name in enumerate(changes)
+    }
+
+
+def task_probe(
+    model: Model,
+    shown: Sequence[TaskItem],
+    query: TaskItem,
+    positions: Positions,
+    include_first: bool,
+    ends: Ids,
+    name: str,
+) -> Probe:
+    """What is asked about one query after its demonstrations."""
+    tokens = tokenize_task(model.tokenizer, shown, query)
+    prompt = len(tokens.prompt)
+    start = first_steered(positions, turn_end=tokens.turn_end, prompt_end=prompt, include_first=include_first)
+    return Probe(tokens.prompt + tokens.answer, start, score_from=prompt, name=name, margins=True, ends=ends)
+
+
+def check_shots(shots: int, shuffled: bool) -> None:
+    """Refuses numbers of demonstrations that mean nothing.
+
+    Raises:
+        SteerError: not a whole number from 0 on, or shuffled and fewer than two.
+    """
+    if isinstance(shots, bool) or not isinstance(shots, int) or shots < 0:
+        raise SteerError(f"shots is the number of demonstrations, a whole number from 0 on, not {shots!r}")
+    if shuffled and shots < 2:
+        raise SteerError(
+            f"shuffled deals the outputs of the demonstrations out among them, so it needs at least 2 shots, not {shots}"
+        )
+
+
+def as_tasks(tasks: Sequence[TaskItem], name: str = "tasks") -> tuple[TaskItem, ...]:
+    """The pairs as a tuple.
+
+    Raises:
+        DataError: there are none, or one is something else.
+    """
+    found = () if isinstance(tasks, str) else tuple(tasks)
+    if not found:
+        raise DataError(f"{name}: a list of at least one TaskItem is needed; read_tasks(path) reads one from a file")
+    for index, item in enumerate(found):
+        if not isinstance(item, TaskItem):
+            raise DataError(
+                f"{name}: item {index} is a {type(item).__name__}, not a TaskItem: read a file with read_tasks(path), build "
+                "TaskItem(input=..., output=...), or turn contrast items into tasks with prompting.items_as_tasks"
+            )
+    return found

@@ -1,0 +1,207 @@
+"""Interventions: a change of hidden states that depends on a strength. A steering vector that is added is one."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import torch
+
+from ..errors import VectorError
+from .recipe import Recipe, operation
+from .vector import SteeringVector
+
+StrengthMeaning = Literal["linear", "interpolated", "angle", "ignored"]
+Site = Literal["block", "mlp", "heads"]
+_made = itertools.count()
+
+Transform = Callable[..., torch.Tensor]
+
+
+@dataclass
+class Rows:
+    """What an intervention that looks at whole rows knows of the running forward.
+
+    Attributes:
+        prompt: bool [rows, positions], the tokens of each row's prompt (no padding, no answer); None in a forward that goes
+            on from a cache, whose prompt was seen before.
+        memory: what was decided on the prompt, [rows] each; it lasts for as long as the same texts go on.
+    """
+
+    prompt: torch.Tensor | None
+    memory: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """A change of hidden states at one or several decoder blocks.
+
+    Attributes:
+        layers: the blocks in which something is changed (or looked at), ascending.
+        reads: those of them in which something is only looked at.
+        transform: (hidden [rows, positions, width], strength [rows, positions or 1, 1], layer) -> changed hidden of the
+            same shape. Which positions are steered is decided by the scope, not by it. With ``looks="row"`` it gets
+            :class:`Rows` as a fourth argument.
+        strength: what the multiplier means: ``linear`` (a signed dose: the change is proportional to it, or its
+            direction is and the norm is restored afterwards), ``interpolated`` (0 is off, 1 is fully on), ``angle``,
+            or ``ignored`` (always fully on). Only ``linear`` has a slope.
+        hash: identity of the intervention, for the memo and the report.
+        method: its name in reports.
+        site: ``block`` (the block's output), ``mlp`` (the MLP's output, before it is added to the residual stream) or
+            ``heads`` (the outputs of the attention heads side by side, which the output projection W_O reads).
+        looks: ``position`` if each position is changed by what stands there alone, ``row`` if other positions of
+            the row matter (a condition on the prompt). The engine lets no row of the second kind have branches.
+        durable: whether the hash says all about what it does, so that scores may be kept across runs.
+        width: width of the hidden states that it needs, or None for any.
+        vector: the steering vector that is added, if that is what it does.
+        metadata: where it comes from, as in :class:`SteeringVector`.
+        recipe: what it is made of, so that it can be written to a file; None for functions of the user's own.
+    """
+
+    layers: tuple[int, ...]
+    transform: Transform
+    strength: StrengthMeaning
+    hash: str
+    method: str
+    site: Site = "block"
+    looks: Literal["position", "row"] = "position"
+    reads: tuple[int, ...] = ()
+    durable: bool = False
+    width: int | None = None
+    vector: SteeringVector | None = field(default=None, repr=False)
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    recipe: Recipe | None = field(default=None, repr=False)
+
+    @property
+    def changes(self) -> tuple[int, ...]:
+        """The blocks in which something is changed."""
+        return tuple(layer for layer in self.layers if layer not in self.reads)
+
+    @property
+    def operation(self) -> str:
+        """What is done with the direction, in words: one file can be added by one program and projected out by another."""
+        return operation(self.recipe) if self.recipe is not None else "changed by a custom function"
+
+    @property
+    def first_changed(self) -> int:
+        """The lowest block whose output may still be shared by all multipliers up to the change; -1 for none.
+
+        At the site ``block`` a batch fans out right before the change, at the output of the lowest block. The other sites lie
+        within their block, so it has to fan out at the output of the block below.
+        """
+        return self.layers[0] if self.site == "block" else self.layers[0] - 1
+
+    def apply(
+        self, hidden: torch.Tensor, strength: torch.Tensor, steered: torch.Tensor, layer: int, rows: Rows | None = None
+    ) -> torch.Tensor:
+        """Hidden states with the steered positions changed and every other bit as it was.
+
+        Args:
+            hidden: [rows, positions, width].
+            strength: [rows, positions] or [rows, 1], the multiplier of each row or of each position.
+            steered: bool [rows, positions].
+            rows: what an intervention with ``looks="row"`` needs to know.
+        """
+        if self.strength != "ignored":
+            # At strength 0 the model is unsteered to the last bit, whatever the function does there.
+            steered = steered & (strength != 0)
+        more = (rows,) if self.looks == "row" else ()
+        try:
+            changed = self.transform(hidden, strength.to(hidden.dtype)[:, :, None], layer, *more)
+        except (TypeError, AttributeError, ValueError, LookupError) as error:
+            raise VectorError(
+                f"the function of the intervention {self.method!r} failed at layer {layer}: {type(error).__name__}: {error}. It "
+                "is called with (hidden [rows, positions, width], strength [rows, positions or 1, 1], layer)"
+            ) from error
+        if not isinstance(changed, torch.Tensor) or changed.shape != hidden.shape:
+            shape = list(changed.shape) if isinstance(changed, torch.Tensor) else type(changed).__name__
+            raise VectorError(
+                f"the function of the intervention {self.method!r} at layer {layer} returned shape {shape} for hidden states of shape "
+                f"{list(hidden.shape)}"
+            )
+        return torch.where(steered[:, :, None], changed.to(hidden.dtype), hidden)
+
+
+def check_site(site: str) -> Site:
+    """The site itself, if it is one.
+
+    Raises:
+        VectorError: it is not.
+    """
+    if site not in get_args(Site):
+        raise VectorError(f"site is one of {', '.join(get_args(Site))}; not {site!r}")
+    return site  # type: ignore[return-value]
+
+
+def from_recipe(
+    recipe: Recipe,
+    transform: Transform,
+    *,
+    layers: Iterable[int],
+    strength: StrengthMeaning,
+    width: int | None,
+    site: str = "block",
+    looks: Literal["position", "row"] = "position",
+    reads: tuple[int, ...] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> Intervention:
+    """An intervention that its recipe describes completely: durable, and its hash is the recipe's."""
+    return Intervention(
+        layers=tuple(sorted(set(layers))),
+        transform=transform,
+        strength=strength,
+        hash=recipe.hash,
+        method=method_name(recipe.kind, metadata or {}),
+        site=check_site(site),
+        looks=looks,
+        reads=reads,
+        durable=True,
+        width=width,
+        metadata=dict(metadata or {}),
+        recipe=recipe,
+    )
+
+
+def method_name(kind: str, metadata: Mapping[str, Any]) -> str:
+    """``affine(mimic)``: what is done, and the method that found it."""
+    return f"{kind}({metadata['method']})" if metadata.get("method") else kind
+
+
+def custom(
+    transform: Transform, *, layers: int | Iterable[int], strength: StrengthMeaning, name: str, site: Site = "block"
+) -> Intervention:
+    """An intervention from any function of (hidden, strength, layer); see :class:`Intervention` for the shapes.
+
+    Args:
+        name: what the function does, for messages and the report. Every call makes an intervention of its own: the
+            memo of scores never takes two functions for the same.
+
+    The function has to act on each position by itself.
+
+    Raises:
+        VectorError: no layers, a negative one, an unknown site or an unknown meaning of the strength.
+    """
+    blocks = check_blocks(layers)
+    if strength not in get_args(StrengthMeaning):
+        raise VectorError(f"strength is linear, interpolated, angle or ignored; not {strength!r}")
+    identity = hashlib.sha256(f"custom:{name}:{blocks}:{strength}:{site}:{next(_made)}".encode()).hexdigest()
+    return Intervention(
+        layers=blocks, transform=transform, strength=strength, hash=identity, method=name, site=check_site(site)
+    )
+
+
+def check_blocks(layers: int | Iterable[int]) -> tuple[int, ...]:
+    """Block numbers, ascending and distinct.
+
+    Raises:
+        VectorError: none, or a negative one.
+    """
+    blocks = tuple(sorted({layers} if isinstance(layers, int) else set(layers)))
+    if not blocks:
+        raise VectorError("an intervention needs at least one layer")
+    if blocks[0] < 0:
+        raise VectorError(f"a layer is a decoder block's number, from 0 on; not {blocks[0]}")
+    return blocks

@@ -1,0 +1,1 @@
+"""The interventions: one module per way of changing activations."""

@@ -1,0 +1,86 @@
+"""Adding a vector: as it is, or with the norm of the hidden state restored afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from ...errors import VectorError
+from ..intervention import Intervention, Site, check_site, from_recipe
+from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, wide
+from ..vector import SteeringVector
+
+
+def add(vector: SteeringVector, *, site: Site = "block") -> Intervention:
+    """h -> h + multiplier * v at each of the vector's layers. The strength is linear.
+
+    Raises:
+        VectorError: it was read from a file of several layers, and nobody said which are meant.
+    """
+    vector.check_settled()
+    placed = Placed(vector.directions)
+    # At the block's output the vector alone is the identity, as it always was; elsewhere the site belongs to it.
+    identity = vector.hash if site == "block" else hashlib.sha256(f"add:{site}:{vector.hash}".encode()).hexdigest()
+    return Intervention(
+        layers=vector.layers,
+        transform=lambda hidden, strength, layer: hidden + strength * placed.at(layer, hidden),
+        strength="linear",
+        hash=identity,
+        method=str(vector.metadata.get("method", "add")),
+        site=check_site(site),
+        durable=True,
+        width=vector.width,
+        vector=vector,
+        metadata=vector.metadata,
+        recipe=Recipe("add", {"site": site}, by_layer("direction", vector.directions)),
+    )
+
+
+def add_keeping_norm(vector: Directions, *, site: Site = "block") -> Intervention:
+    """h -> (h + multiplier * v) * |h| / |h + multiplier * v|: the direction moves, the norm stays.
+
+    In-Context Vectors at the site ``mlp`` (Liu et al. 2023, arXiv 2311.06668, section 3.2) and norm-preserving guidance (von
+    Rütte et al. 2024, arXiv 2402.14433) at ``block``. The strength is linear: a signed dose, opposite signs turn opposite
+    ways, and for small doses the change is proportional to it. The ICV code does something else than its
+    paper: it scales h and v to length 1 first and adds more where h points away from v; this is the paper's formula.
+    """
+    clean = as_vector(vector)
+    placed = Placed(clean.directions)
+
+    def transform(hidden: torch.Tensor, strength: torch.Tensor, layer: int) -> torch.Tensor:
+        h = wide(hidden)
+        moved = h + strength.to(h.dtype) * placed.at(layer, h)
+        size = moved.norm(dim=-1, keepdim=True)
+        # Where the dose cancels h to the last bit there is no direction left: h stays.
+        return torch.where(size > 0, moved * (h.norm(dim=-1, keepdim=True) / size.clamp(min=torch.finfo(h.dtype).tiny)), h)
+
+    made = from_recipe(
+        Recipe("add_keeping_norm", {"site": check_site(site)}, by_layer("direction", clean.directions)),
+        transform,
+        layers=clean.layers,
+        strength="linear",
+        width=clean.width,
+        site=site,
+        metadata=clean.metadata,
+    )
+    object.__setattr__(made, "vector", clean)
+    return made
+
+
+def as_intervention(steering: SteeringVector | Intervention) -> Intervention:
+    """A steering vector is added, also one of the steering-vectors package; an intervention is itself.
+
+    Raises:
+        VectorError: it is neither.
+    """
+    if isinstance(steering, Intervention):
+        return steering
+    if isinstance(steering, SteeringVector):
+        return add(steering)
+    if hasattr(steering, "layer_activations") and hasattr(steering, "layer_type"):
+        return add(SteeringVector.from_steering_vectors(steering))
+    raise VectorError(
+        f"expected a SteeringVector or an Intervention, not {type(steering).__name__}; "
+        "wrap a tensor as SteeringVector({layer: tensor}), a function with interventions.custom(...)"
+    )

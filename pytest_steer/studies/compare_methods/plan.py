@@ -1,0 +1,136 @@
+"""From a claim file to what is compared: every method on every behaviour that its claims name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ... import progress
+from ...data import read_tasks
+from ...errors import DataError, SteerError
+from ...files import BrokenClaim, ClaimSpec, Suite
+from ...files.build import Builder
+from ...files.training import holds_tasks
+from ...sources import shown
+from .measure import Entry, Failure
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared on one model.
+
+    Attributes:
+        model: its name, as the file or the option gives it.
+    """
+
+    model: str
+    claims: tuple[ClaimSpec, ...]
+
+
+def plan_of(
+    suite: Suite, *, model: str | None, default: str, methods: Sequence[str] = (), behaviours: Sequence[str] = ()
+) -> list[Plan]:
+    """One plan per model of a claim file; each combination of method and behaviour once.
+
+    Args:
+        model: wins over the file's, as ``--steer-model`` does. default: the model where nobody names one.
+        methods / behaviours: compare these only, by the names that the table shows; all if empty.
+
+    Raises:
+        ClaimFileError: a claim of the file is broken.
+        DataError: nothing to compare, or a name that the file does not have.
+    """
+    plans: dict[str, dict[tuple[object, ...], ClaimSpec]] = {}
+    for entry in suite.entries:
+        if isinstance(entry, BrokenClaim):
+            raise entry.error
+        if entry.test is None:
+            continue
+        name = model or entry.model or suite.model or default
+        plans.setdefault(name, {}).setdefault((method_name(entry), behaviour_name(entry), *_place(entry)), entry)
+    known = [claim for claims in plans.values() for claim in claims.values()]
+    if not known:
+        raise DataError(f"{suite.path.name}: no claim of the file has items (data.test), so there is nothing to compare")
+    _check_names("method", methods, map(method_name, known))
+    _check_names("behaviour", behaviours, map(behaviour_name, known))
+    found = []
+    for name, claims in plans.items():
+        wanted = [claim for claim in claims.values() if _is_wanted(claim, methods, behaviours)]
+        found.append(Plan(name, tuple(wanted)))
+    return [plan for plan in found if plan.claims]
+
+
+def entries_of(plan: Plan, builder: Builder) -> tuple[list[Entry], list[Failure]]:
+    """The plan with its vectors made and its data read, and what could not be."""
+    found: list[Entry] = []
+    failures: list[Failure] = []
+    strengths: dict[tuple[str, str], list[float]] = {}
+    for index, claim in enumerate(plan.claims, 1):
+        method, behaviour = method_name(claim), behaviour_name(claim)
+        # Two claims may steer with one method at two strengths, or in two other ways: both are shown.
+        earlier = strengths.setdefault((method, behaviour), [])
+        method = further_name(method, claim.multiplier, earlier)
+        earlier.append(claim.multiplier)
+        progress.report(f"preparing {method} for {behaviour} ({index} of {len(plan.claims)})")
+        try:
+            found.append(_entry(claim, method, behaviour, builder))
+        except SteerError as error:
+            failures.append(Failure(method, behaviour, str(error)))
+    return found, failures
+
+
+def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> Entry:
+    items, context = builder.test_items(claim)
+    assert claim.test is not None  # plan_of has seen to it
+    is_task = holds_tasks(claim.test, claim.columns)
+    return Entry(
+        method=method,
+        behaviour=behaviour,
+        subject=builder.subject(claim),
+        multipliers=tuple(claim.multipliers),
+        items=items,
+        context=context,
+        texts=tuple(builder.texts(claim)) if claim.neutral is not None else (),
+        tasks=read_tasks(claim.test, columns=claim.columns)[: builder.max_items] if is_task else (),
+        # All pairs of the file, however many are asked about, as for performs_task.
+        examples=read_tasks(claim.examples or claim.test, columns=claim.columns) if is_task else (),
+        source=shown(claim.neutral) if claim.neutral is not None else "texts",
+    )
+
+
+def further_name(method: str, multiplier: float, earlier: Sequence[float]) -> str:
+    """The name of a method that stands in the table already, at these multipliers: with its own multiplier, or numbered."""
+    if not earlier:
+        return method
+    return f"{method} x {multiplier:g}" if multiplier not in earlier else f"{method} ({len(earlier) + 1})"
+
+
+def method_name(claim: ClaimSpec) -> str:
+    """What stands in the column of methods: the choices of the matrix other than the behaviour and the model; without any, the
+    method of extraction or the name of the vector's file."""
+    choices = [label for axis, label in claim.choice.items() if axis not in ("behaviour", "model")]
+    if choices:
+        return "-".join(choices)
+    return claim.vector.method or (claim.vector.file.stem if claim.vector.file is not None else claim.name)
+
+
+def behaviour_name(claim: ClaimSpec) -> str:
+    """The behaviour's name in the matrix, or that of its test file."""
+    return claim.choice.get("behaviour") or (claim.test.stem if claim.test is not None else claim.name)
+
+
+def _place(claim: ClaimSpec) -> tuple[object, ...]:
+    """What tells two claims of one method on one behaviour apart."""
+    vector = claim.vector
+    return vector.key, vector.positions, vector.include_first, claim.multiplier, claim.test
+
+
+def _is_wanted(claim: ClaimSpec, methods: Sequence[str], behaviours: Sequence[str]) -> bool:
+    return (not methods or method_name(claim) in methods) and (not behaviours or behaviour_name(claim) in behaviours)
+
+
+def _check_names(what: str, given: Sequence[str], known: Iterable[str]) -> None:
+    names = list(dict.fromkeys(known))
+    for name in given:
+        if name not in names:
+            raise DataError(f"there is no {what} {name!r} in the file; there are: {', '.join(names)}")

@@ -1,0 +1,232 @@
+"""The sweep: layers ranked by first order, the best ones measured at every multiplier, and one pair chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...data import Items
+from ...errors import DataError, SteerError
+from ...measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
+from ...model import Model
+from ...stats import Inference, mean_t
+from ...steering import Positions, SteeringVector
+
+SCHEMA = "pytest-steer/sweep/1"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a choice must keep.
+
+    Attributes:
+        anti_steerable: largest share of validation items with slope <= 0.
+        perplexity: largest relative rise of the perplexity of the neutral texts; 0.05 is 5 %.
+    """
+
+    anti_steerable: float = 0.25
+    perplexity: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 < self.anti_steerable < 1:
+            raise SteerError(f"the largest anti-steerable share is between 0 and 1, not {self.anti_steerable:g}")
+        if not 0 < self.perplexity < float("inf"):
+            raise SteerError(f"the largest rise of perplexity is above 0 (0.05 means 5 %), not {self.perplexity:g}")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerResult:
+    """What was found at one layer, the vector added there alone.
+
+    Attributes:
+        first_order: mean over items of the slope at multiplier 0, from the gradient; it ranks and decides nothing.
+        curve: propensities of the validation items; None if the layer was pruned.
+        perplexity: relative change at each multiplier; None without neutral texts.
+        note: why the layer cannot be chosen; "" if it can, "pruned" if it was not measured.
+    """
+
+    layer: int
+    first_order: float
+    curve: PropensityCurve | None
+    perplexity: tuple[float, ...] | None
+    note: str
+
+    @property
+    def steerability(self) -> Inference:
+        """Mean slope over items, with bounds by Student's t at 0.95 each side."""
+        return mean_t(self._measured.slopes)
+
+    @property
+    def anti_steerable(self) -> float:
+        """Share of items with slope <= 0."""
+        return float(self._measured.anti_steerable.mean())
+
+    @property
+    def effects(self) -> Array:
+        """[n_multipliers] mean propensity minus mean propensity at 0."""
+        curve = self._measured
+        effects: Array = curve.mean - curve.mean[list(curve.multipliers).index(0.0)]
+        return effects
+
+    @property
+    def _measured(self) -> PropensityCurve:
+        if self.curve is None:
+            raise SteerError(f"layer {self.layer} was pruned, so its curve was not measured")
+        return self.curve
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The layer and the multiplier that were chosen; ``perplexity`` is None without neutral texts."""
+
+    layer: int
+    multiplier: float
+    effect: float
+    perplexity: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """A whole sweep.
+
+    Attributes:
+        multipliers: ascending, 0 among them.
+        items: the validation items.
+        layers: ascending, the pruned ones too.
+        choice: None if no layer keeps the limits.
+    """
+
+    vector: SteeringVector
+    positions: Positions
+    multipliers: tuple[float, ...]
+    items: Items
+    limits: Limits
+    layers: tuple[LayerResult, ...]
+    choice: Choice | None
+
+    @property
+    def measured(self) -> tuple[LayerResult, ...]:
+        """The layers that were not pruned."""
+        return tuple(result for result in self.layers if result.curve is not None)
+
+    def at(self, layer: int) -> LayerResult:
+        return next(result for result in self.layers if result.layer == layer)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain finite values, for JSON."""
+        return {
+            "schema": SCHEMA,
+            "vector": {
+                "hash": self.vector.hash,
+                "method": self.vector.metadata.get("method"),
+                "n": self.vector.metadata.get("n"),
+                "norms": {str(layer): norm for layer, norm in self.vector.norms.items()},
+            },
+            "positions": self.positions,
+            "multipliers": list(self.multipliers),
+            "validation": {"source": self.items.source, "hash": self.items.hash, "n": len(self.items)},
+            "limits": vars(self.limits),
+            "layers": [_record(result) for result in self.layers],
+            "choice": vars(self.choice) if self.choice is not None else None,
+        }
+
+
+def sweep(
+    model: Model,
+    items: Items,
+    vector: SteeringVector,
+    *,
+    multipliers: Sequence[float],
+    positions: Positions = "after_prompt",
+    keep: int | None = None,
+    texts: Sequence[str] | None = None,
+    limits: Limits | None = None,
+) -> Sweep:
+    """Measures a vector at each of its layers alone, and chooses a layer and a multiplier.
+
+    The choice: among the measured layers with a steerability above 0 and an anti-steerable share within the limit, the one of
+    the largest steerability; there, among the multipliers that raise the mean propensity within the perplexity limit, the one
+    that raises it most. A layer without such a multiplier is passed over.
+
+    Args:
+        items: validation items, which the vector was not made from.
+        multipliers: strengths; 0 is added, since effects are differences to it.
+        keep: how many layers are measured, the best by first-order steerability; None for all.
+        texts: neutral texts for the perplexity cost.
+
+    Raises:
+        DataError: fewer than two items. SteerError: no multiplier but 0, or ``keep`` is below 1.
+        VectorError, MeasurementError: see ``propensity_curve``.
+    """
+    bounds = limits if limits is not None else Limits()
+    grid = sorted({*check_multipliers(multipliers), 0.0})
+    if len(grid) < 2:
+        raise SteerError("a sweep needs at least one multiplier other than 0")
+    if len(items) < 2:
+        raise DataError(f"{items.source}: has {len(items)} item(s); a sweep needs at least two")
+    if keep is not None and keep < 1:
+        raise SteerError(f"at least one layer has to be kept, not {keep}")
+    first = {
+        layer: float(slopes.mean())
+        for layer, slopes in first_order_slopes(model, items, vector, positions=positions).items()
+    }
+    best = sorted(first, key=lambda layer: (-first[layer], layer))[:keep]
+    kept = vector.at(sorted(best))
+    curves = sweep_curves(model, items, kept, multipliers=grid, positions=positions)
+    costs = sweep_perplexity(model, texts, kept, multipliers=grid, positions=positions) if texts else {}
+    layers = tuple(_judged(layer, first[layer], curves.get(layer), costs.get(layer), bounds) for layer in vector.layers)
+    return Sweep(vector, positions, tuple(grid), items, bounds, layers, _choice(layers, grid, bounds))
+
+
+def _judged(
+    layer: int, first: float, curve: PropensityCurve | None, costs: list[float] | None, limits: Limits
+) -> LayerResult:
+    result = LayerResult(layer, first, curve, tuple(costs) if costs is not None else None, "")
+    if curve is None:
+        note = "pruned"
+    elif not curve.steerability > 0:
+        note = "does not steer"
+    elif result.anti_steerable > limits.anti_steerable:
+        note = "reverses too many items"
+    elif not _allowed(result, list(curve.multipliers), limits):
+        note = "no multiplier within the limits"
+    else:
+        note = ""
+    return LayerResult(layer, first, curve, result.perplexity, note)
+
+
+def _allowed(result: LayerResult, grid: Sequence[float], limits: Limits) -> list[int]:
+    """Indices of the multipliers that raise the propensity and do not cost too much."""
+    effects, costs = result.effects, result.perplexity
+    return [
+        at
+        for at, multiplier in enumerate(grid)
+        if multiplier != 0 and effects[at] > 0 and (costs is None or costs[at] <= limits.perplexity)
+    ]
+
+
+def _choice(layers: Sequence[LayerResult], grid: Sequence[float], limits: Limits) -> Choice | None:
+    able = [result for result in layers if not result.note]
+    if not able:
+        return None
+    best = max(able, key=lambda result: result.steerability.estimate)
+    at = max(_allowed(best, grid, limits), key=lambda at: (best.effects[at], -abs(grid[at])))
+    return Choice(
+        best.layer, grid[at], float(best.effects[at]), best.perplexity[at] if best.perplexity is not None else None
+    )
+
+
+def _record(result: LayerResult) -> dict[str, Any]:
+    record: dict[str, Any] = {"layer": result.layer, "first_order": result.first_order, "note": result.note}
+    if result.curve is None:
+        return record
+    found = result.steerability
+    return record | {
+        "steerability": found.estimate,
+        "interval": [found.low, found.high],
+        "anti_steerable_share": result.anti_steerable,
+        "effects": result.effects.tolist(),
+        "mean_propensity": result.curve.mean.tolist(),
+        "perplexity_change": list(result.perplexity) if result.perplexity is not None else None,
+    }

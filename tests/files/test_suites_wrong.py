@@ -1,0 +1,63 @@
+"""What users read when a claim file is wrong.
+
+Each file in ``wrong/`` is wrong in one way; ``NAME.expected.txt`` beside it holds all that is said about it.
+To write the expectations anew after a change of words, run with ``STEER_WRITE_EXPECTED=1``; then read what
+changed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pytest_steer.errors import ClaimFileError
+from pytest_steer.files import BrokenClaim, read_suite
+
+WRONG = Path(__file__).with_name("wrong")
+FILES = sorted(file for file in WRONG.iterdir() if not file.name.endswith(".expected.txt"))
+
+
+def expectation(file: Path) -> Path:
+    return WRONG / (re.sub(r"\.steer\.(yaml|yml|json)$", "", file.name) + ".expected.txt")
+
+
+def said_about(file: Path) -> str:
+    """The message about the whole file or, claim by claim, about each of them."""
+    try:
+        suite = read_suite(file)
+    except ClaimFileError as error:
+        return f"the file\n{error}\n"
+    lines = []
+    for entry in suite.entries:
+        if isinstance(entry, BrokenClaim):
+            lines.append(f"the claim {entry.name}\n{entry.error}\n")
+        else:
+            lines.append(f"the claim {entry.name} is good\n")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: expectation(file).name.removesuffix(".expected.txt"))
+def test_message(file: Path, folder: Path) -> None:
+    copy = folder / file.name
+    shutil.copy(file, copy)
+    said = said_about(copy).replace(str(copy), "{path}").replace(str(folder), "{folder}")
+    if os.environ.get("STEER_WRITE_EXPECTED"):
+        expectation(file).write_text(said, encoding="utf-8")
+    assert expectation(file).is_file(), f"{expectation(file).name} is missing; it should hold:\n{said}"
+    assert said == expectation(file).read_text(encoding="utf-8")
+
+
+def test_every_expectation_has_a_file() -> None:
+    assert {expectation(file).name for file in FILES} == {file.name for file in WRONG.glob("*.expected.txt")}
+
+
+def test_there_are_many_and_each_says_where_and_what_to_do() -> None:
+    assert len(FILES) >= 30
+    for file in FILES:
+        said = expectation(file).read_text(encoding="utf-8")
+        assert "{path}" in said, file.name
+        assert re.search(r"^  \S", said, re.MULTILINE), f"{file.name}: no hint"

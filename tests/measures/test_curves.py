@@ -1,0 +1,189 @@
+"""What is read off a propensity curve: against numpy.polyfit, scipy and hand-made values."""
+
+from __future__ import annotations
+
+import builders
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from pytest_steer import ContrastItem, Items, PropensityCurve, propensity_curve
+from pytest_steer.errors import SteerError
+from pytest_steer.measures import MULTIPLIERS, check_multipliers, check_slope_grid, strata
+from pytest_steer.prompting import Context
+
+quickly = settings(deadline=None, derandomize=True, database=None, max_examples=100)
+grids = st.lists(st.integers(-12, 12).map(lambda n: n / 4), min_size=2, max_size=8, unique=True)
+
+
+def curve(values, multipliers, labels=None):
+    values = np.array(values, dtype=float)
+    labels = labels if labels is not None else ["A"] * len(values)
+    other = {"A": "(B)", "B": "(A)", "Yes": "No", "No": "Yes", None: "never"}
+    answer = {"A": "(A)", "B": "(B)", "Yes": "Yes", "No": "No", None: "ever"}
+    items = [ContrastItem(f"{i}?", (answer[label],), (other[label],), str(i)) for i, label in enumerate(labels)]
+    return PropensityCurve(values, np.array(multipliers, dtype=float), Items(items))
+
+
+@st.composite
+def curves(draw, least=2):
+    grid = draw(grids.filter(lambda g: len(g) >= least))
+    shape = (draw(st.integers(1, 4)), len(grid))
+    return curve(draw(hnp.arrays(float, shape, elements=st.integers(-40, 40).map(lambda n: n / 8))), grid)
+
+
+@quickly
+@given(curves())
+def test_slopes_are_least_squares_slopes_and_their_mean_is_the_slope_of_the_means(made):
+    want = [np.polyfit(made.multipliers, row, 1)[0] for row in made.values]
+    np.testing.assert_allclose(made.slopes, want, rtol=0, atol=1e-9)
+    of_means = np.polyfit(made.multipliers, made.values.mean(0), 1)[0]
+    assert made.steerability == pytest.approx(of_means, abs=1e-9)
+    np.testing.assert_allclose(made.mean, made.values.mean(0))
+
+
+@quickly
+@given(curves(least=3))
+def test_curvatures_are_those_of_the_least_squares_parabola(made):
+    want = [np.polyfit(made.multipliers, row, 2)[0] for row in made.values]
+    np.testing.assert_allclose(made.curvatures, want, rtol=1e-7, atol=1e-8)
+
+
+@quickly
+@given(curves())
+def test_monotonicity_is_kendalls_tau(made):
+    """tau-a counts ties as 0; scipy's tau-b divides by fewer pairs where there are ties."""
+    n = len(made.multipliers)
+    for row, tau in zip(made.values, made.monotonicity, strict=True):
+        pairs = [(i, j) for i in range(n) for j in range(i)]
+        signs = [np.sign(row[i] - row[j]) * np.sign(made.multipliers[i] - made.multipliers[j]) for i, j in pairs]
+        assert tau == pytest.approx(sum(signs) / len(pairs))
+        if len(set(row)) == n:
+            assert tau == pytest.approx(scipy.stats.kendalltau(made.multipliers, row).statistic)
+
+
+def test_the_shapes_that_a_slope_cannot_tell_apart():
+    grid = [-1, 0, 1]
+    made = curve([[0, 1, 2], [2, 1, 0], [-1, 0, -1], [3, 3, 3], [0, 0, 1]], grid)
+    assert made.slopes.tolist() == [1, -1, 0, 0, 0.5]
+    np.testing.assert_allclose(made.curvatures, [0, 0, -1, 0, 0.5], atol=1e-12)
+    np.testing.assert_allclose(made.monotonicity, [1, -1, 0, 0, 2 / 3])
+
+
+@pytest.mark.parametrize(
+    ("values", "anti"),
+    [
+        ([[0.0, 1.0]], [False]),
+        ([[1.0, 0.0]], [True]),
+        ([[0.5, 0.5]], [True]),
+        ([[0.0, 1e-12]], [False]),
+        ([[1e-12, 0.0]], [True]),
+    ],
+)
+def test_a_tie_is_anti_steerable(values, anti):
+    """Tan et al. 2024: slope <= 0."""
+    assert curve(values, [0, 1]).anti_steerable.tolist() == anti
+
+
+@quickly
+@given(
+    st.lists(st.floats(-5, 5).map(lambda x: round(x, 2)), min_size=2, max_size=8, unique=True),
+    st.lists(st.floats(-30, 30), min_size=1, max_size=4),
+)
+def test_an_intervention_without_any_effect_has_slope_zero_on_every_grid(grid, constants):
+    """Rounding must not turn a tie, which counts as anti-steerable, into a positive slope."""
+    made = curve(np.repeat(np.array(constants)[:, None], len(grid), axis=1), grid)
+    assert made.slopes.tolist() == [0.0] * len(constants)
+    assert made.anti_steerable.all()
+
+
+@quickly
+@given(curves(), st.randoms(use_true_random=False))
+def test_the_order_of_multipliers_and_items_does_not_matter(made, random):
+    columns, rows = list(range(len(made.multipliers))), list(range(len(made.values)))
+    random.shuffle(columns)
+    random.shuffle(rows)
+    other = curve(made.values[rows][:, columns], made.multipliers[columns])
+    np.testing.assert_allclose(other.slopes, made.slopes[rows], atol=1e-12)
+    np.testing.assert_allclose(other.monotonicity, made.monotonicity[rows], atol=1e-12)
+    assert other.steerability == pytest.approx(made.steerability, abs=1e-12)
+
+
+def test_effects_are_paired_with_zero():
+    made = curve([[1, 2, 5], [4, 2, 2]], [-1, 0, 2])
+    assert made.effects(2).tolist() == [3, 0]
+    assert made.effects(-1.0).tolist() == [-1, 2]
+    assert made.effects(0).tolist() == [0, 0]
+    with pytest.raises(SteerError, match="the effect at 1 needs the multipliers 1 and 0 among"):
+        made.effects(1)
+    with pytest.raises(SteerError, match="the effect at 2 needs the multipliers 2 and 0"):
+        curve([[1, 2]], [1, 2]).effects(2)
+
+
+def test_too_few_multipliers():
+    for grid in ([1.0], [1.0, 1.0]):
+        with pytest.raises(SteerError, match="cannot give a slope: at least two different ones are needed"):
+            _ = curve([[0.0] * len(grid)], grid).slopes
+        with pytest.raises(SteerError, match="cannot give a slope"):
+            check_slope_grid(grid)
+    assert curve([[0, 1]], [0, 1]).curvatures is None
+    assert curve([[0, 1, 1]], [0, 1, 1]).curvatures is None
+
+
+@pytest.mark.parametrize("grid", [[1.0], [1.0, 1.0]])
+def test_monotonicity_of_too_few_multipliers_is_an_error_and_not_nan(grid):
+    with pytest.raises(SteerError):
+        _ = curve([[0.0] * len(grid)], grid).monotonicity
+
+
+def test_the_grid_of_tan():
+    assert MULTIPLIERS == (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5)
+    # The point at 0 has no weight on it.
+    values = np.random.default_rng(0).normal(size=(1, 7))
+    moved = values.copy()
+    moved[0, 3] += 100
+    assert curve(moved, MULTIPLIERS).slopes == pytest.approx(curve(values, MULTIPLIERS).slopes)
+
+
+@pytest.mark.parametrize("bad", [[], [float("nan")], [0, float("inf")], ["x"], None, 3, [None]])
+def test_multipliers_are_a_list_of_finite_numbers(bad):
+    with pytest.raises(SteerError, match="multipliers are a list of"):
+        check_multipliers(bad)
+
+
+def test_good_multipliers_become_floats():
+    assert check_multipliers([0, 1, np.float32(0.5)]) == [0.0, 1.0, 0.5]
+
+
+# --- strata --------------------------------------------------------------------------------------------------------------
+
+
+def test_strata_show_a_vector_for_a_letter():
+    made = curve([[0, 1], [0, 3], [1, 0], [0, 0], [0, 9], [0, 5]], [0, 1], ["A", "A", "B", "B", None, "Yes"])
+    found = {s.label: s for s in strata(made)}
+    assert list(found) == ["A", "B", "Yes"]
+    assert (found["A"].n, found["A"].steerability, found["A"].anti_steerable) == (2, 2.0, 0.0)
+    assert (found["B"].n, found["B"].steerability, found["B"].anti_steerable) == (2, -0.5, 1.0)
+    assert (found["Yes"].n, found["Yes"].steerability) == (1, 5.0)
+
+
+def test_free_text_has_no_strata():
+    assert strata(curve([[0, 1]], [0, 1], [None])) == ()
+
+
+def test_strata_go_by_the_letter_that_was_shown():
+    """Swapped and relabelled, the answer that was behind (A) stands behind the second label."""
+    model = builders.random_model("llama")
+    items = builders.LETTERED[:2]  # matching: A, B
+    for context, want in (
+        (Context(), ["A", "B"]),
+        (Context(option_order="swapped"), ["B", "A"]),
+        (Context(option_order="swapped", option_labels="1/2"), ["2", "1"]),
+    ):
+        made = propensity_curve(model, items, builders.random_vector(1), context=context)
+        assert list(made.labels) == want
+        found = {s.label: s.steerability for s in strata(made)}
+        assert found == pytest.approx(dict(zip(want, made.slopes, strict=True)))
