@@ -48,6 +48,7 @@ class Evidence:
         interval: (low, high), each a one-sided bound at ``confidence``; None where there is none.
         threshold: what the claim promises. direction: whether the statistic has to be at least or at most that.
         n: independent units behind the estimate. unit: what they are.
+        percent: estimate, interval and threshold are shown in per cent.
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
         vector / data / multipliers / items / curve / strata / receipt / soundness / noise: see docs/report.md.
@@ -70,6 +71,7 @@ class Evidence:
     direction: Direction = Direction.AT_LEAST
     n: int = 0
     unit: str = "items"
+    percent: bool = False
     items_needed: int | None = None
     p_pass: float | None = None
     p_fail: float | None = None
@@ -130,6 +132,7 @@ class Evidence:
             "direction": self.direction.value,
             "n": self.n,
             "unit": self.unit,
+            "percent": self.percent,
             "items_needed": self.items_needed,
             "p_pass": self.p_pass,
             "p_fail": self.p_fail,

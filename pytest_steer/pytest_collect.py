@@ -15,7 +15,7 @@ from .pytest_session import SteerSession, broken_evidence
 from .sources import shown
 
 if TYPE_CHECKING:
-    from .claims import Evidence
+    from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
     from .prompting import Axis
 
@@ -104,7 +104,7 @@ class ClaimItem(pytest.Item):
         try:
             return self.config.stash[SESSION].measure(self.suite, self.claim)  # type: ignore[arg-type]
         except SteerError as error:
-            from .claims import error_evidence
+            from .evidence import error_evidence
 
             where = f"{shown(self.path)}:{self.claim.line}"
             known = {"soundness": getattr(error, "soundness", None)}

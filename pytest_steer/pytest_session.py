@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from .claims import Evidence
+    from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
     from .files.build import Builder
     from .model import Model
@@ -133,8 +133,8 @@ class SteerSession:
         return family[claim.name]
 
     def _measure_family(self, suite: Suite) -> dict[str, Evidence]:
-        from .claims import error_evidence
         from .claims.multiplicity import adjust
+        from .evidence import error_evidence
         from .files import BrokenClaim
 
         family = {}
@@ -151,8 +151,8 @@ class SteerSession:
         return family
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        from .claims import model_warnings
-        from .files.build import Builder, Search
+        from .files.build import Builder, SearchEffort
+        from .measures.subject import model_warnings
 
         progress.report("loading the model")
         model = self.load_model(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
@@ -165,7 +165,7 @@ class SteerSession:
                 max_items=effort.max_items,
                 max_drawn=effort.max_drawn,
                 in_rounds=effort.in_rounds,
-                search=Search(effort.examples, effort.batch, self.examples_folder(), self.settings.context),
+                search=SearchEffort(effort.examples, effort.batch, self.examples_folder(), self.settings.context),
             )
         progress.report("preparing the vector")
         evidence = builder.build(suite, claim).measure(model)
@@ -177,6 +177,6 @@ class SteerSession:
 
 def broken_evidence(broken: BrokenClaim) -> Evidence:
     """The evidence of a claim that could not even be read."""
-    from .claims import error_evidence
+    from .evidence import error_evidence
 
     return error_evidence("", broken.name, str(broken.error))

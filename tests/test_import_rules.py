@@ -13,7 +13,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1] / "pytest_steer"
 # The ground: modules that anyone may import. Each of them imports only those before it.
-GROUND = ("errors", "progress", "processor", "sources", "evidence", "failures", "run_context")
+GROUND = (
+    "errors",
+    "progress",
+    "processor",
+    "sources",
+    "registry",
+    "parameters",
+    "evidence",
+    "failures",
+    "run_context",
+)
 ORDER = (
     "stats", "data", "prompting", "steering", "model", "extract", "measures", "soundness", "fuzzing", "claims", "files", "report",
     "studies",

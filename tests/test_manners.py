@@ -118,7 +118,7 @@ def test_importing_loads_nothing_heavy(tmp_path, code):
     assert python(f"{code}\n{LOADED}", tmp_path).strip() == "HEAVY []"
 
 
-@pytest.mark.parametrize("name", ["stats", "data", "prompting", "prompting.strategies", "files"])
+@pytest.mark.parametrize("name", ["stats", "data", "prompting", "prompting.strategies"])
 def test_folders_that_know_nothing_of_models_load_no_torch(tmp_path, name):
     code = f"import pytest_steer.{name}, sys\nprint('torch' in sys.modules, 'transformers' in sys.modules)"
     assert python(code, tmp_path).strip() == "False False"

@@ -1,24 +1,23 @@
-"""Promises: what each measures, how it is judged, how it explains itself. Knows nothing of pytest or files."""
+"""Promises: what each measures, how it is judged, how it explains itself, its assertion. Knows nothing of pytest or files."""
 
-from ..evidence import Evidence, error_evidence
-from ..measures.subject import Subject, describe_model, model_warnings
-from .assert_costs import assert_ppl_delta_below, assert_steers_at_cost
-from .assert_items import assert_not_anti_steered, assert_performs_task, assert_steers
-from .assert_settings import assert_generalizes, assert_holds_in_contexts
-from .assert_soundness import assert_hooks_are_sound
-from .generalizes import Generalizes
-from .holding import Check, raise_unless_held
-from .holds_in_contexts import HoldsInContexts
-from .hooks_are_sound import HooksAreSound
-from .not_anti_steered import NotAntiSteered
-from .performs_task import PerformsTask
-from .ppl_delta_below import PplDeltaBelow
-from .steers import Steers
-from .steers_at_cost import SteersAtCost
+from ..registry import discover
+from .explain import complete, explain
+from .generalizes import Generalizes, assert_generalizes
+from .holding import Claim, raise_unless_held
+from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
+from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
+from .kinds import ClaimKind, claim, kind_of
+from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
+from .performs_task import PerformsTask, assert_performs_task
+from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
+from .steers import Steers, assert_steers
+from .steers_at_cost import SteersAtCost, assert_steers_at_cost
+
+discover(__name__, __path__)
 
 __all__ = [
-    "Check", "Evidence", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PerformsTask", "PplDeltaBelow",
-    "Steers", "SteersAtCost", "Subject", "assert_generalizes", "assert_holds_in_contexts", "assert_hooks_are_sound",
-    "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_steers", "assert_steers_at_cost",
-    "describe_model", "error_evidence", "model_warnings", "raise_unless_held",
+    "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PerformsTask", "PplDeltaBelow",
+    "Steers", "SteersAtCost", "assert_generalizes", "assert_holds_in_contexts", "assert_hooks_are_sound",
+    "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_steers", "assert_steers_at_cost", "claim",
+    "complete", "explain", "kind_of", "raise_unless_held",
 ]  # fmt: skip

@@ -3,37 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Unpack
 
-from ..data import Items
+from tabulate import tabulate
+
+from ..data import ItemLike, Items, as_items
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, PropensityCurve, asked_record, propensity_curve, steering_receipt
 from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model
+from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
+from ..steering import Intervention, SteeringVector
+from . import words
+from .common import Deployment
+from .holding import hold
 from .judging import give_verdict
+from .kinds import claim
+from .numbers import number
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_details, data_warnings, finite, item_record
 from .precision import add_noise
 
 
+@claim("generalizes", title="Steering carries over to other settings", main="relative", any_of=("contexts", "data_sets"))
 @dataclass(frozen=True, kw_only=True)
 class Generalizes:
-    """In every setting, relative steerability (Tan et al. 2024: slope there / slope in the base context) is at least a threshold.
+    """In each of the named contexts and data sets, steerability is at least `relative` times that in the base context.
 
-    The statistic is the least over the settings. Each setting has Fieller's bounds of the ratio: paired by item for contexts,
+    That is relative steerability (Tan et al. 2024: slope there / slope in the base context). The statistic is the least over the settings. Each setting has Fieller's bounds of the ratio: paired by item for contexts,
     unpaired for other data. The claim passes if every lower bound is past the threshold, and fails if the upper bound of any
     setting is below it at a level divided by their number (``stats.least_ratio``).
-
-    Attributes:
-        relative: the promise, above 0: 0.5 is half of the base steerability.
-        contexts: name -> context in which the same items are put.
-        data_sets: name -> other items, put in the base context.
-        base: what the settings are held against.
 
     Raises:
         SteerError: no settings, one name twice, or a promise that is not above 0.
@@ -41,10 +45,59 @@ class Generalizes:
 
     subject: Subject
     items: Items
-    relative: float
-    contexts: Mapping[str, Context] = field(default_factory=dict)
-    data_sets: Mapping[str, Items] = field(default_factory=dict)
-    base: Context = AS_GIVEN
+    relative: Annotated[
+        float,
+        Param(
+            "The least share of the base steerability that is left in every setting: 0.5 means half of it.",
+            title="Least relative steerability",
+            example=0.5,
+            above=0,
+        ),
+    ]
+    contexts: Annotated[
+        Mapping[str, Context],
+        Param(
+            "Names of contexts, each with what is not as given in it: `{swapped: {option_order: swapped}}`.",
+            title="Shifted contexts",
+            example={"swapped": {"option_order": "swapped"}},
+            schema={
+                "type": "object",
+                "additionalProperties": {
+                    "$ref": "#/$defs/context",
+                    "description": "A value for each axis that is not as given, `{option_order: swapped}`.",
+                    "minProperties": 1,
+                    "examples": [{"option_order": "swapped"}],
+                    "x-context": True,
+                },
+            },
+        ),
+    ] = field(default_factory=dict)
+    data_sets: Annotated[
+        Mapping[str, Items],
+        Param(
+            "Names of other data sets, each with its file of contrast items, relative to the folder of the claim file: "
+            "`{formal: data/formal.json}`.",
+            title="Other data sets",
+            example={"formal": "data/formal.json"},
+            schema={
+                "type": "object",
+                "additionalProperties": {
+                    "description": "A file of contrast items.",
+                    "type": "string",
+                    "pattern": r"\S",
+                    "x-items": True,
+                },
+            },
+        ),
+    ] = field(default_factory=dict)
+    base: Annotated[
+        Context,
+        Param(
+            "The context that the others are held against; without it, the one as given.",
+            title="Base context",
+            schema={"$ref": "#/$defs/context", "x-context": True, "default": {}},
+        ),
+    ] = AS_GIVEN
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
     name: str = "generalizes"
@@ -203,6 +256,54 @@ class Generalizes:
                 )
         return found
 
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        return [
+            *words.decide(evidence),
+            *words.where(evidence),
+            *_settings(evidence),
+            *words.curve(evidence),
+            *words.worst_items(evidence),
+        ]
+
+
+def assert_generalizes(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    items: Iterable[ItemLike],
+    *,
+    relative: float,
+    contexts: Mapping[str, Context] | None = None,
+    data_sets: Mapping[str, Iterable[ItemLike]] | None = None,
+    base: Context = AS_GIVEN,
+    multipliers: Sequence[float] = MULTIPLIERS,
+    **shared: Unpack[Deployment],
+) -> Evidence:
+    """Asserts that steering carries over: in each setting, steerability is at least a share of that in the base context.
+
+    Args:
+        relative: the promise: 0.5 is half of the base steerability (relative steerability, Tan et al. 2024).
+        contexts: names and contexts in which the same items are measured; paired by item.
+        data_sets: names and other items, measured in the base context.
+        base: the context that the others are held against.
+
+    The other arguments and what is raised are those of :func:`assert_steers`; also SteerError if the base steerability is
+    not proven to be above 0.
+    """
+    __tracebackhide__ = True
+    return hold(
+        "generalizes",
+        model,
+        vector,
+        shared,
+        items=as_items(items),
+        relative=relative,
+        contexts=contexts or {},
+        data_sets={name: as_items(other) for name, other in (data_sets or {}).items()},
+        base=base,
+        multipliers=multipliers,
+    )
+
 
 def _units(curve: PropensityCurve) -> set[bool]:
     """Whether items are scored by one token (True) or by the tokens of an answer."""
@@ -219,3 +320,28 @@ def _describe(curve: PropensityCurve, context: Context, put: str) -> dict[str, A
         "anti_steerable_share": float(curve.anti_steerable.mean()),
         "slopes": [float(slope) for slope in curve.slopes],
     }
+
+
+def _settings(evidence: Evidence) -> list[str]:
+    """The settings side by side, the base first."""
+    rows = [
+        [
+            setting["name"],
+            setting["n"],
+            number(setting["steerability"]),
+            number(setting["relative"]),
+            "[{}, {}]".format(*map(number, setting["interval"])),
+            f"{setting['anti_steerable_share']:.2f}",
+            setting["verdict"],
+            words.shorten(setting["put"], 60),
+        ]
+        for setting in evidence.details["settings"]
+    ]
+    base = evidence.details["base"]
+    rows.insert(
+        0,
+        ["(base)", base["n"], number(base["steerability"]), "1", "", f"{base['anti_steerable_share']:.2f}", "", base["put"]],
+    )
+    headers = ["setting", "n", "steerability", "relative", "interval", "anti-steerable", "", ""]
+    table = tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
+    return [*words.indent(table), f"  in the worst setting, {evidence.details['worst']}:"]

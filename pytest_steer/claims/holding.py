@@ -1,25 +1,32 @@
-"""From a check to its evidence, or to what is raised."""
+"""From a claim to its evidence, or to what is raised."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, error_evidence
 from ..failures import SteeringFailure, SteeringInconclusive
-from ..measures.subject import model_warnings
+from ..measures.subject import Subject, model_warnings
 from ..model import Model
+from ..registry import did_you_mean
 from ..run_context import current_recorder
+from ..steering import Intervention, SteeringVector
 from .explain import complete
+from .kinds import ClaimKind, kind_of
 
 
-class Check(Protocol):
-    """One promise, ready to be measured on a model."""
+class Claim(Protocol):
+    """One promise with what it is measured on."""
 
     @property
     def name(self) -> str: ...
 
     def measure(self, model: Model) -> Evidence: ...
+
+
+_OF_THE_SUBJECT = ("multiplier", "positions", "include_first", "allow_mismatch")
 
 
 def run_seed() -> int:
@@ -28,23 +35,49 @@ def run_seed() -> int:
     return recorder.seed if recorder is not None else 0
 
 
-def hold(check: Check, model: Model, kind: str) -> Evidence:
-    """Measures a check, tells the running pytest of its evidence, and returns it if the claim holds.
+def hold(
+    kind: str,
+    model: Model,
+    vector: SteeringVector | Intervention,
+    shared: Mapping[str, Any],
+    *,
+    positions: str = "after_prompt",
+    **given: Any,
+) -> Evidence:
+    """Measure a claim of an assertion and return its evidence if it holds.
 
     Args:
-        kind: of the claim, for the record of an error.
+        shared: the keywords that assertions share, as they were given.
+        positions: the default of this kind.
+        given: the other fields of the claim.
 
     Raises:
         SteeringFailure, SteeringInconclusive: see :func:`raise_unless_held`.
-        SteerError: it cannot be measured.
+        SteerError: a keyword that the claim does not have, or it cannot be measured.
     """
     __tracebackhide__ = True
+    placed = {name: shared[name] for name in _OF_THE_SUBJECT if name in shared}
+    subject = Subject(vector=vector, **{"multiplier": 1.0, "positions": positions, **placed})
+    return hold_about(kind, model, subject, {name: value for name, value in shared.items() if name not in placed}, **given)
+
+
+def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, Any], **given: Any) -> Evidence:
+    """As :func:`hold`, about a subject that was made by the caller."""
+    __tracebackhide__ = True
+    declared: ClaimKind = kind_of(kind)
+    fields = {"seed": run_seed(), "name": kind} | given | dict(shared)
+    known = declared.fields.keys() | declared.parameters.keys()
+    for name in shared:
+        if name not in known:
+            hint = did_you_mean(name, [*(one for one in shared if one in known), *known])
+            raise TypeError(f"assert_{kind}() got an unexpected keyword argument {name!r}: {hint}")
+    claim: Claim = declared.declared(subject=subject, **{name: value for name, value in fields.items() if name in known})
     recorder = current_recorder()
     try:
-        evidence = check.measure(model)
+        evidence = claim.measure(model)
     except SteerError as error:
         if recorder is not None:
-            failed = error_evidence(kind, check.name, str(error), soundness=getattr(error, "soundness", None))
+            failed = error_evidence(kind, claim.name, str(error), soundness=getattr(error, "soundness", None))
             recorder.add(failed)
             complete(failed)
         raise
@@ -57,7 +90,7 @@ def hold(check: Check, model: Model, kind: str) -> Evidence:
 
 
 def raise_unless_held(evidence: Evidence) -> None:
-    """Raises what the verdict calls for: nothing for a pass.
+    """Raise what the verdict calls for: nothing for a pass.
 
     Raises:
         SteeringFailure, SteeringInconclusive: with the evidence.

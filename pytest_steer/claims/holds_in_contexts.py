@@ -10,18 +10,18 @@ no context is worse.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 import numpy as np
 
-from ..data import Items
+from ..data import ItemLike, Items, as_items
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
-from ..fuzzing.context_search import Found, search
+from ..fuzzing.context_search import Found, Search
+from ..fuzzing.context_search import search as search_contexts
 from ..fuzzing.trials import Trials, axis_shares
 from ..measures import (
     MULTIPLIERS,
@@ -37,8 +37,10 @@ from ..measures import (
 )
 from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model
+from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..prompting.flat import Read
+from ..run_context import Recorder, current_recorder
 from ..soundness import check_before
 from ..stats import (
     Direction,
@@ -51,40 +53,43 @@ from ..stats import (
     mean_t,
     share,
 )
+from ..steering import Intervention, SteeringVector
+from . import words
+from .common import Deployment, Interval, IntervalMethod
+from .explain_contexts import context_lines, how_to_reproduce
+from .holding import hold
 from .judging import give_verdict
+from .kinds import claim
 from .over_items import asking_warnings, curve_details, data_warnings, finite, item_record
 from .precision import add_noise, open_share
-from .steers import IntervalMethod
 
 if TYPE_CHECKING:
-    from ..fuzzing.search import Space
+    from hypothesis.strategies import SearchStrategy
 
 Statistic = Literal["steerability", "anti_steerable", "effect"]
 STATISTICS: tuple[Statistic, ...] = ("steerability", "anti_steerable", "effect")
-EXAMPLES, BATCH = 40, 16
 
 _WORDS = {"steerability": "steerability", "anti_steerable": "anti-steerable share", "effect": "mean effect"}
 
 
+@claim(
+    "holds_in_contexts",
+    title="The promise holds in the worst context that a search finds",
+    main="steerability",
+    one_of=STATISTICS,
+)
 @dataclass(frozen=True, kw_only=True)
 class HoldsInContexts:
-    """A statistic keeps its threshold in the worst context that a search finds.
+    """What is promised of every context in `contexts`: one of steerability, anti_steerable, effect, such as `{steerability: 0.1}`.
+
+    Steerability is the mean slope, anti_steerable the share of items whose slope is <= 0, effect the mean propensity at the deployed
+    multiplier minus that at 0.
 
     Attributes:
         subject: what steers.
         items: held-out contrast items; a batch of them is searched on, the others judge.
-        statistic: ``steerability`` (mean slope, at least the threshold), ``anti_steerable`` (share of items whose slope is <= 0,
-            at most the threshold) or ``effect`` (mean propensity at the deployed multiplier minus that at 0, at least).
-        space: the contexts: a Hypothesis strategy.
-        free: its axes are independent, so that values of them may be recombined and set back to "as given".
-        base: how items are asked and read where a context leaves it as given: template, thinking, date, answers.
-        read: makes a context of what ``Context.to_dict`` gives; from what is seen in the space if None.
-        examples: how many contexts are looked at, besides those named below.
-        batch: how many items the search sees; the profile's number (``default_batch``), but no more than half of the items, if None.
-        listed: contexts that are always tried first (a claim file's regressions).
-        memory: folder of the example database in which what broke the promise is kept, to be tried first the next time; none if None.
-        place: what the claim is called in that database.
-        only: judge this context and search for no other.
+        search: the contexts, and how they are searched.
+        context: how items are asked and read where a context leaves it as given: template, thinking, date, answers.
 
     Raises:
         SteerError: a number that cannot be used.
@@ -92,36 +97,81 @@ class HoldsInContexts:
 
     subject: Subject
     items: Items
-    statistic: Statistic
-    threshold: float
-    space: Space
-    free: bool
-    base: Context = AS_GIVEN
-    read: Read | None = None
+    search: Search
+    steerability: Annotated[
+        float | None,
+        Param(
+            "The least mean steerability in any context: the change of propensity per unit of multiplier, for example 0.1.",
+            title="Least mean steerability",
+            example=0.1,
+        ),
+    ] = None
+    anti_steerable: Annotated[
+        float | None,
+        Param(
+            "The largest share of items whose steerability is not above 0, in any context: 0.25 means 25 %.",
+            title="Largest share of anti-steerable items",
+            example=0.25,
+            above=0,
+            below=1,
+        ),
+    ] = None
+    effect: Annotated[
+        float | None,
+        Param(
+            "The least mean effect in any context: propensity at `multiplier` minus propensity at 0, for example 0.1.",
+            title="Least mean effect",
+            example=0.1,
+        ),
+    ] = None
+    examples: Annotated[
+        int | None,
+        Param(
+            "How many contexts are looked at; without it, what --steer-profile says.",
+            title="Number of contexts",
+            example=40,
+            at_least=1,
+        ),
+    ] = None
+    batch: Annotated[
+        int | None,
+        Param(
+            "How many items the search sees, the others judge what it finds; without it, what --steer-profile says.",
+            title="Size of the batch",
+            example=16,
+            at_least=2,
+        ),
+    ] = None
+    interval: Interval = "t"
+    context: Context = AS_GIVEN
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
-    interval: IntervalMethod = "t"
-    examples: int = EXAMPLES
-    batch: int | None = None
-    default_batch: int = BATCH
-    listed: tuple[Context, ...] = ()
-    memory: Path | None = None
-    place: str = ""
-    only: Context | None = None
     seed: int = 0
     name: str = "holds_in_contexts"
 
     def __post_init__(self) -> None:
-        if self.statistic not in _WORDS:
-            raise SteerError(f"the statistic is one of {', '.join(_WORDS)}, not {self.statistic!r}")
-        if self.statistic == "anti_steerable" and not 0 < self.threshold < 1:
+        given = [statistic for statistic in STATISTICS if getattr(self, statistic) is not None]
+        if len(given) != 1:
             raise SteerError(
-                f"anti_steerable has to be between 0 and 1 (0.25 means a quarter of the items), not {self.threshold}"
+                f"holds_in_contexts takes exactly one of {', '.join(STATISTICS)}, not {' and '.join(given) or 'none'}"
             )
-        if self.examples < 1:
+        if self.anti_steerable is not None and not 0 < self.anti_steerable < 1:
+            raise SteerError(
+                f"anti_steerable has to be between 0 and 1 (0.25 means a quarter of the items), not {self.anti_steerable}"
+            )
+        if self.examples is not None and self.examples < 1:
             raise SteerError(f"examples is the number of contexts that are looked at, at least 1; not {self.examples}")
         if self.batch is not None and self.batch < 2:
             raise SteerError(f"batch is the number of items that the search sees, at least 2; not {self.batch}")
+
+    @property
+    def statistic(self) -> Statistic:
+        """The one of the three that is promised."""
+        return next(statistic for statistic in STATISTICS if getattr(self, statistic) is not None)
+
+    @property
+    def threshold(self) -> float:
+        return float(getattr(self, self.statistic))
 
     def measure(self, model: Model) -> Evidence:
         """Searches on the batch, then judges on the other items.
@@ -175,7 +225,7 @@ class HoldsInContexts:
             strata=[vars(stratum) for stratum in strata(curve)] if linear else [],
             receipt=describe_receipt(receipt),
             soundness=soundness,
-            asked=asked_record(model, curve, decisive.context.over(self.base)),
+            asked=asked_record(model, curve, decisive.context.over(self.context)),
             warnings=data_warnings(self.subject, self.items),
         )
         evidence.warnings += asking_warnings(model, self.subject, evidence.asked)
@@ -221,7 +271,7 @@ class HoldsInContexts:
                 f"{self.items.source}: has {count} item(s); holds_in_contexts needs at least four, two to search on and two that "
                 "judge what the search found"
             )
-        size = min(self.default_batch, count // 2) if self.batch is None else self.batch
+        size = min(self.search.batch, count // 2) if self.batch is None else self.batch
         if size > count - 2:
             raise DataError(
                 f"{self.items.source}: has {count} items, and a batch of {size} leaves {max(0, count - size)} to judge on what "
@@ -239,7 +289,7 @@ class HoldsInContexts:
             model,
             items,
             self.subject.intervention,
-            contexts=[context.over(self.base) for context in contexts],
+            contexts=[context.over(self.context) for context in contexts],
             multipliers=grid,
             positions=self.subject.positions,
             include_first=self.subject.include_first,
@@ -285,35 +335,39 @@ class HoldsInContexts:
 
     # --- the search ---
 
+    @property
+    def _examples(self) -> int:
+        return self.search.examples if self.examples is None else self.examples
+
     def _search(self, trials: Trials) -> Found:
-        if self.only is not None:
-            trials.estimates([self.only], "listed")
+        if self.search.only is not None:
+            trials.estimates([self.search.only], "listed")
             return Found(trials.worst, None)
         from ..fuzzing.search import survey
 
         memory = self._memory()
-        around = survey(self.space, seed=self.seed)
-        if self.read is not None:
-            around = replace(around, read=self.read)
-        found = search(
+        around = survey(self.search.space, seed=self.seed)
+        if self.search.read is not None:
+            around = replace(around, read=self.search.read)
+        found = search_contexts(
             trials,
-            self.space,
-            examples=self.examples,
+            self.search.space,
+            examples=self._examples,
             seed=self.seed,
-            listed=self.listed,
+            listed=self.search.listed,
             remembered=memory.contexts(around.read) if memory is not None else (),
-            free=self.free,
+            free=self.search.free,
             survey=around,
         )
         self._remember(trials, found, around.read)
         return found
 
     def _memory(self) -> Any:
-        if self.memory is None:
+        if self.search.memory is None:
             return None
         from ..fuzzing.remembered import Remembered
 
-        return Remembered(self.memory, self.place or self.name, self.space)
+        return Remembered(self.search.memory, self.search.place or self.name, self.search.space)
 
     def _remember(self, trials: Trials, found: Found, read: Read) -> None:
         """Keeps the simplest context that breaks the promise on the batch, and forgets those that no longer do."""
@@ -346,9 +400,85 @@ class HoldsInContexts:
             "axes": [axis.describe() for axis in axis_shares(unchosen)],
             "unchosen": len(unchosen),
             "batch": [item.id for item in batch],
-            "examples": self.examples,
+            "examples": self._examples,
             "seed": self.seed,
         }
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.not_looked_at(evidence), *context_lines(evidence)]
+
+    @staticmethod
+    def extra(evidence: Evidence) -> dict[str, Any]:
+        found = evidence.counterexample
+        return {"counterexample": None if found is None else {**found, "reproduce": how_to_reproduce(evidence)}}
+
+
+def assert_holds_in_contexts(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    items: Iterable[ItemLike],
+    *,
+    contexts: SearchStrategy[Context] | Mapping[str, Sequence[Any]],
+    steerability: float | None = None,
+    anti_steerable: float | None = None,
+    effect: float | None = None,
+    examples: int | None = None,
+    batch: int | None = None,
+    listed: Sequence[Context] = (),
+    only: Context | None = None,
+    interval: IntervalMethod = "t",
+    multipliers: Sequence[float] = MULTIPLIERS,
+    **shared: Unpack[Deployment],
+) -> Evidence:
+    """Asserts that one statistic keeps its threshold in the worst context that a search finds (docs/fuzzing.md).
+
+    Args:
+        items: held-out contrast items, at least four: a batch is searched on, the others judge what was found.
+        contexts: a strategy (``pytest_steer.contexts(...)``), or its axes as a mapping, ``{"option_order": ["as_given",
+            "swapped"]}``. With a mapping, every combination of the values and "as given" is allowed, so the search may recombine
+            them and set axes back; a strategy's contexts are only drawn, climbed and shrunk by Hypothesis.
+        steerability / anti_steerable / effect: the promise, exactly one: least mean slope, largest share of items whose slope is
+            <= 0, least mean change of propensity from 0 to ``multiplier``.
+        examples / batch: how many contexts are looked at, with how many items; by default what ``--steer-profile`` says.
+        listed: contexts that are always tried, before any other.
+        only: judge this context and search for no other.
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    __tracebackhide__ = True
+    from ..fuzzing.search import survey
+    from ..prompting.strategies import contexts as space_of
+
+    recorder = current_recorder() or Recorder(add=lambda _: None, seed=0)
+    space = space_of(**contexts) if isinstance(contexts, Mapping) else contexts
+    if only is None and recorder.only is not None:
+        only = survey(space, seed=recorder.seed).read(recorder.only)
+    searched = Search(
+        space=space,
+        free=isinstance(contexts, Mapping),
+        examples=recorder.examples,
+        batch=recorder.batch,
+        listed=tuple(listed),
+        memory=recorder.memory(),
+        place=f"{recorder.place}::{shared.get('name', 'holds_in_contexts')}",
+        only=only,
+    )
+    return hold(
+        "holds_in_contexts",
+        model,
+        vector,
+        shared,
+        items=as_items(items),
+        search=searched,
+        steerability=steerability,
+        anti_steerable=anti_steerable,
+        effect=effect,
+        examples=examples,
+        batch=batch,
+        interval=interval,
+        multipliers=multipliers,
+    )
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -16,13 +17,17 @@ from ..measures import steering_receipt
 from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model, Probe
 from ..model.state import measuring
+from ..parameters import Param
 from ..soundness import Apply, Soundness, Target, examine, foreign, own
 from ..soundness.bench import Bench
 from ..soundness.examine import check_names
 from ..soundness.examples import HookExample
 from ..stats import Direction, Verdict
-from ..steering import Intervention, SteeringVector, as_intervention
+from ..steering import Intervention, Positions, SteeringVector, as_intervention
 from ..steering.intervention import StrengthMeaning, custom
+from . import words
+from .holding import hold_about
+from .kinds import claim
 
 EXAMPLES = 20
 
@@ -61,9 +66,10 @@ def declared_subject(
     return Subject(vector=steering, **place), True
 
 
+@claim("hooks_are_sound", title="The hooks do what they say", main="examples")
 @dataclass(frozen=True, kw_only=True)
 class HooksAreSound:
-    """Exact properties of a hook hold on every batch that is tried; see docs/hooks.md for what each says.
+    """Exact properties of steering (dose, positions, cache, batch, padding, ...) hold on every batch that is tried.
 
     Nothing is estimated: the batches are made up or drawn, not sampled, so there is no interval, and one that breaks a
     property refutes the claim.
@@ -72,7 +78,6 @@ class HooksAreSound:
         subject: what steers, or what ``apply`` is declared to do.
         apply: a way of steering of the user's own; None for this package's.
         declared: ``subject`` says what is done to the hidden states, not only at which blocks.
-        examples: how many batches are drawn.
         prompts: prompts of the user's own, drawn as often as made-up ones.
         leave_out: names of properties that are not asked for.
         any_layer: try a vector of one layer at every other block too (this package's own steering only).
@@ -85,7 +90,16 @@ class HooksAreSound:
     subject: Subject
     apply: Apply | None = None
     declared: bool = True
-    examples: int = EXAMPLES
+    examples: Annotated[
+        int,
+        Param(
+            "How many batches are drawn, a whole number from 2 on; 20 takes seconds on a small model.",
+            title="Batches that are tried",
+            example=20,
+            at_least=2,
+            at_most=10_000,
+        ),
+    ] = EXAMPLES
     prompts: Sequence[str] = ()
     leave_out: Sequence[str] = ()
     any_layer: bool = True
@@ -172,3 +186,112 @@ class HooksAreSound:
             )
         evidence.seconds = time.perf_counter() - started
         return evidence
+
+    @staticmethod
+    def headline(evidence: Evidence) -> str:
+        return _headline(evidence)
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return []
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        return [*words.where(evidence), *_broken_properties(evidence)]
+
+
+def assert_hooks_are_sound(
+    model: Model,
+    vector: SteeringVector | Intervention | None = None,
+    *,
+    apply: Apply | None = None,
+    directions: Mapping[int, torch.Tensor] | None = None,
+    layers: int | Sequence[int] | None = None,
+    strength: StrengthMeaning = "linear",
+    multiplier: float = 1.0,
+    positions: Positions = "all",
+    include_first: bool = False,
+    allow_mismatch: tuple[str, ...] = (),
+    examples: int = EXAMPLES,
+    prompts: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
+    name: str = "hooks_are_sound",
+) -> Evidence:
+    """Asserts that what steers does what it says: exact properties, on batches that Hypothesis draws (docs/hooks.md).
+
+    With a vector or an intervention alone, this package's own steering is tested. With ``apply``, a way of the user's: another
+    library's hooks, or a context manager of one's own. What it is declared to do is the vector or intervention, or
+    ``directions`` (added at the output of each block), or only ``layers``; then the size of the dose is not checked.
+
+    Args:
+        apply: ``apply(multiplier)`` or ``apply(multiplier, batch)``. It returns a context manager that steers every forward of
+            ``model.hf`` in its body. ``batch`` says what is about to be steered: ``input_ids``, ``attention_mask``,
+            ``prompt_lengths`` and ``starts`` (one per row, counted over real tokens) and ``steered`` (bool [rows, tokens]). The body
+            may run several forwards over these rows: whole ones, and a cached one with further tokens one by one.
+        directions: {layer: tensor [width]}, the 0-based block whose output moves by multiplier times that.
+        layers: the blocks whose output is changed, if nothing else is declared.
+        strength: with ``layers`` only: what the multiplier means (``linear``, ``interpolated``, ``angle`` or ``ignored``).
+        multiplier: the strength around which others are tried.
+        positions / include_first: which tokens are declared to be steered.
+        examples: how many batches are drawn.
+        prompts: prompts of your own, drawn as often as made-up ones.
+        leave_out: names of properties that are not asked for.
+
+    The model is put back as it was whatever ``apply`` leaves on it.
+
+    Raises:
+        SteeringFailure: a property is broken; names it, with the smallest example found.
+        SteerError: it cannot be tested: nothing or too much is declared, or the model gives NaN.
+    """
+    __tracebackhide__ = True
+    subject, declared = declared_subject(
+        vector,
+        directions,
+        layers,
+        strength,
+        needs_vector=apply is None,
+        multiplier=multiplier,
+        positions=positions,
+        include_first=include_first,
+        allow_mismatch=allow_mismatch,
+    )
+    return hold_about(
+        "hooks_are_sound",
+        model,
+        subject,
+        {"name": name},
+        apply=apply,
+        declared=declared,
+        examples=examples,
+        prompts=prompts,
+        leave_out=leave_out,
+        tensors=[value for value in (directions or {}).values() if hasattr(value, "detach")],
+    )
+
+
+def _headline(evidence: Evidence) -> str:
+    """The verdict, and how many properties held on how many examples."""
+    record = evidence.soundness or {}
+    broken, held = len(record.get("broken", ())), len(record.get("holds", ()))
+    names = ", ".join(entry["property"] for entry in record.get("broken", ()))
+    what = f"{broken} of {broken + held} properties broken: {names}" if broken else f"all {held} properties hold"
+    skipped = "".join(f"\n  not asked: {name}: {why}" for name, why in record.get("skipped", {}).items())
+    return (
+        f"{evidence.name}: {evidence.verdict.value.upper()}  {what}\n"
+        f"  n = {evidence.n} {evidence.unit}, {record.get('forwards', 0)} forwards; exact properties, no interval{skipped}"
+    )
+
+
+def _broken_properties(evidence: Evidence) -> list[str]:
+    """Each broken property: its promise, what is wrong, and the smallest example found."""
+    lines = []
+    for entry in (evidence.soundness or {}).get("broken", ()):
+        example = entry["example"]
+        layer = f", layer {example['layer']}" if example["layer"] is not None else ""
+        lines.append(f"  {entry['property']}: {entry['promise']}")
+        lines += textwrap.wrap(entry["message"], 110, initial_indent="    ", subsequent_indent="    ")
+        lines.append(
+            f"    smallest example: texts {example['texts']!r}, multiplier {example['multiplier']:g}, padding "
+            f"{example['padding']}{layer}"
+        )
+    return lines

@@ -1,35 +1,38 @@
-"""``not_anti_steered``: at most so large a share of the items moves the wrong way."""
+"""``not_anti_steered``: the share of items that move the wrong way is at most `share`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal, Unpack
 
-from ..data import Items
+from ..data import ItemLike, Items, as_items
 from ..errors import SteerError
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve
 from ..measures.subject import Subject
 from ..model import Model
+from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share, share
+from ..steering import Intervention, SteeringVector
+from .common import OverItems, Sequential
+from .holding import hold
+from .kinds import claim
 from .over_items import measure_items
 from .precision import open_share
 
 By = Literal["slope", "effect"]
 
 
+@claim("not_anti_steered", title="Few items are steered the wrong way", main="share")
 @dataclass(frozen=True, kw_only=True)
 class NotAntiSteered:
-    """The share of anti-steerable items is at most a threshold; exact binomial bounds (Clopper & Pearson 1934).
+    """At most the share `share` of the test items is anti-steerable.
 
-    Attributes:
-        share: the promise, between 0 and 1.
-        by: ``slope`` counts items whose slope is <= 0, so a tie is anti-steerable (Tan et al. 2024); ``effect`` counts
-            items whose propensity at the deployed multiplier is below that at 0, so a tie is not (Braun et al. 2025,
-            arXiv 2505.22637).
-        sequential: draw items in rounds under an anytime-valid bound, and stop when decided.
+    The bounds are exact binomial ones (Clopper & Pearson 1934). ``by: slope`` counts items whose slope is <= 0, so a tie is
+    anti-steerable (Tan et al. 2024); ``by: effect`` counts items whose propensity at the deployed multiplier is below that at 0, so a
+    tie is not (Braun et al. 2025, arXiv 2505.22637).
 
     Raises:
         SteerError: the share is not between 0 and 1.
@@ -37,11 +40,27 @@ class NotAntiSteered:
 
     subject: Subject
     items: Items
-    share: float
-    by: By = "slope"
+    share: Annotated[
+        float,
+        Param(
+            "The largest share of items that may be steered the wrong way: 0.25 means 25 %.",
+            title="Largest share of anti-steerable items",
+            example=0.25,
+            above=0,
+            below=1,
+        ),
+    ]
+    by: Annotated[
+        By,
+        Param(
+            "slope: the item's steerability is not above 0; effect: its propensity falls at the deployed multiplier.",
+            title="What makes an item anti-steerable",
+            example="slope",
+        ),
+    ] = "slope"
+    sequential: Sequential = None
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
-    sequential: bool = False
     seed: int = 0
     context: Context = AS_GIVEN
     name: str = "not_anti_steered"
@@ -74,7 +93,7 @@ class NotAntiSteered:
             values=self._moves_the_wrong_way,
             infer=self._infer,
             moved=self._open,
-            sequential=self.sequential,
+            sequential=bool(self.sequential),
             seed=self.seed,
             by_effect=self.by == "effect",
         )
@@ -101,3 +120,26 @@ class NotAntiSteered:
         if self.sequential:
             return sequential_share(wrong.astype(bool), confidence=self.confidence)
         return share(int(wrong.sum()), len(wrong), confidence=self.confidence)
+
+
+def assert_not_anti_steered(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    items: Iterable[ItemLike],
+    *,
+    share: float,
+    by: By = "slope",
+    sequential: bool = False,
+    **shared: Unpack[OverItems],
+) -> Evidence:
+    """Assert that at most a share of the items is anti-steerable.
+
+    Args:
+        share: the promise, between 0 and 1.
+        by: ``slope`` (slope <= 0, Tan et al. 2024) or ``effect`` (propensity at ``multiplier`` below that at 0, Braun et al.
+            2025).
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    __tracebackhide__ = True
+    return hold("not_anti_steered", model, vector, shared, items=as_items(items), share=share, by=by, sequential=sequential)

@@ -1,4 +1,4 @@
-"""``performs_task``: steered, the model does a task in context, in at least so large a share of the cases."""
+"""``performs_task``: the steered model gives the right answer to at least the share `accuracy` of a task's pairs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
+from tabulate import tabulate
 
 from ..data import TaskItem
 from ..data.tasks import task_hashes, tasks_hash
@@ -17,10 +18,15 @@ from ..evidence import Evidence
 from ..measures import TaskAccuracy, as_tasks, asked_as_text, check_shots, steering_receipt, task_accuracies
 from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model
+from ..parameters import Param
 from ..soundness import check_before
 from ..stats import Direction, Verdict, items_needed_share, share
-from ..steering import Intervention
+from ..steering import Intervention, SteeringVector
+from . import words
+from .common import Deployment
+from .holding import hold
 from .judging import give_verdict
+from .kinds import claim
 from .over_items import warnings_about
 from .precision import add_noise, open_share
 
@@ -28,20 +34,32 @@ RightBy = Literal["first_token", "exact"]
 
 # The prompts of Todd et al. 2023 (arXiv 2310.15213) have ten; half of them show form and task, and small data sets have as many.
 BASELINE_SHOTS = 5
+_SHUFFLED_NEEDS_SHOTS = {
+    "if": {"properties": {"shuffled": {"const": True}}, "required": ["shuffled"]},
+    "then": {
+        "properties": {
+            "shots": {
+                "description": "How many other pairs are shown before each question; `shuffled: true` needs two or more.",
+                "minimum": 2,
+                "examples": [5],
+            }
+        },
+        "required": ["shots"],
+    },
+}
 
 
+@claim("performs_task", title="Steered, the model does a task in context", main="accuracy", schema=_SHUFFLED_NEEDS_SHOTS)
 @dataclass(frozen=True, kw_only=True)
 class PerformsTask:
-    """The share of right answers at the deployed multiplier is at least a threshold; exact binomial bounds (Clopper & Pearson
-    1934). See ``measures.task_accuracy`` for what is right, and for the prompts.
+    """The share of right answers to the pairs of `data.test` at `multiplier` is at least `accuracy`.
+
+    The bounds are exact binomial ones (Clopper & Pearson 1934). See ``measures.task_accuracy`` for what is right (``first_token`` is
+    that of Todd et al. 2023, arXiv 2310.15213), and for the prompts.
 
     Attributes:
         tasks: held-out pairs.
-        accuracy: the promise, between 0 and 1.
-        by: ``first_token`` (Todd et al. 2023, arXiv 2310.15213) or ``exact``.
-        shots / shuffled: demonstrations in the claim's own prompts, and whether their outputs are dealt out anew.
         demonstrations: what demonstrations are drawn from; by default the other tasks.
-        baseline_shots: demonstrations of the unsteered few-shot prompts that the claim is shown beside.
         seed: of the draws of demonstrations.
         source: where the tasks come from, for messages.
 
@@ -51,12 +69,53 @@ class PerformsTask:
 
     subject: Subject
     tasks: Sequence[TaskItem]
-    accuracy: float
-    by: RightBy = "first_token"
-    shots: int = 0
-    shuffled: bool = False
+    accuracy: Annotated[
+        float,
+        Param(
+            "The least share of right answers: 0.5 means half of them.",
+            title="Least accuracy",
+            example=0.5,
+            above=0,
+            below=1,
+        ),
+    ]
+    by: Annotated[
+        RightBy,
+        Param(
+            "first_token: the likeliest next token is the first one of the output; exact: greedy decoding writes the whole output and "
+            "ends there.",
+            title="What makes an answer right",
+            example="exact",
+        ),
+    ] = "first_token"
+    shots: Annotated[
+        int,
+        Param(
+            "How many other pairs are shown before each question; 0 is zero-shot.",
+            title="Demonstrations in each prompt",
+            example=5,
+            at_least=0,
+        ),
+    ] = 0
+    shuffled: Annotated[
+        bool,
+        Param(
+            "true deals the outputs of the demonstrations out anew, so that the prompt has the task's form and not the task; it needs "
+            "`shots: 2` or more.",
+            title="Shuffled outputs",
+            example=True,
+        ),
+    ] = False
+    baseline_shots: Annotated[
+        int,
+        Param(
+            "How many demonstrations the unsteered few-shot prompts have that the claim is shown beside.",
+            title="Demonstrations of the baselines",
+            example=10,
+            at_least=2,
+        ),
+    ] = BASELINE_SHOTS
     demonstrations: Sequence[TaskItem] | None = None
-    baseline_shots: int = BASELINE_SHOTS
     confidence: float = 0.95
     seed: int = 0
     source: str = "tasks"
@@ -65,7 +124,7 @@ class PerformsTask:
     def __post_init__(self) -> None:
         if not 0 < self.accuracy < 1:
             raise SteerError(f"accuracy has to be between 0 and 1 (0.5 means half of the tasks), not {self.accuracy}")
-        if self.by not in get_args(RightBy):
+        if self.by not in ("first_token", "exact"):
             raise SteerError(f"by is 'first_token' or 'exact', not {self.by!r}")
         check_shots(self.shots, self.shuffled)
         try:
@@ -186,6 +245,58 @@ class PerformsTask:
             records.append(_record(shots, shuffled, found))
         return records
 
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        return [
+            *words.decide(evidence),
+            *words.where(evidence),
+            *_accuracies_table(evidence.details["accuracies"]),
+            *_wrong_answers(evidence),
+        ]
+
+
+def assert_performs_task(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    tasks: Sequence[TaskItem],
+    *,
+    accuracy: float,
+    by: RightBy = "first_token",
+    shots: int = 0,
+    shuffled: bool = False,
+    demonstrations: Sequence[TaskItem] | None = None,
+    baseline_shots: int = BASELINE_SHOTS,
+    **shared: Unpack[Deployment],
+) -> Evidence:
+    """Asserts that the steered model does a task in context, in at least a share of the cases.
+
+    Args:
+        tasks: held-out pairs, at least two; ``read_tasks(path)`` reads them from a file.
+        accuracy: the promise, between 0 and 1.
+        by: ``first_token`` (the likeliest next token is the first one of the output) or ``exact`` (greedy decoding writes the whole
+            output and ends there).
+        shots / shuffled / demonstrations: see :func:`pytest_steer.task_accuracy`; they are those of the steered prompts.
+        baseline_shots: demonstrations of the unsteered few-shot prompts that the evidence shows beside, from 2 on.
+        multiplier: the deployed strength; an intervention of any kind of strength has one.
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    __tracebackhide__ = True
+    return hold(
+        "performs_task",
+        model,
+        vector,
+        shared,
+        positions="last",
+        tasks=tasks,
+        accuracy=accuracy,
+        by=by,
+        shots=shots,
+        shuffled=shuffled,
+        demonstrations=demonstrations,
+        baseline_shots=baseline_shots,
+    )
+
 
 def _record(
     shots: int, shuffled: bool, found: TaskAccuracy | None, *, is_steered: bool = False, note: str | None = None
@@ -202,3 +313,37 @@ def _record(
         "exact": found.exact_accuracy if found is not None else None,
         "note": note,
     }
+
+
+def _accuracies_table(records: list[dict[str, Any]]) -> list[str]:
+    rows = []
+    for record in records:
+        numbers = [f"{record[key]:.2f}" if record[key] is not None else "-" for key in ("first_token", "exact")]
+        rows.append([record["setting"], record["n"] or "-", *numbers, record["note"] or ""])
+    text = tabulate(rows, headers=["", "n", "first token", "exact", ""], tablefmt="plain", disable_numparse=True)
+    return ["  accuracy:", *(f"    {line}".rstrip() for line in text.splitlines())]
+
+
+def _wrong_answers(evidence: Evidence) -> list[str]:
+    wrong = [task for task in evidence.details["tasks"] if not task["right_steered"]]
+    by_first = evidence.details["by"] == "first_token"
+
+    def distance(task: dict[str, Any]) -> float:
+        margins: list[float] = task["margins_steered"]
+        return margins[0] if by_first else min(margins)
+
+    lines = [f"  worst of the {len(wrong)} wrong answers:"] if wrong else []
+    for task in sorted(wrong, key=distance)[: words.WORST]:
+        before = "right" if task["right_unsteered"] else "wrong"
+        lines.append(
+            f"    [{task['id']}] {words.shorten(task['input'], 50)} -> {words.shorten(task['output'], 50)}   {_behind(task, by_first)}; {before} unsteered"
+        )
+    return lines
+
+
+def _behind(task: dict[str, Any], by_first: bool) -> str:
+    """Which token of the answer is not the likeliest, and by how much."""
+    margins = task["margins_steered"]
+    at = 0 if by_first else next(at for at, margin in enumerate(margins) if not margin > 0)
+    what = "its end" if at == len(margins) - 1 else f"token {at + 1} of {len(margins) - 1}"
+    return f"{what} is {-margins[at]:.2f} logits behind another"

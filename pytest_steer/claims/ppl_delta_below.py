@@ -8,29 +8,35 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Unpack
 
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
 from ..measures import asked_as_text, perplexity_curves, steering_receipt
 from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model
+from ..parameters import Param
 from ..soundness import check_before
 from ..stats import Direction, Verdict, items_needed_mean, mean_bootstrap, mean_t
+from ..steering import Intervention, SteeringVector
+from . import words
+from .common import Deployment, Interval, IntervalMethod
+from .holding import hold
 from .judging import give_verdict
+from .kinds import claim
 from .precision import add_noise
-from .steers import IntervalMethod
 
 
+@claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
 @dataclass(frozen=True, kw_only=True)
 class PplDeltaBelow:
-    """Perplexity rises by at most a share of itself at the deployed multiplier.
+    """Steering at `multiplier` raises the perplexity of the neutral texts by less than `limit`.
 
     The statistic is exp(d) - 1 with d the mean over texts of the difference in negative log-likelihood per token,
     steered minus unsteered, each text paired with itself. Bounds are those of d, carried over.
 
     Attributes:
         texts: neutral texts: text that the behaviour has nothing to do with.
-        limit: the promise: 0.05 allows 5 %.
         source: where the texts come from, for messages.
 
     Raises:
@@ -39,9 +45,17 @@ class PplDeltaBelow:
 
     subject: Subject
     texts: Sequence[str]
-    limit: float
+    limit: Annotated[
+        float,
+        Param(
+            "The largest relative rise of perplexity: 0.05 means 5 %.",
+            title="Largest relative rise of perplexity",
+            example=0.05,
+            above=0,
+        ),
+    ]
+    interval: Interval = "t"
     confidence: float = 0.95
-    interval: IntervalMethod = "t"
     seed: int = 0
     source: str = "texts"
     name: str = "ppl_delta_below"
@@ -94,6 +108,7 @@ class PplDeltaBelow:
             direction=Direction.AT_MOST,
             n=len(self.texts),
             unit="texts",
+            percent=True,
             multiplier=subject.multiplier,
             model=describe_model(model),
             vector=subject.describe(receipt),
@@ -125,6 +140,43 @@ class PplDeltaBelow:
             )
         evidence.seconds = time.perf_counter() - started
         return evidence
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        details = evidence.details
+        worst = sorted(details["texts"], key=lambda text: text["nll_base"] - text["nll_steered"])[: words.WORST]
+        return [
+            *words.decide(evidence),
+            *words.where(evidence),
+            f"  perplexity: {details['perplexity_base']:.2f} unsteered, {details['perplexity_steered']:.2f} steered",
+            "  worst texts (negative log-likelihood per token):",
+            *(
+                f"    [{text['id']}] {text['nll_base']:.2f} -> {text['nll_steered']:.2f}  {words.shorten(text['text'], 90)}"
+                for text in worst
+            ),
+        ]
+
+
+def assert_ppl_delta_below(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    texts: Sequence[str],
+    *,
+    limit: float,
+    interval: IntervalMethod = "t",
+    **shared: Unpack[Deployment],
+) -> Evidence:
+    """Asserts that steering raises perplexity on neutral texts by at most a share of itself.
+
+    Args:
+        texts: neutral texts, at least two; each is paired with itself.
+        limit: the promise: 0.05 allows 5 %.
+        multiplier: the deployed strength.
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    __tracebackhide__ = True
+    return hold("ppl_delta_below", model, vector, shared, positions="all", texts=texts, limit=limit, interval=interval)
 
 
 def check_enough_texts(texts: Sequence[str], source: str) -> None:

@@ -31,7 +31,7 @@ def add_noise(
     if narrow:
         evidence.warnings.append(
             f"the interval is narrower than the rounding: in {model.dtype} a score is known to {number(floor.score)} {floor.unit}, which "
-            f"is {number(room, evidence.check == 'ppl_delta_below')} of {evidence.statistic}; for the last word measure in float32 "
+            f"is {number(room, evidence.percent)} of {evidence.statistic}; for the last word measure in float32 "
             "(--steer-dtype float32)"
         )
 

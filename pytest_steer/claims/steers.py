@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Unpack
 
-from ..data import Items
+from ..data import ItemLike, Items, as_items
 from ..errors import SteerError
-from ..evidence import Evidence
+from ..evidence import Direction, Evidence, Verdict
 from ..measures import MULTIPLIERS, Array
 from ..measures.subject import Subject
 from ..model import Model
+from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
-from ..stats import Direction, Inference, Verdict, items_needed_mean, mean_bootstrap, mean_t, sequential_mean
+from ..stats import Inference, items_needed_mean, mean_bootstrap, mean_t, sequential_mean
+from ..steering import Intervention, SteeringVector
+from .common import Interval, IntervalMethod, OverItems, Sequential
+from .holding import hold
+from .kinds import claim
 from .over_items import measure_items
 
-IntervalMethod = Literal["t", "bootstrap"]
 
-
+@claim("steers", title="The vector steers", main="steerability")
 @dataclass(frozen=True, kw_only=True)
 class Steers:
-    """Steerability (mean of the items' slopes, Tan et al. 2024) is at least a threshold.
+    """The mean steerability over the test items is at least `steerability`.
 
-    Attributes:
-        subject: what steers.
-        items: held-out contrast items.
-        steerability: the promise, in units of propensity per unit of the multiplier.
-        interval: ``t`` (Student's, over items) or ``bootstrap`` (BCa, over items).
-        sequential: draw items in rounds under an anytime-valid bound, and stop when decided; ``interval`` has to be ``t``.
+    Steerability is the slope of an item's propensity over the multipliers (Tan et al. 2024).
 
     Raises:
         SteerError: ``sequential`` with the bootstrap, which has no anytime-valid bound.
@@ -36,11 +35,19 @@ class Steers:
 
     subject: Subject
     items: Items
-    steerability: float
+    steerability: Annotated[
+        float,
+        Param(
+            "The least mean steerability: the change of propensity per unit of multiplier, for example 0.3.",
+            title="Least mean steerability",
+            example=0.3,
+            unit="propensity per unit of the multiplier",
+        ),
+    ]
+    interval: Interval = "t"
+    sequential: Sequential = None
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
-    interval: IntervalMethod = "t"
-    sequential: bool = False
     seed: int = 0
     context: Context = AS_GIVEN
     name: str = "steers"
@@ -66,7 +73,7 @@ class Steers:
             values=lambda curve: curve.slopes,
             infer=self._infer,
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
-            sequential=self.sequential,
+            sequential=bool(self.sequential),
             seed=self.seed,
         )
         if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
@@ -81,3 +88,39 @@ class Steers:
         if self.interval == "bootstrap":
             return mean_bootstrap(slopes, confidence=self.confidence, seed=self.seed)
         return mean_t(slopes, confidence=self.confidence)
+
+
+def assert_steers(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    items: Iterable[ItemLike],
+    *,
+    steerability: float,
+    interval: IntervalMethod = "t",
+    sequential: bool = False,
+    **shared: Unpack[OverItems],
+) -> Evidence:
+    """Assert that steerability, the mean slope of the items' propensity over the multipliers, is at least a threshold.
+
+    Args:
+        items: held-out contrast items, at least two.
+        steerability: the promise, in logits (nats per token for answers of several tokens) per unit of the multiplier.
+        interval: ``t`` or ``bootstrap``, over items.
+        sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md).
+        shared: see :class:`pytest_steer.claims.common.OverItems`.
+
+    Raises:
+        SteeringFailure: the claim does not hold; SteeringInconclusive: not enough evidence. Both have ``.evidence``.
+        SteerError: the claim cannot be measured.
+    """
+    __tracebackhide__ = True
+    return hold(
+        "steers",
+        model,
+        vector,
+        shared,
+        items=as_items(items),
+        steerability=steerability,
+        interval=interval,
+        sequential=sequential,
+    )

@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Annotated, Unpack
 
-from ..data import Items
+from tabulate import tabulate
+
+from ..data import ItemLike, Items, as_items
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, AtCost, PropensityCurve, deviation, effects_at, multipliers_at_cost, perplexity
 from ..measures.at_cost import MOST, check_budget, spread
 from ..measures.subject import Subject
 from ..model import Model
+from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_mean, mean_bootstrap, mean_t
+from ..steering import Intervention, SteeringVector
+from . import words
+from .common import Deployment, Interval, IntervalMethod
+from .holding import hold
+from .kinds import claim
 from .numbers import number, promise
 from .over_items import check_enough, measure_items
 from .ppl_delta_below import as_share, check_enough_texts, hash_of_texts
-from .steers import IntervalMethod
 
 
+@claim("steers_at_cost", title="The vector steers, at a given cost", main="effect")
 @dataclass(frozen=True, kw_only=True)
 class SteersAtCost:
-    """At the multiplier at which perplexity on neutral texts has risen by ``cost``, the mean effect is at least a threshold.
+    """At the multiplier at which the perplexity of the neutral texts has risen by `cost`, the mean effect over the test items is at least `effect`.
 
     The effect of an item is its propensity at that multiplier minus its propensity unsteered. The bounds are those of the mean
     over items; standardised they are divided, as the effect is, by the deviation of the unsteered propensities, which is taken
@@ -39,11 +48,6 @@ class SteersAtCost:
         subject: what steers. Its multiplier is where the search begins.
         items: held-out contrast items.
         texts: neutral texts: text that the behaviour has nothing to do with.
-        effect: the promise, in units of propensity, or in standard deviations if ``standardised``.
-        cost: the budget: 0.05 is a rise of 5 %.
-        standardised: divide by the standard deviation over the items of their unsteered propensities (Glass 1976).
-        most: the largest multiplier that is looked at, in deployed ones.
-        interval: ``t`` (Student's, over items) or ``bootstrap`` (BCa, over items).
         source: where the texts come from, for messages.
 
     Raises:
@@ -53,12 +57,43 @@ class SteersAtCost:
     subject: Subject
     items: Items
     texts: Sequence[str]
-    effect: float
-    cost: float
-    standardised: bool = False
-    most: float = MOST
+    effect: Annotated[
+        float,
+        Param(
+            "The least mean effect: propensity at that multiplier minus propensity unsteered, for example 0.2; with `standardised`, in "
+            "standard deviations.",
+            title="Least mean effect",
+            example=0.2,
+        ),
+    ]
+    cost: Annotated[
+        float,
+        Param(
+            "The relative rise of perplexity at which the effect is measured: 0.05 means 5 %.",
+            title="Relative rise of perplexity",
+            example=0.05,
+            above=0,
+        ),
+    ]
+    standardised: Annotated[
+        bool,
+        Param(
+            "true: the effect is divided by the standard deviation over the items of their unsteered propensities.",
+            title="Effect in standard deviations",
+            example=True,
+        ),
+    ] = False
+    most: Annotated[
+        float,
+        Param(
+            "The largest multiplier that is looked at, in deployed ones: 8 means eight times `multiplier`.",
+            title="Largest multiplier",
+            example=8,
+            at_least=1,
+        ),
+    ] = MOST
+    interval: Interval = "t"
     confidence: float = 0.95
-    interval: IntervalMethod = "t"
     seed: int = 0
     context: Context = AS_GIVEN
     source: str = "texts"
@@ -210,6 +245,68 @@ class SteersAtCost:
             "it cannot be measured within the cost that the claim allows"
         ]
 
+    @staticmethod
+    def headline(evidence: Evidence) -> str:
+        return words.headline(evidence, over_budget_reason(evidence) if evidence.details["over_budget"] else None)
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.not_looked_at(evidence), *_cost_line(evidence)]
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        unclear = "not enough evidence whether it costs more than the claim allows: measure more neutral texts"
+        return [
+            *words.decide(evidence, unclear if evidence.details["over_budget"] else None),
+            *words.where(evidence, at=""),
+            *words.curve(evidence),
+            *_looked_at(evidence),
+            *words.worst_items(evidence),
+        ]
+
+
+def assert_steers_at_cost(
+    model: Model,
+    vector: SteeringVector | Intervention,
+    items: Iterable[ItemLike],
+    texts: Sequence[str],
+    *,
+    effect: float,
+    cost: float,
+    standardised: bool = False,
+    most: float = MOST,
+    interval: IntervalMethod = "t",
+    context: Context = AS_GIVEN,
+    **shared: Unpack[Deployment],
+) -> Evidence:
+    """Asserts that at the multiplier at which perplexity on neutral texts has risen by ``cost``, the mean effect is at least so much.
+
+    Args:
+        texts: neutral texts, at least two; on them the multiplier is chosen.
+        effect: the promise: mean over items of propensity at that multiplier minus propensity unsteered; in standard deviations
+            of the unsteered propensities if ``standardised``.
+        cost: 0.05 is a rise of perplexity by 5 %.
+        most: the largest multiplier that is looked at, in deployed ones.
+        multiplier: the deployed strength, where the search begins.
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    __tracebackhide__ = True
+    return hold(
+        "steers_at_cost",
+        model,
+        vector,
+        shared,
+        items=as_items(items),
+        texts=texts,
+        effect=effect,
+        cost=cost,
+        standardised=standardised,
+        most=most,
+        interval=interval,
+        context=context,
+    )
+
 
 def judge_over_budget(effect: Inference, least: float, cost: Inference, budget: float) -> tuple[Verdict, float, float]:
     """The verdict on an intervention that costs more than the budget on the texts and cannot be dosed down to it.
@@ -235,3 +332,45 @@ def judge_over_budget(effect: Inference, least: float, cost: Inference, budget: 
 
 def _finite(cost: float) -> float | None:
     return cost if math.isfinite(cost) else None
+
+
+def over_budget_reason(evidence: Evidence) -> str:
+    """Why an intervention that cannot be brought within the budget got its verdict."""
+    details = evidence.details
+    low = details["cost_interval"][0]
+    if evidence.verdict is Verdict.FAIL:
+        return (
+            "it costs more than is allowed" if low is None or low >= details["budget"] else "the interval is on the bad side"
+        )
+    return "its cost lies across what is allowed"
+
+
+def _cost_line(evidence: Evidence) -> list[str]:
+    """Where the claim was judged, and what it costs there."""
+    details = evidence.details
+    low, high = (number(bound, percent=True) for bound in details["cost_interval"])
+    shown = f"[{low}, {high}] at {details['cost_confidence']:.4g} each side, over {details['neutral']['n']} texts"
+    return [
+        f"  judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} {shown}; "
+        f"allowed {promise(details['budget'], percent=True)}"
+    ]
+
+
+def _looked_at(evidence: Evidence) -> list[str]:
+    """The multipliers with their costs, and the effect found beside that at the deployed multiplier."""
+    details = evidence.details
+    costs = sorted(details["looked_at"], key=lambda pair: abs(pair[0]))
+    rows = [
+        ["multiplier", *(f"{multiplier:.4g}" for multiplier, _ in costs)],
+        ["perplexity", *("overflow" if cost is None else number(cost, percent=True) for _, cost in costs)],
+    ]
+    table = tabulate(rows, tablefmt="plain", stralign="right", disable_numparse=True)
+    lines = [f"    {line}".rstrip() for line in table.splitlines()]
+    deployed = details["deployed"]
+    dose = details["mean_effect"] / details["sd_unsteered"] if details["sd_unsteered"] else None
+    lines.append(
+        f"  mean effect {number(details['mean_effect'])} ({number(dose)} standard deviations of the unsteered propensities), anti-steered "
+        f"share {details['anti_steered_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
+        f"{number(deployed['mean_effect'])}"
+    )
+    return lines

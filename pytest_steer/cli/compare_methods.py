@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from .. import progress
-from ..claims import model_warnings
 from ..claims.over_items import data_warnings
 from ..errors import SteerWarning
 from ..files import read_suite
 from ..files.build import Builder
+from ..measures.subject import model_warnings
 from ..model import Model, load_model
 from ..report.comparison import comparison_tables
 from ..sources import DEFAULT_MODEL, shown

@@ -1,31 +1,21 @@
-"""From a claim as written to a check that can be measured. Loads the data and makes the vector."""
+"""From a claim as written to one that can be measured. Loads the data and makes the vector."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..claims import (
-    Check,
-    Generalizes,
-    HoldsInContexts,
-    HooksAreSound,
-    NotAntiSteered,
-    PerformsTask,
-    PplDeltaBelow,
-    Steers,
-    SteersAtCost,
-    Subject,
-)
-from ..claims.holds_in_contexts import BATCH, EXAMPLES, STATISTICS
+from ..claims import Claim, kind_of
 from ..claims.in_rounds import LEAST_ITEMS
-from ..data import Items, read_tasks, read_texts
-from ..errors import DataError, SteerError
+from ..data import Items, TaskItem, read_tasks, read_texts
+from ..errors import DataError
+from ..fuzzing.context_search import BATCH, EXAMPLES, Search
+from ..measures.subject import Subject
 from ..model import Model
 from ..prompting import Axis, Context
 from ..sources import shown
@@ -33,12 +23,13 @@ from ..steering import Intervention, SteeringVector, check_positions
 from .axes import uses_examples
 from .files import absolute
 from .make import make_steering
+from .schema import Schema
 from .specs import ClaimSpec, Suite, VectorSpec
 from .training import read_test_items
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchEffort:
     """How contexts are searched, unless a claim says.
 
     Attributes:
@@ -52,7 +43,7 @@ class Search:
     only: Mapping[str, Any] | None = None
 
 
-DEFAULT_SEARCH = Search()
+DEFAULT_EFFORT = SearchEffort()
 
 
 class Builder:
@@ -74,71 +65,34 @@ class Builder:
         max_items: int | None = None,
         max_drawn: int | None = None,
         in_rounds: bool = False,
-        search: Search = DEFAULT_SEARCH,
+        search: SearchEffort = DEFAULT_EFFORT,
     ) -> None:
         self.model, self.seed, self.max_items, self.search = model, seed, max_items, search
         self.max_drawn, self.in_rounds = max_drawn, in_rounds
         self._vectors: dict[tuple[object, ...], SteeringVector | Intervention] = {}
         self._items: dict[tuple[object, ...], tuple[Items, Context]] = {}
 
-    def build(self, suite: Suite, claim: ClaimSpec) -> Check:
-        """The check that a claim of a file stands for.
+    def build(self, suite: Suite, claim: ClaimSpec) -> Claim:
+        """The claim of a file, with what it is measured on.
+
+        Its parameters are those of the file. Every other field is filled in by its name, as pytest fills in fixtures.
 
         Raises:
             SteerError: a data file or the vector cannot be used.
         """
-        subject = self.subject(claim)
-        sequential = self._is_sequential(claim)
-        if claim.kind == "steers":
-            items, context = self.test_items(claim, sequential=sequential)
-            return Steers(
-                subject=subject,
-                items=items,
-                context=context,
-                steerability=float(claim.params["steerability"]),
-                multipliers=claim.multipliers,
-                confidence=claim.confidence,
-                interval=claim.params["interval"],
-                sequential=sequential,
-                seed=self.seed,
-                name=claim.name,
-            )
-        if claim.kind == "not_anti_steered":
-            items, context = self.test_items(claim, sequential=sequential)
-            return NotAntiSteered(
-                subject=subject,
-                items=items,
-                context=context,
-                share=float(claim.params["share"]),
-                by=claim.params["by"],
-                multipliers=claim.multipliers,
-                confidence=claim.confidence,
-                sequential=sequential,
-                seed=self.seed,
-                name=claim.name,
-            )
-        if claim.kind == "ppl_delta_below":
-            return PplDeltaBelow(
-                subject=subject,
-                texts=self.texts(claim),
-                limit=float(claim.params["limit"]),
-                confidence=claim.confidence,
-                interval=claim.params["interval"],
-                seed=self.seed,
-                source=shown(claim.neutral) if claim.neutral is not None else "texts",
-                name=claim.name,
-            )
-        if claim.kind == "steers_at_cost":
-            return self._steers_at_cost(claim, subject)
-        if claim.kind == "generalizes":
-            return self._generalizes(suite, claim, subject)
-        if claim.kind == "holds_in_contexts":
-            return self._holds_in_contexts(suite, claim, subject)
-        if claim.kind == "performs_task":
-            return self._performs_task(claim, subject)
-        if claim.kind == "hooks_are_sound":
-            return HooksAreSound(subject=subject, examples=int(claim.params["examples"]), seed=self.seed, name=claim.name)
-        raise SteerError(f"no check for the claim kind {claim.kind!r}")
+        kind = kind_of(claim.kind)
+        # A method, an attribute of this: what is filled in is made only if the kind asks for it.
+        supply = _Supply(self, suite, claim)
+        parameters = {
+            name: supply.resolved(claim.params[name], schema, name)
+            for name, schema in kind.parameters.items()
+            if name in claim.params
+        }
+        if "sequential" in kind.parameters:
+            parameters["sequential"] = supply.sequential
+        filled = {name: getattr(supply, name) for name in kind.fields if hasattr(_Supply, name)}
+        made: Claim = kind.declared(**filled, **parameters)
+        return made
 
     def subject(self, claim: ClaimSpec) -> Subject:
         """What a claim is about: its vector or intervention, made or read once for all claims that share it, and its dose.
@@ -168,7 +122,7 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        items, form = self._read_items(claim.test, claim)
+        items, form = self.read_items(claim.test, claim)
         context = replace(form, **claim.asked)  # type: ignore[arg-type]
         if not sequential:
             return items[: self.max_items], context
@@ -190,63 +144,25 @@ class Builder:
         # A text file has no columns; what data.columns says of texts is then about others of the file's data.
         return read_texts(claim.neutral, column=None if is_lines else claim.columns.get("text"))[: self.max_items]
 
-    def _is_sequential(self, claim: ClaimSpec) -> bool:
-        """What the claim says; else what the profile does, where there are items enough and a bound that may be looked at early."""
+    def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
+        """The pairs of a task, of ``data.test`` unless another file is named.
+
+        Raises:
+            DataError: the claim has no ``data.test``, or it cannot be read.
+        """
+        if claim.test is None:
+            raise DataError(f"{claim.name}: needs data.test")
+        return read_tasks(file or claim.test, columns=claim.columns)
+
+    def is_sequential(self, claim: ClaimSpec) -> bool:
+        """Whether items are drawn in rounds: what the claim says; else what the profile does, where there are items enough and a bound that may be looked at early."""
         said = claim.params.get("sequential", False)
         if isinstance(said, bool):
             return said
         return self.in_rounds and claim.params.get("interval") != "bootstrap" and self._count(claim) >= LEAST_ITEMS
 
     def _count(self, claim: ClaimSpec) -> int:
-        return len(self._read_items(claim.test, claim)[0]) if claim.test is not None else 0
-
-    def _steers_at_cost(self, claim: ClaimSpec, subject: Subject) -> SteersAtCost:
-        items, context = self.test_items(claim)
-        return SteersAtCost(
-            subject=subject,
-            items=items,
-            context=context,
-            texts=self.texts(claim),
-            effect=float(claim.params["effect"]),
-            cost=float(claim.params["cost"]),
-            standardised=claim.params["standardised"],
-            most=float(claim.params["most"]),
-            confidence=claim.confidence,
-            interval=claim.params["interval"],
-            seed=self.seed,
-            source=shown(claim.neutral) if claim.neutral is not None else "texts",
-            name=claim.name,
-        )
-
-    def _generalizes(self, suite: Suite, claim: ClaimSpec, subject: Subject) -> Generalizes:
-        items, form = self.test_items(claim)
-
-        def context(values: dict[str, Any]) -> Context:
-            return Context.from_dict(values, examples=self.examples(claim), axes=suite.axes).over(form)
-
-        def other(name: str, path: str) -> Items:
-            found, own_form = self._read_items(absolute(path, suite.path.parent), claim)
-            if own_form.template != form.template:
-                held = ("pairs of a task", "contrast items")
-                here, there = held if form.template is not None else held[::-1]
-                raise DataError(
-                    f"{claim.name}: data.test holds {here} and data_sets.{name} {there}, which are asked in different forms, so "
-                    "their steerabilities cannot be compared: bring the same of both"
-                )
-            return found[: self.max_items]
-
-        data_sets = claim.params.get("data_sets", {})
-        return Generalizes(
-            subject=subject,
-            items=items,
-            relative=float(claim.params["relative"]),
-            contexts={name: context(values) for name, values in claim.params.get("contexts", {}).items()},
-            data_sets={name: other(name, path) for name, path in data_sets.items()},
-            base=context(claim.params.get("base", {})),
-            multipliers=claim.multipliers,
-            confidence=claim.confidence,
-            name=claim.name,
-        )
+        return len(self.read_items(claim.test, claim)[0]) if claim.test is not None else 0
 
     def context_arguments(self, suite: Suite, claim: ClaimSpec) -> dict[str, Any]:
         """The file's ``contexts`` as keyword arguments of ``prompting.strategies.contexts``.
@@ -266,58 +182,9 @@ class Builder:
         Raises:
             DataError: they cannot be read.
         """
-        return self._read_items(claim.examples, claim)[0] if claim.examples is not None else None
+        return self.read_items(claim.examples, claim)[0] if claim.examples is not None else None
 
-    def _holds_in_contexts(self, suite: Suite, claim: ClaimSpec, subject: Subject) -> HoldsInContexts:
-        from ..prompting.strategies import contexts
-
-        read = partial(Context.from_dict, axes=suite.axes, examples=self.examples(claim))
-        (statistic,) = (name for name in STATISTICS if name in claim.params)
-        items, form = self.test_items(claim)
-        return HoldsInContexts(
-            subject=subject,
-            items=items,
-            base=form,
-            statistic=statistic,
-            threshold=float(claim.params[statistic]),
-            space=contexts(**self.context_arguments(suite, claim)),
-            free=True,
-            read=read,
-            multipliers=claim.multipliers,
-            confidence=claim.confidence,
-            interval=claim.params["interval"],
-            examples=claim.params.get("examples", self.search.examples),
-            batch=claim.params.get("batch"),
-            default_batch=self.search.batch,
-            listed=tuple(map(read, suite.regressions)),
-            memory=self.search.memory,
-            place=f"{suite.path.name}::{claim.name}",
-            only=read(self.search.only) if self.search.only is not None else None,
-            seed=self.seed,
-            name=claim.name,
-        )
-
-    def _performs_task(self, claim: ClaimSpec, subject: Subject) -> PerformsTask:
-        if claim.test is None:
-            raise DataError(f"{claim.name}: needs data.test")
-        tasks = read_tasks(claim.test, columns=claim.columns)
-        return PerformsTask(
-            subject=subject,
-            tasks=tasks[: self.max_items],
-            accuracy=float(claim.params["accuracy"]),
-            by=claim.params["by"],
-            shots=claim.params["shots"],
-            shuffled=claim.params["shuffled"],
-            # All pairs of the file, however many are asked about, so that every profile sees the same prompts.
-            demonstrations=read_tasks(claim.examples, columns=claim.columns) if claim.examples is not None else tasks,
-            baseline_shots=claim.params["baseline_shots"],
-            confidence=claim.confidence,
-            seed=self.seed,
-            source=shown(claim.test),
-            name=claim.name,
-        )
-
-    def _read_items(self, path: Path, claim: ClaimSpec) -> tuple[Items, Context]:
+    def read_items(self, path: Path, claim: ClaimSpec) -> tuple[Items, Context]:
         key = path, tuple(sorted(claim.columns.items()))
         if key not in self._items:
             self._items[key] = read_test_items(path, self.seed, claim.columns)
@@ -327,3 +194,113 @@ class Builder:
         if spec.key not in self._vectors:
             self._vectors[spec.key] = make_steering(self.model, spec, self.seed)
         return self._vectors[spec.key]
+
+
+class _Supply:
+    """What a claim of a file can be measured on, each thing under the name of the field that takes it."""
+
+    def __init__(self, builder: Builder, suite: Suite, claim: ClaimSpec) -> None:
+        self._builder, self._suite, self._claim = builder, suite, claim
+
+    def resolved(self, value: Any, schema: Schema, where: str) -> Any:
+        """A parameter as its schema means it: contexts and data files read."""
+        if schema.get("x-context"):
+            return self._context(value)
+        if schema.get("x-items"):
+            return self._other_items(value, where)
+        if schema.get("x-file"):
+            return absolute(value, self._suite.path.parent)
+        inner = schema.get("additionalProperties")
+        if isinstance(value, dict) and isinstance(inner, dict):
+            return {name: self.resolved(one, inner, f"{where}.{name}") for name, one in value.items()}
+        return value
+
+    @property
+    def sequential(self) -> bool:
+        return self._builder.is_sequential(self._claim)
+
+    @cached_property
+    def _asked(self) -> tuple[Items, Context]:
+        return self._builder.test_items(self._claim, sequential=self.sequential)
+
+    @property
+    def subject(self) -> Subject:
+        return self._builder.subject(self._claim)
+
+    @property
+    def items(self) -> Items:
+        return self._asked[0]
+
+    @property
+    def context(self) -> Context:
+        return self._asked[1]
+
+    @property
+    def texts(self) -> list[str]:
+        return self._builder.texts(self._claim)
+
+    @property
+    def tasks(self) -> tuple[TaskItem, ...]:
+        return self._builder.tasks(self._claim)[: self._builder.max_items]
+
+    @property
+    def demonstrations(self) -> tuple[TaskItem, ...]:
+        # All pairs of the file, however many are asked about, so that every profile sees the same prompts.
+        return self._builder.tasks(self._claim, self._claim.examples or self._claim.test)
+
+    @property
+    def source(self) -> str:
+        """Where its texts or tasks come from."""
+        needs = kind_of(self._claim.kind).needs
+        file = self._claim.neutral if "neutral" in needs else self._claim.test
+        return shown(file) if file is not None else "texts"
+
+    @property
+    def search(self) -> Search:
+        from ..prompting.strategies import contexts
+
+        builder, effort = self._builder, self._builder.search
+        return Search(
+            space=contexts(**builder.context_arguments(self._suite, self._claim)),
+            free=True,
+            read=self._read,
+            examples=effort.examples,
+            batch=effort.batch,
+            listed=tuple(map(self._read, self._suite.regressions)),
+            memory=effort.memory,
+            place=f"{self._suite.path.name}::{self._claim.name}",
+            only=self._read(effort.only) if effort.only is not None else None,
+        )
+
+    @property
+    def multipliers(self) -> tuple[float, ...]:
+        return self._claim.multipliers
+
+    @property
+    def confidence(self) -> float:
+        return self._claim.confidence
+
+    @property
+    def seed(self) -> int:
+        return self._builder.seed
+
+    @property
+    def name(self) -> str:
+        return self._claim.name
+
+    def _read(self, values: Mapping[str, Any]) -> Context:
+        return Context.from_dict(values, axes=self._suite.axes, examples=self._builder.examples(self._claim))
+
+    def _context(self, values: Mapping[str, Any]) -> Context:
+        return self._read(values).over(self.context)
+
+    def _other_items(self, path: str, where: str) -> Items:
+        found, own_form = self._builder.read_items(absolute(path, self._suite.path.parent), self._claim)
+        if own_form.template != self.context.template:
+            held = ("pairs of a task", "contrast items")
+            here, there = held if self.context.template is not None else held[::-1]
+            raise DataError(
+                f"{self._claim.name}: data.test holds {here} and {where} {there}, which are asked in different forms, so "
+                "their steerabilities cannot be compared: bring the same of both"
+            )
+        return found[: self._builder.max_items]

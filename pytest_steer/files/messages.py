@@ -19,7 +19,7 @@ from jsonschema import ValidationError
 from jsonschema.exceptions import best_match
 
 from pytest_steer.errors import ClaimFileError
-from pytest_steer.files.schema import CLAIM, KINDS, SCHEMA, VALIDATOR, Schema, valid_keys
+from pytest_steer.files.schema import SCHEMA, Schema, claim_schema, kinds, valid_keys, validator
 from pytest_steer.files.source import DataPath, Source
 
 
@@ -42,7 +42,7 @@ class Fault:
 
 def find_faults(data: dict[str, Any]) -> list[Fault]:
     """All that the schema has against ``data``; an empty list if it is valid."""
-    faults = _faults(VALIDATOR.iter_errors(data))
+    faults = _faults(validator().iter_errors(data))
     shapes = {fault.path for fault in faults if _is_claim(fault.path)}
     # In `- steers:` with the parameters not indented beneath it, the shape is wrong, and `steers` is empty.
     return [fault for fault in faults if not (fault.path[:-1] in shapes and _value(data, fault.path) is None)]
@@ -50,7 +50,7 @@ def find_faults(data: dict[str, Any]) -> list[Fault]:
 
 def faults_under(schema: Schema, value: Any, path: DataPath) -> list[Fault]:
     """All that ``schema`` has against the value at ``path``."""
-    found = _faults(VALIDATOR.evolve(schema=schema).iter_errors(value))
+    found = _faults(validator().evolve(schema=schema).iter_errors(value))
     return [replace(fault, path=(*path, *fault.path)) for fault in found]
 
 
@@ -143,12 +143,12 @@ def _unknown_keys(error: ValidationError) -> Iterator[Fault]:
         return
     path = tuple(error.absolute_path)
     valid = [key for key in valid_keys(error.schema) if not key.startswith("$")]
-    if error.schema is CLAIM and len(error.instance) > 1:
+    if error.schema is claim_schema() and len(error.instance) > 1:
         return  # a claim of two keys is explained as that
     for key in error.instance:
         if key in valid or any(re.search(free, key) for free in error.schema.get("patternProperties", ())):
             continue
-        what = "claim" if error.schema is CLAIM else "key"
+        what = "claim" if error.schema is claim_schema() else "key"
         elsewhere = _elsewhere(key, error.schema)
         meant = None if elsewhere else nearest(key, valid)
         advice = elsewhere or (f"Did you mean {meant!r}? " if meant else "")
@@ -159,12 +159,12 @@ def _unknown_keys(error: ValidationError) -> Iterator[Fault]:
 def _elsewhere(key: str, here: Schema) -> str | None:
     """Where else in a claim file ``key`` is right."""
     places = []
-    if key in KINDS:
-        places.append(f"is a kind of claim: put it under 'claims', as `- {example_of(key, KINDS[key])}`")
-    for kind, schema in KINDS.items():
+    if key in kinds():
+        places.append(f"is a kind of claim: put it under 'claims', as `- {example_of(key, kinds()[key])}`")
+    for kind, schema in kinds().items():
         if key in schema.get("properties", {}):
             places.append(f"is a parameter of {kind}")
-    if key in SCHEMA["properties"] and here is not CLAIM:
+    if key in SCHEMA["properties"] and here is not claim_schema():
         also = " or in a claim" if key in SCHEMA["$defs"]["every_claim"]["properties"] else ""
         places.append(f"belongs at the top level of the file{also}")
     sections: list[str] = []
@@ -198,7 +198,7 @@ def _settled(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
 
 def _explain(error: ValidationError, meant: set[DataPath]) -> Iterator[Fault]:
     path, schema, value = tuple(error.absolute_path), error.schema, error.instance
-    if schema is CLAIM and error.validator in ("minProperties", "maxProperties"):
+    if schema is claim_schema() and error.validator in ("minProperties", "maxProperties"):
         yield _claim_shape(path, value)
     elif error.validator == "required":
         for key in error.validator_value:
@@ -225,24 +225,23 @@ def _explain(error: ValidationError, meant: set[DataPath]) -> Iterator[Fault]:
 def _claim_shape(path: DataPath, claim: dict[str, Any]) -> Fault:
     form = f"A claim looks like this: `- {_example_claim()}`."
     if not claim:
-        return Fault(path, "the claim is empty", f"{form} Known claims: {', '.join(KINDS)}.")
-    kinds = [key for key in claim if key in KINDS]
-    others = [key for key in claim if key not in KINDS]
-    if len(kinds) > 1:
-        hint = f"Make them claims of their own: start {kinds[1]!r} with '- '."
-    elif kinds:
-        body = claim[kinds[0]]
+        return Fault(path, "the claim is empty", f"{form} Known claims: {', '.join(kinds())}.")
+    known = [key for key in claim if key in kinds()]
+    others = [key for key in claim if key not in kinds()]
+    if len(known) > 1:
+        hint = f"Make them claims of their own: start {known[1]!r} with '- '."
+    elif known:
+        body = claim[known[0]]
         inside = {**(body if isinstance(body, dict) else {}), **{key: claim[key] for key in others}}
         more = "indent by two more spaces, or write" if body is None else "write"
-        hint = f"Put {_listed(others)} inside {kinds[0]!r}: {more} `- {kinds[0]}: {flow(inside)}`."
+        hint = f"Put {_listed(others)} inside {known[0]!r}: {more} `- {known[0]}: {flow(inside)}`."
     else:
-        hint = f"{form} Known claims: {', '.join(KINDS)}."
+        hint = f"{form} Known claims: {', '.join(kinds())}."
     return Fault(path, f"a claim has one key, its kind, but this one has {len(claim)}: {_listed(claim)}", hint)
 
 
 def _example_claim() -> str:
-    kind, schema = next(iter(KINDS.items()))
-    return example_of(kind, schema)
+    return example_of("steers", kinds()["steers"])
 
 
 def _missing(path: DataPath, key: str, schema: Schema, why: str) -> Fault:
@@ -396,7 +395,7 @@ def _bounds(error: ValidationError) -> tuple[str, str]:
         if keyword in schema
     ]
     fraction = value / 100 if 1 < value <= 100 else None
-    fits = fraction is not None and not any(VALIDATOR.evolve(schema=schema).iter_errors(fraction))
+    fits = fraction is not None and not any(validator().evolve(schema=schema).iter_errors(fraction))
     hint = f"Did you mean {fraction:g} ({value} %)?" if fits and len(words) == 2 else ""
     return f"must be {' and '.join(words)}, but {_is(value)}", hint
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_steer.files.matrix import Combination
 from pytest_steer.files.messages import Fault, faults_under, nearest
-from pytest_steer.files.schema import KINDS, SCHEMA
+from pytest_steer.files.schema import full_schema, kinds
 from pytest_steer.files.source import DataPath
 
 _MOST_LISTED = 16
@@ -52,9 +52,9 @@ def per_faults(kind: str, body: dict[str, Any], made: tuple[Combination, ...], p
         hint = "Write the parameters into the claim itself, or give the file a `matrix`."
         return [Fault(path, "names combinations, and the file has no matrix", hint)]
     found = _label_faults(given, made, path)
-    schema = {"type": "object", "properties": KINDS[kind]["properties"], "additionalProperties": False}
+    schema = {"type": "object", "properties": kinds()[kind]["properties"], "additionalProperties": False}
     for label, values in given.items():
-        found += faults_under({**schema, "$defs": SCHEMA["$defs"]}, values, (*path, label))
+        found += faults_under({**schema, "$defs": full_schema()["$defs"]}, values, (*path, label))
     return found or [*_per_clashes(given, made, path), *_joint_faults(kind, body, made, path)]
 
 
@@ -118,14 +118,14 @@ def _per_clashes(given: dict[str, Any], made: tuple[Combination, ...], path: Dat
 
 def _joint_faults(kind: str, body: dict[str, Any], made: tuple[Combination, ...], path: DataPath) -> Iterator[Fault]:
     """Parameters that exclude each other once those of ``per`` are put to the claim's own."""
-    schema = {key: KINDS[kind][key] for key in _JOINT if key in KINDS[kind]}
+    schema = {key: kinds()[kind][key] for key in _JOINT if key in kinds()[kind]}
     given = body["per"]
     seen: list[str] = []
     for one in made:
         labels = _labels_of(given, one)
         if labels and labels[-1] not in seen:
             found = faults_under(
-                {**schema, "properties": KINDS[kind]["properties"]}, params_of(body, one), (*path, labels[-1])
+                {**schema, "properties": kinds()[kind]["properties"]}, params_of(body, one), (*path, labels[-1])
             )
             seen += [labels[-1]] if found else []
             yield from found

@@ -16,7 +16,7 @@ from pytest_steer.files.files import absolute, missing_file
 from pytest_steer.files.matrix import Combination, behaviour_faults, combinations, completed, matrix_faults
 from pytest_steer.files.messages import Fault, example_of, find_faults, to_error
 from pytest_steer.files.promises import params_of, per_faults, xfail_faults, xfail_of
-from pytest_steer.files.schema import KINDS, SCHEMA, VALIDATOR, valid_keys, with_defaults
+from pytest_steer.files.schema import SCHEMA, kinds, valid_keys, validator, with_defaults
 from pytest_steer.files.source import DataPath, Source, read_source
 from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite
 from pytest_steer.prompting import Axis
@@ -150,7 +150,7 @@ class _SuiteReader:
             for label, values in body.get("per", {}).items():
                 own = {**values, "data": body.get("data", {})}
                 faults.extend(self._setting_faults(own, (*inside, "per", label)))
-        if KINDS[kind].get("x-searches-contexts") and not self.data.get("contexts"):
+        if kinds()[kind].get("x-searches-contexts") and not self.data.get("contexts"):
             about = _FILE_KEYS["contexts"]
             faults.append(
                 Fault(
@@ -184,8 +184,8 @@ class _SuiteReader:
             if key in made.files:
                 continue
             own = key in body.get("data", {})
-            needed = key in KINDS[kind].get("x-needs", ())
-            used = own or needed or key in KINDS[kind].get("x-uses", ())
+            needed = key in kinds()[kind].get("x-needs", ())
+            used = own or needed or key in kinds()[kind].get("x-uses", ())
             value = body["data"][key] if own else self.data.get("data", {}).get(key)
             if value is not None and used:
                 yield from self._file_fault(value, (*inside, "data", key) if own else ("data", key))
@@ -249,7 +249,7 @@ class _SuiteReader:
         return ClaimSpec(
             kind=kind,
             name=made.named(body.get("name", kind)),
-            params=with_defaults(params_of(body, made), KINDS[kind]["properties"]),
+            params=with_defaults(params_of(body, made), kinds()[kind]["properties"]),
             vector=replace(vector_spec(entry, self.folder, self.source.line, columns), asked=of_file),
             multiplier=values["multiplier"],
             multipliers=values["multipliers"],
@@ -285,8 +285,8 @@ class _SuiteReader:
 
 def _kind(claim: Any) -> str | None:
     """The only known kind among the keys of a claim."""
-    kinds = [key for key in claim if key in KINDS] if isinstance(claim, dict) else []
-    return kinds[0] if len(kinds) == 1 else None
+    known = [key for key in claim if key in kinds()] if isinstance(claim, dict) else []
+    return known[0] if len(known) == 1 else None
 
 
 def _date_faults(value: str, path: DataPath) -> Iterator[Fault]:
@@ -298,7 +298,7 @@ def _date_faults(value: str, path: DataPath) -> Iterator[Fault]:
 
 
 def _is_name(word: Any) -> bool:
-    return bool(VALIDATOR.evolve(schema=_CLAIM_KEYS["name"]).is_valid(word))
+    return bool(validator().evolve(schema=_CLAIM_KEYS["name"]).is_valid(word))
 
 
 def _stem(path: Path) -> str:

@@ -1,25 +1,56 @@
-"""The shipped JSON Schema, and what the code derives from it: kinds, valid keys, defaults."""
+"""The JSON Schema of claim files, and what is derived from it: kinds, valid keys, defaults."""
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 from jsonschema import Draft202012Validator, TypeChecker
 from jsonschema.validators import extend
 
+import pytest_steer.claims  # noqa: F401  (registers ours)
+from pytest_steer import registry
+
 Schema = dict[str, Any]
 
 SCHEMA: Schema = json.loads(files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
-"""The whole schema, as shipped."""
+"""What claim files hold beside the parameters of the kinds of claims, which declare them themselves."""
 
-CLAIM: Schema = SCHEMA["$defs"]["claim"]
-"""The schema of one entry of ``claims``."""
 
-KINDS: dict[str, Schema] = CLAIM["properties"]
-"""Kind of claim to its schema."""
+def full_schema() -> Schema:
+    """The JSON Schema of claim files, with every kind of claim that is registered."""
+    return _made(registry.version())
+
+
+def claim_schema() -> Schema:
+    """The schema of one entry of ``claims``; the same object until another kind is registered."""
+    found: Schema = full_schema()["$defs"]["claim"]
+    return found
+
+
+def kinds() -> dict[str, Schema]:
+    """Kind of claim to its schema."""
+    found: dict[str, Schema] = claim_schema()["properties"]
+    return found
+
+
+def validator() -> Any:
+    """Validates plain data; as everywhere in the schema, a number is finite (JSON knows no others, YAML does)."""
+    return _VALIDATES(full_schema())
+
+
+@lru_cache(maxsize=1)
+def _made(version: int) -> Schema:
+    found = copy.deepcopy(SCHEMA)
+    found["$defs"]["claim"]["properties"] = {
+        name: {**kind.schema, "$ref": "#/$defs/every_claim", "unevaluatedProperties": False}
+        for name, kind in registry.things("claim").items()
+    }
+    return found
 
 
 def resolved(schema: Schema) -> Schema:
@@ -81,5 +112,4 @@ def _is_finite_number(_: TypeChecker, value: Any) -> bool:
 
 _checker = Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number)
 
-VALIDATOR = extend(Draft202012Validator, type_checker=_checker)(SCHEMA)
-"""Validates plain data; as everywhere in the schema, a number is finite (JSON knows no others, YAML does)."""
+_VALIDATES = extend(Draft202012Validator, type_checker=_checker)

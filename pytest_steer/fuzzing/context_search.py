@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..prompting import AS_GIVEN, Context
@@ -18,6 +19,36 @@ from .trials import How, Trial, Trials, recombined, simplicity, without
 
 if TYPE_CHECKING:
     from .search import Space, Survey
+
+
+EXAMPLES, BATCH = 40, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Which contexts are searched, and how.
+
+    Attributes:
+        space: the contexts: a Hypothesis strategy.
+        free: its axes are independent, so that values of them may be recombined and set back to "as given".
+        read: makes a context of what ``Context.to_dict`` gives; from what is seen in the space if None.
+        examples: how many contexts are looked at, besides those named below.
+        batch: how many items the search sees, but no more than half of them.
+        listed: contexts that are always tried first (a claim file's regressions).
+        memory: folder of the example database in which what broke the promise is kept, to be tried first the next time; none if None.
+        place: what the claim is called in that database.
+        only: judge this context and search for no other.
+    """
+
+    space: Space
+    free: bool
+    read: Read | None = None
+    examples: int = EXAMPLES
+    batch: int = BATCH
+    listed: tuple[Context, ...] = ()
+    memory: Path | None = None
+    place: str = ""
+    only: Context | None = None
 
 
 @dataclass(frozen=True)

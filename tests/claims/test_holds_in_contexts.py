@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import builders
@@ -25,12 +26,13 @@ from pytest_steer import (
     read_items,
 )
 from pytest_steer import extract as extraction
-from pytest_steer.claims import HoldsInContexts, Subject
+from pytest_steer.claims import HoldsInContexts
 from pytest_steer.claims.explain import complete
-from pytest_steer.claims.holds_in_contexts import STATISTICS
 from pytest_steer.data import Items
 from pytest_steer.errors import DataError
+from pytest_steer.fuzzing.context_search import Search
 from pytest_steer.fuzzing.search import climb, drawn, shrunk
+from pytest_steer.measures.subject import Subject
 from pytest_steer.model.engine import Engine
 from pytest_steer.prompting.flat import identity
 from pytest_steer.stats import Verdict, mean_t, share
@@ -77,7 +79,11 @@ def check(gated, **changes) -> HoldsInContexts:
         "free": True,
         "multipliers": (-1.0, 0.0, 1.0),
     }
-    return HoldsInContexts(**{**values, **changes})
+    values |= changes
+    searched = {field.name: values.pop(field.name) for field in fields(Search) if field.name in values}
+    examples, batch = searched.pop("examples", None), searched.pop("batch", None)
+    values[values.pop("statistic")] = values.pop("threshold")
+    return HoldsInContexts(search=Search(**searched), examples=examples, batch=batch, **values)
 
 
 def test_the_model_is_what_it_says(gated) -> None:
@@ -364,8 +370,8 @@ def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards() -> N
     for seed in (0, 1, 2):
         model.engine = Engine(model)
         made = HoldsInContexts(
-            subject=Subject(vector=vector), items=Items(items, "quiz"), statistic="steerability", threshold=-1.0,
-            space=contexts(**axes), free=True, multipliers=(-1.0, 1.0), examples=40, batch=4, seed=seed,
+            subject=Subject(vector=vector), items=Items(items, "quiz"), steerability=-1.0,
+            search=Search(space=contexts(**axes), free=True), multipliers=(-1.0, 1.0), examples=40, batch=4, seed=seed,
         )  # fmt: skip
         evidence = made.measure(model)
         batch = [item for item in items if item.id in evidence.details["batch"]]
@@ -495,7 +501,6 @@ def test_exactly_one_promise(gated, given) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"statistic": "mean"}, f"one of {', '.join(STATISTICS)}, not 'mean'"),
         ({"statistic": "anti_steerable", "threshold": 25}, "between 0 and 1"),
         ({"examples": 0}, "at least 1; not 0"),
         ({"batch": 1}, "at least 2; not 1"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_steer.errors import ClaimFileError
 from pytest_steer.files import BrokenClaim, ClaimSpec, read_suite
-from pytest_steer.files.schema import KINDS, SCHEMA
+from pytest_steer.files.schema import full_schema, kinds
 
 ours = settings(
     deadline=None,
@@ -55,7 +55,7 @@ COMPARED: dict[str, Any] = {
 }
 
 texts = st.text(max_size=8) | st.sampled_from(
-    [*KINDS, *SCHEMA["properties"], "file", "data/test.json", "a/b", "~", "caa", "b", "caa-b"]
+    [*kinds(), *full_schema()["properties"], "file", "data/test.json", "a/b", "~", "caa", "b", "caa-b"]
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
 values = st.recursive(
@@ -80,7 +80,7 @@ def check(folder: Path, content: bytes, suffix: str) -> None:
             check_error(entry.error, path, content)
         else:
             assert isinstance(entry, ClaimSpec)
-            assert set(KINDS[entry.kind]["required"]) <= set(entry.params) <= set(KINDS[entry.kind]["properties"])
+            assert set(kinds()[entry.kind]["required"]) <= set(entry.params) <= set(kinds()[entry.kind]["properties"])
             assert entry.multiplier != 0
             assert len(set(entry.multipliers)) >= 2
             assert (entry.vector.file is None) != (entry.vector.method is None)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from pytest_steer import Context, SteeringVector, perplexity, propensity_curve, wrap_model
-from pytest_steer.claims import Subject
 from pytest_steer.errors import ModelError, SteerError, VectorError
 from pytest_steer.measures import steering_receipt
 from pytest_steer.measures.propensity import curves_in_contexts
+from pytest_steer.measures.subject import Subject
 from pytest_steer.model import Engine, Probe, steering
 from pytest_steer.model.activations import block_outputs
 from pytest_steer.soundness.automatic import check_before

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import SteeringFailure, SteeringVector, assert_hooks_are_sound, wrap_model
-from pytest_steer.claims import HooksAreSound, Subject
+from pytest_steer.claims import HooksAreSound
 from pytest_steer.errors import MeasurementError, SoundnessError, SteerError, VectorError
+from pytest_steer.measures.subject import Subject
 from pytest_steer.report import report_schema
 from pytest_steer.soundness import PROPERTIES, check_before
 from pytest_steer.steering import custom, first_steered

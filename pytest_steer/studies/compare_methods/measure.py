@@ -8,13 +8,13 @@ from functools import partial
 from typing import TypeVar
 
 from ... import progress
-from ...claims import Subject
 from ...claims.over_items import check_enough
 from ...claims.ppl_delta_below import check_enough_texts
 from ...data import Items, TaskItem
 from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ...measures.at_cost import spread
+from ...measures.subject import Subject
 from ...model import Model
 from ...prompting import Context
 from ...report.comparison import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of

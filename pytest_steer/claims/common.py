@@ -1,0 +1,58 @@
+"""What claims share: parameters, and the arguments of their assertions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypedDict
+
+from ..parameters import Param
+from ..prompting import Context
+from ..steering import Positions
+
+IntervalMethod = Literal["t", "bootstrap"]
+Interval = Annotated[
+    IntervalMethod,
+    Param("t is Student's interval over the items, bootstrap resamples them.", title="Interval", example="t"),
+]
+Sequential = Annotated[
+    bool | None,
+    Param(
+        "true draws the items in rounds and stops as soon as the claim is decided; false looks at all of them at once; profile leaves "
+        "it to --steer-profile: dev draws in rounds where a bound allows it, ci and nightly do not.",
+        title="Draw items in rounds",
+        example=True,
+        schema={"enum": [True, False, "profile"], "type": ["boolean", "string"], "default": "profile"},
+    ),
+]
+
+
+class Deployment(TypedDict, total=False):
+    """Keywords of every assertion.
+
+    Attributes:
+        multiplier: the deployed strength; 1 by default.
+        positions: which tokens are steered: ``all``, ``after_prompt`` (the default of most) or ``last``.
+        include_first: steer the first token, an attention sink, too.
+        allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
+        confidence: of each one-sided bound; 0.95 by default.
+        name: of the claim, in reports; its kind by default.
+    """
+
+    multiplier: float
+    positions: Positions
+    include_first: bool
+    allow_mismatch: tuple[str, ...]
+    confidence: float
+    name: str
+
+
+class OverItems(Deployment, total=False):
+    """Keywords of the assertions about contrast items.
+
+    Attributes:
+        multipliers: the grid of the propensity curve.
+        context: how the items are put to the model.
+    """
+
+    multipliers: Sequence[float]
+    context: Context

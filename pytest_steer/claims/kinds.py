@@ -1,0 +1,157 @@
+"""Kinds of claims: what the decorator :func:`claim` makes of a class, and what others may ask about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+from .. import registry
+from ..evidence import Evidence
+from ..parameters import Schema, properties_of, required_of
+from . import words
+
+Declared = TypeVar("Declared", bound=type)
+
+# What a claim is measured on is filled in by the name of its field, as pytest fills in fixtures; these come from files under ``data``.
+_FROM_DATA = {"items": "test", "tasks": "test", "texts": "neutral", "demonstrations": "examples"}
+
+
+@dataclass(frozen=True)
+class ClaimKind:
+    """One kind of claim.
+
+    Attributes:
+        name: its key in a claim file, and ``check`` in the evidence.
+        declared: the class: its fields with a ``Param`` are the claim's parameters, the others what it is measured on.
+        title: what it promises, in a few words.
+        main: the parameter that a bare number sets, ``- steers: 0.3``.
+        one_of: parameters of which exactly one is given.
+        any_of: parameters of which at least one is given.
+    """
+
+    name: str
+    declared: type
+    title: str
+    main: str | None = None
+    one_of: tuple[str, ...] = ()
+    any_of: tuple[str, ...] = ()
+    schema_more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @cached_property
+    def about(self) -> str:
+        """The first paragraph of the class's docstring."""
+        return " ".join((self.declared.__doc__ or "").strip().split("\n\n")[0].split())
+
+    @cached_property
+    def fields(self) -> dict[str, bool]:
+        """Names of what it is measured on, and whether it cannot be measured without."""
+        return {
+            one.name: one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+            for one in dataclasses.fields(self.declared)
+            if one.name not in self.parameters
+        }
+
+    @cached_property
+    def parameters(self) -> dict[str, Schema]:
+        """The JSON Schema of each parameter."""
+        return properties_of(self.declared)
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The keys of ``data`` that it cannot be measured without."""
+        return tuple(dict.fromkeys(key for name, key in _FROM_DATA.items() if self.fields.get(name)))
+
+    @cached_property
+    def uses(self) -> tuple[str, ...]:
+        """Other keys of ``data`` that it reads where they are given."""
+        return tuple(dict.fromkeys(key for name, key in _FROM_DATA.items() if self.fields.get(name) is False))
+
+    @property
+    def searches_contexts(self) -> bool:
+        return "search" in self.fields
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The JSON Schema of its parameters, without those of every claim."""
+        required = required_of(self.declared)
+        shown = dict.fromkeys([*required, *([self.main] if self.main else []), *self.one_of[:1], *self.any_of[:1]])
+        example = {name: self.parameters[name]["examples"][0] for name in shown}
+        return {
+            "title": self.title,
+            "description": self.about,
+            "type": "object",
+            "properties": self.parameters,
+            **({"required": required} if required else {}),
+            **({"oneOf": [{"required": [name]} for name in self.one_of]} if self.one_of else {}),
+            **({"anyOf": [{"required": [name]} for name in self.any_of]} if self.any_of else {}),
+            **self.schema_more,
+            "x-needs": list(self.needs),
+            "x-uses": list(self.uses),
+            **({"x-searches-contexts": True} if self.searches_contexts else {}),
+            "examples": [example],
+        }
+
+    # --- how it explains itself: what the class says, or what fits most claims ---
+
+    def headline(self, evidence: Evidence) -> str:
+        """The verdict with its numbers."""
+        return str(self._said("headline", words.headline)(evidence))
+
+    def remarks(self, evidence: Evidence) -> list[str]:
+        """Lines that stand below the headline whatever the verdict."""
+        return list(self._said("remarks", words.not_looked_at)(evidence))
+
+    def explanation(self, evidence: Evidence) -> list[str]:
+        """Lines that say why a claim did not pass: where it was measured, numbers, worst cases."""
+        return list(self._said("explanation", words.of_items)(evidence))
+
+    def extra(self, evidence: Evidence) -> dict[str, Any]:
+        """What the record of the evidence has at its top level for this kind alone."""
+        return dict(self._said("extra", lambda evidence: evidence.extra)(evidence))
+
+    def _said(self, name: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(self.declared, name, otherwise)
+        return found
+
+
+def claim(
+    name: str,
+    *,
+    title: str,
+    main: str | None = None,
+    one_of: Sequence[str] = (),
+    any_of: Sequence[str] = (),
+    schema: Mapping[str, Any] | None = None,
+) -> Callable[[Declared], Declared]:
+    """Register a class as a kind of claim; see docs/extending.md.
+
+    Args:
+        name: its key in a claim file.
+        title: what it promises, in a few words.
+        main: the parameter that a bare number sets.
+        one_of / any_of: parameters of which exactly one, or at least one, is given.
+        schema: further keywords of JSON Schema for its parameters together.
+
+    Raises:
+        SteerError: the name is taken.
+    """
+
+    def decorate(declared: Declared) -> Declared:
+        kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), schema or {})
+        registry.register("claim", name, kind, home=declared.__module__)
+        return declared
+
+    return decorate
+
+
+def kind_of(name: str) -> ClaimKind:
+    """The kind of claim of that name.
+
+    Raises:
+        SteerError: there is none.
+    """
+    found: ClaimKind = registry.find("claim", name)
+    return found

@@ -1,0 +1,200 @@
+"""The words that claims share: verdict and numbers, where it was measured, worst cases, how to run it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tabulate import tabulate
+
+from ..evidence import Direction, Evidence, Verdict
+from .numbers import number, promise
+
+WORST = 3
+
+# Properties of hooks that only a model can keep from being looked at; the others are left out for what an intervention is.
+_OF_THE_MODEL = ("all", "batch_size", "padding_side", "cached_decoding")
+
+
+def of_items(evidence: Evidence) -> list[str]:
+    """Why a claim about contrast items did not pass."""
+    return [
+        *decide(evidence),
+        *where(evidence),
+        *curve(evidence),
+        *strata(evidence),
+        *worst_items(evidence),
+    ]
+
+
+def headline(evidence: Evidence, reason: str | None = None) -> str:
+    """The verdict, the estimate with its bounds, and why that is the verdict.
+
+    Args:
+        reason: said instead of where the interval lies.
+    """
+    percent = evidence.percent
+    low, high = (number(bound, percent) for bound in evidence.interval)
+    promised = "at least" if evidence.direction is Direction.AT_LEAST else "at most"
+    if evidence.holm is not None and evidence.holm["verdict_alone"] != evidence.verdict.value:
+        reason = (
+            f"{evidence.holm['verdict_alone']} by itself, not after Holm's adjustment over {evidence.holm['claims']} claims"
+        )
+    elif reason is None:
+        reason = {
+            Verdict.PASS: "the interval is on the good side",
+            Verdict.FAIL: "the interval is on the bad side",
+            Verdict.INCONCLUSIVE: "the interval lies across the threshold",
+        }[evidence.verdict]
+    drawn = evidence.details.get("sequential")
+    of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
+    return (
+        f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {number(evidence.estimate, percent)} "
+        f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"
+        f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
+    )
+
+
+def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
+    """What would decide an inconclusive claim.
+
+    Args:
+        instead: said in the place of a number of items.
+    """
+    if evidence.verdict is not Verdict.INCONCLUSIVE:
+        return []
+    if evidence.holm is not None and evidence.holm["verdict_alone"] != evidence.verdict.value:
+        return [
+            "  the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
+        ]
+    if instead is not None:
+        return [f"  {instead}"]
+    if evidence.holm is not None:
+        return ["  not enough evidence; how many items would decide depends on the other claims of the file"]
+    if evidence.items_needed is None:
+        return ["  not enough evidence, and the estimate is so close to the threshold that no feasible number would decide"]
+    plan = "a fixed sample of about" if "sequential" in evidence.details else "about"
+    return [
+        f"  not enough evidence: {plan} {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
+    ]
+
+
+def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
+    """What was steered and on which data.
+
+    Args:
+        at: which multiplier the evidence names.
+    """
+    lines = []
+    if evidence.vector is not None:
+        vector = evidence.vector
+        norm = f", norm {number(vector['norm'])}" if vector["norm"] is not None else ""
+        dose = vector["relative_dose"]
+        relative = f" ({dose:.0%} of the median hidden norm)" if dose is not None else ""
+        lines.append(
+            f"  steered: {vector['method']} at layer {vector['layer']}, positions {vector['positions']}{norm}; {at}"
+            f"multiplier {number(evidence.multiplier)}{relative}"
+        )
+        source = vector.get("source")
+        if source:
+            done = f"; here it is {vector['operation']}" if vector.get("operation") else ""
+            lines.append(f"  vector from {source.get('format')}: {source.get('layers')}; norm {source.get('norm')}{done}")
+    if evidence.data is not None:
+        lines.append(f"  data: {evidence.data['source']}")
+    return lines
+
+
+def reading(evidence: Evidence) -> list[str]:
+    """How answers of different lengths were read, which can turn a sign."""
+    lengths = (evidence.asked or {}).get("lengths")
+    if evidence.asked is None or not lengths or not lengths["different"]:
+        return []
+    how = "sum" if evidence.asked["answers"] == "sum" else "mean"
+    other = {"mean": "sum", "sum": "mean"}[how]
+    return [
+        f"  answers differ in length in {lengths['different']} of {lengths['items']} items (on average {lengths['matching']:.1f} matching and "
+        f"{lengths['not_matching']:.1f} other tokens): scored by the {how} of token log-likelihoods (`answers: {other}` for the {other})"
+    ]
+
+
+def curve(evidence: Evidence) -> list[str]:
+    """The mean propensity at each multiplier, and the shape of the curve."""
+    if evidence.multipliers is None or evidence.curve is None or "steerability" not in evidence.details:
+        return []
+    details = evidence.details
+    rows = [
+        ["multiplier", *(f"{m:g}" for m in evidence.multipliers)],
+        ["mean propensity", *(f"{p:.2f}" for p in evidence.curve)],
+    ]
+    curvature = details.get("curvature")
+    # Where effects are judged, "anti-steerable" is about them; the slopes are shown under another name.
+    flat = "slopes of 0 or less" if "effects" in details else "anti-steerable share"
+    shape = f"  steerability {number(details['steerability'])}, {flat} {details['anti_steerable_share']:.2f}"
+    shape += f", curvature {number(curvature)}" if curvature is not None else ""
+    shape += f", monotonicity {number(details['monotonicity'])}"
+    return [*indent(tabulate(rows, tablefmt="plain", stralign="right", disable_numparse=True)), shape]
+
+
+def strata(evidence: Evidence) -> list[str]:
+    """The items by matching answer; which of these miss the threshold."""
+    if len(evidence.strata) < 2 or "effects" in evidence.details:  # strata are of slopes
+        return []
+    bad = [stratum for stratum in evidence.strata if _is_bad(evidence, stratum)]
+    rows = [
+        [
+            f"matching answer {stratum['label']}",
+            stratum["n"],
+            number(stratum["steerability"]),
+            f"{stratum['anti_steerable']:.2f}",
+            "misses the threshold" if stratum in bad else "",
+        ]
+        for stratum in evidence.strata
+    ]
+    title = f"  strata (the claim misses its threshold in {len(bad)} of {len(evidence.strata)}):"
+    headers = ["", "n", "steerability", "anti-steerable", ""]
+    return [title, *indent(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True))]
+
+
+def _is_bad(evidence: Evidence, stratum: dict[str, Any]) -> bool:
+    if evidence.threshold is None:
+        return False
+    if evidence.statistic == "anti-steerable share":
+        return bool(stratum["anti_steerable"] > evidence.threshold)
+    return bool(stratum["steerability"] < evidence.threshold)
+
+
+def worst_items(evidence: Evidence) -> list[str]:
+    """The items that move least in the promised direction."""
+    items = evidence.items or []
+    by_effect = "effects" in evidence.details
+    measured = evidence.details["effects"] if by_effect else [item["slope"] for item in items]
+    lines = ["  worst items:"]
+    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: pair[0])[:WORST]:
+        curve = ", ".join(f"{p:.2f}" for p in item["propensity"])
+        lines.append(f"    [{item['id']}] {'effect' if by_effect else 'slope'} {number(value)}, propensity {curve}")
+        lines.append(f"      {shorten(item['question'])}")
+        matching, other = (" | ".join(item[side]) for side in ("matching", "not_matching"))
+        lines.append(f"      matching: {shorten(matching, 60)}   not matching: {shorten(other, 60)}")
+    return lines
+
+
+def rerun(evidence: Evidence) -> list[str]:
+    """The command that runs the claim again."""
+    return [f"  run again: {evidence.rerun}"] if evidence.rerun else []
+
+
+def shorten(text: str, width: int = 110) -> str:
+    """A text in one line of at most so many characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 3] + "..."
+
+
+def indent(text: str) -> list[str]:
+    """The lines of a table, indented."""
+    return [f"    {line}".rstrip() for line in text.splitlines()]
+
+
+def not_looked_at(evidence: Evidence) -> list[str]:
+    """What the check of the hooks could not look at on this model, a line each."""
+    record = evidence.soundness or {}
+    skipped = {name: why for name, why in record.get("skipped", {}).items() if name in _OF_THE_MODEL}
+    return [f"  hooks not checked ({name.replace('_', ' ')}): {why}" for name, why in skipped.items()]

@@ -1,0 +1,126 @@
+"""Parameters, declared once: as fields of a dataclass, annotated with what a reader has to know of each.
+
+From a declaration come the JSON Schema of the claim file, validation in Python and in files, and the reference page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+Schema = dict[str, Any]
+
+_TYPES: dict[Any, Schema] = {
+    float: {"type": "number"},
+    int: {"type": "integer"},
+    bool: {"type": "boolean"},
+    str: {"type": "string", "pattern": r"\S"},
+    Path: {"type": "string", "pattern": r"\S", "x-file": True},
+    Any: {},
+}
+
+
+@dataclass(frozen=True)
+class Param:
+    """What a reader has to know of a parameter: ``Annotated[float, Param("The least mean effect.", example=0.2)]``.
+
+    Attributes:
+        about: one sentence.
+        title: a few words for headings; by default made of the name.
+        example: a value as it stands in a claim file.
+        unit: of a number, such as ``logits``.
+        above / below / at_least / at_most: bounds.
+        schema: further keywords of JSON Schema, which win over those that the type gives.
+    """
+
+    about: str
+    title: str = ""
+    example: Any = None
+    unit: str = ""
+    above: float | None = None
+    below: float | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    schema: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_schema(self, name: str) -> Schema:
+        """The keywords that this gives the schema of a parameter."""
+        bounds = {
+            "exclusiveMinimum": self.above, "exclusiveMaximum": self.below, "minimum": self.at_least, "maximum": self.at_most,
+        }  # fmt: skip
+        return {
+            "title": self.title or name.replace("_", " ").capitalize(),
+            "description": self.about,
+            **({"x-unit": self.unit} if self.unit else {}),
+            **{keyword: bound for keyword, bound in bounds.items() if bound is not None},
+            **({"examples": [self.example]} if self.example is not None else {}),
+            **self.schema,
+        }
+
+
+def properties_of(declared: type) -> dict[str, Schema]:
+    """The JSON Schema of each parameter that a dataclass declares with :class:`Param`; other fields are none."""
+    hints = get_type_hints(declared, include_extras=True)
+    found = {}
+    for one in dataclasses.fields(declared):
+        param = param_of(hints[one.name])
+        if param is None:
+            continue
+        schema = _schema(hints[one.name], one.name)
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        if default is not MISSING and default is not None and "default" not in schema:
+            schema["default"] = _plain(default)
+        found[one.name] = schema
+    return found
+
+
+def required_of(declared: type) -> list[str]:
+    """The parameters without a default."""
+    known = properties_of(declared)
+    return [
+        one.name
+        for one in dataclasses.fields(declared)
+        if one.name in known and one.default is MISSING and one.default_factory is MISSING
+    ]
+
+
+def param_of(hint: Any) -> Param | None:
+    """The :class:`Param` in an annotated type, or None."""
+    return next((found for found in getattr(hint, "__metadata__", ()) if isinstance(found, Param)), None)
+
+
+def _schema(hint: Any, name: str) -> Schema:
+    if get_origin(hint) is Annotated:
+        param = param_of(hint)
+        own = {} if param is None else param.to_schema(name)
+        if {"type", "$ref"} & own.keys():  # it says itself what a claim file holds
+            return own
+        return {**_schema(get_args(hint)[0], name), **own}
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return {"enum": list(arguments)}
+    if origin in (Union, types.UnionType):
+        kinds = [_schema(one, name) for one in arguments if one is not type(None)]
+        if len(kinds) == 1:
+            return kinds[0]
+        merged: Schema = {}
+        for kind in kinds:
+            merged |= kind
+        return {**merged, "type": [kind["type"] for kind in kinds if "type" in kind]}
+    if origin in (tuple, list, Sequence):
+        return {"type": "array", "items": _schema(arguments[0], name)}
+    if origin in (dict, Mapping):
+        return {"type": "object", "additionalProperties": _schema(arguments[1], name)}
+    if hint not in _TYPES:
+        raise TypeError(
+            f"parameter {name!r}: a claim file cannot hold a {hint}: give its JSON Schema, Param(..., schema={{...}})"
+        )
+    return dict(_TYPES[hint])
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

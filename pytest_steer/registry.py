@@ -1,0 +1,119 @@
+"""The one registry: everything that others may add to, ours and theirs, by kind and name.
+
+Ours stand in it the way a stranger's do: by a decorator in the file that defines them. Strangers' files are found through the entry-point
+group ``pytest_steer``, each entry a module name, or by an import in a ``conftest.py``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from .errors import SteerError
+
+GROUP = "pytest_steer"
+KINDS = ("claim", "method", "intervention", "axis", "vector format", "data format", "report format")
+
+_things: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+_homes: dict[tuple[str, str], str] = {}
+_broken: dict[str, str] = {}
+_loaded = False
+_version = 0
+
+
+def version() -> int:
+    """A number that changes whenever something is registered, for whoever keeps what was made of all things."""
+    return _version
+
+
+def register(kind: str, name: str, thing: Any, *, home: str) -> None:
+    """Enter a thing under its name.
+
+    Args:
+        kind: one of ``KINDS``.
+        home: the module that defines it. The same module may enter it again (it was reloaded); another one may not.
+
+    Raises:
+        SteerError: the name is taken, or is no name.
+    """
+    if not name or name != name.strip() or any(mark in name for mark in "[]:\n"):
+        raise SteerError(f"{home}: {name!r} cannot be the name of a {kind}: use letters, digits and underscores")
+    taken = _homes.get((kind, name))
+    if taken is not None and taken != home:
+        raise SteerError(f"{home}: the {kind} {name!r} is already registered by {taken}: give yours another name")
+    global _version
+    _version += 1
+    _things[kind][name] = thing
+    _homes[kind, name] = home
+
+
+def find(kind: str, name: str) -> Any:
+    """The thing of that name.
+
+    Raises:
+        SteerError: there is none; says which was probably meant, and which there are.
+    """
+    try:
+        return _things[kind][name]
+    except KeyError:
+        raise SteerError(f"there is no {kind} {name!r}: {did_you_mean(name, names(kind))}") from None
+
+
+def names(kind: str) -> list[str]:
+    """The names of one kind, in alphabetical order."""
+    return sorted(_things[kind])
+
+
+def things(kind: str) -> dict[str, Any]:
+    """Name to thing, in alphabetical order."""
+    return {name: _things[kind][name] for name in names(kind)}
+
+
+def home_of(kind: str, name: str) -> str:
+    """The module that registered a thing."""
+    return _homes[kind, name]
+
+
+def nearest(word: str, options: Iterable[str]) -> str | None:
+    """That of ``options`` which ``word`` probably means."""
+
+    def plain(text: str) -> str:
+        return text.lower().replace("-", "_").replace(" ", "_")
+
+    by_plain = {plain(option): option for option in options}
+    close = difflib.get_close_matches(plain(word), by_plain, n=1, cutoff=0.6)
+    return by_plain[close[0]] if close else None
+
+
+def did_you_mean(word: str, options: Iterable[str]) -> str:
+    """``did you mean 'caa'? There are caa, pca``."""
+    known = list(options)
+    meant = nearest(word, known)
+    return (f"did you mean {meant!r}? " if meant else "") + f"There are {', '.join(known) or 'none'}"
+
+
+def discover(package: str, path: Iterable[str]) -> None:
+    """Import every module of a package, so that what they register is there."""
+    for module in sorted(found.name for found in pkgutil.iter_modules(path)):
+        import_module(f"{package}.{module}")
+
+
+def load_extensions() -> dict[str, str]:
+    """Import the modules that installed packages name in the entry-point group ``pytest_steer``, once.
+
+    Returns:
+        Entry points that could not be imported, "name (module)" to what is wrong. The others are there all the same.
+    """
+    global _loaded
+    if not _loaded:
+        _loaded = True
+        for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+            try:
+                entry.load()
+            except Exception as error:  # a stranger's module raises what it likes, and the rest has to run
+                _broken[f"{entry.name} ({entry.value})"] = f"{type(error).__name__}: {error}"
+    return dict(_broken)
