@@ -34,7 +34,7 @@ from work import Timed, alternate, items_of, matrix_rate, questions, texts_of, t
 
 from pytest_steer import Model, load_model
 from pytest_steer.measures import MULTIPLIERS, perplexity_curves, propensity_curves
-from pytest_steer.model import Engine
+from pytest_steer.model import Engine, engine_of
 from pytest_steer.model.gguf import converted
 from pytest_steer.sources import find_model
 from pytest_steer.steering import add
@@ -103,7 +103,9 @@ def curve(model: Model, options: argparse.Namespace, scope: Any, peer: Any) -> d
         ways["steering-vectors"] = lambda: peer(asked, directions, MULTIPLIERS)
     timed = alternate(ways, options.repeats, model.device)
     least = floor.of_questions(model, asked, [layer], MULTIPLIERS) / rate(model)
-    return row(scope, f"{len(items)} items x 7", [len(q.ids) for q in asked], timed, least, model.engine.path(add(vector)))
+    return row(
+        scope, f"{len(items)} items x 7", [len(q.ids) for q in asked], timed, least, engine_of(model).path(add(vector))
+    )
 
 
 def sweep(model: Model, options: argparse.Namespace) -> dict[str, Any]:
@@ -126,7 +128,7 @@ def sweep(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     columns = [layer * len(MULTIPLIERS) + m for layer in some for m in range(len(MULTIPLIERS))]
     timed["ours"].found = found[:, columns]
     least = floor.of_questions(model, asked, layers, MULTIPLIERS) / rate(model)
-    path = model.engine.path(add(vector.at(layers[0])))
+    path = engine_of(model).path(add(vector.at(layers[0])))
     return row(f"sweep of {len(layers)} layers", f"{len(items)} items x 7", [len(q.ids) for q in asked], timed, least, path)
 
 
@@ -144,17 +146,19 @@ def text(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     }
     timed = alternate(ways, options.repeats, model.device)
     least = floor.of_texts(model, tokens, layer, TEXT_MULTIPLIERS) / rate(model)
-    return row("perplexity", f"{len(texts)} texts x 3", list(map(len, tokens)), timed, least, model.engine.path(add(vector)))
+    return row(
+        "perplexity", f"{len(texts)} texts x 3", list(map(len, tokens)), timed, least, engine_of(model).path(add(vector))
+    )
 
 
 def ours(model: Model, items: Any, named: dict[int, Any], scope: Any) -> np.ndarray:
-    model.engine = Engine(model)
+    model.kept[engine_of] = Engine(model)
     curves = propensity_curves(model, items, named, multipliers=MULTIPLIERS, positions=scope)
     return np.concatenate([curve.values for curve in curves.values()], axis=1)
 
 
 def our_texts(model: Model, texts: list[str], vector: Any) -> np.ndarray:
-    model.engine = Engine(model)
+    model.kept[engine_of] = Engine(model)
     found = perplexity_curves(model, texts, {0: vector}, multipliers=TEXT_MULTIPLIERS)[0]
     return np.stack([one.per_text for one in found], axis=1)
 

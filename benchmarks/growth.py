@@ -24,7 +24,7 @@ from work import alternate, items_of, questions, texts_of, vectors
 from pytest_steer import Model, load_model
 from pytest_steer.data import ContrastItem, Items
 from pytest_steer.measures import MULTIPLIERS, propensity_curves
-from pytest_steer.model import Engine
+from pytest_steer.model import Engine, engine_of
 
 ITEMS, LENGTHS = (25, 50, 100, 200, 400), (32, 128, 512, 1024)
 GRIDS = {3: (-1.0, 0.0, 1.0), 7: MULTIPLIERS, 15: tuple(m / 4 for m in range(-7, 8))}
@@ -65,7 +65,7 @@ def measure(model: Model, items: Items, grid: Sequence[float], work: str, with_b
     asked = questions(model, items, "after_prompt")
 
     def ours() -> Any:
-        model.engine = Engine(model)
+        model.kept[engine_of] = Engine(model)
         return propensity_curves(model, items, {0: vector}, multipliers=grid, positions="after_prompt")[0].values
 
     ways: dict[str, Callable[[], Any]] = {"ours": ours}

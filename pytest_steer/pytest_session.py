@@ -64,7 +64,7 @@ class SteerSession:
         Raises:
             ModelError: see ``pytest_steer.load_model``.
         """
-        from .model import load_model
+        from .model import engine_of, load_model
         from .model.weights import check_patterns, check_unexpected
 
         key = (name, dtype or self._dtype_on(device or self.settings.device), device or self.settings.device)
@@ -74,7 +74,7 @@ class SteerSession:
         try:
             if key not in self._models:
                 model = load_model(name, dtype=key[1], device=key[2], allow_unexpected=allowed)
-                model.engine.disk = self._disk()
+                engine_of(model).disk = self._disk()
                 self._models[key] = model
             # Another claim file may have allowed what this one does not.
             check_unexpected(self._models[key].id, self._models[key].hf, self._models[key].unexpected, allowed)

@@ -28,7 +28,7 @@ from pytest_steer import (
     read_texts,
 )
 from pytest_steer.data import read_contrast_texts
-from pytest_steer.model import Engine
+from pytest_steer.model import Engine, engine_of
 from pytest_steer.report import report_schema
 
 ROOT = Path(__file__).parent.parent
@@ -139,7 +139,7 @@ def test_a_search_finds_the_worst_of_a_grid_with_fewer_forwards(model, vector) -
         "filler": [0, 12],
         "distractor": [None, "It is raining.\n\n{question}"],
     }
-    model.engine = Engine(model)
+    model.kept[engine_of] = Engine(model)
     with pytest.raises(SteeringFailure) as failure:
         assert_holds_in_contexts(
             model,
@@ -152,9 +152,9 @@ def test_a_search_finds_the_worst_of_a_grid_with_fewer_forwards(model, vector) -
             multipliers=(-1.0, 1.0),
             positions="all",
         )
-    details, searched = failure.value.evidence.details, model.engine.forwards
+    details, searched = failure.value.evidence.details, engine_of(model).forwards
     batch = [item for item in items if item.id in details["batch"]]
-    model.engine = Engine(model)
+    model.kept[engine_of] = Engine(model)
     grid = [
         propensity_curve(
             model, batch, own, multipliers=[-1, 1], positions="all", context=Context(**dict(zip(axes, values, strict=True)))
@@ -163,7 +163,7 @@ def test_a_search_finds_the_worst_of_a_grid_with_fewer_forwards(model, vector) -
     ]
     assert max(grid) - min(grid) > 0.05
     assert details["worst"]["estimate"] <= min(grid) + 1e-4
-    assert details["forwards"]["computed"] <= searched < model.engine.forwards
+    assert details["forwards"]["computed"] <= searched < engine_of(model).forwards
 
 
 @pytest.mark.nightly

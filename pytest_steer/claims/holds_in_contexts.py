@@ -36,7 +36,7 @@ from ..measures import (
     strata,
 )
 from ..measures.subject import Subject, describe_model, describe_receipt
-from ..model import Model
+from ..model import Model, engine_of
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..prompting.flat import Read
@@ -180,13 +180,13 @@ class HoldsInContexts:
             DataError: too few items, or an item that cannot be put in one of the contexts.
             SteerError: multipliers without a slope, or an intervention whose strength has none.
             SoundnessError: the hooks do not do what they say.
-            VectorError, MeasurementError: see ``propensity_curve`` and ``Model.check_fits``.
+            VectorError, MeasurementError: see ``propensity_curve`` and ``check_fits``.
         """
         started = time.perf_counter()
         grid = self._grid()
         batch, fresh = self._divided()
         soundness = check_before(model, self.subject)
-        before = model.engine.forwards, model.engine.remembered
+        before = engine_of(model).forwards, engine_of(model).remembered
         curves = partial(self._curves, model, grid)
         trials = Trials(
             lambda contexts: [self._estimate(curve) for curve in curves(batch, contexts)], self.threshold, self._direction
@@ -238,7 +238,7 @@ class HoldsInContexts:
         evidence.details = self._details(trials, found, batch, decisive, judged)
         if linear:
             evidence.details |= curve_details(curve)
-        computed, answered = model.engine.forwards - before[0], model.engine.remembered - before[1]
+        computed, answered = engine_of(model).forwards - before[0], engine_of(model).remembered - before[1]
         saved = answered + (trials.asked - len(trials.rows)) * len(batch) * len(grid)
         evidence.details["forwards"] = {"computed": computed, "saved": saved}
         evidence.seconds = time.perf_counter() - started

@@ -15,7 +15,7 @@ from ..errors import SteerError
 from ..evidence import Evidence
 from ..measures import steering_receipt
 from ..measures.subject import Subject, describe_model, describe_receipt
-from ..model import Model, Probe
+from ..model import Model, Probe, check_fits
 from ..model.state import measuring
 from ..parameters import Param
 from ..soundness import Apply, Soundness, Target, examine, foreign, own
@@ -128,7 +128,7 @@ class HooksAreSound:
     def _measure(self, model: Model) -> Evidence:
         started = time.perf_counter()
         # Whether model and template fit is a property; layers and width have to.
-        model.check_fits(self.subject.intervention, ("model", "template"))
+        check_fits(model, self.subject.intervention, ("model", "template"))
         found = examine(
             model,
             lambda layer: self._target(model, layer),

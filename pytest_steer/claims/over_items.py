@@ -65,7 +65,7 @@ def measure_items(
         DataError: fewer than two items, or than eight if they are drawn in rounds.
         SteerError: multipliers without a slope, or an intervention whose strength has none.
         SoundnessError: the hooks do not do what they say.
-        VectorError, MeasurementError: see ``propensity_curve`` and ``Model.check_fits``.
+        VectorError, MeasurementError: see ``propensity_curve`` and ``check_fits``.
     """
     started = time.perf_counter()
     check_enough(items)

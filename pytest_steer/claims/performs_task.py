@@ -138,7 +138,7 @@ class PerformsTask:
         Raises:
             DataError: fewer than two tasks, too few demonstrations, or an output that changes the tokens of its prompt.
             SoundnessError: the hooks do not do what they say.
-            VectorError, MeasurementError: see ``measures.task_accuracy`` and ``Model.check_fits``.
+            VectorError, MeasurementError: see ``measures.task_accuracy`` and ``check_fits``.
         """
         started = time.perf_counter()
         subject, change = self.subject, self.subject.intervention

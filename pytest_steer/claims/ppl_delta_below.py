@@ -70,7 +70,7 @@ class PplDeltaBelow:
         Raises:
             DataError: fewer than two texts, or one that cannot be scored.
             SoundnessError: the hooks do not do what they say.
-            VectorError, MeasurementError: see ``perplexity`` and ``Model.check_fits``.
+            VectorError, MeasurementError: see ``perplexity`` and ``check_fits``.
         """
         started = time.perf_counter()
         check_enough_texts(self.texts, self.source)

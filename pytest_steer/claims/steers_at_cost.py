@@ -109,7 +109,7 @@ class SteersAtCost:
             DataError: fewer than two items or texts, or one that cannot be scored.
             SoundnessError: the hooks do not do what they say.
             MeasurementError: a score is NaN or infinite, or there is no deviation to standardise by.
-            VectorError: see ``Model.check_fits``.
+            VectorError: see ``check_fits``.
         """
         started = time.perf_counter()
         check_enough(self.items)

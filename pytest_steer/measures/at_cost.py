@@ -10,7 +10,7 @@ import numpy as np
 
 from ..data import ItemLike, as_items
 from ..errors import DataError, MeasurementError, SteerError
-from ..model import Model
+from ..model import Model, check_fits, engine_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, asked_of, propensities
@@ -108,13 +108,13 @@ def multipliers_at_cost(
     Raises:
         SteerError: a budget, ``most`` or ``tolerance`` that cannot be used.
         DataError: see :func:`perplexity`.
-        VectorError: an intervention does not fit the model, see ``Model.check_fits``.
+        VectorError: an intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score of the unsteered model is NaN or infinite, or those of an intervention are at every multiplier.
     """
     check_budget(cost, most, tolerance)
     changes = {name: one.intervention for name, one in deployed.items()}
     for change in changes.values():
-        model.check_fits(change, allow_mismatch)
+        check_fits(model, change, allow_mismatch)
     searches = {
         name: CostSearch(float(one.multiplier), changes[name].strength, cost, most, tolerance)
         for name, one in deployed.items()
@@ -202,13 +202,13 @@ def effects_at(
         for (name, (one, _)), multiplier in zip(at.items(), multipliers, strict=True)
     }
     for one, _ in at.values():
-        model.check_fits(one.intervention, allow_mismatch)
+        check_fits(model, one.intervention, allow_mismatch)
     effects: dict[Name, Array] = {}
     for positions, include_first in dict.fromkeys((one.positions, one.include_first) for one, _ in at.values()):
         names = [name for name, (one, _) in at.items() if (one.positions, one.include_first) == (positions, include_first)]
         asked = [asked_of(model, item, positions, include_first, context) for item in data]
         own: list[_Pair] = [(None, 0.0), *(pairs[name] for name in names)]
-        scores = model.engine.run_pairs([probe for item in asked for probe in item.probes], own)
+        scores = engine_of(model).run_pairs([probe for item in asked for probe in item.probes], own)
         values = propensities(asked, scores, len(own))
         unsteered = values[:, 0]
         effects |= {name: values[:, column] - unsteered for column, name in enumerate(names, start=1)}

@@ -10,7 +10,7 @@ import torch
 from .. import progress
 from ..data import ItemLike, as_items
 from ..errors import DataError
-from ..model import Model
+from ..model import Model, check_fits
 from ..model.gradients import block_gradients
 from ..prompting import AS_GIVEN, Context
 from ..steering import Positions, SteeringVector, add, check_positions
@@ -47,7 +47,7 @@ def first_order_slopes(
     data = as_items(items)
     if not data:
         raise DataError(f"{data.source}: there are no items to measure")
-    model.check_fits(add(vector.at("all")))  # its layers are ranked, not steered together
+    check_fits(model, add(vector.at("all")))  # its layers are ranked, not steered together
     asked = [asked_of(model, item, scope, include_first, context) for item in data]
     for item in asked:
         for probe in item.probes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DataError
-from ..model import Model, Probe, tokenize_text
+from ..model import Model, Probe, check_fits, engine_of, tokenize_text
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array
 from .propensity import Name, check_multipliers
@@ -59,7 +59,7 @@ def perplexity(
 
     Raises:
         DataError: no texts, an empty one, one of a single token, or one longer than the model allows.
-        VectorError: the intervention does not fit the model, see ``Model.check_fits``.
+        VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
     (strength,) = check_multipliers([multiplier])
@@ -96,7 +96,7 @@ def perplexity_curves(
     changes = {name: None if vector is None else as_intervention(vector) for name, vector in vectors.items()}
     for change in changes.values():
         if change is not None:
-            model.check_fits(change, allow_mismatch)
+            check_fits(model, change, allow_mismatch)
     pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
     found = perplexity_of_pairs(model, texts, pairs, text_start(scope, include_first))
     return {name: found[index * len(grid) :][: len(grid)] for index, name in enumerate(changes)}
@@ -131,7 +131,7 @@ def perplexity_of_pairs(
         Probe(tokenize_text(model.tokenizer, text, f"text {i}"), start, score_from=1, name=f"text {i}")
         for i, text in enumerate(texts)
     ]
-    scores = model.engine.run_pairs(probes, pairs)
+    scores = engine_of(model).run_pairs(probes, pairs)
     counts = np.array([len(per_probe[0]) for per_probe in scores]) if pairs else np.zeros(0, dtype=int)
     return [
         Perplexity(np.array([-per_probe[column].mean() for per_probe in scores]), counts, tuple(probes))

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..model import Model, Probe
+from ..model import Model, Probe, engine_of
 from ..model.noise import is_coarse
 from ..steering import Intervention
 
@@ -59,7 +59,7 @@ def noise_floor(model: Model, probes: Sequence[Probe], intervention: Interventio
     Raises:
         SteerError: a ``steering`` block is open on the model.
     """
-    between, rounding = model.engine.noise_floor(probes, intervention, multiplier)
+    between, rounding = engine_of(model).noise_floor(probes, intervention, multiplier)
     raw = all(probe.candidates is not None or probe.margins for probe in probes)
     tokens = 1.0 if raw else float(np.mean([len(probe.reads) for probe in probes]))
     return NoiseFloor(between, rounding, "logits" if raw else "nats", tokens, is_coarse(model.dtype))

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data import ItemLike, Items, as_items
 from ..errors import DataError, SteerError
-from ..model import Model, Probe
+from ..model import Model, Probe, check_fits, engine_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, Asked, asked_of, propensities
@@ -144,7 +144,7 @@ def propensity_curve(
 
     Raises:
         DataError: no items, an item that cannot be tokenised, or one that would not be steered.
-        VectorError: the intervention does not fit the model, see ``Model.check_fits``.
+        VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
     return propensity_curves(
@@ -219,11 +219,11 @@ def _curves(
     if not data:
         raise DataError(f"{data.source}: there are no items to measure")
     for change in changes:
-        model.check_fits(change, allow_mismatch)
+        check_fits(model, change, allow_mismatch)
     asked = [_asked_in(context, model, data, scope, include_first, name_contexts) for context in contexts]
     probes = [tuple(probe for item in in_context for probe in item.probes) for in_context in asked]
     pairs = [pair for change in changes for pair in pairs_of(change, grid)]
-    scores = iter(model.engine.run_pairs([probe for own in probes for probe in own], pairs))
+    scores = iter(engine_of(model).run_pairs([probe for own in probes for probe in own], pairs))
     curves = []
     for in_context, own in zip(asked, probes, strict=True):
         parts = np.split(propensities(in_context, scores, len(pairs)), len(changes), axis=1) if changes else []

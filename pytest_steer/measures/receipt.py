@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..model import Model, Probe, block_outputs
+from ..model import Model, Probe, block_outputs, engine_of
 from ..steering import Intervention
 
 # The median norm settles quickly; a few sequences are enough.
@@ -71,5 +71,5 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
         relative = abs(multiplier) * norm / hidden_norm if norm is not None and hidden_norm > 0 else None
         doses.append(LayerDose(layer, norm, hidden_norm, relative))
     steered = sum(len(probe.ids) - probe.steer_from for probe in probes)
-    ways = model.engine.path(intervention), model.engine.paths(intervention)
+    ways = engine_of(model).path(intervention), engine_of(model).paths(intervention)
     return Receipt(len(probes), steered, *ways, tuple(doses), intervention.operation)

@@ -11,7 +11,7 @@ import numpy as np
 from ..data import TaskItem
 from ..data.demonstrations import draw_demonstrations
 from ..errors import DataError, ModelError, SteerError
-from ..model import Model, Probe, answer_ends, tokenize_task
+from ..model import Model, Probe, answer_ends, check_fits, engine_of, tokenize_task
 from ..model.tokens import Ids
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .asking import Array
@@ -95,7 +95,7 @@ def task_accuracy(
             allows.
         SteerError: shots that are no number, or shuffled ones of which there are fewer than two.
         ModelError: the model has no token that could end an answer.
-        VectorError: the intervention does not fit the model, see ``Model.check_fits``.
+        VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
     """
     (strength,) = check_multipliers([multiplier])
@@ -140,7 +140,7 @@ def task_accuracies(
     changes = {name: None if vector is None else as_intervention(vector) for name, (vector, _) in vectors.items()}
     for change in changes.values():
         if change is not None:
-            model.check_fits(change, allow_mismatch)
+            check_fits(model, change, allow_mismatch)
     strengths = [check_multipliers([multiplier])[0] for _, multiplier in vectors.values()]
     ends = answer_ends(model)
     if not ends:
@@ -149,7 +149,7 @@ def task_accuracies(
     for index, query in enumerate(queries):
         shown = draw_demonstrations(query, pool, shots, shuffled=shuffled, seed=seed)
         probes.append(task_probe(model, shown, query, scope, include_first, ends, f"task {index} ({query.input!r})"))
-    scores = model.engine.run_pairs(probes, list(zip(changes.values(), strengths, strict=True)))
+    scores = engine_of(model).run_pairs(probes, list(zip(changes.values(), strengths, strict=True)))
     return {
         name: TaskAccuracy(tuple(per_probe[column] for per_probe in scores), queries, tuple(probes))
         for column, name in enumerate(changes)

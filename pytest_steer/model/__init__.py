@@ -2,7 +2,8 @@
 
 from .activations import block_outputs, check_layers
 from .answers import answer_ends
-from .engine import Engine
+from .engine import Engine, engine_of
+from .fits import check_fits
 from .generation import Generation, generate
 from .hooks import steering
 from .loaded import Model
@@ -11,6 +12,7 @@ from .probes import Probe
 from .tokens import ItemTokens, TaskTokens, encode, tokenize_answer, tokenize_item, tokenize_task, tokenize_text
 
 __all__ = [
-    "Engine", "Generation", "ItemTokens", "Model", "Probe", "TaskTokens", "answer_ends", "block_outputs", "check_layers", "encode",
-    "generate", "load_model", "steering", "tokenize_answer", "tokenize_item", "tokenize_task", "tokenize_text", "wrap_model",
+    "Engine", "Generation", "ItemTokens", "Model", "Probe", "TaskTokens", "answer_ends", "block_outputs", "check_fits", "check_layers",
+    "encode", "engine_of", "generate", "load_model", "steering", "tokenize_answer", "tokenize_item", "tokenize_task", "tokenize_text",
+    "wrap_model",
 ]  # fmt: skip

@@ -10,14 +10,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-if TYPE_CHECKING:
-    from .loaded import Model
+from .loaded import Model
+from .once import once_per_model
 
 LayerKind = Literal["attention", "window", "recurrent", "keeps nothing", "unknown"]
 
@@ -63,30 +63,30 @@ class Abilities:
         """Whether generation may use the cache at all."""
         return bool(self.kinds) and self.shares_depth
 
-    @classmethod
-    def of(cls, model: Model) -> Abilities:
-        """Looks at what one forward of a few tokens returns."""
-        reach = _configured_reach(model)
-        try:
-            returned = _returned(model)
-        except Exception:  # any class may refuse a cache in its own way; that only means that nothing is known of it
-            return cls(None, reach)
-        cache = next((returned[name] for name in _CACHE_NAMES if returned.get(name) is not None), None)
-        if any(value is not None for name, value in returned.items() if name not in _NO_STATE | {*_CACHE_NAMES}):
-            return cls(None, reach)
-        if cache is None:
-            return cls((), reach)
-        # A class with a cache of its own has a reason for it, and one whose layers are fewer than its blocks keeps something
-        # elsewhere, or has layers that read the keys and values of others.
-        if type(cache) is not DynamicCache or len(cache.layers) != model.n_layers:
-            return cls(None, reach)
-        windows = [getattr(layer, "sliding_window", None) for layer in cache.layers]
-        return cls(tuple(_kind(layer) for layer in cache.layers), _least([reach, *windows]))
+
+@once_per_model
+def abilities_of(model: Model) -> Abilities:
+    """What may be asked of a model, told from what one forward of a few tokens returns."""
+    reach = _configured_reach(model)
+    try:
+        returned = _returned(model)
+    except Exception:  # any class may refuse a cache in its own way; that only means that nothing is known of it
+        return Abilities(None, reach)
+    cache = next((returned[name] for name in _CACHE_NAMES if returned.get(name) is not None), None)
+    if any(value is not None for name, value in returned.items() if name not in _NO_STATE | {*_CACHE_NAMES}):
+        return Abilities(None, reach)
+    if cache is None:
+        return Abilities((), reach)
+    # A class with a cache of its own has a reason for it, and one whose layers are fewer than its blocks keeps something
+    # elsewhere, or has layers that read the keys and values of others.
+    if type(cache) is not DynamicCache or len(cache.layers) != model.n_layers:
+        return Abilities(None, reach)
+    windows = [getattr(layer, "sliding_window", None) for layer in cache.layers]
+    return Abilities(tuple(_kind(layer) for layer in cache.layers), _least([reach, *windows]))
 
 
 def _returned(model: Model) -> Mapping[str, Any]:
-    vocabulary = int(model.hf.config.get_text_config(decoder=True).vocab_size)
-    ids = torch.arange(1, _TOKENS + 1, device=model.device)[None] % vocabulary
+    ids = torch.arange(1, _TOKENS + 1, device=model.device)[None] % model.vocabulary
     inputs = {"input_ids": ids, "use_cache": True}
     if "return_dict" in inspect.signature(model.hf.forward).parameters:
         inputs["return_dict"] = True

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
-
 from .loaded import Model
+from .once import once_per_model
 from .tokens import Ids
-
-_breaks: WeakKeyDictionary[Model, Ids] = WeakKeyDictionary()
 
 
 def end_tokens(model: Model) -> frozenset[int]:
@@ -24,12 +21,14 @@ def answer_ends(model: Model) -> Ids:
 
     The tokenizer is asked once for each of its tokens, and what it says is remembered.
     """
-    vocabulary = int(model.hf.config.get_text_config(decoder=True).vocab_size)
-    tokenizer = model.tokenizer
-    if model not in _breaks:
-        texts = [
-            tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in range(min(len(tokenizer), vocabulary))
-        ]
-        _breaks[model] = tuple(token for token, text in enumerate(texts) if text.lstrip(" ").startswith(("\n", "\r")))
-    ends = {*_breaks[model], *end_tokens(model), tokenizer.eos_token_id}
+    vocabulary = model.vocabulary
+    ends = {*_line_breaks(model), *end_tokens(model), model.tokenizer.eos_token_id}
     return tuple(sorted(token for token in ends if token is not None and 0 <= token < vocabulary))
+
+
+@once_per_model
+def _line_breaks(model: Model) -> Ids:
+    """The tokens that begin with a line break, spaces before it or not."""
+    tokens = range(min(len(model.tokenizer), model.vocabulary))
+    texts = [model.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in tokens]
+    return tuple(token for token, text in enumerate(texts) if text.lstrip(" ").startswith(("\n", "\r")))

@@ -7,7 +7,7 @@ import warnings
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,17 +15,17 @@ import torch
 from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
+from .abilities import abilities_of
 from .forward import Prefix, Traits, run, run_prefix
 from .layout import Padding, Way, in_order
+from .loaded import Model
 from .memo import DiskMemo, Scores, model_part
 from .noise import Noise, agree, is_coarse, noise_between, shortened, spacing
+from .once import once_per_model
 from .planning import Limits, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
 from .state import measured
-
-if TYPE_CHECKING:
-    from .loaded import Model
 
 # What a model says when its blocks cannot take a tree mask, cut arguments or a cache: any model class may be given, and each
 # trips over something else. It only means that the next way is tried; the plain way, which comes last, catches none of them.
@@ -36,6 +36,12 @@ _One = TypeVar("_One")
 _TRIED, _ALONE = 24, 4
 # Probes that show the noise of a claim's scores, and how many of their tokens are looked at: in 16 bits, and where it is tiny.
 _COARSE, _FINE = (3, 64), (1, 24)
+
+
+@once_per_model
+def engine_of(model: Model) -> Engine:
+    """The engine that runs and remembers the forwards of a model."""
+    return Engine(model)
 
 
 class Engine:
@@ -225,11 +231,11 @@ class Engine:
         return min((way for way in costs if self._fits(way, [bundle])), key=lambda way: costs[way])
 
     def _limits(self) -> Limits:
-        model, abilities = self.model, self.model.abilities
+        model, abilities = self.model, abilities_of(self.model)
         return Limits(
             blocks=model.n_layers,
             width=model.width,
-            vocabulary=int(model.hf.config.get_text_config(decoder=True).vocab_size),
+            vocabulary=model.vocabulary,
             depth=abilities.shares_depth,
             branches=self._traits.takes_positions and abilities.branches,
             reach=abilities.reach,

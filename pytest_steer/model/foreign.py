@@ -7,16 +7,14 @@ import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn.modules import module as torch_module
 
 from ..errors import ModelError
+from .loaded import Model
 from .trial import apart, trial_ids, trial_logits
-
-if TYPE_CHECKING:
-    from .loaded import Model
 
 HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Where a module keeps its hooks."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,12 +18,11 @@ from .configuration import numbers_of
 from .growth import growing
 from .hooks import hooked
 from .layout import Plan, Way, lay_out
+from .loaded import Model
 from .memo import Scores
 from .prefixes import recording, replaying
 from .probes import Bundle, Pair, Probe, Row
-
-if TYPE_CHECKING:
-    from .loaded import Model
+from .structure import structure_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Traits:
         numbers |= {model.width // count for count in heads if count}
         # transformers 5.24 renamed the argument; both names may be there.
         cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
-        return cls(model.structure().told_positions, cache_name, heads, frozenset(numbers))
+        return cls(structure_of(model).told_positions, cache_name, heads, frozenset(numbers))
 
 
 @dataclass(frozen=True)

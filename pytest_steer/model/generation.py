@@ -17,12 +17,15 @@ from ..data import ContrastItem
 from ..errors import DataError, MeasurementError, SteerError
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
+from .abilities import abilities_of
 from .answers import end_tokens
 from .decoding import CachedRows, PlainRows, Rows, Start
+from .fits import check_fits
 from .hooks import strengths_of
 from .loaded import Model
 from .memo import Scores
 from .noise import Noise, agree, is_coarse, noise_between
+from .once import once_per_model
 from .state import measured
 from .tokens import Ids, tokenize_prompt
 
@@ -130,14 +133,14 @@ def generate(
 
     Raises:
         DataError: no prompts, an empty one, or one that does not fit the model with ``max_new_tokens`` behind it.
-        VectorError: the intervention does not fit the model, see ``Model.check_fits``.
+        VectorError: the intervention does not fit the model, see ``check_fits``.
         SteerError: an argument out of its range, or a ``steering`` block is open on the model.
         MeasurementError: a logit is NaN or infinite.
     """
     scope = check_positions(positions)
     grid = strengths_of(multipliers)
     change = as_intervention(vector)
-    model.check_fits(change, allow_mismatch)
+    check_fits(model, change, allow_mismatch)
     sampling = _sampling(do_sample, temperature, top_p, seed)
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise SteerError(f"max_new_tokens is a whole number from 1 on, not {max_new_tokens!r}")
@@ -210,6 +213,12 @@ def _sampling(do_sample: bool, temperature: float, top_p: float, seed: int) -> _
     return _Sampling(float(temperature) if do_sample else None, float(top_p), seed)
 
 
+@once_per_model
+def ways_tried(model: Model) -> dict[tuple[str, bool], bool]:
+    """Which ways of generating several rows (with shorter prompts among them or not) were tried, and whether they are right."""
+    return {}
+
+
 class _Run:
     """One call of ``generate``."""
 
@@ -269,7 +278,7 @@ class _Run:
     def _rows(self, starts: Sequence[Start], multipliers: Sequence[float], shared: bool) -> Rows:
         """The fastest way that the model's layers allow and that gives what the plain one gives, see ``_works``."""
         apart = [replace(start, shared=0) for start in starts]
-        abilities = self.model.abilities
+        abilities = abilities_of(self.model)
         ways = [("shared prompt", starts)] if shared and abilities.branches else []
         ways += [("one batch", apart)] if abilities.caches else []
         for way, ready in ways:
@@ -284,7 +293,7 @@ class _Run:
         """
         by_length = sorted(starts, key=lambda start: len(start.ids))
         padded = len(by_length[0].ids) != len(by_length[-1].ids)
-        known = self.model.generation_ways
+        known = ways_tried(self.model)
         if (way, padded) not in known:
             trial = [by_length[0], by_length[-1]] if len(starts) > 1 else list(starts)
             known[way, padded] = self._tried(trial, sorted(multipliers, key=abs)[-2:])

@@ -14,6 +14,7 @@ from .loaded import Model
 from .probes import Probe
 from .sites import hidden_of, with_hidden
 from .state import measured
+from .structure import check_layer
 
 Objective = Callable[[list[torch.Tensor]], torch.Tensor]
 
@@ -41,7 +42,7 @@ def block_gradients(
         if model.max_positions is not None and len(probe.ids) > model.max_positions:
             raise DataError(f"{probe.name}: has {len(probe.ids)} tokens, but {model.id} takes at most {model.max_positions}")
     for layer in layers:
-        model.check_layer(layer)
+        check_layer(model, layer)
     outputs: dict[int, torch.Tensor] = {}
     places = [(row, at) for row, probe in enumerate(probes) for at in probe.reads]
     # Whoever measures may have switched gradients off; a model loaded in inference mode has none to give.

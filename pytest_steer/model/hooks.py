@@ -13,9 +13,11 @@ import torch
 
 from ..errors import SteerError
 from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
+from .fits import check_fits
 from .loaded import Model
 from .sites import attach
 from .state import check_state, watched
+from .structure import structure_of
 from .tokens import decoded, spans_by_decoding, tokens_before
 from .turn_marks import turn_marks
 
@@ -108,8 +110,8 @@ def steering(
     strengths = strengths_of(multiplier)
     change = as_intervention(intervention)
     check_state(model)
-    model.check_fits(change, allow_mismatch)
-    model.structure()  # a forward of its own, so before any hook is on
+    check_fits(model, change, allow_mismatch)
+    structure_of(model)  # a forward of its own, so before any hook is on
     scope = _Scope(model, check_positions(positions), include_first, prompt_lengths)
 
     def outside(module: Any, args: Any, kwargs: Any) -> None:

@@ -9,14 +9,11 @@ import warnings
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import SteerError, SteerWarning
-
-if TYPE_CHECKING:
-    from .loaded import Model
+from .loaded import Model
 
 Scores = np.ndarray[tuple[int], np.dtype[np.float64]]
 _FILE = "scores-2.sqlite"

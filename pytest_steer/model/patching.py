@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
+from .abilities import abilities_of
 from .loaded import Model
 from .noise import Noise, agree, is_coarse, noise_between
 from .sites import attach
 from .state import measured
+from .structure import structure_of
 from .tokens import Ids
 
 _MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
@@ -46,7 +48,7 @@ class Patcher:
     def __init__(self, model: Model, patches: Sequence[Patch]) -> None:
         self.model, self.patches = model, list(patches)
         self.branching: bool | None = None
-        self._may_branch = model.structure().told_positions and model.abilities.branches
+        self._may_branch = structure_of(model).told_positions and abilities_of(model).branches
 
     @measured
     @torch.inference_mode()
@@ -60,7 +62,7 @@ class Patcher:
         wanted = [none, *self.patches]
         if self.branching is None:
             self.branching = self._branches_fit(ids, token, wanted)
-        far = len(ids) > self.model.abilities.reach
+        far = len(ids) > abilities_of(self.model).reach
         found = self._whole(ids, token, wanted) if far or not self.branching else self._branched(ids, token, wanted)
         return float(found[0]), found[1:]
 

@@ -13,6 +13,7 @@ from ..errors import ModelError
 from ..steering import Site
 from .configuration import setting_at
 from .loaded import Model
+from .structure import check_layer
 
 See = Callable[[torch.Tensor], torch.Tensor | None]
 
@@ -49,7 +50,7 @@ def attach(model: Model, layer: int, site: Site, see: See) -> list[Any]:
         ModelError: the block has no such site as far as can be told, or its output is not one hidden state per token. A
             forward raises it too if the model goes past the site.
     """
-    model.check_layer(layer)
+    check_layer(model, layer)
 
     def on_output(_module: Any, _inputs: Any, output: Any) -> Any:
         changed = see(hidden_of(output))
@@ -174,7 +175,7 @@ def layers_with_heads(model: Model) -> tuple[int, ...]:
     found, first = [], None
     for layer in range(model.n_layers):
         try:
-            model.check_layer(layer)
+            check_layer(model, layer)
             n_heads(model, layer)
             found.append(layer)
         except ModelError as error:

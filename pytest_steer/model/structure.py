@@ -6,15 +6,15 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ..errors import ModelError
+from .loaded import Model
+from .once import once_per_model
+from .ready import check_ready
 from .tokens import encode
-
-if TYPE_CHECKING:
-    from .loaded import Model
 
 _TEXTS = ("One of them is enough.", "It takes two to say so, and seven more.")
 _TOKENS = 8
@@ -39,18 +39,32 @@ class Structure:
     left_out: frozenset[int]
     told_positions: bool
 
-    def check(self, model_id: str, layer: int) -> None:
-        """Refuses a block whose output is not one hidden state per token.
 
-        Raises:
-            ModelError: it is refused; says why.
-        """
-        if layer in self.refused:
-            raise ModelError(f"{model_id}: layer {layer} can be neither read nor steered: {self.refused[layer]}")
+@once_per_model
+def structure_of(model: Model) -> Structure:
+    """What a first small forward shows of the blocks.
+
+    Raises:
+        ModelError: the model does not run on tokens alone, or does not read from left to right.
+    """
+    check_ready(model)
+    with _hooks_lifted(model):
+        return _look_at(model)
+
+
+def check_layer(model: Model, layer: int) -> None:
+    """Refuses a layer whose output is not one hidden state per token.
+
+    Raises:
+        ModelError: it is not; says why. Or see ``structure_of``.
+    """
+    why = structure_of(model).refused.get(layer)
+    if why is not None:
+        raise ModelError(f"{model.id}: layer {layer} can be neither read nor steered: {why}")
 
 
 @torch.no_grad()
-def look_at(model: Model) -> Structure:
+def _look_at(model: Model) -> Structure:
     """Runs two short rows that differ in their later half, and looks at every block's output; then again with positions.
 
     Raises:
@@ -98,7 +112,7 @@ def look_at(model: Model) -> Structure:
 
 
 @contextmanager
-def hooks_lifted(model: Model) -> Iterator[None]:
+def _hooks_lifted(model: Model) -> Iterator[None]:
     """Takes the hooks of others off in the body; they are looked at where something is measured."""
     lifted = []
     for module in model.hf.modules():

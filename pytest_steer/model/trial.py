@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
+from .loaded import Model
 from .tokens import encode
-
-if TYPE_CHECKING:
-    from .loaded import Model
 
 _TEXT = (
     "The first snow fell early that year, and nobody in the village had expected it. Children ran out to see it before it melted; "

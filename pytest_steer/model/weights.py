@@ -1,4 +1,4 @@
-"""Are a model's weights all in its files, and does it use all that are there?"""
+"""Are a model's weights all in its files and in memory, and does it use all that are there?"""
 
 from __future__ import annotations
 
@@ -92,6 +92,21 @@ def check_unexpected(name: str, hf: Any, unexpected: Sequence[str], allow_unexpe
             f"mean, say so with `allow_unexpected: {line}` beside `model:` in the claim file; in Python, load_model(..., "
             f"allow_unexpected={line})"
         )
+
+
+def without_values(name: str, hf: Any) -> str:
+    """What to say of a model with weights on ``meta``, which have no values."""
+    tensors = [*hf.named_parameters(), *hf.named_buffers()]
+    weights = [weight for weight, value in tensors if value.is_meta]
+    if any(getattr(getattr(module, "_hf_hook", None), "offload", False) for module in hf.modules()):
+        return (
+            f"{name}: {len(weights)} of its weights are offloaded by accelerate ({_first(weights)}): between forwards they have no "
+            "values that could be checked. Load it with a device_map that keeps all of it in memory"
+        )
+    return (
+        f"{name}: {len(weights)} of its weights are on the device 'meta', so they have no values ({_first(weights)}). Load them "
+        "before you measure: load_model(...), or from_pretrained(...) without torch.device('meta')"
+    )
 
 
 def _patterns(names: Sequence[str], known: Sequence[str]) -> list[str]:

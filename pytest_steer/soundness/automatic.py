@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import MeasurementError, SoundnessError
 from ..measures.subject import Subject
-from ..model import Model
+from ..model import Model, check_fits
 from ..model.state import measured
 from ..run_context import current_recorder
 from .bench import Unsteered
@@ -31,7 +31,7 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
         SoundnessError: a property does not hold.
     """
     recorder = current_recorder()
-    model.check_fits(subject.intervention, subject.allow_mismatch)
+    check_fits(model, subject.intervention, subject.allow_mismatch)
     if recorder is not None and not recorder.soundness:
         return None
     known = _known.setdefault(model, {})

@@ -15,6 +15,7 @@ from ..errors import ModelError
 from ..model import Model, encode
 from ..model.blocks import find_blocks
 from ..model.sites import hidden_of
+from ..model.structure import structure_of
 from ..model.tokens import Ids, tokenize_prompt
 from .examples import HookExample, Padding
 from .state import ModelState
@@ -104,7 +105,7 @@ class Bench:
         self._memo: OrderedDict[Any, Any] = OrderedDict()
         self._lines: dict[tuple[str, bool], Line] = {}
         names = inspect.signature(model.hf.forward).parameters
-        self._takes_positions = model.structure().told_positions
+        self._takes_positions = structure_of(model).told_positions
         self._cache_name = next((name for name in _CACHES if name in names), None)
         if self._known.tried is None:
             self._known.tried = self._try_out()
@@ -308,7 +309,7 @@ class Bench:
         streams: list[torch.Tensor] = []
         for own, after, chained in zip(outputs, following, self._known.chained, strict=True):
             stream = after if chained else own
-            if stream is None and len(streams) in self.model.structure().left_out:
+            if stream is None and len(streams) in structure_of(self.model).left_out:
                 stream = streams[-1] if streams else next(tensor for tensor in inputs if tensor is not None)
             if stream is None:
                 raise NotApplicable("the blocks of the model are not run while it is steered")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..errors import VectorError
-from ..model import Engine, Probe
+from ..model import Engine, Probe, check_fits
 from .bench import Bench, Line, NotApplicable, NotFinite, Outcome
 from .examples import HookExample
 
@@ -31,7 +31,7 @@ def runs(bench: Bench, example: HookExample) -> str | None:
 def template(bench: Bench, example: HookExample) -> str | None:
     """A vector that was made under a chat template, on a model, is applied under the same."""
     try:
-        bench.model.check_fits(bench.target.subject.intervention, bench.target.subject.allow_mismatch)
+        check_fits(bench.model, bench.target.subject.intervention, bench.target.subject.allow_mismatch)
     except VectorError as error:
         return str(error)
     return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ..errors import VectorError
+from .directions import LAYER_CONVENTION
 from .intervention import Intervention, method_name
 from .interventions.additive import add, add_keeping_norm
 from .interventions.affine_maps import affine
@@ -18,7 +19,7 @@ from .interventions.masked import with_masks
 from .interventions.projection import ablate, clamp
 from .interventions.rotation import rotate
 from .recipe import Recipe
-from .vector import LAYER_CONVENTION, SteeringVector
+from .vector import SteeringVector
 
 FORMAT = "pytest-steer/intervention/1"
 

@@ -1,8 +1,7 @@
-"""Steering vectors: one direction per layer, with a record of where they come from. Their files are read in ``formats``."""
+"""Steering vectors: one direction per layer, with a record of where they come from. ``formats`` reads and writes their files."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -12,9 +11,9 @@ from typing import Any, Literal
 import torch
 
 from ..errors import VectorError
-
-FORMAT = "pytest-steer/vector/1"
-LAYER_CONVENTION = "output of decoder block, 0-based"
+from .directions import checked_directions, hash_of, norms_of
+from .formats import read_vector, write_vector
+from .formats.torch_file import from_steering_vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,32 +37,7 @@ class SteeringVector:
     unsettled: str | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.directions:
-            raise VectorError("a steering vector needs a direction for at least one layer")
-        clean = {}
-        for layer in self.directions:
-            if isinstance(layer, bool) or not isinstance(layer, int) or layer < 0:
-                raise VectorError(f"a layer is a decoder block's number, from 0 on; not {layer!r}")
-        for layer, direction in sorted(self.directions.items()):
-            try:
-                direction = torch.as_tensor(direction).detach()
-            except (TypeError, ValueError, RuntimeError) as error:
-                raise VectorError(f"layer {layer}: a direction is a tensor of shape [width]: {error}") from None
-            if direction.is_complex():
-                raise VectorError(f"layer {layer}: a direction has real values, not {direction.dtype}")
-            direction = direction.to("cpu", torch.float32).clone()
-            if direction.ndim != 1:
-                raise VectorError(f"layer {layer}: a direction has shape [width], not {list(direction.shape)}")
-            bad = int((~torch.isfinite(direction)).sum())
-            if bad:
-                raise VectorError(f"layer {layer}: {bad} of {direction.numel()} values are NaN or infinite")
-            if not direction.any():
-                raise VectorError(f"layer {layer}: every value is 0, so nothing would be steered")
-            clean[layer] = direction
-        widths = {layer: d.numel() for layer, d in clean.items()}
-        if len(set(widths.values())) > 1:
-            raise VectorError(f"the directions have different widths: {widths}")
-        object.__setattr__(self, "directions", clean)
+        object.__setattr__(self, "directions", checked_directions(self.directions))
         object.__setattr__(self, "metadata", dict(self.metadata))
 
     @property
@@ -77,15 +51,12 @@ class SteeringVector:
     @property
     def norms(self) -> dict[int, float]:
         """Euclidean length of the direction at each layer."""
-        return {layer: float(direction.double().norm()) for layer, direction in self.directions.items()}
+        return norms_of(self.directions)
 
     @property
     def hash(self) -> str:
         """SHA-256 of layers and float32 values; metadata does not count."""
-        digest = hashlib.sha256()
-        for layer, direction in self.directions.items():
-            digest.update(f"{layer}:".encode() + direction.numpy().tobytes())
-        return digest.hexdigest()
+        return hash_of(self.directions)
 
     def __repr__(self) -> str:
         norms = ", ".join(f"{layer}: norm {norm:.3g}" for layer, norm in self.norms.items())
@@ -140,9 +111,7 @@ class SteeringVector:
             VectorError: another suffix, metadata that JSON cannot hold, layer 0 in a GGUF file (llama.cpp has no place for
                 it), or the file cannot be written.
         """
-        from .formats import write_vector
-
-        write_vector(self, Path(path))
+        write_vector(self.directions, self.metadata, Path(path))
 
     @classmethod
     def load(
@@ -172,8 +141,6 @@ class SteeringVector:
             VectorError: no such file, not such a format, damaged or cut off, anything that would need unpickling,
                 unusable values, or the layer is not settled by the file and ``layer``. The message says what to do.
         """
-        from .formats import read_vector
-
         file = Path(path)
         found = read_vector(file, layer, rows)
         open_question = layer is None and len(found.directions) > 1 and found.metadata.get("together") is not True
@@ -193,7 +160,5 @@ class SteeringVector:
         Raises:
             VectorError: its layer_type is not ``decoder_block``, or its values are unusable.
         """
-        from .formats.torch_file import from_steering_vectors
-
         found = from_steering_vectors(vector)
         return cls({at: direction for at, direction in found.directions.items() if at is not None}, found.metadata)

@@ -33,7 +33,7 @@ from pytest_steer.errors import DataError
 from pytest_steer.fuzzing.context_search import Search
 from pytest_steer.fuzzing.search import climb, drawn, shrunk
 from pytest_steer.measures.subject import Subject
-from pytest_steer.model.engine import Engine
+from pytest_steer.model.engine import Engine, engine_of
 from pytest_steer.prompting.flat import identity
 from pytest_steer.stats import Verdict, mean_t, share
 from pytest_steer.steering import custom
@@ -61,7 +61,7 @@ def gated() -> builders.Gated:
 
 @pytest.fixture(autouse=True)
 def fresh_engine(gated) -> None:
-    gated.model.engine = Engine(gated.model)
+    gated.model.kept[engine_of] = Engine(gated.model)
 
 
 def words_of(evidence):
@@ -235,7 +235,7 @@ def test_the_same_seed_gives_the_same_search_and_another_seed_another(gated) -> 
     space = contexts(system=[None, *(f"calm {word}" for word in WORDS)], option_order=["as_given", "swapped"])
     found = []
     for seed in (3, 3, 4):
-        gated.model.engine = Engine(gated.model)
+        gated.model.kept[engine_of] = Engine(gated.model)
         found.append(check(gated, seed=seed, space=space, examples=24).measure(gated.model))
     one, two, other = found
     assert one.details == two.details
@@ -299,7 +299,7 @@ def test_the_users_settings_have_no_say_and_stay_as_they_were(gated, profile: st
     hypothesis.settings.register_profile("debug", verbosity=hypothesis.Verbosity.debug, print_blob=True)
     hypothesis.settings.load_profile(profile)
     try:
-        gated.model.engine = Engine(gated.model)
+        gated.model.kept[engine_of] = Engine(gated.model)
         assert check(gated).measure(gated.model).details["contexts"] == want
         assert hypothesis.settings.get_current_profile_name() == profile
     finally:
@@ -368,14 +368,14 @@ def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards() -> N
         "distractor": [None, "It is raining.", "{question}\n\nThe door is open.", "We are late."],
     }
     for seed in (0, 1, 2):
-        model.engine = Engine(model)
+        model.kept[engine_of] = Engine(model)
         made = HoldsInContexts(
             subject=Subject(vector=vector), items=Items(items, "quiz"), steerability=-1.0,
             search=Search(space=contexts(**axes), free=True), multipliers=(-1.0, 1.0), examples=40, batch=4, seed=seed,
         )  # fmt: skip
         evidence = made.measure(model)
         batch = [item for item in items if item.id in evidence.details["batch"]]
-        model.engine = Engine(model)
+        model.kept[engine_of] = Engine(model)
         grid = [
             propensity_curve(
                 model, batch, vector, multipliers=[-1, 1], context=Context(**dict(zip(axes, values, strict=True)))
@@ -384,7 +384,7 @@ def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards() -> N
         ]
         assert evidence.details["worst"]["estimate"] <= min(grid) + 1e-6
         assert evidence.details["tried"] <= 41 < len(grid)
-        assert evidence.details["forwards"]["computed"] < model.engine.forwards
+        assert evidence.details["forwards"]["computed"] < engine_of(model).forwards
 
 
 # --- what is remembered ----------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from pytest_steer import (
     wrap_model,
 )
 from pytest_steer.measures import NoiseFloor, noise_floor, propensity_curve
+from pytest_steer.model import engine_of
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, claim_table, claim_warnings, report_schema
 from pytest_steer.steering import as_intervention
@@ -104,7 +105,7 @@ def test_it_is_measured_once_and_again_when_weights_change():
     ran = len(calls)
     assert assert_steers(model, vector, lettered(8), steerability=-60, multipliers=GRID).noise == first
     assert len(calls) - ran < 10  # the receipt's sample alone
-    forwards = model.engine.forwards
+    forwards = engine_of(model).forwards
     assert forwards == 8 * len(GRID)  # what is measured for the floor is no score of the claim
     with torch.no_grad():
         model.hf.get_output_embeddings().weight.mul_(4)

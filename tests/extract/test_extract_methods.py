@@ -19,7 +19,7 @@ from pytest_steer.errors import DataError, SteerWarning, VectorError
 from pytest_steer.extract.function_vector import _indirect_effects, _mean_heads
 from pytest_steer.extract.learned import bipo_loss
 from pytest_steer.extract.maps import gaussian_transport, least_squares_erasure
-from pytest_steer.model import Probe
+from pytest_steer.model import Probe, engine_of
 from pytest_steer.model.patching import Patcher
 from pytest_steer.steering import affine
 
@@ -164,7 +164,7 @@ def test_mimic_and_mean_matching_on_a_model(family):
     w, b = plain_methods.transport(negative, positive, 1e-2)
     ids = plain.ids_of(model.tokenizer, "What of the tea?", False)
     for m in (1.0, 0.5):
-        got = model.engine.run([Probe(tuple(ids), 1, (20, 30, 40))], found, [m])[0][0]
+        got = engine_of(model).run([Probe(tuple(ids), 1, (20, 30, 40))], found, [m])[0][0]
         edit = {1: lambda h, m=m: (h.double() + m * (w @ h.double() + b - h.double())).float()}
         want = plain_methods.logits(model.hf, ids, edit, start=1)[-1][[20, 30, 40]]
         np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=1e-3)
@@ -231,7 +231,7 @@ def test_leace_and_ablation_on_a_model(family):
     assert (taken.layers, taken.strength, taken.metadata["direction_from"]) == ((0, 1, 2), "ignored", 1)
     r = (positive - negative).mean(0).float()
     ids = plain.ids_of(model.tokenizer, "What of the tea?", False)
-    got = model.engine.run([Probe(tuple(ids), 1, (20, 30, 40))], taken, [1.0])[0][0]
+    got = engine_of(model).run([Probe(tuple(ids), 1, (20, 30, 40))], taken, [1.0])[0][0]
     edits = dict.fromkeys((0, 1, 2), lambda h: plain_methods.ablate(h, r))
     want = plain_methods.logits(model.hf, ids, edits, start=1)[-1][[20, 30, 40]]
     np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=1e-3)
@@ -277,7 +277,7 @@ def test_icv_equals_the_plain_way(family):
     assert (found.site, found.strength, found.layers, found.method) == ("mlp", "linear", (0, 1, 2), "add_keeping_norm(icv)")
     ids = plain.ids_of(model.tokenizer, "What of the tea?", False)
     for m in (0.5, -1.0):
-        got = model.engine.run([Probe(tuple(ids), 1, (20, 30, 40))], found, [m])[0][0]
+        got = engine_of(model).run([Probe(tuple(ids), 1, (20, 30, 40))], found, [m])[0][0]
         edits = {at: (lambda h, at=at, m=m: plain_methods.keep_norm(h, want[at].float(), m)) for at in range(3)}
         rows = plain_methods.logits(model.hf, ids, edits, "mlp", 1)[-1][[20, 30, 40]]
         np.testing.assert_allclose(got, rows.numpy(), rtol=0, atol=1e-3)

@@ -26,7 +26,7 @@ from pytest_steer import (
 from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
 from pytest_steer.measures import deviation, standardised
 from pytest_steer.measures.cost_search import LARGEST, LEAST, STEPS, CostSearch
-from pytest_steer.model.engine import Engine
+from pytest_steer.model.engine import Engine, engine_of
 from pytest_steer.steering import ablate, custom, rotate
 
 quickly = settings(deadline=None, derandomize=True, database=None, max_examples=200)
@@ -295,9 +295,9 @@ def test_what_cannot_be_deployed(linear, arguments, message):
 @pytest.fixture
 def tiny():
     model = load_model("builtin:tiny")
-    known, model.engine = model.engine, Engine(model)  # what other tests measured is not remembered here
+    known, model.kept[engine_of] = engine_of(model), Engine(model)  # what other tests measured is not remembered here
     yield model
-    model.engine = known
+    model.kept[engine_of] = known
 
 
 @pytest.fixture
@@ -342,7 +342,7 @@ def test_in_lockstep_is_one_by_one_in_one_run_each_round(tiny, texts, monkeypatc
     own = max(len(one.looked_at) for name, one in found.items() if name != "add to all")
     assert len(runs) == own + len(found["add to all"].looked_at)
     for name, one in deployed.items():
-        tiny.engine = Engine(tiny)
+        tiny.kept[engine_of] = Engine(tiny)
         alone = multipliers_at_cost(tiny, texts, {name: one})[name]
         assert (alone.multiplier, alone.reached) == (found[name].multiplier, found[name].reached), name
         np.testing.assert_allclose(np.array(alone.looked_at), np.array(found[name].looked_at), atol=2e-5)
@@ -408,7 +408,7 @@ def test_effects_of_every_kind_of_strength_are_those_of_the_propensity_curve(tin
     items = builders.LETTERED
     effects, unsteered = effects_at(tiny, items, at)
     for name, (one, multiplier) in at.items():
-        tiny.engine = Engine(tiny)
+        tiny.kept[engine_of] = Engine(tiny)
         curve = propensity_curve(
             tiny,
             items,

@@ -16,7 +16,7 @@ from pytest_steer import TaskAccuracy, TaskItem, task_accuracy, wrap_model
 from pytest_steer.data.demonstrations import draw_demonstrations
 from pytest_steer.errors import DataError, MeasurementError, ModelError, SteerError, VectorError
 from pytest_steer.measures import steering_receipt, task_accuracies
-from pytest_steer.model import answer_ends
+from pytest_steer.model import answer_ends, engine_of
 from pytest_steer.steering import as_intervention, custom
 
 FEW = ("llama", "gpt2", "gemma2", "gemma3 wide", "neox", "opt", "bloom")
@@ -243,14 +243,14 @@ def test_all_interventions_at_once_are_each_by_itself():
     asked = {"bare": (None, 0.0), "one": (one, 1.0), "more": (one, -2.0), "two": (two, 1.0), "turn": (turn, 1.0)}
     found = task_accuracies(model, TASKS, asked, shots=2)
     assert list(found) == list(asked)
-    assert model.engine.forwards == len(asked) * len(TASKS)
+    assert engine_of(model).forwards == len(asked) * len(TASKS)
     for name, (vector, m) in asked.items():
         alone = task_accuracy(talkative("llama"), TASKS, vector, multiplier=m, shots=2)
         assert isinstance(alone, TaskAccuracy)
         for got, want in zip(found[name].margins, alone.margins, strict=True):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
     task_accuracies(model, TASKS, dict(reversed(asked.items())), shots=2)
-    assert model.engine.forwards == len(asked) * len(TASKS)  # all remembered
+    assert engine_of(model).forwards == len(asked) * len(TASKS)  # all remembered
 
 
 @pytest.mark.parametrize(("positions", "steered"), [("last", 1), ("after_prompt", 2), ("all", 13)])

@@ -11,8 +11,9 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from pytest_steer import generate, wrap_model
-from pytest_steer.model import Probe, engine, generation, patching
-from pytest_steer.model.abilities import Abilities
+from pytest_steer.model import Probe, engine, engine_of, generation, patching
+from pytest_steer.model.abilities import Abilities, abilities_of
+from pytest_steer.model.generation import ways_tried
 from pytest_steer.model.patching import Patch, Patcher
 from pytest_steer.steering import as_intervention
 
@@ -62,7 +63,7 @@ def by_hand(hf, probe, m):
 
 @pytest.mark.parametrize("family", KINDS)
 def test_what_each_layer_keeps(family):
-    abilities = fresh(family).abilities
+    abilities = abilities_of(fresh(family))
     assert abilities.kinds == KINDS[family]
     assert abilities.branches == (family not in (*builders.STATEFUL, "openai"))
     assert abilities.shares_depth == (family not in ("rwkv", "minimax"))
@@ -115,7 +116,7 @@ def _own(cache):
 def test_what_is_made_of_each_kind_of_cache(returned, kinds):
     model = fresh("llama")
     model.hf.forward = lambda **_: {"logits": torch.zeros(1, 6, 8), **returned()}
-    abilities = Abilities.of(model)
+    abilities = abilities_of(model)
     assert abilities.kinds == kinds
     assert abilities.branches == (kinds == ATTENTION)
     assert abilities.shares_depth == (kinds is not None and "unknown" not in kinds)
@@ -131,10 +132,10 @@ def test_a_model_that_refuses_a_cache_goes_the_plain_way():
         return whole(*args, use_cache=False, **kwargs)
 
     model.hf.forward = forward
-    assert model.abilities == Abilities(None)
+    assert abilities_of(model) == Abilities(None)
     change, probes = as_intervention(builders.random_vector(1)), probes_of("letter")
-    found = model.engine.run(probes, change, GRID)
-    assert model.engine.path(change) == "plain"
+    found = engine_of(model).run(probes, change, GRID)
+    assert engine_of(model).path(change) == "plain"
     for probe, scores in zip(probes, found, strict=True):
         for m, got in zip(GRID, scores, strict=True):
             np.testing.assert_allclose(got, by_hand(model.hf, probe, m), rtol=0, atol=1e-4)
@@ -149,11 +150,11 @@ def test_with_a_trial_that_takes_everything_states_are_right_all_the_same(family
     for kind in ("letter", "words"):
         for prefix in (0, 150):
             probes = probes_of(kind, prefix)
-            for probe, scores in zip(probes, model.engine.run(probes, change, GRID), strict=True):
+            for probe, scores in zip(probes, engine_of(model).run(probes, change, GRID), strict=True):
                 for m, got in zip(GRID, scores, strict=True):
                     np.testing.assert_allclose(got, by_hand(model.hf, probe, m), rtol=0, atol=1e-4)
-    assert not any(way in model.engine.path(change) for way in ("positions", "prefix"))
-    assert not model.engine._misfits
+    assert not any(way in engine_of(model).path(change) for way in ("positions", "prefix"))
+    assert not engine_of(model)._misfits
 
 
 @pytest.mark.parametrize("family", builders.STATEFUL)
@@ -161,19 +162,19 @@ def test_with_a_trial_that_takes_everything_states_are_right_all_the_same(family
 def test_layers_that_are_taken_for_attention_are_found_out_in_16_bits(family, dtype):
     """The trial alone: what a wrong way would add is told from the noise of 16 bits."""
     model, change = fresh(family, dtype), as_intervention(builders.random_vector(1, norm=3.0))
-    model.abilities = Abilities(ATTENTION)
+    model.kept[abilities_of] = Abilities(ATTENTION)
     bare = wrap_model(model.hf, model.tokenizer, family)
-    bare.engine = engine.Engine(bare, sharing=False)
+    bare.kept[engine_of] = engine.Engine(bare, sharing=False)
     for kind in ("letter", "words"):
         probes = probes_of(kind)
         want, found = (
-            np.concatenate([scores for per_probe in own.engine.run(probes, change, GRID) for scores in per_probe])
+            np.concatenate([scores for per_probe in engine_of(own).run(probes, change, GRID) for scores in per_probe])
             for own in (bare, model)
         )
         step = torch.finfo(dtype).eps * 2.0 ** np.floor(np.log2(np.abs(want).max()))
         assert np.abs(found - want).max() <= 4 * step
     takes_positions = family not in ("rwkv", "mamba", "mamba2")  # else nothing can branch, whatever the layers are
-    assert bool(model.engine._misfits) == takes_positions
+    assert bool(engine_of(model)._misfits) == takes_positions
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3 wide", "gemma3", "jamba", "qwen3 next", "minimax"])
@@ -197,7 +198,7 @@ def test_patches_branch_where_every_layer_heeds_a_mask(family, dtype):
 def test_generation_repeats_no_states(family):
     model = fresh(family)
     generate(model, ("Hi there", builders.LONG), builders.random_vector(1), multipliers=GRID, max_new_tokens=3)
-    tried = {way for way, _ in model.generation_ways}
+    tried = {way for way, _ in ways_tried(model)}
     caches = {"one batch"} if KINDS[family] is not None else set()
     assert tried == ({"shared prompt"} if family == "llama" else caches)
 
@@ -233,6 +234,6 @@ def test_abilities_are_told_once():
     model = fresh("llama")
     calls = []
     handle = model.hf.register_forward_pre_hook(lambda *_: calls.append(1))
-    assert model.abilities is model.abilities
+    assert abilities_of(model) is abilities_of(model)
     handle.remove()
     assert len(calls) == 1

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pytest_steer import Model, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import steering_receipt
-from pytest_steer.model import Engine, Probe, steering, tokenize_item
+from pytest_steer.model import Engine, Probe, engine_of, steering, tokenize_item
 from pytest_steer.prompting import render_item
 from pytest_steer.steering import as_intervention, custom, first_steered
 
@@ -33,7 +33,7 @@ def fresh(family, padding="right", sharing=True, chat=True) -> Model:
     """The family's model with an engine, and so a memo, of its own."""
     base = builders.random_model(family, chat)
     model = wrap_model(base.hf, base.tokenizer, base.id)
-    model.engine = Engine(model, padding=padding, sharing=sharing)
+    model.kept[engine_of] = Engine(model, padding=padding, sharing=sharing)
     return model
 
 
@@ -85,23 +85,23 @@ def test_every_family_stays_on_its_path(family, items, scope):
     vector = builders.random_vector(0, 2)
     for sharing in (True, False):
         model = fresh(family, sharing=sharing)
-        assert model.engine.path(as_intervention(vector)) == "plain"
+        assert engine_of(model).path(as_intervention(vector)) == "plain"
         propensity_curve(model, items, vector, multipliers=GRID, positions=scope)
-        assert model.engine.path(as_intervention(vector)) == (path_of(family, scope, items) if sharing else "plain")
+        assert engine_of(model).path(as_intervention(vector)) == (path_of(family, scope, items) if sharing else "plain")
 
 
 def test_all_ways_are_named_in_the_order_of_their_first_use():
     model, vector = fresh("llama"), as_intervention(builders.random_vector(1))
     probe = probe_of(model, builders.LETTERED[0])
     early = dataclasses.replace(probe, steer_from=1)
-    model.engine.run([probe], vector, [1.0, 2.0])
-    model.engine.run([early], vector, [1.0, 2.0, 3.0])
-    model.engine.run([probe_of(model, builders.LETTERED[1])], vector, [1.0, 2.0])
-    model.engine.run([dataclasses.replace(probe, ids=probe.ids[3:], steer_from=1)], vector, [1.0])
-    assert model.engine.path(vector) == "shared positions; shared depth; plain"
-    assert model.engine.paths(vector) == {"shared positions": 4, "shared depth": 3, "plain": 1}
+    engine_of(model).run([probe], vector, [1.0, 2.0])
+    engine_of(model).run([early], vector, [1.0, 2.0, 3.0])
+    engine_of(model).run([probe_of(model, builders.LETTERED[1])], vector, [1.0, 2.0])
+    engine_of(model).run([dataclasses.replace(probe, ids=probe.ids[3:], steer_from=1)], vector, [1.0])
+    assert engine_of(model).path(vector) == "shared positions; shared depth; plain"
+    assert engine_of(model).paths(vector) == {"shared positions": 4, "shared depth": 3, "plain": 1}
     receipt = steering_receipt(model, [probe, early], vector, 1.0)
-    assert (receipt.path, receipt.ways) == (model.engine.path(vector), model.engine.paths(vector))
+    assert (receipt.path, receipt.ways) == (engine_of(model).path(vector), engine_of(model).paths(vector))
 
 
 def test_scores_that_were_asked_for_by_themselves_are_named_as_such():
@@ -109,8 +109,8 @@ def test_scores_that_were_asked_for_by_themselves_are_named_as_such():
     model = fresh("llama")
     boom = custom(lambda h, s, layer: h / (1 - s), layers=1, strength="linear", name="pole")
     with pytest.raises(MeasurementError):
-        model.engine.run([probe_of(model, item) for item in builders.LETTERED], boom, [-1.0, 1.0, 0.5])
-    assert set(model.engine.paths(boom)) == {"plain"}
+        engine_of(model).run([probe_of(model, item) for item in builders.LETTERED], boom, [-1.0, 1.0, 0.5])
+    assert set(engine_of(model).paths(boom)) == {"plain"}
 
 
 def test_the_families_that_have_to_share():
@@ -162,7 +162,7 @@ def test_as_many_sequences_as_tokens(family, padding, n):
     """Batched arguments are told from others by their first size, so n sequences of n tokens are the hard case."""
     model, vector = fresh(family, padding), builders.random_vector(0, 2)
     rows = [tuple((7 * i + j) % 250 + 10 for j in range(n)) for i in range(n)]
-    found = model.engine.run([Probe(ids, 1, (20, 30)) for ids in rows], as_intervention(vector), GRID)
+    found = engine_of(model).run([Probe(ids, 1, (20, 30)) for ids in rows], as_intervention(vector), GRID)
     for ids, scores in zip(rows, found, strict=True):
         for m, got in zip(GRID, scores, strict=True):
             want = plain.logits(model.hf, list(ids), vector.directions, m, 1)[-1][[20, 30]].numpy()
@@ -207,7 +207,7 @@ def test_interventions_other_than_adding(family):
         (ablate, lambda h, m, layer: h - (h @ r)[..., None] * r),
         (scale, lambda h, m, layer: h * (1 + m / (layer + 1))),
     ):
-        found = model.engine.run(probes, change, [0.0, 0.5])
+        found = engine_of(model).run(probes, change, [0.0, 0.5])
         for probe, scores in zip(probes, found, strict=True):
             for m, got in zip([0.0, 0.5], scores, strict=True):
 
@@ -236,9 +236,9 @@ def test_interventions_other_than_adding(family):
 def test_asking_twice_runs_nothing():
     model, vector = fresh("llama"), builders.random_vector(1)
     first = propensity_curve(model, builders.LETTERED + builders.WORDED, vector, multipliers=GRID).values
-    ran = model.engine.forwards
+    ran = engine_of(model).forwards
     assert ran > 0
-    assert model.engine.remembered == 0
+    assert engine_of(model).remembered == 0
     calls = []
     handle = model.hf.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
@@ -247,7 +247,7 @@ def test_asking_twice_runs_nothing():
     finally:
         handle.remove()
     assert not calls
-    assert model.engine.forwards == ran
+    assert engine_of(model).forwards == ran
     assert np.array_equal(again, first[::-1, ::-1])
     assert np.array_equal(subset, first[1:2, [2, 0]])
 
@@ -255,18 +255,18 @@ def test_asking_twice_runs_nothing():
 def test_the_same_question_within_one_run_is_run_once():
     model = fresh("llama")
     probe = probe_of(model, builders.LETTERED[0])
-    found = model.engine.run([probe, probe], as_intervention(builders.random_vector(1)), [1.0, 1.0, 0.0])
-    assert (model.engine.forwards, model.engine.remembered) == (2, 4)
+    found = engine_of(model).run([probe, probe], as_intervention(builders.random_vector(1)), [1.0, 1.0, 0.0])
+    assert (engine_of(model).forwards, engine_of(model).remembered) == (2, 4)
     assert all(np.array_equal(scores, found[0][0]) for scores in (found[0][1], found[1][0], found[1][1]))
 
 
 def test_the_unsteered_model_is_asked_once_for_all_vectors_and_scopes():
     model = fresh("llama")
     propensity_curve(model, builders.LETTERED, builders.random_vector(1), multipliers=[0.0], positions="all")
-    assert model.engine.forwards == len(builders.LETTERED)
+    assert engine_of(model).forwards == len(builders.LETTERED)
     propensity_curve(model, builders.LETTERED, builders.random_vector(0), multipliers=[0.0], positions="last")
-    model.engine.run([probe_of(model, item) for item in builders.LETTERED], None, [1.0])
-    assert model.engine.forwards == len(builders.LETTERED)
+    engine_of(model).run([probe_of(model, item) for item in builders.LETTERED], None, [1.0])
+    assert engine_of(model).forwards == len(builders.LETTERED)
 
 
 def test_one_engine_gives_every_question_its_own_answer():
@@ -293,9 +293,9 @@ def test_one_engine_gives_every_question_its_own_answer():
         for m in (0.0, 1.0, -1.0)
     ]
     order = np.random.default_rng(0).permutation(len(questions))
-    shared = {i: base.engine.run([questions[i][0]], questions[i][1], [questions[i][2]])[0][0] for i in order}
+    shared = {i: engine_of(base).run([questions[i][0]], questions[i][1], [questions[i][2]])[0][0] for i in order}
     for i, (probe, change, m) in enumerate(questions):
-        alone = fresh("llama").engine.run([probe], change, [m])[0][0]
+        alone = engine_of(fresh("llama")).run([probe], change, [m])[0][0]
         np.testing.assert_allclose(shared[i], alone, rtol=0, atol=1e-5)
 
 
@@ -306,7 +306,7 @@ def test_two_functions_of_one_name_do_not_share_answers():
     def make(factor):
         return custom(lambda h, s, layer: h * factor, layers=1, strength="ignored", name="same name")
 
-    one, two = (model.engine.run([probe], make(factor), [1.0])[0][0] for factor in (2.0, -1.0))
+    one, two = (engine_of(model).run([probe], make(factor), [1.0])[0][0] for factor in (2.0, -1.0))
     assert np.abs(one - two).max() > 1e-2
 
 
@@ -322,7 +322,7 @@ def test_order_company_and_batches_do_not_matter(family, padding):
         np.testing.assert_allclose(alone, whole[n : n + 1], rtol=0, atol=1e-5)
     for tokens, logits in ((1, 2**26), (400, 2**26), (10**6, 1), (10**6, 4 * builders.VOCABULARY)):
         small = fresh(family, padding)
-        small.engine._max_tokens, small.engine._max_logits = tokens, logits
+        engine_of(small)._max_tokens, engine_of(small)._max_logits = tokens, logits
         found = propensity_curve(small, items, vector, multipliers=GRID).values
         np.testing.assert_allclose(found, whole, rtol=0, atol=1e-5)
 
@@ -367,7 +367,7 @@ def test_as_many_sequences_as_attention_heads(family, n):
     """All of these models have four heads; an argument with one entry per head is no batched argument."""
     model, vector = fresh(family), builders.random_vector(1)
     rows = [tuple((7 * i + j) % 250 + 10 for j in range(11)) for i in range(n)]
-    found = model.engine.run([Probe(ids, 1, (20, 30)) for ids in rows], as_intervention(vector), [-1.0, 1.0])
+    found = engine_of(model).run([Probe(ids, 1, (20, 30)) for ids in rows], as_intervention(vector), [-1.0, 1.0])
     for ids, scores in zip(rows, found, strict=True):
         for m, got in zip([-1.0, 1.0], scores, strict=True):
             want = plain.logits(model.hf, list(ids), vector.directions, m, 1)[-1][[20, 30]].numpy()
@@ -412,7 +412,7 @@ def questions(draw):
 )
 def test_any_questions_in_any_company(family, probes, grid, layers, padding):
     model, vector = fresh(family, padding), builders.random_vector(*layers)
-    found = model.engine.run(probes, as_intervention(vector), grid)
+    found = engine_of(model).run(probes, as_intervention(vector), grid)
     for probe, scores in zip(probes, found, strict=True):
         for m, got in zip(grid, scores, strict=True):
             rows = plain.logits(model.hf, list(probe.ids), vector.directions, m, probe.steer_from)
@@ -427,10 +427,10 @@ def test_any_questions_in_any_company(family, probes, grid, layers, padding):
 @pytest.mark.parametrize("sharing", [True, False])
 def test_multiplier_zero_is_the_unsteered_model_in_any_company(sharing):
     """Also for a function that does something at strength 0, or moves the last bits there."""
-    bare = fresh("llama").engine.run([probe_of(fresh("llama"), item) for item in builders.LETTERED], None, [0.0])
+    bare = engine_of(fresh("llama")).run([probe_of(fresh("llama"), item) for item in builders.LETTERED], None, [0.0])
     model = fresh("llama", sharing=sharing)
     odd = custom(lambda h, s, layer: 0.5 * h + s, layers=1, strength="linear", name="odd")
-    found = model.engine.run([probe_of(model, item) for item in builders.LETTERED], odd, [0.0, 1.0])
+    found = engine_of(model).run([probe_of(model, item) for item in builders.LETTERED], odd, [0.0, 1.0])
     for want, got in zip(bare, found, strict=True):
         np.testing.assert_allclose(got[0], want[0], rtol=0, atol=1e-5)
 
@@ -443,8 +443,8 @@ def test_nothing_steered_is_an_error_that_names_the_item():
     with pytest.raises(
         DataError, match="text 5: no token is steered: the scope begins at token 3 of 3; steer 'all', or take"
     ):
-        model.engine.run([Probe((5, 6, 7), 3, (1,), name="text 5")], vector, [1.0])
-    assert model.engine.run([Probe((5, 6, 7), 3, (1,))], None, [1.0])[0][0].shape == (1,)
+        engine_of(model).run([Probe((5, 6, 7), 3, (1,), name="text 5")], vector, [1.0])
+    assert engine_of(model).run([Probe((5, 6, 7), 3, (1,))], None, [1.0])[0][0].shape == (1,)
 
 
 @pytest.mark.parametrize("sharing", [True, False])
@@ -455,11 +455,11 @@ def test_nan_is_an_error_and_never_a_number(sharing):
     with pytest.raises(
         MeasurementError, match=r"item \w+: the model gives NaN or infinity at multiplier 1; a smaller multiplier"
     ):
-        model.engine.run(probes, boom, [0.0, 1.0])
+        engine_of(model).run(probes, boom, [0.0, 1.0])
     with pytest.raises(MeasurementError):
-        model.engine.run(probes, boom, [0.0, 1.0])  # nor is it remembered as something else
+        engine_of(model).run(probes, boom, [0.0, 1.0])  # nor is it remembered as something else
     assert builders.hooks_of(model.hf) == 0
-    assert all(np.isfinite(scores).all() for scores in model.engine.run(probes, boom, [0.0])[0])
+    assert all(np.isfinite(scores).all() for scores in engine_of(model).run(probes, boom, [0.0])[0])
 
 
 @pytest.mark.parametrize("family", builders.FAMILIES)

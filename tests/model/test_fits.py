@@ -8,7 +8,7 @@ import torch
 
 from pytest_steer import SteeringVector, extract, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import SteerError, VectorError
-from pytest_steer.model import steering
+from pytest_steer.model import check_fits, engine_of, steering
 from pytest_steer.steering import as_intervention, custom
 
 MODEL = "llama"
@@ -30,14 +30,14 @@ def test_a_vector_fits_the_model_that_it_was_made_on(tmp_path):
         vector = vector_of(model_of(), method)
         vector.save(tmp_path / "v.safetensors")
         loaded = SteeringVector.load(tmp_path / "v.safetensors")
-        model_of(name="another name").check_fits(as_intervention(loaded))
+        check_fits(model_of(name="another name"), as_intervention(loaded))
         assert (loaded.hash, loaded.metadata) == (vector.hash, vector.metadata)
 
 
 def test_another_model_is_refused_unless_allowed():
     other, change = model_of(seed=1, name="other"), as_intervention(vector_of(model_of(name="mine")))
     with pytest.raises(VectorError) as caught:
-        other.check_fits(change)
+        check_fits(other, change)
     for words in (
         "made on another model (mine, fingerprint ",
         other.fingerprint[:12],
@@ -46,8 +46,8 @@ def test_another_model_is_refused_unless_allowed():
     ):
         assert words in str(caught.value)
     with pytest.raises(VectorError, match="another model"):
-        other.check_fits(change, allow_mismatch=("template",))
-    other.check_fits(change, allow_mismatch=("model",))
+        check_fits(other, change, allow_mismatch=("template",))
+    check_fits(other, change, allow_mismatch=("model",))
 
 
 def test_another_template_is_refused_unless_allowed():
@@ -55,17 +55,17 @@ def test_another_template_is_refused_unless_allowed():
     for template in (None, builders.CHATML.replace("brief", "long")):
         other = model_of(template=template)
         with pytest.raises(VectorError) as caught:
-            other.check_fits(change)
+            check_fits(other, change)
         for words in ("under another chat template (hash ", other.template_hash[:12], "allow_mismatch: [template]"):
             assert words in str(caught.value)
         with pytest.raises(VectorError, match="another chat template"):
-            other.check_fits(change, allow_mismatch=("model",))
-        other.check_fits(change, allow_mismatch=("template",))
+            check_fits(other, change, allow_mismatch=("model",))
+        check_fits(other, change, allow_mismatch=("template",))
 
 
 def test_a_vector_from_plain_texts_has_no_template():
     change = as_intervention(vector_of(model_of(), "mean_difference"))
-    model_of(template=None).check_fits(change)
+    check_fits(model_of(template=None), change)
 
 
 @pytest.mark.parametrize("key", ["model_fingerprint", "template_hash"])
@@ -73,25 +73,25 @@ def test_a_changed_record_is_refused(key):
     vector = vector_of(model_of())
     record = {**vector.metadata, key: "0" + vector.metadata[key][1:][::-1]}
     with pytest.raises(VectorError, match="another"):
-        model_of().check_fits(as_intervention(SteeringVector(vector.directions, record)))
+        check_fits(model_of(), as_intervention(SteeringVector(vector.directions, record)))
 
 
 def test_width_and_layers_have_to_fit_whatever_is_allowed():
     everything = ("model", "template")
     with pytest.raises(VectorError, match="the vector has width 31, but m has width 32"):
-        model_of().check_fits(as_intervention(SteeringVector({1: torch.ones(31)})), everything)
+        check_fits(model_of(), as_intervention(SteeringVector({1: torch.ones(31)})), everything)
     message = r"acts on layer 3, but m has 3 decoder blocks \(0 to 2\)"
     with pytest.raises(VectorError, match=message):
-        model_of().check_fits(as_intervention(builders.random_vector(0, 3)), everything)
+        check_fits(model_of(), as_intervention(builders.random_vector(0, 3)), everything)
     with pytest.raises(VectorError, match=message):
-        model_of().check_fits(custom(lambda h, s, layer: h, layers=3, strength="ignored", name="x"), everything)
-    model_of().check_fits(as_intervention(builders.random_vector(0, 2)))
+        check_fits(model_of(), custom(lambda h, s, layer: h, layers=3, strength="ignored", name="x"), everything)
+    check_fits(model_of(), as_intervention(builders.random_vector(0, 2)))
 
 
 def test_a_custom_intervention_at_a_negative_layer_is_refused():
     """Python would count from the end; a block's number is from 0 on, as it is for vectors."""
     with pytest.raises(VectorError):
-        model_of().check_fits(custom(lambda h, s, layer: h, layers=-1, strength="ignored", name="x"))
+        check_fits(model_of(), custom(lambda h, s, layer: h, layers=-1, strength="ignored", name="x"))
 
 
 def run_steered(model, vector, **more):
@@ -116,7 +116,7 @@ def test_every_measure_refuses_what_does_not_fit_before_it_runs_anything(name):
         measure(model, elsewhere)
     with pytest.raises(VectorError, match="another chat template"):
         measure(model, elsewhere, allow_mismatch=("model",))
-    assert model.engine.forwards == 0
+    assert engine_of(model).forwards == 0
     measure(model, elsewhere, allow_mismatch=("model", "template"))
 
 

@@ -15,7 +15,7 @@ import pytest_steer
 from pytest_steer import Context, ContrastItem, Intervention, generate, load_model, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
 from pytest_steer.model import steering
-from pytest_steer.model.generation import _Sampling
+from pytest_steer.model.generation import _Sampling, ways_tried
 from pytest_steer.steering import custom
 
 SCOPES = ("all", "after_prompt", "last")
@@ -133,7 +133,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it():
 def test_rwkv_has_no_cache_to_repeat_and_takes_the_plain_way():
     model, vector = wrap_model(builders.random_hf("rwkv"), builders.tokenizer(), "rwkv"), builders.random_vector(1)
     found = generate(model, PROMPTS[:2], vector, multipliers=(0.0, 2.0), max_new_tokens=3)
-    assert not any(model.generation_ways.values())
+    assert not any(ways_tried(model).values())
     for question, row in zip(PROMPTS[:2], found, strict=True):
         ids, turn = prompt_ids(model, question)
         for m, generation in zip((0.0, 2.0), row, strict=True):
@@ -151,7 +151,7 @@ def test_a_cache_that_loses_the_multiplier_is_found_out(monkeypatch):
     monkeypatch.setattr(DynamicCache, "batch_repeat_interleave", tile)
     model, vector = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "llama"), builders.random_vector(1)
     found = generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW)
-    assert model.generation_ways == {("shared prompt", True): False, ("one batch", True): True}
+    assert ways_tried(model) == {("shared prompt", True): False, ("one batch", True): True}
     monkeypatch.undo()
     assert found == generate(builders.random_model("llama"), PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW)
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from pytest_steer import wrap_model
 from pytest_steer.errors import DataError
-from pytest_steer.model import Engine, Probe
+from pytest_steer.model import Engine, Probe, engine_of
+from pytest_steer.model.abilities import abilities_of
 from pytest_steer.model.layout import Way
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.steering import as_intervention
@@ -26,7 +27,7 @@ FEW = ("llama", "gpt2", "gemma2", "gemma2 wide", "neox", "opt", "bloom")
 
 def fresh(family, padding="right", sharing=True):
     model = wrap_model(builders.random_model(family).hf, builders.tokenizer(), family)
-    model.engine = Engine(model, padding=padding, sharing=sharing)
+    model.kept[engine_of] = Engine(model, padding=padding, sharing=sharing)
     return model
 
 
@@ -51,7 +52,7 @@ def expected(model, probe, layer, m):
 
 def check(model, probes, pairs=PAIRS):
     changes = {layer: as_intervention(builders.random_vector(layer)) for layer in (0, 1, 2)}
-    found = model.engine.run_pairs(probes, [(None if layer is None else changes[layer], m) for layer, m in pairs])
+    found = engine_of(model).run_pairs(probes, [(None if layer is None else changes[layer], m) for layer, m in pairs])
     for probe, scores in zip(probes, found, strict=True):
         for (layer, m), got in zip(pairs, scores, strict=True):
             assert got.dtype == np.float64
@@ -66,7 +67,7 @@ def check(model, probes, pairs=PAIRS):
                     targets = torch.tensor(probe.ids[probe.score_from :])
                     want = rows[probe.score_from - 1 : -1].log_softmax(1).gather(1, targets[:, None])[:, 0].tolist()
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
-    return {layer: model.engine.path(change) for layer, change in changes.items()}
+    return {layer: engine_of(model).path(change) for layer, change in changes.items()}
 
 
 def questions(scope):
@@ -120,7 +121,7 @@ def test_a_rival_that_is_no_answer_counts():
     best = int(plain.logits(model.hf, list(ids), {}, 0.0)[-1].argmax())
     probes = [Probe((*ids, token), 1, score_from=20, margins=True) for token in (best, 40, 50)]
     check(model, [Probe(ids, 1, (40, 50)), *probes], [(None, 0.0), (1, 1.0)])
-    margins = [scores[0][0] for scores in model.engine.run(probes, None, [0.0])]
+    margins = [scores[0][0] for scores in engine_of(model).run(probes, None, [0.0])]
     assert margins[0] > 0 > max(margins[1:])
 
 
@@ -136,36 +137,36 @@ def test_every_question_has_an_answer_of_its_own(tmp_path):
         Probe(ids, 20, ENDS),
     ]
     first = fresh("llama")
-    first.engine.disk = DiskMemo(tmp_path)
+    engine_of(first).disk = DiskMemo(tmp_path)
     check(first, variants)
-    assert first.engine.forwards == len(variants) * len(PAIRS)
+    assert engine_of(first).forwards == len(variants) * len(PAIRS)
     second = fresh("llama")
-    second.engine.disk = DiskMemo(tmp_path)
+    engine_of(second).disk = DiskMemo(tmp_path)
     check(second, variants[::-1])
-    assert second.engine.forwards == 0
+    assert engine_of(second).forwards == 0
 
 
 def test_small_batches_change_nothing():
     for limit in (1, 5 * builders.VOCABULARY, 40 * builders.VOCABULARY):
         model = fresh("llama")
-        model.engine._max_logits = limit
+        engine_of(model)._max_logits = limit
         check(model, questions("last"))
 
 
 def test_a_batch_holds_no_more_logits_than_it_may():
     """The read behind the answer counts too: four questions of three reads under two pairs, in two batches of two."""
     model = fresh("llama")
-    model.engine._max_logits = 14 * builders.VOCABULARY
+    engine_of(model)._max_logits = 14 * builders.VOCABULARY
     probes = [Probe(tokens(n, 20 + n), 18, score_from=18 + n, margins=True, ends=ENDS) for n in (0, 9, 17, 40)]
     seen = []
-    assert model.abilities.branches
+    assert abilities_of(model).branches
     head = model.hf.get_output_embeddings()
     handle = head.register_forward_hook(lambda _module, _args, output: seen.append(output.shape[1]))
     # Already looked at and tried, so that those forwards are not among those counted.
     kinds = ("shared depth", "shared positions")
-    model.engine._exact = {(Way(kind), False, ((1, "block"),)) for kind in kinds}
+    engine_of(model)._exact = {(Way(kind), False, ((1, "block"),)) for kind in kinds}
     try:
-        model.engine.run(probes, as_intervention(builders.random_vector(0)), [0.0, 1.0])
+        engine_of(model).run(probes, as_intervention(builders.random_vector(0)), [0.0, 1.0])
     finally:
         handle.remove()
     assert sum(seen) == 2 * sum(len(probe.reads) for probe in probes) == 24
@@ -179,7 +180,7 @@ def test_a_batch_holds_no_more_logits_than_it_may():
 def test_questions_without_an_answer(change):
     probe = dataclasses.replace(Probe((5, 6, 7), 1, score_from=2, margins=True, ends=(3,), name="task 4"), **change)
     with pytest.raises(DataError, match="task 4: margins are those of answer tokens, not of candidates, and ends are some"):
-        fresh("llama").engine.run([probe], None, [0.0])
+        engine_of(fresh("llama")).run([probe], None, [0.0])
 
 
 @st.composite

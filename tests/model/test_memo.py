@@ -15,8 +15,9 @@ import torch
 
 from pytest_steer import propensity_curve, wrap_model
 from pytest_steer.errors import SteerError, SteerWarning
-from pytest_steer.model import Engine
+from pytest_steer.model import Engine, engine_of
 from pytest_steer.model.memo import DiskMemo
+from pytest_steer.model.structure import structure_of
 from pytest_steer.steering import custom
 
 GRID = (-1.0, 0.0, 1.0)
@@ -25,7 +26,7 @@ GRID = (-1.0, 0.0, 1.0)
 def model_with(folder, seed=0):
     """A model as a new process would have it: nothing remembered but what is in the folder."""
     model = wrap_model(builders.random_hf("llama", seed=seed), builders.tokenizer(), "m")
-    model.engine.disk = DiskMemo(folder)
+    engine_of(model).disk = DiskMemo(folder)
     return model
 
 
@@ -36,25 +37,25 @@ def curve(model, vector=None):
 def test_a_second_run_computes_nothing(tmp_path):
     first, second = model_with(tmp_path), model_with(tmp_path)
     want = curve(first)
-    assert first.engine.forwards > 0
+    assert engine_of(first).forwards > 0
     assert (curve(second) == want).all()
-    assert second.engine.forwards == 0
-    assert second.engine.disk.found == first.engine.forwards
+    assert engine_of(second).forwards == 0
+    assert engine_of(second).disk.found == engine_of(first).forwards
 
 
 def test_other_weights_vectors_and_functions_are_other_scores(tmp_path):
     curve(model_with(tmp_path))
     other_weights = model_with(tmp_path, seed=3)
     curve(other_weights)
-    assert other_weights.engine.disk.found == 0
+    assert engine_of(other_weights).disk.found == 0
     other_vector = model_with(tmp_path)
     curve(other_vector, builders.random_vector(2))
-    assert other_vector.engine.forwards == 2 * len(builders.LETTERED)  # the unsteered scores were there
+    assert engine_of(other_vector).forwards == 2 * len(builders.LETTERED)  # the unsteered scores were there
     for factor in (1.0, 2.0):  # what a function does cannot be seen from outside, so its scores are not kept
         model = model_with(tmp_path)
         change = custom(lambda h, s, layer, factor=factor: h + factor * s, layers=1, strength="linear", name="same name")
         curve(model, change)
-        assert model.engine.forwards == 3 * len(builders.LETTERED)
+        assert engine_of(model).forwards == 3 * len(builders.LETTERED)
 
 
 def test_a_damaged_score_is_dropped_and_computed_again(tmp_path):
@@ -69,11 +70,11 @@ def test_a_damaged_score_is_dropped_and_computed_again(tmp_path):
     connection.close()
     again = model_with(tmp_path)
     np.testing.assert_allclose(curve(again), want, atol=1e-5)
-    assert again.engine.disk.dropped == 3
-    assert again.engine.forwards == 3
+    assert engine_of(again).disk.dropped == 3
+    assert engine_of(again).forwards == 3
     last = model_with(tmp_path)
     curve(last)
-    assert (last.engine.forwards, last.engine.disk.dropped) == (0, 0)
+    assert (engine_of(last).forwards, engine_of(last).disk.dropped) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_a_damaged_file_is_begun_anew(tmp_path, damage):
     with pytest.warns(SteerWarning, match="is damaged; it is begun anew"):
         got = use()
     np.testing.assert_allclose(got, want, atol=1e-5)
-    assert again.engine.forwards > 0
+    assert engine_of(again).forwards > 0
     assert (curve(model_with(tmp_path)) == got).all()
 
 
@@ -160,7 +161,7 @@ def test_running_out_of_memory_halves_the_batch_and_says_so_once(message):
             raise torch.OutOfMemoryError(message) if "CUDA" in message else RuntimeError(message)
 
     model.hf.register_forward_pre_hook(small_machine, with_kwargs=True)
-    model.engine = Engine(model, sharing=False)
+    model.kept[engine_of] = Engine(model, sharing=False)
     with pytest.warns(SteerWarning, match="memory ran out") as caught:
         got = curve(model)
     assert len(caught) == 1
@@ -174,7 +175,7 @@ def test_one_sequence_that_does_not_fit_is_an_error():
     def no_memory(module, args, kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    model.structure()  # the small forward that every model runs first
+    structure_of(model)  # the small forward that every model runs first
     model.hf.register_forward_pre_hook(no_memory, with_kwargs=True)
     with pytest.warns(SteerWarning, match="memory ran out"), pytest.raises(torch.OutOfMemoryError):
         curve(model)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pytest_steer import wrap_model
-from pytest_steer.model import Engine, Probe
+from pytest_steer.model import Engine, Probe, engine_of
 from pytest_steer.model.noise import Noise, agree, noise_between, shortened, spacing
 from pytest_steer.steering import as_intervention
 
@@ -40,9 +40,9 @@ def probes_of(kind, start, prefix):
 
 def measured(hf, probes, change, **how):
     model = wrap_model(hf, builders.tokenizer(), "m")
-    model.engine = Engine(model, **how)
-    found = model.engine.run(probes, change, GRID)
-    return np.concatenate([scores for per_probe in found for scores in per_probe]), model.engine
+    model.kept[engine_of] = Engine(model, **how)
+    found = engine_of(model).run(probes, change, GRID)
+    return np.concatenate([scores for per_probe in found for scores in per_probe]), engine_of(model)
 
 
 def by_hand(hf, probes, vector):
@@ -119,9 +119,9 @@ def test_batch_size_padding_and_sharing_do_not_matter(family, dtype):
             for sharing in (True, False):
                 for size in (None, 1, 60):
                     model = wrap_model(hf, builders.tokenizer(), "m")
-                    model.engine = Engine(model, padding=padding, sharing=sharing)
-                    model.engine._max_tokens = size or model.engine._max_tokens
-                    found = model.engine.run(probes, change, GRID)
+                    model.kept[engine_of] = Engine(model, padding=padding, sharing=sharing)
+                    engine_of(model)._max_tokens = size or engine_of(model)._max_tokens
+                    found = engine_of(model).run(probes, change, GRID)
                     got = np.concatenate([scores for per_probe in found for scores in per_probe])
                     room = 1e-4 if dtype is torch.float32 else 6 * step
                     assert np.abs(got - want).max() <= room, (kind, padding, sharing, size)

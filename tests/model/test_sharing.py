@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_steer import wrap_model
 from pytest_steer.errors import MeasurementError
-from pytest_steer.model import Engine, Probe
+from pytest_steer.model import Engine, Probe, engine_of
 from pytest_steer.model.prefixes import group_by_prefix
 from pytest_steer.model.probes import Pair, Row, bundle_up
 from pytest_steer.steering import as_intervention, custom
@@ -23,7 +23,7 @@ PAIRS = [(0, -1.0), (0, 1.5), (1, 0.0), (1, 1.0), (2, -2.0), (2, 1.0)]
 def fresh(family, padding="right", **changes):
     hf = builders.random_hf(family, **changes) if changes else builders.random_model(family).hf
     model = wrap_model(hf, builders.tokenizer(), family)
-    model.engine = Engine(model, padding=padding)
+    model.kept[engine_of] = Engine(model, padding=padding)
     return model
 
 
@@ -47,8 +47,8 @@ def check(model, probes, pairs, found):
 
 def run_pairs(model, probes, pairs):
     vectors = {layer: as_intervention(builders.random_vector(layer)) for layer in (0, 1, 2)}
-    found = model.engine.run_pairs(probes, [(None if layer is None else vectors[layer], m) for layer, m in pairs])
-    return found, {layer: model.engine.path(change) for layer, change in vectors.items()}
+    found = engine_of(model).run_pairs(probes, [(None if layer is None else vectors[layer], m) for layer, m in pairs])
+    return found, {layer: engine_of(model).path(change) for layer, change in vectors.items()}
 
 
 def probes_of(kind, start, prefix=()):
@@ -85,9 +85,9 @@ def test_a_sweep_takes_the_fast_ways(family):
         model = fresh(family)
         _, paths = run_pairs(model, probes_of("letter", start), PAIRS)
         assert set(paths.values()) == {way}
-        assert (
-            not model.engine._misfits
-        )  # nor was another way tried first and found wrong, which would hide a mistake of ours
+        assert not engine_of(
+            model
+        )._misfits  # nor was another way tried first and found wrong, which would hide a mistake of ours
 
 
 def test_interventions_at_several_layers_and_pairs_of_one_layer_in_any_order():
@@ -96,7 +96,7 @@ def test_interventions_at_several_layers_and_pairs_of_one_layer_in_any_order():
     double = custom(lambda h, s, layer: h * (1 + s), layers=[1, 2], strength="linear", name="double")
     probes = probes_of("letter", 17)
     pairs = [(one, 1.0), (two, -1.0), (double, 0.5), (None, 0.0), (one, -1.0), (two, 1.0), (double, 0.0)]
-    together = model.engine.run_pairs(probes, pairs)
+    together = engine_of(model).run_pairs(probes, pairs)
     for probe, scores in zip(probes, together, strict=True):
         for (change, m), got in zip(pairs, scores, strict=True):
             alone = Engine(model, sharing=False).run([probe], change, [m])[0][0]
@@ -128,7 +128,7 @@ def test_a_shared_prefix_changes_nothing(family, padding, kind):
         check(model, probes, PAIRS, found)
         if family in builders.SHARING - builders.WINDOWED:
             assert all(path.endswith(", shared prefix") for path in paths.values()), (start, paths)
-            assert not model.engine._misfits
+            assert not engine_of(model)._misfits
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gemma3 wide", "mistral", "neox"])
@@ -211,7 +211,7 @@ def test_only_the_rows_of_the_answers_are_computed(family):
     check(model, probes, PAIRS, found)
     assert 2 in widths
     assert "forward" not in vars(head)
-    assert not model.engine._misfits
+    assert not engine_of(model)._misfits
 
 
 # --- memory ------------------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_when_memory_runs_out_sweeps_are_halved(monkeypatch, limit, start):
         found, _ = run_pairs(model, probes, PAIRS)
     check(model, probes, PAIRS, found)
     assert sum("memory ran out" in str(entry.message) for entry in caught) == 1
-    assert not model.engine._misfits  # the halves still share the prefix
+    assert not engine_of(model)._misfits  # the halves still share the prefix
 
 
 @pytest.mark.parametrize("start", [1, 17])
@@ -259,7 +259,7 @@ def test_after_memory_ran_out_once_later_batches_fit(monkeypatch, start):
 
     monkeypatch.setattr(module, "run", scarce)
     model = fresh("llama")
-    model.engine._max_tokens = 600
+    engine_of(model)._max_tokens = 600
     with pytest.warns(match="memory ran out"):
         found, _ = run_pairs(model, probes, PAIRS)
     check(model, probes, PAIRS, found)
@@ -275,10 +275,10 @@ def test_an_overflow_in_one_branch_does_not_put_the_way_off(monkeypatch):
     boom = custom(lambda h, s, layer: h / (1 - s), layers=1, strength="linear", name="pole")
     probes = probes_of("letter", 17)
     with pytest.raises(MeasurementError, match="at multiplier 1;"):
-        model.engine.run(probes, boom, [-1.0, 0.0, 1.0, 0.5])
+        engine_of(model).run(probes, boom, [-1.0, 0.0, 1.0, 0.5])
     calm = as_intervention(builders.random_vector(1))
-    model.engine.run(probes, calm, [-1.0, 1.0, 0.5])
-    assert model.engine.path(calm) == "shared positions"
+    engine_of(model).run(probes, calm, [-1.0, 1.0, 0.5])
+    assert engine_of(model).path(calm) == "shared positions"
 
 
 @pytest.mark.parametrize("broken", ["shared depth", "shared positions", "prefix"])
@@ -304,7 +304,7 @@ def test_a_way_that_is_a_little_wrong_is_not_taken(monkeypatch, broken, row):
         found, paths = run_pairs(model, probes, PAIRS)
         check(model, probes, PAIRS, found)
         assert not any(broken in path for path in paths.values())
-    assert model.engine._misfits
+    assert engine_of(model)._misfits
 
 
 @pytest.mark.parametrize("start", [1, 17])
@@ -320,7 +320,7 @@ def test_without_memory_for_a_prefix_there_is_none(monkeypatch, start):
 
     monkeypatch.setattr(module, "run_prefix", none)
     model = fresh("llama")
-    model.engine._max_tokens = 200
+    engine_of(model)._max_tokens = 200
     probes = probes_of("letter", start, prefix=tokens(3, 60))
     found, paths = run_pairs(model, probes, PAIRS)
     check(model, probes, PAIRS, found)

@@ -14,7 +14,7 @@ from pytest_steer.errors import ModelError, SteerError, VectorError
 from pytest_steer.measures import steering_receipt
 from pytest_steer.measures.propensity import curves_in_contexts
 from pytest_steer.measures.subject import Subject
-from pytest_steer.model import Engine, Probe, steering
+from pytest_steer.model import Engine, Probe, engine_of, steering
 from pytest_steer.model.activations import block_outputs
 from pytest_steer.soundness.automatic import check_before
 from pytest_steer.steering import (
@@ -42,7 +42,7 @@ OFFSET = torch.randn(32, generator=torch.Generator().manual_seed(9))
 def fresh(family, padding="right", sharing=True):
     base = builders.random_model(family)
     model = wrap_model(base.hf, base.tokenizer, base.id)
-    model.engine = Engine(model, padding=padding, sharing=sharing)
+    model.kept[engine_of] = Engine(model, padding=padding, sharing=sharing)
     return model
 
 
@@ -147,7 +147,7 @@ def test_inner_sites_share_what_is_below_them():
             for scope in ("all", "after_prompt"):
                 model, (change, _) = fresh("llama"), method("add", (layer,), site)
                 propensity_curve(model, builders.LETTERED, change, multipliers=GRID, positions=scope)
-                ways[site, layer, scope] = model.engine.path(change)
+                ways[site, layer, scope] = engine_of(model).path(change)
     for site in ("block", "mlp", "heads"):
         assert ways[site, 2, "all"] == "shared depth"
         # Steered from position 1 on within the first block: nothing is below.
@@ -187,7 +187,7 @@ def test_a_condition_steers_the_rows_whose_prompts_meet_it(family, padding, scop
         own = fresh(family, padding, sharing)
         got = propensity_curve(own, items, gate, multipliers=GRID, positions=scope).values
         np.testing.assert_allclose(got, want, rtol=0, atol=2e-4)
-        assert own.engine.path(gate) != "shared positions"
+        assert engine_of(own).path(gate) != "shared positions"
     assert np.abs(steered - bare).max(1).min() > 1e-3
 
 
@@ -266,7 +266,7 @@ def test_a_vector_of_the_heads_width():
     with pytest.raises(VectorError, match="the vector has width 64, but m has width 32"):
         propensity_curve(model, builders.LETTERED, add(wide))
     ids = plain.ids_of(model.tokenizer, "What is it?", False)
-    got = model.engine.run([Probe(tuple(ids), 1, (20, 30))], add(wide, site="heads"), [1.0])[0][0]
+    got = engine_of(model).run([Probe(tuple(ids), 1, (20, 30))], add(wide, site="heads"), [1.0])[0][0]
     want = plain_methods.logits(hf, ids, {1: lambda h: h + 1}, "heads", 1)[-1][[20, 30]]
     np.testing.assert_allclose(got, want.numpy(), rtol=0, atol=1e-4)
 
@@ -287,7 +287,7 @@ def test_a_block_that_goes_past_its_site_is_an_error():
     block.__class__ = Around
     try:
         with pytest.raises(ModelError, match="block 1 ran without its mlp site, so nothing was steered there"):
-            model.engine.run([Probe((5, 6, 7), 1, (1,))], add(builders.random_vector(1), site="mlp"), [1.0])
+            engine_of(model).run([Probe((5, 6, 7), 1, (1,))], add(builders.random_vector(1), site="mlp"), [1.0])
     finally:
         block.__class__ = kind
     assert builders.hooks_of(model.hf) == 0
@@ -359,9 +359,9 @@ def test_pairs_of_different_sites_in_one_run(family, scope):
         ids = tuple(prompt_of(builders.random_model(family), item))
         probes.append(Probe(ids, 1 if scope == "all" else len(ids) - 4, (20, 30)))
     pairs = [(change, m) for change in changes for m in (1.0, -0.5)]
-    together = fresh(family).engine.run_pairs(probes, pairs)
+    together = engine_of(fresh(family)).run_pairs(probes, pairs)
     for index, (change, m) in enumerate(pairs):
-        alone = fresh(family, sharing=False).engine.run(probes, change, [m])
+        alone = engine_of(fresh(family, sharing=False)).run(probes, change, [m])
         for row in range(len(probes)):
             np.testing.assert_allclose(together[row][index], alone[row][0], rtol=0, atol=1e-4)
 

@@ -16,7 +16,8 @@ from accelerate.hooks import AlignDevicesHook, ModelHook, add_hook_to_module
 from pytest_steer import assert_steers, extract, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import ModelError, SteerError
 from pytest_steer.measures import first_order_slopes, steering_receipt
-from pytest_steer.model import generate, steering
+from pytest_steer.model import engine_of, generate, steering
+from pytest_steer.model.abilities import abilities_of
 from pytest_steer.model.activations import block_outputs
 from pytest_steer.model.foreign import foreign_hooks
 from pytest_steer.model.patching import Patch, Patcher
@@ -42,7 +43,7 @@ def curve(model):
 
 def ready(model):
     """Goes through the gate with one short measure; what others have put on the model is returned."""
-    model.engine.run([Probe(IDS, 1, (20, 30))], as_intervention(VECTOR), [0.0, 1.0])
+    engine_of(model).run([Probe(IDS, 1, (20, 30))], as_intervention(VECTOR), [0.0, 1.0])
     return foreign_hooks(model)
 
 
@@ -348,7 +349,7 @@ def test_a_hook_that_gives_back_what_it_got():
 def test_hooks_of_others_run_as_often_as_forwards_do():
     model = fresh()
     calls = []
-    assert model.abilities.branches  # a forward of its own, once per model
+    assert abilities_of(model).branches  # a forward of its own, once per model
     model.hf.register_forward_pre_hook(lambda *_: calls.append(1))
     block_outputs(model, [IDS], [0], lambda _, hidden: hidden)
     assert calls == []  # the backbone alone ran

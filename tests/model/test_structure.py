@@ -17,6 +17,7 @@ from pytest_steer.measures.subject import Subject
 from pytest_steer.model import block_outputs, steering
 from pytest_steer.model.configuration import numbers_of, setting_at
 from pytest_steer.model.sites import layers_with_heads, n_heads
+from pytest_steer.model.structure import structure_of
 from pytest_steer.soundness import check_before
 
 VECTOR = builders.random_vector(1, norm=12.0)
@@ -61,7 +62,7 @@ def test_a_bert_that_was_not_made_a_decoder_is_refused_and_one_that_was_is_measu
     both = wrap_model(transformers.AutoModelForCausalLM.from_config(config), builders.tokenizer(), "bert")
     with pytest.raises(ModelError, match="bert: its tokens see those after them"):
         perplexity(both, builders.TEXTS)
-    assert not model_of("bert").structure().refused
+    assert not structure_of(model_of("bert")).refused
 
 
 def test_a_model_that_does_not_run_on_tokens_alone_is_refused():
@@ -82,8 +83,8 @@ def test_the_look_is_taken_once_and_leaves_nothing():
     model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
     runs = []
     handle = model.hf.register_forward_hook(lambda *_: runs.append(1))
-    first = model.structure()
-    assert model.structure() is first
+    first = structure_of(model)
+    assert structure_of(model) is first
     assert runs == []  # hooks of others take no part in it
     handle.remove()
     assert builders.hooks_of(model.hf) == 0
@@ -91,9 +92,9 @@ def test_the_look_is_taken_once_and_leaves_nothing():
 
 def test_positions_are_left_to_a_model_that_counts_them_otherwise():
     """RoBERTa's first token has the number of its padding token plus one."""
-    assert not model_of("roberta").structure().told_positions
-    assert model_of("gpt2").structure().told_positions
-    assert not model_of("bloom").structure().told_positions
+    assert not structure_of(model_of("roberta")).told_positions
+    assert structure_of(model_of("gpt2")).told_positions
+    assert not structure_of(model_of("bloom")).told_positions
 
 
 def test_settings_that_differ_between_layers():

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from pytest_steer import SteeringVector
 from pytest_steer.errors import VectorError
-from pytest_steer.steering.vector import FORMAT
+from pytest_steer.steering.formats.safetensors_file import FORMAT
 
 RECORD = {"method": "caa", "model": "m", "model_fingerprint": "f" * 64, "template_hash": None, "n": 12, "note": "größer"}
 

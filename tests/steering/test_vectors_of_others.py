@@ -16,7 +16,7 @@ from vector_files import repeng_gguf, same
 
 from pytest_steer import SteeringVector, propensity_curve
 from pytest_steer.errors import VectorError
-from pytest_steer.model import steering
+from pytest_steer.model import check_fits, steering
 from pytest_steer.steering import (
     ablate,
     add,
@@ -148,10 +148,10 @@ def test_a_list_of_parameters_is_a_stack_and_no_numbers_of_layers(tmp_path):
         vector = SteeringVector.load(file, layer=1)
         assert vector.metadata["source"]["rows"] == depth
         if fits:
-            builders.random_model("llama").check_fits(add(vector))
+            check_fits(builders.random_model("llama"), add(vector))
         else:
             with pytest.raises(VectorError, match=r"a stack of 2 rows, and .* has 3 decoder blocks"):
-                builders.random_model("llama").check_fits(add(vector))
+                check_fits(builders.random_model("llama"), add(vector))
 
 
 # --- stacks and the model's depth ----------------------------------------------------------------------------------------
@@ -231,11 +231,11 @@ def test_the_models_depth_says_what_a_stack_is(tmp_path, suffix, count, rows):
     ):
         if isinstance(want, int):
             same(one, {want: stack[2]})
-            model.check_fits(as_intervention(one))
+            check_fits(model, as_intervention(one))
             continue
         for change in (add(one), ablate(one), clamp(one, value=1.0), add_keeping_norm(one), masked(one, keep=3)):
             with pytest.raises(VectorError, match=f"a stack of {count} rows, and .* has 3 decoder blocks.*{want}"):
-                model.check_fits(change, ("model", "template"))
+                check_fits(model, change, ("model", "template"))
     if not isinstance(want, int):
         with pytest.raises(VectorError, match=want):
             propensity_curve(model, builders.LETTERED, vector)
@@ -247,10 +247,10 @@ def test_a_stack_that_was_saved_again_before_anybody_said_what_it_is(tmp_path):
     model, stack = builders.random_model("llama"), rand(4, 32)
     SteeringVector.load(written(tmp_path, ".npy", stack)).save(tmp_path / "ours.safetensors")
     with pytest.raises(VectorError, match="row 0 looks like the embedding"):
-        model.check_fits(add(SteeringVector.load(tmp_path / "ours.safetensors", layer=1)))
+        check_fits(model, add(SteeringVector.load(tmp_path / "ours.safetensors", layer=1)))
     vector = SteeringVector.load(tmp_path / "ours.safetensors", layer=1, rows="hidden_states")
     same(vector, {1: stack[2]})
-    model.check_fits(add(vector))
+    check_fits(model, add(vector))
 
 
 @pytest.mark.parametrize("suffix", NAMED)
@@ -261,16 +261,16 @@ def test_keys_that_are_those_of_hidden_states(tmp_path, suffix):
     with pytest.raises(
         VectorError, match=r"numbers its directions up to 3, and .* has 3 decoder blocks, 0 to 2: these look like"
     ):
-        model.check_fits(add(SteeringVector.load(file, layer=1)))
+        check_fits(model, add(SteeringVector.load(file, layer=1)))
     vector = SteeringVector.load(file, layer=1, rows="hidden_states")
     same(vector, {1: rows[2]})
-    model.check_fits(add(vector))
+    check_fits(model, add(vector))
     for rows_are in ("blocks", None):
         file = written(tmp_path, suffix, {f"layer.{layer}": rand(32) for layer in (1, 7)})
         with pytest.raises(VectorError, match=r"up to 7, and .*: the numbers are not those of this model's blocks"):
-            model.check_fits(add(SteeringVector.load(file, layer=1, rows=rows_are)))
+            check_fits(model, add(SteeringVector.load(file, layer=1, rows=rows_are)))
     file = written(tmp_path, suffix, {f"layer.{layer}": rows[layer] for layer in (0, 2)})
-    model.check_fits(add(SteeringVector.load(file, layer=2)))
+    check_fits(model, add(SteeringVector.load(file, layer=2)))
 
 
 def test_rows_of_a_file_without_rows(tmp_path):

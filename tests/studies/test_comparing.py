@@ -14,6 +14,7 @@ from pytest_steer import SteeringVector, load_model, read_items, read_tasks, rea
 from pytest_steer.errors import ClaimFileError, DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
+from pytest_steer.model import engine_of
 from pytest_steer.studies.compare_methods import compare, plan_of
 from pytest_steer.studies.compare_methods.plan import entries_of
 
@@ -143,15 +144,15 @@ def test_demonstrations_are_drawn_from_the_examples_with_the_seed(folder):
     entries, _, _ = measured(folder, model, cost=0.02, shots=3, seed=4)
     tasks, pool = read_tasks(folder / "words.json"), read_tasks(folder / "shown.json")
     vector = next(e.subject.vector for e in entries if (e.behaviour, e.method) == ("words", "mean_difference"))
-    before = model.engine.forwards
+    before = engine_of(model).forwards
     for shuffled in (False, True):
         how = {"positions": "all", "shots": 3, "shuffled": shuffled}
         for own in (None, vector):
             task_accuracy(model, tasks, own, demonstrations=pool, seed=4, **how)
-        assert model.engine.forwards == before
+        assert engine_of(model).forwards == before
     task_accuracy(model, tasks, demonstrations=pool, seed=5, **how)
     task_accuracy(model, tasks, demonstrations=tasks, seed=4, **how)
-    assert model.engine.forwards == before + 2 * len(tasks)
+    assert engine_of(model).forwards == before + 2 * len(tasks)
 
 
 def test_a_vector_of_another_model_is_not_measured_unless_that_is_accepted(folder, model):

@@ -11,7 +11,7 @@ import plain_tasks
 import torch
 
 from pytest_steer import Model, TaskItem, wrap_model
-from pytest_steer.model import Engine
+from pytest_steer.model import Engine, engine_of
 
 ANSWERS = ("Yes", "No", "YesYes", "No Yes", "NoNo")
 TASKS = tuple(TaskItem(f"case {7 * i}", ANSWERS[i % len(ANSWERS)]) for i in range(15))
@@ -43,5 +43,5 @@ def trained(family: str) -> tuple[Any, Any]:
 def talkative(family: str, sharing: bool = True) -> Model:
     """That model, with an engine of its own."""
     model = wrap_model(*trained(family), family)
-    model.engine = Engine(model, sharing=sharing)
+    model.kept[engine_of] = Engine(model, sharing=sharing)
     return model

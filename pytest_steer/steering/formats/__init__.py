@@ -6,11 +6,12 @@ whose layer it does not say, and the conventions that were assumed. ``docs/vecto
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ...errors import VectorError
-from ..vector import SteeringVector
+from ..directions import Directions
 from . import gguf_file, numpy_file, safetensors_file, svec_file, torch_file
 from .found import Found
 from .placing import Layer, check_rows, numbered, place, wanted_layers
@@ -24,7 +25,7 @@ _READERS: dict[str, Callable[[Path], Found]] = {
     ".npy": numpy_file.read,
     ".npz": numpy_file.read_archive,
 }
-_WRITERS: dict[str, Callable[[SteeringVector, Path], None]] = {
+_WRITERS: dict[str, Callable[[Directions, Mapping[str, Any], Path], None]] = {
     ".safetensors": safetensors_file.write,
     ".gguf": gguf_file.write,
 }
@@ -60,8 +61,8 @@ def read_vector(path: Path, layer: Layer, rows: str | None = None) -> Found:
     return place(numbered(reader(path), said, path), wanted, path)
 
 
-def write_vector(vector: SteeringVector, path: Path) -> None:
-    """Writes ``vector`` in the format of the path's suffix.
+def write_vector(directions: Directions, metadata: Mapping[str, Any], path: Path) -> None:
+    """Writes a vector in the format of the path's suffix.
 
     Raises:
         VectorError: another suffix, the format cannot hold the vector, or the file cannot be written.
@@ -71,7 +72,7 @@ def write_vector(vector: SteeringVector, path: Path) -> None:
         raise VectorError(f"{path}: a vector is written as {' or '.join(_WRITERS)}; give it that suffix")
     if not path.parent.is_dir():
         raise VectorError(f"{path}: cannot be written: the folder {path.parent} does not exist")
-    writer(vector, path)
+    writer(directions, metadata, path)
 
 
 def _content(path: Path) -> str | None:

@@ -14,6 +14,7 @@ allocated or looped over; they are written by the gguf package.
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 
 from ...errors import VectorError
-from ..vector import SteeringVector
+from ..directions import Directions
 from .found import Found, layer_number, source
 from .gguf_header import Header, TensorInfo, read_header
 from .placing import restored
@@ -55,26 +56,26 @@ def read(file: Path) -> Found:
     return Found(directions, source(f"GGUF control vector ({architecture})", LAYERS, **about))
 
 
-def write(vector: SteeringVector, file: Path) -> None:
+def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> None:
     """As repeng's ``export_gguf`` does (architecture controlvector, its hint and count, float32), and our record beside it."""
     from gguf import GGUFWriter
 
-    if 0 in vector.directions:
-        others = [layer for layer in vector.layers if layer]
+    if 0 in directions:
+        others = [layer for layer in directions if layer]
         raise VectorError(
             f"{file}: a GGUF control vector cannot steer layer 0: llama.cpp refuses the whole file if it has a direction.0. "
             + (f"Leave it out, vector.at({others}), or save" if others else "Save")
             + " as .safetensors"
         )
-    record = record_text(vector, file)
+    record = record_text(directions, metadata, file)
     try:
         writer = GGUFWriter(file, ARCHITECTURES[0])
         try:
-            writer.add_string(f"{ARCHITECTURES[0]}.model_hint", _model_hint(vector))
-            writer.add_uint32(f"{ARCHITECTURES[0]}.layer_count", len(vector.directions))
+            writer.add_string(f"{ARCHITECTURES[0]}.model_hint", _model_hint(metadata))
+            writer.add_uint32(f"{ARCHITECTURES[0]}.layer_count", len(directions))
             writer.add_string(_RECORD, record)
-            writer.add_string(_SHA256, checksum(vector, record))
-            for layer, direction in vector.directions.items():
+            writer.add_string(_SHA256, checksum(directions, record))
+            for layer, direction in directions.items():
                 writer.add_tensor(f"direction.{layer}", direction.numpy())
             writer.write_header_to_file()
             writer.write_kv_data_to_file()
@@ -85,11 +86,11 @@ def write(vector: SteeringVector, file: Path) -> None:
         raise VectorError(f"{file}: cannot be written: {error}") from None
 
 
-def _model_hint(vector: SteeringVector) -> str:
+def _model_hint(metadata: Mapping[str, Any]) -> str:
     """repeng wants one and llama.cpp ignores it."""
-    about = vector.metadata.get("source")
+    about = metadata.get("source")
     hint = about.get("model_hint") if isinstance(about, dict) else None
-    return str(hint or vector.metadata.get("model") or "unknown")
+    return str(hint or metadata.get("model") or "unknown")
 
 
 def _architecture(header: Header, file: Path) -> str:

@@ -19,21 +19,22 @@ from typing import Any
 import torch
 
 from ...errors import VectorError
-from ..vector import FORMAT, LAYER_CONVENTION, SteeringVector
+from ..directions import LAYER_CONVENTION, Directions, checked_directions, hash_of, norms_of
 from .found import Found, checked, layer_number
 from .names import by_names
 from .placing import restored
 
+FORMAT = "pytest-steer/vector/1"
 _INTERVENTION = "pytest-steer/intervention/"
 
 
-def record_text(vector: SteeringVector, file: Path) -> str:
+def record_text(directions: Directions, metadata: Mapping[str, Any], file: Path) -> str:
     """The vector's metadata as JSON, with how layers are counted and the norms for people who read the file.
 
     Raises:
         VectorError: JSON cannot hold the metadata.
     """
-    record = {**vector.metadata, "layer_convention": LAYER_CONVENTION, "norms": vector.norms}
+    record = {**metadata, "layer_convention": LAYER_CONVENTION, "norms": norms_of(directions)}
     try:
         return json.dumps(record, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -59,9 +60,9 @@ def read_record(text: str, file: Path) -> dict[str, Any]:
     return record
 
 
-def checksum(vector: SteeringVector, record: str) -> str:
+def checksum(directions: Directions, record: str) -> str:
     """SHA-256 over layers, values and the record as written."""
-    return hashlib.sha256(f"{vector.hash}\n{record}".encode()).hexdigest()
+    return hashlib.sha256(f"{hash_of(directions)}\n{record}".encode()).hexdigest()
 
 
 def verify(found: Found, record: str, given: str, file: Path) -> None:
@@ -71,30 +72,30 @@ def verify(found: Found, record: str, given: str, file: Path) -> None:
         VectorError: they differ, or the values are unusable.
     """
     try:
-        vector = SteeringVector({layer: d for layer, d in found.directions.items() if layer is not None})
+        directions = checked_directions(found.directions)
     except VectorError as error:
         raise VectorError(f"{file}: {error}") from None
-    if checksum(vector, record) != given:
+    if checksum(directions, record) != given:
         raise VectorError(
             f"{file}: is damaged, or was changed by another program: its content does not match its checksum. Take a good copy, "
             "or save the vector again"
         )
 
 
-def write(vector: SteeringVector, file: Path) -> None:
+def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> None:
     """The same vector and record give the same bytes."""
-    record = record_text(vector, file)
+    record = record_text(directions, metadata, file)
     header: dict[str, Any] = {
-        "__metadata__": {"format": FORMAT, "sha256": checksum(vector, record), "steering": record},
+        "__metadata__": {"format": FORMAT, "sha256": checksum(directions, record), "steering": record},
     }
     start = 0
-    for layer, direction in vector.directions.items():
+    for layer, direction in directions.items():
         size = direction.numel() * 4
         header[f"layer.{layer}"] = {"dtype": "F32", "shape": [direction.numel()], "data_offsets": [start, start + size]}
         start += size
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
-    data = b"".join(direction.numpy().astype("<f4").tobytes() for direction in vector.directions.values())
+    data = b"".join(direction.numpy().astype("<f4").tobytes() for direction in directions.values())
     try:
         file.write_bytes(len(head).to_bytes(8, "little") + head + data)
     except OSError as error:

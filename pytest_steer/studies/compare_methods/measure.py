@@ -15,7 +15,7 @@ from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ...measures.at_cost import spread
 from ...measures.subject import Subject
-from ...model import Model
+from ...model import Model, check_fits
 from ...prompting import Context
 from ...report.comparison import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
 from ...soundness import check_before
@@ -104,7 +104,7 @@ def compare(
             check_enough(entry.items)
             if entry.texts:
                 check_enough_texts(entry.texts, entry.source)
-            model.check_fits(entry.subject.intervention, entry.subject.allow_mismatch)
+            check_fits(model, entry.subject.intervention, entry.subject.allow_mismatch)
             if soundness:
                 check_before(model, entry.subject)
         except SteerError as error:
