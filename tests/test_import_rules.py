@@ -20,6 +20,7 @@ GROUND = (
     "sources",
     "registry",
     "parameters",
+    "validation",
     "evidence",
     "failures",
     "run_context",

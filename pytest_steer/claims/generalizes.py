@@ -103,8 +103,6 @@ class Generalizes:
     name: str = "generalizes"
 
     def __post_init__(self) -> None:
-        if not 0 < self.relative < float("inf"):
-            raise SteerError(f"relative has to be above 0 (0.5 is half of the base steerability), not {self.relative}")
         if not self.contexts and not self.data_sets:
             raise SteerError("generalizes needs contexts or data_sets to hold against the base context")
         twice = self.contexts.keys() & self.data_sets.keys()

@@ -155,14 +155,6 @@ class HoldsInContexts:
             raise SteerError(
                 f"holds_in_contexts takes exactly one of {', '.join(STATISTICS)}, not {' and '.join(given) or 'none'}"
             )
-        if self.anti_steerable is not None and not 0 < self.anti_steerable < 1:
-            raise SteerError(
-                f"anti_steerable has to be between 0 and 1 (0.25 means a quarter of the items), not {self.anti_steerable}"
-            )
-        if self.examples is not None and self.examples < 1:
-            raise SteerError(f"examples is the number of contexts that are looked at, at least 1; not {self.examples}")
-        if self.batch is not None and self.batch < 2:
-            raise SteerError(f"batch is the number of items that the search sees, at least 2; not {self.batch}")
 
     @property
     def statistic(self) -> Statistic:

@@ -108,8 +108,6 @@ class HooksAreSound:
     name: str = "hooks_are_sound"
 
     def __post_init__(self) -> None:
-        if isinstance(self.examples, bool) or not isinstance(self.examples, int) or self.examples < 2:
-            raise SteerError(f"examples is a whole number from 2 on, not {self.examples!r}")
         if isinstance(self.prompts, str) or not all(isinstance(prompt, str) for prompt in self.prompts):
             raise SteerError("prompts is a list of texts")
         check_names(self.leave_out)

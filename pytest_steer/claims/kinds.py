@@ -5,13 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from .. import registry
 from ..evidence import Evidence
-from ..parameters import Schema, properties_of, required_of
+from ..parameters import Param, Schema, properties_of, required_of
+from ..validation import check_values
 from . import words
+
+EVERY: dict[str, Schema] = {
+    "confidence": {"type": "number"}
+    | Param("The confidence level of the interval that decides: 0.95 means 95 %.", above=0.5, below=1).to_schema(
+        "confidence"
+    )
+}
+"""Fields that claims share and that are checked as parameters are."""
 
 Declared = TypeVar("Declared", bound=type)
 
@@ -141,10 +150,33 @@ def claim(
 
     def decorate(declared: Declared) -> Declared:
         kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), schema or {})
+        _checked(kind)
         registry.register("claim", name, kind, home=declared.__module__)
         return declared
 
     return decorate
+
+
+def _checked(kind: ClaimKind) -> None:
+    """Make a class refuse values that its parameters cannot have, before anything of its own looks at them."""
+    made = kind.declared.__init__  # type: ignore[misc]
+
+    @wraps(made)
+    def checked(self: Any, *arguments: Any, **given: Any) -> None:
+        # Contexts and items are values of Python; a file names them in another way.
+        properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
+        check_values(kind.name, {key: value for key, value in given.items() if key in properties}, properties)
+        made(self, *arguments, **given)
+
+    kind.declared.__init__ = checked  # type: ignore[misc]
+
+
+_MADE_FROM = {"x-context", "x-items"}
+
+
+def _keys(schema: Schema) -> set[str]:
+    inner = schema.get("additionalProperties")
+    return schema.keys() | (inner.keys() if isinstance(inner, dict) else set())
 
 
 def kind_of(name: str) -> ClaimKind:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Unpack
 
 from ..data import ItemLike, Items, as_items
-from ..errors import SteerError
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve
 from ..measures.subject import Subject
@@ -33,9 +32,6 @@ class NotAntiSteered:
     The bounds are exact binomial ones (Clopper & Pearson 1934). ``by: slope`` counts items whose slope is <= 0, so a tie is
     anti-steerable (Tan et al. 2024); ``by: effect`` counts items whose propensity at the deployed multiplier is below that at 0, so a
     tie is not (Braun et al. 2025, arXiv 2505.22637).
-
-    Raises:
-        SteerError: the share is not between 0 and 1.
     """
 
     subject: Subject
@@ -64,12 +60,6 @@ class NotAntiSteered:
     seed: int = 0
     context: Context = AS_GIVEN
     name: str = "not_anti_steered"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise SteerError(f"share has to be between 0 and 1 (0.25 means a quarter of the items), not {self.share}")
-        if self.by not in ("slope", "effect"):
-            raise SteerError(f"by is 'slope' or 'effect', not {self.by!r}")
 
     def measure(self, model: Model) -> Evidence:
         """Measures and judges; see ``over_items.measure_items`` for what is raised."""

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from ..data import TaskItem
 from ..data.tasks import task_hashes, tasks_hash
-from ..errors import DataError, SteerError
+from ..errors import DataError
 from ..evidence import Evidence
 from ..measures import TaskAccuracy, as_tasks, asked_as_text, check_shots, steering_receipt, task_accuracies
 from ..measures.subject import Subject, describe_model, describe_receipt
@@ -64,7 +64,7 @@ class PerformsTask:
         source: where the tasks come from, for messages.
 
     Raises:
-        SteerError: the accuracy is not between 0 and 1, numbers of demonstrations that mean nothing, or an unknown ``by``.
+        SteerError: numbers of demonstrations that mean nothing.
     """
 
     subject: Subject
@@ -122,15 +122,7 @@ class PerformsTask:
     name: str = "performs_task"
 
     def __post_init__(self) -> None:
-        if not 0 < self.accuracy < 1:
-            raise SteerError(f"accuracy has to be between 0 and 1 (0.5 means half of the tasks), not {self.accuracy}")
-        if self.by not in ("first_token", "exact"):
-            raise SteerError(f"by is 'first_token' or 'exact', not {self.by!r}")
         check_shots(self.shots, self.shuffled)
-        try:
-            check_shots(self.baseline_shots, shuffled=True)
-        except SteerError as error:
-            raise SteerError(f"baseline_shots: {error}") from None
 
     def measure(self, model: Model) -> Evidence:
         """Measures and judges.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Unpack
 
-from ..errors import DataError, SteerError
+from ..errors import DataError
 from ..evidence import Evidence
 from ..measures import asked_as_text, perplexity_curves, steering_receipt
 from ..measures.subject import Subject, describe_model, describe_receipt
@@ -38,9 +38,6 @@ class PplDeltaBelow:
     Attributes:
         texts: neutral texts: text that the behaviour has nothing to do with.
         source: where the texts come from, for messages.
-
-    Raises:
-        SteerError: the limit is not a positive number.
     """
 
     subject: Subject
@@ -59,10 +56,6 @@ class PplDeltaBelow:
     seed: int = 0
     source: str = "texts"
     name: str = "ppl_delta_below"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.limit < math.inf:
-            raise SteerError(f"limit has to be a positive number (0.05 allows 5 %), not {self.limit}")
 
     def measure(self, model: Model) -> Evidence:
         """Measures and judges.

@@ -15,7 +15,7 @@ from ..data import ItemLike, Items, as_items
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, AtCost, PropensityCurve, deviation, effects_at, multipliers_at_cost, perplexity
-from ..measures.at_cost import MOST, check_budget, spread
+from ..measures.at_cost import MOST, spread
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
@@ -98,9 +98,6 @@ class SteersAtCost:
     context: Context = AS_GIVEN
     source: str = "texts"
     name: str = "steers_at_cost"
-
-    def __post_init__(self) -> None:
-        check_budget(self.cost, self.most)
 
     def measure(self, model: Model) -> Evidence:
         """Measures and judges.

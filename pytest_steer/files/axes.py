@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from pytest_steer.errors import DataError
-from pytest_steer.files.messages import Fault, nearest, shown
+from pytest_steer.files.messages import Fault
 from pytest_steer.files.schema import SCHEMA
 from pytest_steer.files.source import DataPath
 from pytest_steer.prompting import Axis, Context
 from pytest_steer.prompting.context_values import READERS
+from pytest_steer.registry import nearest
+from pytest_steer.validation import shown
 
 _VALUES = SCHEMA["$defs"]["axes"]["properties"]
 

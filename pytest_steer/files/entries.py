@@ -9,11 +9,13 @@ from typing import Any
 
 from pytest_steer.files.files import absolute, missing_file
 from pytest_steer.files.matrix import STRENGTHS, Combination
-from pytest_steer.files.messages import Fault, example_of, nearest
+from pytest_steer.files.messages import Fault
 from pytest_steer.files.methods import KIND_NAMES, METHODS, method_faults
 from pytest_steer.files.schema import SCHEMA, valid_keys, with_defaults
 from pytest_steer.files.source import DataPath
 from pytest_steer.files.specs import VectorSpec
+from pytest_steer.registry import nearest
+from pytest_steer.validation import example_of
 
 _FILE_KEYS = valid_keys(SCHEMA)
 _BEHAVIOUR_KEYS = SCHEMA["$defs"]["behaviour"]["properties"]

@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_steer.files.messages import Fault, nearest, shown
+from pytest_steer.files.messages import Fault
 from pytest_steer.files.source import DataPath
+from pytest_steer.registry import nearest
+from pytest_steer.validation import shown
 
 _MOST_LISTED = 8
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pytest_steer.files.messages import Fault, example_of
+from pytest_steer.files.messages import Fault
 from pytest_steer.files.schema import SCHEMA, valid_keys
 from pytest_steer.files.source import DataPath
+from pytest_steer.validation import example_of
 
 _INTERVENTION = valid_keys(SCHEMA["properties"]["intervention"])
 _EXTRACT = valid_keys(_INTERVENTION["extract"])

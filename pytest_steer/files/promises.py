@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from pytest_steer.files.matrix import Combination
-from pytest_steer.files.messages import Fault, faults_under, nearest
+from pytest_steer.files.messages import Fault, faults_under
 from pytest_steer.files.schema import full_schema, kinds
 from pytest_steer.files.source import DataPath
+from pytest_steer.registry import nearest
 
 _MOST_LISTED = 16
 _JOINT = ("oneOf", "anyOf")  # conditions on several parameters of a kind

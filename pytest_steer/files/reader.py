@@ -14,13 +14,14 @@ from pytest_steer.files.axes import context_faults, contexts_faults, uses_exampl
 from pytest_steer.files.entries import entry_faults, entry_of, vector_spec
 from pytest_steer.files.files import absolute, missing_file
 from pytest_steer.files.matrix import Combination, behaviour_faults, combinations, completed, matrix_faults
-from pytest_steer.files.messages import Fault, example_of, find_faults, to_error
+from pytest_steer.files.messages import Fault, find_faults, to_error
 from pytest_steer.files.promises import params_of, per_faults, xfail_faults, xfail_of
 from pytest_steer.files.schema import SCHEMA, kinds, valid_keys, validator, with_defaults
 from pytest_steer.files.source import DataPath, Source, read_source
 from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite
 from pytest_steer.prompting import Axis
 from pytest_steer.prompting.formats import check_date
+from pytest_steer.validation import example_of
 
 _FILE_KEYS = valid_keys(SCHEMA)
 _DATA_KEYS = {key: schema for key, schema in valid_keys(_FILE_KEYS["data"]).items() if key != "columns"}

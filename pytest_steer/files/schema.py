@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from jsonschema import Draft202012Validator, TypeChecker
-from jsonschema.validators import extend
-
 import pytest_steer.claims  # noqa: F401  (registers ours)
 from pytest_steer import registry
+from pytest_steer.validation import Checks
 
 Schema = dict[str, Any]
 
@@ -40,7 +37,7 @@ def kinds() -> dict[str, Schema]:
 
 def validator() -> Any:
     """Validates plain data; as everywhere in the schema, a number is finite (JSON knows no others, YAML does)."""
-    return _VALIDATES(full_schema())
+    return Checks(full_schema())
 
 
 @lru_cache(maxsize=1)
@@ -99,17 +96,3 @@ def _as_declared(value: Any, schema: Schema) -> Any:
     if isinstance(value, list):
         return tuple(_as_declared(item, resolved(schema.get("items", {}))) for item in value)
     return value
-
-
-def _is_finite_number(_: TypeChecker, value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an integer beyond the range of floats
-        return False
-
-
-_checker = Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite_number)
-
-_VALIDATES = extend(Draft202012Validator, type_checker=_checker)
