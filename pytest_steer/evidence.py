@@ -54,6 +54,7 @@ class Evidence:
         vector / data / multipliers / items / curve / strata / receipt / soundness / noise: see docs/report.md.
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
+        compared: what it says in a comparison of methods, see ``report/matrix_rows.py``; None if nothing.
         message: what the terminal shows; its claim writes it when the evidence is complete.
         matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
         details: further numbers of the check. warnings: what its reader has to know. error: why there is no result.
@@ -96,6 +97,7 @@ class Evidence:
     rerun: str | None = None
     holm: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    compared: dict[str, Any] | None = None
     message: str = ""
     matrix: dict[str, str] | None = None
     asked: dict[str, Any] | None = None
@@ -122,6 +124,7 @@ class Evidence:
             "check": self.check,
             "name": self.name,
             "matrix": self.matrix,
+            "compared": self.compared,
             "verdict": self.verdict.value,
             "statistic": self.statistic,
             "estimate": self.estimate,

@@ -34,6 +34,7 @@ class Param:
         example: a value as it stands in a claim file.
         unit: of a number, such as ``logits``.
         above / below / at_least / at_most: bounds.
+        was: the name that it had before; a claim file with that name is told the new one.
         schema: further keywords of JSON Schema, which win over those that the type gives.
     """
 
@@ -45,6 +46,7 @@ class Param:
     below: float | None = None
     at_least: float | None = None
     at_most: float | None = None
+    was: str = ""
     schema: Mapping[str, Any] = field(default_factory=dict)
 
     def to_schema(self, name: str) -> Schema:
@@ -56,6 +58,7 @@ class Param:
             "title": self.title or name.replace("_", " ").capitalize(),
             "description": self.about,
             **({"x-unit": self.unit} if self.unit else {}),
+            **({"x-was": self.was} if self.was else {}),
             **{keyword: bound for keyword, bound in bounds.items() if bound is not None},
             **({"examples": [self.example]} if self.example is not None else {}),
             **self.schema,

@@ -26,7 +26,7 @@ class Profile:
         max_items: how many items or texts of a data set a claim looks at, the first ones (None: all).
         max_drawn: how many items a claim may draw in rounds, at random (None: all).
         in_rounds: draw items in rounds where the claim does not say and its bounds can be looked at early.
-        examples: how many contexts a search looks at. batch: how many items it looks at them with.
+        max_contexts: how many contexts a search looks at. batch: how many items it looks at them with.
         half_on_cpu: on a CPU with instructions for bfloat16 models run in it, unless a dtype is named: a quick look is not judged to the
             last digit.
     """
@@ -35,7 +35,7 @@ class Profile:
     max_items: int | None
     max_drawn: int | None
     in_rounds: bool
-    examples: int
+    max_contexts: int
     batch: int
     half_on_cpu: bool = False
 
@@ -53,7 +53,7 @@ class Settings:
 
     Attributes:
         model: None if neither the command line nor the ini file names one.
-        examples: folder of the contexts that broke claims; None for one in pytest's cache.
+        counterexamples: folder of the contexts that broke claims; None for one in pytest's cache.
         allow_unexpected: patterns of weights that may be left out of every model, beside those of a claim file.
         context: the one context that searches are to look at, as ``Context.to_dict`` gives it, or None.
     """
@@ -68,7 +68,7 @@ class Settings:
     inconclusive: str
     holm: bool
     cache: Path | None
-    examples: Path | None
+    counterexamples: Path | None
     context: dict[str, Any] | None
     save_counterexamples: bool
     soundness: bool
@@ -121,7 +121,7 @@ def add_options(parser: pytest.Parser) -> None:
     both("inconclusive", "what an inconclusive claim is: fail, skip or xfail", default="fail", metavar="WHAT")
     both("cache", "folder in which scores are kept across runs (default: none)", metavar="DIR")
     both(
-        "examples",
+        "counterexamples",
         "folder in which contexts that broke claims are kept, to be tried first the next time (default: in pytest's cache)",
         metavar="DIR",
     )
@@ -178,7 +178,7 @@ def read_settings(config: pytest.Config) -> Settings:
         reports=tuple(_report(config, path) for path in config.getoption("steer_report") or config.getini("steer_report")),
         inconclusive=inconclusive,
         cache=_folder(config, "cache", value("cache")),
-        examples=_folder(config, "examples", value("examples")),
+        counterexamples=_folder(config, "counterexamples", value("counterexamples")),
         context=_context(config.getoption("steer_context")),
         save_counterexamples=bool(config.getini("steer_save_counterexamples") if save is None else save),
         soundness=not (config.getini("steer_no_soundness") if unchecked is None else unchecked),

@@ -91,11 +91,11 @@ class SteerSession:
             return settings.dtype_on_cpu
         return settings.dtype
 
-    def examples_folder(self) -> Path | None:
+    def counterexamples_folder(self) -> Path | None:
         """Where contexts that broke a claim are kept: the user's folder, else one in pytest's cache if that is not switched off."""
-        if self.settings.examples is not None:
-            return self.settings.examples
-        return self._cache.mkdir("steer-examples") if self._cache is not None else None
+        if self.settings.counterexamples is not None:
+            return self.settings.counterexamples
+        return self._cache.mkdir("steer-counterexamples") if self._cache is not None else None
 
     def recorder(self, add: Callable[[Evidence], None], place: str) -> Recorder:
         """What assertions in a running test are told."""
@@ -105,9 +105,9 @@ class SteerSession:
             seed=settings.seed,
             place=place,
             soundness=settings.soundness,
-            examples=profile.examples,
+            max_contexts=profile.max_contexts,
             batch=profile.batch,
-            memory=self.examples_folder,
+            memory=self.counterexamples_folder,
             only=settings.context,
         )
 
@@ -165,7 +165,7 @@ class SteerSession:
                 max_items=effort.max_items,
                 max_drawn=effort.max_drawn,
                 in_rounds=effort.in_rounds,
-                search=SearchEffort(effort.examples, effort.batch, self.examples_folder(), self.settings.context),
+                search=SearchEffort(effort.max_contexts, effort.batch, self.counterexamples_folder(), self.settings.context),
             )
         progress.report("preparing the vector")
         evidence = builder.build(suite, claim).measure(model)

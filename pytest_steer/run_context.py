@@ -21,7 +21,7 @@ class Recorder:
         add: takes every evidence that an assertion made.
         seed: the session's seed.
         place: what the test is called in the database of bad contexts.
-        examples / batch: how many contexts a search looks at, and with how many items.
+        max_contexts / batch: how many contexts a search looks at, and with how many items.
         memory: the folder of that database, made when it is asked for; None if there is none.
         only: the one context that searches are to look at, as axes to values, or None.
         soundness: check the hooks before the first claim about an intervention.
@@ -30,7 +30,7 @@ class Recorder:
     add: Callable[[Evidence], None]
     seed: int
     place: str = ""
-    examples: int = 40
+    max_contexts: int = 40
     batch: int = 16
     memory: Callable[[], Path | None] = lambda: None
     only: Mapping[str, Any] | None = None

@@ -147,7 +147,7 @@ def test_a_search_finds_the_worst_of_a_grid_with_fewer_forwards(model, vector) -
             items,
             contexts=axes,
             steerability=9.0,
-            examples=14,
+            max_contexts=14,
             batch=6,
             multipliers=(-1.0, 1.0),
             positions="all",

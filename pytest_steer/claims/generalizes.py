@@ -13,6 +13,7 @@ from ..data import ItemLike, Items, as_items
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, PropensityCurve, asked_record, propensity_curve, steering_receipt
+from ..measures.compared import finite
 from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model
 from ..parameters import Param
@@ -26,7 +27,7 @@ from .holding import hold
 from .judging import give_verdict
 from .kinds import claim
 from .numbers import number
-from .over_items import asking_warnings, check_enough, check_has_slope, curve_details, data_warnings, finite, item_record
+from .over_items import asking_warnings, check_enough, check_has_slope, curve_details, data_warnings, item_record
 from .precision import add_noise
 
 

@@ -69,6 +69,9 @@ def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, A
     known = declared.fields.keys() | declared.parameters.keys()
     for name in shared:
         if name not in known:
+            now = next((new for new, schema in declared.parameters.items() if schema.get("x-was") == name), None)
+            if now is not None:
+                raise TypeError(f"assert_{kind}: {name!r} is now called {now!r}: write {now}={shared[name]!r}")
             hint = did_you_mean(name, [*(one for one in shared if one in known), *known])
             raise TypeError(f"assert_{kind}() got an unexpected keyword argument {name!r}: {hint}")
     claim: Claim = declared.declared(subject=subject, **{name: value for name, value in fields.items() if name in known})

@@ -35,6 +35,7 @@ from ..measures import (
     steering_receipt,
     strata,
 )
+from ..measures.compared import finite
 from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model, engine_of
 from ..parameters import Param
@@ -60,16 +61,16 @@ from .explain_contexts import context_lines, how_to_reproduce
 from .holding import hold
 from .judging import give_verdict
 from .kinds import claim
-from .over_items import asking_warnings, curve_details, data_warnings, finite, item_record
+from .over_items import asking_warnings, curve_details, data_warnings, item_record
 from .precision import add_noise, open_share
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-Statistic = Literal["steerability", "anti_steerable", "effect"]
-STATISTICS: tuple[Statistic, ...] = ("steerability", "anti_steerable", "effect")
+Statistic = Literal["steerability", "anti_steerable_share", "effect"]
+STATISTICS: tuple[Statistic, ...] = ("steerability", "anti_steerable_share", "effect")
 
-_WORDS = {"steerability": "steerability", "anti_steerable": "anti-steerable share", "effect": "mean effect"}
+_WORDS = {"steerability": "steerability", "anti_steerable_share": "anti-steerable share", "effect": "mean effect"}
 
 
 @claim(
@@ -80,9 +81,9 @@ _WORDS = {"steerability": "steerability", "anti_steerable": "anti-steerable shar
 )
 @dataclass(frozen=True, kw_only=True)
 class HoldsInContexts:
-    """What is promised of every context in `contexts`: one of steerability, anti_steerable, effect, such as `{steerability: 0.1}`.
+    """What is promised of every context in `contexts`: one of steerability, anti_steerable_share, effect, such as `{steerability: 0.1}`.
 
-    Steerability is the mean slope, anti_steerable the share of items whose slope is <= 0, effect the mean propensity at the deployed
+    Steerability is the mean slope, anti_steerable_share the share of items whose slope is <= 0, effect the mean propensity at the deployed
     multiplier minus that at 0.
 
     Attributes:
@@ -106,11 +107,12 @@ class HoldsInContexts:
             example=0.1,
         ),
     ] = None
-    anti_steerable: Annotated[
+    anti_steerable_share: Annotated[
         float | None,
         Param(
             "The largest share of items whose steerability is not above 0, in any context: 0.25 means 25 %.",
             title="Largest share of anti-steerable items",
+            was="anti_steerable",
             example=0.25,
             above=0,
             below=1,
@@ -124,11 +126,12 @@ class HoldsInContexts:
             example=0.1,
         ),
     ] = None
-    examples: Annotated[
+    max_contexts: Annotated[
         int | None,
         Param(
             "How many contexts are looked at; without it, what --steer-profile says.",
             title="Number of contexts",
+            was="examples",
             example=40,
             at_least=1,
         ),
@@ -240,7 +243,7 @@ class HoldsInContexts:
 
     @property
     def _direction(self) -> Direction:
-        return Direction.AT_MOST if self.statistic == "anti_steerable" else Direction.AT_LEAST
+        return Direction.AT_MOST if self.statistic == "anti_steerable_share" else Direction.AT_LEAST
 
     def _grid(self) -> list[float]:
         if self.statistic == "effect":
@@ -306,14 +309,14 @@ class HoldsInContexts:
 
     def _infer(self, curve: PropensityCurve) -> Inference:
         values = self._values(curve)
-        if self.statistic == "anti_steerable":
+        if self.statistic == "anti_steerable_share":
             return share(int(values.sum()), len(values), confidence=self.confidence)
         if self.interval == "bootstrap":
             return mean_bootstrap(values, confidence=self.confidence, seed=self.seed)
         return mean_t(values, confidence=self.confidence)
 
     def _items_needed(self, found: Inference) -> int | None:
-        if self.statistic == "anti_steerable":
+        if self.statistic == "anti_steerable_share":
             return items_needed_share(
                 found.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
             )
@@ -328,8 +331,8 @@ class HoldsInContexts:
     # --- the search ---
 
     @property
-    def _examples(self) -> int:
-        return self.search.examples if self.examples is None else self.examples
+    def _max_contexts(self) -> int:
+        return self.search.max_contexts if self.max_contexts is None else self.max_contexts
 
     def _search(self, trials: Trials) -> Found:
         if self.search.only is not None:
@@ -344,7 +347,7 @@ class HoldsInContexts:
         found = search_contexts(
             trials,
             self.search.space,
-            examples=self._examples,
+            examples=self._max_contexts,
             seed=self.seed,
             listed=self.search.listed,
             remembered=memory.contexts(around.read) if memory is not None else (),
@@ -392,7 +395,7 @@ class HoldsInContexts:
             "axes": [axis.describe() for axis in axis_shares(unchosen)],
             "unchosen": len(unchosen),
             "batch": [item.id for item in batch],
-            "examples": self._examples,
+            "max_contexts": self._max_contexts,
             "seed": self.seed,
         }
 
@@ -413,9 +416,9 @@ def assert_holds_in_contexts(
     *,
     contexts: SearchStrategy[Context] | Mapping[str, Sequence[Any]],
     steerability: float | None = None,
-    anti_steerable: float | None = None,
+    anti_steerable_share: float | None = None,
     effect: float | None = None,
-    examples: int | None = None,
+    max_contexts: int | None = None,
     batch: int | None = None,
     listed: Sequence[Context] = (),
     only: Context | None = None,
@@ -430,9 +433,9 @@ def assert_holds_in_contexts(
         contexts: a strategy (``pytest_steer.contexts(...)``), or its axes as a mapping, ``{"option_order": ["as_given",
             "swapped"]}``. With a mapping, every combination of the values and "as given" is allowed, so the search may recombine
             them and set axes back; a strategy's contexts are only drawn, climbed and shrunk by Hypothesis.
-        steerability / anti_steerable / effect: the promise, exactly one: least mean slope, largest share of items whose slope is
+        steerability / anti_steerable_share / effect: the promise, exactly one: least mean slope, largest share of items whose slope is
             <= 0, least mean change of propensity from 0 to ``multiplier``.
-        examples / batch: how many contexts are looked at, with how many items; by default what ``--steer-profile`` says.
+        max_contexts / batch: how many contexts are looked at, with how many items; by default what ``--steer-profile`` says.
         listed: contexts that are always tried, before any other.
         only: judge this context and search for no other.
 
@@ -449,7 +452,7 @@ def assert_holds_in_contexts(
     searched = Search(
         space=space,
         free=isinstance(contexts, Mapping),
-        examples=recorder.examples,
+        max_contexts=recorder.max_contexts,
         batch=recorder.batch,
         listed=tuple(listed),
         memory=recorder.memory(),
@@ -464,9 +467,9 @@ def assert_holds_in_contexts(
         items=as_items(items),
         search=searched,
         steerability=steerability,
-        anti_steerable=anti_steerable,
+        anti_steerable_share=anti_steerable_share,
         effect=effect,
-        examples=examples,
+        max_contexts=max_contexts,
         batch=batch,
         interval=interval,
         multipliers=multipliers,

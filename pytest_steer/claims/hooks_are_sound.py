@@ -29,7 +29,7 @@ from . import words
 from .holding import hold_about
 from .kinds import claim
 
-EXAMPLES = 20
+MAX_BATCHES = 20
 
 
 def declared_subject(
@@ -66,7 +66,7 @@ def declared_subject(
     return Subject(vector=steering, **place), True
 
 
-@claim("hooks_are_sound", title="The hooks do what they say", main="examples")
+@claim("hooks_are_sound", title="The hooks do what they say", main="max_batches")
 @dataclass(frozen=True, kw_only=True)
 class HooksAreSound:
     """Exact properties of steering (dose, positions, cache, batch, padding, ...) hold on every batch that is tried.
@@ -90,16 +90,17 @@ class HooksAreSound:
     subject: Subject
     apply: Apply | None = None
     declared: bool = True
-    examples: Annotated[
+    max_batches: Annotated[
         int,
         Param(
             "How many batches are drawn, a whole number from 2 on; 20 takes seconds on a small model.",
             title="Batches that are tried",
+            was="examples",
             example=20,
             at_least=2,
             at_most=10_000,
         ),
-    ] = EXAMPLES
+    ] = MAX_BATCHES
     prompts: Sequence[str] = ()
     leave_out: Sequence[str] = ()
     any_layer: bool = True
@@ -132,7 +133,7 @@ class HooksAreSound:
             lambda layer: self._target(model, layer),
             layers=self._layers(model),
             texts=self.prompts,
-            examples=self.examples,
+            examples=self.max_batches,
             seed=self.seed,
             leave_out=self.leave_out,
         )
@@ -171,7 +172,7 @@ class HooksAreSound:
             model=describe_model(model),
             vector=vector if self.apply is None else {**vector, "method": target.name},
             data={
-                "hash": hashlib.sha256(repr((self.seed, self.examples, tuple(self.prompts))).encode()).hexdigest(),
+                "hash": hashlib.sha256(repr((self.seed, self.max_batches, tuple(self.prompts))).encode()).hexdigest(),
                 "n": found.examples,
                 "source": "drawn batches",
             },
@@ -210,7 +211,7 @@ def assert_hooks_are_sound(
     positions: Positions = "all",
     include_first: bool = False,
     allow_mismatch: tuple[str, ...] = (),
-    examples: int = EXAMPLES,
+    max_batches: int = MAX_BATCHES,
     prompts: Sequence[str] = (),
     leave_out: Sequence[str] = (),
     name: str = "hooks_are_sound",
@@ -231,7 +232,7 @@ def assert_hooks_are_sound(
         strength: with ``layers`` only: what the multiplier means (``linear``, ``interpolated``, ``angle`` or ``ignored``).
         multiplier: the strength around which others are tried.
         positions / include_first: which tokens are declared to be steered.
-        examples: how many batches are drawn.
+        max_batches: how many batches are drawn.
         prompts: prompts of your own, drawn as often as made-up ones.
         leave_out: names of properties that are not asked for.
 
@@ -260,7 +261,7 @@ def assert_hooks_are_sound(
         {"name": name},
         apply=apply,
         declared=declared,
-        examples=examples,
+        max_batches=max_batches,
         prompts=prompts,
         leave_out=leave_out,
         tensors=[value for value in (directions or {}).values() if hasattr(value, "detach")],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..data import Items
@@ -22,11 +22,13 @@ from ..measures import (
     steering_receipt,
     strata,
 )
+from ..measures.at_cost import spread
+from ..measures.compared import bounds_of, finite, strength_of
 from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model
 from ..prompting import Context
 from ..soundness import check_before
-from ..stats import Direction, Inference, Verdict
+from ..stats import Direction, Inference, Verdict, mean_t
 from .in_rounds import draw_in_rounds
 from .judging import give_verdict
 from .precision import add_noise
@@ -121,6 +123,7 @@ def measure_items(
         details=curve_details(curve) | details,
         seconds=time.perf_counter() - started,
     )
+    evidence.compared = compared_by_items(curve, subject, evidence)
     evidence.warnings += data_warnings(subject, items) + asking_warnings(model, subject, evidence.asked)
     add_noise(evidence, model, subject, curve.probes, lambda floor: moved(floor, curve))
     give_verdict(evidence, found, threshold)
@@ -156,11 +159,6 @@ def check_has_slope(subject: Subject, multipliers: Sequence[float], *, by_effect
             "it costs: ppl_delta_below"
         )
     return grid
-
-
-def finite(bound: float) -> float | None:
-    """The bound, or None if there is none on that side."""
-    return float(bound) if math.isfinite(bound) else None
 
 
 def data_warnings(subject: Subject, items: Items) -> list[str]:
@@ -247,3 +245,31 @@ def curve_details(curve: PropensityCurve) -> dict[str, Any]:
         "curvature": float(curve.curvatures.mean()) if curve.curvatures is not None else None,
         "monotonicity": float(curve.monotonicity.mean()),
     }
+
+
+def compared_by_items(curve: PropensityCurve, subject: Subject, evidence: Evidence) -> dict[str, Any]:
+    """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one.
+
+    The effect is None where the grid lacks that multiplier or 0.
+    """
+    grid = curve.multipliers.tolist()
+    unsteered = curve.values[:, grid.index(0.0)] if 0.0 in grid else None
+    at: dict[str, Any] = {"multiplier": float(subject.multiplier)}
+    if unsteered is not None and subject.multiplier in grid:
+        effects = curve.values[:, grid.index(subject.multiplier)] - unsteered
+        at = asdict(strength_of(effects, float(subject.multiplier), evidence.confidence))
+    found: dict[str, Any] = {
+        "n": len(curve.items),
+        "spread": None if unsteered is None else spread(unsteered),
+        "deployed": at,
+    }
+    if subject.intervention.strength == "linear":
+        slopes = mean_t(curve.slopes, confidence=evidence.confidence)
+        found |= {
+            "steerability": slopes.estimate,
+            "steerability_interval": list(evidence.interval if evidence.statistic == "steerability" else bounds_of(slopes)),
+            "anti_steerable": float(curve.anti_steerable.mean()),
+            # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
+            "rank": 0 if evidence.statistic == "steerability" else 1,
+        }
+    return found

@@ -38,13 +38,13 @@ _SHUFFLED_NEEDS_SHOTS = {
     "if": {"properties": {"shuffled": {"const": True}}, "required": ["shuffled"]},
     "then": {
         "properties": {
-            "shots": {
+            "n_shots": {
                 "description": "How many other pairs are shown before each question; `shuffled: true` needs two or more.",
                 "minimum": 2,
                 "examples": [5],
             }
         },
-        "required": ["shots"],
+        "required": ["n_shots"],
     },
 }
 
@@ -88,11 +88,12 @@ class PerformsTask:
             example="exact",
         ),
     ] = "first_token"
-    shots: Annotated[
+    n_shots: Annotated[
         int,
         Param(
             "How many other pairs are shown before each question; 0 is zero-shot.",
             title="Demonstrations in each prompt",
+            was="shots",
             example=5,
             at_least=0,
         ),
@@ -101,16 +102,17 @@ class PerformsTask:
         bool,
         Param(
             "true deals the outputs of the demonstrations out anew, so that the prompt has the task's form and not the task; it needs "
-            "`shots: 2` or more.",
+            "`n_shots: 2` or more.",
             title="Shuffled outputs",
             example=True,
         ),
     ] = False
-    baseline_shots: Annotated[
+    baseline_n_shots: Annotated[
         int,
         Param(
             "How many demonstrations the unsteered few-shot prompts have that the claim is shown beside.",
             title="Demonstrations of the baselines",
+            was="baseline_shots",
             example=10,
             at_least=2,
         ),
@@ -122,7 +124,7 @@ class PerformsTask:
     name: str = "performs_task"
 
     def __post_init__(self) -> None:
-        check_shots(self.shots, self.shuffled)
+        check_shots(self.n_shots, self.shuffled)
 
     def measure(self, model: Model) -> Evidence:
         """Measures and judges.
@@ -143,7 +145,7 @@ class PerformsTask:
             "steered": (change, subject.multiplier),
         }
         try:
-            found_at = self._accuracies(model, both, self.shots, self.shuffled)
+            found_at = self._accuracies(model, both, self.n_shots, self.shuffled)
         except DataError as error:
             raise type(error)(f"{self.source}: {error}") from None
         bare, steered = found_at["unsteered"], found_at["steered"]
@@ -174,7 +176,7 @@ class PerformsTask:
                 "by": self.by,
                 "accuracies": [
                     *self._baselines(model, bare),
-                    _record(self.shots, self.shuffled, steered, is_steered=True),
+                    _record(self.n_shots, self.shuffled, steered, is_steered=True),
                 ],
                 "tasks": [
                     {
@@ -190,6 +192,7 @@ class PerformsTask:
                 ],
             },
         )
+        evidence.compared = {"tasks": evidence.details["accuracies"]}
         evidence.warnings += warnings_about(subject, tasks, task_hashes(tasks), tasks_hash(tasks))
         decisive = np.array([own[0] if self.by == "first_token" else own.min() for own in steered.margins])
         add_noise(evidence, model, subject, steered.probes, lambda floor: open_share(decisive, math.sqrt(2) * floor.score))
@@ -222,8 +225,8 @@ class PerformsTask:
 
     def _baselines(self, model: Model, bare: TaskAccuracy) -> list[dict[str, Any]]:
         """The unsteered model's records: zero-shot, few-shot with right and with shuffled outputs, and in the claim's own setting."""
-        own = (self.shots, self.shuffled)
-        settings = [(0, False), (self.baseline_shots, False), (self.baseline_shots, True)]
+        own = (self.n_shots, self.shuffled)
+        settings = [(0, False), (self.baseline_n_shots, False), (self.baseline_n_shots, True)]
         records = []
         for shots, shuffled in [*settings, *([] if own in settings else [own])]:
             if (shots, shuffled) == own:
@@ -254,10 +257,10 @@ def assert_performs_task(
     *,
     accuracy: float,
     by: RightBy = "first_token",
-    shots: int = 0,
+    n_shots: int = 0,
     shuffled: bool = False,
     demonstrations: Sequence[TaskItem] | None = None,
-    baseline_shots: int = BASELINE_SHOTS,
+    baseline_n_shots: int = BASELINE_SHOTS,
     **shared: Unpack[Deployment],
 ) -> Evidence:
     """Asserts that the steered model does a task in context, in at least a share of the cases.
@@ -267,8 +270,8 @@ def assert_performs_task(
         accuracy: the promise, between 0 and 1.
         by: ``first_token`` (the likeliest next token is the first one of the output) or ``exact`` (greedy decoding writes the whole
             output and ends there).
-        shots / shuffled / demonstrations: see :func:`pytest_steer.task_accuracy`; they are those of the steered prompts.
-        baseline_shots: demonstrations of the unsteered few-shot prompts that the evidence shows beside, from 2 on.
+        n_shots / shuffled / demonstrations: see :func:`pytest_steer.task_accuracy`; they are those of the steered prompts.
+        baseline_n_shots: demonstrations of the unsteered few-shot prompts that the evidence shows beside, from 2 on.
         multiplier: the deployed strength; an intervention of any kind of strength has one.
 
     The other arguments and what is raised are those of :func:`assert_steers`.
@@ -283,10 +286,10 @@ def assert_performs_task(
         tasks=tasks,
         accuracy=accuracy,
         by=by,
-        shots=shots,
+        n_shots=n_shots,
         shuffled=shuffled,
         demonstrations=demonstrations,
-        baseline_shots=baseline_shots,
+        baseline_n_shots=baseline_n_shots,
     )
 
 

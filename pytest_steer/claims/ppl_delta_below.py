@@ -120,6 +120,7 @@ class PplDeltaBelow:
                 ],
             },
         )
+        evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": evidence.estimate}}
         if self.limit >= 1:
             evidence.warnings.append(
                 f"limit {self.limit:g} allows perplexity to rise by {100 * self.limit:g} %; a limit of 5 % is written 0.05"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated, Unpack
 
@@ -16,6 +16,7 @@ from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, AtCost, PropensityCurve, deviation, effects_at, multipliers_at_cost, perplexity
 from ..measures.at_cost import MOST, spread
+from ..measures.compared import strength_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
@@ -35,7 +36,7 @@ from .ppl_delta_below import as_share, check_enough_texts, hash_of_texts
 @claim("steers_at_cost", title="The vector steers, at a given cost", main="effect")
 @dataclass(frozen=True, kw_only=True)
 class SteersAtCost:
-    """At the multiplier at which the perplexity of the neutral texts has risen by `cost`, the mean effect over the test items is at least `effect`.
+    """At the multiplier at which the perplexity of the neutral texts has risen by `budget`, the mean effect over the test items is at least `effect`.
 
     The effect of an item is its propensity at that multiplier minus its propensity unsteered. The bounds are those of the mean
     over items; standardised they are divided, as the effect is, by the deviation of the unsteered propensities, which is taken
@@ -66,11 +67,12 @@ class SteersAtCost:
             example=0.2,
         ),
     ]
-    cost: Annotated[
+    budget: Annotated[
         float,
         Param(
             "The relative rise of perplexity at which the effect is measured: 0.05 means 5 %.",
-            title="Relative rise of perplexity",
+            title="Budget: relative rise of perplexity",
+            was="cost",
             example=0.05,
             above=0,
         ),
@@ -83,11 +85,12 @@ class SteersAtCost:
             example=True,
         ),
     ] = False
-    most: Annotated[
+    max_multiplier: Annotated[
         float,
         Param(
             "The largest multiplier that is looked at, in deployed ones: 8 means eight times `multiplier`.",
             title="Largest multiplier",
+            was="most",
             example=8,
             at_least=1,
         ),
@@ -113,7 +116,7 @@ class SteersAtCost:
         check_enough_texts(self.texts, self.source)
         check_before(model, self.subject)
         at, rises = self._at_cost(model)
-        over = at.cost > self.cost
+        over = at.cost > self.budget
         # Judged together with the effect, so at half the level.
         cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence)
         at_deployed, unsteered = self._effects(model, at)
@@ -149,17 +152,17 @@ class SteersAtCost:
             "standardised": self.standardised,
             "sd_unsteered": spread(unsteered),
             "mean_effect": float(effects.mean()),
-            "anti_steered_share": float((effects < 0).mean()),
+            "anti_steerable_share": float((effects < 0).mean()),
             "effects": [float(effect) for effect in effects],
             "multiplier_at_cost": at.multiplier,
             "cost": at.cost,
             "cost_interval": [as_share(cost.low), as_share(cost.high)],
             "cost_confidence": cost.confidence,
-            "budget": self.cost,
+            "budget": self.budget,
             "over_budget": over,
             "reached": at.reached,
             "looked_at": [[multiplier, _finite(own)] for multiplier, own in at.looked_at],
-            "most": self.most,
+            "max_multiplier": self.max_multiplier,
             "deployed": {
                 "multiplier": float(self.subject.multiplier),
                 "cost": _finite(dict(at.looked_at)[self.subject.multiplier]),
@@ -167,9 +170,19 @@ class SteersAtCost:
             },
             "neutral": {"hash": hash_of_texts(self.texts), "n": len(self.texts), "source": self.source},
         }
+        deployed = evidence.details["deployed"]
+        reached = strength_of(effects, at.multiplier, self.confidence, cost=at.cost, reached=at.reached)
+        evidence.compared = {
+            "n": len(self.items),
+            "spread": spread(unsteered),
+            "deployed": {"multiplier": deployed["multiplier"], "effect": deployed["mean_effect"], "cost": deployed["cost"]},
+            "at_cost": asdict(reached),
+            "budget": self.budget,
+            "rank": 2,
+        }
         evidence.warnings += self._warnings(at)
         if over:
-            evidence.verdict, evidence.p_pass, evidence.p_fail = judge_over_budget(found, self.effect, cost, self.cost)
+            evidence.verdict, evidence.p_pass, evidence.p_fail = judge_over_budget(found, self.effect, cost, self.budget)
         elif evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
             evidence.items_needed = items_needed_mean(
                 found.estimate, found.standard_deviation, self.effect, confidence=self.confidence
@@ -185,8 +198,8 @@ class SteersAtCost:
                 model,
                 self.texts,
                 {0: subject},
-                cost=self.cost,
-                most=self.most,
+                cost=self.budget,
+                most=self.max_multiplier,
                 allow_mismatch=subject.allow_mismatch,
             )[0]
             steered = perplexity(
@@ -230,7 +243,7 @@ class SteersAtCost:
                 f"the cost is not reached: at multiplier {at.multiplier:g}, the largest that is looked at{why}, perplexity has risen by "
                 f"{number(at.cost, percent=True)}; the claim is judged there"
             ]
-        if at.cost <= self.cost:
+        if at.cost <= self.budget:
             return []
         what = (
             f"the strength of {self.subject.intervention.method!r} is fixed"
@@ -238,7 +251,7 @@ class SteersAtCost:
             else f"even multiplier {at.multiplier:g}, the smallest looked at, is too dear"
         )
         return [
-            f"{what}, and perplexity rises by {number(at.cost, percent=True)}, which is more than {promise(self.cost, percent=True)}: "
+            f"{what}, and perplexity rises by {number(at.cost, percent=True)}, which is more than {promise(self.budget, percent=True)}: "
             "it cannot be measured within the cost that the claim allows"
         ]
 
@@ -269,21 +282,21 @@ def assert_steers_at_cost(
     texts: Sequence[str],
     *,
     effect: float,
-    cost: float,
+    budget: float,
     standardised: bool = False,
-    most: float = MOST,
+    max_multiplier: float = MOST,
     interval: IntervalMethod = "t",
     context: Context = AS_GIVEN,
     **shared: Unpack[Deployment],
 ) -> Evidence:
-    """Asserts that at the multiplier at which perplexity on neutral texts has risen by ``cost``, the mean effect is at least so much.
+    """Asserts that at the multiplier at which perplexity on neutral texts has risen by ``budget``, the mean effect is at least so much.
 
     Args:
         texts: neutral texts, at least two; on them the multiplier is chosen.
         effect: the promise: mean over items of propensity at that multiplier minus propensity unsteered; in standard deviations
             of the unsteered propensities if ``standardised``.
-        cost: 0.05 is a rise of perplexity by 5 %.
-        most: the largest multiplier that is looked at, in deployed ones.
+        budget: 0.05 is a rise of perplexity by 5 %.
+        max_multiplier: the largest multiplier that is looked at, in deployed ones.
         multiplier: the deployed strength, where the search begins.
 
     The other arguments and what is raised are those of :func:`assert_steers`.
@@ -297,9 +310,9 @@ def assert_steers_at_cost(
         items=as_items(items),
         texts=texts,
         effect=effect,
-        cost=cost,
+        budget=budget,
         standardised=standardised,
-        most=most,
+        max_multiplier=max_multiplier,
         interval=interval,
         context=context,
     )
@@ -367,7 +380,7 @@ def _looked_at(evidence: Evidence) -> list[str]:
     dose = details["mean_effect"] / details["sd_unsteered"] if details["sd_unsteered"] else None
     lines.append(
         f"  mean effect {number(details['mean_effect'])} ({number(dose)} standard deviations of the unsteered propensities), anti-steered "
-        f"share {details['anti_steered_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
+        f"share {details['anti_steerable_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
         f"{number(deployed['mean_effect'])}"
     )
     return lines

@@ -14,7 +14,7 @@ from ..claims import Claim, kind_of
 from ..claims.in_rounds import LEAST_ITEMS
 from ..data import Items, TaskItem, read_tasks, read_texts
 from ..errors import DataError
-from ..fuzzing.context_search import BATCH, EXAMPLES, Search
+from ..fuzzing.context_search import BATCH, MAX_CONTEXTS, Search
 from ..measures.subject import Subject
 from ..model import Model
 from ..prompting import Axis, Context
@@ -33,11 +33,11 @@ class SearchEffort:
     """How contexts are searched, unless a claim says.
 
     Attributes:
-        examples: contexts that are looked at. batch: items that the search sees.
+        max_contexts: contexts that are looked at. batch: items that the search sees.
         memory: folder of what broke claims before, or None. only: look at this context (its axes) and no other.
     """
 
-    examples: int = EXAMPLES
+    max_contexts: int = MAX_CONTEXTS
     batch: int = BATCH
     memory: Path | None = None
     only: Mapping[str, Any] | None = None
@@ -264,7 +264,7 @@ class _Supply:
             space=contexts(**builder.context_arguments(self._suite, self._claim)),
             free=True,
             read=self._read,
-            examples=effort.examples,
+            max_contexts=effort.max_contexts,
             batch=effort.batch,
             listed=tuple(map(self._read, self._suite.regressions)),
             memory=effort.memory,

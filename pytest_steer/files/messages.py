@@ -112,6 +112,11 @@ def _unknown_keys(error: ValidationError) -> Iterator[Fault]:
     for key in error.instance:
         if key in valid or any(re.search(free, key) for free in error.schema.get("patternProperties", ())):
             continue
+        renamed = next((name for name, schema in valid_keys(error.schema).items() if schema.get("x-was") == key), None)
+        if renamed is not None:
+            hint = f"Write `{renamed}: {flow(error.instance[key])}`."
+            yield Fault((*path, key), f"{shown(key)} is now called {renamed!r}", hint, renamed)
+            continue
         what = "claim" if error.schema is claim_schema() else "key"
         elsewhere = _elsewhere(key, error.schema)
         meant = None if elsewhere else nearest(key, valid)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .search import Space, Survey
 
 
-EXAMPLES, BATCH = 40, 16
+MAX_CONTEXTS, BATCH = 40, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Search:
         space: the contexts: a Hypothesis strategy.
         free: its axes are independent, so that values of them may be recombined and set back to "as given".
         read: makes a context of what ``Context.to_dict`` gives; from what is seen in the space if None.
-        examples: how many contexts are looked at, besides those named below.
+        max_contexts: how many contexts are looked at, besides those named below.
         batch: how many items the search sees, but no more than half of them.
         listed: contexts that are always tried first (a claim file's regressions).
         memory: folder of the example database in which what broke the promise is kept, to be tried first the next time; none if None.
@@ -43,7 +43,7 @@ class Search:
     space: Space
     free: bool
     read: Read | None = None
-    examples: int = EXAMPLES
+    max_contexts: int = MAX_CONTEXTS
     batch: int = BATCH
     listed: tuple[Context, ...] = ()
     memory: Path | None = None

@@ -1,21 +1,22 @@
-"""The comparison that the claims of a run already hold: evidence of one matrix, side by side."""
+"""The comparison that the claims of a run already hold: evidence of one matrix, side by side.
+
+Each kind of claim says itself what it has for a comparison (``compared`` of its evidence): ``n``, ``spread``, ``deployed`` and
+``at_cost`` (fields of ``Strength``), ``steerability``, ``steerability_interval``, ``anti_steerable``, ``budget``, ``tasks``; and with
+``rank`` which of several claims is asked first. Nothing is worked out here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
-
 from ..claims.numbers import number
-from ..measures.at_cost import spread
-from ..stats import mean_t
-from .comparison import UNSTEERED, Row, Strength, TaskRow, bounds_of, comparison_tables, setting_name, strength_of
+from ..measures.compared import UNSTEERED, Row, Strength, TaskRow, setting_name
+from .comparison import comparison_tables
 
 Claim = dict[str, Any]
-_OF_ITEMS = ("steers", "not_anti_steered", "steers_at_cost")
 
 
 @dataclass
@@ -26,9 +27,10 @@ class _Cell:
     method: str
     claims: list[Claim] = field(default_factory=list)
 
-    def first(self, *checks: str) -> Claim | None:
-        """The first claim of the first of these kinds that there is one of."""
-        return next((claim for check in checks for claim in self.claims if claim["check"] == check), None)
+    def first(self, key: str) -> Any:
+        """What the claims say of one thing, the first of them that does; None if none does."""
+        ranked = sorted(self.claims, key=lambda claim: claim["compared"].get("rank", 0))
+        return next((found for claim in ranked if (found := claim["compared"].get(key)) is not None), None)
 
 
 def matrix_rows(claims: Sequence[Claim]) -> tuple[list[Row], list[TaskRow]]:
@@ -39,12 +41,16 @@ def matrix_rows(claims: Sequence[Claim]) -> tuple[list[Row], list[TaskRow]]:
 
     Returns:
         One row per method and behaviour that claims about items were measured of, with what the claims say of it, and further ones
-        for further strengths and budgets; and what ``performs_task`` measured.
+        for further strengths and budgets; and what was measured of tasks.
     """
-    measured = [claim for claim in claims if claim["matrix"] and claim["estimate"] is not None]
-    costs = {_steered(claim): claim["estimate"] for claim in measured if claim["check"] == "ppl_delta_below"}
-    rows = [_row(cell, costs) for cell in _cells(measured, _OF_ITEMS)]
-    tasks = [row for cell in _cells(measured, ("performs_task",)) for row in _task_rows(cell)]
+    measured = [claim for claim in claims if claim["matrix"] and claim["compared"]]
+    costs = {
+        _steered(claim): claim["compared"]["deployed"]["cost"]
+        for claim in measured
+        if "n" not in claim["compared"] and "deployed" in claim["compared"]
+    }
+    rows = [_row(cell, costs) for cell in _cells(claim for claim in measured if "n" in claim["compared"])]
+    tasks = [row for cell in _cells(claim for claim in measured if "tasks" in claim["compared"]) for row in _task_rows(cell)]
     return rows, _once(tasks)
 
 
@@ -55,8 +61,8 @@ def comparison_of(claims: Sequence[Claim]) -> str:
     return comparison_tables(rows, tasks, cost=budgets.pop() if len(budgets) == 1 else None)
 
 
-def _cells(claims: Iterable[Claim], checks: Sequence[str]) -> list[_Cell]:
-    own = [claim for claim in claims if claim["check"] in checks]
+def _cells(claims: Iterable[Claim]) -> list[_Cell]:
+    own = list(claims)
     several = len({claim["suite"] for claim in own}) > 1
     strengths: dict[tuple[str, str], list[float]] = {}
     budgets: dict[tuple[str, str], list[float]] = {}
@@ -92,78 +98,43 @@ def _place(claim: Claim, several: bool) -> tuple[str, str]:
 
 
 def _deployed_multiplier(claim: Claim) -> float:
-    at: float = claim["details"]["deployed"]["multiplier"] if claim["check"] == "steers_at_cost" else claim["multiplier"]
+    at: float = claim["compared"].get("deployed", claim)["multiplier"]
     return at
 
 
 def _budget(claim: Claim) -> float | None:
-    known = claim["check"] == "steers_at_cost" and claim["estimate"] is not None
-    return claim["details"]["budget"] if known else None
+    return (claim["compared"] or {}).get("budget")
 
 
 def _steered(claim: Claim) -> tuple[Any, ...]:
     """What tells whether two claims are about the same intervention, in the same scope and at the same strength."""
     vector = claim["vector"]
-    return claim["model"]["fingerprint"], vector["hash"], vector["positions"], vector["include_first"], claim["multiplier"]
+    at = _deployed_multiplier(claim)
+    return claim["model"]["fingerprint"], vector["hash"], vector["positions"], vector["include_first"], at
 
 
 def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
-    deployed, dosed = cell.first("steers", "not_anti_steered"), cell.first("steers_at_cost")
-    if deployed is not None:
-        unsteered = _propensities(deployed, 0.0)
-        apart = None if unsteered is None else spread(unsteered)
-        at = replace(_at(deployed), cost=costs.get(_steered(deployed)))
-    else:
-        assert dosed is not None  # a cell holds a claim
-        own = dosed["details"]["deployed"]
-        at, apart = Strength(own["multiplier"], own["mean_effect"]), None
-    if dosed is not None:
-        apart = dosed["details"]["sd_unsteered"] if apart is None else apart
-        at = replace(at, cost=dosed["details"]["deployed"]["cost"]) if at.cost is None else at
-    row = Row(
+    deployed = dict(cell.first("deployed"))
+    known = [costs.get(_steered(claim)) for claim in cell.claims if _budget(claim) is None] + [
+        claim["compared"]["deployed"].get("cost") for claim in cell.claims
+    ]
+    deployed["cost"] = next((cost for cost in known if cost is not None), None)
+    at_cost = cell.first("at_cost")
+    return Row(
         behaviour=cell.behaviour,
         method=cell.method,
-        n=(deployed or dosed or cell.claims[0])["n"],
-        spread=apart,
-        deployed=at,
-        at_cost=None if dosed is None else _at_cost(dosed),
-    )
-    if deployed is None or deployed["vector"]["strength"] != "linear":
-        return row
-    # Bounds of a claim about another statistic are not those of the slope.
-    slopes = mean_t(np.array([item["slope"] for item in deployed["items"]]), confidence=deployed["confidence"])
-    interval = tuple(deployed["interval"]) if deployed["check"] == "steers" else bounds_of(slopes)
-    return replace(
-        row,
-        steerability=slopes.estimate,
-        steerability_interval=interval,
-        anti_steerable=deployed["details"]["anti_steerable_share"],
+        n=cell.first("n"),
+        spread=cell.first("spread"),
+        deployed=_strength(deployed),
+        at_cost=None if at_cost is None else _strength(at_cost),
+        steerability=cell.first("steerability"),
+        steerability_interval=tuple(cell.first("steerability_interval") or (None, None)),
+        anti_steerable=cell.first("anti_steerable"),
     )
 
 
-def _at(claim: Claim) -> Strength:
-    """The effect at the claim's multiplier, from the items' propensities; None where its grid lacks that or 0."""
-    multiplier: float = claim["multiplier"]
-    unsteered, steered = _propensities(claim, 0.0), _propensities(claim, multiplier)
-    if unsteered is None or steered is None:
-        return Strength(multiplier)
-    return strength_of(steered - unsteered, multiplier, claim["confidence"])
-
-
-def _propensities(claim: Claim, multiplier: float) -> np.ndarray | None:
-    """[n_items] at a multiplier of the claim's grid; None if it is not on it."""
-    if multiplier not in claim["multipliers"]:
-        return None
-    column = claim["multipliers"].index(multiplier)
-    return np.array([item["propensity"][column] for item in claim["items"]])
-
-
-def _at_cost(claim: Claim) -> Strength:
-    details = claim["details"]
-    effects = np.array(details["effects"])
-    return strength_of(
-        effects, details["multiplier_at_cost"], claim["confidence"], cost=details["cost"], reached=details["reached"]
-    )
+def _strength(values: dict[str, Any]) -> Strength:
+    return Strength(**values | ({"interval": tuple(values["interval"])} if "interval" in values else {}))
 
 
 def _task_rows(cell: _Cell) -> list[TaskRow]:
@@ -177,7 +148,7 @@ def _task_rows(cell: _Cell) -> list[TaskRow]:
             record["exact"],
         )
         for claim in cell.claims
-        for record in claim["details"]["accuracies"]
+        for record in claim["compared"]["tasks"]
         if record["first_token"] is not None
     ]
 

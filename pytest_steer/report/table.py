@@ -16,7 +16,7 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
     """One row per claim: estimate, interval, threshold, n and verdict."""
     rows = []
     for claim in claims:
-        percent = claim["check"] == "ppl_delta_below"
+        percent = claim["percent"]
         low, high = (number(bound, percent) for bound in claim["interval"])
         sign = ">=" if claim["direction"] == "at_least" else "<="
         measured = claim["estimate"] is not None

@@ -221,8 +221,8 @@ def test_the_message_and_the_report_hold_every_setting(linear):
     ("arguments", "error", "message"),
     [
         ({}, SteerError, "needs contexts or data_sets"),
-        ({"relative": 0.0, "contexts": {"a": Context()}}, SteerError, "relative has to be above 0"),
-        ({"relative": math.nan, "contexts": {"a": Context()}}, SteerError, "relative has to be above 0"),
+        ({"relative": 0.0, "contexts": {"a": Context()}}, SteerError, "relative must be"),
+        ({"relative": math.nan, "contexts": {"a": Context()}}, SteerError, "relative must be"),
         ({"contexts": {"a": Context()}, "data_sets": {"a": ITEMS}}, SteerError, "name of a context and of a data set"),
         ({"data_sets": {"a": ITEMS[:1]}}, DataError, r"has 1 item\(s\); an interval needs at least two"),
         ({"items": ITEMS[:1], "contexts": {"a": Context()}}, DataError, "an interval needs at least two"),

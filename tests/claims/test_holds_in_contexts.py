@@ -81,9 +81,9 @@ def check(gated, **changes) -> HoldsInContexts:
     }
     values |= changes
     searched = {field.name: values.pop(field.name) for field in fields(Search) if field.name in values}
-    examples, batch = searched.pop("examples", None), searched.pop("batch", None)
+    max_contexts, batch = searched.pop("max_contexts", None), searched.pop("batch", None)
     values[values.pop("statistic")] = values.pop("threshold")
-    return HoldsInContexts(search=Search(**searched), examples=examples, batch=batch, **values)
+    return HoldsInContexts(search=Search(**searched), max_contexts=max_contexts, batch=batch, **values)
 
 
 def test_the_model_is_what_it_says(gated) -> None:
@@ -111,7 +111,8 @@ def test_the_counterexample_is_exactly_the_combination_and_nothing_more(gated, s
 
 
 @pytest.mark.parametrize(
-    ("statistic", "threshold", "estimate"), [("steerability", 0.1, -1), ("anti_steerable", 0.5, 1), ("effect", 0.1, -2)]
+    ("statistic", "threshold", "estimate"),
+    [("steerability", 0.1, -1), ("anti_steerable_share", 0.5, 1), ("effect", 0.1, -2)],
 )
 def test_each_statistic(gated, statistic: str, threshold: float, estimate: float) -> None:
     subject = Subject(vector=gated.vector(), multiplier=2.0)
@@ -121,7 +122,7 @@ def test_each_statistic(gated, statistic: str, threshold: float, estimate: float
     assert evidence.estimate == pytest.approx(estimate, abs=1e-5)
     good = check(gated, subject=subject, statistic=statistic, threshold=threshold, space=contexts(system=["calm", "angry"]))
     evidence = good.measure(gated.model)
-    bound = share(0, 10).high if statistic == "anti_steerable" else None
+    bound = share(0, 10).high if statistic == "anti_steerable_share" else None
     assert evidence.verdict is Verdict.PASS
     assert evidence.counterexample is None
     assert evidence.interval[1] == (
@@ -236,7 +237,7 @@ def test_the_same_seed_gives_the_same_search_and_another_seed_another(gated) -> 
     found = []
     for seed in (3, 3, 4):
         gated.model.kept[engine_of] = Engine(gated.model)
-        found.append(check(gated, seed=seed, space=space, examples=24).measure(gated.model))
+        found.append(check(gated, seed=seed, space=space, max_contexts=24).measure(gated.model))
     one, two, other = found
     assert one.details == two.details
     assert (one.verdict, one.counterexample) == (two.verdict, two.counterexample)
@@ -346,7 +347,7 @@ def test_contexts_drawn_at_random_are_scored_in_one_go(gated, monkeypatch: pytes
         return run(self, probes, pairs)
 
     monkeypatch.setattr(Engine, "run_pairs", counting)
-    evidence = check(gated, examples=40).measure(gated.model)
+    evidence = check(gated, max_contexts=40).measure(gated.model)
     at_random = [row for row in evidence.details["contexts"] if row["how"] == "drawn"]
     singles = [row for row in evidence.details["contexts"] if row["how"] == "single"]
     assert len(at_random) >= 5
@@ -371,7 +372,7 @@ def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards() -> N
         model.kept[engine_of] = Engine(model)
         made = HoldsInContexts(
             subject=Subject(vector=vector), items=Items(items, "quiz"), steerability=-1.0,
-            search=Search(space=contexts(**axes), free=True), multipliers=(-1.0, 1.0), examples=40, batch=4, seed=seed,
+            search=Search(space=contexts(**axes), free=True), multipliers=(-1.0, 1.0), max_contexts=40, batch=4, seed=seed,
         )  # fmt: skip
         evidence = made.measure(model)
         batch = [item for item in items if item.id in evidence.details["batch"]]
@@ -392,10 +393,10 @@ def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards() -> N
 
 def test_what_broke_the_promise_is_tried_first_the_next_time(gated, tmp_path: Path) -> None:
     wide = contexts(system=[None, *(f"calm {i}" for i in range(40)), "angry"], option_order=AXES["option_order"])
-    first = check(gated, space=wide, examples=200, memory=tmp_path, place="claim").measure(gated.model)
+    first = check(gated, space=wide, max_contexts=200, memory=tmp_path, place="claim").measure(gated.model)
     found = first.counterexample["context"]
     assert found == CULPRIT.to_dict()
-    second = check(gated, space=wide, examples=1, memory=tmp_path, place="claim", seed=9).measure(gated.model)
+    second = check(gated, space=wide, max_contexts=1, memory=tmp_path, place="claim", seed=9).measure(gated.model)
     assert [(row["context"], row["how"]) for row in second.details["contexts"][:2]] == [
         ({}, "listed"),
         (found, "remembered"),
@@ -404,12 +405,14 @@ def test_what_broke_the_promise_is_tried_first_the_next_time(gated, tmp_path: Pa
     # Nobody else's.
     for changes in ({"place": "another"}, {"memory": None}, {"space": contexts(**AXES)}):
         values = {"space": wide, "memory": tmp_path, "place": "claim", **changes}
-        other = check(gated, examples=1, seed=9, **values).measure(gated.model)
+        other = check(gated, max_contexts=1, seed=9, **values).measure(gated.model)
         assert not [row for row in other.details["contexts"] if row["how"] == "remembered"]
     # With it mended, the context is forgotten.
     mended = Subject(vector=gated.vector(0.0 + 1e-9))
-    check(gated, subject=mended, threshold=-0.5, space=wide, examples=1, memory=tmp_path, place="claim").measure(gated.model)
-    third = check(gated, space=wide, examples=1, memory=tmp_path, place="claim", seed=9).measure(gated.model)
+    check(gated, subject=mended, threshold=-0.5, space=wide, max_contexts=1, memory=tmp_path, place="claim").measure(
+        gated.model
+    )
+    third = check(gated, space=wide, max_contexts=1, memory=tmp_path, place="claim", seed=9).measure(gated.model)
     assert not [row for row in third.details["contexts"] if row["how"] == "remembered"]
 
 
@@ -432,7 +435,7 @@ def test_damaged_memories_are_dropped(gated, tmp_path: Path) -> None:
 
 def test_listed_contexts_are_always_tried(gated) -> None:
     outside = Context(system="dull angry dull", option_order="swapped")
-    evidence = check(gated, space=contexts(system=[None, "calm"]), listed=(outside,), examples=1, free=False).measure(
+    evidence = check(gated, space=contexts(system=[None, "calm"]), listed=(outside,), max_contexts=1, free=False).measure(
         gated.model
     )
     assert evidence.details["contexts"][1] == {"context": outside.to_dict(), "estimate": pytest.approx(-1), "how": "listed"}
@@ -474,7 +477,7 @@ def test_the_assertion(gated) -> None:
     )
     assert passed.passed
     with pytest.raises(SteeringInconclusive):
-        assert_holds_in_contexts(gated.model, gated.vector(), ITEMS, contexts=AXES, anti_steerable=0.1, only=Context())
+        assert_holds_in_contexts(gated.model, gated.vector(), ITEMS, contexts=AXES, anti_steerable_share=0.1, only=Context())
 
 
 def test_within_a_users_own_given(gated) -> None:
@@ -486,7 +489,7 @@ def test_within_a_users_own_given(gated) -> None:
     @hypothesis.given(st.floats(0.5, 1.0))
     def theirs(size: float) -> None:
         assert_holds_in_contexts(
-            gated.model, gated.vector(size), ITEMS, contexts={"system": [None, "calm"]}, steerability=0.1, examples=3
+            gated.model, gated.vector(size), ITEMS, contexts={"system": [None, "calm"]}, steerability=0.1, max_contexts=3
         )
 
     theirs()
@@ -501,9 +504,9 @@ def test_exactly_one_promise(gated, given) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"statistic": "anti_steerable", "threshold": 25}, "between 0 and 1"),
-        ({"examples": 0}, "at least 1; not 0"),
-        ({"batch": 1}, "at least 2; not 1"),
+        ({"statistic": "anti_steerable_share", "threshold": 25}, "less than 1, but is 25"),
+        ({"max_contexts": 0}, "max_contexts must be at least 1, but is 0"),
+        ({"batch": 1}, "batch must be at least 2, but is 1"),
     ],
 )
 def test_numbers_that_cannot_be_used(gated, changes, message: str) -> None:

@@ -91,7 +91,7 @@ def test_the_deployed_multiplier_counts(linear):
 
 
 def test_the_table_of_accuracies(linear):
-    found = claim(linear, tasks(15, 5), shots=3, shuffled=True, baseline_shots=4)
+    found = claim(linear, tasks(15, 5), n_shots=3, shuffled=True, baseline_n_shots=4)
     unsteered = {"steered": False, "n": 20, "first_token": 0.25, "exact": 0.25, "note": None}
     assert found.details["accuracies"] == [
         {"setting": "unsteered, zero-shot", "shots": 0, "shuffled": False, **unsteered},
@@ -110,7 +110,7 @@ def test_the_table_of_accuracies(linear):
         },
     ]
     for shots, shuffled in ((0, False), (4, False), (4, True)):
-        records = claim(linear, tasks(15, 5), shots=shots, shuffled=shuffled, baseline_shots=4).details["accuracies"]
+        records = claim(linear, tasks(15, 5), n_shots=shots, shuffled=shuffled, baseline_n_shots=4).details["accuracies"]
         assert [(r["shots"], r["shuffled"]) for r in records] == [(0, False), (4, False), (4, True), (shots, shuffled)]
 
 
@@ -120,7 +120,7 @@ def test_each_setting_is_what_the_measure_gives_there():
     pool = [TaskItem(f"shown {i}", "Yes" if i % 3 else "No Yes") for i in range(7)]
     with pytest.raises((SteeringFailure, SteeringInconclusive)) as raised:
         assert_performs_task(
-            model, vector, TASKS, accuracy=0.9, shots=2, demonstrations=pool, baseline_shots=4, positions="after_prompt"
+            model, vector, TASKS, accuracy=0.9, n_shots=2, demonstrations=pool, baseline_n_shots=4, positions="after_prompt"
         )
     found = raised.value.evidence
     *bare, steered = found.details["accuracies"]
@@ -159,7 +159,7 @@ def test_baselines_that_cannot_be_had_are_left_out(linear):
         )
     (line,) = (line for line in found.message.splitlines() if line.split()[:2] == ["unsteered,", "5-shot"])
     assert line.split(maxsplit=5)[2:] == ["-", "-", "-", few["note"]]
-    long = claim(linear, tasks(10, 10), baseline_shots=18)  # four tokens each, and the model takes 64
+    long = claim(linear, tasks(10, 10), baseline_n_shots=18)  # four tokens each, and the model takes 64
     assert "tokens, but linear takes at most 64" in long.details["accuracies"][1]["note"]
 
 
@@ -242,16 +242,16 @@ def test_tasks_that_repeat_others(linear):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"accuracy": 0}, SteerError, r"accuracy has to be between 0 and 1 \(0.5 means half of the tasks\), not 0"),
-        ({"accuracy": 1}, SteerError, "accuracy has to be between 0 and 1"),
-        ({"accuracy": float("nan")}, SteerError, "accuracy has to be between 0 and 1"),
-        ({"by": "last"}, SteerError, "by is 'first_token' or 'exact', not 'last'"),
+        ({"accuracy": 0}, SteerError, "accuracy must be greater than 0 and less than 1, but is 0"),
+        ({"accuracy": 1}, SteerError, "accuracy must be"),
+        ({"accuracy": float("nan")}, SteerError, "accuracy must be"),
+        ({"by": "last"}, SteerError, "by must be first_token or exact, but is the text 'last'"),
         ({"shuffled": True}, SteerError, "it needs at least 2 shots, not 0"),
-        ({"shots": 0.5}, SteerError, "a whole number from 0 on, not 0.5"),
-        ({"baseline_shots": 1}, SteerError, "baseline_shots: .* at least 2 shots, not 1"),
+        ({"n_shots": 0.5}, SteerError, "n_shots must be a whole number, but is 0.5"),
+        ({"baseline_n_shots": 1}, SteerError, "baseline_n_shots must be at least 2, but is 1"),
         ({"tasks": tasks(1, 0)}, DataError, "tasks: has 1 task; an interval needs at least two"),
         ({"tasks": []}, DataError, "tasks: a list of at least one TaskItem is needed"),
-        ({"shots": 25}, DataError, "tasks: task item 'x0': 25 demonstrations are asked for, but there are only 19"),
+        ({"n_shots": 25}, DataError, "tasks: task item 'x0': 25 demonstrations are asked for, but there are only 19"),
         ({"multiplier": 0}, SteerError, "a finite number other than 0"),
     ],
 )

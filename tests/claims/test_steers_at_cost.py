@@ -60,7 +60,7 @@ def rises(m, texts=TEXTS):
 
 def claim(linear, vector=None, texts=TEXTS, **arguments):
     vector = linear.vector() if vector is None else vector
-    given = {"effect": 0.2, "cost": 0.05, **arguments}
+    given = {"effect": 0.2, "budget": 0.05, **arguments}
     try:
         return assert_steers_at_cost(linear.model, vector, given.pop("items", ITEMS), texts, **given)
     except SteeringFailure as failure:
@@ -101,7 +101,7 @@ def test_everything_is_what_the_model_was_built_for(linear, confidence, deployed
     assert details["sd_unsteered"] == pytest.approx(BASE.std(ddof=1), abs=1e-6)
     assert details["mean_effect"] == found.estimate
     assert details["effects"] == pytest.approx(effects.tolist(), abs=1e-5)
-    assert details["anti_steered_share"] == pytest.approx((SLOPES < 0).mean()) == pytest.approx(1 / 6)
+    assert details["anti_steerable_share"] == pytest.approx((SLOPES < 0).mean()) == pytest.approx(1 / 6)
     for multiplier, cost in details["looked_at"]:
         assert cost == pytest.approx(math.expm1(rises(multiplier).mean()), abs=1e-5)
     assert details["deployed"]["multiplier"] == deployed
@@ -134,7 +134,7 @@ def test_verdicts_are_on_either_side_of_the_interval(linear):
     assert claim(linear, effect=low - 1e-3).verdict is Verdict.PASS
     assert claim(linear, effect=high + 1e-3).verdict is Verdict.FAIL
     with pytest.raises(SteeringInconclusive) as raised:
-        assert_steers_at_cost(linear.model, linear.vector(), ITEMS, TEXTS, effect=(low + high) / 2 - 0.01, cost=0.05)
+        assert_steers_at_cost(linear.model, linear.vector(), ITEMS, TEXTS, effect=(low + high) / 2 - 0.01, budget=0.05)
     effects = found.multiplier * SLOPES
     d = 0.01 / effects.std(ddof=1)
     n = next(n for n in range(2, 10**6) if stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, d * math.sqrt(n)) >= 0.8)
@@ -148,11 +148,11 @@ def test_the_bootstrap_is_over_items_too(linear):
 
 
 def test_a_deployed_multiplier_below_zero_is_searched_there(linear):
-    found = claim(linear, multiplier=-1.0, most=16.0)
+    found = claim(linear, multiplier=-1.0, max_multiplier=16.0)
     assert found.multiplier < 0
     assert all(multiplier < 0 for multiplier, _ in found.details["looked_at"])
     assert found.estimate == pytest.approx(found.multiplier * SLOPES.mean(), abs=1e-5)
-    assert found.details["anti_steered_share"] == pytest.approx(5 / 6)
+    assert found.details["anti_steerable_share"] == pytest.approx(5 / 6)
     assert found.verdict is Verdict.FAIL
 
 
@@ -162,7 +162,7 @@ def test_on_a_trained_model_it_is_what_plain_loops_give():
     items, texts = read_items(data / "quiz_test.json")[:5], read_texts(data / "neutral.txt")[:5]
     vector = extract.caa(model, read_items(data / "quiz_train.json"), layer=1)
     try:
-        found = assert_steers_at_cost(model, vector, items, texts, effect=0.0, cost=0.1, multiplier=2.0)
+        found = assert_steers_at_cost(model, vector, items, texts, effect=0.0, budget=0.1, multiplier=2.0)
     except SteeringFailure as failure:
         found = failure.evidence
     m = found.multiplier
@@ -184,7 +184,7 @@ def test_on_a_trained_model_it_is_what_plain_loops_give():
 
 
 def test_a_cost_that_is_not_reached_is_announced_and_the_largest_multiplier_is_judged(linear):
-    found = claim(linear, linear.vector(0, 0.01), most=4.0, effect=0.001)
+    found = claim(linear, linear.vector(0, 0.01), max_multiplier=4.0, effect=0.001)
     assert (found.multiplier, found.details["reached"], found.verdict) == (4.0, "most", Verdict.PASS)
     share = f"+{100 * math.expm1(rises(0.04).mean()):.1f}%"
     assert found.warnings == [
@@ -241,7 +241,7 @@ def test_a_fixed_strength_whose_cost_lies_across_is_inconclusive(linear):
     low, high = np.expm1(bounds(own, 0.975))
     assert low < 0.05 < math.expm1(own.mean())
     with pytest.raises(SteeringInconclusive) as raised:
-        assert_steers_at_cost(linear.model, adding(size), ITEMS, texts, effect=0.2, cost=0.05)
+        assert_steers_at_cost(linear.model, adding(size), ITEMS, texts, effect=0.2, budget=0.05)
     found = raised.value.evidence
     assert found.interval[0] > 0.2
     assert found.details["cost_interval"] == pytest.approx([low, high], rel=1e-4)
@@ -322,8 +322,8 @@ def test_an_overflow_at_the_deployed_multiplier_is_no_number(linear):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"cost": 0.0}, SteerError, "cost has to be a positive number"),
-        ({"most": 0.9}, SteerError, "most has to be a number from 1 on"),
+        ({"budget": 0.0}, SteerError, "budget must be greater than 0"),
+        ({"max_multiplier": 0.9}, SteerError, "max_multiplier must be at least 1"),
         ({"items": ITEMS[:1]}, DataError, r"has 1 item\(s\); an interval needs at least two"),
         ({"texts": TEXTS[:1]}, DataError, r"texts: has 1 text\(s\); an interval needs at least two"),
         ({"texts": ["down much", "up"]}, DataError, r"texts: text 1: has 1 token\(s\)"),

@@ -34,7 +34,7 @@ claims:
 CLAIMS = """
   - not_anti_steered: {share: 0.99, by: effect}
   - ppl_delta_below: {limit: 90}
-  - steers_at_cost: {effect: -90, cost: 0.1}
+  - steers_at_cost: {effect: -90, budget: 0.1}
 """
 
 
@@ -102,7 +102,7 @@ def test_further_strengths_and_budgets_are_further_rows(folder, pytester):
         + CLAIMS
         + "  - not_anti_steered: {name: double, share: 0.99, by: effect, multiplier: 2}\n"
         "  - ppl_delta_below: {name: double-cost, limit: 90, multiplier: 2}\n"
-        "  - steers_at_cost: {name: dear, effect: -90, cost: 0.2}\n"
+        "  - steers_at_cost: {name: dear, effect: -90, budget: 0.2}\n"
     )
     result = pytester.runpytest("--steer-report=r.json")
     result.assert_outcomes(passed=6)
@@ -142,7 +142,7 @@ def test_claims_about_steerability_and_tasks_are_in_the_table_too(folder, pytest
         FILE.replace("    leace: {layer: 1, positions: all}\n", "")
         .replace("letters:", "more:")
         .replace("more: {train: train.json, test: test.json}", "more: {train: pairs.json, test: pairs.json}")
-        + "  - steers: {steerability: -90}\n  - performs_task: {accuracy: 0.0001, xfail: cannot, baseline_shots: 2}\n"
+        + "  - steers: {steerability: -90}\n  - performs_task: {accuracy: 0.0001, xfail: cannot, baseline_n_shots: 2}\n"
     )
     found = compared()["models"][0]
     result = pytester.runpytest("--steer-report=r.json")

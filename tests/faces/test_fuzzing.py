@@ -33,7 +33,7 @@ contexts:
   option_order: [as_given, swapped]
   distractor: [as_given, It rains.]
 """
-BREAKS = "claims:\n  - holds_in_contexts: {effect: 0.1, examples: 12}  # the letter\n"
+BREAKS = "claims:\n  - holds_in_contexts: {effect: 0.1, max_contexts: 12}  # the letter\n"
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_claim_that_breaks_and_how_to_see_it_again(letters: Path, pytester: py
 
 
 def test_a_claim_that_holds_takes_few_lines(letters: Path, pytester: pytest.Pytester) -> None:
-    (letters / "c.steer.yaml").write_text(HEAD + "claims:\n  - holds_in_contexts: {effect: -5, examples: 12}\n")
+    (letters / "c.steer.yaml").write_text(HEAD + "claims:\n  - holds_in_contexts: {effect: -5, max_contexts: 12}\n")
     (claim,) = claims_of(pytester)
     assert claim["verdict"] == "pass"
     assert claim["counterexample"] is None
@@ -97,12 +97,12 @@ def test_a_claim_that_holds_takes_few_lines(letters: Path, pytester: pytest.Pyte
 def test_profiles_set_the_effort_unless_the_claim_does(letters: Path, pytester: pytest.Pytester) -> None:
     (letters / "c.steer.yaml").write_text(
         HEAD
-        + "claims:\n  - holds_in_contexts: {effect: -5, multiplier: 1}\n  - holds_in_contexts: {name: own, effect: -5, examples: 3, batch: 4}\n"
+        + "claims:\n  - holds_in_contexts: {effect: -5, multiplier: 1}\n  - holds_in_contexts: {name: own, effect: -5, max_contexts: 3, batch: 4}\n"
     )
     for profile, examples in (("dev", 12), ("nightly", 200)):
         one, own = claims_of(pytester, f"--steer-profile={profile}")
-        assert (one["details"]["examples"], len(one["details"]["batch"])) == (examples, 6)
-        assert (own["details"]["examples"], len(own["details"]["batch"])) == (3, 4)
+        assert (one["details"]["max_contexts"], len(one["details"]["batch"])) == (examples, 6)
+        assert (own["details"]["max_contexts"], len(own["details"]["batch"])) == (3, 4)
 
 
 def test_an_assertion_shows_its_command_and_follows_it(letters: Path, pytester: pytest.Pytester) -> None:
@@ -144,10 +144,10 @@ def test_without_the_option_no_claim_file_is_touched(letters: Path, pytester: py
 def test_the_database_is_in_pytests_cache_or_where_the_user_says(letters: Path, pytester: pytest.Pytester) -> None:
     (letters / "c.steer.yaml").write_text(HEAD + BREAKS)
     claims_of(pytester)
-    assert any((letters / ".pytest_cache" / "d" / "steer-examples").rglob("*"))
+    assert any((letters / ".pytest_cache" / "d" / "steer-counterexamples").rglob("*"))
     (claim,) = claims_of(pytester, "--steer-seed=5")
     assert [row["how"] for row in claim["details"]["contexts"][:2]] == ["listed", "remembered"]
-    claims_of(pytester, "--steer-examples=mine")
+    claims_of(pytester, "--steer-counterexamples=mine")
     assert any((letters / "mine").rglob("*"))
     (claim,) = claims_of(pytester, "-p", "no:cacheprovider", "--steer-seed=5")
     assert "remembered" not in [row["how"] for row in claim["details"]["contexts"]]
@@ -156,11 +156,13 @@ def test_the_database_is_in_pytests_cache_or_where_the_user_says(letters: Path, 
 
 def test_two_workers_share_a_database_and_one_file_is_written_by_one(letters: Path, pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    several = "claims:\n" + "".join(f"  - holds_in_contexts: {{name: c{i}, effect: 0.1, examples: 12}}\n" for i in range(2))
+    several = "claims:\n" + "".join(
+        f"  - holds_in_contexts: {{name: c{i}, effect: 0.1, max_contexts: 12}}\n" for i in range(2)
+    )
     (letters / "c.steer.yaml").write_text(HEAD + several)
-    alone = claims_of(pytester, "--steer-examples=one")
+    alone = claims_of(pytester, "--steer-counterexamples=one")
     for _ in range(2):  # the second time with what the first remembered
-        together = claims_of(pytester, "-n2", "--steer-examples=two", "--steer-save-counterexamples")
+        together = claims_of(pytester, "-n2", "--steer-counterexamples=two", "--steer-save-counterexamples")
         key = lambda claim: claim["name"]  # noqa: E731
         for one, two in zip(sorted(alone, key=key), sorted(together, key=key), strict=True):
             assert (one["verdict"], one["counterexample"]["context"]) == (two["verdict"], two["counterexample"]["context"])

@@ -12,7 +12,7 @@ from pytest_steer.report import report_schema
 
 from .conftest import HEAD
 
-CLAIMS = "  - hooks_are_sound: {examples: 3}\n  - ppl_delta_below: {limit: 1000000}\n  - steers: {steerability: -50}\n"
+CLAIMS = "  - hooks_are_sound: {max_batches: 3}\n  - ppl_delta_below: {limit: 1000000}\n  - steers: {steerability: -50}\n"
 
 # Claim items have no fixtures, so the mark is moved for as long as the inner run lasts.
 BROKEN = """

@@ -26,8 +26,8 @@ claims:
   - not_anti_steered: {share: 0.99}
   - steers: {steerability: -50, name: worded, answers: sum, thinking: open, data: {test: worded.json}}
   - ppl_delta_below: {limit: 1000000}
-  - performs_task: {accuracy: 0.1, shots: 2, data: {test: pairs.json}}
-  - hooks_are_sound: {examples: 2}
+  - performs_task: {accuracy: 0.1, n_shots: 2, data: {test: pairs.json}}
+  - hooks_are_sound: {max_batches: 2}
 """
 
 

@@ -15,10 +15,10 @@ from pytest_steer.report import report_schema
 from .conftest import HEAD
 
 CLAIMS = """
-  - steers_at_cost: {name: holds, effect: -50, cost: 0.05}
-  - steers_at_cost: {name: fails, effect: 50, cost: 0.05}
-  - steers_at_cost: {name: in-deviations, effect: -50, cost: 0.02, standardised: true, interval: bootstrap, confidence: 0.9}
-  - steers_at_cost: {name: unreached, effect: -50, cost: 1000, most: 2, multiplier: 0.5}
+  - steers_at_cost: {name: holds, effect: -50, budget: 0.05}
+  - steers_at_cost: {name: fails, effect: 50, budget: 0.05}
+  - steers_at_cost: {name: in-deviations, effect: -50, budget: 0.02, standardised: true, interval: bootstrap, confidence: 0.9}
+  - steers_at_cost: {name: unreached, effect: -50, budget: 1000, max_multiplier: 2, multiplier: 0.5}
 """
 
 
@@ -70,8 +70,8 @@ def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
 
 def test_an_intervention_that_cannot_be_dosed(suite: Path, pytester: pytest.Pytester) -> None:
     head = HEAD.replace("vector:", "intervention:").replace("layer: 1", "layer: 1\n  kind: ablate")
-    dear = "  - steers_at_cost: {name: dear, effect: -50, cost: 1e-9}\n"
-    (suite / "c.steer.yaml").write_text(head + dear + "  - steers_at_cost: {name: cheap, effect: -50, cost: 100}\n")
+    dear = "  - steers_at_cost: {name: dear, effect: -50, budget: 1e-9}\n"
+    (suite / "c.steer.yaml").write_text(head + dear + "  - steers_at_cost: {name: cheap, effect: -50, budget: 100}\n")
     result, found = report(pytester)
     assert found["cheap"]["verdict"] == "pass"
     assert found["cheap"]["details"]["reached"] == found["dear"]["details"]["reached"] == "fixed"
@@ -84,7 +84,7 @@ def test_an_intervention_that_cannot_be_dosed(suite: Path, pytester: pytest.Pyte
 
 def test_a_quick_look_takes_the_first_twenty_texts(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "neutral.txt").write_text("".join(f"This is line number {i}.\n" for i in range(30)))
-    (suite / "c.steer.yaml").write_text(HEAD + "  - steers_at_cost: {effect: -50, cost: 0.05}\n")
+    (suite / "c.steer.yaml").write_text(HEAD + "  - steers_at_cost: {effect: -50, budget: 0.05}\n")
     for profile, count in (("dev", 20), ("ci", 30)):
         _, found = report(pytester, f"--steer-profile={profile}")
         assert found["steers_at_cost"]["details"]["neutral"]["n"] == count
@@ -101,7 +101,7 @@ def test_holm_counts_it(suite: Path, pytester: pytest.Pytester) -> None:
 def test_errors_are_errors(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "line.txt").write_text("Only one line.\n")
     (suite / "c.steer.yaml").write_text(
-        HEAD + "  - steers_at_cost: {effect: -50, cost: 0.05, data: {neutral: line.txt}}\n"
+        HEAD + "  - steers_at_cost: {effect: -50, budget: 0.05, data: {neutral: line.txt}}\n"
         "  - steers_at_cost: {name: no-cost, effect: 1}\n"
     )
     result, found = report(pytester)
@@ -118,8 +118,8 @@ from pytest_steer import assert_steers_at_cost, extract, read_items, read_texts
 def test_at_cost(steer_model):
     vector = extract.caa(steer_model, read_items("train.json"), layer=1)
     items, texts = read_items("test.json"), read_texts("neutral.txt")
-    assert_steers_at_cost(steer_model, vector, items, texts, effect=-50, cost=0.05)
-    assert_steers_at_cost(steer_model, vector, items, texts, effect=50, cost=0.05, name="too much")
+    assert_steers_at_cost(steer_model, vector, items, texts, effect=-50, budget=0.05)
+    assert_steers_at_cost(steer_model, vector, items, texts, effect=50, budget=0.05, name="too much")
 """
 
 

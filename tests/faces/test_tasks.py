@@ -52,8 +52,8 @@ def test_claims_of_a_file(tasks: Path, pytester: pytest.Pytester) -> None:
         pytester,
         """
   - performs_task: {accuracy: 0.6}
-  - performs_task: {accuracy: 0.6, by: exact, shots: 2, name: whole}
-  - performs_task: {accuracy: 0.9, shots: 2, shuffled: true, name: too-much, xfail: a quarter of the answers is another}
+  - performs_task: {accuracy: 0.6, by: exact, n_shots: 2, name: whole}
+  - performs_task: {accuracy: 0.9, n_shots: 2, shuffled: true, name: too-much, xfail: a quarter of the answers is another}
 """,
     )
     result.assert_outcomes(passed=1, failed=1, xfailed=1)
@@ -80,7 +80,7 @@ def test_what_is_asked_is_what_the_measure_asks(tasks: Path, pytester: pytest.Py
     _, (claim,) = claims_of(
         tasks,
         pytester,
-        "  - performs_task: {accuracy: 0.6, shots: 2, baseline_shots: 3, data: {examples: shown.json}}\n",
+        "  - performs_task: {accuracy: 0.6, n_shots: 2, baseline_n_shots: 3, data: {examples: shown.json}}\n",
         "--steer-seed=5",
     )
     model, pairs, shown = load_model("builtin:tiny"), read_tasks(tasks / "pairs.json"), read_tasks(tasks / "shown.json")
@@ -96,7 +96,7 @@ def test_what_is_asked_is_what_the_measure_asks(tasks: Path, pytester: pytest.Py
 
 
 def test_the_dev_profile_asks_for_fewer_of_the_same(tasks: Path, pytester: pytest.Pytester) -> None:
-    text = "  - performs_task: {accuracy: 0.6, shots: 3}\n"
+    text = "  - performs_task: {accuracy: 0.6, n_shots: 3}\n"
     _, (few,) = claims_of(tasks, pytester, text, "--steer-profile=dev", "--steer-dtype=float32")
     _, (all_,) = claims_of(tasks, pytester, text)
     assert (few["n"], all_["n"]) == (20, 60)
@@ -122,7 +122,7 @@ def test_data_that_cannot_be_used_are_errors(
 ) -> None:
     (tasks / file).write_text(content)
     result, (claim,) = claims_of(
-        tasks, pytester, "  - performs_task: {accuracy: 0.6, shots: 2, data: {examples: shown.json}}\n"
+        tasks, pytester, "  - performs_task: {accuracy: 0.6, n_shots: 2, data: {examples: shown.json}}\n"
     )
     assert (claim["verdict"], claim["estimate"]) == ("error", None)
     result.stdout.fnmatch_lines([message])

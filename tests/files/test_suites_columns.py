@@ -62,7 +62,7 @@ claims:
   - steers: {{steerability: 0.1}}
   - ppl_delta_below: {{limit: 0.5}}
   - generalizes: {{relative: 0.5, data_sets: {{same: items.{suffix}}}}}
-  - steers_at_cost: {{effect: 0.1, cost: 0.05}}
+  - steers_at_cost: {{effect: 0.1, budget: 0.05}}
   - performs_task: {{accuracy: 0.5, data: {{test: pairs.{suffix}, examples: pairs.{suffix}{columns}}}}}
   - steers: {{steerability: 0.1, name: of pairs, data: {{test: pairs.{suffix}{columns}}}}}
 """

@@ -182,9 +182,9 @@ def test_defaults(folder: Path) -> None:
 
 def test_a_claim_at_equal_cost(folder: Path) -> None:
     head = "vector: {file: vectors/refusal.safetensors}\ndata: {test: data/test.json, neutral: data/neutral.txt}\nclaims:\n"
-    short = only_claim(folder, head + "  - steers_at_cost: {effect: 0.2, cost: 0.05}\n")
+    short = only_claim(folder, head + "  - steers_at_cost: {effect: 0.2, budget: 0.05}\n")
     assert short.params == {"effect": 0.2, "cost": 0.05, "standardised": False, "most": 8.0, "interval": "t"}
-    whole = "  - steers_at_cost: {effect: -1, cost: 1, standardised: true, most: 1, interval: bootstrap}\n"
+    whole = "  - steers_at_cost: {effect: -1, budget: 1, standardised: true, max_multiplier: 1, interval: bootstrap}\n"
     claim = only_claim(folder, head + whole)
     assert claim.params == {"effect": -1.0, "cost": 1.0, "standardised": True, "most": 1.0, "interval": "bootstrap"}
     assert {type(claim.params[key]) for key in ("effect", "cost", "most")} == {float}
@@ -352,7 +352,7 @@ claims:
   - steers: {steerability: 0.3}
   - not_anti_steered: {share: 0.25}
   - ppl_delta_below: {limit: 0.05}
-  - holds_in_contexts: {steerability: 0.1, examples: 40}
+  - holds_in_contexts: {steerability: 0.1, max_contexts: 40}
 """
 
 
@@ -365,7 +365,7 @@ def test_the_file_of_the_contract(folder: Path) -> None:
 
 def test_a_kind_of_the_future_breaks_its_own_claim_only(folder: Path) -> None:
     (folder / "data/refusal_test.json").touch()
-    suite = read(folder, CONTRACT + "  - keeps_its_word: {steerability: 0.1, examples: 40}\n")
+    suite = read(folder, CONTRACT + "  - keeps_its_word: {steerability: 0.1, max_contexts: 40}\n")
     assert [type(entry) for entry in suite.entries] == [ClaimSpec] * 4 + [BrokenClaim]
     last = suite.entries[-1]
     assert isinstance(last, BrokenClaim)
@@ -519,7 +519,7 @@ def test_every_kind_is_complete(kind: str) -> None:
     assert schema["title"]
     assert set(schema["examples"][0]) >= set(schema.get("required", ()))
     # What is left out, the profile says.
-    by_profile = ("examples", "batch") if kind == "holds_in_contexts" else ()
+    by_profile = ("max_contexts", "batch") if kind == "holds_in_contexts" else ()
     for key, parameter in schema["properties"].items():
         assert key in promises or key in by_profile or "default" in resolved(parameter), (
             f"{key} is optional without a default"
@@ -554,14 +554,14 @@ def test_importing_does_not_import_pytest() -> None:
 
 def test_claims_about_tasks(folder: Path) -> None:
     plain = only_claim(folder, SMALL.replace("steers: {steerability: 0.3}", "performs_task: {accuracy: 0.5}"))
-    assert plain.params == {"accuracy": 0.5, "by": "first_token", "shots": 0, "shuffled": False, "baseline_shots": 5}
+    assert plain.params == {"accuracy": 0.5, "by": "first_token", "n_shots": 0, "shuffled": False, "baseline_n_shots": 5}
     assert (plain.test, plain.examples) == (folder / "data/test.json", None)
     text = SMALL.replace("data/test.json}", "data/test.json, examples: data/train.json}").replace(
         "steers: {steerability: 0.3}",
-        "performs_task: {accuracy: 0.25, by: exact, shots: 10, shuffled: true, baseline_shots: 2.0}",
+        "performs_task: {accuracy: 0.25, by: exact, n_shots: 10, shuffled: true, baseline_n_shots: 2.0}",
     )
     full = only_claim(folder, text)
-    assert full.params == {"accuracy": 0.25, "by": "exact", "shots": 10, "shuffled": True, "baseline_shots": 2}
+    assert full.params == {"accuracy": 0.25, "by": "exact", "n_shots": 10, "shuffled": True, "baseline_n_shots": 2}
     assert full.examples == folder / "data/train.json"
 
 

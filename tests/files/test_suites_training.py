@@ -252,7 +252,7 @@ def test_steers_on_a_task_is_the_plain_curve(model, place, vector):
 def test_the_effect_at_a_cost_is_that_of_the_task_form(model, place, vector):
     (place / "neutral.txt").write_text("The mill has two doors.\nSam made a fine pie.\nAnna lives at the inn.\n")
     text = HEAD.replace("tasks.json", "tasks.json, neutral: neutral.txt") + (
-        "claims:\n  - steers_at_cost: {effect: 0, cost: 0.05}\n"
+        "claims:\n  - steers_at_cost: {effect: 0, budget: 0.05}\n"
     )
     (claim,) = claims_of(place, text).values()
     evidence = Builder(model, seed=SEED).build(read_suite(place / "x.steer.yaml"), claim).measure(model)
@@ -272,7 +272,7 @@ def test_contexts_keep_the_form_of_the_task(model, place, vector):
     """The template is the task's where a context leaves it as given, and the other axes are put on top of it."""
     text = HEAD + (
         'contexts: {system: [as_given, "Be brief."], template: [as_given, plain]}\n'
-        "claims:\n  - holds_in_contexts: {effect: -100, batch: 4, examples: 10}\n"
+        "claims:\n  - holds_in_contexts: {effect: -100, batch: 4, max_contexts: 10}\n"
     )
     (claim,) = claims_of(place, text).values()
     suite = read_suite(place / "x.steer.yaml")

@@ -479,9 +479,9 @@ def test_ones_own_way_of_steering_is_still_checked_as_such():
             handle.remove()
 
     assert_hooks_are_sound(
-        model, apply=apply, directions={1: direction}, positions="all", examples=2, leave_out=["cached_decoding"]
+        model, apply=apply, directions={1: direction}, positions="all", max_batches=2, leave_out=["cached_decoding"]
     )
     handle = model.blocks[0].register_forward_hook(add_one)
     with pytest.raises(ModelError, match="hooks of others change what it computes"):
-        assert_hooks_are_sound(model, apply=apply, directions={1: direction}, positions="all", examples=2)
+        assert_hooks_are_sound(model, apply=apply, directions={1: direction}, positions="all", max_batches=2)
     handle.remove()

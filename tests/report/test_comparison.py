@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_steer.report.comparison import Row, Strength, TaskRow, comparison_tables, strength_of
+from pytest_steer.measures.compared import Row, Strength, TaskRow, strength_of
+from pytest_steer.report.comparison import comparison_tables
 
 
 def row(behaviour: str, method: str, effect: float, at_cost: float | None, spread: float = 2.0) -> Row:

@@ -17,7 +17,7 @@ library = pytest.importorskip(
 
 def found(model, apply, **more):
     try:
-        evidence = assert_hooks_are_sound(model, apply=apply, examples=8, **more)
+        evidence = assert_hooks_are_sound(model, apply=apply, max_batches=8, **more)
     except SteeringFailure as failure:
         evidence = failure.evidence
     return {entry["property"]: entry["message"] for entry in evidence.soundness["broken"]}

@@ -27,7 +27,7 @@ EVERY = builders.FAMILIES + builders.FURTHER
 def broken_by(model, apply, **more):
     """The broken properties' names, and the evidence."""
     try:
-        evidence = assert_hooks_are_sound(model, apply=apply, **{"examples": 6, **more})
+        evidence = assert_hooks_are_sound(model, apply=apply, **{"max_batches": 6, **more})
     except SteeringFailure as failure:
         evidence = failure.evidence
     return {entry["property"] for entry in evidence.soundness["broken"]}, evidence
@@ -39,7 +39,7 @@ def broken_by(model, apply, **more):
 @pytest.mark.parametrize("family", [*EVERY, "rwkv"])
 def test_own_steering_is_sound_on_every_family(family):
     model, scope = builders.random_model(family), SCOPES[(*EVERY, "rwkv").index(family) % 3]
-    evidence = assert_hooks_are_sound(model, builders.random_vector(1), positions=scope, examples=3)
+    evidence = assert_hooks_are_sound(model, builders.random_vector(1), positions=scope, max_batches=3)
     assert evidence.passed
     assert evidence.estimate == 0
     skipped = evidence.soundness["skipped"]
@@ -57,7 +57,9 @@ def test_own_steering_is_sound_on_every_family(family):
 @pytest.mark.parametrize("first", [False, True])
 def test_own_steering_at_several_layers_and_at_the_first_position(first):
     model = builders.random_model("gpt2", chat=False)
-    evidence = assert_hooks_are_sound(model, builders.random_vector(0, 2), include_first=first, multiplier=-2.0, examples=5)
+    evidence = assert_hooks_are_sound(
+        model, builders.random_vector(0, 2), include_first=first, multiplier=-2.0, max_batches=5
+    )
     assert evidence.soundness["skipped"].keys() == ({"zero_tokens"} if first else set())
 
 
@@ -67,7 +69,7 @@ def test_a_users_sound_hooks_pass(family, way):
     model, vector = builders.random_model(family), builders.random_vector(0, 1)
     apply = getattr(broken_hooks, way)(model, vector.directions, None)
     for scope in ("all", "last"):
-        broken, evidence = broken_by(model, apply, directions=vector.directions, positions=scope, examples=2)
+        broken, evidence = broken_by(model, apply, directions=vector.directions, positions=scope, max_batches=2)
         assert not broken
         assert {"measuring", "zero_tokens"} <= evidence.soundness["skipped"].keys()
     assert builders.hooks_of(model.hf) == 0
@@ -77,15 +79,17 @@ def test_strengths_without_a_slope_are_not_asked_for_one():
     model, axis = builders.random_model("llama"), builders.random_vector(1).directions[1]
     unit = axis / axis.norm()
     ablate = custom(lambda h, s, k: h - (h @ unit)[..., None] * unit, layers=1, strength="ignored", name="ablate")
-    evidence = assert_hooks_are_sound(model, ablate, examples=4)
+    evidence = assert_hooks_are_sound(model, ablate, max_batches=4)
     assert evidence.soundness["skipped"] == {"identity": "the strength is ignored", "sign": "the strength is ignored"}
     blend = custom(lambda h, s, k: h * (1 - 0.5 * s), layers=1, strength="interpolated", name="blend")
-    assert assert_hooks_are_sound(model, blend, examples=4).soundness["skipped"] == {"sign": "the strength is interpolated"}
+    assert assert_hooks_are_sound(model, blend, max_batches=4).soundness["skipped"] == {
+        "sign": "the strength is interpolated"
+    }
 
 
 def test_half_precision_has_tolerances_of_its_own():
     model = wrap_model(builders.random_hf("llama").bfloat16(), builders.tokenizer(), "bf16")
-    assert assert_hooks_are_sound(model, builders.random_vector(1), positions="after_prompt", examples=6).passed
+    assert assert_hooks_are_sound(model, builders.random_vector(1), positions="after_prompt", max_batches=6).passed
 
 
 # --- broken --------------------------------------------------------------------------------------------------------------
@@ -174,11 +178,11 @@ def test_other_peoples_hooks_are_put_back():
 def test_a_vector_of_another_template_is_caught_by_the_property_template():
     model = builders.random_model("llama")
     vector = SteeringVector(builders.random_vector(1).directions, {"template_hash": "f" * 64})
-    check = HooksAreSound(subject=Subject(vector=vector), examples=3)
+    check = HooksAreSound(subject=Subject(vector=vector), max_batches=3)
     evidence = check.measure(model)
     assert [entry["property"] for entry in evidence.soundness["broken"]] == ["template"]
     accepted = Subject(vector=vector, allow_mismatch=("template",))
-    assert HooksAreSound(subject=accepted, examples=3).measure(model).passed
+    assert HooksAreSound(subject=accepted, max_batches=3).measure(model).passed
 
 
 def test_a_batch_dependent_function_of_ones_own_is_caught():
@@ -236,7 +240,7 @@ def test_the_example_is_small_and_says_what_breaks():
         rounded = multiplier if len(batch.starts) == 2 or multiplier > 0 else 0.9 * multiplier
         return broken_hooks.sound(model, directions, None)(rounded, batch)
 
-    _, evidence = broken_by(model, apply, directions=directions, leave_out=["batch_size", "sign"], examples=40)
+    _, evidence = broken_by(model, apply, directions=directions, leave_out=["batch_size", "sign"], max_batches=40)
     (entry,) = (entry for entry in evidence.soundness["broken"] if entry["property"] == "dose")
     assert entry["example"] == {"texts": ["", "", ""], "multiplier": -1.0, "padding": "right", "layer": None}
     assert "block 1 moves by 0.9 times the declared dose" in entry["message"]
@@ -270,7 +274,7 @@ def test_hypothesis_settings_of_the_user_neither_count_nor_change():
     before = settings.get_current_profile_name() if hasattr(settings, "get_current_profile_name") else None
     settings.load_profile("users")
     try:
-        assert assert_hooks_are_sound(model, vector, examples=4).n == 4
+        assert assert_hooks_are_sound(model, vector, max_batches=4).n == 4
         assert settings().max_examples == 1
     finally:
         settings.load_profile(before or "default")
@@ -280,7 +284,7 @@ def test_hypothesis_settings_of_the_user_neither_count_nor_change():
 @given(scope=st.sampled_from(SCOPES))
 def test_inside_of_a_hypothesis_test(scope):
     assert assert_hooks_are_sound(
-        builders.random_model("llama"), builders.random_vector(1), positions=scope, examples=2
+        builders.random_model("llama"), builders.random_vector(1), positions=scope, max_batches=2
     ).passed
 
 
@@ -301,7 +305,7 @@ def test_inside_of_a_hypothesis_test(scope):
             "has to return a context manager .* returned NoneType",
         ),
         ({"vector": builders.random_vector(1), "leave_out": ["doze"]}, "'doze' is not a property of hooks; they are runs, "),
-        ({"vector": builders.random_vector(1), "examples": 1}, "examples is a whole number from 2 on, not 1"),
+        ({"vector": builders.random_vector(1), "max_batches": 1}, "max_batches must be at least 2"),
         ({"vector": builders.random_vector(1), "prompts": "one"}, "prompts is a list of texts"),
         ({"vector": torch.ones(32)}, "expected a SteeringVector or an Intervention"),
         ({"vector": builders.random_vector(7)}, "acts on layer 7"),

@@ -14,10 +14,10 @@ from ...data import Items, TaskItem
 from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ...measures.at_cost import spread
+from ...measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
 from ...measures.subject import Subject
 from ...model import Model, check_fits
 from ...prompting import Context
-from ...report.comparison import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
 from ...soundness import check_before
 from ...stats import mean_t
 from ...steering import Intervention
