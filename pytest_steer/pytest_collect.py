@@ -32,8 +32,13 @@ class ClaimFile(pytest.File):
     """A claim file. A fault of the whole file is one failing item, so that everything else still runs."""
 
     def collect(self) -> Iterable[ClaimItem]:
+        from . import registry
         from .files import BrokenClaim, Suite, read_suite
 
+        unloadable = [
+            BrokenClaim(f"extension {name}", 1, ClaimFileError(f"cannot be loaded: {reason}", path=name))
+            for name, reason in registry.load_extensions().items()
+        ]
         try:
             suite = read_suite(shown(self.path), own_axes(self))
         except SteerError as error:
@@ -41,6 +46,8 @@ class ClaimFile(pytest.File):
                 error = ClaimFileError(str(error), path=shown(self.path))
             broken = BrokenClaim("claim-file", error.line or 1, error)
             suite = Suite(self.path.name, self.path, None, False, {}, (broken,))
+        for broken in unloadable:
+            yield ClaimItem.from_parent(self, name=broken.name, suite=suite, claim=broken)
         for entry in suite.entries:
             yield ClaimItem.from_parent(self, name=entry.name, suite=suite, claim=entry)
 

@@ -8,6 +8,7 @@ from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
 from .kinds import ClaimKind, claim, kind_of
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
+from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
 from .steers import Steers, assert_steers
@@ -19,5 +20,5 @@ __all__ = [
     "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PerformsTask", "PplDeltaBelow",
     "Steers", "SteersAtCost", "assert_generalizes", "assert_holds_in_contexts", "assert_hooks_are_sound",
     "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_steers", "assert_steers_at_cost", "claim",
-    "complete", "explain", "kind_of", "raise_unless_held",
+    "complete", "explain", "kind_of", "measure_items", "raise_unless_held",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ from ..measures.at_cost import spread
 from ..measures.compared import bounds_of, finite, strength_of
 from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model
-from ..prompting import Context
+from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
 from .in_rounds import draw_in_rounds
@@ -45,13 +45,13 @@ def measure_items(
     statistic: str,
     direction: Direction,
     threshold: float,
-    confidence: float,
-    context: Context,
     values: Callable[[PropensityCurve], Array],
     infer: Callable[[Array], Inference],
-    moved: Callable[[NoiseFloor, PropensityCurve], float],
-    sequential: bool,
-    seed: int,
+    confidence: float = 0.95,
+    context: Context = AS_GIVEN,
+    moved: Callable[[NoiseFloor, PropensityCurve], float] = lambda floor, _: floor.effect,
+    sequential: bool = False,
+    seed: int = 0,
     by_effect: bool = False,
 ) -> tuple[PropensityCurve, Inference, Evidence]:
     """The propensity curve, the inference over its items, and the evidence with its verdict.

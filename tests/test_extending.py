@@ -1,0 +1,68 @@
+"""docs/extending.md: what the page says to write is written into a folder and run there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "example_suites" / "builtin" / "data"
+BLOCK = re.compile(r"^```(?:python|yaml)\n# (?P<file>[\w./]+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def run(folder: Path, *arguments: str) -> tuple[str, list[dict]]:
+    """What pytest prints in a folder, and the claims of its report."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--steer-report=out.json", *arguments]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    report = folder / "out.json"
+    return done.stdout + done.stderr, json.loads(report.read_text())["claims"] if report.is_file() else []
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("extending")
+    (made / "pytest.ini").write_text("[pytest]\n")
+    for found in BLOCK.finditer((ROOT / "docs" / "extending.md").read_text(encoding="utf-8")):
+        (made / found["file"]).write_text(found["text"], encoding="utf-8")
+    for name in ("train", "test"):
+        (made / f"{name}.json").write_text((DATA / f"cheer_{name}.json").read_text(encoding="utf-8"))
+    return made
+
+
+def test_the_pages_claim_runs_and_its_mistakes_are_named(folder: Path) -> None:
+    (folder / "wrong.steer.yaml").write_text(
+        "model: builtin:tiny\nvector: {extract: {method: mean_difference, data: train.json}, layer: 3}\ndata: {test: test.json}\n"
+        "claims:\n  - flips: {share: 50}\n  - flips: {name: b, shar: 0.5}\n  - flip: {share: 0.5}\n"
+    )
+    said, claims = run(folder)
+    by_name = {claim["name"]: claim for claim in claims}
+    mine = next(claim for claim in claims if claim["suite"] == "mine")
+    assert mine["check"] == "flips"
+    assert mine["verdict"] in ("pass", "fail", "inconclusive")
+    assert mine["statistic"] == "share of answers that flip"
+    flipped = [item["propensity"][0] <= 0 < item["propensity"][1] for item in mine["items"]]
+    assert mine["estimate"] == pytest.approx(sum(flipped) / len(flipped))
+    assert "wrong.steer.yaml:5: claims[0].flips.share: must be greater than 0 and less than 1, but is 50" in said
+    assert "Did you mean 0.5 (50 %)?" in said
+    assert "wrong.steer.yaml:6: claims[1].flips.shar: unknown key 'shar'" in said
+    assert "wrong.steer.yaml:7: claims[2].flip: unknown claim 'flip'" in said
+    assert "Did you mean 'flips'?" in said
+    assert by_name["b"]["verdict"] == "error"
+
+
+def test_an_extension_that_cannot_be_loaded_is_one_error_and_the_rest_runs(folder: Path) -> None:
+    info = folder / "broken-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[pytest_steer]\nworse = no_such_module\nflips = flips\n")
+    said, claims = run(folder, "mine.steer.yaml")
+    assert "extension worse (no_such_module): ERROR" in said
+    assert "No module named 'no_such_module'" in said
+    assert [claim["verdict"] == "error" for claim in claims] == [True, False]
