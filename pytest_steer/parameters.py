@@ -1,4 +1,4 @@
-"""Parameters, declared once: as fields of a dataclass, annotated with what a reader has to know of each.
+"""Parameters, declared once: as fields of a dataclass or keywords of a function, annotated with what a reader has to know of each.
 
 From a declaration come the JSON Schema of the claim file, validation in Python and in files, and the reference page.
 """
@@ -6,13 +6,17 @@ From a declaration come the JSON Schema of the claim file, validation in Python 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from .errors import SteerError
+
 Schema = dict[str, Any]
+Declared = type | Callable[..., Any]
 
 _TYPES: dict[Any, Schema] = {
     float: {"type": "number"},
@@ -65,30 +69,67 @@ class Param:
         }
 
 
-def properties_of(declared: type) -> dict[str, Schema]:
-    """The JSON Schema of each parameter that a dataclass declares with :class:`Param`; other fields are none."""
-    hints = get_type_hints(declared, include_extras=True)
+def properties_of(declared: Declared) -> dict[str, Schema]:
+    """The JSON Schema of each parameter that a dataclass or a function declares with :class:`Param`; others are none."""
+    hints = hints_of(declared)
     found = {}
-    for one in dataclasses.fields(declared):
-        param = param_of(hints[one.name])
-        if param is None:
+    for name, default in _defaults_of(declared).items():
+        if param_of(hints.get(name)) is None:
             continue
-        schema = _schema(hints[one.name], one.name)
-        default = one.default if one.default_factory is MISSING else one.default_factory()
+        schema = _schema(hints[name], name)
         if default is not MISSING and default is not None and "default" not in schema:
             schema["default"] = _plain(default)
-        found[one.name] = schema
+        found[name] = schema
     return found
 
 
-def required_of(declared: type) -> list[str]:
+def required_of(declared: Declared) -> list[str]:
     """The parameters without a default."""
     known = properties_of(declared)
-    return [
-        one.name
+    return [name for name, default in _defaults_of(declared).items() if name in known and default is MISSING]
+
+
+def filled_of(function: Callable[..., Any], fillable: Iterable[str], *, positional: int) -> frozenset[str]:
+    """Those of ``fillable`` that a function takes as keywords: they are filled in by name, as pytest fills in fixtures.
+
+    Args:
+        positional: how many arguments come first, whatever they are called.
+
+    Raises:
+        SteerError: nothing says what another keyword without a default is.
+    """
+    keywords = dict(list(_defaults_of(function).items())[positional:])
+    known = frozenset(fillable)
+    for name in keywords.keys() - known - properties_of(function).keys():
+        if keywords[name] is MISSING:
+            raise SteerError(
+                f"{function.__module__}.{function.__name__}: nothing says what {name!r} is: declare it as a setting, "
+                f"`{name}: Annotated[float, Param('...')]`, or give it a default; filled in are {', '.join(sorted(known))}"
+            )
+    return known & keywords.keys()
+
+
+def hints_of(declared: Declared) -> dict[str, Any]:
+    """The types of the fields or keywords.
+
+    Raises:
+        SteerError: they name what is not there, such as an import for type checkers alone.
+    """
+    try:
+        return get_type_hints(declared, include_extras=True)
+    except NameError as error:
+        raise SteerError(f"{declared.__module__}.{declared.__name__}: its types cannot be read: {error}") from None
+
+
+def _defaults_of(declared: Declared) -> dict[str, Any]:
+    """Field or keyword to its default, or ``MISSING``."""
+    if not isinstance(declared, type):
+        given = inspect.signature(declared).parameters.values()
+        return {one.name: MISSING if one.default is one.empty else one.default for one in given}
+    return {
+        one.name: one.default if one.default_factory is MISSING else one.default_factory()
         for one in dataclasses.fields(declared)
-        if one.name in known and one.default is MISSING and one.default_factory is MISSING
-    ]
+    }
 
 
 def param_of(hint: Any) -> Param | None:
@@ -100,7 +141,7 @@ def _schema(hint: Any, name: str) -> Schema:
     if get_origin(hint) is Annotated:
         param = param_of(hint)
         own = {} if param is None else param.to_schema(name)
-        if {"type", "$ref"} & own.keys():  # it says itself what a claim file holds
+        if {"type", "$ref", "enum"} & own.keys():  # it says itself what a claim file holds
             return own
         return {**_schema(get_args(hint)[0], name), **own}
     origin, arguments = get_origin(hint), get_args(hint)

@@ -51,6 +51,13 @@ def register(kind: str, name: str, thing: Any, *, home: str) -> None:
     _homes[kind, name] = home
 
 
+def forget(kind: str, name: str) -> None:
+    """Take a thing out again, for tests that register one."""
+    global _version
+    _version += 1
+    del _things[kind][name], _homes[kind, name]
+
+
 def find(kind: str, name: str) -> Any:
     """The thing of that name.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from .. import registry
 from ..errors import VectorError
 from ..model import Engine, Probe, check_fits
 from .bench import Bench, Line, NotApplicable, NotFinite, Outcome
@@ -140,7 +141,8 @@ def sign(bench: Bench, example: HookExample) -> str | None:
     change = bench.target.subject.intervention
     if change.site != "block":
         raise NotApplicable(f"it acts within blocks, at the site {change.site}")
-    if change.recipe is not None and change.recipe.is_made_with("add_keeping_norm"):
+    kind = registry.things("intervention").get(change.recipe.core.kind) if change.recipe is not None else None
+    if kind is not None and kind.restores_norm:
         raise NotApplicable("the norm is restored after adding, so opposite doses are opposite to first order only")
     lines, low = bench.lines(example), min(bench.target.layers)
     base = bench.base(lines, example.padding)

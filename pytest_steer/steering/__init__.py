@@ -10,12 +10,13 @@ from .interventions.masked import masked
 from .interventions.modules import module
 from .interventions.projection import ablate, clamp
 from .interventions.rotation import rotate
+from .kinds import SAVED_VECTOR, InterventionKind, intervention, intervention_kind
 from .positions import Positions, check_positions, first_steered
 from .recipe import Recipe
 from .vector import SteeringVector
 
 __all__ = [
-    "Intervention", "Positions", "Recipe", "Rows", "Site", "SteeringVector", "ablate", "add", "add_keeping_norm", "affine",
+    "SAVED_VECTOR", "Intervention", "InterventionKind", "Positions", "Recipe", "Rows", "Site", "SteeringVector", "ablate", "add", "add_keeping_norm", "affine",
     "as_intervention", "check_depth", "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition",
-    "gated_by_probe", "holds_intervention", "load_intervention", "masked", "module", "rotate", "save_intervention",
+    "gated_by_probe", "holds_intervention", "intervention", "intervention_kind", "load_intervention", "masked", "module", "rotate", "save_intervention",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from .. import registry
 from ..errors import VectorError
 from .vector import SteeringVector
 
@@ -39,9 +40,10 @@ class Recipe:
             digest.update(f"{name}{list(tensor.shape)}".encode() + tensor.numpy().tobytes())
         return digest.hexdigest()
 
-    def is_made_with(self, kind: str) -> bool:
-        """Whether it is of a kind, or a gate before one that is."""
-        return self.kind == kind or ("inner" in self.options and self.inside("inner").is_made_with(kind))
+    @property
+    def core(self) -> Recipe:
+        """The recipe inside all gates."""
+        return self.inside("inner").core if "inner" in self.options else self
 
     def per_layer(self, name: str) -> dict[int, torch.Tensor]:
         """{layer: tensor} of the tensors called ``name.LAYER``."""
@@ -64,24 +66,16 @@ class Recipe:
         return {"kind": self.kind, "options": dict(self.options)}, {f"{name}.{n}": t for n, t in self.tensors.items()}
 
 
-_OPERATIONS = {
-    "add": "added",
-    "add_keeping_norm": "added, norm kept",
-    "ablate": "projected out",
-    "clamp": "component set",
-    "affine": "mapped affinely",
-    "rotate": "rotated",
-    "masked": "elements scaled",
-}
-
-
 def operation(recipe: Recipe) -> str:
     """What a recipe does, in words: ``added``, ``projected out``, ``added, where a condition is met``."""
     gate = {"gated_by_condition": "where a condition is met", "gated_by_probe": "where a probe says so"}.get(recipe.kind)
     if gate is not None:
         inner = recipe.inside("inner")
         return f"{operation(inner)}, {gate}"
-    return _OPERATIONS.get(recipe.kind, "changed by a custom function")
+    if recipe.kind == "affine":
+        return "mapped affinely"
+    known = registry.things("intervention").get(recipe.kind)
+    return known.does if known is not None else "changed by a custom function"
 
 
 def by_layer(name: str, tensors: Mapping[int, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -8,10 +8,12 @@ import torch
 
 from ...errors import VectorError
 from ..intervention import Intervention, Site, check_site, from_recipe
+from ..kinds import intervention
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, wide
 from ..vector import SteeringVector
 
 
+@intervention("add", does="added")
 def add(vector: SteeringVector, *, site: Site = "block") -> Intervention:
     """h -> h + multiplier * v at each of the vector's layers. The strength is linear.
 
@@ -37,6 +39,7 @@ def add(vector: SteeringVector, *, site: Site = "block") -> Intervention:
     )
 
 
+@intervention("add_keeping_norm", does="added, norm kept", restores_norm=True)
 def add_keeping_norm(vector: Directions, *, site: Site = "block") -> Intervention:
     """h -> (h + multiplier * v) * |h| / |h + multiplier * v|: the direction moves, the norm stays.
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from ...errors import VectorError
+from ...parameters import Param
 from ..intervention import Intervention, Site, check_site, from_recipe
+from ..kinds import intervention
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, wide
 from ..vector import SteeringVector
 
 
-def masked(differences: Directions, *, keep: int, site: Site = "block") -> Intervention:
+@intervention("masked", does="elements scaled")
+def masked(
+    differences: Directions,
+    *,
+    keep: Annotated[int, Param("How many elements kind masked scales.", title="Elements of a mask", example=64, at_least=1)],
+    site: Site = "block",
+) -> Intervention:
     """SADI (Wang et al. 2024, arXiv 2410.12299): h -> h + m (h * M), scaling the elements that matter by what the input has there.
 
     M is 1 at the elements with the largest absolute mean difference between positive and negative activations, over all given

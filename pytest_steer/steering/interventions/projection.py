@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
 from ...errors import VectorError
+from ...parameters import Param
 from ..intervention import Intervention, Site, check_blocks, check_site, from_recipe
+from ..kinds import intervention
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, checked, units, wide
 
 
+@intervention("ablate", does="projected out")
 def ablate(
     direction: Directions | torch.Tensor,
     *,
@@ -67,7 +70,21 @@ def ablate(
     )
 
 
-def clamp(direction: Directions, *, value: float | Mapping[int, float], site: Site = "block") -> Intervention:
+@intervention("clamp", does="component set")
+def clamp(
+    direction: Directions,
+    *,
+    value: Annotated[
+        float | Mapping[int, float],
+        Param(
+            "What kind clamp sets the component along the vector to, in the units of the hidden states.",
+            title="Value of a clamp",
+            example=4.0,
+            schema={"type": "number"},
+        ),
+    ],
+    site: Site = "block",
+) -> Intervention:
     """Sets the component along a direction: h -> h + m (value - u^T h) u, u of unit length.
 
     The strength is interpolated: at 1 the component u^T h is ``value`` exactly, whatever it was; at 0 nothing

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Annotated
 
 import torch
 
 from ...errors import VectorError
+from ...parameters import Param
 from ..intervention import Intervention, Site, check_site, from_recipe
+from ..kinds import SAVED_VECTOR, intervention
 from ..recipe import Placed, Recipe, by_layer, checked, wide
+from ..vector import SteeringVector
 
 
 def rotate(
@@ -53,6 +57,29 @@ def rotate(
         width=width,
         site=site,
     )
+
+
+@intervention("rotate", does="rotated")
+def rotate_toward(
+    vector: SteeringVector,
+    *,
+    toward: Annotated[
+        SteeringVector,
+        Param(
+            "A saved vector: kind rotate turns from the first vector towards this one.",
+            title="Second direction of a rotation",
+            example="vectors/compliance.safetensors",
+            schema=SAVED_VECTOR,
+        ),
+    ],
+    angle: Annotated[
+        float, Param("By how many degrees kind rotate turns at multiplier 1.", title="Angle of a rotation", example=90)
+    ] = 90.0,
+    site: Site = "block",
+) -> Intervention:
+    """A :func:`rotate` in the plane of two vectors, from the first towards the second."""
+    plane = {layer: (vector.directions[layer], toward.directions[layer]) for layer in vector.layers}
+    return rotate(plane, angle=angle, site=site)
 
 
 def _orthonormal(directions: torch.Tensor, layer: int) -> torch.Tensor:
