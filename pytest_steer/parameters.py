@@ -35,7 +35,7 @@ class Param:
     Attributes:
         about: one sentence.
         title: a few words for headings; by default made of the name.
-        example: a value as it stands in a claim file.
+        example: a value as it stands in a claim file; the default without it.
         unit: of a number, such as ``logits``.
         above / below / at_least / at_most: bounds.
         was: the name that it had before; a claim file with that name is told the new one.
@@ -79,6 +79,7 @@ def properties_of(declared: Declared) -> dict[str, Schema]:
         schema = _schema(hints[name], name)
         if default is not MISSING and default is not None and "default" not in schema:
             schema["default"] = _plain(default)
+            schema.setdefault("examples", [schema["default"]])
         found[name] = schema
     return found
 

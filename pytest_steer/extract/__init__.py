@@ -1,15 +1,27 @@
-"""Steering vectors and interventions from a model. Knows nothing of checks or pytest."""
+"""Steering vectors and interventions from a model: one module per method. Knows nothing of checks or pytest."""
 
-from .contrast import Contrast, letter_imbalance, read_contrast
-from .directions import pca, probe, random_direction
-from .function_vector import fv
-from .in_context_vector import icv
+from ..registry import discover
+from .ablation import ablation
+from .caa import caa
+from .contrast import Contrast, Data, letter_imbalance, read_contrast
+from .fv import fv
+from .icv import icv
+from .kinds import MethodKind, method, method_kind
+from .leace import leace
 from .learned import learned
-from .maps import ablation, leace, mean_matching, mimic
-from .mean_difference import caa, mean_difference
+from .mean_difference import mean_difference
+from .mean_matching import mean_matching
+from .mimic import mimic
+from .pca import pca
+from .probe import probe
+from .random_direction import random_direction
 from .reliability import reliability, unreliable
+from .training import Training
+
+discover(__name__, __path__)
 
 __all__ = [
-    "Contrast", "ablation", "caa", "fv", "icv", "leace", "learned", "letter_imbalance", "mean_difference", "mean_matching",
-    "mimic", "pca", "probe", "random_direction", "read_contrast", "reliability", "unreliable",
+    "Contrast", "Data", "MethodKind", "Training", "ablation", "caa", "fv", "icv", "leace", "learned", "letter_imbalance", "mean_difference",
+    "mean_matching", "method", "method_kind", "mimic", "pca", "probe", "random_direction", "read_contrast", "reliability",
+    "unreliable",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ import random
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import torch
 
@@ -18,22 +19,27 @@ from ..model.gradients import logits_at
 from ..model.hooks import hooked
 from ..model.state import measuring
 from ..model.tokens import Ids
+from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector, custom
 from .contrast import item_sequences, read_contrast, record_of
+from .kinds import method
 from .reliability import reliability
 
 
+@method("learned", takes="items")
 def learned(
     model: Model,
     items: Iterable[ContrastItem],
     *,
     layer: int,
-    epochs: int = 20,
-    batch: int = 4,
-    beta: float = 0.1,
-    rate: float = 0.01,
-    weight_decay: float = 0.05,
+    epochs: Annotated[int, Param("How often method learned goes through the items.", at_least=1)] = 20,
+    batch: Annotated[int, Param("How many items method learned takes in a step.", at_least=1)] = 4,
+    beta: Annotated[float, Param("The beta of the loss of method learned.", above=0)] = 0.1,
+    rate: Annotated[
+        float, Param("The learning rate of method learned, as a share of the size of the block's output.", above=0)
+    ] = 0.01,
+    weight_decay: Annotated[float, Param("The weight decay of method learned.", at_least=0)] = 0.05,
     seed: int = 0,
     context: Context = AS_GIVEN,
 ) -> SteeringVector:

@@ -87,3 +87,14 @@ def vouched(contrast: Contrast, vector: SteeringVector, *, stacklevel: int = 3) 
     if words:
         warnings.warn(SteerWarning(words), stacklevel=stacklevel)
     return made
+
+
+def record_with_reliability(contrast: Contrast, method: str, **more: Any) -> dict[str, Any]:
+    """The metadata of a map that ``method`` makes of a contrast, with the numbers of the mean difference.
+
+    Args:
+        more: the method's settings.
+    """
+    differences = {at: contrast.mean_difference(at) for at in contrast.layers}
+    numbers = reliability(contrast, {at: d for at, d in differences.items() if d.any()})
+    return {"method": method, **more, **contrast.record, "reliability": numbers}

@@ -10,8 +10,8 @@ from typing import Any
 from pytest_steer.files.files import absolute, missing_file
 from pytest_steer.files.matrix import STRENGTHS, Combination
 from pytest_steer.files.messages import Fault
-from pytest_steer.files.methods import KIND_NAMES, METHODS, method_faults
-from pytest_steer.files.schema import SCHEMA, valid_keys, with_defaults
+from pytest_steer.files.methods import intervention_kinds, method_faults, methods, settings_of
+from pytest_steer.files.schema import SCHEMA, Schema, as_declared, valid_keys, with_defaults
 from pytest_steer.files.source import DataPath
 from pytest_steer.files.specs import VectorSpec
 from pytest_steer.registry import nearest
@@ -121,8 +121,9 @@ def entry_faults(
     elif entry.at("extract", "data")[:2] != ("matrix", "behaviour"):  # those are looked at with the other data
         yield from file_fault(values["extract"]["data"], "extract", "data")
     yield from method_faults(values, entry.at, own=entry.own, is_intervention=entry.is_intervention)
-    if "toward" in values:
-        yield from file_fault(values["toward"], "toward")
+    for keys, schema, value in settings_of(values):
+        if schema.get("x-file") and isinstance(value, str):
+            yield from file_fault(value, *keys, or_layers=bool(schema.get("x-vector")))
     if "condition" in values:
         yield from file_fault(values["condition"]["file"], "condition", "file")
 
@@ -140,7 +141,7 @@ def vector_spec(
     keys = valid_keys(_FILE_KEYS["intervention" if entry.is_intervention else "vector"])
     values = with_defaults(entry.values, keys)
     extract = entry.values.get("extract", {})
-    options = with_defaults(extract, valid_keys(keys["extract"]))
+    settings = {way: _setting(value, schema, folder) for way, schema, value in settings_of(entry.values)}
     layer = values.get("layer")
     return VectorSpec(
         file=absolute(values["file"], folder) if "file" in values else None,
@@ -151,8 +152,8 @@ def vector_spec(
         include_first=values["include_first"],
         allow_mismatch=values["allow_mismatch"],
         line=line(entry.path) or 1,
-        options={key: value for key, value in options.items() if key not in ("method", "data", "columns")},
-        shape=_shape(values, folder) if entry.is_intervention else None,
+        options={way[1]: value for way, value in settings.items() if len(way) == 2},
+        shape=_shape(values, settings, folder) if entry.is_intervention else None,
         rows=values.get("rows"),
         columns=extract.get("columns", columns or {}) if extract else {},
     )
@@ -181,9 +182,9 @@ def _overlaid(base: dict[str, Any], path: DataPath, own: dict[str, Any], name: s
     if "file" in values:
         return values, places
     inherited, given = base.get("extract", {}), own.get("extract", {})
-    values["extract"] = {**inherited, **({"method": name} if name in METHODS else {}), **given}
+    values["extract"] = {**inherited, **({"method": name} if name in methods() else {}), **given}
     places.pop(("extract",), None)
-    for key in inherited.keys() - given.keys() - ({"method"} if name in METHODS else set()):
+    for key in inherited.keys() - given.keys() - ({"method"} if name in methods() else set()):
         places["extract", key] = (*path, "extract", key)
     return values, places
 
@@ -229,7 +230,7 @@ def _settings_faults(base: dict[str, Any] | None, made: Combination) -> Iterator
     if "file" in settings or "method" in extract:
         return
     from_file = base is not None and "file" in base and "extract" not in settings
-    if name in METHODS:
+    if name in methods():
         if base is not None and from_file:
             hint = f"Write `extract: {{method: {name}}}` or `file:` under it, or give it another name."
             yield Fault(path, f"has the name of a method of extraction, and the vector is the file {base['file']!r}", hint)
@@ -240,7 +241,7 @@ def _settings_faults(base: dict[str, Any] | None, made: Combination) -> Iterator
         hint = f"Did you mean {meant!r}? If the name is your own, say what it stands for: `extract: {{method: {meant}}}`."
         yield Fault(path, f"there is no method {name!r}", hint)
     elif given is None and not from_file:
-        hint = f"Add `extract: {{method: caa}}` or `file:`, or give it the name of a method: {', '.join(METHODS)}."
+        hint = f"Add `extract: {{method: caa}}` or `file:`, or give it the name of a method: {', '.join(methods())}."
         yield Fault(
             path, f"nothing says what {name!r} is: it is no method, and there is no 'file' and no 'extract.method'", hint
         )
@@ -252,12 +253,12 @@ def _misspelt(name: str, given: str | None, *, from_file: bool) -> str | None:
     Args:
         given: the method of the file's vector. ``caa_late`` is a name for a variant of caa, and of no other method.
     """
-    if name in KIND_NAMES:
+    if name in intervention_kinds():
         return None
-    variant_of = [method for method in METHODS if name.startswith(method)]
+    variant_of = [method for method in methods() if name.startswith(method)]
     if variant_of:
         return None if from_file or given in (*variant_of, None) else max(variant_of, key=len)
-    meant = nearest(name, METHODS)
+    meant = nearest(name, methods())
     return meant if meant is not None and abs(len(meant) - len(name)) <= 1 else None
 
 
@@ -275,11 +276,15 @@ def _no_data(entry: Entry, made: Combination) -> Fault:
     return Fault(entry.path, f"there are no training data, and the method {method} needs them", hint)
 
 
-def _shape(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _setting(value: Any, schema: Schema, folder: Path) -> Any:
+    """A setting as its method gets it: numbers as declared, paths absolute."""
+    return absolute(value, folder) if schema.get("x-file") else as_declared(value, schema)
+
+
+def _shape(values: dict[str, Any], settings: dict[tuple[str, ...], Any], folder: Path) -> dict[str, Any]:
     """What an intervention says beyond a vector."""
-    shape: dict[str, Any] = {key: values[key] for key in ("kind", "site", "value", "keep", "angle") if key in values}
-    if "toward" in values:
-        shape["toward"] = absolute(values["toward"], folder)
+    shape: dict[str, Any] = {key: values[key] for key in ("kind", "site") if key in values}
+    shape |= {way[0]: value for way, value in settings.items() if len(way) == 1}
     if "condition" in values:
         condition = with_defaults(values["condition"], valid_keys(valid_keys(_FILE_KEYS["intervention"])["condition"]))
         shape["condition"] = {**condition, "file": absolute(condition["file"], folder)}

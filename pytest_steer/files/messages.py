@@ -15,7 +15,7 @@ from jsonschema import ValidationError
 from jsonschema.exceptions import best_match
 
 from pytest_steer.errors import ClaimFileError
-from pytest_steer.files.schema import SCHEMA, Schema, claim_schema, kinds, valid_keys, validator
+from pytest_steer.files.schema import SCHEMA, Schema, claim_schema, full_schema, kinds, valid_keys, validator
 from pytest_steer.files.source import DataPath, Source
 from pytest_steer.registry import nearest
 from pytest_steer.validation import example_of, flow, reason_of, shown
@@ -137,7 +137,7 @@ def _elsewhere(key: str, here: Schema) -> str | None:
         also = " or in a claim" if key in SCHEMA["$defs"]["every_claim"]["properties"] else ""
         places.append(f"belongs at the top level of the file{also}")
     sections: list[str] = []
-    for section, schema in _sections(SCHEMA, ""):
+    for section, schema in _sections(full_schema(), ""):
         if key in schema["properties"] and section.rpartition(".")[0] not in sections:
             sections.append(section)
     if sections:

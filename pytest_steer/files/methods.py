@@ -5,36 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pytest_steer.files.messages import Fault
-from pytest_steer.files.schema import SCHEMA, valid_keys
+from pytest_steer import registry
+from pytest_steer.extract import MethodKind, method_kind
+from pytest_steer.files.messages import Fault, faults_under
+from pytest_steer.files.schema import SCHEMA, Schema, valid_keys
 from pytest_steer.files.source import DataPath
+from pytest_steer.steering import InterventionKind, intervention_kind
 from pytest_steer.validation import example_of
 
-_INTERVENTION = valid_keys(SCHEMA["properties"]["intervention"])
-_EXTRACT = valid_keys(_INTERVENTION["extract"])
-METHODS: tuple[str, ...] = tuple(_EXTRACT["method"]["enum"])
-KIND_NAMES: tuple[str, ...] = tuple(_INTERVENTION["kind"]["enum"])
+_LAYER = valid_keys(SCHEMA["properties"]["intervention"])["layer"]
 At = Callable[..., DataPath]
 """From a key, or the keys down to it, to where it is written."""
 
-_READ_SIDES = ("caa", "mean_difference", "pca", "probe", "mean_matching", "mimic", "leace", "ablation", "random")
-METHODS_WITH: dict[str, tuple[str, ...]] = {
-    "readout": _READ_SIDES,
-    "at": ("ablation",),
-    "heads": ("fv",),
-    "shots": ("fv",),
-    "prompts": ("fv",),
-    "ridge": ("mimic",),
-    "epochs": ("learned",),
-    "rate": ("learned",),
-}
-"""Setting of ``extract`` to the methods that have it."""
 
-_OWN_SHAPE = ("icv", "mimic", "leace", "ablation")  # these give an intervention, not a vector
-_KIND_WITH = {"value": "clamp", "keep": "masked", "angle": "rotate", "toward": "rotate"}
-_NEEDED = {"clamp": "value", "masked": "keep", "rotate": "toward"}
-_NO_LAYER = ("icv", "fv")
-_ONE_LAYER = ("fv", "ablation", "learned")
+def methods() -> list[str]:
+    """The names of all methods of extraction."""
+    return registry.names("method")
+
+
+def intervention_kinds() -> list[str]:
+    """The names of all kinds of interventions."""
+    return registry.names("intervention")
+
+
+def settings_of(values: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Schema, Any]]:
+    """The settings of the method and the kind that an entry names: the way down to each, its schema and its value."""
+    extract = values.get("extract", {})
+    if "method" in extract:
+        for key, schema in method_kind(extract["method"]).settings.items():
+            if key in extract:
+                yield ("extract", key), schema, extract[key]
+    if "kind" in values:
+        for key, schema in intervention_kind(values["kind"]).settings.items():
+            if key in values:
+                yield (key,), schema, values[key]
 
 
 def method_faults(entry: dict[str, Any], at: At, *, own: dict[str, Any], is_intervention: bool) -> Iterator[Fault]:
@@ -43,58 +47,77 @@ def method_faults(entry: dict[str, Any], at: At, *, own: dict[str, Any], is_inte
     Args:
         own: the keys that are said of this method alone; others may belong to another method of a matrix, and are left aside.
     """
-    if "extract" in entry:
-        yield from _extract_faults(entry, at, own)
+    method = method_kind(entry["extract"]["method"]) if "extract" in entry else None
+    kind = intervention_kind(entry["kind"]) if is_intervention and "kind" in entry else None
+    if method is not None:
+        yield from _extract_faults(entry, at, own, method)
     if is_intervention:
-        yield from _kind_faults(entry, at, own)
+        yield from _kind_faults(entry, at, own, method, kind)
+    for keys, schema, value in settings_of(entry):
+        # Where two declare a setting of one name otherwise, the file's schema lets through what either of them takes.
+        yield from faults_under(schema, value, at(*keys))
 
 
-def _extract_faults(entry: dict[str, Any], at: At, own: dict[str, Any]) -> Iterator[Fault]:
-    method, layer = entry["extract"]["method"], entry.get("layer")
-    if layer is None and method not in _NO_LAYER:
-        about = _INTERVENTION["layer"]
-        hint = f"Add `{example_of('layer', about)}`. {about['description']}"
-        yield Fault(at(), "'layer' is missing, and 'extract' needs it", hint)
+def _extract_faults(entry: dict[str, Any], at: At, own: dict[str, Any], method: MethodKind) -> Iterator[Fault]:
+    layer = entry.get("layer")
+    if layer is None and method.needs_layer:
+        yield _missing(at(), "layer", _LAYER, "'extract'")
     if layer == "all":
         yield Fault(
             at("layer"), "'all' means all layers of a saved vector", "Name the layers to extract at, such as `layer: 14`."
         )
     if "rows" in own:
         yield Fault(at("rows"), "'rows' is about a saved stack, and this vector is extracted", "Delete `rows`.")
-    if "layer" in own and method == "icv":
-        yield Fault(at("layer"), "the method icv acts at all layers", "Delete `layer`.")
-    if isinstance(layer, list) and len(layer) > 1 and method in _ONE_LAYER:
-        yield Fault(at("layer"), f"the method {method} takes one layer, but these are {len(layer)}", "Name one of them.")
+    if "layer" in own and method.layers == "none":
+        yield Fault(at("layer"), f"the method {method.name} acts at all layers", "Delete `layer`.")
+    if isinstance(layer, list) and len(layer) > 1 and method.layers == "one":
+        reason = f"the method {method.name} takes one layer, but these are {len(layer)}"
+        yield Fault(at("layer"), reason, "Name one of them.")
+    for key in method.required:
+        if key not in entry["extract"]:
+            yield _missing(at("extract"), key, method.settings[key], f"the method {method.name}")
     for key in own.get("extract", {}):
-        if key in METHODS_WITH and method not in METHODS_WITH[key]:
-            yield Fault(
-                at("extract", key),
-                f"{key!r} is no setting of the method {method}",
-                f"Delete it, or use a method that has it: {', '.join(METHODS_WITH[key])}. {_EXTRACT[key]['description']}",
-            )
+        owners = _owners("method", key)
+        if owners and method.name not in owners:
+            about = next(iter(owners.values()))["description"]
+            hint = f"Delete it, or use a method that has it: {', '.join(owners)}. {about}"
+            yield Fault(at("extract", key), f"{key!r} is no setting of the method {method.name}", hint)
 
 
-def _kind_faults(entry: dict[str, Any], at: At, own: dict[str, Any]) -> Iterator[Fault]:
-    kind = entry.get("kind")
-    method = entry.get("extract", {}).get("method")
-    if method in _OWN_SHAPE and kind is not None:
-        yield Fault(at("kind"), f"the method {method} says itself how it is applied", "Delete `kind`.")
-    for key, owner in _KIND_WITH.items():
-        if key in own and kind != owner:
-            but = f", but the kind is {kind}" if kind else ""
-            hint = f"Write `kind: {owner}`, or delete it. {_INTERVENTION[key]['description']}"
-            yield Fault(at(key), f"{key!r} is a setting of kind {owner}{but}", hint)
-    if kind in _NEEDED and _NEEDED[kind] not in entry:
-        key = _NEEDED[kind]
-        about = _INTERVENTION[key]
-        hint = f"Add `{example_of(key, about)}`. {about['description']}"
-        yield Fault(at(), f"{key!r} is missing, and kind {kind} needs it", hint)
+def _kind_faults(
+    entry: dict[str, Any], at: At, own: dict[str, Any], method: MethodKind | None, kind: InterventionKind | None
+) -> Iterator[Fault]:
+    if method is not None and method.gives_intervention and kind is not None:
+        yield Fault(at("kind"), f"the method {method.name} says itself how it is applied", "Delete `kind`.")
+    for key in own:
+        owners = _owners("intervention", key)
+        if owners and (kind is None or kind.name not in owners):
+            but = f", but the kind is {kind.name}" if kind is not None else ""
+            name, about = next(iter(owners.items()))
+            hint = f"Write `kind: {name}`, or delete it. {about['description']}"
+            yield Fault(at(key), f"{key!r} is a setting of kind {' and '.join(owners)}{but}", hint)
+    for key in kind.required if kind is not None else ():
+        assert kind is not None
+        if key not in entry:
+            yield _missing(at(), key, kind.settings[key], f"kind {kind.name}")
     if entry.get("site", "block") == "block":
         return
     if "condition" in entry:
         reason = "a condition is read at the output of blocks, and what it gates has to act there"
         yield Fault(at("site"), reason, "Delete `site`, or `condition`.")
     elif kind is None:
-        kinds = ", ".join(_INTERVENTION["kind"]["enum"])
         reason = "without a kind the file or the method says the site"
-        yield Fault(at("site"), reason, f"Delete `site`, or add a `kind`: {kinds}.")
+        yield Fault(at("site"), reason, f"Delete `site`, or add a `kind`: {', '.join(intervention_kinds())}.")
+    elif "site" not in kind.filled:
+        yield Fault(at("site"), f"kind {kind.name} acts at the output of blocks", "Delete `site`.")
+
+
+def _owners(sort: str, key: str) -> dict[str, Schema]:
+    """The methods, or kinds of interventions, that have a setting, and how they declare it."""
+    return {name: kind.settings[key] for name, kind in registry.things(sort).items() if key in kind.settings}
+
+
+def _missing(path: DataPath, key: str, about: Schema, needed_by: str) -> Fault:
+    return Fault(
+        path, f"{key!r} is missing, and {needed_by} needs it", f"Add `{example_of(key, about)}`. {about['description']}"
+    )

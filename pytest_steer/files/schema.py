@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-import pytest_steer.claims  # noqa: F401  (registers ours)
+import pytest_steer.claims
+import pytest_steer.extract
+import pytest_steer.steering  # noqa: F401  (these register ours)
 from pytest_steer import registry
 from pytest_steer.validation import Checks
 
 Schema = dict[str, Any]
 
 SCHEMA: Schema = json.loads(files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
-"""What claim files hold beside the parameters of the kinds of claims, which declare them themselves."""
+"""What claim files hold beside the parameters of claims, methods and interventions, which declare them themselves."""
 
 
 def full_schema() -> Schema:
-    """The JSON Schema of claim files, with every kind of claim that is registered."""
+    """The JSON Schema of claim files, with every claim, method and intervention that is registered."""
     return _made(registry.version())
 
 
@@ -47,6 +50,60 @@ def _made(version: int) -> Schema:
         name: {**kind.schema, "$ref": "#/$defs/every_claim", "unevaluatedProperties": False}
         for name, kind in registry.things("claim").items()
     }
+    defs = found["$defs"]
+    vector, intervention = (defs[name]["properties"] for name in ("vector", "intervention"))
+    methods, ways = registry.things("method"), registry.things("intervention")
+    vector["extract"]["properties"]["method"] |= {
+        "enum": list(methods),
+        "enumDescriptions": [kind.about for kind in methods.values()],
+        "description": "Each takes contrast items (a question, a matching and a non-matching answer) or pairs of input and output; all "
+        f"but {_listed(name for name, kind in methods.items() if kind.takes == 'items')} take positive and negative texts as well. "
+        "See docs/methods.md.",
+    }
+    intervention["kind"] |= {
+        "enum": list(ways),
+        "description": f"What is done with the vector: {', '.join(f'{name} ({kind.does})' for name, kind in ways.items())}. "
+        "Without it the file or the method says it.",
+    }
+    _add_settings(found, "#/$defs/vector/properties/extract", "#/$defs/method/properties/extract", methods)
+    _add_settings(found, "#/$defs/intervention", "#/$defs/method", ways)
+    return found
+
+
+def _add_settings(schema: Schema, place: str, other: str, declared: dict[str, Any]) -> None:
+    """Put the settings of all methods, or all kinds of interventions, into the section ``place``, and references in ``other``."""
+    for name in dict.fromkeys(name for kind in declared.values() for name in kind.settings):
+        about = [kind.settings[name] for kind in declared.values() if name in kind.settings]
+        _pointed_to(schema, place)["properties"][name] = _joint(about)
+        _pointed_to(schema, other)["properties"][name] = {"$ref": f"{place}/properties/{name}"}
+
+
+def _joint(declared: list[Schema]) -> Schema:
+    """One setting as those that have it declare it.
+
+    Its default is in the description alone: what a file does not say each method fills in itself.
+    """
+    bare = [{key: value for key, value in one.items() if key != "default"} for one in declared]
+    if any(one != bare[0] for one in bare):
+        words = " ".join(dict.fromkeys(one["description"] for one in bare))
+        return {"title": bare[0]["title"], "description": words, "anyOf": bare, "examples": bare[0].get("examples", [])}
+    defaults = [one["default"] for one in declared if "default" in one]
+    if len(declared) > 1 or not defaults:
+        return bare[0]
+    return {**bare[0], "description": f"{bare[0]['description']} {json.dumps(defaults[0])} without it."}
+
+
+def _listed(words: Iterable[str]) -> str:
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _pointed_to(schema: Schema, reference: str) -> Schema:
+    """What a ``$ref`` points to."""
+    target: Any = schema
+    for step in reference.removeprefix("#/").split("/"):
+        target = target[step]
+    found: Schema = target
     return found
 
 
@@ -57,9 +114,7 @@ def resolved(schema: Schema) -> Schema:
     """
     if "$ref" not in schema:
         return schema
-    target: Any = SCHEMA
-    for step in schema["$ref"].removeprefix("#/").split("/"):
-        target = target[step]
+    target = _pointed_to(full_schema(), schema["$ref"])
     own = {key: value for key, value in schema.items() if key != "$ref"}
     merged = {**resolved(target), **own}
     if "properties" in target and "properties" in own:
@@ -81,18 +136,19 @@ def with_defaults(values: dict[str, Any], properties: dict[str, Schema]) -> dict
     for key, schema in properties.items():
         schema = resolved(schema)
         if key in values:
-            filled[key] = _as_declared(values[key], schema)
+            filled[key] = as_declared(values[key], schema)
         elif "default" in schema:
-            filled[key] = _as_declared(schema["default"], schema)
+            filled[key] = as_declared(schema["default"], schema)
     return filled
 
 
-def _as_declared(value: Any, schema: Schema) -> Any:
-    # 1 and 1.0 are the same number in JSON and YAML: the schema says which of them Python code will see.
+def as_declared(value: Any, schema: Schema) -> Any:
+    """A value of a file as Python code will see it."""
+    # 1 and 1.0 are the same number in JSON and YAML: the schema says which of them is meant.
     if schema.get("type") == "number":
         return float(value)
     if isinstance(value, float) and "integer" in schema.get("type", ()):
         return int(value)
     if isinstance(value, list):
-        return tuple(_as_declared(item, resolved(schema.get("items", {}))) for item in value)
+        return tuple(as_declared(item, resolved(schema.get("items", {}))) for item in value)
     return value

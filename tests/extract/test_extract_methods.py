@@ -16,9 +16,10 @@ from pytest_steer import ContrastItem, extract, propensity_curve, wrap_model
 from pytest_steer.data import TaskItem, read_tasks
 from pytest_steer.data.tasks import shots
 from pytest_steer.errors import DataError, SteerWarning, VectorError
-from pytest_steer.extract.function_vector import _indirect_effects, _mean_heads
+from pytest_steer.extract.fv import _indirect_effects, _mean_heads
+from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.extract.learned import bipo_loss
-from pytest_steer.extract.maps import gaussian_transport, least_squares_erasure
+from pytest_steer.extract.mimic import gaussian_transport
 from pytest_steer.model import Probe, engine_of
 from pytest_steer.model.patching import Patcher
 from pytest_steer.steering import affine

@@ -115,7 +115,7 @@ def test_methods_without_a_layer(place):
             made(place, "vector: {extract: {method: icv, data: tasks.json}}").hash
             == extract.icv(model, in_python("tasks")).hash
         )
-        settings = "shots: 3, prompts: 4, heads: 2"
+        settings = "n_shots: 3, prompts: 4, heads: 2"
         found = made(place, f"vector: {{extract: {{method: fv, data: tasks.json, {settings}}}, positions: last}}")
         assert found.hash == extract.fv(model, in_python("tasks"), n_shots=3, prompts=4, heads=2, seed=3).hash
 

@@ -108,7 +108,7 @@ matrix:
   method:
     caa: {layer: 14, positions: all}
     icv: {positions: all, multiplier: 0.1, multipliers: [-0.1, 0, 0.1]}
-    fv: {layer: 10, positions: last, extract: {heads: 10, shots: 5, prompts: 50}}
+    fv: {layer: 10, positions: last, extract: {heads: 10, n_shots: 5, prompts: 50}}
     ablation: {layer: 14, positions: all, extract: {readout: mean}}
     clamp: {kind: clamp, value: 4, extract: {method: caa}, layer: 14}
     saved: {file: vectors/refusal.safetensors, layer: 14}
@@ -132,7 +132,7 @@ matrix:
     layers = {"caa": (14,), "icv": None, "fv": (10,), "ablation": (14,), "clamp": (14,), "saved": (14,)}
     assert {name: vector.layers for name, vector in vectors.items()} == layers
     assert [vectors[name].positions for name in names] == ["all", "all", "last", "all", "after_prompt", "after_prompt"]
-    assert vectors["fv"].options == {"heads": 10, "shots": 5, "prompts": 50}
+    assert vectors["fv"].options == {"heads": 10, "n_shots": 5, "prompts": 50}
     assert vectors["ablation"].options == {"readout": "mean"}
     assert vectors["clamp"].shape == {"kind": "clamp", "site": "block", "value": 4.0}
     assert vectors["saved"].file == folder / "vectors/refusal.safetensors"
@@ -180,11 +180,11 @@ def test_settings_over_an_intervention_a_claims_own_and_a_named_vector(folder: P
         "matrix:\n  method:\n    as_it_is: {}\n    ablate: {kind: ablate}\n    higher: {value: 8}\nclaims:\n  - steers: {steerability: 0.3}\n"
         "  - steers: {name: own, steerability: 0.3, vector: {file: data/train.json}}\n"
     )
-    # `value` is no setting of kind ablate, but it is not ablate's own either.
+    # `value` is no setting of kind ablate, and not said of it alone: it is left aside.
     shapes = {name: spec.vector.shape for name, spec in specs(folder, text.split("  - steers: {name")[0]).items()}
     assert shapes == {
         "steers[as_it_is]": {"kind": "clamp", "site": "mlp", "value": 4.0},
-        "steers[ablate]": {"kind": "ablate", "site": "mlp", "value": 4.0},
+        "steers[ablate]": {"kind": "ablate", "site": "mlp"},
         "steers[higher]": {"kind": "clamp", "site": "mlp", "value": 8.0},
     }
     (broken,) = [entry for entry in read(folder, text).entries if entry.name == "own"]

@@ -18,7 +18,7 @@ from pytest_steer.errors import DataError
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.make import make_steering
-from pytest_steer.files.methods import METHODS
+from pytest_steer.files.methods import methods
 from pytest_steer.files.training import read_training
 from pytest_steer.prompting import AS_GIVEN, IN_TASK_FORM, Context
 from pytest_steer.steering import as_intervention
@@ -95,11 +95,11 @@ matrix:
 claims:
   - not_anti_steered: {{share: 0.9, by: effect}}
 """
-SETTINGS = {"fv": ", heads: 3, shots: 2, prompts: 4", "learned": ", epochs: 1"}
+SETTINGS = {"fv": ", heads: 3, n_shots: 2, prompts: 4", "learned": ", epochs: 1"}
 
 
 @pytest.mark.parametrize("kind", ["items", "tasks", "texts"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods())
 def test_every_method_takes_every_kind_of_data(model, place, method, kind):
     text = FILE.format(method=method, kind=kind, settings=SETTINGS.get(method, ""))
     (claim,) = claims_of(place, text.replace("layer: 1, ", "") if method == "icv" else text).values()
@@ -176,7 +176,7 @@ def test_files_are_told_apart_by_what_is_in_them(tmp_path, suffix):
 
     tasks, items = read_training(write("tasks", TASKS), 0), read_training(write("items", ITEMS), 0)
     assert (tasks.held, tasks.context) == (PAIRS, IN_TASK_FORM)
-    assert [item.question for item in items.contrast] == [entry["question"] for entry in ITEMS]  # type: ignore[union-attr]
+    assert [item.question for item in items.held] == [entry["question"] for entry in ITEMS]  # type: ignore[union-attr]
     assert items.context == AS_GIVEN
 
 

@@ -14,11 +14,20 @@ from pathlib import Path
 
 import pytest
 
+from pytest_steer import registry
 from pytest_steer.errors import ClaimFileError
 from pytest_steer.files import BrokenClaim, read_suite
-from pytest_steer.files.schema import kinds
+from pytest_steer.files.schema import full_schema, kinds, valid_keys
 
 WRONG = Path(__file__).with_name("wrong")
+INTERVENTION = valid_keys(full_schema()["properties"]["intervention"])
+LISTS = {
+    "{kinds}": list(kinds()),
+    "{methods}": registry.names("method"),
+    "{interventions}": registry.names("intervention"),
+    "{extract keys}": list(valid_keys(INTERVENTION["extract"])),
+    "{intervention keys}": list(INTERVENTION),
+}
 FILES = sorted(file for file in WRONG.iterdir() if not file.name.endswith(".expected.txt"))
 
 
@@ -46,7 +55,9 @@ def test_message(file: Path, folder: Path) -> None:
     copy = folder / file.name
     shutil.copy(file, copy)
     said = said_about(copy).replace(str(copy), "{path}").replace(str(folder), "{folder}")
-    said = said.replace(", ".join(kinds()), "{kinds}")  # another kind of claim changes no message
+    # Another kind of claim, another method or another of its settings changes no message.
+    for place, names in LISTS.items():
+        said = said.replace(", ".join(names), place).replace(f"{', '.join(names[:-1])} or {names[-1]}", place)
     if os.environ.get("STEER_WRITE_EXPECTED"):
         expectation(file).write_text(said, encoding="utf-8")
     assert expectation(file).is_file(), f"{expectation(file).name} is missing; it should hold:\n{said}"

@@ -73,7 +73,7 @@ def rotate_toward(
         ),
     ],
     angle: Annotated[
-        float, Param("By how many degrees kind rotate turns at multiplier 1.", title="Angle of a rotation", example=90)
+        float, Param("By how many degrees kind rotate turns at multiplier 1.", title="Angle of a rotation")
     ] = 90.0,
     site: Site = "block",
 ) -> Intervention:

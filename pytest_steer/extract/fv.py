@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 
@@ -16,19 +17,24 @@ from ..model import Model, block_outputs, check_layers, tokenize_task
 from ..model.patching import Patch, Patcher
 from ..model.sites import heads_width, layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids
+from ..parameters import Param
 from ..steering import SteeringVector
 from .contrast import record_of
+from .kinds import method
 
 
+@method("fv", takes="demonstrations")
 def fv(
     model: Model,
     tasks: Sequence[TaskItem],
     *,
     layer: int | None = None,
-    heads: int = 10,
-    n_shots: int = 10,
-    prompts: int = 100,
-    shuffled_prompts: int = 25,
+    heads: Annotated[int, Param("How many attention heads a function vector (fv) is made of.", at_least=1)] = 10,
+    n_shots: Annotated[int, Param("How many demonstrations each prompt of method fv has.", at_least=1, was="shots")] = 10,
+    prompts: Annotated[int, Param("Over how many prompts method fv averages the outputs of the heads.", at_least=1)] = 100,
+    shuffled_prompts: Annotated[
+        int, Param("Over how many shuffled prompts method fv averages the effect of a head.", at_least=1)
+    ] = 25,
     seed: int = 0,
 ) -> SteeringVector:
     """A function vector (FV; Todd et al. 2023, arXiv 2310.15213, section 2.3).

@@ -1,0 +1,154 @@
+"""Methods of extraction: what the decorator :func:`method` makes of a function, and what others may ask about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from .. import registry
+from ..errors import SteerError
+from ..model import Model
+from ..parameters import Schema, filled_of, hints_of, properties_of, required_of
+from ..prompting import Context
+from ..steering import Intervention, SteeringVector
+from .training import Training
+
+Function = TypeVar("Function", bound=Callable[..., SteeringVector | Intervention])
+Takes = Literal["items", "contrast", "demonstrations", "any"]
+Layers = Literal["several", "one", "none"]
+
+_TAKEN = ("method", "data", "columns")  # what ``extract:`` says whatever the method
+_FILLED = ("layer", "context", "seed")
+_FORMS: dict[Takes, Callable[[Training, str], Any]] = {
+    "items": Training.items,
+    "contrast": Training.contrast,
+    "demonstrations": Training.demonstrations,
+    "any": lambda training, _: training.held,
+}
+
+
+@dataclass(frozen=True)
+class MethodKind:
+    """One method of extraction.
+
+    Attributes:
+        name: ``method`` in a claim file.
+        function: takes the model and the data. Its keywords with a ``Param`` are the settings; ``layer``, ``context`` and ``seed``
+            are filled in if it has them.
+        takes: the form of its data. ``items``: contrast items. ``contrast``: contrast items, or (positive texts, negative texts).
+            ``demonstrations``: pairs of input and output. ``any``: each of these, as the file holds it.
+    """
+
+    name: str
+    function: Callable[..., SteeringVector | Intervention]
+    takes: Takes
+
+    @cached_property
+    def about(self) -> str:
+        """The first sentence of the function's docstring."""
+        return (self.function.__doc__ or "").strip().split("\n")[0]
+
+    @cached_property
+    def settings(self) -> dict[str, Schema]:
+        """The JSON Schema of each setting."""
+        return properties_of(self.function)
+
+    @cached_property
+    def required(self) -> list[str]:
+        """The settings without a default."""
+        return required_of(self.function)
+
+    @cached_property
+    def filled(self) -> frozenset[str]:
+        """Which of ``layer``, ``context`` and ``seed`` it takes."""
+        return filled_of(self.function, _FILLED, positional=2)
+
+    @cached_property
+    def layers(self) -> Layers:
+        """How many layers can be named, as the type of ``layer`` says."""
+        if "layer" not in self.filled:
+            return "none"
+        hint = hints_of(self.function)["layer"]
+        return "several" if any(get_origin(one) in (Sequence, list, tuple) for one in (hint, *get_args(hint))) else "one"
+
+    @cached_property
+    def needs_layer(self) -> bool:
+        """Whether a layer has to be named."""
+        return self.layers != "none" and type(None) not in get_args(hints_of(self.function)["layer"])
+
+    @cached_property
+    def gives_intervention(self) -> bool:
+        """Whether it says itself how it is applied."""
+        return hints_of(self.function).get("return") is Intervention
+
+    def extract(
+        self,
+        model: Model,
+        training: Training,
+        *,
+        layers: Sequence[int] | None,
+        context: Context,
+        seed: int,
+        settings: Mapping[str, Any],
+    ) -> SteeringVector | Intervention:
+        """The vector or intervention that it makes of the data.
+
+        Args:
+            settings: those of other methods are left aside.
+
+        Raises:
+            SteerError: the data cannot be used, there is no layer, or what comes out is neither vector nor intervention.
+        """
+        if not layers and self.needs_layer:
+            raise SteerError(f"the method {self.name} needs a layer")
+        layer = layers if layers is None or self.layers == "several" else layers[0]
+        filled = {"layer": layer, "context": context, "seed": seed}
+        made = self.function(
+            model,
+            _FORMS[self.takes](training, self.name),
+            **{name: value for name, value in filled.items() if name in self.filled},
+            **{name: settings[name] for name in self.settings if name in settings},
+        )
+        if not isinstance(made, (SteeringVector, Intervention)):
+            home = registry.home_of("method", self.name)
+            raise SteerError(
+                f"{home}: the method {self.name!r} gave {type(made).__name__}, not a SteeringVector or Intervention"
+            )
+        return made
+
+
+def method(name: str, *, takes: Takes) -> Callable[[Function], Function]:
+    """Register a function from a model and data to a vector, or to an intervention, as a ``method`` of claim files.
+
+    Args:
+        takes: the form of its data; see :class:`MethodKind`.
+
+    Raises:
+        SteerError: the name is taken, or the function's signature does not say all.
+    """
+
+    def decorate(function: Function) -> Function:
+        kind, home = MethodKind(name, function, takes), function.__module__
+        if takes not in _FORMS:
+            raise SteerError(f"{home}: the method {name!r} takes {', '.join(_FORMS)}; not {takes!r}")
+        for setting in kind.settings.keys() & set(_TAKEN):
+            raise SteerError(f"{home}: {setting!r} is a key of every extraction, so no setting of {name!r}")
+        filled_of(function, _FILLED, positional=2)
+        if hints_of(function).get("return") not in (SteeringVector, Intervention):
+            raise SteerError(f"{home}: say what the method {name!r} gives: `-> SteeringVector` or `-> Intervention`")
+        registry.register("method", name, kind, home=home)
+        return function
+
+    return decorate
+
+
+def method_kind(name: str) -> MethodKind:
+    """The method of that name.
+
+    Raises:
+        SteerError: there is none.
+    """
+    found: MethodKind = registry.find("method", name)
+    return found

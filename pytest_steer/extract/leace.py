@@ -1,0 +1,76 @@
+"""LEACE: the smallest change after which no linear probe finds the concept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+
+from ..errors import VectorError
+from ..model import Model
+from ..parameters import Param
+from ..prompting import AS_GIVEN, Context
+from ..steering import Intervention, affine
+from .contrast import Data, read_contrast
+from .kinds import method
+from .readouts import AnyReadout
+from .reliability import record_with_reliability
+
+
+@method("leace", takes="contrast")
+def leace(
+    model: Model,
+    data: Data,
+    *,
+    layer: int | Sequence[int],
+    readout: AnyReadout = None,
+    context: Context = AS_GIVEN,
+    tolerance: Annotated[
+        float, Param("Eigenvalues under this share of the largest count as 0 for leace.", at_least=0, below=1)
+    ] = 1e-6,
+) -> Intervention:
+    """Least-squares concept erasure (LEACE; Belrose et al. 2023, arXiv 2306.03819, theorem 4.3).
+
+        r(h) = h - W^+ P W (h - mu),  W = (S_hh^1/2)^+,  P the orthogonal projection on the column space of W S_hz
+
+    with z = 1 for the positive side and 0 for the negative one, all rows together giving mu, S_hh (n in the
+    denominator) and S_hz. Afterwards no linear probe on these data does better than chance. The
+    ``concept-erasure`` package computes the same with its defaults ``shrinkage`` and ``constrain_cov_trace`` turned off; the paper
+    has neither. The strength is interpolated.
+
+    Args:
+        tolerance: eigenvalues of S_hh under this share of the largest count as 0.
+
+    Raises:
+        DataError: what ``read_contrast`` raises.
+        VectorError: the two means are the same, so there is nothing to erase.
+    """
+    contrast = read_contrast(model, data, layer=layer, readout=readout, context=context)
+    weights, biases = {}, {}
+    for at in contrast.layers:
+        weights[at], biases[at] = least_squares_erasure(contrast.positive[at], contrast.negative[at], tolerance, at)
+    return affine(weights, biases, metadata=record_with_reliability(contrast, "leace", tolerance=tolerance))
+
+
+def least_squares_erasure(
+    positive: torch.Tensor, negative: torch.Tensor, tolerance: float, layer: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(W, b) of :func:`leace` for rows of float64 [n, width]."""
+    both = torch.cat([positive, negative])
+    z = torch.cat([torch.ones(len(positive)), torch.zeros(len(negative))]).to(both)
+    mu = both.mean(0)
+    centred = both - mu
+    cross = centred.T @ (z - z.mean()) / len(both)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(both))
+    kept = values > tolerance * values.max()
+    root = torch.where(kept, values.clamp(min=0).sqrt(), 0.0)
+    inverse = torch.where(kept, root.reciprocal(), 0.0)
+    whitened = inverse * (vectors.T @ cross)  # W S_hz, seen in the eigenvectors
+    if not float(whitened.norm()) > 1e-9:
+        raise VectorError(f"layer {layer}: the two sides have the same mean activation, so there is nothing to erase")
+    whitened = whitened / whitened.norm()
+    # W^+ P W is of rank one: what leaves along the one vector is what the other one measures.
+    leaves, measures = vectors @ (root * whitened), vectors @ (inverse * whitened)
+    erased = torch.outer(leaves, measures)
+    return torch.eye(len(mu), dtype=both.dtype) - erased, erased @ mu

@@ -1,0 +1,77 @@
+"""MiMiC: the affine map that carries one Gaussian onto another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+
+from ..errors import DataError, VectorError
+from ..model import Model
+from ..parameters import Param
+from ..prompting import AS_GIVEN, Context
+from ..steering import Intervention, affine
+from .contrast import Data, read_contrast
+from .kinds import method
+from .readouts import AnyReadout
+from .reliability import record_with_reliability
+
+
+@method("mimic", takes="contrast")
+def mimic(
+    model: Model,
+    data: Data,
+    *,
+    layer: int | Sequence[int],
+    readout: AnyReadout = None,
+    context: Context = AS_GIVEN,
+    ridge: Annotated[
+        float, Param("The share of the mean variance that mimic adds to the diagonals of the covariances.", above=0)
+    ] = 1e-4,
+) -> Intervention:
+    """Optimal transport between Gaussians, negative to positive (MiMiC; Singh et al. 2024, arXiv 2402.09631).
+
+        W = S^-1/2 (S^1/2 T S^1/2)^1/2 S^-1/2,  b = mu_T - W mu_S
+
+    with the covariances S of the source (negative) and T of the target (positive), n - 1 in the denominator. Both are made
+    positive definite by adding ``ridge`` times their common mean variance to the diagonal: with fewer examples than dimensions
+    neither has an inverse, and then W is close to the identity where no example varies. By eigen-decomposition in double
+    precision. The strength is interpolated.
+
+    Args:
+        ridge: share of the mean variance (trace of S + T over twice the width) that is added to the diagonals.
+
+    Raises:
+        DataError: a side has fewer than two rows, the ridge is not positive, or what ``read_contrast`` raises.
+        VectorError: neither side varies.
+    """
+    if not 0 < ridge < math.inf:
+        raise DataError(f"ridge has to be a positive number, not {ridge}")
+    contrast = read_contrast(model, data, layer=layer, readout=readout, context=context)
+    weights, biases = {}, {}
+    for at in contrast.layers:
+        source, target = contrast.negative[at], contrast.positive[at]
+        if min(len(source), len(target)) < 2:
+            raise DataError("mimic estimates a covariance of each side, so each needs at least two examples")
+        weights[at], biases[at] = gaussian_transport(source, target, ridge, at)
+    return affine(weights, biases, metadata=record_with_reliability(contrast, "mimic", ridge=ridge))
+
+
+def gaussian_transport(
+    source: torch.Tensor, target: torch.Tensor, ridge: float, layer: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(W, b) of :func:`mimic` for rows of float64 [n, width]."""
+    s, t = torch.cov(source.T), torch.cov(target.T)
+    width = source.shape[1]
+    spread = float(s.trace() + t.trace()) / (2 * width)
+    if not spread > 0:
+        raise VectorError(f"layer {layer}: no activation varies, so there is nothing to transport")
+    more = ridge * spread * torch.eye(width, dtype=source.dtype)
+    values, vectors = torch.linalg.eigh(s + more)
+    root = vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T
+    inverse = vectors @ torch.diag(values.clamp(min=0).rsqrt()) @ vectors.T
+    values, vectors = torch.linalg.eigh(root @ (t + more) @ root)
+    weight = inverse @ vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T @ inverse
+    return weight, target.mean(0) - weight @ source.mean(0)
