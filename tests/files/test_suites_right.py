@@ -183,11 +183,11 @@ def test_defaults(folder: Path) -> None:
 def test_a_claim_at_equal_cost(folder: Path) -> None:
     head = "vector: {file: vectors/refusal.safetensors}\ndata: {test: data/test.json, neutral: data/neutral.txt}\nclaims:\n"
     short = only_claim(folder, head + "  - steers_at_cost: {effect: 0.2, budget: 0.05}\n")
-    assert short.params == {"effect": 0.2, "cost": 0.05, "standardised": False, "most": 8.0, "interval": "t"}
+    assert short.params == {"effect": 0.2, "budget": 0.05, "standardised": False, "max_multiplier": 8.0, "interval": "t"}
     whole = "  - steers_at_cost: {effect: -1, budget: 1, standardised: true, max_multiplier: 1, interval: bootstrap}\n"
     claim = only_claim(folder, head + whole)
-    assert claim.params == {"effect": -1.0, "cost": 1.0, "standardised": True, "most": 1.0, "interval": "bootstrap"}
-    assert {type(claim.params[key]) for key in ("effect", "cost", "most")} == {float}
+    assert claim.params == {"effect": -1.0, "budget": 1.0, "standardised": True, "max_multiplier": 1.0, "interval": "bootstrap"}
+    assert {type(claim.params[key]) for key in ("effect", "budget", "max_multiplier")} == {float}
     assert claim.neutral == folder / "data/neutral.txt"
 
 
