@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest_steer.claims  # noqa: F401  (registers ours)
 from pytest_steer import registry
+from pytest_steer.prompting import known_axes
 from pytest_steer.validation import Checks
 
 Schema = dict[str, Any]
 
 SCHEMA: Schema = json.loads(files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
-"""What claim files hold beside the parameters of the kinds of claims, which declare them themselves."""
+"""What claim files hold beside the parameters of the kinds of claims and the axes of contexts, which are declared where they are."""
 
 
 def full_schema() -> Schema:
-    """The JSON Schema of claim files, with every kind of claim that is registered."""
+    """The JSON Schema of claim files, with every kind of claim and every axis that is registered."""
     return _made(registry.version())
 
 
@@ -47,6 +48,13 @@ def _made(version: int) -> Schema:
         name: {**kind.schema, "$ref": "#/$defs/every_claim", "unevaluatedProperties": False}
         for name, kind in registry.things("claim").items()
     }
+    axes = known_axes()
+    value_of = {name: {"$ref": f"#/$defs/axes/properties/{name}"} for name in axes}
+    found["$defs"]["axes"]["properties"] = {name: axis.value_schema for name, axis in axes.items()}
+    found["$defs"]["context"]["properties"] = value_of
+    found["$defs"]["contexts"]["properties"] = {
+        name: {**axis.list_schema, "items": value_of[name]} for name, axis in axes.items()
+    }
     return found
 
 
@@ -57,7 +65,7 @@ def resolved(schema: Schema) -> Schema:
     """
     if "$ref" not in schema:
         return schema
-    target: Any = SCHEMA
+    target: Any = full_schema()
     for step in schema["$ref"].removeprefix("#/").split("/"):
         target = target[step]
     own = {key: value for key, value in schema.items() if key != "$ref"}

@@ -17,6 +17,7 @@ import pytest
 from pytest_steer.errors import ClaimFileError
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.schema import kinds
+from pytest_steer.prompting import known_axes
 
 WRONG = Path(__file__).with_name("wrong")
 FILES = sorted(file for file in WRONG.iterdir() if not file.name.endswith(".expected.txt"))
@@ -46,7 +47,8 @@ def test_message(file: Path, folder: Path) -> None:
     copy = folder / file.name
     shutil.copy(file, copy)
     said = said_about(copy).replace(str(copy), "{path}").replace(str(folder), "{folder}")
-    said = said.replace(", ".join(kinds()), "{kinds}")  # another kind of claim changes no message
+    # Another kind of claim, or another axis, changes no message.
+    said = said.replace(", ".join(kinds()), "{kinds}").replace(", ".join(known_axes()), "{axes}")
     if os.environ.get("STEER_WRITE_EXPECTED"):
         expectation(file).write_text(said, encoding="utf-8")
     assert expectation(file).is_file(), f"{expectation(file).name} is missing; it should hold:\n{said}"
