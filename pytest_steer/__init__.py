@@ -39,6 +39,7 @@ _HOMES = {
     "assert_ppl_delta_below": "claims",
     "assert_steers": "claims",
     "assert_steers_at_cost": "claims",
+    "axis": "prompting",
     "contexts": "prompting.strategies",
     "effects_at": "measures",
     "generate": "model",
@@ -96,6 +97,7 @@ if TYPE_CHECKING:
     from .prompting import Axis as Axis
     from .prompting import Context as Context
     from .prompting import Noise as Noise
+    from .prompting import axis as axis
     from .prompting.strategies import contexts as contexts
     from .prompting.strategies import noises as noises
     from .prompting.strategies import prompts as prompts

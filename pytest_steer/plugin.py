@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from . import progress
-from . import pytest_hookspecs as hookspecs
 from .failures import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
 from .pytest_collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, rerun_command
@@ -22,10 +21,6 @@ __all__ = ["steer_load_model", "steer_model", "steering"]
 
 COLLECTED = pytest.StashKey["list[dict[str, Any]]"]()
 SAVED = pytest.StashKey["list[str]"]()
-
-
-def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

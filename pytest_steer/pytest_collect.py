@@ -17,7 +17,6 @@ from .sources import shown
 if TYPE_CHECKING:
     from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
-    from .prompting import Axis
 
 SESSION = pytest.StashKey[SteerSession]()
 EVIDENCE = pytest.StashKey["list[Evidence]"]()
@@ -40,7 +39,7 @@ class ClaimFile(pytest.File):
             for name, reason in registry.load_extensions().items()
         ]
         try:
-            suite = read_suite(shown(self.path), own_axes(self))
+            suite = read_suite(shown(self.path))
         except SteerError as error:
             if not isinstance(error, ClaimFileError):
                 error = ClaimFileError(str(error), path=shown(self.path))
@@ -50,25 +49,6 @@ class ClaimFile(pytest.File):
             yield ClaimItem.from_parent(self, name=broken.name, suite=suite, claim=broken)
         for entry in suite.entries:
             yield ClaimItem.from_parent(self, name=entry.name, suite=suite, claim=entry)
-
-
-def own_axes(node: pytest.Collector) -> list[Axis]:
-    """The axes that the conftest files around a claim file give (``pytest_steer_axes``).
-
-    Raises:
-        SteerError: one of them gave something else, or two gave the same name.
-    """
-    given = [axis for axes in node.ihook.pytest_steer_axes(config=node.config) for axis in axes or ()]
-    if not given:
-        return []
-    from .prompting import Axis
-    from .prompting.context_values import read_own
-
-    wrong = next((axis for axis in given if not isinstance(axis, Axis)), None)
-    if wrong is not None:
-        raise SteerError(f"pytest_steer_axes returns a list of Axis objects, not of {type(wrong).__name__}")
-    read_own(dict.fromkeys(given))
-    return given
 
 
 class ClaimItem(pytest.Item):

@@ -34,7 +34,7 @@ def shown_context(values: dict[str, Any]) -> str:
     """``Context(option_order='swapped')``, or its axes if these values make no context here."""
     try:
         return repr(Context.from_dict(values))
-    except DataError:  # axes of the user's own and few-shot examples are known to the run alone
+    except DataError:  # axes that are not registered and few-shot examples are known to the run alone
         words = [f"{name}={value!r}" for name, value in values.items()]
         return f"Context({', '.join(words)})"
 

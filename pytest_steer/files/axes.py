@@ -7,65 +7,47 @@ from typing import Any
 
 from pytest_steer.errors import DataError
 from pytest_steer.files.messages import Fault
-from pytest_steer.files.schema import SCHEMA
 from pytest_steer.files.source import DataPath
-from pytest_steer.prompting import Axis, Context
-from pytest_steer.prompting.context_values import READERS
-from pytest_steer.registry import nearest
-from pytest_steer.validation import shown
-
-_VALUES = SCHEMA["$defs"]["axes"]["properties"]
+from pytest_steer.prompting import known_axes
+from pytest_steer.prompting.kinds import OWN_IS_GONE
+from pytest_steer.validation import flow
 
 
-def contexts_faults(contexts: dict[str, Any], axes: tuple[Axis, ...]) -> Iterator[Fault]:
+def contexts_faults(contexts: dict[str, Any]) -> Iterator[Fault]:
     """What is wrong with the file's ``contexts``, which are right by the schema."""
     for name, values in contexts.items():
         if name == "own":
-            for own, own_values in values.items():
-                for index, value in enumerate(own_values):
-                    yield from _own_faults(own, value, ("contexts", "own", own), index, axes)
+            yield _own_fault(values, ("contexts", name))
             continue
         for index, value in enumerate(values):
-            yield from _value_faults(name, value, ("contexts", name, index))
+            yield from value_faults(name, value, ("contexts", name, index))
 
 
-def context_faults(context: dict[str, Any], axes: tuple[Axis, ...], path: DataPath) -> Iterator[Fault]:
+def context_faults(context: dict[str, Any], path: DataPath) -> Iterator[Fault]:
     """What is wrong with one context, which is right by the schema."""
     for name, value in context.items():
         if name == "own":
-            for own, own_value in value.items():
-                yield from _own_faults(own, own_value, (*path, "own", own), None, axes)
+            yield _own_fault(value, (*path, name))
         else:
-            yield from _value_faults(name, value, (*path, name))
+            yield from value_faults(name, value, (*path, name))
 
 
-def uses_examples(context: dict[str, Any]) -> bool:
-    """Whether a context has few-shot examples."""
-    return context.get("few_shot") not in (None, 0, "as_given")
-
-
-def _value_faults(name: str, value: Any, path: DataPath) -> Iterator[Fault]:
+def value_faults(name: str, value: Any, path: DataPath) -> Iterator[Fault]:
+    """What is wrong with a value of an axis, which is right by the schema."""
+    axis = known_axes()[name]
     try:
-        READERS[name](value)
+        axis.checked(value)
     except DataError as error:
-        yield Fault(path, str(error), _VALUES[name]["description"])
+        yield Fault(path, str(error), axis.value_schema["description"])
 
 
-def _own_faults(name: str, value: Any, path: DataPath, index: int | None, axes: tuple[Axis, ...]) -> Iterator[Fault]:
-    known = {axis.name: axis for axis in axes}
-    if name in known:
-        try:
-            Context(own={known[name]: value})
-        except DataError as error:
-            yield Fault(path if index is None else (*path, index), str(error), "Give it a number, a text or a list of them.")
-        return
-    if index:
-        return  # said of the first value
-    meant = nearest(name, known)
-    advice = f"Did you mean {meant!r}? " if meant else ""
-    there = f"There are: {', '.join(known)}." if known else "There are none yet."
-    yield Fault(
-        path,
-        f"there is no axis {shown(name)} of your own",
-        f"{advice}{there} Give it in a conftest.py: `def pytest_steer_axes(): return [Axis({name!r}, [...], function)]`.",
-    )
+def drawing(context: dict[str, Any]) -> str | None:
+    """The axis for which a context draws few-shot examples, or None if it draws none."""
+    axes = known_axes()
+    drawn = (n for n, value in context.items() if axes[n].draws_examples and axes[n].checked(value) != axes[n].as_given)
+    return next(drawn, None)
+
+
+def _own_fault(value: Any, path: DataPath) -> Fault:
+    line = flow(value)[1:-1] if isinstance(value, dict) and value else "tone: ..."
+    return Fault(path, OWN_IS_GONE, f"Write `{line}` instead of `{flow({'own': value})[1:-1]}`.")

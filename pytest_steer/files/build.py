@@ -17,10 +17,10 @@ from ..errors import DataError
 from ..fuzzing.context_search import BATCH, MAX_CONTEXTS, Search
 from ..measures.subject import Subject
 from ..model import Model
-from ..prompting import Axis, Context
+from ..prompting import Context
 from ..sources import shown
 from ..steering import Intervention, SteeringVector, check_positions
-from .axes import uses_examples
+from .axes import drawing
 from .files import absolute
 from .make import make_steering
 from .schema import Schema
@@ -171,10 +171,11 @@ class Builder:
             DataError: few-shot examples without ``data.examples``, or these cannot be read.
         """
         examples = self.examples(claim)
-        if examples is None and any(uses_examples({"few_shot": count}) for count in suite.contexts.get("few_shot", ())):
-            raise DataError(f"{claim.name}: contexts.few_shot needs data.examples, the items that examples are drawn from")
-        own = [Axis(axis.name, suite.own[axis.name], axis.apply) for axis in suite.axes if axis.name in suite.own]
-        return {**suite.contexts, "axes": own, "examples": examples}
+        axes = (drawing({name: value}) for name, values in suite.contexts.items() for value in values)
+        axis = next((axis for axis in axes if axis is not None), None) if examples is None else None
+        if axis is not None:
+            raise DataError(f"{claim.name}: contexts.{axis} needs data.examples, the items that examples are drawn from")
+        return {**suite.contexts, "examples": examples}
 
     def examples(self, claim: ClaimSpec) -> Items | None:
         """The items that few-shot examples are drawn from, or None if the file names none.
@@ -289,7 +290,7 @@ class _Supply:
         return self._claim.name
 
     def _read(self, values: Mapping[str, Any]) -> Context:
-        return Context.from_dict(values, axes=self._suite.axes, examples=self._builder.examples(self._claim))
+        return Context.from_dict(values, examples=self._builder.examples(self._claim))
 
     def _context(self, values: Mapping[str, Any]) -> Context:
         return self._read(values).over(self.context)

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pytest_steer.errors import DataError
-from pytest_steer.files.axes import context_faults, contexts_faults, uses_examples
+from pytest_steer.files.axes import context_faults, contexts_faults, drawing, value_faults
 from pytest_steer.files.entries import entry_faults, entry_of, vector_spec
 from pytest_steer.files.files import absolute, missing_file
 from pytest_steer.files.matrix import Combination, behaviour_faults, combinations, completed, matrix_faults
@@ -19,8 +18,7 @@ from pytest_steer.files.promises import params_of, per_faults, xfail_faults, xfa
 from pytest_steer.files.schema import SCHEMA, kinds, valid_keys, validator, with_defaults
 from pytest_steer.files.source import DataPath, Source, read_source
 from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite
-from pytest_steer.prompting import Axis
-from pytest_steer.prompting.formats import check_date
+from pytest_steer.prompting import known_axes
 from pytest_steer.validation import example_of
 
 _FILE_KEYS = valid_keys(SCHEMA)
@@ -28,15 +26,12 @@ _DATA_KEYS = {key: schema for key, schema in valid_keys(_FILE_KEYS["data"]).item
 """Those of ``data`` that name files."""
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
 # How items are asked and read where no context says; a vector is made the way the file says.
-_ASKED = ("answers", "thinking", "date")
-_ASKED_FOR_VECTORS = ("thinking", "date")
+_ASKED_FOR_VECTORS = tuple(key for key in _FILE_KEYS if key in known_axes())
+_ASKED = ("answers", *_ASKED_FOR_VECTORS)
 
 
-def read_suite(path: str | os.PathLike[str], axes: Iterable[Axis] = ()) -> Suite:
+def read_suite(path: str | os.PathLike[str]) -> Suite:
     """Reads and checks one claim file.
-
-    Args:
-        axes: the axes of the user's own that the file may name.
 
     A claim with faults of its own becomes a :class:`BrokenClaim` among the entries; the others stay usable.
 
@@ -46,19 +41,17 @@ def read_suite(path: str | os.PathLike[str], axes: Iterable[Axis] = ()) -> Suite
     """
     source = read_source(path)
     faults = find_faults(completed(source.data))
-    known = tuple(axes)
     of_file = [fault for fault in faults if fault.path[:1] != ("claims",) or len(fault.path) < 2]
     of_file = of_file or list(_pattern_faults(source.data.get("allow_unexpected", ())))
     of_file = of_file or matrix_faults(combinations(source.data))
-    if "date" in source.data and not of_file:
-        of_file = list(_date_faults(source.data["date"], ("date",)))
-    of_file = of_file or list(contexts_faults(source.data.get("contexts", {}), known))
+    of_file = of_file or list(_asked_faults(source.data, ()))
+    of_file = of_file or list(contexts_faults(source.data.get("contexts", {})))
     if not of_file:
         for index, context in enumerate(source.data.get("regressions", ())):
-            of_file += context_faults(context, known, ("regressions", index))
+            of_file += context_faults(context, ("regressions", index))
     if of_file:
         raise to_error(of_file, source)
-    return _SuiteReader(source, faults, known).suite()
+    return _SuiteReader(source, faults).suite()
 
 
 def _pattern_faults(patterns: Iterable[str]) -> Iterator[Fault]:
@@ -76,9 +69,8 @@ def _pattern_faults(patterns: Iterable[str]) -> Iterator[Fault]:
 class _SuiteReader:
     """Holds what all claims of one file share while they are read."""
 
-    def __init__(self, source: Source, faults: list[Fault], axes: tuple[Axis, ...]) -> None:
+    def __init__(self, source: Source, faults: list[Fault]) -> None:
         self.source = source
-        self.axes = axes
         self.folder = source.path.parent
         self.data = source.data
         self.values = with_defaults(source.data, _FILE_KEYS)
@@ -96,10 +88,8 @@ class _SuiteReader:
             path=self.source.path,
             model=self._model(self.values.get("model")),
             holm=self.values["holm"],
-            contexts={axis: tuple(values) for axis, values in contexts.items() if axis != "own"},
+            contexts={axis: tuple(values) for axis, values in contexts.items()},
             entries=entries,
-            axes=self.axes,
-            own={axis: tuple(values) for axis, values in contexts.get("own", {}).items()},
             regressions=tuple(self.data.get("regressions", ())),
             allow_unexpected=self.values["allow_unexpected"],
         )
@@ -131,8 +121,7 @@ class _SuiteReader:
         # Keys that are wrong, or missing because they are misspelt, are not looked at again.
         wrong = {fault.path[3] for fault in faults if len(fault.path) > 3}
         wrong |= {fault.meant for fault in faults if len(fault.path) == 4 and fault.meant}
-        if "date" not in wrong and "date" in body:
-            faults.extend(_date_faults(body["date"], (*inside, "date")))
+        faults.extend(_asked_faults({key: value for key, value in body.items() if key not in wrong}, inside))
         if "name" not in wrong:
             faults.extend(self._name_fault(index, body.get("name", kind), inside))
         if not wrong & {"vector", "intervention"}:
@@ -204,9 +193,11 @@ class _SuiteReader:
         if "base" in body:
             named[*inside, "base"] = body["base"]
         for path, values in named.items():
-            yield from context_faults(values, self.axes, path)
-            if uses_examples(values):
-                yield from self._example_faults(body, path)
+            found = list(context_faults(values, path))
+            yield from found
+            axis = None if found else drawing(values)
+            if axis is not None:
+                yield from self._example_faults(body, (*path, axis))
         if ("contexts" in body or "data_sets" in body) and not (body.get("contexts") or body.get("data_sets")):
             yield Fault(
                 inside, "names no context and no data set", "Name one: `contexts: {swapped: {option_order: swapped}}`."
@@ -219,7 +210,7 @@ class _SuiteReader:
                 yield Fault(path, f"the name {name!r} is that of a context too", "Give one of them another name.")
 
     def _example_faults(self, body: dict[str, Any], path: DataPath) -> Iterator[Fault]:
-        """Of a context with few-shot examples."""
+        """Of the number of few-shot examples in a context."""
         if "examples" in body.get("data", {}) or all("examples" in made.files for made in self.combinations):
             return  # looked at with the claim's data
         if "examples" in self.data.get("data", {}):
@@ -227,7 +218,7 @@ class _SuiteReader:
             return
         example = example_of("examples", _DATA_KEYS["examples"])
         hint = f"Add `data: {{{example}}}` at the top level of the file or to this claim."
-        yield Fault((*path, "few_shot"), "there is nothing to draw examples from", hint)
+        yield Fault(path, "there is nothing to draw examples from", hint)
 
     def _file_fault(self, text: str, path: DataPath, *, or_layers: bool = False) -> Iterator[Fault]:
         fault = missing_file(text, self.folder, path, or_layers=or_layers)
@@ -290,12 +281,11 @@ def _kind(claim: Any) -> str | None:
     return known[0] if len(known) == 1 else None
 
 
-def _date_faults(value: str, path: DataPath) -> Iterator[Fault]:
-    """Of a text that looks like a date and may be none, such as 2025-02-30."""
-    try:
-        check_date(value)
-    except DataError as error:
-        yield Fault(path, str(error), _FILE_KEYS["date"]["description"])
+def _asked_faults(values: dict[str, Any], path: DataPath) -> Iterator[Fault]:
+    """Of values of axes outside of contexts, such as the date 2025-02-30."""
+    for name in _ASKED_FOR_VECTORS:
+        if name in values:
+            yield from value_faults(name, values[name], (*path, name))
 
 
 def _is_name(word: Any) -> bool:

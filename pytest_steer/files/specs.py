@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_steer.errors import ClaimFileError
-from pytest_steer.prompting import Axis
 
 
 @dataclass(frozen=True)
@@ -115,9 +114,7 @@ class Suite:
         path: the claim file, absolute.
         model: the model that the file names (a relative path made absolute), or None.
         allow_unexpected: patterns of weights that may be left out of the model.
-        contexts: the axes that the file gives, such as ``{"system": ("", "Be brief.")}``; those of the user's own not among them.
-        axes: the axes of the user's own that there are.
-        own: values of those of them that the file names, such as ``{"tone": ("rude", "kind")}``.
+        contexts: the axes that the file gives, such as ``{"system": ("", "Be brief.")}``.
         regressions: contexts that are always tried, each as its axes that are not as given.
         entries: all claims in the order of the file.
     """
@@ -128,7 +125,5 @@ class Suite:
     holm: bool
     contexts: dict[str, tuple[Any, ...]]
     entries: tuple[ClaimSpec | BrokenClaim, ...]
-    axes: tuple[Axis, ...] = ()
-    own: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     regressions: tuple[dict[str, Any], ...] = ()
     allow_unexpected: tuple[str, ...] = ()

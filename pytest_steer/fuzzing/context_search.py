@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..prompting import AS_GIVEN, Context
-from ..prompting.flat import Read, axes_of, from_axes, identity
+from ..prompting.flat import Read, identity
 from .trials import How, Trial, Trials, recombined, simplicity, without
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _one_axis(survey: Survey, most: int) -> list[Context]:
     values = survey.values
     in_turn = itertools.zip_longest(*([(axis, value) for value in own] for axis, own in values.items()))
     pairs = [pair for turn in in_turn for pair in turn if pair is not None]
-    return [from_axes({axis: value}, survey.read) for axis, value in pairs[:most]]
+    return [survey.read({axis: value}) for axis, value in pairs[:most]]
 
 
 def _smallest(trials: Trials, space: Space, for_hypothesis: int, seed: int, limit: int, read: Read | None) -> Trial | None:
@@ -153,7 +153,7 @@ def _smallest(trials: Trials, space: Space, for_hypothesis: int, seed: int, limi
 
 def _with_axes_as_given(trials: Trials, context: Context, is_bad_enough: Callable[[float], bool], read: Read) -> Context:
     """The context with as many axes as given as it can spare, one after the other."""
-    while axes := list(axes_of(context)):
+    while axes := list(context.to_dict()):
         simpler = [without(context, axis, read) for axis in axes]
         estimates = trials.estimates(simpler, "shrunk")
         spared = [(trials.badness(e), c) for e, c in zip(estimates, simpler, strict=True) if is_bad_enough(e)]

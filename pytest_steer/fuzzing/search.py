@@ -18,9 +18,9 @@ from hypothesis.strategies import SearchStrategy
 
 from ..data import Items
 from ..errors import SteerError
-from ..prompting.axes import Axis
+from ..prompting import Axis
 from ..prompting.contexts import Context
-from ..prompting.flat import Read, as_text, axes_of, identity
+from ..prompting.flat import Read, as_text, identity
 
 Space = SearchStrategy[Context]
 Badness = Callable[[Context], float]
@@ -58,7 +58,7 @@ class Survey:
     """What a space is made of, as far as 200 contexts drawn from it show.
 
     Attributes:
-        values: values other than as given on each axis (see ``flat.axes_of``), as JSON values in the order first met.
+        values: values other than as given on each axis (see ``Context.to_dict``), as JSON values in the order first met.
         read: makes a context of what ``Context.to_dict`` gives, with the space's own axes and examples.
     """
 
@@ -73,9 +73,9 @@ def survey(space: Space, *, seed: int) -> Survey:
     pools: list[Items] = []
 
     def take(context: Context) -> None:
-        for name, value in axes_of(context).items():
+        for name, value in context.to_dict().items():
             values.setdefault(name, {}).setdefault(as_text(value), value)
-        for axis in dict(context.own):
+        for axis, _ in context.values:
             axes.setdefault(axis.name, axis)
         if context.examples is not None and not pools:
             pools.append(context.examples)

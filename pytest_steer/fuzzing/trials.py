@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..prompting import AS_GIVEN, Context
-from ..prompting.flat import Read, as_text, axes_of, from_axes, identity
+from ..prompting.flat import Read, as_text, identity
 from ..stats import Direction
 
 How = Literal["listed", "remembered", "single", "drawn", "climbed", "recombined", "shrunk"]
@@ -116,10 +116,10 @@ def axis_shares(trials: Sequence[Trial]) -> list[AxisShare]:
         return []
     total = float(((estimates - estimates.mean()) ** 2).sum())
     found = []
-    for axis in dict.fromkeys(name for trial in trials for name in axes_of(trial.context)):
+    for axis in dict.fromkeys(name for trial in trials for name in trial.context.to_dict()):
         groups: dict[str, list[float]] = {}
         for trial in trials:
-            groups.setdefault(as_text(axes_of(trial.context).get(axis)), []).append(trial.estimate)
+            groups.setdefault(as_text(trial.context.to_dict().get(axis)), []).append(trial.estimate)
         means = [(json.loads(value), len(own), float(np.mean(own))) for value, own in groups.items()]
         pooled = [own for own in groups.values() if len(own) > 1]
         single = [own[0] for own in groups.values() if len(own) == 1]
@@ -137,7 +137,7 @@ def recombined(
     How bad one is likely to be is told by a sum of one term per axis value, fitted to what was tried by least squares
     (ridge, penalty 0.1 per term).
     """
-    rows = [axes_of(trial.context) for trial in trials]
+    rows = [trial.context.to_dict() for trial in trials]
     axes = list(dict.fromkeys(name for row in rows for name in row))
     seen = {axis: sorted({as_text(row.get(axis)) for row in rows}) for axis in axes}
     terms = {pair: column for column, pair in enumerate((axis, value) for axis in axes for value in seen[axis])}
@@ -164,7 +164,7 @@ def recombined(
     found: list[Context] = []
     for number in np.argsort(-likely, kind="stable"):
         try:
-            found.append(from_axes(combinations[int(number)], read))
+            found.append(read(combinations[int(number)]))
         except DataError:  # values that do not go together
             continue
         if len(found) == count:
@@ -194,9 +194,9 @@ def _combinations(
 
 def without(context: Context, axis: str, read: Read) -> Context:
     """The context with one axis as given."""
-    return from_axes({name: value for name, value in axes_of(context).items() if name != axis}, read)
+    return read({name: value for name, value in context.to_dict().items() if name != axis})
 
 
 def simplicity(context: Context) -> tuple[int, int]:
     """Smaller is simpler: how many axes are not as given, then how much there is to say about them."""
-    return (len(axes_of(context)), 0 if context == AS_GIVEN else len(identity(context)))
+    return (len(context.to_dict()), 0 if context == AS_GIVEN else len(identity(context)))

@@ -3,20 +3,23 @@
 The Hypothesis strategies live in ``prompting.strategies``, which is imported only by who needs it.
 """
 
-from .axes import Axis, Noise, swap_options
-from .contexts import AS_GIVEN, AXES, IN_TASK_FORM, Context
+from .axes.noise import Noise
+from .contexts import AS_GIVEN, IN_TASK_FORM, Context
 from .formats import PromptFormat
+from .kinds import Axis, axis, known_axes
+from .options import swap_options
 from .rendering import RenderedItem, render_item
 
 __all__ = [
     "AS_GIVEN",
-    "AXES",
     "IN_TASK_FORM",
     "Axis",
     "Context",
     "Noise",
     "PromptFormat",
     "RenderedItem",
+    "axis",
+    "known_axes",
     "render_item",
     "swap_options",
 ]

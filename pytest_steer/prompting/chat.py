@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any
 
 from ..errors import ModelError
-from .axes.few_shot import Turn
 
 Message = dict[str, Any]
+Turn = tuple[str, str]
+"""What a user said, and the reply."""
 Render = Callable[..., str]
 """(messages, add_generation_prompt, **settings of the template) -> text."""
 

@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import DataError
-from .axes.few_shot import Turn
-from .axes.wording import QUESTION
-from .chat import PromptText, Render, chat_prompt
+from .chat import PromptText, Render, Turn, chat_prompt
 
 RenderWith = Callable[..., str]
 """(source of a chat template, messages, add_generation_prompt, **settings of the template) -> text."""
 
+QUESTION = "{question}"
 SYSTEM = "{system}"
 PLAIN = "Question: {question}\n\nAnswer: "
 DATE = "2025-01-01"
@@ -111,6 +110,21 @@ class PromptFormat:
         )
         turn = f"{lead}{earlier}{put(before, named[len(turns)])}{question}"
         return PromptText(turn + put(behind, named[len(turns)]), len(turn))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a prompt is made: what the axes of a context change beside the item and the turns.
+
+    Attributes:
+        form: how the conversation becomes text.
+        system: the system prompt; None leaves it to the template.
+        thinking_open: see ``PromptFormat.prompt``.
+    """
+
+    form: PromptFormat
+    system: str | None = None
+    thinking_open: bool = False
 
 
 def check_date(value: str | datetime.date) -> str:

@@ -54,9 +54,9 @@ def render_item(item: ContrastItem, template: PromptFormat, context: Context = A
         DataError: the context cannot be put to this item, see ``Context.put`` and ``Context.turns``.
         ModelError: the chat template cannot render it.
     """
-    form = template.under(context.template, context.date)
+    setting = context.setting(template)
     put = context.put(item)
-    prompt = form.prompt(put.question, context.system, context.turns(item), thinking_open=context.thinking == "open")
+    prompt = setting.form.prompt(put.question, setting.system, context.turns(item), thinking_open=setting.thinking_open)
     letters = put.is_lettered
     matching, not_matching = (
         tuple(answer.strip()[1] if letters else answer.strip() for answer in side)
@@ -68,7 +68,7 @@ def render_item(item: ContrastItem, template: PromptFormat, context: Context = A
         prompt.opening + context.opening_of(put),
         matching,
         not_matching,
-        special_tokens=form.render is None,
+        special_tokens=setting.form.render is None,
         bare=prompt.is_bare,
         thinking=prompt.thinking,
         notes=prompt.notes,

@@ -8,21 +8,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from .. import registry
 from ..data import ContrastItem, Items, as_items
 from ..errors import DataError
-from .axes import Axis, Noise
-from .context_values import AS_GIVEN_WORD, READERS
+from .axes.noise import Noise
 from .contexts import Context
+from .kinds import Axis, axis_of, known_axes
 
 Values = Sequence[Any] | st.SearchStrategy[Any]
-
-# Axes whose values have a size, by which a list of them is ordered: shorter is simpler.
-_SIZES: dict[str, Callable[[Any], float]] = {
-    "filler": float,
-    "few_shot": float,
-    "history": len,
-    "noise": lambda noise: 0 if noise is None else sum(v for name, v in noise.to_dict().items() if name != "seed"),
-}
 
 
 @dataclass(frozen=True)
@@ -34,50 +27,35 @@ class Prompt:
 
 
 def contexts(
-    *,
-    system: Values = (None,),
-    template: Values = (None,),
-    option_order: Values = (AS_GIVEN_WORD,),
-    option_labels: Values = (AS_GIVEN_WORD,),
-    wording: Values = (None,),
-    distractor: Values = (None,),
-    filler: Values = (0,),
-    history: Values = ((),),
-    few_shot: Values = (0,),
-    noise: Values = (None,),
-    opening: Values = (None,),
-    thinking: Values = (AS_GIVEN_WORD,),
-    date: Values = (None,),
-    axes: Iterable[Axis] = (),
-    examples: Iterable[ContrastItem] | None = None,
+    *, axes: Iterable[Axis] = (), examples: Iterable[ContrastItem] | None = None, **values: Values
 ) -> st.SearchStrategy[Context]:
     """Contexts drawn from the given values of each axis; an axis that is not named stays as given.
 
-    The values of an axis are a list or a Hypothesis strategy, and are those of :class:`Context`. Each axis shrinks by
-    itself: a list towards "as given" where that is in it, then towards less (filler, history, few-shot examples, noise) or
-    towards the first one of the list; a strategy as it does everywhere.
+    ``contexts(option_order=["as_given", "swapped"], filler=st.integers(0, 20))``: the values of an axis are a list or a
+    Hypothesis strategy, and are those of :class:`Context`. Each axis shrinks by itself: a list towards "as given" where that is in
+    it, then towards less (filler, history, few-shot examples, noise) or towards the first one of the list; a strategy as it does
+    everywhere.
 
     Args:
-        axes: axes of one's own; each draws its own values, and "as given" too.
+        axes: axes that are drawn from their own values, and "as given" too.
         examples: the items that few-shot examples are drawn from.
 
     Raises:
-        DataError: an axis has no values, or one that it does not have; ``few_shot`` without examples.
+        DataError: an unknown axis, an axis that has no values, or one that it does not have; ``few_shot`` without examples.
     """
-    given = {
-        "system": system, "template": template, "option_order": option_order, "option_labels": option_labels,
-        "wording": wording, "distractor": distractor, "filler": filler, "history": history, "few_shot": few_shot,
-        "noise": noise, "opening": opening, "thinking": thinking, "date": date,
-    }  # fmt: skip
-    own = tuple(axes)
-    for axis in own:
+    known, of_own = known_axes(), tuple(axes)
+    for axis in of_own:
         if not isinstance(axis, Axis):
             raise DataError(f"contexts: axes takes Axis objects, not {axis!r}")
-    Context(own=dict.fromkeys(own))  # two of one name, or the name of another axis
+    named = {axis_of(name, known): given for name, given in values.items()}
+    Context(dict.fromkeys((*of_own, *named)))  # refuses two axes of one name
     pool = None if examples is None else as_items(examples)
-    drawn = {name: _axis(name, values, pool) for name, values in given.items()}
-    of_own = {axis: _own(axis) for axis in own}
-    return st.tuples(st.fixed_dictionaries(drawn), st.fixed_dictionaries(of_own)).map(_together(pool))
+    # All of ours are drawn, so that what else is drawn does not hang on which of them are named; of others only what is named.
+    ours = [axis for axis in known.values() if registry.home_of("axis", axis.name).startswith(f"{__package__}.")]
+    drawn = {axis: _listed(axis, named.pop(axis, [axis.as_given]), pool) for axis in ours}
+    others = {axis: _listed(axis, named[axis], pool) for axis in known.values() if axis in named}
+    others |= {axis: _of_own(axis) for axis in of_own}
+    return st.tuples(st.fixed_dictionaries(drawn), st.fixed_dictionaries(others)).map(_with(pool))
 
 
 def prompts(items: Iterable[ContrastItem], context: st.SearchStrategy[Context] | None = None) -> st.SearchStrategy[Prompt]:
@@ -114,35 +92,29 @@ def _noise(drawn: dict[str, int]) -> Noise:
     return Noise(seed=drawn["seed"], **{name: rate / 100 for name, rate in drawn.items() if name != "seed"})
 
 
-def _together(pool: Items | None) -> Callable[[tuple[dict[str, Any], dict[Axis, Any]]], Context]:
-    def context(drawn: tuple[dict[str, Any], dict[Axis, Any]]) -> Context:
-        values, own = drawn
-        return Context(**values, own=own, examples=pool)  # drops the examples where there are no shots
+def _with(pool: Items | None) -> Callable[[tuple[dict[Axis, Any], dict[Axis, Any]]], Context]:
+    def context(drawn: tuple[dict[Axis, Any], dict[Axis, Any]]) -> Context:
+        return Context(drawn[0] | drawn[1], examples=pool)  # drops the examples where there are no shots
 
     return context
 
 
-def _axis(name: str, values: Values, pool: Items | None) -> st.SearchStrategy[Any]:
+def _listed(axis: Axis, values: Values, pool: Items | None) -> st.SearchStrategy[Any]:
     if isinstance(values, st.SearchStrategy):
         return values
     if isinstance(values, str) or not isinstance(values, Iterable) or not (listed := list(values)):
-        raise DataError(f"contexts: {name} takes a list with at least one value, or a strategy, not {values!r}")
-    read = list(dict.fromkeys(READERS[name](value) for value in listed))
-    if name == "few_shot" and any(read) and pool is None:
-        raise DataError("contexts: few_shot needs items to draw examples from: examples=read_items(...)")
-    as_given, size = READERS[name](None), _SIZES.get(name, _same_size)
-    return st.sampled_from(sorted(read, key=lambda value: (value != as_given, size(value))))
+        raise DataError(f"contexts: {axis.name} takes a list with at least one value, or a strategy, not {values!r}")
+    read = list(dict.fromkeys(axis.checked(value) for value in listed))
+    if axis.draws_examples and pool is None and read != [axis.as_given]:
+        raise DataError(f"contexts: {axis.name} needs items to draw examples from: examples=read_items(...)")
+    others = sorted((value for value in read if value != axis.as_given), key=axis.size)
+    return st.sampled_from([axis.as_given] * (len(others) < len(read)) + others)
 
 
-def _same_size(value: Any) -> float:
-    return 0.0
-
-
-def _own(axis: Axis) -> st.SearchStrategy[Any]:
-    as_given: st.SearchStrategy[Any] = st.just(AS_GIVEN_WORD)
+def _of_own(axis: Axis) -> st.SearchStrategy[Any]:
+    as_given: st.SearchStrategy[Any] = st.just(axis.as_given)
     if isinstance(axis.values, st.SearchStrategy):
         return as_given | axis.values
-    listed = list(axis.values)
-    for value in listed:
-        Context(own={axis: value})
-    return st.sampled_from([AS_GIVEN_WORD, *(value for value in listed if value != AS_GIVEN_WORD)])
+    if not axis.choices:
+        raise DataError(f"contexts: the axis {axis.name} lists no values of its own: name some, {axis.name}=[...]")
+    return st.sampled_from([axis.as_given, *(value for value in axis.choices if value != axis.as_given)])

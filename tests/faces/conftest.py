@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,17 @@ def heavy_modules() -> None:
 
     model = pytest_steer.load_model("builtin:tiny")
     model.hf(**model.tokenizer("Hello.", return_tensors="pt"))
+
+
+@pytest.fixture
+def registered_here_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test registers is there for that test alone, although pytester runs in this process."""
+    from pytest_steer import registry
+
+    monkeypatch.setattr(registry, "_things", {kind: dict(things) for kind, things in registry._things.items()})
+    monkeypatch.setattr(registry, "_homes", dict(registry._homes))
+    yield
+    registry._version += 1
 
 
 WORDS = ["tea", "coffee", "rain", "snow", "bread", "soup", "a walk", "a nap", "the train", "the bus", "a song", "a book"]
@@ -36,6 +48,14 @@ def lettered(count: int, start: int = 0) -> list[dict[str, str]]:
             }
         )
     return items
+
+
+def steering_items(count: int, start: int) -> list[dict[str, str]]:
+    """Items that the built-in model is moved on, in the sense of each by a vector for Yes."""
+    return [
+        {"question": f"Is number {n} even?", "answer_matching_behavior": "Yes", "answer_not_matching_behavior": "No"}
+        for n in range(start, start + count)
+    ]
 
 
 @pytest.fixture

@@ -7,22 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from pytest_steer import Axis, Context, load_model, read_items
+from pytest_steer import Context, axis, load_model, read_items
 from pytest_steer.data import ContrastItem
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.prompting.strategies import contexts
 
-from .conftest import HEAD, lettered
+from .conftest import HEAD, lettered, steering_items
 
 CONFTEST = """
-from pytest_steer import Axis, ContrastItem
+from pytest_steer import ContrastItem, axis
 
+@axis("shout", [1, 2])
 def shout(item, times):
     return ContrastItem("!" * times + item.question, item.matching, item.not_matching, item.id)
-
-def pytest_steer_axes():
-    return [Axis("shout", [1, 2], shout)]
 """
 CLAIMS = """
   - generalizes:
@@ -32,16 +30,11 @@ CLAIMS = """
       contexts:
         swapped: {option_order: swapped, option_labels: 1/2}
         shots: {few_shot: 2, noise: {typos: 0.2, seed: 1}}
-        shouted: {own: {shout: 2}, history: [[Hello., Hello!]]}
+        shouted: {shout: 2, history: [[Hello., Hello!]]}
 """
 
 
-def steering_items(count: int, start: int) -> list[dict[str, str]]:
-    """Items that the built-in model is moved on, in the sense of each by a vector for Yes."""
-    return [
-        {"question": f"Is number {n} even?", "answer_matching_behavior": "Yes", "answer_not_matching_behavior": "No"}
-        for n in range(start, start + count)
-    ]
+pytestmark = pytest.mark.usefixtures("registered_here_only")
 
 
 @pytest.fixture
@@ -60,7 +53,7 @@ def test_generalizes_over_contexts_data_and_an_axis_of_a_conftest(steering_suite
     (claim,) = json.loads((steering_suite / "out.json").read_text())["claims"]
     details = claim["details"]
     assert [row["name"] for row in details["settings"]] == ["swapped", "shots", "shouted", "other"]
-    assert details["settings"][2]["context"] == {"history": [["Hello.", "Hello!"]], "own": {"shout": 2}}
+    assert details["settings"][2]["context"] == {"history": [["Hello.", "Hello!"]], "shout": 2}
     assert [row["n"] for row in details["settings"]] == [10, 10, 10, 6]
     # Yes and No have no order and no labels to change, so that context is the one as given.
     assert details["settings"][0]["slopes"] == details["base"]["slopes"]
@@ -76,25 +69,7 @@ def test_an_axis_that_no_conftest_gives_is_a_fault_of_the_claim(steering_suite: 
     (steering_suite / "conftest.py").write_text(CONFTEST.replace('"shout"', '"shoot"'))
     result = pytester.runpytest()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        ["*contexts.shouted.own.shout: there is no axis 'shout' of your own", "*Did you mean 'shoot'?*"]
-    )
-
-
-@pytest.mark.parametrize(
-    ("returned", "said"),
-    [
-        ("[3]", "*pytest_steer_axes returns a list of Axis objects, not of int*"),
-        ('[Axis("a", [1], shout), Axis("a", [1], shout)]', "*axes need names of their own*"),
-    ],
-)
-def test_a_conftest_that_gives_something_else(
-    steering_suite: Path, pytester: pytest.Pytester, returned: str, said: str
-) -> None:
-    (steering_suite / "conftest.py").write_text(CONFTEST.replace('[Axis("shout", [1, 2], shout)]', returned))
-    result = pytester.runpytest()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines([said])
+    result.stdout.fnmatch_lines(["*contexts.shouted.shout: unknown key 'shout'", "*Did you mean 'shoot'?*"])
 
 
 def test_a_context_that_the_base_is_no_base_for_is_an_error(suite: Path, pytester: pytest.Pytester) -> None:
@@ -109,10 +84,10 @@ def test_a_context_that_the_base_is_no_base_for_is_an_error(suite: Path, pyteste
 def test_the_files_contexts_become_a_strategy(tmp_path: Path) -> None:
     for name in ("train.json", "test.json"):
         (tmp_path / name).write_text(json.dumps(lettered(6)))
-    head = "contexts: {filler: [3, as_given], few_shot: [0, 2], own: {shout: [2]}}\n" + HEAD
+    head = "contexts: {filler: [3, as_given], few_shot: [0, 2], shout: [5, as_given]}\n" + HEAD
     (tmp_path / "c.steer.yaml").write_text(head + "  - steers: {steerability: 0, data: {examples: train.json}}\n")
-    shout = Axis("shout", [1, 5], lambda item, n: ContrastItem("!" * n + item.question, item.matching, item.not_matching))
-    suite = read_suite(tmp_path / "c.steer.yaml", [shout])
+    axis("shout", [1, 5])(lambda item, n: ContrastItem("!" * n + item.question, item.matching, item.not_matching))
+    suite = read_suite(tmp_path / "c.steer.yaml")
     (claim,) = suite.entries
     assert isinstance(claim, ClaimSpec)
     builder = Builder(load_model("builtin:tiny"), seed=0, max_items=3)
@@ -122,7 +97,7 @@ def test_the_files_contexts_become_a_strategy(tmp_path: Path) -> None:
 
     quickly = settings(deadline=None, derandomize=True, database=None)
     assert find(space, lambda _: True, settings=quickly) == Context()
-    loud = find(space, lambda context: context.own and context.few_shot, settings=quickly)
-    assert loud.to_dict() == {"few_shot": 2, "own": {"shout": 2}}
+    loud = find(space, lambda context: context.shout != "as_given" and context.few_shot, settings=quickly)
+    assert loud.to_dict() == {"few_shot": 2, "shout": 5}
     assert loud.examples == read_items(tmp_path / "train.json")  # all of them, whatever the profile
-    assert loud.put(ContrastItem("Q", ("a",), ("b",))).question == "!!Q"
+    assert loud.put(ContrastItem("Q", ("a",), ("b",))).question == "!!!!!Q"

@@ -186,7 +186,13 @@ def test_a_claim_at_equal_cost(folder: Path) -> None:
     assert short.params == {"effect": 0.2, "budget": 0.05, "standardised": False, "max_multiplier": 8.0, "interval": "t"}
     whole = "  - steers_at_cost: {effect: -1, budget: 1, standardised: true, max_multiplier: 1, interval: bootstrap}\n"
     claim = only_claim(folder, head + whole)
-    assert claim.params == {"effect": -1.0, "budget": 1.0, "standardised": True, "max_multiplier": 1.0, "interval": "bootstrap"}
+    assert claim.params == {
+        "effect": -1.0,
+        "budget": 1.0,
+        "standardised": True,
+        "max_multiplier": 1.0,
+        "interval": "bootstrap",
+    }
     assert {type(claim.params[key]) for key in ("effect", "budget", "max_multiplier")} == {float}
     assert claim.neutral == folder / "data/neutral.txt"
 

@@ -18,11 +18,13 @@ from pytest_steer import registry
 from pytest_steer.errors import ClaimFileError
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.schema import full_schema, kinds, valid_keys
+from pytest_steer.prompting import known_axes
 
 WRONG = Path(__file__).with_name("wrong")
 INTERVENTION = valid_keys(full_schema()["properties"]["intervention"])
 LISTS = {
     "{kinds}": list(kinds()),
+    "{axes}": list(known_axes()),
     "{methods}": registry.names("method"),
     "{interventions}": registry.names("intervention"),
     "{extract keys}": list(valid_keys(INTERVENTION["extract"])),
@@ -55,7 +57,7 @@ def test_message(file: Path, folder: Path) -> None:
     copy = folder / file.name
     shutil.copy(file, copy)
     said = said_about(copy).replace(str(copy), "{path}").replace(str(folder), "{folder}")
-    # Another kind of claim, another method or another of its settings changes no message.
+    # Another kind of claim, another axis, another method or another of its settings changes no message.
     for place, names in LISTS.items():
         said = said.replace(", ".join(names), place).replace(f"{', '.join(names[:-1])} or {names[-1]}", place)
     if os.environ.get("STEER_WRITE_EXPECTED"):

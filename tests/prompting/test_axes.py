@@ -13,8 +13,9 @@ from pytest_steer import Context, ContrastItem, contexts, wrap_model
 from pytest_steer.data import Items
 from pytest_steer.errors import DataError, ModelError
 from pytest_steer.model import tokenize_item
-from pytest_steer.prompting import AS_GIVEN, Axis, Noise, PromptFormat, render_item
-from pytest_steer.prompting.axes import NEUTRAL_SENTENCES, WORDINGS, filler_text
+from pytest_steer.prompting import AS_GIVEN, Axis, Noise, PromptFormat, known_axes, render_item
+from pytest_steer.prompting.axes.filler import NEUTRAL_SENTENCES, filler_text
+from pytest_steer.prompting.axes.wording import WORDINGS
 from pytest_steer.prompting.strategies import noises
 
 TEA = ContrastItem("Which?\n\nChoices:\n (A) red wine\n (B) tea", (" (A)",), (" (B)",), "7", {"source": "mine"})
@@ -117,7 +118,7 @@ def test_the_option_behind_the_matching_label_is_the_original_matching_text(made
 def test_every_combination_can_be_tokenised_with_answers_of_their_own(context, item):
     model = builders.random_model("llama")
     pool = {TEA: POOL, BARE: YES_NO_POOL, WORDED: [WORDED, *(ContrastItem(f"{n}?", ("a",), ("b",)) for n in range(6))]}[item]
-    context = Context.from_dict({k: v for k, v in context.to_dict().items() if k != "own"}, examples=pool)
+    context = Context.from_dict({k: v for k, v in context.to_dict().items() if k != "shout"}, examples=pool)
     tokens = tokenize_item(model.tokenizer, render_item(item, model.format, context))
     assert tokens.turn_end <= len(tokens.prompt)
     if item is TEA and context.option_labels in ("as_given", "A/B"):
@@ -127,7 +128,7 @@ def test_every_combination_can_be_tokenised_with_answers_of_their_own(context, i
 @settings(deadline=None, derandomize=True, database=None, max_examples=100)
 @given(everything)
 def test_contexts_survive_json_and_their_own_repr(context):
-    shout = next((axis for axis, _ in context.own), None)
+    shout = next((axis for axis, _ in context.values if axis.name == "shout"), None)
     again = Context.from_dict(context.to_dict(), examples=POOL, axes=[shout] if shout else [])
     assert again == context
     assert hash(again) == hash(context)
@@ -356,30 +357,35 @@ def test_openings(item, opening, opened, answer):
 
 def test_an_axis_of_ones_own_acts_first_and_keeps_its_own_books():
     turned = Axis("turned", [True], lambda item, _: ContrastItem(item.question, item.not_matching, item.matching, item.id))
-    context = Context(own={turned: True}, option_order="swapped")
+    context = Context({turned: True}, option_order="swapped")
     assert context.put(TEA).matching == (" (A)",)
-    assert context.to_dict() == {"option_order": "swapped", "own": {"turned": True}}
-    assert repr(context) == "Context(option_order='swapped', own={turned: True})"
-    assert Context(own={turned: "as_given"}) == AS_GIVEN
+    assert context.to_dict() == {"option_order": "swapped", "turned": True}
+    assert repr(context) == "Context({turned: True}, option_order='swapped')"
+    assert Context({turned: "as_given"}) == AS_GIVEN
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Axis("no name", [1], lambda i, v: i), "a Python identifier as its name, not 'no name'"),
+        (lambda: Axis("no name", [1], lambda i, v: i), "a Python identifier as its name, and not 'no name'"),
         (lambda: Axis("a", [], lambda i, v: i), "at least one value"),
         (lambda: Axis("a", "text", lambda i, v: i), "at least one value"),
         (lambda: Axis("a", [1], "f"), "apply is a function"),
-        (lambda: Context(own={"a": 1}), "a mapping of Axis objects"),
-        (lambda: Context(own={Axis("system", [1], lambda i, v: i): 1}), "axes need names of their own"),
+        (lambda: Context({"a": 1}), "a mapping of Axis objects"),
+        (lambda: Context("Be brief."), "a mapping of Axis objects to values, not 'Be brief.'"),
+        (lambda: Context({Axis("system", [1], lambda i, v: i): 1}), "axes need names of their own"),
         (lambda: contexts(axes=[Axis("a", [1], lambda i, v: i), Axis("a", [1], lambda i, v: i)]), "names of their own"),
         (lambda: contexts(axes=[Axis("a", [{1}], lambda i, v: i)]), "hashable and writable as JSON"),
         (lambda: contexts(axes=["a"]), "axes takes Axis objects"),
-        (lambda: Context(own={Axis("a", [1], lambda i, v: v): 1}).put(TEA), "item 7: axis a at 1 gave a int, not a ContrastItem"),
-        (lambda: Context(own={Axis("a", [1], lambda i, v: v / 0): 1}).put(TEA), "item 7: axis a at 1: ZeroDivisionError"),
-        (lambda: Context.from_dict({"own": {"a": 1}}), "no axes of one's own were given"),
-        (lambda: Context.from_dict({"own": {"shot": 1}}, axes=[Axis("shout", [1], len)]), "did you mean 'shout'"),
-        (lambda: Context.from_dict({"own": 3}), "own is a mapping"),
+        (lambda: Context({Axis("a", [1], lambda i, v: v): 1}).put(TEA), "item 7: axis a at 1 gave a int, not a ContrastItem"),
+        (lambda: Context({Axis("a", [1], lambda i, v: v / 0): 1}).put(TEA), "item 7: axis a at 1: ZeroDivisionError"),
+        (lambda: Axis("answers", [1], len), "a Python identifier as its name, and not 'answers'"),
+        (lambda: Context({Axis("a", [1, 2], len): 3}), "a is 'as_given', 1 or 2, not 3"),
+        (lambda: Context({Axis("a", None, len, schema={"type": "integer"}): 1.5}), "context: a must be a whole number or text, but is 1.5"),
+        (lambda: contexts(axes=[Axis("a", None, len)]), "the axis a lists no values of its own"),
+        (lambda: Context(shout=1), "unknown context axis 'shout'"),
+        (lambda: Context.from_dict({"shot": 1}, axes=[Axis("shout", [1], len)]), "did you mean 'shout'"),
+        (lambda: Context.from_dict({"own": {"a": 1}}), "'own' is not an axis: user-defined axes stand beside the built-in ones"),
     ],
 )  # fmt: skip
 def test_axes_of_ones_own_that_cannot_be_used(make, message):
@@ -417,9 +423,7 @@ def test_a_value_that_its_axis_does_not_have_is_refused(axis, value, message):
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "axis", [name for name in Context().__dataclass_fields__ if name not in ("own", "examples", "answers")]
-)
+@pytest.mark.parametrize("axis", known_axes())
 def test_as_given_is_a_word_that_every_axis_knows(axis):
     assert Context(**{axis: "as_given"}) == AS_GIVEN == Context(**{axis: None})
 

@@ -6,12 +6,27 @@ import hashlib
 
 from ...data import ContrastItem, Items
 from ...errors import DataError
-from .options import find_options, swap_options
+from ..kinds import axis, count
+from ..options import find_options, swap_options
 
-Turn = tuple[str, str]
+MOST = 1000
 
 
-def draw_examples(pool: Items, item: ContrastItem, count: int) -> list[ContrastItem]:
+@axis(
+    "few_shot",
+    about=f"How many examples from data.examples stand in front, from 0 to {MOST}.",
+    title="Numbers of few-shot examples",
+    listed="A list of different numbers.",
+    example=4,
+    schema={"type": "integer", "minimum": 0, "maximum": MOST},
+    read=count("few_shot", MOST),
+    as_given=0,
+    size=float,
+    on="turns",
+    place=90,
+    draws_examples=True,
+)
+def few_shot(item: ContrastItem, value: int, examples: Items) -> list[ContrastItem]:
     """The examples that stand before an item, in order.
 
     They are of the item's kind (lettered, or not) and never the item itself, also with its options in another order. The
@@ -23,15 +38,15 @@ def draw_examples(pool: Items, item: ContrastItem, count: int) -> list[ContrastI
         DataError: there are not enough others.
     """
     own = _identity(item)
-    left = [other for other in pool if other.is_lettered == item.is_lettered and _identity(other) != own]
+    left = [other for other in examples if other.is_lettered == item.is_lettered and _identity(other) != own]
     left = sorted({_identity(other): other for other in reversed(left)}.values(), key=_rank)
-    if len(left) < count:
+    if len(left) < value:
         kind = "lettered items" if item.is_lettered else "items with worded answers"
         raise DataError(
-            f"item {item.id}: few_shot={count} needs as many other {kind} as examples, and {pool.source} has {len(left)}"
+            f"item {item.id}: few_shot={value} needs as many other {kind} as examples, and {examples.source} has {len(left)}"
         )
     drawn: list[ContrastItem] = []
-    for number in range(count):
+    for number in range(value):
         if number % 2 == 0:  # of each two examples one has either label, and a hash says which comes first
             turned = _rank(left[0])[-1] in "02468ace"
         second = (number % 2 == 1) != turned
@@ -41,12 +56,6 @@ def draw_examples(pool: Items, item: ContrastItem, count: int) -> list[ContrastI
             example = swap_options(example)
         drawn.append(example)
     return drawn
-
-
-def reply_of(example: ContrastItem, opening: str) -> str:
-    """The reply that shows an example's matching answer, opened as the item's own is."""
-    answer = example.matching[0].strip()
-    return opening + (answer[1:] if opening.endswith("(") and example.is_lettered else answer)
 
 
 def _identity(item: ContrastItem) -> tuple[str, frozenset[str]]:

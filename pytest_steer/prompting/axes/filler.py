@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import cycle, islice
+
+from ...data import ContrastItem
+from ..kinds import axis, count
 
 MOST_SENTENCES = 1000
 
@@ -30,3 +34,20 @@ NEUTRAL_SENTENCES = (
 def filler_text(sentences: int) -> str:
     """That many neutral sentences in one line; longer fillers begin with the shorter ones."""
     return " ".join(islice(cycle(NEUTRAL_SENTENCES), sentences))
+
+
+@axis(
+    "filler",
+    about=f"How many sentences of neutral text stand in front, from 0 to {MOST_SENTENCES}.",
+    title="Lengths of the filler",
+    listed="A list of different numbers of sentences.",
+    example=5,
+    schema={"type": "integer", "minimum": 0, "maximum": MOST_SENTENCES},
+    read=count("filler", MOST_SENTENCES),
+    as_given=0,
+    size=float,
+    place=70,
+    acts=6,
+)
+def filler(item: ContrastItem, value: int) -> ContrastItem:
+    return replace(item, question=f"{filler_text(value)}\n\n{item.question}")

@@ -6,41 +6,40 @@ import itertools
 import math
 import random
 import re
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Annotated, Any
 
 from ...data import ContrastItem
 from ...errors import DataError
-from .options import OPTION
-from .wording import with_question
+from ...parameters import Param, properties_of
+from ..kinds import axis
+from ..options import OPTION
 
 _RATES = ("spacing", "case", "punctuation", "typos")
 # A label in brackets is one piece, so that nothing happens inside of it.
 _PIECE = re.compile(r"\([A-Za-z0-9]{1,3}\)|[^\W_]+|[ \t]+|[^ \t]")
 _PUNCTUATION = ".,;:!?"
 _SHORTEST_WITH_TYPO = 4
+_SHARE: dict[str, Any] = {"at_least": 0, "at_most": 1, "example": 0.1}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Noise:
     """How noisily a question is typed.
 
-    Attributes:
-        spacing: share of the spaces between words that are typed twice.
-        case: share of the words whose case is changed (all capitals, or none).
-        punctuation: share of the marks ``. , ; : ! ?`` that are left out or typed twice.
-        typos: share of the words of four letters and more with a typo (two letters exchanged, one left out, one doubled).
-        seed: which of them. With one seed, a lower rate touches a part of what a higher one does, each kind by itself.
+    The marks are ``. , ; : ! ?``; a word's case changes to all capitals, or to none; a typo is two letters exchanged, one left out
+    or one doubled. With one seed, a lower rate touches a part of what a higher one does, each kind by itself.
 
     Raises:
         DataError: a rate that is not between 0 and 1, or a seed that is not a whole number.
     """
 
-    spacing: float = 0.0
-    case: float = 0.0
-    punctuation: float = 0.0
-    typos: float = 0.0
-    seed: int = 0
+    spacing: Annotated[float, Param("The share of the spaces that are typed twice.", **_SHARE)] = 0.0
+    case: Annotated[float, Param("The share of the words whose case is changed.", **_SHARE)] = 0.0
+    punctuation: Annotated[float, Param("The share of the marks that are left out or typed twice.", **_SHARE)] = 0.0
+    typos: Annotated[float, Param("The share of the words of four letters and more with a typo.", **_SHARE)] = 0.0
+    seed: Annotated[int, Param("Which places are touched.", example=0)] = 0
 
     def __post_init__(self) -> None:
         for name in _RATES:
@@ -69,7 +68,32 @@ class Noise:
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
 
-def add_noise(item: ContrastItem, noise: Noise) -> ContrastItem:
+def _read(value: Any) -> Noise | None:
+    if isinstance(value, Mapping):
+        known = [f.name for f in fields(Noise)]
+        unknown = [key for key in value if key not in known]
+        if unknown:
+            raise DataError(f"noise has no {unknown[0]!r}: it has {', '.join(known)}")
+        value = Noise(**value)
+    if not isinstance(value, Noise):
+        raise DataError(f"noise is Noise(typos=0.1, ...) or a mapping of its rates, not {value!r}")
+    return None if value.is_none else value
+
+
+@axis(
+    "noise",
+    about="Typographic noise, as rates between 0 and 1 and a seed: {typos: 0.1, seed: 0}.",
+    title="Typographic noise",
+    listed="A list of different noises: `[as_given, {typos: 0.1}]`.",
+    example={"typos": 0.1},
+    schema={"type": "object", "properties": properties_of(Noise), "additionalProperties": False},
+    read=_read,
+    as_given=None,
+    size=lambda value: sum(getattr(value, name) for name in _RATES),
+    place=100,
+    acts=1,
+)
+def noise(item: ContrastItem, value: Noise) -> ContrastItem:
     """The item with noise in its question, outside of the lines that list options.
 
     Labels in brackets and words that are an answer (Yes, No, ...) are left as they are, and a mark is left out only behind
@@ -80,10 +104,10 @@ def add_noise(item: ContrastItem, noise: Noise) -> ContrastItem:
     edges = [0, *(edge for span in spans for edge in span), len(item.question)]
     parts = [item.question[a:b] for a, b in itertools.pairwise(edges)]
     answers = {answer.strip().strip(".!()").lower() for answer in item.matching + item.not_matching}
-    seeded = random.Random(f"{noise.seed}\n{''.join(parts[0::2])}")
-    parts[0::2] = [_noisy(part, noise, answers, seeded) for part in parts[0::2]]
+    seeded = random.Random(f"{value.seed}\n{''.join(parts[0::2])}")
+    parts[0::2] = [_noisy(part, value, answers, seeded) for part in parts[0::2]]
     question = "".join(parts)
-    return with_question(item, question) if question.strip() else item
+    return replace(item, question=question) if question.strip() else item
 
 
 def _noisy(text: str, noise: Noise, answers: set[str], seeded: random.Random) -> str:

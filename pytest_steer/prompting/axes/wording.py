@@ -1,4 +1,4 @@
-"""Other words around a question: rewrites that keep its meaning, and sentences that do not belong to it."""
+"""Rewrites of the question that keep its meaning."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import difflib
 
 from ...data import ContrastItem
 from ...errors import DataError
-from .options import OPTION
-
-QUESTION = "{question}"
+from ..formats import QUESTION
+from ..kinds import axis, text
+from ..options import within
 
 WORDINGS: dict[str, str] = {
     "please": "Please answer this question: {question}",
@@ -37,38 +37,18 @@ def check_wording(value: str) -> str:
     )
 
 
-def reword(item: ContrastItem, wording: str) -> ContrastItem:
+@axis(
+    "wording",
+    about=f"A rewrite of the question: a text with {QUESTION}, or a shipped one: {', '.join(WORDINGS)}.",
+    title="Wordings of the question",
+    listed="A list of different rewrites.",
+    example="please",
+    schema={"type": "string"},
+    read=text("wording", check_wording),
+    as_given=None,
+    place=50,
+    acts=4,
+)
+def wording(item: ContrastItem, value: str) -> ContrastItem:
     """The item with its question, options included, put into a rewrite."""
-    return _within(item, WORDINGS.get(wording, wording))
-
-
-def check_distractor(value: str) -> str:
-    """A sentence, or a text that says with ``{question}`` where the question stands.
-
-    Raises:
-        DataError: an empty text, or ``{question}`` more than once.
-    """
-    if not value.strip() or value.count(QUESTION) > 1:
-        raise DataError(f"distractor is a sentence, or a text with {QUESTION} once, not {value!r}")
-    return value
-
-
-def place(item: ContrastItem, distractor: str) -> ContrastItem:
-    """The item with a sentence in front of its question, or wherever ``{question}`` puts it: ``"{question}\\nIt rains."``."""
-    return _within(item, distractor if QUESTION in distractor else f"{distractor} {QUESTION}")
-
-
-def _within(item: ContrastItem, text: str) -> ContrastItem:
-    """The item with its question put into a text; options at its ends keep lines of their own."""
-    before, behind = text.split(QUESTION)
-    lines = item.question.split("\n")
-    if before.strip() and not before.endswith("\n") and OPTION.match(lines[0]):
-        before += "\n"
-    if behind.strip() and not behind.startswith("\n") and OPTION.match(lines[-1]):
-        behind = f"\n{behind.lstrip(' ')}"
-    return with_question(item, f"{before}{item.question}{behind}")
-
-
-def with_question(item: ContrastItem, question: str) -> ContrastItem:
-    """The item with another question."""
-    return ContrastItem(question, item.matching, item.not_matching, item.id, item.meta)
+    return within(item, WORDINGS.get(value, value))

@@ -1,0 +1,53 @@
+"""The options of a lettered item: finding them, and swapping their texts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from ..data import ContrastItem
+from ..errors import DataError
+from .formats import QUESTION
+
+# "(A) text" at the start of a line, as CAA and model-written-evals write their options; "(Yes) text" as relabel writes it.
+OPTION = re.compile(r"^(?P<lead>[ \t]*)\((?P<label>[A-Za-z0-9]|Yes|No)\)(?P<gap>[ \t]*)(?P<text>.*?)[ \t]*$", re.MULTILINE)
+
+
+def find_options(question: str) -> list[re.Match[str]]:
+    """The options that a question lists, each on its own line: matches with ``label`` and ``text``."""
+    return list(OPTION.finditer(question))
+
+
+def swap_options(item: ContrastItem) -> ContrastItem:
+    """Exchanges the texts of the two lettered options and the labels of the two answers.
+
+    Raises:
+        DataError: the question does not list exactly two options, ``(A) text`` and ``(B) text``, on their own lines.
+    """
+    options = find_options(item.question)
+    labels = {item.matching[0].strip()[1], item.not_matching[0].strip()[1]}
+    if len(options) != 2 or {option["label"] for option in options} != labels:
+        raise DataError(
+            f"item {item.id}: cannot swap the options: expected two lines '(X) text' with the labels "
+            f"{sorted(labels)}, found {[option['label'] for option in options]}"
+        )
+    first, second = options
+    question = (
+        item.question[: first.start("text")]
+        + second["text"]
+        + item.question[first.end("text") : second.start("text")]
+        + first["text"]
+        + item.question[second.end("text") :]
+    )
+    return ContrastItem(question, item.not_matching, item.matching, item.id, item.meta)
+
+
+def within(item: ContrastItem, text: str) -> ContrastItem:
+    """The item with its question put into a text; options at its ends keep lines of their own."""
+    before, behind = text.split(QUESTION)
+    lines = item.question.split("\n")
+    if before.strip() and not before.endswith("\n") and OPTION.match(lines[0]):
+        before += "\n"
+    if behind.strip() and not behind.startswith("\n") and OPTION.match(lines[-1]):
+        behind = f"\n{behind.lstrip(' ')}"
+    return replace(item, question=f"{before}{item.question}{behind}")
