@@ -57,12 +57,12 @@ def _tasks(model: Model, claim: ClaimSpec, count: int) -> list[str]:
         raise SteerError(f"{claim.name}: needs data.test")
     tasks = read_tasks(claim.test, columns=claim.columns)
     pool = read_tasks(claim.examples, columns=claim.columns) if claim.examples is not None else tasks
-    shots, shuffled = claim.params["shots"], claim.params["shuffled"]
+    n_shots, shuffled = claim.params["n_shots"], claim.params["shuffled"]
     lines = []
     for index, query in enumerate(tasks[:count]):
         probe = task_probe(
             model,
-            draw_demonstrations(query, pool, shots, shuffled=shuffled, seed=0),
+            draw_demonstrations(query, pool, n_shots, shuffled=shuffled, seed=0),
             query,
             check_positions(claim.vector.positions),
             claim.vector.include_first,
@@ -71,7 +71,7 @@ def _tasks(model: Model, claim: ClaimSpec, count: int) -> list[str]:
         )
         lines += [
             "",
-            f"  task {index}: {query.input!r} -> {query.output!r}, after {shots} demonstration{'s' * (shots != 1)}",
+            f"  task {index}: {query.input!r} -> {query.output!r}, after {n_shots} demonstration{'s' * (n_shots != 1)}",
             *_sequence(model, probe),
         ]
     return lines
