@@ -3,105 +3,187 @@
 from __future__ import annotations
 
 import json
-import sys
-import warnings
-from argparse import Namespace
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from .. import progress
-from ..claims.over_items import data_warnings
-from ..errors import SteerWarning
-from ..files import read_suite
-from ..files.build import Builder
-from ..measures.subject import model_warnings
-from ..model import Model, load_model
-from ..report.comparison import comparison_tables
+import click
+
+from ..errors import SteerError
 from ..sources import DEFAULT_MODEL, shown
-from ..studies.compare_methods.measure import Comparison, Entry, compare
-from ..studies.compare_methods.plan import Plan, entries_of, plan_of
-from .sweep import progress_line, write_text
+from .options import Command, Loading, claim_file, loading, out, seed
+from .param_types import COUNT, NAMES, POSITIVE, SAVED_VECTOR, SHOTS, TIMES, SavedVector
+from .terminal import load_extensions, measuring, write_text
+
+if TYPE_CHECKING:
+    from ..model import Model
+    from ..studies.compare_methods import Comparison, Entry
 
 SCHEMA_NAME = "pytest-steer/comparison/1"
+RENAMED = {"--cost": "--budget RISE", "--most": "--max-multiplier TIMES", "--shots": "--n-shots N"}
 
 
-def run(options: Namespace) -> int:
-    """Compares and prints; 0, or 1 if something could not be measured: nothing is promised, so nothing else can fail.
+@click.command("compare-methods", cls=Command, renamed=RENAMED, short_help="Compare all methods of a claim file.")
+@claim_file
+@click.option("--methods", type=NAMES, default=(), metavar="A,B", help="These methods only, by their names in the table.")
+@click.option("--behaviours", type=NAMES, default=(), metavar="A,B", help="These behaviours only.")
+@click.option(
+    "--vector",
+    "vectors",
+    type=SAVED_VECTOR,
+    multiple=True,
+    metavar="FILE[@LAYERS]",
+    help="Compare this saved vector too (repeatable).",
+)
+@click.option(
+    "--budget",
+    type=POSITIVE,
+    default=0.05,
+    show_default=True,
+    metavar="RISE",
+    help="Perplexity that each method may spend, as a relative rise.",
+)
+@click.option(
+    "--max-multiplier",
+    type=TIMES,
+    default=8.0,
+    show_default=True,
+    metavar="TIMES",
+    help="Largest multiplier tried, in deployed ones.",
+)
+@click.option(
+    "--n-shots", type=SHOTS, default=5, show_default=True, metavar="N", help="Demonstrations in few-shot prompts of tasks."
+)
+@click.option("--max-items", type=COUNT, metavar="N", help="The first N items and texts of each file only.")
+@click.option("--no-soundness", is_flag=True, help="Do not check the hooks of each intervention first.")
+@loading
+@seed
+@out
+def command(
+    *,
+    file: Path,
+    methods: tuple[str, ...],
+    behaviours: tuple[str, ...],
+    vectors: tuple[SavedVector, ...],
+    budget: float,
+    max_multiplier: float,
+    n_shots: int,
+    max_items: int | None,
+    no_soundness: bool,
+    loading: Loading,
+    seed: int,
+    out: Path | None,
+) -> int:
+    """Every method on every behaviour that a claim FILE names (`matrix:`).
 
-    Raises:
-        SteerError: the file, a vector, the data or a model cannot be used.
+    All are measured on the same items and texts: steerability, items that move the wrong way and perplexity at each method's own
+    strength, the effect at equal perplexity cost, and the accuracy on tasks. The file's promises are not judged. The exit code
+    is 1 if something could not be measured.
     """
-    suite = read_suite(shown(options.file))
+    from ..claims.over_items import data_warnings
+    from ..files import read_suite
+    from ..files.build import Builder
+    from ..measures.subject import model_warnings
+    from ..studies.compare_methods import compare, entries_of, plan_of
+
+    load_extensions()
+    _check_settled(vectors)
+    suite = read_suite(shown(file))
     plans = plan_of(
-        suite, model=options.model, default=DEFAULT_MODEL, methods=options.methods, behaviours=options.behaviours
+        suite, model=loading.model, default=DEFAULT_MODEL, methods=methods, behaviours=behaviours, vectors=vectors
     )
-    records = []
-    allowed = (*suite.allow_unexpected, *options.allow_unexpected)
+    records: list[dict[str, Any]] = []
+    settings = {"seed": seed, "budget": budget, "max_multiplier": max_multiplier}
     for plan in plans:
-        with progress.listening(progress_line(sys.stderr)), warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", SteerWarning)
-            model = load_model(plan.model, dtype=options.dtype, device=options.device, allow_unexpected=allowed)
-            entries, found = _compare(options, plan, model)
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\x1b[K")
-        own = [f"{warning.message}" for warning in caught if issubclass(warning.category, SteerWarning)]
-        said = [*dict.fromkeys([*own, *model_warnings(model), *_warnings(entries)])]
-        for warning in said:
-            print(f"warning: {warning}", file=sys.stderr)
-        _print(options, model, entries, found)
-        records.append(_record(options, model, entries, found, said))
-    if options.out is not None:
-        content = {"schema": SCHEMA_NAME, "file": shown(options.file), "models": records}
-        write_text(options.out, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        with measuring() as warn:
+            model = loading.load(plan.model, allow_unexpected=suite.allow_unexpected)
+            entries, unmade = entries_of(plan, Builder(model, seed=seed, max_items=max_items))
+            # Before the long part, so that weak training data can be a reason to stop.
+            for text in model_warnings(model):
+                warn(text)
+            for entry in entries:
+                for text in data_warnings(entry.subject, entry.items):
+                    warn(f"{entry.method} on {entry.behaviour}: {text}")
+            found = compare(
+                model,
+                entries,
+                budget=budget,
+                max_multiplier=max_multiplier,
+                n_shots=n_shots,
+                seed=seed,
+                soundness=not no_soundness,
+            )
+        found = replace(found, failures=(*unmade, *found.failures))
+        _print(model, entries, found, seed=seed, budget=budget, max_multiplier=max_multiplier)
+        records.append(_record(model, entries, found, settings, warn.said))
+    if out is not None:
+        content = {"schema": SCHEMA_NAME, "file": shown(file), "models": records}
+        write_text(out, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return 1 if any(record["failures"] for record in records) else 0
 
 
-def _compare(options: Namespace, plan: Plan, model: Model) -> tuple[list[Entry], Comparison]:
-    builder = Builder(model, seed=options.seed, max_items=options.max_items)
-    entries, unmade = entries_of(plan, builder)
-    found = compare(
-        model,
-        entries,
-        cost=options.cost,
-        most=options.most,
-        shots=options.shots,
-        seed=options.seed,
-        soundness=not options.no_soundness,
-    )
-    return entries, replace(found, failures=(*unmade, *found.failures))
+def _check_settled(vectors: Sequence[SavedVector]) -> None:
+    """Refuses a saved vector of several layers of which nobody says at which to steer."""
+    from ..steering import SteeringVector, holds_intervention
+
+    for file, layers in vectors:
+        if layers is not None or holds_intervention(file):
+            continue
+        vector = SteeringVector.load(file)
+        if vector.unsettled is not None:
+            there = vector.layers
+            raise SteerError(
+                f"--vector {file}: holds directions for {len(there)} layers, {there[0]} to {there[-1]}, and nothing says at which "
+                f"to steer. Write --vector {file}@{there[len(there) // 2]}"
+            )
 
 
-def _warnings(entries: list[Entry]) -> list[str]:
-    return [
-        f"{entry.method} on {entry.behaviour}: {text}"
-        for entry in entries
-        for text in data_warnings(entry.subject, entry.items)
-    ]
+def _print(
+    model: Model, entries: Sequence[Entry], found: Comparison, *, seed: int, budget: float, max_multiplier: float
+) -> None:
+    from ..report.comparison import comparison_tables
 
-
-def _print(options: Namespace, model: Model, entries: list[Entry], found: Comparison) -> None:
     behaviours = list(dict.fromkeys(entry.behaviour for entry in entries))
     methods = list(dict.fromkeys(entry.method for entry in entries))
     noun = "method" if len(methods) == 1 else "methods"
     what = f"{len(methods)} {noun} on {', '.join(behaviours)}" if methods else "nothing could be measured"
-    print(f"{model.id}: {what} (seed {options.seed}, dtype {model.dtype}, device {model.device})\n")
-    print(comparison_tables(found.rows, found.tasks, cost=options.cost))
+    click.echo(f"{model.id}: {what} (seed {seed}, dtype {model.dtype}, device {model.device})\n")
+    click.echo(comparison_tables(found.rows, found.tasks, cost=budget))
     for failure in found.failures:
-        print(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
-    print(
-        "\nNothing is judged here, and a strength of equal cost was chosen on the texts it is shown with. What you deploy belongs "
+        click.echo(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
+    click.echo(
+        "\nNothing is judged here, and a strength of equal cost was chosen on the texts it is shown with. Put what you deploy "
         "into claims: steers, steers_at_cost, ppl_delta_below, performs_task"
     )
+    for line in _advice(entries, found, max_multiplier):
+        click.echo(line)
     if any(not entry.texts for entry in entries):
-        print("no cost was measured where data.neutral is missing")
+        click.echo("no cost was measured where data.neutral is missing")
 
 
-def _record(options: Namespace, model: Model, entries: list[Entry], found: Comparison, said: list[str]) -> dict[str, Any]:
+def _advice(entries: Sequence[Entry], found: Comparison, max_multiplier: float) -> Iterator[str]:
+    """What to try for methods whose perplexity does not meet the budget at any multiplier tried."""
+    linear = {(one.method, one.behaviour) for one in entries if one.subject.intervention.strength == "linear"}
+    for row in found.rows:
+        at, name = row.at_cost, f"{row.method} on {row.behaviour}"
+        if at is None or at.cost is None:
+            continue
+        where = f"multiplier {at.multiplier:.3g}, the {{}} tried ({at.cost:+.1%})"
+        if at.reached == "least":
+            said = f"perplexity exceeds the budget even at {where.format('smallest')}"
+            yield f"{name}: {said}. Deploy it at a smaller `multiplier`"
+        elif at.reached == "most" and (row.method, row.behaviour) in linear:
+            said = f"perplexity stays within the budget up to {where.format('largest')}"
+            yield f"{name}: {said}. Try --max-multiplier {2 * max_multiplier:g}"
+
+
+def _record(
+    model: Model, entries: Sequence[Entry], found: Comparison, settings: dict[str, Any], said: list[str]
+) -> dict[str, Any]:
     return {
         "model": {"id": model.id, "fingerprint": model.fingerprint, "dtype": model.dtype, "device": str(model.device)},
-        "seed": options.seed,
-        "cost": options.cost,
-        "most": options.most,
+        **settings,
         "vectors": [
             {
                 "behaviour": entry.behaviour,

@@ -4,215 +4,204 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
-import warnings
-from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any
 
-from .. import progress
-from ..data import Items, read_contrast_texts, read_items, read_texts
-from ..errors import DataError, SteerError, SteerWarning
-from ..extract import caa, mean_difference
-from ..model import Model, check_layers, load_model
-from ..steering import SteeringVector
-from ..studies.sweep.data import split_items, write_items
-from ..studies.sweep.grid import Limits, Sweep, sweep
-from ..studies.sweep.show import Style, heat_map, heat_map_svg, layer_table
-from ..studies.sweep.snippet import claim_snippet
+import click
 
-DEFAULT_SPLIT, DEFAULT_SPLIT_WITHOUT_TRAIN = [40.0, 20.0, 40.0], [30.0, 70.0]
-# What the claim file names if the files were not asked for.
-VECTOR_FILE, TEST_FILE = "vector.safetensors", "test.json"
+from ..errors import SteerError
+from .options import Command, Loading, loading, out, seed
+from .param_types import COUNT, FILE, LAYERS, NUMBERS, POSITIVE, SHARE, SPLIT, VECTOR, output
+from .terminal import Warnings, load_extensions, measuring, style_of, write_text
+
+if TYPE_CHECKING:
+    from ..model import Model
+    from ..steering import Positions, SteeringVector
+    from ..studies.sweep import Parts
+
+SPLIT_IN_THREE, SPLIT_IN_TWO = (40.0, 20.0, 40.0), (30.0, 70.0)
+RENAMED = {
+    "--anti-steerable": "--anti-steerable-share SHARE",
+    "--test-out": "--write FILE.steer.yaml, which writes the test part beside the claim file",
+    "--vector-out": "--write FILE.steer.yaml, which writes the vector beside the claim file",
+}
 
 
-def run(options: Namespace) -> int:
-    """Runs a sweep; 0 if it chose a layer and a multiplier, 1 if none keeps the limits.
+@click.command("sweep", cls=Command, renamed=RENAMED, short_help="Find a layer and a multiplier for a vector.")
+@click.option("--data", type=FILE, required=True, metavar="ITEMS", help="Contrast items, which are split.")
+@click.option("--train", type=FILE, metavar="FILE", help="Make the vector from this file, and split --data in two.")
+@click.option("--method", metavar="NAME", help="How the vector is made; `pytest-steer list` names all.  [default: caa]")
+@click.option("--vector", "saved", type=VECTOR, metavar="FILE", help="Sweep this saved vector, and split --data in two.")
+@click.option("--split", type=SPLIT, metavar="40/20/40", help="Train/validation/test; 30/70 with --train or --vector.")
+@click.option("--layers", type=LAYERS, metavar="0-5,8", help="Decoder blocks.  [default: all]")
+@click.option(
+    "--multipliers",
+    type=NUMBERS,
+    default="-1.5,-1,-0.5,0.5,1,1.5",
+    show_default=True,
+    metavar="M,M",
+    help="Strengths; 0 is added.",
+)
+@click.option(
+    "--positions",
+    type=click.Choice(["all", "after_prompt", "last"]),
+    default="after_prompt",
+    show_default=True,
+    help="Tokens that are steered.",
+)
+@click.option("--neutral", type=FILE, metavar="TEXTS", help="Neutral texts for the cost in perplexity, which are split.")
+@click.option(
+    "--keep", type=SHARE, metavar="SHARE", help="Share of layers to measure, ranked by first order.  [default: 0.5]"
+)
+@click.option("--top", type=COUNT, metavar="N", help="Number of layers to measure, instead of --keep.")
+@click.option(
+    "--anti-steerable-share",
+    type=float,
+    default=0.25,
+    show_default=True,
+    metavar="SHARE",
+    help="Largest share of items that move the wrong way.",
+)
+@click.option(
+    "--ppl-limit",
+    type=POSITIVE,
+    default=0.05,
+    show_default=True,
+    metavar="RISE",
+    help="Largest relative rise of perplexity.",
+)
+@loading
+@seed
+@out
+@click.option("--heatmap", type=output(".svg"), metavar="FILE.svg", help="Write the heat map of effects as a picture.")
+@click.option(
+    "--write",
+    "claims",
+    type=output(".steer.yaml", ".steer.yml"),
+    metavar="FILE.steer.yaml",
+    help="Write the claim file, with vector and test part.",
+)
+def command(
+    *,
+    loading: Loading,
+    data: Path,
+    train: Path | None,
+    method: str | None,
+    saved: Path | None,
+    split: tuple[float, ...] | None,
+    layers: tuple[int, ...] | None,
+    multipliers: tuple[float, ...],
+    positions: Positions,
+    neutral: Path | None,
+    keep: float | None,
+    top: int | None,
+    anti_steerable_share: float,
+    ppl_limit: float,
+    seed: int,
+    out: Path | None,
+    heatmap: Path | None,
+    claims: Path | None,
+) -> int:
+    """Layers x multipliers for one steering vector.
 
-    Raises:
-        SteerError: the options, the data or the model cannot be used.
+    The vector is made from the train part of the data, ranked and measured on the validation part, and what is chosen becomes a
+    claim file about the test part, which the sweep does not look at. The exit code is 1 if nothing keeps the limits.
     """
-    limits = Limits(options.anti_steerable, options.ppl_limit)
-    train, validation, test = _parts(options)
-    texts = read_texts(options.neutral) if options.neutral is not None else None
-    multipliers = [m for group in options.multipliers for m in group]
-    with progress.listening(progress_line(sys.stderr)), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SteerWarning)
-        model = load_model(
-            options.model, dtype=options.dtype, device=options.device, allow_unexpected=options.allow_unexpected
-        )
-        layers = check_layers(model, options.layers if options.layers is not None else range(model.n_layers))
-        vector = _vector(options, model, train, layers)
-        keep = options.top if options.top is not None else math.ceil(options.keep * len(layers))
+    from ..model import check_layers
+    from ..sources import DEFAULT_MODEL
+    from ..steering import SteeringVector
+    from ..studies.sweep import Limits, find_method, read_parts, sweep
+    from .claim_file import check_new, claim_text, files_of, write_files
+    from .heat_map import heat_map_svg
+    from .sweep_words import sweep_text
+
+    if keep is not None and top is not None:
+        raise SteerError("--keep and --top exclude each other. Delete one of them")
+    if saved is not None and (train is not None or method is not None):
+        raise SteerError("--vector is a vector that is made already. Delete --train and --method, or delete --vector")
+    shares = _shares(split, in_three=train is None and saved is None)
+    load_extensions()
+    limits = Limits(anti_steerable_share, ppl_limit)
+    files = files_of(claims or Path("chosen.steer.yaml"), has_texts=neutral is not None)
+    if claims is not None:
+        check_new(files)
+    make = find_method(method or "caa")
+    read = SteeringVector.load(saved).at("all") if saved is not None else None
+    seen = read.metadata.get("item_hashes", ()) if read is not None else ()
+    parts = read_parts(data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), seed=seed)
+    with measuring() as warn:
+        model = loading.load()
+        if read is not None:
+            vector = _at(model, read, layers)
+        else:
+            assert parts.train is not None  # without a saved vector there is a part or a file to train on
+            vector = make(model, parts.train, check_layers(model, layers or range(model.n_layers)), seed)
+        _warn_of_weak_data(vector, warn)
         found = sweep(
             model,
-            validation,
+            parts.validation,
             vector,
             multipliers=multipliers,
-            positions=options.positions,
-            keep=keep,
-            texts=texts,
+            positions=positions,
+            keep=top if top is not None else math.ceil((keep or 0.5) * len(vector.layers)),
+            texts=parts.texts or None,
             limits=limits,
         )
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
-    for warning in caught:
-        if issubclass(warning.category, SteerWarning):
-            print(f"warning: {warning.message}", file=sys.stderr)
-    _print(options, model, found, test)
-    _write(options, found, test)
-    return 0 if found.choice is not None else 1
+    name = loading.model or DEFAULT_MODEL
+    source = str(saved) if saved is not None else _made_from(vector, parts)
+    click.echo(sweep_text(found, parts, model=model.id, vector=source, style=style_of(sys.stdout)))
+    if out is not None:
+        content = found.to_dict() | {"model": name, "seed": seed, "data": str(data)}
+        write_text(out, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    if heatmap is not None:
+        rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
+        title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"
+        write_text(heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
+    if found.choice is None:
+        return 1
+    text = claim_text(found, files, model=name, allow_unexpected=loading.allow_unexpected)
+    click.echo(f"\n{text}")
+    if claims is None:
+        click.echo(f"To write this claim file and the files that it names, add: --write {files.claims}")
+        return 0
+    write_files(files, found, text, parts.test, parts.test_texts)
+    click.echo(f"written: {', '.join(str(path) for path in vars(files).values() if path is not None)}")
+    click.echo(f"judge it: pytest {files.claims}")
+    return 0
 
 
-def _parts(options: Namespace) -> tuple[Items | None, Items, Items]:
-    """Train (None if another file holds it), validation and test items."""
-    if options.method == "mean_difference" and options.train is None:
-        raise SteerError(
-            '--method mean_difference takes its texts from --train FILE, {"positive": [...], "negative": [...]}'
-        )
-    items = Items(read_items(options.data), str(options.data))
-    default = DEFAULT_SPLIT if options.train is None else DEFAULT_SPLIT_WITHOUT_TRAIN
-    shares = options.split if options.split is not None else default
-    if len(shares) != len(default):
-        wanted = (
-            "train/validation/test, such as 40/20/40"
-            if options.train is None
-            else "validation/test, such as 30/70, as --train is given"
-        )
-        raise SteerError(f"--split: {wanted}")
-    names = ("train", "validation", "test")[-len(shares) :]
-    parts = split_items(items, shares, seed=options.seed, names=names)
-    if options.train is None:
-        return parts[0], parts[1], parts[2]
-    if options.method == "caa":
-        try:
-            train = Items(read_items(options.train), str(options.train))
-        except DataError as error:
-            raise DataError(
-                f"{error}\n  --method caa makes the vector from contrast items; for texts: --method mean_difference"
-            ) from None
-        seen = set(train.item_hashes) & set(items.item_hashes)
-        if seen:
-            raise DataError(
-                f"{len(seen)} questions of {options.data} are also in {options.train}: a vector has to be judged on items that it "
-                "was not made from; take them out of one of the two"
-            )
-        return train, parts[0], parts[1]
-    return None, parts[0], parts[1]
+def _shares(split: tuple[float, ...] | None, *, in_three: bool) -> tuple[float, ...]:
+    if split is None:
+        return SPLIT_IN_THREE if in_three else SPLIT_IN_TWO
+    if len(split) != (3 if in_three else 2):
+        wanted = "train/validation/test: --split 40/20/40" if in_three else "validation/test: --split 30/70"
+        why = "" if in_three else " The vector is not made from --data."
+        raise SteerError(f"--split {'/'.join(f'{share:g}' for share in split)} has {len(split)} parts.{why} Write {wanted}")
+    return split
 
 
-def _vector(options: Namespace, model: Model, train: Items | None, layers: tuple[int, ...]) -> SteeringVector:
-    if train is not None:
-        return caa(model, train, layer=layers)
-    positive, negative = read_contrast_texts(options.train)
-    return mean_difference(model, positive, negative, layer=layers)
+def _at(model: Model, vector: SteeringVector, layers: tuple[int, ...] | None) -> SteeringVector:
+    """A saved vector at these of its layers, if they are blocks of the model."""
+    from ..model import check_fits
+    from ..steering import as_intervention, check_depth
+
+    check_depth(vector.metadata, model.n_layers, model.id)
+    check_fits(model, as_intervention(vector), ())
+    return vector.at(layers) if layers is not None else vector
 
 
-def _print(options: Namespace, model: Model, found: Sweep, test: Items) -> None:
-    style = style_of(sys.stdout)
-    measured, record = found.measured, found.vector.metadata
-    rows, columns = [str(result.layer) for result in measured], [f"{m:g}" for m in found.multipliers]
-    print(
-        f"{model.id}: {record['method']} from {record['n']} {'items' if record['method'] == 'caa' else 'texts'}, positions "
-        f"{found.positions}; {len(found.items)} validation items, {len(test)} test items (not looked at)"
-    )
-    print(f"first order ranks the {len(found.layers)} layers; the best {len(measured)} are measured at every multiplier\n")
-    print(layer_table(found))
-    print("\neffect: mean propensity minus that at multiplier 0 (layer down, multiplier across)")
-    print(heat_map(rows, columns, [result.effects.tolist() for result in measured], style=style))
-    if options.neutral is not None:
-        print(f"\nchange of perplexity on {options.neutral}")
-        print(heat_map(rows, columns, [list(result.perplexity or ()) for result in measured], style=style, percent=True))
-    limits = found.limits
-    budget = f" that raises perplexity by at most {limits.perplexity:.4g}" if options.neutral is not None else ""
-    print(
-        f"\nrule: of the layers with a steerability above 0 and an anti-steerable share of at most {limits.anti_steerable:g}, that of "
-        f"the largest\nsteerability; there the multiplier of the largest effect{budget}"
-    )
-    choice = found.choice
-    if choice is None:
-        print("chosen: none, no measured layer keeps these limits")
-        return
-    cost = f", perplexity {choice.perplexity:+.1%}" if choice.perplexity is not None else ""
-    print(f"chosen: layer {choice.layer}, multiplier {choice.multiplier:g} (effect {choice.effect:+.3f}{cost})")
-    print(
-        "What was chosen on the validation items looks better there than it is: test it on items that the sweep did not see.\n"
-    )
-    missing = [
-        f"{option} {name}"
-        for option, name, value, needed in [
-            ("--vector-out", VECTOR_FILE, options.vector_out, options.train is None),
-            ("--test-out", TEST_FILE, options.test_out, True),
-        ]
-        if value is None and needed
-    ]
-    print(snippet(options, found), end="")
-    if missing:
-        print(f"\nThe claim file names files that were not written. To have them, add: {' '.join(missing)}")
+def _warn_of_weak_data(vector: SteeringVector, warn: Warnings) -> None:
+    """Before the long part begins."""
+    from ..extract import unreliable
+
+    weak = unreliable(vector.metadata)
+    if weak is not None:
+        warn(weak)
 
 
-def snippet(options: Namespace, found: Sweep) -> str:
-    """The claim file, with paths as seen from the current folder."""
-    vector = {"file": shown(options.vector_out or Path(VECTOR_FILE))}
-    if options.vector_out is None and options.train is not None:
-        vector = {"method": options.method, "data": shown(options.train)}
-    neutral = shown(options.neutral) if options.neutral is not None else None
-    model = options.model
-    test = shown(options.test_out or Path(TEST_FILE))
-    return claim_snippet(
-        found, model=model, vector=vector, test=test, neutral=neutral, allow_unexpected=options.allow_unexpected
-    )
-
-
-def shown(path: Path) -> str:
-    """The path as a claim file in the current folder names it."""
-    return path.as_posix()
-
-
-def _write(options: Namespace, found: Sweep, test: Items) -> None:
-    if options.test_out is not None:
-        write_items(options.test_out, test)
-    if options.vector_out is not None:
-        found.vector.save(options.vector_out)
-    if options.out is not None:
-        content = found.to_dict() | {"model": options.model, "seed": options.seed, "data": str(options.data)}
-        write_text(options.out, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    if options.heatmap is not None:
-        measured = found.measured
-        rows, columns = [f"layer {result.layer}" for result in measured], [f"{m:g}" for m in found.multipliers]
-        title = f"{options.model}: effect of {found.vector.metadata['method']} by layer and multiplier"
-        write_text(options.heatmap, heat_map_svg(title, rows, columns, [result.effects.tolist() for result in measured]))
-
-
-def write_text(path: Path, content: str) -> None:
-    try:
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def style_of(stream: TextIO) -> Style:
-    """Colour on a terminal, block characters there with NO_COLOR (https://no-color.org), numbers alone elsewhere."""
-    if not stream.isatty() or os.environ.get("TERM") == "dumb":
-        return "plain"
-    if not os.environ.get("NO_COLOR"):
-        return "colour"
-    try:
-        "░▒▓█".encode(stream.encoding or "ascii")
-    except UnicodeEncodeError:
-        return "plain"
-    return "shades"
-
-
-def progress_line(stream: TextIO) -> Callable[[str], None] | None:
-    """Shows progress on one line of a terminal, or not at all."""
-    if not stream.isatty():
-        return None
-
-    def show(text: str) -> None:
-        stream.write(f"\r\x1b[K{text[:100]}")
-        stream.flush()
-
-    return show
+def _made_from(vector: SteeringVector, parts: Parts) -> str:
+    record: dict[str, Any] = dict(vector.metadata)
+    data = parts.train
+    noun = "texts" if data is not None and data.texts is not None else "items" if data is None or data.given else "pairs"
+    return f"{record['method']} from {record['n']} {noun}"

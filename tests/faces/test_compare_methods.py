@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
 
+from pytest_steer import extract, load_model, read_items
 from pytest_steer.cli.main import main
 from pytest_steer.report import report_schema
+from pytest_steer.steering import ablate, save_intervention
+
+from .conftest import WORDS
 
 PAIRS = [
     {"input": one, "output": other}
@@ -47,7 +52,7 @@ def folder(suite: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def compared(*options: str) -> dict:
-    assert main(["compare-methods", "c.steer.yaml", "--cost", "0.1", "--shots", "2", "--out", "out.json", *options]) == 0
+    assert main(["compare-methods", "c.steer.yaml", "--budget", "0.1", "--n-shots", "2", "--out", "out.json", *options]) == 0
     return json.loads(Path("out.json").read_text())
 
 
@@ -185,24 +190,102 @@ def test_a_failure_is_named_and_is_the_exit_code(folder, capsys):
     assert {row["n"] for row in record["rows"]} == {4}
 
 
+@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")  # the data mean nothing
+def test_saved_vectors_are_compared_on_every_behaviour(folder, capsys):
+    model = load_model("builtin:tiny")
+    made = extract.caa(model, read_items("train.json"), layer=(1, 2))
+    made.at(1).save("one.safetensors")
+    made.save("both.safetensors")
+    (folder / "c.steer.yaml").write_text(FILE.replace("    leace: {layer: 1, positions: all}\n", "") + CLAIMS)
+    vectors = ["--vector", "one.safetensors", "--vector", "both.safetensors@1", "--vector", "both.safetensors@1,2"]
+    rows = {(row["method"], row["behaviour"]): row for row in compared(*vectors, "--methods", "caa")["models"][0]["rows"]}
+    methods = ("caa", "one", "both@1", "both@1+2")
+    assert set(rows) == {(method, behaviour) for method in methods for behaviour in ("letters", "opposites")}
+    own = {key: value for key, value in rows["caa", "letters"].items() if key != "method"}
+    for method in ("one", "both@1"):
+        assert {key: value for key, value in rows[method, "letters"].items() if key != "method"} == own
+        assert rows[method, "opposites"]["deployed"]["effect"] != rows["caa", "opposites"]["deployed"]["effect"]
+    assert rows["both@1+2", "letters"]["deployed"]["effect"] != own["deployed"]["effect"]
+    (letters,) = compared("--vector", "one.safetensors", "--methods", "caa", "--behaviours", "letters")["models"]
+    assert [(row["method"], row["behaviour"]) for row in letters["rows"]] == [("caa", "letters"), ("one", "letters")]
+    capsys.readouterr()
+    assert main(["compare-methods", "c.steer.yaml", "--vector", "both.safetensors"]) == 4
+    error = capsys.readouterr().err
+    assert "holds directions for 2 layers, 1 to 2" in error
+    assert "Write --vector both.safetensors@2" in error
+
+
+@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")
+def test_a_saved_intervention_says_itself_how_it_is_applied(folder):
+    vector = extract.caa(load_model("builtin:tiny"), read_items("train.json"), layer=1)
+    save_intervention(ablate(vector), "taken-out.safetensors")
+    found = compared("--vector", "taken-out.safetensors", "--behaviours", "letters")["models"][0]
+    assert {one["method"]: one["strength"] for one in found["vectors"]}["taken-out"] == "ignored"
+
+
+def test_what_to_try_when_the_budget_is_not_met(folder, capsys):
+    compared("--behaviours", "letters", "--no-soundness", "--budget", "1e-9")
+    said = capsys.readouterr().out
+    assert "caa on letters: perplexity exceeds the budget even at multiplier 0.000977, the smallest tried (" in said
+    assert "Deploy it at a smaller `multiplier`" in said
+    compared("--behaviours", "letters", "--no-soundness", "--budget", "1e9")
+    said = capsys.readouterr().out
+    assert "caa on letters: perplexity stays within the budget up to multiplier 8, the largest tried (" in said
+    assert "Try --max-multiplier 16\n" in said
+    # Beyond its deployed strength an erasure is something else, so there is nothing to try.
+    assert "leace on letters" not in said
+
+
+def test_weak_training_data_is_named_before_the_long_part(folder, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(import_module("pytest_steer.studies.compare_methods"), "compare", stop)
+    # Halves of one list, so that the two sides do not differ by more than chance.
+    (folder / "train.json").write_text(json.dumps({"positive": WORDS[::2], "negative": WORDS[1::2]}))
+    (folder / "c.steer.yaml").write_text(FILE.replace("caa:", "mean_difference:") + CLAIMS)
+    assert main(["compare-methods", "c.steer.yaml", "--behaviours", "letters", "--methods", "mean_difference"]) == 2
+    error = capsys.readouterr().err
+    assert "warning: mean_difference on letters: the vector's own training data support it weakly: layer 1: d'" in error
+
+
+def test_scores_are_kept_in_the_cache(folder, monkeypatch):
+    memo, asked = import_module("pytest_steer.model.memo").DiskMemo, []
+    read = memo.read
+
+    def noted(self, keys):
+        found = read(self, keys)
+        asked.append((len(found), len(keys)))
+        return found
+
+    monkeypatch.setattr(memo, "read", noted)
+    options = ("--cache", "scores", "--behaviours", "letters", "--no-soundness")
+    first = compared(*options)
+    assert sum(found for found, _ in asked) == 0 < sum(count for _, count in asked)
+    asked.clear()
+    assert compared(*options) == first
+    assert asked
+    assert all(found == count for found, count in asked)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["nowhere.steer.yaml"], "no such file"),
-        (["c.steer.yaml", "--cost", "0"], "a number above 0"),
+        (["nowhere.steer.yaml"], "'nowhere.steer.yaml' does not exist"),
+        (["c.steer.yaml", "--budget", "0"], "'0'. Write a number above 0"),
+        (["c.steer.yaml", "--cost", "0.1"], "--cost is now --budget. Write --budget RISE"),
+        (["c.steer.yaml", "--most=2"], "--most is now --max-multiplier. Write --max-multiplier TIMES"),
+        (["c.steer.yaml", "--shots", "3"], "--shots is now --n-shots. Write --n-shots N"),
         (["c.steer.yaml", "--methods", "cca"], "no method 'cca' in the file; there are: caa, leace"),
-        (["c.steer.yaml", "--methods", ","], "names, such as caa,icv"),
-        (["c.steer.yaml", "--shots", "1"], "a whole number from 2 on"),
+        (["c.steer.yaml", "--methods", ","], "names such as caa,icv"),
+        (["c.steer.yaml", "--n-shots", "1"], "a whole number from 2 on"),
         (["c.steer.yaml", "--out", "x.txt"], "has to end in .json"),
         (["broken.steer.yaml"], "broken.steer.yaml:2"),
-        (["c.steer.yaml", "--most", "0.5"], "most has to be a number from 1 on"),
+        (["c.steer.yaml", "--max-multiplier", "0.5"], "'0.5'. Write a number from 1 on"),
+        (["c.steer.yaml", "--vector", "no.safetensors"], "no.safetensors: no such file"),
     ],
 )
 def test_wrong_usage(folder, capsys, options: list[str], message: str):
     (folder / "broken.steer.yaml").write_text("claims:\n  - steers: {steerability: much}\n")
-    try:
-        code = main(["compare-methods", *options])
-    except SystemExit as exit:
-        code = int(exit.code or 0)
-    assert code == 4
+    assert main(["compare-methods", *options]) == 4
     assert message in capsys.readouterr().err

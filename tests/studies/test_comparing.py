@@ -63,7 +63,7 @@ def measured(folder: Path, model, **options):
 
 
 def test_the_numbers_are_those_of_the_plain_way(folder, model):
-    entries, unmade, found = measured(folder, model, cost=0.02, shots=3)
+    entries, unmade, found = measured(folder, model, budget=0.02, n_shots=3)
     assert not unmade
     assert not found.failures
     assert [(row.behaviour, row.method) for row in found.rows] == [
@@ -110,7 +110,7 @@ def test_the_numbers_are_those_of_the_plain_way(folder, model):
 
 
 def test_tasks_have_their_accuracy_in_every_setting(folder, model):
-    entries, _, found = measured(folder, model, cost=0.02, shots=3)
+    entries, _, found = measured(folder, model, budget=0.02, n_shots=3)
     tasks = read_tasks(folder / "words.json")
     assert {task.behaviour for task in found.tasks} == {"words"}
     cells = {(task.method, task.setting, task.at_cost): task for task in found.tasks}
@@ -141,7 +141,7 @@ def test_demonstrations_are_drawn_from_the_examples_with_the_seed(folder):
     (folder / "shown.json").write_text(json.dumps(shown))
     (folder / "c.steer.yaml").write_text(FILE.replace("examples: words.json", "examples: shown.json"))
     model = load_model("builtin:tiny")
-    entries, _, _ = measured(folder, model, cost=0.02, shots=3, seed=4)
+    entries, _, _ = measured(folder, model, budget=0.02, n_shots=3, seed=4)
     tasks, pool = read_tasks(folder / "words.json"), read_tasks(folder / "shown.json")
     vector = next(e.subject.vector for e in entries if (e.behaviour, e.method) == ("words", "mean_difference"))
     before = engine_of(model).forwards
@@ -162,11 +162,11 @@ def test_a_vector_of_another_model_is_not_measured_unless_that_is_accepted(folde
     )
     text = FILE.replace("    ablation:", "    other: {file: other.safetensors, positions: all}\n    ablation:")
     (folder / "c.steer.yaml").write_text(text)
-    _, _, found = measured(folder, model, cost=0.02)
+    _, _, found = measured(folder, model, budget=0.02)
     assert {failure.method for failure in found.failures} == {"other"}
     assert {row.method for row in found.rows} == {"mean_difference", "weak", "ablation"}
     (folder / "c.steer.yaml").write_text(text.replace("other.safetensors,", "other.safetensors, allow_mismatch: [model],"))
-    _, _, found = measured(folder, model, cost=0.02)
+    _, _, found = measured(folder, model, budget=0.02)
     assert not found.failures
     assert {row.method for row in found.rows} == {"mean_difference", "weak", "other", "ablation"}
 
@@ -193,7 +193,7 @@ def test_what_cannot_be_made_or_measured_is_named_and_the_rest_is_there(folder, 
 
 def test_a_method_that_overflows_does_not_spoil_the_others(folder, model):
     (folder / "c.steer.yaml").write_text(FILE.replace("multiplier: 0.5", "multiplier: 3e38"))
-    _, _, found = measured(folder, model, cost=0.02)
+    _, _, found = measured(folder, model, budget=0.02)
     assert ("weak", "approval") in {(failure.method, failure.behaviour) for failure in found.failures}
     assert {failure.method for failure in found.failures} == {"weak"}
     assert all("NaN or infinity" in failure.reason for failure in found.failures)
@@ -276,7 +276,7 @@ def test_files_that_cannot_be_compared(folder, text: str, message: str):
 def test_one_item_or_one_text_is_not_enough(folder, model, file: str, content: str | None, reason: str):
     text = content or json.dumps(json.loads((folder / file).read_text())[:1])
     (folder / file).write_text(text)
-    _, _, found = measured(folder, model, cost=0.02)
+    _, _, found = measured(folder, model, budget=0.02)
     behaviours = ("approval",) if content is None else ("approval", "words")
     assert {failure.behaviour for failure in found.failures} == set(behaviours)
     assert all(reason in failure.reason for failure in found.failures)

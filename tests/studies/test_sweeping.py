@@ -1,33 +1,21 @@
-"""Sweeps: the split, the ranking, the choice against a plain search, and how it is shown."""
+"""Sweeps: the split, the methods, the ranking, and the choice against a plain search."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import builders
 import numpy as np
 import plain
 import pytest
-from scipy import stats
 
-from pytest_steer import ContrastItem, Items, SteeringVector, read_items
+from pytest_steer import ContrastItem, Items, SteeringVector, load_model
 from pytest_steer.errors import DataError, SteerError, VectorError
-from pytest_steer.files import read_suite
-from pytest_steer.stats import mean_t
-from pytest_steer.studies.sweep import (
-    Limits,
-    claim_snippet,
-    heat_map,
-    heat_map_svg,
-    layer_table,
-    split_items,
-    steerability_to_promise,
-    sweep,
-    write_items,
-)
+from pytest_steer.files.make import make_steering
+from pytest_steer.files.methods import METHODS
+from pytest_steer.files.specs import VectorSpec
+from pytest_steer.studies.sweep import Limits, find_method, read_parts, split_items, split_texts, sweep, vector_methods
 
 LAYERS = tuple(range(builders.LAYERS))
 ITEMS = Items((*builders.LETTERED, *builders.WORDED), "six items")
@@ -76,13 +64,80 @@ def test_too_few_to_split(count, repeats):
         split_items(numbered(count, repeats), (40, 20, 40), seed=0, names=("train", "validation", "test"))
 
 
-def test_written_items_are_read_back(tmp_path):
-    write_items(tmp_path / "out.json", ITEMS)
-    back = read_items(tmp_path / "out.json")
-    assert back == ITEMS
-    assert [item.id for item in back] == [item.id for item in ITEMS]
-    with pytest.raises(DataError, match="cannot be written"):
-        write_items(tmp_path / "no" / "out.json", ITEMS)
+def test_texts_are_split_like_items():
+    texts = [f"Text {index // 2}." for index in range(40)]
+    parts = split_texts(texts, (30, 70), seed=1, names=("validation", "test"), source="neutral.txt")
+    assert tuple(map(len, parts)) == (12, 28)
+    assert sorted(parts[0] + parts[1]) == sorted(texts)
+    assert not set(parts[0]) & set(parts[1])
+    assert parts != split_texts(texts, (30, 70), seed=2, names=("validation", "test"), source="neutral.txt")
+    with pytest.raises(
+        DataError, match=r"neutral.txt: 3 texts, 1 of them different, are too few to split: validation 0, test 3"
+    ):
+        split_texts(["a", "a ", "a"], (30, 70), seed=0, names=("validation", "test"), source="neutral.txt")
+
+
+# --- data and methods ----------------------------------------------------------------------------------------------------
+
+
+def written(path, items):
+    path.write_text(
+        json.dumps(
+            [{"question": i.question, "matching": list(i.matching), "not_matching": list(i.not_matching)} for i in items]
+        )
+    )
+    return path
+
+
+def test_nothing_is_in_two_parts(tmp_path):
+    data = written(tmp_path / "data.json", numbered(20))
+    (tmp_path / "neutral.txt").write_text("\n".join(f"Text {i}." for i in range(10)))
+    parts = read_parts(data, (40, 20, 40), neutral=tmp_path / "neutral.txt", seed=3)
+    own = (parts.train.given, parts.validation, parts.test)
+    assert [len(part) for part in own] == [8, 4, 8]
+    assert len({item.question for part in own for item in part}) == 20
+    # Texts have no train part: 20 to 40, as the items.
+    assert (len(parts.texts), len(parts.test_texts)) == (3, 7)
+    assert not set(parts.texts) & set(parts.test_texts)
+    with_train = read_parts(data, (30, 70), train=written(tmp_path / "more.json", ITEMS), seed=3)
+    assert (len(with_train.validation), len(with_train.test), with_train.train.given) == (6, 14, ITEMS)
+    with pytest.raises(DataError, match=r"20 questions of .*data.json are also in .*data.json"):
+        read_parts(data, (30, 70), train=data, seed=0)
+    seen = numbered(3).item_hashes
+    with pytest.raises(DataError, match=r"3 questions of .* are also in saved.gguf"):
+        read_parts(data, (30, 70), seen=seen, seen_by="saved.gguf", seed=0)
+    assert read_parts(data, (30, 70), seed=0).train is None
+
+
+def test_every_method_that_gives_a_vector_can_be_swept():
+    no_vector_per_layer = {"icv", "mimic", "leace", "ablation"}
+    assert set(vector_methods()) == set(METHODS) - no_vector_per_layer
+    with pytest.raises(SteerError, match="no method 'pcaa' gives a vector to sweep: did you mean 'pca'"):
+        find_method("pcaa")
+
+
+@pytest.mark.filterwarnings("ignore::pytest_steer.errors.SteerWarning")  # the data mean nothing
+@pytest.mark.parametrize("name", vector_methods())
+def test_a_swept_vector_is_that_of_a_claim_file(name, tmp_path):
+    model = load_model("builtin:tiny")
+    data = written(tmp_path / "train.json", numbered(14))
+    training = read_parts(
+        written(tmp_path / "other.json", [ContrastItem(f"{i}?", ("a",), ("b",)) for i in range(9)]),
+        (30, 70),
+        train=data,
+        seed=5,
+    ).train
+    layers = (1, 3)
+    swept = find_method(name)(model, training, layers, 5)
+    assert swept.layers == layers
+    for layer in layers:
+        spec = VectorSpec(None, name, data, (layer,), "all", False, (), 1)
+        # A random direction is drawn for all its layers one after the other.
+        if name != "random" or layer == layers[0]:
+            np.testing.assert_allclose(
+                swept.directions[layer].numpy(), make_steering(model, spec, 5).directions[layer].numpy(), atol=1e-6
+            )
+    assert set(swept.metadata.get("reliability", {})) in ({"1", "3"}, set())
 
 
 # --- the sweep -----------------------------------------------------------------------------------------------------------
@@ -105,7 +160,7 @@ def plain_sweep(model, vector, grid, positions, limits, texts=None):
         ]
         found[layer] = (slopes.mean(), (slopes <= 0).mean(), effects, costs)
         able = [at for at, m in enumerate(grid) if m and effects[at] > 0 and costs[at] <= limits.perplexity]
-        keeps = slopes.mean() > 0 and (slopes <= 0).mean() <= limits.anti_steerable
+        keeps = slopes.mean() > 0 and (slopes <= 0).mean() <= limits.anti_steerable_share
         if able and keeps and (best is None or slopes.mean() > found[best[0]][0]):
             best = (layer, grid[max(able, key=lambda at: effects[at])])
     return found, best
@@ -115,7 +170,7 @@ def plain_sweep(model, vector, grid, positions, limits, texts=None):
 @pytest.mark.parametrize("texts", [None, builders.TEXTS])
 def test_the_choice_is_that_of_a_plain_search(seed, texts):
     model, vector = builders.random_model("llama"), builders.random_vector(*LAYERS, seed=seed, norm=2.0)
-    limits = Limits(anti_steerable=0.5, perplexity=0.3)
+    limits = Limits(anti_steerable_share=0.5, perplexity=0.3)
     grid = [-1.0, 0.0, 0.5, 1.0]
     want, best = plain_sweep(model, vector, grid, "after_prompt", limits, texts)
     found = sweep(model, ITEMS, vector, multipliers=GRID, texts=texts, limits=limits)
@@ -123,7 +178,7 @@ def test_the_choice_is_that_of_a_plain_search(seed, texts):
     for result in found.layers:
         steerability, share, effects, costs = want[result.layer]
         assert result.steerability.estimate == pytest.approx(steerability, abs=1e-4)
-        assert result.anti_steerable == share
+        assert result.anti_steerable_share == share
         np.testing.assert_allclose(result.effects, effects, atol=1e-4)
         if texts:
             np.testing.assert_allclose(result.perplexity, costs, atol=1e-4)
@@ -146,6 +201,32 @@ def test_some_seeds_choose_and_some_do_not():
     ]
     assert None in chosen
     assert len({(choice.layer, choice.multiplier) for choice in chosen if choice}) > 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("share", "limit"), [(0.1, 0.3), (0.5, 1e-6), (0.1, 1e-6)])
+def test_the_nearest_candidate_is_that_of_a_plain_search(seed, share, limit):
+    model, vector = builders.random_model("llama"), builders.random_vector(*LAYERS, seed=seed, norm=2.0)
+    limits, grid = Limits(share, limit), [-1.0, 0.0, 0.5, 1.0]
+    want, _ = plain_sweep(model, vector, grid, "after_prompt", limits, builders.TEXTS)
+    near = sweep(model, ITEMS, vector, multipliers=GRID, texts=builders.TEXTS, limits=limits).nearest
+    over = {}
+    for layer, (steerability, anti, effects, costs) in want.items():
+        for at, multiplier in enumerate(grid):
+            if multiplier and steerability > 0 and effects[at] > 0:
+                over[layer, multiplier] = max(0, anti / share - 1) + max(0, costs[at] / limit - 1)
+    steerability, anti, effects, costs = want[near.layer]
+    at = grid.index(near.multiplier)
+    assert near.steers == bool(over)
+    if over:
+        assert over[near.layer, near.multiplier] == pytest.approx(min(over.values()), rel=1e-2, abs=1e-3)
+        assert set(near.excess) == {
+            name for name, broken in (("anti_steerable_share", anti > share), ("perplexity", costs[at] > limit)) if broken
+        }
+    else:
+        assert steerability == max(one[0] for one in want.values())
+    assert near.effect == pytest.approx(effects[at], abs=1e-4)
+    assert near.perplexity == pytest.approx(costs[at], abs=1e-4)
 
 
 @pytest.mark.parametrize("keep", [1, 2, None])
@@ -185,8 +266,7 @@ def test_a_known_answer():
     none = sweep(reversed_model, items, vector, multipliers=(-1, 1), positions="last")
     assert none.choice is None
     assert {result.note for result in none.layers} == {"does not steer"}
-    with pytest.raises(SteerError, match="chose no layer"):
-        claim_snippet(none, model="m", vector={"file": "v.safetensors"}, test="t.json", neutral=None)
+    assert (none.nearest.layer, none.nearest.steers) == (0, False)  # -1.5 is nearer to 0 than -3
 
 
 def test_no_multiplier_within_the_limits():
@@ -229,104 +309,3 @@ def test_what_cannot_be_swept_says_so(arguments, error, words):
 def test_limits_have_a_range(limits):
     with pytest.raises(SteerError, match="largest"):
         Limits(*limits)
-
-
-# --- showing -------------------------------------------------------------------------------------------------------------
-
-
-def example():
-    model, vector, items = known(1.5)
-    return sweep(model, items, vector, multipliers=(-1, 1), positions="last", keep=1)
-
-
-def test_the_table_and_the_record_hold_what_was_measured():
-    found = example()
-    lines = layer_table(found).splitlines()
-    assert lines[1].split() == ["0", "1.500", "pruned"]
-    assert lines[2].split() == ["1", "3.000", "3.000", "[3.000,", "3.000]", "0.00", "chosen"]
-    record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert record["schema"] == "pytest-steer/sweep/1"
-    assert record["layers"][1]["effects"] == pytest.approx([-3, 0, 3])
-    assert record["layers"][0] == {"layer": 0, "first_order": pytest.approx(1.5), "note": "pruned"}
-    assert record["choice"] == {"layer": 1, "multiplier": 1.0, "effect": pytest.approx(3.0), "perplexity": None}
-
-
-CELLS = [[-2.0, 0.0, 1.0], [0.5, -0.004, 2.0]]
-
-
-def test_the_heat_map_in_three_styles():
-    plain_map = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS, style="plain")
-    assert plain_map.splitlines() == ["       -1      0    1.5", " 0  -2.00   0.00  +1.00", "11  +0.50   0.00  +2.00"]
-    shades = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS, style="shades").splitlines()
-    assert shades[1].split() == ["0", "-2.00", "██", "0.00", "+1.00", "▒▒"]
-    assert shades[2].split() == ["11", "+0.50", "░░", "0.00", "+2.00", "██"]
-    colour = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS, style="colour").splitlines()
-    assert "\x1b[48;5;25m" in colour[1]
-    assert "\x1b[48;5;166m" in colour[2]
-    assert colour[1].count("\x1b[0m") == colour[2].count("\x1b[0m") == 3
-    percent = heat_map(["0"], ["1"], [[0.0512]], style="plain", percent=True)
-    assert percent.splitlines()[1].split() == ["0", "+5.1%"]
-    assert "+0.00" not in heat_map(["0"], ["1"], [[0.0]], style="shades")
-
-
-def test_the_picture_is_well_formed_and_has_every_cell():
-    root = ElementTree.fromstring(heat_map_svg("a <b> & c", ["layer 0", "layer 11"], ["-1", "0", "1.5"], CELLS))
-    name = "{http://www.w3.org/2000/svg}"
-    titles = [title.text for title in root.iter(f"{name}title")]
-    assert titles[0] == "layer 0, multiplier -1: -2.00"
-    assert len(titles) == 6
-    fills = [cell.find(f"{name}rect").get("fill") for cell in root.iter(f"{name}g")]
-    assert (fills[0], fills[1], fills[5]) == ("#2166ac", "#f7f7f7", "#b35806")
-    assert root.find(f"{name}text").text == "a <b> & c"
-
-
-# --- the claim file ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("values", [[1.0, 1.2, 1.1, 0.9], [0.1, 2.0, 0.4], [3.0, 3.0], [0.031, 0.03, 0.0305, 0.0302]])
-def test_what_is_promised_leaves_room(values):
-    n, mean, spread = len(values), np.mean(values), np.std(values, ddof=1)
-    room = mean - 2 * stats.t.ppf(0.95, n - 1) * spread / np.sqrt(n)
-    promised = steerability_to_promise(mean_t(values))
-    if room <= 0:
-        assert promised == 0
-    else:
-        assert promised <= room + 1e-12
-        assert room - promised < room / 10
-        assert len(f"{promised:g}".replace("0.", "").replace(".", "").strip("0")) <= 2
-
-
-@pytest.mark.parametrize(
-    ("model", "test", "vector"),
-    [
-        ("builtin:tiny", "test.json", {"file": "v.safetensors"}),
-        ("a folder/with: a colon", "out/my test #1.json", {"method": "caa", "data": 'träin\'s "best".json'}),
-        ("true", "no", {"method": "mean_difference", "data": "x, y}.json"}),
-    ],
-)
-def test_the_claim_file_says_what_was_chosen(tmp_path, model, test, vector):
-    for name in (test, *vector.values(), "neutral.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("[]")  # a claim file only looks whether it is there
-    text = claim_snippet(example(), model=model, vector=vector, test=test, neutral="neutral.txt")
-    file = tmp_path / "chosen.steer.yaml"
-    file.write_text(text, encoding="utf-8")
-    suite = read_suite(file)
-    claims = suite.entries
-    assert [claim.kind for claim in claims] == ["steers", "not_anti_steered", "ppl_delta_below"]
-    assert claims[0].params["steerability"] == 3.0
-    assert claims[1].params["share"] == 0.25
-    assert claims[2].params["limit"] == 0.05
-    for claim in claims:
-        assert (claim.vector.layers, claim.vector.positions, claim.multiplier) == ((1,), "last", 1.0)
-        assert claim.multipliers == (-1.0, 0.0, 1.0)
-        assert claim.test == tmp_path / test
-        assert claim.neutral == tmp_path / "neutral.txt"
-        if "file" in vector:
-            assert claim.vector.file == tmp_path / vector["file"]
-        else:
-            assert (claim.vector.method, claim.vector.data) == (vector["method"], tmp_path / vector["data"])
-    assert suite.model in (model, str(tmp_path / model))
-    without = claim_snippet(example(), model=model, vector=vector, test=test, neutral=None)
-    assert "ppl_delta_below" not in without
-    assert Path(test).name in without

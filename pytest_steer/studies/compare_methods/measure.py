@@ -74,21 +74,21 @@ def compare(
     model: Model,
     entries: Sequence[Entry],
     *,
-    cost: float = 0.05,
-    most: float = 8.0,
-    shots: int = SHOTS,
+    budget: float = 0.05,
+    max_multiplier: float = 8.0,
+    n_shots: int = SHOTS,
     confidence: float = 0.95,
     seed: int = 0,
     soundness: bool = True,
 ) -> Comparison:
-    """Measures every entry at its deployed strength and at the strength where perplexity has risen by ``cost``.
+    """Measures every entry at its deployed strength and at the strength where perplexity has risen by ``budget``.
 
     An entry that cannot be measured is left out of the rows, and the failures say why; the others do not suffer from it.
 
     Args:
-        cost: the wanted relative rise of perplexity on the neutral texts, see ``measures.multipliers_at_cost``.
-        most: how many times the deployed strength is looked at for it.
-        shots: demonstrations of the few-shot prompts of tasks.
+        budget: the wanted relative rise of perplexity on the neutral texts, see ``measures.multipliers_at_cost``.
+        max_multiplier: the largest multiplier tried for it, in deployed ones.
+        n_shots: demonstrations of the few-shot prompts of tasks.
         confidence: of each bound.
         seed: of the demonstrations.
         soundness: check first that each intervention does what it says.
@@ -120,13 +120,13 @@ def compare(
     with_texts = _grouped((entry for entry in left() if entry.texts), lambda entry: entry.texts)
     for texts, own in with_texts:
         progress.report(f"strengths of equal cost on {len(texts)} texts")
-        at_cost |= _each(own, failed, partial(_at_cost, model, texts, cost, most))
+        at_cost |= _each(own, failed, partial(_at_cost, model, texts, budget, max_multiplier))
     for (items, context), own in _grouped(left(), lambda entry: (entry.items, entry.context)):
         progress.report(f"effects on {items.source}")
         rows |= _each(own, failed, partial(_rows, model, items, context, at_cost, confidence))
     with_tasks = [entry for entry in left() if entry.tasks]
     for (behaviour, pairs, examples), own in _grouped(with_tasks, lambda one: (one.behaviour, one.tasks, one.examples)):
-        found, unmeasured = _tasks(model, behaviour, pairs, examples, own, at_cost, shots, seed)
+        found, unmeasured = _tasks(model, behaviour, pairs, examples, own, at_cost, n_shots, seed)
         tasks += found
         failures += unmeasured
     failures += [Failure(entry.method, entry.behaviour, str(failed[entry])) for entry in entries if entry in failed]
@@ -149,10 +149,12 @@ def _each(
     return found
 
 
-def _at_cost(model: Model, texts: Sequence[str], cost: float, most: float, entries: Sequence[Entry]) -> dict[Entry, AtCost]:
+def _at_cost(
+    model: Model, texts: Sequence[str], budget: float, max_multiplier: float, entries: Sequence[Entry]
+) -> dict[Entry, AtCost]:
     """The strengths of equal cost, searched together."""
     deployed = {entry: entry.subject for entry in entries}
-    return multipliers_at_cost(model, texts, deployed, cost=cost, most=most, allow_mismatch=_CHECKED)
+    return multipliers_at_cost(model, texts, deployed, cost=budget, most=max_multiplier, allow_mismatch=_CHECKED)
 
 
 def _rows(
@@ -220,11 +222,11 @@ def _tasks(
     examples: tuple[TaskItem, ...],
     entries: Sequence[Entry],
     at_cost: Mapping[Entry, AtCost],
-    shots: int,
+    n_shots: int,
     seed: int,
 ) -> tuple[list[TaskRow], list[Failure]]:
     """Zero-shot, few-shot and few-shot with shuffled labels, unsteered and under each method; zero-shot at equal cost too."""
-    settings = [(0, False, False), (shots, False, False), (shots, True, False), (0, False, True)]
+    settings = [(0, False, False), (n_shots, False, False), (n_shots, True, False), (0, False, True)]
     found: list[TaskRow] = []
     failures: list[Failure] = []
     for count, shuffled, costing in settings:

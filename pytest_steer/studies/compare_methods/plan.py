@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ... import progress
 from ...data import read_tasks
 from ...errors import DataError, SteerError
 from ...files import BrokenClaim, ClaimSpec, Suite
 from ...files.build import Builder
+from ...files.specs import VectorSpec
 from ...files.training import holds_tasks
 from ...sources import shown
 from .measure import Entry, Failure
+
+Saved = tuple[Path, tuple[int, ...] | None]
+"""A saved vector's file, and the layers at which it steers; None for the only one that it has."""
 
 
 @dataclass(frozen=True)
@@ -28,13 +33,21 @@ class Plan:
 
 
 def plan_of(
-    suite: Suite, *, model: str | None, default: str, methods: Sequence[str] = (), behaviours: Sequence[str] = ()
+    suite: Suite,
+    *,
+    model: str | None,
+    default: str,
+    methods: Sequence[str] = (),
+    behaviours: Sequence[str] = (),
+    vectors: Sequence[Saved] = (),
 ) -> list[Plan]:
     """One plan per model of a claim file; each combination of method and behaviour once.
 
     Args:
         model: wins over the file's, as ``--steer-model`` does. default: the model where nobody names one.
         methods / behaviours: compare these only, by the names that the table shows; all if empty.
+        vectors: saved vectors that are compared too, on every behaviour and as the first claim about it steers: in its scope and
+            at its strengths.
 
     Raises:
         ClaimFileError: a claim of the file is broken.
@@ -55,7 +68,9 @@ def plan_of(
     _check_names("behaviour", behaviours, map(behaviour_name, known))
     found = []
     for name, claims in plans.items():
-        wanted = [claim for claim in claims.values() if _is_wanted(claim, methods, behaviours)]
+        saved = _saved(claims.values(), vectors)
+        wanted = [claim for claim in claims.values() if not methods or method_name(claim) in methods] + saved
+        wanted = [claim for claim in wanted if not behaviours or behaviour_name(claim) in behaviours]
         found.append(Plan(name, tuple(wanted)))
     return [plan for plan in found if plan.claims]
 
@@ -125,8 +140,21 @@ def _place(claim: ClaimSpec) -> tuple[object, ...]:
     return vector.key, vector.positions, vector.include_first, claim.multiplier, claim.test
 
 
-def _is_wanted(claim: ClaimSpec, methods: Sequence[str], behaviours: Sequence[str]) -> bool:
-    return (not methods or method_name(claim) in methods) and (not behaviours or behaviour_name(claim) in behaviours)
+def _saved(claims: Iterable[ClaimSpec], vectors: Sequence[Saved]) -> list[ClaimSpec]:
+    """Saved vectors in the place of the vector of the first claim about each behaviour."""
+    firsts: dict[str, ClaimSpec] = {}
+    for claim in claims:
+        firsts.setdefault(behaviour_name(claim), claim)
+    found = []
+    for file, layers in vectors:
+        where = f"@{'+'.join(map(str, layers))}" if layers is not None else ""
+        for behaviour, first in firsts.items():
+            own = first.vector
+            # An intervention's file is taken too, and says itself how it is applied.
+            vector = VectorSpec(file, None, None, layers, own.positions, own.include_first, (), first.line, shape={})
+            choice = {"behaviour": behaviour, "method": f"{file.stem}{where}"}
+            found.append(replace(first, name=file.stem, vector=vector, choice=choice))
+    return found
 
 
 def _check_names(what: str, given: Sequence[str], known: Iterable[str]) -> None:

@@ -1,11 +1,11 @@
-"""Looking for a layer and a multiplier: splitting the data, measuring the grid, choosing, showing. Knows nothing of pytest."""
+"""Looking for a layer and a multiplier: splitting the data, making the vector, measuring the grid, choosing. Knows nothing of pytest."""
 
-from .data import split_items, write_items
-from .grid import Choice, LayerResult, Limits, Sweep, sweep
-from .show import heat_map, heat_map_svg, layer_table
-from .snippet import claim_snippet, steerability_to_promise
+from .grid import Candidate, Choice, LayerResult, Limits, Sweep, sweep
+from .methods import find_method, vector_methods
+from .plan import Parts, read_parts
+from .split import split_items, split_texts
 
 __all__ = [
-    "Choice", "LayerResult", "Limits", "Sweep", "claim_snippet", "heat_map", "heat_map_svg", "layer_table", "split_items",
-    "steerability_to_promise", "sweep", "write_items",
+    "Candidate", "Choice", "LayerResult", "Limits", "Parts", "Sweep", "find_method", "read_parts", "split_items", "split_texts",
+    "sweep", "vector_methods",
 ]  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ...data import Items
 from ...errors import DataError, SteerError
@@ -21,16 +21,16 @@ class Limits:
     """What a choice must keep.
 
     Attributes:
-        anti_steerable: largest share of validation items with slope <= 0.
+        anti_steerable_share: largest share of validation items with slope <= 0.
         perplexity: largest relative rise of the perplexity of the neutral texts; 0.05 is 5 %.
     """
 
-    anti_steerable: float = 0.25
+    anti_steerable_share: float = 0.25
     perplexity: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 < self.anti_steerable < 1:
-            raise SteerError(f"the largest anti-steerable share is between 0 and 1, not {self.anti_steerable:g}")
+        if not 0 < self.anti_steerable_share < 1:
+            raise SteerError(f"the largest anti-steerable share is between 0 and 1, not {self.anti_steerable_share:g}")
         if not 0 < self.perplexity < float("inf"):
             raise SteerError(f"the largest rise of perplexity is above 0 (0.05 means 5 %), not {self.perplexity:g}")
 
@@ -58,7 +58,7 @@ class LayerResult:
         return mean_t(self._measured.slopes)
 
     @property
-    def anti_steerable(self) -> float:
+    def anti_steerable_share(self) -> float:
         """Share of items with slope <= 0."""
         return float(self._measured.anti_steerable.mean())
 
@@ -84,6 +84,29 @@ class Choice:
     multiplier: float
     effect: float
     perplexity: float | None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A layer and a multiplier that were measured, held against the limits.
+
+    Attributes:
+        perplexity: relative rise; None without neutral texts.
+        excess: limits that are broken to by how much, as a share of the limit: 0.5 is half as much again as is allowed.
+    """
+
+    layer: int
+    multiplier: float
+    effect: float
+    steerability: float
+    anti_steerable_share: float
+    perplexity: float | None
+    excess: Mapping[Literal["anti_steerable_share", "perplexity"], float]
+
+    @property
+    def steers(self) -> bool:
+        """Whether the layer has a steerability above 0, and the multiplier raises the propensity."""
+        return self.steerability > 0 and self.effect > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +135,22 @@ class Sweep:
 
     def at(self, layer: int) -> LayerResult:
         return next(result for result in self.layers if result.layer == layer)
+
+    @property
+    def nearest(self) -> Candidate:
+        """The candidate that comes nearest to keeping the limits: of those that steer, the one of the smallest excess; if none
+        does, that of the largest steerability."""
+        found = [
+            _candidate(result, at, multiplier, self.limits)
+            for result in self.measured
+            for at, multiplier in enumerate(self.multipliers)
+            if multiplier
+        ]
+
+        def distance(one: Candidate) -> tuple[bool, float, float]:
+            return not one.steers, sum(one.excess.values()) if one.steers else -one.steerability, -one.effect
+
+        return min(found, key=distance)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain finite values, for JSON."""
@@ -187,7 +226,7 @@ def _judged(
         note = "pruned"
     elif not curve.steerability > 0:
         note = "does not steer"
-    elif result.anti_steerable > limits.anti_steerable:
+    elif result.anti_steerable_share > limits.anti_steerable_share:
         note = "reverses too many items"
     elif not _allowed(result, list(curve.multipliers), limits):
         note = "no multiplier within the limits"
@@ -204,6 +243,23 @@ def _allowed(result: LayerResult, grid: Sequence[float], limits: Limits) -> list
         for at, multiplier in enumerate(grid)
         if multiplier != 0 and effects[at] > 0 and (costs is None or costs[at] <= limits.perplexity)
     ]
+
+
+def _candidate(result: LayerResult, at: int, multiplier: float, limits: Limits) -> Candidate:
+    cost = result.perplexity[at] if result.perplexity is not None else None
+    shares: dict[Literal["anti_steerable_share", "perplexity"], float] = {
+        "anti_steerable_share": result.anti_steerable_share / limits.anti_steerable_share - 1,
+        "perplexity": cost / limits.perplexity - 1 if cost is not None else 0.0,
+    }
+    return Candidate(
+        result.layer,
+        multiplier,
+        float(result.effects[at]),
+        result.steerability.estimate,
+        result.anti_steerable_share,
+        cost,
+        {name: share for name, share in shares.items() if share > 0},
+    )
 
 
 def _choice(layers: Sequence[LayerResult], grid: Sequence[float], limits: Limits) -> Choice | None:
@@ -225,7 +281,7 @@ def _record(result: LayerResult) -> dict[str, Any]:
     return record | {
         "steerability": found.estimate,
         "interval": [found.low, found.high],
-        "anti_steerable_share": result.anti_steerable,
+        "anti_steerable_share": result.anti_steerable_share,
         "effects": result.effects.tolist(),
         "mean_propensity": result.curve.mean.tolist(),
         "perplexity_change": list(result.perplexity) if result.perplexity is not None else None,

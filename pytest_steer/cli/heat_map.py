@@ -1,16 +1,12 @@
-"""A sweep as a table, as a heat map in the terminal, and as an SVG picture."""
+"""Heat maps: numbers in the terminal, with colours or without, and an SVG picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Literal
 
-from tabulate import tabulate
+from .terminal import Style
 
-from .grid import Sweep
-
-Style = Literal["colour", "shades", "plain"]
 Cells = Sequence[Sequence[float]]
 
 # Palettes from far below 0 over 0 to far above: blue, white, orange. Of the 256 colours of terminals, and of the web.
@@ -21,24 +17,8 @@ _WEB = (
 _SHADES = " ░▒▓█"
 
 
-def layer_table(sweep: Sweep) -> str:
-    """One line per layer: what ranked it, what was measured, and why it cannot be chosen."""
-    rows = []
-    for result in sweep.layers:
-        row = [str(result.layer), f"{result.first_order:.3f}"]
-        if result.curve is None:
-            row += ["", "", ""]
-        else:
-            found = result.steerability
-            row += [f"{found.estimate:.3f}", f"[{found.low:.3f}, {found.high:.3f}]", f"{result.anti_steerable:.2f}"]
-        chosen = sweep.choice is not None and sweep.choice.layer == result.layer
-        rows.append([*row, "chosen" if chosen else result.note])
-    headers = ["layer", "first order", "steerability", "interval", "anti-steerable", ""]
-    return str(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True, colalign=["right"] * 5 + ["left"]))
-
-
 def heat_map(rows: Sequence[str], columns: Sequence[str], cells: Cells, *, style: Style, percent: bool = False) -> str:
-    """A map with one number per cell; coloured, with block characters behind the numbers, or the numbers alone.
+    """A map with one number per cell; coloured, with block characters after the numbers, or the numbers alone.
 
     Args:
         cells: [rows][columns]; the strongest colour is the largest absolute value.

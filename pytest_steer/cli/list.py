@@ -1,0 +1,42 @@
+"""``pytest-steer list``: everything that is registered."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import click
+
+from .. import registry
+from .options import Command
+from .terminal import load_extensions
+
+
+@click.command("list", cls=Command, short_help="Print all claims, methods, interventions, axes and formats.")
+def command() -> int:
+    """Print everything that is registered, ours and that of other packages: its name, what it is, and its module.
+
+    The exit code is 1 if an extension could not be imported.
+    """
+    # What each of them has registers itself when it is imported.
+    from .. import claims, data, extract, prompting, report, steering  # noqa: F401
+
+    whole = load_extensions()
+    for kind in registry.KINDS:
+        things = registry.things(kind)
+        if not things:
+            continue
+        click.echo(f"{kind}s")
+        width = max(map(len, things))
+        for name, thing in things.items():
+            click.echo(f"  {name:{width}}  {sentence_of(thing)} ({registry.home_of(kind, name)})")
+        click.echo()
+    return 0 if whole else 1
+
+
+def sentence_of(thing: Any) -> str:
+    """The first sentence of what a thing says of itself, as ``about`` or in its docstring."""
+    text = getattr(thing, "about", None) or inspect.getdoc(thing) or ""
+    paragraph = " ".join(str(text).strip().split("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s+(?=[A-Z])", paragraph)[0]

@@ -1,0 +1,116 @@
+"""What options take: layers, shares, numbers, names, files. Each is a function that reads a text, and the words for a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+SavedVector = tuple[Path, tuple[int, ...] | None]
+"""A file, and the layers at which it steers, where they were said."""
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in the latest click only
+    """A type of option.
+
+    Args:
+        read: takes the text; a ValueError means that it is not what was wanted.
+        wanted: what was, with an example.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], Any], wanted: str) -> None:
+        self.name, self.read, self.wanted = name, read, wanted
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value  # a default
+        try:
+            return self.read(value)
+        except ValueError:
+            self.fail(f"{value!r}. Write {self.wanted}", param, ctx)
+
+
+def _number(kind: type[int] | type[float], least: float, most: float = float("inf"), *, above: bool = False) -> Any:
+    def read(text: str) -> float:
+        number = kind(text)
+        # Written so that NaN does not pass.
+        if not (number > least if above else number >= least) or not number <= most or number == float("inf"):
+            raise ValueError
+        return number
+
+    return read
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        start, end = int(first), int(last if dash else first)
+        if not 0 <= start <= end:
+            raise ValueError
+        if end > 10_000:
+            raise click.BadParameter(f"no model has {end} decoder blocks")
+        found.update(range(start, end + 1))
+    return tuple(sorted(found))
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(_number(float, -float("inf"), above=True)(part) for part in text.split(","))
+
+
+def _split(text: str) -> tuple[float, ...]:
+    shares = tuple(_number(float, 0, above=True)(part) for part in text.split("/"))
+    if len(shares) not in (2, 3):
+        raise ValueError
+    return shares
+
+
+def _names(text: str) -> tuple[str, ...]:
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found:
+        raise ValueError
+    return found
+
+
+def _saved_vector(text: str) -> SavedVector:
+    if Path(text).exists():
+        return Path(text), None
+    name, at, layers = text.rpartition("@")
+    if not at or not Path(name).exists():
+        raise click.BadParameter(f"{name or text}: no such file")
+    return Path(name), _layers(layers)
+
+
+def output(*suffixes: str) -> Parsed:
+    """A file to write: its suffix is one of these, and its folder is there."""
+
+    def read(text: str) -> Path:
+        path = Path(text)
+        if not path.name.lower().endswith(suffixes):
+            raise click.BadParameter(f"{text}: the name has to end in {' or '.join(suffixes)}")
+        if path.is_dir():
+            raise click.BadParameter(f"{text}: is a folder")
+        if not path.parent.is_dir():
+            raise click.BadParameter(f"{text}: the folder {path.parent} does not exist")
+        return path
+
+    return Parsed("file", read, f"a file name that ends in {' or '.join(suffixes)}")
+
+
+# A vector can be a folder with one file per layer.
+VECTOR: Any = click.Path(exists=True, path_type=Path)
+FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER: Any = click.Path(file_okay=False, path_type=Path)
+COUNT = Parsed("count", _number(int, 1), "a whole number from 1 on")
+SEED = Parsed("seed", _number(int, 0), "a whole number from 0 on")
+SHOTS = Parsed("shots", _number(int, 2), "a whole number from 2 on (labels are shuffled among the demonstrations)")
+POSITIVE = Parsed("number", _number(float, 0, above=True), "a number above 0")
+TIMES = Parsed("times", _number(float, 1), "a number from 1 on")
+SHARE = Parsed("share", _number(float, 0, 1, above=True), "a share above 0 and at most 1")
+LAYERS = Parsed("layers", _layers, "numbers and ranges of decoder blocks from 0 on, such as 0-5,8")
+NUMBERS = Parsed("numbers", _numbers, "numbers with commas between them, such as -1,0.5,1")
+SPLIT = Parsed("split", _split, "three numbers above 0 such as 40/20/40, or two with --train or --vector, such as 30/70")
+NAMES = Parsed("names", _names, "names such as caa,icv, or leave the option out for all")
+SAVED_VECTOR = Parsed("vector", _saved_vector, "a file and the layers at which it steers, such as v.safetensors@14")

@@ -1,0 +1,100 @@
+"""The terminal: progress, warnings, colours, and files that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import click
+
+from .. import progress, registry
+from ..errors import DataError, SteerWarning
+
+Style = Literal["colour", "shades", "plain"]
+
+
+class Warnings:
+    """Warnings on stderr, each once, as soon as it is known. ``said`` keeps them for the record."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        if text not in self.said:
+            self.said.append(text)
+            clear_line(sys.stderr)
+            click.echo(f"warning: {text}", err=True)
+
+
+@contextmanager
+def measuring() -> Iterator[Warnings]:
+    """Shows progress and our warnings while the body runs; warnings of libraries are left out."""
+    warn = Warnings()
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        warn(str(message))
+
+    with progress.listening(progress_line(sys.stderr)), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", SteerWarning)
+        warnings.showwarning = show
+        try:
+            yield warn
+        finally:
+            clear_line(sys.stderr)
+
+
+def load_extensions() -> bool:
+    """Imports what other packages register, and names on stderr what could not be imported; whether all could be."""
+    broken = registry.load_extensions()
+    for name, reason in broken.items():
+        click.echo(f"broken extension: {name}: {reason}", err=True)
+    return not broken
+
+
+def progress_line(stream: TextIO) -> Callable[[str], None] | None:
+    """Shows progress on one line of a terminal, or not at all."""
+    if not stream.isatty():
+        return None
+
+    def show(text: str) -> None:
+        stream.write(f"\r\x1b[K{text[:100]}")
+        stream.flush()
+
+    return show
+
+
+def clear_line(stream: TextIO) -> None:
+    """Takes the progress off the terminal."""
+    if stream.isatty():
+        stream.write("\r\x1b[K")
+
+
+def style_of(stream: TextIO) -> Style:
+    """Colour on a terminal, block characters there with NO_COLOR (https://no-color.org), numbers alone elsewhere."""
+    if not stream.isatty() or os.environ.get("TERM") == "dumb":
+        return "plain"
+    if not os.environ.get("NO_COLOR"):
+        return "colour"
+    try:
+        "░▒▓█".encode(stream.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "plain"
+    return "shades"
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a file.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}") from None

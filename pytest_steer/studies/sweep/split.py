@@ -1,0 +1,64 @@
+"""Splitting items and texts so that what is chosen on some can be tested on others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...data import Items
+from ...errors import DataError
+
+# A part with fewer gives no interval.
+LEAST = 2
+
+
+def split_items(items: Items, shares: Sequence[float], *, seed: int, names: Sequence[str]) -> list[Items]:
+    """The items in random order in parts of about these shares. Items that ask the same question stay in one part.
+
+    Args:
+        shares: relative sizes, above 0.
+        names: what the parts are called in messages, and after the source's name.
+
+    Raises:
+        DataError: a part would have fewer than two items.
+    """
+    what = f"{items.source}: {len(items)} items with {{}} different questions"
+    parts = _split([item.question.strip() for item in items], shares, seed, names, what)
+    return [
+        Items((items[index] for index in part), f"{items.source} ({name})") for name, part in zip(names, parts, strict=True)
+    ]
+
+
+def split_texts(
+    texts: Sequence[str], shares: Sequence[float], *, seed: int, names: Sequence[str], source: str
+) -> list[tuple[str, ...]]:
+    """Texts in parts, as :func:`split_items` splits items; equal texts stay in one part.
+
+    Raises:
+        DataError: a part would have fewer than two texts.
+    """
+    what = f"{source}: {len(texts)} texts, {{}} of them different,"
+    parts = _split([text.strip() for text in texts], shares, seed, names, what)
+    return [tuple(texts[index] for index in part) for part in parts]
+
+
+def _split(keys: Sequence[str], shares: Sequence[float], seed: int, names: Sequence[str], what: str) -> list[list[int]]:
+    """Indices of each part, ascending; equal keys in one part."""
+    groups: dict[str, list[int]] = {}
+    for index, key in enumerate(keys):
+        groups.setdefault(key, []).append(index)
+    together = list(groups.values())
+    ends = np.cumsum(shares) / np.sum(shares) * len(keys)
+    parts: list[list[int]] = [[] for _ in shares]
+    placed = 0
+    for at in np.random.default_rng(seed).permutation(len(together)):
+        group = together[int(at)]
+        # The part in which the middle of the group falls.
+        part = int(np.searchsorted(ends, placed + len(group) / 2))
+        parts[min(part, len(parts) - 1)] += group
+        placed += len(group)
+    if any(len(part) < LEAST for part in parts):
+        sizes = ", ".join(f"{name} {len(part)}" for name, part in zip(names, parts, strict=True))
+        raise DataError(f"{what.format(len(groups))} are too few to split: {sizes}; each part needs at least {LEAST}")
+    return [sorted(part) for part in parts]

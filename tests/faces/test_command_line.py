@@ -1,0 +1,160 @@
+"""The command line as a whole: what it imports, its exit codes, and the two small commands ``schema`` and ``list``."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from pytest_steer import registry
+from pytest_steer.cli.list import sentence_of
+from pytest_steer.cli.main import COMMANDS, main
+from pytest_steer.files.schema import full_schema
+from pytest_steer.report import report_schema
+
+PACKAGE = Path(__file__).resolve().parents[2] / "pytest_steer"
+HEAVY = ("torch", "transformers", "numpy", "scipy", "hypothesis", "jsonschema", "ruamel", "tabulate", "pytest")
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_imports_nothing_heavy(command):
+    script = (
+        "import sys\nfrom pytest_steer.cli.main import main\ncode = main(sys.argv[1:])\n"
+        f"print('heavy:', sorted(set({HEAVY!r}) & set(sys.modules)))\nsys.exit(code)"
+    )
+    arguments = [command, "--help"] if command else ["--help"]
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"Usage: pytest-steer {command or ''}".strip() in done.stdout
+    assert "heavy: []" in done.stdout
+
+
+def test_the_command_that_is_run_is_imported_alone():
+    script = (
+        "import sys\nfrom pytest_steer.cli.main import main\nmain(['schema', '--help'])\n"
+        "print('COMMANDS', sorted(name for name in sys.modules if name.startswith('pytest_steer.cli.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = done.stdout.partition("COMMANDS ")[2]
+    assert "'pytest_steer.cli.schema'" in loaded
+    assert not any(f"'pytest_steer.cli.{name}'" in loaded for name in ("sweep", "show", "list", "compare_methods"))
+
+
+def test_only_the_command_line_knows_click():
+    for file in PACKAGE.rglob("*.py"):
+        found = [
+            name
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            for name in (
+                [alias.name for alias in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            if name.partition(".")[0] == "click"
+        ]
+        assert not found or file.parent == PACKAGE / "cli", file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "pytest-steer: error: Missing command."),
+        (
+            ["sweeep"],
+            "pytest-steer: error: there is no command 'sweeep': did you mean 'sweep'? There are sweep, compare-methods,",
+        ),
+        (["schema", "--reports"], "pytest-steer schema: error: No such option"),
+        (["list", "claims"], "pytest-steer list: error: Got unexpected extra argument (claims)"),
+    ],
+)
+def test_wrong_usage_is_exit_code_4(capsys, arguments, message):
+    assert main(arguments) == 4
+    printed = capsys.readouterr()
+    assert printed.err.startswith(message)
+    assert printed.err.splitlines()[-1].startswith("All options: pytest-steer")
+    assert printed.out == ""
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("pytest-steer 0.")
+
+
+def test_the_schemas_are_those_that_files_and_reports_are_held_against(capsys):
+    assert main(["schema"]) == 0
+    claims = json.loads(capsys.readouterr().out)
+    assert claims == json.loads(json.dumps(full_schema()))
+    jsonschema.Draft202012Validator.check_schema(claims)
+    assert "steers" in claims["$defs"]["claim"]["properties"]
+    assert main(["schema", "--report"]) == 0
+    assert json.loads(capsys.readouterr().out) == report_schema()
+
+
+def test_everything_that_is_registered_is_listed(capsys):
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for kind in registry.KINDS:
+        things = registry.names(kind)
+        assert (f"{kind}s\n" in printed) == bool(things)
+        for name in things:
+            (line,) = [one for one in printed.partition(f"{kind}s\n")[2].splitlines() if one.startswith(f"  {name} ")][:1]
+            assert line.endswith(f" ({registry.home_of(kind, name)})")
+    steers = next(line for line in printed.splitlines() if line.startswith("  steers "))
+    assert "The mean steerability over the test items is at least `steerability`. (pytest_steer.claims.steers)" in steers
+
+
+class Documented:
+    """What it is (Braun et al. 2025). More about it.
+
+    Args: none.
+    """
+
+
+def test_a_thing_is_listed_with_its_first_sentence():
+    assert sentence_of(Documented) == "What it is (Braun et al. 2025)."
+    documented = Documented()
+    documented.about = "Said by\n itself. And more."
+    assert sentence_of(documented) == "Said by itself."
+
+
+EXTENSION = """
+from pytest_steer import registry
+
+def shout():
+    \"\"\"Every word in capitals. Loud.\"\"\"
+
+registry.register("axis", "shout", shout, home=__name__)
+"""
+
+
+@pytest.mark.parametrize("command", ["list", "schema"])
+def test_extensions_are_loaded_and_broken_ones_are_named(tmp_path, command):
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pytest_steer]\nloud = loud_axis\nbad = bad_axis\n")
+    (tmp_path / "loud_axis.py").write_text(EXTENSION)
+    (tmp_path / "bad_axis.py").write_text("import nothing_of_that_name\n")
+    path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
+    script = "import sys; from pytest_steer.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, command],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "broken extension: bad (bad_axis): ModuleNotFoundError: No module named 'nothing_of_that_name'" in done.stderr
+    if command == "list":
+        assert "Every word in capitals. (loud_axis)" in done.stdout
+    else:
+        assert json.loads(done.stdout) == json.loads(json.dumps(full_schema()))

@@ -1,0 +1,211 @@
+"""A sweep in words: its tables and maps, what it says when nothing keeps the limits, and the claim file with what stands beside it."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import builders
+import numpy as np
+import pytest
+from scipy import stats
+
+from pytest_steer import ContrastItem, Items, SteeringVector, read_items, read_texts
+from pytest_steer.cli.claim_file import claim_text, files_of, steerability_to_promise, write_files, write_items
+from pytest_steer.cli.heat_map import heat_map, heat_map_svg
+from pytest_steer.cli.sweep_words import layer_table, sweep_text
+from pytest_steer.errors import DataError, SteerError
+from pytest_steer.files import read_suite
+from pytest_steer.stats import mean_t
+from pytest_steer.studies.sweep import Limits, Parts, sweep
+
+ITEMS = Items((*builders.LETTERED, *builders.WORDED), "six items")
+TEXTS = ["so so so thus", "thus so so"]
+
+
+def known(c, **settings):
+    """A sweep of a model in which the slope of every item is c at layer 0 and 2c at layer 1 (see builders.Linear)."""
+    linear = builders.Linear(("Question:", "Answer:", "Yes", "No", "so", "thus"), a={}, b={}, c={"Yes": c})
+    vector = SteeringVector({0: linear.vector().directions[0], 1: 2 * linear.vector().directions[0]}, {"method": "caa"})
+    items = Items([ContrastItem(q, ("Yes",), ("No",)) for q in ("so", "thus")])
+    return sweep(linear.model, items, vector, positions="last", **{"multipliers": (-1, 1), **settings})
+
+
+def said(found, texts=()):
+    parts = Parts(None, found.items, found.items, tuple(texts), tuple(texts))
+    return sweep_text(found, parts, model="m", vector="v.gguf", style="plain")
+
+
+# --- showing -------------------------------------------------------------------------------------------------------------
+
+
+def example():
+    return known(1.5, keep=1)
+
+
+def test_the_table_and_the_record_hold_what_was_measured():
+    found = example()
+    lines = layer_table(found).splitlines()
+    assert lines[1].split() == ["0", "1.500", "pruned"]
+    assert lines[2].split() == ["1", "3.000", "3.000", "[3.000,", "3.000]", "0.00", "chosen"]
+    record = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert record["schema"] == "pytest-steer/sweep/1"
+    assert record["layers"][1]["effects"] == pytest.approx([-3, 0, 3])
+    assert record["layers"][0] == {"layer": 0, "first_order": pytest.approx(1.5), "note": "pruned"}
+    assert record["choice"] == {"layer": 1, "multiplier": 1.0, "effect": pytest.approx(3.0), "perplexity": None}
+
+
+CELLS = [[-2.0, 0.0, 1.0], [0.5, -0.004, 2.0]]
+
+
+def test_the_heat_map_in_three_styles():
+    plain_map = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS, style="plain")
+    assert plain_map.splitlines() == ["       -1      0    1.5", " 0  -2.00   0.00  +1.00", "11  +0.50   0.00  +2.00"]
+    shades = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS, style="shades").splitlines()
+    assert shades[1].split() == ["0", "-2.00", "██", "0.00", "+1.00", "▒▒"]
+    assert shades[2].split() == ["11", "+0.50", "░░", "0.00", "+2.00", "██"]
+    colour = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS, style="colour").splitlines()
+    assert "\x1b[48;5;25m" in colour[1]
+    assert "\x1b[48;5;166m" in colour[2]
+    assert colour[1].count("\x1b[0m") == colour[2].count("\x1b[0m") == 3
+    percent = heat_map(["0"], ["1"], [[0.0512]], style="plain", percent=True)
+    assert percent.splitlines()[1].split() == ["0", "+5.1%"]
+    assert "+0.00" not in heat_map(["0"], ["1"], [[0.0]], style="shades")
+
+
+def test_the_picture_is_well_formed_and_has_every_cell():
+    root = ElementTree.fromstring(heat_map_svg("a <b> & c", ["layer 0", "layer 11"], ["-1", "0", "1.5"], CELLS))
+    name = "{http://www.w3.org/2000/svg}"
+    titles = [title.text for title in root.iter(f"{name}title")]
+    assert titles[0] == "layer 0, multiplier -1: -2.00"
+    assert len(titles) == 6
+    fills = [cell.find(f"{name}rect").get("fill") for cell in root.iter(f"{name}g")]
+    assert (fills[0], fills[1], fills[5]) == ("#2166ac", "#f7f7f7", "#b35806")
+    assert root.find(f"{name}text").text == "a <b> & c"
+
+
+# --- the claim file ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.2, 1.1, 0.9], [0.1, 2.0, 0.4], [3.0, 3.0], [0.031, 0.03, 0.0305, 0.0302]])
+def test_what_is_promised_leaves_room(values):
+    n, mean, spread = len(values), np.mean(values), np.std(values, ddof=1)
+    room = mean - 2 * stats.t.ppf(0.95, n - 1) * spread / np.sqrt(n)
+    promised = steerability_to_promise(mean_t(values))
+    if room <= 0:
+        assert promised == 0
+    else:
+        assert promised <= room + 1e-12
+        assert room - promised < room / 10
+        assert len(f"{promised:g}".replace("0.", "").replace(".", "").strip("0")) <= 2
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("builtin:tiny", "chosen.steer.yaml"),
+        ("a folder/with: a colon", "out/my claims #1.steer.yaml"),
+        ("true", "no.steer.yml"),
+    ],
+)
+@pytest.mark.parametrize("texts", [(), ("A text\nof two lines.", "Another ä.")], ids=["", "texts"])
+def test_the_claim_file_says_what_was_chosen_and_what_it_names_is_there(tmp_path, monkeypatch, model, name, texts):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    found, files = example(), files_of(tmp_path / name, has_texts=bool(texts))
+    write_files(files, found, claim_text(found, files, model=model), ITEMS, texts)
+    suite = read_suite(files.claims)
+    claims = suite.entries
+    assert [claim.kind for claim in claims] == ["steers", "not_anti_steered", *(["ppl_delta_below"] if texts else [])]
+    assert claims[0].params["steerability"] == 3.0
+    assert claims[1].params["share"] == 0.25
+    assert not texts or claims[2].params["limit"] == 0.05
+    for claim in claims:
+        assert (claim.vector.layers, claim.vector.positions, claim.multiplier) == ((1,), "last", 1.0)
+        assert claim.multipliers == (-1.0, 0.0, 1.0)
+        assert {claim.vector.file, claim.test, files.claims} <= set(files.claims.parent.iterdir())
+        assert SteeringVector.load(claim.vector.file, layer="all").hash == found.vector.hash
+        assert read_items(claim.test) == ITEMS
+        assert tuple(read_texts(claim.neutral)) == texts if texts else claim.neutral is None
+    assert suite.model == model
+
+
+@pytest.mark.parametrize("taken", ["c.steer.yaml", "c.safetensors", "c.test.json", "c.neutral.json"])
+def test_nothing_is_overwritten(tmp_path, taken):
+    (tmp_path / taken).write_text("mine")
+    with pytest.raises(DataError, match=rf"--write: .*{taken} exists, and is not overwritten"):
+        write_files(files_of(tmp_path / "c.steer.yaml", has_texts=True), example(), "", ITEMS, TEXTS)
+    assert [path.name for path in tmp_path.iterdir()] == [taken]
+    assert (tmp_path / taken).read_text() == "mine"
+
+
+def test_a_model_folder_is_named_as_seen_from_the_claim_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("m", "claims"):
+        (tmp_path / folder).mkdir()
+    for claims, model, want in (
+        ("c.steer.yaml", "m", "./m"),
+        ("claims/c.steer.yaml", "./m", "../m"),
+        ("claims/c.steer.yaml", str(tmp_path / "m"), str(tmp_path / "m")),
+        ("claims/c.steer.yaml", "owner/name", "owner/name"),
+    ):
+        text = claim_text(example(), files_of(tmp_path / claims, has_texts=False), model=model)
+        assert f"model: {want}\n" in text
+
+
+def test_a_sweep_without_a_choice_is_no_claim_file(tmp_path):
+    with pytest.raises(SteerError, match="chose no layer"):
+        claim_text(known(-1.5), files_of(tmp_path / "c.steer.yaml", has_texts=False), model="m")
+
+
+def test_written_items_are_read_back(tmp_path):
+    write_items(tmp_path / "out.json", ITEMS)
+    back = read_items(tmp_path / "out.json")
+    assert back == ITEMS
+    assert [item.id for item in back] == [item.id for item in ITEMS]
+    with pytest.raises(DataError, match="cannot be written"):
+        write_items(tmp_path / "no" / "out.json", ITEMS)
+
+
+# --- nothing keeps the limits --------------------------------------------------------------------------------------------
+
+
+def test_perplexity_is_too_high_by_so_much():
+    found = known(3.0, multipliers=(1, 2), texts=TEXTS, limits=Limits(0.25, 0.01))
+    rise = found.at(0).perplexity[found.multipliers.index(1.0)]
+    lines = said(found, TEXTS).splitlines()
+    assert lines[-4:] == [
+        "chosen: none, no measured layer and multiplier keeps these limits",
+        "nearest: layer 0, multiplier 1",
+        f"  perplexity {rise:+.1%}, {100 * (rise - 0.01):.1f} percentage points more than the limit of +1.0%",
+        "Try smaller multipliers: --multipliers=0.25,0.5,0.75",
+    ]
+
+
+def test_the_vector_steers_the_other_way():
+    lines = said(known(-1.5)).splitlines()
+    assert lines[-3:-1] == ["nearest: layer 0, multiplier -1", "  steerability -1.5, which has to be above 0"]
+    assert lines[-1].startswith("Try the other direction: swap the two answers of the training items")
+    assert said(known(-1.5, keep=1)).endswith("Try the 1 layer that was not measured: --keep 1")
+
+
+def test_too_many_items_move_the_wrong_way():
+    """Of six items of a random model, limits of a thousandth are too little for any."""
+    for seed in range(20):
+        vector = builders.random_vector(*range(builders.LAYERS), seed=seed, norm=2.0)
+        found = sweep(builders.random_model("llama"), ITEMS, vector, multipliers=(-1, 1), limits=Limits(0.001, 0.05))
+        if found.choice is None and found.nearest.steers:
+            break
+    share = found.nearest.anti_steerable_share
+    assert share > 0.1
+    lines = said(found).splitlines()
+    assert lines[-2] == f"  anti-steerable share {share:.2f}, {share - 0.001:.2f} more than the limit of 0.001"
+    assert lines[-1].startswith("Try training data with more or clearer pairs, or another method")
+
+
+def test_the_multipliers_have_the_wrong_sign():
+    lines = said(known(1.5, multipliers=(-1,))).splitlines()
+    assert lines[-2:] == [
+        "  effect -3, which has to be above 0",
+        "Try multipliers of the other sign too: --multipliers=1,-1",
+    ]
