@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+
+import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_schema_is_checked_once():
+    """``jsonschema.validate`` checks the schema itself at every call, which takes far longer than what is held against it."""
+    from jsonschema import Draft202012Validator
+
+    check, seen = Draft202012Validator.check_schema, set()
+
+    def check_once(schema, *arguments, **options):
+        key = json.dumps([schema, arguments, options], sort_keys=True, default=repr)
+        if key not in seen:
+            check(schema, *arguments, **options)
+            seen.add(key)
+
+    Draft202012Validator.check_schema = staticmethod(check_once)
+    yield
+    Draft202012Validator.check_schema = check
 
 
 def pytest_collection_modifyitems(config, items):
