@@ -111,6 +111,7 @@ def plain_sweep(model, vector, grid, positions, limits, texts=None):
     return found, best
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("texts", [None, builders.TEXTS])
 def test_the_choice_is_that_of_a_plain_search(seed, texts):
