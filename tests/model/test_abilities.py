@@ -71,6 +71,12 @@ def test_what_each_layer_keeps(family):
     assert abilities.reach == ((256 if "wide" in family else builders.WINDOW) if windowed else float("inf"))
 
 
+def test_of_several_windows_the_narrowest_counts():
+    model = fresh("gemma3")
+    model.hf.config.attention_chunk_size = builders.WINDOW - 5
+    assert abilities_of(model).reach == builders.WINDOW - 5
+
+
 def test_every_family_is_looked_at():
     assert set(KINDS) == {*builders.FAMILIES, *builders.FURTHER, *builders.STATEFUL}
 

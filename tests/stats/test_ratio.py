@@ -165,6 +165,9 @@ def test_the_least_of_several():
     for threshold in (0.2, 0.4, 0.6):
         assert (found.p_at_least(threshold) <= 0.05) == (found.low >= threshold)
         assert (found.p_at_most(threshold) <= 0.05) == (found.high <= threshold)
+        # The p-values themselves, which Holm's adjustment compares.
+        assert found.p_at_least(threshold) == pytest.approx(max(ratio.p_at_least(threshold) for ratio in ratios))
+        assert found.p_at_most(threshold) == pytest.approx(min(1, 3 * min(ratio.p_at_most(threshold) for ratio in ratios)))
     one = least_ratio(ratios[:1])
     assert (one.low, one.high) == (ratios[0].low, ratios[0].high)
 
