@@ -111,7 +111,7 @@ def command(
     from ..model import check_layers
     from ..sources import DEFAULT_MODEL
     from ..steering import SteeringVector
-    from ..studies.sweep import Limits, find_method, read_parts, sweep
+    from ..studies.sweep import Limits, find_method, read_parts, sweep, vector_at
     from .claim_file import check_new, claim_text, files_of, write_files
     from .heat_map import heat_map_svg
     from .sweep_words import sweep_text
@@ -126,7 +126,7 @@ def command(
     files = files_of(claims or Path("chosen.steer.yaml"), has_texts=neutral is not None)
     if claims is not None:
         check_new(files)
-    make = find_method(method or "caa")
+    kind = find_method(method or "caa")
     read = SteeringVector.load(saved).at("all") if saved is not None else None
     seen = read.metadata.get("item_hashes", ()) if read is not None else ()
     parts = read_parts(data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), seed=seed)
@@ -136,7 +136,7 @@ def command(
             vector = _at(model, read, layers)
         else:
             assert parts.train is not None  # without a saved vector there is a part or a file to train on
-            vector = make(model, parts.train, check_layers(model, layers or range(model.n_layers)), seed)
+            vector = vector_at(kind, model, parts.train, check_layers(model, layers or range(model.n_layers)), seed)
         _warn_of_weak_data(vector, warn)
         found = sweep(
             model,

@@ -98,6 +98,7 @@ def test_the_model_is_what_it_says(gated) -> None:
 # --- what is found ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("free", [True, False])
 def test_the_counterexample_is_exactly_the_combination_and_nothing_more(gated, seed: int, free: bool) -> None:
@@ -290,7 +291,7 @@ def test_text_and_numbers_shrink_within_an_axis() -> None:
     assert shrunk(space, badness, lambda _, value: value > 1, examples=30, seed=0) is None
 
 
-@pytest.mark.parametrize("profile", ["theirs", "debug"])
+@pytest.mark.parametrize("profile", ["theirs", pytest.param("debug", marks=pytest.mark.nightly)])
 def test_the_users_settings_have_no_say_and_stay_as_they_were(gated, profile: str) -> None:
     want = check(gated).measure(gated.model).details["contexts"]
     before = hypothesis.settings.default
@@ -356,7 +357,8 @@ def test_contexts_drawn_at_random_are_scored_in_one_go(gated, monkeypatch: pytes
         assert len(evidence.details["batch"]) * len(together) in calls
 
 
-def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards() -> None:
+@pytest.mark.parametrize("seeds", [(0,), pytest.param((1, 2), marks=pytest.mark.nightly)])
+def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards(seeds: tuple[int, ...]) -> None:
     """On the built-in model: 96 contexts, of which the search may look at 40, and shrink beyond them."""
     model = load_model("builtin:tiny")
     data = Path(__file__).parents[2] / "example_suites" / "builtin" / "data"
@@ -368,7 +370,7 @@ def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards() -> N
         "option_labels": ["as_given", "1/2", "a/b"],
         "distractor": [None, "It is raining.", "{question}\n\nThe door is open.", "We are late."],
     }
-    for seed in (0, 1, 2):
+    for seed in seeds:
         model.kept[engine_of] = Engine(model)
         made = HoldsInContexts(
             subject=Subject(vector=vector), items=Items(items, "quiz"), steerability=-1.0,

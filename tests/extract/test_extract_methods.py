@@ -53,6 +53,7 @@ def _quiet():
 # --- readouts ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("family", FEW)
 @pytest.mark.parametrize("readout", ["answer", "last", "mean"])
 @pytest.mark.parametrize("chat", [True, False])

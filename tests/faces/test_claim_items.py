@@ -275,6 +275,7 @@ def test_a_verdict_does_not_depend_on_what_else_runs(suite: Path, pytester: pyte
             assert alone.get(key) == claim.get(key), (name, key)
 
 
+@pytest.mark.nightly  # every day two workers' report is held against one's in test_fuzzing.py
 def test_two_workers_give_the_same_report(suite: Path, pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     write(suite, PASSING)

@@ -154,14 +154,18 @@ def test_the_database_is_in_pytests_cache_or_where_the_user_says(letters: Path, 
     assert not (letters / ".hypothesis" / "examples").exists()
 
 
-def test_two_workers_share_a_database_and_one_file_is_written_by_one(letters: Path, pytester: pytest.Pytester) -> None:
+# Each run starts two processes that load everything anew.
+@pytest.mark.parametrize("runs", [1, pytest.param(2, marks=pytest.mark.nightly)])
+def test_two_workers_share_a_database_and_one_file_is_written_by_one(
+    letters: Path, pytester: pytest.Pytester, runs: int
+) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     several = "claims:\n" + "".join(
         f"  - holds_in_contexts: {{name: c{i}, effect: 0.1, max_contexts: 12}}\n" for i in range(2)
     )
     (letters / "c.steer.yaml").write_text(HEAD + several)
     alone = claims_of(pytester, "--steer-counterexamples=one")
-    for _ in range(2):  # the second time with what the first remembered
+    for _ in range(runs):  # the second time with what the first remembered
         together = claims_of(pytester, "-n2", "--steer-counterexamples=two", "--steer-save-counterexamples")
         key = lambda claim: claim["name"]  # noqa: E731
         for one, two in zip(sorted(alone, key=key), sorted(together, key=key), strict=True):

@@ -54,7 +54,18 @@ def write(suite: Path, name: str, made: dict[int, torch.Tensor]) -> None:
         SteeringVector(made).save(suite / name)
 
 
-@pytest.mark.parametrize("name", ["v.safetensors", "v.gguf", "v.pt", "v.svec", "v.npz", "theirs.safetensors", "vectors/"])
+# A file, and a folder of files; every kind of file is read every day in tests/steering.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "v.pt",
+        "vectors/",
+        *(
+            pytest.param(name, marks=pytest.mark.nightly)
+            for name in ("v.safetensors", "v.gguf", "v.svec", "v.npz", "theirs.safetensors")
+        ),
+    ],
+)
 def test_the_same_vector_from_any_file_gives_the_same_numbers(suite: Path, pytester: pytest.Pytester, name: str) -> None:
     made = directions(1, 2)
     write(suite, name, made)

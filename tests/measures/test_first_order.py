@@ -24,6 +24,7 @@ def finite_difference(hf, tokenizer, item, direction, layer, scope, step=1e-3):
     return (at[0] - at[1]) / (2 * step)
 
 
+@pytest.mark.covering(1)  # a scope is where steering begins, a family what runs above it
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3", "gpt2", "gptj", "bloom", "falcon", "opt", "lfm2"])
 @pytest.mark.parametrize("scope", SCOPES)
 def test_they_are_the_derivative_at_zero(family, scope, monkeypatch):
@@ -113,6 +114,7 @@ def test_nan_and_open_steering_blocks_are_errors():
 # --- layers x multipliers ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
 @pytest.mark.parametrize("scope", SCOPES)
 def test_a_sweep_is_a_curve_per_layer(family, scope):

@@ -20,6 +20,7 @@ from pytest_steer.model import answer_ends, engine_of
 from pytest_steer.steering import as_intervention, custom
 
 FEW = ("llama", "gpt2", "gemma2", "gemma3 wide", "neox", "opt", "bloom")
+SHOWN = ((0, False), (2, False), (3, True))  # how many demonstrations, and whether with shuffled answers
 
 # --- against a greedy loop -------------------------------------------------------------------------------------------------
 
@@ -40,30 +41,35 @@ def greedy_lines(model, scope, m, shown_of, directions):
 @pytest.mark.parametrize("sharing", [True, False])
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @pytest.mark.parametrize("family", FEW)
-def test_flags_equal_greedy_decoding_of_the_line(family, scope, sharing):
+@pytest.mark.parametrize(("shots", "shuffled"), SHOWN)
+def test_flags_equal_greedy_decoding_of_the_line(family, scope, sharing, shots, shuffled):
     model, vector = talkative(family, sharing), builders.random_vector(1)
-    seen = []
-    for shots, shuffled in ((0, False), (2, False), (3, True)):
-        found = task_accuracies(
-            model,
-            TASKS,
-            {"bare": (None, 1.0), "steered": (vector, 1.5)},
-            positions=scope,
-            shots=shots,
-            shuffled=shuffled,
-            seed=3,
-        )
+    vectors = {"bare": (None, 1.0), "steered": (vector, 1.5)}
+    found = task_accuracies(model, TASKS, vectors, positions=scope, shots=shots, shuffled=shuffled, seed=3)
 
-        def shown_of(task, shots=shots, shuffled=shuffled):
-            return draw_demonstrations(task, TASKS, shots, shuffled=shuffled, seed=3)
+    def shown_of(task):
+        return draw_demonstrations(task, TASKS, shots, shuffled=shuffled, seed=3)
 
-        for name, directions, m in (("bare", {}, 0.0), ("steered", vector.directions, 1.5)):
-            want = greedy_lines(model, scope, m, shown_of, directions)
-            np.testing.assert_array_equal(found[name].first_token, want[:, 0])
-            np.testing.assert_array_equal(found[name].exact, want[:, 1])
-            assert (found[name].first_token_accuracy, found[name].exact_accuracy) == pytest.approx(tuple(want.mean(0)))
-            seen.append(want)
-    assert 0.1 < np.concatenate(seen)[:, 0].mean() < 0.9  # or nothing would be tested
+    for name, directions, m in (("bare", {}, 0.0), ("steered", vector.directions, 1.5)):
+        want = greedy_lines(model, scope, m, shown_of, directions)
+        np.testing.assert_array_equal(found[name].first_token, want[:, 0])
+        np.testing.assert_array_equal(found[name].exact, want[:, 1])
+        assert (found[name].first_token_accuracy, found[name].exact_accuracy) == pytest.approx(tuple(want.mean(0)))
+
+
+@pytest.mark.parametrize("family", FEW)
+def test_some_answers_are_right_and_some_are_wrong(family):
+    """Or nothing would be tested above."""
+    model, vectors = talkative(family), {"bare": (None, 1.0), "steered": (builders.random_vector(1), 1.5)}
+    for scope in ("all", "after_prompt", "last"):
+        flags = [
+            found.first_token
+            for shots, shuffled in SHOWN
+            for found in task_accuracies(
+                model, TASKS, vectors, positions=scope, shots=shots, shuffled=shuffled, seed=3
+            ).values()
+        ]
+        assert 0.1 < np.concatenate(flags).mean() < 0.9
 
 
 def test_some_answers_are_exact_and_some_only_begin_well():

@@ -86,14 +86,19 @@ VECTOR = builders.random_vector(0, 2)
 @pytest.mark.parametrize(("name", "vocabulary"), pairs(2))
 def test_values_are_plain_forwards_over_the_templates_own_rendering(name, vocabulary):
     case, model, fast = BY_NAME[name], model_of(name, vocabulary), fast_tokenizer(name, vocabulary)
-    for scope in SCOPES:
-        got = propensity_curve(model, ITEMS, VECTOR, multipliers=GRID, positions=scope).values
-        for item, values in zip(ITEMS, got, strict=True):
-            sides, single = plain_chat.answers(fast, case, item)
-            want = [plain_chat.propensity(hf(), sides, single, VECTOR.directions, m, scope) for m in GRID]
+    got = {scope: propensity_curve(model, ITEMS, VECTOR, multipliers=GRID, positions=scope).values for scope in SCOPES}
+    for row, item in enumerate(ITEMS):
+        sides, single = plain_chat.answers(fast, case, item)
+
+        def plainly(m, scope, late=False, sides=sides, single=single):
+            return plain_chat.propensity(hf(), sides, single, VECTOR.directions, m, scope, late=late)
+
+        # One position later and the first scored token would be predicted by an unsteered one: those values are others.
+        # They and the unsteered value are the same in every scope.
+        late, unsteered = [plainly(m, "last", late=True) for m in (-1, 1)], plainly(0.0, "last")
+        for scope in SCOPES:
+            values, want = got[scope][row], [plainly(-1.0, scope), unsteered, plainly(1.0, scope)]
             np.testing.assert_allclose(values, want, rtol=0, atol=1e-4, err_msg=f"{item.id}, {scope}")
-            # One position later and the first scored token would be predicted by an unsteered one: those values are others.
-            late = [plain_chat.propensity(hf(), sides, single, VECTOR.directions, m, scope, late=True) for m in (-1, 1)]
             assert np.abs(values[[0, 2]] - late).min() > 1e-3, (item.id, scope)
 
 

@@ -41,7 +41,16 @@ def fresh(family, padding="right", sharing=True, chat=True) -> Model:
 def expected(family, items, layers, scope, include_first=False, chat=True):
     model = builders.random_model(family, chat)
     directions = builders.random_vector(*layers).directions
-    return plain.curve(model.hf, model.tokenizer, items, directions, GRID, scope, include_first=include_first)
+    steered = [m for m in GRID if m]
+    values = plain.curve(model.hf, model.tokenizer, items, directions, steered, scope, include_first=include_first)
+    return np.insert(values, GRID.index(0.0), unsteered(family, items, chat), axis=1)
+
+
+@cache
+def unsteered(family, items, chat):
+    """The same for all layers and scopes."""
+    model = builders.random_model(family, chat)
+    return plain.curve(model.hf, model.tokenizer, items, {}, [0.0], "all")[:, 0]
 
 
 def probe_of(model, item, scope="after_prompt"):
@@ -58,12 +67,12 @@ def probe_of(model, item, scope="after_prompt"):
 @pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @pytest.mark.parametrize(("padding", "sharing"), WAYS)
-def test_equals_the_plain_way(family, scope, padding, sharing):
+@pytest.mark.parametrize("layers", [(1,), (0, 2)], ids=str)
+def test_equals_the_plain_way(family, scope, padding, sharing, layers):
     """One engine is asked for answers of one token and of several: what it learned of a model on the first has to hold for
     the second, whose alternatives stand in one sequence as branches."""
-    model = fresh(family, padding, sharing)
-    for items, layers in ((builders.LETTERED, (1,)), (builders.LETTERED, (0, 2)), (builders.WORDED, (0, 2))):
-        vector = builders.random_vector(*layers)
+    model, vector = fresh(family, padding, sharing), builders.random_vector(*layers)
+    for items in (builders.LETTERED, builders.WORDED):
         want = expected(family, items, layers, scope)
         got = propensity_curve(model, items, vector, multipliers=GRID, positions=scope).values
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)

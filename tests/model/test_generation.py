@@ -53,6 +53,13 @@ def alone(model, ids, vector, m, start, new, choose, ends=()):
     return tokens[len(ids) :]
 
 
+def in_one_forward(model, ids, said, vector, m, start, choose):
+    """What ``alone`` would have chosen at each token, if all before it were as said: no position sees those after it, so the logits of
+    one whole forward over the row are those that its parts end with. The row is right if it says the same all the way."""
+    rows = plain.logits(model.hf, [*ids, *said[:-1]], vector.directions, m, start)[len(ids) - 1 :]
+    return [choose(row) for row in rows.double().tolist()]
+
+
 def likeliest(logits):
     best, second = sorted(logits)[-1:-3:-1]
     assert best - second > MARGIN
@@ -84,24 +91,33 @@ def drawn(stream, temperature, top_p=1.0):
     return choose
 
 
-@pytest.mark.parametrize(
-    ("family", "scope"),
-    [*((f, s) for f in builders.FAMILIES for s in SCOPES), *((f, "after_prompt") for f in builders.FURTHER)],
-)
+def families_and_scopes():
+    """Every day each family steered from the first token on, where nothing is shared, and from a later one on, where the prompt is."""
+    for number, family in enumerate(builders.FAMILIES):
+        for place, scope in enumerate(SCOPES):
+            marks = () if place in (0, 1 + number % 2) else (pytest.mark.nightly,)
+            yield pytest.param(family, scope, id=f"{family}-{scope}", marks=marks)
+    yield from (pytest.param(family, "after_prompt", id=f"{family}-after_prompt") for family in builders.FURTHER)
+
+
+@pytest.mark.parametrize(("family", "scope"), list(families_and_scopes()))
 def test_greedy_rows_equal_each_by_itself(family, scope):
     model, vector = builders.random_model(family), builders.random_vector(0, 2)
     found = generate(model, PROMPTS, vector, multipliers=GRID, positions=scope, max_new_tokens=NEW)
     for question, row in zip(PROMPTS, found, strict=True):
         ids, turn = prompt_ids(model, question)
         for m, generation in zip(GRID, row, strict=True):
-            want = alone(model, ids, vector, m, plain.start_of(scope, turn, len(ids)), NEW, likeliest)
-            assert list(generation.tokens) == want
+            said = list(generation.tokens)
+            want = in_one_forward(model, ids, said, vector, m, plain.start_of(scope, turn, len(ids)), likeliest)
+            assert said == want
+            assert len(said) == NEW
             assert (generation.prompt, generation.multiplier, generation.finish_reason) == (question, m, "length")
             assert generation.text == model.tokenizer.decode(want, skip_special_tokens=True)
     assert len({generation.tokens for row in found for generation in row}) > 2  # some random models repeat one token
     assert builders.hooks_of(model.hf) == 0
 
 
+@pytest.mark.covering(1)  # a draw is made from logits, whatever made them
 @pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3", "gpt2", "bloom", "opt", "mpt", "falcon alibi", "lfm2"])
 @pytest.mark.parametrize(("scope", "top_p"), [("all", 0.7), ("after_prompt", 1.0)])
 def test_drawn_rows_equal_each_by_itself(family, scope, top_p):
@@ -113,8 +129,18 @@ def test_drawn_rows_equal_each_by_itself(family, scope, top_p):
         ids, turn = prompt_ids(model, question)
         for m, generation in zip(GRID, row, strict=True):
             choose = drawn(sampling.stream(tuple(ids), m), 0.8, top_p)
-            want = alone(model, ids, vector, m, plain.start_of(scope, turn, len(ids)), NEW, choose)
-            assert list(generation.tokens) == want
+            said = list(generation.tokens)
+            assert said == in_one_forward(model, ids, said, vector, m, plain.start_of(scope, turn, len(ids)), choose)
+            assert len(said) == NEW
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "lfm2"])
+def test_rows_equal_a_forward_per_token(family):
+    """The one forward per row, which the two tests above rest on, says what a forward per token says."""
+    model, vector = builders.random_model(family), builders.random_vector(0, 2)
+    ((found,),) = generate(model, PROMPTS[:1], vector, multipliers=[2.0], positions="after_prompt", max_new_tokens=NEW)
+    ids, turn = prompt_ids(model, PROMPTS[0])
+    assert list(found.tokens) == alone(model, ids, vector, 2.0, turn, NEW, likeliest)
 
 
 def test_a_row_does_not_depend_on_the_rows_beside_it():

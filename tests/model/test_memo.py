@@ -103,10 +103,15 @@ def test_a_damaged_file_is_begun_anew(tmp_path, damage):
     assert (curve(model_with(tmp_path)) == got).all()
 
 
+# Not by way of the package ``model``, which would load torch in each of three processes.
 WRITER = """
 import sys
+import types
 from pathlib import Path
 import numpy as np
+import pytest_steer
+sys.modules["pytest_steer.model"] = types.ModuleType("pytest_steer.model")
+sys.modules["pytest_steer.model"].__path__ = [str(Path(pytest_steer.__file__).parent / "model")]
 from pytest_steer.model.memo import DiskMemo
 memo = DiskMemo(Path(sys.argv[1]))
 for i in range(int(sys.argv[3])):

@@ -114,15 +114,15 @@ ITEMS = (builders.LETTERED[0], builders.LETTERED[1], builders.WORDED[1])
 @pytest.mark.parametrize("family", [*builders.FAMILIES, "mpt"])
 @pytest.mark.parametrize("site", ["block", "mlp", "heads"])
 @pytest.mark.parametrize("layers", [(0, 2), (1,)], ids=str)
-def test_a_site_is_where_it_should_be(family, site, layers):
+@pytest.mark.parametrize(("scope", "padding"), [("all", "left"), ("after_prompt", "right")])
+def test_a_site_is_where_it_should_be(family, site, layers, scope, padding):
     change, by_hand = method("add", layers, site)
-    for scope, padding in (("all", "left"), ("after_prompt", "right")):
-        model = fresh(family, padding)
-        want = expected(model, ITEMS, change, by_hand, scope)
-        for sharing in (True, False):
-            got = propensity_curve(fresh(family, padding, sharing), ITEMS, change, multipliers=GRID, positions=scope).values
-            np.testing.assert_allclose(got, want, rtol=0, atol=2e-4)
-        assert np.abs(want[:, 0] - want[:, 3]).max() > 0.02
+    model = fresh(family, padding)
+    want = expected(model, ITEMS, change, by_hand, scope)
+    for sharing in (True, False):
+        got = propensity_curve(fresh(family, padding, sharing), ITEMS, change, multipliers=GRID, positions=scope).values
+        np.testing.assert_allclose(got, want, rtol=0, atol=2e-4)
+    assert np.abs(want[:, 0] - want[:, 3]).max() > 0.02
     assert builders.hooks_of(model.hf) == 0
 
 
@@ -168,6 +168,7 @@ def condition_at(model, items, layer, c):
     return [plain_methods.condition(plain.outputs(model.hf, prompt_of(model, item))[layer], c) for item in items]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "bloom", "gptj"])
 @pytest.mark.parametrize("padding", ["left", "right"])
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])

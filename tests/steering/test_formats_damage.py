@@ -137,6 +137,7 @@ def test_every_truncation_is_refused(tmp_path, kind):
         assert vector is None or (kind.startswith("gguf") and end > len(good) - 32 and vector.hash == whole.hash), end
 
 
+@pytest.mark.covering(1)  # each file with its lowest or its highest bits flipped
 @pytest.mark.parametrize("kind", WITH_CHECKSUM)
 @pytest.mark.parametrize("mask", [0x01, 0x80])
 def test_every_flipped_byte_is_refused_or_changes_nothing(tmp_path, kind, mask):

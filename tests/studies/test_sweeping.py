@@ -10,12 +10,20 @@ import numpy as np
 import plain
 import pytest
 
-from pytest_steer import ContrastItem, Items, SteeringVector, load_model
+from pytest_steer import ContrastItem, Items, SteeringVector, load_model, registry
 from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.files.make import make_steering
-from pytest_steer.files.methods import METHODS
 from pytest_steer.files.specs import VectorSpec
-from pytest_steer.studies.sweep import Limits, find_method, read_parts, split_items, split_texts, sweep, vector_methods
+from pytest_steer.studies.sweep import (
+    Limits,
+    find_method,
+    read_parts,
+    split_items,
+    split_texts,
+    sweep,
+    vector_at,
+    vector_methods,
+)
 
 LAYERS = tuple(range(builders.LAYERS))
 ITEMS = Items((*builders.LETTERED, *builders.WORDED), "six items")
@@ -111,7 +119,7 @@ def test_nothing_is_in_two_parts(tmp_path):
 
 def test_every_method_that_gives_a_vector_can_be_swept():
     no_vector_per_layer = {"icv", "mimic", "leace", "ablation"}
-    assert set(vector_methods()) == set(METHODS) - no_vector_per_layer
+    assert set(vector_methods()) == set(registry.names("method")) - no_vector_per_layer
     with pytest.raises(SteerError, match="no method 'pcaa' gives a vector to sweep: did you mean 'pca'"):
         find_method("pcaa")
 
@@ -128,7 +136,7 @@ def test_a_swept_vector_is_that_of_a_claim_file(name, tmp_path):
         seed=5,
     ).train
     layers = (1, 3)
-    swept = find_method(name)(model, training, layers, 5)
+    swept = vector_at(find_method(name), model, training, layers, 5)
     assert swept.layers == layers
     for layer in layers:
         spec = VectorSpec(None, name, data, (layer,), "all", False, (), 1)
@@ -166,6 +174,7 @@ def plain_sweep(model, vector, grid, positions, limits, texts=None):
     return found, best
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("texts", [None, builders.TEXTS])
 def test_the_choice_is_that_of_a_plain_search(seed, texts):

@@ -122,8 +122,7 @@ def logits(
         def hook(_module: Any, _inputs: Any, output: Any) -> Any:
             hidden = output[0] if isinstance(output, (tuple, list)) else output
             changed = hidden.clone()
-            for position in range(start, hidden.shape[1]):
-                changed[0, position] = hidden[0, position] + m * direction
+            changed[0, start:] = hidden[0, start:] + m * direction
             if isinstance(output, list):
                 return [changed, *output[1:]]
             return (changed, *output[1:]) if isinstance(output, tuple) else changed

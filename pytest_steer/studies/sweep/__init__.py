@@ -1,11 +1,11 @@
 """Looking for a layer and a multiplier: splitting the data, making the vector, measuring the grid, choosing. Knows nothing of pytest."""
 
 from .grid import Candidate, Choice, LayerResult, Limits, Sweep, sweep
-from .methods import find_method, vector_methods
+from .methods import find_method, vector_at, vector_methods
 from .plan import Parts, read_parts
 from .split import split_items, split_texts
 
 __all__ = [
     "Candidate", "Choice", "LayerResult", "Limits", "Parts", "Sweep", "find_method", "read_parts", "split_items", "split_texts",
-    "sweep", "vector_methods",
+    "sweep", "vector_at", "vector_methods",
 ]  # fmt: skip

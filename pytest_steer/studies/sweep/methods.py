@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from ... import extract, progress
-from ...data import Items
+from ... import progress, registry
 from ...errors import SteerError
-from ...files.training import Training
+from ...extract.kinds import MethodKind
+from ...extract.training import Training
 from ...model import Model
 from ...registry import did_you_mean
 from ...steering import SteeringVector
 
-Layers = tuple[int, ...]
-Extract = Callable[[Model, Training, Layers, int], SteeringVector]
+
+def vector_methods() -> dict[str, MethodKind]:
+    """The registered methods that give a vector at a layer of one's choice."""
+    methods: dict[str, MethodKind] = registry.things("method")
+    return {name: kind for name, kind in methods.items() if not kind.gives_intervention and kind.layers != "none"}
 
 
-def vector_methods() -> dict[str, Extract]:
-    """Name to a function that makes the vector of a model from training data, at these layers, with a seed."""
-    of_contrast = {"mean_matching": extract.mean_matching, "pca": extract.pca, "probe": extract.probe}
-    return {
-        "caa": lambda model, data, layers, _: extract.caa(model, data.items("caa"), layer=layers, context=data.context),
-        "fv": _function_vector,
-        "learned": _learned,
-        "mean_difference": _mean_difference,
-        **{name: partial(_contrast, method) for name, method in of_contrast.items()},
-        "random": lambda model, data, layers, seed: extract.random_direction(
-            extract.mean_matching(model, data.contrast, layer=layers, context=data.context), seed=seed
-        ),
-    }
-
-
-def find_method(name: str) -> Extract:
+def find_method(name: str) -> MethodKind:
     """The method of that name.
 
     Raises:
@@ -45,32 +31,25 @@ def find_method(name: str) -> Extract:
     return methods[name]
 
 
-def _contrast(
-    method: Callable[..., SteeringVector], model: Model, data: Training, layers: Layers, seed: int
-) -> SteeringVector:
-    return method(model, data.contrast, layer=layers, context=data.context)
-
-
-def _mean_difference(model: Model, data: Training, layers: Layers, seed: int) -> SteeringVector:
-    contrast = data.contrast
-    sides = (contrast,) if isinstance(contrast, Items) else contrast
-    return extract.mean_difference(model, *sides, layer=layers, context=data.context)
-
-
-def _function_vector(model: Model, data: Training, layers: Layers, seed: int) -> SteeringVector:
-    """One vector for all layers: where a function vector is added does not change what it is."""
-    made = extract.fv(model, data.demonstrations, layer=layers[0], seed=seed)
-    return SteeringVector(dict.fromkeys(layers, made.directions[layers[0]]), made.metadata)
-
-
-def _learned(model: Model, data: Training, layers: Layers, seed: int) -> SteeringVector:
-    """Learned at each layer by itself."""
-    items, directions = data.items("learned"), {}
+def vector_at(kind: MethodKind, model: Model, training: Training, layers: tuple[int, ...], seed: int) -> SteeringVector:
+    """The vector of a method at each of these layers."""
+    if kind.layers == "several":
+        return _made(kind, model, training, layers, seed)
+    if not kind.needs_layer:  # where such a vector is added does not change what it is
+        made = _made(kind, model, training, layers[:1], seed)
+        return SteeringVector(dict.fromkeys(layers, made.directions[layers[0]]), made.metadata)
+    directions: dict[int, Any] = {}
     metadata: dict[str, Any] = {}
     reliability: dict[str, Any] = {}
     for number, layer in enumerate(layers, 1):
-        progress.report(f"learning a vector at layer {layer} ({number} of {len(layers)})")
-        made = extract.learned(model, items, layer=layer, seed=seed, context=data.context)
+        progress.report(f"{kind.name} at layer {layer} ({number} of {len(layers)})")
+        made = _made(kind, model, training, (layer,), seed)
         directions[layer], metadata = made.directions[layer], dict(made.metadata)
         reliability |= metadata.get("reliability", {})
     return SteeringVector(directions, {**metadata, "reliability": reliability})
+
+
+def _made(kind: MethodKind, model: Model, training: Training, layers: tuple[int, ...], seed: int) -> SteeringVector:
+    made = kind.extract(model, training, layers=layers, context=training.context, seed=seed, settings={})
+    assert isinstance(made, SteeringVector)  # as its return type says
+    return made

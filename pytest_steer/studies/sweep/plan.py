@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ...data import Items, read_items, read_texts
 from ...errors import DataError
-from ...files.training import Training, read_training
+from ...extract.training import Training
+from ...files.training import read_training
 from .split import split_items, split_texts
 
 _NAMES = ("train", "validation", "test")
