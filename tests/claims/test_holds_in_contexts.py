@@ -499,7 +499,7 @@ def test_within_a_users_own_given(gated) -> None:
 
 @pytest.mark.parametrize("given", [{}, {"steerability": 0.1, "effect": 0.1}])
 def test_exactly_one_promise(gated, given) -> None:
-    with pytest.raises(SteerError, match="exactly one of steerability, anti_steerable, effect"):
+    with pytest.raises(SteerError, match="exactly one of steerability, anti_steerable_share, effect"):
         assert_holds_in_contexts(gated.model, gated.vector(), ITEMS, contexts=AXES, **given)
 
 

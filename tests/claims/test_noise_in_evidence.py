@@ -123,7 +123,7 @@ def test_every_kind_of_claim_has_its_floor(dtype):
         evidence_of(assert_not_anti_steered, model, vector, items, share=0.5, **grid),
         evidence_of(assert_not_anti_steered, model, vector, items, share=0.5, by="effect", **grid),
         evidence_of(assert_ppl_delta_below, model, vector, TEXTS, limit=0.5),
-        evidence_of(assert_steers_at_cost, model, vector, items, TEXTS, effect=0.1, cost=0.05),
+        evidence_of(assert_steers_at_cost, model, vector, items, TEXTS, effect=0.1, budget=0.05),
         evidence_of(
             assert_holds_in_contexts, model, vector, items, steerability=-5, max_contexts=4,
             contexts=contexts(system=["", "Be odd."]), **grid
