@@ -36,14 +36,28 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_the_pages_claim_runs_and_its_mistakes_are_named(folder: Path) -> None:
-    (folder / "wrong.steer.yaml").write_text(
-        "model: builtin:tiny\nvector: {extract: {method: mean_difference, data: train.json}, layer: 3}\ndata: {test: test.json}\n"
-        "claims:\n  - flips: {share: 50}\n  - flips: {name: b, shar: 0.5}\n  - flip: {share: 0.5}\n"
-    )
+WRONG = """\
+model: builtin:tiny
+data: {test: test.json}
+vector: {extract: {method: mean_difference, data: train.json}, layer: 3}
+claims:
+  - flips: {share: 50}
+  - flips: {name: b, shar: 0.5}
+  - flip: {share: 0.5}
+  - steers: {name: m, steerability: 0, vector: {extract: {method: medain, data: train.json}, layer: 3}}
+  - steers: {name: s, steerability: 0, vector: {extract: {method: median, data: train.json, scale: 0}, layer: 3}}
+  - steers: {name: i, steerability: 0, intervention: {kind: halvd, extract: {method: median, data: train.json}, layer: 3}}
+  - generalizes: {name: g, relative: 0.1, contexts: {c: {greetin: Hello}}}
+"""
+
+
+def test_the_page_runs_and_mistakes_in_it_are_named(folder: Path) -> None:
+    (folder / "wrong.steer.yaml").write_text(WRONG)
     said, claims = run(folder)
     by_name = {claim["name"]: claim for claim in claims}
-    mine = next(claim for claim in claims if claim["suite"] == "mine")
+    mine, searched = (claim for claim in claims if claim["suite"] == "mine")
+    assert (mine["vector"]["method"], mine["vector"]["operation"]) == ("median", "added")
+    assert {"greeting"} == {name for row in searched["details"]["contexts"] for name in row["context"]}
     assert mine["check"] == "flips"
     assert mine["verdict"] in ("pass", "fail", "inconclusive")
     assert mine["statistic"] == "share of answers that flip"
@@ -55,6 +69,9 @@ def test_the_pages_claim_runs_and_its_mistakes_are_named(folder: Path) -> None:
     assert "wrong.steer.yaml:7: claims[2].flip: unknown claim 'flip'" in said
     assert "Did you mean 'flips'?" in said
     assert by_name["b"]["verdict"] == "error"
+    for line, word, meant in ((8, "medain", "median"), (10, "halvd", "halved"), (11, "greetin", "greeting")):
+        assert re.search(rf"wrong\.steer\.yaml:{line}: .*'{word}'.*\n  Did you mean '{meant}'\?", said), word
+    assert re.search(r"wrong\.steer\.yaml:9: .*scale: must be greater than 0, but is 0", said)
 
 
 def test_an_extension_that_cannot_be_loaded_is_one_error_and_the_rest_runs(folder: Path) -> None:
@@ -65,4 +82,4 @@ def test_an_extension_that_cannot_be_loaded_is_one_error_and_the_rest_runs(folde
     said, claims = run(folder, "mine.steer.yaml")
     assert "extension worse (no_such_module): ERROR" in said
     assert "No module named 'no_such_module'" in said
-    assert [claim["verdict"] == "error" for claim in claims] == [True, False]
+    assert [claim["verdict"] == "error" for claim in claims] == [True, False, False]

@@ -108,7 +108,7 @@ def test_errors_are_errors(suite: Path, pytester: pytest.Pytester) -> None:
     result.assert_outcomes(failed=2)
     assert {claim["verdict"] for claim in found.values()} == {"error"}
     result.stdout.fnmatch_lines(["steers_at_cost: ERROR  *line.txt: has 1 text(s); an interval needs at least two"])
-    result.stdout.fnmatch_lines(["no-cost: ERROR * 'cost' is missing"])
+    result.stdout.fnmatch_lines(["no-cost: ERROR * 'budget' is missing"])
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
