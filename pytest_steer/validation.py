@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 from jsonschema import Draft202012Validator, TypeChecker, ValidationError
@@ -46,13 +48,24 @@ def check_values(what: str, values: Mapping[str, Any], properties: Mapping[str, 
             raise SteerError(f"{what} has no parameter {name!r}: {did_you_mean(name, properties)}")
         if value is None:
             continue
-        for error in Checks(properties[name]).iter_errors(value):
+        for error in Checks(properties[name]).iter_errors(_as_in_a_file(value)):
             error.path.appendleft(name)
             found = reason_of(error)
             if found is not None:
                 reason, hint = found
                 about = properties[name].get("description", "")
                 raise SteerError(" ".join(filter(None, (f"{what}: {name} {reason}.", hint, about))))
+
+
+def _as_in_a_file(value: Any) -> Any:
+    """A value of Python as a claim file would hold it: numbers of numpy, tuples and paths are given too."""
+    if isinstance(value, (tuple, list)):
+        return [_as_in_a_file(one) for one in value]
+    if isinstance(value, Mapping):
+        return {key: _as_in_a_file(one) for key, one in value.items()}
+    if isinstance(value, PurePath):
+        return str(value)
+    return value.item() if isinstance(value, numbers.Number) and hasattr(value, "item") else value
 
 
 def reason_of(error: ValidationError) -> tuple[str, str] | None:

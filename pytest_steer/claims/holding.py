@@ -65,7 +65,7 @@ def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, A
     """As :func:`hold`, about a subject that was made by the caller."""
     __tracebackhide__ = True
     declared: ClaimKind = kind_of(kind)
-    fields = {"seed": run_seed(), "name": kind} | given | dict(shared)
+    fields: dict[str, Any] = {"seed": run_seed(), "name": kind} | given | dict(shared)
     known = declared.fields.keys() | declared.parameters.keys()
     for name in shared:
         if name not in known:
@@ -74,13 +74,13 @@ def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, A
                 raise TypeError(f"assert_{kind}: {name!r} is now called {now!r}: write {now}={shared[name]!r}")
             hint = did_you_mean(name, [*(one for one in shared if one in known), *known])
             raise TypeError(f"assert_{kind}() got an unexpected keyword argument {name!r}: {hint}")
-    claim: Claim = declared.declared(subject=subject, **{name: value for name, value in fields.items() if name in known})
     recorder = current_recorder()
     try:
+        claim: Claim = declared.declared(subject=subject, **{name: fields[name] for name in fields if name in known})
         evidence = claim.measure(model)
     except SteerError as error:
         if recorder is not None:
-            failed = error_evidence(kind, claim.name, str(error), soundness=getattr(error, "soundness", None))
+            failed = error_evidence(kind, fields["name"], str(error), soundness=getattr(error, "soundness", None))
             recorder.add(failed)
             complete(failed)
         raise

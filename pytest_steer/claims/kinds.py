@@ -9,6 +9,7 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from .. import registry
+from ..errors import SteerError
 from ..evidence import Evidence
 from ..parameters import Param, Schema, properties_of, required_of
 from ..validation import check_values
@@ -87,6 +88,11 @@ class ClaimKind:
         """The JSON Schema of its parameters, without those of every claim."""
         required = required_of(self.declared)
         shown = dict.fromkeys([*required, *([self.main] if self.main else []), *self.one_of[:1], *self.any_of[:1]])
+        for name in shown:
+            if not self.parameters.get(name, {}).get("examples"):
+                raise SteerError(
+                    f"{self.declared.__module__}: {name!r} of the claim {self.name!r} needs an example: Param(..., example=...)"
+                )
         example = {name: self.parameters[name]["examples"][0] for name in shown}
         return {
             "title": self.title,
@@ -151,6 +157,7 @@ def claim(
     def decorate(declared: Declared) -> Declared:
         kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), schema or {})
         _checked(kind)
+        _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
         registry.register("claim", name, kind, home=declared.__module__)
         return declared
 

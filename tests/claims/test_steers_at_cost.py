@@ -357,7 +357,7 @@ def test_the_message_holds_the_multipliers_looked_at_and_the_worst_items(linear)
         "] at 0.95 each side, over 10 texts; allowed +5%",
         f"positions after_prompt, norm 1; multiplier {m:.3g}",
         f"  mean effect {m * SLOPES.mean():.3g} ({m * SLOPES.mean() / BASE.std(ddof=1):.3g} standard deviations of the unsteered "
-        f"propensities), anti-steered share 0.17; at the deployed multiplier 1 mean effect {SLOPES.mean():.3g}",
+        f"propensities), anti-steerable share 0.17; at the deployed multiplier 1 mean effect {SLOPES.mean():.3g}",
         f"[5] effect {-0.5 * m:.3g}, propensity -2.50, {-2.5 - 0.5 * m:.2f}",
     ):
         assert line in words

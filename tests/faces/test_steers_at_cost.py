@@ -41,7 +41,7 @@ def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
             "  steered: caa at layer 1, positions after_prompt, norm *; multiplier * (* of the median hidden norm)",
             "    multiplier *",
             "    perplexity *",
-            "  mean effect * (* standard deviations of the unsteered propensities), anti-steered share *; at the deployed multiplier 1 *",
+            "  mean effect * (* standard deviations of the unsteered propensities), anti-steerable share *; at the deployed multiplier 1 *",
             "  worst items:",
             "    [[]*[]] effect *, propensity *, *",
             "  run again: pytest c.steer.yaml::fails",
