@@ -83,3 +83,65 @@ def test_an_extension_that_cannot_be_loaded_is_one_error_and_the_rest_runs(folde
     assert "extension worse (no_such_module): ERROR" in said
     assert "No module named 'no_such_module'" in said
     assert [claim["verdict"] == "error" for claim in claims] == [True, False, False]
+
+
+ODD = """\
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+
+from pytest_steer import Items
+from pytest_steer.claims import claim, measure_items
+from pytest_steer.evidence import Direction
+from pytest_steer.measures import Subject
+from pytest_steer.parameters import Param
+from pytest_steer.stats import mean_t
+
+
+@claim("odd", title="Odd", main="least")
+@dataclass(frozen=True, kw_only=True)
+class Odd:
+    \"\"\"The mean effect is at least `least`.\"\"\"
+
+    subject: Subject
+    items: Items
+    least: Annotated[float, Param("The least effect.", example=0.1)]
+    words: Annotated[tuple[str, ...], Param("Words.", example=["a"])] = ()
+    file: Annotated[Path | None, Param("A file.", example="x.txt")] = None
+    weights: Annotated[dict[str, float] | None, Param("Weights.", example={"a": 1.0})] = None
+    name: str = "odd"
+
+    def measure(self, model):
+        assert (self.words, self.file.name, self.weights) == (("a", "b"), "test.json", {"a": 2})
+        Odd(subject=self.subject, items=self.items, least=np.float32(0.5), words=("a",), file=Path("x"))
+        _, _, evidence = measure_items(
+            model, self.subject, self.items, [0.0, 1.0], check="odd", name=self.name, statistic="effect",
+            direction=Direction.AT_LEAST, threshold=self.least, values=lambda curve: curve.effects(1.0), infer=mean_t, by_effect=True,
+        )
+        return evidence
+"""
+
+
+def test_parameters_of_every_type_reach_the_claim_and_a_missing_file_is_an_error(folder: Path) -> None:
+    (folder / "odd.py").write_text(ODD)
+    (folder / "conftest.py").write_text("import odd\n")
+    (folder / "odd.steer.yaml").write_text(
+        "model: builtin:tiny\nvector: {extract: {method: mean_difference, data: train.json}, layer: 3}\ndata: {test: test.json}\n"
+        "claims:\n  - odd: {least: 0.1, words: [a, b], file: test.json, weights: {a: 2}}\n"
+        "  - odd: {name: lost, least: 0.1, file: nowhere.json}\n"
+    )
+    said, claims = run(folder, "odd.steer.yaml", "-k", "odd or lost")
+    verdicts = {claim["name"]: claim["verdict"] for claim in claims}
+    assert verdicts["odd"] == "pass", said
+    assert verdicts["lost"] == "error"
+    assert "odd.steer.yaml:6: claims[1].odd.file: there is no file" in said
+
+
+def test_a_declaration_without_an_example_is_an_error_of_its_own_module(folder: Path) -> None:
+    (folder / "bare.py").write_text(ODD.replace(", example=0.1", "").replace('"odd"', '"bare"'))
+    command = [sys.executable, "-c", "import bare"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    assert "bare: 'least' of the claim 'bare' needs an example: Param(..., example=...)" in done.stderr

@@ -15,7 +15,7 @@ from pytest_steer.files.files import absolute, missing_file
 from pytest_steer.files.matrix import Combination, behaviour_faults, combinations, completed, matrix_faults
 from pytest_steer.files.messages import Fault, find_faults, to_error
 from pytest_steer.files.promises import params_of, per_faults, xfail_faults, xfail_of
-from pytest_steer.files.schema import SCHEMA, kinds, valid_keys, validator, with_defaults
+from pytest_steer.files.schema import SCHEMA, kinds, resolved, valid_keys, validator, with_defaults
 from pytest_steer.files.source import DataPath, Source, read_source
 from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite
 from pytest_steer.prompting import known_axes
@@ -140,6 +140,9 @@ class _SuiteReader:
             for label, values in body.get("per", {}).items():
                 own = {**values, "data": body.get("data", {})}
                 faults.extend(self._setting_faults(own, (*inside, "per", label)))
+        for key, schema in kinds()[kind]["properties"].items():
+            if key in body and key not in wrong and resolved(schema).get("x-file"):
+                faults.extend(self._file_fault(body[key], (*inside, key)))
         if kinds()[kind].get("x-searches-contexts") and not self.data.get("contexts"):
             about = _FILE_KEYS["contexts"]
             faults.append(
