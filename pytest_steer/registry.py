@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
+import sys
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -16,10 +17,11 @@ from typing import Any
 from .errors import SteerError
 
 GROUP = "pytest_steer"
-KINDS = ("claim", "method", "intervention", "axis", "vector format", "data format", "report format")
+KINDS = ("claim", "method", "intervention", "axis")
 
 _things: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 _homes: dict[tuple[str, str], str] = {}
+_files: dict[tuple[str, str], str | None] = {}
 _broken: dict[str, str] = {}
 _loaded = False
 _version = 0
@@ -35,27 +37,31 @@ def register(kind: str, name: str, thing: Any, *, home: str) -> None:
 
     Args:
         kind: one of ``KINDS``.
-        home: the module that defines it. The same module may enter it again (it was reloaded); another one may not.
+        home: the module that defines it. The same module may enter it again (it was reloaded); another one may not, nor may a module
+            of the same name from another file, as every ``conftest.py`` is.
 
     Raises:
-        SteerError: the name is taken, or is no name.
+        SteerError: the name is taken, or is no name; there is no such kind.
     """
+    if kind not in KINDS:
+        raise SteerError(f"{home}: there is no kind of thing {kind!r}: {did_you_mean(kind, KINDS)}")
     if not name or name != name.strip() or any(mark in name for mark in "[]:\n"):
         raise SteerError(f"{home}: {name!r} cannot be the name of a {kind}: use letters, digits and underscores")
-    taken = _homes.get((kind, name))
-    if taken is not None and taken != home:
-        raise SteerError(f"{home}: the {kind} {name!r} is already registered by {taken}: give yours another name")
+    key, file = (kind, name), getattr(sys.modules.get(home), "__file__", None)
+    if key in _homes and (_homes[key], _files[key]) != (home, file):
+        mine, taken = (file, _files[key]) if _homes[key] == home else (home, _homes[key])
+        raise SteerError(f"{mine}: the {kind} {name!r} is already registered by {taken}: give yours another name")
     global _version
     _version += 1
     _things[kind][name] = thing
-    _homes[kind, name] = home
+    _homes[key], _files[key] = home, file
 
 
 def forget(kind: str, name: str) -> None:
     """Take a thing out again, for tests that register one."""
     global _version
     _version += 1
-    del _things[kind][name], _homes[kind, name]
+    del _things[kind][name], _homes[kind, name], _files[kind, name]
 
 
 def find(kind: str, name: str) -> Any:

@@ -145,3 +145,16 @@ def test_a_declaration_without_an_example_is_an_error_of_its_own_module(folder: 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     assert "bare: 'least' of the claim 'bare' needs an example: Param(..., example=...)" in done.stderr
+
+
+def test_two_conftests_do_not_replace_each_others_axis(tmp_path: Path) -> None:
+    """Both are modules of one name, and what the second registers would stand in the first one's claims too."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "conftest.py").write_text(
+            "from pytest_steer import axis\n\n\n@axis('tone', ['rude'], about='A tone.')\ndef tone(item, value):\n    return item\n"
+        )
+    said, _ = run(tmp_path, "one", "two")
+    one, two = (tmp_path / name / "conftest.py" for name in ("one", "two"))
+    assert f"{two}: the axis 'tone' is already registered by {one}: give yours another name" in said
