@@ -147,6 +147,19 @@ def test_a_declaration_without_an_example_is_an_error_of_its_own_module(folder: 
     assert "bare: 'least' of the claim 'bare' needs an example: Param(..., example=...)" in done.stderr
 
 
+def test_a_field_that_nothing_fills_in_is_named(folder: Path) -> None:
+    (folder / "unfilled.py").write_text(
+        ODD.replace('"odd"', '"unfilled"').replace("    items: Items\n", "    items: Items\n    things: Items\n")
+    )
+    (folder / "conftest.py").write_text("import unfilled\n")
+    (folder / "unfilled.steer.yaml").write_text(
+        "model: builtin:tiny\nvector: {extract: {method: mean_difference, data: train.json}, layer: 3}\ndata: {test: test.json}\n"
+        "claims:\n  - unfilled: {least: 0.1}\n"
+    )
+    said, _ = run(folder, "unfilled.steer.yaml")
+    assert "unfilled.steer.yaml:5: unfilled: nothing fills in 'things' of the claim 'unfilled'" in said
+
+
 def test_two_conftests_do_not_replace_each_others_axis(tmp_path: Path) -> None:
     """Both are modules of one name, and what the second registers would stand in the first one's claims too."""
     (tmp_path / "pytest.ini").write_text("[pytest]\n")

@@ -65,8 +65,9 @@ def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, A
     """As :func:`hold`, about a subject that was made by the caller."""
     __tracebackhide__ = True
     declared: ClaimKind = kind_of(kind)
-    fields: dict[str, Any] = {"seed": run_seed(), "name": kind} | given | dict(shared)
     known = declared.fields.keys() | declared.parameters.keys()
+    filled = {name: value for name, value in (("seed", run_seed()), ("name", kind)) if name in known}
+    fields: dict[str, Any] = filled | given | dict(shared)
     for name in shared:
         if name not in known:
             now = next((new for new, schema in declared.parameters.items() if schema.get("x-was") == name), None)
@@ -76,7 +77,7 @@ def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, A
             raise TypeError(f"assert_{kind}() got an unexpected keyword argument {name!r}: {hint}")
     recorder = current_recorder()
     try:
-        claim: Claim = declared.declared(subject=subject, **{name: fields[name] for name in fields if name in known})
+        claim: Claim = declared.declared(subject=subject, **fields)
         evidence = claim.measure(model)
     except SteerError as error:
         if recorder is not None:

@@ -21,7 +21,6 @@ from ..data import ItemLike, Items, as_items
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
 from ..fuzzing.context_search import Found, Search
-from ..fuzzing.context_search import search as search_contexts
 from ..fuzzing.trials import Trials, axis_shares
 from ..measures import (
     MULTIPLIERS,
@@ -40,7 +39,6 @@ from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model, engine_of
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
-from ..prompting.flat import Read
 from ..run_context import Recorder, current_recorder
 from ..soundness import check_before
 from ..stats import (
@@ -177,6 +175,8 @@ class HoldsInContexts:
             SoundnessError: the hooks do not do what they say.
             VectorError, MeasurementError: see ``propensity_curve`` and ``check_fits``.
         """
+        from ..fuzzing.worst_context import find_worst  # loads Hypothesis
+
         started = time.perf_counter()
         grid = self._grid()
         batch, fresh = self._divided()
@@ -186,7 +186,9 @@ class HoldsInContexts:
         trials = Trials(
             lambda contexts: [self._estimate(curve) for curve in curves(batch, contexts)], self.threshold, self._direction
         )
-        found = self._search(trials)
+        max_contexts = self.search.max_contexts if self.max_contexts is None else self.max_contexts
+        asked = replace(self.search, place=self.search.place or self.name)
+        found = find_worst(trials, asked, max_contexts=max_contexts, seed=self.seed)
         judged = [self._judged(found.worst.context, curves(fresh, [found.worst.context])[0])]
         if judged[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
             # A fixed sequence of tests: the second is made only if the first refutes the claim, and the batch alone chose
@@ -230,7 +232,7 @@ class HoldsInContexts:
             evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(inference)
-        evidence.details = self._details(trials, found, batch, decisive, judged)
+        evidence.details = self._details(trials, found, batch, decisive, judged) | {"max_contexts": max_contexts}
         if linear:
             evidence.details |= curve_details(curve)
         computed, answered = engine_of(model).forwards - before[0], engine_of(model).remembered - before[1]
@@ -328,53 +330,6 @@ class HoldsInContexts:
         found = self._infer(curve)
         return _Judged(context, curve, found, judge(found, self.threshold, self._direction))
 
-    # --- the search ---
-
-    @property
-    def _max_contexts(self) -> int:
-        return self.search.max_contexts if self.max_contexts is None else self.max_contexts
-
-    def _search(self, trials: Trials) -> Found:
-        if self.search.only is not None:
-            trials.estimates([self.search.only], "listed")
-            return Found(trials.worst, None)
-        from ..fuzzing.search import survey
-
-        memory = self._memory()
-        around = survey(self.search.space, seed=self.seed)
-        if self.search.read is not None:
-            around = replace(around, read=self.search.read)
-        found = search_contexts(
-            trials,
-            self.search.space,
-            examples=self._max_contexts,
-            seed=self.seed,
-            listed=self.search.listed,
-            remembered=memory.contexts(around.read) if memory is not None else (),
-            free=self.search.free,
-            survey=around,
-        )
-        self._remember(trials, found, around.read)
-        return found
-
-    def _memory(self) -> Any:
-        if self.search.memory is None:
-            return None
-        from ..fuzzing.remembered import Remembered
-
-        return Remembered(self.search.memory, self.search.place or self.name, self.search.space)
-
-    def _remember(self, trials: Trials, found: Found, read: Read) -> None:
-        """Keeps the simplest context that breaks the promise on the batch, and forgets those that no longer do."""
-        memory = self._memory()
-        if memory is None:
-            return
-        for context in memory.contexts(read):
-            if not trials.breaks(trials.estimates([context], "remembered")[0]):
-                memory.forget(context)
-        if found.smallest is not None:
-            memory.save(found.smallest.context)
-
     def _details(
         self, trials: Trials, found: Found, batch: Items, decisive: _Judged, judged: list[_Judged]
     ) -> dict[str, Any]:
@@ -395,7 +350,6 @@ class HoldsInContexts:
             "axes": [axis.describe() for axis in axis_shares(unchosen)],
             "unchosen": len(unchosen),
             "batch": [item.id for item in batch],
-            "max_contexts": self._max_contexts,
             "seed": self.seed,
         }
 

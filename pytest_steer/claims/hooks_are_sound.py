@@ -218,8 +218,8 @@ def assert_hooks_are_sound(
 ) -> Evidence:
     """Asserts that what steers does what it says: exact properties, on batches that Hypothesis draws (docs/hooks.md).
 
-    With a vector or an intervention alone, this package's own steering is tested. With ``apply``, a way of the user's: another
-    library's hooks, or a context manager of one's own. What it is declared to do is the vector or intervention, or
+    With a vector or an intervention alone, this package's own steering is tested. With ``apply``, a way of yours: another
+    library's hooks, or your own context manager. What it is declared to do is the vector or intervention, or
     ``directions`` (added at the output of each block), or only ``layers``; then the size of the dose is not checked.
 
     Args:

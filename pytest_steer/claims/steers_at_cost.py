@@ -88,7 +88,7 @@ class SteersAtCost:
     max_multiplier: Annotated[
         float,
         Param(
-            "The largest multiplier that is looked at, in deployed ones: 8 means eight times `multiplier`.",
+            "The largest multiplier tried, as a multiple of the deployed one: 8 means eight times `multiplier`.",
             title="Largest multiplier",
             was="most",
             example=8,
@@ -296,7 +296,7 @@ def assert_steers_at_cost(
         effect: the promise: mean over items of propensity at that multiplier minus propensity unsteered; in standard deviations
             of the unsteered propensities if ``standardised``.
         budget: 0.05 is a rise of perplexity by 5 %.
-        max_multiplier: the largest multiplier that is looked at, in deployed ones.
+        max_multiplier: the largest multiplier tried, as a multiple of the deployed one.
         multiplier: the deployed strength, where the search begins.
 
     The other arguments and what is raised are those of :func:`assert_steers`.

@@ -13,7 +13,7 @@ from ..steering import Intervention, SteeringVector, ablate
 from .contrast import Data, read_contrast
 from .kinds import method
 from .readouts import AnyReadout
-from .reliability import record_with_reliability, vouched
+from .reliability import record_with_reliability, with_reliability
 
 
 @method("ablation", takes="contrast")
@@ -54,7 +54,7 @@ def ablation(
     """
     (own,) = _one(check_layers(model, layer))
     contrast = read_contrast(model, data, layer=own, readout=readout, context=context)
-    vector = vouched(
+    vector = with_reliability(
         contrast, SteeringVector({own: contrast.mean_difference(own).float()}, record_with_reliability(contrast, "ablation"))
     )
     made = ablate(vector, layers=check_layers(model, tuple(range(model.n_layers)) if at is None else at))

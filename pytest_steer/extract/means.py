@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..steering import SteeringVector
 from .contrast import Contrast
-from .reliability import vouched
+from .reliability import with_reliability
 
 
 def difference_of_means(contrast: Contrast, method: str) -> SteeringVector:
@@ -14,4 +14,4 @@ def difference_of_means(contrast: Contrast, method: str) -> SteeringVector:
         SteerWarning: see ``reliability.unreliable``.
     """
     directions = {at: contrast.mean_difference(at).float() for at in contrast.layers}
-    return vouched(contrast, SteeringVector(directions, {"method": method, **contrast.record}), stacklevel=4)
+    return with_reliability(contrast, SteeringVector(directions, {"method": method, **contrast.record}), stacklevel=4)

@@ -13,7 +13,7 @@ from ..steering import SteeringVector
 from .contrast import Data, read_contrast
 from .kinds import method
 from .readouts import AnyReadout
-from .reliability import vouched
+from .reliability import with_reliability
 
 
 @method("pca", takes="contrast")
@@ -50,4 +50,4 @@ def pca(
                 f"layer {at}: the mean difference has no part along the principal direction, so it has no sign"
             )
         directions[at] = (first * (mean.norm() if along > 0 else -mean.norm())).float()
-    return vouched(contrast, SteeringVector(directions, {"method": "pca", **contrast.record}))
+    return with_reliability(contrast, SteeringVector(directions, {"method": "pca", **contrast.record}))

@@ -15,7 +15,7 @@ from ..steering import SteeringVector
 from .contrast import Data, read_contrast
 from .kinds import method
 from .readouts import AnyReadout
-from .reliability import vouched
+from .reliability import with_reliability
 
 
 @method("probe", takes="contrast")
@@ -58,4 +58,4 @@ def probe(
         fitted = LogisticRegression(C=C, max_iter=5000, tol=1e-8).fit((centred / scale).numpy(), labels)
         weights = torch.from_numpy(fitted.coef_[0])
         directions[at] = (weights / weights.norm() * length).float()
-    return vouched(contrast, SteeringVector(directions, {"method": "probe", "C": C, **contrast.record}))
+    return with_reliability(contrast, SteeringVector(directions, {"method": "probe", "C": C, **contrast.record}))

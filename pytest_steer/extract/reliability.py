@@ -74,8 +74,8 @@ def unreliable(record: Mapping[str, Any]) -> str | None:
     )
 
 
-def vouched(contrast: Contrast, vector: SteeringVector, *, stacklevel: int = 3) -> SteeringVector:
-    """The vector with the numbers in its metadata; warns if they are low.
+def with_reliability(contrast: Contrast, vector: SteeringVector, *, stacklevel: int = 3) -> SteeringVector:
+    """The vector with its reliability in its metadata; warn if that is low.
 
     Warns:
         SteerWarning: see :func:`unreliable`.

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import registry
 from ..claims import Claim, kind_of
 from ..claims.in_rounds import LEAST_ITEMS
 from ..data import Items, TaskItem, read_tasks, read_texts
-from ..errors import DataError
+from ..errors import DataError, SteerError
 from ..fuzzing.context_search import BATCH, MAX_CONTEXTS, Search
 from ..measures.subject import Subject
 from ..model import Model
@@ -81,7 +82,13 @@ class Builder:
             SteerError: a data file or the vector cannot be used.
         """
         kind = kind_of(claim.kind)
-        # A method, an attribute of this: what is filled in is made only if the kind asks for it.
+        fillers = {name for name in vars(_Supply) if isinstance(vars(_Supply)[name], property)}
+        unfilled = next((name for name, needed in kind.fields.items() if needed and name not in fillers), None)
+        if unfilled is not None:
+            raise SteerError(
+                f"{registry.home_of('claim', kind.name)}: nothing fills in {unfilled!r} of the claim {kind.name!r}: annotate it with "
+                f"Param if it is a parameter, give it a default, or call it one of {', '.join(sorted(fillers - {'sequential'}))}"
+            )
         supply = _Supply(self, suite, claim)
         parameters = {
             name: supply.resolved(claim.params[name], schema, name)
@@ -90,7 +97,8 @@ class Builder:
         }
         if "sequential" in kind.parameters:
             parameters["sequential"] = supply.sequential
-        filled = {name: getattr(supply, name) for name in kind.fields if hasattr(_Supply, name)}
+        # Properties: what is filled in is made only if the kind asks for it.
+        filled = {name: getattr(supply, name) for name in kind.fields if name in fillers}
         made: Claim = kind.declared(**filled, **parameters)
         return made
 

@@ -98,7 +98,7 @@ def multipliers_at_cost(
     Args:
         texts: neutral texts, read as they are; see :func:`perplexity`.
         cost: the budget: 0.05 is a rise of 5 %.
-        most: the largest multiplier that is looked at, in deployed ones; for a strength that is ``linear``. Beyond the deployed
+        most: the largest multiplier tried, as a multiple of the deployed one; for a strength that is ``linear``. Beyond the deployed
             one ``interpolated`` and ``angle`` mean something else, so there it is the largest.
         tolerance: a cost within the budget by no more than this share of it ends the search.
 

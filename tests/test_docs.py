@@ -1,0 +1,84 @@
+"""The Python that the documentation shows: what it imports is there, and functions have the keywords that it gives them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+import typing
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import pytest_steer
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> Iterator[ast.Module]:
+    for found in BLOCK.finditer(page.read_text(encoding="utf-8")):
+        yield ast.parse(textwrap.dedent(found[1]))
+
+
+def keywords_of(function: typing.Any) -> set[str] | None:
+    """The names that a function takes by keyword; None if it takes any."""
+    found = set()
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            hint = typing.get_type_hints(function).get(parameter.name)
+            if typing.get_origin(hint) is not typing.Unpack:
+                return None
+            found |= typing.get_type_hints(typing.get_args(hint)[0]).keys()
+        else:
+            found.add(parameter.name)
+    return found
+
+
+def wrong_in(tree: ast.Module) -> list[str]:
+    """Imports of ours that do not exist, and keywords that a public function does not take."""
+    wrong, known = [], {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "pytest_steer":
+            for alias in node.names:
+                try:
+                    known[alias.asname or alias.name] = getattr(import_module(node.module), alias.name)
+                except (ImportError, AttributeError) as error:
+                    wrong.append(str(error))
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        function = known.get(name) or (
+            getattr(pytest_steer.extract, name[8:], None) if name.startswith("extract.") else None
+        )
+        function = function or (getattr(pytest_steer, name, None) if name.startswith("assert_") else None)
+        if inspect.isfunction(function) and (takes := keywords_of(function)) is not None:
+            wrong += [
+                f"{name} has no {word.arg!r}" for word in node.keywords if word.arg is not None and word.arg not in takes
+            ]
+    return wrong
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_imports_and_keywords_exist(page: Path) -> None:
+    assert [wrong for tree in blocks(page) for wrong in wrong_in(tree)] == []
+
+
+def test_what_is_wrong_is_found() -> None:
+    """And there is something to look at."""
+    source = """
+    from pytest_steer.metrics import perplexity
+    from pytest_steer import assert_steers, extract, nothing, perplexity
+    perplexity(model, texts, vector, strength=1)
+    extract.caa(model, items, layers=3)
+    assert_steers(model, vector, items, steerability=0.3, multipler=1, multiplier=2)
+    """
+    found = wrong_in(ast.parse(textwrap.dedent(source)))
+    assert len(found) == 5
+    assert {"perplexity has no 'strength'", "extract.caa has no 'layers'", "assert_steers has no 'multipler'"} <= set(found)
+    assert sum(len(list(blocks(page))) for page in PAGES) > 10
