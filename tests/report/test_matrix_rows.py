@@ -1,0 +1,56 @@
+"""Rows of a comparison from what claims say of themselves: which claim is asked, and what stands where."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_steer.report.matrix_rows import matrix_rows
+
+OF_ITEMS = {"n": 8, "spread": 2.0, "deployed": {"multiplier": 1.0, "effect": 3.0, "interval": [2.0, 4.0], "wrong_way": 0.25}}
+SLOPES = {"steerability": 1.5, "anti_steerable": 0.125}
+OWN = OF_ITEMS | SLOPES | {"steerability_interval": [1.25, 1.75], "rank": 0}
+OTHER = OF_ITEMS | SLOPES | {"steerability_interval": [1.0, 2.0], "rank": 1}
+AT_COST = {
+    "n": 8, "spread": 4.0, "deployed": {"multiplier": 1.0, "effect": 9.0, "cost": 0.5},
+    "at_cost": {"multiplier": 0.5, "effect": 1.0, "interval": [0.5, None], "cost": 0.04, "reached": "cost"}, "budget": 0.04, "rank": 2,
+}  # fmt: skip
+
+
+def claim(compared, method="caa", positions="all", multiplier=1.0):
+    return {
+        "suite": "s", "matrix": {"method": method, "behaviour": "mood"}, "compared": compared, "multiplier": multiplier,
+        "model": {"fingerprint": "m"}, "vector": {"hash": method, "positions": positions, "include_first": False},
+    }  # fmt: skip
+
+
+def cost(value, **more):
+    return claim({"deployed": {"multiplier": more.get("multiplier", 1.0), "cost": value}}, **more)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_claim_about_the_slope_is_asked_for_its_bounds_wherever_it_stands(turned):
+    claims = [claim(OTHER), claim(AT_COST), claim(OWN)]
+    (row,), tasks = matrix_rows(claims[::-1] if turned else claims)
+    assert (row.steerability, row.steerability_interval, row.anti_steerable) == (1.5, (1.25, 1.75), 0.125)
+    assert (row.deployed.effect, row.spread, row.deployed.cost) == (3.0, 2.0, 0.5)
+    assert (row.at_cost.effect, row.at_cost.interval, row.at_cost.cost) == (1.0, (0.5, None), 0.04)
+    assert tasks == []
+
+
+def test_a_cost_belongs_to_the_same_vector_scope_and_strength():
+    for other, known in ((cost(0.1), 0.1), (cost(0.1, positions="last"), None), (cost(0.1, multiplier=2.0), None)):
+        (row,), _ = matrix_rows([claim(OWN), other])
+        assert row.deployed.cost == known
+    (row,), _ = matrix_rows([claim(AT_COST), cost(0.1)])
+    assert row.deployed.cost == 0.5  # its own, on its own texts
+
+
+def test_further_strengths_and_budgets_have_rows_of_their_own():
+    twice = OWN | {"deployed": OWN["deployed"] | {"multiplier": 2.0}}
+    rows, _ = matrix_rows([claim(OWN), claim(twice, multiplier=2.0), claim(AT_COST), claim(AT_COST | {"budget": 0.5})])
+    assert [row.method for row in rows] == ["caa", "caa x 2", "caa for +50.0%"]
+
+
+def test_what_stands_in_no_matrix_or_says_nothing_is_left_out():
+    lost = claim(OWN) | {"matrix": None}
+    assert matrix_rows([lost, claim(None)]) == ([], [])
