@@ -124,6 +124,7 @@ def test_intervals_are_those_of_scipy_at_the_claims_confidence(
     cost = assert_ppl_delta_below(model, vector, texts, limit=1e6, confidence=confidence)
     want = np.expm1(stats.t.interval(2 * confidence - 1, len(rises) - 1, rises.mean(), stats.sem(rises)))
     assert cost.interval == pytest.approx(tuple(want))
+    assert (cost.percent, anti.percent) == (True, False)
 
 
 def test_what_is_drawn_follows_the_seed_of_the_run(model, vector: SteeringVector, suite: Path) -> None:

@@ -147,6 +147,10 @@ def test_the_database_is_in_pytests_cache_or_where_the_user_says(letters: Path, 
     assert any((letters / ".pytest_cache" / "d" / "steer-counterexamples").rglob("*"))
     (claim,) = claims_of(pytester, "--steer-seed=5")
     assert [row["how"] for row in claim["details"]["contexts"][:2]] == ["listed", "remembered"]
+    (letters / "d.steer.yaml").write_text(HEAD + BREAKS)  # a claim of the same name is another claim
+    (claim,) = claims_of(pytester, "d.steer.yaml", "--steer-seed=5")
+    assert "remembered" not in [row["how"] for row in claim["details"]["contexts"]]
+    (letters / "d.steer.yaml").unlink()
     claims_of(pytester, "--steer-counterexamples=mine")
     assert any((letters / "mine").rglob("*"))
     (claim,) = claims_of(pytester, "-p", "no:cacheprovider", "--steer-seed=5")

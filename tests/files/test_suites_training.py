@@ -299,6 +299,8 @@ def test_generalizes_over_a_task_and_other_pairs(model, place):
     (claim,) = claims_of(place, text).values()
     suite = read_suite(place / "x.steer.yaml")
     check = Builder(model, seed=SEED).build(suite, claim)
+    limited = Builder(model, seed=SEED, max_items=3).build(suite, claim)
+    assert (len(limited.items), len(limited.data_sets["other"]), len(check.data_sets["other"])) == (3, 3, 5)
     assert check.base == IN_TASK_FORM
     assert check.contexts == {"brief": Context(template=IN_TASK_FORM.template, system="Be brief.")}
     base, brief, other = (
