@@ -1,12 +1,13 @@
 """From numbers to an interval, and from an interval to a verdict.
 
-The order to read it in: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
+Read in this order: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
 (BCa), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim), :mod:`ratio`
-(one mean relative to another), :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once). ``_arguments`` only checks what was passed in.
+(one mean relative to another), :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
+``_arguments`` only checks arguments.
 
-One convention runs through all of it: **every bound is one-sided**. ``confidence=0.95`` means that the lower bound is
-above the truth in at most 5 % of repetitions, and so, separately, is the upper bound below it. A claim is one-sided
-("at least 0.3"), so one bound decides it, and the chance of a false pass is at most ``1 - confidence``.
+**Every bound is one-sided.** ``confidence=0.95`` means that the lower bound exceeds the truth in at most 5 % of
+repetitions, and that the upper bound is below it in at most 5 %. A claim is one-sided ("at least 0.3"), so one bound
+decides it, and the chance of a false pass is at most ``1 - confidence``.
 """
 
 from ..evidence import Direction, Verdict

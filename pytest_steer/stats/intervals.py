@@ -1,4 +1,4 @@
-"""What an inference is, and the two exact ways to one: Student's t for a mean, Clopper-Pearson for a share."""
+"""An inference (an estimate with two bounds), and two ways to make one: Student's t for a mean, Clopper-Pearson for a share."""
 
 import math
 from collections.abc import Hashable, Iterable
@@ -13,7 +13,11 @@ from ._arguments import FloatArray, checked_clusters, checked_confidence, checke
 
 
 class Tails(Protocol):
-    """The p-values behind a pair of bounds: for each threshold, the level at which the bound would just reach it."""
+    """Bounds at any confidence and their inverse, the p-values: the level at which a bound would just reach a threshold."""
+
+    def low(self, confidence: float) -> float: ...
+
+    def high(self, confidence: float) -> float: ...
 
     def p_at_least(self, threshold: float) -> float: ...
 
@@ -26,17 +30,17 @@ class Inference:
 
     Attributes:
         estimate: the mean or the share that was seen.
-        low: exceeded by the truth with probability of at least ``confidence``.
-        high: not reached by the truth with probability of at least ``confidence``, separately from ``low``. Both
-            hold at once with probability of at least ``2 * confidence - 1``.
+        low: at most the truth, with a probability of at least ``confidence``.
+        high: at least the truth, with a probability of at least ``confidence``. Both bounds hold at once with a
+            probability of at least ``2 * confidence - 1``.
         confidence: of each bound, in [0.5, 1).
         method: ``"t"``, ``"clustered t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"``, ``"fieller, unpaired"``,
             ``"sequential binomial"`` or ``"sequential t"``.
         n: number of independent units: clusters where there are clusters, else items.
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
-            None for a share or a ratio. It is what :func:`items_needed_mean` takes.
+            None for a share or a ratio. :func:`items_needed_mean` takes it.
 
-    Two inferences are equal, and hash alike, when these seven are the same. It can be pickled.
+    Two inferences are equal, and hash alike, when these seven are the same. An inference of a mean or a share can be pickled.
     """
 
     estimate: float
@@ -53,7 +57,7 @@ class Inference:
         if math.isnan(self.estimate) or not self.low <= self.high:
             raise ValueError(
                 f"estimate was {self.estimate} with bounds {self.low} and {self.high}; expected numbers, the lower "
-                "bound first. An interval with a NaN would be inconclusive for every claim and hide an error."
+                "bound first. With a NaN every claim would be inconclusive, and the error would stay hidden."
             )
 
     def p_at_least(self, threshold: float) -> float:
@@ -73,10 +77,26 @@ class Inference:
         return self._on_side_of_bound(self._tails.p_at_most(threshold), self.high <= threshold)
 
     def _on_side_of_bound(self, p_value: float, proven: bool) -> float:
-        # Bound and p-value are inverses of each other and computed apart, so for a threshold on the bound itself they
-        # can disagree in the last digit. The verdict follows the bound; the p-value is moved to the same side.
+        # Bound and p-value are computed separately, so for a threshold on the bound itself they can disagree in the
+        # last digit. The verdict follows the bound, and the p-value is moved to the same side.
         alpha = 1 - self.confidence
         return min(p_value, alpha) if proven else max(p_value, math.nextafter(alpha, 1))
+
+
+def infer(
+    tails: Tails, confidence: float, *, estimate: float, method: str, n: int, standard_deviation: float | None = None
+) -> Inference:
+    """The inference whose bounds at ``confidence`` and p-values come from ``tails``."""
+    return Inference(
+        estimate=estimate,
+        low=tails.low(confidence),
+        high=tails.high(confidence),
+        confidence=confidence,
+        method=method,
+        n=n,
+        standard_deviation=standard_deviation,
+        _tails=tails,
+    )
 
 
 def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterable[Hashable] | None = None) -> Inference:
@@ -88,18 +108,18 @@ def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterabl
         clusters: one label per value, where items are related (variants of one prompt, one subject's questions).
 
     Without clusters, ``standard_error = s / sqrt(n)``, with s the sample standard deviation (divisor n - 1). Exact
-    for normal values; for others it relies on the central limit theorem. Skewed values need more items: of 20
-    exponential ones the bound towards the long tail is wrong in 11 % at a confidence of 0.95, the other one in 2 %.
+    for normal values; for others it relies on the central limit theorem. Skewed values need more items: with 20
+    exponential ones the bound towards the long tail is wrong in 11 % of cases at a confidence of 0.95, the other in 2 %.
 
-    With clusters, a standard error for which the clusters, and not the items, are independent, and for G clusters G - 1
+    With clusters, the standard error assumes that clusters are independent, not items, and G clusters have G - 1
     degrees of freedom. The mean is still the mean over items. Miller (2024, arXiv 2411.00640, appendix A)
     gives, for N items::
 
         standard_error^2 = sum over clusters c of (sum over i in c of (x_i - mean))^2 / N^2
 
-    which is right for many clusters and too small for few, or where one is much larger than the others. So it is
-    used in its jackknife form (CR3: Bell & McCaffrey 2002; MacKinnon, Nielsen & Webb 2023), which leaves out one
-    cluster of N_c items at a time and has the same limit::
+    which is right for many clusters, and too small for few or where one is much larger than the others. So we use
+    its jackknife form (CR3: Bell & McCaffrey 2002; MacKinnon, Nielsen & Webb 2023), which leaves out one cluster of
+    N_c items at a time and has the same limit::
 
         standard_error^2 = (G - 1) / G * sum over clusters c of (mean without c - mean)^2
                          = (G - 1) / G * sum over clusters c of (sum over i in c of (x_i - mean))^2 / (N - N_c)^2
@@ -109,8 +129,8 @@ def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterabl
     items: 5 clusters of one size, 5 % (Miller's formula 6.5 %); clusters of 2, 5, 8, 10, 20 and 30 items, 7 % (11 %);
     one cluster of 20 items and four of 1, 8 % (38 %).
 
-    If all values are equal the standard error is 0 and the interval is [mean, mean]: it is what a t interval says,
-    and little evidence when the items are few.
+    If all values are equal, the standard error is 0 and the interval is [mean, mean]. That is what a t interval says,
+    but from few items it is little evidence.
 
     Raises:
         ValueError: fewer than 2 values or clusters, a NaN or an infinity (with its index), a wrong shape.
@@ -123,29 +143,20 @@ def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterabl
     else:
         cluster_of_item, n = checked_clusters(clusters, items.size)
         method = "clustered t"
-        # One deviation per cluster, (G - 1) * (mean - mean without c); the formula of the docstring is then the plain
-        # one with clusters in the place of items. For a cluster of one item it is the item's own deviation.
+        # One deviation per cluster, (G - 1) * (mean - mean without c). The docstring's formula is then the plain one
+        # over clusters instead of items. For a cluster of one item it is the item's deviation.
         sums = np.bincount(cluster_of_item, weights=deviations)
         items_outside = items.size - np.bincount(cluster_of_item)
         deviations = ((n - 1) * sums / items_outside).astype(np.float64)
 
     standard_deviation = root_mean_square(deviations) * math.sqrt(n / (n - 1))
     standard_error = standard_deviation / math.sqrt(n)
-    margin = float(stats.t.ppf(confidence, n - 1)) * standard_error
-    return Inference(
-        estimate=mean,
-        low=mean - margin,
-        high=mean + margin,
-        confidence=confidence,
-        method=method,
-        n=n,
-        standard_deviation=standard_deviation,
-        _tails=StudentTails(mean, standard_error, n - 1),
-    )
+    tails = StudentTails(mean, standard_error, n - 1)
+    return infer(tails, confidence, estimate=mean, method=method, n=n, standard_deviation=standard_deviation)
 
 
 def share(successes: int, n: int, *, confidence: float = 0.95) -> Inference:
-    """Exact bounds of a share (Clopper & Pearson 1934), one-sided each: the bound is never too narrow, for any truth.
+    """Exact one-sided bounds of a share (Clopper & Pearson 1934): whatever the truth, they are never too narrow.
 
     ``low`` is the share at which as many successes or more have probability ``alpha = 1 - confidence``, and ``high``
     the share at which as many or fewer have it; in terms of quantiles of the beta distribution::
@@ -163,27 +174,22 @@ def share(successes: int, n: int, *, confidence: float = 0.95) -> Inference:
     successes = checked_count(successes, "successes", least=0)
     if successes > n:
         raise ValueError(f"successes was {successes} of n = {n}; expected no more successes than items.")
-    alpha = 1 - confidence
-    failures = n - successes
-    return Inference(
-        estimate=successes / n,
-        low=float(stats.beta.ppf(alpha, successes, failures + 1)) if successes else 0.0,
-        high=float(stats.beta.isf(alpha, successes + 1, failures)) if failures else 1.0,
-        confidence=confidence,
-        method="clopper-pearson",
-        n=n,
-        standard_deviation=None,
-        _tails=BinomialTails(successes, n),
-    )
+    return infer(BinomialTails(successes, n), confidence, estimate=successes / n, method="clopper-pearson", n=n)
 
 
 @dataclass(frozen=True)
 class StudentTails:
-    """P-values of the t test of a mean."""
+    """Bounds and p-values of the t test of a mean."""
 
     mean: float
     standard_error: float
     degrees_of_freedom: int
+
+    def low(self, confidence: float) -> float:
+        return self.mean - float(stats.t.ppf(confidence, self.degrees_of_freedom)) * self.standard_error
+
+    def high(self, confidence: float) -> float:
+        return -self._negated().low(confidence)
 
     def p_at_least(self, threshold: float) -> float:
         if self.standard_error == 0:
@@ -191,42 +197,45 @@ class StudentTails:
         return float(stats.t.sf((self.mean - threshold) / self.standard_error, self.degrees_of_freedom))
 
     def p_at_most(self, threshold: float) -> float:
-        return StudentTails(-self.mean, self.standard_error, self.degrees_of_freedom).p_at_least(-threshold)
+        return self._negated().p_at_least(-threshold)
+
+    def _negated(self) -> "StudentTails":
+        return StudentTails(-self.mean, self.standard_error, self.degrees_of_freedom)
 
 
 @dataclass(frozen=True)
 class BinomialTails:
-    """P-values of the exact binomial test of a share."""
+    """Bounds and p-values of the exact binomial test of a share."""
 
     successes: int
     n: int
 
+    def low(self, confidence: float) -> float:
+        failures = self.n - self.successes
+        return float(stats.beta.ppf(1 - confidence, self.successes, failures + 1)) if self.successes else 0.0
+
+    def high(self, confidence: float) -> float:
+        failures = self.n - self.successes
+        return float(stats.beta.isf(1 - confidence, self.successes + 1, failures)) if failures else 1.0
+
     def p_at_least(self, threshold: float) -> float:
-        # A share is at least 0 by definition, so nothing is left to prove; and it is never above 1.
-        if threshold <= 0:
-            return 0.0
-        if threshold > 1:
-            return 1.0
-        return float(stats.binom.sf(self.successes - 1, self.n, threshold))
+        # A share is at least 0 by definition, so there is nothing to prove, and it never exceeds 1.
+        return 0.0 if threshold <= 0 else float(stats.binom.sf(self.successes - 1, self.n, min(threshold, 1)))
 
     def p_at_most(self, threshold: float) -> float:
-        if threshold >= 1:
-            return 0.0
-        if threshold < 0:
-            return 1.0
-        return float(stats.binom.cdf(self.successes, self.n, threshold))
+        return 0.0 if threshold >= 1 else float(stats.binom.cdf(self.successes, self.n, max(threshold, 0)))
 
 
 def mean_and_deviations(items: FloatArray) -> tuple[float, FloatArray]:
-    """The mean, and each value less the mean. Equal values have deviations of exactly 0."""
+    """The mean, and each value minus the mean. Equal values have deviations of exactly 0."""
     if items.min() == items.max():
-        # The mean of three times 0.1 is not 0.1 in floating point, which would leave a spread that is only rounding.
+        # In floating point the mean of 0.1, 0.1 and 0.1 is not 0.1, which would leave a spread of rounding errors.
         return float(items[0]), np.zeros_like(items)
     mean = float(items.mean())
     return mean, items - mean
 
 
 def root_mean_square(deviations: FloatArray) -> float:
-    """``sqrt(mean(deviations ** 2))``; scaled first, so that the squares of tiny deviations do not vanish."""
+    """``sqrt(mean(deviations ** 2))``, scaled first so that the squares of tiny deviations do not underflow."""
     largest = float(np.abs(deviations).max())
     return largest * math.sqrt(float(np.mean((deviations / largest) ** 2))) if largest else 0.0

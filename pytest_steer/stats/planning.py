@@ -1,9 +1,10 @@
-"""How many items would decide a claim: what an inconclusive verdict tells its reader.
+"""How many items would decide a claim, for the message of an inconclusive verdict.
 
-Both functions take the estimate for the truth, which it is not: the number is a plan, not a promise. And the items
-must be new ones, or the interval no longer has its confidence: adding items until a claim passes is a sequential test.
+Both functions treat the estimate as the truth, so the number is a plan and not a promise. The items must be new ones:
+adding items until a claim passes is a sequential test, and the interval would lose its confidence.
 """
 
+import bisect
 import math
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from ..evidence import Direction
-from ._arguments import FloatArray, checked_confidence, checked_finite, checked_power, checked_probability
+from ._arguments import FloatArray, checked_confidence, checked_finite, checked_number, checked_power, checked_probability
 
 MOST_ITEMS_FOR_A_MEAN = 10_000_000
 MOST_ITEMS_FOR_A_SHARE = 1_000_000
@@ -25,26 +26,26 @@ def items_needed_mean(
     confidence: float = 0.95,
     power: float = 0.8,
 ) -> int | None:
-    """Items with which :func:`mean_t` would decide the claim with this power, if the estimate were the truth.
+    """The number of items with which :func:`mean_t` would decide the claim with this power, if the estimate were the truth.
 
-    Decide means pass or fail, whichever the side of the threshold is that the estimate lies on. ``estimate`` and
-    ``standard_deviation`` are those of an :class:`Inference`; under clusters the answer counts clusters.
+    The claim is decided when it passes or fails, depending on which side of the threshold the estimate lies.
+    ``estimate`` and ``standard_deviation`` are those of an :class:`Inference`; with clusters the answer counts clusters.
 
     The t statistic of n normal values has the noncentral t distribution with n - 1 degrees of freedom and
-    noncentrality ``|estimate - threshold| * sqrt(n) / standard_deviation``; the answer is the smallest n (at least 2)
-    at which it is above ``t(confidence, n - 1)`` with this power. Every larger n has the power too.
+    noncentrality ``|estimate - threshold| * sqrt(n) / standard_deviation``. The answer is the smallest n (at least 2)
+    at which it exceeds ``t(confidence, n - 1)`` with this power. Every larger n has the power too.
 
     Returns:
-        None when the estimate lies on the threshold, where no number decides, or when more than 10 million are needed.
+        None if the estimate lies on the threshold, where no number decides, or if more than 10 million are needed.
 
     Raises:
         ValueError: a number that is not finite, a negative standard deviation, a confidence or power out of range.
     """
     distance = abs(checked_finite(estimate, "estimate") - checked_finite(threshold, "threshold"))
-    standard_deviation = checked_finite(standard_deviation, "standard_deviation")
+    standard_deviation = checked_number(
+        standard_deviation, "standard_deviation", lambda number: 0 <= number < math.inf, "a finite number of 0 or more"
+    )
     confidence, power = checked_confidence(confidence), checked_power(power)
-    if standard_deviation < 0:
-        raise ValueError(f"standard_deviation was {standard_deviation:g}; expected 0 or more.")
     if distance == 0:
         return None
     effect = distance / standard_deviation if standard_deviation else math.inf
@@ -57,31 +58,28 @@ def items_needed_mean(
         if high == MOST_ITEMS_FOR_A_MEAN:
             return None
         low, high = high, min(2 * high, MOST_ITEMS_FOR_A_MEAN)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return bisect.bisect_left(range(high), True, lo=low + 1, key=enough)
 
 
 def items_needed_share(
     share: float, threshold: float, *, direction: Direction, confidence: float = 0.95, power: float = 0.8
 ) -> int | None:
-    """Items with which :func:`share` would decide the claim with this power, if ``share`` were the truth.
+    """The number of items with which :func:`share` would decide the claim with this power, if ``share`` were the truth.
 
-    Decide means pass if the share is on the good side of the threshold, fail if it is on the bad side. Exact binomial
-    probabilities: with ``c(n)`` the largest number of successes that still proves a share below the threshold,
-    ``P(X <= c(n) | n, threshold) <= 1 - confidence``, the power is ``P(X <= c(n) | n, share)``; for a share above its
-    threshold, the same of failures.
+    The claim is decided when it passes or fails, depending on which side of the threshold the share lies. The binomial
+    probabilities are exact. With ``c(n)`` the largest number of successes that still proves a share below the threshold,
+    ``P(X <= c(n) | n, threshold) <= 1 - confidence``, the power is ``P(X <= c(n) | n, share)``. For a share above its
+    threshold, the same holds for failures.
 
-    The answer is the **smallest** n with this power. It is not true of every larger one: the power is a sawtooth that
-    falls while ``c(n)`` stays and jumps where it steps up. Truth .05 under .20: 30 items have a power of .81, 31 have
-    .799, 36 have .73, and from 37 on all have .8 or more. So take the number itself, or clearly more.
+    The answer is the **smallest** n with this power. Larger ones may lack it: the power is a sawtooth that falls while
+    ``c(n)`` stays and jumps where it steps up. Truth .05 under .20: 30 items have a power of .81, 31 have .799, 36
+    have .73, and from 37 on all have .8 or more. So take the number itself, or clearly more.
 
     Examples (confidence .95, power .8): truth .02 under .10 needs 61; .05 under .20, 30; .10 under .20, 82; .03 under
     .05, 601.
 
     Returns:
-        None when the share lies on the threshold, where no number decides, or when more than 1 million are needed.
+        None if the share lies on the threshold, where no number decides, or if more than 1 million are needed.
 
     Raises:
         ValueError: a share or threshold outside [0, 1], a confidence or power out of range, an unknown direction.
@@ -92,27 +90,23 @@ def items_needed_share(
     if share == threshold:
         return None
     if threshold == (0 if at_least else 1):
-        return 1  # true of any share: the first item, whatever it is, gives a bound on the good side
-    # A fail needs the bound strictly beyond the threshold, a pass allows it on the threshold (see `judge`).
+        return 1  # true for every share: with any first item the bound is on the good side
+    # For a fail the bound must lie strictly past the threshold; for a pass it may lie on it (see `judge`).
     strictly = (share < threshold) == at_least
     if share > threshold:
         share, threshold = 1 - share, 1 - threshold
     alpha = 1 - confidence
 
-    # The exact power is a sawtooth, so it cannot be bisected. The power of the test that is randomised to use alpha up
-    # can: it never falls as items are added, since that test is the most powerful one and may ignore an item. And it is
-    # never below the exact power, so no n before the first at which it suffices can be the answer.
+    # The exact power is a sawtooth, so it cannot be bisected. The power of the randomised test, which uses alpha up, can
+    # be: it never falls as items are added, since that test is the most powerful one and may ignore an item. It is never
+    # below the exact power, so the answer cannot be smaller than the first n at which it suffices.
     def randomised_suffices(n: int) -> bool:
         _exact, randomised = _powers_of_binomial(np.array([n]), share, threshold, alpha, strictly)
         return bool(randomised[0] >= power - 1e-9)
 
-    low, high = 0, MOST_ITEMS_FOR_A_SHARE
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if randomised_suffices(middle) else (middle, high)
-
-    # From there the answer, if there is one, is a few teeth away; a tooth is some 1 / threshold items long.
-    start, length = high, 64
+    start = bisect.bisect_left(range(MOST_ITEMS_FOR_A_SHARE), True, lo=1, key=randomised_suffices)
+    # From there the answer, if there is one, is a few teeth away. A tooth is some 1 / threshold items long.
+    length = 64
     while start <= MOST_ITEMS_FOR_A_SHARE:
         n = np.arange(start, min(start + length, MOST_ITEMS_FOR_A_SHARE + 1))
         exact, _randomised = _powers_of_binomial(n, share, threshold, alpha, strictly)
@@ -124,12 +118,12 @@ def items_needed_share(
 
 
 def _power_of_t(effect: float, n: int, confidence: float) -> float:
-    """Probability that the t statistic of n values exceeds its critical value; effect in standard deviations."""
+    """The probability that the t statistic of n values exceeds its critical value, for an effect in standard deviations."""
     critical = float(stats.t.ppf(confidence, n - 1))
     noncentrality = effect * math.sqrt(n)
     if noncentrality < 1e4:
         return float(stats.nct.sf(critical, n - 1, noncentrality))
-    # Beyond, scipy's series does not converge. The mean is then as good as fixed, and only the sample standard
+    # Above that, scipy's series does not converge. The mean is then as good as fixed, and only the sample standard
     # deviation varies: critical < noncentrality / (chi / sqrt(n - 1)). The error is of the order of 1e-8.
     if critical == 0:
         return 1.0
@@ -139,8 +133,8 @@ def _power_of_t(effect: float, n: int, confidence: float) -> float:
 def _powers_of_binomial(
     n: npt.NDArray[np.int_], share: float, threshold: float, alpha: float, strictly: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Power to prove ``share < threshold`` with n items: of the exact test, and of it randomised to use alpha up."""
-    # The quantile is the first count whose probability reaches alpha; the count before it is the critical one, unless
+    """The power to prove ``share < threshold`` with n items, of the exact test and of the test randomised to use alpha up."""
+    # The quantile is the first count whose probability reaches alpha. The count before it is the critical one, unless
     # alpha is reached exactly, which only a strict bound forbids.
     critical = stats.binom.ppf(alpha, n, threshold)
     at_quantile = stats.binom.cdf(critical, n, threshold)

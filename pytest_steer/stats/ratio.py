@@ -1,4 +1,4 @@
-"""Bounds of a ratio of two means by Fieller's theorem (Fieller 1954), and of the least of several ratios.
+"""Bounds of a ratio of two means by Fieller's theorem (Fieller 1954), and of the smallest of several ratios.
 
 "The ratio R = mean(shifted) / mean(base) is at least r" is, for a positive base, the claim that
 ``mean(shifted) - r * mean(base)`` is at least 0, which a t test decides::
@@ -8,9 +8,9 @@
     paired:    standard_error(r)^2 = variance of the items' (shifted - r * base) / n           n - 1 degrees of freedom
     unpaired:  standard_error(r)^2 = variance(shifted) / n + r^2 * variance(base) / m          Welch-Satterthwaite
 
-A bound is the r at which the test just rejects. Every level needs the base to be proven positive at that level, by a t
-test of its own: then exactly one r lies on each side (for the paired test in closed form; see the tests). Where it is not, the ratio
-is unbounded on both sides, as it should be: a ratio to something that may be 0 may be anything.
+A bound is the r at which the test just rejects. At every level a separate t test has to prove that the base is positive.
+Then there is exactly one such r on each side (for the paired test in closed form; see the tests). Otherwise the ratio is
+unbounded on both sides, since a ratio to something that may be 0 can be anything.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ import numpy.typing as npt
 from scipy import optimize, special
 
 from ._arguments import FloatArray, checked_confidence, checked_values
-from .intervals import Inference, Tails, mean_and_deviations, root_mean_square
+from .intervals import Inference, StudentTails, infer, mean_and_deviations, root_mean_square
 from .planning import items_needed_mean
 
-# Doubling the distance from the estimate more often than this would leave the range of what a ratio can mean.
+# Doubling the distance from the estimate more often than this leaves the range in which a ratio means anything.
 _MOST_DOUBLINGS = 100
 
 
@@ -40,14 +40,14 @@ def ratio_of_means(
         base: one number per item; ``paired``: of the same items in the same order, else of others.
         confidence: of each bound by itself.
 
-    Exact for normal values when paired; for others it relies on the central limit theorem, as :func:`mean_t` does. False
-    passes and false fails at a confidence of 0.95, simulated with the truth on the threshold (tests): 20 paired normal
-    items 5 % and 5 %; 20 and 40 unpaired ones 5 % and 5 %; 20 paired items with exponential base and noise, whose long tail is
-    upward, 2 % and 11 %; 100 of these 3 % and 8 %. That is what a t interval of such values does.
+    Exact for paired normal values. For others it relies on the central limit theorem, as :func:`mean_t` does. False
+    passes and false fails at a confidence of 0.95, simulated with the truth on the threshold (see the tests): 5 % and 5 %
+    for 20 paired normal items, and for 20 and 40 unpaired ones. For paired items with exponential base and noise, whose
+    long tail is upward, 2 % and 11 % with 20 items and 3 % and 8 % with 100. A t interval of such values does the same.
 
     Raises:
-        ValueError: fewer than 2 values, a NaN or an infinity (with its index), a wrong shape, paired values of different
-            numbers, or a base whose mean is not above 0.
+        ValueError: fewer than 2 values, a NaN or an infinity (with its index), a wrong shape, paired sides of different
+            lengths, or a base whose mean is not positive.
     """
     confidence = checked_confidence(confidence)
     sides = checked_values(shifted), checked_values(base)
@@ -56,67 +56,45 @@ def ratio_of_means(
             f"shifted had {sides[0].size} values and base {sides[1].size}; expected one of each per item, or paired=False."
         )
     tails = _tails(*sides, paired)
-    if not tails.base > 0:
-        raise ValueError(f"base had the mean {tails.base:g}; expected one above 0, or a ratio to it says nothing.")
-    return Inference(
-        estimate=tails.shifted / tails.base,
-        low=tails.low(confidence),
-        high=tails.high(confidence),
-        confidence=confidence,
-        method="fieller" if paired else "fieller, unpaired",
-        n=sides[0].size,
-        standard_deviation=None,
-        _tails=tails,
-    )
+    base_mean = tails.base.mean
+    if not base_mean > 0:
+        raise ValueError(f"base had the mean {base_mean:g}; expected one above 0, since a ratio to it would say nothing.")
+    method = "fieller" if paired else "fieller, unpaired"
+    return infer(tails, confidence, estimate=tails.shifted / base_mean, method=method, n=sides[0].size)
 
 
 def least_ratio(ratios: Sequence[Inference]) -> Inference:
-    """Bounds of the least of several ratios, from those of each; however they depend on each other.
+    """Bounds of the smallest of several ratios, from those of each, however they depend on each other.
 
-    All of them are at least r when each is (an intersection-union test, Berger 1982), so the lower bound is the least of the
-    lower bounds, unadjusted. That one of them is below r is said of k ratios at ``1 - alpha / k`` each (Bonferroni), so the
-    upper bound is the least of the upper bounds at that level. The chance that each bound is wrong is at most alpha.
+    All of them are at least r if each is (an intersection-union test, Berger 1982), so the lower bound is the smallest of
+    the lower bounds, unadjusted. To say that one of k ratios is below r, each is judged at ``1 - alpha / k`` (Bonferroni), so
+    the upper bound is the smallest of the upper bounds at that level. Each bound is wrong with a probability of at most alpha.
 
     Args:
-        ratios: what :func:`ratio_of_means` gave, all at one confidence.
+        ratios: results of :func:`ratio_of_means`, all at one confidence.
 
     Raises:
         ValueError: none, something else, or different confidences.
     """
-    tails = [ratio._tails for ratio in ratios]
-    if not tails or len({ratio.confidence for ratio in ratios}) > 1:
-        raise ValueError(f"ratios were {len(tails)} of different confidences, or none; expected some of one confidence.")
-    known = [tail for tail in tails if isinstance(tail, RatioTails)]
-    if len(known) != len(tails):
-        raise ValueError("ratios held an inference that is not a ratio's; expected those of ratio_of_means.")
-    confidence = ratios[0].confidence
-    adjusted = 1 - (1 - confidence) / len(known)
+    if not ratios or len({ratio.confidence for ratio in ratios}) > 1:
+        raise ValueError(f"ratios were {len(ratios)} of different confidences, or none; expected some of one confidence.")
     least = min(ratios, key=lambda ratio: ratio.estimate)
-    return Inference(
-        estimate=least.estimate,
-        low=min(tail.low(confidence) for tail in known),
-        high=min(tail.high(adjusted) for tail in known),
-        confidence=confidence,
-        method=least.method,
-        n=least.n,
-        standard_deviation=None,
-        _tails=_LeastTails(tuple(known)),
-    )
+    tails = _LeastTails(tuple(_tails_of(ratio) for ratio in ratios))
+    return infer(tails, least.confidence, estimate=least.estimate, method=least.method, n=least.n)
 
 
 def items_needed_ratio(ratio: Inference, threshold: float, *, power: float = 0.8) -> int | None:
-    """Items with which the ratio would be decided with this power, if what was seen were the truth; None if no number would.
+    """The number of items that would decide the ratio with this power, if the estimates were the truth; None if no number would.
 
-    A plan by :func:`items_needed_mean` on ``shifted - threshold * base``; unpaired it takes both data sets to grow alike.
+    The plan is :func:`items_needed_mean` of ``shifted - threshold * base``. Unpaired data sets are taken to grow alike.
 
     Raises:
-        ValueError: not what :func:`ratio_of_means` gave, or a number out of range.
+        ValueError: not a result of :func:`ratio_of_means`, or a number out of range.
     """
-    tails = ratio._tails
-    if not isinstance(tails, RatioTails):
-        raise ValueError("ratio was not an inference of ratio_of_means.")
+    tails = _tails_of(ratio)
     spread = tails.standard_error(threshold)[0] * math.sqrt(ratio.n)
-    return items_needed_mean(tails.shifted - threshold * tails.base, spread, 0.0, confidence=ratio.confidence, power=power)
+    distance = tails.shifted - threshold * tails.base.mean
+    return items_needed_mean(distance, spread, 0.0, confidence=ratio.confidence, power=power)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,29 +102,20 @@ class RatioTails:
     """Bounds at any confidence, and the p-values that they invert.
 
     Attributes:
-        shifted / base: the means.
+        shifted: the mean of ``shifted``.
+        base: the t test of the mean of ``base``.
         standard_error: r -> (standard error of the mean of shifted - r * base, degrees of freedom).
-        base_standard_error / base_degrees: of the base's mean.
     """
 
     shifted: float
-    base: float
+    base: StudentTails
     standard_error: Callable[[float], tuple[float, float]]
-    base_standard_error: float
-    base_degrees: int
-
-    @property
-    def p_base(self) -> float:
-        """One-sided p-value of "the base is not above 0"."""
-        if self.base_standard_error == 0:
-            return 0.0 if self.base > 0 else 1.0
-        return _upper_tail(self.base / self.base_standard_error, self.base_degrees)
 
     def p_at_least(self, threshold: float) -> float:
-        return max(self._test(threshold, 1), self.p_base)
+        return max(self._test(threshold, 1), self.base.p_at_least(0))
 
     def p_at_most(self, threshold: float) -> float:
-        return max(self._test(threshold, -1), self.p_base)
+        return max(self._test(threshold, -1), self.base.p_at_least(0))
 
     def low(self, confidence: float) -> float:
         return self._bound(confidence, 1)
@@ -155,21 +124,22 @@ class RatioTails:
         return self._bound(confidence, -1)
 
     def _test(self, ratio: float, side: int) -> float:
-        """P-value of "mean(shifted) - ratio * mean(base)" being above (side 1) or below (side -1) 0."""
+        """P-value of the claim that mean(shifted) - ratio * mean(base) is positive (side 1) or negative (side -1)."""
         if math.isinf(ratio):
-            return 1.0 if ratio * side > 0 else self.p_base
+            return 1.0 if ratio * side > 0 else self.base.p_at_least(0)
         error, degrees = self.standard_error(ratio)
-        distance = side * (self.shifted - ratio * self.base)
+        distance = side * (self.shifted - ratio * self.base.mean)
         if error == 0:
             return 0.0 if distance >= 0 else 1.0
-        return _upper_tail(distance / error, degrees)
+        # scipy.stats.t.sf without its checks of arguments, since a bound needs dozens of p-values.
+        return float(special.stdtr(degrees, -distance / error))
 
     def _bound(self, confidence: float, side: int) -> float:
         alpha = 1 - confidence
         unbounded = -side * math.inf
-        if self.p_base >= alpha:
+        if self.base.p_at_least(0) >= alpha:
             return unbounded
-        inner = self.shifted / self.base
+        inner = self.shifted / self.base.mean
         if self._test(inner, side) <= alpha:  # no spread at all, or a confidence of one half
             return inner
         step = max(abs(inner), 1.0) / 64
@@ -183,9 +153,16 @@ class RatioTails:
 
 @dataclass(frozen=True, eq=False)
 class _LeastTails:
-    """P-values of the least of several ratios."""
+    """Bounds and p-values of the smallest of several ratios."""
 
-    each: tuple[Tails, ...]
+    each: tuple[RatioTails, ...]
+
+    def low(self, confidence: float) -> float:
+        return min(tails.low(confidence) for tails in self.each)
+
+    def high(self, confidence: float) -> float:
+        adjusted = 1 - (1 - confidence) / len(self.each)
+        return min(tails.high(adjusted) for tails in self.each)
 
     def p_at_least(self, threshold: float) -> float:
         return max(tails.p_at_least(threshold) for tails in self.each)
@@ -194,9 +171,10 @@ class _LeastTails:
         return min(1.0, len(self.each) * min(tails.p_at_most(threshold) for tails in self.each))
 
 
-def _upper_tail(t: float, degrees: float) -> float:
-    """P(Student's t > t); the bare function, since a bound asks for dozens of them."""
-    return float(special.stdtr(degrees, -t))
+def _tails_of(ratio: Inference) -> RatioTails:
+    if not isinstance(ratio._tails, RatioTails):
+        raise ValueError("the inference is not a ratio's; expected a result of ratio_of_means.")
+    return ratio._tails
 
 
 def _tails(shifted: FloatArray, base: FloatArray, paired: bool) -> RatioTails:
@@ -215,4 +193,4 @@ def _tails(shifted: FloatArray, base: FloatArray, paired: bool) -> RatioTails:
         weight = a**2 / (rises.size - 1) + b**2 / (base_rises.size - 1)
         return math.sqrt(a + b), (a + b) ** 2 / weight if weight else min(rises.size, base_rises.size) - 1
 
-    return RatioTails(mean, base_mean, paired_error if paired else welch_error, of_base, base.size - 1)
+    return RatioTails(mean, StudentTails(base_mean, of_base, base.size - 1), paired_error if paired else welch_error)

@@ -1,43 +1,43 @@
 """Bounds that stay valid however often one looks: items are drawn in rounds until the claim is decided.
 
-A fixed-sample bound is wrong in at most ``alpha = 1 - confidence`` at one look; looked at after every item, at some
-time in far more. The bounds here are wrong at *any* time in at most alpha, so a check may look whenever it likes and
-stop as soon as :func:`~pytest_steer.stats.judge` decides: the chance of ever passing a claim that does not hold is at
-most alpha, and so is that of ever failing one that does.
+A fixed-sample bound is wrong with a probability of at most ``alpha = 1 - confidence`` at one look. If one looks after
+every item, the chance that it is wrong at some look is far higher. The bounds here are wrong at *any* look with a
+probability of at most alpha, so a check may look at any time and stop as soon as :func:`~pytest_steer.stats.judge`
+decides. The chance of ever passing a claim that does not hold is at most alpha, and so is the chance of ever failing one
+that holds.
 
 Both are built alike. For a value m of the truth, ``E_n(m) >= 0`` measures the evidence of n items that the truth lies
 beyond m: how many times likelier they are under a mixture of such truths than under m. If m is the truth, the mean of
-``E_n(m)``, given what came before, is ``E_{n-1}(m)`` or less, from ``E_0 = 1`` on: a game that nobody can expect to
-win. Ville's inequality (1939) then bounds the chance of ever being rich::
+``E_n(m)``, given the earlier items, is at most ``E_{n-1}(m)``, starting at ``E_0 = 1``. It is the fortune of a gambler
+whom the odds never favour, and Ville's inequality (1939) bounds the chance of ever being rich::
 
     P(E_n(m) >= 1 / alpha for any n) <= alpha
 
-The bound is the m at which ``E_n(m) = 1 / alpha``. Since ``E_n(m)`` is monotone in m, the bound is beyond the truth
-only if ``E_n(truth) > 1 / alpha``, and judging m as well as every value beyond it is one test. The p-value of a
-threshold is ``min(1, 1 / E_n(threshold))``.
+The bound is the m at which ``E_n(m) = 1 / alpha``. Since ``E_n(m)`` is monotone in m, the bound is on the wrong side of
+the truth only if ``E_n(truth) > 1 / alpha``, and one test judges m and every value beyond it. The p-value of a threshold
+is ``min(1, 1 / E_n(threshold))``.
 
-Both functions depend on the number of items and their sums only, so the order of the items changes nothing in the
-bounds (and earlier looks are not intersected, so a bound may move back). What must be random is the order of
-*drawing*: items sorted by topic or length are not looked at early with any guarantee.
+Both functions depend only on the number of items and their sums, so the order of the items does not change the bounds.
+Earlier looks are not intersected, so a bound may move back. The order of *drawing* must be random: with items sorted by
+topic or length, nothing is guaranteed at an early look.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from ._arguments import checked_confidence, checked_count, checked_finite, checked_values
-from .intervals import Inference, mean_and_deviations, root_mean_square
+from ._arguments import checked_confidence, checked_count, checked_number, checked_outcomes, checked_values
+from .intervals import Inference, infer, mean_and_deviations, root_mean_square
 
-# Before this many items a mean is not looked at: a handful of values that happen to lie close together would decide.
+# With fewer items a mean is not judged, since a handful of values that happen to lie close together would decide.
 FEWEST_ITEMS_FOR_A_MEAN = 8
 
 # The standard deviation of the half-normal mixture over effects, in standard deviations of an item. It must not depend
-# on the items. It moves where the bound is tightest, never its guarantee: an effect of 0.5 is one that some 30 items
-# decide. With 0.25 effects of 1 take 40 % more items; with 1, effects of 0.25 take 15 % more.
+# on the items. It sets where the bound is tightest, and the guarantee holds for any value: some 30 items decide an
+# effect of 0.5. With 0.25, effects of 1 take 40 % more items; with 1, effects of 0.25 take 15 % more.
 _EFFECT = 0.5
 
 
@@ -47,7 +47,7 @@ def rounds(total: int, *, first: int = 8, growth: float = 1.5) -> list[int]:
     Example: ``rounds(100)`` is ``[8, 12, 18, 27, 40, 60, 90, 100]``.
 
     Args:
-        total: items there are at most. With ``total <= first`` there is one look only, and a bound for one look, from
+        total: the number of all items. With ``total <= first`` there is only one look, and a bound for one look, from
             :func:`share` or :func:`mean_t`, is tighter.
         first: items at the first look.
         growth: factor from one look to the next, above 1; each look adds at least one item.
@@ -57,14 +57,12 @@ def rounds(total: int, *, first: int = 8, growth: float = 1.5) -> list[int]:
     """
     total = checked_count(total, "total", least=1)
     first = checked_count(first, "first", least=1)
-    growth = checked_finite(growth, "growth")
-    if growth <= 1:
-        raise ValueError(f"growth was {growth:g}; expected a number above 1, such as 1.5: the items per look must grow.")
+    growth = checked_number(growth, "growth", lambda number: 1 < number < math.inf, "a finite number above 1, such as 1.5")
     looks = [min(first, total)]
     while looks[-1] < total:
         # Rounded to the nearest: 10 * 1.1 is 11.000000000000002 in floating point.
         grown = round(min(looks[-1] * growth, total))
-        looks.append(min(max(grown, looks[-1] + 1), total))
+        looks.append(max(grown, looks[-1] + 1))
     return looks
 
 
@@ -88,36 +86,20 @@ def sequential_share(outcomes: npt.ArrayLike, *, confidence: float = 0.95) -> In
     is 1 less the ``high`` of the failures. The share that was seen always lies between, since ``E_n(x) <= 1`` for
     x <= k / n.
 
-    Nothing is assumed but that each item, given those before, is a success with the same probability.
+    The only assumption is that each item, given the earlier ones, is a success with the same probability.
 
     Example: 0 anti-steerable of n items give ``high <= 0.25`` from 16 items on; one look with :func:`share` needs 11.
     The price, for truth .02 under .10, .05 under .20 and .10 under .20, looking after each item: 71, 38 and 95 items
-    in the mean, where a fixed sample of power .8 has 61, 30 and 82. With :func:`rounds`, 100, 54 and 136. The gain is
-    in what was not foreseen: a claim planned for truth .10 under .20 takes 25 of the 82 items if the truth is .02.
+    on average, where a fixed sample of power .8 has 61, 30 and 82. With :func:`rounds`, 100, 54 and 136. The gain comes
+    when the truth is clearer than planned: a claim planned for truth .10 under .20 takes 25 of the 82 items if it is .02.
 
     Raises:
         ValueError: no items, a shape that is not (items,), anything but True, False, 1 and 0.
     """
     confidence = checked_confidence(confidence)
-    n, successes = _checked_outcomes(outcomes)
+    n, successes = checked_outcomes(outcomes)
     tails = SequentialBinomialTails(successes, n)
-    target = -math.log1p(-confidence)
-    seen = successes / n
-    low, high = 0.0, 1.0
-    if successes:
-        low = _first_reached(lambda x: tails.log_evidence_above(x) >= target, 0.0, seen)
-    if successes < n:
-        high = _first_reached(lambda x: tails.log_evidence_below(x) >= target, 1.0, seen)
-    return Inference(
-        estimate=seen,
-        low=low,
-        high=high,
-        confidence=confidence,
-        method="sequential binomial",
-        n=n,
-        standard_deviation=None,
-        _tails=tails,
-    )
+    return infer(tails, confidence, estimate=successes / n, method="sequential binomial", n=n)
 
 
 def sequential_mean(values: npt.ArrayLike, *, confidence: float = 0.95) -> Inference:
@@ -128,8 +110,8 @@ def sequential_mean(values: npt.ArrayLike, *, confidence: float = 0.95) -> Infer
             reduced to one number each cluster first.
         confidence: of each bound by itself, over all looks.
 
-    **Valid at every look at once for normal values** of any mean and spread. No bound is so for every distribution:
-    a rare, huge value can always be still to come. For others it is an approximation, measured below.
+    **Valid at every look at once for normal values** of any mean and spread. No bound is valid for every distribution,
+    since a rare, huge value can always be still to come. For others it is an approximation, measured below.
 
     For the null hypothesis "mean <= m" the evidence is the likelihood ratio of the effects ``d = (mean - m) / sd``
     above 0, mixed with the half-normal density of scale 0.5, against d = 0. The unknown spread s is integrated out of
@@ -162,14 +144,14 @@ def sequential_mean(values: npt.ArrayLike, *, confidence: float = 0.95) -> Infer
     1 with probability .1, else 0    0.2 and **14 %**          0.1 and 9.2 %         0.1 and 9.2 %
     ===============================  ========================  ====================  ============================
 
-    So a long tail needs a late first look, and a measure with two levels is a share: see :func:`sequential_share`.
+    So a long tail needs a late first look. A measure with two levels is a share: use :func:`sequential_share`.
 
-    The price, looking at each item, for effects of 1, 0.5 and 0.25 standard deviations: 13, 34 and 122 items in the
-    mean, where a fixed sample of power .8 has 8, 27 and 101. With :func:`rounds`, 16, 45 and 171.
+    The price, looking after each item, for effects of 1, 0.5 and 0.25 standard deviations: 13, 34 and 122 items on
+    average, where a fixed sample of power .8 has 8, 27 and 101. With :func:`rounds`, 16, 45 and 171.
 
-    If all values are equal the spread has not been seen, and the bounds are infinite, unlike those of :func:`mean_t`:
-    eight equal values are no rarity for a measure with few levels, and stopping at them would be wrong far too often.
-    They are also infinite while n items cannot show as much as ``1 / alpha`` (at 0.99, with 8 items; at 0.95 never).
+    If all values are equal, nothing is known about the spread and the bounds are infinite, unlike those of :func:`mean_t`.
+    Eight equal values are common for a measure with few levels, and stopping there would be wrong far too often.
+    The bounds are also infinite while n items cannot show as much as ``1 / alpha``: at 0.99 with 8 items, at 0.95 never.
 
     Raises:
         ValueError: fewer than 8 values, a NaN or an infinity (with its index), a wrong shape.
@@ -184,29 +166,29 @@ def sequential_mean(values: npt.ArrayLike, *, confidence: float = 0.95) -> Infer
         )
     mean, deviations = mean_and_deviations(items)
     standard_deviation = root_mean_square(deviations) * math.sqrt(n / (n - 1))
-    standard_error = standard_deviation / math.sqrt(n)
-    margin = _critical_t(n, confidence) * standard_error if standard_error else math.inf
-    return Inference(
-        estimate=mean,
-        low=mean - margin,
-        high=mean + margin,
-        confidence=confidence,
-        method="sequential t",
-        n=n,
-        standard_deviation=standard_deviation,
-        _tails=SequentialStudentTails(mean, standard_error, n),
-    )
+    tails = SequentialStudentTails(mean, standard_deviation / math.sqrt(n), n)
+    return infer(tails, confidence, estimate=mean, method="sequential t", n=n, standard_deviation=standard_deviation)
 
 
 @dataclass(frozen=True)
 class SequentialBinomialTails:
-    """P-values of the mixture test of a share, valid at every look at once."""
+    """Bounds and p-values of the mixture test of a share, valid at every look at once."""
 
     successes: int
     n: int
 
+    def low(self, confidence: float) -> float:
+        target = -math.log1p(-confidence)
+        seen = self.successes / self.n
+        return _first_reached(lambda x: self.log_evidence_above(x) >= target, 0.0, seen) if self.successes else 0.0
+
+    def high(self, confidence: float) -> float:
+        target = -math.log1p(-confidence)
+        seen = self.successes / self.n
+        return _first_reached(lambda x: self.log_evidence_below(x) >= target, 1.0, seen) if seen < 1 else 1.0
+
     def p_at_least(self, threshold: float) -> float:
-        # A share is at least 0 by definition, so nothing is left to prove; and that it is 1 no number of items proves.
+        # A share is at least 0 by definition, so there is nothing to prove. No number of items proves that it is 1.
         if threshold <= 0:
             return 0.0
         return 1.0 if threshold >= 1 else _p_value(self.log_evidence_above(threshold))
@@ -227,11 +209,17 @@ class SequentialBinomialTails:
 
 @dataclass(frozen=True)
 class SequentialStudentTails:
-    """P-values of the sequential t test of a mean, valid at every look at once."""
+    """Bounds and p-values of the sequential t test of a mean, valid at every look at once."""
 
     mean: float
     standard_error: float
     n: int
+
+    def low(self, confidence: float) -> float:
+        return self.mean - _critical_t(self.n, confidence) * self.standard_error if self.standard_error else -math.inf
+
+    def high(self, confidence: float) -> float:
+        return -self._negated().low(confidence)
 
     def p_at_least(self, threshold: float) -> float:
         if math.isinf(threshold):
@@ -241,14 +229,17 @@ class SequentialStudentTails:
         return _p_value(_log_evidence_of_t((self.mean - threshold) / self.standard_error, self.n))
 
     def p_at_most(self, threshold: float) -> float:
-        return SequentialStudentTails(-self.mean, self.standard_error, self.n).p_at_least(-threshold)
+        return self._negated().p_at_least(-threshold)
+
+    def _negated(self) -> "SequentialStudentTails":
+        return SequentialStudentTails(-self.mean, self.standard_error, self.n)
 
 
 def _log_evidence_for_fewer(successes: int, failures: int, x: float, not_x: float) -> float:
-    """``log(B_x(k + 1, n - k + 1) / (x^(k + 1) (1 - x)^(n - k)))``; 1 - x comes apart, exact where it is tiny."""
+    """``log(B_x(k + 1, n - k + 1) / (x^(k + 1) (1 - x)^(n - k)))``; ``not_x`` is 1 - x, exact where that is tiny."""
     regularised = float(special.betainc(successes + 1, failures + 1, x))
     if regularised == 0:
-        # It vanishes only for x far below the share that was seen, where there is no evidence.
+        # It is 0 only for x far below the share that was seen, where there is no evidence.
         return -math.inf
     log_incomplete_beta = math.log(regularised) + float(special.betaln(successes + 1, failures + 1))
     return log_incomplete_beta - (successes + 1) * math.log(x) - failures * math.log(not_x)
@@ -271,7 +262,7 @@ def _log_evidence_of_t(t: float, n: int) -> float:
 
 
 def _critical_t(n: int, confidence: float) -> float:
-    """The t statistic with an evidence of ``1 / (1 - confidence)``; infinite if no values of n items have as much."""
+    """The t statistic with an evidence of ``1 / (1 - confidence)``; infinite if n items cannot give that much."""
     target = -math.log1p(-confidence)
     if _log_evidence_of_t(math.inf, n) < target:
         return math.inf
@@ -286,7 +277,7 @@ def _p_value(log_evidence: float) -> float:
 
 
 def _first_reached(reached: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Bisect to the last digit: the float next to the step of ``reached``, on its true side, where ``inside`` lies."""
+    """Bisect to the last digit: the last float for which ``reached`` is still true, going from ``inside`` to ``outside``."""
     while True:
         middle = (inside + outside) / 2
         if middle in (inside, outside):
@@ -295,26 +286,3 @@ def _first_reached(reached: Callable[[float], bool], inside: float, outside: flo
             inside = middle
         else:
             outside = middle
-
-
-def _checked_outcomes(outcomes: npt.ArrayLike) -> tuple[int, int]:
-    """The number of items, at least 1, and of those that are True or 1."""
-    try:
-        array = np.asarray(outcomes)
-        shape = f"shape {array.shape}"
-    except ValueError:  # rows of different lengths
-        array = np.empty((0, 0))
-        shape = "rows of different lengths"
-    if array.ndim != 1:
-        raise ValueError(f"outcomes had {shape}; expected True or False per item, shape (items,).")
-    if array.size == 0:
-        raise ValueError("outcomes had 0 items; expected at least 1. Of no items no share can be told.")
-    if array.dtype.kind not in "biu":
-        raise ValueError(
-            f"outcomes had the type {array.dtype}; expected True or False per item. A score is compared with its "
-            "limit first, and a NaN is an item to mend: it is neither True nor False."
-        )
-    wrong = np.flatnonzero((array != 0) & (array != 1))
-    if wrong.size:
-        raise ValueError(f"outcomes[{wrong[0]}] was {array[wrong[0]]}; expected True or False (or 1 or 0) per item.")
-    return int(array.size), int(np.count_nonzero(array))

@@ -1,4 +1,4 @@
-"""Many claims at once: Holm's adjustment, and how many false verdicts to expect without it."""
+"""Many claims at once: Holm's adjustment, and the number of false verdicts to expect without it."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from ._arguments import checked_confidence, checked_probability
 
 @dataclass(frozen=True)
 class FalseVerdicts:
-    """How many wrong verdicts chance alone could give a suite; see :func:`expected_false_verdicts`."""
+    """The number of wrong verdicts that chance alone could give a suite; see :func:`expected_false_verdicts`."""
 
     claims: int
     passes: float
@@ -42,14 +42,14 @@ def expected_false_verdicts(confidences: Iterable[float]) -> FalseVerdicts:
     With ``alpha_i = 1 - confidence_i`` of claim i:
 
     - ``passes``: the sum of the alphas. If none of the claims held, the expected number of passes would be at most
-      this, whether or not the claims are independent.
-    - ``fails``: the sum again. If all of the claims held, the expected number of fails would be at most this.
-    - ``chance_of_any``: ``1 - product of (1 - alpha_i)``, the probability of one false verdict or more among
-      independent claims, counting one side: false fails if every truth lies exactly on its threshold (where the claim
-      holds), or false passes if every truth lies just beyond it. There each verdict has its full alpha of being
-      wrong. For truths further from their thresholds it is less. For 40 claims at 0.95 it is 0.87.
+      this, even for dependent claims.
+    - ``fails``: the same sum. If all of the claims held, the expected number of fails would be at most this.
+    - ``chance_of_any``: ``1 - product of (1 - alpha_i)``, the probability of at least one false verdict among
+      independent claims. It counts one side: false fails if every truth lies exactly on its threshold (where the claim
+      holds), or false passes if every truth lies just past it. There each verdict is wrong with its full alpha. For
+      truths further from their thresholds the chance is smaller. For 40 claims at 0.95 it is 0.87.
 
-    These are not chances about the claims at hand given their verdicts: they say what the procedure does.
+    They describe the procedure, and not the claims at hand given their verdicts.
 
     Raises:
         ValueError: a confidence outside [0.5, 1).

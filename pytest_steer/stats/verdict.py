@@ -1,4 +1,4 @@
-"""From an interval to a verdict: on the good side of the threshold, on the bad side, or across it."""
+"""From an interval to a verdict: the interval lies on the good side of the threshold, on the bad side, or across it."""
 
 from ..evidence import Direction, Verdict
 from ._arguments import checked_threshold
@@ -15,11 +15,11 @@ def judge(inference: Inference, threshold: float, direction: Direction) -> Verdi
     at most   ``high <= threshold`` ``low > threshold``   otherwise
     ========  ====================  ====================  ==============
 
-    Both sides need proof: a claim that does not hold passes with probability of at most ``1 - confidence``, and one
-    that holds fails with at most that.
+    Both sides need proof: a claim that does not hold passes with a probability of at most ``1 - confidence``, and a
+    claim that holds fails with at most the same probability.
 
     Raises:
-        ValueError: the threshold is NaN, or the direction is none of the two.
+        ValueError: the threshold is NaN, or the direction is unknown.
     """
     threshold = checked_threshold(threshold)
     if Direction(direction) is Direction.AT_LEAST:

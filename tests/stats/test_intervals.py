@@ -448,7 +448,7 @@ def test_numpy_counts():
 @pytest.mark.parametrize("inference", [mean_t(FOUR), share(2, 5)])
 def test_a_threshold_of_nan(inference):
     for p_value in (inference.p_at_least, inference.p_at_most):
-        with pytest.raises(ValueError, match="threshold was NaN"):
+        with pytest.raises(ValueError, match="threshold was nan; expected a number"):
             p_value(math.nan)
 
 

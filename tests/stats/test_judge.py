@@ -79,7 +79,7 @@ def test_names_are_as_claims_write_them():
 
 @pytest.mark.parametrize("direction", list(Direction))
 def test_a_threshold_of_nan(direction):
-    with pytest.raises(ValueError, match="threshold was NaN; expected a number"):
+    with pytest.raises(ValueError, match="threshold was nan; expected a number"):
         judge(ONE_TO_THREE, math.nan, direction)
 
 

@@ -257,8 +257,8 @@ def test_share_looks_at_few_numbers(truth, threshold, monkeypatch):
     ("call", "message"),
     [
         (lambda: items_needed_mean(math.nan, 1, 0), "estimate was nan; expected a finite number"),
-        (lambda: items_needed_mean(1, math.inf, 0), "standard_deviation was inf; expected a finite number"),
-        (lambda: items_needed_mean(1, -1, 0), "standard_deviation was -1; expected 0 or more"),
+        (lambda: items_needed_mean(1, math.inf, 0), "standard_deviation was inf; expected a finite number of 0 or more"),
+        (lambda: items_needed_mean(1, -1, 0), "standard_deviation was -1; expected a finite number of 0 or more"),
         (lambda: items_needed_mean(1, None, 0), "standard_deviation was None; expected a number"),
         (lambda: items_needed_mean(1, 1, math.nan), "threshold was nan"),
         (lambda: items_needed_mean(1, 1, 0, power=1), "power was 1; expected a number strictly between 0 and 1"),

@@ -101,7 +101,7 @@ def test_other_bad_arguments():
         least_ratio([])
     with pytest.raises(ValueError, match="not a ratio's"):
         least_ratio([mean_t([1, 2])])
-    with pytest.raises(ValueError, match="not an inference of ratio_of_means"):
+    with pytest.raises(ValueError, match="not a ratio's; expected a result of ratio_of_means"):
         items_needed_ratio(mean_t([1, 2]), 0.5)
 
 
