@@ -1,4 +1,4 @@
-"""Where a model comes from: names to places, without loading anything (standard library only)."""
+"""Where a model comes from: from a name to a place, without loading anything (standard library only)."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class ModelSource:
 
 
 def shown(path: Path) -> str:
-    """A path as a user at the terminal would write it: relative if it is below the current folder."""
+    """A path as a user would type it: relative if it is inside the current folder."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def find_model(name: str | os.PathLike[str]) -> ModelSource:
-    """Finds what a model name means. Nothing is loaded, imported or fetched.
+    """Find the place that a model name stands for. Nothing is loaded, imported or fetched.
 
-    A local transformers folder, a ``.gguf`` file, ``builtin:NAME`` (shipped with pytest-steer), ``package:NAME`` (a
-    model file inside an installed package, which is not imported), else a hub id.
+    A name is a local transformers folder, a ``.gguf`` file, ``builtin:NAME`` (shipped with pytest-steer), ``package:NAME``
+    (a model file inside an installed package, which is not imported), or else a hub id.
 
     Raises:
-        ModelError: the name cannot be a model: says what was looked for and what there is.
+        ModelError: the name cannot be a model; says where it was looked for and which names there are.
     """
     text = os.fspath(name).strip()
     if text.startswith("builtin:"):
@@ -62,7 +62,7 @@ def find_model(name: str | os.PathLike[str]) -> ModelSource:
         return ModelSource(text, "gguf", path.resolve())
     if path.is_file():
         raise ModelError(f"model {text!r}: is a file, but neither a transformers folder nor a .gguf file")
-    if not _HUB_ID.match(text) or len(text) > 96:  # the hub takes no longer ones
+    if not _HUB_ID.match(text) or len(text) > 96:  # the hub refuses longer names
         raise ModelError(
             f"model {text!r}: no such folder or file, and not a hub id; "
             "give a transformers folder, a .gguf file, a hub id (owner/name), builtin:NAME or package:NAME"
@@ -71,7 +71,7 @@ def find_model(name: str | os.PathLike[str]) -> ModelSource:
 
 
 def _local(text: str) -> Path:
-    """The text as a path; one that no file can have if the system would not even look it up."""
+    """The text as a path, or a path that no file has if the system cannot look it up."""
     try:
         path = Path(text).expanduser()
         path.stat()
@@ -108,7 +108,7 @@ def _package(text: str) -> ModelSource:
     if not found:
         raise ModelError(
             f"model {text!r}: the package holds neither a .gguf file nor a folder with config.json. If it ships the model "
-            "in parts, put them together as the package says and give the file's path instead"
+            "in parts, join them as the package says, and give the path of the file"
         )
     if len(found) > 1:
         names = ", ".join(str(path.relative_to(folders[0])) for path in found[:5])

@@ -1,6 +1,6 @@
 """How an item is put to a model: contexts and their axes, rendering, chat templates. Knows nothing of models or pytest.
 
-The Hypothesis strategies live in ``prompting.strategies``, which is imported only by who needs it.
+The Hypothesis strategies are in ``prompting.strategies``, which is imported only where they are needed.
 """
 
 from .axes.noise import Noise

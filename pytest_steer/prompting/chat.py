@@ -1,16 +1,16 @@
 """A chat template's own rendering of a conversation, cut at the first character of the reply.
 
-Nothing here knows a model. What stands between the user's turn and the reply (a role header, a space, a closed block of thinking, a
+No model is known by name. What stands between the user's turn and the reply (a role header, a space, a closed block of thinking, a
 channel) is read off the template: the conversation is rendered once with a reply that occurs nowhere else in it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ModelError
@@ -21,8 +21,8 @@ Turn = tuple[str, str]
 Render = Callable[..., str]
 """(messages, add_generation_prompt, **settings of the template) -> text."""
 
-# How templates mark a block of thought: <think>, [THINK], <|START_THINKING|>. One that writes the reply into such a block without
-# closing it has to be told to.
+# How templates mark a block of thought: <think>, [THINK], <|START_THINKING|>. A template that writes the reply into such a block without
+# closing it has to be told to close it.
 _THOUGHT = re.compile(
     r"(?P<left><\|?|\[|◁)(?P<name>[^\s<>\[\]◁▷|]*(?:think|thought|reasoning)[^\s<>\[\]◁▷|]*)(?P<right>\|?>|\]|▷)", re.I
 )
@@ -36,10 +36,10 @@ class PromptText:
 
     Attributes:
         text: the prompt.
-        turn_end: how many of its characters belong to the user's turn and what stands before it.
-        thinking: ``closed`` where the reply stands as the template writes one without thought, ``open`` where it stands right after the
-            generation prompt; None where there is no chat template.
-        notes: what the template made necessary, in words for the reader of a report.
+        turn_end: the number of its characters that belong to the user's turn and what stands before it.
+        thinking: ``closed`` if the reply begins where the template writes one without thought, ``open`` if it begins right after the
+            generation prompt; None without a chat template.
+        notes: adjustments that the template made necessary, for the reader of a report.
     """
 
     text: str
@@ -77,45 +77,103 @@ def chat_prompt(
     Raises:
         ModelError: the template cannot render the conversation, or drops a part of it.
     """
-    messages, settings, opened, notes = _first_that_renders(render, question, system, turns)
+    conversation, opened, notes = _first_that_renders(render, question, system, turns)
     if thinking_open:
         text, thinking = opened, "open"
-        if _ends_in_closed_thought(opened):
+        last = _last_thought(opened)
+        if last is not None and _NOT_BEGIN.search(last["name"]):
             notes += ("the chat template's generation prompt closes the block of thought by itself",)
     else:
-        written, settings, more = _closed(render, messages, settings, question, system)
+        written, conversation, more = _outside_of_thought(conversation)
         text, thinking = (opened, "open") if written is None else (written, "closed")
         notes += more
-    return PromptText(text, _turn_end(render, messages, settings, question, text, markers), thinking, notes)
+    return PromptText(text, _turn_end(conversation, text, markers), thinking, notes)
 
 
-# Templates for tools or documents alone need lists of them, and empty ones will do.
+@dataclass(frozen=True)
+class _Conversation:
+    """A conversation in a form that a template takes.
+
+    Attributes:
+        settings: arguments of the template.
+        question / system: what has to be in the rendered text; the system prompt may stand inside the first user turn.
+    """
+
+    render: Render
+    messages: list[Message]
+    settings: dict[str, Any]
+    question: str
+    system: str | None
+
+    def opened(self) -> str:
+        """The rendered text with the generation prompt."""
+        return self.render(self.messages, True, **self.settings)
+
+    def up_to_the_reply(self, followed: bool = False) -> str | None:
+        """The rendered text before a reply, or None if there is none. ``followed``: another question follows the reply."""
+        whole = str(self.messages)
+        reply = next(word for n in range(1000) if (word := f"reply{n}x") not in whole)
+        last = self.messages[-1]
+        said = [*self.messages, _like(last, "assistant", reply), *([last] if followed else [])]
+        try:
+            text = self.render(said, False, **self.settings)
+        except ModelError:
+            return None
+        before, found, _ = text.partition(reply)
+        return before if found else None
+
+    def dropped(self, text: str, rendered: Callable[[_Conversation], str | None]) -> str | None:
+        """What the template leaves out of the conversation in ``text``, in words; None if it is all there."""
+        if not _stands_in(self.question, text):
+            return "the question"
+        if self.system and not (self._takes_system(rendered) and _stands_in(self.system, text)):
+            return _SYSTEM
+        if not all(_stands_in(_text_of(m), text) for m in self.messages if m["role"] == "user"):
+            return "earlier turns"
+        return None
+
+    def _takes_system(self, rendered: Callable[[_Conversation], str | None]) -> bool:
+        """Whether a system message is rendered.
+
+        It is tried with a system prompt that stands nowhere else, since the real one can be part of a question or the template's own.
+        """
+        first, *others = self.messages
+        if first["role"] != "system":
+            return True
+        word = "system0prompt"
+        try:
+            text = rendered(replace(self, messages=[_like(first, "system", word), *others]))
+        except ModelError:
+            return False
+        return text is not None and word in text
+
+
+# Templates for tools or documents alone need lists of them, and empty lists will do.
 _SETTINGS: tuple[dict[str, Any], ...] = ({}, {"tools": [], "documents": []})
 
 
 def _first_that_renders(
     render: Render, question: str, system: str | None, turns: Sequence[Turn]
-) -> tuple[list[Message], dict[str, Any], str, tuple[str, ...]]:
-    """The form of the conversation that the template takes: messages, settings, its text with the generation prompt, and notes."""
+) -> tuple[_Conversation, str, tuple[str, ...]]:
+    """The first form of the conversation that the template takes, its text with the generation prompt, and notes."""
     reasons: list[str] = []
     for merged in (False, True) if system else (False,):
         for parts in (False, True):
             for settings in _SETTINGS:
                 messages = _messages(question, None if merged else system, turns)
                 if merged:
-                    first = messages[0]
-                    first["content"] = f"{system}\n\n{first['content']}"
+                    messages[0]["content"] = f"{system}\n\n{messages[0]['content']}"
                 if parts:
                     messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
+                conversation = _Conversation(render, messages, settings, question, system)
                 try:
-                    text = render(messages, True, **settings)
+                    text = conversation.opened()
                 except ModelError as error:
                     reasons.append(str(error))
                     continue
-                takes_system = _takes_system(messages, partial(_opened, render, settings=settings))
-                dropped = _dropped(text, messages, question, system, takes_system)
+                dropped = conversation.dropped(text, _Conversation.opened)
                 if dropped is None:
-                    return messages, settings, text, (_MERGED,) if merged else ()
+                    return conversation, text, (_MERGED,) if merged else ()
                 reasons.append(f"the chat template drops {dropped}")
     if system == "":
         # A template without a place for a system prompt has none to be empty.
@@ -129,24 +187,6 @@ _MERGED = (
 )
 
 
-def _takes_system(messages: list[Message], rendered: Callable[[list[Message]], str | None]) -> bool:
-    """Whether a system prompt is rendered: one that stands nowhere else, since the real one can be part of a question or the
-    template's own."""
-    if messages[0]["role"] != "system":
-        return True
-    word = "system0prompt"
-    content: Any = word if isinstance(messages[0]["content"], str) else [{"type": "text", "text": word}]
-    try:
-        text = rendered([{"role": "system", "content": content}, *messages[1:]])
-    except ModelError:
-        return False
-    return text is not None and word in text
-
-
-def _opened(render: Render, messages: list[Message], settings: dict[str, Any]) -> str:
-    return render(messages, True, **settings)
-
-
 def _messages(question: str, system: str | None, turns: Sequence[Turn]) -> list[Message]:
     messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
     for user, reply in turns:
@@ -154,8 +194,18 @@ def _messages(question: str, system: str | None, turns: Sequence[Turn]) -> list[
     return [*messages, {"role": "user", "content": question}]
 
 
+def _like(message: Message, role: str, text: str) -> Message:
+    """A message whose content is a text or a list of parts, like that of another one."""
+    return {"role": role, "content": text if isinstance(message["content"], str) else [{"type": "text", "text": text}]}
+
+
+def _text_of(message: Message) -> str:
+    content = message["content"]
+    return content if isinstance(content, str) else str(content[0]["text"])
+
+
 def _stands_in(said: str, text: str) -> bool:
-    """Whether a text holds what was said, white space aside, which some templates change; also as JSON has it."""
+    """Whether a text holds what was said, as it is or as JSON. White space is ignored, since some templates change it."""
     whole = _squeezed(text)
     return any(
         _squeezed(form) in whole for form in (said, json.dumps(said)[1:-1], json.dumps(said, ensure_ascii=False)[1:-1])
@@ -166,91 +216,60 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-_SYSTEM = "the system prompt"
+def _outside_of_thought(conversation: _Conversation) -> tuple[str | None, _Conversation, tuple[str, ...]]:
+    """The text before the reply, outside of any block of thought, the conversation with the settings that gave it, and notes.
 
-
-def _dropped(text: str, messages: list[Message], question: str, system: str | None, takes_system: bool) -> str | None:
-    """What of a conversation a template leaves out, in words; None if it is all there."""
-    if not _stands_in(question, text):
-        return "the question"
-    if system and not (takes_system and _stands_in(system, text)):
-        return _SYSTEM
-    if not all(_stands_in(_text_of(m), text) for m in messages if m["role"] == "user"):
-        return "earlier turns"
-    return None
-
-
-def _text_of(message: Message) -> str:
-    content = message["content"]
-    return content if isinstance(content, str) else str(content[0]["text"])
-
-
-def _closed(
-    render: Render, messages: list[Message], settings: dict[str, Any], question: str, system: str | None
-) -> tuple[str | None, dict[str, Any], tuple[str, ...]]:
-    """The text before the reply, outside of any block of thought, the settings it was rendered with, and notes; no text if the
-    template renders no reply."""
-    written, notes = _before_the_reply(render, messages, settings, question, system)
+    There is no text if the template renders no reply.
+    """
+    written, notes = _before_the_reply(conversation)
     if written is None:
         note = "the chat template does not render a reply to this conversation; the generation prompt is used"
-        return None, settings, (note,)
+        return None, conversation, (note,)
     end = _end_of_open_thought(written)
     if end is None:
-        return written, settings, notes
-    without_thought = {**settings, "enable_thinking": False}
-    other, _ = _before_the_reply(render, messages, without_thought, question, system)
+        return written, conversation, notes
+    without_thought = replace(conversation, settings={**conversation.settings, "enable_thinking": False})
+    other, _ = _before_the_reply(without_thought)
     if other is not None and _end_of_open_thought(other) is None:
         note = "rendered with enable_thinking=False: as given, the template puts the reply inside a block of thought"
         return other, without_thought, (*notes, note)
     note = f"the template puts the reply inside a block of thought; {end!r} was written to close it"
-    return written.rstrip() + end, settings, (*notes, note)
+    return written.rstrip() + end, conversation, (*notes, note)
 
 
-def _before_the_reply(
-    render: Render, messages: list[Message], settings: dict[str, Any], question: str, system: str | None
-) -> tuple[str | None, tuple[str, ...]]:
+_SYSTEM = "the system prompt"
+_FOLLOWED = "the chat template refuses a conversation that ends with a reply, so the reply stands as it does before a further question"
+_LOST = "the chat template drops the system prompt once a reply follows, so it stands where the template puts it before one"
+
+
+def _before_the_reply(conversation: _Conversation) -> tuple[str | None, tuple[str, ...]]:
     """The text before a reply as the template writes it, and notes; None if it writes none."""
+    question = conversation.question.strip()
     for followed in (False, True):  # some templates refuse a conversation that ends with a reply
-        written = _up_to_the_reply(render, messages, settings, followed)
+
+        def up_to_the_reply(other: _Conversation, followed: bool = followed) -> str | None:
+            return other.up_to_the_reply(followed)
+
+        written = up_to_the_reply(conversation)
         if written is None:
             continue
-        takes_system = _takes_system(messages, partial(_up_to_the_reply, render, settings=settings, followed=followed))
-        dropped = _dropped(written, messages, question, system, takes_system)
+        dropped = conversation.dropped(written, up_to_the_reply)
         if dropped is None:
             return written, (_FOLLOWED,) if followed else ()
         if dropped != _SYSTEM:
             continue
         # Some templates put the system prompt into the last message only, and lose it once a reply follows. What stands before the
         # reply is read off the conversation without the system prompt.
-        bare = messages[1:]
-        without = _up_to_the_reply(render, bare, settings, followed)
+        bare = replace(conversation, messages=conversation.messages[1:])
+        without = up_to_the_reply(bare)
         try:
-            opened, bare_opened = (render(said, True, **settings) for said in (messages, bare))
+            opened, bare_opened = conversation.opened(), bare.opened()
         except ModelError:
             continue
-        before, _, tail = opened.rpartition(question.strip())
-        if without is not None and bare_opened.rpartition(question.strip())[2] == tail:
-            return before + question.strip() + without.rpartition(question.strip())[2], (_LOST,)
+        before, _, tail = opened.rpartition(question)
+        if without is not None and bare_opened.rpartition(question)[2] == tail:
+            return before + question + without.rpartition(question)[2], (_LOST,)
     return None, ()
-
-
-_FOLLOWED = "the chat template refuses a conversation that ends with a reply, so the reply stands as it does before a further question"
-_LOST = "the chat template drops the system prompt once a reply follows, so it stands where the template puts it before one"
-
-
-def _up_to_the_reply(render: Render, messages: list[Message], settings: dict[str, Any], followed: bool) -> str | None:
-    """The rendered text before a reply, which is the last message or is followed by another question; None if there is none."""
-    whole = str(messages)
-    reply = next(word for n in range(1000) if (word := f"reply{n}x") not in whole)
-    last = messages[-1]
-    content: Any = reply if isinstance(last["content"], str) else [{"type": "text", "text": reply}]
-    said = [*messages, {"role": "assistant", "content": content}, *([last] if followed else [])]
-    try:
-        text = render(said, False, **settings)
-    except ModelError:
-        return None
-    before, found, _ = text.partition(reply)
-    return before if found else None
 
 
 def _end_of_open_thought(text: str) -> str | None:
@@ -266,39 +285,31 @@ def _end_for(begin: re.Match[str]) -> str:
     return "END" if begin[0].isupper() else "end"
 
 
-def _ends_in_closed_thought(text: str) -> bool:
-    last = _last_thought(text)
-    return last is not None and _NOT_BEGIN.search(last["name"]) is not None
-
-
 def _last_thought(text: str) -> re.Match[str] | None:
-    """The marker of a block of thought at the end of a text. Instructions in a system prompt name such markers too, so only one that
-    the reply follows at once counts."""
+    """The marker of a block of thought at the very end of a text. Others do not count, since system prompts name such markers too."""
     blocks = list(_THOUGHT.finditer(text))
     return blocks[-1] if blocks and not text[blocks[-1].end() :].strip() else None
 
 
-def _turn_end(
-    render: Render, messages: list[Message], settings: dict[str, Any], question: str, text: str, markers: Iterable[str]
-) -> int:
+def _turn_end(conversation: _Conversation, text: str, markers: Iterable[str]) -> int:
     """Where in a prompt the user's turn ends.
 
-    Nearly every template writes more text after the turn once a reply follows. One that does not (it closes the conversation
-    differently) is cut where the two texts part, before the marker that differs.
+    Nearly every template writes more text after the turn once a reply follows. If one does not (it closes the conversation
+    differently), the turn ends where the two texts part, before the marker that differs.
     """
     try:
-        end = _shared(text, render(messages, False, **settings), markers)
+        end = _shared(text, conversation.render(conversation.messages, False, **conversation.settings), markers)
     except ModelError:
         end = len(text)
-    # A template may write its generation prompt unasked; before a reply it can be another.
-    reply = _up_to_the_reply(render, messages, settings, False)
+    # A template may write its generation prompt unasked, and another one before a reply.
+    reply = conversation.up_to_the_reply()
     with_reply = len(text) if reply is None else _shared(text, reply, markers)
     # Where the system prompt is lost once a reply follows, the two texts part before the question and say nothing.
-    return min(end, with_reply) if _stands_in(question, text[:with_reply]) else end
+    return min(end, with_reply) if _stands_in(conversation.question, text[:with_reply]) else end
 
 
 def _shared(text: str, other: str, markers: Iterable[str]) -> int:
-    """How many characters a text shares with another at its start; a marker that differs is not cut."""
+    """The number of characters that a text shares with another at its start; a marker that differs is not cut."""
     end = common_prefix(text, other)
     if end in (len(text), len(other)):
         return end
@@ -310,10 +321,6 @@ def _shared(text: str, other: str, markers: Iterable[str]) -> int:
 
 
 def common_prefix(one: str, other: str) -> int:
-    """How many characters two texts share at their start."""
-    length = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
+    """The number of characters that two texts share at their start."""
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return len(list(same))

@@ -1,4 +1,4 @@
-"""Contexts: how an item is put to the model. Each axis has "as given" as its simplest value."""
+"""Contexts: how an item is put to the model. The simplest value of each axis is "as given"."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class Context:
     """One way of putting items to the model: ``Context(option_order="swapped", filler=3)``.
 
     Each axis is a keyword and an attribute; docs/contexts.md lists them. On every axis ``"as_given"`` and None stand for its
-    simplest value, which is the default; lists are taken for tuples. An axis that does not apply to an item leaves it as it is.
+    simplest value, which is the default. A list means a tuple. An axis that does not apply to an item leaves it unchanged.
 
     Args:
         values: values of axes that are not registered, ``{axis: value}``.
-        answers: ``mean`` or ``sum``: how the log-likelihoods of an answer's tokens make its score, where answers have several
-            (Tan et al.'s code adds them up). It is about reading and not about asking, so it is no axis: no search varies it.
-        examples: the items that few-shot examples are drawn from. They are data, not a value: ``to_dict`` leaves them out.
-        named: values of axes by their names.
+        answers: ``mean`` or ``sum``: how the log-likelihoods of an answer's tokens are combined into its score (Tan et al.'s
+            code adds them up). It concerns reading the answer and not asking for it, so it is not an axis and no search varies it.
+        examples: the items that few-shot examples are drawn from. They are data and not a value, so ``to_dict`` omits them.
+        named: values of axes by name.
 
     Raises:
         DataError: an unknown axis, a value that its axis does not have, ``few_shot`` without examples.
@@ -61,7 +61,7 @@ class Context:
         object.__setattr__(self, "examples", as_items(examples) if drawing and examples is not None else None)
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_"):  # copy and pickle ask for such before there are values
+        if not name.startswith("_"):  # copy and pickle ask for private names before there are values
             for axis, value in self.values:
                 if axis.name == name:
                     return value
@@ -84,14 +84,14 @@ class Context:
         printer.text(repr(self))  # what Hypothesis and IPython print, instead of all fields
 
     def to_dict(self) -> dict[str, Any]:
-        """The axes that are not as given, as JSON values; ``Context.from_dict`` gives the same context back.
+        """The axes that are not as given, as JSON values. ``Context.from_dict`` makes the same context from them.
 
-        Where few-shot examples come from is not in it: give it to ``from_dict`` again.
+        The items that few-shot examples are drawn from are not in it: pass them to ``from_dict`` again.
         """
         return {axis.name: plain(value) for axis, value in self.values}
 
     def over(self, base: Context) -> Context:
-        """This context with the way of reading of another one, and its values of the axes that inherit, where it leaves them as given."""
+        """This context with the ``answers`` of ``base``, and with its values on the axes that inherit, unless this one sets them."""
         kept = {axis: value for axis, value in base.values if axis.inherits} | dict(self.values)
         return replace(self, values=tuple(kept.items()), answers=base.answers if self.answers == "mean" else self.answers)
 
@@ -102,8 +102,8 @@ class Context:
         """The context with these values on its axes, the others as given.
 
         Args:
-            values: as ``to_dict`` gives them, or as a claim file does.
-            examples: what few-shot examples are drawn from.
+            values: as ``to_dict`` returns them, or as they stand in a claim file.
+            examples: the items that few-shot examples are drawn from.
             axes: axes that ``values`` may name besides the registered ones.
 
         Raises:
@@ -115,7 +115,7 @@ class Context:
         return cls({axis_of(name, known): value for name, value in values.items()}, examples=examples)
 
     def put(self, item: ContrastItem) -> ContrastItem:
-        """The item as this context asks it: question rewritten, matching answers kept track of.
+        """The item as this context asks it. The matching answers follow every change of the question.
 
         Raises:
             DataError: the options of a lettered item cannot be found in its question, or a user-defined axis failed.
@@ -128,7 +128,7 @@ class Context:
         """The (user, reply) turns that stand before an item.
 
         Raises:
-            DataError: there are fewer other items among the examples than are wanted.
+            DataError: there are too few other items among the examples.
         """
         found = []
         for axis, value in self._acting_on("turns"):
@@ -137,21 +137,21 @@ class Context:
         return found
 
     def setting(self, form: PromptFormat) -> Setting:
-        """How prompts are made of a model's format in this context."""
+        """How prompts are made in this context from a model's format."""
         setting = Setting(form)
         for axis, value in self._acting_on("prompt"):
             setting = axis.apply(setting, value)
         return setting
 
     def opening_of(self, item: ContrastItem) -> str:
-        """How the reply to an item (as put) begins; before a worded answer, its space is part of it."""
+        """How the reply to an item (as ``put`` returns it) begins, including the space before a worded answer."""
         opening = "(" if item.is_lettered else ""
         for axis, value in self._acting_on("opening"):
             opening = axis.apply(opening, value, item)
         return opening
 
     def _demonstrated(self, example: ContrastItem) -> Turn:
-        """An example as a turn: with its matching answer, opened as the item's own is."""
+        """An example as a turn with its matching answer, which begins like the reply to the item."""
         for axis, value in self._acting_on("item"):
             example = axis.put(example, value) if axis.on_examples else example
         opening, answer = self.opening_of(example), example.matching[0].strip()
@@ -167,11 +167,11 @@ def _check_axes(axes: list[Any], known: Mapping[str, Axis]) -> None:
         if not isinstance(axis, Axis):
             raise DataError(f"values is a mapping of Axis objects to values; {axis!r} is a {type(axis).__name__}")
         if names.count(axis.name) > 1 or known.get(axis.name, axis) is not axis:
-            raise DataError(f"axes need names of their own; there is another axis {axis.name!r}")
+            raise DataError(f"axes need different names; there is another axis {axis.name!r}")
 
 
 AS_GIVEN = Context()
 TASK_TEMPLATE = "Q: {question}\nA: "
 IN_TASK_FORM = Context(template=TASK_TEMPLATE)
-"""The context in which a task is asked: the prompt of Todd et al. (2023, arXiv 2310.15213); ``few_shot`` and ``history`` give
-demonstrations, in the form of ``data.tasks.shots``."""
+"""The context in which a task is asked, with the prompt of Todd et al. (2023, arXiv 2310.15213). ``few_shot`` and ``history``
+add demonstrations, in the form of ``data.tasks.shots``."""

@@ -1,4 +1,4 @@
-"""Contexts as text that equal contexts share, and the way back, for whoever compares and recombines them."""
+"""Contexts as text that is the same for equal contexts, to compare and recombine them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 from .contexts import Context
 
 Read = Callable[[Mapping[str, Any]], Context]
-"""From what ``Context.to_dict`` gives to the context: ``Context.from_dict`` with the axes and the examples that there are."""
+"""From what ``Context.to_dict`` returns to the context: ``Context.from_dict`` with its axes and examples filled in."""
 
 
 def identity(context: Context) -> str:
-    """A text that two contexts share if they put items in the same way."""
+    """A text that is the same for two contexts if they put items in the same way."""
     return as_text(context.to_dict())
 
 
 def as_text(value: Any) -> str:
-    """A JSON value as a text that equal values share."""
+    """A JSON value as a text that is the same for equal values."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False)

@@ -7,6 +7,7 @@ import datetime
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..errors import DataError
 from .chat import PromptText, Render, Turn, chat_prompt
@@ -18,7 +19,7 @@ QUESTION = "{question}"
 SYSTEM = "{system}"
 PLAIN = "Question: {question}\n\nAnswer: "
 DATE = "2025-01-01"
-"""The date that a template is told when it asks for today's, unless a context says another: two days give the same prompt."""
+"""The date that a template gets when it asks for today's, unless a context names another. So prompts do not depend on the day."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class PromptFormat:
         template: the source of the chat template, or None for a text.
         render: (messages, add_generation_prompt, **settings) -> text; None for a text.
         markers: texts that are one token each (``<|im_start|>``), so that no cut goes through one.
-        text: where there is no chat template, the text with ``{question}``. What follows it opens the reply, including a
-            trailing space. ``{system}`` is where the system prompt goes; without it, a system prompt stands in front.
-        render_with: (source, messages, add_generation_prompt, **settings) -> text under another chat template; None if there is
-            no way.
-        date: ISO date that a template gets when it asks for today's.
+        text: without a chat template, the text with ``{question}``. What follows ``{question}`` opens the reply, including a
+            trailing space. ``{system}`` is where the system prompt goes; without it, a system prompt stands at the start.
+        render_with: (source, messages, add_generation_prompt, **settings) -> text under another chat template; None if no other
+            template can be rendered.
+        date: the ISO date that a template gets when it asks for today's.
     """
 
     template: str | None = None
@@ -50,26 +51,19 @@ class PromptFormat:
         return hashlib.sha256(source.encode()).hexdigest()
 
     def under(self, template: str | None, date: str | None = None) -> PromptFormat:
-        """The format that a context names: None leaves this one, ``plain`` is the plain form, else see ``check_template``.
+        """The format under another template: None keeps this one, ``plain`` is the plain form, else see ``check_template``.
 
         Raises:
-            DataError: a chat template, where there is no way to render one.
+            DataError: a chat template, and ``render_with`` is None.
         """
         form = self if date is None else dataclasses.replace(self, date=date)
         if template is None:
             return form
-        if template == "plain":
-            return dataclasses.replace(form, template=None, render=None, text=PLAIN)
-        if not is_chat_template(template):
-            return dataclasses.replace(form, template=None, render=None, text=template)
+        if template == "plain" or not is_chat_template(template):
+            return dataclasses.replace(form, template=None, render=None, text=PLAIN if template == "plain" else template)
         if self.render_with is None:
             raise DataError("template: a chat template needs a model's tokenizer to render it, and there is none here")
-        render_with = self.render_with
-
-        def render(messages: object, opened: bool, **settings: object) -> str:
-            return render_with(template, messages, opened, **settings)
-
-        return dataclasses.replace(form, template=template, render=render)
+        return dataclasses.replace(form, template=template, render=partial(self.render_with, template))
 
     def prompt(
         self, question: str, system: str | None = None, turns: Sequence[Turn] = (), *, thinking_open: bool = False
@@ -87,34 +81,25 @@ class PromptFormat:
         """
         if self.render is None:
             return self._filled(question, system, turns)
-        render, date = self.render, self.date
-
-        def dated(messages: object, opened: bool, **settings: object) -> str:
-            return render(messages, opened, date=date, **settings)
-
+        dated = partial(self.render, date=self.date)
         return chat_prompt(dated, question, system, turns, thinking_open=thinking_open, markers=self.markers)
 
     def _filled(self, question: str, system: str | None, turns: Sequence[Turn]) -> PromptText:
-        before, behind = self.text.split(QUESTION)
-        places = SYSTEM in self.text
-
-        def put(text: str, system: str) -> str:
-            return text.replace(SYSTEM, system)
-
         # The system prompt stands once, in the first turn.
-        named = [system or "", *[""] * len(turns)]
-        lead = f"{system}\n\n" if system and not places else ""
-        earlier = "".join(
-            f"{put(before, here)}{user}{put(behind, here)}{reply}\n\n"
-            for here, (user, reply) in zip(named, turns, strict=False)
-        )
-        turn = f"{lead}{earlier}{put(before, named[len(turns)])}{question}"
-        return PromptText(turn + put(behind, named[len(turns)]), len(turn))
+        before, after = self.text.split(QUESTION)
+        placed = (system or "", *[""] * len(turns))
+        around = [(before.replace(SYSTEM, here), after.replace(SYSTEM, here)) for here in placed]
+        text = f"{system}\n\n" if system and SYSTEM not in self.text else ""
+        for (before, after), (user, reply) in zip(around, turns, strict=False):
+            text += f"{before}{user}{after}{reply}\n\n"
+        before, after = around[-1]
+        turn = f"{text}{before}{question}"
+        return PromptText(turn + after, len(turn))
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a prompt is made: what the axes of a context change beside the item and the turns.
+    """How a prompt is made: what the axes of a context change besides the item and the turns.
 
     Attributes:
         form: how the conversation becomes text.
@@ -128,10 +113,10 @@ class Setting:
 
 
 def check_date(value: str | datetime.date) -> str:
-    """An ISO date, such as ``2025-01-01``.
+    """Check an ISO date, such as ``2025-01-01``, and return it as a text.
 
     Raises:
-        DataError: it is none.
+        DataError: it is not one.
     """
     try:
         return datetime.date.fromisoformat(str(value)).isoformat()
@@ -145,7 +130,7 @@ def is_chat_template(template: str) -> bool:
 
 
 def check_template(template: str) -> str:
-    """A template that a context can name.
+    """Check a template that a context can name, and return it.
 
     Raises:
         DataError: neither ``plain``, nor a chat template, nor a text with ``{question}`` once.

@@ -1,4 +1,4 @@
-"""Axes: what the decorator :func:`axis` makes of a function, and what others may ask about it."""
+"""Axes of contexts: the class :class:`Axis`, and the decorators that register one."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ _RESERVED = ("values", "answers", "examples", "axes", "own")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Axis:
-    """One axis of contexts: the values that it has, and what a value does to how an item is asked.
+    """One axis of contexts: its values, and what each value changes in how an item is asked.
 
     Attributes:
         name: a Python identifier, the axis's key in claim files and its keyword in :class:`Context`.
-        values: a list, or a Hypothesis strategy, or None. A list holds all values besides "as given", unless ``schema`` or ``read``
-            say which others there are; then, and of a strategy, they are those that :func:`pytest_steer.contexts` draws.
-            Values can be hashed and written as JSON.
+        values: a list, a Hypothesis strategy, or None. A list holds all values besides "as given", unless ``schema`` or ``read``
+            allow others. In that case, and for a strategy, they are the values that :func:`pytest_steer.contexts` draws.
+            Values must be hashable and writable as JSON.
         apply: what a value does, see ``on``. It is not called for "as given".
-        on: what ``apply`` is called with, and gives back changed:
+        on: the arguments of ``apply`` and what it returns:
 
-            - ``item``: (item, value) -> item. It has to keep track of the answers if it changes what they stand for.
+            - ``item``: (item, value) -> the changed item. If it changes what the answers stand for, it has to change them too.
             - ``turns``: (item, value, examples) -> what stands before the item: (user, reply) turns, or items that are shown
               with their matching answer.
             - ``prompt``: (setting, value) -> setting, a :class:`~pytest_steer.prompting.formats.Setting`.
             - ``opening``: (opening, value, item) -> how the reply to the item begins.
-        about: one sentence on a value; by default the first line of what ``apply`` has as its docstring.
-        title / listed: a few words and one sentence on the list of values in the ``contexts`` of a claim file.
+        about: one sentence that describes a value; by default the first line of the docstring of ``apply``.
+        title / listed: a few words and one sentence that describe the list of values in the ``contexts`` of a claim file.
         example: a value as it stands in a claim file.
         schema: the JSON Schema of a value; "as_given" is added to it.
-        read: makes a value of what a user or a claim file writes, and raises a DataError for what is none.
-        as_given: the value that leaves everything as it is.
-        size: of a value that is not as given; a list of values is ordered by it, so that a search shrinks towards less.
-        place: where it stands among the axes when they are listed, printed and drawn. Equal places go by name.
-        acts: of those on the same thing, the axis with the lower number acts first. Ours on the item begin at 1, so by default an
-            axis acts on the item as its file gives it, and all of ours on what it returns.
-        inherits: a context that leaves it as given has the value of the context in which its claim is asked.
-        on_examples: it changes few-shot examples too, as it does the item.
-        draws_examples: a value other than as given needs items to draw examples from.
+        read: converts what a user or a claim file writes to a value. It raises a DataError for what is not one.
+        as_given: the value that changes nothing.
+        size: how large a value other than as given is. A list of values is sorted by it, so that a search shrinks towards less.
+        place: the position of the axis when axes are listed, printed and drawn. Equal places are sorted by name.
+        acts: among axes with the same ``on``, the one with the lower number acts first. The built-in axes on items begin at 1, so
+            by default an axis acts on the item as its file gives it, and the built-in ones on what it returns.
+        inherits: a context that leaves it as given takes the value of the context in which its claim is asked.
+        on_examples: it changes few-shot examples as it changes the item.
+        draws_examples: any value other than as given needs items to draw examples from.
 
     Example::
 
@@ -62,7 +62,7 @@ class Axis:
         contexts(axes=[tone])            # draws Context() and Context({tone: "Hey"}), ...
 
     Raises:
-        DataError: a name that is not an identifier or means something else, no values, a value that cannot be hashed or
+        DataError: a name that is not an identifier or is reserved, an empty list of values, a value that cannot be hashed or
             written as JSON, or an ``apply`` that cannot be called.
     """
 
@@ -87,7 +87,7 @@ class Axis:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier() or self.name in _RESERVED:
-            raise DataError(f"an axis has a Python identifier as its name, and not {self.name!r}")
+            raise DataError(f"the name of an axis is a Python identifier that is not reserved, not {self.name!r}")
         if isinstance(self.values, str) or (isinstance(self.values, (list, tuple)) and not self.values):
             raise DataError(
                 f"axis {self.name}: values is a list with at least one value, or a strategy, not {self.values!r}"
@@ -98,14 +98,14 @@ class Axis:
             self._usable(value)
 
     def __repr__(self) -> str:
-        return self.name  # as it stands in Python where the axis is bound to its own name
+        return self.name  # Python code, if the axis is bound to a variable of its name
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))  # what Hypothesis and IPython print, instead of all fields
 
     @property
     def choices(self) -> list[Any]:
-        """The values that are listed."""
+        """The listed values; none if the values are a strategy."""
         return [_fixed(value) for value in self.values] if isinstance(self.values, (list, tuple)) else []
 
     @property
@@ -127,12 +127,12 @@ class Axis:
 
     @property
     def list_schema(self) -> Schema:
-        """The JSON Schema of its values in the ``contexts`` of a claim file, without that of one value."""
+        """The JSON Schema of the list of its values in the ``contexts`` of a claim file, without the schema of one value."""
         options = self.value_schema.get("enum")
-        listed = f"A list of {', '.join(map(str, options))}." if options else "A list of different values."
+        values = ", ".join(map(str, options)) if options else f"different {(self.title or 'values').lower()}"
         return {
             "title": self.title or self._titled,
-            "description": self.listed or listed,
+            "description": self.listed or f"A list of {values}.",
             "type": "array",
             "minItems": 1,
             "uniqueItems": True,
@@ -143,7 +143,7 @@ class Axis:
         return self.name.replace("_", " ").capitalize()
 
     def checked(self, value: Any) -> Any:
-        """A value as the axis keeps it: ``as_given`` for None and for the word, tuples for lists.
+        """Check a value and return it as the axis keeps it: ``as_given`` for None and for the word, tuples for lists.
 
         Raises:
             DataError: the axis has no such value.
@@ -164,10 +164,10 @@ class Axis:
         return value
 
     def put(self, item: ContrastItem, value: Any) -> ContrastItem:
-        """The item at a value of an axis that acts on items.
+        """Apply a value of an axis that acts on items, and return the changed item.
 
         Raises:
-            DataError: the function raised, or gave something else than an item.
+            DataError: ``apply`` raised an error, or returned something other than an item.
         """
         try:
             changed = self.apply(item, value)
@@ -177,7 +177,7 @@ class Axis:
             raise DataError(f"item {item.id}: axis {self.name} at {value!r}: {type(error).__name__}: {error}") from error
         if not isinstance(changed, ContrastItem):
             raise DataError(
-                f"item {item.id}: axis {self.name} at {value!r} gave a {type(changed).__name__}, not a ContrastItem: "
+                f"item {item.id}: axis {self.name} at {value!r} returned a {type(changed).__name__}, not a ContrastItem: "
                 "apply takes (item, value) and returns the changed item"
             )
         return changed
@@ -187,12 +187,12 @@ class Axis:
             hash(value)
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            raise DataError(f"axis {self.name}: a value has to be hashable and writable as JSON, unlike {value!r}") from None
+            raise DataError(f"axis {self.name}: values must be hashable and writable as JSON, unlike {value!r}") from None
         return value
 
 
 def axis(name: str, values: Any = None, **known: Any) -> Callable[[Callable[..., Any]], Axis]:
-    """Register a function as an axis of contexts, for claim files and for Python; it becomes an :class:`Axis`.
+    """Register a function as an axis of contexts, for claim files and for Python. The function becomes an :class:`Axis`.
 
     Example::
 
@@ -216,7 +216,7 @@ def axis(name: str, values: Any = None, **known: Any) -> Callable[[Callable[...,
 
 
 def known_axes() -> dict[str, Axis]:
-    """The axes that are registered, by name, in the order of their places."""
+    """The registered axes by name, in the order of their places."""
     return _in_order(registry.version())
 
 
@@ -227,47 +227,48 @@ def _in_order(version: int) -> dict[str, Axis]:
 
 
 def axis_of(name: Any, known: Mapping[str, Axis]) -> Axis:
-    """The axis of that name.
+    """The axis with this name.
 
     Raises:
-        DataError: there is none; says which was probably meant.
+        DataError: there is none; says which one was probably meant.
     """
     if name in known:
         return known[name]
     if name == "own":
         raise DataError(f"{OWN_IS_GONE}: Context({{axis: value}}), or by its name where it is registered")
-    meant = registry.nearest(str(name), known)
-    hint = f"did you mean {meant!r}? " if meant else ""
-    raise DataError(f"unknown context axis {name!r}: {hint}the axes are {', '.join(known)}")
+    raise DataError(f"unknown context axis {name!r}: {registry.did_you_mean(str(name), known)}")
 
 
-def text(name: str, check: Callable[[str], str] = lambda value: value) -> Callable[[Any], str]:
-    """Reads the values of an axis of texts."""
+def text_axis(
+    name: str, check: Callable[[str], str] = lambda value: value, **known: Any
+) -> Callable[[Callable[..., Any]], Axis]:
+    """Register a function as an axis whose values are texts, see :func:`axis`. ``check`` refuses texts with a DataError."""
 
     def read(value: Any) -> str:
         if not isinstance(value, str):
             raise DataError(f"{name} is a text, not {value!r}")
         return check(value)
 
-    return read
+    return axis(name, schema={"type": "string", **known.pop("schema", {})}, read=read, as_given=None, **known)
 
 
-def count(name: str, most: int) -> Callable[[Any], int]:
-    """Reads the values of an axis of whole numbers from 0 on."""
+def count_axis(name: str, most: int, **known: Any) -> Callable[[Callable[..., Any]], Axis]:
+    """Register a function as an axis whose values are whole numbers from 0 to ``most``, see :func:`axis`."""
 
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
             raise DataError(f"{name} is a whole number from 0 to {most}, not {value!r}")
         return value
 
-    return read
+    schema = {"type": "integer", "minimum": 0, "maximum": most}
+    return axis(name, schema=schema, read=read, as_given=0, size=float, **known)
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """A value as JSON."""
     return value.to_dict() if hasattr(value, "to_dict") else json.loads(json.dumps(value))
 
 
 def _fixed(value: Any) -> Any:
-    """Lists, as JSON has them, as tuples, which can be hashed."""
+    """A value with tuples instead of lists, since tuples can be hashed."""
     return tuple(_fixed(inner) for inner in value) if isinstance(value, (list, tuple)) else value

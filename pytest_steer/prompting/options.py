@@ -9,20 +9,20 @@ from ..data import ContrastItem
 from ..errors import DataError
 from .formats import QUESTION
 
-# "(A) text" at the start of a line, as CAA and model-written-evals write their options; "(Yes) text" as relabel writes it.
+# "(A) text" at the start of a line, as CAA and model-written-evals write their options; "(Yes) text" as option_labels writes it.
 OPTION = re.compile(r"^(?P<lead>[ \t]*)\((?P<label>[A-Za-z0-9]|Yes|No)\)(?P<gap>[ \t]*)(?P<text>.*?)[ \t]*$", re.MULTILINE)
 
 
 def find_options(question: str) -> list[re.Match[str]]:
-    """The options that a question lists, each on its own line: matches with ``label`` and ``text``."""
+    """The options that a question lists, each on a separate line: matches with ``label`` and ``text``."""
     return list(OPTION.finditer(question))
 
 
 def swap_options(item: ContrastItem) -> ContrastItem:
-    """Exchanges the texts of the two lettered options and the labels of the two answers.
+    """Exchange the texts of the two lettered options and the labels of the two answers.
 
     Raises:
-        DataError: the question does not list exactly two options, ``(A) text`` and ``(B) text``, on their own lines.
+        DataError: the question does not list exactly two options, ``(A) text`` and ``(B) text``, on separate lines.
     """
     options = find_options(item.question)
     labels = {item.matching[0].strip()[1], item.not_matching[0].strip()[1]}
@@ -43,11 +43,11 @@ def swap_options(item: ContrastItem) -> ContrastItem:
 
 
 def within(item: ContrastItem, text: str) -> ContrastItem:
-    """The item with its question put into a text; options at its ends keep lines of their own."""
-    before, behind = text.split(QUESTION)
+    """The item with its question put into a text. Options at the ends of the question stay on separate lines."""
+    before, after = text.split(QUESTION)
     lines = item.question.split("\n")
     if before.strip() and not before.endswith("\n") and OPTION.match(lines[0]):
         before += "\n"
-    if behind.strip() and not behind.startswith("\n") and OPTION.match(lines[-1]):
-        behind = f"\n{behind.lstrip(' ')}"
-    return replace(item, question=f"{before}{item.question}{behind}")
+    if after.strip() and not after.startswith("\n") and OPTION.match(lines[-1]):
+        after = f"\n{after.lstrip(' ')}"
+    return replace(item, question=f"{before}{item.question}{after}")

@@ -1,7 +1,7 @@
 """From an item to the text that the model reads.
 
-The text has three parts, since steering scopes are defined by where they meet: the user's turn, the opening of
-the reply, and the answer. They are tokenised together (see ``model/tokens.py``), never one by one.
+The text has three parts: the user's turn, the opening of the reply, and the answer. Steering scopes are defined by the
+places where these meet. The parts are tokenised together (see ``model/tokens.py``), never one by one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ class RenderedItem:
     Attributes:
         item: the item as its context puts it.
         turn: everything up to the end of the user's turn.
-        opening: what follows before the answer: what the template writes before a reply, and how the reply begins ("(" of a
-            lettered answer).
+        opening: the text between the turn and the answer: what the template writes before a reply, and how the reply begins
+            ("(" before a letter).
         matching / not_matching: the answers as they continue the text.
-        special_tokens: whether the tokenizer has to add its own (a chat template writes them itself).
-        bare: whether the template writes nothing after the user's turn, so that the turn's last token is what a reply follows.
+        special_tokens: whether the tokenizer has to add its special tokens (a chat template writes them itself).
+        bare: whether the template writes nothing after the user's turn, so that a reply follows the turn's last token.
         thinking: ``closed``, ``open`` or None, see ``PromptText``.
-        notes: what the template made necessary.
+        notes: adjustments that the template made necessary.
     """
 
     item: ContrastItem
@@ -45,10 +45,10 @@ class RenderedItem:
 
 
 def render_item(item: ContrastItem, template: PromptFormat, context: Context = AS_GIVEN) -> RenderedItem:
-    """Renders an item in a context.
+    """Render an item in a context.
 
-    Lettered answers: the reply is opened with "(" and the answer is the letter alone, as in CAA. Other answers
-    stand at the start of the reply, without the spaces that files carry around them.
+    For lettered answers the reply begins with "(" and the answer is the letter alone, as in CAA. Other answers stand at
+    the start of the reply, without the spaces around them in the file.
 
     Raises:
         DataError: the context cannot be put to this item, see ``Context.put`` and ``Context.turns``.

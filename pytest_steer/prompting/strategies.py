@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ Values = Sequence[Any] | st.SearchStrategy[Any]
 
 @dataclass(frozen=True)
 class Prompt:
-    """An item in a context; hand ``[prompt.item]`` and ``prompt.context`` to any measure."""
+    """An item in a context. Pass ``[prompt.item]`` and ``prompt.context`` to any measure."""
 
     item: ContrastItem
     context: Context
@@ -29,37 +29,37 @@ class Prompt:
 def contexts(
     *, axes: Iterable[Axis] = (), examples: Iterable[ContrastItem] | None = None, **values: Values
 ) -> st.SearchStrategy[Context]:
-    """Contexts drawn from the given values of each axis; an axis that is not named stays as given.
+    """Contexts drawn from the given values of each axis. An axis that is not named stays as given.
 
     ``contexts(option_order=["as_given", "swapped"], filler=st.integers(0, 20))``: the values of an axis are a list or a
-    Hypothesis strategy, and are those of :class:`Context`. Each axis shrinks by itself: a list towards "as given" where that is in
-    it, then towards less (filler, history, few-shot examples, noise) or towards the first one of the list; a strategy as it does
-    everywhere.
+    Hypothesis strategy of the values that :class:`Context` takes. Each axis shrinks by itself: a list towards "as given" if it
+    holds that, then towards less (filler, history, few-shot examples, noise) or towards its first value; a strategy as usual.
 
     Args:
         axes: axes that are drawn from their own values, and "as given" too.
         examples: the items that few-shot examples are drawn from.
 
     Raises:
-        DataError: an unknown axis, an axis that has no values, or one that it does not have; ``few_shot`` without examples.
+        DataError: an unknown axis, an axis without values, a value that its axis does not have, ``few_shot`` without examples.
     """
-    known, of_own = known_axes(), tuple(axes)
-    for axis in of_own:
+    known, user_defined = known_axes(), tuple(axes)
+    for axis in user_defined:
         if not isinstance(axis, Axis):
             raise DataError(f"contexts: axes takes Axis objects, not {axis!r}")
     named = {axis_of(name, known): given for name, given in values.items()}
-    Context(dict.fromkeys((*of_own, *named)))  # refuses two axes of one name
+    Context(dict.fromkeys((*user_defined, *named)))  # refuses two axes of one name
     pool = None if examples is None else as_items(examples)
-    # All of ours are drawn, so that what else is drawn does not hang on which of them are named; of others only what is named.
+    # All of ours are drawn, so that the draws do not depend on which of them are named. Others are drawn if they are named.
     ours = [axis for axis in known.values() if registry.home_of("axis", axis.name).startswith(f"{__package__}.")]
     drawn = {axis: _listed(axis, named.pop(axis, [axis.as_given]), pool) for axis in ours}
     others = {axis: _listed(axis, named[axis], pool) for axis in known.values() if axis in named}
-    others |= {axis: _of_own(axis) for axis in of_own}
-    return st.tuples(st.fixed_dictionaries(drawn), st.fixed_dictionaries(others)).map(_with(pool))
+    others |= {axis: _user_defined(axis) for axis in user_defined}
+    both = st.tuples(st.fixed_dictionaries(drawn), st.fixed_dictionaries(others))
+    return both.map(lambda values: Context(values[0] | values[1], examples=pool))
 
 
 def prompts(items: Iterable[ContrastItem], context: st.SearchStrategy[Context] | None = None) -> st.SearchStrategy[Prompt]:
-    """Items of a data set, each in a drawn context (as given if none is named); shrinks towards the first item.
+    """Items of a data set, each in a drawn context (by default as given). They shrink towards the first item.
 
     Raises:
         DataError: the data set is empty.
@@ -73,30 +73,21 @@ def prompts(items: Iterable[ContrastItem], context: st.SearchStrategy[Context] |
 def noises(
     *, spacing: float = 0.0, case: float = 0.0, punctuation: float = 0.0, typos: float = 0.0, seeds: int = 4
 ) -> st.SearchStrategy[Noise]:
-    """Noise with each rate up to a most, in whole per cent; shrinks towards none, kind by kind, and towards seed 0.
+    """Noise with each rate up to a maximum, in whole per cent. It shrinks towards none, kind by kind, and towards seed 0.
 
-    (A strategy of floats shrinks towards simple ones, and 0.5 is a simpler float than 0.11.)
+    (A strategy of floats would shrink towards simple floats, and 0.5 is simpler than 0.11.)
 
     Args:
-        seeds: how many seeds there are to draw from.
+        spacing, case, punctuation, typos: the largest rate of each kind.
+        seeds: the number of seeds to draw from.
 
     Raises:
-        DataError: a most that is not between 0 and 1.
+        DataError: a rate that is not between 0 and 1.
     """
     most = Noise(spacing=spacing, case=case, punctuation=punctuation, typos=typos)
     rates = {name: st.integers(0, round(100 * rate)) for name, rate in most.to_dict().items()}
-    return st.fixed_dictionaries({**rates, "seed": st.integers(0, seeds - 1)}).map(_noise)
-
-
-def _noise(drawn: dict[str, int]) -> Noise:
-    return Noise(seed=drawn["seed"], **{name: rate / 100 for name, rate in drawn.items() if name != "seed"})
-
-
-def _with(pool: Items | None) -> Callable[[tuple[dict[Axis, Any], dict[Axis, Any]]], Context]:
-    def context(drawn: tuple[dict[Axis, Any], dict[Axis, Any]]) -> Context:
-        return Context(drawn[0] | drawn[1], examples=pool)  # drops the examples where there are no shots
-
-    return context
+    drawn = st.fixed_dictionaries({**rates, "seed": st.integers(0, seeds - 1)})
+    return drawn.map(lambda d: Noise(**{name: n if name == "seed" else n / 100 for name, n in d.items()}))
 
 
 def _listed(axis: Axis, values: Values, pool: Items | None) -> st.SearchStrategy[Any]:
@@ -111,10 +102,10 @@ def _listed(axis: Axis, values: Values, pool: Items | None) -> st.SearchStrategy
     return st.sampled_from([axis.as_given] * (len(others) < len(read)) + others)
 
 
-def _of_own(axis: Axis) -> st.SearchStrategy[Any]:
+def _user_defined(axis: Axis) -> st.SearchStrategy[Any]:
     as_given: st.SearchStrategy[Any] = st.just(axis.as_given)
     if isinstance(axis.values, st.SearchStrategy):
         return as_given | axis.values
     if not axis.choices:
-        raise DataError(f"contexts: the axis {axis.name} lists no values of its own: name some, {axis.name}=[...]")
+        raise DataError(f"contexts: the axis {axis.name} lists no values: name some, {axis.name}=[...]")
     return st.sampled_from([axis.as_given, *(value for value in axis.choices if value != axis.as_given)])

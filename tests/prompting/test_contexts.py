@@ -86,8 +86,8 @@ def test_to_dict_holds_only_what_is_not_as_given():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"option_oder": "swapped"}, "unknown context axis 'option_oder': did you mean 'option_order'? the axes are system"),
-        ({"colour": "red"}, "unknown context axis 'colour': the axes are system"),
+        ({"option_oder": "swapped"}, "unknown context axis 'option_oder': did you mean 'option_order'? There are system"),
+        ({"colour": "red"}, "unknown context axis 'colour': There are system"),
         (["system"], "a context is a mapping of axes to values, not ['system']"),
         ({"option_order": "up"}, "option_order is 'as_given' or 'swapped', not 'up'"),
     ],

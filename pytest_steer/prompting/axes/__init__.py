@@ -1,4 +1,4 @@
-"""The axes of a context that the package has, one per module."""
+"""The built-in axes of contexts, one per module."""
 
 from ...registry import discover
 

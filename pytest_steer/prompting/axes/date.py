@@ -1,4 +1,4 @@
-"""The day that a chat template gets when it asks for today's."""
+"""The day that a chat template gets when it asks for today's date."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..kinds import axis
 
 @axis(
     "date",
-    about="The day that a chat template gets when it asks for today's, 2025-01-01 as given, so that two days give the same prompts.",
+    about="The day that a chat template gets when it asks for today's date. As given it is 2025-01-01, so prompts do not depend on the day.",
     title="Dates",
-    listed="A list of different days that the chat template gets when it asks for today's.",
+    listed="A list of different days that the chat template gets when it asks for today's date.",
     example="2025-01-01",
     schema={"type": "string"},
     read=check_date,

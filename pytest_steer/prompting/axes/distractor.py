@@ -1,11 +1,11 @@
-"""A sentence that does not belong to the question."""
+"""A sentence that has nothing to do with the question."""
 
 from __future__ import annotations
 
 from ...data import ContrastItem
 from ...errors import DataError
 from ..formats import QUESTION
-from ..kinds import axis, text
+from ..kinds import text_axis
 from ..options import within
 
 
@@ -15,15 +15,12 @@ def _check(value: str) -> str:
     return value
 
 
-@axis(
+@text_axis(
     "distractor",
-    about=f"A sentence in front of the question, or a text with {QUESTION} that says where the question stands.",
+    _check,
+    about=f"A sentence before the question, or a text with {QUESTION} in the place of the question.",
     title="Distractors",
-    listed="A list of different sentences.",
     example="It is raining.",
-    schema={"type": "string"},
-    read=text("distractor", _check),
-    as_given=None,
     place=60,
     acts=5,
 )

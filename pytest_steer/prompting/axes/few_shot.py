@@ -1,4 +1,4 @@
-"""Few-shot examples: which ones, and how they are answered."""
+"""Few-shot examples: which items are shown, and with which answers."""
 
 from __future__ import annotations
 
@@ -6,22 +6,18 @@ import hashlib
 
 from ...data import ContrastItem, Items
 from ...errors import DataError
-from ..kinds import axis, count
+from ..kinds import count_axis
 from ..options import find_options, swap_options
 
 MOST = 1000
 
 
-@axis(
+@count_axis(
     "few_shot",
-    about=f"How many examples from data.examples stand in front, from 0 to {MOST}.",
+    MOST,
+    about=f"The number of examples from data.examples before the question, from 0 to {MOST}.",
     title="Numbers of few-shot examples",
-    listed="A list of different numbers.",
     example=4,
-    schema={"type": "integer", "minimum": 0, "maximum": MOST},
-    read=count("few_shot", MOST),
-    as_given=0,
-    size=float,
     on="turns",
     place=90,
     draws_examples=True,
@@ -29,13 +25,13 @@ MOST = 1000
 def few_shot(item: ContrastItem, value: int, examples: Items) -> list[ContrastItem]:
     """The examples that stand before an item, in order.
 
-    They are of the item's kind (lettered, or not) and never the item itself, also with its options in another order. The
-    order of drawing is fixed by the examples' own texts, so that all items get the same ones (but for an item that is among
-    them), and more examples begin with the fewer. Their matching answers have both labels equally often: of two
-    options the order is changed where it has to be; among Yes / No items those are drawn whose turn it is, as long as there are.
+    They are of the item's kind (lettered or not) and never the item itself, even with its options in another order. Their
+    texts fix the order of drawing, so all items get the same ones (except an item that is among them), and a larger number
+    of examples begins with the smaller one. Both labels match equally often: the order of two options is swapped where
+    needed, and Yes / No items are drawn so that the labels alternate, as long as there are enough.
 
     Raises:
-        DataError: there are not enough others.
+        DataError: there are not enough other items.
     """
     own = _identity(item)
     left = [other for other in examples if other.is_lettered == item.is_lettered and _identity(other) != own]
@@ -47,7 +43,7 @@ def few_shot(item: ContrastItem, value: int, examples: Items) -> list[ContrastIt
         )
     drawn: list[ContrastItem] = []
     for number in range(value):
-        if number % 2 == 0:  # of each two examples one has either label, and a hash says which comes first
+        if number % 2 == 0:  # each pair of examples has both labels, and a hash decides which comes first
             turned = _rank(left[0])[-1] in "02468ace"
         second = (number % 2 == 1) != turned
         at = next((i for i, other in enumerate(left) if not item.is_lettered and _is_second(other) == second), 0)
@@ -59,7 +55,7 @@ def few_shot(item: ContrastItem, value: int, examples: Items) -> list[ContrastIt
 
 
 def _identity(item: ContrastItem) -> tuple[str, frozenset[str]]:
-    """What makes two items the same question whatever the order of their options."""
+    """A key that is the same for two items with the same question, whatever the order of their options."""
     options = find_options(item.question) if item.is_lettered else []
     if not options:
         return item.question.strip(), frozenset()

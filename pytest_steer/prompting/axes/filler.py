@@ -1,4 +1,4 @@
-"""Neutral text in front of the question, as long as asked for."""
+"""Neutral text before the question, of a given length."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import cycle, islice
 
 from ...data import ContrastItem
-from ..kinds import axis, count
+from ..kinds import count_axis
 
 MOST_SENTENCES = 1000
 
@@ -28,24 +28,21 @@ NEUTRAL_SENTENCES = (
     "The bus stops in front of the town hall.",
     "The hill can be seen from the harbour.",
 )
-"""What fillers are made of, in this order, from the beginning again when it is not enough."""
+"""The sentences of fillers, in this order. Longer fillers repeat them."""
 
 
 def filler_text(sentences: int) -> str:
-    """That many neutral sentences in one line; longer fillers begin with the shorter ones."""
+    """This number of neutral sentences in one line. Longer fillers begin with the shorter ones."""
     return " ".join(islice(cycle(NEUTRAL_SENTENCES), sentences))
 
 
-@axis(
+@count_axis(
     "filler",
-    about=f"How many sentences of neutral text stand in front, from 0 to {MOST_SENTENCES}.",
+    MOST_SENTENCES,
+    about=f"The number of neutral sentences before the question, from 0 to {MOST_SENTENCES}.",
     title="Lengths of the filler",
     listed="A list of different numbers of sentences.",
     example=5,
-    schema={"type": "integer", "minimum": 0, "maximum": MOST_SENTENCES},
-    read=count("filler", MOST_SENTENCES),
-    as_given=0,
-    size=float,
     place=70,
     acts=6,
 )

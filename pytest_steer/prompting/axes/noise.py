@@ -1,4 +1,4 @@
-"""Typographic noise: spacing, case, punctuation and typos, at rates, with a seed. Options and answers are left alone."""
+"""Typographic noise: spacing, case, punctuation and typos. Options and answers stay as they are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..kinds import axis
 from ..options import OPTION
 
 _RATES = ("spacing", "case", "punctuation", "typos")
-# A label in brackets is one piece, so that nothing happens inside of it.
+# A label in brackets is one piece, so that it stays as it is.
 _PIECE = re.compile(r"\([A-Za-z0-9]{1,3}\)|[^\W_]+|[ \t]+|[^ \t]")
 _PUNCTUATION = ".,;:!?"
 _SHORTEST_WITH_TYPO = 4
@@ -28,8 +28,8 @@ _SHARE: dict[str, Any] = {"at_least": 0, "at_most": 1, "example": 0.1}
 class Noise:
     """How noisily a question is typed.
 
-    The marks are ``. , ; : ! ?``; a word's case changes to all capitals, or to none; a typo is two letters exchanged, one left out
-    or one doubled. With one seed, a lower rate touches a part of what a higher one does, each kind by itself.
+    Punctuation marks are ``. , ; : ! ?``. The case of a word changes to all capitals, or to none. A typo exchanges two letters,
+    omits one or doubles one. With the same seed, a lower rate touches a subset of what a higher rate touches, kind by kind.
 
     Raises:
         DataError: a rate that is not between 0 and 1, or a seed that is not a whole number.
@@ -37,9 +37,11 @@ class Noise:
 
     spacing: Annotated[float, Param("The share of the spaces that are typed twice.", **_SHARE)] = 0.0
     case: Annotated[float, Param("The share of the words whose case is changed.", **_SHARE)] = 0.0
-    punctuation: Annotated[float, Param("The share of the marks that are left out or typed twice.", **_SHARE)] = 0.0
+    punctuation: Annotated[
+        float, Param("The share of the punctuation marks that are left out or typed twice.", **_SHARE)
+    ] = 0.0
     typos: Annotated[float, Param("The share of the words of four letters and more with a typo.", **_SHARE)] = 0.0
-    seed: Annotated[int, Param("Which places are touched.", example=0)] = 0
+    seed: Annotated[int, Param("Decides which places are touched.", example=0)] = 0
 
     def __post_init__(self) -> None:
         for name in _RATES:
@@ -60,11 +62,11 @@ class Noise:
 
     @property
     def is_none(self) -> bool:
-        """Whether nothing is touched."""
+        """Whether all rates are 0."""
         return not any(getattr(self, name) for name in _RATES)
 
     def to_dict(self) -> dict[str, Any]:
-        """The rates that are not 0 and the seed that is not 0."""
+        """The rates other than 0, and the seed if it is not 0."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
 
 
@@ -94,11 +96,10 @@ def _read(value: Any) -> Noise | None:
     acts=1,
 )
 def noise(item: ContrastItem, value: Noise) -> ContrastItem:
-    """The item with noise in its question, outside of the lines that list options.
+    """The item with noise in its question, outside the lines that list options.
 
-    Labels in brackets and words that are an answer (Yes, No, ...) are left as they are, and a mark is left out only behind
-    a word, so that no line comes to look like an option. What happens depends on the text outside of the options and on
-    the noise alone.
+    Labels in brackets and words that are an answer (Yes, No, ...) stay as they are. A mark is omitted only after a word, so
+    that no line comes to look like an option. The result depends only on the text outside the options and on the noise.
     """
     spans = [option.span() for option in OPTION.finditer(item.question)]
     edges = [0, *(edge for span in spans for edge in span), len(item.question)]
@@ -118,7 +119,7 @@ def _noisy(text: str, noise: Noise, answers: set[str], seeded: random.Random) ->
 
 
 def _touched(piece: str, before: str, noise: Noise, answers: set[str], seeded: random.Random) -> str:
-    # As many numbers for each piece whatever is touched, so that the rates do not move each other's places.
+    # The same number of draws for each piece, so that one rate does not change which places another one touches.
     chance = {name: seeded.random() for name in _RATES}
     way = seeded.random()
     if piece.isspace():
@@ -137,7 +138,7 @@ def _touched(piece: str, before: str, noise: Noise, answers: set[str], seeded: r
 
 
 def _mistyped(word: str, way: float) -> str:
-    """A word with one typo behind its first letter; ``way`` from 0 to 1 says which one and where."""
+    """A word with one typo after its first letter; ``way``, from 0 to 1, decides which one and where."""
     kind, place = divmod(way * 3, 1)
     at = 1 + int(place * (len(word) - 2))
     if kind == 0 and word[at] != word[at + 1]:

@@ -7,7 +7,7 @@ import re
 from ...data import ContrastItem
 from ...errors import DataError
 from ..kinds import axis
-from ..options import find_options
+from ..options import OPTION, find_options
 
 LABEL_SETS: dict[str, tuple[str, ...]] = {
     "A/B": tuple("ABCDEFGH"),
@@ -29,10 +29,10 @@ LABEL_SETS: dict[str, tuple[str, ...]] = {
     on_examples=True,
 )
 def option_labels(item: ContrastItem, label_set: str) -> ContrastItem:
-    """Gives the options other labels, in their order, and the answers with them; option texts stay as they are.
+    """Give the options other labels, in their order, and the answers with them. Option texts stay as they are.
 
-    ``Yes/No`` lists the options as ``(Yes) text`` and ``(No) text``, and the answers are the bare words. Other places
-    of the question that name a label in brackets follow.
+    ``Yes/No`` lists the options as ``(Yes) text`` and ``(No) text``, and the answers are the bare words. Where the
+    question names a label in brackets elsewhere, that changes too.
 
     Raises:
         DataError: the options cannot be found on lines of their own, or there are more of them than labels.
@@ -49,16 +49,14 @@ def option_labels(item: ContrastItem, label_set: str) -> ContrastItem:
             f"{sorted(_labels_of(item))}{most}, found {old}"
         )
     new = dict(zip(old, names, strict=False))
-    named = re.compile("|".join(rf"\({re.escape(label)}\)" for label in old))
+    labels = "|".join(re.escape(label) for label in old)
 
-    def renamed(text: str) -> str:
-        return named.sub(lambda found: f"({new[found[0][1]]})", text)
+    def renamed(found: re.Match[str]) -> str:
+        """The same text under its new label: a whole option, whose text is left alone, or a label in brackets."""
+        label = found["label"] or found["named"]
+        return found[0].replace(f"({label})", f"({new[label]})", 1)
 
-    parts, end = [], 0
-    for option in options:
-        parts += [renamed(item.question[end : option.start("text")]), option["text"]]
-        end = option.end("text")
-    question = "".join([*parts, renamed(item.question[end:])])
+    question = re.sub(rf"{OPTION.pattern}|\((?P<named>{labels})\)", renamed, item.question, flags=OPTION.flags)
 
     def answers(side: tuple[str, ...]) -> tuple[str, ...]:
         renamed_side = (new[answer.strip()[1]] for answer in side)

@@ -16,5 +16,5 @@ from ..options import swap_options
     acts=2,
 )
 def option_order(item: ContrastItem, value: str) -> ContrastItem:
-    """The texts of the two options are exchanged, and with them the matching label; other items are left alone."""
+    """Exchange the texts of the two options, and with them the matching label. Items without letters stay as they are."""
     return swap_options(item) if item.is_lettered else item

@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..formats import Setting
-from ..kinds import axis, text
+from ..kinds import text_axis
 
 
-@axis(
+@text_axis(
     "system",
-    about='A system prompt; "" is an empty one, as_given what the chat template has by itself.',
+    about='A system prompt. "" is an empty one; as_given is the chat template\'s default.',
     title="System prompts",
     listed='A list of different system prompts; "" is none.',
     example="You are a helpful assistant.",
-    schema={"type": "string"},
-    read=text("system"),
-    as_given=None,
     on="prompt",
     place=10,
 )
