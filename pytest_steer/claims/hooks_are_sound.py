@@ -18,10 +18,10 @@ from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model, Probe, check_fits
 from ..model.state import measuring
 from ..parameters import Param
-from ..soundness import Apply, Soundness, Target, examine, foreign, own
-from ..soundness.bench import Bench
+from ..soundness import Apply, Target, examine, foreign, own
 from ..soundness.examine import check_names
 from ..soundness.examples import HookExample
+from ..soundness.lines import lines_of
 from ..stats import Direction, Verdict
 from ..steering import Intervention, Positions, SteeringVector, as_intervention
 from ..steering.intervention import StrengthMeaning, custom
@@ -142,8 +142,7 @@ class HooksAreSound:
     def _target(self, model: Model, layer: int | None) -> Target:
         if self.apply is None:
             return own(model, self.subject, layer)
-        name = getattr(self.apply, "__name__", type(self.apply).__name__)
-        return foreign(model, self.subject, self.apply, name=name, declared=self.declared, tensors=tuple(self.tensors))
+        return foreign(model, self.subject, self.apply, declared=self.declared, tensors=tuple(self.tensors))
 
     def _layers(self, model: Model) -> list[int | None]:
         vector = self.subject.vector
@@ -151,33 +150,32 @@ class HooksAreSound:
             return [None]
         return [None, *(layer for layer in range(model.n_layers) if layer not in vector.layers)]
 
-    def _evidence(self, model: Model, found: Soundness, started: float) -> Evidence:
+    def _evidence(self, model: Model, found: dict[str, Any], started: float) -> Evidence:
         example = HookExample(("What is it?", "How did that come about?"), self.subject.multiplier)
         target = self._target(model, None)
-        lines = Bench(model, target).lines(example)
-        probes = [Probe(line.prompt, target.start(line.turn_end, len(line.prompt))) for line in lines]
+        probes = [Probe(line.prompt, target.start(line)) for line in lines_of(model, example)]
         receipt = steering_receipt(model, probes, self.subject.intervention, self.subject.multiplier)
         vector = self.subject.describe(receipt)
         evidence = Evidence(
             check="hooks_are_sound",
             name=self.name,
-            verdict=Verdict.FAIL if found.broken else Verdict.PASS,
+            verdict=Verdict.FAIL if found["broken"] else Verdict.PASS,
             statistic="broken properties",
-            estimate=float(len(found.broken)),
+            estimate=float(len(found["broken"])),
             threshold=0.0,
             direction=Direction.AT_MOST,
-            n=found.examples,
+            n=found["examples"],
             unit="examples",
             multiplier=self.subject.multiplier,
             model=describe_model(model),
             vector=vector if self.apply is None else {**vector, "method": target.name},
             data={
                 "hash": hashlib.sha256(repr((self.seed, self.max_batches, tuple(self.prompts))).encode()).hexdigest(),
-                "n": found.examples,
+                "n": found["examples"],
                 "source": "drawn batches",
             },
             receipt=describe_receipt(receipt),
-            soundness=found.describe(),
+            soundness=found,
         )
         if not self.declared:
             evidence.warnings.append(

@@ -86,8 +86,11 @@ def noises(
     """
     most = Noise(spacing=spacing, case=case, punctuation=punctuation, typos=typos)
     rates = {name: st.integers(0, round(100 * rate)) for name, rate in most.to_dict().items()}
-    drawn = st.fixed_dictionaries({**rates, "seed": st.integers(0, seeds - 1)})
-    return drawn.map(lambda d: Noise(**{name: n if name == "seed" else n / 100 for name, n in d.items()}))
+
+    def noise(drawn: dict[str, int]) -> Noise:
+        return Noise(seed=drawn["seed"], **{name: drawn[name] / 100 for name in rates})
+
+    return st.fixed_dictionaries({**rates, "seed": st.integers(0, seeds - 1)}).map(noise)
 
 
 def _listed(axis: Axis, values: Values, pool: Items | None) -> st.SearchStrategy[Any]:

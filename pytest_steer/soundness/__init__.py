@@ -1,7 +1,8 @@
-"""Whether hooks do what they say: exact properties, each a function of its own, tried out on a model."""
+"""Whether hooks do what they say: exact properties, tried on a model."""
 
 from .automatic import check_before
-from .examine import PROPERTIES, Soundness, examine
+from .examine import examine
+from .properties import PROPERTIES
 from .target import Apply, SteeredBatch, Target, foreign, own
 
-__all__ = ["PROPERTIES", "Apply", "Soundness", "SteeredBatch", "Target", "check_before", "examine", "foreign", "own"]
+__all__ = ["PROPERTIES", "Apply", "SteeredBatch", "Target", "check_before", "examine", "foreign", "own"]

@@ -1,30 +1,30 @@
-"""The check before the first claim of each (model, intervention): one small example, once per process."""
+"""The check before the first claim about a model and an intervention: one small example, once per process."""
 
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from ..errors import MeasurementError, SoundnessError
 from ..measures.subject import Subject
 from ..model import Model, check_fits
+from ..model.once import once_per_model
 from ..model.state import measured
 from ..run_context import current_recorder
 from .bench import Unsteered
-from .examine import Soundness, examine_once
+from .examine import Trial
 from .examples import HookExample
 from .target import own
 
 # Two rows of different length, so that there is padding.
 _TEXTS = ("One of two short rows.", "The other row, and it is longer.")
-# The order of rows is left out: that a row is steered in a batch as alone says it too.
+# The order of the rows follows from batch_size: a row is steered in a batch as it is alone.
 _LEFT_OUT = ("batch_order",)
-_known: WeakKeyDictionary[Model, dict[tuple[Any, ...], dict[str, Any]]] = WeakKeyDictionary()
-_unsteered: WeakKeyDictionary[Model, tuple[int, Unsteered]] = WeakKeyDictionary()
+# The record where the model gives NaN or infinity: nothing can be compared.
+_NOTHING_TRIED: dict[str, Any] = {"sound": None, "holds": [], "broken": [], "examples": 0, "forwards": 0, "seconds": 0.0}
 
 
 def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
-    """The record of the check, for the evidence; None if it is switched off (``--steer-no-soundness``).
+    """Check that the hooks are sound, and return the record for the evidence; None with ``--steer-no-soundness``.
 
     Raises:
         VectorError: the intervention does not fit the model.
@@ -34,39 +34,47 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
     check_fits(model, subject.intervention, subject.allow_mismatch)
     if recorder is not None and not recorder.soundness:
         return None
-    known = _known.setdefault(model, {})
+    known = _records(model)
     key = (subject.intervention.hash, subject.positions, subject.include_first)
     if key not in known:
         known[key] = _check(model, subject)
     record = known[key]
     if record["broken"]:
-        first = record["broken"][0]
-        others = "".join(f", {broken['property']}" for broken in record["broken"][1:])
+        first, *others = record["broken"]
+        more = f"; broken too: {', '.join(broken['property'] for broken in others)}" if others else ""
         raise SoundnessError(
-            f"the hooks are not sound: {first['property']}: {first['message']} (promised: {first['promise']})"
-            + (f"; broken too: {others[2:]}" if others else "")
-            + ". A claim of kind hooks_are_sound shows more; --steer-no-soundness switches this check off",
+            f"the hooks are not sound: {first['property']}: {first['message']} (promised: {first['promise']}){more}. A claim "
+            "of kind hooks_are_sound shows more; --steer-no-soundness switches this check off",
             record,
         )
     return record
 
 
+@once_per_model
+def _records(model: Model) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The records of the checks so far, by hash and scope of the intervention."""
+    return {}
+
+
+@once_per_model
+def _unsteered(model: Model) -> dict[int, Unsteered]:
+    """What earlier checks learned about the unsteered model, by the state of its weights."""
+    return {}
+
+
 @measured
 def _check(model: Model, subject: Subject) -> dict[str, Any]:
-    example = HookExample(_TEXTS, subject.multiplier, "left", bare=True)
+    known, state = _unsteered(model), model.weights_state()
+    if state not in known:
+        known.clear()
+        known[state] = Unsteered()
+    target = own(model, subject)
+    trial = Trial(model, lambda layer: target, _LEFT_OUT, known[state])
     try:
-        target = own(model, subject)
-        found = examine_once(model, target, example, leave_out=_LEFT_OUT, unsteered=_known_unsteered(model))
-        found.skipped = {name: why for name, why in found.skipped.items() if name not in _LEFT_OUT}
-        return found.describe()
+        trial.try_on(HookExample(_TEXTS, subject.multiplier, "left", bare=True))
     except MeasurementError as error:
-        # Nothing can be compared here; the claim itself says what it is that is not finite.
-        return {**Soundness().describe(), "skipped": {"all": str(error)}}
-
-
-def _known_unsteered(model: Model) -> Unsteered:
-    """What earlier checks learned of the model, as long as its weights are the same."""
-    state = model.weights_state()
-    if model not in _unsteered or _unsteered[model][0] != state:
-        _unsteered[model] = (state, Unsteered())
-    return _unsteered[model][1]
+        return {**_NOTHING_TRIED, "skipped": {"all": str(error)}}  # the claim itself says what is not finite
+    record = trial.record(trial.first)
+    for name in _LEFT_OUT:
+        del record["skipped"][name]
+    return record

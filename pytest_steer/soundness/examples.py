@@ -1,4 +1,4 @@
-"""Examples on which hooks are tried out: drawn by Hypothesis, and shrunk when one of them breaks a property."""
+"""Examples on which hooks are tried. Hypothesis draws them, and shrinks one that breaks a property."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class HookExample:
     Attributes:
         texts: what the user says in each row, at least two rows.
         multiplier: the strength.
-        padding: the side on which shorter rows are filled up.
-        layer: another block than the declared one, if the direction is to be tried there; else None.
+        padding: the side on which shorter rows are padded.
+        layer: the block at which the direction is tried instead of the declared one, or None.
         bare: the texts are tokenised as they are, without the chat template (short and cheap).
     """
 
@@ -36,18 +36,14 @@ class HookExample:
     layer: int | None = None
     bare: bool = False
 
-    def __str__(self) -> str:
-        layer = f", layer {self.layer}" if self.layer is not None else ""
-        return f"texts {list(self.texts)!r}, multiplier {self.multiplier:g}, padding {self.padding}{layer}"
-
 
 def hook_examples(
     *, multipliers: st.SearchStrategy[float], layers: Sequence[int | None] = (None,), texts: Sequence[str] = ()
 ) -> st.SearchStrategy[HookExample]:
-    """Batches of two or three rows; each part shrinks by itself, texts towards short, the layer towards the first.
+    """Batches of two or three rows. Each part shrinks by itself: texts towards short ones, the layer towards the first.
 
     Args:
-        texts: prompts of the user's own, drawn as often as made-up ones.
+        texts: the user's own prompts, drawn as often as made-up ones.
     """
     made_up = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=30)
     text = made_up | st.sampled_from(list(texts)) if texts else made_up
@@ -61,9 +57,9 @@ def hook_examples(
 
 
 def strengths(meaning: str, deployed: float) -> st.SearchStrategy[float]:
-    """Multipliers worth trying for a strength of some meaning; shrinks towards the deployed one.
+    """Multipliers worth trying for a strength of this meaning. They shrink towards the deployed one.
 
-    Strengths near 0 are left out: there rounding hides what a hook does.
+    Strengths near 0 are left out, since rounding hides there what a hook does.
     """
     if meaning == "ignored":
         return st.just(deployed)
@@ -74,7 +70,7 @@ def strengths(meaning: str, deployed: float) -> st.SearchStrategy[float]:
 
 
 def visit(strategy: st.SearchStrategy[_Value], look: Callable[[_Value], None], *, examples: int, seed: int) -> None:
-    """Calls ``look`` on drawn values, the simplest one first. What ``look`` raises ends it."""
+    """Call ``look`` on drawn values, the simplest one first. An error in ``look`` ends it."""
 
     def draw() -> None:
         @fixed(seed)
@@ -91,7 +87,7 @@ def visit(strategy: st.SearchStrategy[_Value], look: Callable[[_Value], None], *
 def smallest(
     strategy: st.SearchStrategy[_Value], fails: Callable[[_Value], bool], *, examples: int, seed: int
 ) -> _Value | None:
-    """The simplest value found for which ``fails`` is true, or None."""
+    """The simplest value found for which ``fails`` is true, or None if there is none."""
     own = _own_settings(examples, Phase.generate, Phase.shrink)
     try:
         return _apart(lambda: find(strategy, fails, settings=own, random=Random(seed)))
@@ -100,9 +96,9 @@ def smallest(
 
 
 def _apart(work: Callable[[], _Result]) -> _Result:
-    """Runs work that draws; inside of a user's own Hypothesis test in a thread of its own.
+    """Run work that draws examples. Inside a user's Hypothesis test it runs in another thread.
 
-    Hypothesis would complain there of tests within tests, whose examples multiply. Here the inner ones are as many as asked for.
+    Hypothesis refuses a test within a test, since their examples multiply. Here the number of inner ones is fixed.
     """
     if not currently_in_test_context():
         return work()
@@ -111,7 +107,7 @@ def _apart(work: Callable[[], _Result]) -> _Result:
 
 
 def _own_settings(examples: int, *phases: Phase) -> Any:
-    """Settings that say everything themselves, so that a profile of the user's neither counts nor is changed."""
+    """Settings that name every value, so that the user's profile has no effect and is not changed."""
     return settings(
         max_examples=examples,
         phases=phases,

@@ -1,4 +1,4 @@
-"""What a model was before it was steered, what is different afterwards, and putting it back."""
+"""A record of a model before it is steered: what is different afterwards, and how to restore it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.modules import module as torch_module
 from ..model import Model
 from ..model.foreign import GLOBAL_TABLES, HOOK_TABLES
 
-# Tables beside the hooks that say how each is called.
+# Tables that say how each hook is called.
 _BESIDE = (
     "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs", "_non_full_backward_hooks",
 )  # fmt: skip
@@ -22,7 +22,7 @@ class ModelState:
     """A record of a model's modules, hooks and weights.
 
     Args:
-        copy_weights: keep a copy of all weights, if they take no more than 1 GiB, so that values can be put back too.
+        copy_weights: keep a copy of all weights, if they take at most 1 GiB, so that values can be restored too.
     """
 
     def __init__(self, model: Model, *, copy_weights: bool) -> None:
@@ -46,15 +46,15 @@ class ModelState:
         self._versions = self._written()
         self._copies = (
             {name: weight.detach().clone() for name, weight in weights.items()}
-            if (copy_weights and size <= _MOST_COPIED)
+            if copy_weights and size <= _MOST_COPIED
             else None
         )
 
     def put_back(self, *, weights: bool = False) -> list[str]:
-        """Puts everything back, and says what was different.
+        """Restore everything, and return what was different.
 
         Args:
-            weights: look at the values of the weights too; this reads a part of each of them.
+            weights: check the values of the weights too, by reading a part of each.
         """
         found: list[str] = []
         for where, kind, table, before in self._tables:
@@ -80,7 +80,7 @@ class ModelState:
         return found
 
     def _written(self) -> int:
-        """How often weights were written to, as torch counts it; cheap, but blind to writes through ``.data``."""
+        """How often weights were written to, as torch counts it. Cheap, but it misses writes through ``.data``."""
         return sum(0 if weight.is_inference() else weight._version for weight in self._model.hf.parameters())
 
     @torch.no_grad()
@@ -98,10 +98,9 @@ class ModelState:
 
 
 def _difference(where: str, kind: str, now: dict[Any, Any], before: dict[Any, Any]) -> str:
+    if kind in ("_modules", "_parameters"):
+        things = {"_modules": "submodules", "_parameters": "parameters"}[kind]
+        return f"{where}: {things} are replaced or added ({', '.join(k for k in now if now[k] is not before.get(k))})"
     added, gone = len(now.keys() - before.keys()), len(before.keys() - now.keys())
-    if kind == "_modules":
-        return f"{where}: submodules are replaced or added ({', '.join(k for k in now if now[k] is not before.get(k))})"
-    if kind == "_parameters":
-        return f"{where}: parameters are replaced or added ({', '.join(k for k in now if now[k] is not before.get(k))})"
     words = [f"{count} hook(s) {what}" for count, what in ((added, "left"), (gone, "of others removed")) if count]
     return f"{where}: {', '.join(words) or 'hooks are replaced'}"

@@ -1,10 +1,10 @@
-"""What steers, and what it says that it does: our own steering, or any way of the user's."""
+"""A target: a way of steering and what is declared about it. It is this package's own steering, or any way of the user's."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,12 @@ from ..measures.subject import Subject
 from ..model import Model, steering
 from ..model.hooks import hooked
 from ..model.sites import hidden_of, with_hidden
-from ..steering import Intervention, Positions, Rows, SteeringVector, first_steered
+from ..steering import Intervention, Rows, SteeringVector, first_steered
+from .lines import Line
 
 Apply = Callable[..., AbstractContextManager[Any]]
+Enter = Callable[["SteeredBatch", float], AbstractContextManager[Any]]
+"""(batch, multiplier) -> a context manager in which the model's forwards are steered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +29,8 @@ class SteeredBatch:
 
     Attributes:
         input_ids / attention_mask: [rows, tokens] of the first forward in the block.
-        prompt_lengths: for each row how many real tokens stand before the scope's mark: the tokens of the whole prompt for
-            ``last``, those up to the end of the user's turn otherwise.
+        prompt_lengths: for each row the number of real tokens up to where the scope starts counting: the whole prompt for
+            ``last``, otherwise the end of the user's turn.
         starts: for each row the first steered token, counted over its real tokens.
     """
 
@@ -46,39 +49,48 @@ class SteeredBatch:
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """A way of steering, with what is declared of it.
+    """A way of steering, with what is declared about it.
 
     Attributes:
-        enter: (batch, multiplier) -> the context manager under test.
-        reference: (batch, multiplier) -> the same by plain hooks at exactly the declared positions; None if only the
-            layers are declared.
+        name: its name in messages and reports.
+        subject: what it is declared to do, at which positions and strength.
+        change: the subject's intervention.
+        enter: the context manager under test.
+        reference: the same by plain hooks at exactly the declared positions; None if only the layers are declared.
         own: it is this package's own steering.
-        told: it is told about the batch, so that it can know where the prompt ends.
+        told: it gets the batch, so it can know where the prompt ends.
         tensors: declared tensors, which nobody may change.
     """
 
     name: str
-    layers: tuple[int, ...]
-    positions: Positions
-    include_first: bool
-    strength: str
-    multiplier: float
-    enter: Callable[[SteeredBatch, float], AbstractContextManager[Any]]
-    reference: Callable[[SteeredBatch, float], AbstractContextManager[Any]] | None
+    subject: Subject
+    change: Intervention
+    enter: Enter
+    reference: Enter | None
     own: bool
     told: bool
-    subject: Subject
     tensors: tuple[torch.Tensor, ...] = ()
 
-    def start(self, turn_end: int, prompt_end: int) -> int:
-        """The first steered token of a sequence."""
-        return first_steered(self.positions, turn_end=turn_end, prompt_end=prompt_end, include_first=self.include_first)
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The blocks whose output is changed."""
+        return self.change.changes
+
+    def start(self, line: Line) -> int:
+        """The first steered token of a row."""
+        return first_steered(
+            self.subject.positions,
+            turn_end=line.turn_end,
+            prompt_end=len(line.prompt),
+            include_first=self.subject.include_first,
+        )
 
 
 def own(model: Model, subject: Subject, layer: int | None = None) -> Target:
     """This package's own steering by ``subject``; with ``layer`` its one direction is tried at another block."""
     if layer is not None:
-        (direction,) = _vector_of(subject).directions.values()
+        assert isinstance(subject.vector, SteeringVector)
+        (direction,) = subject.vector.directions.values()
         subject = replace(subject, vector=SteeringVector({layer: direction}))
     change = subject.intervention
 
@@ -93,40 +105,42 @@ def own(model: Model, subject: Subject, layer: int | None = None) -> Target:
             allow_mismatch=("model", "template"),  # a mismatch is a property of its own
         )
 
-    return _target(model, subject, change, enter, own=True, told=True)
+    reference = _reference(model, subject, change)
+    return Target(change.method, subject, change, enter, reference, own=True, told=True)
 
 
 def foreign(
-    model: Model, subject: Subject, apply: Apply, *, name: str, declared: bool, tensors: tuple[torch.Tensor, ...] = ()
+    model: Model, subject: Subject, apply: Apply, *, declared: bool, tensors: tuple[torch.Tensor, ...] = ()
 ) -> Target:
-    """A way of the user's that says it does what ``subject`` does.
+    """A user's way of steering, which is declared to do what ``subject`` does.
 
     Args:
-        apply: ``apply(multiplier)`` or ``apply(multiplier, batch)``; gives a context manager that steers the model's forwards
-            in its body. ``batch`` is a :class:`SteeredBatch`.
-        declared: ``subject`` says what is done to the hidden states, not only where.
+        apply: ``apply(multiplier)`` or ``apply(multiplier, batch)``. It returns a context manager that steers the model's
+            forwards in its body. ``batch`` is a :class:`SteeredBatch`.
+        declared: ``subject`` says what is done to the hidden states, and not only where.
         tensors: the user's own tensors, which nobody may change.
 
     Raises:
         SteerError: ``apply`` cannot be called like that.
     """
+    name = getattr(apply, "__name__", type(apply).__name__)
     told = _takes_batch(apply)
+    change = subject.intervention
 
     def enter(batch: SteeredBatch, multiplier: float) -> AbstractContextManager[Any]:
         manager = apply(multiplier, batch) if told else apply(multiplier)
-        if not hasattr(manager, "__enter__") or not hasattr(manager, "__exit__"):
+        if not isinstance(manager, AbstractContextManager):
             raise SteerError(
                 f"apply has to return a context manager that steers the model in its body; {name} returned "
                 f"{type(manager).__name__}"
             )
         return manager
 
-    change = subject.intervention
-    target = _target(model, subject, change, enter, own=False, told=told)
-    return replace(target, name=name, reference=target.reference if declared else None, tensors=tensors)
+    reference = _reference(model, subject, change) if declared else None
+    return Target(name, subject, change, enter, reference, own=False, told=told, tensors=tensors)
 
 
-def _target(model: Model, subject: Subject, change: Intervention, enter: Any, *, own: bool, told: bool) -> Target:
+def _reference(model: Model, subject: Subject, change: Intervention) -> Enter:
     directions = subject.vector.directions if isinstance(subject.vector, SteeringVector) else None
 
     def reference(batch: SteeredBatch, multiplier: float) -> AbstractContextManager[Any]:
@@ -136,19 +150,7 @@ def _target(model: Model, subject: Subject, change: Intervention, enter: Any, *,
         rows = Rows(batch.attention_mask.bool())
         return hooked(model, change, lambda: (strength, batch.steered), rows=lambda: rows)
 
-    return Target(
-        name=change.method,
-        layers=change.changes,
-        positions=subject.positions,
-        include_first=subject.include_first,
-        strength=change.strength,
-        multiplier=subject.multiplier,
-        enter=enter,
-        reference=reference,
-        own=own,
-        told=told,
-        subject=subject,
-    )
+    return reference
 
 
 @contextmanager
@@ -166,24 +168,15 @@ def _added(model: Model, directions: Mapping[int, torch.Tensor], multiplier: flo
 
         return hook
 
-    handles = []
-    try:
+    with ExitStack() as hooks:
         for layer, direction in directions.items():
-            handles.append(model.blocks[layer].register_forward_hook(hook_for(direction)))
+            hooks.enter_context(model.blocks[layer].register_forward_hook(hook_for(direction)))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _vector_of(subject: Subject) -> SteeringVector:
-    assert isinstance(subject.vector, SteeringVector)
-    return subject.vector
 
 
 def _takes_batch(apply: Apply) -> bool:
     if not callable(apply):
-        raise SteerError(f"apply is a function of the multiplier that gives a context manager, not {type(apply).__name__}")
+        raise SteerError(f"apply is a function of the multiplier that returns a context manager, not {type(apply).__name__}")
     try:
         signature = inspect.signature(apply)
     except (TypeError, ValueError):
