@@ -119,7 +119,7 @@ class HooksAreSound:
         Raises:
             VectorError: layers or width do not fit the model.
             MeasurementError: the model gives NaN or infinity.
-            SteerError: a ``steering`` block is open on the model, or ``apply`` cannot be used.
+            SteerError: a ``steered`` block is open on the model, or ``apply`` cannot be used.
         """
         with measuring(model):
             return self._measure(model)

@@ -88,7 +88,7 @@ class Engine:
             greedy margins.
 
         Raises:
-            SteerError: a ``steering`` block is open on the model.
+            SteerError: a ``steered`` block is open on the model.
             DataError: a sequence is longer than the model allows, or would not be steered at all, or a question has no answer.
             MeasurementError: a score is NaN or infinite.
         """
@@ -138,7 +138,7 @@ class Engine:
         Measured on a few of the probes, shortened, unsteered and steered: all in one batch against each by itself. Remembered.
 
         Raises:
-            SteerError: a ``steering`` block is open on the model.
+            SteerError: a ``steered`` block is open on the model.
         """
         pairs = dict.fromkeys([Pair(None, 0.0), Pair(intervention, multiplier)])
         count, tokens = _COARSE if is_coarse(self.model.dtype) else _FINE

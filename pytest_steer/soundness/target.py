@@ -12,7 +12,7 @@ import torch
 
 from ..errors import SteerError
 from ..measures.subject import Subject
-from ..model import Model, steering
+from ..model import Model, steered
 from ..model.hooks import hooked
 from ..model.sites import hidden_of, with_hidden
 from ..steering import Intervention, Positions, Rows, SteeringVector, first_steered
@@ -83,7 +83,7 @@ def own(model: Model, subject: Subject, layer: int | None = None) -> Target:
     change = subject.intervention
 
     def enter(batch: SteeredBatch, multiplier: float) -> AbstractContextManager[Any]:
-        return steering(
+        return steered(
             model,
             change,
             multiplier,
