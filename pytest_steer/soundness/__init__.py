@@ -2,6 +2,6 @@
 
 from .automatic import check_before
 from .examine import PROPERTIES, Soundness, examine
-from .target import Apply, SteeredBatch, Target, foreign, own
+from .target import Target, foreign, own
 
-__all__ = ["PROPERTIES", "Apply", "Soundness", "SteeredBatch", "Target", "check_before", "examine", "foreign", "own"]
+__all__ = ["PROPERTIES", "Soundness", "Target", "check_before", "examine", "foreign", "own"]

@@ -13,7 +13,7 @@ from ..run_context import current_recorder
 from .bench import Unsteered
 from .examine import Soundness, examine_once
 from .examples import HookExample
-from .target import own
+from .target import foreign, own
 
 # Two rows of different length, so that there is padding.
 _TEXTS = ("One of two short rows.", "The other row, and it is longer.")
@@ -53,9 +53,13 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
 
 @measured
 def _check(model: Model, subject: Subject) -> dict[str, Any]:
-    example = HookExample(_TEXTS, subject.multiplier, "left", bare=True)
+    if subject.intervention.applied is None:
+        target, texts = own(model, subject), _TEXTS
+    else:
+        # Rows under a user's own way of steering are of one length (``model/applied.py``), so padding is not asked about.
+        target, texts = foreign(model, subject), (_TEXTS[0], _TEXTS[0])
+    example = HookExample(texts, subject.multiplier, "left", bare=True)
     try:
-        target = own(model, subject)
         found = examine_once(model, target, example, leave_out=_LEFT_OUT, unsteered=_known_unsteered(model))
         found.skipped = {name: why for name, why in found.skipped.items() if name not in _LEFT_OUT}
         return found.describe()

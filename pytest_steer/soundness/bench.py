@@ -17,9 +17,10 @@ from ..model.blocks import find_blocks
 from ..model.sites import hidden_of
 from ..model.structure import structure_of
 from ..model.tokens import Ids, tokenize_prompt
+from ..steering import SteeredBatch
 from .examples import HookExample, Padding
 from .state import ModelState
-from .target import SteeredBatch, Target
+from .target import Target
 
 _REMEMBERED = 32
 _AFTERWARDS = " Yes, it is."

@@ -1,8 +1,7 @@
-"""What steers, and what it says that it does: our own steering, or any way of the user's."""
+"""What steers, with what it is declared to do: this package's steering, or a user's own."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -10,38 +9,11 @@ from typing import Any
 
 import torch
 
-from ..errors import SteerError
 from ..measures.subject import Subject
 from ..model import Model, steered
 from ..model.hooks import hooked
 from ..model.sites import hidden_of, with_hidden
-from ..steering import Intervention, Positions, Rows, SteeringVector, first_steered
-
-Apply = Callable[..., AbstractContextManager[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class SteeredBatch:
-    """The prompts that are about to be steered: the second argument of an ``apply`` that asks for it.
-
-    Attributes:
-        input_ids / attention_mask: [rows, tokens] of the first forward in the block.
-        prompt_lengths: for each row how many real tokens stand before the scope's mark: the tokens of the whole prompt for
-            ``last``, those up to the end of the user's turn otherwise.
-        starts: for each row the first steered token, counted over its real tokens.
-    """
-
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    prompt_lengths: tuple[int, ...]
-    starts: tuple[int, ...]
-
-    @property
-    def steered(self) -> torch.Tensor:
-        """bool [rows, tokens]: the positions that are to be steered."""
-        real = self.attention_mask.bool()
-        index = self.attention_mask.long().cumsum(1) - 1
-        return real & (index >= torch.tensor(self.starts, device=index.device)[:, None])
+from ..steering import Intervention, Positions, Rows, SteeredBatch, SteeringVector, first_steered
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,38 +68,22 @@ def own(model: Model, subject: Subject, layer: int | None = None) -> Target:
     return _target(model, subject, change, enter, own=True, told=True)
 
 
-def foreign(
-    model: Model, subject: Subject, apply: Apply, *, name: str, declared: bool, tensors: tuple[torch.Tensor, ...] = ()
-) -> Target:
-    """A way of the user's that says it does what ``subject`` does.
+def foreign(model: Model, subject: Subject, *, tensors: tuple[torch.Tensor, ...] = ()) -> Target:
+    """A user's own way of steering, which is declared to do what its intervention says.
 
     Args:
-        apply: ``apply(multiplier)`` or ``apply(multiplier, batch)``; gives a context manager that steers the model's forwards
-            in its body. ``batch`` is a :class:`SteeredBatch`.
-        declared: ``subject`` says what is done to the hidden states, not only where.
         tensors: the user's own tensors, which nobody may change.
-
-    Raises:
-        SteerError: ``apply`` cannot be called like that.
     """
-    told = _takes_batch(apply)
-
-    def enter(batch: SteeredBatch, multiplier: float) -> AbstractContextManager[Any]:
-        manager = apply(multiplier, batch) if told else apply(multiplier)
-        if not hasattr(manager, "__enter__") or not hasattr(manager, "__exit__"):
-            raise SteerError(
-                f"apply has to return a context manager that steers the model in its body; {name} returned "
-                f"{type(manager).__name__}"
-            )
-        return manager
-
     change = subject.intervention
-    target = _target(model, subject, change, enter, own=False, told=told)
-    return replace(target, name=name, reference=target.reference if declared else None, tensors=tensors)
+    applied = change.applied
+    assert applied is not None
+    target = _target(model, subject, change, applied.enter, own=False, told=applied.takes_batch)
+    return replace(target, reference=target.reference if applied.is_declared else None, tensors=tensors)
 
 
 def _target(model: Model, subject: Subject, change: Intervention, enter: Any, *, own: bool, told: bool) -> Target:
-    directions = subject.vector.directions if isinstance(subject.vector, SteeringVector) else None
+    vector = change.applied.vector if change.applied is not None else subject.vector
+    directions = vector.directions if isinstance(vector, SteeringVector) else None
 
     def reference(batch: SteeredBatch, multiplier: float) -> AbstractContextManager[Any]:
         if directions is not None:
@@ -179,24 +135,3 @@ def _added(model: Model, directions: Mapping[int, torch.Tensor], multiplier: flo
 def _vector_of(subject: Subject) -> SteeringVector:
     assert isinstance(subject.vector, SteeringVector)
     return subject.vector
-
-
-def _takes_batch(apply: Apply) -> bool:
-    if not callable(apply):
-        raise SteerError(f"apply is a function of the multiplier that gives a context manager, not {type(apply).__name__}")
-    try:
-        signature = inspect.signature(apply)
-    except (TypeError, ValueError):
-        return False
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [p for p in signature.parameters.values() if p.kind in kinds and p.default is inspect.Parameter.empty]
-    try:
-        signature.bind(*[None] * max(1, len(needed)))
-        fits = len(needed) <= 2
-    except TypeError:
-        fits = False
-    if not fits:
-        raise SteerError(
-            f"apply is called as apply(multiplier) or apply(multiplier, batch), which {signature} does not allow"
-        )
-    return len(needed) == 2
