@@ -52,6 +52,7 @@ _HOMES = {
     "read_items": "data",
     "read_tasks": "data",
     "read_texts": "data",
+    "steered": "model",
     "task_accuracy": "measures",
     "wrap_model": "model",
 }
@@ -93,6 +94,7 @@ if TYPE_CHECKING:
     from .model import Model as Model
     from .model import generate as generate
     from .model import load_model as load_model
+    from .model import steered as steered
     from .model import wrap_model as wrap_model
     from .prompting import Axis as Axis
     from .prompting import Context as Context

@@ -41,6 +41,6 @@ def steer_model(pytestconfig: pytest.Config, steer_load_model: Callable[..., Mod
 @pytest.fixture(scope="session")
 def steering() -> Callable[..., AbstractContextManager[Any]]:
     """``with steering(model, vector, multiplier=1.0, positions="all"): ...`` steers in the body, and leaves no trace."""
-    from .model import steering as steer
+    from .model import steered
 
-    return steer
+    return steered

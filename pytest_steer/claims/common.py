@@ -7,7 +7,8 @@ from typing import Annotated, Literal, TypedDict
 
 from ..parameters import Param
 from ..prompting import Context
-from ..steering import Positions
+from ..steering import Apply, Positions
+from ..steering.intervention import StrengthMeaning
 
 IntervalMethod = Literal["t", "bootstrap"]
 Interval = Annotated[
@@ -31,11 +32,14 @@ class Deployment(TypedDict, total=False):
 
     Attributes:
         multiplier: the deployed strength; 1 by default.
-        positions: which tokens are steered: ``all``, ``after_prompt`` (the default of most) or ``last``.
+        positions: which tokens are steered: ``all``, ``after_prompt`` (the default) or ``last``.
         include_first: steer the first token, an attention sink, too.
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
         confidence: of each one-sided bound; 0.95 by default.
         name: of the claim, in reports; its kind by default.
+        apply: your own way of steering, of any library: ``apply(multiplier)`` or ``apply(multiplier, batch)`` returns a context
+            manager that steers every forward of ``model.hf`` in its body (docs/hooks.md). The vector is then what it is declared to do.
+        layers / strength: with ``apply`` and no vector: the blocks whose output it changes, and what its multiplier means.
     """
 
     multiplier: float
@@ -44,6 +48,9 @@ class Deployment(TypedDict, total=False):
     allow_mismatch: tuple[str, ...]
     confidence: float
     name: str
+    apply: Apply
+    layers: int | Sequence[int]
+    strength: StrengthMeaning
 
 
 class OverItems(Deployment, total=False):

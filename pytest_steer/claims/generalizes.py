@@ -268,7 +268,7 @@ class Generalizes:
 
 def assert_generalizes(
     model: Model,
-    vector: SteeringVector | Intervention,
+    vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     *,
     relative: float,
@@ -295,10 +295,10 @@ def assert_generalizes(
         model,
         vector,
         shared,
-        items=as_items(items),
+        items=items,
         relative=relative,
         contexts=contexts or {},
-        data_sets={name: as_items(other) for name, other in (data_sets or {}).items()},
+        late={"data_sets": lambda: {name: as_items(other) for name, other in (data_sets or {}).items()}},
         base=base,
         multipliers=multipliers,
     )

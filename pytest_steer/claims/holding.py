@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
+import torch
+
+from ..data import as_items
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, error_evidence
 from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_warnings
 from ..model import Model
+from ..model.arguments import READERS, check_arguments
 from ..registry import did_you_mean
 from ..run_context import current_recorder
-from ..steering import Intervention, SteeringVector
+from ..steering import Intervention, SteeringVector, applied, as_intervention, check_positions, custom
 from .explain import complete
 from .kinds import ClaimKind, kind_of
 
@@ -27,6 +31,7 @@ class Claim(Protocol):
 
 
 _OF_THE_SUBJECT = ("multiplier", "positions", "include_first", "allow_mismatch")
+_OF_THE_VECTOR = ("apply", "layers", "strength", "directions")
 
 
 def run_seed() -> int:
@@ -38,50 +43,42 @@ def run_seed() -> int:
 def hold(
     kind: str,
     model: Model,
-    vector: SteeringVector | Intervention,
+    vector: SteeringVector | Intervention | None,
     shared: Mapping[str, Any],
     *,
-    positions: str = "after_prompt",
+    late: Mapping[str, Callable[[], Any]] | None = None,
     **given: Any,
 ) -> Evidence:
     """Measure a claim of an assertion and return its evidence if it holds.
 
     Args:
         shared: the keywords that assertions share, as they were given.
-        positions: the default of this kind.
+        late: fields that are made here, so that an error in making them is this claim's.
         given: the other fields of the claim.
 
     Raises:
         SteeringFailure, SteeringInconclusive: see :func:`raise_unless_held`.
-        SteerError: a keyword that the claim does not have, or it cannot be measured.
+        SteerError: it cannot be measured.
+        TypeError: a keyword that the assertion does not have.
     """
     __tracebackhide__ = True
-    placed = {name: shared[name] for name in _OF_THE_SUBJECT if name in shared}
-    subject = Subject(vector=vector, **{"multiplier": 1.0, "positions": positions, **placed})
-    return hold_about(kind, model, subject, {name: value for name, value in shared.items() if name not in placed}, **given)
-
-
-def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, Any], **given: Any) -> Evidence:
-    """As :func:`hold`, about a subject that was made by the caller."""
-    __tracebackhide__ = True
-    declared: ClaimKind = kind_of(kind)
+    declared = kind_of(kind)
     known = declared.fields.keys() | declared.parameters.keys()
-    filled = {name: value for name, value in (("seed", run_seed()), ("name", kind)) if name in known}
-    fields: dict[str, Any] = filled | given | dict(shared)
-    for name in shared:
-        if name not in known:
-            now = next((new for new, schema in declared.parameters.items() if schema.get("x-was") == name), None)
-            if now is not None:
-                raise TypeError(f"assert_{kind}: {name!r} is now called {now!r}: write {now}={shared[name]!r}")
-            hint = did_you_mean(name, [*(one for one in shared if one in known), *known])
-            raise TypeError(f"assert_{kind}() got an unexpected keyword argument {name!r}: {hint}")
+    _check_keywords(f"assert_{kind}", declared, shared, known | {*_OF_THE_SUBJECT, *_OF_THE_VECTOR})
+    fields = {"seed": run_seed(), "name": kind} | given | dict(shared)
     recorder = current_recorder()
     try:
-        claim: Claim = declared.declared(subject=subject, **fields)
+        order = ["model", "vector", *(name for name in given if name in READERS)]
+        check_arguments(f"assert_{kind}", model, {"vector": vector} | fields, order=order)
+        if "items" in given:
+            fields["items"] = as_items(given["items"])
+        fields["subject"] = _subject(kind, vector, fields)
+        fields |= {name: make() for name, make in (late or {}).items()}
+        claim: Claim = declared.declared(**{name: fields[name] for name in known if name in fields})
         evidence = claim.measure(model)
     except SteerError as error:
         if recorder is not None:
-            failed = error_evidence(kind, fields["name"], str(error), soundness=getattr(error, "soundness", None))
+            failed = error_evidence(kind, str(fields["name"]), str(error), soundness=getattr(error, "soundness", None))
             recorder.add(failed)
             complete(failed)
         raise
@@ -91,6 +88,53 @@ def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, A
     complete(evidence)
     raise_unless_held(evidence)
     return evidence
+
+
+def _check_keywords(call: str, declared: ClaimKind, shared: Mapping[str, Any], known: Collection[str]) -> None:
+    unknown = next((name for name in shared if name not in known), None)
+    if unknown is None:
+        return
+    now = next((new for new, schema in declared.parameters.items() if schema.get("x-was") == unknown), None)
+    if now is not None:
+        raise TypeError(f"{call}: {unknown!r} is now called {now!r}: write {now}={shared[unknown]!r}")
+    hint = did_you_mean(unknown, [*(one for one in shared if one in known), *known])
+    raise TypeError(f"{call}() got an unexpected keyword argument {unknown!r}: {hint}")
+
+
+def _subject(kind: str, vector: SteeringVector | Intervention | None, fields: Mapping[str, Any]) -> Subject:
+    """What steers, and how it is deployed.
+
+    Raises:
+        SteerError: nothing steers, or more than one thing is declared.
+    """
+    placed = {name: fields[name] for name in _OF_THE_SUBJECT if name in fields}
+    declared = {"vector": vector} | {name: fields.get(name) for name in ("directions", "layers")}
+    named = [name for name, value in declared.items() if value is not None]
+    apply = fields.get("apply")
+    if apply is None and not named:
+        raise SteerError(f"assert_{kind}: nothing steers: give a SteeringVector or an Intervention as the vector")
+    if len(named) != 1:
+        raise SteerError(
+            f"assert_{kind}: declare one of vector, directions or layers (given: {', '.join(named) or 'none'}): what apply does is "
+            "held against what it is declared to do"
+        )
+    if apply is None and declared["layers"] is not None:
+        raise SteerError("layers alone steer nothing: give a vector, or apply= with your own way of steering")
+    if declared["directions"] is not None:
+        vector = SteeringVector(declared["directions"])
+    if vector is None:
+        what = custom(_unknown, layers=declared["layers"], strength=fields.get("strength", "linear"), name="apply")
+    else:
+        what = as_intervention(vector)
+    if apply is not None:
+        added = vector if isinstance(vector, SteeringVector) else None
+        scope = check_positions(placed.get("positions", Subject.positions))
+        vector = applied(apply, what, positions=scope, vector=added, is_declared=vector is not None)
+    return Subject(vector=vector if vector is not None else what, **placed)
+
+
+def _unknown(hidden: torch.Tensor, _strength: torch.Tensor, _layer: int) -> torch.Tensor:
+    return hidden
 
 
 def raise_unless_held(evidence: Evidence) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 import numpy as np
 
-from ..data import ItemLike, Items, as_items
+from ..data import ItemLike, Items
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
 from ..fuzzing.context_search import Found, Search
@@ -365,7 +365,7 @@ class HoldsInContexts:
 
 def assert_holds_in_contexts(
     model: Model,
-    vector: SteeringVector | Intervention,
+    vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     *,
     contexts: SearchStrategy[Context] | Mapping[str, Sequence[Any]],
@@ -396,30 +396,13 @@ def assert_holds_in_contexts(
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
     __tracebackhide__ = True
-    from ..fuzzing.search import survey
-    from ..prompting.strategies import contexts as space_of
-
-    recorder = current_recorder() or Recorder(add=lambda _: None, seed=0)
-    space = space_of(**contexts) if isinstance(contexts, Mapping) else contexts
-    if only is None and recorder.only is not None:
-        only = survey(space, seed=recorder.seed).read(recorder.only)
-    searched = Search(
-        space=space,
-        free=isinstance(contexts, Mapping),
-        max_contexts=recorder.max_contexts,
-        batch=recorder.batch,
-        listed=tuple(listed),
-        memory=recorder.memory(),
-        place=f"{recorder.place}::{shared.get('name', 'holds_in_contexts')}",
-        only=only,
-    )
     return hold(
         "holds_in_contexts",
         model,
         vector,
         shared,
-        items=as_items(items),
-        search=searched,
+        items=items,
+        late={"search": lambda: _searched(contexts, listed, only, str(shared.get("name", "holds_in_contexts")))},
         steerability=steerability,
         anti_steerable_share=anti_steerable_share,
         effect=effect,
@@ -427,6 +410,32 @@ def assert_holds_in_contexts(
         batch=batch,
         interval=interval,
         multipliers=multipliers,
+    )
+
+
+def _searched(
+    contexts: SearchStrategy[Context] | Mapping[str, Sequence[Any]],
+    listed: Sequence[Context],
+    only: Context | None,
+    name: str,
+) -> Search:
+    """How the running test searches the contexts of an assertion."""
+    from ..fuzzing.search import survey
+    from ..prompting.strategies import contexts as space_of
+
+    recorder = current_recorder() or Recorder(add=lambda _: None, seed=0)
+    space = space_of(**contexts) if isinstance(contexts, Mapping) else contexts
+    if only is None and recorder.only is not None:
+        only = survey(space, seed=recorder.seed).read(recorder.only)
+    return Search(
+        space=space,
+        free=isinstance(contexts, Mapping),
+        max_contexts=recorder.max_contexts,
+        batch=recorder.batch,
+        listed=tuple(listed),
+        memory=recorder.memory(),
+        place=f"{recorder.place}::{name}",
+        only=only,
     )
 
 

@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Unpack
 
 import torch
 
@@ -18,52 +18,18 @@ from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model, Probe, check_fits
 from ..model.state import measuring
 from ..parameters import Param
-from ..soundness import Apply, Target, examine, foreign, own
+from ..soundness import Target, examine, foreign, own
 from ..soundness.examine import check_names
 from ..soundness.examples import HookExample
 from ..soundness.lines import lines_of
 from ..stats import Direction, Verdict
-from ..steering import Intervention, Positions, SteeringVector, as_intervention
-from ..steering.intervention import StrengthMeaning, custom
+from ..steering import Intervention, SteeringVector
 from . import words
-from .holding import hold_about
+from .common import Deployment
+from .holding import hold
 from .kinds import claim
 
 MAX_BATCHES = 20
-
-
-def declared_subject(
-    vector: SteeringVector | Intervention | None,
-    directions: Mapping[int, torch.Tensor] | None,
-    layers: int | Sequence[int] | None,
-    strength: StrengthMeaning,
-    *,
-    needs_vector: bool,
-    **place: Any,
-) -> tuple[Subject, bool]:
-    """What is declared, as a subject, and whether it says what is done to the hidden states.
-
-    Args:
-        needs_vector: there is no ``apply``, so that the declared thing is what steers.
-        place: the other arguments of :class:`Subject`.
-
-    Raises:
-        SteerError: nothing is declared, or more than one thing.
-    """
-    given = [n for n, v in (("vector", vector), ("directions", directions), ("layers", layers)) if v is not None]
-    if len(given) != 1:
-        raise SteerError(
-            f"declare one of vector, directions or layers (given: {', '.join(given) or 'none'}): what steering is to do is "
-            "what its hooks are held against"
-        )
-    if layers is not None:
-        if needs_vector:
-            raise SteerError("layers alone steer nothing: give a vector, or apply= with your own way of steering")
-        unknown = custom(lambda hidden, _strength, _layer: hidden, layers=layers, strength=strength, name="apply")
-        return Subject(vector=unknown, **place), False
-    steering = vector if vector is not None else SteeringVector(directions or {})
-    as_intervention(steering)  # says so if it is neither
-    return Subject(vector=steering, **place), True
 
 
 @claim("hooks_are_sound", title="The hooks do what they say", main="max_batches")
@@ -75,9 +41,7 @@ class HooksAreSound:
     property refutes the claim.
 
     Attributes:
-        subject: what steers, or what ``apply`` is declared to do.
-        apply: a way of steering of the user's own; None for this package's.
-        declared: ``subject`` says what is done to the hidden states, not only at which blocks.
+        subject: what steers: this package, or a user's own way that is declared to do it.
         prompts: prompts of the user's own, drawn as often as made-up ones.
         leave_out: names of properties that are not asked for.
         any_layer: try a vector of one layer at every other block too (this package's own steering only).
@@ -88,8 +52,6 @@ class HooksAreSound:
     """
 
     subject: Subject
-    apply: Apply | None = None
-    declared: bool = True
     max_batches: Annotated[
         int,
         Param(
@@ -119,7 +81,7 @@ class HooksAreSound:
         Raises:
             VectorError: layers or width do not fit the model.
             MeasurementError: the model gives NaN or infinity.
-            SteerError: a ``steering`` block is open on the model, or ``apply`` cannot be used.
+            SteerError: a ``steered`` block is open on the model, or ``apply`` cannot be used.
         """
         with measuring(model):
             return self._measure(model)
@@ -140,13 +102,13 @@ class HooksAreSound:
         return self._evidence(model, found, started)
 
     def _target(self, model: Model, layer: int | None) -> Target:
-        if self.apply is None:
+        if self.subject.intervention.applied is None:
             return own(model, self.subject, layer)
-        return foreign(model, self.subject, self.apply, declared=self.declared, tensors=tuple(self.tensors))
+        return foreign(model, self.subject, tensors=tuple(self.tensors))
 
     def _layers(self, model: Model) -> list[int | None]:
         vector = self.subject.vector
-        if not self.any_layer or self.apply is not None or not isinstance(vector, SteeringVector) or len(vector.layers) > 1:
+        if not self.any_layer or not isinstance(vector, SteeringVector) or len(vector.layers) > 1:
             return [None]
         return [None, *(layer for layer in range(model.n_layers) if layer not in vector.layers)]
 
@@ -155,7 +117,6 @@ class HooksAreSound:
         target = self._target(model, None)
         probes = [Probe(line.prompt, target.start(line)) for line in lines_of(model, example)]
         receipt = steering_receipt(model, probes, self.subject.intervention, self.subject.multiplier)
-        vector = self.subject.describe(receipt)
         evidence = Evidence(
             check="hooks_are_sound",
             name=self.name,
@@ -168,7 +129,7 @@ class HooksAreSound:
             unit="examples",
             multiplier=self.subject.multiplier,
             model=describe_model(model),
-            vector=vector if self.apply is None else {**vector, "method": target.name},
+            vector=self.subject.describe(receipt),
             data={
                 "hash": hashlib.sha256(repr((self.seed, self.max_batches, tuple(self.prompts))).encode()).hexdigest(),
                 "n": found["examples"],
@@ -177,7 +138,8 @@ class HooksAreSound:
             receipt=describe_receipt(receipt),
             soundness=found,
         )
-        if not self.declared:
+        applied = self.subject.intervention.applied
+        if applied is not None and not applied.is_declared:
             evidence.warnings.append(
                 "it is not declared what is done to the hidden states (directions=), so the size of the dose was not checked"
             )
@@ -201,18 +163,11 @@ def assert_hooks_are_sound(
     model: Model,
     vector: SteeringVector | Intervention | None = None,
     *,
-    apply: Apply | None = None,
     directions: Mapping[int, torch.Tensor] | None = None,
-    layers: int | Sequence[int] | None = None,
-    strength: StrengthMeaning = "linear",
-    multiplier: float = 1.0,
-    positions: Positions = "all",
-    include_first: bool = False,
-    allow_mismatch: tuple[str, ...] = (),
     max_batches: int = MAX_BATCHES,
     prompts: Sequence[str] = (),
     leave_out: Sequence[str] = (),
-    name: str = "hooks_are_sound",
+    **shared: Unpack[Deployment],
 ) -> Evidence:
     """Asserts that what steers does what it says: exact properties, on batches that Hypothesis draws (docs/hooks.md).
 
@@ -226,10 +181,7 @@ def assert_hooks_are_sound(
             ``prompt_lengths`` and ``starts`` (one per row, counted over real tokens) and ``steered`` (bool [rows, tokens]). The body
             may run several forwards over these rows: whole ones, and a cached one with further tokens one by one.
         directions: {layer: tensor [width]}, the 0-based block whose output moves by multiplier times that.
-        layers: the blocks whose output is changed, if nothing else is declared.
-        strength: with ``layers`` only: what the multiplier means (``linear``, ``interpolated``, ``angle`` or ``ignored``).
         multiplier: the strength around which others are tried.
-        positions / include_first: which tokens are declared to be steered.
         max_batches: how many batches are drawn.
         prompts: prompts of your own, drawn as often as made-up ones.
         leave_out: names of properties that are not asked for.
@@ -241,24 +193,11 @@ def assert_hooks_are_sound(
         SteerError: it cannot be tested: nothing or too much is declared, or the model gives NaN.
     """
     __tracebackhide__ = True
-    subject, declared = declared_subject(
-        vector,
-        directions,
-        layers,
-        strength,
-        needs_vector=apply is None,
-        multiplier=multiplier,
-        positions=positions,
-        include_first=include_first,
-        allow_mismatch=allow_mismatch,
-    )
-    return hold_about(
+    return hold(
         "hooks_are_sound",
         model,
-        subject,
-        {"name": name},
-        apply=apply,
-        declared=declared,
+        vector,
+        {**shared, "directions": directions},
         max_batches=max_batches,
         prompts=prompts,
         leave_out=leave_out,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Unpack
 
-from ..data import ItemLike, Items, as_items
+from ..data import ItemLike, Items
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve
 from ..measures.subject import Subject
@@ -114,7 +114,7 @@ class NotAntiSteered:
 
 def assert_not_anti_steered(
     model: Model,
-    vector: SteeringVector | Intervention,
+    vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     *,
     share: float,
@@ -132,4 +132,4 @@ def assert_not_anti_steered(
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
     __tracebackhide__ = True
-    return hold("not_anti_steered", model, vector, shared, items=as_items(items), share=share, by=by, sequential=sequential)
+    return hold("not_anti_steered", model, vector, shared, items=items, share=share, by=by, sequential=sequential)

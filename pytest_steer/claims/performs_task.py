@@ -252,7 +252,7 @@ class PerformsTask:
 
 def assert_performs_task(
     model: Model,
-    vector: SteeringVector | Intervention,
+    vector: SteeringVector | Intervention | None,
     tasks: Sequence[TaskItem],
     *,
     accuracy: float,
@@ -282,7 +282,6 @@ def assert_performs_task(
         model,
         vector,
         shared,
-        positions="last",
         tasks=tasks,
         accuracy=accuracy,
         by=by,

@@ -153,7 +153,7 @@ class PplDeltaBelow:
 
 def assert_ppl_delta_below(
     model: Model,
-    vector: SteeringVector | Intervention,
+    vector: SteeringVector | Intervention | None,
     texts: Sequence[str],
     *,
     limit: float,
@@ -170,7 +170,7 @@ def assert_ppl_delta_below(
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
     __tracebackhide__ = True
-    return hold("ppl_delta_below", model, vector, shared, positions="all", texts=texts, limit=limit, interval=interval)
+    return hold("ppl_delta_below", model, vector, shared, texts=texts, limit=limit, interval=interval)
 
 
 def check_enough_texts(texts: Sequence[str], source: str) -> None:

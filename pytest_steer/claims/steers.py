@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Unpack
 
-from ..data import ItemLike, Items, as_items
+from ..data import ItemLike, Items
 from ..errors import SteerError
 from ..evidence import Direction, Evidence, Verdict
 from ..measures import MULTIPLIERS, Array
@@ -92,7 +92,7 @@ class Steers:
 
 def assert_steers(
     model: Model,
-    vector: SteeringVector | Intervention,
+    vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     *,
     steerability: float,
@@ -119,7 +119,7 @@ def assert_steers(
         model,
         vector,
         shared,
-        items=as_items(items),
+        items=items,
         steerability=steerability,
         interval=interval,
         sequential=sequential,

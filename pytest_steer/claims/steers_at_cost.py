@@ -11,7 +11,7 @@ from typing import Annotated, Unpack
 
 from tabulate import tabulate
 
-from ..data import ItemLike, Items, as_items
+from ..data import ItemLike, Items
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, AtCost, PropensityCurve, deviation, effects_at, multipliers_at_cost, perplexity
@@ -277,7 +277,7 @@ class SteersAtCost:
 
 def assert_steers_at_cost(
     model: Model,
-    vector: SteeringVector | Intervention,
+    vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     texts: Sequence[str],
     *,
@@ -307,7 +307,7 @@ def assert_steers_at_cost(
         model,
         vector,
         shared,
-        items=as_items(items),
+        items=items,
         texts=texts,
         effect=effect,
         budget=budget,

@@ -57,7 +57,7 @@ def noise_floor(model: Model, probes: Sequence[Probe], intervention: Interventio
     """The noise floor of scores such as these, measured on a few of them; remembered with the model.
 
     Raises:
-        SteerError: a ``steering`` block is open on the model.
+        SteerError: a ``steered`` block is open on the model.
     """
     between, rounding = engine_of(model).noise_floor(probes, intervention, multiplier)
     raw = all(probe.candidates is not None or probe.margins for probe in probes)

@@ -5,7 +5,7 @@ from .answers import answer_ends
 from .engine import Engine, engine_of
 from .fits import check_fits
 from .generation import Generation, generate
-from .hooks import steering
+from .hooks import steered
 from .loaded import Model
 from .loading import load_model, wrap_model
 from .probes import Probe
@@ -13,6 +13,6 @@ from .tokens import ItemTokens, TaskTokens, encode, tokenize_answer, tokenize_it
 
 __all__ = [
     "Engine", "Generation", "ItemTokens", "Model", "Probe", "TaskTokens", "answer_ends", "block_outputs", "check_fits", "check_layers",
-    "encode", "engine_of", "generate", "load_model", "steering", "tokenize_answer", "tokenize_item", "tokenize_task", "tokenize_text",
+    "encode", "engine_of", "generate", "load_model", "steered", "tokenize_answer", "tokenize_item", "tokenize_task", "tokenize_text",
     "wrap_model",
 ]  # fmt: skip

@@ -56,7 +56,7 @@ def block_outputs(
         {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.
 
     Raises:
-        SteerError: a ``steering`` block is open on the model.
+        SteerError: a ``steered`` block is open on the model.
         DataError: a sequence is longer than the model allows.
         MeasurementError: an activation is NaN or infinite.
     """

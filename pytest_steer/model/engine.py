@@ -16,7 +16,8 @@ from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
 from .abilities import abilities_of
-from .forward import Prefix, Traits, run, run_prefix
+from .applied import run_batch
+from .forward import Prefix, Traits, run_prefix
 from .layout import Padding, Way, in_order
 from .loaded import Model
 from .memo import DiskMemo, Scores, model_part
@@ -88,7 +89,7 @@ class Engine:
             greedy margins.
 
         Raises:
-            SteerError: a ``steering`` block is open on the model.
+            SteerError: a ``steered`` block is open on the model.
             DataError: a sequence is longer than the model allows, or would not be steered at all, or a question has no answer.
             MeasurementError: a score is NaN or infinite.
         """
@@ -138,7 +139,7 @@ class Engine:
         Measured on a few of the probes, shortened, unsteered and steered: all in one batch against each by itself. Remembered.
 
         Raises:
-            SteerError: a ``steering`` block is open on the model.
+            SteerError: a ``steered`` block is open on the model.
         """
         pairs = dict.fromkeys([Pair(None, 0.0), Pair(intervention, multiplier)])
         count, tokens = _COARSE if is_coarse(self.model.dtype) else _FINE
@@ -225,7 +226,7 @@ class Engine:
 
     def _choose(self, bundle: Bundle, prefix: int) -> Way:
         """The cheapest of the ways that fit the model."""
-        if not self.sharing:
+        if not self.sharing or any(pair.applied for pair in bundle.pairs):
             return Way("plain")
         costs = ways_of(bundle, prefix, self._limits())
         return min((way for way in costs if self._fits(way, [bundle])), key=lambda way: costs[way])
@@ -294,7 +295,7 @@ class Engine:
     def _answers(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
         """Scores of a batch; if memory runs out, of its halves, and later batches are no larger than those."""
         try:
-            return run(self.model, self._traits, batch, way, self.padding, prefix)
+            return run_batch(self.model, self._traits, batch, way, self.padding, prefix)
         except RuntimeError as error:
             parts = halves(batch)
             if not _is_out_of_memory(error) or not parts:

@@ -72,7 +72,7 @@ def run_prefix(model: Model, traits: Traits, bundle: Bundle, length: int) -> Pre
     start = Bundle((probe,), pairs, (), length)
     plan = lay_out([start], Way("shared depth"), avoid=traits.sizes)
     filled = recording()
-    inputs = _inputs(model, traits, plan) | {"use_cache": True, traits.cache_name: filled}
+    inputs = inputs_of(model, traits, plan) | {"use_cache": True, traits.cache_name: filled}
     with ExitStack() as stack:
         _enter(stack, model, traits, plan)
         # The unembedding is of no use here: one position keeps it cheap.
@@ -87,7 +87,7 @@ def run(
 ) -> list[tuple[Row, Scores]]:
     """Scores of all rows of the bundles."""
     plan = lay_out(bundles, way, prefix.length if prefix else 0, padding, traits.sizes)
-    inputs = _inputs(model, traits, plan, prefix.length if prefix else 0)
+    inputs = inputs_of(model, traits, plan, prefix.length if prefix else 0)
     if prefix is not None:
         inputs |= {"use_cache": True, traits.cache_name: replaying(prefix.filled, prefix.plan, plan)}
     asked = [row.probe.candidates for row in plan.rows]
@@ -103,10 +103,10 @@ def run(
         rows, places = torch.tensor(reads, device=logits.device).unbind(1)
         logits = logits[rows, places][None]
     columns = {token: index for index, token in enumerate(only)} if narrowed and only is not None else None
-    return _scores(plan.rows, logits[0].float(), columns)
+    return scores_of(plan.rows, logits[0].float(), columns)
 
 
-def _inputs(model: Model, traits: Traits, plan: Plan, prefix: int = 0) -> dict[str, Any]:
+def inputs_of(model: Model, traits: Traits, plan: Plan, prefix: int = 0) -> dict[str, Any]:
     mask = plan.real.long()
     if plan.seen is not None:
         kind = next(model.hf.parameters()).dtype
@@ -199,7 +199,7 @@ def _answering_only(head: nn.Linear, tokens: torch.Tensor) -> Iterator[None]:
         del head.forward
 
 
-def _scores(rows: Sequence[Row], logits: torch.Tensor, columns: dict[int, int] | None) -> list[tuple[Row, Scores]]:
+def scores_of(rows: Sequence[Row], logits: torch.Tensor, columns: dict[int, int] | None) -> list[tuple[Row, Scores]]:
     scores: list[tuple[Row, Scores]] = []
     start = 0
     for row in rows:

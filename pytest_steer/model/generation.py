@@ -134,7 +134,7 @@ def generate(
     Raises:
         DataError: no prompts, an empty one, or one that does not fit the model with ``max_new_tokens`` behind it.
         VectorError: the intervention does not fit the model, see ``check_fits``.
-        SteerError: an argument out of its range, or a ``steering`` block is open on the model.
+        SteerError: an argument out of its range, or a ``steered`` block is open on the model.
         MeasurementError: a logit is NaN or infinite.
     """
     scope = check_positions(positions)

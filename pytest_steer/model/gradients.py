@@ -33,7 +33,7 @@ def block_gradients(
         {layer: [one tensor [tokens, width] per probe]}, float32 on the CPU.
 
     Raises:
-        SteerError: a ``steering`` block is open on the model.
+        SteerError: a ``steered`` block is open on the model.
         DataError: a sequence is longer than the model allows.
         ModelError: the output of a layer is not one hidden state per token.
         MeasurementError: a gradient is NaN or infinite, or the model has none.

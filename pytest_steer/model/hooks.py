@@ -76,7 +76,7 @@ def hooked(
 
 
 @contextmanager
-def steering(
+def steered(
     model: Model,
     intervention: SteeringVector | Intervention,
     multiplier: float | Sequence[float] = 1.0,
@@ -228,7 +228,7 @@ def _is_filled(state: Any) -> bool:
 
 
 class _Scope:
-    """Follows the forwards of one ``steering`` block and says which of their positions are steered."""
+    """Follows the forwards of one ``steered`` block and says which of their positions are steered."""
 
     def __init__(
         self, model: Model, positions: Positions, include_first: bool, prompt_lengths: int | Sequence[int] | None

@@ -37,7 +37,7 @@ class Model:
         tokenizer: its tokenizer.
         id: the name it was loaded by.
         unexpected: names of weights in its files that it has no place for, and that were left out on request.
-        steering_blocks: how many ``steering`` blocks are open on it.
+        steering_blocks: how many ``steered`` blocks are open on it.
         kept: what was found out about it once (``once.py``), by the function that found it out.
     """
 

@@ -73,8 +73,12 @@ def wrap_model(hf: Any, tokenizer: Any, id: str = "in memory") -> Model:
     """A model that is already in memory. It is put into evaluation mode.
 
     Raises:
-        ModelError: its blocks cannot be found.
+        ModelError: its blocks cannot be found, or there is no tokenizer.
     """
+    if not hasattr(tokenizer, "get_added_vocab"):
+        raise ModelError(
+            f"wrap_model needs the model's tokenizer, not {tokenizer!r}: wrap_model(hf, AutoTokenizer.from_pretrained(path))"
+        )
     return Model(hf, tokenizer, id)
 
 

@@ -56,7 +56,7 @@ class Patcher:
         """(log-probability of the token without a patch, float64 [patches] with each).
 
         Raises:
-            SteerError: a ``steering`` block is open on the model.
+            SteerError: a ``steered`` block is open on the model.
         """
         none = Patch(self.patches[0].layer, 0, 0, torch.zeros(0))
         wanted = [none, *self.patches]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..steering import Intervention
+from ..steering import Applied, Intervention
 from .tokens import Ids
 
 
@@ -72,6 +72,11 @@ class Pair:
     def birth(self) -> int:
         """The first block whose input differs from the unsteered model's."""
         return 0 if self.intervention is None else self.intervention.first_changed + 1
+
+    @property
+    def applied(self) -> Applied | None:
+        """The user's own context manager that steers, which has to be entered around whole forwards."""
+        return None if self.is_idle or self.intervention is None else self.intervention.applied
 
     @property
     def looks_at_rows(self) -> bool:

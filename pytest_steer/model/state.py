@@ -17,7 +17,7 @@ from .structure import structure_of
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_STEERED = "{id} is being steered by an open steering(...) block{where}; measure outside of it, and give the vector to the measure instead"
+_STEERED = "{id} is being steered by an open steering block{where}; measure outside of it, and give the vector to the measure instead"
 _trusting: ContextVar[bool] = ContextVar("steer_trusting", default=False)
 
 
@@ -50,7 +50,7 @@ def measuring(model: Model) -> Iterator[None]:
     """Refuses a model that would not give its own numbers, and hooks of others as soon as they change anything in the body.
 
     Raises:
-        SteerError: a ``steering`` block is open on it.
+        SteerError: a ``steered`` block is open on it.
         ModelError: weights have no values, training mode or others' hooks change what it computes.
     """
     if model.steering_blocks:
@@ -62,7 +62,7 @@ def measuring(model: Model) -> Iterator[None]:
 
 @contextmanager
 def watched(model: Model, *, steered: bool = True) -> Iterator[None]:
-    """The same for the body of a ``steering`` block, which begins with ``check_state``."""
+    """The same for the body of a ``steered`` block, which begins with ``check_state``."""
     hooked = check_ready(model)
     trusted = _trusting.get()
     made_by = [(found, maker_of(found)) for found in hooked if not isinstance(found.function, Watch)] if not trusted else []

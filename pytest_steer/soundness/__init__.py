@@ -3,6 +3,6 @@
 from .automatic import check_before
 from .examine import examine
 from .properties import PROPERTIES
-from .target import Apply, SteeredBatch, Target, foreign, own
+from .target import Target, foreign, own
 
-__all__ = ["PROPERTIES", "Apply", "SteeredBatch", "Target", "check_before", "examine", "foreign", "own"]
+__all__ = ["PROPERTIES", "Target", "check_before", "examine", "foreign", "own"]

@@ -13,7 +13,7 @@ from ..run_context import current_recorder
 from .bench import Unsteered
 from .examine import Trial
 from .examples import HookExample
-from .target import own
+from .target import foreign, own
 
 # Two rows of different length, so that there is padding.
 _TEXTS = ("One of two short rows.", "The other row, and it is longer.")
@@ -68,10 +68,14 @@ def _check(model: Model, subject: Subject) -> dict[str, Any]:
     if state not in known:
         known.clear()
         known[state] = Unsteered()
-    target = own(model, subject)
+    if subject.intervention.applied is None:
+        target, texts = own(model, subject), _TEXTS
+    else:
+        # Rows under a user's own way of steering are of one length (``model/applied.py``), so padding is not asked about.
+        target, texts = foreign(model, subject), (_TEXTS[0], _TEXTS[0])
     trial = Trial(model, lambda layer: target, _LEFT_OUT, known[state])
     try:
-        trial.try_on(HookExample(_TEXTS, subject.multiplier, "left", bare=True))
+        trial.try_on(HookExample(texts, subject.multiplier, "left", bare=True))
     except MeasurementError as error:
         return {**_NOTHING_TRIED, "skipped": {"all": str(error)}}  # the claim itself says what is not finite
     record = trial.record(trial.first)

@@ -18,10 +18,11 @@ from ..model.blocks import find_blocks
 from ..model.sites import hidden_of
 from ..model.structure import structure_of
 from ..model.tokens import Ids
+from ..steering import SteeredBatch
 from .examples import HookExample, Padding
 from .lines import Line, lines_of
 from .state import ModelState
-from .target import SteeredBatch, Target
+from .target import Target
 
 Way = Literal["unsteered", "steered", "reference"]
 """How a forward runs: without steering, under the target, or under plain hooks at the declared positions."""

@@ -1,8 +1,7 @@
-"""A target: a way of steering and what is declared about it. It is this package's own steering, or any way of the user's."""
+"""A target: what steers, and what is declared about it. It is this package's steering, or a user's."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -10,41 +9,15 @@ from typing import Any
 
 import torch
 
-from ..errors import SteerError
 from ..measures.subject import Subject
-from ..model import Model, steering
+from ..model import Model, steered
 from ..model.hooks import hooked
 from ..model.sites import hidden_of, with_hidden
-from ..steering import Intervention, Rows, SteeringVector, first_steered
+from ..steering import Intervention, Rows, SteeredBatch, SteeringVector, first_steered
 from .lines import Line
 
-Apply = Callable[..., AbstractContextManager[Any]]
-Enter = Callable[["SteeredBatch", float], AbstractContextManager[Any]]
+Enter = Callable[[SteeredBatch, float], AbstractContextManager[Any]]
 """(batch, multiplier) -> a context manager in which the model's forwards are steered."""
-
-
-@dataclass(frozen=True, eq=False)
-class SteeredBatch:
-    """The prompts that are about to be steered: the second argument of an ``apply`` that asks for it.
-
-    Attributes:
-        input_ids / attention_mask: [rows, tokens] of the first forward in the block.
-        prompt_lengths: for each row the number of real tokens up to where the scope starts counting: the whole prompt for
-            ``last``, otherwise the end of the user's turn.
-        starts: for each row the first steered token, counted over its real tokens.
-    """
-
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    prompt_lengths: tuple[int, ...]
-    starts: tuple[int, ...]
-
-    @property
-    def steered(self) -> torch.Tensor:
-        """bool [rows, tokens]: the positions that are to be steered."""
-        real = self.attention_mask.bool()
-        index = self.attention_mask.long().cumsum(1) - 1
-        return real & (index >= torch.tensor(self.starts, device=index.device)[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +68,7 @@ def own(model: Model, subject: Subject, layer: int | None = None) -> Target:
     change = subject.intervention
 
     def enter(batch: SteeredBatch, multiplier: float) -> AbstractContextManager[Any]:
-        return steering(
+        return steered(
             model,
             change,
             multiplier,
@@ -109,39 +82,24 @@ def own(model: Model, subject: Subject, layer: int | None = None) -> Target:
     return Target(change.method, subject, change, enter, reference, own=True, told=True)
 
 
-def foreign(
-    model: Model, subject: Subject, apply: Apply, *, declared: bool, tensors: tuple[torch.Tensor, ...] = ()
-) -> Target:
-    """A user's way of steering, which is declared to do what ``subject`` does.
+def foreign(model: Model, subject: Subject, *, tensors: tuple[torch.Tensor, ...] = ()) -> Target:
+    """A user's way of steering, which is declared to do what its intervention says.
 
     Args:
-        apply: ``apply(multiplier)`` or ``apply(multiplier, batch)``. It returns a context manager that steers the model's
-            forwards in its body. ``batch`` is a :class:`SteeredBatch`.
-        declared: ``subject`` says what is done to the hidden states, and not only where.
         tensors: the user's own tensors, which nobody may change.
-
-    Raises:
-        SteerError: ``apply`` cannot be called like that.
     """
-    name = getattr(apply, "__name__", type(apply).__name__)
-    told = _takes_batch(apply)
     change = subject.intervention
-
-    def enter(batch: SteeredBatch, multiplier: float) -> AbstractContextManager[Any]:
-        manager = apply(multiplier, batch) if told else apply(multiplier)
-        if not isinstance(manager, AbstractContextManager):
-            raise SteerError(
-                f"apply has to return a context manager that steers the model in its body; {name} returned "
-                f"{type(manager).__name__}"
-            )
-        return manager
-
-    reference = _reference(model, subject, change) if declared else None
-    return Target(name, subject, change, enter, reference, own=False, told=told, tensors=tensors)
+    applied = change.applied
+    assert applied is not None
+    reference = _reference(model, subject, change) if applied.is_declared else None
+    return Target(
+        change.method, subject, change, applied.enter, reference, own=False, told=applied.takes_batch, tensors=tensors
+    )
 
 
 def _reference(model: Model, subject: Subject, change: Intervention) -> Enter:
-    directions = subject.vector.directions if isinstance(subject.vector, SteeringVector) else None
+    vector = change.applied.vector if change.applied is not None else subject.vector
+    directions = vector.directions if isinstance(vector, SteeringVector) else None
 
     def reference(batch: SteeredBatch, multiplier: float) -> AbstractContextManager[Any]:
         if directions is not None:
@@ -172,24 +130,3 @@ def _added(model: Model, directions: Mapping[int, torch.Tensor], multiplier: flo
         for layer, direction in directions.items():
             hooks.enter_context(model.blocks[layer].register_forward_hook(hook_for(direction)))
         yield
-
-
-def _takes_batch(apply: Apply) -> bool:
-    if not callable(apply):
-        raise SteerError(f"apply is a function of the multiplier that returns a context manager, not {type(apply).__name__}")
-    try:
-        signature = inspect.signature(apply)
-    except (TypeError, ValueError):
-        return False
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    needed = [p for p in signature.parameters.values() if p.kind in kinds and p.default is inspect.Parameter.empty]
-    try:
-        signature.bind(*[None] * max(1, len(needed)))
-        fits = len(needed) <= 2
-    except TypeError:
-        fits = False
-    if not fits:
-        raise SteerError(
-            f"apply is called as apply(multiplier) or apply(multiplier, batch), which {signature} does not allow"
-        )
-    return len(needed) == 2

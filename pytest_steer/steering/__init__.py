@@ -1,7 +1,8 @@
 """Interventions and steering vectors. Knows nothing of prompts or pytest."""
 
+from .batch import SteeredBatch
 from .depth import check_depth
-from .intervention import Intervention, Rows, Site, check_site, custom
+from .intervention import Applied, Apply, Intervention, Rows, Site, applied, check_site, custom
 from .intervention_file import holds_intervention, load_intervention, save_intervention
 from .interventions.additive import add, add_keeping_norm, as_intervention
 from .interventions.affine_maps import affine
@@ -16,7 +17,7 @@ from .recipe import Recipe
 from .vector import SteeringVector
 
 __all__ = [
-    "SAVED_VECTOR", "Intervention", "InterventionKind", "Positions", "Recipe", "Rows", "Site", "SteeringVector", "ablate", "add", "add_keeping_norm", "affine",
+    "SAVED_VECTOR", "Applied", "Apply", "Intervention", "InterventionKind", "Positions", "Recipe", "Rows", "Site", "SteeredBatch", "SteeringVector", "ablate", "add", "add_keeping_norm", "affine", "applied",
     "as_intervention", "check_depth", "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition",
     "gated_by_probe", "holds_intervention", "intervention", "intervention_kind", "load_intervention", "masked", "module", "rotate", "save_intervention",
 ]  # fmt: skip

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
 
-from ..errors import VectorError
+from ..errors import SteerError, VectorError
+from .batch import SteeredBatch
+from .positions import Positions
 from .recipe import Recipe, operation
 from .vector import SteeringVector
 
@@ -19,6 +23,7 @@ Site = Literal["block", "mlp", "heads"]
 _made = itertools.count()
 
 Transform = Callable[..., torch.Tensor]
+Apply = Callable[..., AbstractContextManager[Any]]
 
 
 @dataclass
@@ -33,6 +38,69 @@ class Rows:
 
     prompt: torch.Tensor | None
     memory: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """A user's own way of steering: any library's hooks, in a context manager.
+
+    Attributes:
+        apply: ``apply(multiplier)`` or ``apply(multiplier, batch)``; gives a context manager that steers every forward in its body.
+        positions: the scope that it keeps to.
+        vector: the steering vector that it adds, if that is declared.
+        is_declared: it is declared what is done to the hidden states, not only at which layers.
+
+    Raises:
+        SteerError: ``apply`` cannot be called like that.
+    """
+
+    apply: Apply
+    positions: Positions
+    vector: SteeringVector | None = None
+    is_declared: bool = True
+    takes_batch: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "takes_batch", _takes_batch(self.apply))
+
+    @property
+    def name(self) -> str:
+        return str(getattr(self.apply, "__name__", type(self.apply).__name__))
+
+    def enter(self, batch: SteeredBatch, multiplier: float) -> AbstractContextManager[Any]:
+        """The user's context manager.
+
+        Raises:
+            SteerError: ``apply`` returned something else.
+        """
+        manager = self.apply(multiplier, batch) if self.takes_batch else self.apply(multiplier)
+        if not hasattr(manager, "__enter__") or not hasattr(manager, "__exit__"):
+            raise SteerError(
+                f"apply has to return a context manager that steers the model in its body; {self.name} returned "
+                f"{type(manager).__name__}"
+            )
+        return manager
+
+
+def _takes_batch(apply: Apply) -> bool:
+    if not callable(apply):
+        raise SteerError(f"apply is a function of the multiplier that gives a context manager, not {type(apply).__name__}")
+    try:
+        signature = inspect.signature(apply)
+    except (TypeError, ValueError):
+        return False
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needed = [p for p in signature.parameters.values() if p.kind in kinds and p.default is inspect.Parameter.empty]
+    try:
+        signature.bind(*[None] * max(1, len(needed)))
+        fits = len(needed) <= 2
+    except TypeError:
+        fits = False
+    if not fits:
+        raise SteerError(
+            f"apply is called as apply(multiplier) or apply(multiplier, batch), which {signature} does not allow"
+        )
+    return len(needed) == 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +127,7 @@ class Intervention:
         vector: the steering vector that is added, if that is what it does.
         metadata: where it comes from, as in :class:`SteeringVector`.
         recipe: what it is made of, so that it can be written to a file; None for functions of the user's own.
+        applied: the context manager that steers in the place of ``transform``, which then only says what it should do; else None.
     """
 
     layers: tuple[int, ...]
@@ -74,6 +143,7 @@ class Intervention:
     vector: SteeringVector | None = field(default=None, repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     recipe: Recipe | None = field(default=None, repr=False)
+    applied: Applied | None = field(default=None, repr=False)
 
     @property
     def changes(self) -> tuple[int, ...]:
@@ -190,6 +260,26 @@ def custom(
     identity = hashlib.sha256(f"custom:{name}:{blocks}:{strength}:{site}:{next(_made)}".encode()).hexdigest()
     return Intervention(
         layers=blocks, transform=transform, strength=strength, hash=identity, method=name, site=check_site(site)
+    )
+
+
+def applied(
+    apply: Apply, declared: Intervention, *, positions: Positions, vector: SteeringVector | None, is_declared: bool = True
+) -> Intervention:
+    """``declared`` as a user's own context manager does it; see :class:`Applied`.
+
+    Every call makes an intervention of its own: no two functions share a score, and nothing is kept across runs.
+    """
+    own = Applied(apply, positions, vector, is_declared)
+    made = custom(declared.transform, layers=declared.layers, strength=declared.strength, name=own.name, site=declared.site)
+    return replace(
+        made,
+        looks=declared.looks,
+        reads=declared.reads,
+        width=declared.width,
+        vector=declared.vector,
+        metadata=declared.metadata,
+        applied=own,
     )
 
 

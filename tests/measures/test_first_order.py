@@ -11,7 +11,7 @@ import torch
 from pytest_steer import ContrastItem, Items, propensity_curve, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
 from pytest_steer.measures import first_order_slopes, sweep_curves, sweep_perplexity
-from pytest_steer.model import steering
+from pytest_steer.model import steered
 
 SCOPES = ("all", "after_prompt", "last")
 ITEMS = (*builders.LETTERED, *builders.WORDED)
@@ -103,7 +103,7 @@ def test_what_cannot_be_ranked_says_so(items, vector, error, words):
 
 def test_nan_and_open_steering_blocks_are_errors():
     model, vector = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "nan"), builders.random_vector(1)
-    with steering(model, vector), pytest.raises(SteerError, match="open steering"):
+    with steered(model, vector), pytest.raises(SteerError, match="open steering"):
         first_order_slopes(model, builders.LETTERED, vector)
     with torch.no_grad():
         model.blocks[2].mlp.down_proj.weight[0, 0] = float("nan")

@@ -16,7 +16,7 @@ from chat_templates import BY_NAME, CASES, SYSTEM, VOCABULARIES
 from tokenizers import processors
 
 from pytest_steer import Context, ContrastItem, generate, propensity_curve, wrap_model
-from pytest_steer.model import steering
+from pytest_steer.model import steered
 
 SCOPES = ("all", "after_prompt", "last")
 GRID = (-1.0, 0.0, 1.0)
@@ -126,7 +126,7 @@ def test_cached_generation_is_full_recomputation(name, vocabulary):
         for scope, start in (("all", 1), ("after_prompt", turn), ("last", len(ids) - 1)):
             want = plain.greedy(hf(), ids, NEW, VECTOR.directions, 1.0, start)
             lengths = None if case.source is not None or scope != "after_prompt" else asked.turn
-            with steering(model, VECTOR, positions=scope, prompt_lengths=lengths), torch.no_grad():
+            with steered(model, VECTOR, positions=scope, prompt_lengths=lengths), torch.no_grad():
                 out = hf().generate(input_ids=torch.tensor([ids]), max_new_tokens=NEW, do_sample=False, use_cache=True)
             assert out[0, len(ids) :].tolist() == want, (scope, question)
             (written,) = generate(model, [question], VECTOR, multipliers=[1.0], positions=scope, max_new_tokens=NEW)
@@ -201,7 +201,7 @@ def test_where_steering_begins_in_a_conversation_whose_earlier_replies_have_anot
     prompt = model.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=True)
     ids = plain.ids_of(model.tokenizer, prompt, special=False)
     assert model.tokenizer.decode(ids[-1]) == "<|bot|>"
-    with steering(model, VECTOR, positions="after_prompt"), torch.no_grad():
+    with steered(model, VECTOR, positions="after_prompt"), torch.no_grad():
         got = hf()(input_ids=torch.tensor([ids])).logits[0]
     want = plain.logits(hf(), ids, VECTOR.directions, 1.0, len(ids) - 1)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-4)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pytest_steer import Model, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import steering_receipt
-from pytest_steer.model import Engine, Probe, engine_of, steering, tokenize_item
+from pytest_steer.model import Engine, Probe, engine_of, steered, tokenize_item
 from pytest_steer.prompting import render_item
 from pytest_steer.steering import as_intervention, custom, first_steered
 
@@ -488,7 +488,7 @@ def test_measuring_within_a_steering_block_spoils_nothing():
     """It may be refused; but what is measured there must not be remembered as the unsteered model's."""
     model, vector = fresh("llama"), builders.random_vector(1)
     want = perplexity(fresh("llama"), builders.TEXTS).per_text
-    with contextlib.suppress(SteerError), steering(model, vector, 2.0):
+    with contextlib.suppress(SteerError), steered(model, vector, 2.0):
         perplexity(model, builders.TEXTS)
     np.testing.assert_allclose(perplexity(model, builders.TEXTS).per_text, want, rtol=0, atol=1e-5)
 

@@ -18,7 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from pytest_steer import extract, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import ModelError
 from pytest_steer.measures.subject import Subject
-from pytest_steer.model import block_outputs, steering
+from pytest_steer.model import block_outputs, steered
 from pytest_steer.soundness import check_before
 
 # Random models do not support a vector well, and that is said.
@@ -195,7 +195,7 @@ def check_generation(family, scope, cached):
         want = generated(hf, ids, cached)
     finally:
         handle.remove()
-    with steering(model, vector, 1.0, positions=scope, prompt_lengths=lengths):
+    with steered(model, vector, 1.0, positions=scope, prompt_lengths=lengths):
         got = generated(hf, ids, cached)
     torch.testing.assert_close(got, want, rtol=0, atol=1e-4)
     alone = len(ids) - start
@@ -233,7 +233,7 @@ def uses(model, layer):
     ids = torch.tensor([plain.ids_of(model.tokenizer, TEXT, False)])
 
     def by_hand():
-        with steering(model, vector, 1.0):
+        with steered(model, vector, 1.0):
             model.hf(input_ids=ids)
 
     return {

@@ -8,7 +8,7 @@ import torch
 
 from pytest_steer import SteeringVector, extract, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import SteerError, VectorError
-from pytest_steer.model import check_fits, engine_of, steering
+from pytest_steer.model import check_fits, engine_of, steered
 from pytest_steer.steering import as_intervention, custom
 
 MODEL = "llama"
@@ -95,7 +95,7 @@ def test_a_custom_intervention_at_a_negative_layer_is_refused():
 
 
 def run_steered(model, vector, **more):
-    with steering(model, vector, **more):
+    with steered(model, vector, **more):
         model.hf(input_ids=torch.full((1, 4), 10))
 
 

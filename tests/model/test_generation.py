@@ -14,7 +14,7 @@ import torch
 import pytest_steer
 from pytest_steer import Context, ContrastItem, Intervention, generate, load_model, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
-from pytest_steer.model import steering
+from pytest_steer.model import steered
 from pytest_steer.model.generation import _Sampling, ways_tried
 from pytest_steer.steering import custom
 
@@ -226,7 +226,7 @@ def test_the_built_in_model_ends_as_its_own_generate_does(scope):
         prompt, turn = prompt_ids(model, question)
         ids = torch.tensor([prompt])
         for m, generation in zip((0.0, 1.0), row, strict=True):
-            with steering(model, vector, m, positions=scope, prompt_lengths=turn):
+            with steered(model, vector, m, positions=scope, prompt_lengths=turn):
                 want = model.hf.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=40, do_sample=False)
             want = want[0, len(prompt) :].tolist()
             assert list(generation.tokens) == want
@@ -284,7 +284,7 @@ def test_context_items_and_interventions():
     ids, turn = prompt_ids(model, swapped, "Be odd.")
     tokens = list(ids)
     for _ in range(4):
-        with steering(model, pull, 0.7, positions="after_prompt", prompt_lengths=turn), torch.no_grad():
+        with steered(model, pull, 0.7, positions="after_prompt", prompt_lengths=turn), torch.no_grad():
             tokens.append(int(model.hf(torch.tensor([tokens]), use_cache=False).logits[0, -1].argmax()))
     assert list(found.tokens) == tokens[len(ids) :]
 
@@ -327,7 +327,7 @@ def test_what_cannot_be_done_says_so(arguments, error, words):
 
 def test_a_steered_model_is_refused():
     model, vector = builders.random_model("llama"), builders.random_vector(1)
-    with steering(model, vector), pytest.raises(SteerError, match="open steering"):
+    with steered(model, vector), pytest.raises(SteerError, match="open steering"):
         generate(model, ["Hi"], vector, multipliers=[1])
 
 

@@ -22,7 +22,7 @@ import torch
 import transformers
 
 from pytest_steer import ContrastItem, SteeringVector, propensity_curve, wrap_model
-from pytest_steer.model import steering
+from pytest_steer.model import steered
 
 FOLDER = Path(os.environ.get("PYTEST_STEER_CHAT_DATA") or Path(__file__).parents[2].parent / "shared" / "data" / "chat")
 TEMPLATES = sorted(path.stem for path in FOLDER.glob("templates/*.jinja"))
@@ -194,6 +194,6 @@ def test_cached_generation_is_full_recomputation(template, vocabulary, kinds, sc
         if scope not in scopes:
             continue
         want = plain.greedy(model.hf, ids, 2, VECTOR.directions, 1.0, start, keep=1)
-        with steering(model, VECTOR, positions=scope), torch.no_grad():
+        with steered(model, VECTOR, positions=scope), torch.no_grad():
             out = model.hf.generate(input_ids=torch.tensor([ids]), max_new_tokens=2, do_sample=False, use_cache=True)
         assert out[0, len(ids) :].tolist() == want, scope

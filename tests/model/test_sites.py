@@ -14,7 +14,7 @@ from pytest_steer.errors import ModelError, SteerError, VectorError
 from pytest_steer.measures import steering_receipt
 from pytest_steer.measures.propensity import curves_in_contexts
 from pytest_steer.measures.subject import Subject
-from pytest_steer.model import Engine, Probe, engine_of, steering
+from pytest_steer.model import Engine, Probe, engine_of, steered
 from pytest_steer.model.activations import block_outputs
 from pytest_steer.soundness.automatic import check_before
 from pytest_steer.steering import (
@@ -224,13 +224,13 @@ def test_a_generation_keeps_its_prompts_decision(side, cached):
         place = slice(length - len(own), length) if side == "left" else slice(0, len(own))
         ids[row, place], mask[row, place] = torch.tensor(own), 1
     if side == "right":  # only the prompt: generate() wants left padding
-        with steering(model, gate, 1.0):
+        with steered(model, gate, 1.0):
             logits = model.hf(input_ids=ids, attention_mask=mask, use_cache=False).logits
         for row, own in enumerate(prompts):
             want = plain.logits(model.hf, own, vector.directions, float(found[row] > threshold), 1)
             torch.testing.assert_close(logits[row, : len(own)], want, rtol=0, atol=1e-4)
         return
-    with steering(model, gate, 1.0):
+    with steered(model, gate, 1.0):
         out = model.hf.generate(
             input_ids=ids, attention_mask=mask, max_new_tokens=5, min_new_tokens=5, do_sample=False, use_cache=cached
         )

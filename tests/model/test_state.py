@@ -16,7 +16,7 @@ from accelerate.hooks import AlignDevicesHook, ModelHook, add_hook_to_module
 from pytest_steer import assert_steers, extract, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import ModelError, SteerError
 from pytest_steer.measures import first_order_slopes, steering_receipt
-from pytest_steer.model import engine_of, generate, steering
+from pytest_steer.model import engine_of, generate, steered
 from pytest_steer.model.abilities import abilities_of
 from pytest_steer.model.activations import block_outputs
 from pytest_steer.model.foreign import foreign_hooks
@@ -48,7 +48,7 @@ def ready(model):
 
 
 def steered_forward(model):
-    with steering(model, VECTOR):
+    with steered(model, VECTOR):
         model.hf(input_ids=torch.tensor([IDS]))
 
 
@@ -122,7 +122,7 @@ def test_hooks_of_others_that_change_outputs(measure):
 def test_what_is_steered_through_another_wrapper_of_the_same_model(measure):
     model = fresh()
     other = wrap_model(model.hf, model.tokenizer, "other")
-    with steering(other, VECTOR):
+    with steered(other, VECTOR):
         if measure is steered_forward:
             measure(model)  # steering twice is what it says
             return
@@ -451,7 +451,7 @@ def test_hooks_that_a_modules_own_class_puts_on_it():
 
 def test_hooks_that_are_put_on_inside_of_a_steering_block_are_the_bodys_own():
     model = fresh()
-    with steering(model, VECTOR):
+    with steered(model, VECTOR):
         handle = model.blocks[0].register_forward_hook(add_one)
         model.hf(input_ids=torch.tensor([IDS]))
         handle.remove()
@@ -473,7 +473,7 @@ def test_ones_own_way_of_steering_is_still_checked_as_such():
         handle = model.blocks[1].register_forward_hook(hook)
         # Steering of this package's inside of it: hooks of the code under test are not of others.
         try:
-            with steering(model, VECTOR, 0.0):
+            with steered(model, VECTOR, 0.0):
                 yield
         finally:
             handle.remove()

@@ -12,7 +12,7 @@ import torch
 
 from pytest_steer import SteeringVector, wrap_model
 from pytest_steer.errors import SteerError, VectorError
-from pytest_steer.model import steering
+from pytest_steer.model import steered
 
 SCOPES = ("all", "after_prompt", "last")
 ROWS = ("Hi", "What is it, then?", "Which of the two is it to be, and why?")
@@ -82,16 +82,16 @@ def test_the_dose_is_exact_at_the_declared_positions_and_zero_elsewhere(family, 
     sequences = sequences_of(model)
     inputs = inputs_of(family, sequences, side)
     before = block_output(model, 1, inputs)
-    with steering(model, vector, doses, positions=scope, include_first=bool(first)):
+    with steered(model, vector, doses, positions=scope, include_first=bool(first)):
         after = block_output(model, 1, inputs)
-    steered = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
+    inside = torch.zeros_like(inputs["input_ids"], dtype=torch.bool)
     for row, (ids, m) in enumerate(zip(sequences, doses, strict=True)):
-        offset = steered.shape[1] - len(ids) if side == "left" else 0
+        offset = inside.shape[1] - len(ids) if side == "left" else 0
         start, end = offset + start_of(scope, ids, bool(first)), offset + len(ids)
-        steered[row, start:end] = True
+        inside[row, start:end] = True
         want = before[row, start:end] + m * vector.directions[1]
         torch.testing.assert_close(after[row, start:end], want, rtol=0, atol=1e-6)
-    assert torch.equal(after[~steered], before[~steered])
+    assert torch.equal(after[~inside], before[~inside])
     assert builders.hooks_of(model.hf) == 0
     assert torch.equal(block_output(model, 1, inputs), before)
 
@@ -104,7 +104,7 @@ def test_the_dose_is_exact_at_the_declared_positions_and_zero_elsewhere(family, 
 def test_padded_batches_equal_one_at_a_time(family, scope, side):
     model, vector, doses = builders.random_model(family), builders.random_vector(0, 2), (1.0, -1.5, 0.0)
     sequences = sequences_of(model)
-    with steering(model, vector, doses, positions=scope):
+    with steered(model, vector, doses, positions=scope):
         logits = model.hf(**inputs_of(family, sequences, side), use_cache=False).logits
     for row, (ids, m) in enumerate(zip(sequences, doses, strict=True)):
         own = logits[row, -len(ids) :] if side == "left" else logits[row, : len(ids)]
@@ -119,9 +119,9 @@ def test_multiplier_zero_and_the_time_after_leave_every_bit(family):
     inputs = inputs_of(family, sequences_of(model), "right")
     before = model.hf(**inputs, use_cache=False).logits
     for multiplier in (0.0, (0.0, 0.0, 0.0)):
-        with steering(model, builders.random_vector(0, 2), multiplier):
+        with steered(model, builders.random_vector(0, 2), multiplier):
             assert torch.equal(model.hf(**inputs, use_cache=False).logits, before)
-    with steering(model, builders.random_vector(0, 2), 3.0):
+    with steered(model, builders.random_vector(0, 2), 3.0):
         assert not torch.equal(model.hf(**inputs, use_cache=False).logits, before)
     assert torch.equal(model.hf(**inputs, use_cache=False).logits, before)
 
@@ -133,7 +133,7 @@ def test_plus_and_minus_are_opposite_on_the_residual():
     base = block_output(model, 1, inputs)
     moved = []
     for sign in (1.0, -1.0):
-        with steering(model, vector, sign):
+        with steered(model, vector, sign):
             moved.append(block_output(model, 1, inputs) - base)
     torch.testing.assert_close(moved[0], -moved[1], rtol=0, atol=2e-6)
 
@@ -159,7 +159,7 @@ def test_generation_equals_token_by_token_whole_forwards(family, scope):
     sequences = sequences_of(model)[1:]
     found = {}
     for cached in (True, False):
-        with steering(model, vector, doses, positions=scope):
+        with steered(model, vector, doses, positions=scope):
             found[cached] = generate(model, sequences, n, use_cache=cached)
     assert builders.hooks_of(model.hf) == 0
     for row, (ids, m) in enumerate(zip(sequences, doses, strict=True)):
@@ -181,7 +181,7 @@ def test_beams_and_samples_of_a_batch_are_steered_row_by_row(family):
     model, vector = builders.random_model(family), builders.random_vector(1)
     sequences = sequences_of(model)
     inputs = batch(sequences, "left")
-    with steering(model, vector, 2.0, positions="after_prompt"):
+    with steered(model, vector, 2.0, positions="after_prompt"):
         out = model.hf.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
@@ -191,7 +191,7 @@ def test_beams_and_samples_of_a_batch_are_steered_row_by_row(family):
         )
     length = inputs["input_ids"].shape[1]
     for row, ids in enumerate(sequences):
-        with steering(model, vector, 2.0, positions="after_prompt"):
+        with steered(model, vector, 2.0, positions="after_prompt"):
             alone = model.hf.generate(
                 input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)).long(), max_new_tokens=3, num_beams=2,
                 do_sample=False,
@@ -205,7 +205,7 @@ def test_step_by_step_with_a_cache_by_hand_and_without_a_mask(scope):
     model, vector = builders.random_model("gpt2"), builders.random_vector(1)
     ids = chat_ids(model.tokenizer, "And?")
     want = plain.logits(model.hf, [*ids, 40, 41], vector.directions, 1.0, start_of(scope, ids))
-    with steering(model, vector, positions=scope):
+    with steered(model, vector, positions=scope):
         out = model.hf(input_ids=torch.tensor([ids]), use_cache=True)
         rows, name = [out.logits[0]], cache_name(model.hf)
         for token in (40, 41):
@@ -218,7 +218,7 @@ def test_several_generations_in_one_block_each_find_their_own_prompt():
     model, vector = builders.random_model("llama"), builders.random_vector(1)
     long, short = chat_ids(model.tokenizer, ROWS[2]), chat_ids(model.tokenizer, ROWS[0])
     for scope in SCOPES:
-        with steering(model, vector, positions=scope):
+        with steered(model, vector, positions=scope):
             found = [(sequences, generate(model, sequences, 3)[0]) for sequences in ([long], [short], [short, long])]
         for sequences, tokens in found:
             for ids, own in zip(sequences, tokens, strict=True):
@@ -237,7 +237,7 @@ def test_prompt_lengths_say_where_the_prompt_ends(side, scope, shift):
     sequences = [list(range(10, 10 + n)) for n in (6, 9)]
     inputs = inputs_of("opt", sequences, side)
     for lengths in ([3, 7], 5):
-        with steering(model, vector, positions=scope, prompt_lengths=lengths):
+        with steered(model, vector, positions=scope, prompt_lengths=lengths):
             logits = model.hf(**inputs, use_cache=False).logits
         for row, ids in enumerate(sequences):
             end = lengths if isinstance(lengths, int) else lengths[row]
@@ -252,7 +252,7 @@ def test_after_prompt_takes_the_last_reply_of_a_conversation():
     messages = [{"role": r, "content": c} for r, c in (("user", "a"), ("assistant", "b"), ("user", "c"))]
     text = model.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     ids = plain.ids_of(model.tokenizer, text, special=False)
-    with steering(model, vector, positions="after_prompt"):
+    with steered(model, vector, positions="after_prompt"):
         logits = model.hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
     want = plain.logits(model.hf, ids, vector.directions, 1.0, len(ids) - OPENING + 1)
     torch.testing.assert_close(logits, want, rtol=0, atol=1e-4)
@@ -267,7 +267,7 @@ def test_after_prompt_without_an_opening_is_an_error(chat, ids):
     model = builders.random_model("llama", chat)
     with (
         pytest.raises(SteerError, match="row 0 does not contain the end of a user's turn as the chat template writes it"),
-        steering(model, builders.random_vector(1), positions="after_prompt"),
+        steered(model, builders.random_vector(1), positions="after_prompt"),
     ):
         model.hf(input_ids=torch.tensor([ids]))
     assert builders.hooks_of(model.hf) == 0
@@ -278,7 +278,7 @@ def test_after_prompt_names_the_row_without_an_opening():
     sequences = [chat_ids(model.tokenizer, "Hi"), [10, 11, 12]]
     with (
         pytest.raises(SteerError, match=r"positions 'after_prompt': row 1 does not contain .*; pass prompt_lengths="),
-        steering(model, builders.random_vector(1), positions="after_prompt"),
+        steered(model, builders.random_vector(1), positions="after_prompt"),
     ):
         model.hf(**batch(sequences, "left"))
 
@@ -291,7 +291,7 @@ def test_a_template_that_writes_an_end_marker_unless_a_reply_follows():
     )
     model = wrap_model(builders.random_model("llama").hf, builders.tokenizer(template), "phi-like")
     ids = chat_ids(model.tokenizer, "Hi")
-    with steering(model, builders.random_vector(1), positions="after_prompt"), torch.no_grad():
+    with steered(model, builders.random_vector(1), positions="after_prompt"), torch.no_grad():
         logits = model.hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
     want = plain.logits(model.hf, ids, builders.random_vector(1).directions, 1.0, len(ids) - OPENING)
     torch.testing.assert_close(logits, want, rtol=0, atol=1e-4)
@@ -304,7 +304,7 @@ def test_nothing_steered_is_an_error():
     model = builders.random_model("llama")
     with (
         pytest.raises(SteerError, match=r"no token was steered in 2 forward\(s\): with positions 'all'"),
-        steering(model, builders.random_vector(1), positions="all"),
+        steered(model, builders.random_vector(1), positions="all"),
     ):
         [model.hf(input_ids=torch.tensor([[10]])) for _ in range(2)]
     assert builders.hooks_of(model.hf) == 0
@@ -315,14 +315,14 @@ def test_a_prompt_longer_than_the_input_is_an_error(scope, lengths):
     model = builders.random_model("llama")
     with (
         pytest.raises(SteerError, match=f"prompt_lengths: row 0 has 4 real tokens, and {lengths} of them"),
-        steering(model, builders.random_vector(1), positions=scope, prompt_lengths=lengths),
+        steered(model, builders.random_vector(1), positions=scope, prompt_lengths=lengths),
     ):
         model.hf(input_ids=torch.tensor([[10, 11, 12, 13]]))
     assert builders.hooks_of(model.hf) == 0
 
 
 def test_a_block_without_a_forward_is_no_error():
-    with steering(builders.random_model("llama"), builders.random_vector(1)) as model:
+    with steered(builders.random_model("llama"), builders.random_vector(1)) as model:
         assert model is builders.random_model("llama")
 
 
@@ -335,20 +335,20 @@ def test_nothing_is_left_when_the_body_raises(family):
         model.hf(input_ids=torch.tensor([[10, 11, 12]]))
         raise KeyError("mine")
 
-    with pytest.raises(KeyError, match="mine"), steering(model, builders.random_vector(0, 2)):
+    with pytest.raises(KeyError, match="mine"), steered(model, builders.random_vector(0, 2)):
         body()
     assert builders.hooks_of(model.hf) == 0
 
 
 def test_nothing_is_left_when_steering_cannot_even_begin():
     model = builders.random_model("llama")
-    with pytest.raises(VectorError, match="width"), steering(model, SteeringVector({0: torch.ones(3)})):
+    with pytest.raises(VectorError, match="width"), steered(model, SteeringVector({0: torch.ones(3)})):
         pass
-    with pytest.raises(VectorError, match="layer 7"), steering(model, builders.random_vector(7)):
+    with pytest.raises(VectorError, match="layer 7"), steered(model, builders.random_vector(7)):
         pass
     with (
         pytest.raises(SteerError, match="positions is one of"),
-        steering(model, builders.random_vector(1), positions="first"),
+        steered(model, builders.random_vector(1), positions="first"),
     ):
         pass
     assert builders.hooks_of(model.hf) == 0
@@ -359,7 +359,7 @@ def test_two_blocks_within_each_other_add_up():
     model, one, two = builders.random_model("llama"), builders.random_vector(1), builders.random_vector(1, seed=9)
     ids = sequences_of(model)[0]
     both = {1: one.directions[1] - 2 * two.directions[1]}
-    with steering(model, one), steering(model, two, -2.0):
+    with steered(model, one), steered(model, two, -2.0):
         logits = model.hf(input_ids=torch.tensor([ids])).logits[0]
     torch.testing.assert_close(logits, plain.logits(model.hf, ids, both, 1.0, 1), rtol=0, atol=1e-4)
     assert builders.hooks_of(model.hf) == 0
@@ -374,7 +374,7 @@ def test_two_blocks_within_each_other_add_up():
 )
 def test_one_value_per_row_has_to_fit_the_batch(arguments, message):
     model = builders.random_model("llama")
-    with pytest.raises(SteerError, match=message), steering(model, builders.random_vector(1), **arguments):
+    with pytest.raises(SteerError, match=message), steered(model, builders.random_vector(1), **arguments):
         model.hf(input_ids=torch.full((3, 4), 10))
     assert builders.hooks_of(model.hf) == 0
 
@@ -385,7 +385,7 @@ def test_a_cache_from_outside_is_refused():
     cache = model.hf(input_ids=torch.full((1, 4), 10), use_cache=True)[name]
     with (
         pytest.raises(SteerError, match="goes on with a cache that was filled outside of this steering block"),
-        steering(model, builders.random_vector(1)),
+        steered(model, builders.random_vector(1)),
     ):
         model.hf(input_ids=torch.full((1, 1), 10), **{name: cache})
 
@@ -396,7 +396,7 @@ def test_a_cache_from_outside_is_refused():
 )
 def test_a_mask_that_cannot_be_read_is_refused(mask, message):
     model = builders.random_model("llama")
-    with pytest.raises(SteerError, match=message), steering(model, builders.random_vector(1)):
+    with pytest.raises(SteerError, match=message), steered(model, builders.random_vector(1)):
         model.hf(input_ids=torch.full((1, 4), 10), attention_mask=mask)
 
 
@@ -405,7 +405,7 @@ def test_embeddings_instead_of_tokens():
     model, vector = builders.random_model("llama"), builders.random_vector(1)
     ids = sequences_of(model)[0]
     embedded = model.hf.get_input_embeddings()(torch.tensor([ids]))
-    with steering(model, vector, positions="last"):
+    with steered(model, vector, positions="last"):
         logits = model.hf(inputs_embeds=embedded).logits[0]
     torch.testing.assert_close(logits, plain.logits(model.hf, ids, vector.directions, 1.0, len(ids) - 1), rtol=0, atol=1e-4)
 
@@ -413,12 +413,12 @@ def test_embeddings_instead_of_tokens():
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), [1.0, float("nan")]], ids=str)
 def test_a_multiplier_that_is_no_number_is_an_error(bad):
     model = builders.random_model("llama")
-    with pytest.raises(SteerError), steering(model, builders.random_vector(1), bad):
+    with pytest.raises(SteerError), steered(model, builders.random_vector(1), bad):
         model.hf(input_ids=torch.full((2, 4), 10))
 
 
 def test_numpy_numbers_are_multipliers_too():
     model = builders.random_model("llama")
     for multiplier in (np.float32(2.0), np.float64(2.0), np.int64(2), torch.tensor(2.0)):
-        with steering(model, builders.random_vector(1), multiplier):
+        with steered(model, builders.random_vector(1), multiplier):
             model.hf(input_ids=torch.full((2, 4), 10))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pytest_steer.errors import SteerError
-from pytest_steer.model import steering
+from pytest_steer.model import steered
 
 VECTOR = builders.random_vector(1)
 
@@ -27,7 +27,7 @@ def test_a_prompt_that_begins_with_the_one_before_is_steered_by_itself(positions
     model = builders.random_model("llama")
     (first, _), (second, turn) = chat_ids(model, "Hi"), chat_ids(model, "Hi", "Yes.", "So?")
     assert second[: len(first)] == first
-    with steering(model, VECTOR, 2.0, positions=positions), torch.no_grad():
+    with steered(model, VECTOR, 2.0, positions=positions), torch.no_grad():
         for ids in (first, second):
             logits = model.hf(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
     start = len(second) - 1 if positions == "last" else len(turn)
@@ -39,7 +39,7 @@ def test_each_call_of_generate_has_a_prompt_of_its_own(cached):
     model = builders.random_model("llama")
     first, _ = chat_ids(model, "Hi")
     how = {"do_sample": False, "use_cache": cached, "pad_token_id": 0}
-    with steering(model, VECTOR, 2.0, positions="last"):
+    with steered(model, VECTOR, 2.0, positions="last"):
         whole = model.hf.generate(torch.tensor([first]), max_new_tokens=1, **how)[0].tolist()
         whole = model.hf.generate(torch.tensor([whole]), max_new_tokens=3, **how)[0].tolist()
     assert "generate" not in vars(model.hf)
@@ -54,7 +54,7 @@ def test_a_prompt_in_pieces_is_refused_where_its_end_matters(more):
     model = builders.random_model("llama")
     ids, _ = chat_ids(model, "Hi")
     (name,) = more
-    with pytest.raises(SteerError, match=f"generate with {name} does not give"), steering(model, VECTOR, positions="last"):
+    with pytest.raises(SteerError, match=f"generate with {name} does not give"), steered(model, VECTOR, positions="last"):
         model.hf.generate(torch.tensor([ids]), max_new_tokens=2, **more)
     assert "generate" not in vars(model.hf)
     assert builders.hooks_of(model.hf) == 0
@@ -64,7 +64,7 @@ def test_a_kept_cache_goes_on_where_all_is_steered():
     model = builders.random_model("llama")
     ids, _ = chat_ids(model, "Hi")
     how = {"do_sample": False, "pad_token_id": 0, "return_dict_in_generate": True}
-    with steering(model, VECTOR, 2.0, positions="all"):
+    with steered(model, VECTOR, 2.0, positions="all"):
         first = model.hf.generate(torch.tensor([ids]), max_new_tokens=2, **how)
         longer = torch.cat([first.sequences, torch.tensor([[40, 41]])], dim=1)
         second = (

@@ -14,7 +14,7 @@ from pytest_steer import assert_ppl_delta_below, perplexity, propensity_curve, w
 from pytest_steer.claims.explain import explain
 from pytest_steer.errors import ModelError, SteerError
 from pytest_steer.measures.subject import Subject
-from pytest_steer.model import block_outputs, steering
+from pytest_steer.model import block_outputs, steered
 from pytest_steer.model.configuration import numbers_of, setting_at
 from pytest_steer.model.sites import layers_with_heads, n_heads
 from pytest_steer.model.structure import structure_of
@@ -157,7 +157,7 @@ def test_padded_prompts_of_a_chat_are_generated_from_as_if_alone(family, scope):
     for row, own in enumerate(prompts):
         ids[row, length - len(own) :], mask[row, length - len(own) :] = torch.tensor(own), 1
     for cached in (True, False):
-        with steering(model, VECTOR, 1.0, positions=scope):
+        with steered(model, VECTOR, 1.0, positions=scope):
             out = model.hf.generate(
                 input_ids=ids, attention_mask=mask, max_new_tokens=4, min_new_tokens=4, do_sample=False, use_cache=cached,
                 return_dict_in_generate=True, output_logits=True,
@@ -180,7 +180,7 @@ def test_a_state_from_outside_of_the_block_is_an_error(family):
     name = "state" if family == "rwkv" else "cache"
     with (
         pytest.raises(SteerError, match="a cache that was filled outside of this steering block"),
-        steering(model, VECTOR, 1.0),
+        steered(model, VECTOR, 1.0),
     ):
         model.hf(input_ids=ids[:, :1], use_cache=True, **{name: out[name]})
     assert builders.hooks_of(model.hf) == 0
@@ -201,9 +201,9 @@ def test_a_second_prompt_in_one_block_begins_anew(family):
 
     alone = []
     for ids in (long, short):
-        with steering(model, VECTOR, 1.0, positions="last"):
+        with steered(model, VECTOR, 1.0, positions="last"):
             alone.append(logits(ids))
-    with steering(model, VECTOR, 1.0, positions="last"):
+    with steered(model, VECTOR, 1.0, positions="last"):
         together = [logits(long), logits(short)]
     for one, other in zip(alone, together, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)

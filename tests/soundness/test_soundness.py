@@ -58,7 +58,7 @@ def test_own_steering_is_sound_on_every_family(family):
 def test_own_steering_at_several_layers_and_at_the_first_position(first):
     model = builders.random_model("gpt2", chat=False)
     evidence = assert_hooks_are_sound(
-        model, builders.random_vector(0, 2), include_first=first, multiplier=-2.0, max_batches=5
+        model, builders.random_vector(0, 2), positions="all", include_first=first, multiplier=-2.0, max_batches=5
     )
     assert evidence.soundness["skipped"].keys() == ({"zero_tokens"} if first else set())
 
@@ -295,7 +295,8 @@ def test_inside_of_a_hypothesis_test(scope):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, r"declare one of vector, directions or layers \(given: none\)"),
+        ({}, "nothing steers: give a SteeringVector or an Intervention"),
+        ({"apply": lambda m: None}, r"declare one of vector, directions or layers \(given: none\)"),
         ({"vector": builders.random_vector(1), "layers": 1}, "given: vector, layers"),
         ({"layers": 1}, "layers alone steer nothing"),
         ({"vector": builders.random_vector(1), "apply": 3}, "apply is a function of the multiplier"),

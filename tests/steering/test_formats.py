@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from vector_files import gguf_bytes, repeng_gguf, repeng_reads, same, steering_vectors_class, text
 
 from pytest_steer import SteeringVector, load_model
-from pytest_steer.model import steering
+from pytest_steer.model import steered
 from pytest_steer.steering import as_intervention
 
 RECORD = {"method": "caa", "model": "m", "n": 12, "note": "größer", "item_hashes": ["a", "b"]}
@@ -170,10 +170,10 @@ def test_the_layer_of_a_control_vector_is_the_block_whose_output_repeng_changes(
         expected = model.hf(**inputs).logits
         handle.remove()
         plain = model.hf(**inputs).logits
-        with steering(model, vector, positions="all", include_first=True):
-            steered = model.hf(**inputs).logits
+        with steered(model, vector, positions="all", include_first=True):
+            found = model.hf(**inputs).logits
     assert (expected - plain).abs().max() > 0.1
-    torch.testing.assert_close(steered, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 # --- .pt -----------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from vector_files import repeng_gguf, same
 
 from pytest_steer import SteeringVector, propensity_curve
 from pytest_steer.errors import VectorError
-from pytest_steer.model import check_fits, steering
+from pytest_steer.model import check_fits, steered
 from pytest_steer.steering import (
     ablate,
     add,
@@ -239,7 +239,7 @@ def test_the_models_depth_says_what_a_stack_is(tmp_path, suffix, count, rows):
     if not isinstance(want, int):
         with pytest.raises(VectorError, match=want):
             propensity_curve(model, builders.LETTERED, vector)
-        with pytest.raises(VectorError, match=want), steering(model, vector):
+        with pytest.raises(VectorError, match=want), steered(model, vector):
             pass
 
 
@@ -313,7 +313,7 @@ def test_steering_with_a_file_of_several_layers_asks_which(tmp_path, kind):
         gated_by_condition(add(vector.at(1)), vector, threshold=0.1)
     with pytest.raises(VectorError, match=message):
         propensity_curve(model, builders.LETTERED, vector)
-    with pytest.raises(VectorError, match=message), steering(model, vector):
+    with pytest.raises(VectorError, match=message), steered(model, vector):
         pass
     for settled in (SteeringVector.load(file, layer="all"), vector.at("all"), SteeringVector.load(file, layer=[1, 2])):
         same(settled, directions)
