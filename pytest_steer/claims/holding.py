@@ -11,7 +11,7 @@ from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_warnings
 from ..model import Model
 from ..registry import did_you_mean
-from ..run_context import current_recorder
+from ..run_context import current_run
 from ..steering import Intervention, SteeringVector
 from .explain import complete
 from .kinds import ClaimKind, kind_of
@@ -27,12 +27,6 @@ class Claim(Protocol):
 
 
 _OF_THE_SUBJECT = ("multiplier", "positions", "include_first", "allow_mismatch")
-
-
-def run_seed() -> int:
-    """The seed of the running test's pytest run; 0 outside of pytest."""
-    recorder = current_recorder()
-    return recorder.seed if recorder is not None else 0
 
 
 def hold(
@@ -66,7 +60,7 @@ def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, A
     __tracebackhide__ = True
     declared: ClaimKind = kind_of(kind)
     known = declared.fields.keys() | declared.parameters.keys()
-    filled = {name: value for name, value in (("seed", run_seed()), ("name", kind)) if name in known}
+    filled = {name: value for name, value in (("seed", current_run().seed), ("name", kind)) if name in known}
     fields: dict[str, Any] = filled | given | dict(shared)
     for name in shared:
         if name not in known:
@@ -75,19 +69,19 @@ def hold_about(kind: str, model: Model, subject: Subject, shared: Mapping[str, A
                 raise TypeError(f"assert_{kind}: {name!r} is now called {now!r}: write {now}={shared[name]!r}")
             hint = did_you_mean(name, [*(one for one in shared if one in known), *known])
             raise TypeError(f"assert_{kind}() got an unexpected keyword argument {name!r}: {hint}")
-    recorder = current_recorder()
+    take = current_run().evidence
     try:
         claim: Claim = declared.declared(subject=subject, **fields)
         evidence = claim.measure(model)
     except SteerError as error:
-        if recorder is not None:
+        if take is not None:
             failed = error_evidence(kind, fields["name"], str(error), soundness=getattr(error, "soundness", None))
-            recorder.add(failed)
+            take(failed)
             complete(failed)
         raise
     evidence.warnings += model_warnings(model)
-    if recorder is not None:
-        recorder.add(evidence)
+    if take is not None:
+        take(evidence)
     complete(evidence)
     raise_unless_held(evidence)
     return evidence

@@ -9,7 +9,7 @@ from ..errors import MeasurementError, SoundnessError
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.state import measured
-from ..run_context import current_recorder
+from ..run_context import current_run
 from .bench import Unsteered
 from .examine import Soundness, examine_once
 from .examples import HookExample
@@ -30,9 +30,8 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
         VectorError: the intervention does not fit the model.
         SoundnessError: a property does not hold.
     """
-    recorder = current_recorder()
     check_fits(model, subject.intervention, subject.allow_mismatch)
-    if recorder is not None and not recorder.soundness:
+    if not current_run().soundness:
         return None
     known = _known.setdefault(model, {})
     key = (subject.intervention.hash, subject.positions, subject.include_first)
@@ -45,7 +44,7 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
         raise SoundnessError(
             f"the hooks are not sound: {first['property']}: {first['message']} (promised: {first['promise']})"
             + (f"; broken too: {others[2:]}" if others else "")
-            + ". A claim of kind hooks_are_sound shows more; --steer-no-soundness switches this check off",
+            + f". A claim of kind hooks_are_sound shows more; {current_run().option_prefix}no-soundness switches this check off",
             record,
         )
     return record
