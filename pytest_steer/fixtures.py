@@ -25,7 +25,7 @@ def steer_load_model(pytestconfig: pytest.Config) -> Callable[..., Model]:
     ) -> Model:
         __tracebackhide__ = True
         try:
-            return session.load_model(str(name), dtype=dtype, device=device, allow_unexpected=allow_unexpected)
+            return session.models.load(str(name), dtype=dtype, device=device, allow_unexpected=allow_unexpected)
         except ModelError as error:
             pytest.fail(str(error), pytrace=False)
 
@@ -35,7 +35,7 @@ def steer_load_model(pytestconfig: pytest.Config) -> Callable[..., Model]:
 @pytest.fixture(scope="session")
 def steer_model(pytestconfig: pytest.Config, steer_load_model: Callable[..., Model]) -> Model:
     """The model under test: ``--steer-model`` or ``steer_model`` of the ini file, else ``builtin:tiny``."""
-    return steer_load_model(pytestconfig.stash[SESSION].model_name())
+    return steer_load_model(pytestconfig.stash[SESSION].settings.run.model_name())
 
 
 @pytest.fixture(scope="session")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from . import progress
 from .failures import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
 from .pytest_collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, rerun_command
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_session import SteerSession
 from .pytest_terminal import ProgressLine, announce, check_options, save_counterexamples, summarize, write_reports
-from .run_context import recording
+from .run_context import current_run, running
 
 __all__ = ["steer_load_model", "steer_model", "steering"]
 
@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "steer: a steering claim (every claim of a claim file has this marker)")
-    config.stash[SESSION] = SteerSession(read_settings(config), getattr(config, "cache", None))
+    config.stash[SESSION] = SteerSession(read_settings(config))
     config.stash[COLLECTED] = []
     config.stash[SAVED] = []
 
@@ -49,13 +49,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         item for item in session.items if isinstance(item, ClaimItem) or "steer_model" in getattr(item, "fixturenames", ())
     ]
     if items and not session.config.option.collectonly and not hasattr(session.config, "workerinput"):
-        check_options(session.config.stash[SESSION].settings)
+        check_options(session.config.stash[SESSION].settings.run)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     line = ProgressLine(item)
-    with progress.listening(line.show if line.wanted else None):
+    run = item.config.stash[SESSION].settings.run
+    with running(replace(run, place=item.nodeid, progress=line.show if line.wanted else None)):
         try:
             return (yield)
         finally:
@@ -64,8 +65,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    session = item.config.stash[SESSION]
-    settings = session.settings
+    inconclusive = item.config.stash[SESSION].settings.inconclusive
 
     def add(evidence: Any) -> None:
         evidence.id, evidence.rerun, evidence.suite = item.nodeid, rerun_command(item), Path(item.path).stem
@@ -74,13 +74,13 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         item.stash.setdefault(EVIDENCE, []).append(evidence)
 
     try:
-        with recording(session.recorder(add, item.nodeid)):
+        with running(replace(current_run(), evidence=add)):
             return (yield)
-    except SteeringInconclusive as inconclusive:
-        if settings.inconclusive == "skip":
-            pytest.skip(str(inconclusive))
-        if settings.inconclusive == "xfail":
-            pytest.xfail(str(inconclusive))
+    except SteeringInconclusive as error:
+        if inconclusive == "skip":
+            pytest.skip(str(error))
+        if inconclusive == "xfail":
+            pytest.xfail(str(error))
         raise
 
 

@@ -1,26 +1,12 @@
-"""Progress of long work, for whoever wants to show it. Silent unless a listener is set (the plugin sets one)."""
+"""Progress of long work. Silent unless the run shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-
-_listener: ContextVar[Callable[[str], None] | None] = ContextVar("steer_progress", default=None)
+from .run_context import current_run
 
 
 def report(text: str) -> None:
-    """Tells the listener, if there is one, what is being done."""
-    listener = _listener.get()
-    if listener is not None:
-        listener(text)
-
-
-@contextmanager
-def listening(listener: Callable[[str], None] | None) -> Iterator[None]:
-    """Sends progress to a listener while the body runs."""
-    token = _listener.set(listener)
-    try:
-        yield
-    finally:
-        _listener.reset(token)
+    """Show what is being done, where the run has a place for it."""
+    show = current_run().progress
+    if show is not None:
+        show(text)

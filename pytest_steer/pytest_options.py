@@ -1,9 +1,10 @@
-"""The plugin's options: what the command line and the ini file say. Imports nothing heavy."""
+"""The plugin's options, translated into the run's context. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,132 +13,181 @@ import pytest
 
 from .errors import ModelError
 from .processor import has_bfloat16
+from .run_context import DTYPES, Effort, RunContext
 from .sources import DEFAULT_MODEL, find_model
 
 REPORT_SUFFIXES = (".json",)
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
-
-
-@dataclass(frozen=True)
-class Profile:
-    """Effort, where a claim does not say.
-
-    Attributes:
-        max_items: how many items or texts of a data set a claim looks at, the first ones (None: all).
-        max_drawn: how many items a claim may draw in rounds, at random (None: all).
-        in_rounds: draw items in rounds where the claim does not say and its bounds can be looked at early.
-        max_contexts: how many contexts a search looks at. batch: how many items it looks at them with.
-        half_on_cpu: on a CPU with instructions for bfloat16 models run in it, unless a dtype is named: a quick look is not judged to the
-            last digit.
-    """
-
-    name: str
-    max_items: int | None
-    max_drawn: int | None
-    in_rounds: bool
-    max_contexts: int
-    batch: int
-    half_on_cpu: bool = False
-
-
+INCONCLUSIVE = ("fail", "skip", "xfail")
+# A quick look is not judged to the last digit, so "dev" also runs in bfloat16 on a CPU that has instructions for it.
 PROFILES = {
-    "dev": Profile("dev", 20, 40, True, 12, 8, half_on_cpu=True),
-    "ci": Profile("ci", None, None, False, 40, 16),
-    "nightly": Profile("nightly", None, None, False, 200, 32),
+    "dev": Effort("dev", max_items=20, max_drawn=40, in_rounds=True, max_contexts=12, batch=8),
+    "ci": Effort("ci"),
+    "nightly": Effort("nightly", max_contexts=200, batch=32),
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Options as values.
+    """The options of a pytest run.
 
     Attributes:
-        model: None if neither the command line nor the ini file names one.
-        counterexamples: folder of the contexts that broke claims; None for one in pytest's cache.
-        allow_unexpected: patterns of weights that may be left out of every model, beside those of a claim file.
-        context: the one context that searches are to look at, as ``Context.to_dict`` gives it, or None.
+        run: what measuring needs.
+        reports: files to write.
+        inconclusive: what an inconclusive claim is, one of ``INCONCLUSIVE``.
+        holm: adjust the verdicts of each claim file for the number of its claims.
+        save_counterexamples: add contexts that broke a claim to its file.
     """
 
-    model: str | None
-    device: str
-    dtype: str
-    allow_unexpected: tuple[str, ...]
-    profile: Profile
-    seed: int
+    run: RunContext
     reports: tuple[Path, ...]
     inconclusive: str
     holm: bool
-    cache: Path | None
-    counterexamples: Path | None
-    context: dict[str, Any] | None
     save_counterexamples: bool
-    soundness: bool
+
+
+@dataclass(frozen=True)
+class _Option:
+    """``--steer-NAME`` and ``steer_NAME`` of the ini file.
+
+    Attributes:
+        read: makes a value of the text that was given; a ValueError or ModelError says what is wrong with it.
+        default: the text where none is given; without one the value is None.
+        several: repeatable, one per line in the ini file.
+    """
+
+    name: str
+    metavar: str
+    help: str
+    read: Callable[[str], Any] = str
+    default: str | None = None
+    several: bool = False
 
     @property
-    def dtype_on_cpu(self) -> str:
-        """The dtype of models on a CPU, as ``load_model`` takes it."""
-        return "bfloat16" if self.dtype == "auto" and self.profile.half_on_cpu and has_bfloat16() else self.dtype
+    def key(self) -> str:
+        return f"steer_{self.name.replace('-', '_')}"
+
+
+def _model(text: str) -> str:
+    find_model(text)
+    return text
+
+
+def _one_of(*known: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError(f"must be one of {', '.join(known)}, not {text!r}")
+        return text
+
+    return read
+
+
+def _seed(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f"takes a whole number from 0 on, not {text!r}")
+    return int(text)
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
+    return text
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text).expanduser().absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{text}: is a file, not a folder")
+    return folder
+
+
+def _report(text: str) -> Path:
+    file = Path(text).expanduser().absolute()
+    if file.suffix.lower() not in REPORT_SUFFIXES:
+        raise ValueError(f"{text}: the suffix says what is written: {', '.join(REPORT_SUFFIXES)}")
+    if not file.parent.is_dir():
+        raise ValueError(f"{text}: the folder {file.parent} does not exist")
+    if file.is_dir():
+        raise ValueError(f"{text}: is a folder")
+    return file
+
+
+def _context(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"takes a mapping of axes to values, not {text}")
+    return found
+
+
+OPTIONS = (
+    _Option(
+        "model",
+        "MODEL",
+        "model under test: a transformers folder, a .gguf file, a hub id, builtin:NAME or package:NAME; wins over the "
+        f"claim file (default: the claim file's, else {DEFAULT_MODEL})",
+        _model,
+    ),
+    _Option("device", "DEVICE", "device of the model", default="auto"),
+    _Option("dtype", "DTYPE", f"dtype of the model: {', '.join(DTYPES)}", _one_of(*DTYPES), "auto"),
+    _Option(
+        "allow-unexpected",
+        "PATTERN",
+        "regular expression: weights in the model's files that it has no place for may be left out if their names match "
+        "(repeatable)",
+        _pattern,
+        several=True,
+    ),
+    _Option(
+        "profile",
+        "NAME",
+        "effort: dev (items drawn in rounds until a claim is decided, at most 40; the first 20 texts; few contexts; "
+        "bfloat16 on a CPU that has instructions for it), ci, nightly (many contexts)",
+        _one_of(*PROFILES),
+        "ci",
+    ),
+    _Option("seed", "N", "everything random follows it", _seed, "0"),
+    _Option("inconclusive", "WHAT", "what an inconclusive claim is: fail, skip or xfail", _one_of(*INCONCLUSIVE), "fail"),
+    _Option("cache", "DIR", "folder in which scores are kept across runs (default: none)", _folder),
+    _Option(
+        "counterexamples",
+        "DIR",
+        "folder in which contexts that broke claims are kept, to be tried first the next time (default: in pytest's cache)",
+        _folder,
+    ),
+    _Option("report", "PATH", "write a report; .json (repeatable)", _report, several=True),
+)
+FLAGS = {
+    "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",
+    "holm": "adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
+    "no-soundness": "do not check that hooks do what they say before the first claim about each intervention",
+}
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Declares ``--steer-*`` and their ini twins."""
     group = parser.getgroup("steer", "steering claims (pytest-steer)")
-
-    def both(name: str, help: str, *, default: str | None = None, metavar: str, choices: Any = None) -> None:
-        shown = f"{help} (default: {default})" if default is not None else help
-        group.addoption(f"--steer-{name}", default=None, metavar=metavar, choices=choices, help=shown)
-        parser.addini(f"steer_{name}", f"the same as --steer-{name}", default=default)
-
-    def flag(name: str, help: str) -> None:
-        group.addoption(f"--steer-{name}", action="store_true", default=None, help=help)
+    for option in OPTIONS:
+        shown = option.help if option.default is None else f"{option.help} (default: {option.default})"
+        action = "append" if option.several else "store"
+        group.addoption(f"--steer-{option.name}", action=action, metavar=option.metavar, help=shown)
+        twin = f"the same as --steer-{option.name}"
+        if option.several:
+            parser.addini(option.key, f"{twin}, one per line", type="linelist", default=[])
+        else:
+            parser.addini(option.key, twin, default=option.default)
+    for name, text in FLAGS.items():
+        group.addoption(f"--steer-{name}", action="store_true", default=None, help=text)
         parser.addini(f"steer_{name.replace('-', '_')}", f"the same as --steer-{name}", type="bool", default=False)
-
-    both(
-        "model",
-        "model under test: a transformers folder, a .gguf file, a hub id, builtin:NAME or package:NAME; wins over the "
-        f"claim file (default: the claim file's, else {DEFAULT_MODEL})",
-        metavar="MODEL",
-    )
-    both("device", "device of the model", default="auto", metavar="DEVICE")
-    both("dtype", "dtype of the model: auto, float32, bfloat16, float16", default="auto", metavar="DTYPE")
-    group.addoption(
-        "--steer-allow-unexpected",
-        action="append",
-        default=None,
-        metavar="PATTERN",
-        help="regular expression: weights in the model's files that it has no place for may be left out if their names match "
-        "(repeatable)",
-    )
-    parser.addini(
-        "steer_allow_unexpected", "the same as --steer-allow-unexpected, one per line", type="linelist", default=[]
-    )
-    both(
-        "profile",
-        "effort: dev (items drawn in rounds until a claim is decided, at most 40; the first 20 texts; few contexts; bfloat16 on a CPU that has instructions for it), ci, nightly (many contexts)",
-        default="ci",
-        metavar="NAME",
-    )
-    both("seed", "everything random follows it", default="0", metavar="N")
-    both("inconclusive", "what an inconclusive claim is: fail, skip or xfail", default="fail", metavar="WHAT")
-    both("cache", "folder in which scores are kept across runs (default: none)", metavar="DIR")
-    both(
-        "counterexamples",
-        "folder in which contexts that broke claims are kept, to be tried first the next time (default: in pytest's cache)",
-        metavar="DIR",
-    )
     group.addoption(
         "--steer-context",
-        default=None,
         metavar="JSON",
         help='look at this one context in place of a search, such as \'{"option_order": "swapped"}\'',
     )
-    flag("save-counterexamples", "add every context that broke a claim to the `regressions` of its claim file")
-    group.addoption(
-        "--steer-report", action="append", default=None, metavar="PATH", help="write a report; .json (repeatable)"
-    )
-    parser.addini("steer_report", "the same as --steer-report, one path per line", type="linelist", default=[])
-    flag("holm", "adjust the verdicts of each claim file for the number of its claims (Holm 1979)")
-    flag("no-soundness", "do not check that hooks do what they say before the first claim about each intervention")
 
 
 def read_settings(config: pytest.Config) -> Settings:
@@ -146,87 +196,49 @@ def read_settings(config: pytest.Config) -> Settings:
     Raises:
         pytest.UsageError: a value that cannot be used; says which option and what it takes.
     """
+    value = {option.name: _value(config, option) for option in OPTIONS}
+    flag = {name: _given(config, f"steer_{name.replace('-', '_')}")[0] for name in FLAGS}
+    context = config.getoption("steer_context")
+    cache: pytest.Cache | None = getattr(config, "cache", None)
 
-    def value(name: str) -> str | None:
-        given = config.getoption(f"steer_{name}")
-        found: str | None = given if given is not None else config.getini(f"steer_{name}")
-        return found
+    def counterexamples() -> Path | None:
+        # pytest's cache makes its folder at once, so it is asked only when there is something to look up.
+        folder: Path | None = value["counterexamples"]
+        return folder or (cache.mkdir("steer-counterexamples") if cache is not None else None)
 
-    model = value("model") or None
-    if model is not None:
-        try:
-            find_model(model)
-        except ModelError as error:
-            option = "--steer-model" if config.getoption("steer_model") else "steer_model in the ini file"
-            raise pytest.UsageError(f"{option}: {error}") from None
-    dtype = _one_of("dtype", value("dtype"), ("auto", "float32", "bfloat16", "float16"))
-    profile = _one_of("profile", value("profile"), tuple(PROFILES))
-    inconclusive = _one_of("inconclusive", value("inconclusive"), ("fail", "skip", "xfail"))
-    seed = str(value("seed"))
-    if not seed.isdigit():
-        raise pytest.UsageError(f"--steer-seed: takes a whole number from 0 on, not {seed!r}")
-    holm, save = config.getoption("steer_holm"), config.getoption("steer_save_counterexamples")
-    unexpected = config.getoption("steer_allow_unexpected") or config.getini("steer_allow_unexpected")
-    unchecked = config.getoption("steer_no_soundness")
-    return Settings(
-        model=model,
-        device=str(value("device")),
-        dtype=dtype,
-        allow_unexpected=tuple(map(_pattern, unexpected)),
-        profile=PROFILES[profile],
-        seed=int(seed),
-        reports=tuple(_report(config, path) for path in config.getoption("steer_report") or config.getini("steer_report")),
-        inconclusive=inconclusive,
-        cache=_folder(config, "cache", value("cache")),
-        counterexamples=_folder(config, "counterexamples", value("counterexamples")),
-        context=_context(config.getoption("steer_context")),
-        save_counterexamples=bool(config.getini("steer_save_counterexamples") if save is None else save),
-        soundness=not (config.getini("steer_no_soundness") if unchecked is None else unchecked),
-        holm=bool(config.getini("steer_holm") if holm is None else holm),
+    run = RunContext(
+        seed=value["seed"],
+        effort=PROFILES[value["profile"]],
+        soundness=not flag["no-soundness"],
+        model=value["model"],
+        device=value["device"],
+        dtype=value["dtype"],
+        half_on_cpu=value["profile"] == "dev" and value["dtype"] == "auto" and has_bfloat16(),
+        allow_unexpected=value["allow-unexpected"],
+        cache=value["cache"],
+        counterexamples=counterexamples,
+        context=_read("--steer-context", _context, context) if context is not None else None,
     )
+    return Settings(run, value["report"], value["inconclusive"], bool(flag["holm"]), bool(flag["save-counterexamples"]))
 
 
-def _pattern(text: str) -> str:
+def _value(config: pytest.Config, option: _Option) -> Any:
+    given, where = _given(config, option.key)
+    if option.several:
+        return tuple(_read(where, option.read, text) for text in given)
+    return _read(where, option.read, given) if given or option.default is not None else None
+
+
+def _given(config: pytest.Config, key: str) -> tuple[Any, str]:
+    """What the command line says, else the ini file, and where it stands, for messages."""
+    given = config.getoption(key)
+    if given is not None:
+        return given, f"--{key.replace('_', '-')}"
+    return config.getini(key), f"{key} in the ini file"
+
+
+def _read(where: str, read: Callable[[str], Any], text: str) -> Any:
     try:
-        re.compile(text)
-    except re.error as error:
-        raise pytest.UsageError(f"--steer-allow-unexpected: {text!r} is not a regular expression: {error}") from None
-    return text
-
-
-def _context(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise pytest.UsageError(f"--steer-context: {text!r} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise pytest.UsageError(f"--steer-context: takes a mapping of axes to values, not {text}")
-    return found
-
-
-def _folder(config: pytest.Config, name: str, path: str | None) -> Path | None:
-    if not path:
-        return None
-    folder = config.invocation_params.dir / Path(path).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise pytest.UsageError(f"--steer-{name}: {path}: is a file, not a folder")
-    return folder
-
-
-def _one_of(name: str, given: str | None, known: tuple[str, ...]) -> str:
-    if given not in known:
-        raise pytest.UsageError(f"--steer-{name}: must be one of {', '.join(known)}, not {given!r}")
-    return given
-
-
-def _report(config: pytest.Config, path: str) -> Path:
-    file = config.invocation_params.dir / Path(path).expanduser()
-    if file.suffix.lower() not in REPORT_SUFFIXES:
-        raise pytest.UsageError(f"--steer-report: {path}: the suffix says what is written: {', '.join(REPORT_SUFFIXES)}")
-    if not file.parent.is_dir():
-        raise pytest.UsageError(f"--steer-report: {path}: the folder {file.parent} does not exist")
-    if file.is_dir():
-        raise pytest.UsageError(f"--steer-report: {path}: is a folder")
-    return file
+        return read(text)
+    except (ValueError, ModelError) as error:
+        raise pytest.UsageError(f"{where}: {error}") from None

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from . import progress
 from .errors import SteerError
 from .pytest_options import Settings
-from .run_context import Recorder
-from .sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    import pytest
-
     from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
     from .files.build import Builder
-    from .model import Model
-    from .model.memo import DiskMemo
-
+    from .model.models import Models
 
 MODELS_OVERRULED = (
     "--steer-model (steer_model) puts {model} in the place of every model of `matrix.model`: items that differ in nothing but their "
@@ -38,86 +30,22 @@ class SteerSession:
         started: when it began, in seconds since the epoch.
     """
 
-    def __init__(self, settings: Settings, cache: pytest.Cache | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._cache = cache
         self.started = time.time()
-        self._disk_memo: DiskMemo | None = None
-        self._models: dict[tuple[str, str, str], Model] = {}
-        self._failed: dict[tuple[str, str, str, tuple[str, ...]], SteerError] = {}
         self._builders: dict[int, Builder] = {}
         self._families: dict[int, dict[str, Evidence]] = {}
 
-    def model_name(self, suite: Suite | None = None, claim: ClaimSpec | BrokenClaim | None = None) -> str:
+    @cached_property
+    def models(self) -> Models:
+        """The models of this run."""
+        from .model.models import Models
+
+        return Models(self.settings.run)
+
+    def model_name(self, suite: Suite, claim: ClaimSpec | BrokenClaim) -> str:
         """The model of a claim: the option's, else that of its combination in ``matrix``, else the file's, else the built-in one."""
-        of_matrix = getattr(claim, "model", None)
-        return self.settings.model or of_matrix or (suite.model if suite is not None else None) or DEFAULT_MODEL
-
-    def load_model(
-        self, name: str, *, dtype: str | None = None, device: str | None = None, allow_unexpected: Iterable[str] = ()
-    ) -> Model:
-        """A model, loaded once per name, dtype and device. A failure is remembered too, and raised again.
-
-        Args:
-            allow_unexpected: patterns of weights that may be left out, beside those of the settings.
-
-        Raises:
-            ModelError: see ``pytest_steer.load_model``.
-        """
-        from .model import engine_of, load_model
-        from .model.weights import check_patterns, check_unexpected
-
-        key = (name, dtype or self._dtype_on(device or self.settings.device), device or self.settings.device)
-        allowed = tuple(dict.fromkeys((*self.settings.allow_unexpected, *check_patterns(allow_unexpected))))
-        if (*key, allowed) in self._failed:
-            raise self._failed[*key, allowed]
-        try:
-            if key not in self._models:
-                model = load_model(name, dtype=key[1], device=key[2], allow_unexpected=allowed)
-                engine_of(model).disk = self._disk()
-                self._models[key] = model
-            # Another claim file may have allowed what this one does not.
-            check_unexpected(self._models[key].id, self._models[key].hf, self._models[key].unexpected, allowed)
-        except SteerError as error:
-            self._failed[*key, allowed] = error
-            raise
-        return self._models[key]
-
-    def _dtype_on(self, device: str) -> str:
-        from .model.loading import pick_device
-
-        settings = self.settings
-        if settings.dtype_on_cpu != settings.dtype and pick_device(device).type == "cpu":
-            return settings.dtype_on_cpu
-        return settings.dtype
-
-    def counterexamples_folder(self) -> Path | None:
-        """Where contexts that broke a claim are kept: the user's folder, else one in pytest's cache if that is not switched off."""
-        if self.settings.counterexamples is not None:
-            return self.settings.counterexamples
-        return self._cache.mkdir("steer-counterexamples") if self._cache is not None else None
-
-    def recorder(self, add: Callable[[Evidence], None], place: str) -> Recorder:
-        """What assertions in a running test are told."""
-        settings, profile = self.settings, self.settings.profile
-        return Recorder(
-            add=add,
-            seed=settings.seed,
-            place=place,
-            soundness=settings.soundness,
-            max_contexts=profile.max_contexts,
-            batch=profile.batch,
-            memory=self.counterexamples_folder,
-            only=settings.context,
-        )
-
-    def _disk(self) -> DiskMemo | None:
-        """The scores kept on disk, opened with the first model."""
-        if self.settings.cache is not None and self._disk_memo is None:
-            from .model.memo import DiskMemo
-
-            self._disk_memo = DiskMemo(self.settings.cache)
-        return self._disk_memo
+        return self.settings.run.model_name(getattr(claim, "model", None), suite.model)
 
     def measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         """Evidence of one claim. With Holm's adjustment all claims of its file are measured, whichever were selected.
@@ -151,27 +79,18 @@ class SteerSession:
         return family
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        from .files.build import Builder, SearchEffort
+        from .files.build import Builder
         from .measures.subject import model_warnings
 
+        run = self.settings.run
         progress.report("loading the model")
-        model = self.load_model(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
-        builder = self._builders.get(id(model))
-        if builder is None:
-            effort = self.settings.profile
-            builder = self._builders[id(model)] = Builder(
-                model,
-                seed=self.settings.seed,
-                max_items=effort.max_items,
-                max_drawn=effort.max_drawn,
-                in_rounds=effort.in_rounds,
-                search=SearchEffort(effort.max_contexts, effort.batch, self.counterexamples_folder(), self.settings.context),
-            )
+        model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
+        builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")
         evidence = builder.build(suite, claim).measure(model)
         evidence.warnings += model_warnings(model)
-        if claim.model is not None and self.settings.model is not None:
-            evidence.warnings.append(MODELS_OVERRULED.format(model=self.settings.model))
+        if claim.model is not None and run.model is not None:
+            evidence.warnings.append(MODELS_OVERRULED.format(model=run.model))
         return evidence
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from .errors import ModelError, SteerError
 from .pytest_options import SUFFIXES, Settings
+from .run_context import RunContext
 from .sources import find_model, shown
 
 if TYPE_CHECKING:
@@ -24,42 +25,38 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
     if not claims:
         return []
     models = sorted({session.model_name(item.suite, item.claim) for item in claims})
-    settings = session.settings
+    run = session.settings.run
     noun = "claim" if len(claims) == 1 else "claims"
-    dtype = (
-        settings.dtype
-        if settings.dtype_on_cpu == settings.dtype
-        else f"{settings.dtype}: {settings.dtype_on_cpu} on the CPU"
-    )
+    dtype = f"{run.dtype}: bfloat16 on the CPU" if run.half_on_cpu else run.dtype
     return [
-        f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {settings.profile.name}, seed {settings.seed}, dtype "
-        f"{dtype}, device {settings.device})"
+        f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
+        f"device {run.device})"
     ]
 
 
-def check_options(settings: Settings) -> None:
+def check_options(run: RunContext) -> None:
     """Finds out before the first claim whether the device, and a hub id given as the model, can be had at all.
 
     Raises:
         pytest.UsageError: one cannot.
     """
-    if settings.device != "auto":
+    if run.device != "auto":
         from .model.loading import pick_device
 
         try:
-            pick_device(settings.device)
+            pick_device(run.device)
         except ModelError as error:
             raise pytest.UsageError(f"--steer-device: {error}; 'cpu' always can") from None
-    if settings.model is None or find_model(settings.model).kind != "hub":
+    if run.model is None or find_model(run.model).kind != "hub":
         return
     from transformers.utils.hub import cached_file
 
     try:
-        cached_file(settings.model, "config.json")
+        cached_file(run.model, "config.json")
     except Exception as error:  # the hub client raises nearly anything
         first = str(error).strip().splitlines()[0]
         raise pytest.UsageError(
-            f"--steer-model: {settings.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
+            f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
             f"a hub id it cannot be had: {first}"
         ) from None
 
@@ -153,7 +150,7 @@ def write_reports(settings: Settings, claims: list[dict[str, Any]], started: flo
     """Writes the reports that were asked for; the exit code to end with if one cannot be written."""
     from .report import build_report, write_json
 
-    report = build_report(claims, seed=settings.seed, profile=settings.profile.name, started=started)
+    report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started)
     code = None
     for path in settings.reports:
         try:

@@ -15,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[1] / "pytest_steer"
 # The ground: modules that anyone may import. Each of them imports only those before it.
 GROUND = (
     "errors",
-    "progress",
     "processor",
     "sources",
     "registry",
@@ -24,6 +23,7 @@ GROUND = (
     "evidence",
     "failures",
     "run_context",
+    "progress",
 )
 ORDER = (
     "stats", "data", "prompting", "steering", "model", "extract", "measures", "soundness", "fuzzing", "claims", "files", "report",

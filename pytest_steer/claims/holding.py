@@ -15,7 +15,7 @@ from ..measures.subject import Subject, model_warnings
 from ..model import Model
 from ..model.arguments import READERS, check_arguments
 from ..registry import did_you_mean
-from ..run_context import current_recorder
+from ..run_context import current_run
 from ..steering import Intervention, SteeringVector, applied, as_intervention, check_positions, custom
 from .explain import complete
 from .kinds import ClaimKind, kind_of
@@ -32,12 +32,6 @@ class Claim(Protocol):
 
 _OF_THE_SUBJECT = ("multiplier", "positions", "include_first", "allow_mismatch")
 _OF_THE_VECTOR = ("apply", "layers", "strength", "directions")
-
-
-def run_seed() -> int:
-    """The seed of the running test's pytest run; 0 outside of pytest."""
-    recorder = current_recorder()
-    return recorder.seed if recorder is not None else 0
 
 
 def hold(
@@ -65,8 +59,8 @@ def hold(
     declared = kind_of(kind)
     known = declared.fields.keys() | declared.parameters.keys()
     _check_keywords(f"assert_{kind}", declared, shared, known | {*_OF_THE_SUBJECT, *_OF_THE_VECTOR})
-    fields = {"seed": run_seed(), "name": kind} | given | dict(shared)
-    recorder = current_recorder()
+    fields = {"seed": current_run().seed, "name": kind} | given | dict(shared)
+    take = current_run().evidence
     try:
         order = ["model", "vector", *(name for name in given if name in READERS)]
         check_arguments(f"assert_{kind}", model, {"vector": vector} | fields, order=order)
@@ -77,14 +71,14 @@ def hold(
         claim: Claim = declared.declared(**{name: fields[name] for name in known if name in fields})
         evidence = claim.measure(model)
     except SteerError as error:
-        if recorder is not None:
+        if take is not None:
             failed = error_evidence(kind, str(fields["name"]), str(error), soundness=getattr(error, "soundness", None))
-            recorder.add(failed)
+            take(failed)
             complete(failed)
         raise
     evidence.warnings += model_warnings(model)
-    if recorder is not None:
-        recorder.add(evidence)
+    if take is not None:
+        take(evidence)
     complete(evidence)
     raise_unless_held(evidence)
     return evidence

@@ -39,7 +39,7 @@ from ..measures.subject import Subject, describe_model, describe_receipt
 from ..model import Model, engine_of
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
-from ..run_context import Recorder, current_recorder
+from ..run_context import current_run
 from ..soundness import check_before
 from ..stats import (
     Direction,
@@ -423,18 +423,18 @@ def _searched(
     from ..fuzzing.search import survey
     from ..prompting.strategies import contexts as space_of
 
-    recorder = current_recorder() or Recorder(add=lambda _: None, seed=0)
+    run = current_run()
     space = space_of(**contexts) if isinstance(contexts, Mapping) else contexts
-    if only is None and recorder.only is not None:
-        only = survey(space, seed=recorder.seed).read(recorder.only)
+    if only is None and run.context is not None:
+        only = survey(space, seed=run.seed).read(run.context)
     return Search(
         space=space,
         free=isinstance(contexts, Mapping),
-        max_contexts=recorder.max_contexts,
-        batch=recorder.batch,
+        max_contexts=run.effort.max_contexts,
+        batch=run.effort.batch,
         listed=tuple(listed),
-        memory=recorder.memory(),
-        place=f"{recorder.place}::{name}",
+        memory=run.counterexamples(),
+        place=f"{run.place}::{name}",
         only=only,
     )
 

@@ -1,4 +1,4 @@
-"""What a sweep chose, as a claim file and the files beside it that it names."""
+"""What a study chose, as a claim file and the files beside it that it names."""
 
 from __future__ import annotations
 
@@ -6,18 +6,51 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ..data import Items
-from ..errors import DataError, SteerError
-from ..stats import Inference
+import click
+
+from ..data import Items, TaskItem
+from ..errors import DataError
+from ..measures.compared import Row
+from ..run_context import RunContext
+from ..steering import Intervention, SteeringVector, save_intervention
+from ..studies.compare_methods import Entry
 from ..studies.sweep import Sweep
 from .terminal import write_text
 
+LOOKS_BETTER = (
+    "What was chosen on the validation items looks better there than it is: test it on items that the {} did not see."
+)
 # A YAML scalar that needs no quotes inside of a flow mapping; everything else is written as JSON, which YAML reads.
 _BARE = re.compile(r"^(?!(?:null|true|false|yes|no|on|off)$)[A-Za-z_./][\w./-]*(?::[\w./-]+)*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a study chose.
+
+    Attributes:
+        what: what was chosen on which items, for the comment at the top of the file.
+        steering: what steers. at: the keys that say where and how it is applied.
+        multiplier / multipliers: the chosen strength, and those of the propensity curve.
+        claims: the promises, as {kind: parameters}.
+        test / texts: what the choice is judged on.
+        asked: how items are asked, as keys of a claim file.
+    """
+
+    what: str
+    steering: SteeringVector | Intervention
+    at: Mapping[str, Any]
+    multiplier: float
+    multipliers: Sequence[float]
+    claims: Mapping[str, Mapping[str, Any]]
+    test: Items | Sequence[TaskItem]
+    texts: Sequence[str] = ()
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,91 +81,150 @@ def check_new(files: Files) -> None:
             raise DataError(f"--write: {path} exists, and is not overwritten. Delete it, or write to another name")
 
 
-def write_files(files: Files, sweep: Sweep, text: str, test: Items, texts: Sequence[str]) -> None:
+def of_sweep(sweep: Sweep, test: Items, texts: Sequence[str] = ()) -> Chosen | None:
+    """The layer and the multiplier that a sweep chose; None if it chose none.
+
+    The promised steerability is what the validation items leave room for; the other promises are the limits of the sweep.
+    """
+    choice, limits = sweep.choice, sweep.limits
+    if choice is None:
+        return None
+    found = sweep.at(choice.layer).steerability
+    costs = {"ppl_delta_below": {"limit": limits.budget}} if texts else {}
+    return Chosen(
+        what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items.",
+        steering=sweep.vector,
+        at={"layer": choice.layer, "positions": sweep.positions},
+        multiplier=choice.multiplier,
+        multipliers=sweep.multipliers,
+        claims={
+            "steers": {"steerability": room_for(found.estimate, found.low)},
+            "not_anti_steered": {"share": limits.anti_steerable_share},
+            **costs,
+        },
+        test=test,
+        texts=texts,
+    )
+
+
+def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, share: float) -> Chosen:
+    """The method that a comparison chose.
+
+    The promised effect is what the validation items leave room for.
+
+    Args:
+        chosen / judged: the method on the validation part of the data, and on the test part.
+        row: what was measured on the validation part.
+    """
+    assert row.at_cost is not None  # by which it was chosen
+    effect, low = row.at_cost.effect, row.at_cost.interval[0]
+    subject = chosen.subject
+    layers = list(subject.vector.layers) if isinstance(subject.vector, SteeringVector) else []
+    at = {
+        "layer": layers[0] if len(layers) == 1 else layers,
+        "positions": subject.positions,
+        "include_first": subject.include_first,
+        "allow_mismatch": list(subject.allow_mismatch),
+    }
+    return Chosen(
+        what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items.",
+        steering=subject.vector,
+        at={key: value for key, value in at.items() if value not in ([], False)},
+        multiplier=row.at_cost.multiplier,
+        multipliers=chosen.multipliers,
+        claims={
+            "steers_at_cost": {"effect": room_for(effect, low), "budget": budget},
+            "not_anti_steered": {"share": share, "by": "effect"},
+        },
+        test=judged.tasks or judged.items,
+        texts=judged.texts,
+        asked=chosen.asked,
+    )
+
+
+def room_for(estimate: float, low: float) -> float:
+    """A promise that items of the same kind and number are likely to keep.
+
+    It is the estimate less twice the distance to its lower bound, rounded down to two digits, and at least 0: once for the
+    interval of the validation items and once for that of the test items, each of which is a bound at 0.95.
+    """
+    room = estimate - 2 * (estimate - low)
+    if not room > 0:
+        return 0.0
+    digit = 10.0 ** (math.floor(math.log10(room)) - 1)
+    return float(f"{math.floor(room / digit + 1e-9) * digit:.12g}")
+
+
+def claim_text(chosen: Chosen, files: Files, run: RunContext, *, model: str) -> str:
+    """The text of the claim file.
+
+    Args:
+        model: as seen from the current folder.
+    """
+    key = "vector" if isinstance(chosen.steering, SteeringVector) else "intervention"
+    data = {"test": files.test.name} | ({"neutral": files.neutral.name} if files.neutral is not None else {})
+    entries = {
+        "model": _seen_from(files.claims.parent, model),
+        **({"allow_unexpected": list(run.allow_unexpected)} if run.allow_unexpected else {}),
+        key: {"file": files.vector.name, **chosen.at},
+        "multiplier": chosen.multiplier,
+        "multipliers": list(chosen.multipliers),
+        **chosen.asked,
+        "data": data,
+    }
+    lines = [f"# {chosen.what} The test items are others."]
+    lines += [f"{name}: {_flow(value)}" for name, value in entries.items()]
+    lines += ["claims:", *(f"  - {kind}: {_flow(parameters)}" for kind, parameters in chosen.claims.items()), ""]
+    return "\n".join(lines)
+
+
+def write_files(files: Files, chosen: Chosen, text: str) -> None:
     """Write a claim file of this text with its vector, its test items and its neutral texts.
 
     Raises:
         SteerError: a file exists already, or cannot be written.
     """
     check_new(files)
-    sweep.vector.save(files.vector)
-    write_items(files.test, test)
+    if isinstance(chosen.steering, SteeringVector):
+        chosen.steering.save(files.vector)
+    else:
+        save_intervention(chosen.steering, files.vector)
+    entries = [_caa_entry(one) if isinstance(chosen.test, Items) else vars(one) for one in chosen.test]
+    write_text(files.test, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     if files.neutral is not None:
-        write_text(files.neutral, json.dumps([*texts], indent=1, ensure_ascii=False) + "\n")
+        write_text(files.neutral, json.dumps([*chosen.texts], indent=1, ensure_ascii=False) + "\n")
     write_text(files.claims, text)
 
 
-def write_items(path: Path, items: Items) -> None:
-    """Write items as a JSON list in the shape of CAA, which ``read_items`` reads.
+def show_and_write(chosen: Chosen, claims: Path | None, run: RunContext, *, model: str) -> None:
+    """Print the claim file, and write it with the files that it names where ``--write`` says so.
 
     Raises:
-        DataError: the file cannot be written.
+        SteerError: see :func:`write_files`.
     """
+    files = files_of(claims or Path("chosen.steer.yaml"), has_texts=bool(chosen.texts))
+    text = claim_text(chosen, files, run, model=model)
+    click.echo(f"\n{text}")
+    if claims is None:
+        click.echo(f"To write this claim file and the files that it names, add: --write {files.claims}")
+        return
+    write_files(files, chosen, text)
+    click.echo(f"written: {', '.join(str(path) for path in vars(files).values() if path is not None)}")
+    click.echo(f"judge it: pytest {files.claims}")
+
+
+def _caa_entry(item: Any) -> dict[str, Any]:
+    """An item in the shape of CAA, which ``read_items`` reads."""
 
     def plain(answers: tuple[str, ...]) -> str | list[str]:
         return answers[0] if len(answers) == 1 else list(answers)
 
-    entries = [
-        {
-            "id": item.id,
-            "question": item.question,
-            "answer_matching_behavior": plain(item.matching),
-            "answer_not_matching_behavior": plain(item.not_matching),
-        }
-        for item in items
-    ]
-    write_text(path, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
-
-
-def claim_text(sweep: Sweep, files: Files, *, model: str, allow_unexpected: Sequence[str] = ()) -> str:
-    """A claim file about the chosen layer and multiplier.
-
-    The promised steerability is what the validation items leave room for, see ``steerability_to_promise``; the anti-steerable
-    share and the perplexity limit are those that the sweep was given.
-
-    Args:
-        files: what it is called and what it names.
-        model: as seen from the current folder.
-        allow_unexpected: patterns of weights that were left out of the model.
-
-    Raises:
-        SteerError: the sweep chose nothing.
-    """
-    choice = sweep.choice
-    if choice is None:
-        raise SteerError("the sweep chose no layer, so there is nothing to claim")
-    promised = steerability_to_promise(sweep.at(choice.layer).steerability)
-    data = f"test: {_scalar(files.test.name)}"
-    if files.neutral is not None:
-        data += f", neutral: {_scalar(files.neutral.name)}"
-    lines = [
-        f"# Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items. The test items are others.",
-        f"model: {_scalar(_seen_from(files.claims.parent, model))}",
-        *([f"allow_unexpected: {json.dumps([*allow_unexpected], ensure_ascii=False)}"] if allow_unexpected else []),
-        f"vector: {{file: {_scalar(files.vector.name)}, layer: {choice.layer}, positions: {sweep.positions}}}",
-        f"multiplier: {choice.multiplier:.12g}",
-        f"multipliers: [{', '.join(f'{m:.12g}' for m in sweep.multipliers)}]",
-        f"data: {{{data}}}",
-        "claims:",
-        f"  - steers: {{steerability: {promised:.12g}}}",
-        f"  - not_anti_steered: {{share: {sweep.limits.anti_steerable_share:.12g}}}",
-    ]
-    if files.neutral is not None:
-        lines.append(f"  - ppl_delta_below: {{limit: {sweep.limits.perplexity:.12g}}}")
-    return "\n".join([*lines, ""])
-
-
-def steerability_to_promise(found: Inference) -> float:
-    """A threshold that items of the same kind and number are likely to show: the estimate less twice the distance to its
-    lower bound, rounded down to two digits, and at least 0.
-
-    Once for the interval of the validation items and once for that of the test items, each of which is a bound at 0.95.
-    """
-    room = found.estimate - 2 * (found.estimate - found.low)
-    if not room > 0:
-        return 0.0
-    digit = 10.0 ** (math.floor(math.log10(room)) - 1)
-    return float(f"{math.floor(room / digit + 1e-9) * digit:.12g}")
+    return {
+        "id": item.id,
+        "question": item.question,
+        "answer_matching_behavior": plain(item.matching),
+        "answer_not_matching_behavior": plain(item.not_matching),
+    }
 
 
 def _seen_from(folder: Path, model: str) -> str:
@@ -144,5 +236,12 @@ def _seen_from(folder: Path, model: str) -> str:
     return seen if seen.startswith("..") else f"./{seen}"
 
 
-def _scalar(text: str) -> str:
-    return text if _BARE.match(text) else json.dumps(text, ensure_ascii=False)
+def _flow(value: Any) -> str:
+    """A value on one line of YAML."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_flow(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return value if isinstance(value, str) and _BARE.match(value) else json.dumps(value, ensure_ascii=False)

@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import SteerError
-from ..sources import DEFAULT_MODEL, shown
-from .options import Command, Loading, claim_file, loading, out, seed
-from .param_types import COUNT, NAMES, POSITIVE, SAVED_VECTOR, SHOTS, TIMES, SavedVector
+from ..run_context import RunContext
+from ..sources import shown
+from .options import Command, anti_steerable_share, budget, claim_file, out, run_options, write
+from .param_types import COUNT, NAMES, SAVED_VECTOR, SHOTS, SPLIT_IN_TWO, TIMES, SavedVector
 from .terminal import load_extensions, measuring, write_text
 
 if TYPE_CHECKING:
+    from ..files import Suite
+    from ..measures.compared import Row
     from ..model import Model
-    from ..studies.compare_methods import Comparison, Entry
+    from ..studies.compare_methods import Comparison, Entry, Plan
 
 SCHEMA_NAME = "pytest-steer/comparison/1"
 RENAMED = {"--cost": "--budget RISE", "--most": "--max-multiplier TIMES", "--shots": "--n-shots N"}
 
 
-@click.command("compare-methods", cls=Command, renamed=RENAMED, short_help="Compare all methods of a claim file.")
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured on one model. With ``--write`` or ``--split``, ``judged`` are the entries on what was left for testing."""
+
+    model: Model
+    entries: Sequence[Entry]
+    judged: Sequence[Entry]
+    found: Comparison
+    warnings: Sequence[str]
+
+
+@click.command(
+    "compare-methods",
+    cls=Command,
+    renamed=RENAMED,
+    example="pytest-steer compare-methods tiny.steer.yaml --max-items 20",
+    short_help="Compare all methods of a claim file.",
+)
 @claim_file
 @click.option("--methods", type=NAMES, default=(), metavar="A,B", help="These methods only, by their names in the table.")
 @click.option("--behaviours", type=NAMES, default=(), metavar="A,B", help="These behaviours only.")
@@ -36,30 +56,23 @@ RENAMED = {"--cost": "--budget RISE", "--most": "--max-multiplier TIMES", "--sho
     metavar="FILE[@LAYERS]",
     help="Compare this saved vector too (repeatable).",
 )
+@budget
 @click.option(
-    "--budget",
-    type=POSITIVE,
-    default=0.05,
-    show_default=True,
-    metavar="RISE",
-    help="Perplexity that each method may spend, as a relative rise.",
+    "--max-multiplier", type=TIMES, default=8.0, metavar="TIMES", help="Largest multiplier tried, in deployed ones."
 )
-@click.option(
-    "--max-multiplier",
-    type=TIMES,
-    default=8.0,
-    show_default=True,
-    metavar="TIMES",
-    help="Largest multiplier tried, in deployed ones.",
-)
-@click.option(
-    "--n-shots", type=SHOTS, default=5, show_default=True, metavar="N", help="Demonstrations in few-shot prompts of tasks."
-)
+@anti_steerable_share
+@click.option("--n-shots", type=SHOTS, default=5, metavar="N", help="Demonstrations in few-shot prompts of tasks.")
 @click.option("--max-items", type=COUNT, metavar="N", help="The first N items and texts of each file only.")
 @click.option("--no-soundness", is_flag=True, help="Do not check the hooks of each intervention first.")
-@loading
-@seed
+@click.option(
+    "--split",
+    type=SPLIT_IN_TWO,
+    metavar="30/70",
+    help="Compare on the first part of items and texts; --write is judged on the second.",
+)
+@run_options
 @out
+@write
 def command(
     *,
     file: Path,
@@ -68,59 +81,72 @@ def command(
     vectors: tuple[SavedVector, ...],
     budget: float,
     max_multiplier: float,
+    anti_steerable_share: float,
     n_shots: int,
-    max_items: int | None,
-    no_soundness: bool,
-    loading: Loading,
-    seed: int,
+    split: tuple[float, ...] | None,
+    run: RunContext,
     out: Path | None,
+    claims: Path | None,
 ) -> int:
     """Every method on every behaviour that a claim FILE names (`matrix:`).
 
     All are measured on the same items and texts: steerability, items that move the wrong way and perplexity at each method's own
     strength, the effect at equal perplexity cost, and the accuracy on tasks. The file's promises are not judged. The exit code
-    is 1 if something could not be measured.
+    is 1 if something could not be measured, or nothing keeps the limits of --write.
     """
-    from ..claims.over_items import data_warnings
     from ..files import read_suite
-    from ..files.build import Builder
-    from ..measures.subject import model_warnings
-    from ..studies.compare_methods import compare, entries_of, plan_of
+    from ..model.models import Models
+    from ..studies.compare_methods import plan_of
 
     load_extensions()
     _check_settled(vectors)
     suite = read_suite(shown(file))
-    plans = plan_of(
-        suite, model=loading.model, default=DEFAULT_MODEL, methods=methods, behaviours=behaviours, vectors=vectors
-    )
-    records: list[dict[str, Any]] = []
-    settings = {"seed": seed, "budget": budget, "max_multiplier": max_multiplier}
+    plans = plan_of(suite, run, methods=methods, behaviours=behaviours, vectors=vectors)
+    if claims is not None:
+        _check_writable(claims, plans)
+        split = split or (30.0, 70.0)
+    settings = {"seed": run.seed, "budget": budget, "max_multiplier": max_multiplier}
+    models, records = Models(run), []
     for plan in plans:
-        with measuring() as warn:
-            model = loading.load(plan.model, allow_unexpected=suite.allow_unexpected)
-            entries, unmade = entries_of(plan, Builder(model, seed=seed, max_items=max_items))
-            # Before the long part, so that weak training data can be a reason to stop.
-            for text in model_warnings(model):
-                warn(text)
-            for entry in entries:
-                for text in data_warnings(entry.subject, entry.items):
-                    warn(f"{entry.method} on {entry.behaviour}: {text}")
-            found = compare(
-                model,
-                entries,
-                budget=budget,
-                max_multiplier=max_multiplier,
-                n_shots=n_shots,
-                seed=seed,
-                soundness=not no_soundness,
-            )
-        found = replace(found, failures=(*unmade, *found.failures))
-        _print(model, entries, found, seed=seed, budget=budget, max_multiplier=max_multiplier)
-        records.append(_record(model, entries, found, settings, warn.said))
+        measured = _measure(suite, plan, models, split, budget=budget, max_multiplier=max_multiplier, n_shots=n_shots)
+        _print(measured, budget=budget, max_multiplier=max_multiplier, seed=run.seed)
+        records.append(_record(measured, settings))
     if out is not None:
         content = {"schema": SCHEMA_NAME, "file": shown(file), "models": records}
         write_text(out, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    return 1 if any(record["failures"] for record in records) else 0
+    code = 1 if any(record["failures"] for record in records) else 0
+    if claims is None:
+        return code
+    # There is one plan: _check_writable has seen to it.
+    return code if _choose(measured, plan, claims, run, budget=budget, share=anti_steerable_share) else 1
+
+
+def _measure(
+    suite: Suite,
+    plan: Plan,
+    models: Any,
+    split: tuple[float, ...] | None,
+    **settings: Any,
+) -> _Measured:
+    from ..claims.over_items import data_warnings
+    from ..files.build import Builder
+    from ..measures.subject import model_warnings
+    from ..studies.compare_methods import compare, entries_of, split_entries
+
+    with measuring() as warn:
+        model = models.load(plan.model, allow_unexpected=suite.allow_unexpected)
+        entries, unmade = entries_of(plan, Builder(model))
+        judged: Sequence[Entry] = ()
+        if split is not None:
+            entries, judged = split_entries(entries, split, seed=models.run.seed)
+        # Before the long part, so that weak training data can be a reason to stop.
+        for text in model_warnings(model):
+            warn(text)
+        for entry in entries:
+            for text in data_warnings(entry.subject, entry.items):
+                warn(f"{entry.method} on {entry.behaviour}: {text}")
+        found = compare(model, entries, **settings)
+    return _Measured(model, entries, judged, replace(found, failures=(*unmade, *found.failures)), warn.said)
 
 
 def _check_settled(vectors: Sequence[SavedVector]) -> None:
@@ -139,17 +165,71 @@ def _check_settled(vectors: Sequence[SavedVector]) -> None:
             )
 
 
-def _print(
-    model: Model, entries: Sequence[Entry], found: Comparison, *, seed: int, budget: float, max_multiplier: float
-) -> None:
+def _check_writable(claims: Path, plans: Sequence[Plan]) -> None:
+    """Refuses ``--write`` before anything is measured: a claim file is about one model and one behaviour, at equal perplexity cost."""
+    from ..studies.compare_methods import behaviour_name
+    from .claim_file import check_new, files_of
+
+    check_new(files_of(claims, has_texts=True))
+    if len(plans) > 1:
+        names = [plan.model for plan in plans]
+        raise SteerError(f"--write takes one model, and the file names {', '.join(names)}. Add --model {names[0]}")
+    behaviours = list(dict.fromkeys(map(behaviour_name, plans[0].claims)))
+    if len(behaviours) > 1:
+        raise SteerError(
+            f"--write takes one behaviour, and the file compares {', '.join(behaviours)}. Add --behaviours {behaviours[0]}"
+        )
+    if any(claim.neutral is None for claim in plans[0].claims):
+        raise SteerError("--write chooses at equal perplexity cost. Add `neutral: FILE` to the `data` of the claim file")
+
+
+def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, budget: float, share: float) -> bool:
+    """Write the claim file of the best method, or say what the best one lacks; whether there is one."""
+    from ..studies.compare_methods import best_of, within
+    from .claim_file import LOOKS_BETTER, of_comparison, show_and_write
+
+    best = best_of(measured.found.rows, budget=budget, share=share)
+    if best is None or best.at_cost is None:
+        return False  # nothing was measured, and each failure is printed
+    at = best.at_cost
+    numbers = f"(effect {at.effect:+.3g}, perplexity {at.cost:+.1%}, wrong way {at.wrong_way:.2f})"
+    if not within(best, budget=budget, share=share):
+        click.echo(
+            f"chosen: none, no method has an effect above 0 for a perplexity of at most {budget:+.1%} with at most {share:g} of "
+            f"the items moving the wrong way\nnearest: {best.method} at multiplier {at.multiplier:.3g} {numbers}\n"
+            f"{_what_to_try(best, budget, share)}"
+        )
+        return False
+    number = next(index for index, entry in enumerate(measured.entries) if entry.method == best.method)
+    entry, judged = measured.entries[number], measured.judged[number]
+    click.echo(f"chosen: {best.method} at multiplier {at.multiplier:.3g} {numbers}\n{LOOKS_BETTER.format('comparison')}")
+    chosen = of_comparison(entry, judged, best, budget=budget, share=share)
+    show_and_write(chosen, claims, run, model=plan.model)
+    return True
+
+
+def _what_to_try(best: Row, budget: float, share: float) -> str:
+    at = best.at_cost
+    assert at is not None
+    if at.cost is not None and at.cost > budget:
+        return f"Try a larger budget: --budget {1.1 * at.cost:.2g}"
+    if at.effect is not None and at.effect > 0 and at.wrong_way is not None and at.wrong_way > share:
+        return f"Try a smaller budget, at which fewer items turn: --budget {budget / 2:.2g}"
+    return "Try training data with more or clearer pairs, or other methods: pytest-steer list shows them"
+
+
+def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: int) -> None:
     from ..report.comparison import comparison_tables
 
+    model, entries, found = measured.model, measured.entries, measured.found
     behaviours = list(dict.fromkeys(entry.behaviour for entry in entries))
     methods = list(dict.fromkeys(entry.method for entry in entries))
     noun = "method" if len(methods) == 1 else "methods"
     what = f"{len(methods)} {noun} on {', '.join(behaviours)}" if methods else "nothing could be measured"
-    click.echo(f"{model.id}: {what} (seed {seed}, dtype {model.dtype}, device {model.device})\n")
-    click.echo(comparison_tables(found.rows, found.tasks, cost=budget))
+    click.echo(f"{model.id}: {what} (seed {seed}, dtype {model.dtype}, device {model.device})")
+    for part in {entry.behaviour: entry for entry in measured.judged}.values():
+        click.echo(f"{part.behaviour}: {len(part.items)} test items and {len(part.texts)} test texts are not looked at")
+    click.echo(f"\n{comparison_tables(found.rows, found.tasks, cost=budget)}")
     for failure in found.failures:
         click.echo(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
     click.echo(
@@ -178,9 +258,8 @@ def _advice(entries: Sequence[Entry], found: Comparison, max_multiplier: float) 
             yield f"{name}: {said}. Try --max-multiplier {2 * max_multiplier:g}"
 
 
-def _record(
-    model: Model, entries: Sequence[Entry], found: Comparison, settings: dict[str, Any], said: list[str]
-) -> dict[str, Any]:
+def _record(measured: _Measured, settings: dict[str, Any]) -> dict[str, Any]:
+    model, found = measured.model, measured.found
     return {
         "model": {"id": model.id, "fingerprint": model.fingerprint, "dtype": model.dtype, "device": str(model.device)},
         **settings,
@@ -193,10 +272,10 @@ def _record(
                 "layers": list(entry.subject.intervention.changes),
                 "positions": entry.subject.positions,
             }
-            for entry in entries
+            for entry in measured.entries
         ],
         "rows": [row.to_dict() for row in found.rows],
         "tasks": [vars(task) for task in found.tasks],
         "failures": [vars(failure) for failure in found.failures],
-        "warnings": said,
+        "warnings": measured.warnings,
     }

@@ -13,7 +13,12 @@ from .options import Command
 from .terminal import load_extensions
 
 
-@click.command("list", cls=Command, short_help="Print all claims, methods, interventions, axes and formats.")
+@click.command(
+    "list",
+    cls=Command,
+    example="pytest-steer list",
+    short_help="Print all claims, methods, interventions, axes and formats.",
+)
 def command() -> int:
     """Print everything that is registered, ours and that of other packages: its name, what it is, and its module.
 

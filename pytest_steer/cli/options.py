@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL
-from .param_types import FILE, FOLDER, SEED, output
-
-if TYPE_CHECKING:
-    from ..model import Model
+from .param_types import FILE, FOLDER, POSITIVE, SEED, SHARE_BELOW_1, output
+from .terminal import progress_line
 
 Function = Callable[..., Any]
 
 
 class Command(click.Command):
-    """A command that knows how its options were called before.
+    """A command that shows its defaults and an example, and knows how its options were called before.
 
     Args:
+        example: a command line, as typed in ``example_suites/builtin``.
         renamed: {old option: what to write now}.
     """
 
-    def __init__(self, *arguments: Any, renamed: Mapping[str, str] | None = None, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.renamed = dict(renamed or {})
+    def __init__(self, *arguments: Any, example: str, renamed: Mapping[str, str] | None = None, **settings: Any) -> None:
+        epilog = f"\b\nExample, in example_suites/builtin:\n  {example}"
+        super().__init__(*arguments, epilog=epilog, context_settings={"show_default": True}, **settings)
+        self.example, self.renamed = example, renamed or {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -40,77 +41,78 @@ class Command(click.Command):
             raise click.UsageError(f"{error.option_name} is now {new.split()[0]}. Write {new}", ctx) from None
 
 
-@dataclass(frozen=True)
-class Loading:
-    """Which model is loaded, and how: the options ``--model``, ``--device``, ``--dtype``, ``--allow-unexpected``, ``--cache``."""
-
-    model: str | None
-    device: str
-    dtype: str
-    allow_unexpected: tuple[str, ...]
-    cache: Path | None
-
-    def load(self, name: str | None = None, *, allow_unexpected: Iterable[str] = ()) -> Model:
-        """The model, with the score cache.
-
-        Args:
-            name: the model where ``--model`` names none.
-            allow_unexpected: patterns beside those of the option.
-
-        Raises:
-            SteerError: the cache's folder or the model cannot be used.
-        """
-        from ..model import engine_of, load_model
-        from ..model.memo import DiskMemo
-
-        disk = DiskMemo(self.cache) if self.cache is not None else None
-        allowed = (*self.allow_unexpected, *allow_unexpected)
-        model = load_model(
-            self.model or name or DEFAULT_MODEL, dtype=self.dtype, device=self.device, allow_unexpected=allowed
-        )
-        engine_of(model).disk = disk
-        return model
+_OF_THE_RUN = (
+    click.option(
+        "--model",
+        metavar="MODEL",
+        show_default=DEFAULT_MODEL,
+        help="Folder, .gguf file, hub id, builtin:NAME or package:NAME; wins over a file's.",
+    ),
+    click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs."),
+    click.option("--dtype", type=click.Choice(DTYPES), default="auto", help="Precision of the weights."),
+    click.option(
+        "--allow-unexpected",
+        multiple=True,
+        metavar="PATTERN",
+        help="Leave out weights of these names that the model has no place for (repeatable).",
+    ),
+    click.option("--cache", type=FOLDER, metavar="DIR", help="Keep scores in this folder across runs."),
+    click.option("--seed", type=SEED, default=0, metavar="N", help="Everything random follows it."),
+)
 
 
-def loading(function: Function) -> Function:
-    """The options of :class:`Loading`, which the function takes as ``loading``."""
-    names = tuple(Loading.__dataclass_fields__)
+def run_options(function: Function) -> Function:
+    """The options of the run. The function takes them as ``run``, and ``run`` is current while it runs."""
 
     @functools.wraps(function)
-    def with_loading(**given: Any) -> Any:
-        return function(loading=Loading(*(given.pop(name) for name in names)), **given)
+    def with_run(
+        *,
+        model: str | None,
+        device: str,
+        dtype: str,
+        allow_unexpected: tuple[str, ...],
+        cache: Path | None,
+        seed: int,
+        max_items: int | None = None,
+        no_soundness: bool = False,
+        **others: Any,
+    ) -> Any:
+        run = RunContext(
+            seed=seed,
+            effort=Effort(max_items=max_items),
+            soundness=not no_soundness,
+            model=model,
+            device=device,
+            dtype=dtype,
+            allow_unexpected=allow_unexpected,
+            cache=cache,
+            progress=progress_line(sys.stderr),
+            option_prefix="--",
+        )
+        with running(run):
+            return function(run=run, **others)
 
-    options = (
-        click.option(
-            "--model",
-            metavar="MODEL",
-            help=f"Folder, .gguf file, hub id, builtin:NAME or package:NAME; wins over a file's.  [default: {DEFAULT_MODEL}]",
-        ),
-        click.option("--device", default="auto", metavar="DEVICE", show_default=True, help="Where the model runs."),
-        click.option(
-            "--dtype",
-            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-            default="auto",
-            show_default=True,
-            help="Precision of the weights.",
-        ),
-        click.option(
-            "--allow-unexpected",
-            multiple=True,
-            metavar="PATTERN",
-            help="Leave out weights of these names that the model has no place for (repeatable).",
-        ),
-        click.option("--cache", type=FOLDER, metavar="DIR", help="Keep scores in this folder across runs."),
-    )
-    return _all(options, with_loading)
-
-
-def _all(options: Iterable[Function], function: Function) -> Function:
-    for option in reversed(list(options)):
-        function = option(function)
-    return function
+    for option in reversed(_OF_THE_RUN):
+        with_run = option(with_run)
+    return with_run
 
 
-seed = click.option("--seed", type=SEED, default=0, show_default=True, metavar="N", help="Everything random follows it.")
-out = click.option("--out", type=output(".json"), metavar="FILE.json", help="Write everything that was measured.")
 claim_file = click.argument("file", type=FILE, metavar="FILE")
+budget = click.option(
+    "--budget", type=POSITIVE, default=0.05, metavar="RISE", help="Perplexity that may be spent, as a relative rise."
+)
+anti_steerable_share = click.option(
+    "--anti-steerable-share",
+    type=SHARE_BELOW_1,
+    default=0.25,
+    metavar="SHARE",
+    help="Largest share of items that move the wrong way.",
+)
+out = click.option("--out", type=output(".json"), metavar="FILE.json", help="Write everything that was measured.")
+write = click.option(
+    "--write",
+    "claims",
+    type=output(".steer.yaml", ".steer.yml"),
+    metavar="FILE.steer.yaml",
+    help="Write the claim file of what was chosen, with vector and test part.",
+)

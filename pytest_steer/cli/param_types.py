@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,14 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in the lates
             self.fail(f"{value!r}. Write {self.wanted}", param, ctx)
 
 
-def _number(kind: type[int] | type[float], least: float, most: float = float("inf"), *, above: bool = False) -> Any:
+def _is_positive(number: float) -> bool:
+    return number > 0
+
+
+def _number(kind: type[int] | type[float], within: Callable[[float], bool] = math.isfinite) -> Callable[[str], float]:
     def read(text: str) -> float:
         number = kind(text)
-        # Written so that NaN does not pass.
-        if not (number > least if above else number >= least) or not number <= most or number == float("inf"):
+        if not math.isfinite(number) or not within(number):
             raise ValueError
         return number
 
@@ -57,14 +61,17 @@ def _layers(text: str) -> tuple[int, ...]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(_number(float, -float("inf"), above=True)(part) for part in text.split(","))
+    return tuple(_number(float)(part) for part in text.split(","))
 
 
-def _split(text: str) -> tuple[float, ...]:
-    shares = tuple(_number(float, 0, above=True)(part) for part in text.split("/"))
-    if len(shares) not in (2, 3):
-        raise ValueError
-    return shares
+def _split(*counts: int) -> Callable[[str], tuple[float, ...]]:
+    def read(text: str) -> tuple[float, ...]:
+        shares = tuple(map(_number(float, _is_positive), text.split("/")))
+        if len(shares) not in counts:
+            raise ValueError
+        return shares
+
+    return read
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -103,14 +110,22 @@ def output(*suffixes: str) -> Parsed:
 VECTOR: Any = click.Path(exists=True, path_type=Path)
 FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER: Any = click.Path(file_okay=False, path_type=Path)
-COUNT = Parsed("count", _number(int, 1), "a whole number from 1 on")
-SEED = Parsed("seed", _number(int, 0), "a whole number from 0 on")
-SHOTS = Parsed("shots", _number(int, 2), "a whole number from 2 on (labels are shuffled among the demonstrations)")
-POSITIVE = Parsed("number", _number(float, 0, above=True), "a number above 0")
-TIMES = Parsed("times", _number(float, 1), "a number from 1 on")
-SHARE = Parsed("share", _number(float, 0, 1, above=True), "a share above 0 and at most 1")
+COUNT = Parsed("count", _number(int, lambda n: n >= 1), "a whole number from 1 on")
+SEED = Parsed("seed", _number(int, lambda n: n >= 0), "a whole number from 0 on")
+SHOTS = Parsed(
+    "shots",
+    _number(int, lambda n: n >= 2),
+    "a whole number from 2 on (labels are shuffled among the demonstrations)",
+)
+POSITIVE = Parsed("number", _number(float, _is_positive), "a number above 0")
+TIMES = Parsed("times", _number(float, lambda x: x >= 1), "a number from 1 on")
+SHARE = Parsed("share", _number(float, lambda x: 0 < x <= 1), "a share above 0 and at most 1")
+SHARE_BELOW_1 = Parsed("share", _number(float, lambda x: 0 < x < 1), "a share above 0 and below 1, such as 0.25")
 LAYERS = Parsed("layers", _layers, "numbers and ranges of decoder blocks from 0 on, such as 0-5,8")
 NUMBERS = Parsed("numbers", _numbers, "numbers with commas between them, such as -1,0.5,1")
-SPLIT = Parsed("split", _split, "three numbers above 0 such as 40/20/40, or two with --train or --vector, such as 30/70")
+SPLIT_IN_TWO = Parsed("split", _split(2), "two numbers above 0 such as 30/70")
+SPLIT = Parsed(
+    "split", _split(2, 3), "three numbers above 0 such as 40/20/40, or two with --train or --vector, such as 30/70"
+)
 NAMES = Parsed("names", _names, "names such as caa,icv, or leave the option out for all")
 SAVED_VECTOR = Parsed("vector", _saved_vector, "a file and the layers at which it steers, such as v.safetensors@14")

@@ -10,8 +10,13 @@ from .options import Command
 from .terminal import load_extensions
 
 
-@click.command("schema", cls=Command, short_help="Print the JSON Schema of claim files.")
-@click.option("--report", is_flag=True, help="That of JSON reports instead.")
+@click.command(
+    "schema",
+    cls=Command,
+    example="pytest-steer schema --report",
+    short_help="Print the JSON Schema of claim files.",
+)
+@click.option("--report", is_flag=True, help="Print that of JSON reports.")
 def command(report: bool) -> int:
     """Print the JSON Schema of claim files, with everything that is registered in it.
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..claims import kind_of
-from ..data import read_tasks
 from ..data.demonstrations import draw_demonstrations
-from ..errors import SteerError
 from ..files import ClaimSpec
 from ..files.build import Builder
 from ..measures import shown_line, shown_probe
@@ -18,11 +16,8 @@ from ..model import Model, Probe, tokenize_text
 from ..steering import check_positions
 
 
-def shown_claim(model: Model, claim: ClaimSpec, count: int) -> list[str]:
-    """The lines about a claim.
-
-    Args:
-        count: how many of its items, texts or pairs.
+def shown_claim(model: Model, claim: ClaimSpec) -> list[str]:
+    """The lines about a claim: of as many of its items, texts or pairs as the run's effort says.
 
     Raises:
         SteerError: its data cannot be used.
@@ -30,18 +25,19 @@ def shown_claim(model: Model, claim: ClaimSpec, count: int) -> list[str]:
     spec = claim.vector
     positions = check_positions(spec.positions)
     lines = [f"  positions {positions}{', the first one included' if spec.include_first else ''}"]
+    builder = Builder(model)
     measured_on = kind_of(claim.kind).fields
     if "texts" in measured_on and "items" not in measured_on:
         start = text_start(positions, spec.include_first)
-        for index, text in enumerate(Builder(model, seed=0, max_items=count).texts(claim)):
+        for index, text in enumerate(builder.texts(claim)):
             ids = tokenize_text(model.tokenizer, text, f"text {index}")
             lines += ["", f"  text {index}", *_sequence(model, Probe(ids, start, score_from=1))]
         return lines
     if "tasks" in measured_on:
-        return lines + _tasks(model, claim, count)
+        return lines + _tasks(builder, claim)
     if "items" not in measured_on:
         return [*lines, "  no items: the hooks are tried on prompts of their own"]
-    items, context = Builder(model, seed=0, max_items=count).test_items(claim)
+    items, context = builder.test_items(claim)
     for item in items:
         asked = asked_of(model, item, positions, spec.include_first, context)
         lines += ["", f"  item {item.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
@@ -52,17 +48,15 @@ def shown_claim(model: Model, claim: ClaimSpec, count: int) -> list[str]:
     return lines
 
 
-def _tasks(model: Model, claim: ClaimSpec, count: int) -> list[str]:
-    if claim.test is None:
-        raise SteerError(f"{claim.name}: needs data.test")
-    tasks = read_tasks(claim.test, columns=claim.columns)
-    pool = read_tasks(claim.examples, columns=claim.columns) if claim.examples is not None else tasks
+def _tasks(builder: Builder, claim: ClaimSpec) -> list[str]:
+    model, run = builder.model, builder.run
+    pool = builder.tasks(claim, claim.examples)
     n_shots, shuffled = claim.params["n_shots"], claim.params["shuffled"]
     lines = []
-    for index, query in enumerate(tasks[:count]):
+    for index, query in enumerate(builder.tasks(claim)[: run.effort.max_items]):
         probe = task_probe(
             model,
-            draw_demonstrations(query, pool, n_shots, shuffled=shuffled, seed=0),
+            draw_demonstrations(query, pool, n_shots, shuffled=shuffled, seed=run.seed),
             query,
             check_positions(claim.vector.positions),
             claim.vector.include_first,

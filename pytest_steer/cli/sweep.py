@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SteerError
-from .options import Command, Loading, loading, out, seed
-from .param_types import COUNT, FILE, LAYERS, NUMBERS, POSITIVE, SHARE, SPLIT, VECTOR, output
+from ..run_context import RunContext
+from .options import Command, anti_steerable_share, budget, out, run_options, write
+from .param_types import COUNT, FILE, LAYERS, NUMBERS, SHARE, SPLIT, VECTOR, output
 from .terminal import Warnings, load_extensions, measuring, style_of, write_text
 
 if TYPE_CHECKING:
@@ -23,68 +24,46 @@ if TYPE_CHECKING:
 SPLIT_IN_THREE, SPLIT_IN_TWO = (40.0, 20.0, 40.0), (30.0, 70.0)
 RENAMED = {
     "--anti-steerable": "--anti-steerable-share SHARE",
+    "--ppl-limit": "--budget RISE",
     "--test-out": "--write FILE.steer.yaml, which writes the test part beside the claim file",
     "--vector-out": "--write FILE.steer.yaml, which writes the vector beside the claim file",
 }
 
 
-@click.command("sweep", cls=Command, renamed=RENAMED, short_help="Find a layer and a multiplier for a vector.")
+@click.command(
+    "sweep",
+    cls=Command,
+    renamed=RENAMED,
+    example="pytest-steer sweep --data data/approval_test.json --train data/approval_train.json --method mean_difference --top 2",
+    short_help="Find a layer and a multiplier for a vector.",
+)
 @click.option("--data", type=FILE, required=True, metavar="ITEMS", help="Contrast items, which are split.")
 @click.option("--train", type=FILE, metavar="FILE", help="Make the vector from this file, and split --data in two.")
-@click.option("--method", metavar="NAME", help="How the vector is made; `pytest-steer list` names all.  [default: caa]")
+@click.option("--method", metavar="NAME", show_default="caa", help="How the vector is made; `pytest-steer list` names all.")
 @click.option("--vector", "saved", type=VECTOR, metavar="FILE", help="Sweep this saved vector, and split --data in two.")
 @click.option("--split", type=SPLIT, metavar="40/20/40", help="Train/validation/test; 30/70 with --train or --vector.")
-@click.option("--layers", type=LAYERS, metavar="0-5,8", help="Decoder blocks.  [default: all]")
-@click.option(
-    "--multipliers",
-    type=NUMBERS,
-    default="-1.5,-1,-0.5,0.5,1,1.5",
-    show_default=True,
-    metavar="M,M",
-    help="Strengths; 0 is added.",
-)
+@click.option("--layers", type=LAYERS, metavar="0-5,8", show_default="all", help="Decoder blocks.")
+@click.option("--multipliers", type=NUMBERS, default="-1.5,-1,-0.5,0.5,1,1.5", metavar="M,M", help="Strengths; 0 is added.")
 @click.option(
     "--positions",
     type=click.Choice(["all", "after_prompt", "last"]),
     default="after_prompt",
-    show_default=True,
     help="Tokens that are steered.",
 )
 @click.option("--neutral", type=FILE, metavar="TEXTS", help="Neutral texts for the cost in perplexity, which are split.")
 @click.option(
-    "--keep", type=SHARE, metavar="SHARE", help="Share of layers to measure, ranked by first order.  [default: 0.5]"
+    "--keep", type=SHARE, metavar="SHARE", show_default="0.5", help="Share of layers to measure, ranked by first order."
 )
 @click.option("--top", type=COUNT, metavar="N", help="Number of layers to measure, instead of --keep.")
-@click.option(
-    "--anti-steerable-share",
-    type=float,
-    default=0.25,
-    show_default=True,
-    metavar="SHARE",
-    help="Largest share of items that move the wrong way.",
-)
-@click.option(
-    "--ppl-limit",
-    type=POSITIVE,
-    default=0.05,
-    show_default=True,
-    metavar="RISE",
-    help="Largest relative rise of perplexity.",
-)
-@loading
-@seed
+@anti_steerable_share
+@budget
+@run_options
 @out
 @click.option("--heatmap", type=output(".svg"), metavar="FILE.svg", help="Write the heat map of effects as a picture.")
-@click.option(
-    "--write",
-    "claims",
-    type=output(".steer.yaml", ".steer.yml"),
-    metavar="FILE.steer.yaml",
-    help="Write the claim file, with vector and test part.",
-)
+@write
 def command(
     *,
-    loading: Loading,
+    run: RunContext,
     data: Path,
     train: Path | None,
     method: str | None,
@@ -97,8 +76,7 @@ def command(
     keep: float | None,
     top: int | None,
     anti_steerable_share: float,
-    ppl_limit: float,
-    seed: int,
+    budget: float,
     out: Path | None,
     heatmap: Path | None,
     claims: Path | None,
@@ -109,10 +87,10 @@ def command(
     claim file about the test part, which the sweep does not look at. The exit code is 1 if nothing keeps the limits.
     """
     from ..model import check_layers
-    from ..sources import DEFAULT_MODEL
+    from ..model.models import Models
     from ..steering import SteeringVector
     from ..studies.sweep import Limits, find_method, read_parts, sweep, vector_at
-    from .claim_file import check_new, claim_text, files_of, write_files
+    from .claim_file import check_new, files_of, of_sweep, show_and_write
     from .heat_map import heat_map_svg
     from .sweep_words import sweep_text
 
@@ -122,21 +100,20 @@ def command(
         raise SteerError("--vector is a vector that is made already. Delete --train and --method, or delete --vector")
     shares = _shares(split, in_three=train is None and saved is None)
     load_extensions()
-    limits = Limits(anti_steerable_share, ppl_limit)
-    files = files_of(claims or Path("chosen.steer.yaml"), has_texts=neutral is not None)
+    limits = Limits(anti_steerable_share, budget)
     if claims is not None:
-        check_new(files)
+        check_new(files_of(claims, has_texts=neutral is not None))
     kind = find_method(method or "caa")
     read = SteeringVector.load(saved).at("all") if saved is not None else None
     seen = read.metadata.get("item_hashes", ()) if read is not None else ()
-    parts = read_parts(data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), seed=seed)
+    parts = read_parts(data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), seed=run.seed)
     with measuring() as warn:
-        model = loading.load()
+        model = Models(run).load(run.model_name())
         if read is not None:
             vector = _at(model, read, layers)
         else:
             assert parts.train is not None  # without a saved vector there is a part or a file to train on
-            vector = vector_at(kind, model, parts.train, check_layers(model, layers or range(model.n_layers)), seed)
+            vector = vector_at(kind, model, parts.train, check_layers(model, layers or range(model.n_layers)), run.seed)
         _warn_of_weak_data(vector, warn)
         found = sweep(
             model,
@@ -148,26 +125,20 @@ def command(
             texts=parts.texts or None,
             limits=limits,
         )
-    name = loading.model or DEFAULT_MODEL
+    name = run.model_name()
     source = str(saved) if saved is not None else _made_from(vector, parts)
     click.echo(sweep_text(found, parts, model=model.id, vector=source, style=style_of(sys.stdout)))
     if out is not None:
-        content = found.to_dict() | {"model": name, "seed": seed, "data": str(data)}
+        content = found.to_dict() | {"model": name, "seed": run.seed, "data": str(data)}
         write_text(out, json.dumps(content, indent=1, allow_nan=False) + "\n")
     if heatmap is not None:
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
         title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"
         write_text(heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
-    if found.choice is None:
+    chosen = of_sweep(found, parts.test, parts.test_texts)
+    if chosen is None:
         return 1
-    text = claim_text(found, files, model=name, allow_unexpected=loading.allow_unexpected)
-    click.echo(f"\n{text}")
-    if claims is None:
-        click.echo(f"To write this claim file and the files that it names, add: --write {files.claims}")
-        return 0
-    write_files(files, found, text, parts.test, parts.test_texts)
-    click.echo(f"written: {', '.join(str(path) for path in vars(files).values() if path is not None)}")
-    click.echo(f"judge it: pytest {files.claims}")
+    show_and_write(chosen, claims, run, model=name)
     return 0
 
 

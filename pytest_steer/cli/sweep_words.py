@@ -34,7 +34,7 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str, style: St
         paragraphs.append(
             "change of perplexity on the validation texts\n" + heat_map(rows, columns, costs, style=style, percent=True)
         )
-    limit = f" that raises perplexity by at most {sweep.limits.perplexity:.4g}" if parts.texts else ""
+    limit = f" that raises perplexity by at most {sweep.limits.budget:.4g}" if parts.texts else ""
     paragraphs.append(
         "rule: of the layers with a steerability above 0 and an anti-steerable share of at most "
         f"{sweep.limits.anti_steerable_share:g}, that of the largest\nsteerability; there the multiplier of the largest "
@@ -87,14 +87,14 @@ def _broken(nearest: Candidate, limits: Limits) -> Iterator[str]:
         allowed = limits.anti_steerable_share
         over = nearest.anti_steerable_share - allowed
         yield f"anti-steerable share {nearest.anti_steerable_share:.2f}, {over:.2f} more than the limit of {allowed:g}"
-    if "perplexity" in nearest.excess and nearest.perplexity is not None:
-        allowed = limits.perplexity
+    if "budget" in nearest.excess and nearest.perplexity is not None:
+        allowed = limits.budget
         over = 100 * (nearest.perplexity - allowed)
         yield f"perplexity {nearest.perplexity:+.1%}, {over:.1f} percentage points more than the limit of {allowed:+.1%}"
 
 
 def _advice(sweep: Sweep, nearest: Candidate) -> str:
-    if nearest.steers and set(nearest.excess) == {"perplexity"}:
+    if nearest.steers and set(nearest.excess) == {"budget"}:
         smaller = [f"{nearest.multiplier * share:g}" for share in (0.25, 0.5, 0.75)]
         return f"Try smaller multipliers: --multipliers={','.join(smaller)}"
     if nearest.steerability > 0 and not nearest.effect > 0:

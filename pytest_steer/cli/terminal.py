@@ -12,7 +12,7 @@ from typing import Any, Literal, TextIO
 
 import click
 
-from .. import progress, registry
+from .. import registry
 from ..errors import DataError, SteerWarning
 
 Style = Literal["colour", "shades", "plain"]
@@ -33,13 +33,13 @@ class Warnings:
 
 @contextmanager
 def measuring() -> Iterator[Warnings]:
-    """Shows progress and our warnings while the body runs; warnings of libraries are left out."""
+    """Show our warnings while the body runs, and no warnings of libraries; take progress off the terminal at the end."""
     warn = Warnings()
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         warn(str(message))
 
-    with progress.listening(progress_line(sys.stderr)), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", SteerWarning)
         warnings.showwarning = show

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from ..claims import Claim, kind_of
 from ..claims.in_rounds import LEAST_ITEMS
 from ..data import Items, TaskItem, read_tasks, read_texts
 from ..errors import DataError, SteerError
-from ..fuzzing.context_search import BATCH, MAX_CONTEXTS, Search
+from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
 from ..model import Model
 from ..prompting import Context
+from ..run_context import RunContext, current_run
 from ..sources import shown
 from ..steering import Intervention, SteeringVector, check_positions
 from .axes import drawing
@@ -29,47 +30,16 @@ from .specs import ClaimSpec, Suite, VectorSpec
 from .training import read_test_items
 
 
-@dataclass(frozen=True)
-class SearchEffort:
-    """How contexts are searched, unless a claim says.
-
-    Attributes:
-        max_contexts: contexts that are looked at. batch: items that the search sees.
-        memory: folder of what broke claims before, or None. only: look at this context (its axes) and no other.
-    """
-
-    max_contexts: int = MAX_CONTEXTS
-    batch: int = BATCH
-    memory: Path | None = None
-    only: Mapping[str, Any] | None = None
-
-
-DEFAULT_EFFORT = SearchEffort()
-
-
 class Builder:
-    """Builds the checks of claim files for one model; each vector and data set is made once.
+    """Builds the claims of claim files for one model; each vector and data set is made once.
 
-    Attributes:
-        seed: seed of everything random in the checks.
-        max_items: how many items or texts of a data set are used, the first ones, or None for all.
-        max_drawn: how many items may be drawn in rounds, or None for all.
-        in_rounds: draw items in rounds where the claim does not say and its bounds can be looked at early.
-        search: how contexts are searched.
+    Args:
+        run: how much is measured, with which seed; by default the current run.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        *,
-        seed: int,
-        max_items: int | None = None,
-        max_drawn: int | None = None,
-        in_rounds: bool = False,
-        search: SearchEffort = DEFAULT_EFFORT,
-    ) -> None:
-        self.model, self.seed, self.max_items, self.search = model, seed, max_items, search
-        self.max_drawn, self.in_rounds = max_drawn, in_rounds
+    def __init__(self, model: Model, run: RunContext | None = None) -> None:
+        self.model = model
+        self.run = run or current_run()
         self._vectors: dict[tuple[object, ...], SteeringVector | Intervention] = {}
         self._items: dict[tuple[object, ...], tuple[Items, Context]] = {}
 
@@ -132,12 +102,13 @@ class Builder:
             raise DataError(f"{claim.name}: needs data.test")
         items, form = self.read_items(claim.test, claim)
         context = replace(form, **claim.asked)  # type: ignore[arg-type]
+        effort = self.run.effort
         if not sequential:
-            return items[: self.max_items], context
-        if self.max_drawn is None or len(items) <= self.max_drawn:
+            return items[: effort.max_items], context
+        if effort.max_drawn is None or len(items) <= effort.max_drawn:
             return items, context
         # A random part, the same for all claims, so that they share their scores.
-        part = np.random.default_rng(self.seed).permutation(len(items))[: self.max_drawn]
+        part = np.random.default_rng(self.run.seed).permutation(len(items))[: effort.max_drawn]
         return Items((items[int(index)] for index in sorted(part)), items.source), context
 
     def texts(self, claim: ClaimSpec) -> list[str]:
@@ -150,7 +121,7 @@ class Builder:
             raise DataError(f"{claim.name}: needs data.neutral")
         is_lines = claim.neutral.suffix.lower() not in (".json", ".jsonl", ".csv", ".tsv", ".parquet")
         # A text file has no columns; what data.columns says of texts is then about others of the file's data.
-        return read_texts(claim.neutral, column=None if is_lines else claim.columns.get("text"))[: self.max_items]
+        return read_texts(claim.neutral, column=None if is_lines else claim.columns.get("text"))[: self.run.effort.max_items]
 
     def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
         """The pairs of a task, of ``data.test`` unless another file is named.
@@ -167,7 +138,9 @@ class Builder:
         said = claim.params.get("sequential", False)
         if isinstance(said, bool):
             return said
-        return self.in_rounds and claim.params.get("interval") != "bootstrap" and self._count(claim) >= LEAST_ITEMS
+        return (
+            self.run.effort.in_rounds and claim.params.get("interval") != "bootstrap" and self._count(claim) >= LEAST_ITEMS
+        )
 
     def _count(self, claim: ClaimSpec) -> int:
         return len(self.read_items(claim.test, claim)[0]) if claim.test is not None else 0
@@ -196,12 +169,12 @@ class Builder:
     def read_items(self, path: Path, claim: ClaimSpec) -> tuple[Items, Context]:
         key = path, tuple(sorted(claim.columns.items()))
         if key not in self._items:
-            self._items[key] = read_test_items(path, self.seed, claim.columns)
+            self._items[key] = read_test_items(path, self.run.seed, claim.columns)
         return self._items[key]
 
     def _vector(self, spec: VectorSpec) -> SteeringVector | Intervention:
         if spec.key not in self._vectors:
-            self._vectors[spec.key] = make_steering(self.model, spec, self.seed)
+            self._vectors[spec.key] = make_steering(self.model, spec, self.run.seed)
         return self._vectors[spec.key]
 
 
@@ -250,7 +223,7 @@ class _Supply:
 
     @property
     def tasks(self) -> tuple[TaskItem, ...]:
-        return self._builder.tasks(self._claim)[: self._builder.max_items]
+        return self._builder.tasks(self._claim)[: self._builder.run.effort.max_items]
 
     @property
     def demonstrations(self) -> tuple[TaskItem, ...]:
@@ -268,17 +241,17 @@ class _Supply:
     def search(self) -> Search:
         from ..prompting.strategies import contexts
 
-        builder, effort = self._builder, self._builder.search
+        builder, run = self._builder, self._builder.run
         return Search(
             space=contexts(**builder.context_arguments(self._suite, self._claim)),
             free=True,
             read=self._read,
-            max_contexts=effort.max_contexts,
-            batch=effort.batch,
+            max_contexts=run.effort.max_contexts,
+            batch=run.effort.batch,
             listed=tuple(map(self._read, self._suite.regressions)),
-            memory=effort.memory,
+            memory=run.counterexamples(),
             place=f"{self._suite.path.name}::{self._claim.name}",
-            only=self._read(effort.only) if effort.only is not None else None,
+            only=self._read(run.context) if run.context is not None else None,
         )
 
     @property
@@ -291,7 +264,7 @@ class _Supply:
 
     @property
     def seed(self) -> int:
-        return self._builder.seed
+        return self._builder.run.seed
 
     @property
     def name(self) -> str:
@@ -312,4 +285,4 @@ class _Supply:
                 f"{self._claim.name}: data.test holds {here} and {where} {there}, which are asked in different forms, so "
                 "their steerabilities cannot be compared: bring the same of both"
             )
-        return found[: self._builder.max_items]
+        return found[: self._builder.run.effort.max_items]

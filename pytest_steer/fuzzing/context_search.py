@@ -15,13 +15,11 @@ from typing import TYPE_CHECKING
 
 from ..prompting import AS_GIVEN, Context
 from ..prompting.flat import Read, identity
+from ..run_context import Effort
 from .trials import How, Trial, Trials, recombined, simplicity, without
 
 if TYPE_CHECKING:
     from .search import Space, Survey
-
-
-MAX_CONTEXTS, BATCH = 40, 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +41,8 @@ class Search:
     space: Space
     free: bool
     read: Read | None = None
-    max_contexts: int = MAX_CONTEXTS
-    batch: int = BATCH
+    max_contexts: int = Effort.max_contexts
+    batch: int = Effort.batch
     listed: tuple[Context, ...] = ()
     memory: Path | None = None
     place: str = ""

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import SteerError, SteerWarning
+from ..run_context import current_run
 from .loaded import Model
 
 Scores = np.ndarray[tuple[int], np.dtype[np.float64]]
@@ -42,7 +43,8 @@ class DiskMemo:
             if not os.access(folder, os.W_OK):
                 raise PermissionError(13, "Permission denied")
         except OSError as error:
-            raise SteerError(f"--steer-cache: the folder {folder} cannot be used: {error.strerror}") from None
+            option = f"{current_run().option_prefix}cache"
+            raise SteerError(f"{option}: the folder {folder} cannot be used: {error.strerror}") from None
         self._open()
 
     def _open(self) -> None:

@@ -9,7 +9,7 @@ from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.once import once_per_model
 from ..model.state import measured
-from ..run_context import current_recorder
+from ..run_context import current_run
 from .bench import Unsteered
 from .examine import Trial
 from .examples import HookExample
@@ -30,9 +30,8 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
         VectorError: the intervention does not fit the model.
         SoundnessError: a property does not hold.
     """
-    recorder = current_recorder()
     check_fits(model, subject.intervention, subject.allow_mismatch)
-    if recorder is not None and not recorder.soundness:
+    if not current_run().soundness:
         return None
     known = _records(model)
     key = (subject.intervention.hash, subject.positions, subject.include_first)
@@ -44,7 +43,7 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
         more = f"; broken too: {', '.join(broken['property'] for broken in others)}" if others else ""
         raise SoundnessError(
             f"the hooks are not sound: {first['property']}: {first['message']} (promised: {first['promise']}){more}. A claim "
-            "of kind hooks_are_sound shows more; --steer-no-soundness switches this check off",
+            f"of kind hooks_are_sound shows more; {current_run().option_prefix}no-soundness switches this check off",
             record,
         )
     return record

@@ -486,10 +486,10 @@ def test_learning_steers_both_ways_and_leaves_the_model_as_it_was():
     model = wrap_model(hf, builders.tokenizer(), "m")
     before = model.fingerprint
     told = []
-    from pytest_steer.progress import listening
+    from pytest_steer.run_context import RunContext, running
 
     items = tuple(ContrastItem(f"Is the {word} there?", ("Yes",), ("No",)) for word in WORDS[:6])
-    with listening(told.append):
+    with running(RunContext(progress=told.append)):
         vector = extract.learned(model, items, layer=1, epochs=8, rate=0.03, seed=1)
     assert any(text.startswith("learning a vector: step 16 of 16, loss 0.") for text in told)
     assert model.fingerprint == before

@@ -22,7 +22,7 @@ from pytest_steer import (
     propensity_curve,
     read_items,
 )
-from pytest_steer.run_context import Recorder, recording
+from pytest_steer.run_context import RunContext, running
 from pytest_steer.stats import mean_bootstrap, mean_t
 from pytest_steer.steering import custom
 
@@ -131,7 +131,7 @@ def test_what_is_drawn_follows_the_seed_of_the_run(model, vector: SteeringVector
     items, grid = read_items(suite / "test.json"), [-1, 0, 1]
     slopes = propensity_curve(model, items, vector, multipliers=grid).slopes
     for seed in (0, 5):
-        with recording(Recorder(add=lambda _: None, seed=seed)):
+        with running(RunContext(seed=seed)):
             evidence = assert_steers(model, vector, items, steerability=-50, multipliers=grid, interval="bootstrap")
         want = mean_bootstrap(slopes, confidence=0.95, seed=seed)
         assert evidence.interval == pytest.approx((want.low, want.high), abs=1e-12)
@@ -142,7 +142,7 @@ def test_what_a_claim_says_in_a_comparison(model, vector: SteeringVector, suite:
     """A claim about the slope has the bounds that it was judged by, another one Student's of the slopes, and it is asked second."""
     items, grid = read_items(suite / "test.json"), [-1, 0, 1]
     curve = propensity_curve(model, items, vector, multipliers=grid)
-    with recording(Recorder(add=lambda _: None, seed=3)):
+    with running(RunContext(seed=3)):
         of_slope = assert_steers(model, vector, items, steerability=-50, multipliers=grid, interval="bootstrap").compared
     other = assert_not_anti_steered(model, vector, items, share=0.999, multipliers=grid).compared
     resampled, student = mean_bootstrap(curve.slopes, confidence=0.95, seed=3), mean_t(curve.slopes, confidence=0.95)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,17 @@ def test_only_the_command_line_knows_click():
             if name.partition(".")[0] == "click"
         ]
         assert not found or file.parent == PACKAGE / "cli", file
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_example_in_the_help_runs(capsys, monkeypatch, command):
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    (at,) = [number for number, line in enumerate(shown) if "Example, in example_suites/builtin:" in line]
+    monkeypatch.chdir(PACKAGE.parent / "example_suites" / "builtin")
+    program, *arguments = shlex.split(shown[at + 1])
+    assert (program, arguments[0]) == ("pytest-steer", command)
+    assert main(arguments) == 0
 
 
 @pytest.mark.parametrize(

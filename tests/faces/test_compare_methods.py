@@ -10,8 +10,10 @@ import jsonschema
 import numpy as np
 import pytest
 
-from pytest_steer import extract, load_model, read_items
+from pytest_steer import SteeringVector, extract, load_model, perplexity, propensity_curve, read_items
 from pytest_steer.cli.main import main
+from pytest_steer.files import read_suite
+from pytest_steer.prompting import Context
 from pytest_steer.report import report_schema
 from pytest_steer.steering import ablate, save_intervention
 
@@ -268,6 +270,136 @@ def test_scores_are_kept_in_the_cache(folder, monkeypatch):
     assert all(found == count for found, count in asked)
 
 
+APPROVAL = """
+model: builtin:tiny
+multipliers: [-1, 0, 1]
+data: {neutral: neutral.txt, test: approval.json}
+answers: sum
+matrix:
+  method:
+    diff: {layer: 1, positions: all, extract: {method: mean_difference, data: texts.json}}
+    pushed: {layer: 1, positions: all, multiplier: -1, extract: {method: mean_difference, data: texts.json}}
+    taken: {kind: ablate, layer: 1, positions: all, extract: {method: mean_difference, data: texts.json}}
+claims:
+  - not_anti_steered: {share: 0.5, by: effect}
+"""
+BUILTIN = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
+
+
+@pytest.fixture
+def approval(folder: Path) -> Path:
+    texts = json.loads((BUILTIN / "approval_train.json").read_text())
+    (folder / "texts.json").write_text(json.dumps({side: texts[side][:30] for side in ("positive", "negative")}))
+    (folder / "approval.json").write_text(json.dumps(json.loads((BUILTIN / "approval_test.json").read_text())[:30]))
+    (folder / "neutral.txt").write_text("\n".join((BUILTIN / "neutral.txt").read_text().splitlines()[:20]))
+    (folder / "c.steer.yaml").write_text(APPROVAL)
+    return folder
+
+
+def test_the_claim_file_of_the_best_method_is_judged_on_what_was_not_compared(approval, capsys, pytester):
+    (record,) = compared("--write", "best.steer.yaml", "--split", "40/60")["models"]
+    printed = capsys.readouterr().out
+    assert "approval: 18 test items and 12 test texts are not looked at\n" in printed
+    rows = {row["method"]: row for row in record["rows"]}
+    assert {row["n"] for row in rows.values()} == {12}
+    best = rows["diff"]["at_cost"]
+    assert best["effect"] == max(row["at_cost"]["effect"] for row in rows.values())
+    assert f"chosen: diff at multiplier {best['multiplier']:.3g} (effect {best['effect']:+.3g}, " in printed
+    assert printed.endswith("judge it: pytest best.steer.yaml\n")
+    # Items and texts in two parts each, of which the comparison saw one.
+    everything, kept = read_items("approval.json"), read_items("best.test.json")
+    assert len(kept) == 18
+    texts, kept_texts = Path("neutral.txt").read_text().splitlines(), json.loads(Path("best.neutral.json").read_text())
+    assert len(kept_texts) == 12
+    vector = SteeringVector.load("best.safetensors")
+    assert vector.hash == next(one["hash"] for one in record["vectors"] if one["method"] == "diff")
+    model, seen = load_model("builtin:tiny"), [text for text in texts if text not in kept_texts]
+    steered, unsteered = perplexity(model, seen, vector, multiplier=best["multiplier"]), perplexity(model, seen)
+    assert best["cost"] == pytest.approx(np.expm1((steered.per_text - unsteered.per_text).mean()), abs=1e-6)
+    validation = [item for item in everything if item.id not in {one.id for one in kept}]
+    grid = [0.0, best["multiplier"]]
+    curve = propensity_curve(model, validation, vector, multipliers=grid, positions="all", context=Context(answers="sum"))
+    assert best["effect"] == pytest.approx((curve.values[:, 1] - curve.values[:, 0]).mean(), abs=1e-5)
+
+    (claim, other) = read_suite("best.steer.yaml").entries
+    assert (claim.kind, other.kind) == ("steers_at_cost", "not_anti_steered")
+    assert claim.multiplier == pytest.approx(best["multiplier"])
+    assert claim.asked == {"answers": "sum"}
+    assert 0 < claim.params["effect"] <= best["effect"] - 2 * (best["effect"] - best["interval"][0]) + 1e-9
+    assert (claim.params["budget"], other.params["share"], other.params["by"]) == (0.1, 0.25, "effect")
+    pytester.runpytest_inprocess("best.steer.yaml", "-q", "--steer-report=r.json")
+    claims = json.loads((approval / "r.json").read_text())["claims"]
+    assert [one["n"] for one in claims] == [18, 18]
+    assert "error" not in {one["verdict"] for one in claims}
+
+
+def test_a_task_is_written_as_pairs_and_an_intervention_as_such(folder, capsys, pytester):
+    pairs = PAIRS + [{"input": pair["output"], "output": pair["input"]} for pair in PAIRS]
+    (folder / "pairs.json").write_text(json.dumps(pairs))
+    compared("--behaviours", "opposites", "--methods", "leace", "--no-soundness", "--split", "50/50")
+    (found,) = compared("--behaviours", "opposites", "--methods", "leace", "--no-soundness", "--split", "50/50")["models"]
+    assert {row["n"] for row in found["rows"]} == {6}
+    assert {task["n"] for task in found["tasks"]} == {6}
+    options = ["--behaviours", "opposites", "--methods", "leace", "--n-shots", "2", "--split", "50/50", "--budget", "9"]
+    capsys.readouterr()
+    code = main(
+        ["compare-methods", "c.steer.yaml", *options, "--anti-steerable-share", "0.99", "--write", "best.steer.yaml"]
+    )
+    printed = capsys.readouterr().out
+    if found["rows"][0]["at_cost"]["effect"] <= 0:
+        assert code == 1
+        assert "chosen: none" in printed
+        return
+    assert code == 0
+    kept = json.loads(Path("best.test.json").read_text())
+    assert len(kept) == 6
+    assert all(pair in pairs for pair in kept)
+    assert "intervention: {file: best.safetensors, positions: all}" in printed
+    pytester.runpytest_inprocess("best.steer.yaml", "-q", "--steer-report=r.json")
+    assert "error" not in {one["verdict"] for one in json.loads((folder / "r.json").read_text())["claims"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        (
+            ["--methods", "pushed"],
+            ["nearest: pushed at multiplier -", "Try training data with more or clearer pairs, or other"],
+        ),
+        (["--methods", "taken", "--budget", "1e-9"], ["nearest: taken at multiplier ", "Try a larger budget: --budget "]),
+    ],
+)
+def test_what_to_try_when_no_method_keeps_the_limits(approval, capsys, options, lines):
+    assert main(["compare-methods", "c.steer.yaml", "--no-soundness", *options, "--write", "best.steer.yaml"]) == 1
+    printed = capsys.readouterr().out
+    assert "chosen: none, no method has an effect above 0 for a perplexity of at most " in printed
+    for line in lines:
+        assert f"\n{line}" in printed
+    assert not list(Path().glob("best.*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("", ""), "--write takes one behaviour, and the file compares letters, opposites. Add --behaviours letters"),
+        (
+            ("data: {neutral: neutral.txt}", ""),
+            "--write chooses at equal perplexity cost. Add `neutral: FILE` to the `data`",
+        ),
+        (
+            ("  behaviour:", "  model: [builtin:tiny, ./m]\n  behaviour:"),
+            "--write takes one model, and the file names builtin:tiny",
+        ),
+    ],
+)
+def test_what_no_claim_file_can_be_written_about(folder, capsys, change, message):
+    kinds = "  - not_anti_steered: {share: 0.99, by: effect}\n"
+    (folder / "c.steer.yaml").write_text(FILE.replace(*change) + kinds if change[0] else FILE + kinds)
+    behaviours = [] if not change[0] else ["--behaviours", "letters"]
+    assert main(["compare-methods", "c.steer.yaml", *behaviours, "--write", "best.steer.yaml"]) == 4
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -279,6 +411,9 @@ def test_scores_are_kept_in_the_cache(folder, monkeypatch):
         (["c.steer.yaml", "--methods", "cca"], "no method 'cca' in the file; there are: caa, leace"),
         (["c.steer.yaml", "--methods", ","], "names such as caa,icv"),
         (["c.steer.yaml", "--n-shots", "1"], "a whole number from 2 on"),
+        (["c.steer.yaml", "--split", "40/20/40"], "'40/20/40'. Write two numbers above 0 such as 30/70"),
+        (["c.steer.yaml", "--write", "c.yaml"], "c.yaml: the name has to end in .steer.yaml"),
+        (["c.steer.yaml", "--write", "c.steer.yaml"], "c.steer.yaml exists, and is not overwritten"),
         (["c.steer.yaml", "--out", "x.txt"], "has to end in .json"),
         (["broken.steer.yaml"], "broken.steer.yaml:2"),
         (["c.steer.yaml", "--max-multiplier", "0.5"], "'0.5'. Write a number from 1 on"),

@@ -12,6 +12,7 @@ from pytest_steer.data import ContrastItem
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.prompting.strategies import contexts
+from pytest_steer.run_context import Effort, RunContext
 
 from .conftest import HEAD, lettered, steering_items
 
@@ -90,7 +91,7 @@ def test_the_files_contexts_become_a_strategy(tmp_path: Path) -> None:
     suite = read_suite(tmp_path / "c.steer.yaml")
     (claim,) = suite.entries
     assert isinstance(claim, ClaimSpec)
-    builder = Builder(load_model("builtin:tiny"), seed=0, max_items=3)
+    builder = Builder(load_model("builtin:tiny"), RunContext(seed=0, effort=Effort(max_items=3)))
     space = contexts(**builder.context_arguments(suite, claim))
 
     from hypothesis import find, settings

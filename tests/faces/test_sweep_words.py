@@ -11,11 +11,12 @@ import pytest
 from scipy import stats
 
 from pytest_steer import ContrastItem, Items, SteeringVector, read_items, read_texts
-from pytest_steer.cli.claim_file import claim_text, files_of, steerability_to_promise, write_files, write_items
+from pytest_steer.cli.claim_file import claim_text, files_of, of_sweep, room_for, write_files
 from pytest_steer.cli.heat_map import heat_map, heat_map_svg
 from pytest_steer.cli.sweep_words import layer_table, sweep_text
 from pytest_steer.errors import DataError, SteerError
 from pytest_steer.files import read_suite
+from pytest_steer.run_context import RunContext
 from pytest_steer.stats import mean_t
 from pytest_steer.studies.sweep import Limits, Parts, sweep
 
@@ -91,7 +92,8 @@ def test_the_picture_is_well_formed_and_has_every_cell():
 def test_what_is_promised_leaves_room(values):
     n, mean, spread = len(values), np.mean(values), np.std(values, ddof=1)
     room = mean - 2 * stats.t.ppf(0.95, n - 1) * spread / np.sqrt(n)
-    promised = steerability_to_promise(mean_t(values))
+    found = mean_t(values)
+    promised = room_for(found.estimate, found.low)
     if room <= 0:
         assert promised == 0
     else:
@@ -113,7 +115,8 @@ def test_the_claim_file_says_what_was_chosen_and_what_it_names_is_there(tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     found, files = example(), files_of(tmp_path / name, has_texts=bool(texts))
-    write_files(files, found, claim_text(found, files, model=model), ITEMS, texts)
+    chosen = of_sweep(found, ITEMS, texts)
+    write_files(files, chosen, claim_text(chosen, files, RunContext(), model=model))
     suite = read_suite(files.claims)
     claims = suite.entries
     assert [claim.kind for claim in claims] == ["steers", "not_anti_steered", *(["ppl_delta_below"] if texts else [])]
@@ -134,7 +137,7 @@ def test_the_claim_file_says_what_was_chosen_and_what_it_names_is_there(tmp_path
 def test_nothing_is_overwritten(tmp_path, taken):
     (tmp_path / taken).write_text("mine")
     with pytest.raises(DataError, match=rf"--write: .*{taken} exists, and is not overwritten"):
-        write_files(files_of(tmp_path / "c.steer.yaml", has_texts=True), example(), "", ITEMS, TEXTS)
+        write_files(files_of(tmp_path / "c.steer.yaml", has_texts=True), of_sweep(example(), ITEMS, TEXTS), "")
     assert [path.name for path in tmp_path.iterdir()] == [taken]
     assert (tmp_path / taken).read_text() == "mine"
 
@@ -149,22 +152,24 @@ def test_a_model_folder_is_named_as_seen_from_the_claim_file(tmp_path, monkeypat
         ("claims/c.steer.yaml", str(tmp_path / "m"), str(tmp_path / "m")),
         ("claims/c.steer.yaml", "owner/name", "owner/name"),
     ):
-        text = claim_text(example(), files_of(tmp_path / claims, has_texts=False), model=model)
+        text = claim_text(
+            of_sweep(example(), ITEMS), files_of(tmp_path / claims, has_texts=False), RunContext(), model=model
+        )
         assert f"model: {want}\n" in text
 
 
-def test_a_sweep_without_a_choice_is_no_claim_file(tmp_path):
-    with pytest.raises(SteerError, match="chose no layer"):
-        claim_text(known(-1.5), files_of(tmp_path / "c.steer.yaml", has_texts=False), model="m")
+def test_a_sweep_without_a_choice_is_no_claim_file():
+    assert of_sweep(known(-1.5), ITEMS) is None
 
 
 def test_written_items_are_read_back(tmp_path):
-    write_items(tmp_path / "out.json", ITEMS)
-    back = read_items(tmp_path / "out.json")
+    files, chosen = files_of(tmp_path / "c.steer.yaml", has_texts=False), of_sweep(example(), ITEMS)
+    write_files(files, chosen, "")
+    back = read_items(files.test)
     assert back == ITEMS
     assert [item.id for item in back] == [item.id for item in ITEMS]
-    with pytest.raises(DataError, match="cannot be written"):
-        write_items(tmp_path / "no" / "out.json", ITEMS)
+    with pytest.raises(SteerError, match="cannot be written"):
+        write_files(files_of(tmp_path / "no" / "c.steer.yaml", has_texts=False), chosen, "")
 
 
 # --- nothing keeps the limits --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pytest_steer.errors import DataError
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.make import make_steering
+from pytest_steer.run_context import RunContext
 from pytest_steer.steering import as_intervention
 from pytest_steer.studies.compare_methods.plan import entries_of, plan_of
 
@@ -50,7 +51,7 @@ def claims(place: Path, text: str) -> list[ClaimSpec]:
 
 def measured(place: Path, claim: ClaimSpec) -> dict:
     model = builders.random_model("llama")
-    evidence = Builder(model, seed=0).build(read_suite(place / "x.steer.yaml"), claim).measure(model).to_dict()
+    evidence = Builder(model).build(read_suite(place / "x.steer.yaml"), claim).measure(model).to_dict()
     return {key: evidence[key] for key in ("estimate", "interval", "n", "items", "vector") if key in evidence}
 
 
@@ -75,7 +76,7 @@ def test_every_claim_measures_the_same_with_other_names(place):
     known = claims(place, FILE.format(suffix="json", columns="", own=""))
     assert found == [measured(place, claim) for claim in known if claim.kind != "generalizes"]
     assert [one["n"] for one in found] == [6] * 5
-    builder, suite = Builder(builders.random_model("llama"), seed=0), read_suite(place / "x.steer.yaml")
+    builder, suite = Builder(builders.random_model("llama")), read_suite(place / "x.steer.yaml")
     one, other = (builder.build(suite, next(c for c in side if c.kind == "generalizes")) for side in (own, known))
     assert one.data_sets == other.data_sets
     assert one.items == other.items
@@ -121,8 +122,8 @@ claims:
     assert measured(place, named) == measured(place, known)
     assert measured(place, named_ppl) == measured(place, known_ppl)
     model = builders.random_model("llama")
-    (plan,) = plan_of(read_suite(place / "x.steer.yaml"), model="m", default="m")
-    entries, unmade = entries_of(plan, Builder(model, seed=0))
+    (plan,) = plan_of(read_suite(place / "x.steer.yaml"), RunContext(model="m"))
+    entries, unmade = entries_of(plan, Builder(model))
     assert not unmade
     own, other = entries  # what `pytest-steer compare-methods` measures
     assert own.items == other.items
@@ -133,14 +134,14 @@ def test_text_files_have_no_columns_and_other_tables_ask(place):
     text = "vector: {file: v.safetensors}\ndata: {neutral: %s}\nclaims:\n  - ppl_delta_below: {limit: 0.5}\n"
     model = builders.random_model("llama")
     (claim,) = claims(place, text % "lines.txt, columns: {text: body}")
-    assert Builder(model, seed=0).texts(claim) == ["One line.", "Another line."]
+    assert Builder(model).texts(claim) == ["One line.", "Another line."]
     (claim,) = claims(place, text % "neutral.csv, columns: {text: body}")
-    assert Builder(model, seed=0).texts(claim) == [entry["text"] for entry in NEUTRAL]
+    assert Builder(model).texts(claim) == [entry["text"] for entry in NEUTRAL]
     (claim,) = claims(place, text % "neutral.csv")
     with pytest.raises(
         DataError, match=r"neutral\.csv: is a table with the columns 'n', 'body': which of them holds the texts"
     ):
-        Builder(model, seed=0).build(read_suite(place / "x.steer.yaml"), claim)
+        Builder(model).build(read_suite(place / "x.steer.yaml"), claim)
 
 
 def test_preferences_triples_and_wrapped_lists_are_data_of_every_claim(place):
@@ -163,5 +164,5 @@ def test_preferences_triples_and_wrapped_lists_are_data_of_every_claim(place):
 def test_the_expression_of_the_items_reads_them_again(place):
     text = "vector: {file: v.safetensors}\ndata: {test: items.csv, columns: {question: q, matching: good, not_matching: bad}}\nclaims:\n  - steers: {steerability: 0.1}\n"
     (claim,) = claims(place, text)
-    items, _ = Builder(builders.random_model("llama"), seed=0).test_items(claim)
+    items, _ = Builder(builders.random_model("llama")).test_items(claim)
     assert eval(items.expression, {"read_items": read_items, "read_tasks": read_tasks}) == items

@@ -182,7 +182,7 @@ def test_a_claim_about_an_ablation_runs_and_says_what_its_numbers_are(place):
     )
     model = builders.random_model("llama")
     suite = read_suite(file)
-    one, other = (Builder(model, seed=0).build(suite, claim) for claim in suite.entries)
+    one, other = (Builder(model).build(suite, claim) for claim in suite.entries)
     evidence = one.measure(model)
     assert evidence.vector["method"] == "ablate(ablation)"
     assert (evidence.vector["strength"], evidence.vector["site"], evidence.multipliers) == ("ignored", "block", [0.0, 1.0])
@@ -201,7 +201,7 @@ def test_a_method_used_elsewhere_than_in_its_paper_is_a_warning(place):
     )
     model = builders.random_model("llama")
     suite = read_suite(file)
-    words = Builder(model, seed=0).build(suite, suite.entries[0]).measure(model).warnings
+    words = Builder(model).build(suite, suite.entries[0]).measure(model).warnings
     assert any(
         "the method icv is applied at positions 'all' where it comes from; this claim steers 'after_prompt'" in w
         for w in words

@@ -21,6 +21,7 @@ from pytest_steer.files.make import make_steering
 from pytest_steer.files.methods import methods
 from pytest_steer.files.training import read_training
 from pytest_steer.prompting import AS_GIVEN, IN_TASK_FORM, Context
+from pytest_steer.run_context import Effort, RunContext
 from pytest_steer.steering import as_intervention
 
 SEED = 3
@@ -234,7 +235,7 @@ def propensities(model: Any, vector: SteeringVector, items: Any, before: str = "
 def test_steers_on_a_task_is_the_plain_curve(model, place, vector):
     claims = claims_of(place, HEAD + "claims:\n  - steers: {steerability: 0}\n  - not_anti_steered: {share: 0.5}\n")
     suite = read_suite(place / "x.steer.yaml")
-    builder = Builder(model, seed=SEED)
+    builder = Builder(model, RunContext(seed=SEED))
     steers = builder.build(suite, claims["steers"]).measure(model)
     want = propensities(model, vector, task_items(PAIRS, seed=SEED))
     assert np.array([item["propensity"] for item in steers.items]) == pytest.approx(want, abs=1e-4)
@@ -255,7 +256,7 @@ def test_the_effect_at_a_cost_is_that_of_the_task_form(model, place, vector):
         "claims:\n  - steers_at_cost: {effect: 0, budget: 0.05}\n"
     )
     (claim,) = claims_of(place, text).values()
-    evidence = Builder(model, seed=SEED).build(read_suite(place / "x.steer.yaml"), claim).measure(model)
+    evidence = Builder(model, RunContext(seed=SEED)).build(read_suite(place / "x.steer.yaml"), claim).measure(model)
     at = evidence.multiplier
     assert at not in (None, 0.0, 1.0)
     want = propensities(model, vector, task_items(PAIRS, seed=SEED), grid=(0.0, at))
@@ -264,7 +265,9 @@ def test_the_effect_at_a_cost_is_that_of_the_task_form(model, place, vector):
 
 def test_other_wrong_answers_with_another_seed(model, place, vector):
     (claim,) = claims_of(place, HEAD + "claims:\n  - steers: {steerability: 0}\n").values()
-    drawn = {tuple(item.not_matching for item in Builder(model, seed=seed).test_items(claim)[0]) for seed in range(6)}
+    drawn = {
+        tuple(item.not_matching for item in Builder(model, RunContext(seed=seed)).test_items(claim)[0]) for seed in range(6)
+    }
     assert len(drawn) > 1
 
 
@@ -276,7 +279,7 @@ def test_contexts_keep_the_form_of_the_task(model, place, vector):
     )
     (claim,) = claims_of(place, text).values()
     suite = read_suite(place / "x.steer.yaml")
-    evidence = Builder(model, seed=SEED).build(suite, claim).measure(model)
+    evidence = Builder(model, RunContext(seed=SEED)).build(suite, claim).measure(model)
     rows = {json.dumps(row["context"]): row["estimate"] for row in evidence.details["contexts"]}
     batch = [item for item in task_items(PAIRS, seed=SEED) if item.id in evidence.details["batch"]]
     for context, before in (({}, ""), ({"system": "Be brief."}, "Be brief.\n\n")):
@@ -298,8 +301,8 @@ def test_generalizes_over_a_task_and_other_pairs(model, place):
     )
     (claim,) = claims_of(place, text).values()
     suite = read_suite(place / "x.steer.yaml")
-    check = Builder(model, seed=SEED).build(suite, claim)
-    limited = Builder(model, seed=SEED, max_items=3).build(suite, claim)
+    check = Builder(model, RunContext(seed=SEED)).build(suite, claim)
+    limited = Builder(model, RunContext(seed=SEED, effort=Effort(max_items=3))).build(suite, claim)
     assert (len(limited.items), len(limited.data_sets["other"]), len(check.data_sets["other"])) == (3, 3, 5)
     assert check.base == IN_TASK_FORM
     assert check.contexts == {"brief": Context(template=IN_TASK_FORM.template, system="Be brief.")}
@@ -313,4 +316,4 @@ def test_generalizes_over_a_task_and_other_pairs(model, place):
     assert found == {"brief": pytest.approx(brief, abs=1e-4), "other": pytest.approx(other, abs=1e-4)}
     (claim,) = claims_of(place, text.replace("other.json", "items.json")).values()
     with pytest.raises(DataError, match=r"data\.test holds pairs of a task and data_sets\.other contrast items"):
-        Builder(model, seed=SEED).build(read_suite(place / "x.steer.yaml"), claim)
+        Builder(model, RunContext(seed=SEED)).build(read_suite(place / "x.steer.yaml"), claim)

@@ -18,6 +18,7 @@ from pytest_steer import load_model, progress, propensity_curve, sources
 from pytest_steer.errors import ModelError
 from pytest_steer.model import gguf as conversion
 from pytest_steer.model.gguf import cache_folder
+from pytest_steer.run_context import RunContext, running
 
 
 def same_weights(one, other):
@@ -104,7 +105,7 @@ def test_wrong_options(folder, options, message):
 
 def test_loading_tells_what_it_does_and_draws_nothing(folder, capfd):
     told = []
-    with progress.listening(told.append):
+    with running(RunContext(progress=told.append)):
         load_model(folder, device="cpu")
     assert told == [f"loading {folder}"]
     progress.report("nobody listens")

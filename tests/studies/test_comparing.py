@@ -15,6 +15,7 @@ from pytest_steer.errors import ClaimFileError, DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.model import engine_of
+from pytest_steer.run_context import RunContext, running
 from pytest_steer.studies.compare_methods import compare, plan_of
 from pytest_steer.studies.compare_methods.plan import entries_of
 
@@ -55,11 +56,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def measured(folder: Path, model, **options):
-    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), model=None, default="builtin:tiny")
+def measured(folder: Path, model, *, seed: int = 0, **options):
+    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), RunContext())
     assert plan.model == "builtin:tiny"
-    entries, unmade = entries_of(plan, Builder(model, seed=0))
-    return entries, unmade, compare(model, entries, soundness=False, **options)
+    entries, unmade = entries_of(plan, Builder(model))
+    with running(RunContext(seed=seed, soundness=False)):
+        return entries, unmade, compare(model, entries, **options)
 
 
 def test_the_numbers_are_those_of_the_plain_way(folder, model):
@@ -174,9 +176,9 @@ def test_a_vector_of_another_model_is_not_measured_unless_that_is_accepted(folde
 def test_the_models_of_a_matrix_are_plans_and_the_option_wins(folder):
     (folder / "c.steer.yaml").write_text(FILE.replace("  behaviour:", "  model: [builtin:tiny, ./elsewhere]\n  behaviour:"))
     suite = read_suite(folder / "c.steer.yaml")
-    own = plan_of(suite, model=None, default="builtin:tiny")
+    own = plan_of(suite, RunContext())
     assert [(plan.model, len(plan.claims)) for plan in own] == [("builtin:tiny", 6), (str(folder / "elsewhere"), 6)]
-    (over,) = plan_of(suite, model="package:one", default="builtin:tiny")
+    (over,) = plan_of(suite, RunContext(model="package:one"))
     assert (over.model, len(over.claims)) == ("package:one", 6)
 
 
@@ -204,7 +206,7 @@ def test_methods_and_behaviours_can_be_chosen(folder):
     suite = read_suite(folder / "c.steer.yaml")
 
     def chosen(**names):
-        plans = plan_of(suite, model="builtin:tiny", default="", **names)
+        plans = plan_of(suite, RunContext(model="builtin:tiny"), **names)
         return [claim.choice for plan in plans for claim in plan.claims]
 
     assert len(chosen()) == 6
@@ -226,8 +228,8 @@ claims:
   - steers: {name: loud, steerability: 0.1, data: {test: loud_test.json}}
   - steers: {name: late, steerability: 0.1, multiplier: 2}
 """)
-    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), model=None, default="builtin:tiny")
-    entries, _ = entries_of(plan, Builder(load_model("builtin:tiny"), seed=0))
+    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), RunContext())
+    entries, _ = entries_of(plan, Builder(load_model("builtin:tiny")))
     assert [(entry.method, entry.behaviour, entry.subject.multiplier) for entry in entries] == [
         ("mean_difference", "approval_test", 1.0),
         ("mean_difference", "loud_test", 1.0),
@@ -242,8 +244,8 @@ def test_one_vector_applied_in_two_ways_is_two_rows(folder):
         f"  - not_anti_steered: {{name: added, share: 0.2, by: effect, vector: {vector}}}}}\n"
         f"  - not_anti_steered: {{name: held, share: 0.2, by: effect, intervention: {vector}, kind: clamp, value: 3}}}}\n"
     )
-    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), model=None, default="builtin:tiny")
-    entries, _ = entries_of(plan, Builder(load_model("builtin:tiny"), seed=0))
+    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), RunContext())
+    entries, _ = entries_of(plan, Builder(load_model("builtin:tiny")))
     assert [(entry.method, entry.subject.intervention.strength) for entry in entries] == [
         ("mean_difference", "linear"), ("mean_difference (2)", "interpolated"),
     ]  # fmt: skip
@@ -263,7 +265,7 @@ def test_one_vector_applied_in_two_ways_is_two_rows(folder):
 def test_files_that_cannot_be_compared(folder, text: str, message: str):
     (folder / "c.steer.yaml").write_text(text)
     with pytest.raises((ClaimFileError, DataError), match=message):
-        plan_of(read_suite(folder / "c.steer.yaml"), model=None, default="builtin:tiny")
+        plan_of(read_suite(folder / "c.steer.yaml"), RunContext())
 
 
 @pytest.mark.parametrize(

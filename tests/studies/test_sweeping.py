@@ -14,16 +14,8 @@ from pytest_steer import ContrastItem, Items, SteeringVector, load_model, regist
 from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.files.make import make_steering
 from pytest_steer.files.specs import VectorSpec
-from pytest_steer.studies.sweep import (
-    Limits,
-    find_method,
-    read_parts,
-    split_items,
-    split_texts,
-    sweep,
-    vector_at,
-    vector_methods,
-)
+from pytest_steer.studies.split import split_items, split_texts
+from pytest_steer.studies.sweep import Limits, find_method, read_parts, sweep, vector_at, vector_methods
 
 LAYERS = tuple(range(builders.LAYERS))
 ITEMS = Items((*builders.LETTERED, *builders.WORDED), "six items")
@@ -167,7 +159,7 @@ def plain_sweep(model, vector, grid, positions, limits, texts=None):
             for m in grid
         ]
         found[layer] = (slopes.mean(), (slopes <= 0).mean(), effects, costs)
-        able = [at for at, m in enumerate(grid) if m and effects[at] > 0 and costs[at] <= limits.perplexity]
+        able = [at for at, m in enumerate(grid) if m and effects[at] > 0 and costs[at] <= limits.budget]
         keeps = slopes.mean() > 0 and (slopes <= 0).mean() <= limits.anti_steerable_share
         if able and keeps and (best is None or slopes.mean() > found[best[0]][0]):
             best = (layer, grid[max(able, key=lambda at: effects[at])])
@@ -179,7 +171,7 @@ def plain_sweep(model, vector, grid, positions, limits, texts=None):
 @pytest.mark.parametrize("texts", [None, builders.TEXTS])
 def test_the_choice_is_that_of_a_plain_search(seed, texts):
     model, vector = builders.random_model("llama"), builders.random_vector(*LAYERS, seed=seed, norm=2.0)
-    limits = Limits(anti_steerable_share=0.5, perplexity=0.3)
+    limits = Limits(anti_steerable_share=0.5, budget=0.3)
     grid = [-1.0, 0.0, 0.5, 1.0]
     want, best = plain_sweep(model, vector, grid, "after_prompt", limits, texts)
     found = sweep(model, ITEMS, vector, multipliers=GRID, texts=texts, limits=limits)

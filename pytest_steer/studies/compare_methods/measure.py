@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from ...measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_nam
 from ...measures.subject import Subject
 from ...model import Model, check_fits
 from ...prompting import Context
+from ...run_context import current_run
 from ...soundness import check_before
 from ...stats import mean_t
 from ...steering import Intervention
@@ -38,6 +39,7 @@ class Entry:
         items / context: held-out items of the behaviour, and how they are asked.
         texts: neutral texts, or none. source: where they come from, for messages.
         tasks: the pairs, if the behaviour is a task. examples: what their demonstrations are drawn from.
+        asked: how items are asked, as keys of a claim file.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Entry:
     tasks: tuple[TaskItem, ...] = ()
     examples: tuple[TaskItem, ...] = ()
     source: str = "texts"
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,6 @@ def compare(
     max_multiplier: float = 8.0,
     n_shots: int = SHOTS,
     confidence: float = 0.95,
-    seed: int = 0,
-    soundness: bool = True,
 ) -> Comparison:
     """Measures every entry at its deployed strength and at the strength where perplexity has risen by ``budget``.
 
@@ -90,8 +91,6 @@ def compare(
         max_multiplier: the largest multiplier tried for it, in deployed ones.
         n_shots: demonstrations of the few-shot prompts of tasks.
         confidence: of each bound.
-        seed: of the demonstrations.
-        soundness: check first that each intervention does what it says.
 
     Raises:
         DataError: texts that cannot be scored.
@@ -105,8 +104,7 @@ def compare(
             if entry.texts:
                 check_enough_texts(entry.texts, entry.source)
             check_fits(model, entry.subject.intervention, entry.subject.allow_mismatch)
-            if soundness:
-                check_before(model, entry.subject)
+            check_before(model, entry.subject)
         except SteerError as error:
             failed[entry] = error
     at_cost: dict[Entry, AtCost] = {}
@@ -126,7 +124,7 @@ def compare(
         rows |= _each(own, failed, partial(_rows, model, items, context, at_cost, confidence))
     with_tasks = [entry for entry in left() if entry.tasks]
     for (behaviour, pairs, examples), own in _grouped(with_tasks, lambda one: (one.behaviour, one.tasks, one.examples)):
-        found, unmeasured = _tasks(model, behaviour, pairs, examples, own, at_cost, n_shots, seed)
+        found, unmeasured = _tasks(model, behaviour, pairs, examples, own, at_cost, n_shots)
         tasks += found
         failures += unmeasured
     failures += [Failure(entry.method, entry.behaviour, str(failed[entry])) for entry in entries if entry in failed]
@@ -223,7 +221,6 @@ def _tasks(
     entries: Sequence[Entry],
     at_cost: Mapping[Entry, AtCost],
     n_shots: int,
-    seed: int,
 ) -> tuple[list[TaskRow], list[Failure]]:
     """Zero-shot, few-shot and few-shot with shuffled labels, unsteered and under each method; zero-shot at equal cost too."""
     settings = [(0, False, False), (n_shots, False, False), (n_shots, True, False), (0, False, True)]
@@ -252,7 +249,7 @@ def _tasks(
                     demonstrations=examples,
                     shots=count,
                     shuffled=shuffled,
-                    seed=seed,
+                    seed=current_run().seed,
                     allow_mismatch=_CHECKED,
                 )
             except (DataError, MeasurementError) as error:

@@ -13,6 +13,7 @@ from ...files import BrokenClaim, ClaimSpec, Suite
 from ...files.build import Builder
 from ...files.specs import VectorSpec
 from ...files.training import holds_tasks
+from ...run_context import RunContext
 from ...sources import shown
 from .measure import Entry, Failure
 
@@ -34,9 +35,8 @@ class Plan:
 
 def plan_of(
     suite: Suite,
+    run: RunContext,
     *,
-    model: str | None,
-    default: str,
     methods: Sequence[str] = (),
     behaviours: Sequence[str] = (),
     vectors: Sequence[Saved] = (),
@@ -44,7 +44,7 @@ def plan_of(
     """One plan per model of a claim file; each combination of method and behaviour once.
 
     Args:
-        model: wins over the file's, as ``--steer-model`` does. default: the model where nobody names one.
+        run: its model wins over the file's.
         methods / behaviours: compare these only, by the names that the table shows; all if empty.
         vectors: saved vectors that are compared too, on every behaviour and as the first claim about it steers: in its scope and
             at its strengths.
@@ -59,7 +59,7 @@ def plan_of(
             raise entry.error
         if entry.test is None:
             continue
-        name = model or entry.model or suite.model or default
+        name = run.model_name(entry.model, suite.model)
         plans.setdefault(name, {}).setdefault((method_name(entry), behaviour_name(entry), *_place(entry)), entry)
     known = [claim for claims in plans.values() for claim in claims.values()]
     if not known:
@@ -106,10 +106,11 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         items=items,
         context=context,
         texts=tuple(builder.texts(claim)) if claim.neutral is not None else (),
-        tasks=read_tasks(claim.test, columns=claim.columns)[: builder.max_items] if is_task else (),
+        tasks=read_tasks(claim.test, columns=claim.columns)[: builder.run.effort.max_items] if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.examples or claim.test, columns=claim.columns) if is_task else (),
         source=shown(claim.neutral) if claim.neutral is not None else "texts",
+        asked=claim.asked,
     )
 
 

@@ -3,9 +3,7 @@
 from .grid import Candidate, Choice, LayerResult, Limits, Sweep, sweep
 from .methods import find_method, vector_at, vector_methods
 from .plan import Parts, read_parts
-from .split import split_items, split_texts
 
 __all__ = [
-    "Candidate", "Choice", "LayerResult", "Limits", "Parts", "Sweep", "find_method", "read_parts", "split_items", "split_texts",
-    "sweep", "vector_at", "vector_methods",
+    "Candidate", "Choice", "LayerResult", "Limits", "Parts", "Sweep", "find_method", "read_parts", "sweep", "vector_at", "vector_methods",
 ]  # fmt: skip

@@ -22,17 +22,17 @@ class Limits:
 
     Attributes:
         anti_steerable_share: largest share of validation items with slope <= 0.
-        perplexity: largest relative rise of the perplexity of the neutral texts; 0.05 is 5 %.
+        budget: largest relative rise of the perplexity of the neutral texts; 0.05 is 5 %.
     """
 
     anti_steerable_share: float = 0.25
-    perplexity: float = 0.05
+    budget: float = 0.05
 
     def __post_init__(self) -> None:
         if not 0 < self.anti_steerable_share < 1:
             raise SteerError(f"the largest anti-steerable share is between 0 and 1, not {self.anti_steerable_share:g}")
-        if not 0 < self.perplexity < float("inf"):
-            raise SteerError(f"the largest rise of perplexity is above 0 (0.05 means 5 %), not {self.perplexity:g}")
+        if not 0 < self.budget < float("inf"):
+            raise SteerError(f"the largest rise of perplexity is above 0 (0.05 means 5 %), not {self.budget:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Candidate:
     steerability: float
     anti_steerable_share: float
     perplexity: float | None
-    excess: Mapping[Literal["anti_steerable_share", "perplexity"], float]
+    excess: Mapping[Literal["anti_steerable_share", "budget"], float]
 
     @property
     def steers(self) -> bool:
@@ -241,15 +241,15 @@ def _allowed(result: LayerResult, grid: Sequence[float], limits: Limits) -> list
     return [
         at
         for at, multiplier in enumerate(grid)
-        if multiplier != 0 and effects[at] > 0 and (costs is None or costs[at] <= limits.perplexity)
+        if multiplier != 0 and effects[at] > 0 and (costs is None or costs[at] <= limits.budget)
     ]
 
 
 def _candidate(result: LayerResult, at: int, multiplier: float, limits: Limits) -> Candidate:
     cost = result.perplexity[at] if result.perplexity is not None else None
-    shares: dict[Literal["anti_steerable_share", "perplexity"], float] = {
+    shares: dict[Literal["anti_steerable_share", "budget"], float] = {
         "anti_steerable_share": result.anti_steerable_share / limits.anti_steerable_share - 1,
-        "perplexity": cost / limits.perplexity - 1 if cost is not None else 0.0,
+        "budget": cost / limits.budget - 1 if cost is not None else 0.0,
     }
     return Candidate(
         result.layer,

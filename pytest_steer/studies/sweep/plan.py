@@ -10,7 +10,7 @@ from ...data import Items, read_items, read_texts
 from ...errors import DataError
 from ...extract.training import Training
 from ...files.training import read_training
-from .split import split_items, split_texts
+from ..split import split_items, split_texts
 
 _NAMES = ("train", "validation", "test")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...data import Items
-from ...errors import DataError
+from ..data import Items
+from ..errors import DataError
 
 # A part with fewer gives no interval.
 LEAST = 2
