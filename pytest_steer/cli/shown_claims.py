@@ -56,7 +56,7 @@ def _tasks(model: Model, claim: ClaimSpec, count: int) -> list[str]:
     if claim.test is None:
         raise SteerError(f"{claim.name}: needs data.test")
     tasks = read_tasks(claim.test, columns=claim.columns)
-    pool = read_tasks(claim.examples, columns=claim.columns) if claim.examples is not None else tasks
+    pool = read_tasks(claim.demonstrations, columns=claim.columns) if claim.demonstrations is not None else tasks
     n_shots, shuffled = claim.params["n_shots"], claim.params["shuffled"]
     lines = []
     for index, query in enumerate(tasks[:count]):

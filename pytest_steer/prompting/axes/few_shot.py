@@ -14,7 +14,7 @@ MOST = 1000
 
 @axis(
     "few_shot",
-    about=f"How many examples from data.examples stand in front, from 0 to {MOST}.",
+    about=f"How many examples from data.demonstrations stand in front, from 0 to {MOST}.",
     title="Numbers of few-shot examples",
     listed="A list of different numbers.",
     example=4,
