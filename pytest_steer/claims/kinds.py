@@ -26,7 +26,7 @@ EVERY: dict[str, Schema] = {
 Declared = TypeVar("Declared", bound=type)
 
 # What a claim is measured on is filled in by the name of its field, as pytest fills in fixtures; these come from files under ``data``.
-_FROM_DATA = {"items": "test", "tasks": "test", "texts": "neutral", "demonstrations": "examples"}
+_FROM_DATA = {"items": "test", "tasks": "test", "texts": "neutral", "demonstrations": "demonstrations"}
 
 
 @dataclass(frozen=True)

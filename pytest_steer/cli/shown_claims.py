@@ -50,7 +50,7 @@ def shown_claim(model: Model, claim: ClaimSpec) -> list[str]:
 
 def _tasks(builder: Builder, claim: ClaimSpec) -> list[str]:
     model, run = builder.model, builder.run
-    pool = builder.tasks(claim, claim.examples)
+    pool = builder.tasks(claim, claim.demonstrations)
     n_shots, shuffled = claim.params["n_shots"], claim.params["shuffled"]
     lines = []
     for index, query in enumerate(builder.tasks(claim)[: run.effort.max_items]):

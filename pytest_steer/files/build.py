@@ -22,7 +22,6 @@ from ..prompting import Context
 from ..run_context import RunContext, current_run
 from ..sources import shown
 from ..steering import Intervention, SteeringVector, check_positions
-from .axes import drawing
 from .files import absolute
 from .make import make_steering
 from .schema import Schema
@@ -145,26 +144,13 @@ class Builder:
     def _count(self, claim: ClaimSpec) -> int:
         return len(self.read_items(claim.test, claim)[0]) if claim.test is not None else 0
 
-    def context_arguments(self, suite: Suite, claim: ClaimSpec) -> dict[str, Any]:
-        """The file's ``contexts`` as keyword arguments of ``prompting.strategies.contexts``.
-
-        Raises:
-            DataError: few-shot examples without ``data.examples``, or these cannot be read.
-        """
-        examples = self.examples(claim)
-        axes = (drawing({name: value}) for name, values in suite.contexts.items() for value in values)
-        axis = next((axis for axis in axes if axis is not None), None) if examples is None else None
-        if axis is not None:
-            raise DataError(f"{claim.name}: contexts.{axis} needs data.examples, the items that examples are drawn from")
-        return {**suite.contexts, "examples": examples}
-
-    def examples(self, claim: ClaimSpec) -> Items | None:
-        """The items that few-shot examples are drawn from, or None if the file names none.
+    def demonstrations(self, claim: ClaimSpec) -> Items | None:
+        """The items that demonstrations are drawn from, or None if the file names none.
 
         Raises:
             DataError: they cannot be read.
         """
-        return self.read_items(claim.examples, claim)[0] if claim.examples is not None else None
+        return self.read_items(claim.demonstrations, claim)[0] if claim.demonstrations is not None else None
 
     def read_items(self, path: Path, claim: ClaimSpec) -> tuple[Items, Context]:
         key = path, tuple(sorted(claim.columns.items()))
@@ -228,7 +214,7 @@ class _Supply:
     @property
     def demonstrations(self) -> tuple[TaskItem, ...]:
         # All pairs of the file, however many are asked about, so that every profile sees the same prompts.
-        return self._builder.tasks(self._claim, self._claim.examples or self._claim.test)
+        return self._builder.tasks(self._claim, self._claim.demonstrations or self._claim.test)
 
     @property
     def source(self) -> str:
@@ -243,7 +229,7 @@ class _Supply:
 
         builder, run = self._builder, self._builder.run
         return Search(
-            space=contexts(**builder.context_arguments(self._suite, self._claim)),
+            space=contexts(**self._suite.contexts, examples=builder.demonstrations(self._claim)),
             free=True,
             read=self._read,
             max_contexts=run.effort.max_contexts,
@@ -271,7 +257,7 @@ class _Supply:
         return self._claim.name
 
     def _read(self, values: Mapping[str, Any]) -> Context:
-        return Context.from_dict(values, examples=self._builder.examples(self._claim))
+        return Context.from_dict(values, examples=self._builder.demonstrations(self._claim))
 
     def _context(self, values: Mapping[str, Any]) -> Context:
         return self._read(values).over(self.context)

@@ -14,8 +14,9 @@ from typing import Any
 from jsonschema import ValidationError
 from jsonschema.exceptions import best_match
 
+from pytest_steer import registry
 from pytest_steer.errors import ClaimFileError
-from pytest_steer.files.schema import SCHEMA, Schema, claim_schema, full_schema, kinds, valid_keys, validator
+from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys, validator
 from pytest_steer.files.source import DataPath, Source
 from pytest_steer.registry import nearest
 from pytest_steer.validation import example_of, flow, reason_of, shown
@@ -38,14 +39,6 @@ class Fault:
     meant: str | None = None
 
 
-def find_faults(data: dict[str, Any]) -> list[Fault]:
-    """All that the schema has against ``data``; an empty list if it is valid."""
-    faults = _faults(validator().iter_errors(data))
-    shapes = {fault.path for fault in faults if _is_claim(fault.path)}
-    # In `- steers:` with the parameters not indented beneath it, the shape is wrong, and `steers` is empty.
-    return [fault for fault in faults if not (fault.path[:-1] in shapes and _value(data, fault.path) is None)]
-
-
 def faults_under(schema: Schema, value: Any, path: DataPath) -> list[Fault]:
     """All that ``schema`` has against the value at ``path``."""
     found = _faults(validator().evolve(schema=schema).iter_errors(value))
@@ -54,7 +47,7 @@ def faults_under(schema: Schema, value: Any, path: DataPath) -> list[Fault]:
 
 def _faults(errors: Iterable[ValidationError]) -> list[Fault]:
     errors = list(_settled(errors))
-    faults = [fault for error in errors for fault in _unknown_keys(error)]
+    faults = list(dict.fromkeys(fault for error in errors for fault in _unknown_keys(error)))
     # A misspelt key is unknown, and then its right spelling is missing: one slip, one message.
     meant = {(*fault.path[:-1], fault.meant) for fault in faults if fault.meant}
     for error in errors:
@@ -107,7 +100,7 @@ def _unknown_keys(error: ValidationError) -> Iterator[Fault]:
         return
     path = tuple(error.absolute_path)
     valid = [key for key in valid_keys(error.schema) if not key.startswith("$")]
-    if error.schema is claim_schema() and len(error.instance) > 1:
+    if "x-claim" in error.schema and len(error.instance) > 1:
         return  # a claim of two keys is explained as that
     for key in error.instance:
         if key in valid or any(re.search(free, key) for free in error.schema.get("patternProperties", ())):
@@ -117,7 +110,13 @@ def _unknown_keys(error: ValidationError) -> Iterator[Fault]:
             hint = f"Write `{renamed}: {flow(error.instance[key])}`."
             yield Fault((*path, key), f"{shown(key)} is now called {renamed!r}", hint, renamed)
             continue
-        what = "claim" if error.schema is claim_schema() else "key"
+        sort, word, name = error.schema.get("x-settings-of", ("", "", ""))
+        owners = [owner for owner, one in registry.things(sort).items() if key in one.settings] if sort else []
+        if owners:
+            reason = f"{key!r} is a setting of {word} {' or '.join(owners)}{f', not of {name}' if name else ''}"
+            yield Fault((*path, key), reason, f"Delete it, or write `{word}: {owners[0]}`.")
+            continue
+        what = "claim" if "x-claim" in error.schema else "key"
         elsewhere = _elsewhere(key, error.schema)
         meant = None if elsewhere else nearest(key, valid)
         advice = elsewhere or (f"Did you mean {meant!r}? " if meant else "")
@@ -133,7 +132,7 @@ def _elsewhere(key: str, here: Schema) -> str | None:
     for kind, schema in kinds().items():
         if key in schema.get("properties", {}):
             places.append(f"is a parameter of {kind}")
-    if key in SCHEMA["properties"] and here is not claim_schema():
+    if key in SCHEMA["properties"] and "x-claim" not in here:
         also = " or in a claim" if key in SCHEMA["$defs"]["every_claim"]["properties"] else ""
         places.append(f"belongs at the top level of the file{also}")
     sections: list[str] = []
@@ -167,7 +166,7 @@ def _settled(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
 
 def _explain(error: ValidationError, meant: set[DataPath]) -> Iterator[Fault]:
     path, schema, value = tuple(error.absolute_path), error.schema, error.instance
-    if schema is claim_schema() and error.validator in ("minProperties", "maxProperties"):
+    if "x-claim" in schema and error.validator in ("minProperties", "maxProperties"):
         yield _claim_shape(path, value)
     elif error.validator == "required":
         for key in error.validator_value:
@@ -222,22 +221,12 @@ def _missing(path: DataPath, key: str, schema: Schema, why: str) -> Fault:
 def _choice(path: DataPath, keys: list[str], schema: Schema, value: dict[str, Any]) -> Fault:
     there = [key for key in keys if key in value]
     if there:
-        return Fault(path, f"has both {_listed(there)}, which exclude each other", "Delete one of them.")
-    return Fault(path, f"needs {_listed(keys, 'or')}", schema.get("description", ""))
+        return Fault((*path, there[-1]), f"cannot stand beside {_listed(there[:-1])}", "Delete one of them.")
+    return Fault(path, f"needs {_listed(keys, 'or')}", resolved(schema).get("description", ""))
 
 
 def _is_choice_of_keys(error: ValidationError) -> bool:
     return all(set(branch) == {"required"} for branch in error.validator_value)
-
-
-def _is_claim(path: DataPath) -> bool:
-    return len(path) == 2 and path[0] == "claims"
-
-
-def _value(data: Any, path: DataPath) -> Any:
-    for step in path:
-        data = data[step]
-    return data
 
 
 def _listed(words: Iterable[str], last: str = "and") -> str:

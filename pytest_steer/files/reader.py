@@ -1,29 +1,36 @@
-"""From a claim file to :class:`Suite`."""
+"""From a claim file to :class:`Suite`: its text, expanded by its matrix, validated, as claims."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_steer.files.axes import context_faults, contexts_faults, drawing, value_faults
-from pytest_steer.files.entries import entry_faults, entry_of, vector_spec
-from pytest_steer.files.files import absolute, missing_file
-from pytest_steer.files.matrix import Combination, behaviour_faults, combinations, completed, matrix_faults
-from pytest_steer.files.messages import Fault, find_faults, to_error
-from pytest_steer.files.promises import params_of, per_faults, xfail_faults, xfail_of
-from pytest_steer.files.schema import SCHEMA, kinds, resolved, valid_keys, validator, with_defaults
+from pytest_steer.files.checks import context_faults, faults_of
+from pytest_steer.files.expand import Expanded, expanded
+from pytest_steer.files.files import absolute
+from pytest_steer.files.matrix import combinations, repeated_labels
+from pytest_steer.files.messages import Fault, faults_under, to_error, where
+from pytest_steer.files.methods import settings_of
+from pytest_steer.files.overrides import old_form, override_faults
+from pytest_steer.files.schema import (
+    SCHEMA,
+    as_declared,
+    frame,
+    kinds,
+    main_of,
+    valid_keys,
+    validator,
+    with_defaults,
+)
 from pytest_steer.files.source import DataPath, Source, read_source
-from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite
+from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec
 from pytest_steer.prompting import known_axes
-from pytest_steer.validation import example_of
+from pytest_steer.validation import flow
 
 _FILE_KEYS = valid_keys(SCHEMA)
-_DATA_KEYS = {key: schema for key, schema in valid_keys(_FILE_KEYS["data"]).items() if key != "columns"}
-"""Those of ``data`` that name files."""
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
 # How items are asked and read where no context says; a vector is made the way the file says.
 _ASKED_FOR_VECTORS = tuple(key for key in _FILE_KEYS if key in known_axes())
@@ -31,7 +38,7 @@ _ASKED = ("answers", *_ASKED_FOR_VECTORS)
 
 
 def read_suite(path: str | os.PathLike[str]) -> Suite:
-    """Reads and checks one claim file.
+    """Read and check one claim file.
 
     A claim with faults of its own becomes a :class:`BrokenClaim` among the entries; the others stay usable.
 
@@ -40,22 +47,17 @@ def read_suite(path: str | os.PathLike[str]) -> Suite:
             key or value at the top level.
     """
     source = read_source(path)
-    faults = find_faults(completed(source.data))
+    faults = faults_under(frame(), source.data, ())
     of_file = [fault for fault in faults if fault.path[:1] != ("claims",) or len(fault.path) < 2]
-    of_file = of_file or list(_pattern_faults(source.data.get("allow_unexpected", ())))
-    of_file = of_file or matrix_faults(combinations(source.data))
-    of_file = of_file or list(_asked_faults(source.data, ()))
-    of_file = of_file or list(contexts_faults(source.data.get("contexts", {})))
-    if not of_file:
-        for index, context in enumerate(source.data.get("regressions", ())):
-            of_file += context_faults(context, ("regressions", index))
+    of_file = of_file or list(_file_faults(source.data, source.path.parent))
     if of_file:
         raise to_error(of_file, source)
     return _SuiteReader(source, faults).suite()
 
 
-def _pattern_faults(patterns: Iterable[str]) -> Iterator[Fault]:
-    for index, pattern in enumerate(patterns):
+def _file_faults(data: dict[str, Any], folder: Path) -> Iterator[Fault]:
+    """What a schema cannot see of a file, other than of its claims."""
+    for index, pattern in enumerate(data.get("allow_unexpected", ())):
         try:
             re.compile(pattern)
         except re.error as error:
@@ -64,10 +66,15 @@ def _pattern_faults(patterns: Iterable[str]) -> Iterator[Fault]:
                 f"{pattern!r} is not a regular expression ({error})",
                 "It is looked for anywhere in a weight's name, so a part of the name will do: `allow_unexpected: [^mtp.]`.",
             )
+    made = combinations(data)
+    yield from repeated_labels(made)
+    yield from override_faults(data.get("overrides", []), made, ("overrides",))
+    asked = ("contexts", "regressions", *_ASKED_FOR_VECTORS)
+    yield from context_faults({key: data[key] for key in asked if key in data})
 
 
 class _SuiteReader:
-    """Holds what all claims of one file share while they are read."""
+    """What all claims of one file share while they are read."""
 
     def __init__(self, source: Source, faults: list[Fault]) -> None:
         self.source = source
@@ -80,26 +87,45 @@ class _SuiteReader:
         self.given = {self._best_name(claim) for claim in source.data["claims"]}
 
     def suite(self) -> Suite:
-        claims, contexts = self.data["claims"], self.data.get("contexts", {})
-        faults = [self._faults_of(index, claim) for index, claim in enumerate(claims)]
-        entries = tuple(entry for index, claim in enumerate(claims) for entry in self._entries(index, claim, faults[index]))
+        entries = tuple(entry for index, claim in enumerate(self.data["claims"]) for entry in self._entries(index, claim))
         return Suite(
-            name=self.values.get("suite", _stem(self.source.path)),
+            name=self.values.get("suite", self.source.path.stem.removesuffix(".steer")),
             path=self.source.path,
             model=self._model(self.values.get("model")),
             holm=self.values["holm"],
-            contexts={axis: tuple(values) for axis, values in contexts.items()},
+            contexts={axis: tuple(values) for axis, values in self.data.get("contexts", {}).items()},
             entries=entries,
             regressions=tuple(self.data.get("regressions", ())),
             allow_unexpected=self.values["allow_unexpected"],
         )
 
-    def _entries(self, index: int, claim: Any, faults: list[Fault]) -> Iterator[ClaimSpec | BrokenClaim]:
-        """One for each combination of the matrix; a claim with faults is one, whatever the matrix."""
+    def _entries(self, index: int, claim: Any) -> Iterator[ClaimSpec | BrokenClaim]:
+        """One for each combination of the matrix; a claim that is wrong in the same way in all of them is one."""
+        faults = [fault for fault in self.faults if fault.path[:2] == ("claims", index)]
+        made: list[tuple[Expanded, list[Fault]]] = []
+        if not faults:
+            ((kind, body),) = claim.items()
+            inside: DataPath = ("claims", index, kind)
+            faults = self._form_faults(kind, body, inside)
+            if not faults:
+                keys = {main_of(kind): body} if not isinstance(body, dict) else body
+                faults = list(self._name_faults(index, keys.get("name", kind), inside))
+                claims = [expanded(self.data, index, kind, keys, one) for one in self.combinations]
+                made = [(one, faults_of(one, self.data, self.folder)) for one in claims]
+                if all(found == made[0][1] for _, found in made):
+                    faults += made[0][1]
+        name = self._best_name(claim) or f"claim-in-line-{self._line(index)}"
         if faults:
-            yield self._broken(index, claim, faults)
-        else:
-            yield from (self._spec(index, claim, made) for made in self.combinations)
+            yield self._broken(index, name, faults)
+            return
+        for one, found in made:
+            if found:
+                yield BrokenClaim(one.named(name), self._line(index), to_error(found, self.source))
+            else:
+                yield self._spec(index, one)
+
+    def _line(self, index: int) -> int:
+        return self.source.line(("claims", index)) or 1
 
     def _model(self, model: str | None) -> str | None:
         if model is None:
@@ -109,52 +135,29 @@ class _SuiteReader:
             return str(absolute(model, self.folder))
         return model
 
-    # --- faults that a schema cannot see ---
+    # --- faults ---
 
-    def _faults_of(self, index: int, claim: Any) -> list[Fault]:
-        here: DataPath = ("claims", index)
-        faults = [fault for fault in self.faults if fault.path[:2] == here]
-        kind = _kind(claim)
-        if kind is None or len(claim) > 1 or not isinstance(claim[kind], dict):
-            return faults
-        body, inside = claim[kind], (*here, kind)
-        # Keys that are wrong, or missing because they are misspelt, are not looked at again.
-        wrong = {fault.path[3] for fault in faults if len(fault.path) > 3}
-        wrong |= {fault.meant for fault in faults if len(fault.path) == 4 and fault.meant}
-        faults.extend(_asked_faults({key: value for key, value in body.items() if key not in wrong}, inside))
-        if "name" not in wrong:
-            faults.extend(self._name_fault(index, body.get("name", kind), inside))
-        if not wrong & {"vector", "intervention"}:
-            for made in self.combinations:
-                found = entry_faults(self.data, body, inside, made, self.folder)
-                faults.extend(fault for fault in found if fault not in faults)
-        if "xfail" not in wrong:
-            faults.extend(xfail_faults(body.get("xfail"), self.combinations, (*inside, "xfail")))
-        if "per" not in wrong:
-            faults.extend(per_faults(kind, body, self.combinations, (*inside, "per")))
-        if "data" not in wrong:
-            for made in self.combinations:
-                faults.extend(fault for fault in self._data_faults(kind, body, inside, made) if fault not in faults)
-        if not wrong & {"contexts", "data_sets", "base", "per"}:
-            faults.extend(self._setting_faults(body, inside))
-            for label, values in body.get("per", {}).items():
-                own = {**values, "data": body.get("data", {})}
-                faults.extend(self._setting_faults(own, (*inside, "per", label)))
-        for key, schema in kinds()[kind]["properties"].items():
-            if key in body and key not in wrong and resolved(schema).get("x-file"):
-                faults.extend(self._file_fault(body[key], (*inside, key)))
-        if kinds()[kind].get("x-searches-contexts") and not self.data.get("contexts"):
-            about = _FILE_KEYS["contexts"]
-            faults.append(
-                Fault(
-                    inside,
-                    f"there are no contexts, and {kind!r} searches them",
-                    f"Add `contexts:` at the top level of the file. {about['description']}",
-                )
-            )
+    def _form_faults(self, kind: str, body: Any, inside: DataPath) -> list[Fault]:
+        """What keeps a claim from being expanded."""
+        if isinstance(body, (int, float)) and not isinstance(body, bool):
+            if main_of(kind) is not None:
+                return []
+            example = flow(kinds()[kind]["examples"][0])
+            reason = f"{kind!r} has no main promise that a bare number could give"
+            return [Fault(inside, reason, f"Write `- {kind}: {example}`. {kinds()[kind]['description']}")]
+        if not isinstance(body, dict):
+            form = {key: kinds()[kind][key] for key in ("type", "description", "examples")}
+            return faults_under({"properties": {kind: form}}, {kind: body}, inside[:-1])
+        faults = list(old_form(body, self.combinations, inside))
+        if "overrides" in body:
+            path = (*inside, "overrides")
+            faults += faults_under(_CLAIM_KEYS["overrides"], body["overrides"], path)
+            faults = faults or list(override_faults(body["overrides"], self.combinations, path))
         return faults
 
-    def _name_fault(self, index: int, name: str, inside: DataPath) -> Iterator[Fault]:
+    def _name_faults(self, index: int, name: Any, inside: DataPath) -> Iterator[Fault]:
+        if not _is_name(name):
+            return  # which the schema says
         if name not in self.taken:
             self.taken[name] = index
             return
@@ -171,129 +174,87 @@ class _SuiteReader:
             number += 1
         return f"{name}-{number}"
 
-    def _data_faults(self, kind: str, body: dict[str, Any], inside: DataPath, made: Combination) -> Iterator[Fault]:
-        yield from behaviour_faults(body, made, self.folder)
-        for key in _DATA_KEYS:
-            if key in made.files:
-                continue
-            own = key in body.get("data", {})
-            needed = key in kinds()[kind].get("x-needs", ())
-            used = own or needed or key in kinds()[kind].get("x-uses", ())
-            value = body["data"][key] if own else self.data.get("data", {}).get(key)
-            if value is not None and used:
-                yield from self._file_fault(value, (*inside, "data", key) if own else ("data", key))
-            elif needed:
-                yield Fault(
-                    inside,
-                    f"'data.{key}' is missing, and {kind!r} is measured on it",
-                    f"Add `data: {{{example_of(key, _DATA_KEYS[key])}}}` at the top level of the file "
-                    f"or to this claim. {_DATA_KEYS[key]['description']}",
-                )
-
-    def _setting_faults(self, body: dict[str, Any], inside: DataPath) -> Iterator[Fault]:
-        """Of a claim that names contexts and data sets of its own."""
-        named = {(*inside, "contexts", name): values for name, values in body.get("contexts", {}).items()}
-        if "base" in body:
-            named[*inside, "base"] = body["base"]
-        for path, values in named.items():
-            found = list(context_faults(values, path))
-            yield from found
-            axis = None if found else drawing(values)
-            if axis is not None:
-                yield from self._example_faults(body, (*path, axis))
-        if ("contexts" in body or "data_sets" in body) and not (body.get("contexts") or body.get("data_sets")):
-            yield Fault(
-                inside, "names no context and no data set", "Name one: `contexts: {swapped: {option_order: swapped}}`."
-            )
-        taken = body.get("contexts", {}).keys() & body.get("data_sets", {}).keys()
-        for name, file in body.get("data_sets", {}).items():
-            path = (*inside, "data_sets", name)
-            yield from self._file_fault(file, path)
-            if name in taken:
-                yield Fault(path, f"the name {name!r} is that of a context too", "Give one of them another name.")
-
-    def _example_faults(self, body: dict[str, Any], path: DataPath) -> Iterator[Fault]:
-        """Of the number of few-shot examples in a context."""
-        if "examples" in body.get("data", {}) or all("examples" in made.files for made in self.combinations):
-            return  # looked at with the claim's data
-        if "examples" in self.data.get("data", {}):
-            yield from self._file_fault(self.data["data"]["examples"], ("data", "examples"))
-            return
-        example = example_of("examples", _DATA_KEYS["examples"])
-        hint = f"Add `data: {{{example}}}` at the top level of the file or to this claim."
-        yield Fault(path, "there is nothing to draw examples from", hint)
-
-    def _file_fault(self, text: str, path: DataPath, *, or_layers: bool = False) -> Iterator[Fault]:
-        fault = missing_file(text, self.folder, path, or_layers=or_layers)
-        if fault is not None:
-            yield fault
-
     # --- entries ---
 
-    def _spec(self, index: int, claim: dict[str, Any], made: Combination) -> ClaimSpec:
-        kind, body = next(iter(claim.items()))
-        own = with_defaults(body, {key: _CLAIM_KEYS[key] for key in body if key in _CLAIM_KEYS})
-        values = {**self.values, **own}
-        values |= with_defaults(made.strengths, {key: _FILE_KEYS[key] for key in made.strengths})
-        data = {**self.data.get("data", {}), **body.get("data", {}), **made.files}
-        columns = made.columns if made.columns is not None else data.get("columns", {})
-        entry = entry_of(self.data, body, ("claims", index, kind), made)
-        assert entry is not None  # entry_faults has seen to it
-        asked = {key: values[key] for key in _ASKED if key in body or key in self.data}
-        of_file = {key: self.values[key] for key in _ASKED_FOR_VECTORS if key in self.values}
+    def _spec(self, index: int, claim: Expanded) -> ClaimSpec:
+        values = claim.values
+        said = with_defaults(values, {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence")})
+        data = {key: absolute(text, self.folder) for key, text in values.get("data", {}).items() if key != "columns"}
+        columns = values.get("data", {}).get("columns", {})
+        model = claim.combination.get("model")
         return ClaimSpec(
-            kind=kind,
-            name=made.named(body.get("name", kind)),
-            params=with_defaults(params_of(body, made), kinds()[kind]["properties"]),
-            vector=replace(vector_spec(entry, self.folder, self.source.line, columns), asked=of_file),
-            multiplier=values["multiplier"],
-            multipliers=values["multipliers"],
-            test=absolute(data["test"], self.folder) if "test" in data else None,
-            neutral=absolute(data["neutral"], self.folder) if "neutral" in data else None,
-            examples=absolute(data["examples"], self.folder) if "examples" in data else None,
-            confidence=values["confidence"],
-            xfail=xfail_of(body.get("xfail"), made),
-            line=self.source.line(("claims", index)) or 1,
-            model=self._model(made.model),
-            choice=dict(made.choice),
-            asked=asked,
+            kind=claim.kind,
+            name=claim.named(values.get("name", claim.kind)),
+            params=with_defaults(values, kinds()[claim.kind]["properties"]),
+            vector=self._vector(claim, columns),
+            test=data.get("test"),
+            neutral=data.get("neutral"),
+            demonstrations=data.get("demonstrations"),
+            xfail=values.get("xfail") or None,
+            line=self._line(index),
+            model=self._model(model.value) if model is not None else None,
+            choice={axis: choice.label for axis, choice in claim.combination.items()},
+            asked={key: values[key] for key in _ASKED if key in values},
             columns=dict(columns),
+            places=self._places(claim),
+            **said,
         )
 
-    def _broken(self, index: int, claim: Any, faults: list[Fault]) -> BrokenClaim:
-        line = self.source.line(("claims", index)) or 1
-        name = self._best_name(claim) or f"claim-in-line-{line}"
+    def _places(self, claim: Expanded) -> dict[str, tuple[int, str]]:
+        model = claim.combination.get("model")
+        origins = {**claim.places, ("model",): model.path if model is not None else ("model",)}
+        return {where(path): (self.source.line(origin) or 1, where(origin)) for path, origin in origins.items()}
+
+    def _vector(self, claim: Expanded, columns: dict[str, str]) -> VectorSpec:
+        entry = claim.values[claim.section]
+        values = with_defaults(entry, valid_keys(_FILE_KEYS[claim.section]))
+        extract = entry.get("extract", {})
+        layer = values.get("layer")
+        settings = {
+            way: absolute(value, self.folder) if schema.get("x-file") else as_declared(value, schema)
+            for way, (schema, value) in settings_of(entry).items()
+        }
+        return VectorSpec(
+            file=absolute(values["file"], self.folder) if "file" in values else None,
+            method=extract.get("method"),
+            data=absolute(extract["data"], self.folder) if extract else None,
+            layers=(layer,) if isinstance(layer, int) else layer,
+            positions=values["positions"],
+            include_first=values["include_first"],
+            allow_mismatch=values["allow_mismatch"],
+            line=self.source.line(claim.at((claim.section,))) or 1,
+            options={str(way[1]): value for way, value in settings.items() if len(way) == 2},
+            shape=self._shape(values, settings) if claim.section == "intervention" else None,
+            rows=values.get("rows"),
+            columns=extract.get("columns", columns) if extract else {},
+            asked={key: self.values[key] for key in _ASKED_FOR_VECTORS if key in self.values},
+        )
+
+    def _shape(self, values: dict[str, Any], settings: dict[DataPath, Any]) -> dict[str, Any]:
+        """What an intervention says beyond a vector."""
+        shape: dict[str, Any] = {key: values[key] for key in ("kind", "site") if key in values}
+        shape |= {str(way[0]): value for way, value in settings.items() if len(way) == 1}
+        if "condition" in values:
+            condition = with_defaults(values["condition"], valid_keys(valid_keys(_FILE_KEYS["intervention"])["condition"]))
+            shape["condition"] = {**condition, "file": absolute(condition["file"], self.folder)}
+        return shape
+
+    def _broken(self, index: int, name: str, faults: list[Fault]) -> BrokenClaim:
         if self.taken.setdefault(name, index) != index:
             name = self._free(name)
             self.taken[name] = index
-        return BrokenClaim(name, line, to_error(faults, self.source))
+        return BrokenClaim(name, self._line(index), to_error(faults, self.source))
 
     def _best_name(self, claim: Any) -> str | None:
         """The name that the claim has or, failing that, its kind, right or wrong."""
         if not isinstance(claim, dict):
             return None
-        kind = _kind(claim) or next(iter(claim), None)
+        known = [key for key in claim if key in kinds()]
+        kind = known[0] if len(known) == 1 else next(iter(claim), None)
         body = claim.get(kind)
         name = body.get("name") if isinstance(body, dict) else None
         return next((word for word in (name, kind) if _is_name(word)), None)
 
 
-def _kind(claim: Any) -> str | None:
-    """The only known kind among the keys of a claim."""
-    known = [key for key in claim if key in kinds()] if isinstance(claim, dict) else []
-    return known[0] if len(known) == 1 else None
-
-
-def _asked_faults(values: dict[str, Any], path: DataPath) -> Iterator[Fault]:
-    """Of values of axes outside of contexts, such as the date 2025-02-30."""
-    for name in _ASKED_FOR_VECTORS:
-        if name in values:
-            yield from value_faults(name, values[name], (*path, name))
-
-
 def _is_name(word: Any) -> bool:
     return bool(validator().evolve(schema=_CLAIM_KEYS["name"]).is_valid(word))
-
-
-def _stem(path: Path) -> str:
-    return path.stem.removesuffix(".steer")

@@ -34,8 +34,23 @@ def claim_schema() -> Schema:
 
 
 def kinds() -> dict[str, Schema]:
-    """Kind of claim to its schema."""
-    found: dict[str, Schema] = claim_schema()["properties"]
+    """Kind of claim to the schema of its keys."""
+    found: dict[str, Schema] = full_schema()["$defs"]["kinds"]
+    return found
+
+
+def frame() -> Schema:
+    """The schema of a file without what its claims say: that is looked at once the matrix has given its part."""
+    claim = {**claim_schema(), "properties": {kind: {} for kind in kinds()}}
+    listed = {**full_schema()["properties"]["claims"], "items": claim}
+    whole = {**full_schema(), "properties": {**full_schema()["properties"], "claims": listed}}
+    del whole["$schema"]  # or jsonschema takes its own validator in the place of ours
+    return whole
+
+
+def main_of(kind: str) -> str | None:
+    """The parameter that a bare number sets, ``- steers: 0.3``."""
+    found: str | None = registry.find("claim", kind).main
     return found
 
 
@@ -47,11 +62,11 @@ def validator() -> Any:
 @lru_cache(maxsize=1)
 def _made(version: int) -> Schema:
     found = copy.deepcopy(SCHEMA)
-    found["$defs"]["claim"]["properties"] = {
-        name: {**kind.schema, "$ref": "#/$defs/every_claim", "unevaluatedProperties": False}
-        for name, kind in registry.things("claim").items()
+    defs, claims = found["$defs"], registry.things("claim")
+    defs["kinds"] = {
+        name: {**kind.schema, "$ref": "#/$defs/every_claim", "unevaluatedProperties": False} for name, kind in claims.items()
     }
-    defs = found["$defs"]
+    defs["claim"]["properties"] = {name: _claim_or_number(name, kind) for name, kind in claims.items()}
     vector, intervention = (defs[name]["properties"] for name in ("vector", "intervention"))
     methods, ways = registry.things("method"), registry.things("intervention")
     vector["extract"]["properties"]["method"] |= {
@@ -70,12 +85,19 @@ def _made(version: int) -> Schema:
     _add_settings(found, "#/$defs/intervention", "#/$defs/method", ways)
     axes = known_axes()
     value_of = {name: {"$ref": f"#/$defs/axes/properties/{name}"} for name in axes}
-    found["$defs"]["axes"]["properties"] = {name: axis.value_schema for name, axis in axes.items()}
-    found["$defs"]["context"]["properties"] = value_of
-    found["$defs"]["contexts"]["properties"] = {
-        name: {**axis.list_schema, "items": value_of[name]} for name, axis in axes.items()
-    }
+    defs["axes"]["properties"] = {name: {**axis.value_schema, "x-axis": name} for name, axis in axes.items()}
+    defs["context"]["properties"] = value_of
+    defs["contexts"]["properties"] = {name: {**axis.list_schema, "items": value_of[name]} for name, axis in axes.items()}
     return found
+
+
+def _claim_or_number(name: str, kind: Any) -> Schema:
+    """What may stand under a kind of claim: its keys, or its main promise as a bare number."""
+    keys = {"$ref": f"#/$defs/kinds/{name}"}
+    if kind.main is None:
+        return keys
+    words = {key: kind.schema[key] for key in ("title", "description", "examples")}
+    return {**words, "anyOf": [keys, {"$ref": f"#/$defs/kinds/{name}/properties/{kind.main}"}]}
 
 
 def _add_settings(schema: Schema, place: str, other: str, declared: dict[str, Any]) -> None:
@@ -126,7 +148,7 @@ def resolved(schema: Schema) -> Schema:
     own = {key: value for key, value in schema.items() if key != "$ref"}
     merged = {**resolved(target), **own}
     if "properties" in target and "properties" in own:
-        merged["properties"] = {**own["properties"], **resolved(target)["properties"]}
+        merged["properties"] = {**own["properties"], **resolved(target)["properties"], **own["properties"]}
     return merged
 
 

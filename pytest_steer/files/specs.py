@@ -63,10 +63,11 @@ class ClaimSpec:
         multipliers: the strengths of the propensity curve, all different, at least two.
         test: the contrast items. Only if the kind needs them it is sure that the file was there.
         neutral: the neutral texts. Only if the kind needs them it is sure that the file was there.
-        examples: the items that few-shot examples are drawn from, under the same condition.
+        demonstrations: the items that demonstrations are drawn from, under the same condition.
         columns: what the columns of the data are called, where they have other names.
         xfail: the reason why the claim is known to fail, or None.
         line: 1-based line of the claim file.
+        places: a key of the claim as it counts, such as ``vector.layer``, to the line and the key where it is written.
         model: the model that ``matrix`` gives this claim (a relative path made absolute), or None: that of the file.
         choice: the combination of the matrix, axis to the choice's name, as in ``{"method": "caa", "behaviour": "sentiment"}``, in
             the order of the file; empty without a matrix.
@@ -85,10 +86,11 @@ class ClaimSpec:
     xfail: str | None
     line: int
     model: str | None = None
-    examples: Path | None = None
+    demonstrations: Path | None = None
     choice: dict[str, str] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
+    places: dict[str, tuple[int, str]] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ matrix:
     leace: {layer: 1, positions: all}
   behaviour:
     letters: {train: train.json, test: test.json}
-    opposites: {train: pairs.json, test: pairs.json, examples: pairs.json}
+    opposites: {train: pairs.json, test: pairs.json, demonstrations: pairs.json}
 claims:
 """
 CLAIMS = """
@@ -104,7 +104,7 @@ def test_the_claims_of_a_run_make_the_same_table(folder, pytester):
 def test_further_strengths_and_budgets_are_further_rows(folder, pytester):
     (folder / "c.steer.yaml").write_text(
         FILE.replace("    leace: {layer: 1, positions: all}\n", "").replace(
-            "    opposites: {train: pairs.json, test: pairs.json, examples: pairs.json}\n", ""
+            "    opposites: {train: pairs.json, test: pairs.json, demonstrations: pairs.json}\n", ""
         )
         + CLAIMS
         + "  - not_anti_steered: {name: double, share: 0.99, by: effect, multiplier: 2}\n"

@@ -26,7 +26,7 @@ def shout(item, times):
 CLAIMS = """
   - generalizes:
       relative: 0.0001
-      data: {examples: train.json}
+      data: {demonstrations: train.json}
       data_sets: {other: other.json}
       contexts:
         swapped: {option_order: swapped, option_labels: 1/2}
@@ -86,13 +86,13 @@ def test_the_files_contexts_become_a_strategy(tmp_path: Path) -> None:
     for name in ("train.json", "test.json"):
         (tmp_path / name).write_text(json.dumps(lettered(6)))
     head = "contexts: {filler: [3, as_given], few_shot: [0, 2], shout: [5, as_given]}\n" + HEAD
-    (tmp_path / "c.steer.yaml").write_text(head + "  - steers: {steerability: 0, data: {examples: train.json}}\n")
+    (tmp_path / "c.steer.yaml").write_text(head + "  - steers: {steerability: 0, data: {demonstrations: train.json}}\n")
     axis("shout", [1, 5])(lambda item, n: ContrastItem("!" * n + item.question, item.matching, item.not_matching))
     suite = read_suite(tmp_path / "c.steer.yaml")
     (claim,) = suite.entries
     assert isinstance(claim, ClaimSpec)
     builder = Builder(load_model("builtin:tiny"), RunContext(seed=0, effort=Effort(max_items=3)))
-    space = contexts(**builder.context_arguments(suite, claim))
+    space = contexts(**suite.contexts, examples=builder.demonstrations(claim))
 
     from hypothesis import find, settings
 

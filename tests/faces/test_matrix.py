@@ -50,7 +50,7 @@ def test_one_item_per_combination_with_the_numbers_of_the_single_claims(suite: P
 def test_a_combination_is_selected_by_its_id_and_can_be_known_to_fail(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "m.steer.yaml").write_text(
         HEAD + "vector: {extract: {method: caa, data: train.json}}\nmatrix: {layer: [1, 2]}\n"
-        'claims:\n  - steers: {steerability: 50, xfail: {"2": far too much}}\n'
+        "claims:\n  - steers: {steerability: 50, overrides: [{match: {layer: 2}, xfail: far too much}]}\n"
     )
     result, found = claims_of(pytester)
     result.assert_outcomes(failed=1, xfailed=1)
@@ -78,7 +78,11 @@ claims:
   - not_anti_steered:
       share: 0.99
       by: effect
-      per: {caa-letters: {share: 0.98}, opposites: {by: slope}, clamp-opposites: {by: effect}, icv: {share: 0.97}}
+      overrides:
+        - {match: {method: caa, behaviour: letters}, share: 0.98}
+        - {match: {behaviour: opposites}, by: slope}
+        - {match: {method: clamp, behaviour: opposites}, by: effect}
+        - {match: {method: icv}, share: 0.97}
   - ppl_delta_below: {name: cost, limit: 1000000}
 """
 
@@ -128,11 +132,11 @@ def test_many_methods_on_many_behaviours(suite: Path, pytester: pytest.Pytester)
             assert own["details"]["by"] == by
 
 
-def test_per_decides_and_broken_claims_have_no_combination(suite: Path, pytester: pytest.Pytester) -> None:
+def test_overrides_decide_and_broken_claims_have_no_combination(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "m.steer.yaml").write_text(
         HEAD + "vector: {extract: {method: caa, data: train.json}}\nmatrix: {layer: [1, 2]}\n"
-        'claims:\n  - steers: {steerability: 50, per: {"1": {steerability: -50}}, xfail: {"2": too much}}\n'
-        '  - steers: {name: broken, steerability: 0, per: {"3": {steerability: -50}}}\n'
+        "claims:\n  - steers: {steerability: 50, overrides: [{match: {layer: 1}, steerability: -50}, {match: {layer: 2}, xfail: too much}]}\n"
+        "  - steers: {name: broken, steerability: 0, overrides: [{match: {layer: 3}, steerability: -50}]}\n"
     )
     result, found = claims_of(pytester)
     result.assert_outcomes(passed=1, xfailed=1, failed=1)

@@ -87,6 +87,7 @@ def test_in_python(root: Path) -> None:
     values = full_schema()["$defs"]["axes"]["properties"]
     assert values["tone"] == {
         "title": "Tone", "description": "How the question is asked.", "enum": ["as_given", "rude", "kind"], "examples": ["rude"],
+        "x-axis": "tone",
     }  # fmt: skip
     assert values["marks"]["description"] == "How many marks follow."
     assert values["marks"]["type"] == ["integer", "string"]

@@ -76,11 +76,11 @@ def test_claims_of_a_file(tasks: Path, pytester: pytest.Pytester) -> None:
 
 
 def test_what_is_asked_is_what_the_measure_asks(tasks: Path, pytester: pytest.Pytester) -> None:
-    """Demonstrations come from data.examples, and follow the seed of the run."""
+    """Demonstrations come from data.demonstrations, and follow the seed of the run."""
     _, (claim,) = claims_of(
         tasks,
         pytester,
-        "  - performs_task: {accuracy: 0.6, n_shots: 2, baseline_n_shots: 3, data: {examples: shown.json}}\n",
+        "  - performs_task: {accuracy: 0.6, n_shots: 2, baseline_n_shots: 3, data: {demonstrations: shown.json}}\n",
         "--steer-seed=5",
     )
     model, pairs, shown = load_model("builtin:tiny"), read_tasks(tasks / "pairs.json"), read_tasks(tasks / "shown.json")
@@ -122,7 +122,7 @@ def test_data_that_cannot_be_used_are_errors(
 ) -> None:
     (tasks / file).write_text(content)
     result, (claim,) = claims_of(
-        tasks, pytester, "  - performs_task: {accuracy: 0.6, n_shots: 2, data: {examples: shown.json}}\n"
+        tasks, pytester, "  - performs_task: {accuracy: 0.6, n_shots: 2, data: {demonstrations: shown.json}}\n"
     )
     assert (claim["verdict"], claim["estimate"]) == ("error", None)
     result.stdout.fnmatch_lines([message])

@@ -57,14 +57,14 @@ def measured(place: Path, claim: ClaimSpec) -> dict:
 
 FILE = """
 vector: {{extract: {{method: caa, data: items.{suffix}{own}}}, layer: 1}}
-data: {{test: items.{suffix}, neutral: neutral.{suffix}, examples: items.{suffix}{columns}}}
+data: {{test: items.{suffix}, neutral: neutral.{suffix}, demonstrations: items.{suffix}{columns}}}
 contexts: {{few_shot: [0, 1]}}
 claims:
   - steers: {{steerability: 0.1}}
   - ppl_delta_below: {{limit: 0.5}}
   - generalizes: {{relative: 0.5, data_sets: {{same: items.{suffix}}}}}
   - steers_at_cost: {{effect: 0.1, budget: 0.05}}
-  - performs_task: {{accuracy: 0.5, data: {{test: pairs.{suffix}, examples: pairs.{suffix}{columns}}}}}
+  - performs_task: {{accuracy: 0.5, data: {{test: pairs.{suffix}, demonstrations: pairs.{suffix}{columns}}}}}
   - steers: {{steerability: 0.1, name: of pairs, data: {{test: pairs.{suffix}{columns}}}}}
 """
 
@@ -80,7 +80,7 @@ def test_every_claim_measures_the_same_with_other_names(place):
     one, other = (builder.build(suite, next(c for c in side if c.kind == "generalizes")) for side in (own, known))
     assert one.data_sets == other.data_sets
     assert one.items == other.items
-    assert [builder.examples(side[0]) for side in (own, known)] == [one.items, one.items]
+    assert [builder.demonstrations(side[0]) for side in (own, known)] == [one.items, one.items]
 
 
 def test_training_data_have_the_datas_names_or_their_own(place):

@@ -47,15 +47,16 @@ COMPARED: dict[str, Any] = {
             "b": {"train": "data/train.json", "test": "data/test.json", "neutral": "data/neutral.txt"},
         },
     },
+    "overrides": [{"match": {"method": "saved"}, "xfail": None, "confidence": 0.9}, {"share": 0.5}],
     "claims": [
-        {"steers": {"steerability": 0.3, "per": {"caa": {"steerability": 0.1}, "caa-b": {"interval": "t"}}}},
-        {"not_anti_steered": {"share": 0.25, "xfail": {"a": "hard", "saved-b": "old"}}},
+        {"steers": {"steerability": 0.3, "overrides": [{"match": {"method": "caa"}, "steerability": 0.1, "multiplier": 2}]}},
+        {"not_anti_steered": {"share": 0.25, "overrides": [{"match": {"behaviour": ["a", "b"]}, "xfail": "hard"}]}},
         {"ppl_delta_below": {"limit": 0.05}},
     ],
 }
 
 texts = st.text(max_size=8) | st.sampled_from(
-    [*kinds(), *full_schema()["properties"], "file", "data/test.json", "a/b", "~", "caa", "b", "caa-b"]
+    [*kinds(), *full_schema()["properties"], "file", "data/test.json", "a/b", "~", "caa", "b", "match"]
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | texts
 values = st.recursive(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_steer.files import ClaimSpec, Suite, read_suite
+from pytest_steer.files import BrokenClaim, ClaimSpec, Suite, read_suite
 
 HEAD = "data: {test: data/test.json, neutral: data/neutral.txt}\n"
 EXTRACTED = HEAD + "vector: {extract: {method: caa, data: data/train.json}, layer: 1, positions: last}\n"
@@ -79,7 +79,8 @@ def test_a_claims_own_vector_and_strength_stay_its_own(folder: Path) -> None:
 
 def test_a_known_failure_of_all_or_of_one_combination(folder: Path) -> None:
     text = (
-        EXTRACTED + 'matrix: {layer: [2, 6]}\nclaims:\n  - steers: {steerability: 0.3, xfail: {"6": too late}}\n'
+        EXTRACTED
+        + "matrix: {layer: [2, 6]}\nclaims:\n  - steers: {steerability: 0.3, overrides: [{match: {layer: 6}, xfail: too late}]}\n"
         "  - steers: {name: none, steerability: 0.3, xfail: never}\n"
     )
     assert {name: spec.xfail for name, spec in specs(folder, text).items()} == {
@@ -94,7 +95,7 @@ def test_a_known_failure_of_all_or_of_one_combination(folder: Path) -> None:
 
 BEHAVIOURS = (
     "  behaviour:\n    mood: {train: data/train.json, test: data/test.json}\n"
-    "    tone: {train: data/test.json, test: data/train.json, neutral: data/neutral.txt, examples: data/train.json}\n"
+    "    tone: {train: data/test.json, test: data/train.json, neutral: data/neutral.txt, demonstrations: data/train.json}\n"
 )
 STEERS = "claims:\n  - steers: {steerability: 0.3}\n"
 
@@ -123,7 +124,7 @@ matrix:
                 spec = made[f"{claim}[{name}-{label}]"]
                 assert spec.choice == {"method": name, "behaviour": label}
                 assert (spec.test, spec.neutral) == (folder / f"data/{test}.json", folder / "data/neutral.txt")
-                assert spec.examples == (folder / f"data/{examples}.json" if examples else None)
+                assert spec.demonstrations == (folder / f"data/{examples}.json" if examples else None)
                 assert spec.vector.data == (None if name == "saved" else folder / f"data/{train}.json")
     found = {name: made[f"steers[{name}-mood]"] for name in names}
     vectors = {name: spec.vector for name, spec in found.items()}
@@ -187,7 +188,7 @@ def test_settings_over_an_intervention_a_claims_own_and_a_named_vector(folder: P
         "steers[ablate]": {"kind": "ablate", "site": "mlp"},
         "steers[higher]": {"kind": "clamp", "site": "mlp", "value": 8.0},
     }
-    (broken,) = [entry for entry in read(folder, text).entries if entry.name == "own"]
+    (broken,) = [entry for entry in read(folder, text).entries if entry.name == "own[higher]"]
     assert "'value' is a setting of kind clamp" in str(broken.error)  # type: ignore[union-attr]
     text = (
         HEAD + f"matrix:\n  vector: {{a: {saved}, b: {saved}}}\n  method: {{plain: {{}}, out: {{kind: ablate}}}}\n" + STEERS
@@ -222,9 +223,12 @@ def test_behaviours_without_methods(folder: Path) -> None:
     # A saved vector is put on each behaviour as it is.
     made = specs(folder, "vector: {file: vectors/refusal.safetensors}\nmatrix:\n" + BEHAVIOURS + STEERS)
     assert [spec.test for spec in made.values()] == [folder / "data/test.json", folder / "data/train.json"]
+    own = "claims:\n  - steers: {steerability: 0.3, vector: {file: vectors/refusal.safetensors}}\n"
+    made = specs(folder, "vector: {extract: {method: caa}, layer: 1}\nmatrix:\n" + BEHAVIOURS + own)
+    assert [spec.vector.file for spec in made.values()] == [folder / "vectors/refusal.safetensors"] * 2
 
 
-# --- promises per combination --------------------------------------------------------------------------------------
+# --- overrides --------------------------------------------------------------------------------------------------------
 
 TWO_AXES = (
     HEAD
@@ -233,11 +237,11 @@ TWO_AXES = (
 )
 
 
-def test_other_numbers_for_some_combinations(folder: Path) -> None:
+def test_other_numbers_for_some_combinations_and_the_last_one_wins(folder: Path) -> None:
     text = TWO_AXES + (
-        "claims:\n  - steers:\n      steerability: 0.3\n      interval: bootstrap\n      per:\n"
-        "        caa: {steerability: 0.5, interval: t}\n        pca-tone: {steerability: 0.1}\n        tone: {sequential: true}\n"
-        "        caa-tone: {steerability: -1, sequential: false}\n"
+        "claims:\n  - steers:\n      steerability: 0.3\n      interval: bootstrap\n      overrides:\n"
+        "        - {match: {method: caa}, steerability: 0.5, interval: t}\n        - {match: {method: pca, behaviour: tone}, steerability: 0.1}\n"
+        "        - {match: {behaviour: tone}, sequential: true}\n        - {match: {method: caa, behaviour: tone}, steerability: -1, sequential: false}\n"
     )
     found = {name: spec.params for name, spec in specs(folder, text).items()}
     assert found == {
@@ -246,31 +250,99 @@ def test_other_numbers_for_some_combinations(folder: Path) -> None:
         "steers[pca-mood]": {"steerability": 0.3, "interval": "bootstrap", "sequential": "profile"},
         "steers[pca-tone]": {"steerability": 0.1, "interval": "bootstrap", "sequential": True},
     }
+    share = "claims:\n  - not_anti_steered:\n      share: 0.3\n      overrides: [{match: {method: caa}, share: 0.1}, {match: {behaviour: tone}, share: 0.2}"
+    found = {name: spec.params["share"] for name, spec in specs(folder, TWO_AXES + share + "]\n").items()}
+    assert list(found.values()) == [0.1, 0.2, 0.3, 0.2]
+    found = {name: spec.params["share"] for name, spec in specs(folder, TWO_AXES + share + ", {share: 0.4}]\n").items()}
+    assert set(found.values()) == {0.4}
 
 
-def test_a_whole_combination_settles_what_two_choices_say_differently(folder: Path) -> None:
+def test_overrides_of_the_file_come_before_those_of_a_claim(folder: Path) -> None:
     text = TWO_AXES + (
-        "claims:\n  - not_anti_steered:\n      share: 0.3\n"
-        "      per: {caa: {share: 0.1}, tone: {share: 0.2}, caa-tone: {share: 0.4}}\n"
+        "overrides:\n  - {match: {method: caa}, xfail: weak, multiplier: 2, confidence: 0.9}\n  - {match: {behaviour: [tone]}, steerability: 0.1}\n"
+        "claims:\n  - steers: {steerability: 0.3}\n"
+        "  - steers: {name: own, steerability: 0.3, multiplier: 5, overrides: [{match: {behaviour: tone}, xfail: null, steerability: 0.2}, "
+        "{match: {method: pca}, multipliers: [0, 1]}]}\n"
+        "  - ppl_delta_below: {limit: 0.1, xfail: dear, overrides: [{match: {method: pca}, xfail: false}]}\n"
     )
-    assert {name: spec.params["share"] for name, spec in specs(folder, text).items()} == {
-        "not_anti_steered[caa-mood]": 0.1,
-        "not_anti_steered[caa-tone]": 0.4,
-        "not_anti_steered[pca-mood]": 0.3,
-        "not_anti_steered[pca-tone]": 0.2,
-    }
+    made = specs(folder, text)
+    assert {name: spec.xfail for name, spec in made.items()} == {
+        "steers[caa-mood]": "weak", "steers[caa-tone]": "weak", "steers[pca-mood]": None, "steers[pca-tone]": None,
+        "own[caa-mood]": "weak", "own[caa-tone]": None, "own[pca-mood]": None, "own[pca-tone]": None,
+        "ppl_delta_below[caa-mood]": "weak", "ppl_delta_below[caa-tone]": "weak",
+        "ppl_delta_below[pca-mood]": None, "ppl_delta_below[pca-tone]": None,
+    }  # fmt: skip
+    # The file's parameter is for the claims that have it; ppl_delta_below has no steerability.
+    assert [spec.params.get("steerability") for spec in made.values()] == [
+        0.3,
+        0.1,
+        0.3,
+        0.1,
+        0.3,
+        0.2,
+        0.3,
+        0.2,
+        *[None] * 4,
+    ]
+    assert [spec.multiplier for spec in made.values()] == [2.0, 2.0, 1.0, 1.0, 2.0, 2.0, 5.0, 5.0, 2.0, 2.0, 1.0, 1.0]
+    assert [spec.confidence for spec in made.values()] == [0.9, 0.9, 0.95, 0.95] * 3
+    assert [spec.multipliers == (0.0, 1.0) for name, spec in made.items() if "own" in name] == [False, False, True, True]
 
 
-def test_a_known_failure_of_single_choices(folder: Path) -> None:
-    text = TWO_AXES + "claims:\n  - steers: {steerability: 0.3, xfail: {caa: weak, tone: hard, caa-tone: both}}\n"
-    assert {name: spec.xfail for name, spec in specs(folder, text).items()} == {
-        "steers[caa-mood]": "weak",
-        "steers[caa-tone]": "both",
-        "steers[pca-mood]": None,
-        "steers[pca-tone]": "hard",
-    }
+def test_overrides_win_over_a_methods_own_strength_and_change_data(folder: Path) -> None:
+    text = (
+        HEAD
+        + "vector: {extract: {data: data/train.json}, layer: 1}\nmatrix: {method: {caa: {multiplier: 3}, pca: {}}}\nclaims:\n"
+        "  - steers: {steerability: 0.3, overrides: [{match: {method: caa}, multiplier: 4, data: {test: data/train.json}, answers: sum}]}\n"
+    )
+    caa, pca = specs(folder, text).values()
+    assert (caa.multiplier, caa.test, caa.neutral) == (4.0, folder / "data/train.json", folder / "data/neutral.txt")
+    assert (pca.multiplier, pca.test) == (1.0, folder / "data/test.json")
+    assert (caa.asked, pca.asked) == ({"answers": "sum"}, {})
 
 
-def test_numbers_per_layer(folder: Path) -> None:
-    text = EXTRACTED + 'matrix: {layer: [2, 6]}\nclaims:\n  - steers: {steerability: 0.3, per: {"6": {steerability: 0.1}}}\n'
-    assert [spec.params["steerability"] for spec in specs(folder, text).values()] == [0.3, 0.1]
+def test_layers_in_a_match(folder: Path) -> None:
+    """A list is any of several choices; a list within it is a choice of several layers."""
+    head = (
+        EXTRACTED + "matrix: {layer: [2, 6, [6, 7]]}\nclaims:\n  - steers: {steerability: 0.3, overrides: [{match: {layer: "
+    )
+    for wanted, numbers in (
+        ("6", [0.3, 0.1, 0.3]),
+        ("[2, 6.0]", [0.1, 0.1, 0.3]),
+        ("[[6, 7]]", [0.3, 0.3, 0.1]),
+        ("6+7", [0.3, 0.3, 0.1]),
+    ):
+        made = specs(folder, head + wanted + "}, steerability: 0.1}]}\n")
+        assert [spec.params["steerability"] for spec in made.values()] == numbers
+
+
+def test_an_override_without_a_matrix_is_for_the_claim_itself(folder: Path) -> None:
+    (claim,) = specs(folder, EXTRACTED + "overrides: [{confidence: 0.8}]\n" + STEERS).values()
+    assert claim.confidence == 0.8
+
+
+def test_a_combination_that_is_wrong_spares_the_others(folder: Path) -> None:
+    text = EXTRACTED + "matrix: {behaviour: {mood: {test: data/test.json}, tone: {test: data/tset.json}}}\n" + STEERS
+    good, broken = read(folder, text).entries
+    assert isinstance(good, ClaimSpec)
+    assert isinstance(broken, BrokenClaim)
+    assert (good.name, broken.name) == ("steers[mood]", "steers[tone]")
+    assert broken.error.where == "matrix.behaviour.tone.test"
+
+
+def test_what_a_key_was_written_as_is_known(folder: Path) -> None:
+    text = TWO_AXES + "overrides:\n  - {match: {method: caa}, multiplier: 2}\n" + STEERS
+    caa, _, pca, _ = specs(folder, text).values()
+    assert caa.places["multiplier"] == (9, "overrides[0].multiplier")
+    assert caa.places["vector.extract.method"] == (4, "matrix.method[0]")
+    assert caa.places["vector.extract.data"] == (6, "matrix.behaviour.mood.train")
+    assert caa.places["vector.layer"] == (2, "vector.layer")
+    assert caa.places["steerability"] == (11, "claims[0].steers.steerability")
+    assert "multiplier" not in pca.places
+
+
+def test_a_bare_number_is_the_main_promise(folder: Path) -> None:
+    text = "vector: {file: vectors/refusal.safetensors}\n" + HEAD + "claims:\n  - steers: 0.3\n  - ppl_delta_below: 5e-2\n"
+    made = specs(folder, text)
+    assert (made["steers"].params["steerability"], made["ppl_delta_below"].params["limit"]) == (0.3, 0.05)
+    assert made["steers"].places["steerability"] == (4, "claims[0].steers.steerability")

@@ -561,22 +561,22 @@ def test_importing_does_not_import_pytest() -> None:
 def test_claims_about_tasks(folder: Path) -> None:
     plain = only_claim(folder, SMALL.replace("steers: {steerability: 0.3}", "performs_task: {accuracy: 0.5}"))
     assert plain.params == {"accuracy": 0.5, "by": "first_token", "n_shots": 0, "shuffled": False, "baseline_n_shots": 5}
-    assert (plain.test, plain.examples) == (folder / "data/test.json", None)
-    text = SMALL.replace("data/test.json}", "data/test.json, examples: data/train.json}").replace(
+    assert (plain.test, plain.demonstrations) == (folder / "data/test.json", None)
+    text = SMALL.replace("data/test.json}", "data/test.json, demonstrations: data/train.json}").replace(
         "steers: {steerability: 0.3}",
         "performs_task: {accuracy: 0.25, by: exact, n_shots: 10, shuffled: true, baseline_n_shots: 2.0}",
     )
     full = only_claim(folder, text)
     assert full.params == {"accuracy": 0.25, "by": "exact", "n_shots": 10, "shuffled": True, "baseline_n_shots": 2}
-    assert full.examples == folder / "data/train.json"
+    assert full.demonstrations == folder / "data/train.json"
 
 
 @pytest.mark.parametrize(
     "kind", ["steers: {steerability: 0.3}", "ppl_delta_below: {limit: 0.1, data: {neutral: data/neutral.txt}}"]
 )
-def test_examples_that_a_claim_does_not_use_need_not_be_there(folder: Path, kind: str) -> None:
-    text = SMALL.replace("data/test.json}", "data/test.json, examples: data/none.json}")
-    assert only_claim(folder, text.replace("steers: {steerability: 0.3}", kind)).examples == folder / "data/none.json"
+def test_demonstrations_that_a_claim_does_not_use_need_not_be_there(folder: Path, kind: str) -> None:
+    text = SMALL.replace("data/test.json}", "data/test.json, demonstrations: data/none.json}")
+    assert only_claim(folder, text.replace("steers: {steerability: 0.3}", kind)).demonstrations == folder / "data/none.json"
     assert "data/none.json" in str(
         broken(folder, text.replace("steers: {steerability: 0.3}", "performs_task: {accuracy: 0.5}")).error
     )

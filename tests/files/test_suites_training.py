@@ -12,13 +12,12 @@ import plain
 import pytest
 import torch
 
-from pytest_steer import SteeringVector, extract, load_model, read_items
+from pytest_steer import SteeringVector, extract, load_model, read_items, registry
 from pytest_steer.data import TaskItem, items_as_tasks, task_items
 from pytest_steer.errors import DataError
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.make import make_steering
-from pytest_steer.files.methods import methods
 from pytest_steer.files.training import read_training
 from pytest_steer.prompting import AS_GIVEN, IN_TASK_FORM, Context
 from pytest_steer.run_context import Effort, RunContext
@@ -100,7 +99,7 @@ SETTINGS = {"fv": ", heads: 3, n_shots: 2, prompts: 4", "learned": ", epochs: 1"
 
 
 @pytest.mark.parametrize("kind", ["items", "tasks", "texts"])
-@pytest.mark.parametrize("method", methods())
+@pytest.mark.parametrize("method", registry.names("method"))
 def test_every_method_takes_every_kind_of_data(model, place, method, kind):
     text = FILE.format(method=method, kind=kind, settings=SETTINGS.get(method, ""))
     (claim,) = claims_of(place, text.replace("layer: 1, ", "") if method == "icv" else text).values()

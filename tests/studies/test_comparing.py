@@ -32,7 +32,7 @@ matrix:
     ablation: {layer: 1, positions: all}
   behaviour:
     approval: {train: approval_train.json, test: approval_test.json}
-    words: {train: words.json, test: words.json, examples: words.json}
+    words: {train: words.json, test: words.json, demonstrations: words.json}
 claims:
   - ppl_delta_below: {limit: 0.05}
   - not_anti_steered: {share: 0.2, by: effect}
@@ -141,7 +141,7 @@ def test_demonstrations_are_drawn_from_the_examples_with_the_seed(folder):
     """The built-in model has no answer right, so shares cannot tell prompts apart; that nothing new is asked can."""
     shown = [{"input": word, "output": word[::-1]} for word in ("barn", "wool", "milk", "road", "lamp", "coat")]
     (folder / "shown.json").write_text(json.dumps(shown))
-    (folder / "c.steer.yaml").write_text(FILE.replace("examples: words.json", "examples: shown.json"))
+    (folder / "c.steer.yaml").write_text(FILE.replace("demonstrations: words.json", "demonstrations: shown.json"))
     model = load_model("builtin:tiny")
     entries, _, _ = measured(folder, model, budget=0.02, n_shots=3, seed=4)
     tasks, pool = read_tasks(folder / "words.json"), read_tasks(folder / "shown.json")

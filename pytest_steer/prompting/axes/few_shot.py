@@ -15,7 +15,7 @@ MOST = 1000
 @count_axis(
     "few_shot",
     MOST,
-    about=f"The number of examples from data.examples before the question, from 0 to {MOST}.",
+    about=f"The number of demonstrations from data.demonstrations before the question, from 0 to {MOST}.",
     title="Numbers of few-shot examples",
     example=4,
     on="turns",

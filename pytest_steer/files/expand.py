@@ -1,0 +1,205 @@
+"""Expansion: a claim as it counts for one combination of the matrix, put together from where its parts are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pytest_steer import registry
+from pytest_steer.files.matrix import Choice, Combination, labels_of
+from pytest_steer.files.messages import Fault, where
+from pytest_steer.files.methods import settings_of_all, thing
+from pytest_steer.files.overrides import changes
+from pytest_steer.files.schema import SCHEMA, kinds
+from pytest_steer.files.source import DataPath
+
+_STRENGTHS = ("multiplier", "multipliers")
+"""What a method of the matrix says of its own strength, beside the keys of an ``intervention:``."""
+_VECTORS = ("vector", "intervention")
+_MERGED = (*_VECTORS, "extract", "data")
+"""Sections that are replaced key by key; everything else as a whole."""
+_EVERY_CLAIM = SCHEMA["$defs"]["every_claim"]["properties"]
+_SHARED = tuple(key for key in SCHEMA["properties"] if key in _EVERY_CLAIM and key not in (*_VECTORS, "overrides"))
+"""What the file says for all its claims."""
+
+
+@dataclass
+class Expanded:
+    """A claim under one combination.
+
+    Attributes:
+        values: all its keys: its own, the file's, those of its combination, and what overrides change.
+        places: the way down to a part of ``values``, such as ``("vector", "layer")``, to where that is written.
+        clashes: keys that two places give, neither of which wins.
+    """
+
+    kind: str
+    combination: Combination
+    values: dict[str, Any] = field(default_factory=dict)
+    places: dict[DataPath, DataPath] = field(default_factory=dict)
+    clashes: list[Fault] = field(default_factory=list)
+
+    @property
+    def section(self) -> str:
+        """``intervention`` if it has one, else ``vector``."""
+        return "intervention" if "intervention" in self.values else "vector"
+
+    def at(self, path: DataPath) -> DataPath:
+        """Where a part of ``values`` is written."""
+        end = next(end for end in range(len(path), -1, -1) if path[:end] in self.places)
+        return (*self.places[path[:end]], *path[end:])
+
+    def named(self, claim: str) -> str:
+        """The item's name: ``steers[icv-14]``."""
+        return f"{claim}[{labels_of(self.combination)}]" if self.combination else claim
+
+    def put(self, path: DataPath, value: Any, origin: DataPath) -> None:
+        """Put a value at ``path``, in the place of what is there."""
+        *above, key = path
+        holder: Any = self.values
+        for step in above:
+            holder = holder.setdefault(step, {})
+            if not isinstance(holder, dict):
+                return  # which is a fault of its own
+        if isinstance(value, dict) and key in _MERGED:
+            if not isinstance(holder.get(key), dict):
+                holder[key], self.places[path] = {}, origin
+            for inner, one in value.items():
+                self.put((*path, inner), one, (*origin, inner))
+        else:
+            holder[key], self.places[path] = value, origin
+
+    def give(self, path: DataPath, value: Any, origin: DataPath) -> None:
+        """Put what an axis of the matrix gives, unless the claim or the choice of another axis says the same key."""
+        if isinstance(value, dict) and path[-1] in _MERGED:
+            for inner, one in value.items():
+                self.give((*path, inner), one, (*origin, inner))
+            return
+        before = self.places.get(path)
+        if before is not None and (before[0] == "claims" or before[:2] == ("matrix", "method")):
+            self._clash(where(path), origin, before)
+        else:
+            self.put(path, value, origin)
+
+    def _clash(self, key: str, origin: DataPath, before: DataPath) -> None:
+        reason = f"gives {key!r}, and so does {where(before)}"
+        hint = "Delete one of the two"
+        more = f", or move the claim to a file without `{where(origin[:2])}`" if before[0] == "claims" else ""
+        self.clashes.append(Fault(origin, reason, f"{hint}{more}."))
+
+
+def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], made: Combination) -> Expanded:
+    """A claim of a file under a combination of its matrix.
+
+    The file's keys come first, then the claim's, then what the axes give, then the overrides of the file and of the claim.
+
+    Args:
+        data: the file, whose parts other than its claims are right.
+        index / kind / body: the claim's place in the file, its kind and its keys, which can be wrong.
+    """
+    here: DataPath = ("claims", index, kind)
+    claim = Expanded(kind, made, places={(): here})
+    for key in _SHARED:
+        if key in data:
+            claim.put((key,), data[key], (key,))
+    for key, value in body.items():
+        if key not in (*_VECTORS, "overrides"):
+            claim.put((key,), value, (*here, key))
+    _put_base(claim, data, body, here)
+    method, behaviour = made.get("method"), made.get("behaviour")
+    if method is not None:
+        _give_method(claim, method)
+    if "layer" in made and claim.section in claim.values:
+        claim.give((claim.section, "layer"), made["layer"].value, made["layer"].path)
+    if behaviour is not None:
+        _give_behaviour(claim, behaviour)
+    if method is not None:
+        _leave_aside(claim, method.path)
+    for key, value, origin in changes(data.get("overrides", []), made, ("overrides",)):
+        if key in _EVERY_CLAIM or key in kinds()[kind]["properties"] or not _is_of_another(data, key):
+            claim.put((key,), value, origin)
+    for key, value, origin in changes(body.get("overrides", []), made, (*here, "overrides")):
+        claim.put((key,), value, origin)
+    return claim
+
+
+def _put_base(claim: Expanded, data: dict[str, Any], body: dict[str, Any], here: DataPath) -> None:
+    """The vector that axes change: that of ``matrix.vector``, else the claim's own, else the file's."""
+    own = {key: (body[key], (*here, key)) for key in _VECTORS if key in body}
+    found = own or {key: (data[key], (key,)) for key in _VECTORS if key in data}
+    named = claim.combination.get("vector")
+    if named is not None:
+        found = {"vector": (named.value, named.path)}
+        for key, (_, origin) in own.items():
+            claim._clash(key, named.path, origin)
+    for key, (value, origin) in found.items():
+        claim.put((key,), value, origin)
+
+
+def _give_method(claim: Expanded, method: Choice) -> None:
+    """The method of a combination: its name in ``extract.method``, or the settings that stand under its name."""
+    if method.settings is None:
+        _give_name(claim, claim.section, method)
+        return
+    entry = {key: value for key, value in method.settings.items() if key not in _STRENGTHS}
+    for key in method.settings.keys() - entry.keys():
+        claim.give((key,), method.settings[key], (*method.path, key))
+    base = claim.values.pop(claim.section, {})
+    # Settings are those of an intervention, whatever they are put over.
+    claim.values["intervention"] = base
+    for path in [path for path in claim.places if path[:1] == ("vector",)]:
+        claim.places["intervention", *path[1:]] = claim.places.pop(path)
+    claim.places["intervention",] = method.path
+    if isinstance(base, dict):
+        base.pop("extract" if "file" in entry else "file" if "extract" in entry else "", None)
+    if method.label in registry.names("method") and "file" not in entry and "method" not in entry.get("extract", {}):
+        _give_name(claim, "intervention", method)
+    claim.give(("intervention",), entry, method.path)
+
+
+def _give_name(claim: Expanded, section: str, method: Choice) -> None:
+    base = claim.values.get(section)
+    if isinstance(base, dict) and "file" in base:
+        reason = f"{method.label!r} is a method of extraction, and the vector is the file {base['file']!r}"
+        hint = "Give the vector as `extract: {data: train.json}`, or name what is done with the file: `{held: {kind: clamp, value: 4}}`."
+        claim.clashes.append(Fault(method.path, reason, hint))
+    else:
+        claim.give((section, "extract", "method"), method.label, method.path)
+
+
+def _leave_aside(claim: Expanded, path: DataPath) -> None:
+    """Drop what was meant for other methods of the matrix: keys that the method, or the kind, of this one does not have.
+
+    Args:
+        path: the method's place in the matrix. What is written there is meant for it alone, and stays.
+    """
+    entry = claim.values.get(claim.section)
+    if not isinstance(entry, dict):
+        return
+    extract = entry.get("extract")
+    unfit: list[tuple[dict[str, Any], DataPath]] = []
+    if isinstance(extract, dict) and (method := thing("method", extract.get("method"))) is not None:
+        unfit += [(extract, ("extract", key)) for key in settings_of_all("method") - method.settings.keys()]
+        unfit += [(entry, ("rows",)), *([(entry, ("layer",))] if method.layers == "none" else [])]
+    kind = thing("intervention", entry.get("kind"))
+    has = kind.settings.keys() if kind is not None else set()
+    unfit += [(entry, (key,)) for key in settings_of_all("intervention") - has]
+    for holder, way in unfit:
+        if way[-1] in holder and claim.at((claim.section, *way))[: len(path)] != path:
+            del holder[way[-1]]
+
+
+def _give_behaviour(claim: Expanded, behaviour: Choice) -> None:
+    entry = claim.values.get(claim.section)
+    for key, value in behaviour.value.items():
+        origin = (*behaviour.path, key)
+        if key in ("train", "columns") and isinstance(entry, dict) and "extract" in entry:
+            claim.give((claim.section, "extract", "data" if key == "train" else key), value, origin)
+        if key != "train":
+            claim.give(("data", key), value, origin)
+
+
+def _is_of_another(data: dict[str, Any], key: str) -> bool:
+    """Whether a claim of another kind in the file has this parameter."""
+    present = {kind for claim in data["claims"] if isinstance(claim, dict) for kind in claim if kind in kinds()}
+    return any(key in kinds()[kind]["properties"] for kind in present)
