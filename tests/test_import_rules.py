@@ -19,6 +19,7 @@ GROUND = (
     "processor",
     "sources",
     "registry",
+    "file_formats",
     "parameters",
     "validation",
     "evidence",

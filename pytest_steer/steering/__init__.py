@@ -1,6 +1,7 @@
 """Interventions and steering vectors. Knows nothing of prompts or pytest."""
 
 from .depth import check_depth
+from .formats import Stored, source, vector_format
 from .intervention import Intervention, Rows, Site, check_site, custom
 from .intervention_file import holds_intervention, load_intervention, save_intervention
 from .interventions.additive import add, add_keeping_norm, as_intervention
@@ -10,13 +11,14 @@ from .interventions.masked import masked
 from .interventions.modules import module
 from .interventions.projection import ablate, clamp
 from .interventions.rotation import rotate
-from .kinds import SAVED_VECTOR, InterventionKind, intervention, intervention_kind
+from .kinds import SAVED_VECTOR, InterventionKind, intervention, intervention_kind, restores
 from .positions import Positions, check_positions, first_steered
 from .recipe import Recipe
 from .vector import SteeringVector
 
 __all__ = [
-    "SAVED_VECTOR", "Intervention", "InterventionKind", "Positions", "Recipe", "Rows", "Site", "SteeringVector", "ablate", "add", "add_keeping_norm", "affine",
-    "as_intervention", "check_depth", "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition",
-    "gated_by_probe", "holds_intervention", "intervention", "intervention_kind", "load_intervention", "masked", "module", "rotate", "save_intervention",
+    "SAVED_VECTOR", "Intervention", "InterventionKind", "Positions", "Recipe", "Rows", "Site", "SteeringVector", "Stored", "ablate",
+    "add", "add_keeping_norm", "affine", "as_intervention", "check_depth", "check_positions", "check_site", "clamp", "custom",
+    "first_steered", "gated_by_condition", "gated_by_probe", "holds_intervention", "intervention", "intervention_kind",
+    "load_intervention", "masked", "module", "restores", "rotate", "save_intervention", "source", "vector_format",
 ]  # fmt: skip
