@@ -8,10 +8,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from .errors import SteerError
 
@@ -90,24 +90,42 @@ def required_of(declared: Declared) -> list[str]:
     return [name for name, default in _defaults_of(declared).items() if name in known and default is MISSING]
 
 
-def filled_of(function: Callable[..., Any], fillable: Iterable[str], *, positional: int) -> frozenset[str]:
-    """Those of ``fillable`` that a function takes as keywords: they are filled in by name, as pytest fills in fixtures.
+class Keywords(NamedTuple):
+    """What the keywords of a registered function are.
+
+    Attributes:
+        settings: the JSON Schema of each keyword that has a :class:`Param`.
+        required: the settings without a default.
+        filled: keywords that are filled in by name, as pytest fills in fixtures.
+    """
+
+    settings: dict[str, Schema]
+    required: list[str]
+    filled: frozenset[str]
+
+
+def keywords_of(function: Callable[..., Any], *, positional: int, fillable: Sequence[str], taken: Sequence[str]) -> Keywords:
+    """The keywords of a function that is to be registered.
 
     Args:
         positional: how many arguments come first, whatever they are called.
+        fillable: names of keywords that are filled in.
+        taken: keys that stand beside the settings in a claim file, so that no setting can have their names.
 
     Raises:
-        SteerError: nothing says what another keyword without a default is.
+        SteerError: nothing says what a keyword without a default is, or a setting has a taken name.
     """
+    home, settings = f"{function.__module__}.{function.__name__}", properties_of(function)
     keywords = dict(list(_defaults_of(function).items())[positional:])
-    known = frozenset(fillable)
-    for name in keywords.keys() - known - properties_of(function).keys():
+    for name in settings.keys() & set(taken):
+        raise SteerError(f"{home}: {name!r} is a key of every claim file's entry, so it cannot be a setting: rename it")
+    for name in keywords.keys() - set(fillable) - settings.keys():
         if keywords[name] is MISSING:
             raise SteerError(
-                f"{function.__module__}.{function.__name__}: nothing says what {name!r} is: declare it as a setting, "
-                f"`{name}: Annotated[float, Param('...')]`, or give it a default; filled in are {', '.join(sorted(known))}"
+                f"{home}: nothing says what {name!r} is: declare it as a setting, `{name}: Annotated[float, Param('...')]`, or give "
+                f"it a default; filled in are {', '.join(sorted(fillable))}"
             )
-    return known & keywords.keys()
+    return Keywords(settings, required_of(function), frozenset(fillable) & keywords.keys())
 
 
 def hints_of(declared: Declared) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 from .errors import SteerError
 
 GROUP = "pytest_steer"
-KINDS = ("claim", "method", "intervention", "axis")
+KINDS = ("claim", "method", "intervention", "recipe", "axis", "vector format", "data format", "report format")
 
 _things: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 _homes: dict[tuple[str, str], str] = {}
@@ -65,11 +65,13 @@ def forget(kind: str, name: str) -> None:
 
 
 def find(kind: str, name: str) -> Any:
-    """The thing of that name.
+    """The thing of that name. Extensions are loaded if none of the known things has it.
 
     Raises:
         SteerError: there is none; says which was probably meant, and which there are.
     """
+    if name not in _things[kind]:
+        load_extensions()
     try:
         return _things[kind][name]
     except KeyError:

@@ -18,6 +18,7 @@ GROUND = (
     "processor",
     "sources",
     "registry",
+    "file_formats",
     "parameters",
     "validation",
     "evidence",

@@ -46,7 +46,7 @@ def read_tasks(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
     """
     file, names = Path(path), task_columns(check_columns(columns))
     found = []
-    for where, entry in entries(file, "entry"):
+    for where, entry in entries(file):
         try:
             found.append(_task(entry, names))
         except DataError as error:

@@ -21,6 +21,7 @@ from .kinds import method
 from .reliability import reliability
 
 
+@method("icv", takes="any")
 def icv(
     model: Model, data: Iterable[ContrastItem] | Sequence[TaskItem] | Texts, *, context: Context = AS_GIVEN
 ) -> Intervention:
@@ -57,12 +58,6 @@ def icv(
     by_layer = {layer: directions[layer].float() for layer in layers}
     metadata = {"method": "icv", "positions": "all", **record, "reliability": reliability(contrast, by_layer)}
     return add_keeping_norm(SteeringVector(by_layer, metadata), site="mlp")
-
-
-@method("icv", takes="any")
-def of_held(model: Model, data: Iterable[ContrastItem] | Sequence[TaskItem] | Texts) -> Intervention:
-    """In-Context Vectors (ICV; Liu et al. 2023, arXiv 2311.06668, section 3), of items as they are asked without a context."""
-    return icv(model, data)
 
 
 def stacked_direction(differences: torch.Tensor) -> torch.Tensor:

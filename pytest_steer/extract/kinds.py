@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from .. import registry
 from ..errors import SteerError
 from ..model import Model
-from ..parameters import Schema, filled_of, hints_of, properties_of, required_of
+from ..parameters import Schema, hints_of, keywords_of
 from ..prompting import Context
 from ..steering import Intervention, SteeringVector
 from .training import Training
@@ -20,7 +20,6 @@ Takes = Literal["items", "contrast", "demonstrations", "any"]
 Layers = Literal["several", "one", "none"]
 
 _TAKEN = ("method", "data", "columns")  # what ``extract:`` says whatever the method
-_FILLED = ("layer", "context", "seed")
 _FORMS: dict[Takes, Callable[[Training, str], Any]] = {
     "items": Training.items,
     "contrast": Training.contrast,
@@ -35,35 +34,24 @@ class MethodKind:
 
     Attributes:
         name: ``method`` in a claim file.
-        function: takes the model and the data. Its keywords with a ``Param`` are the settings; ``layer``, ``context`` and ``seed``
-            are filled in if it has them.
+        function: takes the model and the data.
         takes: the form of its data. ``items``: contrast items. ``contrast``: contrast items, or (positive texts, negative texts).
             ``demonstrations``: pairs of input and output. ``any``: each of these, as the file holds it.
+        settings, required, filled: the keywords of the function; see :class:`~pytest_steer.parameters.Keywords`. ``layer``,
+            ``context`` and ``seed`` are filled in.
     """
 
     name: str
     function: Callable[..., SteeringVector | Intervention]
     takes: Takes
+    settings: dict[str, Schema]
+    required: list[str]
+    filled: frozenset[str]
 
     @cached_property
     def about(self) -> str:
         """The first sentence of the function's docstring."""
         return (self.function.__doc__ or "").strip().split("\n")[0]
-
-    @cached_property
-    def settings(self) -> dict[str, Schema]:
-        """The JSON Schema of each setting."""
-        return properties_of(self.function)
-
-    @cached_property
-    def required(self) -> list[str]:
-        """The settings without a default."""
-        return required_of(self.function)
-
-    @cached_property
-    def filled(self) -> frozenset[str]:
-        """Which of ``layer``, ``context`` and ``seed`` it takes."""
-        return filled_of(self.function, _FILLED, positional=2)
 
     @cached_property
     def layers(self) -> Layers:
@@ -104,13 +92,9 @@ class MethodKind:
         if not layers and self.needs_layer:
             raise SteerError(f"the method {self.name} needs a layer")
         layer = layers if layers is None or self.layers == "several" else layers[0]
-        filled = {"layer": layer, "context": context, "seed": seed}
-        made = self.function(
-            model,
-            _FORMS[self.takes](training, self.name),
-            **{name: value for name, value in filled.items() if name in self.filled},
-            **{name: settings[name] for name in self.settings if name in settings},
-        )
+        known = {**settings, "layer": layer, "context": context, "seed": seed}
+        given = {name: known[name] for name in (*self.filled, *self.settings) if name in known}
+        made = self.function(model, _FORMS[self.takes](training, self.name), **given)
         if not isinstance(made, (SteeringVector, Intervention)):
             home = registry.home_of("method", self.name)
             raise SteerError(
@@ -130,15 +114,13 @@ def method(name: str, *, takes: Takes) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        kind, home = MethodKind(name, function, takes), function.__module__
+        home = function.__module__
         if takes not in _FORMS:
             raise SteerError(f"{home}: the method {name!r} takes {', '.join(_FORMS)}; not {takes!r}")
-        for setting in kind.settings.keys() & set(_TAKEN):
-            raise SteerError(f"{home}: {setting!r} is a key of every extraction, so no setting of {name!r}")
-        filled_of(function, _FILLED, positional=2)
+        keywords = keywords_of(function, positional=2, fillable=("layer", "context", "seed"), taken=_TAKEN)
         if hints_of(function).get("return") not in (SteeringVector, Intervention):
             raise SteerError(f"{home}: say what the method {name!r} gives: `-> SteeringVector` or `-> Intervention`")
-        registry.register("method", name, kind, home=home)
+        registry.register("method", name, MethodKind(name, function, takes, **keywords._asdict()), home=home)
         return function
 
     return decorate

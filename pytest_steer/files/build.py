@@ -14,6 +14,7 @@ from .. import registry
 from ..claims import Claim, kind_of
 from ..claims.in_rounds import LEAST_ITEMS
 from ..data import Items, TaskItem, read_tasks, read_texts
+from ..data.formats import has_entries
 from ..errors import DataError, SteerError
 from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
@@ -118,9 +119,9 @@ class Builder:
         """
         if claim.neutral is None:
             raise DataError(f"{claim.name}: needs data.neutral")
-        is_lines = claim.neutral.suffix.lower() not in (".json", ".jsonl", ".csv", ".tsv", ".parquet")
         # A text file has no columns; what data.columns says of texts is then about others of the file's data.
-        return read_texts(claim.neutral, column=None if is_lines else claim.columns.get("text"))[: self.run.effort.max_items]
+        column = claim.columns.get("text") if has_entries(claim.neutral) else None
+        return read_texts(claim.neutral, column=column)[: self.run.effort.max_items]
 
     def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
         """The pairs of a task, of ``data.test`` unless another file is named.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_steer.data import Items, read_contrast_texts, read_items, read_tasks, task_items
+from pytest_steer.data.formats import entries, is_contrast_texts
 from pytest_steer.data.formats.columns import item_columns
-from pytest_steer.data.formats.entries import entries, read_json
 from pytest_steer.data.tasks import task_columns
 from pytest_steer.errors import DataError
 from pytest_steer.extract import Training
@@ -54,10 +54,8 @@ def contrast_data(file: Path, columns: Columns | None = None) -> Items | Texts:
     Raises:
         DataError: it holds neither.
     """
-    if file.suffix.lower() not in _OTHER_SUFFIXES:
-        content = read_json(file)
-        if isinstance(content, dict) and {"positive", "negative"} <= set(content):
-            return read_contrast_texts(file)
+    if is_contrast_texts(next(entries(file), (None, None))[1]):
+        return read_contrast_texts(file)
     return read_items(file, columns=columns)
 
 
@@ -73,6 +71,3 @@ def holds_tasks(file: Path, columns: Columns | None = None) -> bool:
     if named is not None and named[0] in first[1]:
         return False
     return set(task_columns(columns or {})) <= set(first[1])
-
-
-_OTHER_SUFFIXES = (".jsonl", ".csv", ".tsv", ".parquet")

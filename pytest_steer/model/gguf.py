@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
 import re
 import shutil
@@ -21,7 +20,6 @@ from typing import Any
 
 from .. import progress
 from ..errors import ModelError
-from ..steering.formats.gguf_header import read_header
 from .weights import check_complete, unexpected_weights
 
 # Counts up when a conversion of an older version can no longer be used.
@@ -154,12 +152,12 @@ def _not_read(file: Path, hf: Any) -> Iterator[str]:
 
     Llama 3 and Phi 3 need those factors, which transformers knows from a configuration only.
     """
+    from gguf import GGUFReader
+
     config = hf.config.get_text_config(decoder=True)
     rope = getattr(config, "rope_parameters", None) or {}
     scales_rope = rope.get("rope_type", "default") != "default"
-    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        names = [tensor.name for tensor in read_header(data, file).tensors]
-    for name in names:
+    for name in (tensor.name for tensor in GGUFReader(file).tensors):
         block = re.match(r"blk\.(\d+)\.", name)
         if (block and int(block[1]) >= config.num_hidden_layers) or (name in _ROPE_FACTORS and not scales_rope):
             yield name

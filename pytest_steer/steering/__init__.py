@@ -2,6 +2,7 @@
 
 from .batch import SteeredBatch
 from .depth import check_depth
+from .formats import Stored, source, vector_format
 from .intervention import Applied, Apply, Intervention, Rows, Site, applied, check_site, custom
 from .intervention_file import holds_intervention, load_intervention, save_intervention
 from .interventions.additive import add, add_keeping_norm, as_intervention
@@ -11,13 +12,15 @@ from .interventions.masked import masked
 from .interventions.modules import module
 from .interventions.projection import ablate, clamp
 from .interventions.rotation import rotate
-from .kinds import SAVED_VECTOR, InterventionKind, intervention, intervention_kind
+from .kinds import SAVED_VECTOR, InterventionKind, intervention, intervention_kind, restores
 from .positions import Positions, check_positions, first_steered
 from .recipe import Recipe
 from .vector import SteeringVector
 
 __all__ = [
-    "SAVED_VECTOR", "Applied", "Apply", "Intervention", "InterventionKind", "Positions", "Recipe", "Rows", "Site", "SteeredBatch", "SteeringVector", "ablate", "add", "add_keeping_norm", "affine", "applied",
-    "as_intervention", "check_depth", "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition",
-    "gated_by_probe", "holds_intervention", "intervention", "intervention_kind", "load_intervention", "masked", "module", "rotate", "save_intervention",
+    "SAVED_VECTOR", "Applied", "Apply", "Intervention", "InterventionKind", "Positions", "Recipe", "Rows", "Site", "SteeredBatch",
+    "SteeringVector", "Stored", "ablate", "add", "add_keeping_norm", "affine", "applied", "as_intervention", "check_depth",
+    "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition", "gated_by_probe", "holds_intervention",
+    "intervention", "intervention_kind", "load_intervention", "masked", "module", "restores", "rotate", "save_intervention", "source",
+    "vector_format",
 ]  # fmt: skip

@@ -216,9 +216,11 @@ def from_recipe(
     site: str = "block",
     looks: Literal["position", "row"] = "position",
     reads: tuple[int, ...] = (),
+    durable: bool = True,
+    vector: SteeringVector | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Intervention:
-    """An intervention that its recipe describes completely: durable, and its hash is the recipe's."""
+    """An intervention that its recipe describes completely, so that its hash is the recipe's."""
     return Intervention(
         layers=tuple(sorted(set(layers))),
         transform=transform,
@@ -228,8 +230,9 @@ def from_recipe(
         site=check_site(site),
         looks=looks,
         reads=reads,
-        durable=True,
+        durable=durable,
         width=width,
+        vector=vector,
         metadata=dict(metadata or {}),
         recipe=recipe,
     )

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
-import torch
-
-from ..errors import VectorError
+from ..errors import SteerError, VectorError
 from .directions import LAYER_CONVENTION
-from .intervention import Intervention, method_name
-from .interventions.additive import add, add_keeping_norm
-from .interventions.affine_maps import affine
-from .interventions.gates import gated_by_condition, gated_by_probe
-from .interventions.masked import with_masks
-from .interventions.projection import ablate, clamp
-from .interventions.rotation import rotate
+from .intervention import Intervention
+from .interventions.additive import add
+from .kinds import restored
 from .recipe import Recipe
 from .vector import SteeringVector
 
@@ -35,10 +28,10 @@ def save_intervention(intervention: Intervention, path: str | PathLike[str]) -> 
 
     file = Path(path)
     recipe = intervention.recipe
-    if recipe is None or not intervention.durable or '"kind": "custom"' in json.dumps(recipe.options):
+    if recipe is None or recipe.core.kind == "custom":
         raise VectorError(
-            f"{intervention.method!r} is made of a function or module of your own, whose code no file of ours can hold; make "
-            "it again where it is used"
+            f"{intervention.method!r} is a custom function or module, and a file cannot hold its code. Register what makes it with "
+            "@intervention, or make it again where it is used"
         )
     if file.suffix.lower() != ".safetensors":
         raise VectorError(f"{file}: an intervention is written as .safetensors; give it that suffix")
@@ -99,62 +92,8 @@ def load_intervention(path: str | PathLike[str]) -> Intervention:
     if convention != LAYER_CONVENTION:
         raise VectorError(f"{file}: counts layers as {convention!r}; this version reads {LAYER_CONVENTION!r}")
     try:
-        made = make(recipe)
-    except VectorError as error:
+        return restored(recipe, metadata)
+    except SteerError as error:
         raise VectorError(f"{file}: {error}") from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise VectorError(f"{file}: lacks what an intervention of the kind {recipe.kind!r} is made of: {error!r}") from None
-    object.__setattr__(made, "metadata", metadata)
-    name = str(metadata.get("method", "add")) if recipe.kind == "add" else method_name(recipe.kind, metadata)
-    object.__setattr__(made, "method", name)
-    if made.vector is not None:
-        object.__setattr__(made, "vector", SteeringVector(made.vector.directions, metadata))
-    return made
-
-
-def make(recipe: Recipe) -> Intervention:
-    """The intervention that a recipe describes.
-
-    Raises:
-        VectorError: an unknown kind, or tensors that cannot be used.
-    """
-    if recipe.kind not in _MAKERS:
-        raise VectorError(f"an intervention of the unknown kind {recipe.kind!r}; known: {', '.join(_MAKERS)}")
-    return _MAKERS[recipe.kind](recipe)
-
-
-def _affine(recipe: Recipe) -> Intervention:
-    return affine(recipe.per_layer("weight"), recipe.per_layer("bias"), site=recipe.options["site"])
-
-
-def _clamp(recipe: Recipe) -> Intervention:
-    values = {layer: float(value) for layer, value in recipe.per_layer("value").items()}
-    return clamp(recipe.per_layer("direction"), value=values, site=recipe.options["site"])
-
-
-def _condition(recipe: Recipe) -> Intervention:
-    options = {key: recipe.options[key] for key in ("threshold", "fires", "include_first")}
-    return gated_by_condition(make(recipe.inside("inner")), recipe.per_layer("condition"), **options)
-
-
-def _probe(recipe: Recipe) -> Intervention:
-    biases = {layer: float(bias) for layer, bias in recipe.per_layer("bias").items()}
-    return gated_by_probe(make(recipe.inside("inner")), recipe.per_layer("weight"), biases)
-
-
-def _masked(recipe: Recipe) -> Intervention:
-    masks: dict[int, torch.Tensor] = recipe.per_layer("mask")
-    return with_masks(masks, recipe.options["site"])
-
-
-_MAKERS: dict[str, Callable[[Recipe], Intervention]] = {
-    "add": lambda recipe: add(SteeringVector(recipe.per_layer("direction")), site=recipe.options["site"]),
-    "add_keeping_norm": lambda recipe: add_keeping_norm(recipe.per_layer("direction"), site=recipe.options["site"]),
-    "ablate": lambda recipe: ablate(recipe.per_layer("direction"), **recipe.options),
-    "clamp": _clamp,
-    "affine": _affine,
-    "rotate": lambda recipe: rotate(recipe.per_layer("plane"), **recipe.options),
-    "masked": _masked,
-    "gated_by_condition": _condition,
-    "gated_by_probe": _probe,
-}

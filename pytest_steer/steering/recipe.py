@@ -45,14 +45,18 @@ class Recipe:
         """The recipe inside all gates."""
         return self.inside("inner").core if "inner" in self.options else self
 
+    def by_name(self) -> dict[str, dict[int, torch.Tensor]]:
+        """{name: {layer: tensor}} of the tensors called ``name.LAYER``."""
+        found: dict[str, dict[int, torch.Tensor]] = {}
+        for full, tensor in self.tensors.items():
+            name, _, layer = full.rpartition(".")
+            if layer.isascii() and layer.isdigit():
+                found.setdefault(name, {})[int(layer)] = tensor
+        return found
+
     def per_layer(self, name: str) -> dict[int, torch.Tensor]:
         """{layer: tensor} of the tensors called ``name.LAYER``."""
-        found = {}
-        for full, tensor in self.tensors.items():
-            own, _, layer = full.rpartition(".")
-            if own == name and layer.isascii() and layer.isdigit():
-                found[int(layer)] = tensor
-        return found
+        return self.by_name().get(name, {})
 
     def inside(self, name: str) -> Recipe:
         """The recipe that stands in the option ``name``, its tensors being called ``name.*``."""
@@ -68,14 +72,9 @@ class Recipe:
 
 def operation(recipe: Recipe) -> str:
     """What a recipe does, in words: ``added``, ``projected out``, ``added, where a condition is met``."""
-    gate = {"gated_by_condition": "where a condition is met", "gated_by_probe": "where a probe says so"}.get(recipe.kind)
-    if gate is not None:
-        inner = recipe.inside("inner")
-        return f"{operation(inner)}, {gate}"
-    if recipe.kind == "affine":
-        return "mapped affinely"
-    known = registry.things("intervention").get(recipe.kind)
-    return known.does if known is not None else "changed by a custom function"
+    known = registry.things("recipe").get(recipe.kind) or registry.things("intervention").get(recipe.kind)
+    does = known.does if known is not None else "changed by a custom function"
+    return f"{operation(recipe.inside('inner'))}, {does}" if "inner" in recipe.options else does
 
 
 def by_layer(name: str, tensors: Mapping[int, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -210,7 +210,7 @@ def test_columns_that_are_refused(tmp_path, columns, message):
 def test_pairs_without_the_named_columns(tmp_path):
     file = put(tmp_path, "p.json", [{"word": "hot", "output": "cold"}])
     refused(
-        r"entry 0: expected an object with 'wort' and 'output'; found \['output', 'word'\]",
+        r"item 0: expected an object with 'wort' and 'output'; found \['output', 'word'\]",
         read_tasks,
         file,
         columns={"input": "wort"},
@@ -253,7 +253,7 @@ def test_tables_with_any_separator(tmp_path, separator, suffix, line_end, start)
         (
             "d.csv",
             "question,matching;not_matching\nQ,a;b\n",
-            "line 1: no telling whether a comma or a semicolon separates the columns",
+            "line 1: a comma or a semicolon may separate the columns",
         ),
         ("d.csv", "question,matching,matching\nQ,a,b\n", "line 1: the header has the column 'matching' twice"),
         ("d.tsv", "question,matching,not_matching\nQ?,a,b\n", r"line 2: unknown keys \['question,matching,not_matching'\]"),
@@ -278,7 +278,7 @@ def test_texts_of_a_table(tmp_path, name, separator):
     file = put(tmp_path, name, f"n{separator}body\n1{separator}one\n2{separator}two\n")
     assert read_texts(file, column="body") == ["one", "two"]
     refused(
-        "is a table with the columns 'n', 'body': which of them holds the texts.*columns: {text: body}.*column='body'",
+        "has the columns 'n', 'body': which of them holds the texts.*columns: {text: body}.*column='body'",
         read_texts,
         file,
     )

@@ -97,27 +97,31 @@ def test_json_lines_end_at_line_feeds_only(tmp_path, separator):
 # --- wrong files ---------------------------------------------------------------------------------------------------------
 
 WRONG = {
-    "invalid JSON": ("d.json", '[\n{"question": }]', ":2: is not valid JSON: Expecting value"),
+    "invalid JSON": ("d.json", '[\n{"question": }]', ": line 2: is not valid JSON: Expecting value"),
     "deep JSON": ("d.json", "[" * 100_000, ": is not valid JSON: nested too deeply"),
     "JSON Lines": (
         "d.json",
         '{"question": "Q?"}\n{"question": "R?"}\n',
-        ":2: is not valid JSON: Extra data. One entry per line is",
+        ": line 2: is not valid JSON: Extra data. One entry per line is",
     ),
     "huge number": ("d.json", "[" + "9" * 5000 + "]", "is not valid JSON"),
-    "an object": ("d.json", {"entries": []}, ': expected a list of entries, or {"items": [entries]}, found {"entries": []}'),
+    "an object": (
+        "d.json",
+        {"entries": []},
+        ': expected a list of entries, {"items": [entries]} or {"positive": [texts], "negative": [texts]}, found {"entries": []}',
+    ),
     "a wrapper without items": ("d.json", {"items": []}, ": the file holds no items"),
     "items no list": (
         "d.json",
         {"items": "x"},
-        ': expected a list of entries, or {"items": [entries]}, found {"items": "x"}',
+        ': expected a list of entries, {"items": [entries]} or {"positive": [texts], "negative": [texts]}, found {"items": "x"}',
     ),
     "wrong within a wrapper": ("d.json", {"items": [CAA, {"question": "Q?"}]}, ": items[1]: only a question and no answers"),
     "no items": ("d.json", [], ": the file holds no items"),
     "no lines": ("d.jsonl", "\n\n", ": the file holds no items"),
     "only a header": ("d.csv", "question,matching,not_matching\n", ": the file holds no items"),
     "not UTF-8": ("d.json", b'["\xff"]', ": is not UTF-8 text (byte 2)"),
-    "other suffix": ("d.yaml", "[]", ": cannot tell what is in a '.yaml' file; use .json, .jsonl, .csv, .tsv or .parquet"),
+    "other suffix": ("d.yaml", "[]", ": no data format has the suffix '.yaml'; use .csv, .tsv, .json, .jsonl, .parquet"),
     "a number": ("d.json", [CAA, 3], ": item 1: expected an object, found 3; known shapes: {question, answer_match"),
     "open-ended": ("d.json", [{"question": "Q?"}], ": item 0: only a question and no answers: an open-ended file does"),
     "a task": ("d.json", [{"input": "a", "output": "b"}], ": item 0: {input, output} is a task, not a contrast item"),
@@ -228,9 +232,9 @@ def test_texts_are_read_from_lines_lists_and_objects(tmp_path):
     [
         ("a.txt", " \n", ": the file holds no texts"),
         ("a.json", [], ": the file holds no texts"),
-        ("a.json", ["one", {"body": "x"}], ': item 1: expected a text or an object with a \'text\', found {"body": "x"}'),
+        ("a.json", ["one", {"body": "x"}], ": item 1: has the columns 'body': which of them holds the texts?"),
         ("a.jsonl", ["one", " "], ": line 2: expected a text or an object with a 'text', found \" \""),
-        ("a.json", "{", ":1: is not valid JSON"),
+        ("a.json", "{", ": line 1: is not valid JSON"),
     ],
 )
 def test_wrong_texts(tmp_path, name, content, message):

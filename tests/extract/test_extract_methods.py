@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
+from pathlib import Path
 
 import builders
 import numpy as np
@@ -13,15 +14,17 @@ import pytest
 import torch
 
 from pytest_steer import ContrastItem, extract, propensity_curve, wrap_model
-from pytest_steer.data import TaskItem, read_tasks
+from pytest_steer.data import TaskItem, as_items, read_tasks
 from pytest_steer.data.tasks import shots
 from pytest_steer.errors import DataError, SteerWarning, VectorError
 from pytest_steer.extract.fv import _indirect_effects, _mean_heads
 from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.extract.learned import bipo_loss
 from pytest_steer.extract.mimic import gaussian_transport
+from pytest_steer.extract.training import Training
 from pytest_steer.model import Probe, engine_of
 from pytest_steer.model.patching import Patcher
+from pytest_steer.prompting import AS_GIVEN, Context
 from pytest_steer.steering import affine
 
 WORDS = ("tea", "ice", "sun", "moon", "bread", "stone", "river", "cloud", "door", "lamp", "shoe", "bell")
@@ -309,6 +312,17 @@ def test_icv_of_items_and_of_tasks():
         extract.icv(model, (POSITIVE, POSITIVE))
 
 
+def test_icv_of_a_claim_file_asks_items_as_the_file_says():
+    model, context = builders.random_model("llama"), Context(system="Be loud.")
+    training = Training(as_items(ITEMS), None, None, Path("items.json"), 0)
+    made = [
+        extract.method_kind("icv").extract(model, training, layers=None, context=asked, seed=0, settings={}).hash
+        for asked in (AS_GIVEN, context)
+    ]
+    assert made == [extract.icv(model, ITEMS).hash, extract.icv(model, ITEMS, context=context).hash]
+    assert made[0] != made[1]
+
+
 def test_icv_of_texts_of_one_token_reads_them_behind_the_begin_token():
     """The first position is an attention sink: what is read there is the sink and not the text."""
     model = builders.random_model("llama")
@@ -556,9 +570,9 @@ def test_reading_tasks(tmp_path):
     assert read_tasks(tmp_path / "c.csv") == want
     for content, message in [
         ([], "holds no pairs"),
-        ({"input": "a", "output": "b"}, "expected a list of entries, or"),
-        ([{"input": "a"}], "entry 0: expected an object with 'input' and 'output'"),
-        ([{"input": "a", "output": " "}], "entry 0: the output of a task item has to be a text that is not empty, not ' '"),
+        ({"input": "a", "output": "b"}, "expected a list of entries, "),
+        ([{"input": "a"}], "item 0: expected an object with 'input' and 'output'"),
+        ([{"input": "a", "output": " "}], "item 0: the output of a task item has to be a text that is not empty, not ' '"),
         ([{"input": "a", "output": []}], r"not \[\]"),
         ([{"input": True, "output": "b"}], "the input of a task item has to be a text"),
     ]:  # fmt: skip

@@ -108,7 +108,7 @@ def test_the_dev_profile_asks_for_fewer_of_the_same(tasks: Path, pytester: pytes
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("pairs.json", '[{"question": "a"}]', "*pairs.json: entry 0: expected an object with 'input' and 'output'*"),
+        ("pairs.json", '[{"question": "a"}]', "*pairs.json: item 0: expected an object with 'input' and 'output'*"),
         ("pairs.json", "[]", "*pairs.json: the file holds no pairs of input and output*"),
         (
             "shown.json",

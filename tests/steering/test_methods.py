@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import builders
 import plain_methods
 import pytest
@@ -9,9 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_steer import SteeringVector
+from pytest_steer import Intervention, SteeringVector, registry
 from pytest_steer.errors import VectorError
+from pytest_steer.parameters import Param
 from pytest_steer.steering import (
+    SAVED_VECTOR,
     Rows,
     ablate,
     add,
@@ -21,6 +25,7 @@ from pytest_steer.steering import (
     custom,
     gated_by_condition,
     gated_by_probe,
+    intervention,
     load_intervention,
     masked,
     module,
@@ -339,7 +344,53 @@ def test_a_vectors_own_file_is_added(tmp_path):
     ids=["module", "custom", "within a gate"],
 )
 def test_code_of_the_users_own_is_not_written(change, tmp_path):
-    with pytest.raises(VectorError, match="function or module of your own, whose code no file"):
+    assert not change.durable
+    with pytest.raises(VectorError, match="is a custom function or module, and a file cannot hold its code"):
+        save_intervention(change, tmp_path / "it.safetensors")
+
+
+@pytest.fixture
+def towards():
+    """An intervention as another package registers one: a function of a vector, a number and a second vector."""
+
+    @intervention("towards", does="moved towards a second direction")
+    def towards(
+        vector: SteeringVector,
+        *,
+        other: Annotated[SteeringVector, Param("Where it moves.", example="other.safetensors", schema=SAVED_VECTOR)],
+        share: Annotated[float, Param("How far.", example=0.5)] = 0.5,
+        site: str = "block",
+    ) -> Intervention:
+        moved = {layer: d + share * other.directions[layer] for layer, d in vector.directions.items()}
+        return custom(
+            lambda h, s, layer: h + s * moved[layer], layers=vector.layers, strength="linear", name="towards", site=site
+        )
+
+    yield towards
+    registry.forget("intervention", "towards")
+
+
+def test_an_intervention_of_another_package_is_saved_and_made_again(towards, tmp_path):
+    vector, other = SteeringVector(V, {"method": "caa"}), SteeringVector({layer: -v.flip(0) for layer, v in V.items()})
+    change = towards(vector, other=other, share=0.25)
+    assert change.operation == "moved towards a second direction"
+    assert not change.durable  # its code may be another one tomorrow
+    assert towards(vector, other=other, share=0.5).hash != change.hash != towards(other, other=vector, share=0.25).hash
+    for made in (change, gated_by_probe(change, V)):
+        save_intervention(made, tmp_path / "it.safetensors")
+        back = load_intervention(tmp_path / "it.safetensors")
+        for attribute in ("hash", "layers", "strength", "site", "method", "durable", "operation", "metadata"):
+            assert getattr(back, attribute) == getattr(made, attribute)
+        hidden = rand(2, 3, WIDTH, seed=15)
+        assert torch.equal(use(back, hidden, 0.8, 0), use(made, hidden, 0.8, 0))
+        assert not torch.equal(use(made, hidden, 0.8, 0), hidden)
+    assert change.metadata == {"method": "caa"}
+
+
+def test_what_a_file_cannot_hold_of_another_package_still_steers(towards, tmp_path):
+    change = towards(SteeringVector(V), other=SteeringVector(V), share=torch.tensor(0.5))
+    assert not torch.equal(use(change, rand(2, 3, WIDTH)), rand(2, 3, WIDTH))
+    with pytest.raises(VectorError, match="Register what makes it with @intervention, or make it again"):
         save_intervention(change, tmp_path / "it.safetensors")
 
 
@@ -355,9 +406,10 @@ def test_files_that_are_none_of_ours(tmp_path):
     for record, message in [
         ("no json", "its record is not what save_intervention writes"),
         ("[]", "its record is not what"),
-        ('{"kind": "melt", "options": {}, ' + rest, r"unknown kind 'melt'; known: add, add_keeping_norm, ablate"),
+        ('{"kind": "melt", "options": {}, ' + rest, r"there is no intervention 'melt': There are ablate, add, add_keeping_norm"),
         ('{"kind": "affine", "options": {"site": "block"}, ' + rest, "affine map is needed for at least one layer"),
-        ('{"kind": "add", "options": {}, ' + rest, r"lacks what an intervention of the kind 'add' is made of: KeyError\('site'\)"),
+        ('{"kind": "masked", "options": {}, ' + rest, r"lacks what .* of the kind 'masked' is made of: KeyError\('site'\)"),
+        ('{"kind": "add", "options": {"sight": 1}, ' + rest, r"lacks what an intervention of the kind 'add' is made of: .*'sight'"),
         ('{"kind": "add", "options": {"site": "head"}, ' + rest, "site is one of block, mlp, heads; not 'head'"),
         ('{"kind": "add", "options": {}, "metadata": {}, "layer_convention": "1-based"}', "counts layers as '1-based'"),
     ]:  # fmt: skip
@@ -365,7 +417,7 @@ def test_files_that_are_none_of_ours(tmp_path):
             load_intervention(write(record))
     with pytest.raises(VectorError, match="no such file"):
         load_intervention(tmp_path / "none.safetensors")
-    with pytest.raises(VectorError, match=r"a steering vector is read from \.safetensors"):
+    with pytest.raises(VectorError, match=r"a steering vector is read from \.gguf"):
         load_intervention(builders.write_json(tmp_path / "x.json", {}))
     with pytest.raises(VectorError, match=r"is written as \.safetensors"):
         save_intervention(ALL["add"], tmp_path / "x.pt")

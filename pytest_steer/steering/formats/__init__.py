@@ -1,37 +1,31 @@
 """The files that steering vectors come in. Nothing in a file is ever run: see each reader for what it refuses.
 
-One module per format. A reader returns what the file says (:class:`~.found.Found`): directions by layer, or one direction
-whose layer it does not say, and the conventions that were assumed. ``docs/vectors.md`` has the table.
+One module per format, which registers its reader. A reader returns what the file says (:class:`~.stored.Stored`): directions by
+layer, or one direction whose layer it does not say, and the conventions that were assumed. ``docs/vectors.md`` has the table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ... import registry
 from ...errors import VectorError
+from ...file_formats import FileFormat, format_of, reading, suffixes_of
+from ...registry import discover
 from ..directions import Directions
-from . import gguf_file, numpy_file, safetensors_file, svec_file, torch_file
-from .found import Found
+from .kinds import vector_format
 from .placing import Layer, check_rows, numbered, place, wanted_layers
+from .stored import Stored, source
+from .torch_file import read_folder
 
-_READERS: dict[str, Callable[[Path], Found]] = {
-    ".safetensors": safetensors_file.read,
-    ".gguf": gguf_file.read,
-    ".pt": torch_file.read,
-    ".pth": torch_file.read,
-    ".svec": svec_file.read,
-    ".npy": numpy_file.read,
-    ".npz": numpy_file.read_archive,
-}
-_WRITERS: dict[str, Callable[[Directions, Mapping[str, Any], Path], None]] = {
-    ".safetensors": safetensors_file.write,
-    ".gguf": gguf_file.write,
-}
+__all__ = ["Stored", "read_vector", "source", "vector_format", "write_vector"]
+
+discover(__name__, __path__)
 
 
-def read_vector(path: Path, layer: Layer, rows: str | None = None) -> Found:
+def read_vector(path: Path, layer: Layer, rows: str | None = None) -> Stored:
     """What a file, or a folder of per-layer ``.pt`` files, holds at the layers that are asked for.
 
     Args:
@@ -43,43 +37,56 @@ def read_vector(path: Path, layer: Layer, rows: str | None = None) -> Found:
     """
     wanted, said = wanted_layers(layer), check_rows(rows)
     if path.is_dir():
-        return place(numbered(torch_file.read_folder(path, wanted), said, path), wanted, path)
+        with reading(path, "folder", VectorError):
+            return place(numbered(read_folder(path, wanted), said), wanted)
     if not path.is_file():
         raise VectorError(f"{path}: no such file")
-    suffix, content = path.suffix.lower(), _content(path)
-    archives = (".pt", ".pth", ".npz")  # which of them it is shows inside
-    if suffix in _READERS and content not in (None, suffix) and not (content == ".pt" and suffix in archives):
-        raise VectorError(
-            f"{path}: is not a readable {suffix[1:]} file: its content is that of a {content} file. Give it the suffix {content}"
-        )
-    reader = _READERS.get(suffix if suffix in _READERS else content or "")
-    if reader is None:
-        raise VectorError(
-            f"{path}: a steering vector is read from {', '.join(_READERS)}, or from a folder of per-layer .pt files. A tensor "
-            "of yours becomes such a file by SteeringVector({layer: tensor}).save('vector.safetensors')"
-        )
-    return place(numbered(reader(path), said, path), wanted, path)
+    found = _format_of(path)
+    with reading(path, found.name, VectorError):
+        stored = found.function(path)
+        if not isinstance(stored, Stored):
+            home = registry.home_of("vector format", found.name)
+            raise VectorError(f"the vector format {found.name!r} of {home} gave {type(stored).__name__}, not Stored")
+        return place(numbered(stored, said), wanted)
 
 
 def write_vector(directions: Directions, metadata: Mapping[str, Any], path: Path) -> None:
-    """Writes a vector in the format of the path's suffix.
+    """Write a vector in the format of the path's suffix.
 
     Raises:
         VectorError: another suffix, the format cannot hold the vector, or the file cannot be written.
     """
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise VectorError(f"{path}: a vector is written as {' or '.join(_WRITERS)}; give it that suffix")
+    known = format_of("vector format", path)
+    if known is None or known.write is None:
+        written = [s for found in registry.things("vector format").values() if found.write for s in found.suffixes]
+        raise VectorError(f"{path}: a vector is written as {' or '.join(written)}; give it that suffix")
     if not path.parent.is_dir():
         raise VectorError(f"{path}: cannot be written: the folder {path.parent} does not exist")
-    writer(directions, metadata, path)
+    try:
+        known.write(directions, metadata, path)
+    except VectorError as error:
+        raise VectorError(f"{path}: {error}") from None
+    except OSError as error:
+        raise VectorError(f"{path}: cannot be written: {error}") from None
 
 
-def _content(path: Path) -> str | None:
-    """The suffix that fits the first bytes, where these say it."""
+def _format_of(path: Path) -> FileFormat:
+    """The format of a file by its suffix, or by its first bytes where the suffix says nothing."""
+    known = format_of("vector format", path)
     try:
         with path.open("rb") as opened:
-            start = opened.read(4)
+            start = opened.read(512)
     except OSError as error:
         raise VectorError(f"{path}: cannot be read: {error}") from None
-    return {b"GGUF": ".gguf", b"PK\x03\x04": ".pt", b"\x93NUM": ".npy"}.get(start)
+    fitting = [one for one in registry.things("vector format").values() if one.recognises and one.recognises(start)]
+    if known is None and not fitting:
+        raise VectorError(
+            f"{path}: a steering vector is read from {', '.join(suffixes_of('vector format'))}, or from a folder of per-layer .pt "
+            "files. Make such a file of a tensor: SteeringVector({layer: tensor}).save('vector.safetensors')"
+        )
+    if known is not None and fitting and known not in fitting:
+        right = fitting[0].suffixes[0]
+        raise VectorError(
+            f"{path}: is not a readable {known.name} file: its content is that of a {right} file. Give it the suffix {right}"
+        )
+    return known or fitting[0]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import VectorError
-from .found import Found, checked, checked_rows, layer_number, source
+from .stored import Stored, checked, checked_rows, layer_number, source
 
 KEYS = "the file's keys, as 0-based decoder blocks whose output is changed"
 ROWS = "row i is the output of decoder block i, 0-based (unless `rows` says otherwise)"
@@ -29,13 +28,16 @@ _ELSEWHERE = re.compile(
 )
 
 
-def by_names(tensors: Mapping[Any, Any], file: Path, format: str, what: str = "key") -> Found:
+def by_names(
+    tensors: Mapping[Any, Any], format: str, what: str = "key", *, read: Callable[[Any], Any] = lambda value: value
+) -> Stored:
     """Directions by the layers that their names say; a single tensor need not say one, and may be a stack.
 
     Args:
         tensors: name, or number of a layer, to tensor.
         format: for the record, ``.pt`` or ``.npz``.
         what: what the names are called in messages.
+        read: gives the tensor for a value of ``tensors``; called once all names are known to be good.
 
     Raises:
         VectorError: a name that says no layer, a layer twice, or a tensor that is no direction.
@@ -47,39 +49,34 @@ def by_names(tensors: Mapping[Any, Any], file: Path, format: str, what: str = "k
         is_plain = isinstance(name, str) and all(_WORD.fullmatch(part) for part in name.split("."))
         # The first of a list of parameters, or of arrays without names, is no block 0.
         if (said is None and is_plain) or (said == 0 and not sure):
-            return _one(tensor, file, format, f"{what} {name!r}")
+            tensor, named = read(tensor), f"{what} {name!r}"
+            return stacked(checked_rows(tensor, named) if hasattr(tensor, "ndim") else [checked(tensor, named)], format)
     layers: dict[int, Any] = {}
     for name, place in places.items():  # before any tensor is read: the file may be a whole model
         if place is None:
             raise VectorError(
-                f"{file}: has the {what} {repr(name)[:60]}, which is no layer. Expected {{layer: tensor}} with decoder blocks' "
+                f"has the {what} {repr(name)[:60]}, which is no layer. Expected {{layer: tensor}} with decoder blocks' "
                 f"numbers, from 0 on, such as 14, 'layer.14' or 'model.layers.14.vector'; it has "
                 f"{', '.join(repr(one)[:60] for one in list(tensors)[:5])}"
             )
         if place[0] in layers:
-            raise VectorError(f"{file}: has layer {place[0]} twice; the second time it is the {what} {repr(name)[:60]}")
+            raise VectorError(f"has layer {place[0]} twice; the second time it is the {what} {repr(name)[:60]}")
         layers[place[0]] = name
     directions: dict[int | None, Any] = {
-        layer: checked(tensors[name], file, f"layer {layer}") for layer, name in layers.items()
+        layer: checked(read(tensors[name]), f"layer {layer}") for layer, name in layers.items()
     }
     # Numbers without a word for layers, from 0 on without a gap, may be places in a list.
     listed = not any(place and place[1] for place in places.values()) and set(directions) == set(range(len(directions)))
     if listed:
-        return Found(directions, source(f"{format} {{layer: tensor}}", ROWS), "rows")
-    return Found(directions, source(f"{format} {{layer: tensor}}", KEYS), "keys")
+        return Stored(directions, source(f"{format} {{layer: tensor}}", ROWS), "rows")
+    return Stored(directions, source(f"{format} {{layer: tensor}}", KEYS), "keys")
 
 
-def _one(tensor: Any, file: Path, format: str, what: str) -> Found:
-    """A single tensor whose name says no layer."""
-    rows = checked_rows(tensor, file, what) if hasattr(tensor, "ndim") else [checked(tensor, file, what)]
-    return stacked(rows, format)
-
-
-def stacked(rows: list[Any], format: str) -> Found:
+def stacked(rows: list[Any], format: str) -> Stored:
     """One direction whose layer is not said, or a stack of them."""
     if len(rows) == 1:
-        return Found({None: rows[0]}, source(f"{format} tensor", UNSAID))
-    return Found(dict(enumerate(rows)), source(f"{format} [layers, width]", ROWS), "rows")
+        return Stored({None: rows[0]}, source(f"{format} tensor", UNSAID))
+    return Stored(dict(enumerate(rows)), source(f"{format} [layers, width]", ROWS), "rows")
 
 
 def _place(name: Any) -> tuple[int, bool] | None:

@@ -8,6 +8,7 @@ blocks unless ``rows`` says otherwise, and arrays of an ``.npz`` are named by th
 from __future__ import annotations
 
 import io
+import math
 import warnings
 import zipfile
 from pathlib import Path
@@ -17,91 +18,78 @@ import numpy as np
 import torch
 
 from ...errors import VectorError
-from .found import Found, checked_rows
+from .kinds import vector_format
 from .names import by_names, stacked
+from .stored import Stored, checked_rows
 
 _MOST_BYTES = 2**30
 """What one array may hold. A stack of all layers of the largest models has some 20 MB; a deflated entry could claim anything."""
 
 
-def read(file: Path) -> Found:
-    """One ``.npy`` file."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise VectorError(f"{file}: cannot be read: {error}") from None
-    return stacked(checked_rows(_array(io.BytesIO(content), len(content), file, "the array"), file, "the array"), ".npy")
+def is_npz(start: bytes) -> bool:
+    """Whether a file begins as a zip archive whose first entry is an array of numpy."""
+    length = int.from_bytes(start[26:28], "little")
+    return start.startswith(b"PK\x03\x04") and start[30 : 30 + length].endswith(b".npy")
 
 
-def read_archive(file: Path) -> Found:
-    """One ``.npz`` file."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            arrays = _arrays(archive, file)
-    except VectorError:
-        raise
-    except Exception as error:  # zipfile raises nearly anything for damaged bytes
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise VectorError(f"{file}: is not a readable .npz file, damaged or cut off: {what}. Take a good copy") from None
+@vector_format("npy", suffixes=[".npy"], recognises=lambda start: start.startswith(b"\x93NUMPY"))
+def read(file: Path) -> Stored:
+    """An array of numpy, [width] or [layers, width]."""
+    content = file.read_bytes()
+    return stacked(checked_rows(_array(io.BytesIO(content), len(content), "the array"), "the array"), ".npy")
+
+
+@vector_format("npz", suffixes=[".npz"], recognises=is_npz)
+def read_archive(file: Path) -> Stored:
+    """Arrays of numpy, named by their layers."""
+    with zipfile.ZipFile(file) as archive:
+        arrays = _arrays(archive)
     if not arrays:
-        raise VectorError(f"{file}: holds no arrays; expected {{layer: array}}, or one array [width] or [layers, width]")
-    return by_names(arrays, file, ".npz", "array")
+        raise VectorError("holds no arrays; expected {layer: array}, or one array [width] or [layers, width]")
+    return by_names(arrays, ".npz", "array")
 
 
-def _arrays(archive: zipfile.ZipFile, file: Path) -> dict[str, torch.Tensor]:
+def _arrays(archive: zipfile.ZipFile) -> dict[str, torch.Tensor]:
     arrays: dict[str, torch.Tensor] = {}
     for entry in archive.infolist():
         name = entry.filename.removesuffix(".npy")
         if name == entry.filename:
-            raise VectorError(
-                f"{file}: has the entry {entry.filename[:60]!r}, which is no array as numpy.savez writes it. If torch.save wrote the "
-                "file, give it the suffix .pt"
-            )
+            raise VectorError(f"has the entry {entry.filename[:60]!r}, which is no array as numpy.savez writes it")
         if name in arrays:
-            raise VectorError(f"{file}: has the array {name!r} twice: a damaged file")
+            raise VectorError(f"has the array {name!r} twice: a damaged file")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise VectorError(
-                f"{file}: {entry.filename} is compressed in another way than numpy does. Save it with numpy.savez"
-            )
+            raise VectorError(f"{entry.filename} is compressed in another way than numpy does. Save it with numpy.savez")
         if entry.file_size > _MOST_BYTES:
-            raise VectorError(
-                f"{file}: {entry.filename} claims {entry.file_size} bytes, more than any stack of directions has"
-            )
+            raise VectorError(f"{entry.filename} claims {entry.file_size} bytes, more than any stack of directions has")
         with archive.open(entry) as opened:
             # One byte more than claimed: zipfile compares the checksum where the entry ends.
             content = opened.read(entry.file_size + 1)
-        arrays[name] = _array(io.BytesIO(content), len(content), file, f"array {name!r}")
+        arrays[name] = _array(io.BytesIO(content), len(content), f"array {name!r}")
     return arrays
 
 
-def _array(data: BinaryIO, size: int, file: Path, what: str) -> torch.Tensor:
+def _array(data: BinaryIO, size: int, what: str) -> torch.Tensor:
     """The array that ``data`` holds from its start to its end, ``size`` bytes later."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that Python 2 wrote
-            version = np.lib.format.read_magic(data)
-            read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read_header(data)
-    except Exception as error:  # numpy raises nearly anything for a header that contradicts itself
-        what_is = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise VectorError(f"{file}: {what} is not readable as numpy writes it: {what_is}. Take a good copy") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        version = np.lib.format.read_magic(data)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read_header(data)
     if dtype.hasobject:
         raise VectorError(
-            f"{file}: {what} holds Python objects, which would need to be unpickled, and nothing is: a pickle can run any program. "
+            f"{what} holds Python objects, which would need to be unpickled, and nothing is: a pickle can run any program. "
             "Convert it where you trust it: numpy.save('vector.npy', array.astype('float32'))"
         )
     if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
         also = " (bfloat16 is saved by numpy as raw bytes)" if dtype.kind == "V" else ""
         raise VectorError(
-            f"{file}: {what} has dtype {dtype}{also}; a direction is float32 (or float16, float64). If it is the right array, convert "
+            f"{what} has dtype {dtype}{also}; a direction is float32 (or float16, float64). If it is the right array, convert "
             "it: array.astype('float32')"
         )
-    count, here = 1, data.tell()
-    for axis in shape:
-        count *= axis
+    count, here = math.prod(shape), data.tell()
     if count * dtype.itemsize != size - here:
         raise VectorError(
-            f"{file}: {what} claims {count * dtype.itemsize} bytes of values, and {size - here} are there: it is cut off or damaged. "
+            f"{what} claims {count * dtype.itemsize} bytes of values, and {size - here} are there: it is cut off or damaged. "
             "Take a whole copy"
         )
     values = np.frombuffer(data.read(), dtype=dtype, count=count).reshape(shape, order="F" if fortran else "C")

@@ -1,14 +1,13 @@
-"""From what a file holds to the layers that are asked for."""
+"""From what a file holds to the layers that are asked for. Errors are without the file's name, which the caller adds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...errors import VectorError
-from .found import Found, check_has
+from .stored import Stored
 
 Layer = int | Iterable[int] | Literal["all"] | None
 Rows = Literal["blocks", "hidden_states"]
@@ -47,7 +46,7 @@ def check_rows(rows: str | None) -> Rows | None:
     return rows  # type: ignore[return-value]
 
 
-def numbered(found: Found, rows: Rows | None, file: Path) -> Found:
+def numbered(found: Stored, rows: Rows | None) -> Stored:
     """``found`` with its numbers as blocks, and with what is needed to hold them against a model's depth (``steering.depth``).
 
     Raises:
@@ -56,9 +55,9 @@ def numbered(found: Found, rows: Rows | None, file: Path) -> Found:
     if found.numbering == "said" or None in found.directions:
         if rows is not None:
             held = "one direction" if len(found.directions) == 1 else "directions whose layers the format defines"
-            raise VectorError(f"{file}: `rows` says what the rows of a stack are, and this file holds {held}. Delete `rows`")
+            raise VectorError(f"`rows` says what the rows of a stack are, and this file holds {held}. Delete `rows`")
         return found
-    about = dict(found.metadata["source"])
+    about = dict(found.metadata.get("source", {}))
     numbers = [layer for layer in found.directions if layer is not None]
     if found.numbering == "rows":
         about.setdefault("rows", len(numbers))
@@ -70,11 +69,11 @@ def numbered(found: Found, rows: Rows | None, file: Path) -> Found:
     if rows == "hidden_states":
         directions = {layer - 1: found.directions[layer] for layer in numbers if layer > 0}
         if not directions:
-            raise VectorError(f"{file}: holds row 0 alone, and with `rows: hidden_states` that is the embedding, no block")
+            raise VectorError("holds row 0 alone, and with `rows: hidden_states` that is the embedding, no block")
     return replace(found, directions=directions, metadata={**found.metadata, "source": about})
 
 
-def restored(found: Found) -> Found:
+def restored(found: Stored) -> Stored:
     """A file of ours that was made from somebody's stack, or numbered tensors, before anybody said what its numbers are."""
     about = found.metadata.get("source")
     if not isinstance(about, dict) or "rows_are" in about:
@@ -84,7 +83,22 @@ def restored(found: Found) -> Found:
     return replace(found, numbering="keys") if type(about.get("highest")) is int else found
 
 
-def place(found: Found, wanted: tuple[int, ...] | None, file: Path) -> Found:
+def check_has(wanted: Iterable[int], layers: Iterable[int | None]) -> None:
+    """Refuse to take layers that are not there.
+
+    Raises:
+        VectorError: one of ``wanted`` is not among ``layers``.
+    """
+    there = sorted(layer for layer in layers if layer is not None)
+    missing = [layer for layer in wanted if layer not in there]
+    if missing:
+        raise VectorError(
+            f"has no direction for layer {missing[0]}; it has {there}. Move a direction to another layer by hand: "
+            "SteeringVector({layer: tensor})"
+        )
+
+
+def place(found: Stored, wanted: tuple[int, ...] | None) -> Stored:
     """``found`` at the layers that are wanted, or at all that it has.
 
     Raises:
@@ -94,16 +108,13 @@ def place(found: Found, wanted: tuple[int, ...] | None, file: Path) -> Found:
         if wanted is None or len(wanted) != 1:
             given = "" if wanted is None else f", not {len(wanted)}"
             raise VectorError(
-                f"{file}: holds one direction and does not say for which layer. Give layer: the one decoder block, counted from "
+                "holds one direction and does not say for which layer. Give layer: the one decoder block, counted from "
                 f"0, whose output it is added to{given}"
             )
-        metadata = dict(found.metadata)
-        metadata["source"] = {
-            **metadata["source"],
-            "layers": f"the file does not say; placed at layer {wanted[0]} on request",
-        }
-        return Found({wanted[0]: found.directions[None]}, metadata)
+        layers = f"the file does not say; placed at layer {wanted[0]} on request"
+        about = {**found.metadata.get("source", {}), "layers": layers}
+        return Stored({wanted[0]: found.directions[None]}, {**found.metadata, "source": about})
     if wanted is None:
         return found
-    check_has(wanted, found.directions, file)
+    check_has(wanted, found.directions)
     return replace(found, directions={layer: found.directions[layer] for layer in wanted})

@@ -1,4 +1,4 @@
-"""``.svec``: the JSON file of IBM's activation-steering package (CAST).
+"""``.svec`` files of IBM's activation-steering package (CAST).
 
 ``{"model_type": text, "directions": {layer: [width numbers]}, "explained_variances": {layer: number}}``, as its
 ``SteeringVector.save`` writes it (activation_steering/steering_vector.py).
@@ -18,7 +18,8 @@ from typing import Any
 import torch
 
 from ...errors import VectorError
-from .found import Found, checked, layer_number, source
+from .kinds import vector_format
+from .stored import Stored, checked, layer_number, source
 
 LAYERS = (
     "direction N was read at the output of decoder block N, 0-based, and is added there; the activation-steering package itself "
@@ -26,38 +27,37 @@ LAYERS = (
 )
 
 
-def read(file: Path) -> Found:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
-    except (OSError, ValueError, RecursionError) as error:
-        raise VectorError(f"{file}: is not a readable .svec file (JSON): {error}") from None
+@vector_format("svec", suffixes=[".svec"])
+def read(file: Path) -> Stored:
+    """JSON of the activation-steering package (CAST)."""
+    content = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
     stored = content.get("directions") if isinstance(content, dict) else None
     if not isinstance(stored, dict) or not stored:
         raise VectorError(
-            f"{file}: a .svec file is a JSON object with directions, "
+            "a .svec file is a JSON object with directions, "
             '{"model_type": "llama", "directions": {"14": [0.1, ...]}, "explained_variances": {"14": 0.5}}'
         )
     directions: dict[int | None, torch.Tensor] = {}
     for name, values in stored.items():
         layer = layer_number(name)
         if layer is None:
-            raise VectorError(f"{file}: directions has the key {name!r}; expected a decoder block's number, from 0 on")
-        directions[layer] = checked(_tensor(values, file, layer), file, f"layer {layer}")
+            raise VectorError(f"directions has the key {name!r}; expected a decoder block's number, from 0 on")
+        directions[layer] = checked(_tensor(values, layer), f"layer {layer}")
     model_type = content.get("model_type")
     about = {"model_hint": model_type} if isinstance(model_type, str) else {}
-    return Found(directions, source("activation-steering .svec", LAYERS, **about))
+    return Stored(directions, source("activation-steering .svec", LAYERS, **about))
 
 
-def _tensor(values: Any, file: Path, layer: int) -> torch.Tensor:
+def _tensor(values: Any, layer: int) -> torch.Tensor:
     if not isinstance(values, list):
-        raise VectorError(f"{file}: layer {layer} is to be a list of numbers, one per hidden unit, not {repr(values)[:40]}")
+        raise VectorError(f"layer {layer} has to be a list of numbers, one per hidden unit, not {repr(values)[:40]}")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise VectorError(f"{file}: layer {layer} is to be a list of numbers; it has {repr(value)[:40]}")
+            raise VectorError(f"layer {layer} has to be a list of numbers; it has {repr(value)[:40]}")
     try:
         return torch.tensor([float(value) for value in values], dtype=torch.float64)
     except OverflowError:
-        raise VectorError(f"{file}: layer {layer} has a number beyond the range of floats") from None
+        raise VectorError(f"layer {layer} has a number that is too large for a float") from None
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

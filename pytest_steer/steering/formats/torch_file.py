@@ -15,19 +15,24 @@ from __future__ import annotations
 import pickletools
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ...errors import VectorError
-from .found import Found, check_has, checked, checked_rows, layer_number, source
+from .kinds import vector_format
 from .names import by_names, stacked
+from .numpy_file import is_npz
+from .placing import check_has
+from .stored import Stored, checked, checked_rows, layer_number, source
 
 CAA = "the file's name, as the 0-based decoder block whose output is changed (CAA)"
 STEERING_VECTORS = "layer N is the output of decoder block N, 0-based (steering-vectors)"
+_ZIP = b"PK\x03\x04"
 _CLASS = "steering_vectors.steering_vector SteeringVector"
 _ALLOWED = re.compile(
     r"torch\._utils _rebuild_(tensor_v2|parameter)|torch \w+Storage|torch\.storage UntypedStorage|collections OrderedDict|"
@@ -53,92 +58,90 @@ _Holder.__module__, _Holder.__qualname__ = _CLASS.split()
 _Holder.__name__ = _Holder.__qualname__
 
 
-def read(file: Path) -> Found:
-    """One ``.pt`` file; the layer of a single direction is taken from the file's name if that says it."""
+@vector_format("pt", suffixes=[".pt", ".pth"], recognises=lambda start: start.startswith(_ZIP) and not is_npz(start))
+def read(file: Path) -> Stored:
+    """Tensors as torch.save writes them; the layer of a single one is taken from the file's name if that says it."""
     content = _load(file)
     name = _NAME.fullmatch(file.stem)
     if isinstance(content, _Holder):
-        return from_steering_vectors(content, f"{file}: ", lambda value, what: checked(value, file, what))
+        stored = from_steering_vectors(content)
+        return replace(stored, directions={at: checked(d, f"layer {at}") for at, d in stored.directions.items()})
     if isinstance(content, dict):
         if len(content) == 1 and isinstance(inner := next(iter(content.values())), dict):
             content = inner  # {"state_dict": {...}}
         if not content:
-            raise VectorError(f"{file}: holds an empty dictionary; expected {{layer: tensor}}")
-        return by_names(content, file, ".pt")
-    rows = _rows(content, file)
-    if len(rows) > 1:
-        if name:
-            raise VectorError(
-                f"{file}: holds {len(rows)} directions, and its name says layer {name[1]}: is it one layer or are the rows layers? "
-                "Rename the file if the rows are layers; save only the right row if not"
-            )
-        return stacked(rows, ".pt")
+            raise VectorError("holds an empty dictionary; expected {layer: tensor}")
+        return by_names(content, ".pt")
+    rows = _rows(content)
     if name is None:
         return stacked(rows, ".pt")
+    if len(rows) > 1:
+        raise VectorError(
+            f"holds {len(rows)} directions, and its name says layer {name[1]}: is it one layer or are the rows layers? Rename the "
+            "file if the rows are layers; save only the right row if not"
+        )
     layer = layer_number(name[1])
     if layer is None:
-        raise VectorError(f"{file}: its name says layer {name[1]!r}, which is no decoder block's number")
-    return Found({layer: rows[0]}, source(".pt vec_layer_L", CAA, **({"model_hint": name[2]} if name[2] else {})))
+        raise VectorError(f"its name says layer {name[1]!r}, which is no decoder block's number")
+    return Stored({layer: rows[0]}, source(".pt vec_layer_L", CAA, **_hint(name[2])))
 
 
-def read_folder(folder: Path, wanted: tuple[int, ...] | None) -> Found:
+def read_folder(folder: Path, wanted: tuple[int, ...] | None) -> Stored:
     """A folder with one ``.pt`` file per layer: ``vec_layer_L_MODEL.pt``, ``layer_L.pt`` or ``L.pt``.
 
     Raises:
         VectorError: a name that says no layer, a layer twice, files of several models, or a gap among the layers although
             ``wanted`` does not say which are meant.
     """
-    try:
-        files = sorted(
-            one for one in folder.iterdir() if one.suffix.lower() in (".pt", ".pth") and not one.name.startswith(".")
+    files, model = _files_of(folder)
+    gaps = sorted(set(range(min(files), max(files) + 1)) - set(files))
+    if gaps and wanted is None:
+        raise VectorError(
+            f"has files for the layers {sorted(files)} and none for {gaps}. If none is missing, say which layers are meant, "
+            f"layer: {sorted(files)}"
         )
-    except OSError as error:
-        raise VectorError(f"{folder}: cannot be read: {error}") from None
-    if not files:
-        raise VectorError(f"{folder}: is a folder without .pt files; name a file, or a folder of vec_layer_L_MODEL.pt")
+    check_has(wanted or (), files)
+    directions: dict[int | None, torch.Tensor] = {}
+    for layer, file in files.items():
+        if wanted is None or layer in wanted:
+            rows = _rows(_load(file))
+            if len(rows) > 1:
+                raise VectorError(f"{file.name}: holds {len(rows)} directions; in a folder of layers each file holds one")
+            directions[layer] = rows[0]
+    return Stored(directions, source("folder of .pt per layer", CAA, **_hint(model)))
+
+
+def _files_of(folder: Path) -> tuple[dict[int, Path], str]:
+    """{layer: file} of a folder, and the model that the files' names say ("" for none)."""
     found: dict[int, Path] = {}
     models: set[str] = set()
-    for file in files:
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() not in (".pt", ".pth") or file.name.startswith("."):
+            continue
         name = _NAME.fullmatch(file.stem)
         layer = layer_number(name[1] if name else file.stem)
         if layer is None:
             raise VectorError(
-                f"{folder}: {file.name} does not say its layer as vec_layer_L_MODEL.pt, layer_L.pt or L.pt do. Name one file, or "
-                "take it out of the folder"
-            )
-        models.add((name[2] or "") if name else "")
-        if len(models) > 1:
-            raise VectorError(
-                f"{folder}: holds vectors of several models, {' and '.join(repr(one) for one in sorted(models))}. Name one file, or "
-                "keep a folder per model"
+                f"{file.name} does not say its layer as vec_layer_L_MODEL.pt, layer_L.pt or L.pt do. Name one file, or take it out "
+                "of the folder"
             )
         if layer in found:
-            raise VectorError(
-                f"{folder}: holds layer {layer} twice, {found[layer].name} and {file.name}. Take one of them out"
-            )
+            raise VectorError(f"holds layer {layer} twice, {found[layer].name} and {file.name}. Take one of them out")
         found[layer] = file
-    gaps = sorted(set(range(min(found), max(found) + 1)) - set(found))
-    if gaps and wanted is None:
-        raise VectorError(
-            f"{folder}: has files for the layers {sorted(found)} and none for {gaps}. If none is missing, say which layers are "
-            f"meant, layer: {sorted(found)}"
-        )
-    if wanted is not None:
-        check_has(wanted, found, folder)
-        found = {layer: found[layer] for layer in wanted}
-    directions: dict[int | None, torch.Tensor] = {}
-    for layer, file in found.items():
-        rows = _rows(_load(file), file)
-        if len(rows) > 1:
-            raise VectorError(f"{file}: holds {len(rows)} directions; in a folder of layers each file holds one")
-        directions[layer] = rows[0]
-    model = models.pop()
-    return Found(directions, source("folder of .pt per layer", CAA, **({"model_hint": model} if model else {})))
+        models.add((name[2] or "") if name else "")
+    if not found:
+        raise VectorError("is a folder without .pt files; name a file, or a folder of vec_layer_L_MODEL.pt")
+    if len(models) > 1:
+        names = " and ".join(map(repr, sorted(models)))
+        raise VectorError(f"holds vectors of several models, {names}. Name one file, or keep a folder per model")
+    return found, models.pop()
 
 
-def from_steering_vectors(
-    vector: Any, where: str = "", check: Callable[[Any, str], torch.Tensor] = lambda value, what: value
-) -> Found:
+def _hint(model: str | None) -> dict[str, str]:
+    return {"model_hint": model} if model else {}
+
+
+def from_steering_vectors(vector: Any) -> Stored:
     """A steering_vectors.SteeringVector, in memory or what a file holds of one.
 
     Raises:
@@ -146,34 +149,30 @@ def from_steering_vectors(
     """
     activations, kind = getattr(vector, "layer_activations", None), getattr(vector, "layer_type", None)
     if not isinstance(activations, dict) or not isinstance(kind, str):
-        raise VectorError(
-            f"{where}is not a whole steering_vectors.SteeringVector: layer_activations and layer_type are missing"
-        )
+        raise VectorError("is not a whole steering_vectors.SteeringVector: layer_activations and layer_type are missing")
     if kind != "decoder_block":
         raise VectorError(
-            f"{where}the SteeringVector acts on {kind!r}; a vector here is added to the output of decoder blocks, layer_type "
+            f"the SteeringVector acts on {kind!r}; a vector here is added to the output of decoder blocks, layer_type "
             "'decoder_block'. Train it again with that"
         )
-    directions: dict[int | None, torch.Tensor] = {}
-    for layer, direction in activations.items():
+    for layer in activations:
         if isinstance(layer, bool) or not isinstance(layer, int) or layer < 0:
-            raise VectorError(f"{where}a layer is a decoder block's number, from 0 on; not {layer!r}")
-        directions[layer] = check(direction, f"layer {layer}")
-    return Found(directions, source("steering-vectors SteeringVector", STEERING_VECTORS))
+            raise VectorError(f"a layer is a decoder block's number, from 0 on; not {layer!r}")
+    return Stored(activations, source("steering-vectors SteeringVector", STEERING_VECTORS))
 
 
-def _rows(content: Any, file: Path) -> list[torch.Tensor]:
+def _rows(content: Any) -> list[torch.Tensor]:
     """One direction, or one per row or entry."""
     if isinstance(content, (list, tuple)):
         if not content:
-            raise VectorError(f"{file}: holds an empty list; expected one tensor per layer")
-        return [checked(value, file, f"entry {index}") for index, value in enumerate(content)]
+            raise VectorError("holds an empty list; expected one tensor per layer")
+        return [checked(value, f"entry {index}") for index, value in enumerate(content)]
     if not isinstance(content, torch.Tensor):
         raise VectorError(
-            f"{file}: holds a {type(content).__name__}; expected a tensor of shape [width] or [layers, width], {{layer: tensor}}, a "
-            "list of tensors, or a steering_vectors.SteeringVector"
+            f"holds a {type(content).__name__}; expected a tensor of shape [width] or [layers, width], {{layer: tensor}}, a list of "
+            "tensors, or a steering_vectors.SteeringVector"
         )
-    return checked_rows(content, file)
+    return checked_rows(content)
 
 
 def _load(file: Path) -> Any:
@@ -184,50 +183,41 @@ def _load(file: Path) -> Any:
         with allowed:
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything for a file that contradicts itself
-        raise VectorError(
-            f"{file}: cannot be read by torch.load(weights_only=True): {_first_line(error)}. {_CONVERT}"
-        ) from None
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise VectorError(f"cannot be read by torch.load(weights_only=True): {what}. {_CONVERT}") from None
 
 
 def _inspect(file: Path) -> set[str]:
-    """Holds the archive against its checksums, and its pickle against the names that are allowed: returns these. Runs nothing.
+    """Hold the archive against its checksums, and its pickle against the names that are allowed; return these. Runs nothing.
 
     Raises:
         VectorError: not an archive of torch.save, damaged, or it names anything but tensors.
     """
-    try:
-        with file.open("rb") as opened:
-            start = opened.read(4)
-        if start != b"PK\x03\x04":
+    with file.open("rb") as opened:
+        if opened.read(4) != _ZIP:
             raise VectorError(
-                f"{file}: is not an archive as torch.save writes it since version 1.6 (a plain pickle, an older file, another format, or "
-                f"damaged). Nothing is unpickled here. An older file of tensors becomes a new one by torch.save(torch.load(old, "
+                "is not an archive as torch.save writes it since version 1.6 (a plain pickle, an older file, another format, or "
+                "damaged). Nothing is unpickled here. An older file of tensors becomes a new one by torch.save(torch.load(old, "
                 f"weights_only=True), new). {_CONVERT}"
             )
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise VectorError(f"{file}: its entries are compressed, which torch.save never does. {_CONVERT}")
-            if len({entry.filename for entry in entries}) != len(entries):
-                raise VectorError(f"{file}: has an entry twice: a damaged file")
-            damaged = archive.testzip()
-            if damaged is not None:
-                raise VectorError(f"{file}: is damaged: {damaged} does not match its checksum. Take a good copy")
-            pickles = [entry for entry in entries if entry.filename.endswith("data.pkl")]
-            if len(pickles) != 1:
-                raise VectorError(f"{file}: has {len(pickles)} data.pkl where torch.save writes one")
-            names = set(_names(archive.read(pickles[0])))
-    except VectorError:
-        raise
-    except Exception as error:  # zipfile and pickletools raise nearly anything for damaged bytes
-        raise VectorError(
-            f"{file}: is not a readable .pt file, damaged or cut off: {_first_line(error)}. Take a good copy"
-        ) from None
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise VectorError(f"its entries are compressed, which torch.save never does. {_CONVERT}")
+        if len({entry.filename for entry in entries}) != len(entries):
+            raise VectorError("has an entry twice: a damaged file")
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise VectorError(f"is damaged: {damaged} does not match its checksum. Take a good copy")
+        pickles = [entry for entry in entries if entry.filename.endswith("data.pkl")]
+        if len(pickles) != 1:
+            raise VectorError(f"has {len(pickles)} data.pkl where torch.save writes one")
+        names = set(_names(archive.read(pickles[0])))
     foreign = sorted(name for name in names if not _ALLOWED.fullmatch(name))
     if foreign:
         raise VectorError(
-            f"{file}: would need {', '.join(one.replace(' ', '.') for one in foreign)[:200]} to be unpickled, and nothing is: a pickle can "
-            f"run any program. {_CONVERT}"
+            f"would need {', '.join(one.replace(' ', '.') for one in foreign)[:200]} to be unpickled, and nothing is: a pickle can run "
+            f"any program. {_CONVERT}"
         )
     return names
 
@@ -239,7 +229,3 @@ def _names(pickled: bytes) -> Iterator[str]:
             yield str(argument)
         elif opcode.name in _BY_NAME:
             yield f"{opcode.name} {argument or ''}".strip()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -58,17 +58,16 @@ def add_keeping_norm(vector: Directions, *, site: Site = "block") -> Interventio
         # Where the dose cancels h to the last bit there is no direction left: h stays.
         return torch.where(size > 0, moved * (h.norm(dim=-1, keepdim=True) / size.clamp(min=torch.finfo(h.dtype).tiny)), h)
 
-    made = from_recipe(
+    return from_recipe(
         Recipe("add_keeping_norm", {"site": check_site(site)}, by_layer("direction", clean.directions)),
         transform,
         layers=clean.layers,
         strength="linear",
         width=clean.width,
         site=site,
+        vector=clean,
         metadata=clean.metadata,
     )
-    object.__setattr__(made, "vector", clean)
-    return made
 
 
 def as_intervention(steering: SteeringVector | Intervention) -> Intervention:

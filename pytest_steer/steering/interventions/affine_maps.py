@@ -9,6 +9,7 @@ import torch
 
 from ...errors import VectorError
 from ..intervention import Intervention, Site, check_site, from_recipe
+from ..kinds import restores
 from ..recipe import Placed, Recipe, by_layer, checked, wide
 
 
@@ -52,3 +53,9 @@ def affine(
         site=site,
         metadata=metadata,
     )
+
+
+@restores("affine", does="mapped affinely")
+def restore(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+    """An affine map of its weights and biases."""
+    return affine(recipe.per_layer("weight"), recipe.per_layer("bias"), site=recipe.options["site"], metadata=metadata)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from ...errors import VectorError
 from ..intervention import Intervention, Rows, from_recipe
+from ..kinds import restored, restores
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, checked, wide
 
 
@@ -95,8 +96,16 @@ def gated_by_condition(
         width=vector.width,
         looks="row",
         reads=tuple(sorted({at, *inner.reads} - set(inner.changes))),
+        durable=inner.durable,
         metadata=inner.metadata,
     )
+
+
+@restores("gated_by_condition", does="where a condition is met")
+def restore_condition(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+    """Another intervention, where the prompt meets a condition."""
+    options = {key: value for key, value in recipe.options.items() if key != "inner"}
+    return gated_by_condition(restored(recipe.inside("inner"), metadata), recipe.per_layer("condition"), **options)
 
 
 def gated_by_probe(
@@ -140,8 +149,16 @@ def gated_by_probe(
         site=inner.site,
         looks=inner.looks,
         reads=inner.reads,
+        durable=inner.durable,
         metadata=inner.metadata,
     )
+
+
+@restores("gated_by_probe", does="where a probe says so")
+def restore_probe(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+    """Another intervention, where a linear probe says yes."""
+    biases = {layer: float(bias) for layer, bias in recipe.per_layer("bias").items()}
+    return gated_by_probe(restored(recipe.inside("inner"), metadata), recipe.per_layer("weight"), biases)
 
 
 def _check_inner(inner: Intervention) -> None:

@@ -10,7 +10,7 @@ import torch
 from ...errors import VectorError
 from ...parameters import Param
 from ..intervention import Intervention, Site, check_site, from_recipe
-from ..kinds import intervention
+from ..kinds import intervention, restores
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, wide
 from ..vector import SteeringVector
 
@@ -68,3 +68,9 @@ def with_masks(masks: Mapping[int, torch.Tensor], site: Site, metadata: Mapping[
         site=site,
         metadata=metadata,
     )
+
+
+@restores("masked", does="elements scaled")
+def restore(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+    """Scaled elements, of the masks themselves."""
+    return with_masks(recipe.per_layer("mask"), recipe.options["site"], metadata)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 
 from ...errors import VectorError
 from ...parameters import Param
 from ..intervention import Intervention, Site, check_site, from_recipe
-from ..kinds import SAVED_VECTOR, intervention
+from ..kinds import SAVED_VECTOR, intervention, restores
 from ..recipe import Placed, Recipe, by_layer, checked, wide
 from ..vector import SteeringVector
 
@@ -80,6 +80,12 @@ def rotate_toward(
     """A :func:`rotate` in the plane of two vectors, from the first towards the second."""
     plane = {layer: (vector.directions[layer], toward.directions[layer]) for layer in vector.layers}
     return rotate(plane, angle=angle, site=site)
+
+
+@restores("rotate", does="rotated")
+def restore(recipe: Recipe, metadata: Mapping[str, Any]) -> Intervention:
+    """A rotation of its planes."""
+    return rotate(recipe.per_layer("plane"), **recipe.options)
 
 
 def _orthonormal(directions: torch.Tensor, layer: int) -> torch.Tensor:

@@ -1,10 +1,9 @@
-"""What a file says, and what it leaves to the caller."""
+"""What a file of a vector says, and what it leaves to the caller. Values are checked before anything is made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -17,7 +16,7 @@ Numbering = Literal["said", "rows", "keys"]
 
 
 @dataclass(frozen=True)
-class Found:
+class Stored:
     """Directions as a file gives them.
 
     Attributes:
@@ -43,54 +42,37 @@ def source(format: str, layers: str, **more: Any) -> dict[str, Any]:
     return {"source": {"format": format, "layers": layers, "norm": "as stored, not rescaled", **more}}
 
 
-def check_has(wanted: Iterable[int], layers: Iterable[int | None], file: Path) -> None:
-    """Raises:
-    VectorError: one of ``wanted`` is not among ``layers``.
-    """
-    there = sorted(layer for layer in layers if layer is not None)
-    missing = [layer for layer in wanted if layer not in there]
-    if missing:
-        raise VectorError(
-            f"{file}: has no direction for layer {missing[0]}; it has {there}. A direction is moved to another layer by hand: "
-            "SteeringVector({layer: tensor})"
-        )
-
-
-def checked(value: Any, file: Path, what: str) -> torch.Tensor:
+def checked(value: Any, what: str) -> torch.Tensor:
     """``value`` as float32 if it is one direction: a dense floating-point tensor of shape [width], or [1, width] taken as that.
 
     Raises:
         VectorError: it is something else; NaN, infinity and zeros are left to SteeringVector.
     """
     if type(value) not in (torch.Tensor, torch.nn.Parameter):
-        raise VectorError(f"{file}: {what} is a {type(value).__name__}, not a tensor of shape [width]")
+        raise VectorError(f"{what} is a {type(value).__name__}, not a tensor of shape [width]")
     tensor: torch.Tensor = value.detach()
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-        raise VectorError(
-            f"{file}: {what} is {'quantized' if tensor.is_quantized else f'{tensor.layout} on {tensor.device}'}; save it as a "
-            "dense tensor of floats on the cpu"
-        )
+        kind = "quantized" if tensor.is_quantized else f"{tensor.layout} on {tensor.device}"
+        raise VectorError(f"{what} is {kind}; save it as a dense tensor of floats on the cpu")
     if tensor.dtype not in _FLOATS:
         raise VectorError(
-            f"{file}: {what} has dtype {tensor.dtype}; a direction is float32 (or float16, bfloat16, float64). If it is the "
-            "right tensor, convert it: tensor.float()"
+            f"{what} has dtype {tensor.dtype}; a direction is float32 (or float16, bfloat16, float64). If it is the right tensor, "
+            "convert it: tensor.float()"
         )
     shape = list(tensor.shape)
     while tensor.ndim > 1 and tensor.shape[0] == 1:
         tensor = tensor[0]
     if tensor.ndim != 1:
         raise VectorError(
-            f"{file}: {what}: a direction has shape [width], not {shape}. Save the one that you mean, such as tensor[position, layer]"
+            f"{what}: a direction has shape [width], not {shape}. Save the one that you mean, such as tensor[position, layer]"
         )
     if tensor.numel() == 0:
-        raise VectorError(f"{file}: {what} is empty")
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        # A stride of 0 claims any size for one stored value.
-        raise VectorError(f"{file}: {what} claims {tensor.numel()} values, more than the file stores for it")
+        raise VectorError(f"{what} is empty")
+    _check_size(tensor, what, str(tensor.numel()))
     return tensor.to(torch.float32)
 
 
-def checked_rows(tensor: torch.Tensor, file: Path, what: str = "the tensor") -> list[torch.Tensor]:
+def checked_rows(tensor: torch.Tensor, what: str = "the tensor") -> list[torch.Tensor]:
     """A tensor [width] as one direction, a tensor [layers, width] (or [layers, 1, width]) as one per row.
 
     Raises:
@@ -99,12 +81,17 @@ def checked_rows(tensor: torch.Tensor, file: Path, what: str = "the tensor") -> 
     if tensor.layout is torch.strided and tensor.ndim == 3 and 1 in tensor.shape[:2]:
         tensor = tensor.squeeze(0 if tensor.shape[0] == 1 else 1)
     if tensor.ndim != 2 or tensor.layout is not torch.strided:
-        return [checked(tensor, file, what)]
+        return [checked(tensor, what)]
     if 0 in tensor.shape:
-        raise VectorError(f"{file}: {what} of shape {list(tensor.shape)} is empty")
-    if tensor.shape[0] * tensor.shape[1] * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise VectorError(f"{file}: {what} claims {list(tensor.shape)} values, more than the file stores")
-    return [checked(row, file, f"row {index}") for index, row in enumerate(tensor.detach().unbind(0))]
+        raise VectorError(f"{what} of shape {list(tensor.shape)} is empty")
+    _check_size(tensor, what, str(list(tensor.shape)))
+    return [checked(row, f"row {index}") for index, row in enumerate(tensor.detach().unbind(0))]
+
+
+def _check_size(tensor: torch.Tensor, what: str, size: str) -> None:
+    """Refuse a tensor that claims any size for one stored value, by a stride of 0."""
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise VectorError(f"{what} claims {size} values, more than the file stores for it")
 
 
 def layer_number(text: str) -> int | None:

@@ -1,0 +1,97 @@
+"""Formats of files: vectors, data and reports. A format is one registered function and the suffixes of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import registry
+from .errors import SteerError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """One format of files.
+
+    Attributes:
+        name: its name in messages and in ``pytest-steer list``.
+        suffixes: the suffixes of its files, with the dot and in lower case.
+        function: reads a file; of a report it makes the file's content.
+        recognises: whether the first bytes of a file are those of this format; None where bytes do not tell.
+        write: writes a file; None for formats that are read only, and for reports.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    function: Callable[..., Any]
+    recognises: Callable[[bytes], bool] | None = None
+    write: Callable[..., None] | None = None
+
+    @property
+    def about(self) -> str:
+        """The docstring of its function."""
+        return self.function.__doc__ or ""
+
+
+def format_decorator(kind: str, name: str, suffixes: Sequence[str], **more: Any) -> Callable[[Function], Function]:
+    """Make the decorator that registers a function as a format.
+
+    Args:
+        kind: ``vector format``, ``data format`` or ``report format``.
+        more: further fields of :class:`FileFormat`.
+
+    Raises:
+        SteerError: the name or a suffix is taken, or a suffix is not one.
+    """
+
+    def decorate(function: Function) -> Function:
+        home = function.__module__
+        if isinstance(suffixes, str) or not suffixes:
+            raise SteerError(f"{home}: the {kind} {name!r} needs a list of suffixes, such as suffixes=['.{name}']")
+        for suffix in suffixes:
+            if not suffix.startswith(".") or suffix != suffix.lower():
+                raise SteerError(f"{home}: {suffix!r} is no suffix of a {kind}: write it in lower case, with its dot")
+            taken = _by_suffix(kind).get(suffix)
+            if taken is not None and taken.name != name:
+                raise SteerError(
+                    f"{home}: the suffix {suffix} already belongs to the {kind} {taken.name!r}, which "
+                    f"{registry.home_of(kind, taken.name)} registers: choose another suffix"
+                )
+        registry.register(kind, name, FileFormat(name, tuple(suffixes), function, **more), home=home)
+        return function
+
+    return decorate
+
+
+def format_of(kind: str, path: Path) -> FileFormat | None:
+    """The format whose suffix a file has, or None. Extensions are loaded if none of the known formats has it."""
+    suffix = path.suffix.lower()
+    if suffix not in _by_suffix(kind):
+        registry.load_extensions()
+    return _by_suffix(kind).get(suffix)
+
+
+def suffixes_of(kind: str) -> list[str]:
+    """All suffixes of the registered formats."""
+    return list(_by_suffix(kind))
+
+
+def _by_suffix(kind: str) -> dict[str, FileFormat]:
+    return {suffix: found for found in registry.things(kind).values() for suffix in found.suffixes}
+
+
+@contextmanager
+def reading(file: Path, name: str, error: type[SteerError]) -> Iterator[None]:
+    """Raise every error of a reader as ``error``, with the file's name before it."""
+    try:
+        yield
+    except SteerError as known:
+        raise error(f"{file}: {known}") from None
+    except Exception as other:  # libraries and the readers of others raise nearly anything on a damaged file
+        what = " ".join([f"{type(other).__name__}:", *str(other).strip().splitlines()[:1]])[:200].rstrip(".")
+        raise error(f"{file}: is not a readable {name} file, damaged or cut off: {what}. Take a good copy") from None
