@@ -72,10 +72,10 @@ def pytest_collection_modifyitems(config, items):
     if "nightly" not in config.getoption("markexpr", ""):
         named = [argument for argument in config.args if "::" in argument]
         spared = set() if any("[" in argument for argument in named) else left_to_the_night(items)
-        left_out = [item for item in items if item.get_closest_marker("nightly") or item in spared]
+        left_out = {item for item in items if item.get_closest_marker("nightly") or item in spared}
         if left_out:
-            config.hook.pytest_deselected(items=left_out)
-            items[:] = [item for item in items if item not in set(left_out)]
+            config.hook.pytest_deselected(items=list(left_out))
+            items[:] = [item for item in items if item not in left_out]
     mark_quick(items)
     items.sort(key=lambda item: item.get_closest_marker("real_model") is None)
 
