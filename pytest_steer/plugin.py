@@ -19,9 +19,6 @@ from .run_context import current_run, running
 
 __all__ = ["steer_load_model", "steer_model", "steering"]
 
-COLLECTED = pytest.StashKey["list[dict[str, Any]]"]()
-SAVED = pytest.StashKey["list[str]"]()
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
@@ -30,8 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "steer: a steering claim (every claim of a claim file has this marker)")
     config.stash[SESSION] = SteerSession(read_settings(config))
-    config.stash[COLLECTED] = []
-    config.stash[SAVED] = []
+    config.pluginmanager.register(config.stash[SESSION], "steer-session")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ClaimFile | None:
@@ -96,33 +92,16 @@ def pytest_runtest_makereport(
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    collected = session.config.stash[COLLECTED]
-    session.config.pluginmanager.register(_Gatherer(collected), "steer-gatherer")
-
-
-class _Gatherer:
-    """Gathers the evidence of all tests, from this process or from xdist workers."""
-
-    def __init__(self, into: list[dict[str, Any]]) -> None:
-        self.into = into
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.into += getattr(report, "steer_evidence", ())
-
-
-@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    config = session.config
-    settings = config.stash[SESSION].settings
-    if settings.save_counterexamples and not hasattr(config, "workerinput"):
-        # Here, in the process that gathers all evidence, since xdist workers would write at the same time.
-        config.stash[SAVED] = save_counterexamples(config.rootpath, config.stash[COLLECTED])
-    if settings.reports and not hasattr(config, "workerinput"):
-        session.exitstatus = (
-            write_reports(settings, config.stash[COLLECTED], config.stash[SESSION].started) or session.exitstatus
-        )
+    config, run = session.config, session.config.stash[SESSION]
+    if hasattr(config, "workerinput"):
+        return  # the process that gathers the evidence of all xdist workers writes, so that they do not write at the same time
+    if run.settings.save_counterexamples:
+        run.saved = save_counterexamples(config.rootpath, run.claims)
+    if run.settings.reports:
+        session.exitstatus = write_reports(run.settings, run.claims, run.started) or session.exitstatus
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    summarize(terminalreporter, config.stash[COLLECTED], config.stash[SESSION].settings, config.stash[SAVED])
+    run = config.stash[SESSION]
+    summarize(terminalreporter, run.claims, run.settings, run.saved)

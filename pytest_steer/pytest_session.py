@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import progress
 from .errors import SteerError
 from .pytest_options import Settings
 
 if TYPE_CHECKING:
+    import pytest
+
     from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
     from .files.build import Builder
     from .model.models import Models
 
 MODELS_OVERRULED = (
-    "--steer-model (steer_model) puts {model} in the place of every model of `matrix.model`: items that differ in nothing but their "
-    "model are the same measurement, whatever they are called"
+    "--steer-model (steer_model) replaces every model of `matrix.model` by {model}: items that differ only in their model are the same "
+    "measurement, whatever they are called"
 )
 
 
@@ -28,11 +30,15 @@ class SteerSession:
     Attributes:
         settings: the options of this run.
         started: when it began, in seconds since the epoch.
+        claims: the evidence of all tests, of this process or of xdist workers.
+        saved: what to tell about counterexamples that were added to claim files.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.started = time.time()
+        self.claims: list[dict[str, Any]] = []
+        self.saved: list[str] = []
         self._builders: dict[int, Builder] = {}
         self._families: dict[int, dict[str, Evidence]] = {}
 
@@ -42,6 +48,10 @@ class SteerSession:
         from .model.models import Models
 
         return Models(self.settings.run)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """The session is a plugin of its run, so that pytest hands it every report."""
+        self.claims += getattr(report, "steer_evidence", ())
 
     def model_name(self, suite: Suite, claim: ClaimSpec | BrokenClaim) -> str:
         """The model of a claim: the option's, else that of its combination in ``matrix``, else the file's, else the built-in one."""

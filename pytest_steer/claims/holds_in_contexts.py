@@ -1,7 +1,7 @@
 """``holds_in_contexts``: the promise holds in the worst context that a search can find.
 
 The statistic of a claim is measured in each context over one fixed batch of items; the search goes for the context where it is
-worst (``context_search.py``). The worst of many contexts on one batch is an extreme value and no evidence (REFERENCE, section 6),
+worst (``worst_context.py``). The worst of many contexts on one batch is an extreme value and no evidence (REFERENCE, section 6),
 so the claim is judged in that one context on items that the search did not see: pass if the bound on the far side is past
 the threshold, fail if the other one is, as for any claim. There is no interval over contexts, and a pass does not say that
 no context is worse.

@@ -118,6 +118,8 @@ def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, shar
     """
     assert row.at_cost is not None  # by which it was chosen
     effect, low = row.at_cost.effect, row.at_cost.interval[0]
+    assert effect is not None
+    assert low is not None  # Student's bounds are finite
     subject = chosen.subject
     layers = list(subject.vector.layers) if isinstance(subject.vector, SteeringVector) else []
     at = {

@@ -1,11 +1,11 @@
-"""Heat maps: numbers in the terminal, with colours or without, and an SVG picture."""
+"""Heat maps: coloured numbers in the terminal, and an SVG picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 
-from .terminal import Style
+import click
 
 Cells = Sequence[Sequence[float]]
 
@@ -14,36 +14,28 @@ _TERMINAL = (25, 68, 110, 153, 189, 255, 223, 216, 209, 202, 166)
 _WEB = (
     "#2166ac", "#4d8ec4", "#84b4d8", "#b5d1e8", "#dbe7f2", "#f7f7f7", "#fbe3d0", "#f8c49d", "#f0a068", "#df7a35", "#b35806",
 )  # fmt: skip
-_SHADES = " ░▒▓█"
+_DARK = (0, 1, 10)  # steps of the palettes on which the text is white
 
 
-def heat_map(rows: Sequence[str], columns: Sequence[str], cells: Cells, *, style: Style, percent: bool = False) -> str:
-    """A map with one number per cell; coloured, with block characters after the numbers, or the numbers alone.
+def heat_map(rows: Sequence[str], columns: Sequence[str], cells: Cells, *, percent: bool = False) -> str:
+    """A coloured map with one number per cell. ``click.echo`` leaves the colours out where nobody sees them.
 
     Args:
         cells: [rows][columns]; the strongest colour is the largest absolute value.
         percent: print 0.05 as +5.0%.
     """
     texts = [[_number(value, percent) for value in line] for line in cells]
-    width = max(len(text) for line in [*texts, columns] for text in line) + 1
+    width = max(len(text) for line in [*texts, columns] for text in line) + 2
     head = max(map(len, rows))
-    extra = 2 if style == "shades" else 0
-    lines = [" " * head + " " + "".join(column.rjust(width) + " " * (extra + 1) for column in columns).rstrip()]
+    lines = [" " * head + "".join(column.rjust(width) for column in columns)]
     top = _top(cells)
     for name, values, line in zip(rows, cells, texts, strict=True):
-        drawn = []
-        for value, text in zip(values, line, strict=True):
-            text = text.rjust(width)
-            if style == "colour":
-                step = _step(value, top)
-                ink = 231 if step in (0, 1, 10) else 16
-                text = f"\x1b[48;5;{_TERMINAL[step]}m\x1b[38;5;{ink}m{text} \x1b[0m"
-            elif style == "shades":
-                text = f"{text} {_SHADES[round(4 * abs(value) / top) if top else 0] * 2}"
-            else:
-                text += " "
-            drawn.append(text)
-        lines.append(f"{name.rjust(head)} {''.join(drawn)}".rstrip())
+        steps = [_step(value, top) for value in values]
+        drawn = [
+            click.style(text.rjust(width), fg=231 if step in _DARK else 16, bg=_TERMINAL[step])
+            for step, text in zip(steps, line, strict=True)
+        ]
+        lines.append(name.rjust(head) + "".join(drawn))
     return "\n".join(lines)
 
 
@@ -66,7 +58,7 @@ def heat_map_svg(title: str, rows: Sequence[str], columns: Sequence[str], cells:
         parts.append(f'<text x="{left - 8}" y="{y + 19}" text-anchor="end">{escape(name)}</text>')
         for number, value in enumerate(values):
             step = _step(value, largest)
-            x, ink, text = left + wide * number, "#ffffff" if step in (0, 1, 10) else "#222222", _number(value, percent)
+            x, ink, text = left + wide * number, "#ffffff" if step in _DARK else "#222222", _number(value, percent)
             parts.append(
                 f"<g><title>{escape(f'{name}, multiplier {columns[number]}: {text}')}</title>"
                 f'<rect x="{x}" y="{y}" width="{wide}" height="{high}" fill="{_WEB[step]}" stroke="#ffffff"/>'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import click
@@ -27,8 +26,9 @@ class Command(click.Command):
     """
 
     def __init__(self, *arguments: Any, example: str, renamed: Mapping[str, str] | None = None, **settings: Any) -> None:
-        epilog = f"\b\nExample, in example_suites/builtin:\n  {example}"
-        super().__init__(*arguments, epilog=epilog, context_settings={"show_default": True}, **settings)
+        super().__init__(*arguments, **settings)
+        self.epilog = f"\b\nExample, in example_suites/builtin:\n  {example}"
+        self.context_settings["show_default"] = True
         self.example, self.renamed = example, renamed or {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -62,35 +62,21 @@ _OF_THE_RUN = (
 
 
 def run_options(function: Function) -> Function:
-    """The options of the run. The function takes them as ``run``, and ``run`` is current while it runs."""
+    """The options of the run, with ``--max-items`` and ``--no-soundness`` of commands that have them. The function takes them as
+    ``run``, which is current while it runs."""
 
     @functools.wraps(function)
-    def with_run(
-        *,
-        model: str | None,
-        device: str,
-        dtype: str,
-        allow_unexpected: tuple[str, ...],
-        cache: Path | None,
-        seed: int,
-        max_items: int | None = None,
-        no_soundness: bool = False,
-        **others: Any,
-    ) -> Any:
+    def with_run(**given: Any) -> Any:
+        own = {name: given.pop(name) for name in ("model", "device", "dtype", "allow_unexpected", "cache", "seed")}
         run = RunContext(
-            seed=seed,
-            effort=Effort(max_items=max_items),
-            soundness=not no_soundness,
-            model=model,
-            device=device,
-            dtype=dtype,
-            allow_unexpected=allow_unexpected,
-            cache=cache,
+            **own,
+            effort=Effort(max_items=given.pop("max_items", None)),
+            soundness=not given.pop("no_soundness", False),
             progress=progress_line(sys.stderr),
             option_prefix="--",
         )
         with running(run):
-            return function(run=run, **others)
+            return function(run=run, **given)
 
     for option in reversed(_OF_THE_RUN):
         with_run = option(with_run)

@@ -33,18 +33,14 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in the lates
             self.fail(f"{value!r}. Write {self.wanted}", param, ctx)
 
 
-def _is_positive(number: float) -> bool:
-    return number > 0
+class Number(click.FloatRange):
+    """A number in a range, without NaN and infinity."""
 
-
-def _number(kind: type[int] | type[float], within: Callable[[float], bool] = math.isfinite) -> Callable[[str], float]:
-    def read(text: str) -> float:
-        number = kind(text)
-        if not math.isfinite(number) or not within(number):
-            raise ValueError
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
         return number
-
-    return read
 
 
 def _layers(text: str) -> tuple[int, ...]:
@@ -60,14 +56,21 @@ def _layers(text: str) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(_number(float)(part) for part in text.split(","))
+    return tuple(map(_finite, text.split(",")))
 
 
 def _split(*counts: int) -> Callable[[str], tuple[float, ...]]:
     def read(text: str) -> tuple[float, ...]:
-        shares = tuple(map(_number(float, _is_positive), text.split("/")))
-        if len(shares) not in counts:
+        shares = tuple(map(_finite, text.split("/")))
+        if len(shares) not in counts or min(shares) <= 0:
             raise ValueError
         return shares
 
@@ -110,17 +113,13 @@ def output(*suffixes: str) -> Parsed:
 VECTOR: Any = click.Path(exists=True, path_type=Path)
 FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER: Any = click.Path(file_okay=False, path_type=Path)
-COUNT = Parsed("count", _number(int, lambda n: n >= 1), "a whole number from 1 on")
-SEED = Parsed("seed", _number(int, lambda n: n >= 0), "a whole number from 0 on")
-SHOTS = Parsed(
-    "shots",
-    _number(int, lambda n: n >= 2),
-    "a whole number from 2 on (labels are shuffled among the demonstrations)",
-)
-POSITIVE = Parsed("number", _number(float, _is_positive), "a number above 0")
-TIMES = Parsed("times", _number(float, lambda x: x >= 1), "a number from 1 on")
-SHARE = Parsed("share", _number(float, lambda x: 0 < x <= 1), "a share above 0 and at most 1")
-SHARE_BELOW_1 = Parsed("share", _number(float, lambda x: 0 < x < 1), "a share above 0 and below 1, such as 0.25")
+COUNT = click.IntRange(min=1)
+SEED = click.IntRange(min=0)
+SHOTS = click.IntRange(min=2)  # labels are shuffled among the demonstrations
+POSITIVE = Number(min=0, min_open=True)
+TIMES = Number(min=1)
+SHARE = Number(min=0, max=1, min_open=True)
+SHARE_BELOW_1 = Number(min=0, max=1, min_open=True, max_open=True)
 LAYERS = Parsed("layers", _layers, "numbers and ranges of decoder blocks from 0 on, such as 0-5,8")
 NUMBERS = Parsed("numbers", _numbers, "numbers with commas between them, such as -1,0.5,1")
 SPLIT_IN_TWO = Parsed("split", _split(2), "two numbers above 0 such as 30/70")

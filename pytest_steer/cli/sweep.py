@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from ..errors import SteerError
 from ..run_context import RunContext
 from .options import Command, anti_steerable_share, budget, out, run_options, write
 from .param_types import COUNT, FILE, LAYERS, NUMBERS, SHARE, SPLIT, VECTOR, output
-from .terminal import Warnings, load_extensions, measuring, style_of, write_text
+from .terminal import colours, load_extensions, measuring, write_text
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -86,6 +85,7 @@ def command(
     The vector is made from the train part of the data, ranked and measured on the validation part, and what is chosen becomes a
     claim file about the test part, which the sweep does not look at. The exit code is 1 if nothing keeps the limits.
     """
+    from ..extract import unreliable
     from ..model import check_layers
     from ..model.models import Models
     from ..steering import SteeringVector
@@ -114,7 +114,10 @@ def command(
         else:
             assert parts.train is not None  # without a saved vector there is a part or a file to train on
             vector = vector_at(kind, model, parts.train, check_layers(model, layers or range(model.n_layers)), run.seed)
-        _warn_of_weak_data(vector, warn)
+        # Before the long part, so that weak training data can be a reason to stop.
+        weak = unreliable(vector.metadata)
+        if weak is not None:
+            warn(weak)
         found = sweep(
             model,
             parts.validation,
@@ -127,7 +130,7 @@ def command(
         )
     name = run.model_name()
     source = str(saved) if saved is not None else _made_from(vector, parts)
-    click.echo(sweep_text(found, parts, model=model.id, vector=source, style=style_of(sys.stdout)))
+    click.echo(sweep_text(found, parts, model=model.id, vector=source), color=colours())
     if out is not None:
         content = found.to_dict() | {"model": name, "seed": run.seed, "data": str(data)}
         write_text(out, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -160,15 +163,6 @@ def _at(model: Model, vector: SteeringVector, layers: tuple[int, ...] | None) ->
     check_depth(vector.metadata, model.n_layers, model.id)
     check_fits(model, as_intervention(vector), ())
     return vector.at(layers) if layers is not None else vector
-
-
-def _warn_of_weak_data(vector: SteeringVector, warn: Warnings) -> None:
-    """Before the long part begins."""
-    from ..extract import unreliable
-
-    weak = unreliable(vector.metadata)
-    if weak is not None:
-        warn(weak)
 
 
 def _made_from(vector: SteeringVector, parts: Parts) -> str:

@@ -8,10 +8,9 @@ from tabulate import tabulate
 
 from ..studies.sweep import Candidate, Limits, Parts, Sweep
 from .heat_map import heat_map
-from .terminal import Style
 
 
-def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str, style: Style) -> str:
+def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
     """Everything that was measured, and what was chosen.
 
     Args:
@@ -27,18 +26,16 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str, style: St
         f"first order ranks the layers; the best {len(measured)} of {len(sweep.layers)} are measured at every multiplier",
         layer_table(sweep),
         "effect: mean propensity minus that at multiplier 0 (layer down, multiplier across)\n"
-        + heat_map(rows, columns, [result.effects.tolist() for result in measured], style=style),
+        + heat_map(rows, columns, [result.effects.tolist() for result in measured]),
     ]
     if parts.texts:
         costs = [list(result.perplexity or ()) for result in measured]
-        paragraphs.append(
-            "change of perplexity on the validation texts\n" + heat_map(rows, columns, costs, style=style, percent=True)
-        )
-    limit = f" that raises perplexity by at most {sweep.limits.budget:.4g}" if parts.texts else ""
+        paragraphs.append("change of perplexity on the validation texts\n" + heat_map(rows, columns, costs, percent=True))
+    limit = f" that raise perplexity by at most {sweep.limits.budget:.4g}" if parts.texts else ""
     paragraphs.append(
         "rule: of the layers with a steerability above 0 and an anti-steerable share of at most "
-        f"{sweep.limits.anti_steerable_share:g}, that of the largest\nsteerability; there the multiplier of the largest "
-        f"effect{limit}\n{_chosen(sweep)}"
+        f"{sweep.limits.anti_steerable_share:g}, the one with the largest\nsteerability; of its multipliers{limit}, the one with "
+        f"the largest effect\n{_chosen(sweep)}"
     )
     return "\n\n".join(paragraphs)
 

@@ -1,4 +1,4 @@
-"""The terminal: progress, warnings, colours, and files that cannot be written."""
+"""The terminal: progress, warnings and colours; and writing files."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 import click
 
 from .. import registry
 from ..errors import DataError, SteerWarning
-
-Style = Literal["colour", "shades", "plain"]
 
 
 class Warnings:
@@ -75,17 +73,9 @@ def clear_line(stream: TextIO) -> None:
         stream.write("\r\x1b[K")
 
 
-def style_of(stream: TextIO) -> Style:
-    """Colour on a terminal, block characters there with NO_COLOR (https://no-color.org), numbers alone elsewhere."""
-    if not stream.isatty() or os.environ.get("TERM") == "dumb":
-        return "plain"
-    if not os.environ.get("NO_COLOR"):
-        return "colour"
-    try:
-        "░▒▓█".encode(stream.encoding or "ascii")
-    except UnicodeEncodeError:
-        return "plain"
-    return "shades"
+def colours() -> bool | None:
+    """The ``color`` of ``click.echo``: colours on terminals, but never with NO_COLOR (https://no-color.org) or on a dumb terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
 def write_text(path: Path, content: str) -> None:

@@ -134,7 +134,7 @@ class Builder:
         return read_tasks(file or claim.test, columns=claim.columns)
 
     def is_sequential(self, claim: ClaimSpec) -> bool:
-        """Whether items are drawn in rounds: what the claim says; else what the profile does, where there are items enough and a bound that may be looked at early."""
+        """Whether items are drawn in rounds: as the claim says. Where it does not, as the run's effort says, if there are items enough and the bound may be looked at early."""
         said = claim.params.get("sequential", False)
         if isinstance(said, bool):
             return said

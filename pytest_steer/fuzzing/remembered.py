@@ -16,12 +16,11 @@ from .search import Space
 
 
 class Remembered:
-    """The bad contexts of one claim, in a Hypothesis example database of our own.
+    """The bad contexts of one claim, in a Hypothesis example database.
 
-    They are kept as what they are (``Context.to_dict``), not as the random choices that led to them, so that they outlive a
-    change of Hypothesis. The key holds the claim and the space that is searched: when its axes change, what was found before
-    may not be a part of it, and is not tried. Each claim has a folder of its own below ``folder``, and every entry is written
-    whole or not at all, so several processes can use one folder.
+    They are kept as ``Context.to_dict``, not as the random choices that led to them, so that they outlive a change of Hypothesis.
+    The key holds the claim and the space that is searched: contexts that were found before its axes changed are not tried.
+    Each claim has its folder in ``folder``, and every entry is written whole or not at all, so several processes can share it.
 
     Attributes:
         folder: where the database is; made when the first context is saved.

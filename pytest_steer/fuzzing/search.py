@@ -1,8 +1,7 @@
 """Hypothesis as a searcher: draws contexts, climbs towards the worst one, shrinks one that is bad enough.
 
-It knows nothing of what makes a context bad: a function says how bad one is. Every run has settings and a seed of its own, so
-that the same seed gives the same contexts, whatever profile, seed or database the user has chosen for tests of theirs; what is
-remembered from one run to the next is in ``remembered.py``.
+A function says how bad a context is. Every setting and the seed are given explicitly, so the same seed gives the same contexts,
+whatever profile, seed or database the user has chosen for their tests. ``remembered.py`` keeps contexts from one run to the next.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ _LABEL = "how bad the context is"
 
 
 class _BadEnough(Exception):
-    """Tells Hypothesis that a context is one to shrink."""
+    """Raised in a context that Hypothesis is to shrink."""
 
 
 def drawn(space: Space, *, examples: int, seed: int) -> list[Context]:
-    """The contexts that :func:`climb` looks at before it begins to climb, in order, each once; nothing is asked about them.
+    """The contexts that :func:`climb` tries before it begins to climb, in order, each once. Nothing is measured.
 
-    So whoever knows how bad contexts are can find it out for all of these at once.
+    With them known, all of them can be measured at once.
     """
     # Until then Hypothesis draws at random, see ConjectureRunner.generate_new_test_cases. If another version of it does so for
-    # longer or shorter, the contexts that are missing here are looked at one by one.
+    # longer or shorter, the contexts that are missing here are measured one by one.
     first = max(examples // 2, 10)
     found: dict[str, Context] = {}
     count = 0
@@ -55,7 +54,7 @@ def drawn(space: Space, *, examples: int, seed: int) -> list[Context]:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a space is made of, as far as 200 contexts drawn from it show.
+    """What a space contains, as far as 200 contexts drawn from it show.
 
     Attributes:
         values: values other than as given on each axis (see ``Context.to_dict``), as JSON values in the order first met.
@@ -67,7 +66,7 @@ class Survey:
 
 
 def survey(space: Space, *, seed: int) -> Survey:
-    """Looks around in a space; nothing is asked about the contexts."""
+    """Draw contexts to see what a space contains. Nothing is measured."""
     values: dict[str, dict[str, Any]] = {}
     axes: dict[str, Axis] = {}
     pools: list[Items] = []
@@ -86,7 +85,7 @@ def survey(space: Space, *, seed: int) -> Survey:
 
 
 def climb(space: Space, badness: Badness, *, examples: int, seed: int) -> None:
-    """Looks at ``examples`` contexts: the first half at random, the others on the way up from the worst of them.
+    """Try ``examples`` contexts: the first half at random, the others on the way up from the worst of them.
 
     Raises:
         SteerError: what ``badness`` raises ends the search.
@@ -103,8 +102,8 @@ def shrunk(
 ) -> Context | None:
     """The simplest context that is bad enough, or None if :func:`climb` meets none with these examples and this seed.
 
-    The same contexts are looked at in the same order as by ``climb``; the first one that is bad enough is shrunk. A context
-    whose badness cannot be told on the way counts as not bad enough.
+    The same contexts are tried in the same order as by ``climb``; the first one that is bad enough is shrunk. A context that cannot
+    be measured counts as not bad enough.
     """
     simplest: Context | None = None
 

@@ -1,4 +1,4 @@
-"""The contexts that a search has tried: what was measured in each, and which axis the differences come from."""
+"""The contexts that a search has tried: what was measured in each, and which axes explain the differences."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Trials:
         return max(self.rows, key=lambda trial: self.badness(trial.estimate))
 
     def badness(self, estimate: float) -> float:
-        """How far the estimate is beyond the threshold; above 0 the promise is broken."""
+        """By how much the estimate breaks the promise; below 0 it keeps it."""
         gap = self.threshold - estimate
         return gap if self.direction is Direction.AT_LEAST else -gap
 
@@ -108,8 +108,8 @@ class AxisShare:
 def axis_shares(trials: Sequence[Trial]) -> list[AxisShare]:
     """The share of each axis, the greatest first; none where the estimates do not differ.
 
-    Meant for contexts that nobody chose for being bad: those that a search went for are not balanced over the axes. Shares of axes need not
-    add up to 1: combinations have their own part, and in few contexts axes overlap by chance.
+    Meant for contexts that were not chosen for being bad, since those are not balanced over the axes. Shares need not add up to 1:
+    combinations have their part, and in few contexts axes overlap by chance.
     """
     estimates = np.array([trial.estimate for trial in trials])
     if len(estimates) < 2 or estimates.min() == estimates.max():
@@ -134,8 +134,8 @@ def recombined(
 ) -> list[Context]:
     """Up to ``count`` untried combinations of axis values that were seen, those most likely to be bad first.
 
-    How bad one is likely to be is told by a sum of one term per axis value, fitted to what was tried by least squares
-    (ridge, penalty 0.1 per term).
+    A sum of one term per axis value, fitted to what was tried by least squares (ridge, penalty 0.1 per term), says how bad a
+    combination is likely to be.
     """
     rows = [trial.context.to_dict() for trial in trials]
     axes = list(dict.fromkeys(name for row in rows for name in row))

@@ -1,19 +1,32 @@
-"""The worst context of a search, with what earlier runs remember of the claim."""
+"""The search for the worst context of a batch of items, and for the simplest one that is nearly as bad.
+
+What it finds is a suspicion: the worst of many contexts on one batch is an extreme value. ``holds_in_contexts`` judges it on other items.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from .context_search import Found, Search, search
+from ..prompting import AS_GIVEN, Context
+from ..prompting.flat import Read, identity
+from .context_search import Found, Search
 from .remembered import Remembered
-from .search import survey
-from .trials import Trials
+from .search import Space, climb, drawn, shrunk, survey
+from .trials import How, Trial, Trials, recombined, simplicity, without
 
 
 def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -> Found:
-    """Search for the worst context, and remember the simplest one that breaks the promise.
+    """Try contexts, fill ``trials``, and remember the simplest context that breaks the promise.
 
-    What is remembered is tried first, and forgotten if it breaks the promise no longer. With ``asked.only`` no other context is tried.
+    As given and what is listed or remembered come first; what is remembered and breaks the promise no longer is forgotten. Of
+    ``max_contexts`` further contexts, if ``asked.free``, up to two fifths have one axis that is not as given; three tenths are
+    Hypothesis' own, drawn at random and then on a climb to the worst (``target``); the rest recombines, in three rounds, values
+    that were seen into contexts that are likely to be worse still. Without ``asked.free`` all are Hypothesis' own. But for the
+    climb, each step is measured in one go. Shrinking tries at most ``max_contexts`` more. With ``asked.only`` no other context is
+    tried.
 
     Raises:
         SteerError: a context cannot be measured.
@@ -21,24 +34,85 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
     if asked.only is not None:
         trials.estimates([asked.only], "listed")
         return Found(trials.worst, None)
-    around = survey(asked.space, seed=seed)
-    if asked.read is not None:
-        around = replace(around, read=asked.read)
-    memory = None if asked.memory is None else Remembered(asked.memory, asked.place, asked.space)
-    found = search(
-        trials,
-        asked.space,
-        examples=max_contexts,
-        seed=seed,
-        listed=asked.listed,
-        remembered=memory.contexts(around.read) if memory is not None else (),
-        free=asked.free,
-        survey=around,
-    )
+    space, around = asked.space, survey(asked.space, seed=seed)
+    read = asked.read or around.read
+    memory = None if asked.memory is None else Remembered(asked.memory, asked.place, space)
+    remembered = memory.contexts(read) if memory is not None else []
+    trials.estimates([AS_GIVEN, *asked.listed], "listed")
+    trials.estimates(remembered, "remembered")
+    first = len(trials.rows)
+    for_hypothesis = max_contexts
+    if asked.free:
+        trials.estimates(_one_axis(around.values, read, 2 * max_contexts // 5), "single")
+        for_hypothesis = max(1, 3 * max_contexts // 10)
+    trials.estimates(drawn(space, examples=for_hypothesis, seed=seed), "drawn")
+    climb(space, _one_by_one(trials, "climbed"), examples=for_hypothesis, seed=seed)
+    for rounds_left in (3, 2, 1) if asked.free else ():
+        left = max_contexts - (len(trials.rows) - first)
+        more = recombined(trials.rows, trials.badness, math.ceil(left / rounds_left), read=read, seed=seed)
+        trials.estimates(more, "recombined")
+    smallest = _smallest(trials, space, for_hypothesis, seed, max_contexts, read if asked.free else None)
     if memory is not None:
-        for context in memory.contexts(around.read):
+        for context in remembered:
             if not trials.breaks(trials.estimates([context], "remembered")[0]):
                 memory.forget(context)
-        if found.smallest is not None:
-            memory.save(found.smallest.context)
-    return found
+        if smallest is not None:
+            memory.save(smallest.context)
+    return Found(trials.worst, smallest)
+
+
+def _one_axis(values: Mapping[str, Sequence[Any]], read: Read, most: int) -> list[Context]:
+    """Contexts with one axis that is not as given: the first value of each axis, then the second, and so on."""
+    in_turn = itertools.zip_longest(*([(axis, value) for value in own] for axis, own in values.items()))
+    pairs = [pair for turn in in_turn for pair in turn if pair is not None]
+    return [read({axis: value}) for axis, value in pairs[:most]]
+
+
+def _smallest(trials: Trials, space: Space, for_hypothesis: int, seed: int, limit: int, read: Read | None) -> Trial | None:
+    worst = trials.worst
+    if not trials.breaks(worst.estimate):
+        return None
+    # A context that breaks the promise by a hair may do so by chance, and would hide the one that really breaks it. Half as
+    # bad as the worst can be told from chance wherever the worst can.
+    enough = trials.badness(worst.estimate) / 2
+
+    def is_bad_enough(estimate: float) -> bool:
+        return trials.badness(estimate) >= enough
+
+    bad = [trial.context for trial in trials.rows if is_bad_enough(trial.estimate)]
+    most = len(trials.rows) + limit
+    measure = _one_by_one(trials, "shrunk")
+
+    def badness(context: Context) -> float:
+        # With the budget spent, a new context counts as harmless, and shrinking comes to its end.
+        if not trials.knows(context) and len(trials.rows) >= most:
+            return -1.0
+        return measure(context)
+
+    if AS_GIVEN not in bad:
+        by_hypothesis = shrunk(space, badness, lambda context, value: value >= enough, examples=for_hypothesis, seed=seed)
+        if by_hypothesis is not None:
+            bad.append(by_hypothesis)
+    simplest = min(bad, key=simplicity)
+    if read is not None:
+        simplest = _with_axes_as_given(trials, simplest, is_bad_enough, read)
+    return next(trial for trial in trials.rows if identity(trial.context) == identity(simplest))
+
+
+def _with_axes_as_given(trials: Trials, context: Context, is_bad_enough: Callable[[float], bool], read: Read) -> Context:
+    """The context with as many axes as given as it can spare, one after the other."""
+    while axes := list(context.to_dict()):
+        simpler = [without(context, axis, read) for axis in axes]
+        estimates = trials.estimates(simpler, "shrunk")
+        spared = [(trials.badness(e), c) for e, c in zip(estimates, simpler, strict=True) if is_bad_enough(e)]
+        if not spared:
+            break
+        context = max(spared, key=lambda pair: pair[0])[1]
+    return context
+
+
+def _one_by_one(trials: Trials, how: How) -> Callable[[Context], float]:
+    def badness(context: Context) -> float:
+        return trials.badness(trials.estimates([context], how)[0])
+
+    return badness

@@ -28,7 +28,7 @@ class Models:
         """The model of this name.
 
         Args:
-            dtype / device: in the place of the run's.
+            dtype / device: instead of the run's.
             allow_unexpected: patterns of weights that may be left out, beside those of the run.
 
         Raises:

@@ -180,7 +180,5 @@ def test_models_are_loaded_once_each_and_the_option_wins_over_all_of_them(
         assert one["estimate"] == other["estimate"]
     for claim in found.values():
         (words,) = [words for words in claim["warnings"] if "--steer-model" in words]
-        assert words.startswith(
-            "--steer-model (steer_model) puts builtin:tiny in the place of every model of `matrix.model`"
-        )
+        assert words.startswith("--steer-model (steer_model) replaces every model of `matrix.model` by builtin:tiny")
     result.stdout.fnmatch_lines(["warning: *--steer-model*"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sqlite3
@@ -9,13 +10,14 @@ import xml.etree.ElementTree as ElementTree
 from importlib import import_module
 from pathlib import Path
 
+import click
 import numpy as np
 import plain
 import pytest
 
 from pytest_steer import Items, SteeringVector, extract, load_model, read_items
 from pytest_steer.cli.main import main
-from pytest_steer.cli.terminal import style_of
+from pytest_steer.cli.terminal import colours
 
 DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
 
@@ -192,7 +194,7 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         (["sweep", "--data", "."], "'.' is a directory"),
         (["sweep", "--data", "texts.json"], "texts.json: expected a list of entries"),
         (["sweep", "--data", "items.json", "--model", "builtin:tny"], "Did you mean 'builtin:tiny'"),
-        (["sweep", "--data", "items.json", "--method", "icv"], "no method 'icv' gives a vector to sweep"),
+        (["sweep", "--data", "items.json", "--method", "icv"], "method 'icv' has no layer to choose"),
         (["sweep", "--data", "items.json", "--train", "items.json"], "30 questions of items.json are also in items.json"),
         (["sweep", "--data", "items.json", "--train", "texts.json"], "caa compares two answers to one question"),
         (["sweep", "--data", "items.json", "--split", "40/60"], "Write train/validation/test: --split 40/20/40"),
@@ -211,20 +213,22 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         ([*APPROVAL, "--multipliers", "nan"], "'nan'. Write numbers"),
         ([*APPROVAL, "--multipliers", "-1,inf"], "'-1,inf'. Write numbers"),
         ([*APPROVAL, "--multipliers", "0"], "other than 0"),
-        ([*APPROVAL, "--keep", "0"], "'0'. Write a share above 0"),
-        ([*APPROVAL, "--keep", "1.1"], "'1.1'. Write a share above 0 and at most 1"),
-        ([*APPROVAL, "--top", "0"], "'0'. Write a whole number from 1 on"),
+        ([*APPROVAL, "--keep", "0"], "0.0 is not in the range 0<x<=1"),
+        ([*APPROVAL, "--keep", "1.1"], "1.1 is not in the range 0<x<=1"),
+        ([*APPROVAL, "--top", "0"], "0 is not in the range x>=1"),
         ([*APPROVAL, "--top", "1", "--keep", "1"], "--keep and --top exclude each other"),
-        ([*APPROVAL, "--anti-steerable-share", "1.5"], "'1.5'. Write a share above 0 and below 1"),
+        ([*APPROVAL, "--anti-steerable-share", "1.5"], "1.5 is not in the range 0<x<1"),
         (
             [*APPROVAL, "--anti-steerable", "0.2"],
             "--anti-steerable is now --anti-steerable-share. Write --anti-steerable-share SHARE",
         ),
         ([*APPROVAL, "--test-out", "t.json"], "--test-out is now --write. Write --write FILE.steer.yaml"),
         ([*APPROVAL, "--vector-out", "t.gguf"], "--vector-out is now --write. Write --write FILE.steer.yaml"),
-        ([*APPROVAL, "--budget", "-1"], "'-1'. Write a number above 0"),
+        ([*APPROVAL, "--budget", "-1"], "-1.0 is not in the range x>0"),
+        ([*APPROVAL, "--budget", "nan"], "'nan' is not a finite number"),
+        ([*APPROVAL, "--budget", "inf"], "'inf' is not a finite number"),
         ([*APPROVAL, "--ppl-limit", "0.1"], "--ppl-limit is now --budget. Write --budget RISE"),
-        ([*APPROVAL, "--seed", "-1"], "'-1'. Write a whole number from 0 on"),
+        ([*APPROVAL, "--seed", "-1"], "-1 is not in the range x>=0"),
         ([*APPROVAL, "--out", "sweep.txt"], "sweep.txt: the name has to end in .json"),
         ([*APPROVAL, "--heatmap", "no/map.svg"], "the folder no does not exist"),
         ([*APPROVAL, "--write", "chosen.yaml"], "chosen.yaml: the name has to end in .steer.yaml or .steer.yml"),
@@ -259,21 +263,13 @@ def test_warnings_are_lines(folder, capsys):
     assert error[0].startswith("warning: unbalanced.json: the matching answer is 'A' in 8 of 8 items")
 
 
-class Stream:
-    def __init__(self, tty: bool, encoding: str = "utf-8") -> None:
-        self.tty, self.encoding = tty, encoding
-
-    def isatty(self) -> bool:
-        return self.tty
-
-
-def test_colour_only_on_a_terminal(monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert style_of(Stream(False)) == "plain"
-    assert style_of(Stream(True)) == "colour"
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert style_of(Stream(True)) == "shades"
-    assert style_of(Stream(True, "ascii")) == "plain"
-    monkeypatch.setenv("TERM", "dumb")
-    assert style_of(Stream(True)) == "plain"
+@pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["", "NO_COLOR", "dumb"])
+def test_colour_only_on_a_terminal(monkeypatch, variables):
+    for name, value in ({"TERM": "xterm", "NO_COLOR": ""} | variables).items():
+        monkeypatch.setenv(name, value)
+    screen = io.StringIO()
+    screen.isatty = lambda: True
+    for stream, coloured in ((screen, not variables), (io.StringIO(), False)):
+        click.echo(click.style("+1.00", bg=166), file=stream, color=colours())
+        assert ("\x1b[48;5;166m" in stream.getvalue()) == coloured
+        assert click.unstyle(stream.getvalue()) == "+1.00\n"

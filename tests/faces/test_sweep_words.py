@@ -6,6 +6,7 @@ import json
 import xml.etree.ElementTree as ElementTree
 
 import builders
+import click
 import numpy as np
 import pytest
 from scipy import stats
@@ -34,7 +35,7 @@ def known(c, **settings):
 
 def said(found, texts=()):
     parts = Parts(None, found.items, found.items, tuple(texts), tuple(texts))
-    return sweep_text(found, parts, model="m", vector="v.gguf", style="plain")
+    return sweep_text(found, parts, model="m", vector="v.gguf")
 
 
 # --- showing -------------------------------------------------------------------------------------------------------------
@@ -59,19 +60,17 @@ def test_the_table_and_the_record_hold_what_was_measured():
 CELLS = [[-2.0, 0.0, 1.0], [0.5, -0.004, 2.0]]
 
 
-def test_the_heat_map_in_three_styles():
-    plain_map = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS, style="plain")
+def test_the_heat_map_with_colours_and_without():
+    coloured = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS)
+    plain_map = click.unstyle(coloured)
     assert plain_map.splitlines() == ["       -1      0    1.5", " 0  -2.00   0.00  +1.00", "11  +0.50   0.00  +2.00"]
-    shades = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS, style="shades").splitlines()
-    assert shades[1].split() == ["0", "-2.00", "██", "0.00", "+1.00", "▒▒"]
-    assert shades[2].split() == ["11", "+0.50", "░░", "0.00", "+2.00", "██"]
-    colour = heat_map(["0", "11"], ["-1", "0", "1.5"], CELLS, style="colour").splitlines()
-    assert "\x1b[48;5;25m" in colour[1]
-    assert "\x1b[48;5;166m" in colour[2]
-    assert colour[1].count("\x1b[0m") == colour[2].count("\x1b[0m") == 3
-    percent = heat_map(["0"], ["1"], [[0.0512]], style="plain", percent=True)
-    assert percent.splitlines()[1].split() == ["0", "+5.1%"]
-    assert "+0.00" not in heat_map(["0"], ["1"], [[0.0]], style="shades")
+    first, second = coloured.splitlines()[1:]
+    assert "\x1b[38;5;231m\x1b[48;5;25m  -2.00\x1b[0m" in first
+    assert "\x1b[38;5;231m\x1b[48;5;166m  +2.00\x1b[0m" in second
+    assert "\x1b[38;5;16m\x1b[48;5;255m   0.00\x1b[0m" in first
+    percent = heat_map(["0"], ["1"], [[0.0512]], percent=True)
+    assert click.unstyle(percent).splitlines()[1].split() == ["0", "+5.1%"]
+    assert "+0.00" not in heat_map(["0"], ["1"], [[0.0]])
 
 
 def test_the_picture_is_well_formed_and_has_every_cell():

@@ -222,7 +222,7 @@ def test_the_nearest_candidate_is_that_of_a_plain_search(seed, share, limit):
     if over:
         assert over[near.layer, near.multiplier] == pytest.approx(min(over.values()), rel=1e-2, abs=1e-3)
         assert set(near.excess) == {
-            name for name, broken in (("anti_steerable_share", anti > share), ("perplexity", costs[at] > limit)) if broken
+            name for name, broken in (("anti_steerable_share", anti > share), ("budget", costs[at] > limit)) if broken
         }
     else:
         assert steerability == max(one[0] for one in want.values())

@@ -18,7 +18,8 @@ def split_entries(entries: Sequence[Entry], shares: Sequence[float], *, seed: in
     Raises:
         DataError: a part would have fewer than two items or texts.
     """
-    validation, test = [], []
+    validation: list[Entry] = []
+    test: list[Entry] = []
     for entry in entries:
         items = split_items(entry.items, shares, seed=seed, names=_NAMES)
         texts = split_texts(entry.texts, shares, seed=seed, names=_NAMES, source=entry.source) if entry.texts else [(), ()]
@@ -38,7 +39,7 @@ def within(row: Row, *, budget: float, share: float) -> bool:
 
 
 def best_of(rows: Sequence[Row], *, budget: float, share: float) -> Row | None:
-    """Of the methods that were measured at equal cost, that of the largest effect; one that keeps the limits before any other."""
+    """Of the methods that were measured at equal cost, the one of the largest effect; one that keeps the limits before any other."""
 
     def order(row: Row) -> tuple[bool, float]:
         assert row.at_cost is not None

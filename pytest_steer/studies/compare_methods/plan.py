@@ -142,7 +142,7 @@ def _place(claim: ClaimSpec) -> tuple[object, ...]:
 
 
 def _saved(claims: Iterable[ClaimSpec], vectors: Sequence[Saved]) -> list[ClaimSpec]:
-    """Saved vectors in the place of the vector of the first claim about each behaviour."""
+    """For each behaviour its first claim, with each saved vector instead of its vector."""
     firsts: dict[str, ClaimSpec] = {}
     for claim in claims:
         firsts.setdefault(behaviour_name(claim), claim)

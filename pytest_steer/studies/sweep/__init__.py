@@ -1,9 +1,9 @@
 """Looking for a layer and a multiplier: splitting the data, making the vector, measuring the grid, choosing. Knows nothing of pytest."""
 
-from .grid import Candidate, Choice, LayerResult, Limits, Sweep, sweep
+from .grid import Candidate, LayerResult, Limits, Sweep, sweep
 from .methods import find_method, vector_at, vector_methods
 from .plan import Parts, read_parts
 
 __all__ = [
-    "Candidate", "Choice", "LayerResult", "Limits", "Parts", "Sweep", "find_method", "read_parts", "sweep", "vector_at", "vector_methods",
+    "Candidate", "LayerResult", "Limits", "Parts", "Sweep", "find_method", "read_parts", "sweep", "vector_at", "vector_methods",
 ]  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ...data import Items
@@ -14,6 +14,7 @@ from ...stats import Inference, mean_t
 from ...steering import Positions, SteeringVector
 
 SCHEMA = "pytest-steer/sweep/1"
+Limit = Literal["anti_steerable_share", "budget"]
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,6 @@ class LayerResult:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The layer and the multiplier that were chosen; ``perplexity`` is None without neutral texts."""
-
-    layer: int
-    multiplier: float
-    effect: float
-    perplexity: float | None
-
-
-@dataclass(frozen=True)
 class Candidate:
     """A layer and a multiplier that were measured, held against the limits.
 
@@ -101,12 +92,17 @@ class Candidate:
     steerability: float
     anti_steerable_share: float
     perplexity: float | None
-    excess: Mapping[Literal["anti_steerable_share", "budget"], float]
+    excess: Mapping[Limit, float]
 
     @property
     def steers(self) -> bool:
         """Whether the layer has a steerability above 0, and the multiplier raises the propensity."""
         return self.steerability > 0 and self.effect > 0
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether it steers within the limits."""
+        return self.steers and not self.excess
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +113,6 @@ class Sweep:
         multipliers: ascending, 0 among them.
         items: the validation items.
         layers: ascending, the pruned ones too.
-        choice: None if no layer keeps the limits.
     """
 
     vector: SteeringVector
@@ -126,7 +121,6 @@ class Sweep:
     items: Items
     limits: Limits
     layers: tuple[LayerResult, ...]
-    choice: Choice | None
 
     @property
     def measured(self) -> tuple[LayerResult, ...]:
@@ -137,23 +131,32 @@ class Sweep:
         return next(result for result in self.layers if result.layer == layer)
 
     @property
+    def candidates(self) -> list[Candidate]:
+        """Every layer and multiplier that was measured."""
+        return [one for result in self.measured for one in _candidates(result, self.multipliers, self.limits)]
+
+    @property
+    def choice(self) -> Candidate | None:
+        """The multiplier of the largest effect at the layer of the largest steerability, within the limits; None if there is none."""
+
+        def order(one: Candidate) -> tuple[float, int, float, float]:
+            return one.steerability, -one.layer, one.effect, -abs(one.multiplier)
+
+        return max((one for one in self.candidates if one.is_allowed), key=order, default=None)
+
+    @property
     def nearest(self) -> Candidate:
-        """The candidate that comes nearest to keeping the limits: of those that steer, the one of the smallest excess; if none
-        does, that of the largest steerability."""
-        found = [
-            _candidate(result, at, multiplier, self.limits)
-            for result in self.measured
-            for at, multiplier in enumerate(self.multipliers)
-            if multiplier
-        ]
+        """The candidate that comes nearest to keeping the limits: of those that steer, the one of the smallest excess, else the one
+        of the largest steerability."""
 
         def distance(one: Candidate) -> tuple[bool, float, float]:
             return not one.steers, sum(one.excess.values()) if one.steers else -one.steerability, -one.effect
 
-        return min(found, key=distance)
+        return min(self.candidates, key=distance)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain finite values, for JSON."""
+        choice = self.choice
         return {
             "schema": SCHEMA,
             "vector": {
@@ -167,7 +170,9 @@ class Sweep:
             "validation": {"source": self.items.source, "hash": self.items.hash, "n": len(self.items)},
             "limits": vars(self.limits),
             "layers": [_record(result) for result in self.layers],
-            "choice": vars(self.choice) if self.choice is not None else None,
+            "choice": {name: getattr(choice, name) for name in ("layer", "multiplier", "effect", "perplexity")}
+            if choice
+            else None,
         }
 
 
@@ -214,63 +219,39 @@ def sweep(
     kept = vector.at(sorted(best))
     curves = sweep_curves(model, items, kept, multipliers=grid, positions=positions)
     costs = sweep_perplexity(model, texts, kept, multipliers=grid, positions=positions) if texts else {}
-    layers = tuple(_judged(layer, first[layer], curves.get(layer), costs.get(layer), bounds) for layer in vector.layers)
-    return Sweep(vector, positions, tuple(grid), items, bounds, layers, _choice(layers, grid, bounds))
-
-
-def _judged(
-    layer: int, first: float, curve: PropensityCurve | None, costs: list[float] | None, limits: Limits
-) -> LayerResult:
-    result = LayerResult(layer, first, curve, tuple(costs) if costs is not None else None, "")
-    if curve is None:
-        note = "pruned"
-    elif not curve.steerability > 0:
-        note = "does not steer"
-    elif result.anti_steerable_share > limits.anti_steerable_share:
-        note = "reverses too many items"
-    elif not _allowed(result, list(curve.multipliers), limits):
-        note = "no multiplier within the limits"
-    else:
-        note = ""
-    return LayerResult(layer, first, curve, result.perplexity, note)
-
-
-def _allowed(result: LayerResult, grid: Sequence[float], limits: Limits) -> list[int]:
-    """Indices of the multipliers that raise the propensity and do not cost too much."""
-    effects, costs = result.effects, result.perplexity
-    return [
-        at
-        for at, multiplier in enumerate(grid)
-        if multiplier != 0 and effects[at] > 0 and (costs is None or costs[at] <= limits.budget)
+    results = [
+        LayerResult(layer, first[layer], curves.get(layer), tuple(costs[layer]) if layer in costs else None, "")
+        for layer in vector.layers
     ]
+    layers = tuple(replace(result, note=_note(result, grid, bounds)) for result in results)
+    return Sweep(vector, positions, tuple(grid), items, bounds, layers)
 
 
-def _candidate(result: LayerResult, at: int, multiplier: float, limits: Limits) -> Candidate:
-    cost = result.perplexity[at] if result.perplexity is not None else None
-    shares: dict[Literal["anti_steerable_share", "budget"], float] = {
-        "anti_steerable_share": result.anti_steerable_share / limits.anti_steerable_share - 1,
-        "budget": cost / limits.budget - 1 if cost is not None else 0.0,
-    }
-    return Candidate(
-        result.layer,
-        multiplier,
-        float(result.effects[at]),
-        result.steerability.estimate,
-        result.anti_steerable_share,
-        cost,
-        {name: share for name, share in shares.items() if share > 0},
-    )
+def _note(result: LayerResult, grid: Sequence[float], limits: Limits) -> str:
+    """Why a layer cannot be chosen."""
+    if result.curve is None:
+        return "pruned"
+    if not result.curve.steerability > 0:
+        return "does not steer"
+    if result.anti_steerable_share > limits.anti_steerable_share:
+        return "reverses too many items"
+    if not any(one.is_allowed for one in _candidates(result, grid, limits)):
+        return "no multiplier within the limits"
+    return ""
 
 
-def _choice(layers: Sequence[LayerResult], grid: Sequence[float], limits: Limits) -> Choice | None:
-    able = [result for result in layers if not result.note]
-    if not able:
-        return None
-    best = max(able, key=lambda result: result.steerability.estimate)
-    at = max(_allowed(best, grid, limits), key=lambda at: (best.effects[at], -abs(grid[at])))
-    return Choice(
-        best.layer, grid[at], float(best.effects[at]), best.perplexity[at] if best.perplexity is not None else None
-    )
+def _candidates(result: LayerResult, grid: Sequence[float], limits: Limits) -> Iterator[Candidate]:
+    """A measured layer at each multiplier other than 0."""
+    steerability, share, effects = result.steerability.estimate, result.anti_steerable_share, result.effects
+    for at, multiplier in enumerate(grid):
+        cost = result.perplexity[at] if result.perplexity is not None else None
+        excess: dict[Limit, float] = {}
+        if share > limits.anti_steerable_share:
+            excess["anti_steerable_share"] = share / limits.anti_steerable_share - 1
+        if cost is not None and cost > limits.budget:
+            excess["budget"] = cost / limits.budget - 1
+        if multiplier:
+            yield Candidate(result.layer, multiplier, float(effects[at]), steerability, share, cost, excess)
 
 
 def _record(result: LayerResult) -> dict[str, Any]:

@@ -26,6 +26,11 @@ def find_method(name: str) -> MethodKind:
         SteerError: there is none that gives a vector with a direction per layer.
     """
     methods = vector_methods()
+    if name not in methods and name in registry.names("method"):
+        raise SteerError(
+            f"method {name!r} has no layer to choose: it acts on all layers at once, or gives another intervention than a vector. "
+            "Measure it with pytest-steer compare-methods"
+        )
     if name not in methods:
         raise SteerError(f"no method {name!r} gives a vector to sweep: {did_you_mean(name, sorted(methods))}")
     return methods[name]
