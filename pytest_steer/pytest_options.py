@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from . import registry
 from .errors import ModelError
+from .file_formats import format_of, suffixes_of
 from .processor import has_bfloat16
+from .registry import did_you_mean
 from .sources import DEFAULT_MODEL, find_model
 
-REPORT_SUFFIXES = (".json",)
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 
 
@@ -133,7 +135,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     flag("save-counterexamples", "add every context that broke a claim to the `regressions` of its claim file")
     group.addoption(
-        "--steer-report", action="append", default=None, metavar="PATH", help="write a report; .json (repeatable)"
+        "--steer-report",
+        action="append",
+        default=None,
+        metavar="PATH",
+        help="write a report; the suffix says its format: .json, or that of an extension (repeatable)",
     )
     parser.addini("steer_report", "the same as --steer-report, one path per line", type="linelist", default=[])
     flag("holm", "adjust the verdicts of each claim file for the number of its claims (Holm 1979)")
@@ -223,8 +229,14 @@ def _one_of(name: str, given: str | None, known: tuple[str, ...]) -> str:
 
 def _report(config: pytest.Config, path: str) -> Path:
     file = config.invocation_params.dir / Path(path).expanduser()
-    if file.suffix.lower() not in REPORT_SUFFIXES:
-        raise pytest.UsageError(f"--steer-report: {path}: the suffix says what is written: {', '.join(REPORT_SUFFIXES)}")
+    if file.suffix.lower() != ".json" and format_of("report format", file) is None:
+        from .report import formats  # noqa: F401  # whose suffixes are offered
+
+        known, broken = suffixes_of("report format"), registry.load_extensions()
+        raise pytest.UsageError(
+            f"--steer-report: {path}: no report format has the suffix {file.suffix!r}: {did_you_mean(file.suffix, known)}"
+            + "".join(f"\nThe extension {name} could not be loaded: {reason}" for name, reason in broken.items())
+        )
     if not file.parent.is_dir():
         raise pytest.UsageError(f"--steer-report: {path}: the folder {file.parent} does not exist")
     if file.is_dir():

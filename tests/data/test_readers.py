@@ -105,7 +105,11 @@ WRONG = {
         ": line 2: is not valid JSON: Extra data. One entry per line is",
     ),
     "huge number": ("d.json", "[" + "9" * 5000 + "]", "is not valid JSON"),
-    "an object": ("d.json", {"entries": []}, ': expected a list of entries, {"items": [entries]} or {"positive": [texts], "negative": [texts]}, found {"entries": []}'),
+    "an object": (
+        "d.json",
+        {"entries": []},
+        ': expected a list of entries, {"items": [entries]} or {"positive": [texts], "negative": [texts]}, found {"entries": []}',
+    ),
     "a wrapper without items": ("d.json", {"items": []}, ": the file holds no items"),
     "items no list": (
         "d.json",
@@ -228,7 +232,7 @@ def test_texts_are_read_from_lines_lists_and_objects(tmp_path):
     [
         ("a.txt", " \n", ": the file holds no texts"),
         ("a.json", [], ": the file holds no texts"),
-        ("a.json", ["one", {"body": "x"}], ': item 1: has the columns \'body\': which of them holds the texts?'),
+        ("a.json", ["one", {"body": "x"}], ": item 1: has the columns 'body': which of them holds the texts?"),
         ("a.jsonl", ["one", " "], ": line 2: expected a text or an object with a 'text', found \" \""),
         ("a.json", "{", ": line 1: is not valid JSON"),
     ],
@@ -248,7 +252,7 @@ def test_contrast_texts(tmp_path):
     ("content", "message"),
     [
         ([], 'expected an object {"positive": [texts], "negative": [texts]}, found []'),
-        ({"positive": ["a"]}, "expected an object"),
+        ({"positive": ["a"]}, "expected a list of entries"),
         ({"positive": ["a"], "negative": []}, "'negative' has to be a list with at least one text"),
         ({"positive": "a", "negative": ["b"]}, "'positive' has to be a list with at least one text"),
         ({"positive": ["a", 1], "negative": ["b"]}, "positive[1]: expected a text, found 1"),

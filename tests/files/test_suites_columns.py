@@ -137,9 +137,7 @@ def test_text_files_have_no_columns_and_other_tables_ask(place):
     (claim,) = claims(place, text % "neutral.csv, columns: {text: body}")
     assert Builder(model, seed=0).texts(claim) == [entry["text"] for entry in NEUTRAL]
     (claim,) = claims(place, text % "neutral.csv")
-    with pytest.raises(
-        DataError, match=r"neutral\.csv: line 2: has the columns 'n', 'body': which of them holds the texts"
-    ):
+    with pytest.raises(DataError, match=r"neutral\.csv: line 2: has the columns 'n', 'body': which of them holds the texts"):
         Builder(model, seed=0).build(read_suite(place / "x.steer.yaml"), claim)
 
 
