@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from . import registry
 from .errors import ModelError
+from .file_formats import format_of, suffixes_of
 from .processor import has_bfloat16
+from .registry import did_you_mean
 from .run_context import DTYPES, Effort, RunContext
 from .sources import DEFAULT_MODEL, find_model
 
-REPORT_SUFFIXES = (".json",)
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 INCONCLUSIVE = ("fail", "skip", "xfail")
 # A quick look is not judged to the last digit, so "dev" also runs in bfloat16 on a CPU that has instructions for it.
@@ -105,8 +107,14 @@ def _folder(text: str) -> Path:
 
 def _report(text: str) -> Path:
     file = Path(text).expanduser().absolute()
-    if file.suffix.lower() not in REPORT_SUFFIXES:
-        raise ValueError(f"{text}: the suffix says what is written: {', '.join(REPORT_SUFFIXES)}")
+    if file.suffix.lower() != ".json" and format_of("report format", file) is None:
+        from .report import formats  # noqa: F401  # whose suffixes are offered
+
+        known, broken = suffixes_of("report format"), registry.load_extensions()
+        raise ValueError(
+            f"{text}: no report format has the suffix {file.suffix!r}: {did_you_mean(file.suffix, known)}"
+            + "".join(f"\nThe extension {name} could not be loaded: {reason}" for name, reason in broken.items())
+        )
     if not file.parent.is_dir():
         raise ValueError(f"{text}: the folder {file.parent} does not exist")
     if file.is_dir():
@@ -159,7 +167,13 @@ OPTIONS = (
         "folder in which contexts that broke claims are kept, to be tried first the next time (default: in pytest's cache)",
         _folder,
     ),
-    _Option("report", "PATH", "write a report; .json (repeatable)", _report, several=True),
+    _Option(
+        "report",
+        "PATH",
+        "write a report; the suffix says its format: .json, or that of an extension (repeatable)",
+        _report,
+        several=True,
+    ),
 )
 FLAGS = {
     "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",

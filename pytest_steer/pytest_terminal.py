@@ -148,14 +148,15 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
 
 def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> int | None:
     """Writes the reports that were asked for; the exit code to end with if one cannot be written."""
-    from .report import build_report, write_json
+    from .report import build_report, write_report
 
     report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started)
     code = None
     for path in settings.reports:
         try:
-            write_json(path, report)
-        except OSError as error:
-            print(f"--steer-report: {path} cannot be written: {error.strerror}", file=sys.stderr)
+            write_report(path, report)
+        except (OSError, SteerError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            print(f"--steer-report: {path} cannot be written: {reason}", file=sys.stderr)
             code = int(pytest.ExitCode.USAGE_ERROR)
     return code

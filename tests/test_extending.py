@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -33,7 +34,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (made / found["file"]).write_text(found["text"], encoding="utf-8")
     for name in ("train", "test"):
         (made / f"{name}.json").write_text((DATA / f"cheer_{name}.json").read_text(encoding="utf-8"))
+    items = json.loads((made / "test.json").read_text())
+    (made / "test.toml").write_text(
+        "\n".join("[[items]]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in i.items()) for i in items)
+    )
+    (made / "mood.vec").write_text(f"2 {VALUES}\n3 {VALUES}\n")
     return made
+
+
+VALUES = " ".join(str((place % 7 - 3) / 2) for place in range(96))
 
 
 WRONG = """\
@@ -53,9 +62,15 @@ claims:
 
 def test_the_page_runs_and_mistakes_in_it_are_named(folder: Path) -> None:
     (folder / "wrong.steer.yaml").write_text(WRONG)
-    said, claims = run(folder)
+    said, claims = run(folder, "--steer-report=out.csv")
     by_name = {claim["name"]: claim for claim in claims}
-    mine, searched = (claim for claim in claims if claim["suite"] == "mine")
+    mine, searched, read = (claim for claim in claims if claim["suite"] == "mine")
+    assert (read["vector"]["layer"], read["vector"]["source"]["format"]) == (3, "vec")
+    assert len(read["items"]) == len(json.loads((folder / "test.json").read_text()))
+    table = list(csv.reader((folder / "out.csv").open()))
+    assert table[0] == ["claim", "verdict", "estimate"]
+    assert [row[:2] for row in table[1:]] == [[claim["id"], claim["verdict"]] for claim in claims]
+    assert [row[2] for row in table[1:]] == ["" if one["estimate"] is None else str(one["estimate"]) for one in claims]
     assert (mine["vector"]["method"], mine["vector"]["operation"]) == ("median", "added")
     assert {"greeting"} == {name for row in searched["details"]["contexts"] for name in row["context"]}
     assert mine["check"] == "flips"
@@ -82,7 +97,7 @@ def test_an_extension_that_cannot_be_loaded_is_one_error_and_the_rest_runs(folde
     said, claims = run(folder, "mine.steer.yaml")
     assert "extension worse (no_such_module): ERROR" in said
     assert "No module named 'no_such_module'" in said
-    assert [claim["verdict"] == "error" for claim in claims] == [True, False, False]
+    assert [claim["verdict"] == "error" for claim in claims] == [True, False, False, False]
 
 
 ODD = """\
@@ -171,3 +186,112 @@ def test_two_conftests_do_not_replace_each_others_axis(tmp_path: Path) -> None:
     said, _ = run(tmp_path, "one", "two")
     one, two = (tmp_path / name / "conftest.py" for name in ("one", "two"))
     assert f"{two}: the axis 'tone' is already registered by {one}: give yours another name" in said
+
+
+def test_formats_of_others_work_wherever_ours_do(folder: Path, tmp_path: Path) -> None:
+    """As a second vector, as training data, as texts and on the command line; and a file that they cannot read is named."""
+    for name in ("vec.py", "toml_data.py", "report_csv.py", "mood.vec", "test.toml"):
+        (tmp_path / name).write_text((folder / name).read_text())
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "ours-1.dist-info").mkdir()
+    (tmp_path / "ours-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1\n")
+    (tmp_path / "ours-1.dist-info" / "entry_points.txt").write_text(
+        "[pytest_steer]\nvec = vec\ntoml = toml_data\nreport = report_csv\n"
+    )
+    (tmp_path / "texts.toml").write_text('[[items]]\ntext = "The sea is calm."\n[[items]]\ntext = "It is late."\n')
+    (tmp_path / "bad.vec").write_text("3 one two\n")
+    (tmp_path / "bad.toml").write_text("[[items]]\nq = 7\n")
+    (tmp_path / "a.steer.yaml").write_text(
+        "model: builtin:tiny\nvector: {extract: {method: caa, data: test.toml}, layer: 3}\n"
+        "data: {test: test.toml, neutral: texts.toml}\nclaims:\n"
+        "  - ppl_delta_below: {limit: 90}\n"
+        "  - steers: {name: turned, steerability: 0, intervention: {kind: add, file: mood.vec, layer: 3}}\n"
+        "  - steers: {name: damaged, steerability: 0, vector: {file: bad.vec}}\n"
+        "  - ppl_delta_below: {name: rotated, limit: 90, intervention: {kind: rotate, toward: mood.vec, extract: {method: caa, data: test.toml}, layer: 3}, multiplier: 0.1}\n"
+    )
+    (tmp_path / "b.steer.yaml").write_text(
+        "model: builtin:tiny\nvector: {file: mood.vec, layer: 3}\ndata: {test: bad.toml}\nclaims:\n  - steers: {steerability: 0}\n"
+    )
+    said, claims = run(tmp_path, "--steer-report=out.csv")
+    assert {claim["name"]: claim["verdict"] == "error" for claim in claims} == {
+        "ppl_delta_below": False, "turned": False, "damaged": True, "rotated": False, "steers": True,
+    }, said  # fmt: skip
+    assert "bad.vec: is not a readable vec file" in said
+    assert "could not convert string to float: 'one'" in said
+    assert "bad.toml: items[0]: unknown keys" in said
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + len(claims)
+    command = "import sys; from pytest_steer.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+
+    def steer(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", command, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+
+    shown = steer("list").stdout
+    for kind, name, module in (("vector", "vec", "vec"), ("data", "toml", "toml_data"), ("report", "csv", "report_csv")):
+        section = shown.partition(f"{kind} formats\n")[2].partition("\n\n")[0]
+        assert re.search(rf"^  {name} .*\({module}\)$", section, re.MULTILINE), shown
+    swept = steer(
+        "sweep",
+        "--data",
+        "test.toml",
+        "--vector",
+        "mood.vec",
+        "--layers",
+        "2,3",
+        "--multipliers",
+        "0,1",
+        "--model",
+        "builtin:tiny",
+    )
+    assert swept.returncode in (0, 1), swept.stderr
+    assert "2" in swept.stdout
+
+
+def test_a_report_whose_suffix_nobody_knows_is_a_usage_error_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text("def test_a():\n    raise SystemExit('it ran')\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--steer-report=out.jsn"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 4
+    assert "--steer-report: out.jsn: no report format has the suffix '.jsn': did you mean '.json'? There are" in done.stderr
+    assert "it ran" not in done.stdout + done.stderr
+
+
+def test_a_report_format_that_fails_is_named_and_the_other_reports_are_written(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "from pytest_steer.report import report_format\n\n\n@report_format('odd', suffixes=['.odd'])\n"
+        "def odd(report):\n    report.clear()\n    return report['claims']\n"
+    )
+    (tmp_path / "test_a.py").write_text("def test_a():\n    pass\n")
+    done, _ = run(tmp_path, "--steer-report=out.odd", "--steer-report=two.json")
+    assert "out.odd cannot be written: the report format 'odd' of conftest failed: KeyError: 'claims'" in done
+    assert not (tmp_path / "out.odd").exists()
+    assert json.loads((tmp_path / "two.json").read_text())["claims"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "'mine', suffixes=['.json']",
+            "the suffix .json already belongs to the data format 'json', which .*json_file registers",
+        ),
+        ("'json', suffixes=['.mine']", "the data format 'json' is already registered by .*json_file"),
+        ("'mine', suffixes=['mine']", "'mine' is no suffix of a data format: write it in lower case, with its dot"),
+        ("'mine', suffixes='.mine'", "needs a list of suffixes"),
+    ],
+)
+def test_a_format_that_cannot_be_registered_says_why(tmp_path: Path, arguments: str, message: str) -> None:
+    (tmp_path / "mine.py").write_text(
+        f"from pytest_steer.data import data_format\n\n\n@data_format({arguments})\ndef read(file):\n    return []\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", "import mine"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    assert re.search(f"mine: .*{message}", done.stderr), done.stderr

@@ -1,19 +1,12 @@
 """Evidence to reports: terminal table and JSON. Knows nothing of pytest."""
 
 from .comparison import comparison_tables
-from .json_report import build_report, report_schema, write_json
+from .formats import report_format
 from .matrix_rows import comparison_of, matrix_rows
+from .report import build_report, report_schema, write_report
 from .table import claim_table, claim_warnings, expected_false, verdict_counts
 
 __all__ = [
-    "build_report",
-    "claim_table",
-    "claim_warnings",
-    "comparison_of",
-    "comparison_tables",
-    "expected_false",
-    "matrix_rows",
-    "report_schema",
-    "verdict_counts",
-    "write_json",
-]
+    "build_report", "claim_table", "claim_warnings", "comparison_of", "comparison_tables", "expected_false", "matrix_rows",
+    "report_format", "report_schema", "verdict_counts", "write_report",
+]  # fmt: skip

@@ -252,7 +252,7 @@ def test_contrast_texts(tmp_path):
     ("content", "message"),
     [
         ([], 'expected an object {"positive": [texts], "negative": [texts]}, found []'),
-        ({"positive": ["a"]}, "expected an object"),
+        ({"positive": ["a"]}, "expected a list of entries"),
         ({"positive": ["a"], "negative": []}, "'negative' has to be a list with at least one text"),
         ({"positive": "a", "negative": ["b"]}, "'positive' has to be a list with at least one text"),
         ({"positive": ["a", 1], "negative": ["b"]}, "positive[1]: expected a text, found 1"),

@@ -1,7 +1,8 @@
-"""The JSON report."""
+"""The report: what was measured, as plain data, and its files."""
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 import os
@@ -17,6 +18,10 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from .. import registry
+from ..errors import SteerError
+from ..file_formats import format_of, suffixes_of
+from ..registry import did_you_mean
 from .matrix_rows import matrix_rows
 
 SCHEMA_NAME = "pytest-steer/report/1"
@@ -65,17 +70,30 @@ def build_report(claims: Sequence[dict[str, Any]], *, seed: int, profile: str, s
     return report
 
 
-def write_json(path: Path, report: dict[str, Any]) -> None:
-    """Writes the report as a whole or not at all.
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write the report in the format of the path's suffix, as a whole or not at all.
 
     Raises:
+        SteerError: no format has the suffix, or its function fails.
         OSError: the file cannot be written; one that was there before is untouched.
     """
-    text = json.dumps(report, ensure_ascii=False, indent=1, allow_nan=False)
+    known = format_of("report format", path)
+    if known is None:
+        raise SteerError(
+            f"no report format has the suffix {path.suffix!r}: {did_you_mean(path.suffix, suffixes_of('report format'))}"
+        )
+    try:
+        content = known.function(copy.deepcopy(report))
+        data = content.encode() if isinstance(content, str) else bytes(content)
+    except (
+        Exception
+    ) as error:  # the function of another package raises what it likes, and the other reports are to be written
+        home = registry.home_of("report format", known.name)
+        raise SteerError(f"the report format {known.name!r} of {home} failed: {type(error).__name__}: {error}") from error
     handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text + "\n")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
         os.chmod(work, 0o644)
         os.replace(work, path)
     except BaseException:
