@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from . import progress
-from .errors import SteerError
+from .errors import SteerError, at_key
 from .pytest_options import Settings
 from .run_context import Recorder
-from .sources import DEFAULT_MODEL
+from .sources import DEFAULT_MODEL, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -146,7 +146,7 @@ class SteerSession:
                 family[entry.name] = self._measure(suite, entry)
             except SteerError as error:
                 known = {"soundness": getattr(error, "soundness", None)}
-                family[entry.name] = error_evidence(entry.kind, entry.name, str(error), **known)
+                family[entry.name] = error_evidence(entry.kind, entry.name, placed(error, suite, entry), **known)
         adjust(list(family.values()))
         return family
 
@@ -155,7 +155,8 @@ class SteerSession:
         from .measures.subject import model_warnings
 
         progress.report("loading the model")
-        model = self.load_model(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
+        with at_key("model"):
+            model = self.load_model(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
         builder = self._builders.get(id(model))
         if builder is None:
             effort = self.settings.profile
@@ -173,6 +174,12 @@ class SteerSession:
         if claim.model is not None and self.settings.model is not None:
             evidence.warnings.append(MODELS_OVERRULED.format(model=self.settings.model))
         return evidence
+
+
+def placed(error: SteerError, suite: Suite, claim: ClaimSpec) -> str:
+    """What is wrong with a claim, after the line and the key of its file where that is written."""
+    line, key = claim.place_of(error.key)
+    return f"{shown(suite.path)}:{line}: {key}{': ' if key else ''}{error}"
 
 
 def broken_evidence(broken: BrokenClaim) -> Evidence:

@@ -14,13 +14,13 @@ from .. import registry
 from ..claims import Claim, kind_of
 from ..claims.in_rounds import LEAST_ITEMS
 from ..data import Items, TaskItem, read_tasks, read_texts
-from ..errors import DataError, SteerError
+from ..errors import DataError, SteerError, at_key
 from ..fuzzing.context_search import BATCH, MAX_CONTEXTS, Search
 from ..measures.subject import Subject
-from ..model import Model
+from ..model import Model, check_fits
 from ..prompting import Context
 from ..sources import shown
-from ..steering import Intervention, SteeringVector, check_positions
+from ..steering import Intervention, SteeringVector, as_intervention, check_positions
 from .files import absolute
 from .make import make_steering
 from .schema import Schema
@@ -108,8 +108,11 @@ class Builder:
             SteerError: the vector cannot be made or read.
         """
         spec = claim.vector
+        vector = self._vector(spec)
+        with at_key(f"{spec.section}.{'extract' if spec.file is None else 'file'}"):
+            check_fits(self.model, as_intervention(vector), spec.allow_mismatch)
         return Subject(
-            vector=self._vector(spec),
+            vector=vector,
             multiplier=claim.multiplier,
             positions=check_positions(spec.positions),
             include_first=spec.include_first,
@@ -129,7 +132,8 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        items, form = self.read_items(claim.test, claim)
+        with at_key("data.test"):
+            items, form = self.read_items(claim.test, claim)
         context = replace(form, **claim.asked)  # type: ignore[arg-type]
         if not sequential:
             return items[: self.max_items], context
@@ -149,7 +153,8 @@ class Builder:
             raise DataError(f"{claim.name}: needs data.neutral")
         is_lines = claim.neutral.suffix.lower() not in (".json", ".jsonl", ".csv", ".tsv", ".parquet")
         # A text file has no columns; what data.columns says of texts is then about others of the file's data.
-        return read_texts(claim.neutral, column=None if is_lines else claim.columns.get("text"))[: self.max_items]
+        with at_key("data.neutral"):
+            return read_texts(claim.neutral, column=None if is_lines else claim.columns.get("text"))[: self.max_items]
 
     def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
         """The pairs of a task, of ``data.test`` unless another file is named.
@@ -159,7 +164,8 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        return read_tasks(file or claim.test, columns=claim.columns)
+        with at_key("data.test" if file in (None, claim.test) else "data.demonstrations"):
+            return read_tasks(file or claim.test, columns=claim.columns)
 
     def is_sequential(self, claim: ClaimSpec) -> bool:
         """Whether items are drawn in rounds: what the claim says; else what the profile does, where there are items enough and a bound that may be looked at early."""
@@ -177,7 +183,8 @@ class Builder:
         Raises:
             DataError: they cannot be read.
         """
-        return self.read_items(claim.demonstrations, claim)[0] if claim.demonstrations is not None else None
+        with at_key("data.demonstrations"):
+            return self.read_items(claim.demonstrations, claim)[0] if claim.demonstrations is not None else None
 
     def read_items(self, path: Path, claim: ClaimSpec) -> tuple[Items, Context]:
         key = path, tuple(sorted(claim.columns.items()))
@@ -202,7 +209,8 @@ class _Supply:
         if schema.get("x-context"):
             return self._context(value)
         if schema.get("x-items"):
-            return self._other_items(value, where)
+            with at_key(where):
+                return self._other_items(value, where)
         if schema.get("x-file"):
             return absolute(value, self._suite.path.parent)
         inner = schema.get("additionalProperties")
