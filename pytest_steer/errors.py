@@ -5,6 +5,8 @@ Nothing here imports anything heavy: every layer may use these names.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -12,7 +14,22 @@ class SteerError(Exception):
     """Base of all errors that pytest-steer raises on purpose.
 
     The message is complete: it is shown to the user without a traceback of ours.
+
+    Attributes:
+        key: the key of a claim that is at fault, such as ``data.test`` or ``vector.layer``; empty if none is known.
     """
+
+    key: str = ""
+
+
+@contextmanager
+def at_key(key: str) -> Iterator[None]:
+    """Say of errors raised inside that this key of a claim is at fault, unless they name one themselves."""
+    try:
+        yield
+    except SteerError as error:
+        error.key = error.key or key
+        raise
 
 
 class ModelError(SteerError):

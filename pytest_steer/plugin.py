@@ -11,7 +11,7 @@ import pytest
 
 from .failures import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
-from .pytest_collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, rerun_command
+from .pytest_collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, explained, rerun_command, show_broken
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_session import SteerSession
 from .pytest_terminal import ProgressLine, announce, check_options, save_counterexamples, summarize, write_reports
@@ -40,7 +40,19 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     return announce(config.stash[SESSION], [item for item in items if isinstance(item, ClaimItem)])
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    try:
+        return (yield)
+    except pytest.UsageError as error:
+        raise pytest.UsageError(*(explained(str(message)) for message in error.args)) from None
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.option.collectonly and reporter is not None:
+        show_broken(reporter, session.items)
     items = [
         item for item in session.items if isinstance(item, ClaimItem) or "steer_model" in getattr(item, "fixturenames", ())
     ]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import textwrap
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import ClaimFileError, SteerError
+from .errors import ClaimFileError, ModelError, SteerError
 from .failures import SteeringFailure
-from .pytest_session import SteerSession, broken_evidence
-from .sources import shown
+from .pytest_options import SUFFIXES
+from .pytest_session import SteerSession, broken_evidence, placed
+from .registry import did_you_mean, nearest
+from .sources import find_model, shown
 
 if TYPE_CHECKING:
     from .evidence import Evidence
@@ -47,8 +52,25 @@ class ClaimFile(pytest.File):
             suite = Suite(self.path.name, self.path, None, False, {}, (broken,))
         for broken in unloadable:
             yield ClaimItem.from_parent(self, name=broken.name, suite=suite, claim=broken)
+        suite = replace(suite, entries=tuple(self._with_model(suite, entry) for entry in suite.entries))
         for entry in suite.entries:
             yield ClaimItem.from_parent(self, name=entry.name, suite=suite, claim=entry)
+
+    def _with_model(self, suite: Suite, entry: ClaimSpec | BrokenClaim) -> ClaimSpec | BrokenClaim:
+        """The claim, broken if its model is named in the file and cannot be one."""
+        from .files import BrokenClaim
+
+        session = self.config.stash[SESSION]
+        if isinstance(entry, BrokenClaim) or session.settings.run.model is not None:
+            return entry
+        try:
+            find_model(session.model_name(suite, entry))
+        except ModelError as error:
+            line, key = entry.place_of("model")
+            return BrokenClaim(
+                entry.name, entry.line, ClaimFileError(str(error), path=shown(self.path), line=line, where=key)
+            )
+        return entry
 
 
 class ClaimItem(pytest.Item):
@@ -63,6 +85,11 @@ class ClaimItem(pytest.Item):
         if reason is not None:
             # A claim that is known to fail must fail; an error in it is still an error.
             self.add_marker(pytest.mark.xfail(reason=reason, raises=SteeringFailure, strict=True))
+
+    def __repr__(self) -> str:
+        """What ``--collect-only`` prints: what is wrong with the claim stands beside it."""
+        error = getattr(self.claim, "error", None)
+        return f"<ClaimItem {self.name}{f': ERROR {error}'.splitlines()[0] if error is not None else ''}>"
 
     def runtest(self) -> None:
         from .claims import raise_unless_held
@@ -93,9 +120,9 @@ class ClaimItem(pytest.Item):
         except SteerError as error:
             from .evidence import error_evidence
 
-            where = f"{shown(self.path)}:{self.claim.line}"
             known = {"soundness": getattr(error, "soundness", None)}
-            return error_evidence(self.claim.kind, self.name, f"{where}: {error}", **known)  # type: ignore[union-attr]
+            said = placed(error, self.suite, self.claim)  # type: ignore[arg-type]
+            return error_evidence(self.claim.kind, self.name, said, **known)  # type: ignore[union-attr]
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (SteeringFailure, SteerError)):
@@ -104,6 +131,57 @@ class ClaimItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.path, self.claim.line - 1, f"claim {self.name}"
+
+
+def show_broken(reporter: pytest.TerminalReporter, items: Iterable[pytest.Item]) -> None:
+    """What is wrong with the claims that were collected, in full, below the list of ``--collect-only``."""
+    broken = {item.nodeid: item.claim.error for item in items if hasattr(getattr(item, "claim", None), "error")}  # type: ignore[attr-defined]
+    if broken:
+        reporter.section("claims with errors")
+    for nodeid, error in broken.items():
+        reporter.write_line(f"{nodeid}: ERROR\n{textwrap.indent(str(error), '  ')}")
+
+
+def explained(message: str) -> str:
+    """pytest's message of an argument that it found nothing for, with what was probably meant of claim files."""
+    found = re.match(r"(?:file or directory )?not found: ([^\n]+)", message)
+    if found is None:
+        return message
+    text, _, name = found[1].partition("::")
+    file = Path(text)
+    beside = [file.with_name(file.stem + suffix) for suffix in SUFFIXES if file.with_name(file.stem + suffix).is_file()]
+    if file.name.endswith(SUFFIXES):
+        meant = _claim_meant(file, name)
+    elif beside:
+        meant = f"Did you mean {shown(beside[0])}?"
+    elif file.suffix in (".yaml", ".yml", ".json") and _has_claims(file):
+        meant = f"It has claims, but only files named {', '.join(f'*{suffix}' for suffix in SUFFIXES)} are collected: rename it to {file.stem}.steer{file.suffix}."
+    else:
+        return message
+    return f"{message}\n{meant}" if meant else message
+
+
+def _claim_meant(file: Path, name: str) -> str:
+    from .files import read_suite
+
+    if not file.is_file():
+        siblings = [one.name for one in file.parent.glob("*") if one.name.endswith(SUFFIXES)] if file.parent.is_dir() else []
+        meant = nearest(file.name, siblings)
+        return f"Did you mean {shown(file.with_name(meant))}?" if meant else ""
+    try:
+        words = did_you_mean(name, [entry.name for entry in read_suite(file).entries])
+    except SteerError as error:
+        return str(error)
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def _has_claims(file: Path) -> bool:
+    from .files.source import read_source
+
+    try:
+        return "claims" in read_source(file).data
+    except SteerError:
+        return False
 
 
 def rerun_command(item: pytest.Item) -> str:

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import progress
-from .errors import SteerError
+from .errors import SteerError, at_key
 from .pytest_options import Settings
+from .sources import shown
 
 if TYPE_CHECKING:
     import pytest
@@ -84,7 +85,7 @@ class SteerSession:
                 family[entry.name] = self._measure(suite, entry)
             except SteerError as error:
                 known = {"soundness": getattr(error, "soundness", None)}
-                family[entry.name] = error_evidence(entry.kind, entry.name, str(error), **known)
+                family[entry.name] = error_evidence(entry.kind, entry.name, placed(error, suite, entry), **known)
         adjust(list(family.values()))
         return family
 
@@ -94,7 +95,8 @@ class SteerSession:
 
         run = self.settings.run
         progress.report("loading the model")
-        model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
+        with at_key("model"):
+            model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
         builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")
         evidence = builder.build(suite, claim).measure(model)
@@ -102,6 +104,12 @@ class SteerSession:
         if claim.model is not None and run.model is not None:
             evidence.warnings.append(MODELS_OVERRULED.format(model=run.model))
         return evidence
+
+
+def placed(error: SteerError, suite: Suite, claim: ClaimSpec) -> str:
+    """What is wrong with a claim, after the line and the key of its file where that is written."""
+    line, key = claim.place_of(error.key)
+    return f"{shown(suite.path)}:{line}: {key}{': ' if key else ''}{error}"
 
 
 def broken_evidence(broken: BrokenClaim) -> Evidence:

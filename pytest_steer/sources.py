@@ -58,14 +58,14 @@ def find_model(name: str | os.PathLike[str]) -> ModelSource:
         return ModelSource(text, "folder", path.resolve())
     if path.suffix.lower() == ".gguf":
         if not path.is_file():
-            raise ModelError(f"model {text!r}: no such file")
+            raise ModelError(f"model {text!r}: no such file{_meant(path)}")
         return ModelSource(text, "gguf", path.resolve())
     if path.is_file():
         raise ModelError(f"model {text!r}: is a file, but neither a transformers folder nor a .gguf file")
     if not _HUB_ID.match(text) or len(text) > 96:  # the hub refuses longer names
         raise ModelError(
             f"model {text!r}: no such folder or file, and not a hub id; "
-            "give a transformers folder, a .gguf file, a hub id (owner/name), builtin:NAME or package:NAME"
+            f"give a transformers folder, a .gguf file, a hub id (owner/name), builtin:NAME or package:NAME{_meant(path)}"
         )
     return ModelSource(text, "hub", None)
 
@@ -80,6 +80,16 @@ def _local(text: str) -> Path:
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character
         return Path("/dev/null/no such path")
     return path
+
+
+def _meant(path: Path) -> str:
+    """The path beside this one that was probably meant."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_dir() or entry.suffix.lower() == ".gguf"]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f". Did you mean {str(path.with_name(close[0]))!r}?" if close else ""
 
 
 def _builtin(text: str) -> ModelSource:

@@ -15,14 +15,14 @@ from ..claims import Claim, kind_of
 from ..claims.in_rounds import LEAST_ITEMS
 from ..data import Items, TaskItem, read_tasks, read_texts
 from ..data.formats import has_entries
-from ..errors import DataError, SteerError
+from ..errors import DataError, SteerError, at_key
 from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
-from ..model import Model
+from ..model import Model, check_fits
 from ..prompting import Context
 from ..run_context import RunContext, current_run
 from ..sources import shown
-from ..steering import Intervention, SteeringVector, check_positions
+from ..steering import Intervention, SteeringVector, as_intervention, check_positions
 from .files import absolute
 from .make import make_steering
 from .schema import Schema
@@ -79,8 +79,11 @@ class Builder:
             SteerError: the vector cannot be made or read.
         """
         spec = claim.vector
+        vector = self._vector(spec)
+        with at_key(f"{spec.section}.{'extract' if spec.file is None else 'file'}"):
+            check_fits(self.model, as_intervention(vector), spec.allow_mismatch)
         return Subject(
-            vector=self._vector(spec),
+            vector=vector,
             multiplier=claim.multiplier,
             positions=check_positions(spec.positions),
             include_first=spec.include_first,
@@ -100,7 +103,8 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        items, form = self.read_items(claim.test, claim)
+        with at_key("data.test"):
+            items, form = self.read_items(claim.test, claim)
         context = replace(form, **claim.asked)  # type: ignore[arg-type]
         effort = self.run.effort
         if not sequential:
@@ -121,7 +125,8 @@ class Builder:
             raise DataError(f"{claim.name}: needs data.neutral")
         # A text file has no columns; what data.columns says of texts is then about others of the file's data.
         column = claim.columns.get("text") if has_entries(claim.neutral) else None
-        return read_texts(claim.neutral, column=column)[: self.run.effort.max_items]
+        with at_key("data.neutral"):
+            return read_texts(claim.neutral, column=column)[: self.run.effort.max_items]
 
     def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
         """The pairs of a task, of ``data.test`` unless another file is named.
@@ -131,7 +136,8 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        return read_tasks(file or claim.test, columns=claim.columns)
+        with at_key("data.test" if file in (None, claim.test) else "data.demonstrations"):
+            return read_tasks(file or claim.test, columns=claim.columns)
 
     def is_sequential(self, claim: ClaimSpec) -> bool:
         """Whether items are drawn in rounds: as the claim says. Where it does not, as the run's effort says, if there are items enough and the bound may be looked at early."""
@@ -151,7 +157,8 @@ class Builder:
         Raises:
             DataError: they cannot be read.
         """
-        return self.read_items(claim.demonstrations, claim)[0] if claim.demonstrations is not None else None
+        with at_key("data.demonstrations"):
+            return self.read_items(claim.demonstrations, claim)[0] if claim.demonstrations is not None else None
 
     def read_items(self, path: Path, claim: ClaimSpec) -> tuple[Items, Context]:
         key = path, tuple(sorted(claim.columns.items()))
@@ -176,7 +183,8 @@ class _Supply:
         if schema.get("x-context"):
             return self._context(value)
         if schema.get("x-items"):
-            return self._other_items(value, where)
+            with at_key(where):
+                return self._other_items(value, where)
         if schema.get("x-file"):
             return absolute(value, self._suite.path.parent)
         inner = schema.get("additionalProperties")

@@ -68,6 +68,8 @@ class Expanded:
                 self.put((*path, inner), one, (*origin, inner))
         else:
             holder[key], self.places[path] = value, origin
+            for inner in value if isinstance(value, dict) else ():
+                self.places[*path, inner] = (*origin, inner)
 
     def give(self, path: DataPath, value: Any, origin: DataPath) -> None:
         """Put what an axis of the matrix gives, unless the claim or the choice of another axis says the same key."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import DataError, SteerError, VectorError
+from ..errors import DataError, SteerError, VectorError, at_key
 from ..extract import method_kind
-from ..model import Model
+from ..model import Model, check_layers
 from ..steering import (
     Intervention,
     SteeringVector,
@@ -32,10 +32,14 @@ def make_steering(model: Model, spec: VectorSpec, seed: int) -> Steering:
     Raises:
         SteerError: a file cannot be read, the data cannot be used, or the pieces do not fit together.
     """
+    if isinstance(spec.layers, tuple):
+        with at_key(f"{spec.section}.layer"):
+            check_layers(model, spec.layers)
     if spec.file is not None:
-        found = _from_file(model, spec, spec.file)
+        with at_key(f"{spec.section}.file"):
+            found = _from_file(model, spec, spec.file)
     else:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), at_key(f"{spec.section}.extract"):
             warnings.simplefilter("ignore")  # the check puts the same warnings into its evidence
             found = _extracted(model, spec, seed)
     return _shaped(model, found, spec, spec.shape) if spec.shape is not None else found
@@ -84,7 +88,8 @@ def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:
     layers = spec.layers
     if layers == "all":
         raise SteerError("extract needs the layers' numbers; 'all' means those of a saved vector")
-    data = read_training(spec.data, seed, spec.columns)
+    with at_key(f"{spec.section}.extract.data"):
+        data = read_training(spec.data, seed, spec.columns)
     return method_kind(spec.method).extract(
         model,
         data,
@@ -105,9 +110,10 @@ def _shaped(model: Model, found: Steering, spec: VectorSpec, shape: dict[str, An
         found = _of_kind(model, found, spec, shape)
     if "condition" in shape:
         condition = shape["condition"]
-        vector = _load(model, condition["file"], condition.get("layer"), condition.get("rows"))
-        change = as_intervention(found)
-        found = gated_by_condition(change, vector, threshold=condition["threshold"], fires=condition["fires"])
+        with at_key("intervention.condition.file"):
+            vector = _load(model, condition["file"], condition.get("layer"), condition.get("rows"))
+            change = as_intervention(found)
+            found = gated_by_condition(change, vector, threshold=condition["threshold"], fires=condition["fires"])
     return found
 
 
@@ -118,18 +124,19 @@ def _of_kind(model: Model, vector: SteeringVector, spec: VectorSpec, shape: dict
         vector,
         layers=None if spec.layers == "all" else spec.layers,
         site=shape["site"],
-        settings={**shape, **{key: _beside(model, shape[key], vector, spec) for key in files}},
+        settings={**shape, **{key: _beside(model, key, shape[key], vector, spec) for key in files}},
     )
 
 
-def _beside(model: Model, file: Path, vector: SteeringVector, spec: VectorSpec) -> SteeringVector:
+def _beside(model: Model, key: str, file: Path, vector: SteeringVector, spec: VectorSpec) -> SteeringVector:
     """A second saved vector, at the layers of the first one."""
-    try:
-        found = _load(model, file, vector.layers)
-    except VectorError:
-        if spec.rows is None:
-            raise
-        found = _load(model, file, vector.layers, spec.rows)  # a stack like the first one
-    if found.width != vector.width:
-        raise DataError(f"{file}: has width {found.width}, the first direction {vector.width}")
+    with at_key(f"intervention.{key}"):
+        try:
+            found = _load(model, file, vector.layers)
+        except VectorError:
+            if spec.rows is None:
+                raise
+            found = _load(model, file, vector.layers, spec.rows)  # a stack like the first one
+        if found.width != vector.width:
+            raise DataError(f"{file}: has width {found.width}, the first direction {vector.width}")
     return found

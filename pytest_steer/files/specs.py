@@ -43,6 +43,11 @@ class VectorSpec:
     columns: dict[str, str] = field(default_factory=dict)
 
     @property
+    def section(self) -> str:
+        """The key that it stands under."""
+        return "vector" if self.shape is None else "intervention"
+
+    @property
     def key(self) -> tuple[object, ...]:
         """The same for two entries that make the same vector or intervention, wherever they stand and whichever tokens they steer."""
         return (
@@ -91,6 +96,15 @@ class ClaimSpec:
     asked: dict[str, str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
     places: dict[str, tuple[int, str]] = field(default_factory=dict, repr=False, compare=False)
+
+    def place_of(self, key: str) -> tuple[int, str]:
+        """The line and the key where a key of the claim as it counts is written; those of the claim's kind if nothing is."""
+        inner = ""
+        while key and key not in self.places:
+            key, _, last = key.rpartition(".")
+            inner = f".{last}{inner}"
+        line, where = self.places.get(key, (self.line, ""))
+        return line, f"{where}{inner}" if key else where
 
 
 @dataclass(frozen=True)
