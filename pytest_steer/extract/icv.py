@@ -13,6 +13,7 @@ from ..data import ContrastItem, TaskItem, as_items
 from ..data.tasks import task_hashes, tasks_hash
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
+from ..model.arguments import checks_arguments
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, add_keeping_norm
@@ -21,6 +22,7 @@ from .kinds import method
 from .reliability import reliability
 
 
+@checks_arguments
 def icv(
     model: Model, data: Iterable[ContrastItem] | Sequence[TaskItem] | Texts, *, context: Context = AS_GIVEN
 ) -> Intervention:
