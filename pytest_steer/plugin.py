@@ -12,6 +12,7 @@ import pytest
 from .failures import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
 from .pytest_collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, explained, rerun_command, show_broken
+from .pytest_frames import without_our_frames
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_session import SteerSession
 from .pytest_terminal import ProgressLine, announce, check_options, save_counterexamples, summarize, write_reports
@@ -96,6 +97,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    if call.excinfo is not None:
+        call.excinfo = without_our_frames(call.excinfo)
     report = yield
     if call.when == "call" and EVIDENCE in item.stash:
         # Plain values, so that they survive the way from an xdist worker.

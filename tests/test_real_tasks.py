@@ -43,7 +43,7 @@ def test_accuracies_equal_a_greedy_loop_and_a_function_vector_helps(model) -> No
             model,
             ASKED,
             {"bare": (None, 0.0), "steered": (vector, 1.0)},
-            shots=shots,
+            n_shots=shots,
             shuffled=shuffled,
             demonstrations=PAIRS,
         )

@@ -25,10 +25,10 @@ def test():
 
 
 def test_the_model_knows_a_third_of_the_capitals_if_it_is_shown_five(model, train, test):
-    shown = task_accuracy(model, test, shots=5, demonstrations=train)
+    shown = task_accuracy(model, test, n_shots=5, demonstrations=train)
     assert task_accuracy(model, test).first_token_accuracy < 0.1 < 0.25 < shown.first_token_accuracy
     # What is shown tells it the form of the answer; which capital belongs to which country it knows by itself.
-    shuffled = task_accuracy(model, test, shots=5, demonstrations=train, shuffled=True)
+    shuffled = task_accuracy(model, test, n_shots=5, demonstrations=train, shuffled=True)
     assert shuffled.first_token_accuracy > 0.25
 
 

@@ -13,7 +13,7 @@ def complete(evidence: Evidence) -> None:
     Call it when nothing else of the evidence changes any more.
     """
     if evidence.check:
-        evidence.extra = kind_of(evidence.check).extra(evidence)
+        evidence.extra = kind_of(evidence.check).said("extra", evidence)
     evidence.message = explain(evidence)
 
 
@@ -22,10 +22,10 @@ def explain(evidence: Evidence) -> str:
     if evidence.verdict is Verdict.ERROR:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)])
     kind = kind_of(evidence.check)
-    lines = [kind.headline(evidence), *(f"  warning: {warning}" for warning in evidence.warnings)]
-    lines += words.reading(evidence) + kind.remarks(evidence)
+    lines = [kind.said("headline", evidence), *(f"  warning: {warning}" for warning in evidence.warnings)]
+    lines += words.reading(evidence) + kind.said("remarks", evidence)
     if evidence.passed:
         return "\n".join(lines)
     found = evidence.counterexample
     reproduce = [f"  show the counterexample again: {found['reproduce']}"] if found else []
-    return "\n".join([*lines, *kind.explanation(evidence), *reproduce, *words.rerun(evidence)])
+    return "\n".join([*lines, *kind.said("explanation", evidence), *reproduce, *words.rerun(evidence)])

@@ -6,15 +6,13 @@ import json
 import shlex
 from typing import Any
 
-from tabulate import tabulate
-
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..prompting import Context
+from . import words
 from .numbers import number
 
 MOST_ROWS = 5
-_WIDTH = 60
 
 
 def context_lines(evidence: Evidence) -> list[str]:
@@ -35,8 +33,7 @@ def shown_context(values: dict[str, Any]) -> str:
     try:
         return repr(Context.from_dict(values))
     except DataError:  # axes that are not registered and few-shot examples are known to the run alone
-        words = [f"{name}={value!r}" for name, value in values.items()]
-        return f"Context({', '.join(words)})"
+        return f"Context({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
 
 def how_to_reproduce(evidence: Evidence) -> str:
@@ -60,7 +57,7 @@ def _searched(evidence: Evidence) -> str:
     details = evidence.details
     worst = details["worst"]
     return (
-        f"  searched on {len(details['batch'])} other items: {details['tried']} contexts, {details['breaking']} of them beyond the "
+        f"  searched {details['tried']} contexts on {len(details['batch'])} other items; {details['breaking']} of them miss the "
         f"threshold; as given {number(details['as_given'])}, worst {number(worst['estimate'])}"
     )
 
@@ -69,10 +66,10 @@ def _unconfirmed(evidence: Evidence) -> list[str]:
     suspicion = evidence.details["unconfirmed"]
     if suspicion is None:
         return []
-    words = "kept the promise" if evidence.passed else "do not prove it"
+    outcome = "kept the promise" if evidence.passed else "do not prove it"
     return [
         f"  unconfirmed: {number(suspicion['estimate'])} in {shown_context(suspicion['context'])} on the batch; the items that the "
-        f"search did not see {words} in the worst context"
+        f"search did not see {outcome} in the worst context"
     ]
 
 
@@ -80,11 +77,11 @@ def _axis(details: dict[str, Any]) -> list[str]:
     if not details["axes"]:
         return []
     first = details["axes"][0]
-    means = [f"{_short(_value(row['value']), 30)} {number(row['mean'])}" for row in first["values"]]
+    means = [f"{words.shorten(_value(row['value']), 30)} {number(row['mean'])}" for row in first["values"]]
     if len(means) > 4:
         means = [*means[:2], "...", *means[-2:]]
     return [
-        f"  {first['axis']} makes {first['share']:.0%} of the variation among the {details['unchosen']} contexts that were not chosen for being bad "
+        f"  {first['axis']} explains {100 * first['share']:.0f} % of the variation between the {details['unchosen']} randomly drawn contexts "
         f"({', '.join(means)})"
     ]
 
@@ -100,11 +97,5 @@ def _table(evidence: Evidence) -> list[str]:
     rows = sorted(evidence.details["contexts"], key=lambda row: row["estimate"], reverse=at_most)[:MOST_ROWS]
     if len(evidence.details["contexts"]) < 2:
         return []
-    cells = [[number(row["estimate"]), _short(shown_context(row["context"]), 100)] for row in rows]
-    text = tabulate(cells, headers=["on the batch", "context"], tablefmt="plain", disable_numparse=True)
-    return ["  the worst contexts:", *(f"    {line}".rstrip() for line in text.splitlines())]
-
-
-def _short(text: str, width: int) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= width else flat[: width - 3] + "..."
+    cells = [[number(row["estimate"]), words.shorten(shown_context(row["context"]), 100)] for row in rows]
+    return ["  the worst contexts:", *words.table(cells, ["on the batch", "context"])]

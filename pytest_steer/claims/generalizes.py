@@ -1,20 +1,17 @@
-"""``generalizes``: what steers in the base context steers in other contexts, and on other data, too."""
+"""``generalizes``: steerability in other contexts and on other data is at least `relative` times that in the base context."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Unpack
 
-from tabulate import tabulate
-
 from ..data import ItemLike, Items, as_items
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
-from ..measures import MULTIPLIERS, PropensityCurve, asked_record, propensity_curve, steering_receipt
-from ..measures.compared import finite
-from ..measures.subject import Subject, describe_model, describe_receipt
+from ..measures import MULTIPLIERS, PropensityCurve, asked_record, propensity_curve
+from ..measures.compared import bounds_of
+from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
@@ -24,11 +21,10 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
 from .holding import hold
-from .judging import give_verdict
+from .judging import judged
 from .kinds import claim
 from .numbers import number
-from .over_items import asking_warnings, check_enough, check_has_slope, curve_details, data_warnings, item_record
-from .precision import add_noise
+from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings, describe_items
 
 
 @claim("generalizes", title="Steering carries over to other settings", main="relative", any_of=("contexts", "data_sets"))
@@ -104,6 +100,9 @@ class Generalizes:
     name: str = "generalizes"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "data_sets", {name: as_items(data) for name, data in self.data_sets.items()})
+        if not (isinstance(self.contexts, Mapping) and all(isinstance(one, Context) for one in self.contexts.values())):
+            raise SteerError("contexts are named: write contexts={'swapped': Context(option_order='swapped')}")
         if not self.contexts and not self.data_sets:
             raise SteerError("generalizes needs contexts or data_sets to hold against the base context")
         twice = self.contexts.keys() & self.data_sets.keys()
@@ -113,7 +112,7 @@ class Generalizes:
             )
 
     def measure(self, model: Model) -> Evidence:
-        """Measures and judges.
+        """Measure and judge.
 
         Raises:
             DataError: fewer than two items in a data set, or a context that cannot be put to an item.
@@ -121,7 +120,6 @@ class Generalizes:
             SoundnessError: the hooks do not do what they say.
             SteerError: multipliers without a slope, or an intervention whose strength has none; see ``propensity_curve``.
         """
-        started = time.perf_counter()
         for data in (self.items, *self.data_sets.values()):
             check_enough(data)
         grid = check_has_slope(self.subject, self.multipliers)
@@ -142,54 +140,44 @@ class Generalizes:
         at = min(range(len(ratios)), key=lambda index: ratios[index].estimate)
         worst, _, curve = settings[at]
         probes = tuple(probe for one in (base, *(own for *_, own in settings)) for probe in one.probes)
-        receipt = steering_receipt(model, probes, self.subject.intervention, self.subject.multiplier)
-        evidence = Evidence(
-            check="generalizes",
-            name=self.name,
-            verdict=Verdict.ERROR,
-            statistic="relative steerability" if len(settings) == 1 else f"least relative steerability of {len(settings)}",
-            estimate=found.estimate,
-            interval=(finite(found.low), finite(found.high)),
-            interval_method=found.method,
-            confidence=self.confidence,
-            threshold=self.relative,
-            direction=Direction.AT_LEAST,
-            n=len(curve.items),
-            multiplier=self.subject.multiplier,
-            model=describe_model(model),
-            vector=self.subject.describe(receipt),
-            data={"hash": curve.items.hash, "n": len(curve.items), "source": curve.items.source},
-            multipliers=[float(m) for m in grid],
-            curve=[float(p) for p in curve.mean],
-            items=[item_record(curve, index) for index in range(len(curve.items))],
-            receipt=describe_receipt(receipt),
-            soundness=soundness,
-            asked=asked_record(model, curve, settings[at][1]),
-            details=curve_details(curve)
-            | {
-                "worst": worst,
-                "base": _describe(base, self.base, repr(self.base))
-                | {"interval": [finite(base_inference.low), finite(base_inference.high)]},
-                "settings": [
-                    {"name": name}
-                    | _describe(own, context, repr(context) if name in self.contexts else f"data: {own.items.source}")
-                    | self._describe_ratio(ratio, len(ratios))
-                    for (name, context, own), ratio in zip(settings, ratios, strict=True)
-                ],
-            },
-        )
-        evidence.warnings += self._warnings() + asking_warnings(model, self.subject, evidence.asked)
-        evidence.warnings += [
+        asked = asked_record(model, curve, settings[at][1])
+        warnings = self._warnings() + asking_warnings(model, self.subject, asked)
+        warnings += [
             f"{name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), so "
             "their steerabilities are in different units"
             for name, _, own in settings
             if _units(own) != _units(base)
         ]
-        add_noise(evidence, model, self.subject, curve.probes, lambda floor: floor.slope(grid) / base.steerability)
-        give_verdict(evidence, found, self.relative)
+        details = {
+            "worst": worst,
+            "base": _describe(base, self.base, repr(self.base)) | {"interval": list(bounds_of(base_inference))},
+            "settings": [
+                {"name": name}
+                | _describe(own, context, repr(context) if name in self.contexts else f"data: {own.items.source}")
+                | self._describe_ratio(ratio, len(ratios))
+                for (name, context, own), ratio in zip(settings, ratios, strict=True)
+            ],
+        }
+        evidence = judged(
+            model,
+            self.subject,
+            found,
+            probes,
+            threshold=self.relative,
+            direction=Direction.AT_LEAST,
+            confidence=self.confidence,
+            moved=lambda floor: floor.slope(grid) / base.steerability,
+            noisy=curve.probes,
+            check="generalizes",
+            name=self.name,
+            statistic="relative steerability" if len(settings) == 1 else f"least relative steerability of {len(settings)}",
+            soundness=soundness,
+            asked=asked,
+            warnings=warnings,
+            **curve_fields(curve, details),
+        )
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
-        evidence.seconds = time.perf_counter() - started
         return evidence
 
     def _curve(self, model: Model, items: Items, context: Context, grid: list[float], name: str | None) -> PropensityCurve:
@@ -199,10 +187,8 @@ class Generalizes:
                 items,
                 self.subject.intervention,
                 multipliers=grid,
-                positions=self.subject.positions,
-                include_first=self.subject.include_first,
                 context=context,
-                allow_mismatch=self.subject.allow_mismatch,
+                **self.subject.scope,
             )
         except DataError as error:
             raise type(error)(f"in {name or 'the base context'}: {error}") from None
@@ -228,7 +214,7 @@ class Generalizes:
             verdict = Verdict.INCONCLUSIVE
         return {
             "relative": ratio.estimate,
-            "interval": [finite(ratio.low), finite(ratio.high)],
+            "interval": list(bounds_of(ratio)),
             "interval_method": ratio.method,
             "p_pass": ratio.p_at_least(self.relative),
             "p_fail": min(1.0, settings * ratio.p_at_most(self.relative)),
@@ -278,7 +264,7 @@ def assert_generalizes(
     multipliers: Sequence[float] = MULTIPLIERS,
     **shared: Unpack[Deployment],
 ) -> Evidence:
-    """Asserts that steering carries over: in each setting, steerability is at least a share of that in the base context.
+    """Assert that steerability in each setting is at least ``relative`` times that in the base context.
 
     Args:
         relative: the promise: 0.5 is half of the base steerability (relative steerability, Tan et al. 2024).
@@ -289,19 +275,7 @@ def assert_generalizes(
     The other arguments and what is raised are those of :func:`assert_steers`; also SteerError if the base steerability is
     not proven to be above 0.
     """
-    __tracebackhide__ = True
-    return hold(
-        "generalizes",
-        model,
-        vector,
-        shared,
-        items=items,
-        relative=relative,
-        contexts=contexts or {},
-        late={"data_sets": lambda: {name: as_items(other) for name, other in (data_sets or {}).items()}},
-        base=base,
-        multipliers=multipliers,
-    )
+    return hold("generalizes", locals())
 
 
 def _units(curve: PropensityCurve) -> set[bool]:
@@ -313,7 +287,7 @@ def _describe(curve: PropensityCurve, context: Context, put: str) -> dict[str, A
     return {
         "context": context.to_dict(),
         "put": put,
-        "data": {"hash": curve.items.hash, "n": len(curve.items), "source": curve.items.source},
+        "data": describe_items(curve.items),
         "n": len(curve.items),
         "steerability": curve.steerability,
         "anti_steerable_share": float(curve.anti_steerable.mean()),
@@ -342,5 +316,4 @@ def _settings(evidence: Evidence) -> list[str]:
         ["(base)", base["n"], number(base["steerability"]), "1", "", f"{base['anti_steerable_share']:.2f}", "", base["put"]],
     )
     headers = ["setting", "n", "steerability", "relative", "interval", "anti-steerable", "", ""]
-    table = tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
-    return [*words.indent(table), f"  in the worst setting, {evidence.details['worst']}:"]
+    return [*words.table(rows, headers), f"  in the worst setting, {evidence.details['worst']}:"]

@@ -9,7 +9,6 @@ no context is worse.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,39 +27,25 @@ from ..measures import (
     NoiseFloor,
     PropensityCurve,
     asked_record,
-    check_multipliers,
-    check_slope_grid,
     curves_in_contexts,
-    steering_receipt,
     strata,
 )
-from ..measures.compared import finite
-from ..measures.subject import Subject, describe_model, describe_receipt
+from ..measures.compared import bounds_of
+from ..measures.subject import Subject
 from ..model import Model, engine_of
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
 from ..soundness import check_before
-from ..stats import (
-    Direction,
-    Inference,
-    Verdict,
-    items_needed_mean,
-    items_needed_share,
-    judge,
-    mean_bootstrap,
-    mean_t,
-    share,
-)
+from ..stats import Direction, Inference, Verdict, items_needed_share, judge, share
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment, Interval, IntervalMethod
 from .explain_contexts import context_lines, how_to_reproduce
 from .holding import hold
-from .judging import give_verdict
+from .judging import judged, mean_of, open_share
 from .kinds import claim
-from .over_items import asking_warnings, curve_details, data_warnings, item_record
-from .precision import add_noise, open_share
+from .over_items import asking_warnings, check_has_slope, curve_details, data_warnings, describe_items, item_record
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -167,7 +152,7 @@ class HoldsInContexts:
         return float(getattr(self, self.statistic))
 
     def measure(self, model: Model) -> Evidence:
-        """Searches on the batch, then judges on the other items.
+        """Search on the batch, then judge on the other items.
 
         Raises:
             DataError: too few items, or an item that cannot be put in one of the contexts.
@@ -177,7 +162,6 @@ class HoldsInContexts:
         """
         from ..fuzzing.worst_context import find_worst  # loads Hypothesis
 
-        started = time.perf_counter()
         grid = self._grid()
         batch, fresh = self._divided()
         soundness = check_before(model, self.subject)
@@ -187,58 +171,53 @@ class HoldsInContexts:
             lambda contexts: [self._estimate(curve) for curve in curves(batch, contexts)], self.threshold, self._direction
         )
         max_contexts = self.search.max_contexts if self.max_contexts is None else self.max_contexts
-        asked = replace(self.search, place=self.search.place or self.name)
-        found = find_worst(trials, asked, max_contexts=max_contexts, seed=self.seed)
-        judged = [self._judged(found.worst.context, curves(fresh, [found.worst.context])[0])]
-        if judged[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
+        search = replace(self.search, place=self.search.place or self.name)
+        found = find_worst(trials, search, max_contexts=max_contexts, seed=self.seed)
+        looks = [self._judged(found.worst.context, curves(fresh, [found.worst.context])[0])]
+        if looks[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
             # A fixed sequence of tests: the second is made only if the first refutes the claim, and the batch alone chose
             # both, so neither needs a stricter level (Maurer, Hothorn & Lehmacher 1995).
             simpler = found.smallest.context
-            judged.append(self._judged(simpler, curves(fresh, [simpler])[0]))
-        decisive = judged[-1] if judged[-1].verdict is Verdict.FAIL else judged[0]
+            looks.append(self._judged(simpler, curves(fresh, [simpler])[0]))
+        decisive = looks[-1] if looks[-1].verdict is Verdict.FAIL else looks[0]
         curve, inference = decisive.curve, decisive.inference
-        receipt = steering_receipt(model, curve.probes, self.subject.intervention, self.subject.multiplier)
         linear = self.subject.intervention.strength == "linear"
-        evidence = Evidence(
-            check="holds_in_contexts",
-            name=self.name,
-            verdict=Verdict.ERROR,
-            statistic=_WORDS[self.statistic],
-            estimate=inference.estimate,
-            interval=(finite(inference.low), finite(inference.high)),
-            interval_method=inference.method,
-            confidence=self.confidence,
+        asked = asked_record(model, curve, decisive.context.over(self.context))
+        evidence = judged(
+            model,
+            self.subject,
+            inference,
+            curve.probes,
             threshold=self.threshold,
             direction=self._direction,
+            confidence=self.confidence,
+            moved=lambda floor: self._moved(floor, curve),
+            check="holds_in_contexts",
+            name=self.name,
+            statistic=_WORDS[self.statistic],
             n=len(fresh),
             unit="items that the search did not see",
-            multiplier=self.subject.multiplier,
-            model=describe_model(model),
-            vector=self.subject.describe(receipt),
-            data={"hash": self.items.hash, "n": len(self.items), "source": self.items.source},
+            data=describe_items(self.items),
             multipliers=[float(m) for m in grid],
             curve=[float(p) for p in curve.mean],
             items=[item_record(curve, index) for index in range(len(fresh))] if linear else None,
             strata=[vars(stratum) for stratum in strata(curve)] if linear else [],
-            receipt=describe_receipt(receipt),
             soundness=soundness,
-            asked=asked_record(model, curve, decisive.context.over(self.context)),
-            warnings=data_warnings(self.subject, self.items),
+            asked=asked,
+            warnings=data_warnings(self.subject, self.items) + asking_warnings(model, self.subject, asked),
         )
-        evidence.warnings += asking_warnings(model, self.subject, evidence.asked)
-        add_noise(evidence, model, self.subject, curve.probes, lambda floor: self._moved(floor, curve))
-        give_verdict(evidence, inference, self.threshold)
         if evidence.verdict is Verdict.FAIL:
             evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
-        if evidence.verdict is Verdict.INCONCLUSIVE:
-            evidence.items_needed = self._items_needed(inference)
-        evidence.details = self._details(trials, found, batch, decisive, judged) | {"max_contexts": max_contexts}
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.statistic == "anti_steerable_share":
+            evidence.items_needed = items_needed_share(
+                inference.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
+            )
+        evidence.details = self._details(trials, found, batch, decisive, looks) | {"max_contexts": max_contexts}
         if linear:
             evidence.details |= curve_details(curve)
         computed, answered = engine_of(model).forwards - before[0], engine_of(model).remembered - before[1]
         saved = answered + (trials.asked - len(trials.rows)) * len(batch) * len(grid)
         evidence.details["forwards"] = {"computed": computed, "saved": saved}
-        evidence.seconds = time.perf_counter() - started
         return evidence
 
     # --- what is measured ---
@@ -250,15 +229,7 @@ class HoldsInContexts:
     def _grid(self) -> list[float]:
         if self.statistic == "effect":
             return sorted({0.0, float(self.subject.multiplier)})
-        grid = check_multipliers(self.multipliers)
-        check_slope_grid(grid)
-        change = self.subject.intervention
-        if change.strength != "linear":
-            raise SteerError(
-                f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it: "
-                "promise an effect"
-            )
-        return grid
+        return check_has_slope(self.subject, self.multipliers, instead="Promise an effect")
 
     def _divided(self) -> tuple[Items, Items]:
         """The batch, drawn at random with the seed, and the other items; both in the order of the data set."""
@@ -288,9 +259,7 @@ class HoldsInContexts:
             self.subject.intervention,
             contexts=[context.over(self.context) for context in contexts],
             multipliers=grid,
-            positions=self.subject.positions,
-            include_first=self.subject.include_first,
-            allow_mismatch=self.subject.allow_mismatch,
+            **self.subject.scope,
         )
 
     def _values(self, curve: PropensityCurve) -> Array:
@@ -313,25 +282,14 @@ class HoldsInContexts:
         values = self._values(curve)
         if self.statistic == "anti_steerable_share":
             return share(int(values.sum()), len(values), confidence=self.confidence)
-        if self.interval == "bootstrap":
-            return mean_bootstrap(values, confidence=self.confidence, seed=self.seed)
-        return mean_t(values, confidence=self.confidence)
-
-    def _items_needed(self, found: Inference) -> int | None:
-        if self.statistic == "anti_steerable_share":
-            return items_needed_share(
-                found.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
-            )
-        if not found.standard_deviation:
-            return None
-        return items_needed_mean(found.estimate, found.standard_deviation, self.threshold, confidence=self.confidence)
+        return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed)
 
     def _judged(self, context: Context, curve: PropensityCurve) -> _Judged:
         found = self._infer(curve)
         return _Judged(context, curve, found, judge(found, self.threshold, self._direction))
 
     def _details(
-        self, trials: Trials, found: Found, batch: Items, decisive: _Judged, judged: list[_Judged]
+        self, trials: Trials, found: Found, batch: Items, decisive: _Judged, looks: list[_Judged]
     ) -> dict[str, Any]:
         rows = trials.rows
         breaking = [row for row in rows if trials.breaks(row.estimate)]
@@ -346,7 +304,7 @@ class HoldsInContexts:
             "worst": found.worst.describe(),
             "as_given": next((row.estimate for row in rows if row.context == AS_GIVEN), None),
             "unconfirmed": suspicion.describe() if suspicion is not None else None,
-            "judged": [one.describe() for one in judged],
+            "judged": [one.describe() for one in looks],
             "axes": [axis.describe() for axis in axis_shares(unchosen)],
             "unchosen": len(unchosen),
             "batch": [item.id for item in batch],
@@ -380,7 +338,7 @@ def assert_holds_in_contexts(
     multipliers: Sequence[float] = MULTIPLIERS,
     **shared: Unpack[Deployment],
 ) -> Evidence:
-    """Asserts that one statistic keeps its threshold in the worst context that a search finds (docs/fuzzing.md).
+    """Assert that one statistic keeps its threshold in the worst context that a search finds (docs/fuzzing.md).
 
     Args:
         items: held-out contrast items, at least four: a batch is searched on, the others judge what was found.
@@ -395,21 +353,10 @@ def assert_holds_in_contexts(
 
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
-    __tracebackhide__ = True
     return hold(
         "holds_in_contexts",
-        model,
-        vector,
-        shared,
-        items=items,
+        locals(),
         late={"search": lambda: _searched(contexts, listed, only, str(shared.get("name", "holds_in_contexts")))},
-        steerability=steerability,
-        anti_steerable_share=anti_steerable_share,
-        effect=effect,
-        max_contexts=max_contexts,
-        batch=batch,
-        interval=interval,
-        multipliers=multipliers,
     )
 
 
@@ -420,9 +367,15 @@ def _searched(
     name: str,
 ) -> Search:
     """How the running test searches the contexts of an assertion."""
+    from hypothesis.strategies import SearchStrategy
+
     from ..fuzzing.search import survey
     from ..prompting.strategies import contexts as space_of
 
+    if not isinstance(contexts, (Mapping, SearchStrategy)):
+        raise SteerError("contexts are axes with their values, or a strategy: write contexts={'system': ['', 'Be brief.']}")
+    if not all(isinstance(one, Context) for one in (*listed, *([] if only is None else [only]))):
+        raise SteerError("listed and only are Contexts: write listed=[Context(option_order='swapped')]")
     run = current_run()
     space = space_of(**contexts) if isinstance(contexts, Mapping) else contexts
     if only is None and run.context is not None:
@@ -452,6 +405,6 @@ class _Judged:
         return {
             "context": self.context.to_dict(),
             "estimate": self.inference.estimate,
-            "interval": [finite(self.inference.low), finite(self.inference.high)],
+            "interval": list(bounds_of(self.inference)),
             "verdict": self.verdict.value,
         }

@@ -1,12 +1,11 @@
-"""``hooks_are_sound``: what steers does what it says, in every way that published hooks have gone wrong."""
+"""``hooks_are_sound``: hooks keep exact properties, one for each way in which published hooks have gone wrong."""
 
 from __future__ import annotations
 
 import hashlib
 import textwrap
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Unpack
 
 import torch
@@ -14,7 +13,7 @@ import torch
 from ..errors import SteerError
 from ..evidence import Evidence
 from ..measures import steering_receipt
-from ..measures.subject import Subject, describe_model, describe_receipt
+from ..measures.subject import Subject, describe_model
 from ..model import Model, Probe, check_fits
 from ..model.state import measuring
 from ..parameters import Param
@@ -37,14 +36,12 @@ MAX_BATCHES = 20
 class HooksAreSound:
     """Exact properties of steering (dose, positions, cache, batch, padding, ...) hold on every batch that is tried.
 
-    Nothing is estimated: the batches are made up or drawn, not sampled, so there is no interval, and one that breaks a
-    property refutes the claim.
+    Nothing is estimated, so there is no interval: one batch that breaks a property refutes the claim.
 
     Attributes:
         subject: what steers: this package, or a user's own way that is declared to do it.
         prompts: prompts of the user's own, drawn as often as made-up ones.
-        leave_out: names of properties that are not asked for.
-        any_layer: try a vector of one layer at every other block too (this package's own steering only).
+        leave_out: names of properties to leave out.
         tensors: the user's own tensors: steering may not change them.
 
     Raises:
@@ -65,7 +62,6 @@ class HooksAreSound:
     ] = MAX_BATCHES
     prompts: Sequence[str] = ()
     leave_out: Sequence[str] = ()
-    any_layer: bool = True
     tensors: Sequence[torch.Tensor] = ()
     seed: int = 0
     name: str = "hooks_are_sound"
@@ -76,7 +72,7 @@ class HooksAreSound:
         check_names(self.leave_out)
 
     def measure(self, model: Model) -> Evidence:
-        """Tries the properties and judges.
+        """Try the properties and judge.
 
         Raises:
             VectorError: layers or width do not fit the model.
@@ -84,22 +80,18 @@ class HooksAreSound:
             SteerError: a ``steered`` block is open on the model, or ``apply`` cannot be used.
         """
         with measuring(model):
-            return self._measure(model)
-
-    def _measure(self, model: Model) -> Evidence:
-        started = time.perf_counter()
-        # Whether model and template fit is a property; layers and width have to.
-        check_fits(model, self.subject.intervention, ("model", "template"))
-        found = examine(
-            model,
-            lambda layer: self._target(model, layer),
-            layers=self._layers(model),
-            texts=self.prompts,
-            examples=self.max_batches,
-            seed=self.seed,
-            leave_out=self.leave_out,
-        )
-        return self._evidence(model, found, started)
+            # Whether model and template fit is a property; layers and width have to.
+            check_fits(model, self.subject.intervention, ("model", "template"))
+            found = examine(
+                model,
+                lambda layer: self._target(model, layer),
+                layers=self._layers(model),
+                texts=self.prompts,
+                examples=self.max_batches,
+                seed=self.seed,
+                leave_out=self.leave_out,
+            )
+            return self._evidence(model, found)
 
     def _target(self, model: Model, layer: int | None) -> Target:
         if self.subject.intervention.applied is None:
@@ -108,11 +100,11 @@ class HooksAreSound:
 
     def _layers(self, model: Model) -> list[int | None]:
         vector = self.subject.vector
-        if not self.any_layer or not isinstance(vector, SteeringVector) or len(vector.layers) > 1:
+        if not isinstance(vector, SteeringVector) or len(vector.layers) > 1:
             return [None]
         return [None, *(layer for layer in range(model.n_layers) if layer not in vector.layers)]
 
-    def _evidence(self, model: Model, found: dict[str, Any], started: float) -> Evidence:
+    def _evidence(self, model: Model, found: dict[str, Any]) -> Evidence:
         example = HookExample(("What is it?", "How did that come about?"), self.subject.multiplier)
         target = self._target(model, None)
         probes = [Probe(line.prompt, target.start(line)) for line in lines_of(model, example)]
@@ -126,7 +118,7 @@ class HooksAreSound:
             threshold=0.0,
             direction=Direction.AT_MOST,
             n=found["examples"],
-            unit="examples",
+            unit="batches",
             multiplier=self.subject.multiplier,
             model=describe_model(model),
             vector=self.subject.describe(receipt),
@@ -135,7 +127,7 @@ class HooksAreSound:
                 "n": found["examples"],
                 "source": "drawn batches",
             },
-            receipt=describe_receipt(receipt),
+            receipt=asdict(receipt),
             soundness=found,
         )
         applied = self.subject.intervention.applied
@@ -143,12 +135,20 @@ class HooksAreSound:
             evidence.warnings.append(
                 "it is not declared what is done to the hidden states (directions=), so the size of the dose was not checked"
             )
-        evidence.seconds = time.perf_counter() - started
         return evidence
 
     @staticmethod
     def headline(evidence: Evidence) -> str:
-        return _headline(evidence)
+        """The verdict, and how many properties held on how many batches."""
+        record = evidence.soundness or {}
+        broken, held = len(record.get("broken", ())), len(record.get("holds", ()))
+        names = ", ".join(entry["property"] for entry in record.get("broken", ()))
+        what = f"{broken} of {broken + held} properties broken: {names}" if broken else f"all {held} properties hold"
+        skipped = "".join(f"\n  not asked: {name}: {why}" for name, why in record.get("skipped", {}).items())
+        return (
+            f"{evidence.name}: {evidence.verdict.value.upper()}  {what}\n"
+            f"  n = {evidence.n} {evidence.unit}, {record.get('forwards', 0)} forwards; exact properties, no interval{skipped}"
+        )
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
@@ -169,7 +169,7 @@ def assert_hooks_are_sound(
     leave_out: Sequence[str] = (),
     **shared: Unpack[Deployment],
 ) -> Evidence:
-    """Asserts that what steers does what it says: exact properties, on batches that Hypothesis draws (docs/hooks.md).
+    """Assert that what steers does what it says: exact properties, on batches that Hypothesis draws (docs/hooks.md).
 
     With a vector or an intervention alone, this package's own steering is tested. With ``apply``, a way of yours: another
     library's hooks, or your own context manager. What it is declared to do is the vector or intervention, or
@@ -184,7 +184,7 @@ def assert_hooks_are_sound(
         multiplier: the strength around which others are tried.
         max_batches: how many batches are drawn.
         prompts: prompts of your own, drawn as often as made-up ones.
-        leave_out: names of properties that are not asked for.
+        leave_out: names of properties to leave out.
 
     The model is put back as it was whatever ``apply`` leaves on it.
 
@@ -192,29 +192,10 @@ def assert_hooks_are_sound(
         SteeringFailure: a property is broken; names it, with the smallest example found.
         SteerError: it cannot be tested: nothing or too much is declared, or the model gives NaN.
     """
-    __tracebackhide__ = True
     return hold(
         "hooks_are_sound",
-        model,
-        vector,
-        {**shared, "directions": directions},
-        max_batches=max_batches,
-        prompts=prompts,
-        leave_out=leave_out,
-        tensors=[value for value in (directions or {}).values() if hasattr(value, "detach")],
-    )
-
-
-def _headline(evidence: Evidence) -> str:
-    """The verdict, and how many properties held on how many examples."""
-    record = evidence.soundness or {}
-    broken, held = len(record.get("broken", ())), len(record.get("holds", ()))
-    names = ", ".join(entry["property"] for entry in record.get("broken", ()))
-    what = f"{broken} of {broken + held} properties broken: {names}" if broken else f"all {held} properties hold"
-    skipped = "".join(f"\n  not asked: {name}: {why}" for name, why in record.get("skipped", {}).items())
-    return (
-        f"{evidence.name}: {evidence.verdict.value.upper()}  {what}\n"
-        f"  n = {evidence.n} {evidence.unit}, {record.get('forwards', 0)} forwards; exact properties, no interval{skipped}"
+        locals(),
+        late={"tensors": lambda: [one for one in (directions or {}).values() if hasattr(one, "detach")]},
     )
 
 

@@ -18,7 +18,7 @@ LEAST_ITEMS = 8
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn.
+    """The items that were drawn in rounds.
 
     Attributes:
         items: the items that were looked at, in the order drawn.
@@ -44,7 +44,7 @@ def draw_in_rounds(
     direction: Direction,
     seed: int,
 ) -> Draw:
-    """Draws items in random order, round by round, until the bounds decide or there are no more.
+    """Draw items in random order, round by round, until the bounds decide or no items are left.
 
     Args:
         slopes_or_flags: measures items: one number (or flag) per item.

@@ -1,13 +1,96 @@
-"""From an inference to the verdict in the evidence."""
+"""From an inference to evidence with its verdict: what steered, how sure the numbers are, and what rounding does to them."""
 
 from __future__ import annotations
 
-from ..evidence import Direction, Evidence
-from ..stats import Inference, judge
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..evidence import Direction, Evidence, Verdict
+from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
+from ..measures.compared import bounds_of
+from ..measures.subject import Subject, describe_model
+from ..model import Model, Probe
+from ..stats import Inference, items_needed_mean, judge, mean_bootstrap, mean_t
+from .common import IntervalMethod
+from .numbers import number
 
 
-def give_verdict(evidence: Evidence, inference: Inference, threshold: float) -> None:
-    """Set verdict and p-values of evidence from an inference on the scale of ``threshold``."""
-    evidence.verdict = judge(inference, threshold, evidence.direction)
-    low, high = inference.p_at_least(threshold), inference.p_at_most(threshold)
-    evidence.p_pass, evidence.p_fail = (low, high) if evidence.direction is Direction.AT_LEAST else (high, low)
+def judged(
+    model: Model,
+    subject: Subject,
+    found: Inference,
+    probes: Sequence[Probe],
+    *,
+    threshold: float,
+    direction: Direction,
+    confidence: float,
+    moved: Callable[[NoiseFloor], float],
+    noisy: Sequence[Probe] | None = None,
+    scaled: float | None = None,
+    **more: Any,
+) -> Evidence:
+    """The evidence of a claim that is judged by an interval.
+
+    Args:
+        probes: what was asked of the model, for the receipt.
+        moved: what the noise floor moves the statistic of one unit (item, text) by; for a share, the share of units that it leaves open.
+        noisy: the probes of which the noise is measured, if not all.
+        scaled: the threshold on the scale of ``found``, if that is another one.
+        more: the other fields of the evidence, which win over those that are made here.
+    """
+    receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
+    at = threshold if scaled is None else scaled
+    holds, fails = found.p_at_least(at), found.p_at_most(at)
+    made: dict[str, Any] = {
+        "verdict": judge(found, at, direction),
+        "estimate": found.estimate,
+        "interval": bounds_of(found),
+        "interval_method": found.method,
+        "confidence": confidence,
+        "threshold": threshold,
+        "direction": direction,
+        "multiplier": subject.multiplier,
+        "model": describe_model(model),
+        "vector": subject.describe(receipt),
+        "receipt": asdict(receipt),
+        "p_pass": holds if direction is Direction.AT_LEAST else fails,
+        "p_fail": fails if direction is Direction.AT_LEAST else holds,
+    }
+    evidence = Evidence(**made | more)
+    if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
+        evidence.items_needed = items_needed_mean(found.estimate, found.standard_deviation, at, confidence=confidence)
+    _add_noise(evidence, model, noise_floor(model, noisy or probes, subject.intervention, subject.multiplier), moved)
+    return evidence
+
+
+def mean_of(values: Array, interval: IntervalMethod, *, confidence: float, seed: int) -> Inference:
+    """The mean with bounds by a claim's ``interval``."""
+    if interval == "bootstrap":
+        return mean_bootstrap(values, confidence=confidence, seed=seed)
+    return mean_t(values, confidence=confidence)
+
+
+def open_share(values: Array, room: float) -> float:
+    """The share of values whose sign the noise leaves open."""
+    return float((abs(values) < room).mean())
+
+
+def _add_noise(evidence: Evidence, model: Model, floor: NoiseFloor, moved: Callable[[NoiseFloor], float]) -> None:
+    """Put the noise floor into evidence, with a warning where the interval is narrower than what it moves the statistic by."""
+    room, (low, high) = moved(floor), evidence.interval
+    narrow = bool(floor.coarse and low is not None and high is not None and high - low < room)
+    evidence.noise = {
+        "score": floor.score,
+        "between_batches": floor.between_batches,
+        "rounding": floor.rounding,
+        "unit": floor.unit,
+        "statistic": room,
+        "interval_is_narrower": narrow,
+    }
+    if narrow:
+        evidence.warnings.append(
+            f"the interval is narrower than the rounding: in {model.dtype} a score is known to {number(floor.score)} {floor.unit}, which "
+            f"is {number(room, evidence.percent)} of {evidence.statistic}; for the last word measure in float32 "
+            "(--steer-dtype float32)"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
@@ -109,27 +110,22 @@ class ClaimKind:
             "examples": [example],
         }
 
-    # --- how it explains itself: what the class says, or what fits most claims ---
+    def said(self, part: str, evidence: Evidence) -> Any:
+        """How it explains itself: what the class says, or what fits most claims.
 
-    def headline(self, evidence: Evidence) -> str:
-        """The verdict with its numbers."""
-        return str(self._said("headline", words.headline)(evidence))
+        Args:
+            part: ``headline`` (the verdict with its numbers), ``remarks`` (lines below it, whatever the verdict), ``explanation``
+                (lines that say why it did not pass) or ``extra`` (what the record of the evidence has for this kind alone).
+        """
+        return getattr(self.declared, part, _SAID[part])(evidence)
 
-    def remarks(self, evidence: Evidence) -> list[str]:
-        """Lines that stand below the headline whatever the verdict."""
-        return list(self._said("remarks", words.not_looked_at)(evidence))
 
-    def explanation(self, evidence: Evidence) -> list[str]:
-        """Lines that say why a claim did not pass: where it was measured, numbers, worst cases."""
-        return list(self._said("explanation", words.of_items)(evidence))
-
-    def extra(self, evidence: Evidence) -> dict[str, Any]:
-        """What the record of the evidence has at its top level for this kind alone."""
-        return dict(self._said("extra", lambda evidence: evidence.extra)(evidence))
-
-    def _said(self, name: str, otherwise: Callable[..., Any]) -> Callable[..., Any]:
-        found: Callable[..., Any] = getattr(self.declared, name, otherwise)
-        return found
+_SAID: dict[str, Callable[[Evidence], Any]] = {
+    "headline": words.headline,
+    "remarks": words.not_looked_at,
+    "explanation": words.of_items,
+    "extra": lambda evidence: evidence.extra,
+}
 
 
 def claim(
@@ -157,6 +153,7 @@ def claim(
     def decorate(declared: Declared) -> Declared:
         kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), schema or {})
         _checked(kind)
+        _timed(declared)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
         registry.register("claim", name, kind, home=declared.__module__)
         return declared
@@ -176,6 +173,20 @@ def _checked(kind: ClaimKind) -> None:
         made(self, *arguments, **given)
 
     kind.declared.__init__ = checked  # type: ignore[misc]
+
+
+def _timed(declared: type) -> None:
+    """Make a class write into its evidence how long measuring took."""
+    measure = declared.measure  # type: ignore[attr-defined]
+
+    @wraps(measure)
+    def timed(self: Any, model: Any) -> Evidence:
+        started = time.perf_counter()
+        evidence: Evidence = measure(self, model)
+        evidence.seconds = time.perf_counter() - started
+        return evidence
+
+    declared.measure = timed  # type: ignore[attr-defined]
 
 
 _MADE_FROM = {"x-context", "x-items"}

@@ -17,9 +17,9 @@ from ..stats import Direction, Inference, Verdict, items_needed_share, sequentia
 from ..steering import Intervention, SteeringVector
 from .common import OverItems, Sequential
 from .holding import hold
+from .judging import open_share
 from .kinds import claim
 from .over_items import measure_items
-from .precision import open_share
 
 By = Literal["slope", "effect"]
 
@@ -27,9 +27,9 @@ By = Literal["slope", "effect"]
 @claim("not_anti_steered", title="Few items are steered the wrong way", main="share")
 @dataclass(frozen=True, kw_only=True)
 class NotAntiSteered:
-    """At most the share `share` of the test items is anti-steerable.
+    """The share of items that move the wrong way is at most `share`.
 
-    The bounds are exact binomial ones (Clopper & Pearson 1934). ``by: slope`` counts items whose slope is <= 0, so a tie is
+    The bounds are exact binomial ones (Clopper & Pearson 1934). ``by: slope`` counts items whose slope is <= 0, so a tie counts as
     anti-steerable (Tan et al. 2024); ``by: effect`` counts items whose propensity at the deployed multiplier is below that at 0, so a
     tie is not (Braun et al. 2025, arXiv 2505.22637).
     """
@@ -62,7 +62,7 @@ class NotAntiSteered:
     name: str = "not_anti_steered"
 
     def measure(self, model: Model) -> Evidence:
-        """Measures and judges; see ``over_items.measure_items`` for what is raised."""
+        """Measure and judge; see ``over_items.measure_items`` for what is raised."""
         grid = list(self.multipliers)
         if self.by == "effect":
             # An intervention without a slope has no curve: its deployed strength is held against the unsteered model.
@@ -122,7 +122,7 @@ def assert_not_anti_steered(
     sequential: bool = False,
     **shared: Unpack[OverItems],
 ) -> Evidence:
-    """Assert that at most a share of the items is anti-steerable.
+    """Assert that the share of items that move the wrong way is at most ``share``.
 
     Args:
         share: the promise, between 0 and 1.
@@ -131,5 +131,4 @@ def assert_not_anti_steered(
 
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
-    __tracebackhide__ = True
-    return hold("not_anti_steered", model, vector, shared, items=items, share=share, by=by, sequential=sequential)
+    return hold("not_anti_steered", locals())

@@ -1,8 +1,7 @@
-"""What the checks over contrast items share: measuring the curve and recording it."""
+"""What claims about contrast items share: measuring the curve and recording it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -19,19 +18,17 @@ from ..measures import (
     check_multipliers,
     check_slope_grid,
     propensity_curve,
-    steering_receipt,
     strata,
 )
 from ..measures.at_cost import spread
-from ..measures.compared import bounds_of, finite, strength_of
-from ..measures.subject import Subject, describe_model, describe_receipt
+from ..measures.compared import bounds_of, strength_of
+from ..measures.subject import Subject
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
-from ..stats import Direction, Inference, Verdict, mean_t
+from ..stats import Direction, Inference, mean_t
 from .in_rounds import draw_in_rounds
-from .judging import give_verdict
-from .precision import add_noise
+from .judging import judged
 
 
 def measure_items(
@@ -59,7 +56,7 @@ def measure_items(
     Args:
         values: the number (or flag) of each item that the statistic is the mean (or share) of.
         infer: bounds of the statistic; anytime-valid ones if ``sequential``.
-        moved: what the noise floor moves the statistic of one item by, see ``precision.add_noise``.
+        moved: what the noise floor moves the statistic of one item by, see ``judging.judged``.
         sequential: draw the items in rounds and stop when the bounds decide.
         by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
 
@@ -69,7 +66,6 @@ def measure_items(
         SoundnessError: the hooks do not do what they say.
         VectorError, MeasurementError: see ``propensity_curve`` and ``check_fits``.
     """
-    started = time.perf_counter()
     check_enough(items)
     grid = check_has_slope(subject, multipliers, by_effect=by_effect)
     change = subject.intervention
@@ -77,16 +73,7 @@ def measure_items(
     soundness = check_before(model, subject)
 
     def curve_of(data: Items) -> PropensityCurve:
-        return propensity_curve(
-            model,
-            data,
-            change,
-            multipliers=grid,
-            positions=subject.positions,
-            include_first=subject.include_first,
-            context=context,
-            allow_mismatch=subject.allow_mismatch,
-        )
+        return propensity_curve(model, data, change, multipliers=grid, context=context, **subject.scope)
 
     details: dict[str, Any] = {}
     if sequential:
@@ -96,38 +83,44 @@ def measure_items(
         items, details["sequential"] = draw.items, draw.describe()
     curve = curve_of(items)
     found = infer(values(curve))
-    receipt = steering_receipt(model, curve.probes, change, subject.multiplier)
-    evidence = Evidence(
-        check=check,
-        name=name,
-        verdict=Verdict.ERROR,
-        statistic=statistic,
-        estimate=found.estimate,
-        interval=(finite(found.low), finite(found.high)),
-        interval_method=found.method,
-        confidence=confidence,
+    asked = asked_record(model, curve, context)
+    evidence = judged(
+        model,
+        subject,
+        found,
+        curve.probes,
         threshold=threshold,
         direction=direction,
-        n=len(items),
-        multiplier=subject.multiplier,
-        model=describe_model(model),
-        vector=subject.describe(receipt),
-        data={"hash": items.hash, "n": len(items), "source": items.source},
-        multipliers=[float(m) for m in grid],
-        curve=[float(p) for p in curve.mean],
-        items=[item_record(curve, index) for index in range(len(items))],
-        strata=[vars(stratum) for stratum in strata(curve)],
-        receipt=describe_receipt(receipt),
+        confidence=confidence,
+        moved=lambda floor: moved(floor, curve),
+        check=check,
+        name=name,
+        statistic=statistic,
         soundness=soundness,
-        asked=asked_record(model, curve, context),
-        details=curve_details(curve) | details,
-        seconds=time.perf_counter() - started,
+        asked=asked,
+        strata=[vars(stratum) for stratum in strata(curve)],
+        warnings=data_warnings(subject, items) + asking_warnings(model, subject, asked),
+        **curve_fields(curve, details),
     )
     evidence.compared = compared_by_items(curve, subject, evidence)
-    evidence.warnings += data_warnings(subject, items) + asking_warnings(model, subject, evidence.asked)
-    add_noise(evidence, model, subject, curve.probes, lambda floor: moved(floor, curve))
-    give_verdict(evidence, found, threshold)
     return curve, found, evidence
+
+
+def curve_fields(curve: PropensityCurve, more: dict[str, Any]) -> dict[str, Any]:
+    """Fields of evidence that say what a curve is measured on and what it is; ``more`` is added to the details."""
+    return {
+        "n": len(curve.items),
+        "data": describe_items(curve.items),
+        "multipliers": [float(m) for m in curve.multipliers],
+        "curve": [float(p) for p in curve.mean],
+        "items": [item_record(curve, index) for index in range(len(curve.items))],
+        "details": curve_details(curve) | more,
+    }
+
+
+def describe_items(items: Items) -> dict[str, Any]:
+    """The evidence's ``data`` record."""
+    return {"hash": items.hash, "n": len(items), "source": items.source}
 
 
 def check_enough(items: Items) -> None:
@@ -140,11 +133,20 @@ def check_enough(items: Items) -> None:
         raise DataError(f"{items.source}: has {len(items)} item(s); an interval needs at least two")
 
 
-def check_has_slope(subject: Subject, multipliers: Sequence[float], *, by_effect: bool = False) -> list[float]:
-    """The multipliers as numbers, if a slope over them means something.
+_INSTEAD = (
+    "Claim what it does at its deployed strength: not_anti_steered with by: effect (against the unsteered model), and what it costs: "
+    "ppl_delta_below"
+)
+
+
+def check_has_slope(
+    subject: Subject, multipliers: Sequence[float], *, by_effect: bool = False, instead: str = _INSTEAD
+) -> list[float]:
+    """Validate that a slope over these multipliers is defined, and return them as floats.
 
     Args:
         by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
+        instead: what to claim of an intervention without a slope.
 
     Raises:
         SteerError: multipliers without a slope, or an intervention whose strength has none.
@@ -154,9 +156,7 @@ def check_has_slope(subject: Subject, multipliers: Sequence[float], *, by_effect
     change = subject.intervention
     if change.strength != "linear" and not by_effect:
         raise SteerError(
-            f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it. Claim "
-            "what it does at its deployed strength: not_anti_steered with by: effect (against the unsteered model), and what "
-            "it costs: ppl_delta_below"
+            f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it. {instead}"
         )
     return grid
 
@@ -268,7 +268,7 @@ def compared_by_items(curve: PropensityCurve, subject: Subject, evidence: Eviden
         found |= {
             "steerability": slopes.estimate,
             "steerability_interval": list(evidence.interval if evidence.statistic == "steerability" else bounds_of(slopes)),
-            "anti_steerable": float(curve.anti_steerable.mean()),
+            "anti_steerable_share": float(curve.anti_steerable.mean()),
             # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
             "rank": 0 if evidence.statistic == "steerability" else 1,
         }

@@ -1,22 +1,20 @@
-"""``performs_task``: the steered model gives the right answer to at least the share `accuracy` of a task's pairs."""
+"""``performs_task``: the share of a task's pairs that the steered model answers right is at least `accuracy`."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
-from tabulate import tabulate
 
 from ..data import TaskItem
 from ..data.tasks import task_hashes, tasks_hash
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import TaskAccuracy, as_tasks, asked_as_text, check_shots, steering_receipt, task_accuracies
-from ..measures.subject import Subject, describe_model, describe_receipt
+from ..measures import TaskAccuracy, as_tasks, asked_as_text, check_shots, task_accuracies
+from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..soundness import check_before
@@ -25,10 +23,9 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
 from .holding import hold
-from .judging import give_verdict
+from .judging import judged, open_share
 from .kinds import claim
 from .over_items import warnings_about
-from .precision import add_noise, open_share
 
 RightBy = Literal["first_token", "exact"]
 
@@ -127,14 +124,13 @@ class PerformsTask:
         check_shots(self.n_shots, self.shuffled)
 
     def measure(self, model: Model) -> Evidence:
-        """Measures and judges.
+        """Measure and judge.
 
         Raises:
             DataError: fewer than two tasks, too few demonstrations, or an output that changes the tokens of its prompt.
             SoundnessError: the hooks do not do what they say.
             VectorError, MeasurementError: see ``measures.task_accuracy`` and ``check_fits``.
         """
-        started = time.perf_counter()
         subject, change = self.subject, self.subject.intervention
         tasks = as_tasks(self.tasks, self.source)
         if len(tasks) < 2:
@@ -151,33 +147,30 @@ class PerformsTask:
         bare, steered = found_at["unsteered"], found_at["steered"]
         right, before = self._right(steered), self._right(bare)
         found = share(int(right.sum()), len(right), confidence=self.confidence)
-        receipt = steering_receipt(model, steered.probes, change, subject.multiplier)
-        evidence = Evidence(
-            check="performs_task",
-            name=self.name,
-            verdict=Verdict.ERROR,
-            statistic="first-token accuracy" if self.by == "first_token" else "exact accuracy",
-            estimate=found.estimate,
-            interval=(found.low, found.high),
-            interval_method=found.method,
-            confidence=self.confidence,
+        decisive = np.array([own[0] if self.by == "first_token" else own.min() for own in steered.margins])
+        accuracies = [*self._baselines(model, bare), _record(self.n_shots, self.shuffled, steered, is_steered=True)]
+        evidence = judged(
+            model,
+            subject,
+            found,
+            steered.probes,
             threshold=self.accuracy,
             direction=Direction.AT_LEAST,
+            confidence=self.confidence,
+            moved=lambda floor: open_share(decisive, math.sqrt(2) * floor.score),
+            check="performs_task",
+            name=self.name,
+            statistic="first-token accuracy" if self.by == "first_token" else "exact accuracy",
             n=len(tasks),
             unit="tasks",
-            multiplier=subject.multiplier,
-            model=describe_model(model),
-            vector=subject.describe(receipt),
             data={"hash": tasks_hash(tasks), "n": len(tasks), "source": self.source},
-            receipt=describe_receipt(receipt),
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
+            warnings=warnings_about(subject, tasks, task_hashes(tasks), tasks_hash(tasks)),
+            compared={"tasks": accuracies},
             details={
                 "by": self.by,
-                "accuracies": [
-                    *self._baselines(model, bare),
-                    _record(self.n_shots, self.shuffled, steered, is_steered=True),
-                ],
+                "accuracies": accuracies,
                 "tasks": [
                     {
                         "id": str(index),
@@ -192,52 +185,43 @@ class PerformsTask:
                 ],
             },
         )
-        evidence.compared = {"tasks": evidence.details["accuracies"]}
-        evidence.warnings += warnings_about(subject, tasks, task_hashes(tasks), tasks_hash(tasks))
-        decisive = np.array([own[0] if self.by == "first_token" else own.min() for own in steered.margins])
-        add_noise(evidence, model, subject, steered.probes, lambda floor: open_share(decisive, math.sqrt(2) * floor.score))
-        give_verdict(evidence, found, self.accuracy)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = items_needed_share(
                 found.estimate, self.accuracy, direction=Direction.AT_LEAST, confidence=self.confidence
             )
-        evidence.seconds = time.perf_counter() - started
         return evidence
 
     def _right(self, found: TaskAccuracy) -> Any:
         return found.first_token if self.by == "first_token" else found.exact
 
     def _accuracies(
-        self, model: Model, vectors: dict[str, tuple[Intervention | None, float]], shots: int, shuffled: bool
+        self, model: Model, vectors: dict[str, tuple[Intervention | None, float]], n_shots: int, shuffled: bool
     ) -> dict[str, TaskAccuracy]:
         return task_accuracies(
             model,
             self.tasks,
             vectors,
-            positions=self.subject.positions,
-            include_first=self.subject.include_first,
-            shots=shots,
+            n_shots=n_shots,
             demonstrations=self.demonstrations,
             shuffled=shuffled,
             seed=self.seed,
-            allow_mismatch=self.subject.allow_mismatch,
+            **self.subject.scope,
         )
 
     def _baselines(self, model: Model, bare: TaskAccuracy) -> list[dict[str, Any]]:
         """The unsteered model's records: zero-shot, few-shot with right and with shuffled outputs, and in the claim's own setting."""
         own = (self.n_shots, self.shuffled)
-        settings = [(0, False), (self.baseline_n_shots, False), (self.baseline_n_shots, True)]
+        settings = dict.fromkeys([(0, False), (self.baseline_n_shots, False), (self.baseline_n_shots, True), own])
         records = []
-        for shots, shuffled in [*settings, *([] if own in settings else [own])]:
-            if (shots, shuffled) == own:
-                records.append(_record(shots, shuffled, bare))
-                continue
-            try:
-                found = self._accuracies(model, {"unsteered": (None, 0.0)}, shots, shuffled)["unsteered"]
-            except DataError as error:  # too few pairs, or too long a prompt: the claim itself does not need it
-                records.append(_record(shots, shuffled, None, note=f"left out: {error}"))
-                continue
-            records.append(_record(shots, shuffled, found))
+        for n_shots, shuffled in settings:
+            found: TaskAccuracy | None = bare
+            note = None
+            if (n_shots, shuffled) != own:
+                try:
+                    found = self._accuracies(model, {"unsteered": (None, 0.0)}, n_shots, shuffled)["unsteered"]
+                except DataError as error:  # too few pairs, or too long a prompt: the claim itself does not need it
+                    found, note = None, f"left out: {error}"
+            records.append(_record(n_shots, shuffled, found, note=note))
         return records
 
     @staticmethod
@@ -263,7 +247,7 @@ def assert_performs_task(
     baseline_n_shots: int = BASELINE_SHOTS,
     **shared: Unpack[Deployment],
 ) -> Evidence:
-    """Asserts that the steered model does a task in context, in at least a share of the cases.
+    """Assert that the share of right answers of the steered model to ``tasks`` is at least ``accuracy``.
 
     Args:
         tasks: held-out pairs, at least two; ``read_tasks(path)`` reads them from a file.
@@ -276,30 +260,17 @@ def assert_performs_task(
 
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
-    __tracebackhide__ = True
-    return hold(
-        "performs_task",
-        model,
-        vector,
-        shared,
-        tasks=tasks,
-        accuracy=accuracy,
-        by=by,
-        n_shots=n_shots,
-        shuffled=shuffled,
-        demonstrations=demonstrations,
-        baseline_n_shots=baseline_n_shots,
-    )
+    return hold("performs_task", locals())
 
 
 def _record(
-    shots: int, shuffled: bool, found: TaskAccuracy | None, *, is_steered: bool = False, note: str | None = None
+    n_shots: int, shuffled: bool, found: TaskAccuracy | None, *, is_steered: bool = False, note: str | None = None
 ) -> dict[str, Any]:
     """One line of the table of accuracies."""
-    words = f"{shots}-shot" if shots else "zero-shot"
+    prompts = f"{n_shots}-shot" if n_shots else "zero-shot"
     return {
-        "setting": f"{'steered' if is_steered else 'unsteered'}, {words}{', shuffled' if shuffled else ''}",
-        "shots": shots,
+        "setting": f"{'steered' if is_steered else 'unsteered'}, {prompts}{', shuffled' if shuffled else ''}",
+        "n_shots": n_shots,
         "shuffled": shuffled,
         "steered": is_steered,
         "n": len(found.tasks) if found is not None else 0,
@@ -314,8 +285,7 @@ def _accuracies_table(records: list[dict[str, Any]]) -> list[str]:
     for record in records:
         numbers = [f"{record[key]:.2f}" if record[key] is not None else "-" for key in ("first_token", "exact")]
         rows.append([record["setting"], record["n"] or "-", *numbers, record["note"] or ""])
-    text = tabulate(rows, headers=["", "n", "first token", "exact", ""], tablefmt="plain", disable_numparse=True)
-    return ["  accuracy:", *(f"    {line}".rstrip() for line in text.splitlines())]
+    return ["  accuracy:", *words.table(rows, ["", "n", "first token", "exact", ""])]
 
 
 def _wrong_answers(evidence: Evidence) -> list[str]:
@@ -330,14 +300,14 @@ def _wrong_answers(evidence: Evidence) -> list[str]:
     for task in sorted(wrong, key=distance)[: words.WORST]:
         before = "right" if task["right_unsteered"] else "wrong"
         lines.append(
-            f"    [{task['id']}] {words.shorten(task['input'], 50)} -> {words.shorten(task['output'], 50)}   {_behind(task, by_first)}; {before} unsteered"
+            f"    [{task['id']}] {words.shorten(task['input'], 50)} -> {words.shorten(task['output'], 50)}   {_below(task, by_first)}; {before} unsteered"
         )
     return lines
 
 
-def _behind(task: dict[str, Any], by_first: bool) -> str:
+def _below(task: dict[str, Any], by_first: bool) -> str:
     """Which token of the answer is not the likeliest, and by how much."""
     margins = task["margins_steered"]
     at = 0 if by_first else next(at for at, margin in enumerate(margins) if not margin > 0)
     what = "its end" if at == len(margins) - 1 else f"token {at + 1} of {len(margins) - 1}"
-    return f"{what} is {-margins[at]:.2f} logits behind another"
+    return f"{what} is {-margins[at]:.2f} logits below the likeliest token"

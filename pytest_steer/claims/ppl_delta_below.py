@@ -1,30 +1,28 @@
-"""``ppl_delta_below``: steering costs at most so much perplexity on neutral text."""
+"""``ppl_delta_below``: steering raises the perplexity of neutral texts by less than `limit`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Unpack
+from typing import Annotated, Any, Unpack
 
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import asked_as_text, perplexity_curves, steering_receipt
-from ..measures.subject import Subject, describe_model, describe_receipt
+from ..measures import asked_as_text, perplexity_curves
+from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..soundness import check_before
-from ..stats import Direction, Verdict, items_needed_mean, mean_bootstrap, mean_t
+from ..stats import Direction
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment, Interval, IntervalMethod
 from .holding import hold
-from .judging import give_verdict
+from .judging import judged, mean_of
 from .kinds import claim
-from .precision import add_noise
 
 
 @claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
@@ -58,14 +56,13 @@ class PplDeltaBelow:
     name: str = "ppl_delta_below"
 
     def measure(self, model: Model) -> Evidence:
-        """Measures and judges.
+        """Measure and judge.
 
         Raises:
             DataError: fewer than two texts, or one that cannot be scored.
             SoundnessError: the hooks do not do what they say.
             VectorError, MeasurementError: see ``perplexity`` and ``check_fits``.
         """
-        started = time.perf_counter()
         check_enough_texts(self.texts, self.source)
         subject, change = self.subject, self.subject.intervention
         soundness = check_before(model, subject)
@@ -75,40 +72,36 @@ class PplDeltaBelow:
                 self.texts,
                 {"base": None, "steered": change},
                 multipliers=[subject.multiplier],
-                positions=subject.positions,
-                include_first=subject.include_first,
-                allow_mismatch=subject.allow_mismatch,
+                **subject.scope,
             )
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from None
         (base,), (steered,) = found_at["base"], found_at["steered"]
         rises = steered.per_text - base.per_text
-        receipt = steering_receipt(model, steered.probes, change, subject.multiplier)
-        if self.interval == "bootstrap":
-            found = mean_bootstrap(rises, confidence=self.confidence, seed=self.seed)
-        else:
-            found = mean_t(rises, confidence=self.confidence)
-        evidence = Evidence(
+        found = mean_of(rises, self.interval, confidence=self.confidence, seed=self.seed)
+        evidence = judged(
+            model,
+            subject,
+            found,
+            steered.probes,
+            threshold=self.limit,
+            scaled=math.log1p(self.limit),
+            direction=Direction.AT_MOST,
+            confidence=self.confidence,
+            # A rise is the difference of two texts' means.
+            moved=lambda floor: math.expm1(math.sqrt(2) * floor.answer),
             check="ppl_delta_below",
             name=self.name,
-            verdict=Verdict.ERROR,
             statistic="perplexity delta",
             estimate=as_share(found.estimate),
             interval=(as_share(found.low), as_share(found.high)),
-            interval_method=found.method,
-            confidence=self.confidence,
-            threshold=self.limit,
-            direction=Direction.AT_MOST,
             n=len(self.texts),
             unit="texts",
             percent=True,
-            multiplier=subject.multiplier,
-            model=describe_model(model),
-            vector=subject.describe(receipt),
-            data={"hash": hash_of_texts(self.texts), "n": len(self.texts), "source": self.source},
-            receipt=describe_receipt(receipt),
+            data=describe_texts(self.texts, self.source),
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
+            warnings=self._warnings(),
             details={
                 "perplexity_base": base.value,
                 "perplexity_steered": steered.value,
@@ -121,19 +114,12 @@ class PplDeltaBelow:
             },
         )
         evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": evidence.estimate}}
-        if self.limit >= 1:
-            evidence.warnings.append(
-                f"limit {self.limit:g} allows perplexity to rise by {100 * self.limit:g} %; a limit of 5 % is written 0.05"
-            )
-        # A rise is the difference of two texts' means.
-        add_noise(evidence, model, subject, steered.probes, lambda floor: math.expm1(math.sqrt(2) * floor.answer))
-        give_verdict(evidence, found, math.log1p(self.limit))
-        if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
-            evidence.items_needed = items_needed_mean(
-                found.estimate, found.standard_deviation, math.log1p(self.limit), confidence=self.confidence
-            )
-        evidence.seconds = time.perf_counter() - started
         return evidence
+
+    def _warnings(self) -> list[str]:
+        if self.limit < 1:
+            return []
+        return [f"limit {self.limit:g} allows perplexity to rise by {100 * self.limit:g} %; a limit of 5 % is written 0.05"]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
@@ -160,7 +146,7 @@ def assert_ppl_delta_below(
     interval: IntervalMethod = "t",
     **shared: Unpack[Deployment],
 ) -> Evidence:
-    """Asserts that steering raises perplexity on neutral texts by at most a share of itself.
+    """Assert that steering raises the perplexity of ``texts`` by less than ``limit``.
 
     Args:
         texts: neutral texts, at least two; each is paired with itself.
@@ -169,8 +155,7 @@ def assert_ppl_delta_below(
 
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
-    __tracebackhide__ = True
-    return hold("ppl_delta_below", model, vector, shared, texts=texts, limit=limit, interval=interval)
+    return hold("ppl_delta_below", locals())
 
 
 def check_enough_texts(texts: Sequence[str], source: str) -> None:
@@ -188,5 +173,7 @@ def as_share(difference: float) -> float | None:
     return math.expm1(difference) if difference < 700 else None
 
 
-def hash_of_texts(texts: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps(list(texts), ensure_ascii=False).encode()).hexdigest()
+def describe_texts(texts: Sequence[str], source: str) -> dict[str, Any]:
+    """The evidence's ``data`` record."""
+    content = json.dumps(list(texts), ensure_ascii=False)
+    return {"hash": hashlib.sha256(content.encode()).hexdigest(), "n": len(texts), "source": source}

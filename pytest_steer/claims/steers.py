@@ -1,4 +1,4 @@
-"""``steers``: the behaviour rises with the multiplier, by at least so much."""
+"""``steers``: the behaviour rises with the multiplier, by at least `steerability`."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Annotated, Unpack
 
 from ..data import ItemLike, Items
 from ..errors import SteerError
-from ..evidence import Direction, Evidence, Verdict
+from ..evidence import Direction, Evidence
 from ..measures import MULTIPLIERS, Array
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
-from ..stats import Inference, items_needed_mean, mean_bootstrap, mean_t, sequential_mean
+from ..stats import Inference, sequential_mean
 from ..steering import Intervention, SteeringVector
 from .common import Interval, IntervalMethod, OverItems, Sequential
 from .holding import hold
+from .judging import mean_of
 from .kinds import claim
 from .over_items import measure_items
 
@@ -57,8 +58,8 @@ class Steers:
             raise SteerError("sequential: true goes with interval: t; a bootstrap has no bound that may be looked at early")
 
     def measure(self, model: Model) -> Evidence:
-        """Measures and judges; see ``over_items.measure_items`` for what is raised."""
-        _, found, evidence = measure_items(
+        """Measure and judge; see ``over_items.measure_items`` for what is raised."""
+        return measure_items(
             model,
             self.subject,
             self.items,
@@ -75,19 +76,12 @@ class Steers:
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
             sequential=bool(self.sequential),
             seed=self.seed,
-        )
-        if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
-            evidence.items_needed = items_needed_mean(
-                found.estimate, found.standard_deviation, self.steerability, confidence=self.confidence
-            )
-        return evidence
+        )[2]
 
     def _infer(self, slopes: Array) -> Inference:
         if self.sequential:
             return sequential_mean(slopes, confidence=self.confidence)
-        if self.interval == "bootstrap":
-            return mean_bootstrap(slopes, confidence=self.confidence, seed=self.seed)
-        return mean_t(slopes, confidence=self.confidence)
+        return mean_of(slopes, self.interval, confidence=self.confidence, seed=self.seed)
 
 
 def assert_steers(
@@ -113,14 +107,4 @@ def assert_steers(
         SteeringFailure: the claim does not hold; SteeringInconclusive: not enough evidence. Both have ``.evidence``.
         SteerError: the claim cannot be measured.
     """
-    __tracebackhide__ = True
-    return hold(
-        "steers",
-        model,
-        vector,
-        shared,
-        items=items,
-        steerability=steerability,
-        interval=interval,
-        sequential=sequential,
-    )
+    return hold("steers", locals())

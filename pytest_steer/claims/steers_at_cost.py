@@ -1,49 +1,47 @@
-"""``steers_at_cost``: at the multiplier at which perplexity has risen by a budget, the mean effect is at least so much."""
+"""``steers_at_cost``: the mean effect reaches `effect` at the multiplier where perplexity has risen by `budget`."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated, Unpack
 
-from tabulate import tabulate
-
 from ..data import ItemLike, Items
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
-from ..measures import Array, AtCost, PropensityCurve, deviation, effects_at, multipliers_at_cost, perplexity
-from ..measures.at_cost import MOST, spread
-from ..measures.compared import strength_of
+from ..measures import Array, AtCost, deviation, effects_at, multipliers_at_cost, perplexity
+from ..measures.at_cost import MAX_MULTIPLIER, spread
+from ..measures.compared import finite, strength_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
-from ..stats import Direction, Inference, Verdict, items_needed_mean, mean_bootstrap, mean_t
+from ..stats import Direction, Inference, Verdict, mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment, Interval, IntervalMethod
 from .holding import hold
+from .judging import mean_of
 from .kinds import claim
 from .numbers import number, promise
 from .over_items import check_enough, measure_items
-from .ppl_delta_below import as_share, check_enough_texts, hash_of_texts
+from .ppl_delta_below import as_share, check_enough_texts, describe_texts
 
 
 @claim("steers_at_cost", title="The vector steers, at a given cost", main="effect")
 @dataclass(frozen=True, kw_only=True)
 class SteersAtCost:
-    """At the multiplier at which the perplexity of the neutral texts has risen by `budget`, the mean effect over the test items is at least `effect`.
+    """The mean effect over the test items is at least `effect` at the multiplier where the perplexity of the neutral texts has risen by `budget`.
 
     The effect of an item is its propensity at that multiplier minus its propensity unsteered. The bounds are those of the mean
-    over items; standardised they are divided, as the effect is, by the deviation of the unsteered propensities, which is taken
+    over items. Standardised, effect and bounds are divided by the deviation of the unsteered propensities, which is taken
     as known. The multiplier is chosen on the texts and not on the items (``measures.multipliers_at_cost``).
 
-    An intervention that cannot be brought within the budget (one that ignores its multiplier and costs more, for one) is measured
-    as it is and judged on both, see :func:`judge_over_budget`.
+    An intervention that exceeds the budget at every strength is measured as it is and judged on effect and cost, see
+    :func:`judge_over_budget`.
 
     Attributes:
         subject: what steers. Its multiplier is where the search begins.
@@ -52,7 +50,7 @@ class SteersAtCost:
         source: where the texts come from, for messages.
 
     Raises:
-        SteerError: the budget or ``most`` cannot be used.
+        SteerError: the budget or ``max_multiplier`` cannot be used.
     """
 
     subject: Subject
@@ -94,7 +92,7 @@ class SteersAtCost:
             example=8,
             at_least=1,
         ),
-    ] = MOST
+    ] = MAX_MULTIPLIER
     interval: Interval = "t"
     confidence: float = 0.95
     seed: int = 0
@@ -103,7 +101,7 @@ class SteersAtCost:
     name: str = "steers_at_cost"
 
     def measure(self, model: Model) -> Evidence:
-        """Measures and judges.
+        """Measure and judge.
 
         Raises:
             DataError: fewer than two items or texts, or one that cannot be scored.
@@ -111,7 +109,6 @@ class SteersAtCost:
             MeasurementError: a score is NaN or infinite, or there is no deviation to standardise by.
             VectorError: see ``check_fits``.
         """
-        started = time.perf_counter()
         check_enough(self.items)
         check_enough_texts(self.texts, self.source)
         check_before(model, self.subject)
@@ -121,10 +118,6 @@ class SteersAtCost:
         cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence)
         at_deployed, unsteered = self._effects(model, at)
         scale = deviation(unsteered) if self.standardised else 1.0
-
-        def values(curve: PropensityCurve) -> Array:
-            scaled: Array = curve.effects(at.multiplier) / scale
-            return scaled
 
         curve, found, evidence = measure_items(
             model,
@@ -138,10 +131,9 @@ class SteersAtCost:
             threshold=self.effect,
             confidence=self.confidence,
             context=self.context,
-            values=values,
-            infer=self._infer,
+            values=lambda curve: curve.effects(at.multiplier) / scale,
+            infer=lambda values: mean_of(values, self.interval, confidence=self.confidence, seed=self.seed),
             moved=lambda floor, _: floor.effect / scale,
-            sequential=False,
             seed=self.seed,
             by_effect=True,
         )
@@ -161,14 +153,14 @@ class SteersAtCost:
             "budget": self.budget,
             "over_budget": over,
             "reached": at.reached,
-            "looked_at": [[multiplier, _finite(own)] for multiplier, own in at.looked_at],
+            "looked_at": [[multiplier, finite(own)] for multiplier, own in at.looked_at],
             "max_multiplier": self.max_multiplier,
             "deployed": {
                 "multiplier": float(self.subject.multiplier),
-                "cost": _finite(dict(at.looked_at)[self.subject.multiplier]),
+                "cost": finite(dict(at.looked_at)[self.subject.multiplier]),
                 "mean_effect": None if at_deployed is None else float(at_deployed.mean()),
             },
-            "neutral": {"hash": hash_of_texts(self.texts), "n": len(self.texts), "source": self.source},
+            "neutral": describe_texts(self.texts, self.source),
         }
         deployed = evidence.details["deployed"]
         reached = strength_of(effects, at.multiplier, self.confidence, cost=at.cost, reached=at.reached)
@@ -183,11 +175,7 @@ class SteersAtCost:
         evidence.warnings += self._warnings(at)
         if over:
             evidence.verdict, evidence.p_pass, evidence.p_fail = judge_over_budget(found, self.effect, cost, self.budget)
-        elif evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
-            evidence.items_needed = items_needed_mean(
-                found.estimate, found.standard_deviation, self.effect, confidence=self.confidence
-            )
-        evidence.seconds = time.perf_counter() - started
+            evidence.items_needed = None
         return evidence
 
     def _at_cost(self, model: Model) -> tuple[AtCost, Array]:
@@ -198,8 +186,8 @@ class SteersAtCost:
                 model,
                 self.texts,
                 {0: subject},
-                cost=self.budget,
-                most=self.max_multiplier,
+                budget=self.budget,
+                max_multiplier=self.max_multiplier,
                 allow_mismatch=subject.allow_mismatch,
             )[0]
             steered = perplexity(
@@ -207,9 +195,7 @@ class SteersAtCost:
                 self.texts,
                 subject.vector,
                 multiplier=at.multiplier,
-                positions=subject.positions,
-                include_first=subject.include_first,
-                allow_mismatch=subject.allow_mismatch,
+                **subject.scope,
             )
             return at, steered.per_text - perplexity(model, self.texts).per_text
         except DataError as error:
@@ -226,33 +212,24 @@ class SteersAtCost:
         except MeasurementError:
             return None, measured(found)[1]
 
-    def _infer(self, effects: Array) -> Inference:
-        if self.interval == "bootstrap":
-            return mean_bootstrap(effects, confidence=self.confidence, seed=self.seed)
-        return mean_t(effects, confidence=self.confidence)
-
     def _warnings(self, at: AtCost) -> list[str]:
         if at.reached == "most":
             strength = self.subject.intervention.strength
-            why = (
-                ""
-                if strength == "linear"
-                else f" (beyond the deployed one a strength that is {strength} means something else)"
-            )
+            why = "" if strength == "linear" else f". The strength is {strength}, so no larger multiplier is tried"
             return [
-                f"the cost is not reached: at multiplier {at.multiplier:g}, the largest that is looked at{why}, perplexity has risen by "
-                f"{number(at.cost, percent=True)}; the claim is judged there"
+                f"perplexity stays within the budget up to the largest multiplier tried ({at.multiplier:g}, "
+                f"{number(at.cost, percent=True)}); judged at {at.multiplier:g}{why}"
             ]
         if at.cost <= self.budget:
             return []
         what = (
-            f"the strength of {self.subject.intervention.method!r} is fixed"
+            f"{self.subject.intervention.method!r} has one fixed strength, which"
             if at.reached == "fixed"
-            else f"even multiplier {at.multiplier:g}, the smallest looked at, is too dear"
+            else f"the smallest multiplier tried, {at.multiplier:g}, already"
         )
         return [
-            f"{what}, and perplexity rises by {number(at.cost, percent=True)}, which is more than {promise(self.budget, percent=True)}: "
-            "it cannot be measured within the cost that the claim allows"
+            f"{what} exceeds the perplexity budget ({number(at.cost, percent=True)} against {promise(self.budget, percent=True)}); "
+            "judged there on effect and cost together"
         ]
 
     @staticmethod
@@ -265,7 +242,7 @@ class SteersAtCost:
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
-        unclear = "not enough evidence whether it costs more than the claim allows: measure more neutral texts"
+        unclear = "not enough evidence that the cost is within the budget: measure more neutral texts"
         return [
             *words.decide(evidence, unclear if evidence.details["over_budget"] else None),
             *words.where(evidence, at=""),
@@ -284,12 +261,12 @@ def assert_steers_at_cost(
     effect: float,
     budget: float,
     standardised: bool = False,
-    max_multiplier: float = MOST,
+    max_multiplier: float = MAX_MULTIPLIER,
     interval: IntervalMethod = "t",
     context: Context = AS_GIVEN,
     **shared: Unpack[Deployment],
 ) -> Evidence:
-    """Asserts that at the multiplier at which perplexity on neutral texts has risen by ``budget``, the mean effect is at least so much.
+    """Assert that the mean effect reaches ``effect`` at the multiplier where perplexity on ``texts`` has risen by ``budget``.
 
     Args:
         texts: neutral texts, at least two; on them the multiplier is chosen.
@@ -301,21 +278,7 @@ def assert_steers_at_cost(
 
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
-    __tracebackhide__ = True
-    return hold(
-        "steers_at_cost",
-        model,
-        vector,
-        shared,
-        items=items,
-        texts=texts,
-        effect=effect,
-        budget=budget,
-        standardised=standardised,
-        max_multiplier=max_multiplier,
-        interval=interval,
-        context=context,
-    )
+    return hold("steers_at_cost", locals())
 
 
 def judge_over_budget(effect: Inference, least: float, cost: Inference, budget: float) -> tuple[Verdict, float, float]:
@@ -340,19 +303,15 @@ def judge_over_budget(effect: Inference, least: float, cost: Inference, budget: 
     return (Verdict.FAIL if p_fail <= alpha else Verdict.INCONCLUSIVE), p_pass, p_fail
 
 
-def _finite(cost: float) -> float | None:
-    return cost if math.isfinite(cost) else None
-
-
 def over_budget_reason(evidence: Evidence) -> str:
     """Why an intervention that cannot be brought within the budget got its verdict."""
     details = evidence.details
     low = details["cost_interval"][0]
     if evidence.verdict is Verdict.FAIL:
         return (
-            "it costs more than is allowed" if low is None or low >= details["budget"] else "the interval is on the bad side"
+            "the cost exceeds the budget" if low is None or low >= details["budget"] else "the interval is on the bad side"
         )
-    return "its cost lies across what is allowed"
+    return "the interval of the cost lies across the budget"
 
 
 def _cost_line(evidence: Evidence) -> list[str]:
@@ -362,7 +321,7 @@ def _cost_line(evidence: Evidence) -> list[str]:
     shown = f"[{low}, {high}] at {details['cost_confidence']:.4g} each side, over {details['neutral']['n']} texts"
     return [
         f"  judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} {shown}; "
-        f"allowed {promise(details['budget'], percent=True)}"
+        f"budget {promise(details['budget'], percent=True)}"
     ]
 
 
@@ -374,8 +333,7 @@ def _looked_at(evidence: Evidence) -> list[str]:
         ["multiplier", *(f"{multiplier:.4g}" for multiplier, _ in costs)],
         ["perplexity", *("overflow" if cost is None else number(cost, percent=True) for _, cost in costs)],
     ]
-    table = tabulate(rows, tablefmt="plain", stralign="right", disable_numparse=True)
-    lines = [f"    {line}".rstrip() for line in table.splitlines()]
+    lines = words.table(rows, align="right")
     deployed = details["deployed"]
     dose = details["mean_effect"] / details["sd_unsteered"] if details["sd_unsteered"] else None
     lines.append(

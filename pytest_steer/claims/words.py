@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -131,7 +132,7 @@ def curve(evidence: Evidence) -> list[str]:
     shape = f"  steerability {number(details['steerability'])}, {flat} {details['anti_steerable_share']:.2f}"
     shape += f", curvature {number(curvature)}" if curvature is not None else ""
     shape += f", monotonicity {number(details['monotonicity'])}"
-    return [*indent(tabulate(rows, tablefmt="plain", stralign="right", disable_numparse=True)), shape]
+    return [*table(rows, align="right"), shape]
 
 
 def strata(evidence: Evidence) -> list[str]:
@@ -144,21 +145,20 @@ def strata(evidence: Evidence) -> list[str]:
             f"matching answer {stratum['label']}",
             stratum["n"],
             number(stratum["steerability"]),
-            f"{stratum['anti_steerable']:.2f}",
+            f"{stratum['anti_steerable_share']:.2f}",
             "misses the threshold" if stratum in bad else "",
         ]
         for stratum in evidence.strata
     ]
     title = f"  strata (the claim misses its threshold in {len(bad)} of {len(evidence.strata)}):"
-    headers = ["", "n", "steerability", "anti-steerable", ""]
-    return [title, *indent(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True))]
+    return [title, *table(rows, ["", "n", "steerability", "anti-steerable", ""])]
 
 
 def _is_bad(evidence: Evidence, stratum: dict[str, Any]) -> bool:
     if evidence.threshold is None:
         return False
     if evidence.statistic == "anti-steerable share":
-        return bool(stratum["anti_steerable"] > evidence.threshold)
+        return bool(stratum["anti_steerable_share"] > evidence.threshold)
     return bool(stratum["steerability"] < evidence.threshold)
 
 
@@ -188,8 +188,9 @@ def shorten(text: str, width: int = 110) -> str:
     return flat if len(flat) <= width else flat[: width - 3] + "..."
 
 
-def indent(text: str) -> list[str]:
+def table(rows: Sequence[Sequence[object]], headers: Sequence[str] = (), *, align: str = "left") -> list[str]:
     """The lines of a table, indented."""
+    text = tabulate(rows, headers=headers, tablefmt="plain", stralign=align, disable_numparse=True)
     return [f"    {line}".rstrip() for line in text.splitlines()]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from .. import registry
 from ..errors import SteerError
 from ..model import Model
+from ..model.arguments import checks_arguments
 from ..parameters import Schema, hints_of, keywords_of
 from ..prompting import Context
 from ..steering import Intervention, SteeringVector
@@ -121,7 +122,7 @@ def method(name: str, *, takes: Takes) -> Callable[[Function], Function]:
         if hints_of(function).get("return") not in (SteeringVector, Intervention):
             raise SteerError(f"{home}: say what the method {name!r} gives: `-> SteeringVector` or `-> Intervention`")
         registry.register("method", name, MethodKind(name, function, takes, **keywords._asdict()), home=home)
-        return function
+        return cast(Function, checks_arguments(function))
 
     return decorate
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ..data import ContrastItem, as_items
 from ..model import Model
+from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
 from .contrast import Data, read_contrast
@@ -14,6 +15,7 @@ from .means import difference_of_means
 from .readouts import OfEither, Readout
 
 
+@checks_arguments
 def mean_difference(
     model: Model,
     positive_texts: Sequence[str] | Iterable[ContrastItem],

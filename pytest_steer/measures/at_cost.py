@@ -1,4 +1,4 @@
-"""Interventions at equal cost: the multiplier at which perplexity has risen by a budget, and the effect there."""
+"""Interventions at equal cost: the multiplier where perplexity has risen by a budget, and the effect there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ..data import ItemLike, as_items
 from ..errors import DataError, MeasurementError, SteerError
 from ..model import Model, check_fits, engine_of
+from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, asked_of, propensities
@@ -18,8 +19,8 @@ from .cost_search import CostSearch, Reached
 from .likelihood import perplexity_of_pairs, relative_rise, text_start
 from .propensity import Name, check_deployed, check_multipliers, pairs_of
 
-COST = 0.05
-MOST = 8.0
+BUDGET = 0.05
+MAX_MULTIPLIER = 8.0
 TOLERANCE = 0.02
 
 _Pair = tuple[Intervention | None, float]
@@ -74,49 +75,51 @@ class AtCost:
     looked_at: tuple[tuple[float, float], ...]
 
 
+@checks_arguments
 def multipliers_at_cost(
     model: Model,
     texts: Sequence[str],
     deployed: Mapping[Name, Deployed],
     *,
-    cost: float = COST,
-    most: float = MOST,
+    budget: float = BUDGET,
+    max_multiplier: float = MAX_MULTIPLIER,
     tolerance: float = TOLERANCE,
     allow_mismatch: tuple[str, ...] = (),
 ) -> dict[Name, AtCost]:
-    """For each intervention by itself the multiplier at which perplexity on neutral texts has risen by ``cost``.
+    """Find for each intervention by itself the multiplier where perplexity on neutral texts has risen by ``budget``.
 
     The search goes along the sign of the deployed multiplier: from there on up by doubling while the cost is within the
-    budget, or down by halving while it is beyond, and then between the two, to 1/256 of their distance. So what is found is
-    the first crossing from 0 at the resolution of the doubling: a cost need not rise with the multiplier, and a rise beyond the
-    budget and back between two multipliers that were looked at, or below a deployed multiplier that is within it, is not seen.
+    budget, or down by halving while it is above, and then between the two, to 1/256 of their distance. So it finds the first
+    crossing from 0 at the resolution of the doubling. A cost need not rise with the multiplier: one that exceeds the budget and comes
+    back between two multipliers that were tried, or below a deployed multiplier within the budget, is not seen.
 
     All interventions are searched in lockstep, so that each round is one run of the engine (two, if some steer the first
     position of a text and others do not), in which they share what is the same below them. A multiplier at which the model gives
-    NaN or infinity counts as too dear.
+    NaN or infinity counts as above the budget.
 
     Args:
         texts: neutral texts, read as they are; see :func:`perplexity`.
-        cost: the budget: 0.05 is a rise of 5 %.
-        most: the largest multiplier tried, as a multiple of the deployed one; for a strength that is ``linear``. Beyond the deployed
-            one ``interpolated`` and ``angle`` mean something else, so there it is the largest.
+        budget: 0.05 is a rise of 5 %.
+        max_multiplier: the largest multiplier tried, as a multiple of the deployed one; for a ``linear`` strength. An
+            ``interpolated`` strength or an ``angle`` is not tried above the deployed multiplier.
         tolerance: a cost within the budget by no more than this share of it ends the search.
 
     Returns:
         {name: what was found}, in the order of ``deployed``.
 
     Raises:
-        SteerError: a budget, ``most`` or ``tolerance`` that cannot be used.
+        SteerError: a ``budget``, ``max_multiplier`` or ``tolerance`` that cannot be used.
         DataError: see :func:`perplexity`.
         VectorError: an intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score of the unsteered model is NaN or infinite, or those of an intervention are at every multiplier.
     """
-    check_budget(cost, most, tolerance)
+    check_budget(budget, max_multiplier, tolerance)
+    _check_deployed("multipliers_at_cost", deployed, "{name: Deployed(vector, multiplier=1.0)}")
     changes = {name: one.intervention for name, one in deployed.items()}
     for change in changes.values():
         check_fits(model, change, allow_mismatch)
     searches = {
-        name: CostSearch(float(one.multiplier), changes[name].strength, cost, most, tolerance)
+        name: CostSearch(float(one.multiplier), changes[name].strength, budget, max_multiplier, tolerance)
         for name, one in deployed.items()
     }
     starts = {name: text_start(one.positions, one.include_first) for name, one in deployed.items()}
@@ -129,18 +132,24 @@ def multipliers_at_cost(
     return {name: _at_cost(search, changes[name].method) for name, search in searches.items()}
 
 
-def check_budget(cost: float, most: float = MOST, tolerance: float = TOLERANCE) -> None:
+def check_budget(budget: float, max_multiplier: float = MAX_MULTIPLIER, tolerance: float = TOLERANCE) -> None:
     """Refuses arguments of :func:`multipliers_at_cost` that cannot be used.
 
     Raises:
         SteerError: it says which, and what is expected.
     """
-    if not 0 < cost < math.inf:
-        raise SteerError(f"cost has to be a positive number (0.05 allows perplexity to rise by 5 %), not {cost}")
-    if not 1 <= most < math.inf:
-        raise SteerError(f"most has to be a number from 1 on, in deployed multipliers, not {most}")
+    if not 0 < budget < math.inf:
+        raise SteerError(f"budget has to be a positive number (0.05 allows perplexity to rise by 5 %), not {budget}")
+    if not 1 <= max_multiplier < math.inf:
+        raise SteerError(f"max_multiplier has to be a number from 1 on, in deployed multipliers, not {max_multiplier}")
     if not 0 < tolerance < 1:
         raise SteerError(f"tolerance has to be between 0 and 1 (0.02 is 2 % of the budget), not {tolerance}")
+
+
+def _check_deployed(call: str, given: object, write: str) -> None:
+    values = [*given.values()] if isinstance(given, Mapping) else [given]
+    if not all(isinstance(one[0] if isinstance(one, tuple) else one, Deployed) for one in values):
+        raise SteerError(f"{call} takes its interventions as they are deployed: write {write}")
 
 
 def _costs(model: Model, texts: Sequence[str], pairs: Sequence[_Pair], start: int) -> list[float]:
@@ -169,6 +178,7 @@ def _at_cost(search: CostSearch, method: str) -> AtCost:
     return AtCost(multiplier, cost, reached, tuple(search.looked_at.items()))
 
 
+@checks_arguments
 def effects_at(
     model: Model,
     items: Iterable[ItemLike],
@@ -177,7 +187,7 @@ def effects_at(
     context: Context = AS_GIVEN,
     allow_mismatch: tuple[str, ...] = (),
 ) -> tuple[dict[Name, Array], Array]:
-    """What each intervention does to each item at a multiplier of its own: propensity there minus propensity unsteered.
+    """Measure what each intervention does to each item at its own multiplier: propensity there minus propensity unsteered.
 
     Interventions of the same scope share one run of the engine.
 
@@ -191,6 +201,7 @@ def effects_at(
         SteerError: no interventions, or a multiplier that is not a finite number.
         DataError, VectorError, MeasurementError: see :func:`propensity_curve`.
     """
+    _check_deployed("effects_at", at, "{name: (Deployed(vector), multiplier)}")
     if not at:
         raise SteerError("there are no interventions to measure the effects of")
     data = as_items(items)

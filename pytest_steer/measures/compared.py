@@ -60,7 +60,7 @@ class Row:
     Attributes:
         n: items. spread: standard deviation of the items' unsteered propensities, the unit of what is standardised.
         steerability: mean slope of the items' propensity curves, and its bounds; None without a slope.
-        anti_steerable: share of items with a slope <= 0 (Tan et al. 2024); None without a slope.
+        anti_steerable_share: share of items with a slope <= 0 (Tan et al. 2024); None without a slope.
         deployed / at_cost: at the method's own strength, and at the one where perplexity has risen by the wanted share.
     """
 
@@ -72,7 +72,7 @@ class Row:
     at_cost: Strength | None = None
     steerability: float | None = None
     steerability_interval: Interval = (None, None)
-    anti_steerable: float | None = None
+    anti_steerable_share: float | None = None
 
     def standardised(self, value: float | None) -> float | None:
         """A difference of propensities in standard deviations of the unsteered propensities (Glass's delta; Glass 1976)."""
@@ -91,9 +91,9 @@ class Row:
         return found
 
 
-def setting_name(shots: int, shuffled: bool) -> str:
+def setting_name(n_shots: int, shuffled: bool) -> str:
     """How prompts of a task are called: ``zero-shot``, ``5-shot``, ``5-shot shuffled``."""
-    words = f"{shots}-shot" if shots else "zero-shot"
+    words = f"{n_shots}-shot" if n_shots else "zero-shot"
     return f"{words} shuffled" if shuffled else words
 
 

@@ -11,6 +11,7 @@ from .. import progress
 from ..data import ItemLike, as_items
 from ..errors import DataError
 from ..model import Model, check_fits
+from ..model.arguments import checks_arguments
 from ..model.gradients import block_gradients
 from ..prompting import AS_GIVEN, Context
 from ..steering import Positions, SteeringVector, add, check_positions
@@ -20,6 +21,7 @@ from .asking import Array, Asked, asked_of
 _MAX_TOKENS = 2048
 
 
+@checks_arguments
 def first_order_slopes(
     model: Model,
     items: Iterable[ItemLike],

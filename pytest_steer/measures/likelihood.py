@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..model import Model, Probe, check_fits, engine_of, tokenize_text
+from ..model.arguments import checks_arguments
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array
 from .propensity import Name, check_multipliers
@@ -39,6 +40,7 @@ class Perplexity:
         return float(np.exp(self.per_text).mean())
 
 
+@checks_arguments
 def perplexity(
     model: Model,
     texts: Sequence[str],
@@ -75,6 +77,7 @@ def perplexity(
     return curve[0][0]
 
 
+@checks_arguments
 def perplexity_curves(
     model: Model,
     texts: Sequence[str],
@@ -104,7 +107,7 @@ def perplexity_curves(
 
 def relative_rise(steered: Perplexity, base: Perplexity) -> float:
     """What steering costs: exp(d) - 1 with d the mean over texts of the difference in negative log-likelihood per token, each
-    text paired with itself; 0.05 is 5 % more. Infinite where it is beyond the largest number."""
+    text paired with itself; 0.05 is 5 % more. Infinite where it overflows."""
     with np.errstate(over="ignore"):
         return float(np.expm1((steered.per_text - base.per_text).mean()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ import numpy as np
 from ..data import ItemLike, Items, as_items
 from ..errors import DataError, SteerError
 from ..model import Model, Probe, check_fits, engine_of
+from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, Asked, asked_of, propensities
@@ -122,10 +124,11 @@ class PropensityCurve:
         return effect
 
 
+@checks_arguments
 def propensity_curve(
     model: Model,
     items: Iterable[ItemLike],
-    vector: SteeringVector | Intervention,
+    vector: SteeringVector | Intervention | None,
     *,
     multipliers: Sequence[float] = MULTIPLIERS,
     positions: Positions = "after_prompt",
@@ -133,10 +136,10 @@ def propensity_curve(
     context: Context = AS_GIVEN,
     allow_mismatch: tuple[str, ...] = (),
 ) -> PropensityCurve:
-    """Measures the propensity of every item at every multiplier.
+    """Measure the propensity of every item at every multiplier.
 
     Args:
-        vector: a steering vector (added), or any intervention.
+        vector: a steering vector (added), or any intervention; None for the unsteered model.
         multipliers: strengths; 0 is the unsteered model.
         positions: ``all``, ``after_prompt`` or ``last``; answers of several tokens are steered in every scope.
         include_first: steer the first position too where the scope reaches it.
@@ -159,10 +162,11 @@ def propensity_curve(
     )[0]
 
 
+@checks_arguments
 def propensity_curves(
     model: Model,
     items: Iterable[ItemLike],
-    vectors: Mapping[Name, SteeringVector | Intervention],
+    vectors: Mapping[Name, SteeringVector | Intervention | None],
     *,
     multipliers: Sequence[float] = MULTIPLIERS,
     positions: Positions = "after_prompt",
@@ -178,11 +182,12 @@ def propensity_curves(
     Returns:
         {name: curve}, in the order of ``vectors``.
     """
-    changes = [as_intervention(vector) for vector in vectors.values()]
+    changes = [None if vector is None else as_intervention(vector) for vector in vectors.values()]
     (curves,) = _curves(model, items, changes, [context], False, multipliers, positions, include_first, allow_mismatch)
     return dict(zip(vectors, curves, strict=True))
 
 
+@checks_arguments
 def curves_in_contexts(
     model: Model,
     items: Iterable[ItemLike],
@@ -206,7 +211,7 @@ def curves_in_contexts(
 def _curves(
     model: Model,
     items: Iterable[ItemLike],
-    changes: Sequence[Intervention],
+    changes: Sequence[Intervention | None],
     contexts: Sequence[Context],
     name_contexts: bool,
     multipliers: Sequence[float],
@@ -219,7 +224,8 @@ def _curves(
     if not data:
         raise DataError(f"{data.source}: there are no items to measure")
     for change in changes:
-        check_fits(model, change, allow_mismatch)
+        if change is not None:
+            check_fits(model, change, allow_mismatch)
     asked = [_asked_in(context, model, data, scope, include_first, name_contexts) for context in contexts]
     probes = [tuple(probe for item in in_context for probe in item.probes) for in_context in asked]
     pairs = [pair for change in changes for pair in pairs_of(change, grid)]
@@ -232,10 +238,11 @@ def _curves(
     return curves
 
 
-def pairs_of(change: Intervention, grid: Sequence[float]) -> list[tuple[Intervention | None, float]]:
+def pairs_of(change: Intervention | None, grid: Sequence[float]) -> list[tuple[Intervention | None, float]]:
     """What each point of a curve is. An intervention that ignores its strength acts at every multiplier, but 0 is the
     unsteered model on every curve."""
-    return [(None if multiplier == 0 and change.strength == "ignored" else change, multiplier) for multiplier in grid]
+    ignored = change is not None and change.strength == "ignored"
+    return [(None if multiplier == 0 and ignored else change, multiplier) for multiplier in grid]
 
 
 def _asked_in(
@@ -265,19 +272,19 @@ def check_multipliers(multipliers: Sequence[float]) -> list[float]:
 
 
 def check_deployed(multiplier: float) -> None:
-    """Refuses a deployed multiplier that steers nothing.
+    """Refuse a deployed multiplier that steers nothing.
 
     Raises:
-        SteerError: it is 0, not finite or beyond the range of float32.
+        SteerError: it is no number, 0, not finite or too large for float32.
     """
-    if not (multiplier and abs(multiplier) <= LARGEST):
+    if not isinstance(multiplier, numbers.Real) or not (multiplier and abs(multiplier) <= LARGEST):
         raise SteerError(
             f"the deployed multiplier has to be a finite number other than 0 that float32 can hold, not {multiplier}"
         )
 
 
 def check_slope_grid(multipliers: Sequence[float] | Array) -> None:
-    """Refuses multipliers that cannot give a slope.
+    """Refuse multipliers that cannot give a slope.
 
     Raises:
         SteerError: fewer than two distinct ones.

@@ -21,14 +21,14 @@ class LayerDose:
     Attributes:
         layer: decoder block whose output is changed.
         norm: Euclidean norm of the steering vector there; None if the intervention is not a vector.
-        hidden_norm: median norm of what is unsteered there, at steered positions: the block's output, or the intervention's own site. The median, since a few
+        median_hidden_norm: median norm of what is unsteered there, at steered positions: the block's output, or the intervention's own site. The median, since a few
             positions can have norms tens of times the others'.
-        relative_dose: |multiplier| * norm / hidden_norm; None without a vector.
+        relative_dose: |multiplier| * norm / median_hidden_norm; None without a vector.
     """
 
     layer: int
     norm: float | None
-    hidden_norm: float
+    median_hidden_norm: float
     relative_dose: float | None
 
 
@@ -66,10 +66,10 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
     )
     doses = []
     for layer in intervention.changes:
-        hidden_norm = float(torch.cat(kept[layer]).median())
+        median_hidden_norm = float(torch.cat(kept[layer]).median())
         norm = intervention.vector.norms[layer] if intervention.vector is not None else None
-        relative = abs(multiplier) * norm / hidden_norm if norm is not None and hidden_norm > 0 else None
-        doses.append(LayerDose(layer, norm, hidden_norm, relative))
+        relative = abs(multiplier) * norm / median_hidden_norm if norm is not None and median_hidden_norm > 0 else None
+        doses.append(LayerDose(layer, norm, median_hidden_norm, relative))
     steered = sum(len(probe.ids) - probe.steer_from for probe in probes)
     ways = engine_of(model).path(intervention), engine_of(model).paths(intervention)
     return Receipt(len(probes), steered, *ways, tuple(doses), intervention.operation)

@@ -18,13 +18,13 @@ class Stratum:
         label: "A", "Yes", ...
         n: number of items.
         steerability: mean slope of these items.
-        anti_steerable: share of these items with slope <= 0.
+        anti_steerable_share: share of these items with slope <= 0.
     """
 
     label: str
     n: int
     steerability: float
-    anti_steerable: float
+    anti_steerable_share: float
 
 
 def strata(curve: PropensityCurve) -> tuple[Stratum, ...]:

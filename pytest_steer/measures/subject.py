@@ -22,6 +22,15 @@ class Subject(Deployed):
 
     allow_mismatch: tuple[str, ...] = ()
 
+    @property
+    def scope(self) -> dict[str, Any]:
+        """The keywords that tell a measure which tokens are steered, and what is accepted."""
+        return {
+            "positions": self.positions,
+            "include_first": self.include_first,
+            "allow_mismatch": self.allow_mismatch,
+        }
+
     def describe(self, receipt: Receipt) -> dict[str, Any]:
         """The evidence's ``vector`` record."""
         change = self.intervention
@@ -49,26 +58,6 @@ def _source(record: Mapping[str, Any]) -> dict[str, str] | None:
     """What was assumed of a vector that another program wrote."""
     source = record.get("source")
     return {str(key): str(value) for key, value in source.items()} if isinstance(source, dict) else None
-
-
-def describe_receipt(receipt: Receipt) -> dict[str, Any]:
-    """The evidence's ``receipt`` record."""
-    return {
-        "operation": receipt.operation,
-        "sequences": receipt.sequences,
-        "steered_tokens": receipt.steered_tokens,
-        "path": receipt.path,
-        "ways": receipt.ways,
-        "doses": [
-            {
-                "layer": dose.layer,
-                "norm": dose.norm,
-                "median_hidden_norm": dose.hidden_norm,
-                "relative_dose": dose.relative_dose,
-            }
-            for dose in receipt.doses
-        ],
-    }
 
 
 def describe_model(model: Model) -> dict[str, Any]:

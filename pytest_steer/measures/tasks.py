@@ -12,6 +12,7 @@ from ..data import TaskItem
 from ..data.demonstrations import draw_demonstrations
 from ..errors import DataError, ModelError, SteerError
 from ..model import Model, Probe, answer_ends, check_fits, engine_of, tokenize_task
+from ..model.arguments import checks_arguments
 from ..model.tokens import Ids
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .asking import Array
@@ -25,7 +26,7 @@ class TaskAccuracy:
     Attributes:
         margins: for each task float64 [tokens of the output + 1]: how far the logit of each token of the right output, with those
             before it given, is ahead of the largest other one; and at last how far what ends an answer is ahead of all
-            other tokens behind the output. Above 0 where greedy decoding goes that way.
+            other tokens after the output. Above 0 where greedy decoding goes that way.
         tasks: the queries, in order.
         probes: what was asked of the model.
     """
@@ -55,6 +56,7 @@ class TaskAccuracy:
         return float(self.exact.mean())
 
 
+@checks_arguments
 def task_accuracy(
     model: Model,
     tasks: Sequence[TaskItem],
@@ -63,7 +65,7 @@ def task_accuracy(
     multiplier: float = 1.0,
     positions: Positions = "last",
     include_first: bool = False,
-    shots: int = 0,
+    n_shots: int = 0,
     demonstrations: Sequence[TaskItem] | None = None,
     shuffled: bool = False,
     seed: int = 0,
@@ -71,7 +73,7 @@ def task_accuracy(
 ) -> TaskAccuracy:
     """Accuracy on a task in context, by the first token and by the whole answer.
 
-    The prompt is that of Todd et al. (2023, arXiv 2310.15213), "Q: input", "A:", behind ``shots`` demonstrations of this form; no chat
+    The prompt is that of Todd et al. (2023, arXiv 2310.15213), "Q: input", "A:", after ``n_shots`` demonstrations of this form; no chat
     template. An answer is right by its first token if that is the likeliest next one, and exact if every token of it is the
     likeliest one and what follows ends it: a token that begins with a line break (spaces before it or not) or an end-of-text token.
     That is what free greedy decoding writes up to the first line break, as long as it spells the output in the tokenizer's own
@@ -83,7 +85,7 @@ def task_accuracy(
         positions: ``last`` (as function vectors are applied): from the last token before the answer on; ``after_prompt``: from
             the line of the open "A:" on; ``all``. Tokens of the answer are steered in every scope.
         include_first: steer the first position too where the scope reaches it.
-        shots: how many demonstrations; 0 is zero-shot.
+        n_shots: how many demonstrations; 0 is zero-shot.
         demonstrations: what they are drawn from; by default the other tasks. Those with the input of the query are passed over.
         shuffled: deal the outputs of each prompt's demonstrations out anew, so that (where possible) none keeps its own. The field
             shuffles them at random to take the task out of a prompt and leave its form (Todd et al. 2023, section 2.3).
@@ -93,7 +95,7 @@ def task_accuracy(
     Raises:
         DataError: no tasks; too few demonstrations; an output that changes the tokens of its prompt; a prompt longer than the model
             allows.
-        SteerError: shots that are no number, or shuffled ones of which there are fewer than two.
+        SteerError: n_shots is no number, or shuffled and fewer than two.
         ModelError: the model has no token that could end an answer.
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
@@ -105,7 +107,7 @@ def task_accuracy(
         {0: (vector, strength)},
         positions=positions,
         include_first=include_first,
-        shots=shots,
+        n_shots=n_shots,
         demonstrations=demonstrations,
         shuffled=shuffled,
         seed=seed,
@@ -113,6 +115,7 @@ def task_accuracy(
     )[0]
 
 
+@checks_arguments
 def task_accuracies(
     model: Model,
     tasks: Sequence[TaskItem],
@@ -120,7 +123,7 @@ def task_accuracies(
     *,
     positions: Positions = "last",
     include_first: bool = False,
-    shots: int = 0,
+    n_shots: int = 0,
     demonstrations: Sequence[TaskItem] | None = None,
     shuffled: bool = False,
     seed: int = 0,
@@ -134,7 +137,7 @@ def task_accuracies(
         {name: accuracy}, in the order of ``vectors``.
     """
     scope = check_positions(positions)
-    check_shots(shots, shuffled)
+    check_shots(n_shots, shuffled)
     queries = as_tasks(tasks)
     pool = queries if demonstrations is None else as_tasks(demonstrations, "demonstrations")
     changes = {name: None if vector is None else as_intervention(vector) for name, (vector, _) in vectors.items()}
@@ -147,7 +150,7 @@ def task_accuracies(
         raise ModelError(f"{model.id}: no token of it begins a line or ends a text, so no answer could ever end")
     probes = []
     for index, query in enumerate(queries):
-        shown = draw_demonstrations(query, pool, shots, shuffled=shuffled, seed=seed)
+        shown = draw_demonstrations(query, pool, n_shots, shuffled=shuffled, seed=seed)
         probes.append(task_probe(model, shown, query, scope, include_first, ends, f"task {index} ({query.input!r})"))
     scores = engine_of(model).run_pairs(probes, list(zip(changes.values(), strengths, strict=True)))
     return {
@@ -172,17 +175,17 @@ def task_probe(
     return Probe(tokens.prompt + tokens.answer, start, score_from=prompt, name=name, margins=True, ends=ends)
 
 
-def check_shots(shots: int, shuffled: bool) -> None:
-    """Refuses numbers of demonstrations that mean nothing.
+def check_shots(n_shots: int, shuffled: bool) -> None:
+    """Refuse numbers of demonstrations that mean nothing.
 
     Raises:
         SteerError: not a whole number from 0 on, or shuffled and fewer than two.
     """
-    if isinstance(shots, bool) or not isinstance(shots, int) or shots < 0:
-        raise SteerError(f"shots is the number of demonstrations, a whole number from 0 on, not {shots!r}")
-    if shuffled and shots < 2:
+    if isinstance(n_shots, bool) or not isinstance(n_shots, int) or n_shots < 0:
+        raise SteerError(f"n_shots is the number of demonstrations, a whole number from 0 on, not {n_shots!r}")
+    if shuffled and n_shots < 2:
         raise SteerError(
-            f"shuffled deals the outputs of the demonstrations out among them, so it needs at least 2 shots, not {shots}"
+            f"shuffled deals the outputs of the demonstrations out among them, so it needs n_shots of at least 2, not {n_shots}"
         )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from ..errors import ModelError, SteerError
+from ..errors import DataError, ModelError, SteerError, VectorError
+from ..prompting import Context
 from ..registry import nearest
 from ..steering import Intervention, SteeringVector, as_intervention
 from .loaded import Model
@@ -24,70 +25,85 @@ READERS = {
     "tasks": "read_tasks",
     "demonstrations": "read_tasks",
 }
+_PLACED = ("model", "vector", "intervention", "deployed", "at", "prompts")
 _WAS = {"shots": "n_shots", "cost": "budget", "most": "max_multiplier"}
-_NUMBERS = ("multiplier", "confidence")
 
 
 def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
-    """Make a function of a model refuse arguments of the wrong kind."""
-    signature = inspect.signature(function)
-    model = next(iter(signature.parameters))
+    """Make a function, whose first argument is a model, refuse arguments of the wrong kind."""
+    parameters = inspect.signature(function).parameters
+    numbers = tuple(name for name, one in parameters.items() if one.annotation == "float")
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        renamed = _renamed(kwargs, parameters)
+        if renamed:
+            raise TypeError(f"{function.__name__}() {renamed}")
         try:
-            given = signature.bind(*args, **kwargs).arguments
-        except TypeError as error:
-            raise TypeError(f"{function.__name__}() {_renamed(kwargs, signature) or error}") from None
-        check_arguments(function.__name__, given[model], given, order=list(signature.parameters))
+            given = inspect.signature(function).bind(*args, **kwargs).arguments
+        except TypeError:
+            return function(*args, **kwargs)  # whose own words name it
+        said = {name: value for name, value in given.items() if value is not None or parameters[name].default is not None}
+        check_arguments(function.__name__, said, order=list(parameters), numbers=numbers)
         return function(*args, **kwargs)
 
     return checked
 
 
-def check_arguments(call: str, model: object, given: Mapping[str, Any], *, order: list[str]) -> None:
+def check_arguments(
+    call: str, given: Mapping[str, Any], *, order: Sequence[str], numbers: Collection[str] = ("multiplier", "confidence")
+) -> None:
     """Refuse a model, a vector, data or a number of the wrong kind.
 
     Args:
         call: the function that the user called.
-        given: its arguments by name.
+        given: its arguments by name; one that may be None and is None is left out.
         order: the names of its parameters in order, for the line to write.
+        numbers: which of them are single numbers.
 
     Raises:
-        ModelError, VectorError, SteerError: says what to write instead.
+        SteerError: says what to write instead.
     """
+    shown = [name for name in order[:3] if name in (*_PLACED, *READERS)]
+    write = f"write {call}({', '.join(shown)}, ...)"
+    model = given["model"]
     if not isinstance(model, Model):
         if any(isinstance(value, Model) for value in given.values()):
-            positional = ", ".join(order[: 3 if "vector" in order[:3] else 2])
-            raise ModelError(f"{call}: the model comes first: write {call}({positional}, ...)")
+            raise ModelError(f"{call}: the model comes first: {write}")
         raise ModelError(f"{call}: the model is {_kind(model)}, not a Model: {_cure_of(model)}")
-    vector = given.get("vector")
-    if vector is not None:
-        if (
-            isinstance(vector, (list, tuple))
-            and "items" in given
-            and isinstance(given["items"], (SteeringVector, Intervention))
-        ):
-            raise SteerError(f"{call}: vector and items are swapped: write {call}({', '.join(order[:3])}, ...)")
-        as_intervention(vector)
-    for name, reader in READERS.items():
-        value = given.get(name)
-        if isinstance(value, (SteeringVector, Intervention)):
-            raise SteerError(f"{call}: {name} is {_kind(value)}: write {call}({', '.join(order[:3])}, ...)")
-        if isinstance(value, str):
-            raise SteerError(f"{call}: {name} is the text {value[:60]!r}: read a file with {reader}(path), or give a list")
-        if value is not None and not hasattr(value, "__iter__"):
-            raise SteerError(f"{call}: {name} is {_kind(value)}: give a list, or read a file with {reader}(path)")
-    for name in _NUMBERS:
-        if name in given and (isinstance(given[name], (bool, str)) or not hasattr(given[name], "__float__")):
+    for name in READERS.keys() & given.keys():
+        if isinstance(given[name], (SteeringVector, Intervention)):
+            raise SteerError(f"{call}: {name} is {_kind(given[name])}: {write}")
+        _check_data(call, name, given[name])
+    for name in {"vector", "intervention"} & given.keys():
+        if given[name] is not None:
+            as_intervention(given[name])
+    for name in {"context", "base"} & given.keys():
+        if not isinstance(given[name], Context):
+            raise SteerError(f"{call}: {name} is {_kind(given[name])}: write {name}=Context(option_order='swapped')")
+    for name in {*numbers} & given.keys():
+        if isinstance(given[name], (bool, str)) or not hasattr(given[name], "__float__"):
             several = f"; {name}s= takes several" if f"{name}s" in order else ""
             raise SteerError(f"{call}: {name} is one number, not {given[name]!r}{several}")
+    layers = given.get("layer", 0)
+    if not isinstance(layers, int) and not (isinstance(layers, Sequence) and all(isinstance(one, int) for one in layers)):
+        raise VectorError(f"{call}: layer is the number of a decoder block, from 0 on, or a list of them, not {layers!r}")
+
+
+def _check_data(call: str, name: str, value: object) -> None:
+    reader = READERS[name]
+    if isinstance(value, str):
+        raise DataError(f"{call}: {name} is the text {value[:60]!r}: read a file with {reader}(path), or give a list")
+    if not hasattr(value, "__iter__"):
+        raise DataError(f"{call}: {name} is {_kind(value)}: read a file with {reader}(path), or give a list")
+    if reader == "read_texts" and isinstance(value, (list, tuple)) and not all(isinstance(one, str) for one in value):
+        wrong = next(one for one in value if not isinstance(one, str))
+        raise DataError(f"{call}: {name} is a list of texts, and {_kind(wrong)} is in it")
 
 
 def _kind(value: object) -> str:
-    if value is None:
-        return "None"
-    return f"a{'n' if type(value).__name__[0] in 'AEIOU' else ''} {type(value).__name__}"
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"
 
 
 def _cure_of(model: object) -> str:
@@ -98,9 +114,8 @@ def _cure_of(model: object) -> str:
     return "load one with load_model(name)"
 
 
-def _renamed(given: Mapping[str, Any], signature: inspect.Signature) -> str:
+def _renamed(given: Mapping[str, Any], known: Collection[str]) -> str:
     """What to write in the place of the first keyword that is not known; "" if nothing comes near."""
-    known = signature.parameters
     unknown = next((name for name in given if name not in known), "")
     if _WAS.get(unknown) in known:
         return f"{unknown!r} is now called {_WAS[unknown]!r}: write {_WAS[unknown]}={given[unknown]!r}"

@@ -19,6 +19,7 @@ from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .abilities import abilities_of
 from .answers import end_tokens
+from .arguments import checks_arguments
 from .decoding import CachedRows, PlainRows, Rows, Start
 from .fits import check_fits
 from .hooks import strengths_of
@@ -92,6 +93,7 @@ class _Sampling:
         return int(order[min(at, int(chances.nonzero()[-1]))])
 
 
+@checks_arguments
 @measured
 def generate(
     model: Model,

@@ -13,6 +13,7 @@ import torch
 
 from ..errors import SteerError
 from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
+from .arguments import checks_arguments
 from .fits import check_fits
 from .loaded import Model
 from .sites import attach
@@ -75,6 +76,7 @@ def hooked(
             handle.remove()
 
 
+@checks_arguments
 @contextmanager
 def steered(
     model: Model,

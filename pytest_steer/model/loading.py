@@ -77,7 +77,7 @@ def wrap_model(hf: Any, tokenizer: Any, id: str = "in memory") -> Model:
     """
     if not hasattr(tokenizer, "get_added_vocab"):
         raise ModelError(
-            f"wrap_model needs the model's tokenizer, not {tokenizer!r}: wrap_model(hf, AutoTokenizer.from_pretrained(path))"
+            f"wrap_model needs the model's tokenizer, not {type(tokenizer).__name__}: wrap_model(hf, AutoTokenizer.from_pretrained(path))"
         )
     return Model(hf, tokenizer, id)
 

@@ -58,7 +58,7 @@ def _deployed(rows: Sequence[Row]) -> str:
                 number(at.multiplier),
                 number(row.steerability),
                 _interval(row.steerability_interval),
-                number(row.anti_steerable),
+                number(row.anti_steerable_share),
                 number(at.effect),
                 _interval(at.interval),
                 number(row.standardised(at.effect)),

@@ -1,7 +1,7 @@
 """The comparison that the claims of a run already hold: evidence of one matrix, side by side.
 
 Each kind of claim says itself what it has for a comparison (``compared`` of its evidence): ``n``, ``spread``, ``deployed`` and
-``at_cost`` (fields of ``Strength``), ``steerability``, ``steerability_interval``, ``anti_steerable``, ``budget``, ``tasks``; and with
+``at_cost`` (fields of ``Strength``), ``steerability``, ``steerability_interval``, ``anti_steerable_share``, ``budget``, ``tasks``; and with
 ``rank`` which of several claims is asked first. Nothing is worked out here.
 """
 
@@ -129,7 +129,7 @@ def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
         at_cost=None if at_cost is None else _strength(at_cost),
         steerability=cell.first("steerability"),
         steerability_interval=tuple(cell.first("steerability_interval") or (None, None)),
-        anti_steerable=cell.first("anti_steerable"),
+        anti_steerable_share=cell.first("anti_steerable_share"),
     )
 
 
@@ -142,7 +142,7 @@ def _task_rows(cell: _Cell) -> list[TaskRow]:
         TaskRow(
             cell.behaviour,
             cell.method if record["steered"] else UNSTEERED,
-            setting_name(record["shots"], record["shuffled"]),
+            setting_name(record["n_shots"], record["shuffled"]),
             record["n"],
             record["first_token"],
             record["exact"],

@@ -55,7 +55,7 @@ def verdict_counts(claims: Sequence[dict[str, Any]]) -> str:
 
 
 def expected_false(claims: Sequence[dict[str, Any]]) -> str:
-    """How many false passes and false fails the run is to be expected to hold, at the confidences used."""
+    """How many wrong verdicts to expect of the run, at the confidences used."""
     # A claim without an interval is not judged by one: nothing in it is left to chance.
     measured = [claim for claim in claims if claim["estimate"] is not None and claim["interval"] != [None, None]]
     adjusted = [claim for claim in measured if claim["holm"] is not None]
@@ -81,7 +81,6 @@ def claim_warnings(claims: Sequence[dict[str, Any]]) -> list[str]:
 
 def _expected(judged: list[float]) -> str:
     found = expected_false_verdicts(judged)
-    return (
-        f"{found.claims} judged: if none of these claims held, at most {found.passes:.2g} false passes are to be expected;\n"
-        f"if all held, at most {found.fails:.2g} false fails (chance of any: at most {found.chance_of_any:.0%} if independent)"
-    )
+    levels = " and ".join(f"{100 * level:g}" for level in sorted(set(judged)))
+    verdicts = "1 verdict" if found.claims == 1 else f"{found.claims} verdicts"
+    return f"{verdicts} at {levels} %: expect at most {found.passes:.2g} wrong ones"

@@ -81,7 +81,7 @@ def test_exact_answers_end_where_they_should(linear):
         assert (record["first_token"], record["exact"]) == (0.9, 0.4)
     assert by_whole.details["tasks"][-1]["margins_steered"] == pytest.approx([1.0, -1.0, 1.0])
     assert "its end is" not in by_whole.message
-    assert "-> down down   token 2 of 2 is 1.00 logits behind another; wrong unsteered" in by_whole.message
+    assert "-> down down   token 2 of 2 is 1.00 logits below the likeliest token; wrong unsteered" in by_whole.message
 
 
 def test_the_deployed_multiplier_counts(linear):
@@ -94,13 +94,13 @@ def test_the_table_of_accuracies(linear):
     found = claim(linear, tasks(15, 5), n_shots=3, shuffled=True, baseline_n_shots=4)
     unsteered = {"steered": False, "n": 20, "first_token": 0.25, "exact": 0.25, "note": None}
     assert found.details["accuracies"] == [
-        {"setting": "unsteered, zero-shot", "shots": 0, "shuffled": False, **unsteered},
-        {"setting": "unsteered, 4-shot", "shots": 4, "shuffled": False, **unsteered},
-        {"setting": "unsteered, 4-shot, shuffled", "shots": 4, "shuffled": True, **unsteered},
-        {"setting": "unsteered, 3-shot, shuffled", "shots": 3, "shuffled": True, **unsteered},
+        {"setting": "unsteered, zero-shot", "n_shots": 0, "shuffled": False, **unsteered},
+        {"setting": "unsteered, 4-shot", "n_shots": 4, "shuffled": False, **unsteered},
+        {"setting": "unsteered, 4-shot, shuffled", "n_shots": 4, "shuffled": True, **unsteered},
+        {"setting": "unsteered, 3-shot, shuffled", "n_shots": 3, "shuffled": True, **unsteered},
         {
             "setting": "steered, 3-shot, shuffled",
-            "shots": 3,
+            "n_shots": 3,
             "shuffled": True,
             "steered": True,
             "n": 20,
@@ -111,7 +111,7 @@ def test_the_table_of_accuracies(linear):
     ]
     for shots, shuffled in ((0, False), (4, False), (4, True)):
         records = claim(linear, tasks(15, 5), n_shots=shots, shuffled=shuffled, baseline_n_shots=4).details["accuracies"]
-        assert [(r["shots"], r["shuffled"]) for r in records] == [(0, False), (4, False), (4, True), (shots, shuffled)]
+        assert [(r["n_shots"], r["shuffled"]) for r in records] == [(0, False), (4, False), (4, True), (shots, shuffled)]
 
 
 def test_each_setting_is_what_the_measure_gives_there():
@@ -127,13 +127,13 @@ def test_each_setting_is_what_the_measure_gives_there():
     seen = set()
     for record in bare:
         want = task_accuracy(
-            talkative("llama"), TASKS, shots=record["shots"], shuffled=record["shuffled"], demonstrations=pool
+            talkative("llama"), TASKS, n_shots=record["n_shots"], shuffled=record["shuffled"], demonstrations=pool
         )
         assert (record["first_token"], record["exact"]) == (want.first_token_accuracy, want.exact_accuracy)
         seen.add(record["first_token"])
     assert len(bare) == 4
     assert len(seen) > 1
-    arguments = {"shots": 2, "demonstrations": pool, "positions": "after_prompt"}
+    arguments = {"n_shots": 2, "demonstrations": pool, "positions": "after_prompt"}
     want = task_accuracy(talkative("llama"), TASKS, vector, **arguments)
     before = task_accuracy(talkative("llama"), TASKS, **arguments)
     assert found.estimate == steered["first_token"] == want.first_token_accuracy
@@ -181,7 +181,7 @@ def test_what_a_failure_says(linear):
         ["steered,", "zero-shot", "20", "0.15", "0.15"],
     ]
     assert lines[at + 6] == "  worst of the 17 wrong answers:"
-    assert lines[at + 7] == "    [3] x3 -> up   token 1 of 1 is 1.00 logits behind another; right unsteered"
+    assert lines[at + 7] == "    [3] x3 -> up   token 1 of 1 is 1.00 logits below the likeliest token; right unsteered"
     assert [line for line in lines[at + 10 :] if "run again" not in line] == []
 
 
@@ -246,7 +246,7 @@ def test_tasks_that_repeat_others(linear):
         ({"accuracy": 1}, SteerError, "accuracy must be"),
         ({"accuracy": float("nan")}, SteerError, "accuracy must be"),
         ({"by": "last"}, SteerError, "by must be first_token or exact, but is the text 'last'"),
-        ({"shuffled": True}, SteerError, "it needs at least 2 shots, not 0"),
+        ({"shuffled": True}, SteerError, "it needs n_shots of at least 2, not 0"),
         ({"n_shots": 0.5}, SteerError, "n_shots must be a whole number, but is 0.5"),
         ({"baseline_n_shots": 1}, SteerError, "baseline_n_shots must be at least 2, but is 1"),
         ({"tasks": tasks(1, 0)}, DataError, "tasks: has 1 task; an interval needs at least two"),

@@ -176,7 +176,7 @@ def test_on_a_trained_model_it_is_what_plain_loops_give():
         [[plain.nll(model.hf, model.tokenizer, text, vector.directions, one)[0] for one in (0.0, m)] for text in texts]
     )
     assert found.details["cost"] == pytest.approx(math.expm1((nll[:, 1] - nll[:, 0]).mean()), abs=2e-5)
-    at = multipliers_at_cost(model, texts, {"v": Deployed(vector, 2.0)}, cost=0.1)["v"]
+    at = multipliers_at_cost(model, texts, {"v": Deployed(vector, 2.0)}, budget=0.1)["v"]
     assert (at.multiplier, at.cost, at.reached) == (m, found.details["cost"], found.details["reached"])
 
 
@@ -188,7 +188,7 @@ def test_a_cost_that_is_not_reached_is_announced_and_the_largest_multiplier_is_j
     assert (found.multiplier, found.details["reached"], found.verdict) == (4.0, "most", Verdict.PASS)
     share = f"+{100 * math.expm1(rises(0.04).mean()):.1f}%"
     assert found.warnings == [
-        f"the cost is not reached: at multiplier 4, the largest that is looked at, perplexity has risen by {share}; the claim is judged there"
+        f"perplexity stays within the budget up to the largest multiplier tried (4, {share}); judged at 4"
     ]
 
 
@@ -227,10 +227,10 @@ def test_a_fixed_strength_that_is_proven_to_cost_more_fails_whatever_its_effect(
     assert found.p_fail == pytest.approx(2 * t.pvalue / 2, rel=1e-3)
     share = f"+{100 * math.expm1(own.mean()):.1f}%"
     assert found.warnings == [
-        f"the strength of 'adding' is fixed, and perplexity rises by {share}, which is more than +5%: it cannot be measured within the "
-        "cost that the claim allows"
+        f"'adding' has one fixed strength, which exceeds the perplexity budget ({share} against +5%); judged there on effect and cost "
+        "together"
     ]
-    assert "each side: it costs more than is allowed" in found.message
+    assert "each side: the cost exceeds the budget" in found.message
 
 
 def test_a_fixed_strength_whose_cost_lies_across_is_inconclusive(linear):
@@ -246,8 +246,8 @@ def test_a_fixed_strength_whose_cost_lies_across_is_inconclusive(linear):
     assert found.interval[0] > 0.2
     assert found.details["cost_interval"] == pytest.approx([low, high], rel=1e-4)
     assert found.items_needed is None
-    assert "its cost lies across what is allowed" in found.message
-    assert "not enough evidence whether it costs more than the claim allows: measure more neutral texts" in found.message
+    assert "the interval of the cost lies across the budget" in found.message
+    assert "not enough evidence that the cost is within the budget: measure more neutral texts" in found.message
     # An effect that is too small refutes the claim by itself.
     assert claim(linear, adding(size), texts=texts, effect=5.0).verdict is Verdict.FAIL
 
@@ -257,7 +257,7 @@ def test_where_even_the_smallest_multiplier_is_too_dear(linear):
     found = claim(linear, change, effect=0.2)
     assert (found.details["reached"], found.multiplier, found.verdict) == ("least", 2.0**-10, Verdict.FAIL)
     assert found.estimate == pytest.approx(2.0 * SLOPES.mean(), abs=1e-5)
-    assert found.warnings[0].startswith("even multiplier 0.000976562, the smallest looked at, is too dear")
+    assert found.warnings[0].startswith("the smallest multiplier tried, 0.000976562, already exceeds the perplexity budget")
 
 
 def inference(mean, error, confidence=0.95):
@@ -354,7 +354,7 @@ def test_the_message_holds_the_multipliers_looked_at_and_the_worst_items(linear)
     for line in (
         f"steers_at_cost: FAIL  effect at equal cost {m * SLOPES.mean():.3g} ",
         f"judged at multiplier {m:.3g}: perplexity {cost} [",
-        "] at 0.95 each side, over 10 texts; allowed +5%",
+        "] at 0.95 each side, over 10 texts; budget +5%",
         f"positions after_prompt, norm 1; multiplier {m:.3g}",
         f"  mean effect {m * SLOPES.mean():.3g} ({m * SLOPES.mean() / BASE.std(ddof=1):.3g} standard deviations of the unsteered "
         f"propensities), anti-steerable share 0.17; at the deployed multiplier 1 mean effect {SLOPES.mean():.3g}",

@@ -71,6 +71,77 @@ def test_in_ordinary_tests(suite: Path, pytester: pytest.Pytester) -> None:
     ]
 
 
+FAILING = """
+import pytest, torch
+from pytest_steer import assert_ppl_delta_below, assert_steers, extract, perplexity, read_items, SteeringVector
+from pytest_steer.steering import custom
+
+@pytest.fixture(scope="module")
+def vector(steer_model):
+    return SteeringVector({1: torch.ones(steer_model.width)})
+
+@pytest.fixture
+def broken(steer_model):
+    return extract.caa(steer_model, read_items("test.json"), layer=77)
+
+def test_fails(steer_model, vector):
+    assert_steers(steer_model, vector, read_items("test.json"), steerability=50, multipliers=[-1, 0, 1])
+
+def test_error_in_the_engine(steer_model, vector):
+    large = SteeringVector({1: 10 * vector.directions[1]})
+    assert_steers(steer_model, large, read_items("test.json"), steerability=1, multiplier=3e38, multipliers=[0, 3e38])
+
+def test_error_before_a_model_runs(steer_model, vector):
+    assert_steers(steer_model, vector, "test.json", steerability=1)
+
+def test_error_of_a_scope(steer_model, vector):
+    assert_ppl_delta_below(steer_model, vector, ["One text.", "Two texts."], limit=1, positions="first")
+
+def test_error_of_a_measure(steer_model, vector):
+    perplexity(steer_model, ["A text."], SteeringVector({1: 10 * vector.directions[1]}), multiplier=3e38)
+
+def test_error_of_a_fixture(broken):
+    pass
+
+def test_error_with_a_cause(steer_model):
+    def mine(hidden, strength, layer):
+        raise TypeError("a fault of mine")
+    perplexity(steer_model, ["A text."], custom(mine, layers=1, strength="linear", name="mine"))
+
+def test_error_in_a_property(steer_model, vector):
+    from hypothesis import given, settings, strategies
+    @settings(max_examples=2, deadline=None, database=None)
+    @given(strategies.just(50))
+    def prove(steerability):
+        assert_steers(steer_model, vector, read_items("test.json"), steerability=steerability, multipliers=[-1, 0, 1])
+    prove()
+"""
+
+
+@pytest.mark.parametrize("style", ["auto", "long", "short", "line"])
+def test_no_frame_of_ours_is_shown(suite: Path, pytester: pytest.Pytester, style: str) -> None:
+    pytester.makepyfile(test_claims=FAILING)
+    result = pytester.runpytest("--tb", style, "--steer-report=out.json")
+    result.assert_outcomes(failed=7, errors=1)
+    result.stdout.no_fnmatch_line("*pytest_steer/*.py*")
+    result.stdout.no_fnmatch_line("*torch/nn*")
+    if style != "line":
+        result.stdout.fnmatch_lines(
+            ["*assert_steers(steer_model, vector, *steerability=50*", "E*SteeringFailure: steers: FAIL*"]
+        )
+        result.stdout.fnmatch_lines(["*the model gives NaN or infinity*"])
+        result.stdout.fnmatch_lines(["*TypeError: a fault of mine"])
+    claims = json.loads((suite / "out.json").read_text())["claims"]
+    verdicts = {claim["id"].partition("::")[2]: claim["verdict"] for claim in claims}
+    assert verdicts == {
+        "test_fails": "fail",
+        "test_error_in_the_engine": "error",
+        "test_error_before_a_model_runs": "error",
+        "test_error_of_a_scope": "error",
+        "test_error_in_a_property": "fail",
+    }
+
+
 def test_a_model_that_is_not_there_fails_without_a_traceback(suite: Path, pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(steer_load_model): steer_load_model('builtin:tinny')")
     result = pytester.runpytest()

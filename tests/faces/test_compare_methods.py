@@ -158,7 +158,7 @@ def test_claims_about_steerability_and_tasks_are_in_the_table_too(folder, pytest
     for row, want in zip(report["rows"], found["rows"], strict=True):
         np.testing.assert_allclose(row["steerability"], want["steerability"], atol=1e-6)
         np.testing.assert_allclose(row["steerability_interval"], want["steerability_interval"], atol=1e-6)
-        assert row["anti_steerable"] == want["anti_steerable"]
+        assert row["anti_steerable_share"] == want["anti_steerable_share"]
         assert row["at_cost"] is None
 
     def accuracies(tasks):

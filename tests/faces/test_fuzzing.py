@@ -67,7 +67,7 @@ def test_a_claim_that_breaks_and_how_to_see_it_again(letters: Path, pytester: py
     assert claim["details"]["axes"][0]["axis"] == "option_order"
     assert f"  show the counterexample again: {found['reproduce']}" in claim["message"]
     assert "the smallest context that breaks it: Context(option_order='swapped')" in claim["message"]
-    assert "option_order makes " in claim["message"]
+    assert "option_order explains " in claim["message"]
     # The command as a user pastes it, in a process of its own.
     command = shlex.split(found["reproduce"])
     assert command[0] == "pytest"

@@ -37,7 +37,7 @@ def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
         [
             "fails: FAIL  effect at equal cost * promised at least 50",
             "  n = 10 items, bounds by t at 0.95 each side: the interval is on the bad side",
-            "  judged at multiplier *: perplexity +* [[]*, *[]] at 0.95 each side, over 12 texts; allowed +5%",
+            "  judged at multiplier *: perplexity +* [[]*, *[]] at 0.95 each side, over 12 texts; budget +5%",
             "  steered: caa at layer 1, positions after_prompt, norm *; multiplier * (* of the median hidden norm)",
             "    multiplier *",
             "    perplexity *",
@@ -47,7 +47,7 @@ def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
             "  run again: pytest c.steer.yaml::fails",
             "c: holds (steers_at_cost) * effect at equal cost * >= -50 * 10 * pass",
             "c: in-deviations (steers_at_cost) * standardised effect at equal cost * pass",
-            "warning: c: unreached: the cost is not reached: at multiplier 1, the largest that is looked at, *",
+            "warning: c: unreached: perplexity stays within the budget up to the largest multiplier tried (1, *",
         ]
     )
     model = load_model("builtin:tiny")
@@ -55,7 +55,7 @@ def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
     items, texts = read_items(suite / "test.json"), read_texts(suite / "neutral.txt")
     for name, cost, most, deployed in (("holds", 0.05, 8, 1.0), ("in-deviations", 0.02, 8, 1.0), ("unreached", 1e3, 2, 0.5)):
         one = Deployed(vector, deployed)
-        at = multipliers_at_cost(model, texts, {"v": one}, cost=cost, most=most)["v"]
+        at = multipliers_at_cost(model, texts, {"v": one}, budget=cost, max_multiplier=most)["v"]
         effects, unsteered = effects_at(model, items, {"v": (one, at.multiplier)})
         claim = found[name]
         assert claim["multiplier"] == claim["details"]["multiplier_at_cost"] == at.multiplier
@@ -79,7 +79,7 @@ def test_an_intervention_that_cannot_be_dosed(suite: Path, pytester: pytest.Pyte
     assert found["dear"]["details"]["cost_interval"][0] > 0.5
     assert [found[name]["details"]["over_budget"] for name in ("dear", "cheap")] == [True, False]
     assert found["dear"]["verdict"] == "fail"
-    result.stdout.fnmatch_lines(["dear: FAIL *", "*each side: it costs more than is allowed"])
+    result.stdout.fnmatch_lines(["dear: FAIL *", "*each side: the cost exceeds the budget"])
 
 
 def test_a_quick_look_takes_the_first_twenty_texts(suite: Path, pytester: pytest.Pytester) -> None:

@@ -61,7 +61,7 @@ def test_claims_of_a_file(tasks: Path, pytester: pytest.Pytester) -> None:
     assert (by_first["estimate"], by_first["n"], by_first["unit"]) == (0.75, 60, "tasks")
     assert (exact["statistic"], exact["estimate"]) == ("exact accuracy", 0.0)
     assert known["estimate"] == 0.75
-    settings = [(r["shots"], r["shuffled"], r["steered"]) for r in known["details"]["accuracies"]]
+    settings = [(r["n_shots"], r["shuffled"], r["steered"]) for r in known["details"]["accuracies"]]
     assert settings == [(0, False, False), (5, False, False), (5, True, False), (2, True, False), (2, True, True)]
     result.stdout.fnmatch_lines(
         [
@@ -85,7 +85,7 @@ def test_what_is_asked_is_what_the_measure_asks(tasks: Path, pytester: pytest.Py
     )
     model, pairs, shown = load_model("builtin:tiny"), read_tasks(tasks / "pairs.json"), read_tasks(tasks / "shown.json")
     vector = SteeringVector.load(tasks / "soup.safetensors")
-    asked = {"shots": 2, "demonstrations": shown}
+    asked = {"n_shots": 2, "demonstrations": shown}
     steered = task_accuracy(model, pairs, vector, seed=5, **asked)
     bare, other = (task_accuracy(model, pairs, seed=seed, **asked) for seed in (5, 6))
     for record, by_vector, alone in zip(claim["details"]["tasks"], steered.margins, bare.margins, strict=True):

@@ -178,7 +178,9 @@ def rise(m, first=False, texts=TEXTS, words=("<unk>", *WORDS)):
 
 @pytest.mark.parametrize(("budget", "deployed"), [(0.05, 1.0), (0.2, 0.125), (0.01, 2.0), (0.05, -1.0), (0.5, 1.0)])
 def test_the_multiplier_is_that_of_the_closed_form(linear, budget, deployed):
-    found = multipliers_at_cost(linear.model, TEXTS, {"v": Deployed(linear.vector(), deployed)}, cost=budget, most=32.0)["v"]
+    found = multipliers_at_cost(
+        linear.model, TEXTS, {"v": Deployed(linear.vector(), deployed)}, budget=budget, max_multiplier=32.0
+    )["v"]
     assert found.reached == "cost"
     assert found.looked_at[0][0] == deployed
     for multiplier, cost in found.looked_at:

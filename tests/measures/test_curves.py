@@ -165,8 +165,8 @@ def test_strata_show_a_vector_for_a_letter():
     made = curve([[0, 1], [0, 3], [1, 0], [0, 0], [0, 9], [0, 5]], [0, 1], ["A", "A", "B", "B", None, "Yes"])
     found = {s.label: s for s in strata(made)}
     assert list(found) == ["A", "B", "Yes"]
-    assert (found["A"].n, found["A"].steerability, found["A"].anti_steerable) == (2, 2.0, 0.0)
-    assert (found["B"].n, found["B"].steerability, found["B"].anti_steerable) == (2, -0.5, 1.0)
+    assert (found["A"].n, found["A"].steerability, found["A"].anti_steerable_share) == (2, 2.0, 0.0)
+    assert (found["B"].n, found["B"].steerability, found["B"].anti_steerable_share) == (2, -0.5, 1.0)
     assert (found["Yes"].n, found["Yes"].steerability) == (1, 5.0)
 
 

@@ -153,7 +153,7 @@ def test_the_receipt(linear, positions, steered):
     (dose,) = receipt.doses
     assert (receipt.sequences, receipt.steered_tokens, dose.layer, dose.norm) == (2, steered, 1, 3.0)
     if positions == "after_prompt":
-        assert (dose.hidden_norm, dose.relative_dose) == (2.0, 6.0)
+        assert (dose.median_hidden_norm, dose.relative_dose) == (2.0, 6.0)
 
 
 def test_the_receipts_norm_is_the_median():
@@ -163,7 +163,7 @@ def test_the_receipts_norm_is_the_median():
     items = [ContrastItem("up still", ("up",), ("down",), "0")]
     curve = propensity_curve(model.model, items, vector, multipliers=[1.0], positions="all")
     (dose,) = steering_receipt(model.model, curve.probes, as_intervention(vector), 1.0).doses
-    assert (dose.hidden_norm, dose.relative_dose) == (2.0, 1.5)
+    assert (dose.median_hidden_norm, dose.relative_dose) == (2.0, 1.5)
 
 
 # --- a model that counts the steered tokens ---------------------------------------------------------------------------------

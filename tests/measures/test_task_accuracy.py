@@ -45,7 +45,7 @@ def greedy_lines(model, scope, m, shown_of, directions):
 def test_flags_equal_greedy_decoding_of_the_line(family, scope, sharing, shots, shuffled):
     model, vector = talkative(family, sharing), builders.random_vector(1)
     vectors = {"bare": (None, 1.0), "steered": (vector, 1.5)}
-    found = task_accuracies(model, TASKS, vectors, positions=scope, shots=shots, shuffled=shuffled, seed=3)
+    found = task_accuracies(model, TASKS, vectors, positions=scope, n_shots=shots, shuffled=shuffled, seed=3)
 
     def shown_of(task):
         return draw_demonstrations(task, TASKS, shots, shuffled=shuffled, seed=3)
@@ -66,7 +66,7 @@ def test_some_answers_are_right_and_some_are_wrong(family):
             found.first_token
             for shots, shuffled in SHOWN
             for found in task_accuracies(
-                model, TASKS, vectors, positions=scope, shots=shots, shuffled=shuffled, seed=3
+                model, TASKS, vectors, positions=scope, n_shots=shots, shuffled=shuffled, seed=3
             ).values()
         ]
         assert 0.1 < np.concatenate(flags).mean() < 0.9
@@ -78,7 +78,7 @@ def test_some_answers_are_exact_and_some_only_begin_well():
         [
             np.stack([found.first_token, found.exact], 1)
             for family in FEW
-            for found in (task_accuracy(talkative(family), TASKS, shots=2),)
+            for found in (task_accuracy(talkative(family), TASKS, n_shots=2),)
         ]
     )
     assert {tuple(row) for row in flags.tolist()} == {(False, False), (True, False), (True, True)}
@@ -209,13 +209,13 @@ def test_a_model_without_any_end_is_an_error():
 def test_the_prompts_are_those_of_the_field():
     model = talkative("llama")
     pool = [TaskItem("in one", "out one"), TaskItem("in two", "out two"), TaskItem("in six", "out six")]
-    found = task_accuracy(model, [TaskItem(" query ", " Yes ")], shots=2, demonstrations=pool, seed=1)
+    found = task_accuracy(model, [TaskItem(" query ", " Yes ")], n_shots=2, demonstrations=pool, seed=1)
     (probe,) = found.probes
     shown = draw_demonstrations(TaskItem("query", "Yes"), pool, 2, seed=1)
     text = "".join(f"Q: {item.input}\nA: {item.output}\n\n" for item in shown) + "Q: query\nA: Yes"
     assert model.tokenizer.decode(list(probe.ids)) == text
     assert model.tokenizer.decode(list(probe.ids[probe.score_from :])) == " Yes"
-    shuffled = task_accuracy(model, [TaskItem("query", "Yes")], shots=3, demonstrations=pool, shuffled=True)
+    shuffled = task_accuracy(model, [TaskItem("query", "Yes")], n_shots=3, demonstrations=pool, shuffled=True)
     words = model.tokenizer.decode(list(shuffled.probes[0].ids))
     assert words.count("Q: ") == 4
     assert not any(f"Q: {item.input}\nA: {item.output}\n" in words for item in pool)
@@ -223,7 +223,7 @@ def test_the_prompts_are_those_of_the_field():
 
 def test_without_demonstrations_the_other_tasks_are_shown():
     model = talkative("llama")
-    found = task_accuracy(model, TASKS[:3], shots=2)
+    found = task_accuracy(model, TASKS[:3], n_shots=2)
     for task, probe in zip(TASKS[:3], found.probes, strict=True):
         text = model.tokenizer.decode(list(probe.ids))
         assert text.count("Q: ") == 3
@@ -233,12 +233,12 @@ def test_without_demonstrations_the_other_tasks_are_shown():
 
 def test_company_and_order_change_nothing():
     model, vector = talkative("llama"), builders.random_vector(1)
-    whole = task_accuracy(model, TASKS, vector, shots=3, seed=2)
-    turned = task_accuracy(talkative("llama"), TASKS[::-1], vector, shots=3, seed=2)
-    alone = task_accuracy(talkative("llama"), TASKS[4:5], vector, shots=3, demonstrations=TASKS, seed=2)
+    whole = task_accuracy(model, TASKS, vector, n_shots=3, seed=2)
+    turned = task_accuracy(talkative("llama"), TASKS[::-1], vector, n_shots=3, seed=2)
+    alone = task_accuracy(talkative("llama"), TASKS[4:5], vector, n_shots=3, demonstrations=TASKS, seed=2)
     for got, want in zip((*turned.margins[::-1], *alone.margins), (*whole.margins, whole.margins[4]), strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
-    other = task_accuracy(model, TASKS, vector, shots=3, seed=4)
+    other = task_accuracy(model, TASKS, vector, n_shots=3, seed=4)
     assert any(np.abs(a - b).max() > 1e-3 for a, b in zip(whole.margins, other.margins, strict=True))
 
 
@@ -247,15 +247,15 @@ def test_all_interventions_at_once_are_each_by_itself():
     one, two = builders.random_vector(0), builders.random_vector(2)
     turn = custom(lambda h, s, layer: h * (1 - 0.5 * s), layers=1, strength="ignored", name="shrink")
     asked = {"bare": (None, 0.0), "one": (one, 1.0), "more": (one, -2.0), "two": (two, 1.0), "turn": (turn, 1.0)}
-    found = task_accuracies(model, TASKS, asked, shots=2)
+    found = task_accuracies(model, TASKS, asked, n_shots=2)
     assert list(found) == list(asked)
     assert engine_of(model).forwards == len(asked) * len(TASKS)
     for name, (vector, m) in asked.items():
-        alone = task_accuracy(talkative("llama"), TASKS, vector, multiplier=m, shots=2)
+        alone = task_accuracy(talkative("llama"), TASKS, vector, multiplier=m, n_shots=2)
         assert isinstance(alone, TaskAccuracy)
         for got, want in zip(found[name].margins, alone.margins, strict=True):
             np.testing.assert_allclose(got, want, rtol=0, atol=1e-4)
-    task_accuracies(model, TASKS, dict(reversed(asked.items())), shots=2)
+    task_accuracies(model, TASKS, dict(reversed(asked.items())), n_shots=2)
     assert engine_of(model).forwards == len(asked) * len(TASKS)  # all remembered
 
 
@@ -282,17 +282,17 @@ def test_the_receipt(positions, steered):
         ({"tasks": "hot"}, DataError, "tasks: a list of at least one TaskItem"),
         ({"tasks": [("hot", "cold")]}, DataError, "tasks: item 0 is a tuple, not a TaskItem: read a file with read_tasks"),
         ({"demonstrations": []}, DataError, "demonstrations: a list of at least one"),
-        ({"shots": -1}, SteerError, "a whole number from 0 on, not -1"),
-        ({"shots": True}, SteerError, "a whole number from 0 on, not True"),
-        ({"shots": 2.0}, SteerError, "a whole number from 0 on, not 2.0"),
-        ({"shuffled": True}, SteerError, "it needs at least 2 shots, not 0"),
-        ({"shots": 1, "shuffled": True}, SteerError, "it needs at least 2 shots, not 1"),
+        ({"n_shots": -1}, SteerError, "a whole number from 0 on, not -1"),
+        ({"n_shots": True}, SteerError, "a whole number from 0 on, not True"),
+        ({"n_shots": 2.0}, SteerError, "a whole number from 0 on, not 2.0"),
+        ({"shuffled": True}, SteerError, "it needs n_shots of at least 2, not 0"),
+        ({"n_shots": 1, "shuffled": True}, SteerError, "it needs n_shots of at least 2, not 1"),
         (
-            {"shots": 15},
+            {"n_shots": 15},
             DataError,
             "task item 'case 0': 15 demonstrations are asked for, but there are only 14 other pairs",
         ),
-        ({"shots": 2, "demonstrations": TASKS[:2]}, DataError, "only 1 other pairs"),
+        ({"n_shots": 2, "demonstrations": TASKS[:2]}, DataError, "only 1 other pairs"),
         ({"positions": "first"}, SteerError, "positions is one of"),
         ({"multiplier": float("nan")}, SteerError, "finite numbers"),
         ({"vector": builders.random_vector(7)}, VectorError, "acts on layer 7"),

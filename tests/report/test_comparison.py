@@ -19,7 +19,7 @@ def row(behaviour: str, method: str, effect: float, at_cost: float | None, sprea
         at_cost=None if at_cost is None else Strength(0.625, at_cost, (at_cost - 0.25, None), 0.25, 0.0496, "cost"),
         steerability=effect / 2,
         steerability_interval=(effect / 2 - 0.25, effect / 2 + 0.25),
-        anti_steerable=0.2,
+        anti_steerable_share=0.2,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from pytest_steer.report.matrix_rows import matrix_rows
 
 OF_ITEMS = {"n": 8, "spread": 2.0, "deployed": {"multiplier": 1.0, "effect": 3.0, "interval": [2.0, 4.0], "wrong_way": 0.25}}
-SLOPES = {"steerability": 1.5, "anti_steerable": 0.125}
+SLOPES = {"steerability": 1.5, "anti_steerable_share": 0.125}
 OWN = OF_ITEMS | SLOPES | {"steerability_interval": [1.25, 1.75], "rank": 0}
 OTHER = OF_ITEMS | SLOPES | {"steerability_interval": [1.0, 2.0], "rank": 1}
 AT_COST = {
@@ -31,7 +31,7 @@ def cost(value, **more):
 def test_the_claim_about_the_slope_is_asked_for_its_bounds_wherever_it_stands(turned):
     claims = [claim(OTHER), claim(AT_COST), claim(OWN)]
     (row,), tasks = matrix_rows(claims[::-1] if turned else claims)
-    assert (row.steerability, row.steerability_interval, row.anti_steerable) == (1.5, (1.25, 1.75), 0.125)
+    assert (row.steerability, row.steerability_interval, row.anti_steerable_share) == (1.5, (1.25, 1.75), 0.125)
     assert (row.deployed.effect, row.spread, row.deployed.cost) == (3.0, 2.0, 0.5)
     assert (row.at_cost.effect, row.at_cost.interval, row.at_cost.cost) == (1.0, (0.5, None), 0.04)
     assert tasks == []

@@ -84,7 +84,7 @@ def test_the_numbers_are_those_of_the_plain_way(folder, model):
     np.testing.assert_allclose(row.deployed.effect, (values[:, 3] - values[:, 1]).mean(), atol=1e-4)
     np.testing.assert_allclose(weak.deployed.effect, (values[:, 2] - values[:, 1]).mean(), atol=1e-4)
     np.testing.assert_allclose(row.spread, values[:, 1].std(ddof=1), atol=1e-4)
-    assert row.anti_steerable == (plain.slopes(values[:, [0, 1, 3]], (-1, 0, 1)) <= 0).mean()
+    assert row.anti_steerable_share == (plain.slopes(values[:, [0, 1, 3]], (-1, 0, 1)) <= 0).mean()
     assert row.deployed.wrong_way == (values[:, 3] < values[:, 1]).mean()
 
     texts = read_texts(folder / "neutral.txt")
@@ -129,7 +129,7 @@ def test_tasks_have_their_accuracy_in_every_setting(folder, model):
             own,
             multiplier=multiplier,
             positions="all",
-            shots=3,
+            n_shots=3,
             shuffled=True,
             demonstrations=tasks,
         )
@@ -143,12 +143,12 @@ def test_demonstrations_are_drawn_from_the_examples_with_the_seed(folder):
     (folder / "shown.json").write_text(json.dumps(shown))
     (folder / "c.steer.yaml").write_text(FILE.replace("demonstrations: words.json", "demonstrations: shown.json"))
     model = load_model("builtin:tiny")
-    entries, _, _ = measured(folder, model, budget=0.02, n_shots=3, seed=4)
+    entries, _, _ = measured(folder, model, budget=0.02, n_n_shots=3, seed=4)
     tasks, pool = read_tasks(folder / "words.json"), read_tasks(folder / "shown.json")
     vector = next(e.subject.vector for e in entries if (e.behaviour, e.method) == ("words", "mean_difference"))
     before = engine_of(model).forwards
     for shuffled in (False, True):
-        how = {"positions": "all", "shots": 3, "shuffled": shuffled}
+        how = {"positions": "all", "n_shots": 3, "shuffled": shuffled}
         for own in (None, vector):
             task_accuracy(model, tasks, own, demonstrations=pool, seed=4, **how)
         assert engine_of(model).forwards == before

@@ -84,5 +84,5 @@ def as_intervention(steering: SteeringVector | Intervention) -> Intervention:
         return add(SteeringVector.from_steering_vectors(steering))
     raise VectorError(
         f"expected a SteeringVector or an Intervention, not {type(steering).__name__}; "
-        "wrap a tensor as SteeringVector({layer: tensor}), a function with interventions.custom(...)"
+        "wrap a tensor as SteeringVector({layer: tensor}), a function with steering.custom(...)"
     )

@@ -152,7 +152,7 @@ def _at_cost(
 ) -> dict[Entry, AtCost]:
     """The strengths of equal cost, searched together."""
     deployed = {entry: entry.subject for entry in entries}
-    return multipliers_at_cost(model, texts, deployed, cost=budget, most=max_multiplier, allow_mismatch=_CHECKED)
+    return multipliers_at_cost(model, texts, deployed, budget=budget, max_multiplier=max_multiplier, allow_mismatch=_CHECKED)
 
 
 def _rows(
@@ -187,7 +187,7 @@ def _rows(
             else strength_of(effects[entry, "at cost"], at.multiplier, confidence, cost=at.cost, reached=at.reached),
             steerability=None if steerability is None else steerability.estimate,
             steerability_interval=(None, None) if steerability is None else bounds_of(steerability),
-            anti_steerable=float((slopes[entry] <= 0).mean()) if entry in slopes else None,
+            anti_steerable_share=float((slopes[entry] <= 0).mean()) if entry in slopes else None,
         )
     return found
 
@@ -247,7 +247,7 @@ def _tasks(
                     positions=positions,
                     include_first=include_first,
                     demonstrations=examples,
-                    shots=count,
+                    n_shots=count,
                     shuffled=shuffled,
                     seed=current_run().seed,
                     allow_mismatch=_CHECKED,

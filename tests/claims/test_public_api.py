@@ -1,0 +1,264 @@
+"""The public functions by one rule: order of arguments, keywords, the same defaults in both faces, and what is said of wrong arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import get_type_hints
+
+import builders
+import pytest
+import torch
+
+import pytest_steer
+from pytest_steer import Deployed, SteerError, SteeringVector, TaskItem, extract, registry, wrap_model
+from pytest_steer.claims.common import OverItems
+from pytest_steer.files.schema import full_schema
+from pytest_steer.measures.subject import Subject
+
+ASSERTIONS = {name: getattr(pytest_steer, name) for name in pytest_steer.__all__ if name.startswith("assert_")}
+MEASURES = {
+    name: getattr(pytest_steer, name)
+    for name in ("propensity_curve", "perplexity", "task_accuracy", "multipliers_at_cost", "effects_at", "generate")
+}
+METHODS = {
+    name: kind.function
+    for name, kind in registry.things("method").items()
+    if kind.function.__module__.startswith("pytest_steer")
+}
+DATA = ("items", "texts", "tasks", "prompts", "data", "positive_texts", "negative_texts")
+STEERS = ("vector", "intervention", "deployed", "at")
+ITEMS = [(f"Is {i} even?", f"({'AB'[i % 2]})", f"({'BA'[i % 2]})") for i in range(4)]
+TEXTS = ["A text.", "Another one."]
+TASKS = [TaskItem(str(i), str(i + 1)) for i in range(4)]
+VECTOR = builders.random_vector(1)
+
+
+def positional(function):
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [one for one in inspect.signature(function).parameters.values() if one.kind in kinds]
+
+
+# --- order and keywords --------------------------------------------------------------------------------------------------
+
+
+def test_every_claim_has_its_assertion():
+    assert {f"assert_{name}" for name in registry.names("claim")} == ASSERTIONS.keys()
+
+
+@pytest.mark.parametrize("name", ASSERTIONS)
+def test_assertions_take_model_vector_data(name):
+    model, vector, *data = (one.name for one in positional(ASSERTIONS[name]))
+    assert (model, vector) == ("model", "vector")
+    assert all(one in DATA for one in data)
+
+
+@pytest.mark.parametrize("name", [*MEASURES, *METHODS])
+def test_measures_and_methods_take_model_data_vector(name):
+    model, data, *rest = (one.name for one in positional((MEASURES | METHODS)[name]))
+    assert model == "model"
+    assert data in DATA
+    assert all(one in (*STEERS, *DATA) for one in rest)
+
+
+@pytest.mark.parametrize("name", [*ASSERTIONS, *MEASURES, *METHODS])
+def test_what_is_optional_is_a_keyword(name):
+    function = (ASSERTIONS | MEASURES | METHODS)[name]
+    assert all(one.default is one.empty or one.name == "vector" for one in positional(function))
+
+
+@pytest.mark.parametrize("name", registry.names("claim"))
+def test_defaults_are_those_of_the_claim_file(name):
+    declared, assertion = registry.find("claim", name).declared, ASSERTIONS[f"assert_{name}"]
+    fields = {one.name: one for one in dataclasses.fields(declared)}
+    for parameter in inspect.signature(assertion).parameters.values():
+        field = fields.get(parameter.name)
+        if field is None or parameter.default is parameter.empty:
+            continue
+        empty = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+        assert (parameter.default or None) == (empty or None), parameter.name
+    assert all(key in get_type_hints(OverItems) or key in inspect.signature(assertion).parameters
+               for key in registry.find("claim", name).parameters)  # fmt: skip
+
+
+def test_what_all_claims_share_has_the_defaults_of_the_claim_file():
+    properties = full_schema()["$defs"]
+    assert properties["multiplier"]["default"] == Subject.multiplier
+    assert properties["vector"]["properties"]["positions"]["default"] == Subject.positions
+    assert properties["vector"]["properties"]["include_first"]["default"] == Subject.include_first
+    for kind in registry.things("claim").values():
+        fields = {one.name: one.default for one in dataclasses.fields(kind.declared)}
+        assert fields.get("confidence", 0.95) == properties["confidence"]["default"]
+        assert list(fields.get("multipliers", properties["multipliers"]["default"])) == properties["multipliers"]["default"]
+
+
+def test_the_context_manager_is_public():
+    assert pytest_steer.steered is pytest_steer.model.steered
+
+
+# --- arguments of the wrong kind -----------------------------------------------------------------------------------------
+
+CALLS = {
+    "assert_steers": ((VECTOR, ITEMS), {"steerability": 0.1}),
+    "assert_not_anti_steered": ((VECTOR, ITEMS), {"share": 0.1}),
+    "assert_ppl_delta_below": ((VECTOR, TEXTS), {"limit": 0.1}),
+    "assert_generalizes": ((VECTOR, ITEMS), {"relative": 0.1, "data_sets": {"other": ITEMS}}),
+    "assert_holds_in_contexts": ((VECTOR, ITEMS), {"effect": 0.1, "contexts": {"system": [""]}}),
+    "assert_performs_task": ((VECTOR, TASKS), {"accuracy": 0.1}),
+    "assert_steers_at_cost": ((VECTOR, ITEMS, TEXTS), {"effect": 0.1, "budget": 0.1}),
+    "assert_hooks_are_sound": ((VECTOR,), {}),
+    "propensity_curve": ((ITEMS, VECTOR), {}),
+    "perplexity": ((TEXTS, VECTOR), {}),
+    "task_accuracy": ((TASKS, VECTOR), {}),
+    "multipliers_at_cost": ((TEXTS, {"v": Deployed(VECTOR)}), {}),
+    "effects_at": ((ITEMS, {"v": (Deployed(VECTOR), 1.0)}), {}),
+    "generate": ((["Who?"], VECTOR), {"multipliers": [1]}),
+    "caa": ((ITEMS,), {"layer": 1}),
+    "pca": ((ITEMS,), {"layer": 1}),
+    "icv": ((ITEMS,), {}),
+    "mean_difference": ((TEXTS, TEXTS), {"layer": 1}),
+    "fv": ((TASKS,), {"layer": 1}),
+    "steered": ((VECTOR,), {}),
+}
+
+
+def called(name):
+    return getattr(extract, name) if name in extract.__all__ else getattr(pytest_steer, name)
+
+
+def enter(found):
+    if hasattr(found, "__enter__"):
+        with found:
+            pass
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (
+            "hf",
+            r"the model is a LlamaForCausalLM, not a Model: wrap it with its tokenizer, wrap_model\(model, tokenizer\), or load",
+        ),
+        ("name", r"the model is a str, not a Model: load it with load_model\('gpt2'\)"),
+        ("None", r"the model is None, not a Model: load one with load_model\(name\)"),
+    ],
+)
+def test_a_model_of_the_wrong_kind(name, model, words):
+    arguments, more = CALLS[name]
+    given = {"hf": builders.random_model("llama").hf, "name": "gpt2", "None": None}[model]
+    with pytest.raises(SteerError, match=f"{name}: {words}"):
+        enter(called(name)(given, *arguments, **more))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_model_in_another_place(name):
+    (first, *rest), more = CALLS[name]
+    with pytest.raises(SteerError, match=rf"{name}: the model comes first: write {name}\(model, "):
+        enter(called(name)(first, builders.random_model("llama"), *rest, **more))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (arguments, _) in CALLS.items() if VECTOR in arguments and len(arguments) > 1]
+)
+def test_vector_and_data_in_each_others_place(name):
+    (first, second, *rest), more = CALLS[name]
+    with pytest.raises(SteerError, match=rf"{name}.*write {name}\(model, |expected a SteeringVector|prompts"):
+        called(name)(builders.random_model("llama"), second, first, *rest, **more)
+
+
+@pytest.mark.parametrize("name", [name for name, (arguments, _) in CALLS.items() if VECTOR in arguments])
+def test_a_tensor_for_a_vector(name):
+    arguments, more = CALLS[name]
+    given = [torch.ones(32) if one is VECTOR else one for one in arguments]
+    with pytest.raises(SteerError, match=r"wrap a tensor as SteeringVector\(\{layer: tensor\}\)"):
+        enter(called(name)(builders.random_model("llama"), *given, **more))
+
+
+@pytest.mark.parametrize("value", ["file.json", 3, None])
+@pytest.mark.parametrize(
+    "name", [name for name, (arguments, _) in CALLS.items() if arguments != (VECTOR,) and name != "generate"]
+)
+def test_data_of_the_wrong_kind(name, value):
+    arguments, more = CALLS[name]
+    given = [value if one in (ITEMS, TEXTS, TASKS) else one for one in arguments]
+    with pytest.raises(SteerError, match=rf"{name}: \w+ is .*read a file with read_\w+\(path\), or give a list"):
+        called(name)(builders.random_model("llama"), *given, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("assert_steers", {"multiplier": [1.0]}, r"multiplier is one number, not \[1.0\]; multipliers= takes several"),
+        ("assert_steers", {"steerability": [0.1]}, "steerability must be a number, but is a list"),
+        ("assert_steers", {"confidence": 95}, r"Did you mean 0.95 \(95 %\)\?"),
+        ("assert_steers", {"confidence": [0.9]}, r"confidence is one number, not \[0.9\]"),
+        ("assert_steers", {"interval": "bca"}, "interval must be t or bootstrap, but is the text 'bca'"),
+        ("assert_steers", {"context": "swapped"}, r"context is a str: write context=Context\("),
+        ("assert_steers", {"multipliers": 1.0}, "multipliers are a list of numbers"),
+        ("assert_ppl_delta_below", {"confidence": 95}, r"Did you mean 0.95 \(95 %\)\?"),
+        ("assert_ppl_delta_below", {"interval": "bca"}, "interval must be t or bootstrap"),
+        ("assert_steers_at_cost", {"interval": "bca"}, "interval must be t or bootstrap"),
+        ("assert_steers_at_cost", {"max_multiplier": [3]}, "max_multiplier must be a number"),
+        ("assert_holds_in_contexts", {"interval": "bca"}, "interval must be t or bootstrap"),
+        ("assert_holds_in_contexts", {"contexts": ["a"]}, "contexts are axes with their values, or a strategy"),
+        ("assert_holds_in_contexts", {"listed": ["a"]}, "listed and only are Contexts"),
+        ("assert_generalizes", {"contexts": ["a"]}, "contexts are named"),
+        ("assert_performs_task", {"n_shots": [1]}, "n_shots must be a whole number"),
+        ("perplexity", {"multiplier": [1.0]}, r"multiplier is one number, not \[1.0\]"),
+        ("multipliers_at_cost", {"budget": "5 %"}, "budget is one number, not '5 %'"),
+        ("caa", {"layer": "1"}, "layer is the number of a decoder block, from 0 on, or a list of them, not '1'"),
+        ("caa", {"layer": None}, "layer is the number of a decoder block"),
+    ],
+)
+def test_values_of_the_wrong_kind(name, more, words, monkeypatch):
+    model = builders.random_model("llama")
+    monkeypatch.setattr(model, "hf", None)  # nothing runs before it is refused
+    arguments, usual = CALLS[name]
+    with pytest.raises(SteerError, match=words):
+        called(name)(model, *arguments, **usual | more)
+
+
+def test_a_text_among_texts_that_is_none():
+    with pytest.raises(SteerError, match="perplexity: texts is a list of texts, and an int is in it"):
+        pytest_steer.perplexity(builders.random_model("llama"), ["a text", 3])
+
+
+def test_interventions_that_are_not_deployed():
+    model = builders.random_model("llama")
+    with pytest.raises(SteerError, match=r"write \{name: Deployed\(vector, multiplier=1.0\)\}"):
+        pytest_steer.multipliers_at_cost(model, TEXTS, {"v": VECTOR})
+    with pytest.raises(SteerError, match=r"write \{name: \(Deployed\(vector\), multiplier\)\}"):
+        pytest_steer.effects_at(model, ITEMS, VECTOR)
+    with pytest.raises(SteerError, match="other than 0"):
+        Deployed(VECTOR, [1.0])
+
+
+def test_a_model_without_a_tokenizer():
+    with pytest.raises(
+        SteerError, match=r"wrap_model needs the model's tokenizer, not NoneType: wrap_model\(hf, AutoTokenizer"
+    ):
+        wrap_model(builders.random_model("llama").hf, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "words"),
+    [
+        ("task_accuracy", {"shots": 5}, "'shots' is now called 'n_shots': write n_shots=5"),
+        ("multipliers_at_cost", {"cost": 0.1}, "'cost' is now called 'budget': write budget=0.1"),
+        ("multipliers_at_cost", {"most": 4}, "'most' is now called 'max_multiplier': write max_multiplier=4"),
+        ("assert_steers_at_cost", {"cost": 0.1}, "'cost' is now called 'budget': write budget=0.1"),
+        ("propensity_curve", {"multiplier": 1}, "unexpected keyword argument 'multiplier': did you mean 'multipliers'"),
+    ],
+)
+def test_keywords_that_are_called_otherwise(name, more, words):
+    arguments, usual = CALLS[name]
+    with pytest.raises(TypeError, match=words):
+        called(name)(builders.random_model("llama"), *arguments, **usual | more)
+
+
+def test_a_curve_of_the_unsteered_model():
+    model = builders.random_model("llama")
+    bare = pytest_steer.propensity_curve(model, ITEMS, None, multipliers=[-1, 0, 1])
+    steered = pytest_steer.propensity_curve(model, ITEMS, SteeringVector(VECTOR.directions), multipliers=[0])
+    assert (bare.values == steered.values).all()
