@@ -15,7 +15,7 @@ from ..data.tasks import task_hashes, tasks_hash
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_task
 from ..model.patching import Patch, Patcher
-from ..model.sites import heads_width, layers_with_heads, n_heads, output_projection
+from ..model.sites import layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids
 from ..parameters import Param
 from ..steering import SteeringVector
@@ -126,7 +126,7 @@ def _drawn(
 def _prompt(model: Model, shown: Sequence[TaskItem], query: TaskItem) -> tuple[Ids, int]:
     """Tokens of the prompt, and the first token of the right answer."""
     tokens = tokenize_task(model.tokenizer, shown, query)
-    return tokens.prompt, tokens.answer[0]
+    return tokens.prompt, tokens.scored[0]
 
 
 def _mean_heads(model: Model, prompts: Sequence[Ids]) -> dict[int, torch.Tensor]:
@@ -159,8 +159,7 @@ def _indirect_effects(
 
 def _written(model: Model, layer: int, head: int, output: torch.Tensor) -> torch.Tensor:
     """What the output projection writes for one head alone, float64 [width], without its bias."""
-    projection = output_projection(model, layer)
-    width = heads_width(model, layer)
+    projection, width = output_projection(model, layer)
     size = len(output)
     alone = torch.zeros(2, width, dtype=next(projection.parameters()).dtype, device=model.device)
     alone[1, head * size : (head + 1) * size] = output.to(alone)

@@ -15,10 +15,10 @@ from .. import progress
 from ..data import ContrastItem, as_items
 from ..errors import DataError, MeasurementError, VectorError
 from ..model import Model, block_outputs, check_layers
-from ..model.gradients import logits_at
 from ..model.hooks import hooked
 from ..model.state import measuring
 from ..model.tokens import Ids
+from ..model.unembedding import logits_at
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector, custom

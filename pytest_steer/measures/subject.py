@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model import Model
-from ..model.foreign import foreign_hooks, hooks_warning
+from ..model.foreign import hooks_warning
+from ..model.state import foreign_hooks
 from .at_cost import Deployed
 from .receipt import Receipt
 

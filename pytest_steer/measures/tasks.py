@@ -172,7 +172,7 @@ def task_probe(
     tokens = tokenize_task(model.tokenizer, shown, query)
     prompt = len(tokens.prompt)
     start = first_steered(positions, turn_end=tokens.turn_end, prompt_end=prompt, include_first=include_first)
-    return Probe(tokens.prompt + tokens.answer, start, score_from=prompt, name=name, margins=True, ends=ends)
+    return Probe(tokens.ids, start, score_from=prompt, name=name, margins=True, ends=ends)
 
 
 def check_shots(n_shots: int, shuffled: bool) -> None:

@@ -1,4 +1,4 @@
-"""Loading models, finding their blocks, running and steering forwards. Knows nothing of checks or pytest."""
+"""Load models, find their blocks, run and steer forwards. Knows nothing of claims or pytest."""
 
 from .activations import block_outputs, check_layers
 from .answers import answer_ends
@@ -9,10 +9,10 @@ from .hooks import steered
 from .loaded import Model
 from .loading import load_model, wrap_model
 from .probes import Probe
-from .tokens import ItemTokens, TaskTokens, encode, tokenize_answer, tokenize_item, tokenize_task, tokenize_text
+from .tokens import ItemTokens, encode, tokenize_answer, tokenize_item, tokenize_task, tokenize_text
 
 __all__ = [
-    "Engine", "Generation", "ItemTokens", "Model", "Probe", "TaskTokens", "answer_ends", "block_outputs", "check_fits", "check_layers",
+    "Engine", "Generation", "ItemTokens", "Model", "Probe", "answer_ends", "block_outputs", "check_fits", "check_layers",
     "encode", "engine_of", "generate", "load_model", "steered", "tokenize_answer", "tokenize_item", "tokenize_task", "tokenize_text",
     "wrap_model",
 ]  # fmt: skip

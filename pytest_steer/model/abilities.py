@@ -1,8 +1,8 @@
-"""What the layers of a model can do, told from the kinds of cache layers that one short forward returns.
+"""What the layers of a model can do, read off the cache that one short forward returns.
 
-A configuration does not say it: that of RWKV looks like plain attention, and many hybrids have a mask argument which half of
-their layers ignore. What a layer keeps of the past does: keys and values of every token are attended to under a mask, a
-recurrent or convolutional state is not.
+The configuration does not tell: that of RWKV looks like plain attention, and many hybrids have a mask argument that half of their
+layers ignore. The cache does: keys and values of every token are attended to under a mask, a recurrent or convolutional state is
+not.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from .loaded import Model
-from .once import once_per_model
+from .configuration import numbers_of
+from .loaded import Model, once_per_model
 
 LayerKind = Literal["attention", "window", "recurrent", "keeps nothing", "unknown"]
 
 _TOKENS = 6
 _CACHE_NAMES = ("past_key_values", "cache")
-# What an output holds besides a cache; anything else may be a state of the class's own making.
+# Fields of an output that are no state. Any other field may be one that the class invented.
 _NO_STATE = frozenset(
     {"loss", "logits", "hidden_states", "attentions", "aux_loss", "router_logits", "rope_deltas", "image_hidden_states"}
 )
@@ -33,12 +33,12 @@ _RECURRENT, _EMPTY = "LinearAttentionCacheLayerMixin", "DummyLayer"
 
 @dataclass(frozen=True)
 class Abilities:
-    """What may be asked of a model's forwards beyond whole sequences, each in a row of its own.
+    """Which forwards a model can run, apart from whole sequences with one row each.
 
     Attributes:
         kinds: what each layer keeps of the past; empty if the model keeps no cache, None if that cannot be told.
         reach: how far back every layer sees: the narrowest window or chunk of its cache layers and of its configuration, infinite
-            without one. A tree mask would stand in for a shorter mask of the model's own.
+            without one. A tree mask would replace a shorter mask of the model's own.
     """
 
     kinds: tuple[LayerKind, ...] | None
@@ -46,8 +46,7 @@ class Abilities:
 
     @property
     def shares_depth(self) -> bool:
-        """Whether rows may be copied between blocks. In every causal model they are independent; where nothing is known
-        of the layers, not even that is taken for granted."""
+        """Whether rows may be copied between blocks: in every causal model, but not where the layers are unknown."""
         return self.kinds is not None and "unknown" not in self.kinds
 
     @property
@@ -66,19 +65,19 @@ class Abilities:
 
 @once_per_model
 def abilities_of(model: Model) -> Abilities:
-    """What may be asked of a model, told from what one forward of a few tokens returns."""
+    """Which forwards a model can run, read off one forward of a few tokens."""
     reach = _configured_reach(model)
     try:
         returned = _returned(model)
-    except Exception:  # any class may refuse a cache in its own way; that only means that nothing is known of it
+    except Exception:  # any class may refuse a cache in its own way; then nothing is known of it
         return Abilities(None, reach)
     cache = next((returned[name] for name in _CACHE_NAMES if returned.get(name) is not None), None)
     if any(value is not None for name, value in returned.items() if name not in _NO_STATE | {*_CACHE_NAMES}):
         return Abilities(None, reach)
     if cache is None:
         return Abilities((), reach)
-    # A class with a cache of its own has a reason for it, and one whose layers are fewer than its blocks keeps something
-    # elsewhere, or has layers that read the keys and values of others.
+    # A class with a custom cache has a reason for it. One with fewer layers than blocks keeps something elsewhere, or has
+    # layers that read the keys and values of others.
     if type(cache) is not DynamicCache or len(cache.layers) != model.n_layers:
         return Abilities(None, reach)
     windows = [getattr(layer, "sliding_window", None) for layer in cache.layers]
@@ -98,16 +97,8 @@ def _returned(model: Model) -> Mapping[str, Any]:
 
 def _configured_reach(model: Model) -> float:
     """The narrowest window or chunk that the configuration names: GPT-Neo's local layers keep all keys and look at few."""
-    config = model.hf.config.get_text_config(decoder=True)
-    found = []
-    for name in ("sliding_window", "attention_window_size", "attention_chunk_size", "window_size"):
-        try:
-            found.append(getattr(config, name, None))
-        except (
-            Exception
-        ):  # layers that differ in it: then the configuration has no one number, and the cache layers have theirs
-            continue
-    return _least(found)
+    names = ("sliding_window", "attention_window_size", "attention_chunk_size", "window_size")
+    return _least([size for name in names for size in numbers_of(model.config, name)])
 
 
 def _least(sizes: Sequence[object]) -> float:
@@ -127,7 +118,7 @@ def _kind(layer: Any) -> LayerKind:
 
 
 def _keeps_every_token(layer: Any) -> bool:
-    """Whether there are keys and values of all the tokens, or of as many as fit into the layer's window."""
+    """Whether a layer has keys and values of all tokens, or of as many as fit into its window."""
     window = getattr(layer, "sliding_window", None)
     tokens = {_TOKENS, min(_TOKENS, max(window - 1, 0))} if isinstance(window, int) else {_TOKENS}
     states = (layer.keys, layer.values)

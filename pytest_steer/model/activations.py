@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 
 from .. import progress
-from ..errors import DataError, MeasurementError, VectorError
+from ..errors import MeasurementError, VectorError
 from ..steering import Site
+from .batch import check_length, padded
 from .loaded import Model
-from .sites import attach
+from .sites import attached
 from .state import measured
 from .tokens import Ids
 
@@ -61,8 +61,7 @@ def block_outputs(
         MeasurementError: an activation is NaN or infinite.
     """
     for index, ids in enumerate(sequences):
-        if model.max_positions is not None and len(ids) > model.max_positions:
-            raise DataError(f"sequence {index}: has {len(ids)} tokens, but {model.id} takes at most {model.max_positions}")
+        check_length(model, ids, f"sequence {index}")
     ordered = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     kept: dict[int, list[torch.Tensor]] = {layer: [torch.empty(0)] * len(sequences) for layer in layers}
     for start in range(0, len(ordered), _ROWS):
@@ -79,36 +78,19 @@ def block_outputs(
 
 def _read_blocks(model: Model, sequences: Sequence[Ids], layers: Sequence[int], site: Site) -> dict[int, torch.Tensor]:
     """One padded batch: {layer: [rows, positions, width]}, real tokens first."""
-    length = max(len(ids) for ids in sequences)
-    ids = torch.zeros(len(sequences), length, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.tensor(sequence)
-        mask[row, : len(sequence)] = 1
+    ids, mask = padded(sequences)
     outputs: dict[int, torch.Tensor] = {}
-    with _reading(model, layers, site, outputs), suppress(_Enough):
-        model.backbone(input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False)
-    # OPT flattens rows and positions within its blocks.
-    return {layer: hidden.reshape(*ids.shape, -1) for layer, hidden in outputs.items()}
 
-
-@contextmanager
-def _reading(model: Model, layers: Sequence[int], site: Site, into: dict[int, torch.Tensor]) -> Iterator[None]:
-    handles: list[Any] = []
-
-    def see(layer: int) -> Callable[[torch.Tensor], None]:
-        def keep(hidden: torch.Tensor) -> None:
+    def keep(layer: int) -> Callable[[torch.Tensor], None]:
+        def see(hidden: torch.Tensor) -> None:
             # A copy inside of blocks: Falcon adds its attention to the MLP's output in place.
-            into[layer] = hidden if site == "block" else hidden.clone()
+            outputs[layer] = hidden if site == "block" else hidden.clone()
             if layer == max(layers):
                 raise _Enough
 
-        return keep
+        return see
 
-    try:
-        for layer in layers:
-            handles += attach(model, layer, site, see(layer))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    with attached(model, layers, site, keep), suppress(_Enough):
+        model.backbone(input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False)
+    # OPT flattens rows and positions within its blocks.
+    return {layer: hidden.reshape(*ids.shape, -1) for layer, hidden in outputs.items()}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .loaded import Model
-from .once import once_per_model
+from .loaded import Model, once_per_model
 from .tokens import Ids
 
 
@@ -16,10 +15,10 @@ def end_tokens(model: Model) -> frozenset[int]:
 
 
 def answer_ends(model: Model) -> Ids:
-    """The tokens that end an answer of one line, in order: those that begin with a line break, spaces before it or not, the
+    """The tokens that end an answer of one line, ascending: those that begin with a line break (after spaces or not), the
     tokenizer's end-of-text token, and those of the model's generation_config.
 
-    The tokenizer is asked once for each of its tokens, and what it says is remembered.
+    The tokenizer decodes each of its tokens once per model.
     """
     vocabulary = model.vocabulary
     ends = {*_line_breaks(model), *end_tokens(model), model.tokenizer.eos_token_id}

@@ -11,18 +11,18 @@ from ..errors import ModelError
 
 # What a list of blocks is called, for the choice among several lists of the right length.
 _USUAL = ("layers", "layer", "h", "blocks", "block")
-# Parts of a name that belong to the eyes and ears of a model.
+# Parts of the names of modules that read pictures or sound.
 _OTHER_SENSES = ("vision", "visual", "image", "audio", "video", "speech", "sound", "vqmodel")
 
 
 def find_blocks(hf: Any) -> tuple[nn.Module, nn.ModuleList]:
-    """The decoder's blocks and the module that takes tokens and runs them one after the other.
+    """The module that takes tokens and runs the decoder's blocks one after the other, and the blocks.
 
-    A list of modules counts as the blocks if it is as long as the configuration says the model is deep and all its
-    members are of block classes of one kind. Whether the model runs them in that order is checked later (``structure.py``).
+    A list of modules counts as the blocks if its length is the depth in the configuration and each of its members has at least
+    two submodules. Whether the model runs them in that order is checked later (``structure.py``).
 
     Raises:
-        ModelError: the model is an encoder-decoder or fills masks, or no list or more than one fits; says what was looked for.
+        ModelError: the model is an encoder-decoder or fills masks, or no list or more than one fits.
     """
     config = hf.config
     if getattr(config, "is_encoder_decoder", False):
@@ -58,7 +58,7 @@ def find_blocks(hf: Any) -> tuple[nn.Module, nn.ModuleList]:
 
 
 def _runner(hf: Any, name: str) -> nn.Module:
-    """The innermost module around the blocks that takes tokens; BERT and its kin run their blocks in one that does not."""
+    """The innermost module around the blocks that takes tokens. BERT and its kin run their blocks in one that does not."""
     parts = name.split(".")[:-1]
     for end in range(len(parts), -1, -1):
         module = hf.get_submodule(".".join(parts[:end]))

@@ -1,4 +1,4 @@
-"""Rendering a chat template through its tokenizer, on a day of our choice."""
+"""Render a chat template through its tokenizer, with a fixed date."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from ..errors import ModelError
 
-# Formats of dates: what is handed to the function itself, and other text constants that could be one.
+# Formats of dates: what the date function is called with, and other text constants that could be one.
 _FORMATS = (
     re.compile(r"strftime_now\(\s*(['\"])(?P<format>.*?)\1", re.DOTALL),
     re.compile(r"(['\"])(?P<format>(?:(?!\1)[^\n])*%(?:(?!\1)[^\n])*)\1"),
 )
 
-# transformers hands a template today's date through a function of this name. A macro of the same name stands in for it.
+# transformers hands a template today's date through a function of this name. A macro of the same name replaces it.
 _DATED = (
     "{%- macro strftime_now(format) %}"
     "{{ steer_dates[format] if format in steer_dates else raise_exception('the format ' ~ format ~ ' of a date is not known') }}"

@@ -1,4 +1,4 @@
-"""Next-token logits of many rows at once: with the prompt computed once and its cache repeated, or plainly one by one."""
+"""Next-token logits of rows that grow: in one batch with a repeated cache, or one by one without a cache."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from transformers import DynamicCache
 
-from ..steering import Intervention
-from ..steering import Rows as Looked
-from .forward import Traits
+from ..steering import Intervention, Rows
+from .batch import padded
+from .forward import traits_of
 from .hooks import hooked
 from .loaded import Model
 from .tokens import Ids
@@ -21,7 +21,7 @@ from .tokens import Ids
 
 @dataclass(frozen=True)
 class Start:
-    """What a generation goes on from.
+    """A prompt to generate from.
 
     Attributes:
         ids: tokens of the prompt.
@@ -36,30 +36,29 @@ class Start:
     name: str
 
 
-class Rows(Protocol):
+class GrowingRows(Protocol):
     """Sequences that grow by one token at a time, in the order (prompt, multiplier)."""
 
     logits: torch.Tensor
 
     def feed(self, tokens: Sequence[int]) -> None:
-        """Puts one token behind each row and computes ``logits`` [rows, vocabulary], float32, of what follows it."""
+        """Add one token to each row and compute ``logits``, float32 [rows, vocabulary], of what follows it."""
 
 
 class CachedRows:
-    """All rows in one batch. What prompts share stands in the cache once and is then repeated, once per multiplier.
+    """All rows in one batch. What a prompt shares is computed once, and its cache is repeated once per multiplier.
 
-    Shorter prompts are filled up on the left, before their first token, so that distances between tokens stay what they are.
+    Shorter prompts are padded on the left, so that distances between tokens stay what they are.
 
     Args:
-        starts: prompts; if any shares tokens, all do, and what follows those is of one length.
+        starts: prompts. If any shares tokens, all do, and what follows those has one length.
     """
 
     def __init__(
         self, model: Model, intervention: Intervention, starts: Sequence[Start], multipliers: Sequence[float]
     ) -> None:
         self.model, self.intervention = model, intervention
-        self._traits = Traits.of(model)
-        self._looked = Looked(None)
+        self._looked = Rows(None)
         self._keeps = "logits_to_keep" in inspect.signature(model.hf.forward).parameters
         self._cache: Any = DynamicCache(config=model.hf.config)
         self._mask = torch.zeros(len(starts), 0, dtype=torch.long)
@@ -67,10 +66,10 @@ class CachedRows:
         count = len(multipliers)
         shared = [start.ids[: start.shared] for start in starts]
         if any(shared):
-            self._forward(*_left_padded(shared), None)
+            self._forward(*padded(shared, "left"), None)
             self._cache.batch_repeat_interleave(count)
         self._mask = self._mask.repeat_interleave(count, 0)
-        rest, real = _left_padded([start.ids[start.shared :] for start in starts for _ in multipliers])
+        rest, real = padded([start.ids[start.shared :] for start in starts for _ in multipliers], "left")
         begins = torch.tensor([start.steer_from - start.shared for start in starts for _ in multipliers])
         steered = (real != 0) & (real.cumsum(1) - 1 >= begins[:, None])
         self._looked.prompt = real != 0
@@ -83,15 +82,15 @@ class CachedRows:
 
     @torch.inference_mode()
     def _forward(self, ids: torch.Tensor, real: torch.Tensor, steered: torch.Tensor | None) -> torch.Tensor:
-        device = self.model.device
+        device, traits = self.model.device, traits_of(self.model)
         self._mask = torch.cat([self._mask, real], 1)
         inputs: dict[str, Any] = {
             "input_ids": ids.to(device),
             "attention_mask": self._mask.to(device),
             "use_cache": True,
-            self._traits.cache_name: self._cache,
+            traits.cache_name: self._cache,
         }
-        if self._traits.takes_positions:
+        if traits.takes_positions:
             # Absolute positions (GPT-2) count real tokens only.
             positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
             inputs["position_ids"] = positions.to(device)
@@ -109,7 +108,7 @@ class PlainRows:
     """Each row by itself, in a batch of one, without padding, without a cache: every token from a whole forward.
 
     Args:
-        copies: how many copies of the row make its batch; more than one only show what the shape of a batch does.
+        copies: how many copies of the row make its batch. More than one show what the shape of a batch does.
     """
 
     def __init__(
@@ -133,20 +132,9 @@ class PlainRows:
     def _forward(self, ids: list[int], steer_from: int, multiplier: float, prompt: int) -> torch.Tensor:
         steered = (torch.arange(len(ids)) >= steer_from)[None].repeat(self._copies, 1)
         strength = torch.tensor([[float(multiplier)]]).repeat(self._copies, 1)
-        looked = Looked((torch.arange(len(ids)) < prompt)[None].repeat(self._copies, 1))
+        looked = Rows((torch.arange(len(ids)) < prompt)[None].repeat(self._copies, 1))
         with hooked(self.model, self.intervention, lambda: (strength, steered), rows=lambda: looked):
             logits: torch.Tensor = self.model.hf(
                 input_ids=torch.tensor([ids] * self._copies, device=self.model.device), use_cache=False
             ).logits
         return logits[0, -1].float().cpu()
-
-
-def _left_padded(sequences: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask [rows, longest]."""
-    length = max(map(len, sequences))
-    ids = torch.zeros(len(sequences), length, dtype=torch.long)
-    real = torch.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, length - len(sequence) :] = torch.tensor(sequence, dtype=torch.long)
-        real[row, length - len(sequence) :] = 1
-    return ids, real

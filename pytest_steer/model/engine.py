@@ -1,4 +1,4 @@
-"""Running forwards: what is asked of the model, in batches, sharing what can be shared, and remembered."""
+"""The engine: answers questions to the model in batches, shares work between them and remembers the scores."""
 
 from __future__ import annotations
 
@@ -10,32 +10,29 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
-from .abilities import abilities_of
 from .applied import run_batch
-from .forward import Prefix, Traits, run_prefix
-from .layout import Padding, Way, in_order
-from .loaded import Model
+from .batch import Padding, check_length
+from .forward import Prefix, run_prefix
+from .layout import Way, in_order
+from .loaded import Model, once_per_model
 from .memo import DiskMemo, Scores, model_part
 from .noise import Noise, agree, is_coarse, noise_between, shortened, spacing
-from .once import once_per_model
-from .planning import Limits, batches, half_of, halves, ways_of
+from .planning import Budget, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
 from .state import measured
+from .structure import structure_of
+from .trial import MISFITS, is_out_of_memory
 
-# What a model says when its blocks cannot take a tree mask, cut arguments or a cache: any model class may be given, and each
-# trips over something else. It only means that the next way is tried; the plain way, which comes last, catches none of them.
-_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 _Answers = list[tuple[Row, Scores]]
 _One = TypeVar("_One")
-# Rows that a way is tried on in 16 bits, where one row may be right by chance; rows that show the noise, each by itself.
+# How many rows a way is tried on in 16 bits, where one may be right by chance, and how many show the noise by themselves.
 _TRIED, _ALONE = 24, 4
-# Probes that show the noise of a claim's scores, and how many of their tokens are looked at: in 16 bits, and where it is tiny.
+# How many probes show the noise of a claim's scores, and how many of their tokens: in 16 bits, and in float32, where it is tiny.
 _COARSE, _FINE = (3, 64), (1, 24)
 
 
@@ -52,14 +49,16 @@ class Engine:
     tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run.
 
     Attributes:
-        padding: side on which shorter rows of a batch are filled up.
-        sharing: take the faster ways of ``layout.py`` where they pay. The first scores of one are compared with the plain
-            way's on this model; a model that computes something else goes another way.
+        padding: side on which shorter rows of a batch are padded.
+        sharing: take the faster ways of ``layout.py`` where they pay. The first scores of each are compared with those of the plain
+            way on this model. If they differ, the model goes another way.
         disk: keeps scores across runs; None unless the user names a folder for it.
-        forwards: scores that were computed; remembered: scores that were answered from memory.
+        forwards: how many scores were computed.
+        remembered: how many scores were answered from memory.
     """
 
     def __init__(self, model: Model, *, padding: Padding = "right", sharing: bool = True) -> None:
+        structure_of(model)  # refuses a model that cannot be steered at all, before others' changes to it are looked at
         self.model = model
         self.padding = padding
         self.sharing = sharing
@@ -74,10 +73,7 @@ class Engine:
         self._taken: dict[str, Counter[str]] = {}
         self._noise = Noise()
         self._floors: dict[bytes, tuple[float, float]] = {}
-        self._traits = Traits.of(model)
-        on_cpu = model.device.type == "cpu"
-        self._max_tokens = 1024 if on_cpu else 16384
-        self._max_logits = 2**25 if on_cpu else 2**28
+        self._budget = Budget(1024, 2**25) if model.device.type == "cpu" else Budget(16384, 2**28)
 
     def run(
         self, probes: Sequence[Probe], intervention: Intervention | None, multipliers: Sequence[float]
@@ -134,7 +130,7 @@ class Engine:
     def noise_floor(
         self, probes: Sequence[Probe], intervention: Intervention | None, multiplier: float
     ) -> tuple[float, float]:
-        """How well single scores are known: (their largest difference between two plain batches, one rounding of a logit).
+        """The noise of single scores: (their largest difference between two plain batches, one rounding of a logit).
 
         Measured on a few of the probes, shortened, unsteered and steered: all in one batch against each by itself. Remembered.
 
@@ -159,7 +155,7 @@ class Engine:
         return self._floors[name]
 
     def _unknown(self, asked: list[list[Row]]) -> list[Row]:
-        """The scores that nobody has asked for yet."""
+        """The rows whose scores are neither in memory nor on disk."""
         found = {row.key: row for rows in asked for row in rows if row.key not in self._memo}
         if self.disk is not None and found:
             self._memo |= self.disk.read({key: self._on_disk(key) for key, row in found.items() if _is_durable(row.pair)})
@@ -168,7 +164,7 @@ class Engine:
         return unknown
 
     def _keep(self, answers: _Answers) -> None:
-        """Remembers the scores of a batch, and puts them on disk if there is one."""
+        """Keep the scores of a batch in memory, and on disk if there is a folder for it."""
         for row, scores in answers:
             if not np.isfinite(scores).all():
                 raise MeasurementError(
@@ -188,72 +184,51 @@ class Engine:
         """Answers of bundles that share a prefix, batch by batch. Where a way turns out not to fit the model, others follow."""
         prefix: Prefix | None = None
         no_room = False  # for the prefix under all of its pairs at once
-        for batch, way in batches(group, self._choose, self._limits):
-            if way.kind != "plain" and not self._fits(way, batch):
-                # Found out by an earlier batch of this group.
-                yield from self._run_group(Group(tuple(batch), group.prefix))
-                continue
-            if way.prefix and no_room:
-                yield from self._run_group(Group(tuple(batch)))
-                continue
-            gone = way
+        for batch, way in batches(self.model, group, self._choose, lambda: self._budget):
+            fits = self._fits(way, batch) and not (way.prefix and no_room)  # earlier batches of this group may have shown it
             try:
-                if way.prefix and prefix is None:
-                    prefix = run_prefix(self.model, self._traits, batch[0], group.prefix)
-                answers = self._answers(batch, way, prefix if way.prefix else None)
-                if way.kind != "plain" and not all(np.isfinite(scores).all() for _, scores in answers):
-                    # A branch that overflows spoils those beside it, and says nothing of the way: each is asked by itself.
-                    gone = Way("plain")
-                    answers, fits = self._answers(batch, gone, None), True
-                else:
-                    fits = self._tried(batch, way, answers)
-            except _MISFITS as error:
-                if _is_out_of_memory(error) and way.prefix and prefix is None:
-                    no_room = True
-                    yield from self._run_group(Group(tuple(batch)))
-                    continue
-                if way.kind == "plain" or _is_out_of_memory(error):
-                    raise
+                if fits and way.prefix and prefix is None:
+                    prefix = run_prefix(self.model, batch[0], group.prefix)
+                if fits:
+                    answers, taken = self._answers(batch, way, prefix if way.prefix else None), way
+                    if way.kind != "plain" and not all(np.isfinite(scores).all() for _, scores in answers):
+                        # A branch that overflows spoils those beside it, whatever the way, so each runs by itself.
+                        taken = Way("plain")
+                        answers = self._answers(batch, taken, None)
+                    fits = self._tried(batch, taken, answers)
+            except MISFITS as error:
                 fits = False
-                self._misfits.add((way, len(batch[0].probes) > 1))
-            if fits:
-                for row, _ in answers:
-                    if row.pair.intervention is not None:
-                        self._taken.setdefault(row.pair.intervention.hash, Counter())[str(gone)] += 1
-                yield answers
-            else:
-                yield from self._run_group(Group(tuple(batch), group.prefix))
+                if is_out_of_memory(error) and way.prefix and prefix is None:
+                    no_room = True
+                elif way.kind == "plain" or is_out_of_memory(error):
+                    raise
+                else:
+                    self._misfits.add((way, _branches(batch)))
+            if not fits:
+                yield from self._run_group(Group(tuple(batch), 0 if no_room else group.prefix))
+                continue
+            for row, _ in answers:
+                if row.pair.intervention is not None:
+                    self._taken.setdefault(row.pair.intervention.hash, Counter())[str(taken)] += 1
+            yield answers
 
     def _choose(self, bundle: Bundle, prefix: int) -> Way:
         """The cheapest of the ways that fit the model."""
         if not self.sharing or any(pair.applied for pair in bundle.pairs):
             return Way("plain")
-        costs = ways_of(bundle, prefix, self._limits())
+        costs = ways_of(self.model, bundle, prefix)
         return min((way for way in costs if self._fits(way, [bundle])), key=lambda way: costs[way])
-
-    def _limits(self) -> Limits:
-        model, abilities = self.model, abilities_of(self.model)
-        return Limits(
-            blocks=model.n_layers,
-            width=model.width,
-            vocabulary=model.vocabulary,
-            depth=abilities.shares_depth,
-            branches=self._traits.takes_positions and abilities.branches,
-            reach=abilities.reach,
-            tokens=self._max_tokens,
-            logits=self._max_logits,
-        )
 
     def _fits(self, way: Way, batch: Sequence[Bundle]) -> bool:
         # A way that fails at one layer is taken at no other: the trial there might just not have shown it.
-        return way.kind == "plain" or (way, len(batch[0].probes) > 1) not in self._misfits
+        return way.kind == "plain" or (way, _branches(batch)) not in self._misfits
 
     def _tried(self, batch: Sequence[Bundle], way: Way, answers: _Answers) -> bool:
-        """Whether a way gives on this model what the plain one gives; tried out on the first batch that goes it."""
-        places = ((pair.birth, pair.intervention) for pair in batch[0].pairs if not pair.is_idle)
-        births = tuple(sorted({(birth, change.site) for birth, change in places if change is not None}))
-        branching = len(batch[0].probes) > 1
-        if way.kind == "plain" or (way, branching, births) in self._exact:
+        """Whether a way gives on this model what the plain one gives. It is tried on the first batch that takes it."""
+        acting = [(pair.birth, pair.intervention) for pair in batch[0].pairs if not pair.is_idle]
+        births = tuple(sorted({(birth, change.site) for birth, change in acting if change is not None}))
+        tried = (way, _branches(batch), births)
+        if way.kind == "plain" or tried in self._exact:
             return True
         # The last branch of the longest bundle: there a way that is nearly right is farthest off. And of the shortest one, which
         # padding would spoil, the first branch and what took the place of the unsteered model.
@@ -270,15 +245,15 @@ class Engine:
         self._noise |= self._noise_of(few, plain)
         fits = agree(self.model.dtype, [found[row.key] for row, _ in plain], [own for _, own in plain], self._noise)
         if fits:
-            self._exact.add((way, branching, births))
+            self._exact.add(tried)
         else:
-            self._misfits.add((way, branching))
+            self._misfits.add((way, _branches(batch)))
         return fits
 
     def _noise_of(self, batch: list[Bundle], together: _Answers) -> Noise:
-        """How far the plain way's own scores move with the shape of the batch; in float32 nobody needs to know.
+        """How far plain scores move with the shape of the batch. In float32 it is not needed.
 
-        Rows by themselves are held against the batch, and so are short ones, which stand beside the longer rows of the batch.
+        Rows in a batch are compared with rows by themselves: some of this batch, and the same ones shortened.
         """
         if not is_coarse(self.model.dtype):
             return Noise()
@@ -295,16 +270,16 @@ class Engine:
     def _answers(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
         """Scores of a batch; if memory runs out, of its halves, and later batches are no larger than those."""
         try:
-            return run_batch(self.model, self._traits, batch, way, self.padding, prefix)
+            return run_batch(self.model, batch, way, self.padding, prefix)
         except RuntimeError as error:
             parts = halves(batch)
-            if not _is_out_of_memory(error) or not parts:
+            if not is_out_of_memory(error) or not parts:
                 raise
-        # Behind the handler, so that nothing of the failed forward is held any more.
+        # After the handler, so that nothing of the failed forward is held any more.
         if not self._halved:
             warnings.warn(SteerWarning("memory ran out: going on with smaller batches"), stacklevel=2)
         self._halved = True
-        self._max_tokens, self._max_logits = half_of(batch, prefix.length if prefix else 0, way.kind, self._limits())
+        self._budget = half_of(self.model, batch, prefix.length if prefix else 0, way.kind, self._budget)
         return [answer for half in parts for answer in self._answers(half, way, prefix)]
 
     def _check(self, probe: Probe, steers: bool) -> None:
@@ -314,9 +289,7 @@ class Engine:
             raise DataError(
                 f"{probe.name}: margins are those of answer tokens, not of candidates, and ends are some tokens beside margins"
             )
-        limit = self.model.max_positions
-        if limit is not None and len(probe.ids) > limit:
-            raise DataError(f"{probe.name}: has {len(probe.ids)} tokens, but {self.model.id} takes at most {limit}")
+        check_length(self.model, probe.ids, probe.name)
         if steers and probe.steer_from >= len(probe.ids):
             raise DataError(
                 f"{probe.name}: no token is steered: the scope begins at token {probe.steer_from} of {len(probe.ids)}; "
@@ -324,14 +297,19 @@ class Engine:
             )
 
 
+def _branches(batch: Sequence[Bundle]) -> bool:
+    """Whether the sequences of a bundle are branches of one; all bundles of a batch are alike in this."""
+    return len(batch[0].probes) > 1
+
+
 def _spread(those: Sequence[_One], count: int) -> list[_One]:
-    """So many of them, from all over."""
+    """At most ``count`` of them, evenly spread."""
     step = max(1, -(-len(those) // max(1, count)))
     return list(those[::step][: max(0, count)])
 
 
 def _logit_of(probe: Probe) -> Probe:
-    """The raw logits behind a question's first score: a log-likelihood is rounded as its logit is, however small it is itself."""
+    """The question for the raw logit of a first score. A log-likelihood is rounded as its logit is, however small it is itself."""
     if probe.candidates is not None:
         return probe
     at = probe.reads.start + 1
@@ -350,7 +328,3 @@ def _key(probe: Probe, pair: Pair) -> bytes:
 
 def _is_durable(pair: Pair) -> bool:
     return pair.intervention is None or pair.intervention.durable
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,4 +1,4 @@
-"""Does an intervention fit a model: its layers, its width, the model and the chat template that it was made on?"""
+"""Check that an intervention fits a model: layers, width, and the model and chat template that it was made on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .structure import check_layer
 
 
 def check_fits(model: Model, intervention: Intervention, allow_mismatch: tuple[str, ...] = ()) -> None:
-    """Refuses an intervention that was not made for this model.
+    """Refuse an intervention that was not made for this model.
 
     Args:
         allow_mismatch: ``model`` accepts a vector made on another model, ``template`` one made under another
@@ -18,27 +18,22 @@ def check_fits(model: Model, intervention: Intervention, allow_mismatch: tuple[s
 
     Raises:
         VectorError: layers out of range, a stack whose rows are not the model's blocks, another width, another model, or another
-            template; says what to do.
+            template.
         ModelError: the model has no such site inside of its blocks as far as can be told, or see ``check_layer``.
     """
     check_depth(intervention.metadata, model.n_layers, model.id)
-    beyond = [layer for layer in intervention.layers if layer >= model.n_layers]
-    if beyond:
+    missing = [layer for layer in intervention.layers if layer >= model.n_layers]
+    if missing:
         raise VectorError(
-            f"the intervention acts on layer {beyond[0]}, but {model.id} has {model.n_layers} decoder blocks "
+            f"the intervention acts on layer {missing[0]}, but {model.id} has {model.n_layers} decoder blocks "
             f"(0 to {model.n_layers - 1})"
         )
     for layer in intervention.layers:
         check_layer(model, layer)
-    for layer in intervention.layers if intervention.site != "block" else ():
         width = site_width(model, layer, intervention.site)
         if intervention.width not in (None, width):
-            raise VectorError(
-                f"the vector has width {intervention.width}, but at layer {layer} the site {intervention.site!r} of {model.id} "
-                f"has width {width}"
-            )
-    if intervention.site == "block" and intervention.width not in (None, model.width):
-        raise VectorError(f"the vector has width {intervention.width}, but {model.id} has width {model.width}")
+            site = f"at layer {layer} the site {intervention.site!r} of " if intervention.site != "block" else ""
+            raise VectorError(f"the vector has width {intervention.width}, but {site}{model.id} has width {width}")
     record = intervention.metadata
     made_on = record.get("model_fingerprint")
     if "model" not in allow_mismatch and made_on is not None and made_on != model.fingerprint:

@@ -1,4 +1,4 @@
-"""Hooks and forwards that others have put on a model: found, named, and held to changing nothing."""
+"""Hooks and forwards that others have put on a model: find them, name them, refuse those that change something."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch.nn.modules import module as torch_module
 
 from ..errors import ModelError
 from .loaded import Model
-from .trial import apart, trial_ids, trial_logits
+from .trial import difference, trial_ids, trial_logits
+from .weights import first_few
 
 HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Where a module keeps its hooks."""
@@ -22,20 +23,22 @@ HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_back
 GLOBAL_TABLES = ("_global_forward_hooks", "_global_forward_pre_hooks")
 """Where torch keeps hooks of all modules."""
 
+FORWARD_TABLES = HOOK_TABLES[:2]
+"""Where a module keeps the hooks of its forward."""
+
 OWN = "pytest_steer"
-# What these put on a model is how it is run or part of it: dispatch to devices, adapters, quantised layers, kernels,
+# Packages whose hooks are part of the model or of how it runs: dispatch to devices, adapters, quantised layers, kernels,
 # weights that are computed from others (pruning, weight norm), outputs that were asked for.
 _PART_OF_MODELS = {
     "torch", "transformers", "transformers_modules", "accelerate", "peft", "bitsandbytes", "torchao", "optimum", "auto_gptq",
     "gptqmodel", "awq", "hqq", "aqlm", "compressed_tensors", "kernels", "liger_kernel", "deepspeed", "unsloth", "unsloth_zoo",
 }  # fmt: skip
-_SHOWN = 3
-_WATCHED = ("_forward_hooks", "_forward_pre_hooks", *GLOBAL_TABLES)
+_WATCHED = (*FORWARD_TABLES, *GLOBAL_TABLES)
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A hook, or a forward that stands in for that of the module's class (``table`` is None)."""
+    """A hook, or a forward that replaces that of the module's class (``table`` is None)."""
 
     module: torch.nn.Module | None
     table: str | None
@@ -43,28 +46,22 @@ class Found:
     function: Any
 
 
-def foreign_hooks(model: Model) -> tuple[str, ...]:
-    """Descriptions of the hooks and replaced forwards that are neither this package's nor part of the model."""
-    found = [one for module in model.hf.modules() for one in hooks_of(module)] + global_hooks()
-    return described(model, [one for one in found if maker_of(one) is None])
-
-
 def hooks_of(module: torch.nn.Module) -> list[Found]:
-    """What is hooked onto one module, whoever did it."""
+    """All hooks on one module, and its replaced forward."""
     known = module.__dict__
     own = [Found(module, None, None, known["forward"])] if "forward" in known else []
     return own + [Found(module, table, *entry) for table in HOOK_TABLES for entry in (known.get(table) or {}).items()]
 
 
 def global_hooks() -> list[Found]:
-    """What is hooked onto all modules of torch."""
+    """All hooks that torch runs for every module."""
     return [Found(None, table, *entry) for table in GLOBAL_TABLES for entry in getattr(torch_module, table, {}).items()]
 
 
 def hooks_warning(name: str, described: Sequence[str]) -> str:
-    """What the reader of a number has to know of hooks of others that were on the model."""
+    """The warning that hooks of others were on the model while it was measured."""
     return (
-        f"{name} has hooks of others on it ({_first(described)}). They changed no hidden states or outputs while it was measured; "
+        f"{name} has hooks of others on it ({first_few(described)}). They changed no hidden states or outputs while it was measured; "
         "what else they do was not looked at"
     )
 
@@ -73,7 +70,7 @@ def hooks_warning(name: str, described: Sequence[str]) -> str:
 
 
 def maker_of(found: Found) -> str | None:
-    """Who made a hook: this package, ``model`` for what is part of it, or None for anybody else."""
+    """Who made a hook: this package, ``model`` if it is part of the model, or None for anybody else."""
     if isinstance(found.function, Watch):
         return None
     makers = {_package_of(function, found.module) for function in _chain(found.function)}
@@ -100,7 +97,7 @@ def _package_of(function: Any, module: torch.nn.Module | None) -> str:
     if not isinstance(function, types.FunctionType):
         return str(type(function).__module__).split(".")[0]
     name = str(function.__globals__.get("__name__"))
-    # What a module's own class puts on it, as models of in-house make do.
+    # What a module's own class puts on it, as in-house models do.
     classes = type(module).__mro__ if module is not None else ()
     if any(name == own.__module__ and function.__code__.co_qualname.startswith(f"{own.__qualname__}.") for own in classes):
         return "torch"
@@ -115,6 +112,7 @@ def _dispatching(module: torch.nn.Module) -> Iterator[Any]:
 
 
 def described(model: Model, found: Sequence[Found]) -> tuple[str, ...]:
+    """Where each hook is and what its function is called, as in ``model.layers.0: forward hook look``."""
     names = {id(module): name or "the model" for name, module in model.hf.named_modules()} if found else {}
     lines = []
     for one in found:
@@ -131,25 +129,22 @@ def described(model: Model, found: Sequence[Found]) -> tuple[str, ...]:
 
 
 def check_forwards(model: Model, foreign: Sequence[Found]) -> None:
-    """Refuses forwards of others that stand in for a module's own and compute something else."""
+    """Refuse forwards of others that stand in for a module's own and compute something else."""
     replaced = [found for found in foreign if found.table is None]
     if not replaced:
         return
     ids = trial_ids(model)
+    what = "raise"
     # Others' hooks are not run in a trial: they may count forwards or keep what they see.
-    with _lifted([found for found in foreign if found.table is not None]):
+    with lifted([found for found in foreign if found.table is not None]):
         try:
             there = trial_logits(model, ids)
-        except Exception as error:  # a stranger's code, which may raise anything
-            raise ModelError(_refused(model, replaced, f"raise {type(error).__name__}: {error}")) from error
-        with _lifted(replaced):
-            try:
+            what = "cannot be left out:"
+            with lifted(replaced):
                 gone = trial_logits(model, ids)
-            except Exception as error:
-                raise ModelError(
-                    _refused(model, replaced, f"cannot be left out: {type(error).__name__}: {error}")
-                ) from error
-    why = apart(there, gone)
+        except Exception as error:  # a stranger's code, which may raise anything
+            raise ModelError(_refused(model, replaced, f"{what} {type(error).__name__}: {error}")) from error
+    why = difference(there, gone)
     if why is not None:
         raise ModelError(_refused(model, replaced, f"change its outputs {why}"))
 
@@ -157,14 +152,14 @@ def check_forwards(model: Model, foreign: Sequence[Found]) -> None:
 def _refused(model: Model, foreign: Sequence[Found], what: str) -> str:
     noun = "forwards" if foreign[0].table is None else "hooks"
     return (
-        f"{model.id}: {noun} of others {what}, so another model would be measured: {_first(described(model, foreign))}. Take them off "
+        f"{model.id}: {noun} of others {what}, so another model would be measured: {first_few(described(model, foreign))}. Take them off "
         "first; to check a way of steering of your own, give it to assert_hooks_are_sound(..., apply=...)"
     )
 
 
 @contextmanager
-def _lifted(foreign: Sequence[Found]) -> Iterator[None]:
-    """The model without some hooks; they are put back in their old order."""
+def lifted(foreign: Sequence[Found]) -> Iterator[None]:
+    """Take some hooks off a model in the body; they are put back in their old order."""
     tables: list[tuple[Any, Any]] = []
     forwards: list[tuple[Any, Any]] = []
     try:
@@ -187,7 +182,7 @@ def _lifted(foreign: Sequence[Found]) -> Iterator[None]:
 
 @contextmanager
 def watching(model: Model, foreign: Sequence[Found]) -> Iterator[None]:
-    """Hooks of others run as they are, and are refused as soon as they change what they see."""
+    """Let hooks of others run in the body, and refuse them as soon as they change what they see."""
     watches = []
     try:
         for found in (found for found in foreign if found.table in _WATCHED):
@@ -202,10 +197,10 @@ def watching(model: Model, foreign: Sequence[Found]) -> Iterator[None]:
 
 
 class Watch:
-    """A hook of somebody else's, held to changing nothing.
+    """Wraps a hook of somebody else and raises if it changes anything.
 
-    Watching it where it runs shows what a trial forward could not: hooks that act on some positions, or later. And it is run
-    as often as it would be anyway.
+    This shows what a trial forward could not: hooks that act on some positions, or later. And the hook runs as often as it would
+    anyway.
     """
 
     def __init__(self, model: Model, found: Found) -> None:
@@ -252,8 +247,3 @@ def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
 def _table_of(found: Found) -> Any:
     assert found.table is not None
     return getattr(torch_module if found.module is None else found.module, found.table)
-
-
-def _first(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

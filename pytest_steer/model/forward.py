@@ -6,23 +6,23 @@ import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import DynamicCache
 
 from ..steering import Rows
+from .batch import Padding
 from .configuration import numbers_of
 from .growth import growing
 from .hooks import hooked
-from .layout import Plan, Way, lay_out
-from .loaded import Model
+from .layout import Dose, Plan, Way, lay_out
+from .loaded import Model, once_per_model
 from .memo import Scores
-from .prefixes import recording, replaying
+from .prefixes import replaying
 from .probes import Bundle, Pair, Probe, Row
 from .structure import structure_of
+from .unembedding import logits_at
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,9 @@ class Traits:
     Attributes:
         takes_positions: whether it can be told the position of each token.
         cache_name: the argument that takes keys and values of earlier tokens.
-        heads: numbers of attention heads; sizes: all numbers of its configuration. Arguments of blocks are told apart by size, so
-            the number of entries of a plan must be none of them.
+        heads: numbers of attention heads.
+        sizes: all numbers of its configuration. Arguments of blocks are told apart by size, so the number of entries of a plan
+            must be none of them.
     """
 
     takes_positions: bool
@@ -41,17 +42,19 @@ class Traits:
     heads: tuple[int, ...]
     sizes: frozenset[int]
 
-    @classmethod
-    def of(cls, model: Model) -> Traits:
-        arguments = inspect.signature(model.hf.forward).parameters
-        config = model.hf.config.get_text_config(decoder=True)
-        names = ("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head")
-        heads = tuple(dict.fromkeys(count for name in names for count in numbers_of(config, name)))
-        numbers = {value for value in config.to_dict().values() if isinstance(value, int)}
-        numbers |= {model.width // count for count in heads if count}
-        # transformers 5.24 renamed the argument; both names may be there.
-        cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
-        return cls(structure_of(model).told_positions, cache_name, heads, frozenset(numbers))
+
+@once_per_model
+def traits_of(model: Model) -> Traits:
+    """What forwards need to know of a model's class, read off its signature and its configuration."""
+    arguments = inspect.signature(model.hf.forward).parameters
+    config = model.config
+    names = ("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head")
+    heads = tuple(dict.fromkeys(count for name in names for count in numbers_of(config, name)))
+    numbers = {value for value in config.to_dict().values() if isinstance(value, int)}
+    numbers |= {model.width // count for count in heads if count}
+    # transformers 5.24 renamed the argument; both names may be there.
+    cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
+    return Traits(structure_of(model).told_positions, cache_name, heads, frozenset(numbers))
 
 
 @dataclass(frozen=True)
@@ -64,50 +67,40 @@ class Prefix:
 
 
 @torch.inference_mode()
-def run_prefix(model: Model, traits: Traits, bundle: Bundle, length: int) -> Prefix:
-    """Runs the first tokens of a bundle, under each of its pairs if they are steered."""
+def run_prefix(model: Model, bundle: Bundle, length: int) -> Prefix:
+    """Run the first tokens of a bundle, under each of its pairs if they are steered."""
     steered = bundle.steer_from < length
     pairs = bundle.pairs if steered else (Pair(None, 0.0),)
     probe = Probe(bundle.ids[:length], min(bundle.steer_from, length), candidates=())
     start = Bundle((probe,), pairs, (), length)
-    plan = lay_out([start], Way("shared depth"), avoid=traits.sizes)
-    filled = recording()
-    inputs = inputs_of(model, traits, plan) | {"use_cache": True, traits.cache_name: filled}
-    with ExitStack() as stack:
-        _enter(stack, model, traits, plan)
+    plan = lay_out([start], Way("shared depth"), avoid=traits_of(model).sizes)
+    prefix = Prefix(length, plan, DynamicCache())
+    with _planned(model, plan, 0):
         # The unembedding is of no use here: one position keeps it cheap.
-        _head(stack, model, [(0, 0)], [])
-        model.hf(**inputs)
-    return Prefix(length, plan, filled)
+        logits_at(model, inputs_of(model, plan, 0, prefix.filled), [(0, 0)])
+    return prefix
 
 
 @torch.inference_mode()
 def run(
-    model: Model, traits: Traits, bundles: Sequence[Bundle], way: Way, padding: Any, prefix: Prefix | None
+    model: Model, bundles: Sequence[Bundle], way: Way, padding: Padding, prefix: Prefix | None
 ) -> list[tuple[Row, Scores]]:
     """Scores of all rows of the bundles."""
-    plan = lay_out(bundles, way, prefix.length if prefix else 0, padding, traits.sizes)
-    inputs = inputs_of(model, traits, plan, prefix.length if prefix else 0)
-    if prefix is not None:
-        inputs |= {"use_cache": True, traits.cache_name: replaying(prefix.filled, prefix.plan, plan)}
-    asked = [row.probe.candidates for row in plan.rows]
+    shared = prefix.length if prefix else 0
+    plan = lay_out(bundles, way, shared, padding, traits_of(model).sizes)
+    cache = replaying(prefix.filled, prefix.plan, plan) if prefix else None
     only: list[int] | None = None
-    if way.kind != "plain" and all(candidates is not None for candidates in asked):
-        only = sorted({token for candidates in asked for token in candidates or ()})
-    with ExitStack() as stack:
-        _enter(stack, model, traits, plan, prefix.length if prefix else 0)
-        reads = [pair for places in plan.reads for pair in places]
-        narrowed, picked = _head(stack, model, reads, only)
-        logits = model.hf(**inputs).logits
-    if not picked:
-        rows, places = torch.tensor(reads, device=logits.device).unbind(1)
-        logits = logits[rows, places][None]
-    columns = {token: index for index, token in enumerate(only)} if narrowed and only is not None else None
-    return scores_of(plan.rows, logits[0].float(), columns)
+    if way.kind != "plain" and all(row.probe.candidates is not None for row in plan.rows):
+        only = sorted({token for row in plan.rows for token in row.probe.candidates or ()}) or None
+    reads = [place for places in plan.reads for place in places]
+    with _planned(model, plan, shared):
+        logits = logits_at(model, inputs_of(model, plan, shared, cache), reads, only)
+    return scores_of(plan.rows, logits.float(), only)
 
 
-def inputs_of(model: Model, traits: Traits, plan: Plan, prefix: int = 0) -> dict[str, Any]:
-    mask = plan.real.long()
+def inputs_of(model: Model, plan: Plan, prefix: int = 0, cache: Any = None) -> dict[str, Any]:
+    """Arguments of the model's forward; with a cache, its keys stand before those of the plan."""
+    traits, mask = traits_of(model), plan.real.long()
     if plan.seen is not None:
         kind = next(model.hf.parameters()).dtype
         before = torch.ones(*plan.seen.shape[:2], prefix, dtype=torch.bool)
@@ -116,97 +109,52 @@ def inputs_of(model: Model, traits: Traits, plan: Plan, prefix: int = 0) -> dict
     inputs: dict[str, Any] = {
         "input_ids": plan.ids.to(model.device),
         "attention_mask": mask.to(model.device),
-        "use_cache": False,
+        "use_cache": cache is not None,
     }
+    if cache is not None:
+        inputs[traits.cache_name] = cache
     if traits.takes_positions:
         # Absolute positions (GPT-2) count real tokens only, on whichever side the padding is.
         inputs["position_ids"] = plan.positions.to(model.device)
     return inputs
 
 
-def _enter(stack: ExitStack, model: Model, traits: Traits, plan: Plan, prefix: int = 0) -> None:
-    """Puts the hooks of a plan on the model: first those that let it grow, then those that steer."""
-    if plan.births:
-        stack.enter_context(growing(model, plan, prefix, traits.heads))
-    for dose in plan.doses:
-        entries = slice(dose.start, dose.end)
-        rows = plan.steered.shape[0]
-        if plan.axis == 0:
-            part: tuple[slice, ...] = (entries,)
-            strength, steered = dose.strength[:, None], plan.steered[entries]
-        else:
-            part = (slice(None), entries)
-            strength, steered = dose.strength[None].expand(rows, -1), plan.steered[:, entries]
-        strength, steered = strength.to(model.device), steered.to(model.device)
-        rows_of = Rows(plan.prompt[entries]) if plan.prompt is not None and plan.axis == 0 else None
-        stack.enter_context(
-            hooked(model, dose.intervention, partial(_same, strength, steered), part, partial(_known, rows_of))
-        )
-
-
-def _same(strength: torch.Tensor, steered: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return strength, steered
-
-
-def _known(rows: Rows | None) -> Rows | None:
-    return rows
-
-
-def _head(stack: ExitStack, model: Model, reads: Sequence[tuple[int, int]], only: Sequence[int] | None) -> tuple[bool, bool]:
-    """Lets the unembedding see only the positions that are read, and compute only some of its rows.
-
-    What a model does to its logits afterwards (softcapping, scaling) is untouched.
-
-    Returns:
-        Whether only those rows are computed, and whether only those positions are.
-    """
-    head = model.hf.get_output_embeddings()
-    if head is None:
-        return False, False
-    rows, places = torch.tensor(list(reads), device=model.device).unbind(1)
-    narrow = only and type(head) is nn.Linear and "forward" not in vars(head)
-    stack.enter_context(reading_only(head, rows, places))
-    if narrow:
-        stack.enter_context(_answering_only(head, torch.tensor(only, device=model.device)))
-    return bool(narrow), True
-
-
 @contextmanager
-def reading_only(head: nn.Module, rows: torch.Tensor, places: torch.Tensor) -> Iterator[None]:
-    """Lets the unembedding see only some positions; logits are then [1, positions, vocabulary]."""
-
-    def pick(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        return (args[0][rows, places][None], *args[1:])
-
-    handle = head.register_forward_pre_hook(pick)
-    try:
+def _planned(model: Model, plan: Plan, prefix: int) -> Iterator[None]:
+    """Keep the hooks of a plan on the model: first those that let it grow, then those that steer."""
+    with ExitStack() as stack:
+        if plan.births:
+            stack.enter_context(growing(model, plan, prefix, traits_of(model).heads))
+        for dose in plan.doses:
+            _steer(stack, model, plan, dose)
         yield
-    finally:
-        handle.remove()
 
 
-@contextmanager
-def _answering_only(head: nn.Linear, tokens: torch.Tensor) -> Iterator[None]:
-    weight, bias = head.weight[tokens], None if head.bias is None else head.bias[tokens]
+def _steer(stack: ExitStack, model: Model, plan: Plan, dose: Dose) -> None:
+    entries = slice(dose.start, dose.end)
+    looked: Rows | None = None
+    if plan.axis == 0:
+        part: tuple[slice, ...] = (entries,)
+        strength, steered = dose.strength[:, None], plan.steered[entries]
+        if plan.prompt is not None:
+            looked = Rows(plan.prompt[entries])
+    else:
+        part = (slice(None), entries)
+        strength, steered = dose.strength[None].expand(len(plan.steered), -1), plan.steered[:, entries]
+    placed = strength.to(model.device), steered.to(model.device)
+    stack.enter_context(hooked(model, dose.intervention, lambda: placed, part, lambda: looked))
 
-    def narrow(hidden: torch.Tensor) -> torch.Tensor:
-        return nn.functional.linear(hidden, weight, bias)
 
-    head.forward = narrow  # type: ignore[assignment, method-assign]
-    try:
-        yield
-    finally:
-        del head.forward
-
-
-def scores_of(rows: Sequence[Row], logits: torch.Tensor, columns: dict[int, int] | None) -> list[tuple[Row, Scores]]:
+def scores_of(rows: Sequence[Row], logits: torch.Tensor, only: Sequence[int] | None = None) -> list[tuple[Row, Scores]]:
+    """The scores of all rows from the logits of their reads, [reads, vocabulary or only]."""
+    columns = {token: index for index, token in enumerate(only or ())}
     scores: list[tuple[Row, Scores]] = []
     start = 0
     for row in rows:
         probe, part = row.probe, logits[start : start + len(row.probe.reads)]
         start += len(probe.reads)
         if probe.candidates is not None:
-            places = [columns[token] for token in probe.candidates] if columns is not None else list(probe.candidates)
+            places = [columns.get(token, token) for token in probe.candidates]
             found = part[0, torch.tensor(places, device=part.device)]
         elif probe.margins:
             found = _margins(probe, part)
@@ -218,7 +166,7 @@ def scores_of(rows: Sequence[Row], logits: torch.Tensor, columns: dict[int, int]
 
 
 def _margins(probe: Probe, logits: torch.Tensor) -> torch.Tensor:
-    """Float64 [reads]: how far each answer token, and at last the tokens that end an answer, are ahead of all others."""
+    """Float64 [reads]: by how much each answer token, and last the tokens that end an answer, exceed all others."""
     wanted = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
     targets = torch.tensor(probe.ids[probe.score_from :], device=logits.device, dtype=torch.long)
     wanted[torch.arange(len(targets), device=logits.device), targets] = True

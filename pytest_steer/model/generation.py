@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
@@ -20,25 +20,23 @@ from ..steering import Intervention, Positions, SteeringVector, as_intervention,
 from .abilities import abilities_of
 from .answers import end_tokens
 from .arguments import checks_arguments
-from .decoding import CachedRows, PlainRows, Rows, Start
+from .decoding import CachedRows, GrowingRows, PlainRows, Start
 from .fits import check_fits
 from .hooks import strengths_of
-from .loaded import Model
+from .loaded import Model, once_per_model
 from .memo import Scores
 from .noise import Noise, agree, is_coarse, noise_between
-from .once import once_per_model
 from .state import measured
 from .tokens import Ids, tokenize_prompt
+from .trial import MISFITS
 
 FinishReason = Literal["stop", "length"]
 
-# Rows times tokens of one batch, on a CPU and elsewhere: what bounds it is the memory of the cache.
+# Rows times tokens of one batch, on a CPU and elsewhere, bounded by the memory of the cache.
 _MAX_TOKENS = (2**15, 2**18)
-# What a model says when its cache cannot be had, repeated or filled up.
-_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
-# A trial goes on for a few tokens, so that it sees a cache that was decoded into.
+# A trial decodes a few tokens, so that it covers a cache that has grown.
 _TRIAL_TOKENS = 3
-# Rows of how many tokens, and copies of how many, show the noise of the plain way.
+# Length of the short rows, and number of copies of a row, that show the noise of the plain way.
 _SHORT, _COPIES = 12, 8
 
 
@@ -113,12 +111,12 @@ def generate(
 ) -> list[list[Generation]]:
     """Answers of the model to each prompt at each multiplier.
 
-    What stands before the first steered token is computed once per prompt; then all multipliers (and prompts) are rows of
-    one batch, each with its own strength. The result is that of generating each by itself. Only caches of keys and values are
-    repeated (``abilities.py``), and before the first use the batch is compared with rows by themselves on the model at hand; a
-    model whose cache cannot be repeated or filled up takes a plainer way.
+    The tokens before the first steered one are computed once per prompt. Then all multipliers (and prompts) are rows of one
+    batch, each with its own strength. The result is that of generating each by itself. Only caches of keys and values are
+    repeated (``abilities.py``). Before the first use, the batch is compared with rows by themselves on the model at hand. A
+    model whose cache cannot be repeated or padded takes a plainer way.
 
-    Tokens are chosen from the model's own distribution: settings of its generation_config (penalties, top_k) do not
+    Tokens are chosen from the model's own distribution. Settings of its generation_config (penalties, top_k) do not
     count, except for the end tokens.
 
     Args:
@@ -134,7 +132,7 @@ def generate(
         [prompt][multiplier] -> Generation.
 
     Raises:
-        DataError: no prompts, an empty one, or one that does not fit the model with ``max_new_tokens`` behind it.
+        DataError: no prompts, an empty one, or one that does not fit the model with ``max_new_tokens`` after it.
         VectorError: the intervention does not fit the model, see ``check_fits``.
         SteerError: an argument out of its range, or a ``steered`` block is open on the model.
         MeasurementError: a logit is NaN or infinite.
@@ -146,16 +144,28 @@ def generate(
     sampling = _sampling(do_sample, temperature, top_p, seed)
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
         raise SteerError(f"max_new_tokens is a whole number from 1 on, not {max_new_tokens!r}")
-    questions = [_question(prompt, index, context) for index, prompt in enumerate(_listed(prompts))]
+    if isinstance(prompts, (str, ContrastItem)):
+        raise DataError("prompts are a list of questions or items; put a single one into a list")
+    questions = [_question(prompt, index, context) for index, prompt in enumerate(prompts)]
+    if not questions:
+        raise DataError("there are no prompts to answer")
+    form = model.format.under(None, context.date)
     starts = []
     for index, question in enumerate(questions):
-        form = model.format.under(None, context.date)
         # What is generated goes on from the generation prompt; in the plain form the first token brings its own space.
         put = form.prompt(question, context.system, thinking_open=True)
         opening = put.opening if form.render is not None else put.opening.rstrip(" ")
         ids, turn_end = tokenize_prompt(model.tokenizer, put.turn, opening, form.render is None)
+        if not ids:
+            raise DataError(f"prompt {index}: has no tokens")
+        limit = model.max_positions
+        if limit is not None and len(ids) + max_new_tokens > limit:
+            raise DataError(
+                f"prompt {index}: has {len(ids)} tokens, and {model.id} takes at most {limit}; there is no room for "
+                f"{max_new_tokens} more"
+            )
         start = first_steered(scope, turn_end=turn_end, prompt_end=len(ids), include_first=include_first)
-        starts.append(_start(model, ids, start, f"prompt {index}", max_new_tokens))
+        starts.append(Start(ids, start, min(start, len(ids) - 1), f"prompt {index}"))
     run = _Run(model, change, sampling, max_new_tokens)
     tokens: dict[tuple[str, float], list[int]] = {}
     done = 0
@@ -169,36 +179,12 @@ def generate(
     ]
 
 
-def _as_scores(logits: torch.Tensor) -> list[Scores]:
-    return list(logits.double().numpy())
-
-
-def _listed(prompts: Iterable[str | ContrastItem]) -> list[str | ContrastItem]:
-    if isinstance(prompts, (str, ContrastItem)):
-        raise DataError("prompts are a list of questions or items; put a single one into a list")
-    listed = list(prompts)
-    if not listed:
-        raise DataError("there are no prompts to answer")
-    return listed
-
-
 def _question(prompt: str | ContrastItem, index: int, context: Context) -> str:
     if isinstance(prompt, ContrastItem):
         return context.put(prompt).question
     if not isinstance(prompt, str) or not prompt.strip():
         raise DataError(f"prompt {index}: expected a question or a ContrastItem, found {prompt!r}")
     return prompt
-
-
-def _start(model: Model, ids: Ids, steer_from: int, name: str, new: int) -> Start:
-    limit = model.max_positions
-    if not ids:
-        raise DataError(f"{name}: has no tokens")
-    if limit is not None and len(ids) + new > limit:
-        raise DataError(
-            f"{name}: has {len(ids)} tokens, and {model.id} takes at most {limit}; there is no room for {new} more"
-        )
-    return Start(ids, steer_from, min(steer_from, len(ids) - 1), name)
 
 
 def _sampling(do_sample: bool, temperature: float, top_p: float, seed: int) -> _Sampling:
@@ -217,7 +203,7 @@ def _sampling(do_sample: bool, temperature: float, top_p: float, seed: int) -> _
 
 @once_per_model
 def ways_tried(model: Model) -> dict[tuple[str, bool], bool]:
-    """Which ways of generating several rows (with shorter prompts among them or not) were tried, and whether they are right."""
+    """For each way of generating several rows that was tried (way, with shorter prompts among them or not): is it right?"""
     return {}
 
 
@@ -229,25 +215,23 @@ class _Run:
         self.ends = end_tokens(model)
         self.budget = _MAX_TOKENS[0 if model.device.type == "cpu" else 1]
 
-    def batches(self, starts: Sequence[Start], multipliers: int) -> list[tuple[list[Start], bool]]:
-        """Prompts that can be rows of one batch, and whether they share what stands before the first steered token."""
-        found: list[tuple[list[Start], bool]] = []
+    def batches(self, starts: Sequence[Start], multipliers: int) -> Iterator[tuple[list[Start], bool]]:
+        """Prompts that can be rows of one batch, and whether their tokens before the first steered one are computed once."""
         # A condition looks at the whole prompt, so that has to pass it in one piece.
         shares = multipliers > 1 and self.change.looks == "position"
 
         def rest(start: Start) -> int:
-            # One token or two are not worth a forward of their own.
+            # One or two tokens are not worth a separate forward.
             return len(start.ids) - start.shared if shares and start.shared > 2 else 0
 
         for length, members in groupby(sorted(starts, key=lambda s: (rest(s), len(s.ids))), key=rest):
             batch: list[Start] = []
             for start in members:
                 if batch and (len(batch) + 1) * multipliers * (len(start.ids) + self.new) > self.budget:
-                    found.append((batch, length > 0))
+                    yield batch, length > 0
                     batch = []
                 batch.append(start)
-            found.append((batch, length > 0))
-        return found
+            yield batch, length > 0
 
     def decode(
         self, starts: Sequence[Start], multipliers: Sequence[float], shared: bool
@@ -269,7 +253,7 @@ class _Run:
                     own.append(self.sampling.choose(rows.logits[row], streams[row]))
             if all(map(self._is_done, tokens)):
                 return dict(zip(keys, tokens, strict=True))
-            # A row that is done goes on with its last token; nobody reads what follows.
+            # A finished row repeats its last token, and what follows is not read.
             rows.feed([own[-1] for own in tokens])
 
     def finished(self, question: str, multiplier: float, tokens: list[int]) -> Generation:
@@ -277,8 +261,8 @@ class _Run:
         reason: FinishReason = "stop" if tokens[-1] in self.ends else "length"
         return Generation(question, multiplier, tuple(tokens), str(text), reason)
 
-    def _rows(self, starts: Sequence[Start], multipliers: Sequence[float], shared: bool) -> Rows:
-        """The fastest way that the model's layers allow and that gives what the plain one gives, see ``_works``."""
+    def _rows(self, starts: Sequence[Start], multipliers: Sequence[float], shared: bool) -> GrowingRows:
+        """The rows in the fastest way that the model's layers allow and that gives what the plain one gives, see ``_works``."""
         apart = [replace(start, shared=0) for start in starts]
         abilities = abilities_of(self.model)
         ways = [("shared prompt", starts)] if shared and abilities.branches else []
@@ -289,36 +273,34 @@ class _Run:
         return PlainRows(self.model, self.change, starts, multipliers)
 
     def _works(self, way: str, starts: Sequence[Start], multipliers: Sequence[float]) -> bool:
-        """Whether a way is right on this model; tried once, with and without shorter prompts beside longer ones.
-
-        Logits are compared for a few tokens, of the shortest and the longest prompt at the two farthest multipliers.
-        """
+        """Whether a way is right on this model. It is tried once, with and without shorter prompts beside longer ones."""
         by_length = sorted(starts, key=lambda start: len(start.ids))
         padded = len(by_length[0].ids) != len(by_length[-1].ids)
         known = ways_tried(self.model)
         if (way, padded) not in known:
-            trial = [by_length[0], by_length[-1]] if len(starts) > 1 else list(starts)
-            known[way, padded] = self._tried(trial, sorted(multipliers, key=abs)[-2:])
+            trial = [by_length[0], by_length[-1]] if len(starts) > 1 else by_length
+            known[way, padded] = self._is_right(trial, sorted(multipliers, key=abs)[-2:])
         return known[way, padded]
 
-    def _tried(self, trial: Sequence[Start], multipliers: Sequence[float]) -> bool:
+    def _is_right(self, trial: Sequence[Start], multipliers: Sequence[float]) -> bool:
+        """Whether cached rows give the logits of plain ones for a few tokens."""
         dtype = self.model.dtype
         plain = PlainRows(self.model, self.change, trial, multipliers)
         noise = self._noise(trial, multipliers, plain) if is_coarse(dtype) else Noise()
         try:
             fast = CachedRows(self.model, self.change, trial, multipliers)
             for _ in range(_TRIAL_TOKENS):
-                if not agree(dtype, _as_scores(fast.logits), _as_scores(plain.logits), noise):
+                if not agree(dtype, _scores(fast), _scores(plain), noise):
                     return False
                 tokens = plain.logits.argmax(1).tolist()
                 fast.feed(tokens)
                 plain.feed(tokens)
-        except _MISFITS:
+        except MISFITS:
             return False
         return True
 
     def _noise(self, trial: Sequence[Start], multipliers: Sequence[float], plain: PlainRows) -> Noise:
-        """How far the plain logits move if a row runs twice in one batch and not by itself; on whole prompts and their last tokens."""
+        """How far plain logits move if a row runs twice in one batch instead of once, on whole prompts and on their last tokens."""
         short = [
             replace(s, ids=s.ids[-_SHORT:], steer_from=max(0, s.steer_from - len(s.ids) + _SHORT), shared=0) for s in trial
         ]
@@ -326,8 +308,12 @@ class _Run:
         for starts in (trial, short):
             alone = plain if starts is trial else PlainRows(self.model, self.change, starts, multipliers)
             twice = PlainRows(self.model, self.change, starts, multipliers, copies=_COPIES)
-            found |= noise_between(_as_scores(alone.logits), _as_scores(twice.logits))
+            found |= noise_between(_scores(alone), _scores(twice))
         return found
 
     def _is_done(self, tokens: list[int]) -> bool:
         return len(tokens) == self.new or bool(tokens and tokens[-1] in self.ends)
+
+
+def _scores(rows: GrowingRows) -> list[Scores]:
+    return list(rows.logits.double().numpy())

@@ -1,8 +1,7 @@
-"""GGUF files: converted once into a transformers folder in the user's cache, then loaded from there.
+"""Convert GGUF files, once each, into transformers folders in the user's cache.
 
 Reading a GGUF file through transformers takes tens of seconds, most of it spent parsing the tokenizer's lists again
-and again. The conversion is done by transformers itself, so every architecture that it reads works here, and the
-logits are the same; only the second and later loads are ours.
+and again. transformers itself does the conversion, so every architecture that it reads works here, with the same logits.
 """
 
 from __future__ import annotations
@@ -22,24 +21,24 @@ from .. import progress
 from ..errors import ModelError
 from .weights import check_complete, unexpected_weights
 
-# Counts up when a conversion of an older version can no longer be used.
+# Raised when conversions of an older version can no longer be used.
 _FORMAT = 3
 _ROPE_FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 
 
 def cache_folder() -> Path:
     """``$PYTEST_STEER_CACHE``, else ``pytest-steer`` under the user's cache folder."""
-    own = os.environ.get("PYTEST_STEER_CACHE")
-    if own:
-        return Path(own).expanduser()
+    given = os.environ.get("PYTEST_STEER_CACHE")
+    if given:
+        return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "pytest-steer"
 
 
 def converted(file: Path) -> Path:
-    """The transformers folder that a GGUF file was converted into; converts it if that was not done yet.
+    """The transformers folder of a GGUF file, which is converted if that has not been done yet.
 
     The folder is named by the SHA-256 of the file, so a changed file is converted again. Its files are checked by
-    hash on every use; a damaged conversion is thrown away and made again.
+    hash on every use; a damaged conversion is deleted and made again.
 
     Raises:
         ModelError: transformers cannot read the file, the file lacks weights, or the cache folder cannot be written.
@@ -60,28 +59,25 @@ def converted(file: Path) -> Path:
         ) from None
     try:
         _convert(file, work, digest)
-        try:
-            os.replace(work, folder)
-        except OSError:
-            # Another process was faster. Its result is as good as ours if it is whole.
-            if not _is_whole(folder, digest):
-                raise
+        os.replace(work, folder)
     except OSError as error:
-        raise ModelError(f"{file}: the conversion cannot be kept in {folder.parent}: {error}") from None
+        # Another process may have been faster. Its result is as good as ours if it is whole.
+        if not _is_whole(folder, digest):
+            raise ModelError(f"{file}: the conversion cannot be kept in {folder.parent}: {error}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
 
 
 def left_out_of(folder: Path) -> tuple[str, ...]:
-    """Names of the weights that a GGUF file holds and its model has no place for, of a converted one."""
+    """Names of the weights in a converted GGUF file that its model has no place for."""
     record: Any = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
     return tuple(record["unexpected"])
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keeps transformers from drawing progress bars while it loads; what the user had set is set again."""
+    """Keep transformers from drawing progress bars in the body. The user's setting is restored afterwards."""
     from transformers.utils import logging
 
     drawn = logging.is_progress_bar_enabled()
@@ -103,11 +99,8 @@ def _is_whole(folder: Path, digest: str) -> bool:
     try:
         record: Any = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
         kept: dict[str, str] = record["files"]
-        return bool(
-            record["gguf_sha256"] == digest
-            and kept
-            and all(file_hash(folder / name) == expected for name, expected in kept.items())
-        )
+        same = record["gguf_sha256"] == digest and bool(kept)
+        return same and all(file_hash(folder / name) == expected for name, expected in kept.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -148,7 +141,7 @@ def _convert(file: Path, work: Path, digest: str) -> None:
 
 
 def _not_read(file: Path, hf: Any) -> Iterator[str]:
-    """Tensors that transformers passes over without a word: blocks beyond the model's depth, and factors of rotary frequencies.
+    """Tensors that transformers ignores silently: blocks after the model's last one, and factors of rotary frequencies.
 
     Llama 3 and Phi 3 need those factors, which transformers knows from a configuration only.
     """

@@ -1,9 +1,9 @@
-"""Running a plan whose entries are born at the inputs of later blocks: what is the same below is computed once."""
+"""Run a forward plan whose entries are born at later blocks: the work that they share below is done once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from .sites import hidden_of, with_hidden
 
 @contextmanager
 def growing(model: Model, plan: Plan, shared: int = 0, per_row: tuple[int, ...] = ()) -> Iterator[None]:
-    """Lets the forward of a plan begin with its first entries only.
+    """Let the forward of a plan begin with its first entries only.
 
     The model is given the whole plan, so whatever it prepares for its blocks (masks, positions, rotary embeddings, ALiBi)
     has the size of the whole. The input of each block is cut down to the entries that live there, and so are the
@@ -38,7 +38,7 @@ def growing(model: Model, plan: Plan, shared: int = 0, per_row: tuple[int, ...] 
 
     def before(alive: int) -> Callable[[Any, Any, Any], Any]:
         def hook(_module: Any, args: Any, kwargs: Any) -> Any:
-            # The hidden states come first; behind the first block they have the right size already.
+            # The hidden states come first. After the first block they have the right size already.
             hidden, rest = (args[0], args[1:]) if args else (kwargs["hidden_states"], ())
             hidden = hidden[:alive] if axis == 0 else hidden[:, :alive]
             rest, named = cut(rest, alive), {k: cut(v, alive) for k, v in kwargs.items() if k != "hidden_states"}
@@ -55,17 +55,13 @@ def growing(model: Model, plan: Plan, shared: int = 0, per_row: tuple[int, ...] 
 
         return hook
 
-    handles = []
-    try:
+    with ExitStack() as stack:
         for number, block in enumerate(model.blocks):
             if plan.alive(number) < full:
-                handles.append(block.register_forward_pre_hook(before(plan.alive(number)), with_kwargs=True))
+                stack.enter_context(block.register_forward_pre_hook(before(plan.alive(number)), with_kwargs=True))
             if number + 1 in plan.births:
-                handles.append(block.register_forward_hook(after(plan.births[number + 1])))
+                stack.enter_context(block.register_forward_hook(after(plan.births[number + 1])))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _cut_rows(value: torch.Tensor, full: int, alive: int, per_row: tuple[int, ...]) -> torch.Tensor:

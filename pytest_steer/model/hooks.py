@@ -1,4 +1,4 @@
-"""Putting an intervention on a model, and taking it off again whatever happens."""
+"""Put an intervention on a model, and take it off again whatever happens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..steering import Intervention, Positions, Rows, SteeringVector, as_interve
 from .arguments import checks_arguments
 from .fits import check_fits
 from .loaded import Model
-from .sites import attach
+from .sites import attached
 from .state import check_state, watched
 from .structure import structure_of
 from .tokens import decoded, spans_by_decoding, tokens_before
@@ -36,13 +36,13 @@ def hooked(
     part: tuple[slice, ...] | None = None,
     rows: Callable[[], Rows | None] = lambda: None,
 ) -> Iterator[None]:
-    """Changes hidden states at the intervention's site while the body runs.
+    """Change hidden states at the intervention's site while the body runs.
 
     Args:
         dose: called in each block's hook; gives (strength [rows, positions or 1], steered bool [rows, positions]) of the forward that
             is running.
-        part: rows (and positions) that the dose is about; None for all.
-        rows: called there too; what an intervention that looks at whole rows knows of those rows.
+        part: the rows (and positions) that the dose covers; None for all.
+        rows: called there too; gives what an intervention that looks at whole rows may know of them.
 
     Raises:
         ModelError: a block has no such site as far as can be told.
@@ -66,14 +66,8 @@ def hooked(
 
         return changed
 
-    handles: list[Any] = []
-    try:
-        for layer in intervention.layers:
-            handles += attach(model, layer, intervention.site, change(layer))
+    with attached(model, intervention.layers, intervention.site, change):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @checks_arguments
@@ -106,14 +100,14 @@ def steered(
     Raises:
         VectorError: the intervention does not fit the model.
         ModelError: the model's blocks cannot be steered (``structure.py``), or the model is in a state in which it would not compute
-            what it is said to (``state.py``). Hooks that are put on in the body are the body's own business.
+            what it is said to (``state.py``). Hooks that the body puts on are not checked.
         SteerError: ``after_prompt`` cannot tell where the prompt ends, or no token was steered at all.
     """
     strengths = strengths_of(multiplier)
     change = as_intervention(intervention)
     check_state(model)
     check_fits(model, change, allow_mismatch)
-    structure_of(model)  # a forward of its own, so before any hook is on
+    structure_of(model)  # runs a forward, so before any hook is on
     scope = _Scope(model, check_positions(positions), include_first, prompt_lengths)
 
     def outside(module: Any, args: Any, kwargs: Any) -> None:
@@ -128,53 +122,51 @@ def steered(
             raise SteerError(f"{len(strengths)} multipliers for a batch of {rows} rows")
         return torch.tensor(strengths)[:, None].expand(rows, 1), scope.steered
 
-    handles: list[Any] = [
-        _Generations(model.hf, scope),
-        model.hf.register_forward_pre_hook(outside, with_kwargs=True),
-        model.backbone.register_forward_pre_hook(before, with_kwargs=True),
-    ]
     model.steering_blocks += 1
     try:
-        with watched(model), hooked(model, change, dose, rows=lambda: scope.rows):
+        with (
+            _each_generation_anew(model.hf, scope),
+            model.hf.register_forward_pre_hook(outside, with_kwargs=True),
+            model.backbone.register_forward_pre_hook(before, with_kwargs=True),
+            watched(model),
+            hooked(model, change, dose, rows=lambda: scope.rows),
+        ):
             yield model
     finally:
         model.steering_blocks -= 1
-        for handle in handles:
-            handle.remove()
     if scope.forwards and not scope.tokens:
         raise SteerError(
-            f"no token was steered in {scope.forwards} forward(s): with positions '{positions}' the scope begins behind the "
+            f"no token was steered in {scope.forwards} forward(s): with positions '{positions}' the scope begins after the "
             "end of the input. Check prompt_lengths, or steer 'all'"
         )
 
 
-class _Generations:
-    """Makes a scope start anew at each call of the model's ``generate``, until it is removed."""
+@contextmanager
+def _each_generation_anew(hf: Any, scope: _Scope) -> Iterator[None]:
+    """Make a scope start anew at each call of the model's ``generate``."""
+    own, before = getattr(hf, "generate", None), vars(hf).get("generate")
+    if own is None:
+        yield
+        return
 
-    def __init__(self, hf: Any, scope: _Scope) -> None:
-        self._hf, self._before = hf, vars(hf).get("generate")
-        own = getattr(hf, "generate", None)
-        if own is None:
-            return
+    @functools.wraps(own)
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        given = kwargs.get("generation_config") or (args[1] if len(args) > 1 else None)
+        config = given or getattr(hf, "generation_config", None)
+        scope.begin_again({name: kwargs.get(name, getattr(config, name, None)) for name in _OTHER_PREFILLS})
+        try:
+            return own(*args, **kwargs)
+        finally:
+            scope.begin_again({})
 
-        @functools.wraps(own)
-        def generate(*args: Any, **kwargs: Any) -> Any:
-            given = kwargs.get("generation_config") or (args[1] if len(args) > 1 else None)
-            config = given or getattr(hf, "generation_config", None)
-            wanted = {name: kwargs.get(name, getattr(config, name, None)) for name in _OTHER_PREFILLS}
-            scope.begin_again(scope.model.id, wanted)
-            try:
-                return own(*args, **kwargs)
-            finally:
-                scope.begin_again(scope.model.id, {})
-
-        hf.generate = generate
-
-    def remove(self) -> None:
-        if self._before is not None:
-            self._hf.generate = self._before
+    hf.generate = generate
+    try:
+        yield
+    finally:
+        if before is not None:
+            hf.generate = before
         else:
-            vars(self._hf).pop("generate", None)
+            vars(hf).pop("generate", None)
 
 
 def strengths_of(multiplier: float | Sequence[float]) -> list[float]:
@@ -224,13 +216,13 @@ def _is_filled(state: Any) -> bool:
     except (AttributeError, ValueError, LookupError, TypeError):
         if _length_of(state) is None:
             return True
-    # MiniMax keeps its states in a list of its own beside the layers.
+    # MiniMax keeps its states in a list beside the layers.
     lists = (value for value in vars(state).values() if isinstance(value, list))
     return any(isinstance(held, torch.Tensor) for own in lists for held in own)
 
 
 class _Scope:
-    """Follows the forwards of one ``steered`` block and says which of their positions are steered."""
+    """Follows the forwards of one ``steered`` block and finds the positions to steer."""
 
     def __init__(
         self, model: Model, positions: Positions, include_first: bool, prompt_lengths: int | Sequence[int] | None
@@ -243,11 +235,11 @@ class _Scope:
         self._prompt = torch.zeros(0, dtype=torch.long)
         self._starts: torch.Tensor | None = None
         self._seen: torch.Tensor | None = None
-        # Which positions are real tokens, of all that went through the blocks since the prompt began.
+        # Which positions are real tokens, of all that the blocks have seen since the prompt began.
         self._real_so_far: torch.Tensor | None = None
 
     def see(self, module: Any, args: Any, kwargs: Any) -> None:
-        """Reads the arguments of the forward that is about to run."""
+        """Read the arguments of the forward that is about to run."""
         named, outer, self.outer = _named(module, args, kwargs), self.outer, {}
         ids: torch.Tensor | None = named.get("input_ids")
         given = ids if ids is not None else named.get("inputs_embeds")
@@ -258,14 +250,14 @@ class _Scope:
             ids = outer["input_ids"]  # a model within another one is handed embeddings
         mask = named.get("attention_mask")
         if not _is_matrix(mask) and outer:
-            # A model that makes no use of the mask (RWKV) does not hand it on, and one within another one (Gemma 3) is handed
-            # masks that are made already. What is padding says the mask that the outer one was given.
+            # A model that does not use the mask (RWKV) does not hand it on, and one within another one (Gemma 3) is handed finished
+            # masks. The mask that the outer model was given shows what is padding.
             mask = outer.get("attention_mask")
         past = self._past(named, mask, rows, length)
         real = self._real(mask, rows, past, length, given.device)
         index = real.cumsum(1) - 1
         if past == 0 and not self._goes_on(given):
-            self._starts = self._find_starts(ids, real, index, rows, given.device)
+            self._starts = torch.tensor(self._find_starts(ids, real), device=given.device)
             self._prompt = real.sum(1)
             self.rows = Rows(None)
         self._seen = given if past == 0 else None
@@ -273,7 +265,7 @@ class _Scope:
         if self._starts is None or self._starts.shape[0] != rows:
             raise SteerError(_FILLED_OUTSIDE)
         self.steered = (real.bool() & (index >= self._starts[:, None]))[:, past:]
-        # What a condition on the prompt may see. In a forward that goes on from a cache the decision stands already.
+        # What a condition on the prompt may see. In a forward that goes on from a cache it has been decided already.
         self.rows.prompt = real.bool() & (index < self._prompt[:, None]) if past == 0 else None
         self.forwards += 1
         self.tokens += int(self.steered.sum())
@@ -281,8 +273,8 @@ class _Scope:
     def _past(self, named: dict[str, Any], mask: Any, rows: int, length: int) -> int:
         """How many positions went before those of the forward that is about to run.
 
-        Only caches with attention layers know it. What keeps a state without a length (RWKV, Mamba, MiniMax) is followed by
-        counting what the blocks have seen since the prompt began.
+        Only caches with attention layers know it. For a state without a length (RWKV, Mamba, MiniMax), the positions that the
+        blocks have seen since the prompt began are counted.
         """
         state = next((named[name] for name in _STATES if named.get(name) is not None), None)
         if state is None:
@@ -304,82 +296,83 @@ class _Scope:
 
     def _real(self, mask: Any, rows: int, past: int, length: int, device: torch.device) -> torch.Tensor:
         """[rows, past + length], 1 for a real token and 0 for padding."""
-        total = past + length
         before = self._real_so_far[:, :past] if past and self._real_so_far is not None else None
-        if mask is None or (before is not None and _is_matrix(mask) and mask.shape == (rows, length)):
+        if mask is None:
             own = torch.ones(rows, length, dtype=torch.long, device=device)
-            if mask is not None:
-                own = (mask != 0).long()
             return own if before is None else torch.cat([before, own], dim=1)
         if not _is_matrix(mask):
             raise SteerError(
                 "steering needs the two-dimensional attention mask [rows, tokens] to tell padding from text. A static cache hands on "
                 "another one: generate with the default cache"
             )
-        if mask.shape[1] < total:
-            raise SteerError(f"the attention mask covers {mask.shape[1]} tokens, but cache and input have {total}")
-        whole: torch.Tensor = mask[:, :total] != 0
-        return whole.long()
+        real: torch.Tensor = (mask != 0).long()
+        if before is not None and real.shape == (rows, length):
+            return torch.cat([before, real], dim=1)
+        if real.shape[1] < past + length:
+            raise SteerError(f"the attention mask covers {real.shape[1]} tokens, but cache and input have {past + length}")
+        return real[:, : past + length]
 
     def _goes_on(self, given: torch.Tensor) -> bool:
-        """Whether this input is the last one with one more token: decoding without a cache. More of them are a prompt of their own."""
+        """Whether this input is the last one with one more token: decoding without a cache. With more, it is a new prompt."""
         seen = self._seen
         if seen is None or seen.ndim != given.ndim or seen.shape[0] != given.shape[0] or seen.shape[1] + 1 != given.shape[1]:
             return False
         return bool((given[:, : seen.shape[1]] == seen).all())
 
-    def begin_again(self, model_id: str, wanted: dict[str, Any]) -> None:
-        """Forgets the last prompt: a call of ``generate`` brings another one.
+    def begin_again(self, settings: dict[str, Any]) -> None:
+        """Forget the last prompt: a call of ``generate`` brings another one.
+
+        Args:
+            settings: those of the call that are in ``_OTHER_PREFILLS``.
 
         Raises:
-            SteerError: it asks for a way of generating whose first forward does not hold the prompt alone.
+            SteerError: with one of them, the first forward does not hold the prompt alone.
         """
         if self.positions == "all":
-            return  # wherever a prompt ends, and also where a kept cache goes on
-        self._seen = self._starts = None
-        self._real_so_far = None
-        asked = [name for name in _OTHER_PREFILLS if wanted.get(name)]
+            return  # steers wherever a prompt ends, also where generation goes on with a kept cache
+        self._seen = self._starts = self._real_so_far = None
+        asked = [name for name, value in settings.items() if value]
         if asked:
             raise SteerError(
-                f"{model_id}: generate with {asked[0]} does not give the model the prompt in one piece, so positions '{self.positions}' "
-                f"cannot be found. Generate without {asked[0]}, or steer 'all'"
+                f"{self.model.id}: generate with {asked[0]} does not give the model the prompt in one piece, so positions "
+                f"'{self.positions}' cannot be found. Generate without {asked[0]}, or steer 'all'"
             )
 
-    def _find_starts(
-        self, ids: torch.Tensor | None, real: torch.Tensor, index: torch.Tensor, rows: int, device: torch.device
-    ) -> torch.Tensor:
+    def _find_starts(self, ids: torch.Tensor | None, real: torch.Tensor) -> list[int]:
+        """For each row the index of the first steered token, among its real ones."""
         counts = [int(count) for count in real.sum(1)]
-        ends = self._ends(ids, real, counts)
+        if self.positions == "all":
+            ends = [0] * len(counts)
+        elif self.given is not None:
+            ends = self._given_ends(self.given, counts)
+        elif self.positions == "last":
+            ends = counts
+        else:
+            ends = [self._turn_end(row, ids, real) for row in range(len(counts))]
         prompts = ends if self.positions == "last" else counts
-        starts = [
+        return [
             first_steered(self.positions, turn_end=end, prompt_end=prompt, include_first=self.include_first)
             for end, prompt in zip(ends, prompts, strict=True)
         ]
-        return torch.tensor(starts, device=device)
 
-    def _ends(self, ids: torch.Tensor | None, real: torch.Tensor, counts: list[int]) -> list[int]:
-        if self.positions == "all":
-            return [0] * len(counts)
-        if self.given is not None:
-            ends = [self.given] * len(counts) if isinstance(self.given, int) else [int(end) for end in self.given]
-            if len(ends) != len(counts):
-                raise SteerError(f"{len(ends)} prompt_lengths for a batch of {len(counts)} rows")
-            for row, (end, count) in enumerate(zip(ends, counts, strict=True)):
-                if not 0 < end <= count:
-                    raise SteerError(
-                        f"prompt_lengths: row {row} has {count} real tokens, and {end} of them should be the prompt's. Pass the "
-                        "number of real tokens up to the end of the prompt, padding left out"
-                    )
-            return ends
-        if self.positions == "last":
-            return counts
-        return [self._turn_end(row, ids, real) for row in range(len(counts))]
+    def _given_ends(self, given: int | Sequence[int], counts: list[int]) -> list[int]:
+        """The ``prompt_lengths`` of each row."""
+        ends = [given] * len(counts) if isinstance(given, int) else [int(end) for end in given]
+        if len(ends) != len(counts):
+            raise SteerError(f"{len(ends)} prompt_lengths for a batch of {len(counts)} rows")
+        for row, (end, count) in enumerate(zip(ends, counts, strict=True)):
+            if not 0 < end <= count:
+                raise SteerError(
+                    f"prompt_lengths: row {row} has {count} real tokens, and {end} of them should be the prompt's. Pass the "
+                    "number of real tokens up to the end of the prompt, padding left out"
+                )
+        return ends
 
     def _turn_end(self, row: int, ids: torch.Tensor | None, real: torch.Tensor) -> int:
-        """How many real tokens of the row belong to the last user's turn and what stands before it."""
+        """How many real tokens of the row come before the end of the last user's turn."""
         if ids is not None and self.model.format.render is not None:
             tokens = ids[row][real[row] != 0].tolist()
-            # As text, since a tokenizer merges the ends of a mark with whatever stands beside them.
+            # As text, since a tokenizer merges the ends of a mark with what is beside them.
             text = decoded(self.model.tokenizer, tokens)
             marks = turn_marks(self.model)
             end = marks.end_in(text)

@@ -1,28 +1,30 @@
-"""Laying bundles out for one forward: three ways, from the plain one to the one that shares most.
+"""Lay bundles out for one forward, in one of three ways that share more and more work.
 
 ``plain``            one row per probe and pair (of intervention and multiplier).
 ``shared depth``     one row per bundle at first; the row of each pair branches off it where the pair's intervention begins.
-``shared positions`` one row per bundle; what stands behind the first steered token branches off, once per pair, as a
+``shared positions`` one row per bundle; the tokens from the first steered one on branch off, once per pair, as a
                      segment of the same row, and again only where the pair's intervention begins.
 
 In the last two the probes of one bundle (the answers of one prompt) are branches of one sequence as well. A branch sees
 what it grew from and itself (a tree mask), and its positions go on from there, so every token is computed as if it
-stood in its own sequence. With a shared prefix, rows hold only what comes behind it; its keys and values are given.
+stood in its own sequence. With a shared prefix, rows hold only what follows it; its keys and values are given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
 from ..steering import Intervention
+from .batch import Padding
 from .probes import Bundle, Pair, Probe, Row
 
 Kind = Literal["plain", "shared depth", "shared positions"]
-Padding = Literal["left", "right"]
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,13 @@ class Way:
 
 @dataclass
 class Sheet:
-    """The tokens of one bundle behind the prefix, each once.
+    """The tokens of one bundle after the prefix, each once.
 
     Attributes:
         ids / positions: tokens and their positions.
-        segment: for each token the number of its segment; parents: for each segment the one it grew from (-1: none).
-        places: for each probe where in the sheet its tokens behind the prefix are.
+        segment: for each token the number of its segment.
+        parents: for each segment the one it grew from (-1: none).
+        places: for each probe where in the sheet its tokens after the prefix are.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -53,7 +56,7 @@ class Sheet:
     places: dict[Probe, list[int]] = field(default_factory=dict)
 
     def grow(self, probe: Probe, start: int, end: int, parent: int) -> int:
-        """Adds ``probe.ids[start:end]`` as a segment behind another one; returns the segment's number, or the parent's."""
+        """Add ``probe.ids[start:end]`` as a segment after its parent; returns its number, or the parent's if it is empty."""
         if start >= end:
             return parent
         self.ids += probe.ids[start:end]
@@ -91,13 +94,15 @@ class Dose:
 @dataclass
 class Plan:
     """One forward. Its entries are rows (``axis`` 0) or places in every row (1); some are there from the first block on, others
-    are born at the input of a later block, as copies of earlier ones. Entries stand in the order of their birth.
+    are born at the input of a later block, as copies of earlier ones. Entries are in the order of their birth.
 
     Attributes:
-        ids, positions, steered: [rows, tokens] as they are at the last block; real: which of them are no padding.
+        ids / positions / steered: [rows, tokens] as they are at the last block.
+        real: bool [rows, tokens]: which of them are no padding.
         seen: bool [rows, tokens, tokens], or None if the ordinary causal mask is right.
         births: for each block at whose input entries are born, the entries they copy: [new] (axis 0) or [rows, new] (axis 1).
-        rows: the wanted scores; reads: for each of them the (row, place) pairs to read.
+        rows: the wanted scores.
+        reads: for each of them the (row, place) pairs to read.
         starts: for axis 0, the first row of each pair.
         prompt: for axis 0, bool [rows, tokens]: the prompt of each row's one probe, for conditions on it.
     """
@@ -122,9 +127,9 @@ class Plan:
 
 
 def in_order(pairs: Sequence[Pair]) -> tuple[Pair, list[Pair]]:
-    """The pair that the first entries stand for, and the others by birth.
+    """The pair of the first entries, and the others by birth.
 
-    That is the unsteered model if it is asked for, else the pair that is born last: until then it is the unsteered model.
+    The first is the unsteered model if it is asked for, else the pair that is born last: until then it is the unsteered model.
     """
     # Pairs of one intervention stay together, in the order in which they were asked for.
     order = {pair.intervention: index for index, pair in reversed(list(enumerate(pairs)))}
@@ -142,7 +147,7 @@ def lay_out(
         bundles: for all ways but the plain one they have the same pairs.
         prefix: how many tokens at the start of every sequence are left out, since they are shared.
         avoid: sizes that the number of entries must not have, so that arguments of blocks can be told apart by it;
-            entries that nobody reads make up the difference.
+            entries that are not read make up the difference.
     """
     if way.kind == "plain":
         return _plain(bundles, padding)
@@ -164,17 +169,14 @@ def _sheet(bundle: Bundle, prefix: int) -> Sheet:
 
 
 def _fill(
-    sheets: Sequence[Sheet],
-    probes: Sequence[Probe],
-    rows: int,
-    padding: Padding,
-    length: int,
-    chains: bool,
+    sheets: Sequence[Sheet], probes: Sequence[Probe], rows: int, padding: Padding, length: int, chains: bool
 ) -> tuple[Plan, list[int]]:
     """Sheets as the first rows of a plan, padded to a length, and where in its row each begins.
 
     Args:
         probes: one of each sheet, for its scope and its prompt.
+        rows: how many the plan has; those without a sheet are not read.
+        chains: whether the ordinary causal mask is right for all sheets.
     """
     ids = torch.zeros(rows, length, dtype=torch.long)
     positions, real = torch.zeros_like(ids), torch.zeros_like(ids, dtype=torch.bool)
@@ -193,7 +195,7 @@ def _fill(
         if seen is not None:
             seen[row, own, own] = sheet.seen()
         shifts.append(shift)
-    real[len(sheets) :] = True  # rows that nobody reads
+    real[len(sheets) :] = True
     return Plan(0, ids, positions, real, steered, seen, prompt=prompt), shifts
 
 
@@ -201,11 +203,9 @@ def _plain(bundles: Sequence[Bundle], padding: Padding) -> Plan:
     rows = [row for bundle in bundles for row in bundle.rows]
     order = {row.pair.intervention: index for index, row in reversed(list(enumerate(rows)))}
     rows.sort(key=lambda row: order[row.pair.intervention])
-    sheets = []
-    for row in rows:
-        sheet = Sheet()
+    sheets = [Sheet() for _ in rows]
+    for sheet, row in zip(sheets, rows, strict=True):
         sheet.grow(row.probe, 0, len(row.probe.ids), -1)
-        sheets.append(sheet)
     length = max(len(sheet.ids) for sheet in sheets)
     plan, shifts = _fill(sheets, [row.probe for row in rows], len(rows), padding, length, True)
     plan.rows = rows
@@ -217,29 +217,21 @@ def _plain(bundles: Sequence[Bundle], padding: Padding) -> Plan:
 def _deep(bundles: Sequence[Bundle], sheets: list[Sheet], prefix: int, padding: Padding, avoid: frozenset[int]) -> Plan:
     base, later = in_order(bundles[0].pairs)
     count, length = len(bundles), max(len(sheet.ids) for sheet in sheets)
-    idle = _until_free(count * (1 + len(later)), avoid | {length, prefix + length}) if later else 0
+    avoid |= {length, prefix + length}
+    total = next(size for size in itertools.count(count * (1 + len(later))) if not later or size not in avoid)
+    first_rows = total - count * len(later)
     chains = prefix == 0 and all(sheet.is_chain for sheet in sheets)
-    first, shifts = _fill(sheets, [bundle.probes[0] for bundle in bundles], count + idle, padding, length, chains)
-    copies = torch.arange(count).repeat(len(later))
-    entries = torch.cat([torch.arange(count + idle), copies])
+    first, shifts = _fill(sheets, [bundle.probes[0] for bundle in bundles], first_rows, padding, length, chains)
+    entries = torch.cat([torch.arange(first_rows), torch.arange(count).repeat(len(later))])
     plan = Plan(
         0, first.ids[entries], first.positions[entries], first.real[entries], first.steered[entries],
-        None if first.seen is None else first.seen[entries],
+        None if first.seen is None else first.seen[entries], _births(later, torch.arange(count)),
     )  # fmt: skip
     assert first.prompt is not None
     plan.prompt = first.prompt[entries]
-    plan.starts = {base: 0} | {pair: count + idle + index * count for index, pair in enumerate(later)}
-    plan.births = {
-        birth: torch.arange(count).repeat(sum(pair.birth == birth for pair in later))
-        for birth in sorted({pair.birth for pair in later})
-    }
+    plan.starts = {base: 0} | {pair: first_rows + index * count for index, pair in enumerate(later)}
     plan.doses = _doses([(pair, start, start + count) for pair, start in plan.starts.items()])
-    for index, (bundle, sheet) in enumerate(zip(bundles, sheets, strict=True)):
-        for row in bundle.rows:
-            places = sheet.places[row.probe]
-            at = plan.starts[row.pair] + index
-            plan.rows.append(row)
-            plan.reads.append([(at, shifts[index] + places[read - prefix]) for read in row.probe.reads])
+    _add_reads(plan, bundles, sheets, prefix, lambda index, pair, place: (plan.starts[pair] + index, shifts[index] + place))
     return plan
 
 
@@ -247,58 +239,68 @@ def _branched(bundles: Sequence[Bundle], sheets: list[Sheet], prefix: int, paddi
     base, later = in_order(bundles[0].pairs)
     trunks = [bundle.trunk - prefix for bundle in bundles]
     tails = [len(sheet.ids) - trunk for sheet, trunk in zip(sheets, trunks, strict=True)]
-    width, tail = max(len(sheet.ids) for sheet in sheets), max(tails)
-    for size in range(width, width + 1000):
-        if not {size + tail * len(later), prefix + size + tail * len(later)} & (avoid | {len(sheets)}):
-            width = size
-            break
-    length = width + tail * len(later)
+    tail, avoid = max(tails), avoid | {len(sheets)}
+    shortest = max(len(sheet.ids) for sheet in sheets) + tail * len(later)
+    length = next(size for size in itertools.count(shortest) if size not in avoid and prefix + size not in avoid)
+    width = length - tail * len(later)
     plan, shifts = _fill(sheets, [bundle.probes[0] for bundle in bundles], len(sheets), padding, width, False)
     first = plan.seen
     assert first is not None
+    starts = {pair: width + index * tail for index, pair in enumerate(later)}
     seen = torch.eye(length, dtype=torch.bool).repeat(len(sheets), 1, 1)
     seen[:, :width, :width] = first
     source = torch.zeros(len(sheets), tail, dtype=torch.long)
     for at, (shift, trunk, own) in enumerate(zip(shifts, trunks, tails, strict=True)):
-        behind = slice(shift + trunk, shift + trunk + own)
-        source[at, :own] = torch.arange(behind.start, behind.stop)
-        for index in range(len(later)):
-            place = width + index * tail
-            seen[at, place : place + own, shift : shift + trunk] = True
-            seen[at, place : place + own, place : place + own] = first[at, behind, behind]
+        after = slice(shift + trunk, shift + trunk + own)
+        source[at, :own] = torch.arange(after.start, after.stop)
+        for start in starts.values():
+            seen[at, start : start + own, shift : shift + trunk] = True
+            seen[at, start : start + own, start : start + own] = first[at, after, after]
     entries = torch.cat([torch.arange(width).repeat(len(sheets), 1), source.repeat(1, len(later))], dim=1)
     padded = torch.arange(tail)[None] >= torch.tensor(tails)[:, None]
     real = torch.cat([plan.real, ~padded.repeat(1, len(later))], dim=1)
     plan = Plan(
-        1, plan.ids.gather(1, entries), plan.positions.gather(1, entries), real, plan.steered.gather(1, entries) & real, seen
-    )
-    plan.births = {
-        birth: source.repeat(1, sum(pair.birth == birth for pair in later))
-        for birth in sorted({pair.birth for pair in later})
-    }
-    plan.doses = _doses(
-        [(base, 0, width), *((pair, width + i * tail, width + (i + 1) * tail) for i, pair in enumerate(later))]
-    )
-    starts = {pair: width + index * tail for index, pair in enumerate(later)}
-    for index, (bundle, sheet) in enumerate(zip(bundles, sheets, strict=True)):
-        for row in bundle.rows:
-            places = []
-            for read in row.probe.reads:
-                place = sheet.places[row.probe][read - prefix]
-                branched = row.pair in starts and place >= trunks[index]
-                places.append((index, starts[row.pair] + place - trunks[index] if branched else shifts[index] + place))
-            plan.rows.append(row)
-            plan.reads.append(places)
+        1, plan.ids.gather(1, entries), plan.positions.gather(1, entries), real, plan.steered.gather(1, entries) & real, seen,
+        _births(later, source),
+    )  # fmt: skip
+    plan.doses = _doses([(base, 0, width), *((pair, start, start + tail) for pair, start in starts.items())])
+
+    def where(index: int, pair: Pair, place: int) -> tuple[int, int]:
+        if pair in starts and place >= trunks[index]:
+            return index, starts[pair] + place - trunks[index]
+        return index, shifts[index] + place
+
+    _add_reads(plan, bundles, sheets, prefix, where)
     return plan
 
 
-def _until_free(count: int, avoid: frozenset[int]) -> int:
-    """How much to add to a number until it is none of those to avoid."""
-    return next(more for more in range(len(avoid) + 1) if count + more not in avoid)
+def _births(later: Sequence[Pair], source: torch.Tensor) -> dict[int, torch.Tensor]:
+    """For each block at which pairs are born, the entries that they copy: ``source`` for each of them."""
+    counts = Counter(pair.birth for pair in later)
+    return {birth: torch.cat([source] * count, dim=-1) for birth, count in sorted(counts.items())}
+
+
+def _add_reads(
+    plan: Plan,
+    bundles: Sequence[Bundle],
+    sheets: Sequence[Sheet],
+    prefix: int,
+    where: Callable[[int, Pair, int], tuple[int, int]],
+) -> None:
+    """Add the rows of bundles to a plan, and what is read for each.
+
+    Args:
+        where: (index of the bundle, pair, place in its sheet) -> (row, place) in the plan.
+    """
+    for index, (bundle, sheet) in enumerate(zip(bundles, sheets, strict=True)):
+        for row in bundle.rows:
+            places = sheet.places[row.probe]
+            plan.rows.append(row)
+            plan.reads.append([where(index, row.pair, places[read - prefix]) for read in row.probe.reads])
 
 
 def _doses(entries: Sequence[tuple[Pair, int, int]]) -> list[Dose]:
-    """Pairs of one intervention that stand side by side become one dose."""
+    """One dose for each run of neighbouring pairs of one intervention."""
     doses: list[Dose] = []
     for pair, start, end in entries:
         if pair.is_idle:

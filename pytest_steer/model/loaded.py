@@ -1,13 +1,13 @@
-"""The model under test: a transformers model with what the rest of the house needs to know of it."""
+"""The model under test: a transformers model, its tokenizer, its blocks and its identity."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,7 +17,9 @@ from .blocks import find_blocks
 from .chat_template import render_chat
 from .weights import without_values
 
-# How many values of each weight are looked at to see whether it was changed.
+R = TypeVar("R")
+
+# How many values of each weight are compared to see whether it was changed.
 _WEIGHT_SAMPLE = 64
 
 # Settings of a configuration that say how it was stored or is run, not what the model computes.
@@ -36,9 +38,9 @@ class Model:
         hf: the transformers model, in evaluation mode.
         tokenizer: its tokenizer.
         id: the name it was loaded by.
-        unexpected: names of weights in its files that it has no place for, and that were left out on request.
+        unexpected: names of weights in its files that it has no place for and that were left out on request.
         steering_blocks: how many ``steered`` blocks are open on it.
-        kept: what was found out about it once (``once.py``), by the function that found it out.
+        kept: results of functions that run once per model, see ``once_per_model``.
     """
 
     hf: Any
@@ -66,6 +68,11 @@ class Model:
         return self._format[1]
 
     @property
+    def config(self) -> Any:
+        """The configuration of its decoder, which is a part of the whole one for models that also read pictures or sound."""
+        return self.hf.config.get_text_config(decoder=True)
+
+    @property
     def n_layers(self) -> int:
         """Number of decoder blocks."""
         return len(self.blocks)
@@ -73,12 +80,12 @@ class Model:
     @property
     def width(self) -> int:
         """Width of the residual stream, which is that of every block's output."""
-        return int(self.hf.config.get_text_config(decoder=True).hidden_size)
+        return int(self.config.hidden_size)
 
     @property
     def vocabulary(self) -> int:
         """Number of tokens that the model has a logit for."""
-        return int(self.hf.config.get_text_config(decoder=True).vocab_size)
+        return int(self.config.vocab_size)
 
     @property
     def device(self) -> torch.device:
@@ -92,8 +99,7 @@ class Model:
     @property
     def max_positions(self) -> int | None:
         """The longest sequence the model was made for, or None if its configuration does not say."""
-        config = self.hf.config.get_text_config(decoder=True)
-        limit = getattr(config, "max_position_embeddings", None)
+        limit = getattr(self.config, "max_position_embeddings", None)
         return int(limit) if isinstance(limit, int) and limit > 0 else None
 
     @property
@@ -110,19 +116,15 @@ class Model:
     def weights_state(self) -> int:
         """A number that changes when weights are changed in memory, by a training step or a merged adapter.
 
-        torch counts the writes to each tensor but for those through ``.data``, so some values of each are looked at too.
+        torch counts the writes to each tensor, except those through ``.data``, so some values of each are compared too.
         """
         seen: list[object] = []
         for weight in self.hf.parameters():
             if weight.is_meta:
                 raise ModelError(without_values(self.id, self.hf))
-            flat = weight.detach().reshape(-1)
-            sample = flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes()
-            seen.append((id(weight), 0 if weight.is_inference() else weight._version, sample))
-        for buffer in self.hf.buffers():  # rotary frequencies, corrections of routers
-            if not buffer.is_meta:
-                flat = buffer.detach().reshape(-1)
-                seen.append(flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes())
+            seen.append((id(weight), 0 if weight.is_inference() else weight._version, _sample(weight)))
+        # Rotary frequencies, corrections of routers.
+        seen += [_sample(buffer) for buffer in self.hf.buffers() if not buffer.is_meta]
         return hash(tuple(seen))
 
     def _compute_fingerprint(self) -> str:
@@ -141,6 +143,26 @@ class Model:
         return self.format.hash
 
 
+def once_per_model(function: Callable[[Model], R]) -> Callable[[Model], R]:
+    """Decorate a function of a model to run once per model. Its result is in ``model.kept``, under the decorated function."""
+
+    @functools.wraps(function)
+    def kept(model: Model) -> R:
+        # In the model and not in a table of models: an engine holds its model, which such a table would keep for good.
+        if kept not in model.kept:
+            model.kept[kept] = function(model)
+        result: R = model.kept[kept]
+        return result
+
+    return kept
+
+
+def _sample(tensor: torch.Tensor) -> bytes:
+    """Some of the values of a tensor."""
+    flat = tensor.detach().reshape(-1)
+    return flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes()
+
+
 def _identity(config: Any) -> Any:
     """A configuration without the settings that say how it is stored or run, at every depth."""
     if not isinstance(config, dict):
@@ -154,7 +176,9 @@ def _prompt_format(tokenizer: Any) -> PromptFormat:
     if isinstance(template, dict):
         template = template.get("default") or next(iter(template.values()), None)
     markers = tuple(sorted(tokenizer.get_added_vocab()))
-    render_with = partial(render_chat, tokenizer)
+    render_with = functools.partial(render_chat, tokenizer)
     if not template:
         return PromptFormat(markers=markers, render_with=render_with)
-    return PromptFormat(template=template, render=partial(render_with, template), markers=markers, render_with=render_with)
+    return PromptFormat(
+        template=template, render=functools.partial(render_with, template), markers=markers, render_with=render_with
+    )

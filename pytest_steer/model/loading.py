@@ -1,4 +1,4 @@
-"""Loading the model under test."""
+"""Load the model under test."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 def load_model(
     name: str | os.PathLike[str], *, dtype: str = "auto", device: str = "auto", allow_unexpected: Iterable[str] = ()
 ) -> Model:
-    """Loads a model for steering claims.
+    """Load a model for steering claims.
 
     Args:
         name: a local transformers folder, a ``.gguf`` file, a hub id, ``builtin:NAME`` or ``package:NAME``.
         dtype: ``float32``, ``bfloat16``, ``float16``; ``auto`` is float32 on a CPU and the checkpoint's own elsewhere.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ...; ``auto`` is the best one present.
-        allow_unexpected: regular expressions, looked for in the names of weights that are in the files and that the model has no
-            place for: these may be left out, ``["^mtp."]``. All others are an error, but for those that transformers itself ignores.
+        allow_unexpected: regular expressions for names of weights in the files that the model has no place for. Those that match
+            may be left out, as with ``["^mtp."]``. All others are an error, except those that transformers itself ignores.
 
     Raises:
         ModelError: the name means nothing, the model cannot be loaded, weights are missing from its files or left out, or its
@@ -56,7 +56,7 @@ def load_model(
             )
     except Exception as error:  # transformers, safetensors and the hub client raise nearly anything
         where = "the hub or its local cache" if source.kind == "hub" else str(folder)
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        first = str(error).strip().partition("\n")[0]
         raise ModelError(f"model {source.id!r}: cannot be loaded from {where}: {type(error).__name__}: {first}") from error
     check_complete(source.id, hf, info)
     unexpected = (*left_out, *unexpected_weights(hf, info))
@@ -64,13 +64,13 @@ def load_model(
     try:
         hf.to(place)
     except RuntimeError as error:  # no memory left on the device, for one
-        first = str(error).strip().splitlines()[0]
+        first = str(error).strip().partition("\n")[0]
         raise ModelError(f"model {source.id!r}: cannot be put on {place}: {type(error).__name__}: {first}") from error
     return Model(hf, tokenizer, source.id, unexpected)
 
 
 def wrap_model(hf: Any, tokenizer: Any, id: str = "in memory") -> Model:
-    """A model that is already in memory. It is put into evaluation mode.
+    """Wrap a model that is already in memory, and put it into evaluation mode.
 
     Raises:
         ModelError: its blocks cannot be found, or there is no tokenizer.

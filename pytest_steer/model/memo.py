@@ -1,4 +1,4 @@
-"""Remembered scores: in memory, and on disk if the user names a folder."""
+"""Scores that are kept on disk, in a folder that the user names."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class DiskMemo:
     dropped and computed again, as is a file that SQLite cannot read.
 
     Attributes:
-        found / dropped: scores taken from the folder, and damaged ones that were thrown away.
+        found: how many scores were taken from the folder.
+        dropped: how many damaged ones were deleted.
 
     Raises:
         SteerError: the folder cannot be made or written.
@@ -56,11 +57,11 @@ class DiskMemo:
             self._start_again()
 
     def _start_again(self) -> None:
-        """Puts an unreadable file aside and begins a new one."""
+        """Delete an unreadable file and begin a new one."""
         self._connection.close()
         self.dropped += 1
         warnings.warn(
-            SteerWarning(f"{self.path} is damaged; it is begun anew, and its scores are computed again"), stacklevel=2
+            SteerWarning(f"{self.path} is damaged; it is deleted, and its scores are computed again"), stacklevel=2
         )
         for suffix in ("", "-wal", "-shm"):
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
@@ -90,7 +91,7 @@ class DiskMemo:
         return found
 
     def write(self, scores: Mapping[bytes, Scores]) -> None:
-        """Keeps scores, by their key on disk; all of them or none."""
+        """Keep scores by their key on disk, all of them or none."""
         rows = []
         for key, value in scores.items():
             blob = np.ascontiguousarray(value, dtype="<f8").tobytes()

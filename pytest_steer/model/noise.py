@@ -1,7 +1,7 @@
-"""What the shape of a batch does to a score, and how far apart two ways of computing it may be.
+"""How far the shape of a batch moves a score, and how far apart two ways of computing it may be.
 
-The same row gives other last bits in another batch: sums are taken in another order, and in 16 bits each of them is rounded to two or
-three digits. That is the noise of the plain way. A faster way is right if it adds no more than that.
+The same row has other last bits in another batch: sums are taken in another order, and in 16 bits each is rounded to two or three
+digits. That is the noise of the plain way. A faster way is right if it adds no more than that.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 from .memo import Scores
 from .probes import Probe
 
-# In float32 (or more) other ways differ by about 1e-6 of a score; a way that is wrong differs by far more than this.
+# In float32 (or more) right ways differ by about 1e-6 of a score, and wrong ones by far more than this.
 FLOOR = 1e-4
-# How much larger than plain's own noise a difference may be.
+# How much larger than the noise of the plain way a difference may be.
 _FACTOR = 2.0
 # Typical difference, in spacings, of numbers that every other time are rounded to the other neighbour.
 _EVERY_OTHER = math.sqrt(1 / 2)
@@ -30,7 +30,8 @@ class Noise:
     """How far scores move when only the shape of a plain batch changes.
 
     Attributes:
-        largest / typical: the largest difference, and the root of their mean square, in the scores' own unit.
+        largest: the largest difference, in the unit of the scores.
+        typical: the root of the mean square of the differences.
     """
 
     largest: float = 0.0
@@ -47,7 +48,7 @@ def is_coarse(dtype: str) -> bool:
 
 def _eps(dtype: str) -> float:
     kind = getattr(torch, dtype)
-    # Packed integers are weights; what is computed with them is of 16 bits.
+    # Packed integers are weights; the computation with them is in 16 bits.
     return float(torch.finfo(kind if kind.is_floating_point else torch.bfloat16).eps)
 
 
@@ -67,9 +68,9 @@ def noise_between(one: Sequence[Scores], other: Sequence[Scores]) -> Noise:
 def agree(dtype: str, found: Sequence[Scores], plain: Sequence[Scores], noise: Noise) -> bool:
     """Whether a way gives what the plain one gives.
 
-    In 16 bits: no score is further off than twice the largest difference between plain batches, or one spacing, and the typical
-    score no further than twice the typical difference, or than if every other one were rounded to the other side. The first
-    finds one wrong score, the second finds many that are a little wrong.
+    In 16 bits, no score may be further off than twice the largest difference between plain batches, or one spacing. That finds one
+    wrong score. And the typical score may be no further off than twice the typical difference, or than if every other score were
+    rounded to the other side. That finds many scores that are a little wrong.
     """
     if not is_coarse(dtype):
         return all(
@@ -83,8 +84,8 @@ def agree(dtype: str, found: Sequence[Scores], plain: Sequence[Scores], noise: N
 
 
 def shortened(probe: Probe, tokens: int = _SHORT) -> Probe:
-    """The same question about a few of its tokens only: short rows show a noise that long ones hide, since libraries multiply small
-    matrices in other ways than large ones."""
+    """The same question about a few of its tokens. Short rows show a noise that long ones hide, since libraries multiply small
+    matrices differently."""
     first = probe.reads.start
     cut = max(0, first + 1 - tokens)
     ids = probe.ids[cut : max(first + 2, first + tokens)] if probe.candidates is None else probe.ids[cut:]

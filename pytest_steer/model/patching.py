@@ -1,23 +1,22 @@
-"""Replacing single heads' outputs at the last token: many patches of one prompt in one forward."""
+"""Replace the outputs of single heads at the last token: many patches of one prompt in one forward."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from .abilities import abilities_of
 from .loaded import Model
 from .noise import Noise, agree, is_coarse, noise_between
-from .sites import attach
+from .sites import attached
 from .state import measured
 from .structure import structure_of
 from .tokens import Ids
+from .trial import MISFITS
+from .unembedding import logits_at
 
-_MISFITS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError)
 _BRANCHES = 320
 _ROWS = 32
 _TRIED, _SHORT = 16, 12
@@ -62,8 +61,8 @@ class Patcher:
         wanted = [none, *self.patches]
         if self.branching is None:
             self.branching = self._branches_fit(ids, token, wanted)
-        far = len(ids) > abilities_of(self.model).reach
-        found = self._whole(ids, token, wanted) if far or not self.branching else self._branched(ids, token, wanted)
+        is_near = len(ids) <= abilities_of(self.model).reach
+        found = self._under(ids, token, wanted, branching=self.branching and is_near)
         return float(found[0]), found[1:]
 
     def _branches_fit(self, ids: Ids, token: int, wanted: list[Patch]) -> bool:
@@ -73,55 +72,57 @@ class Patcher:
         middle = wanted[3:-2]
         trial = [*wanted[:3], *(middle[:: max(1, len(middle) // _TRIED)] if coarse else []), *wanted[-2:]]
         try:
-            branched = self._branched(ids, token, trial)
-        except _MISFITS:
+            branched = self._under(ids, token, trial, branching=True)
+        except MISFITS:
             return False
-        whole = self._whole(ids, token, trial)
+        whole = self._under(ids, token, trial, branching=False)
         noise = self._noise(ids, token, trial, whole) if coarse else Noise()
         return agree(self.model.dtype, [branched.numpy()], [whole.numpy()], noise)
 
     def _noise(self, ids: Ids, token: int, trial: list[Patch], whole: torch.Tensor) -> Noise:
         """How far whole rows move if each runs by itself; also on the prompt's last tokens alone."""
-        few = trial[:2] + trial[-2:]
-        at = [0, 1, -2, -1] if len(trial) > 1 else [0, 0, 0, 0]
+        few, short = trial[:2] + trial[-2:], ids[-_SHORT:]
         found = Noise()
-        for part, together in ((ids, whole[at]), (ids[-_SHORT:], self._whole(ids[-_SHORT:], token, few))):
-            alone = torch.cat([self._whole(part, token, [patch]) for patch in few])
+        for part, together in (
+            (ids, whole[[0, 1, -2, -1]]),
+            (short, self._under(short, token, few, branching=False)),
+        ):
+            alone = torch.cat([self._under(part, token, [patch], branching=False) for patch in few])
             found |= noise_between([together.numpy()], [alone.numpy()])
         return found
 
-    def _branched(self, ids: Ids, token: int, patches: list[Patch]) -> torch.Tensor:
+    def _under(self, ids: Ids, token: int, patches: list[Patch], *, branching: bool) -> torch.Tensor:
+        """Log-probabilities of the token under each patch, as branches of one sequence or in separate rows."""
+        most, lay_out = (_BRANCHES, self._as_branches) if branching else (_ROWS, self._as_rows)
         found = []
-        n = len(ids) - 1
-        for first in range(0, len(patches), _BRANCHES):
-            part = patches[first : first + _BRANCHES]
-            k = len(part)
-            sees = torch.ones(n + k, n + k, dtype=torch.bool).tril()
-            sees[n:, n:] = torch.eye(k, dtype=torch.bool)
-            kind = next(self.model.hf.parameters()).dtype
-            mask = torch.zeros(1, 1, n + k, n + k, dtype=kind).masked_fill(~sees, torch.finfo(kind).min)
-            inputs = {
-                "input_ids": torch.tensor([[*ids[:-1], *[ids[-1]] * k]]),
-                "position_ids": torch.tensor([[*range(n), *[n] * k]]),
-                "attention_mask": mask,
-            }
-            places = [(0, n + index) for index in range(k)]
+        for first in range(0, len(patches), most):
+            part = patches[first : first + most]
+            inputs, places = lay_out(ids, len(part))
             found.append(self._forward(inputs, part, places, token))
         return torch.cat(found)
 
-    def _whole(self, ids: Ids, token: int, patches: list[Patch]) -> torch.Tensor:
-        found = []
-        for first in range(0, len(patches), _ROWS):
-            part = patches[first : first + _ROWS]
-            rows = torch.tensor([ids] * len(part))
-            inputs = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
-            found.append(self._forward(inputs, part, [(row, len(ids) - 1) for row in range(len(part))], token))
-        return torch.cat(found)
+    def _as_branches(self, ids: Ids, count: int) -> tuple[dict[str, torch.Tensor], list[tuple[int, int]]]:
+        """One sequence with ``count`` copies of its last token, and where those are."""
+        n = len(ids) - 1
+        sees = torch.ones(n + count, n + count, dtype=torch.bool).tril()
+        sees[n:, n:] = torch.eye(count, dtype=torch.bool)
+        kind = next(self.model.hf.parameters()).dtype
+        inputs = {
+            "input_ids": torch.tensor([[*ids[:-1], *[ids[-1]] * count]]),
+            "position_ids": torch.tensor([[*range(n), *[n] * count]]),
+            "attention_mask": torch.zeros(1, 1, *sees.shape, dtype=kind).masked_fill(~sees, torch.finfo(kind).min),
+        }
+        return inputs, [(0, n + index) for index in range(count)]
+
+    def _as_rows(self, ids: Ids, count: int) -> tuple[dict[str, torch.Tensor], list[tuple[int, int]]]:
+        """The sequence ``count`` times, and where its last tokens are."""
+        rows = torch.tensor([ids] * count)
+        inputs = {"input_ids": rows, "attention_mask": torch.ones_like(rows)}
+        return inputs, [(row, len(ids) - 1) for row in range(count)]
 
     def _forward(
         self, inputs: dict[str, torch.Tensor], patches: list[Patch], places: list[tuple[int, int]], token: int
     ) -> torch.Tensor:
-        rows, positions = torch.tensor(places, device=self.model.device).unbind(1)
         shape = inputs["input_ids"].shape
 
         def change(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -135,29 +136,9 @@ class Patcher:
 
             return changed
 
-        handles: list[Any] = []
-        try:
-            for layer in sorted({patch.layer for patch in patches if patch.end > patch.start}):
-                handles += attach(self.model, layer, "heads", change(layer))
-            with _reading_only(self.model.hf.get_output_embeddings(), rows, positions) as reads_part:
-                placed = {name: value.to(self.model.device) for name, value in inputs.items()}
-                logits = self.model.hf(**placed, use_cache=False).logits
-        finally:
-            for handle in handles:
-                handle.remove()
-        picked = logits[0] if reads_part else logits[rows, positions]
-        found: torch.Tensor = picked.double().log_softmax(-1)[:, token].cpu()
+        layers = sorted({patch.layer for patch in patches if patch.end > patch.start})
+        placed = {name: value.to(self.model.device) for name, value in inputs.items()}
+        with attached(self.model, layers, "heads", change):
+            logits = logits_at(self.model, {**placed, "use_cache": False}, places)
+        found: torch.Tensor = logits.double().log_softmax(-1)[:, token].cpu()
         return found
-
-
-@contextmanager
-def _reading_only(head: Any, rows: torch.Tensor, positions: torch.Tensor) -> Iterator[bool]:
-    """Lets the unembedding see only some positions, if the model shows it; says whether it does."""
-    if head is None:
-        yield False
-        return
-    handle = head.register_forward_pre_hook(lambda _module, args: (args[0][rows, positions][None], *args[1:]))
-    try:
-        yield True
-    finally:
-        handle.remove()

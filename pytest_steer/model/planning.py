@@ -1,4 +1,4 @@
-"""Which bundles run together, and in which way: the one that takes the fewest operations."""
+"""Choose which bundles run together, and the way that takes the fewest operations."""
 
 from __future__ import annotations
 
@@ -7,57 +7,57 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .abilities import abilities_of
 from .layout import Kind, Way, in_order
+from .loaded import Model
 from .prefixes import Group
 from .probes import Bundle, Pair
+from .structure import structure_of
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What one model and its device allow.
+class Budget:
+    """How large a batch may be.
 
     Attributes:
-        blocks, width, vocabulary: of the model.
-        depth: whether rows may be copied between its blocks.
-        branches: whether a sequence can branch: its tokens take positions of their own, and all its layers heed a tree mask.
-        reach: how far back every token sees; a tree mask would stand in for a shorter mask of the model's.
-        tokens: token budget of a batch, in the mean over the blocks; at most twice as many at one.
-        logits: how many logits a batch may hold.
+        tokens: in the mean over the blocks; one block may have twice as many.
+        logits: how many logits it may hold.
     """
 
-    blocks: int
-    width: int
-    vocabulary: int
-    depth: bool
-    branches: bool
-    reach: float
     tokens: int
     logits: int
 
 
-def ways_of(bundle: Bundle, prefix: int, limits: Limits) -> dict[Way, float]:
+def ways_of(model: Model, bundle: Bundle, prefix: int) -> dict[Way, float]:
     """The ways a bundle can go, each with its operations as a number of plain tokens through one block."""
     kinds: list[Kind] = ["plain"]
     longest = max(len(probe.ids) for probe in bundle.probes)
-    can_branch = limits.branches and longest <= limits.reach and not any(pair.looks_at_rows for pair in bundle.pairs)
-    if limits.depth and (len(bundle.rows) > 1 or prefix):
+    abilities = abilities_of(model)
+    # A branch takes positions of its own, and all layers have to heed a tree mask.
+    can_branch = (
+        abilities.branches
+        and structure_of(model).told_positions
+        and longest <= abilities.reach
+        and not any(pair.looks_at_rows for pair in bundle.pairs)
+    )
+    if abilities.shares_depth and (len(bundle.rows) > 1 or prefix):
         if len(bundle.probes) == 1 or can_branch:
             kinds.append("shared depth")
         if can_branch and any(not pair.is_idle for pair in bundle.pairs) and bundle.steer_from >= prefix:
             kinds.append("shared positions")
     found: dict[Way, float] = {}
     for kind in kinds:
-        found[Way(kind)] = _cost(bundle, 0, kind, limits)
+        found[Way(kind)] = _cost(model, bundle, 0, kind)
         if prefix and can_branch and kind != "plain":
-            found[Way(kind, True)] = _cost(bundle, prefix, kind, limits)
+            found[Way(kind, True)] = _cost(model, bundle, prefix, kind)
     return found
 
 
-def _cost(bundle: Bundle, prefix: int, kind: Kind, limits: Limits) -> float:
+def _cost(model: Model, bundle: Bundle, prefix: int, kind: Kind) -> float:
     """Token-blocks, with attention: a block of width w takes about 24 w^2 operations per token, and attention to n tokens 4 n w."""
-    rows, length = _entries(bundle, prefix, kind, limits.blocks)
+    rows, length = _entries(bundle, prefix, kind, model.n_layers)
     seen = length + prefix
-    cost: float = (rows * length * (1 + seen / (6 * limits.width))).sum()
+    cost: float = (rows * length * (1 + seen / (6 * model.width))).sum()
     return cost
 
 
@@ -76,13 +76,13 @@ def _entries(bundle: Bundle, prefix: int, kind: Kind, blocks: int) -> tuple[np.n
 
 
 def batches(
-    group: Group, choose: Callable[[Bundle, int], Way], limits_now: Callable[[], Limits]
+    model: Model, group: Group, choose: Callable[[Bundle, int], Way], budget_now: Callable[[], Budget]
 ) -> Iterator[tuple[list[Bundle], Way]]:
     """Bundles of a group that go the same way, of similar length, within the budgets.
 
     Args:
         choose: the way of a bundle, given the length of its group's prefix.
-        limits_now: asked before each bundle, since budgets shrink when memory runs out.
+        budget_now: asked before each bundle, since the budget shrinks when memory runs out.
     """
     alike: dict[tuple[Way, bool, tuple[Pair, ...]], list[Bundle]] = {}
     for bundle in group.bundles:
@@ -94,11 +94,10 @@ def batches(
         batch: list[Bundle] = []
         used = _Use()
         for bundle in sorted(members, key=lambda b: -b.tokens):
-            limits = limits_now()
-            more = used.with_one(bundle, prefix, way.kind, limits)
-            if batch and more.exceeds(limits):
+            more = used.with_one(model, bundle, prefix, way.kind)
+            if batch and more.exceeds(budget_now()):
                 yield batch, way
-                batch, more = [], _Use().with_one(bundle, prefix, way.kind, limits)
+                batch, more = [], _Use().with_one(model, bundle, prefix, way.kind)
             batch.append(bundle)
             used = more
         if batch:
@@ -107,34 +106,34 @@ def batches(
 
 @dataclass(frozen=True)
 class _Use:
-    """What a batch takes: rows and the longest row at each block, and reads."""
+    """What a batch takes: rows and the longest row at each block, and logits."""
 
     rows: np.ndarray | float = 0.0
     length: np.ndarray | float = 0.0
-    reads: int = 0
+    logits: int = 0
 
-    def with_one(self, bundle: Bundle, prefix: int, kind: Kind, limits: Limits) -> _Use:
-        rows, length = _entries(bundle, prefix, kind, limits.blocks)
+    def with_one(self, model: Model, bundle: Bundle, prefix: int, kind: Kind) -> _Use:
+        rows, length = _entries(bundle, prefix, kind, model.n_layers)
         reads = sum(len(row.probe.reads) for row in bundle.rows if row.probe.candidates is None)
-        return _Use(self.rows + rows, np.maximum(self.length, length), self.reads + reads)
+        return _Use(self.rows + rows, np.maximum(self.length, length), self.logits + reads * model.vocabulary)
 
     @property
     def tokens(self) -> np.ndarray:
         """[blocks] tokens at each block, padding included."""
         return np.asarray(self.rows * self.length)
 
-    def exceeds(self, limits: Limits) -> bool:
-        over = self.tokens.mean() > limits.tokens or self.tokens.max() > 2 * limits.tokens
-        return bool(over or self.reads * limits.vocabulary > limits.logits)
+    def exceeds(self, budget: Budget) -> bool:
+        over = self.tokens.mean() > budget.tokens or self.tokens.max() > 2 * budget.tokens
+        return bool(over or self.logits > budget.logits)
 
 
-def half_of(batch: Sequence[Bundle], prefix: int, kind: Kind, limits: Limits) -> tuple[int, int]:
-    """Budgets of tokens and of logits that allow half of this batch, and no more than the limits do."""
+def half_of(model: Model, batch: Sequence[Bundle], prefix: int, kind: Kind, budget: Budget) -> Budget:
+    """A budget that allows half of this batch, and no more than the present one does."""
     used = _Use()
     for bundle in batch:
-        used = used.with_one(bundle, prefix, kind, limits)
-    tokens, logits = int(used.tokens.mean()) // 2, used.reads * limits.vocabulary // 2
-    return min(limits.tokens, max(1, tokens)), min(limits.logits, max(1, logits or limits.logits))
+        used = used.with_one(model, bundle, prefix, kind)
+    tokens, logits = int(used.tokens.mean()) // 2, used.logits // 2
+    return Budget(min(budget.tokens, max(1, tokens)), min(budget.logits, max(1, logits or budget.logits)))
 
 
 def halves(batch: Sequence[Bundle]) -> list[list[Bundle]]:

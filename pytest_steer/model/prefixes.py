@@ -1,4 +1,4 @@
-"""Sharing a prefix among bundles: items of one context begin with the same system prompt and the same examples."""
+"""Share a prefix among bundles: items of one context begin with the same system prompt and demonstrations."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from transformers.cache_utils import DynamicLayer
 from .layout import Plan
 from .probes import Bundle, common_prefix
 
-# A forward of a prefix costs as much as some tokens more in a batch; below that it does not pay.
+# A forward of a prefix costs about as much as this many more tokens in a batch; saving fewer does not pay.
 _WORTH = 128
 
 
 @dataclass(frozen=True)
 class Group:
-    """Bundles that share their first ``prefix`` tokens (0: nothing)."""
+    """Bundles that share their first ``prefix`` tokens (0: none)."""
 
     bundles: tuple[Bundle, ...]
     prefix: int = 0
 
 
 def group_by_prefix(bundles: Sequence[Bundle]) -> list[Group]:
-    """Groups of bundles with a prefix each, so that most tokens are saved.
+    """Group bundles by their prefixes, so that the most tokens are saved.
 
     Bundles of one group have the same pairs. A prefix ends before the first steered token, unless steering begins so early
     that all of it is steered alike; and before the first position that is read.
@@ -96,19 +96,13 @@ class _Kept(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        keys, values, count = self.keys, self.values, key_states.shape[0]
-        assert keys is not None
-        assert values is not None
-        if keys.shape[0] == 1:
-            before = keys.expand(count, -1, -1, -1), values.expand(count, -1, -1, -1)
-        else:
-            before = keys.index_select(0, self.rows[:count]), values.index_select(0, self.rows[:count])
-        return torch.cat([before[0], key_states], dim=-2), torch.cat([before[1], value_states], dim=-2)
-
-
-def recording() -> DynamicCache:
-    """An empty cache, to be filled by the forward of a prefix."""
-    return DynamicCache()
+        found = []
+        for kept, new in ((self.keys, key_states), (self.values, value_states)):
+            assert kept is not None
+            count = len(new)
+            before = kept.expand(count, -1, -1, -1) if len(kept) == 1 else kept.index_select(0, self.rows[:count])
+            found.append(torch.cat([before, new], dim=-2))
+        return found[0], found[1]
 
 
 def replaying(filled: DynamicCache, prefix: Plan, plan: Plan) -> Cache:

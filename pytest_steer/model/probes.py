@@ -19,11 +19,11 @@ class Probe:
         candidates: tokens whose raw logits are wanted as the next one after the sequence, or None.
         score_from: without candidates: the log-likelihoods of ``ids[score_from:]`` are wanted.
         name: for messages.
-        margins: wanted are the greedy margins of ``ids[score_from:]`` in the place of their log-likelihoods: the raw logit of each
-            minus the largest one of all other tokens, above 0 if and only if greedy decoding chooses it. Margins and not chosen
-            tokens, since they vary little where logits do, and a rounding error cannot be told from a mistake otherwise.
-        ends: with ``margins``: tokens that end an answer. One more margin, the last, says whether one of them comes next after
-            the sequence: the largest logit of theirs minus the largest one of all others.
+        margins: the greedy margins of ``ids[score_from:]`` are wanted instead of their log-likelihoods: the raw logit of each
+            minus the largest one of all other tokens, above 0 if and only if greedy decoding chooses it. Margins move as little as
+            logits do, so a rounding error can be told from a mistake; with chosen tokens it could not.
+        ends: with ``margins``: tokens that end an answer. One more margin, the last, is that of their coming next: the largest
+            logit of theirs minus the largest one of all others.
     """
 
     ids: Ids
@@ -44,15 +44,15 @@ class Probe:
 
     @property
     def question(self) -> tuple[object, ...]:
-        """What is asked about the tokens: with them and what steers, all that a score depends on."""
+        """What is asked about the tokens. A score depends on this, the tokens and the pair alone."""
         if self.margins:
             return ("margins", self.score_from, self.ends)
         return (self.candidates, self.score_from if self.candidates is None else None)
 
     @property
     def prompt_tokens(self) -> int:
-        """How many tokens a condition on the prompt looks at: all that stand before the answer. A text that is scored from
-        its start has no prompt and is judged as a whole."""
+        """How many tokens a condition on the prompt looks at: all before the answer. A text that is scored from its start has
+        no prompt and is judged as a whole."""
         return len(self.ids) if self.candidates is not None or self.score_from <= 1 else self.score_from
 
 
@@ -86,7 +86,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Row:
-    """A probe under a pair; ``key`` says which score it is."""
+    """A probe under a pair; ``key`` identifies its score."""
 
     probe: Probe
     pair: Pair
@@ -139,9 +139,9 @@ class Bundle:
 
 
 def bundle_up(rows: Sequence[Row]) -> list[Bundle]:
-    """Puts neighbouring rows together whose sequences part only where they are read (the answers of one prompt).
+    """Bundle neighbouring rows whose sequences differ only from where they are read on (the answers of one prompt).
 
-    They have one scope, share all tokens before it, and at least half of their tokens. Sequences that part before (items under
+    They have one scope, share all tokens before it, and at least half of their tokens. Sequences that differ earlier (items under
     one system prompt) share a prefix instead, see ``prefixes.py``.
     """
     bundles: list[Bundle] = []

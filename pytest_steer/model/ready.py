@@ -1,4 +1,4 @@
-"""Is a model ready to run: do its weights have values, and does its mode change nothing?"""
+"""Check that a model is ready to run: its weights have values, and its mode changes nothing."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ..errors import ModelError
-from .foreign import HOOK_TABLES, Found, global_hooks, hooks_of
+from .foreign import Found, global_hooks, hooks_of
 from .loaded import Model
-from .trial import apart, trial_ids, trial_logits
+from .trial import difference, trial_ids, trial_logits
 from .weights import without_values
 
 _RANDOM = re.compile(r"drop|jitter|noise")
@@ -28,31 +28,28 @@ def check_ready(model: Model) -> list[Found]:
     training: list[torch.nn.Module] = []
     hooked: list[Found] = []
     for module in model.hf.modules():
-        known = module.__dict__
         for table in ("_parameters", "_buffers"):
-            for value in known[table].values():
+            for value in module.__dict__[table].values():
                 if value is not None and value.is_meta:
                     raise ModelError(without_values(model.id, model.hf))
         if module.training:
             training.append(module)
-        if "forward" in known or any(known.get(table) for table in HOOK_TABLES):
-            hooked += hooks_of(module)
+        hooked += hooks_of(module)
     if training:
         _check_training(model, training)
     return hooked + global_hooks()
 
 
 def _check_training(model: Model, training: Sequence[torch.nn.Module]) -> None:
-    """Refuses training mode where it changes what the model computes."""
+    """Refuse training mode where it changes what the model computes."""
     why = _random_part(model, training)
-    if why is None:
-        key = tuple(map(id, training))
-        if _alike_in_training.get(model) == key:
-            return
+    key = tuple(map(id, training))
+    if why is None and _alike_in_training.get(model) != key:
         why = _differs_from_evaluation(model, training)
         if why is None:
             _alike_in_training[model] = key
-            return
+    if why is None:
+        return
     raise ModelError(
         f"{model.id}: is in training mode, in which it does not compute what it does in use ({why}). Call model.hf.eval() before you "
         "measure"
@@ -60,7 +57,7 @@ def _check_training(model: Model, training: Sequence[torch.nn.Module]) -> None:
 
 
 def _random_part(model: Model, training: Sequence[torch.nn.Module]) -> str | None:
-    """What is random in training mode, by the settings of the modules and of the configuration."""
+    """A part that is random in training mode by the settings of the modules and the configuration, in words; None without one."""
     names = {id(module): name for name, module in model.hf.named_modules()}
     for module in training:
         if isinstance(module, torch.nn.modules.dropout._DropoutNd):
@@ -72,7 +69,7 @@ def _random_part(model: Model, training: Sequence[torch.nn.Module]) -> str | Non
                 return f"{names[id(module)] or type(module).__name__} has {name} = {value:g}"
     if not any(hasattr(module, "config") for module in training):
         return None
-    for name, value in vars(model.hf.config.get_text_config(decoder=True)).items():
+    for name, value in vars(model.config).items():
         if _is_random(name, value):
             return f"its configuration has {name} = {value:g}"
     return None
@@ -94,4 +91,4 @@ def _differs_from_evaluation(model: Model, training: Sequence[torch.nn.Module]) 
     finally:
         for module in training:
             module.training = True
-    return apart(now, then)
+    return difference(now, then)

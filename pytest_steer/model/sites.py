@@ -1,9 +1,10 @@
-"""The places inside of a block where hidden states are read or changed: its output, its MLP's output, its heads' outputs."""
+"""Where in a block hidden states are read or changed: its output, its MLP's output, its heads' outputs."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -39,36 +40,47 @@ def with_hidden(output: Any, hidden: torch.Tensor) -> Any:
     return type(output)((hidden, *output[1:])) if isinstance(output, (tuple, list)) else hidden
 
 
-def attach(model: Model, layer: int, site: Site, see: See) -> list[Any]:
-    """Hooks a function to a site of a block; returns the handles that take it off again.
+@contextmanager
+def attached(model: Model, layers: Iterable[int], site: Site, see: Callable[[int], See]) -> Iterator[None]:
+    """Hook a function to a site of each layer while the body runs.
 
     Args:
-        see: gets the hidden states and returns the changed ones, or None to leave them. They are [rows, positions, width], but
-            [rows * positions, width] inside the blocks of some models (OPT).
+        see: makes the function of a layer. That gets the hidden states and returns the changed ones, or None to leave them. They
+            are [rows, positions, width], but [rows * positions, width] inside the blocks of some models (OPT).
 
     Raises:
         ModelError: the block has no such site as far as can be told, or its output is not one hidden state per token. A
             forward raises it too if the model goes past the site.
     """
-    check_layer(model, layer)
+    with ExitStack() as stack:
+        for layer in layers:
+            check_layer(model, layer)
+            if site == "block":
+                stack.enter_context(model.blocks[layer].register_forward_hook(_on_output(see(layer))))
+            else:
+                _attach_inside(stack, model, layer, site, see(layer))
+        yield
 
-    def on_output(_module: Any, _inputs: Any, output: Any) -> Any:
+
+def _on_output(see: See) -> Callable[[Any, Any, Any], Any]:
+    def hook(_module: Any, _inputs: Any, output: Any) -> Any:
         changed = see(hidden_of(output))
         return None if changed is None else with_hidden(output, changed)
 
-    if site == "block":
-        return [model.blocks[layer].register_forward_hook(on_output)]
+    return hook
+
+
+def _attach_inside(stack: ExitStack, model: Model, layer: int, site: Site, see: See) -> None:
+    """Hook a function to the MLP or the heads of a block, and to the block a check that they ran."""
     passed = False
 
-    def on_inner_output(module: Any, inputs: Any, output: Any) -> Any:
+    def seen(hidden: torch.Tensor) -> torch.Tensor | None:
         nonlocal passed
         passed = True
-        return on_output(module, inputs, output)
+        return see(hidden)
 
     def on_input(_module: Any, args: Any) -> Any:
-        nonlocal passed
-        passed = True
-        changed = see(args[0])
+        changed = seen(args[0])
         return None if changed is None else (changed, *args[1:])
 
     def after_block(_module: Any, _inputs: Any, _output: Any) -> None:
@@ -78,14 +90,14 @@ def attach(model: Model, layer: int, site: Site, see: See) -> list[Any]:
         passed = False
 
     if site == "mlp":
-        handle = mlp_of(model, layer).register_forward_hook(on_inner_output)
+        stack.enter_context(mlp_of(model, layer).register_forward_hook(_on_output(seen)))
     else:
-        handle = output_projection(model, layer).register_forward_pre_hook(on_input)
-    return [handle, model.blocks[layer].register_forward_hook(after_block)]
+        stack.enter_context(output_projection(model, layer)[0].register_forward_pre_hook(on_input))
+    stack.enter_context(model.blocks[layer].register_forward_hook(after_block))
 
 
 def mlp_of(model: Model, layer: int) -> nn.Module:
-    """The module whose output the block's MLP adds to the residual stream (a norm behind it, as in Gemma 2, comes later).
+    """The module whose output the block's MLP adds to the residual stream (a norm that follows it, as in Gemma 2, comes later).
 
     Raises:
         ModelError: not found.
@@ -111,17 +123,21 @@ def mlp_of(model: Model, layer: int) -> nn.Module:
     return found
 
 
-def output_projection(model: Model, layer: int) -> nn.Module:
-    """W_O: the module that reads the outputs of the attention heads side by side.
+def output_projection(model: Model, layer: int) -> tuple[nn.Module, int]:
+    """W_O, the module that reads the outputs of the attention heads side by side, and the width that it reads.
 
     Raises:
         ModelError: not found, or its input cannot be divided into heads.
     """
     attention = _attention_of(model, layer)
     found = _child(attention, _PROJECTION)
-    if found is None or _width_in(found) is None:
-        raise ModelError(_not_found(model, layer, "output projection of the attention", _PROJECTION, attention))
-    return found
+    if isinstance(found, nn.Linear):
+        return found, found.in_features
+    weight = getattr(found, "weight", None)
+    if found is not None and type(found).__name__ == "Conv1D" and isinstance(weight, torch.Tensor):
+        # GPT-2 keeps its weights the other way round.
+        return found, int(weight.shape[0])
+    raise ModelError(_not_found(model, layer, "output projection of the attention", _PROJECTION, attention))
 
 
 def _attention_of(model: Model, layer: int) -> nn.Module:
@@ -136,28 +152,16 @@ def _attention_of(model: Model, layer: int) -> nn.Module:
     return _child(attention, _ATTENTION) or attention
 
 
-def heads_width(model: Model, layer: int) -> int:
-    """Width of the heads' outputs side by side.
-
-    Raises:
-        ModelError: see :func:`output_projection`.
-    """
-    width = _width_in(output_projection(model, layer))
-    assert width is not None
-    return width
-
-
 def n_heads(model: Model, layer: int) -> int:
-    """Number of attention heads whose outputs stand side by side in a block.
+    """Number of attention heads of a block.
 
     Raises:
-        ModelError: neither the attention nor the configuration says, or see :func:`output_projection`.
+        ModelError: neither the attention nor the configuration tells, or see :func:`output_projection`.
     """
-    width = heads_width(model, layer)
+    _, width = output_projection(model, layer)
     attention = _attention_of(model, layer)
-    config = model.hf.config.get_text_config(decoder=True)
     counts = [getattr(attention, name, None) for name in ("num_heads", "num_attention_heads", "n_heads", "n_head")]
-    for count in (*counts, setting_at(config, layer, "num_attention_heads")):
+    for count in (*counts, setting_at(model.config, layer, "num_attention_heads")):
         if isinstance(count, int) and count > 0 and width % count == 0:
             return count
     raise ModelError(
@@ -170,7 +174,7 @@ def layers_with_heads(model: Model) -> tuple[int, ...]:
     """The layers whose heads can be told apart; hybrid models have attention in some of their blocks only.
 
     Raises:
-        ModelError: there are none; says why not in the first block.
+        ModelError: there are none, with the reason for the first block.
     """
     found, first = [], None
     for layer in range(model.n_layers):
@@ -186,13 +190,13 @@ def layers_with_heads(model: Model) -> tuple[int, ...]:
 
 
 def site_width(model: Model, layer: int, site: Site) -> int:
-    """Width of the hidden states at a site; finds the site on the way.
+    """Width of the hidden states at a site.
 
     Raises:
         ModelError: the block has no such site as far as can be told.
     """
     if site == "heads":
-        return heads_width(model, layer)
+        return output_projection(model, layer)[1]
     if site == "mlp":
         mlp_of(model, layer)
     return model.width
@@ -205,16 +209,6 @@ def _child(module: nn.Module, names: tuple[str, ...]) -> nn.Module | None:
 
 def _name_of(parent: nn.Module, module: nn.Module) -> str:
     return next(name for name, child in parent.named_children() if child is module)
-
-
-def _width_in(projection: nn.Module) -> int | None:
-    """Width that a linear layer reads; GPT-2 keeps its weights the other way round."""
-    if isinstance(projection, nn.Linear):
-        return projection.in_features
-    weight = getattr(projection, "weight", None)
-    if type(projection).__name__ == "Conv1D" and isinstance(weight, torch.Tensor):
-        return int(weight.shape[0])
-    return None
 
 
 def _not_found(model: Model, layer: int, what: str, names: tuple[str, ...], module: nn.Module) -> str:

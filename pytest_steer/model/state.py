@@ -1,4 +1,4 @@
-"""Is a model in a state in which it can be measured? The one gate that all measures, extraction and steering go through."""
+"""Check that a model can be measured as it is: the one gate of all measures, extraction and steering."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 from ..errors import SteerError
-from .foreign import OWN, Watch, check_forwards, maker_of, watching
+from .foreign import OWN, Found, Watch, check_forwards, described, maker_of, watching
 from .loaded import Model
 from .ready import check_ready
 from .structure import structure_of
@@ -22,7 +22,7 @@ _trusting: ContextVar[bool] = ContextVar("steer_trusting", default=False)
 
 
 def measured(function: Callable[P, R]) -> Callable[P, R]:
-    """A function of a model, or a method of something that has one, run in ``measuring``."""
+    """Decorate a function of a model, or a method of something that has one, to run in ``measuring``."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -35,19 +35,28 @@ def measured(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def check_state(model: Model) -> None:
-    """Refuses a model that would not give its own numbers, as far as can be told before it runs.
+    """Refuse a model that would not give its own numbers, as far as can be told before it runs.
 
     Raises:
         ModelError: weights have no values, or training mode or replaced forwards change what it computes.
     """
-    foreign = [found for found in check_ready(model) if maker_of(found) is None]
+    foreign = _of_others(model)
     if foreign and not model.steering_blocks and not _trusting.get():
         check_forwards(model, foreign)
 
 
+def foreign_hooks(model: Model) -> tuple[str, ...]:
+    """Descriptions of the hooks and replaced forwards that are neither this package's nor part of the model."""
+    return described(model, _of_others(model))
+
+
+def _of_others(model: Model) -> list[Found]:
+    return [found for found in check_ready(model) if maker_of(found) is None]
+
+
 @contextmanager
 def measuring(model: Model) -> Iterator[None]:
-    """Refuses a model that would not give its own numbers, and hooks of others as soon as they change anything in the body.
+    """Refuse a model that would not give its own numbers, and hooks of others as soon as they change anything in the body.
 
     Raises:
         SteerError: a ``steered`` block is open on it.
@@ -63,16 +72,15 @@ def measuring(model: Model) -> Iterator[None]:
 @contextmanager
 def watched(model: Model, *, steered: bool = True) -> Iterator[None]:
     """The same for the body of a ``steered`` block, which begins with ``check_state``."""
-    hooked = check_ready(model)
-    trusted = _trusting.get()
-    made_by = [(found, maker_of(found)) for found in hooked if not isinstance(found.function, Watch)] if not trusted else []
+    hooks = check_ready(model)
+    if _trusting.get():
+        yield
+        return
+    made_by = [(found, maker_of(found)) for found in hooks if not isinstance(found.function, Watch)]
     if not steered and any(maker == OWN for _, maker in made_by):
         raise SteerError(_STEERED.format(id=model.id, where=" on another Model of the same transformers model"))
     foreign = [found for found, maker in made_by if maker is None]
-    if not foreign:
-        yield
-        return
-    if not steered:
+    if not steered and foreign:
         check_forwards(model, foreign)
     with watching(model, foreign):
         yield
@@ -80,7 +88,7 @@ def watched(model: Model, *, steered: bool = True) -> Iterator[None]:
 
 @contextmanager
 def trusting() -> Iterator[None]:
-    """Hooks that stand on a model in the body are meant: they are what is being checked."""
+    """Accept the hooks that are on a model in the body: they are what is being checked."""
     token = _trusting.set(True)
     try:
         yield

@@ -1,32 +1,31 @@
-"""What one small forward shows of a model's blocks: whether steering their outputs means what it says."""
+"""What one small forward shows of a model's blocks: can their outputs be steered?"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ..errors import ModelError
-from .loaded import Model
-from .once import once_per_model
+from .foreign import FORWARD_TABLES, lifted
+from .loaded import Model, once_per_model
 from .ready import check_ready
 from .tokens import encode
+from .trial import MISFITS, is_out_of_memory
 
 _TEXTS = ("One of them is enough.", "It takes two to say so, and seven more.")
 _TOKENS = 8
-# What a model says when it cannot take what it is given.
-_MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
-# Share of the largest logit that rounding may move. What later tokens do to earlier ones is far larger.
-_ROUNDING = {"float32": 1e-4, "float64": 1e-4}
+# Share of the largest logit that rounding may move, in 32 bits or more and in fewer. What later tokens do to earlier ones is far
+# larger.
+_ROUNDING, _COARSE_ROUNDING = 1e-4, 5e-2
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What was found out about a model's blocks.
+    """What is known about a model's blocks.
 
     Attributes:
         refused: {layer: why nothing can be read or changed at its output}.
@@ -47,16 +46,17 @@ def structure_of(model: Model) -> Structure:
     Raises:
         ModelError: the model does not run on tokens alone, or does not read from left to right.
     """
-    check_ready(model)
-    with _hooks_lifted(model):
+    hooks = [found for found in check_ready(model) if found.module is not None and found.table in FORWARD_TABLES]
+    # What hooks of others change is checked where something is measured.
+    with lifted(hooks):
         return _look_at(model)
 
 
 def check_layer(model: Model, layer: int) -> None:
-    """Refuses a layer whose output is not one hidden state per token.
+    """Refuse a layer whose output is not one hidden state per token.
 
     Raises:
-        ModelError: it is not; says why. Or see ``structure_of``.
+        ModelError: it is not, with the reason; or see ``structure_of``.
     """
     why = structure_of(model).refused.get(layer)
     if why is not None:
@@ -65,7 +65,7 @@ def check_layer(model: Model, layer: int) -> None:
 
 @torch.no_grad()
 def _look_at(model: Model) -> Structure:
-    """Runs two short rows that differ in their later half, and looks at every block's output; then again with positions.
+    """Run two short rows that differ in their later half and inspect every block's output; then run them with positions.
 
     Raises:
         ModelError: the model does not run on tokens alone, or its tokens see those after them.
@@ -76,55 +76,33 @@ def _look_at(model: Model) -> Structure:
     second = [*first[:half], *first[half + 1 :], first[half]]
     passes = [0] * model.n_layers
     shapes: dict[int, tuple[int, ...]] = {}
-    handles = []
 
     def keep(layer: int) -> Any:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
             passes[layer] += 1
-            # A tuple with names (Reformer) is an object of its own: its first entry is one of several streams.
+            # A named tuple (Reformer) does not count: its first entry is one of several streams.
             hidden = output[0] if type(output) in (tuple, list) else output
             if isinstance(hidden, torch.Tensor):
                 shapes[layer] = tuple(hidden.shape)
 
         return hook
 
-    try:
+    ids = torch.tensor([first, second], device=model.device)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
+    with ExitStack() as stack:
         for layer, block in enumerate(model.blocks):
-            handles.append(block.register_forward_hook(keep(layer)))
-        ids = torch.tensor([first, second], device=model.device)
-        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "use_cache": False}
-        logits = model.hf(**inputs).logits
-    except _MISFITS as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise
-        raise ModelError(f"{model.id}: it does not run on tokens alone: {type(error).__name__}: {error}") from error
-    finally:
-        for handle in handles:
-            handle.remove()
+            stack.enter_context(block.register_forward_hook(keep(layer)))
+        try:
+            logits = model.hf(**inputs).logits
+        except MISFITS as error:
+            if is_out_of_memory(error):
+                raise
+            raise ModelError(f"{model.id}: it does not run on tokens alone: {type(error).__name__}: {error}") from error
     _check_causal(model, logits[:, :half].float())
-    refused = {}
-    for layer in range(model.n_layers):
-        why = _reason(model, passes[layer], shapes.get(layer), length)
-        if why is not None:
-            refused[layer] = why
+    reasons = {layer: _reason(model, passes[layer], shapes.get(layer), length) for layer in range(model.n_layers)}
+    refused = {layer: why for layer, why in reasons.items() if why is not None}
     left_out = frozenset(layer for layer, count in enumerate(passes) if not count)
     return Structure(refused, left_out, _is_told_positions(model, inputs, logits))
-
-
-@contextmanager
-def _hooks_lifted(model: Model) -> Iterator[None]:
-    """Takes the hooks of others off in the body; they are looked at where something is measured."""
-    lifted = []
-    for module in model.hf.modules():
-        for table in (module._forward_hooks, module._forward_pre_hooks):
-            if table:
-                lifted.append((table, dict(table)))
-                table.clear()
-    try:
-        yield
-    finally:
-        for table, hooks in lifted:
-            table.update(hooks)
 
 
 def _reason(model: Model, passes: int, shape: tuple[int, ...] | None, length: int) -> str | None:
@@ -145,9 +123,9 @@ def _reason(model: Model, passes: int, shape: tuple[int, ...] | None, length: in
 
 
 def _check_causal(model: Model, early: torch.Tensor) -> None:
-    """Raises if rows that begin alike have other logits there."""
+    """Raise if rows that begin alike have different logits there."""
     if not early.numel() or not torch.isfinite(early).all():
-        return  # a model of one position; whoever measures says what is not finite
+        return  # a model of one position, or numbers that are not finite, which the measures report
     apart = _apart(early[0], early[1])
     if apart > _room(model, early):
         raise ModelError(
@@ -163,7 +141,7 @@ def _is_told_positions(model: Model, inputs: dict[str, Any], own: torch.Tensor) 
     positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
     try:
         told = model.hf(**inputs, position_ids=positions).logits
-    except _MISFITS:
+    except MISFITS:
         return False
     return _apart(own.float(), told.float()) <= _room(model, own)
 
@@ -174,7 +152,8 @@ def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
 
 def _room(model: Model, logits: torch.Tensor) -> float:
     """How far apart rounding may put logits."""
-    return _ROUNDING.get(model.dtype, 5e-2) * max(1.0, float(logits.float().abs().nan_to_num().max()))
+    share = _ROUNDING if model.dtype in ("float32", "float64") else _COARSE_ROUNDING
+    return share * max(1.0, float(logits.float().abs().nan_to_num().max()))
 
 
 def _tokens(model: Model, length: int) -> list[int]:

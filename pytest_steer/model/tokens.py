@@ -1,4 +1,4 @@
-"""Tokens of prompts, answers and texts, with the places where steering scopes begin."""
+"""Tokens of prompts, answers and texts, and how many of them belong to the user's turn."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ class AnswerTokens:
     turn_end: int
 
     @property
+    def prompt(self) -> Ids:
+        """The tokens before the first scored one."""
+        return self.ids[: self.first]
+
+    @property
     def scored(self) -> Ids:
         """The tokens whose likelihood is the answer's."""
         return self.ids[self.first :]
@@ -57,12 +62,12 @@ class ItemTokens:
     def is_single(self) -> bool:
         """Whether every answer is one token after the same prompt, so that one forward of the prompt scores all of them."""
         first = self.answers[0]
-        return all(len(a.scored) == 1 and a.ids[: a.first] == first.ids[: first.first] for a in self.answers)
+        return all(len(a.scored) == 1 and a.prompt == first.prompt for a in self.answers)
 
     @property
     def prompt(self) -> Ids:
         """Tokens before the first scored one of the first matching answer."""
-        return self.matching[0].ids[: self.matching[0].first]
+        return self.matching[0].prompt
 
     @property
     def turn_end(self) -> int:
@@ -76,25 +81,20 @@ def tokenize_item(tokenizer: Any, item: RenderedItem) -> ItemTokens:
     Raises:
         TokenBoundaryError: an answer adds no token, or answers of the two sides have the same tokens.
     """
+    name = f"item {item.item.id}"
     sides = [
-        tuple(
-            tokenize_answer(tokenizer, item.turn, item.opening, answer, item.special_tokens, _name(item)) for answer in side
-        )
+        tuple(tokenize_answer(tokenizer, item.turn, item.opening, answer, item.special_tokens, name) for answer in side)
         for side in (item.matching, item.not_matching)
     ]
     if {a.ids for a in sides[0]} & {a.ids for a in sides[1]}:
         raise TokenBoundaryError(
-            f"{_name(item)}: the answers {item.matching[0]!r} and {item.not_matching[0]!r} have the same tokens"
+            f"{name}: the answers {item.matching[0]!r} and {item.not_matching[0]!r} have the same tokens"
         )
     if item.item.is_lettered:
         sides = _to_the_first_difference(*sides)
     if item.bare:
         sides = [tuple(replace(answer, turn_end=max(0, answer.turn_end - 1)) for answer in side) for side in sides]
     return ItemTokens(sides[0], sides[1])
-
-
-def _name(item: RenderedItem) -> str:
-    return f"item {item.item.id}"
 
 
 def _to_the_first_difference(
@@ -113,7 +113,7 @@ def tokenize_answer(tokenizer: Any, turn: str, opening: str, answer: str, specia
     """Tokens of a user's turn, the opening of the reply and an answer, as one string.
 
     Raises:
-        TokenBoundaryError: the answer adds no token, or no token stands before it.
+        TokenBoundaryError: the answer adds no token, or no token comes before it.
     """
     prompt = turn + opening
     ids, spans = encode(tokenizer, prompt + answer, special_tokens)
@@ -137,23 +137,11 @@ def tokens_before(spans: Spans, end: int) -> int:
     return sum(start < end or stop <= end for start, stop in spans)
 
 
-@dataclass(frozen=True)
-class TaskTokens:
-    """A query of a task behind its demonstrations, as tokens.
+def tokenize_task(tokenizer: Any, demonstrations: Sequence[TaskItem], query: TaskItem) -> AnswerTokens:
+    """Tokens of the prompt of ``data.tasks.shots`` and of the right output that follows it, tokenised together.
 
-    Attributes:
-        prompt: tokens before the answer's first one.
-        turn_end: how many of them belong to the question, as in the plain form: those that begin before the line of "A:".
-        answer: the tokens that hold a character of the right output or the space before it.
-    """
-
-    prompt: Ids
-    turn_end: int
-    answer: Ids
-
-
-def tokenize_task(tokenizer: Any, demonstrations: Sequence[TaskItem], query: TaskItem) -> TaskTokens:
-    """Tokens of the prompt of ``data.tasks.shots`` and of the right output behind it, tokenised together.
+    The user's turn ends before the line of "A:", as in the plain form. What is scored are the tokens that hold a character of the
+    output or the space before it.
 
     Raises:
         TokenBoundaryError: the output adds no token to the prompt.
@@ -161,8 +149,7 @@ def tokenize_task(tokenizer: Any, demonstrations: Sequence[TaskItem], query: Tas
     text, opening = shots(demonstrations, query.input), "\nA:"
     # What is right is what greedy decoding writes after "A:", the space included.
     answer = f" {query.output.strip()}"
-    found = tokenize_answer(tokenizer, text.removesuffix(opening), opening, answer, True, f"task item {query.input!r}")
-    return TaskTokens(found.ids[: found.first], found.turn_end, found.scored)
+    return tokenize_answer(tokenizer, text.removesuffix(opening), opening, answer, True, f"task item {query.input!r}")
 
 
 def tokenize_text(tokenizer: Any, text: str, name: str) -> Ids:
@@ -208,7 +195,7 @@ def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, Spans]
 
 
 def spans_by_decoding(tokenizer: Any, text: str, ids: Sequence[int]) -> Spans:
-    """Where tokens stand in the text, for a tokenizer that does not say: each is found by its own text, after those before it."""
+    """The characters of each token, for a tokenizer that does not tell: each is found by its text, after those before it."""
     special = set(getattr(tokenizer, "all_special_ids", ()))
     spans: list[tuple[int, int]] = []
     at = known = 0  # up to where the text, and the tokens, are accounted for

@@ -1,4 +1,4 @@
-"""How a chat template's text shows where the last user's turn ends, in a conversation of which only the tokens are known."""
+"""Find the end of the last user's turn in a conversation of which only the tokens are known, by the chat template's marks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ class TurnMarks:
 
     Attributes:
         openings: between the turn and a reply.
-        parts: what those have in common, and without the white space at their ends: less sure.
-        closing: between the question and the end of the turn; ``closing_tells`` where it can stand before a reply alone.
+        parts: the same without white space at their ends, and what they have in common; less certain.
+        closing: between the question and the end of the turn.
+        closing_tells: whether that is only written before a reply.
         bare: whether the template writes nothing between the turn and a reply, which then follows the turn's last token.
     """
 
@@ -27,7 +28,7 @@ class TurnMarks:
     bare: bool
 
     def end_in(self, text: str) -> int | None:
-        """Where in a text the last user's turn ends; None if no mark stands there."""
+        """Where in a text the last user's turn ends; None if it has no mark."""
         closing = text.rfind(self.closing) if self.closing.strip() else -1
         closed = closing + len(self.closing) if closing >= 0 else -1
         # Earlier replies can have another opening than the last one, so the last place of any of them counts.

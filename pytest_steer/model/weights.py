@@ -1,4 +1,4 @@
-"""Are a model's weights all in its files and in memory, and does it use all that are there?"""
+"""Check that a model's weights are all in its files and in memory, and that it uses all that are there."""
 
 from __future__ import annotations
 
@@ -36,30 +36,31 @@ def check_patterns(allow_unexpected: Iterable[str]) -> tuple[str, ...]:
 
 
 def check_complete(name: str, hf: Any, info: Mapping[str, Any]) -> None:
-    """Refuses a model with weights that its files do not have: transformers has filled them with random numbers.
+    """Refuse a model with weights that its files do not have: transformers has filled them with random numbers.
 
     Args:
-        name: of the model, for the error. info: what ``from_pretrained(..., output_loading_info=True)`` gave. Weights that are
-            tied to others, and those on transformers' own list of weights to ignore, are not in it.
+        name: of the model, for the error.
+        info: what ``from_pretrained(..., output_loading_info=True)`` gave. It leaves out weights that are tied to others, and
+            those that transformers ignores.
 
     Raises:
-        ModelError: a weight is missing, or has another shape in the files; names the first few.
+        ModelError: a weight is missing, or has another shape in the files.
     """
     reshaped = sorted(info["mismatched_keys"])
     missing = sorted(set(info["missing_keys"]) - {key for key, *_ in reshaped})
     others = sorted(info["unexpected_keys"])
     kind = type(hf).__name__
     if missing:
-        beside = f" They hold {_first(others)} instead, which it has no place for." if others else ""
+        beside = f" They hold {first_few(others)} instead, which it has no place for." if others else ""
         raise ModelError(
-            f"model {name!r}: its files lack {_counted(missing, 'weight')} of {kind}: {_first(missing)}.{beside} transformers fills such "
+            f"model {name!r}: its files lack {_counted(missing, 'weight')} of {kind}: {first_few(missing)}.{beside} transformers fills such "
             "weights with random numbers, so another model would be measured. Save the whole model again with save_pretrained, or "
             "fetch its files again"
         )
     if reshaped:
         shown = [f"{key} {list(there)} in the files, {list(wanted)} in the model" for key, there, wanted in reshaped]
         raise ModelError(
-            f"model {name!r}: {_counted(reshaped, 'weight')} of {kind} with another shape in the files: {_first(shown)}. Correct "
+            f"model {name!r}: {_counted(reshaped, 'weight')} of {kind} with another shape in the files: {first_few(shown)}. Correct "
             "config.json, or fetch the files again"
         )
 
@@ -74,13 +75,13 @@ def unexpected_weights(hf: Any, info: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def check_unexpected(name: str, hf: Any, unexpected: Sequence[str], allow_unexpected: Sequence[str]) -> None:
-    """Refuses a model that leaves weights of its files out, unless a pattern says that this is meant.
+    """Refuse a model that leaves weights of its files out, unless a pattern allows it.
 
     Args:
         allow_unexpected: regular expressions that are looked for in the weights' names (``re.search``).
 
     Raises:
-        ModelError: a weight is left out and matches no pattern; names the first few and the line that accepts them.
+        ModelError: a weight is left out and matches no pattern.
     """
     refused = [weight for weight in unexpected if not any(re.search(pattern, weight) for pattern in allow_unexpected)]
     if refused:
@@ -88,25 +89,31 @@ def check_unexpected(name: str, hf: Any, unexpected: Sequence[str], allow_unexpe
         line = json.dumps([*allow_unexpected, *_patterns(refused, [*hf.state_dict()])])
         raise ModelError(
             f"model {name!r}: its files hold {_counted(refused, 'weight')} that {type(hf).__name__} has no place for: "
-            f"{_first(refused)}. Without them, another model than the one that was saved would be measured. If that is what you "
+            f"{first_few(refused)}. Without them, another model than the one that was saved would be measured. If that is what you "
             f"mean, say so with `allow_unexpected: {line}` beside `model:` in the claim file; in Python, load_model(..., "
             f"allow_unexpected={line})"
         )
 
 
 def without_values(name: str, hf: Any) -> str:
-    """What to say of a model with weights on ``meta``, which have no values."""
+    """The message about a model with weights on ``meta``, which have no values."""
     tensors = [*hf.named_parameters(), *hf.named_buffers()]
     weights = [weight for weight, value in tensors if value.is_meta]
     if any(getattr(getattr(module, "_hf_hook", None), "offload", False) for module in hf.modules()):
         return (
-            f"{name}: {len(weights)} of its weights are offloaded by accelerate ({_first(weights)}): between forwards they have no "
+            f"{name}: {len(weights)} of its weights are offloaded by accelerate ({first_few(weights)}): between forwards they have no "
             "values that could be checked. Load it with a device_map that keeps all of it in memory"
         )
     return (
-        f"{name}: {len(weights)} of its weights are on the device 'meta', so they have no values ({_first(weights)}). Load them "
+        f"{name}: {len(weights)} of its weights are on the device 'meta', so they have no values ({first_few(weights)}). Load them "
         "before you measure: load_model(...), or from_pretrained(...) without torch.device('meta')"
     )
+
+
+def first_few(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _patterns(names: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -128,8 +135,3 @@ def _own_start(name: str, known: Sequence[str]) -> str:
 
 def _counted(names: Sequence[object], noun: str) -> str:
     return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"
-
-
-def _first(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import MeasurementError, SoundnessError
 from ..measures.subject import Subject
 from ..model import Model, check_fits
-from ..model.once import once_per_model
+from ..model.loaded import once_per_model
 from ..model.state import measured
 from ..run_context import current_run
 from .bench import Unsteered

@@ -18,6 +18,7 @@ from pytest_steer import Model, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import steering_receipt
 from pytest_steer.model import Engine, Probe, engine_of, steered, tokenize_item
+from pytest_steer.model.planning import Budget
 from pytest_steer.prompting import render_item
 from pytest_steer.steering import as_intervention, custom, first_steered
 
@@ -331,7 +332,7 @@ def test_order_company_and_batches_do_not_matter(family, padding):
         np.testing.assert_allclose(alone, whole[n : n + 1], rtol=0, atol=1e-5)
     for tokens, logits in ((1, 2**26), (400, 2**26), (10**6, 1), (10**6, 4 * builders.VOCABULARY)):
         small = fresh(family, padding)
-        engine_of(small)._max_tokens, engine_of(small)._max_logits = tokens, logits
+        engine_of(small)._budget = Budget(tokens, logits)
         found = propensity_curve(small, items, vector, multipliers=GRID).values
         np.testing.assert_allclose(found, whole, rtol=0, atol=1e-5)
 

@@ -18,6 +18,7 @@ from pytest_steer.model import Engine, Probe, engine_of
 from pytest_steer.model.abilities import abilities_of
 from pytest_steer.model.layout import Way
 from pytest_steer.model.memo import DiskMemo
+from pytest_steer.model.planning import Budget
 from pytest_steer.steering import as_intervention
 
 ENDS = (2, 15, 40, 203)
@@ -149,14 +150,14 @@ def test_every_question_has_an_answer_of_its_own(tmp_path):
 def test_small_batches_change_nothing():
     for limit in (1, 5 * builders.VOCABULARY, 40 * builders.VOCABULARY):
         model = fresh("llama")
-        engine_of(model)._max_logits = limit
+        engine_of(model)._budget = Budget(1024, limit)
         check(model, questions("last"))
 
 
 def test_a_batch_holds_no_more_logits_than_it_may():
     """The read behind the answer counts too: four questions of three reads under two pairs, in two batches of two."""
     model = fresh("llama")
-    engine_of(model)._max_logits = 14 * builders.VOCABULARY
+    engine_of(model)._budget = Budget(1024, 14 * builders.VOCABULARY)
     probes = [Probe(tokens(n, 20 + n), 18, score_from=18 + n, margins=True, ends=ENDS) for n in (0, 9, 17, 40)]
     seen = []
     assert abilities_of(model).branches

@@ -96,7 +96,7 @@ def test_a_damaged_file_is_begun_anew(tmp_path, damage):
         again = model_with(tmp_path)
         return curve(again)
 
-    with pytest.warns(SteerWarning, match="is damaged; it is begun anew"):
+    with pytest.warns(SteerWarning, match="is damaged; it is deleted"):
         got = use()
     np.testing.assert_allclose(got, want, atol=1e-5)
     assert engine_of(again).forwards > 0

@@ -15,6 +15,7 @@ import torch
 from pytest_steer import wrap_model
 from pytest_steer.model import Engine, Probe, engine_of
 from pytest_steer.model.noise import Noise, agree, noise_between, shortened, spacing
+from pytest_steer.model.planning import Budget
 from pytest_steer.steering import as_intervention
 
 GRID = (-1.0, 0.0, 1.0)
@@ -131,7 +132,7 @@ def test_batch_size_padding_and_sharing_do_not_matter(family, dtype, kind, paddi
     step = torch.finfo(dtype).eps * 2.0 ** math.floor(math.log2(np.abs(want).max()))
     model = wrap_model(in_numbers(family, dtype), builders.tokenizer(), "m")
     model.kept[engine_of] = Engine(model, padding=padding, sharing=sharing)
-    engine_of(model)._max_tokens = size or engine_of(model)._max_tokens
+    engine_of(model)._budget = Budget(size or 1024, 2**25)
     found = engine_of(model).run(probes, as_intervention(builders.random_vector(1, norm=3.0)), GRID)
     got = np.concatenate([scores for per_probe in found for scores in per_probe])
     assert np.abs(got - want).max() <= (1e-4 if dtype is torch.float32 else 6 * step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import builders
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pytest_steer import wrap_model
 from pytest_steer.errors import MeasurementError
 from pytest_steer.model import Engine, Probe, engine_of
+from pytest_steer.model.planning import Budget
 from pytest_steer.model.prefixes import group_by_prefix
 from pytest_steer.model.probes import Pair, Row, bundle_up
 from pytest_steer.steering import as_intervention, custom
@@ -141,6 +143,29 @@ def test_a_shared_prefix_changes_nothing(family, padding, kind, start):
         assert not engine_of(model)._misfits
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("kind", ["letter", "words"])
+def test_starts_before_within_and_after_one_prefix(family, kind):
+    """Questions that begin with the same sixty tokens: what is steered of those differs, so their keys and values do too."""
+    model, prefix = fresh(family), tokens(3, 60)
+    # Without the unsteered model, whose scores are asked for once only: all questions have the same pairs to be grouped by.
+    pairs = [(layer, m) for layer, m in PAIRS if m]
+    probes = [dataclasses.replace(probe, steer_from=start)
+              for start in (0, 1, 30, 61) for probe in probes_of(kind, 17, prefix)]  # fmt: skip
+    found, paths = run_pairs(model, probes, pairs)
+    check(model, probes, pairs, found)
+    assert all("shared prefix" in path for path in paths.values()), paths
+    assert not engine_of(model)._misfits  # else a trial would have hidden that a way was wrong
+
+
+def test_what_is_steered_from_another_of_the_first_tokens_on_shares_no_prefix():
+    same = tokens(1, 60)
+    probes = [Probe(same + tokens(10 * n + 3, 9), start, (1,)) for start in (0, 1, 30, 61) for n in range(8)]
+    groups = group_by_prefix(bundle_up(rows_of(probes)))
+    starts = [({bundle.steer_from for bundle in group.bundles}, group.prefix) for group in groups]
+    assert sorted(starts, key=lambda group: min(group[0])) == [({0}, 60), ({1}, 60), ({30, 61}, 30)]
+
+
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gemma3 wide", "mistral", "neox"])
 def test_long_prompts(family):
     model = fresh(family)
@@ -234,10 +259,10 @@ def test_when_memory_runs_out_sweeps_are_halved(monkeypatch, limit, start):
 
     real = module.run
 
-    def scarce(model, traits, bundles, way, padding, prefix):
+    def scarce(model, bundles, way, padding, prefix):
         if len(bundles) * len(bundles[0].pairs) > limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(model, traits, bundles, way, padding, prefix)
+        return real(model, bundles, way, padding, prefix)
 
     monkeypatch.setattr(module, "run", scarce)
     model = fresh("llama")
@@ -258,18 +283,18 @@ def test_after_memory_ran_out_once_later_batches_fit(monkeypatch, start):
     sizes, failed, room = [], [], None
     real = module.run
 
-    def scarce(model, traits, bundles, way, padding, prefix):
+    def scarce(model, bundles, way, padding, prefix):
         nonlocal room
         room = room or len(bundles) // 2 + 1
         if len(bundles) > room:
             failed.append(len(bundles))
             raise torch.OutOfMemoryError("CUDA out of memory")
         sizes.append(len(bundles))
-        return real(model, traits, bundles, way, padding, prefix)
+        return real(model, bundles, way, padding, prefix)
 
     monkeypatch.setattr(module, "run", scarce)
     model = fresh("llama")
-    engine_of(model)._max_tokens = 600
+    engine_of(model)._budget = Budget(600, 2**25)
     with pytest.warns(match="memory ran out"):
         found, _ = run_pairs(model, probes, PAIRS)
     check(model, probes, PAIRS, found)
@@ -299,8 +324,8 @@ def test_a_way_that_is_a_little_wrong_is_not_taken(monkeypatch, broken, row):
 
     real = module.run
 
-    def wrong(model, traits, bundles, way, padding, prefix):
-        answers = real(model, traits, bundles, way, padding, prefix)
+    def wrong(model, bundles, way, padding, prefix):
+        answers = real(model, bundles, way, padding, prefix)
         if way.kind == broken or (broken == "prefix" and way.prefix):
             order = [pair for pair in bundles[0].pairs if not pair.is_idle]
             spoilt = order[0] if row == "first pair" else order[-1]
@@ -324,13 +349,13 @@ def test_without_memory_for_a_prefix_there_is_none(monkeypatch, start):
 
     asked = []
 
-    def none(model, traits, bundle, length):
+    def none(model, bundle, length):
         asked.append(length)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(module, "run_prefix", none)
     model = fresh("llama")
-    engine_of(model)._max_tokens = 200
+    engine_of(model)._budget = Budget(200, 2**25)
     probes = probes_of("letter", start, prefix=tokens(3, 60))
     found, paths = run_pairs(model, probes, PAIRS)
     check(model, probes, PAIRS, found)
