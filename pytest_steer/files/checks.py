@@ -69,7 +69,9 @@ def _whole_schema(claim: Expanded) -> Schema:
     """The JSON Schema of a claim to which nothing will be added any more."""
     of_kind = kinds()[claim.kind]
     every = full_schema()["$defs"]["every_claim"]["properties"]
-    whole = {key: schema_of(claim.values[key], key) for key in ("vector", "intervention") if key in claim.values}
+    whole: dict[str, Schema] = {
+        key: schema_of(claim.values[key], key) for key in ("vector", "intervention") if key in claim.values
+    }
     needs = of_kind["x-needs"]
     example = {key: _DATA_KEYS[key]["examples"][0] for key in needs}
     whole["data"] = {**resolved(every["data"]), "required": needs, "examples": [example]}

@@ -29,6 +29,7 @@ def settings_of(entry: dict[str, Any]) -> dict[DataPath, tuple[Schema, Any]]:
     """The settings of its method and its kind that an entry has: the way down to each, its schema and its value."""
     extract = entry.get("extract", {})
     method, kind = thing("method", extract.get("method")), thing("intervention", entry.get("kind"))
+    declared: dict[DataPath, tuple[Schema, dict[str, Any]]]
     declared = {("extract", key): (schema, extract) for key, schema in (method.settings if method else {}).items()}
     declared |= {(key,): (schema, entry) for key, schema in (kind.settings if kind else {}).items()}
     return {way: (schema, holder[way[-1]]) for way, (schema, holder) in declared.items() if way[-1] in holder}

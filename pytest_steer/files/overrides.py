@@ -45,28 +45,18 @@ def override_faults(overrides: list[dict[str, Any]], made: tuple[Combination, ..
 
 def old_form(body: dict[str, Any], made: tuple[Combination, ...], path: DataPath) -> Iterator[Fault]:
     """``per``, and ``xfail`` as a mapping, which named combinations by labels before there were overrides."""
-    per, xfail = body.get("per"), body.get("xfail")
-    given = {"per": per} if "per" in body else {}
-    given |= {"xfail": {label: {"xfail": reason} for label, reason in xfail.items()}} if isinstance(xfail, dict) else {}
+    given = {"per": body["per"]} if "per" in body else {}
+    xfail = body.get("xfail")
+    if isinstance(xfail, dict):
+        given["xfail"] = {label: {"xfail": reason} for label, reason in xfail.items()}
     for key, by_label in given.items():
-        labels = list(by_label) if isinstance(by_label, dict) else []
-        matches = {label: _match_of(label, made) for label in labels}
-        # A whole combination won over single choices, so it comes later.
-        labels.sort(key=lambda label: len(matches[label]))
-        lines = [
-            f"  - {flow({'match': matches[label], **by_label[label]})}"
-            for label in labels
-            if isinstance(by_label[label], dict)
-        ]
-        hint = "\n    ".join(
-            ["Write `overrides` in its place:", "overrides:", *(lines or ["  - {match: {method: icv}, ...}"])]
-        )
-        reason = (
-            "is now written as `overrides`"
-            if key == "per"
-            else "no longer goes by combinations: that is now written as `overrides`"
-        )
-        yield Fault((*path, key), reason, hint)
+        listed = by_label.items() if isinstance(by_label, dict) else ()
+        entries = [(_match_of(label, made), changed) for label, changed in listed if isinstance(changed, dict)]
+        entries.sort(key=lambda entry: len(entry[0]))  # a whole combination won over single choices, so it comes later
+        lines = [f"  - {flow({'match': match, **changed})}" for match, changed in entries]
+        hint = ["Write `overrides` in its place:", "overrides:", *(lines or ["  - {match: {method: icv}, ...}"])]
+        reason = "goes by combinations" if key == "xfail" else "is gone"
+        yield Fault((*path, key), f"{reason}, for which there is `overrides` now", "\n    ".join(hint))
 
 
 def _matches(match: dict[str, Any], made: Combination) -> bool:

@@ -108,7 +108,7 @@ class _SuiteReader:
             inside: DataPath = ("claims", index, kind)
             faults = self._form_faults(kind, body, inside)
             if not faults:
-                keys = {main_of(kind): body} if not isinstance(body, dict) else body
+                keys = body if isinstance(body, dict) else {str(main_of(kind)): body}
                 faults = list(self._name_faults(index, keys.get("name", kind), inside))
                 claims = [expanded(self.data, index, kind, keys, one) for one in self.combinations]
                 made = [(one, faults_of(one, self.data, self.folder)) for one in claims]

@@ -42,7 +42,7 @@ def add_regressions(path: Path, contexts: Sequence[dict[str, Any]]) -> list[dict
             added.append(context)
     if not added:
         return []
-    # Behind a link, it is the file itself that is replaced.
+    # The file that a link points to is replaced, not the link.
     file = Path(os.path.realpath(path))
     mark, text = _without_mark(file.read_bytes().decode("utf-8"))
     new = (_in_json if path.name.endswith(".json") else _in_yaml)(text, added)
@@ -101,7 +101,7 @@ def _in_yaml(text: str, added: list[dict[str, Any]]) -> str | None:
         return None
     if listed.flow_style:
         return _before_closing(text, listed.end_mark.index, ", ".join(entries), bool(listed.value))
-    # Behind the line on which the last entry ends, whatever comment stands there.
+    # After the line on which the last entry ends, whatever comment stands there.
     last = _last_index(listed.value[-1])
     end = text.find("\n", last)
     end, gap = (len(text), newline) if end < 0 else (end + 1, "")
@@ -122,7 +122,7 @@ def _flow(value: Any) -> str:
 
 
 def _last_index(node: Node) -> int:
-    """The index in the text behind the last character of a node; a block's own mark is behind the comments that follow."""
+    """The index after the last character of a node; the end mark of a block comes after the comments that follow it."""
     while isinstance(node, (MappingNode, SequenceNode)) and not node.flow_style and node.value:
         last = node.value[-1]
         node = last[1] if isinstance(last, tuple) else last

@@ -257,14 +257,14 @@ def test_only_the_rows_of_the_answers_are_computed(family):
 def test_when_memory_runs_out_sweeps_are_halved(monkeypatch, limit, start):
     from pytest_steer.model import engine as module
 
-    real = module.run
+    real = module.run_batch
 
     def scarce(model, bundles, way, padding, prefix):
         if len(bundles) * len(bundles[0].pairs) > limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(model, bundles, way, padding, prefix)
 
-    monkeypatch.setattr(module, "run", scarce)
+    monkeypatch.setattr(module, "run_batch", scarce)
     model = fresh("llama")
     probes = probes_of("letter", start, prefix=tokens(3, 60))
     with pytest.warns(match="memory ran out") as caught:
@@ -281,7 +281,7 @@ def test_after_memory_ran_out_once_later_batches_fit(monkeypatch, start):
 
     probes = [Probe(tokens(n, 30), start if start < 2 else 28, (20, 30)) for n in range(60)]
     sizes, failed, room = [], [], None
-    real = module.run
+    real = module.run_batch
 
     def scarce(model, bundles, way, padding, prefix):
         nonlocal room
@@ -292,7 +292,7 @@ def test_after_memory_ran_out_once_later_batches_fit(monkeypatch, start):
         sizes.append(len(bundles))
         return real(model, bundles, way, padding, prefix)
 
-    monkeypatch.setattr(module, "run", scarce)
+    monkeypatch.setattr(module, "run_batch", scarce)
     model = fresh("llama")
     engine_of(model)._budget = Budget(600, 2**25)
     with pytest.warns(match="memory ran out"):
@@ -322,7 +322,7 @@ def test_a_way_that_is_a_little_wrong_is_not_taken(monkeypatch, broken, row):
     """One thousandth too much in what one pair gives, where a way is broken on purpose: the next way answers."""
     from pytest_steer.model import engine as module
 
-    real = module.run
+    real = module.run_batch
 
     def wrong(model, bundles, way, padding, prefix):
         answers = real(model, bundles, way, padding, prefix)
@@ -332,7 +332,7 @@ def test_a_way_that_is_a_little_wrong_is_not_taken(monkeypatch, broken, row):
             answers = [(own, scores + 1e-3 * (own.pair == spoilt)) for own, scores in answers]
         return answers
 
-    monkeypatch.setattr(module, "run", wrong)
+    monkeypatch.setattr(module, "run_batch", wrong)
     model = fresh("llama")
     for start in (1, 17):
         probes = probes_of("letter", start, prefix=tokens(3, 60))
