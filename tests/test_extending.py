@@ -172,7 +172,7 @@ def test_a_field_that_nothing_fills_in_is_named(folder: Path) -> None:
         "claims:\n  - unfilled: {least: 0.1}\n"
     )
     said, _ = run(folder, "unfilled.steer.yaml")
-    assert "unfilled.steer.yaml:5: unfilled: nothing fills in 'things' of the claim 'unfilled'" in said
+    assert "unfilled.steer.yaml:5: claims[0].unfilled: unfilled: nothing fills in 'things' of the claim 'unfilled'" in said
 
 
 def test_two_conftests_do_not_replace_each_others_axis(tmp_path: Path) -> None:

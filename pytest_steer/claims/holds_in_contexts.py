@@ -367,17 +367,13 @@ def _searched(
     name: str,
 ) -> Search:
     """How the running test searches the contexts of an assertion."""
-    from hypothesis.strategies import SearchStrategy
-
     from ..fuzzing.search import survey
-    from ..prompting.strategies import contexts as space_of
+    from ..prompting.strategies import as_space
 
-    if not isinstance(contexts, (Mapping, SearchStrategy)):
-        raise SteerError("contexts are axes with their values, or a strategy: write contexts={'system': ['', 'Be brief.']}")
     if not all(isinstance(one, Context) for one in (*listed, *([] if only is None else [only]))):
         raise SteerError("listed and only are Contexts: write listed=[Context(option_order='swapped')]")
     run = current_run()
-    space = space_of(**contexts) if isinstance(contexts, Mapping) else contexts
+    space = as_space(contexts)
     if only is None and run.context is not None:
         only = survey(space, seed=run.seed).read(run.context)
     return Search(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,19 @@ def contexts(
     others |= {axis: _user_defined(axis) for axis in user_defined}
     both = st.tuples(st.fixed_dictionaries(drawn), st.fixed_dictionaries(others))
     return both.map(lambda values: Context(values[0] | values[1], examples=pool))
+
+
+def as_space(given: st.SearchStrategy[Context] | Mapping[str, Any]) -> st.SearchStrategy[Context]:
+    """A strategy of contexts as it is, or that of axes with their values.
+
+    Raises:
+        DataError: it is neither.
+    """
+    if isinstance(given, st.SearchStrategy):
+        return given
+    if not isinstance(given, Mapping):
+        raise DataError("contexts are axes with their values, or a strategy: write contexts={'system': ['', 'Be brief.']}")
+    return contexts(**given)
 
 
 def prompts(items: Iterable[ContrastItem], context: st.SearchStrategy[Context] | None = None) -> st.SearchStrategy[Prompt]:

@@ -164,7 +164,7 @@ def test_an_intervention_is_that_of_the_call(place, entry, want):
         ("file: v.safetensors, condition: {file: two.safetensors, threshold: 0.1}", r"two\.safetensors: holds directions for 2 layers"),
         ("file: v.safetensors, rows: blocks", "`rows` says what the rows of a stack are, and this file holds one direction. Delete"),
         ("kind: clamp, file: v.safetensors, value: 1, layer: 0", "no direction for layer 0"),
-        ("file: items.json", "a steering vector is read from .safetensors"),
+        ("file: items.json", "a steering vector is read from .gguf, .npy, .npz, .pt, .pth, .safetensors, .svec, or from a folder"),
     ],
 )  # fmt: skip
 def test_pieces_that_do_not_fit(place, entry, message):
