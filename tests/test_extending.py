@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,17 +90,6 @@ def test_the_page_runs_and_mistakes_in_it_are_named(folder: Path) -> None:
     assert re.search(r"wrong\.steer\.yaml:9: .*scale: must be greater than 0, but is 0", said)
 
 
-def test_an_extension_that_cannot_be_loaded_is_one_error_and_the_rest_runs(folder: Path) -> None:
-    info = folder / "broken-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[pytest_steer]\nworse = no_such_module\nflips = flips\n")
-    said, claims = run(folder, "mine.steer.yaml")
-    assert "extension worse (no_such_module): ERROR" in said
-    assert "No module named 'no_such_module'" in said
-    assert [claim["verdict"] == "error" for claim in claims] == [True, False, False, False]
-
-
 ODD = """\
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,15 +129,46 @@ class Odd:
 """
 
 
-def test_parameters_of_every_type_reach_the_claim_and_a_missing_file_is_an_error(folder: Path) -> None:
-    (folder / "odd.py").write_text(ODD)
-    (folder / "conftest.py").write_text("import odd\n")
-    (folder / "odd.steer.yaml").write_text(
-        "model: builtin:tiny\nvector: {extract: {method: mean_difference, data: train.json}, layer: 3}\ndata: {test: test.json}\n"
-        "claims:\n  - odd: {least: 0.1, words: [a, b], file: test.json, weights: {a: 2}}\n"
+HEAD = (
+    "model: builtin:tiny\nvector: {extract: {method: mean_difference, data: train.json}, layer: 3}\ndata: {test: test.json}\n"
+    "claims:\n"
+)
+
+
+@pytest.fixture(scope="module")
+def strange(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[dict]]:
+    """One run of three claim files: the page's beside an extension that is broken, every type of parameter, and a field that nothing
+    fills in."""
+    made = tmp_path_factory.mktemp("strange") / "copy"
+    shutil.copytree(folder, made)
+    info = made / "broken-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[pytest_steer]\nworse = no_such_module\nflips = flips\n")
+    (made / "odd.py").write_text(ODD)
+    (made / "unfilled.py").write_text(
+        ODD.replace('"odd"', '"unfilled"').replace("    items: Items\n", "    items: Items\n    things: Items\n")
+    )
+    with (made / "conftest.py").open("a") as file:
+        file.write("import odd\nimport unfilled\n")
+    (made / "odd.steer.yaml").write_text(
+        HEAD + "  - odd: {least: 0.1, words: [a, b], file: test.json, weights: {a: 2}}\n"
         "  - odd: {name: lost, least: 0.1, file: nowhere.json}\n"
     )
-    said, claims = run(folder, "odd.steer.yaml", "-k", "odd or lost")
+    (made / "unfilled.steer.yaml").write_text(HEAD + "  - unfilled: {least: 0.1}\n")
+    return run(made, "mine.steer.yaml", "odd.steer.yaml", "unfilled.steer.yaml")
+
+
+def test_an_extension_that_cannot_be_loaded_is_one_error_and_the_rest_runs(strange: tuple[str, list[dict]]) -> None:
+    said, claims = strange
+    assert "extension worse (no_such_module): ERROR" in said
+    assert "No module named 'no_such_module'" in said
+    rest = [claim["verdict"] == "error" for claim in claims if claim["suite"] not in ("odd", "unfilled")]
+    assert rest == [True, False, False, False]
+
+
+def test_parameters_of_every_type_reach_the_claim_and_a_missing_file_is_an_error(strange: tuple[str, list[dict]]) -> None:
+    said, claims = strange
     verdicts = {claim["name"]: claim["verdict"] for claim in claims}
     assert verdicts["odd"] == "pass", said
     assert verdicts["lost"] == "error"
@@ -162,16 +183,8 @@ def test_a_declaration_without_an_example_is_an_error_of_its_own_module(folder: 
     assert "bare: 'least' of the claim 'bare' needs an example: Param(..., example=...)" in done.stderr
 
 
-def test_a_field_that_nothing_fills_in_is_named(folder: Path) -> None:
-    (folder / "unfilled.py").write_text(
-        ODD.replace('"odd"', '"unfilled"').replace("    items: Items\n", "    items: Items\n    things: Items\n")
-    )
-    (folder / "conftest.py").write_text("import unfilled\n")
-    (folder / "unfilled.steer.yaml").write_text(
-        "model: builtin:tiny\nvector: {extract: {method: mean_difference, data: train.json}, layer: 3}\ndata: {test: test.json}\n"
-        "claims:\n  - unfilled: {least: 0.1}\n"
-    )
-    said, _ = run(folder, "unfilled.steer.yaml")
+def test_a_field_that_nothing_fills_in_is_named(strange: tuple[str, list[dict]]) -> None:
+    said, _ = strange
     assert "unfilled.steer.yaml:5: claims[0].unfilled: unfilled: nothing fills in 'things' of the claim 'unfilled'" in said
 
 

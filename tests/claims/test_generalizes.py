@@ -193,7 +193,16 @@ def test_slopes_are_those_of_a_plain_implementation():
     except SteeringFailure as failure:
         found = failure.evidence
     row = found.details["settings"][0]
-    put = [Context(filler=2, option_order="swapped").put(one) for one in items]
+    before = "The road runs along the river for a while. A clock hangs on the wall of the station.\n\n"
+    put = [
+        ContrastItem(
+            f"{before}Which of these {number}?\n(A) Quick {number}\n(B) Slow {number}",
+            one.not_matching,
+            one.matching,
+            one.id,
+        )
+        for number, one in enumerate(items)
+    ]
     values = plain.curve(model.hf, model.tokenizer, put, vector.directions, GRID, "after_prompt", system="Be brief.")
     assert row["slopes"] == pytest.approx(plain.slopes(values, GRID), abs=1e-4)
 

@@ -12,6 +12,7 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from scipy import stats
 
 from pytest_steer import (
     Context,
@@ -35,7 +36,7 @@ from pytest_steer.fuzzing.search import climb, drawn, shrunk
 from pytest_steer.measures.subject import Subject
 from pytest_steer.model.engine import Engine, engine_of
 from pytest_steer.prompting.flat import identity
-from pytest_steer.stats import Verdict, mean_t, share
+from pytest_steer.stats import Verdict
 from pytest_steer.steering import custom
 
 N = 20
@@ -81,7 +82,7 @@ def check(gated, **changes) -> HoldsInContexts:
     }
     values |= changes
     searched = {field.name: values.pop(field.name) for field in fields(Search) if field.name in values}
-    max_contexts, batch = searched.pop("max_contexts", None), searched.pop("batch", None)
+    max_contexts, batch = searched.pop("max_contexts", 24), searched.pop("batch", None)
     values[values.pop("statistic")] = values.pop("threshold")
     return HoldsInContexts(search=Search(**searched), max_contexts=max_contexts, batch=batch, **values)
 
@@ -123,7 +124,7 @@ def test_each_statistic(gated, statistic: str, threshold: float, estimate: float
     assert evidence.estimate == pytest.approx(estimate, abs=1e-5)
     good = check(gated, subject=subject, statistic=statistic, threshold=threshold, space=contexts(system=["calm", "angry"]))
     evidence = good.measure(gated.model)
-    bound = share(0, 10).high if statistic == "anti_steerable_share" else None
+    bound = 1 - 0.05 ** (1 / 10) if statistic == "anti_steerable_share" else None
     assert evidence.verdict is Verdict.PASS
     assert evidence.counterexample is None
     assert evidence.interval[1] == (
@@ -223,8 +224,8 @@ def test_the_bounds_are_those_of_the_other_items_alone(gated) -> None:
     model, made = mixed(gated, 0.5, -0.5, noise=0.3)
     evidence = made.measure(model)
     slopes = np.array([item["slope"] for item in evidence.items])
-    want = mean_t(slopes)
-    assert evidence.interval == (pytest.approx(want.low), pytest.approx(want.high))
+    want = stats.t.interval(0.9, len(slopes) - 1, slopes.mean(), stats.sem(slopes))
+    assert evidence.interval == pytest.approx(want)
     assert evidence.verdict is Verdict.FAIL  # although the batch shows nothing
     assert evidence.details["breaking"] == 0
     assert evidence.counterexample["estimate"] == pytest.approx(slopes.mean())

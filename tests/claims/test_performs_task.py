@@ -1,9 +1,10 @@
-"""``performs_task``: against a model whose answers are known, against the measures, and what it refuses."""
+"""``performs_task``: against a model whose answers are known, against greedy decoding by hand, and what it refuses."""
 
 from __future__ import annotations
 
 import builders
 import jsonschema
+import plain_tasks
 import pytest
 from scipy import stats
 from task_builders import TASKS, talkative
@@ -18,6 +19,7 @@ from pytest_steer import (
     extract,
     task_accuracy,
 )
+from pytest_steer.data.demonstrations import draw_demonstrations
 from pytest_steer.data.tasks import task_hashes, tasks_hash
 from pytest_steer.errors import DataError
 from pytest_steer.report import build_report, report_schema
@@ -114,7 +116,7 @@ def test_the_table_of_accuracies(linear):
         assert [(r["n_shots"], r["shuffled"]) for r in records] == [(0, False), (4, False), (4, True), (shots, shuffled)]
 
 
-def test_each_setting_is_what_the_measure_gives_there():
+def test_each_setting_is_what_greedy_decoding_writes_there():
     """On a model whose answers depend on what is shown; the pairs shown come from elsewhere."""
     model, vector = talkative("llama"), builders.random_vector(1)
     pool = [TaskItem(f"shown {i}", "Yes" if i % 3 else "No Yes") for i in range(7)]
@@ -125,19 +127,23 @@ def test_each_setting_is_what_the_measure_gives_there():
     found = raised.value.evidence
     *bare, steered = found.details["accuracies"]
     seen = set()
+
+    def written(shots, shuffled, *steering):
+        shown = {task: draw_demonstrations(task, pool, shots, shuffled=shuffled) for task in TASKS}
+        return plain_tasks.flags(model.hf, model.tokenizer, TASKS, shown.get, *steering)
+
     for record in bare:
-        want = task_accuracy(
-            talkative("llama"), TASKS, n_shots=record["n_shots"], shuffled=record["shuffled"], demonstrations=pool
-        )
-        assert (record["first_token"], record["exact"]) == (want.first_token_accuracy, want.exact_accuracy)
+        want = written(record["n_shots"], record["shuffled"])
+        assert (record["first_token"], record["exact"]) == pytest.approx(tuple(want.mean(0)))
         seen.add(record["first_token"])
     assert len(bare) == 4
     assert len(seen) > 1
     arguments = {"n_shots": 2, "demonstrations": pool, "positions": "after_prompt"}
     want = task_accuracy(talkative("llama"), TASKS, vector, **arguments)
     before = task_accuracy(talkative("llama"), TASKS, **arguments)
-    assert found.estimate == steered["first_token"] == want.first_token_accuracy
-    assert steered["exact"] == want.exact_accuracy
+    by_hand = written(2, False, vector.directions, 1.0, "after_prompt").mean(0)
+    assert (found.estimate, steered["exact"]) == (steered["first_token"], pytest.approx(by_hand[1]))
+    assert found.estimate == pytest.approx(by_hand[0])
     for index, record in enumerate(found.details["tasks"]):
         assert record["id"] == str(index)
         assert (record["input"], record["output"]) == (TASKS[index].input, TASKS[index].output)

@@ -60,14 +60,15 @@ def steering_items(count: int, start: int) -> list[dict[str, str]]:
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> Path:
-    """The test folder, with data files, and the built-in model as default."""
+    """The test folder, with data files, and the built-in model as default. Hooks are not checked before claims, which would take
+    half of the time: ``test_hooks_are_sound.py`` is about that check."""
     root = Path(pytester.path)
     (root / "train.json").write_text(json.dumps(lettered(8)))
     (root / "test.json").write_text(json.dumps(lettered(10, start=8)))
     (root / "neutral.txt").write_text(
         "\n".join(f"Line {i} is about {word} and nothing else." for i, word in enumerate(WORDS))
     )
-    (root / "pytest.ini").write_text("[pytest]\n")
+    (root / "pytest.ini").write_text("[pytest]\nsteer_no_soundness = true\n")
     return root
 
 

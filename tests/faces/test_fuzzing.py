@@ -33,7 +33,7 @@ contexts:
   option_order: [as_given, swapped]
   distractor: [as_given, It rains.]
 """
-BREAKS = "claims:\n  - holds_in_contexts: {effect: 0.1, max_contexts: 12}  # the letter\n"
+BREAKS = "claims:\n  - holds_in_contexts: {effect: 0.1, max_contexts: 8}  # the letter\n"
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ def claims_of(pytester: pytest.Pytester, *options: str) -> list[dict]:
     return report["claims"]
 
 
-def test_a_claim_that_breaks_and_how_to_see_it_again(letters: Path, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.nightly)])
+def test_a_claim_that_breaks_and_how_to_see_it_again(letters: Path, pytester: pytest.Pytester, apart: bool) -> None:
     (letters / "c.steer.yaml").write_text(HEAD + BREAKS)
     (claim,) = claims_of(pytester)
     found = claim["counterexample"]
@@ -68,17 +69,20 @@ def test_a_claim_that_breaks_and_how_to_see_it_again(letters: Path, pytester: py
     assert f"  show the counterexample again: {found['reproduce']}" in claim["message"]
     assert "the smallest context that breaks it: Context(option_order='swapped')" in claim["message"]
     assert "option_order explains " in claim["message"]
-    # The command as a user pastes it, in a process of its own.
+    # The command as a user pastes it; at night in a process of its own.
     command = shlex.split(found["reproduce"])
     assert command[0] == "pytest"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
-    environment |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", *command, "--steer-report=again.json"], cwd=letters, env=environment, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 1, done.stdout + done.stderr
-    (again,) = json.loads((letters / "again.json").read_text())["claims"]
+    if apart:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+        environment |= {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", *command, "--steer-report=out.json"], cwd=letters, env=environment, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 1, done.stdout + done.stderr
+        (again,) = json.loads((letters / "out.json").read_text())["claims"]
+    else:
+        (again,) = claims_of(pytester, *command[1:])
     assert again["estimate"] == pytest.approx(found["estimate"], abs=1e-6)
     assert again["counterexample"]["context"] == found["context"]
     assert again["details"]["tried"] == 1
@@ -158,10 +162,10 @@ def test_the_database_is_in_pytests_cache_or_where_the_user_says(letters: Path, 
     assert not (letters / ".hypothesis" / "examples").exists()
 
 
-# Each run starts two processes that load everything anew.
-@pytest.mark.parametrize("runs", [1, pytest.param(2, marks=pytest.mark.nightly)])
-def test_two_workers_share_a_database_and_one_file_is_written_by_one(
-    letters: Path, pytester: pytest.Pytester, runs: int
+# Each run starts processes that load everything anew: one every day, two at night.
+@pytest.mark.parametrize(("workers", "runs"), [(1, 1), pytest.param(2, 2, marks=pytest.mark.nightly)])
+def test_workers_share_a_database_and_one_file_is_written_by_one(
+    letters: Path, pytester: pytest.Pytester, workers: int, runs: int
 ) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     several = "claims:\n" + "".join(
@@ -170,7 +174,7 @@ def test_two_workers_share_a_database_and_one_file_is_written_by_one(
     (letters / "c.steer.yaml").write_text(HEAD + several)
     alone = claims_of(pytester, "--steer-counterexamples=one")
     for _ in range(runs):  # the second time with what the first remembered
-        together = claims_of(pytester, "-n2", "--steer-counterexamples=two", "--steer-save-counterexamples")
+        together = claims_of(pytester, f"-n{workers}", "--steer-counterexamples=two", "--steer-save-counterexamples")
         key = lambda claim: claim["name"]  # noqa: E731
         for one, two in zip(sorted(alone, key=key), sorted(together, key=key), strict=True):
             assert (one["verdict"], one["counterexample"]["context"]) == (two["verdict"], two["counterexample"]["context"])

@@ -28,6 +28,13 @@ def pytest_sessionfinish():
 
 
 @pytest.fixture
+def suite(suite: Path) -> Path:
+    """With the check that other files' suites leave out."""
+    (suite / "pytest.ini").write_text("[pytest]\n")
+    return suite
+
+
+@pytest.fixture
 def claims(suite: Path) -> Path:
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     return suite

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import jsonschema
 import numpy as np
+import plain
 import pytest
 
-from pytest_steer import Deployed, effects_at, extract, load_model, multipliers_at_cost, read_items, read_texts
+from pytest_steer import extract, load_model, read_items, read_texts
 from pytest_steer.report import report_schema
 
 from .conftest import HEAD
@@ -30,6 +31,7 @@ def report(pytester: pytest.Pytester, *options: str) -> tuple[pytest.RunResult, 
 
 
 def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "pytest.ini").write_text("[pytest]\n")  # with the check of hooks
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     result, found = report(pytester)
     result.assert_outcomes(passed=3, failed=1)
@@ -53,16 +55,23 @@ def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
     model = load_model("builtin:tiny")
     vector = extract.caa(model, read_items(suite / "train.json"), layer=1)
     items, texts = read_items(suite / "test.json"), read_texts(suite / "neutral.txt")
-    for name, cost, most, deployed in (("holds", 0.05, 8, 1.0), ("in-deviations", 0.02, 8, 1.0), ("unreached", 1e3, 2, 0.5)):
-        one = Deployed(vector, deployed)
-        at = multipliers_at_cost(model, texts, {"v": one}, budget=cost, max_multiplier=most)["v"]
-        effects, unsteered = effects_at(model, items, {"v": (one, at.multiplier)})
+    hf, tokenizer = model.hf, model.tokenizer
+    bare = [plain.nll(hf, tokenizer, text)[0] for text in texts]
+    for name, cost in (("holds", 0.05), ("in-deviations", 0.02), ("unreached", None)):
         claim = found[name]
-        assert claim["multiplier"] == claim["details"]["multiplier_at_cost"] == at.multiplier
-        assert (claim["details"]["cost"], claim["details"]["reached"]) == (pytest.approx(at.cost, abs=1e-6), at.reached)
+        m, details = claim["multiplier"], claim["details"]
+        assert details["multiplier_at_cost"] == m
+        steered = [plain.nll(hf, tokenizer, text, vector.directions, m)[0] for text in texts]
+        rise = np.expm1(np.mean(steered) - np.mean(bare))
+        assert details["cost"] == pytest.approx(rise, abs=1e-5)
+        if cost is None:
+            assert (m, details["reached"]) == (1.0, "most")
+        else:
+            assert 0.98 * cost <= rise <= cost
+            assert details["reached"] == "cost"
+        unsteered, moved = plain.curve(hf, tokenizer, items, vector.directions, [0.0, m], "after_prompt").T
         scale = np.std(unsteered, ddof=1) if name == "in-deviations" else 1.0
-        assert claim["estimate"] == pytest.approx(effects["v"].mean() / scale, abs=1e-5)
-    assert found["unreached"]["details"]["reached"] == "most"
+        assert claim["estimate"] == pytest.approx((moved - unsteered).mean() / scale, abs=1e-4)
     assert found["in-deviations"]["confidence"] == 0.9
     assert found["in-deviations"]["interval_method"] == "bootstrap"
     assert found["holds"]["soundness"]["sound"]

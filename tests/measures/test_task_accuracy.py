@@ -25,18 +25,6 @@ SHOWN = ((0, False), (2, False), (3, True))  # how many demonstrations, and whet
 # --- against a greedy loop -------------------------------------------------------------------------------------------------
 
 
-def greedy_lines(model, scope, m, shown_of, directions):
-    """(first token right, line right) of each task."""
-    tokenizer, found = model.tokenizer, []
-    for task in TASKS:
-        prompt = plain_tasks.prompt_of([(item.input, item.output) for item in shown_of(task)], task.input)
-        first, line = plain_tasks.line(model.hf, tokenizer, prompt, directions, m, scope, end_of_text=(2,))
-        ids = plain.ids_of(tokenizer, prompt, True)
-        right = plain.ids_of(tokenizer, f"{prompt} {task.output}", True)[len(ids)]
-        found.append((first == right, line == f" {task.output}"))
-    return np.array(found)
-
-
 @pytest.mark.covering(2)
 @pytest.mark.parametrize("sharing", [True, False])
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
@@ -51,7 +39,7 @@ def test_flags_equal_greedy_decoding_of_the_line(family, scope, sharing, shots, 
         return draw_demonstrations(task, TASKS, shots, shuffled=shuffled, seed=3)
 
     for name, directions, m in (("bare", {}, 0.0), ("steered", vector.directions, 1.5)):
-        want = greedy_lines(model, scope, m, shown_of, directions)
+        want = plain_tasks.flags(model.hf, model.tokenizer, TASKS, shown_of, directions, m, scope)
         np.testing.assert_array_equal(found[name].first_token, want[:, 0])
         np.testing.assert_array_equal(found[name].exact, want[:, 1])
         assert (found[name].first_token_accuracy, found[name].exact_accuracy) == pytest.approx(tuple(want.mean(0)))

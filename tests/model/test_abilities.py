@@ -153,12 +153,11 @@ def test_with_a_trial_that_takes_everything_states_are_right_all_the_same(family
     for module in (engine, generation, patching):
         monkeypatch.setattr(module, "agree", lambda *_: True)
     model, change = fresh(family), as_intervention(builders.random_vector(1))
-    for kind in ("letter", "words"):
-        for prefix in (0, 60):
-            probes = probes_of(kind, prefix)
-            for probe, scores in zip(probes, engine_of(model).run(probes, change, GRID), strict=True):
-                for m, got in zip(GRID, scores, strict=True):
-                    np.testing.assert_allclose(got, by_hand(model.hf, probe, m), rtol=0, atol=1e-4)
+    for kind, prefix in (("letter", 0), ("words", 60)):
+        probes = probes_of(kind, prefix)
+        for probe, scores in zip(probes, engine_of(model).run(probes, change, GRID), strict=True):
+            for m, got in zip(GRID, scores, strict=True):
+                np.testing.assert_allclose(got, by_hand(model.hf, probe, m), rtol=0, atol=1e-4)
     assert not any(way in engine_of(model).path(change) for way in ("positions", "prefix"))
     assert not engine_of(model)._misfits
 

@@ -29,7 +29,7 @@ def tokens(start, n):
 
 def probes_of(kind, start, prefix):
     probes = []
-    for n in range(5):
+    for n in range(3):
         prompt = tokens(3, prefix) + tokens(n, 20 + 3 * n)
         begin = start if start < 2 else len(prompt) - 3
         if kind == "letter":

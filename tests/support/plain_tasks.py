@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import plain
 
 
@@ -45,3 +46,17 @@ def line(
         if ends_line(tokenizer, found[-1], end_of_text):
             return found[0], tokenizer.decode(found[:-1])
     return found[0], None
+
+
+def flags(
+    hf: Any, tokenizer: Any, tasks: Any, shown_of: Any, directions: Any = None, m: float = 0.0, scope: str = "last"
+) -> np.ndarray:
+    """(first token right, line right) of each task, after the demonstrations that ``shown_of`` gives for it."""
+    found = []
+    for task in tasks:
+        prompt = prompt_of([(item.input, item.output) for item in shown_of(task)], task.input)
+        first, written = line(hf, tokenizer, prompt, directions, m, scope, end_of_text=(2,))
+        asked = len(plain.ids_of(tokenizer, prompt, True))
+        right = plain.ids_of(tokenizer, f"{prompt} {task.output}", True)[asked]
+        found.append((first == right, written == f" {task.output}"))
+    return np.array(found)
