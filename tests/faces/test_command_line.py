@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import jsonschema
@@ -16,6 +17,7 @@ import pytest
 from pytest_steer import registry
 from pytest_steer.cli.list import sentence_of
 from pytest_steer.cli.main import COMMANDS, main
+from pytest_steer.errors import MeasurementError, SteerError
 from pytest_steer.files.schema import full_schema
 from pytest_steer.report import report_schema
 
@@ -95,6 +97,16 @@ def test_wrong_usage_is_exit_code_4(capsys, arguments, message):
     assert printed.out == ""
 
 
+@pytest.mark.parametrize(("error", "code"), [(MeasurementError("a score is NaN"), 1), (SteerError("no such thing"), 4)])
+def test_a_measurement_that_fails_is_not_wrong_usage(monkeypatch, capsys, error, code):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(import_module("pytest_steer.cli.list").command, "callback", fail)
+    assert main(["list"]) == code
+    assert capsys.readouterr().err == f"pytest-steer list: error: {error}\n"
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("pytest-steer 0.")
@@ -147,8 +159,7 @@ def loud(item, value):
 """
 
 
-@pytest.mark.parametrize("command", ["list", "schema"])
-def test_extensions_are_loaded_and_broken_ones_are_named(tmp_path, command):
+def test_extensions_are_loaded_and_broken_ones_are_named(tmp_path):
     info = tmp_path / "stranger-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
@@ -156,18 +167,18 @@ def test_extensions_are_loaded_and_broken_ones_are_named(tmp_path, command):
     (tmp_path / "loud_axis.py").write_text(EXTENSION)
     (tmp_path / "bad_axis.py").write_text("import nothing_of_that_name\n")
     path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
-    script = "import sys; from pytest_steer.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    script = "from pytest_steer.cli.main import main; a = main(['list']); print('SCHEMA'); exit(10 * a + main(['schema']))"
     done = subprocess.run(
-        [sys.executable, "-c", script, command],
+        [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1, done.stderr
-    assert "broken extension: bad (bad_axis): ModuleNotFoundError: No module named 'nothing_of_that_name'" in done.stderr
-    if command == "list":
-        assert "Every word in capitals. (loud_axis)" in done.stdout
-    else:
-        axes = json.loads(done.stdout)["$defs"].pop("axes")["properties"]
-        assert axes.keys() - full_schema()["$defs"]["axes"]["properties"].keys() == {"loud"}
+    assert done.returncode == 11, done.stderr  # 1 of each command
+    broken = "broken extension: bad (bad_axis): ModuleNotFoundError: No module named 'nothing_of_that_name'"
+    assert done.stderr.count(broken) == 2
+    listed, _, schema = done.stdout.partition("SCHEMA")
+    assert "Every word in capitals. (loud_axis)" in listed
+    axes = json.loads(schema)["$defs"].pop("axes")["properties"]
+    assert axes.keys() - full_schema()["$defs"]["axes"]["properties"].keys() == {"loud"}

@@ -83,6 +83,17 @@ def test_every_claim_measures_the_same_with_other_names(place):
     assert [builder.demonstrations(side[0]) for side in (own, known)] == [one.items, one.items]
 
 
+def test_one_file_under_two_readings_is_two_data_sets(place):
+    text = "vector: {file: v.safetensors}\nclaims:\n"
+    for name, matching, other in (("one", "good", "bad"), ("turned", "bad", "good")):
+        columns = f"{{question: q, matching: {matching}, not_matching: {other}}}"
+        text += f"  - steers: {{steerability: 0.1, name: {name}, data: {{test: items.csv, columns: {columns}}}}}\n"
+    builder = Builder(builders.random_model("llama"), seed=0)
+    one, turned = (builder.test_items(claim)[0] for claim in claims(place, text))
+    assert [item.matching for item in one] == [item.not_matching for item in turned]
+    assert one != turned
+
+
 def test_training_data_have_the_datas_names_or_their_own(place):
     model = builders.random_model("llama")
     items = "{question: q, matching: good, not_matching: bad}"

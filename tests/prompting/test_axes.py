@@ -286,6 +286,13 @@ def test_few_shot_examples_are_balanced_nested_and_never_the_item(pool, item):
     assert Context(few_shot=6, examples=pool[::-1]).turns(item) == drawn[6]
 
 
+def test_examples_have_the_labels_of_the_question():
+    given = Context(few_shot=4, examples=POOL).turns(TEA)
+    renamed = Context(few_shot=4, option_labels="1/2", examples=POOL).turns(TEA)
+    assert {reply for _, reply in given} == {"(A)", "(B)"}
+    assert renamed == [tuple(text.replace("(A)", "(1)").replace("(B)", "(2)") for text in turn) for turn in given]
+
+
 def test_few_shot_examples_are_of_the_items_kind_and_the_swapped_item_is_the_item():
     other_order = Context(option_order="swapped").put(POOL[0])
     mixed = [*YES_NO_POOL[:2], other_order, POOL[1]]

@@ -18,6 +18,7 @@ from pytest_steer.errors import MeasurementError, SoundnessError, SteerError, Ve
 from pytest_steer.measures.subject import Subject
 from pytest_steer.report import report_schema
 from pytest_steer.soundness import PROPERTIES, check_before
+from pytest_steer.soundness.examine import Soundness
 from pytest_steer.steering import custom, first_steered
 
 SCOPES = ("all", "after_prompt", "last")
@@ -52,6 +53,11 @@ def test_own_steering_is_sound_on_every_family(family):
         assert skipped == {}
     assert {*evidence.soundness["holds"], *skipped} == set(PROPERTIES)
     assert builders.hooks_of(model.hf) == 0
+
+
+def test_where_nothing_could_be_looked_at_nobody_says_sound():
+    assert Soundness(skipped={"dose": "no layers"}).is_sound is None
+    assert Soundness(holds=["dose"]).is_sound is True
 
 
 @pytest.mark.parametrize("first", [False, True])

@@ -199,14 +199,15 @@ def test_false_verdicts_of_the_least_of_four(truths):
         assert fails >= 0.01
 
 
-def test_items_needed_by_hand():
+@pytest.mark.parametrize("power", [0.8, 0.95])
+def test_items_needed_by_hand(power):
     shifted, base = made(2, n=30)
     found = ratio_of_means(shifted, base)
     threshold = found.estimate - 0.05
-    needed = items_needed_ratio(found, threshold)
+    needed = items_needed_ratio(found, threshold, power=power)
     difference = shifted - threshold * base
     effect = difference.mean() / difference.std(ddof=1)
-    n = next(n for n in range(2, 10_000) if stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, effect * math.sqrt(n)) >= 0.8)
+    n = next(n for n in range(2, 10_000) if stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, effect * math.sqrt(n)) >= power)
     assert needed == n
     at_it = items_needed_ratio(found, found.estimate)
     assert at_it is None or at_it > 100_000

@@ -16,6 +16,7 @@ from pytest_steer.files.make import make_steering
 from pytest_steer.files.specs import VectorSpec
 from pytest_steer.studies.split import split_items, split_texts
 from pytest_steer.studies.sweep import Limits, find_method, read_parts, sweep, vector_at, vector_methods
+from pytest_steer.studies.sweep.grid import Candidate
 
 LAYERS = tuple(range(builders.LAYERS))
 ITEMS = Items((*builders.LETTERED, *builders.WORDED), "six items")
@@ -204,6 +205,14 @@ def test_some_seeds_choose_and_some_do_not():
     assert len({(choice.layer, choice.multiplier) for choice in chosen if choice}) > 1
 
 
+@pytest.mark.parametrize(
+    ("steerability", "effect", "steers"), [(0.1, 0.1, True), (0.0, 0.1, False), (0.1, 0.0, False), (-0.1, 0.1, False)]
+)
+def test_what_does_not_move_the_items_does_not_steer(steerability, effect, steers):
+    assert Candidate(1, 1.0, effect, steerability, 0.1, None, {}).steers == steers
+
+
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("share", "limit"), [(0.1, 0.3), (0.5, 1e-6), (0.1, 1e-6)])
 def test_the_nearest_candidate_is_that_of_a_plain_search(seed, share, limit):
