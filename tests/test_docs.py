@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import inspect
 import re
+import subprocess
+import sys
 import textwrap
 import typing
 from collections.abc import Iterator
@@ -82,3 +85,19 @@ def test_what_is_wrong_is_found() -> None:
     assert len(found) == 5
     assert {"perplexity has no 'strength'", "extract.caa has no 'layers'", "assert_steers has no 'multipler'"} <= set(found)
     assert sum(len(list(blocks(page))) for page in PAGES) > 10
+
+
+def test_how_a_claim_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page's session, as it stands there."""
+    monkeypatch.chdir(ROOT)
+    text = re.sub("^```.*$", "", (ROOT / "docs" / "how-a-claim-runs.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    said: list[str] = []
+    session = doctest.DocTestParser().get_doctest(text, {}, "how-a-claim-runs.md", None, 0)
+    ran = doctest.DocTestRunner().run(session, out=said.append)
+    assert (ran.failed, ran.attempted > 20) == (0, True), "".join(said)
+
+
+def test_the_reference_page_is_what_the_command_prints() -> None:
+    command = "from pytest_steer.cli.main import main; main(['list', '--markdown'])"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == done.stdout

@@ -19,7 +19,8 @@ from .terminal import load_extensions
     example="pytest-steer list",
     short_help="Print all claims, methods, interventions, axes and formats.",
 )
-def command() -> int:
+@click.option("--markdown", is_flag=True, help="Print the reference page: every parameter of everything, as Markdown.")
+def command(markdown: bool) -> int:
     """Print everything that is registered, ours and that of other packages: its name, what it is, and its module.
 
     The exit code is 1 if an extension could not be imported.
@@ -28,11 +29,16 @@ def command() -> int:
     from .. import claims, data, extract, prompting, report, steering  # noqa: F401
 
     whole = load_extensions()
+    if markdown:
+        from .reference import page
+
+        click.echo(page(), nl=False)
+        return 0 if whole else 1
     for kind in registry.KINDS:
         things = registry.things(kind)
         if not things:
             continue
-        click.echo(f"{kind}s")
+        click.echo({"axis": "axes"}.get(kind, f"{kind}s"))
         width = max(map(len, things))
         for name, thing in things.items():
             click.echo(f"  {name:{width}}  {sentence_of(thing)} ({registry.home_of(kind, name)})")
@@ -42,6 +48,6 @@ def command() -> int:
 
 def sentence_of(thing: Any) -> str:
     """The first sentence of what a thing says of itself, as ``about`` or in its docstring."""
-    text = getattr(thing, "about", None) or inspect.getdoc(thing) or ""
+    text = getattr(thing, "about", None) or inspect.getdoc(getattr(thing, "function", thing)) or ""
     paragraph = " ".join(str(text).strip().split("\n\n")[0].split())
     return re.split(r"(?<=\.)\s+(?=[A-Z])", paragraph)[0]

@@ -77,7 +77,7 @@ def rotate_toward(
     ] = 90.0,
     site: Site = "block",
 ) -> Intervention:
-    """A :func:`rotate` in the plane of two vectors, from the first towards the second."""
+    """Rotation in the plane of two vectors, from the first towards the second."""
     plane = {layer: (vector.directions[layer], toward.directions[layer]) for layer in vector.layers}
     return rotate(plane, angle=angle, site=site)
 

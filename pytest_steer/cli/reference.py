@@ -1,0 +1,156 @@
+"""The reference page: everything that is registered, as Markdown made from its declaration."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
+
+import jinja2
+from ruamel.yaml import YAML
+
+from .. import registry
+from ..parameters import Schema
+from .list import sentence_of
+
+_PAGE = """\
+# Reference
+
+Made by `pytest-steer list --markdown` from the declarations of all that is registered. With extensions installed, the command prints
+theirs too.
+
+## Claims
+
+{% for name, kind in claims.items() %}
+### `{{ name }}`
+
+{{ kind.title }}. {{ kind.about }}
+
+`- {{ name }}: {{ flow(kind.schema.examples[0]) }}`{% if kind.main %}, or `- {{ name }}: {{ flow(kind.schema.examples[0][kind.main]) }}`{% endif %}
+{%- if kind.needs %}. Needs {% for key in kind.needs %}`data.{{ key }}`{{ ", " if not loop.last }}{% endfor %}.{% endif %}
+
+
+{{ table(kind.parameters, kind.schema.get('required', [])) }}
+
+{% endfor %}
+## Methods of extraction
+
+`extract: {method: NAME, data: FILE}` with these settings beside them.
+
+{% for name, kind in methods.items() %}
+### `{{ name }}`
+
+{{ sentence_of(kind.function) }} Data: {{ takes[kind.takes] }}. {{ layers(kind) }}
+
+{{ table(kind.settings, kind.required) }}
+
+{% endfor %}
+## Interventions
+
+`intervention: {kind: NAME, ...}` with these settings beside them.
+
+{% for name, kind in interventions.items() %}
+### `{{ name }}`
+
+{{ paragraph(kind.function) }}
+
+{{ table(kind.settings, kind.required) }}
+
+{% endfor %}
+## Axes of contexts
+
+| Axis | What a value is | Example |
+|---|---|---|
+{% for name, axis in axes.items() -%}
+| `{{ name }}` | {{ cell(axis.value_schema.description) }} | {{ code(axis.value_schema.examples[0]) if axis.value_schema.examples }} |
+{% endfor %}
+
+## File formats
+
+{% for title, kind in formats.items() %}
+| {{ title }} | Suffixes | What it is |
+|---|---|---|
+{% for name, format in things(kind).items() -%}
+| `{{ name }}` | {% for suffix in format.suffixes %}`{{ suffix }}`{{ ", " if not loop.last }}{% endfor %} | {{ cell(sentence_of(format)) }} |
+{% endfor %}
+
+{% endfor %}"""
+_TAKES = {
+    "items": "contrast items",
+    "contrast": "contrast items, or positive and negative texts",
+    "demonstrations": "pairs of input and output",
+    "any": "whatever the file holds: contrast items, texts or pairs",
+}
+
+
+def page() -> str:
+    """The whole page."""
+    environment = jinja2.Environment(trim_blocks=True, autoescape=False, undefined=jinja2.StrictUndefined)
+    text = environment.from_string(_PAGE).render(
+        claims=registry.things("claim"),
+        methods=registry.things("method"),
+        interventions=registry.things("intervention"),
+        axes=registry.things("axis"),
+        formats={f"{kind.capitalize()}s": kind for kind in registry.KINDS if kind.endswith("format")},
+        things=registry.things,
+        takes=_TAKES,
+        layers=_layers,
+        paragraph=_paragraph,
+        sentence_of=sentence_of,
+        table=_table,
+        flow=_flow,
+        code=_code,
+        cell=_cell,
+    )
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines())).strip() + "\n"
+
+
+def _table(parameters: Mapping[str, Schema], required: list[str]) -> str:
+    if not parameters:
+        return ""
+    rows = ["| Key | Value | Default | |", "|---|---|---|---|"]
+    for name, schema in parameters.items():
+        default = "needed" if name in required else _code(schema["default"]) if "default" in schema else ""
+        rows.append(f"| `{name}` | {_cell(_value_of(schema))} | {default} | {_cell(schema.get('description', ''))} |")
+    return "\n".join(rows)
+
+
+def _value_of(schema: Schema) -> str:
+    """What a claim file can hold, in a few words: ``number > 0 and < 1, in logits``."""
+    if "enum" in schema:
+        return ", ".join(map(_code, schema["enum"]))
+    kind = schema.get("type", "anything")
+    words = " or ".join([kind] if isinstance(kind, str) else kind)
+    bounds = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+    limits = " and ".join(f"{sign} {schema[key]}" for key, sign in bounds.items() if key in schema)
+    return f"{words} {limits}".strip() + (f", in {schema['x-unit']}" if "x-unit" in schema else "")
+
+
+def _layers(kind: Any) -> str:
+    if kind.layers == "none":
+        return "It names its layers itself."
+    return (
+        f"`layer`: one{' or several' if kind.layers == 'several' else ''}{'' if kind.needs_layer else ', all by default'}."
+    )
+
+
+def _paragraph(function: Any) -> str:
+    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+
+
+def _flow(value: Any) -> str:
+    """A value as a claim file holds it on one line."""
+    yaml, text = YAML(), StringIO()
+    yaml.default_flow_style, yaml.width = True, 10_000
+    yaml.dump(value, text)
+    return text.getvalue().strip().removesuffix("...").strip()
+
+
+def _code(value: Any) -> str:
+    return f"`{_flow(value)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
