@@ -277,12 +277,8 @@ def _end_of_open_thought(text: str) -> str | None:
     last = _last_thought(text)
     if last is None or _NOT_BEGIN.search(last["name"]):
         return None
-    name = _BEGIN.sub(_end_for, last["name"]) if _BEGIN.search(last["name"]) else f"/{last['name']}"
-    return last["left"] + name + last["right"]
-
-
-def _end_for(begin: re.Match[str]) -> str:
-    return "END" if begin[0].isupper() else "end"
+    name, begins = _BEGIN.subn(lambda begin: "END" if begin[0].isupper() else "end", last["name"])
+    return last["left"] + (name if begins else f"/{name}") + last["right"]
 
 
 def _last_thought(text: str) -> re.Match[str] | None:

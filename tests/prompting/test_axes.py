@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 
 import builders
@@ -214,6 +215,14 @@ def test_noise_leaves_labels_options_and_answers_alone():
     for word in ("yes", "no"):
         assert f" {word}" in put(Context(noise=Noise(case=1, typos=1)), BARE).question
     assert put(Context(noise=Noise(case=1)), BARE).question == "do YOU LIKE IT, yes OR no?"
+    capital = ContrastItem("Say Yes or No.", ("Yes",), ("No",))
+    assert put(Context(noise=Noise(case=1)), capital).question == "say Yes OR No."
+
+
+def test_noise_is_of_the_question_and_not_of_what_other_axes_add():
+    question = put(Context(noise=Noise(case=1), wording="please", filler=1, distractor="It rains."), BARE).question
+    asked = "Please answer this question: do YOU LIKE IT, yes OR no?"
+    assert question == f"{NEUTRAL_SENTENCES[0]}\n\nIt rains. {asked}"
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -251,6 +260,7 @@ def test_a_lower_rate_touches_a_part_of_what_a_higher_one_does_and_the_seed_says
     assert 0 < len(some) < len(more) < 60
     assert some <= more
     assert touched(typos=0.2, seed=2) != some
+    assert touched(typos=0.2) != some  # seed 0
     assert touched(typos=0.2, case=0.3, seed=1) >= some
     assert touched(typos=0.2, seed=1) == some
 
@@ -291,6 +301,28 @@ def test_examples_have_the_labels_of_the_question():
     renamed = Context(few_shot=4, option_labels="1/2", examples=POOL).turns(TEA)
     assert {reply for _, reply in given} == {"(A)", "(B)"}
     assert renamed == [tuple(text.replace("(A)", "(1)").replace("(B)", "(2)") for text in turn) for turn in given]
+
+
+def test_few_shot_examples_are_drawn_by_the_hash_of_their_texts():
+    def rank(word):
+        return hashlib.sha256(f"Of these {word}?\n{word} one\n{word} two".encode()).hexdigest()
+
+    words = sorted((f"word{n}" for n in range(20)), key=rank)
+    pool = [ContrastItem(f"Of these {w}?\n(A) {w} one\n(B) {w} two", ("(A)",), ("(B)",)) for w in words[::-1]]
+    turns = Context(few_shot=20, examples=pool).turns(TEA)
+    assert [user.split()[2] for user, _ in turns] == [f"{word}?" for word in words]
+    # Of each two, the second label is the first one's if its hash is even.
+    expected = [pair for word in words[::2] for pair in (("(B)", "(A)") if int(rank(word), 16) % 2 == 0 else ("(A)", "(B)"))]
+    assert [reply for _, reply in turns] == expected
+    assert {*expected[::2]} == {"(A)", "(B)"}  # both come first somewhere
+
+
+def test_few_shot_examples_have_the_labels_of_the_item_and_not_its_wording():
+    turns = Context(few_shot=4, option_labels="1/2", wording="please", examples=POOL).turns(TEA)
+    assert {reply for _, reply in turns} == {"(1)", "(2)"}
+    for user, reply in turns:
+        assert user.startswith("Of these ")
+        assert reply.strip("()") in options_of(user)
 
 
 def test_few_shot_examples_are_of_the_items_kind_and_the_swapped_item_is_the_item():
@@ -334,6 +366,12 @@ def test_a_system_prompt_goes_where_the_template_says():
     assert render_item(BARE, PLAIN, Context(template="<{system}> {question} </>")).turn == f"<> {BARE.question}"
 
 
+def test_braces_in_a_system_prompt_are_not_places():
+    system = "Say {question}, or {system}."
+    context = Context(template="<{system}> {question}", system=system, history=[["a", "b"]])
+    assert render_item(BARE, PLAIN, context).prompt == f"<{system}> ab\n\n<> {BARE.question}"
+
+
 def test_a_chat_template_is_rendered_by_the_models_tokenizer():
     source = "{% for m in messages %}{{ m['role'][0] }}:{{ m['content'] }};{% endfor %}{% if add_generation_prompt %}a:{% endif %}"
     for form in (chat_format(), wrap_model(builders.random_model("llama").hf, builders.tokenizer(None), "m").format):
@@ -360,6 +398,19 @@ def test_a_chat_template_is_rendered_by_the_models_tokenizer():
 def test_openings(item, opening, opened, answer):
     text = render_item(item, PLAIN, Context(opening=opening))
     assert (text.opening, text.matching) == ("\n\nAnswer: " + opened, (answer,))
+
+
+def test_thinking():
+    reply = "{% if m.role == 'assistant' %}<think></think>{% endif %}{{ m.content }}"
+    source = (
+        "{% for m in messages %}<{{ m.role }}>"
+        + reply
+        + "{% endfor %}{% if add_generation_prompt %}<assistant><think>{% endif %}"
+    )
+    form = wrap_model(builders.random_model("llama").hf, builders.tokenizer(source), "m").format
+    openings = {value: render_item(BARE, form, Context(thinking=value)).opening for value in (None, "closed", "open")}
+    closed = "<assistant><think></think>"
+    assert openings == {None: closed, "closed": closed, "open": "<assistant><think>"}
 
 
 def test_an_axis_of_ones_own_acts_first_and_keeps_its_own_books():

@@ -241,6 +241,10 @@ def test_a_context_over_what_the_file_says():
     )
 
 
+def test_a_context_that_says_how_answers_are_read_keeps_it():
+    assert Context(answers="sum").over(AS_GIVEN) == Context(answers="sum")
+
+
 @pytest.mark.parametrize("value", ["closed", "open"])
 def test_thinking_is_kept_as_it_was_said(value):
     context = Context(thinking=value)

@@ -96,7 +96,23 @@ def test_strengths_without_a_slope_are_not_asked_for_one():
 
 def test_half_precision_has_tolerances_of_its_own():
     model = wrap_model(builders.random_hf("llama").bfloat16(), builders.tokenizer(), "bf16")
-    assert assert_hooks_are_sound(model, builders.random_vector(1), positions="after_prompt", max_batches=6).passed
+    evidence = assert_hooks_are_sound(model, builders.random_vector(1), positions="after_prompt", max_batches=6)
+    assert evidence.passed
+    assert evidence.soundness["skipped"] == {}
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_a_difference_between_batches_as_small_as_a_rounding_is_allowed_in_half_precision_only(half):
+    hf = builders.random_hf("llama")
+    model = wrap_model(hf.bfloat16() if half else hf, builders.tokenizer(), "m")
+    directions = {layer: direction.to(model.hf.dtype) for layer, direction in builders.random_vector(1).directions.items()}
+    inner = broken_hooks.sound(model, directions, None)
+
+    def apply(multiplier, batch):
+        return inner(multiplier * (1.01 if len(batch.starts) == 1 else 1), batch)
+
+    broken, _ = broken_by(model, apply, layers=1)
+    assert broken == (set() if half else {"batch_size"})
 
 
 # --- broken --------------------------------------------------------------------------------------------------------------
@@ -180,6 +196,18 @@ def test_other_peoples_hooks_are_put_back():
     assert seen == [1]
     handle.remove()
     assert builders.hooks_of(model.hf) == 0
+
+
+def test_weights_that_are_written_to_without_a_trace_are_noticed_and_put_back():
+    model = wrap_model(builders.random_hf("opt"), builders.tokenizer(), "m")
+    before = {name: value.clone() for name, value in model.hf.state_dict().items()}
+    directions = builders.random_vector(1).directions
+    others = [name for name in PROPERTIES if name != "nothing_left"]
+    apply = broken_hooks.bias_left_unseen(model, directions, None)
+    broken, evidence = broken_by(model, apply, directions=directions, leave_out=others)
+    assert broken == {"nothing_left"}
+    assert "weights are changed: " in evidence.message
+    assert all(torch.equal(value, before[name]) for name, value in model.hf.state_dict().items())
 
 
 def test_a_vector_of_another_template_is_caught_by_the_property_template():
@@ -338,10 +366,11 @@ def test_nan_is_an_error_and_never_a_pass():
         assert_hooks_are_sound(wrap_model(hf, builders.tokenizer(), "m"), builders.random_vector(1))
 
 
-def test_left_out_properties_are_not_asked():
+@pytest.mark.parametrize("names", [("dose",), "dose"])
+def test_left_out_properties_are_not_asked(names):
     model, directions = builders.random_model("llama"), builders.random_vector(1).directions
     apply = broken_hooks.twice(model, directions, None)
-    broken, evidence = broken_by(model, apply, directions=directions, leave_out=("dose",))
+    broken, evidence = broken_by(model, apply, directions=directions, leave_out=names)
     assert not broken
     assert evidence.soundness["skipped"]["dose"] == "left out on request"
 
@@ -370,6 +399,20 @@ def test_before_claims_every_intervention_is_checked_once():
     assert first["examples"] == 1
     assert check_before(model, Subject(vector=builders.random_vector(1), multiplier=2.0)) is first
     assert check_before(model, Subject(vector=builders.random_vector(1), positions="last")) is not first
+    every_token = check_before(model, Subject(vector=builders.random_vector(1), positions="all"))
+    assert (
+        check_before(model, Subject(vector=builders.random_vector(1), positions="all", include_first=True))
+        is not every_token
+    )
+
+
+def test_before_claims_nothing_is_remembered_of_other_weights():
+    model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
+    assert check_before(model, Subject(vector=builders.random_vector(1)))["sound"]
+    with torch.no_grad():
+        for weight in model.hf.parameters():
+            weight.mul_(0.9)
+    assert check_before(model, Subject(vector=builders.random_vector(2)))["sound"]
 
 
 def test_before_claims_what_is_not_sound_is_an_error_that_names_the_property():

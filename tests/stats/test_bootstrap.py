@@ -234,6 +234,14 @@ def test_p_values_are_not_smaller_than_the_resamples_can_show():
     assert inference.p_at_most(-100) == 1
 
 
+def test_every_seed_draws_other_resamples():
+    bounds = {
+        (found.low, found.high)
+        for found in (mean_bootstrap(skewed, resamples=300, seed=n, confidence=0.9) for n in range(4))
+    }
+    assert len(bounds) == 4
+
+
 def test_can_be_pickled():
     inference = few(skewed)
     copy = pickle.loads(pickle.dumps(inference))

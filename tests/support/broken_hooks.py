@@ -325,6 +325,18 @@ def bias_left(model, directions, declared):
     return apply
 
 
+def bias_left_unseen(model, directions, declared):
+    """The same, written in a way that torch does not count."""
+
+    @contextmanager
+    def apply(multiplier, batch):
+        with sound(model, directions, declared)(multiplier, batch):
+            yield
+        next(model.blocks[1].parameters()).data.add_(1e-3)
+
+    return apply
+
+
 def wrapper_left(model, directions, declared):
     @contextmanager
     def apply(multiplier, batch):
