@@ -279,11 +279,13 @@ def test_a_report_whose_suffix_nobody_knows_is_a_usage_error_before_anything_run
 def test_a_report_format_that_fails_is_named_and_the_other_reports_are_written(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(
         "from pytest_steer.report import report_format\n\n\n@report_format('odd', suffixes=['.odd'])\n"
-        "def odd(report):\n    report.clear()\n    return report['claims']\n"
+        "def odd(report):\n    report.clear()\n    return report['claims']\n\n\n"
+        "@report_format('number', suffixes=['.number'])\ndef number(report):\n    return 7\n"
     )
     (tmp_path / "test_a.py").write_text("def test_a():\n    pass\n")
-    done, _ = run(tmp_path, "--steer-report=out.odd", "--steer-report=two.json")
+    done, _ = run(tmp_path, "--steer-report=out.odd", "--steer-report=out.number", "--steer-report=two.json")
     assert "out.odd cannot be written: the report format 'odd' of conftest failed: KeyError: 'claims'" in done
+    assert "out.number cannot be written: the report format 'number' of conftest gave int, not text or bytes" in done
     assert not (tmp_path / "out.odd").exists()
     assert json.loads((tmp_path / "two.json").read_text())["claims"] == []
 

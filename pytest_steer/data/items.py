@@ -32,16 +32,17 @@ class ContrastItem:
     meta: dict[str, object] = field(default_factory=dict, compare=False, hash=False, repr=False)
 
     def __post_init__(self) -> None:
-        for side in ("matching", "not_matching"):
-            answers = getattr(self, side)
-            object.__setattr__(self, side, (answers,) if isinstance(answers, str) else tuple(answers))
-        if not self.question.strip():
-            raise DataError("the question is empty")
-        for name, answers in (("matching", self.matching), ("not matching", self.not_matching)):
+        _check_text(self.question, "the question")
+        for name, side in (("matching", self.matching), ("not matching", self.not_matching)):
+            answers = (side,) if isinstance(side, str) else side
+            if not isinstance(answers, Iterable):
+                raise DataError(f"the {name} answer has to be a text or a list of texts, not {side!r}")
+            answers = tuple(answers)
             if not answers:
                 raise DataError(f"there is no {name} answer")
-            if any(not answer.strip() for answer in answers):
-                raise DataError(f"an answer of the {name} side is empty")
+            for answer in answers:
+                _check_text(answer, f"an answer of the {name} side")
+            object.__setattr__(self, name.replace(" ", "_"), answers)
         shared = {a.strip() for a in self.matching} & {a.strip() for a in self.not_matching}
         if shared:
             raise DataError(f"the matching and the not matching answer are the same: {sorted(shared)[0]!r}")
@@ -143,7 +144,7 @@ def as_items(items: Iterable[ItemLike]) -> Items:
     for index, item in enumerate(items):
         if isinstance(item, (tuple, list)) and len(item) == 3:
             try:
-                item = item_of_three(item, str(index))
+                item = ContrastItem(*item, id=str(index))
             except DataError as error:
                 raise DataError(f"item {index}: {error}") from None
         if not isinstance(item, ContrastItem):
@@ -158,34 +159,15 @@ def as_items(items: Iterable[ItemLike]) -> Items:
     return Items(numbered)
 
 
-def item_of_three(values: Sequence[object], number: str) -> ContrastItem:
-    """The item of (question, matching, not_matching); an answer is a text, or a list of alternatives.
-
-    Raises:
-        DataError: something else than texts, or they make no item.
-    """
-    question, *sides = values
-    if not isinstance(question, str):
-        raise DataError(f"of (question, matching, not_matching) the question is a {type(question).__name__}, not a text")
-    answers = []
-    for name, side in zip(("matching", "not matching"), sides, strict=True):
-        found = [side] if isinstance(side, str) else list(side) if isinstance(side, (list, tuple)) else []
-        texts = [answer for answer in found if isinstance(answer, str)]
-        if not texts or len(texts) < len(found):
-            raise DataError(f"of (question, matching, not_matching) the {name} answer has to be a text or a list of texts")
-        answers.append(tuple(texts))
-    for text in (question, *answers[0], *answers[1]):
-        check_encodable(text)
-    return ContrastItem(question, answers[0], answers[1], number)
-
-
-def check_encodable(text: str) -> None:
-    r"""Refuses a text that no tokenizer can encode; JSON can spell "\ud800".
-
-    Raises:
-        DataError: half of a surrogate pair is in it.
-    """
+def _check_text(text: object, what: str) -> None:
+    r"""Refuse what is no text, an empty one, and one that no tokenizer can encode: JSON can spell "\ud800"."""
+    if not isinstance(text, str):
+        raise DataError(f"{what} has to be a text, not {text!r}")
+    if not text.strip():
+        raise DataError(f"{what} is empty")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"character {error.start} is half of a surrogate pair, which no tokenizer can encode") from None
+        raise DataError(
+            f"character {error.start} of {what} is half of a surrogate pair, which no tokenizer can encode"
+        ) from None

@@ -17,8 +17,9 @@ from ..model import Model, block_outputs, check_layers, tokenize_task
 from ..model.patching import Patch, Patcher
 from ..model.sites import layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids
-from ..parameters import Param
+from ..parameters import Param, properties_of
 from ..steering import SteeringVector
+from ..validation import check_values
 from .contrast import record_of
 from .kinds import method
 
@@ -59,21 +60,16 @@ def fv(
         n_shots / prompts / shuffled_prompts: demonstrations per prompt, and prompts for 1. and 2.; the paper's numbers.
 
     Raises:
-        DataError: fewer pairs than a prompt needs, or numbers that are not positive.
+        SteerError: a setting is out of range.
+        DataError: fewer pairs than a prompt needs.
         VectorError: a layer the model does not have.
         ModelError: the heads' outputs were not found.
 
     Warns:
         SteerWarning: no head raises the right answer's probability: the task is not one that the model does in context.
     """
-    for name, value in (
-        ("heads", heads),
-        ("n_shots", n_shots),
-        ("prompts", prompts),
-        ("shuffled_prompts", shuffled_prompts),
-    ):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise DataError(f"{name} has to be a whole number from 1 on, not {value!r}")
+    settings = {"heads": heads, "n_shots": n_shots, "prompts": prompts, "shuffled_prompts": shuffled_prompts}
+    check_values("fv", settings, properties_of(fv))
     if len(tasks) < n_shots + 1:
         raise DataError(
             f"a prompt of {n_shots} demonstrations and a query needs {n_shots + 1} pairs, but there are {len(tasks)}"

@@ -19,9 +19,10 @@ from ..model.hooks import hooked
 from ..model.state import measuring
 from ..model.tokens import Ids
 from ..model.unembedding import logits_at
-from ..parameters import Param
+from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector, custom
+from ..validation import check_values
 from .contrast import item_sequences, read_contrast, record_of
 from .kinds import method
 from .reliability import reliability
@@ -60,7 +61,8 @@ def learned(
         rate: learning rate as a share of the root mean square of an element of the block's output (median over positions).
 
     Raises:
-        DataError: no items, or a setting out of range.
+        SteerError: a setting is out of range.
+        DataError: no items.
         MeasurementError: the loss is NaN or infinite.
         VectorError: a layer the model does not have.
     """
@@ -72,9 +74,7 @@ def learned(
     if not data:
         raise DataError(f"{data.source}: there are no items to learn a vector from")
     settings = {"epochs": epochs, "batch": batch, "beta": beta, "rate": rate}
-    for name, value in settings.items():
-        if not 0 < value < math.inf:
-            raise DataError(f"{name} has to be a positive number, not {value}")
+    check_values("learned", {**settings, "weight_decay": weight_decay}, properties_of(learned))
     sequences, starts = item_sequences(model, data, whole=False, context=context)
     sizes = block_outputs(model, sequences, (at,), lambda _, hidden: hidden[1:].pow(2).mean(-1).sqrt())
     size = float(torch.cat(sizes[at]).median())
@@ -89,7 +89,12 @@ def learned(
             order = draw.sample(range(len(data)), len(data))
             for first in range(0, len(order), batch):
                 own = [side for index in order[first : first + batch] for side in (2 * index, 2 * index + 1)]
-                loss = _loss(model, [sequences[i] for i in own], [starts[i] for i in own], at, direction, bare[own], beta)
+                sign = torch.tensor([1.0, -1.0], device=model.device).repeat_interleave(len(own))
+                rows = own * 2  # once with each sign
+                steered = _loglikelihoods(
+                    model, [sequences[row] for row in rows], [starts[row] for row in rows], at, (direction, sign)
+                )
+                loss = bipo_loss(steered, bare[rows], sign, beta)
                 if not torch.isfinite(loss):
                     raise MeasurementError(f"the loss became {float(loss)} after {step} steps; a smaller rate may help")
                 optimiser.zero_grad()
@@ -110,20 +115,6 @@ def bipo_loss(steered: torch.Tensor, bare: torch.Tensor, sign: torch.Tensor, bet
     rise = steered - bare
     margin = rise[0::2] - rise[1::2]
     return -torch.nn.functional.logsigmoid(sign[0::2] * beta * margin).mean()
-
-
-def _loss(
-    model: Model,
-    sequences: list[Ids],
-    starts: list[int],
-    layer: int,
-    direction: torch.Tensor,
-    bare: torch.Tensor,
-    beta: float,
-) -> torch.Tensor:
-    sign = torch.tensor([1.0, -1.0], device=model.device).repeat_interleave(len(sequences))
-    steered = _loglikelihoods(model, sequences * 2, starts * 2, layer, (direction, sign))
-    return bipo_loss(steered, bare.repeat(2), sign, beta)
 
 
 def _loglikelihoods(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -10,9 +9,10 @@ import torch
 
 from ..errors import DataError, VectorError
 from ..model import Model
-from ..parameters import Param
+from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, affine
+from ..validation import check_values
 from .contrast import Data, read_contrast
 from .kinds import method
 from .readouts import AnyReadout
@@ -44,11 +44,11 @@ def mimic(
         ridge: share of the mean variance (trace of S + T over twice the width) that is added to the diagonals.
 
     Raises:
-        DataError: a side has fewer than two rows, the ridge is not positive, or what ``read_contrast`` raises.
+        SteerError: a setting is out of range.
+        DataError: a side has fewer than two rows, or what ``read_contrast`` raises.
         VectorError: neither side varies.
     """
-    if not 0 < ridge < math.inf:
-        raise DataError(f"ridge has to be a positive number, not {ridge}")
+    check_values("mimic", {"ridge": ridge}, properties_of(mimic))
     contrast = read_contrast(model, data, layer=layer, readout=readout, context=context)
     weights, biases = {}, {}
     for at in contrast.layers:

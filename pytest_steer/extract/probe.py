@@ -7,11 +7,12 @@ from typing import Annotated
 
 import torch
 
-from ..errors import DataError, VectorError
+from ..errors import VectorError
 from ..model import Model
-from ..parameters import Param
+from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
+from ..validation import check_values
 from .contrast import Data, read_contrast
 from .kinds import method
 from .readouts import AnyReadout
@@ -38,13 +39,13 @@ def probe(
         C: inverse of the regularisation, as in scikit-learn.
 
     Raises:
-        DataError: C is not positive, or what ``read_contrast`` raises.
+        SteerError: a setting is out of range.
+        DataError: what ``read_contrast`` raises.
         VectorError: the two sides are the same.
     """
     from sklearn.linear_model import LogisticRegression
 
-    if not 0 < C < float("inf"):
-        raise DataError(f"C has to be a positive number, not {C}")
+    check_values("probe", {"C": C}, properties_of(probe))
     contrast = read_contrast(model, data, layer=layer, readout=readout, context=context)
     directions = {}
     for at in contrast.layers:

@@ -20,8 +20,7 @@ from jsonschema import Draft202012Validator
 
 from .. import registry
 from ..errors import SteerError
-from ..file_formats import format_of, suffixes_of
-from ..registry import did_you_mean
+from ..file_formats import format_of
 from .matrix_rows import matrix_rows
 
 SCHEMA_NAME = "pytest-steer/report/1"
@@ -74,22 +73,19 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
     """Write the report in the format of the path's suffix, as a whole or not at all.
 
     Raises:
-        SteerError: no format has the suffix, or its function fails.
+        SteerError: the function of the format fails.
         OSError: the file cannot be written; one that was there before is untouched.
     """
     known = format_of("report format", path)
-    if known is None:
-        raise SteerError(
-            f"no report format has the suffix {path.suffix!r}: {did_you_mean(path.suffix, suffixes_of('report format'))}"
-        )
+    assert known is not None  # the option --steer-report was checked at start-up
+    home = registry.home_of("report format", known.name)
     try:
         content = known.function(copy.deepcopy(report))
-        data = content.encode() if isinstance(content, str) else bytes(content)
-    except (
-        Exception
-    ) as error:  # the function of another package raises what it likes, and the other reports are to be written
-        home = registry.home_of("report format", known.name)
+    except Exception as error:  # another package's function raises what it likes, and the other reports are to be written
         raise SteerError(f"the report format {known.name!r} of {home} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(content, (str, bytes)):
+        raise SteerError(f"the report format {known.name!r} of {home} gave {type(content).__name__}, not text or bytes")
+    data = content.encode() if isinstance(content, str) else content
     handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -213,21 +213,21 @@ def from_recipe(
     layers: Iterable[int],
     strength: StrengthMeaning,
     width: int | None,
-    site: str = "block",
+    site: str | None = None,
     looks: Literal["position", "row"] = "position",
     reads: tuple[int, ...] = (),
     durable: bool = True,
     vector: SteeringVector | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Intervention:
-    """An intervention that its recipe describes completely, so that its hash is the recipe's."""
+    """An intervention that its recipe describes completely, so that its hash is the recipe's; its site is among the options."""
     return Intervention(
         layers=tuple(sorted(set(layers))),
         transform=transform,
         strength=strength,
         hash=recipe.hash,
         method=method_name(recipe.kind, metadata or {}),
-        site=check_site(site),
+        site=check_site(site or recipe.options.get("site", "block")),
         looks=looks,
         reads=reads,
         durable=durable,

@@ -6,7 +6,8 @@ import json
 from os import PathLike
 from pathlib import Path
 
-from ..errors import SteerError, VectorError
+from ..errors import VectorError
+from ..file_formats import reading
 from .directions import LAYER_CONVENTION
 from .intervention import Intervention
 from .interventions.additive import add
@@ -71,29 +72,15 @@ def load_intervention(path: str | PathLike[str]) -> Intervention:
     Raises:
         VectorError: an unknown kind or unusable values; for other files see ``SteeringVector.load``.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     file = Path(path)
     if not holds_intervention(file):
         return add(SteeringVector.load(file))
-    try:
+    with reading(file, "intervention", VectorError):
         with safe_open(str(file), framework="pt") as stored:
-            info = stored.metadata() or {}
+            record = json.loads(stored.metadata()["intervention"])
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise VectorError(f"{file}: is not a readable safetensors file: {error}") from None
-    try:
-        record = json.loads(info.get("intervention", ""))
-        recipe = Recipe(record["kind"], record["options"], tensors)
-        metadata = dict(record["metadata"])
-        convention = record["layer_convention"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise VectorError(f"{file}: its record is not what save_intervention writes: {error!r}") from None
-    if convention != LAYER_CONVENTION:
-        raise VectorError(f"{file}: counts layers as {convention!r}; this version reads {LAYER_CONVENTION!r}")
-    try:
-        return restored(recipe, metadata)
-    except SteerError as error:
-        raise VectorError(f"{file}: {error}") from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise VectorError(f"{file}: lacks what an intervention of the kind {recipe.kind!r} is made of: {error!r}") from None
+        if record["layer_convention"] != LAYER_CONVENTION:
+            raise VectorError(f"counts layers as {record['layer_convention']!r}; this version reads {LAYER_CONVENTION!r}")
+        return restored(Recipe(record["kind"], record["options"], tensors), dict(record["metadata"]))

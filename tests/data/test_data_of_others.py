@@ -139,10 +139,10 @@ def test_triples_in_python():
     ("entry", "message"),
     [
         (["Q?", "yes"], "found|not a ContrastItem"),
-        ([1, "yes", "no"], r"of \(question, matching, not_matching\) the question is a int, not a text"),
+        ([1, "yes", "no"], "the question has to be a text, not 1"),
         (["Q?", 1, "no"], "the matching answer has to be a text or a list of texts"),
-        (["Q?", "yes", []], "the not matching answer has to be a text or a list of texts"),
-        (["Q?", "yes", ["no", None]], "the not matching answer has to be a text or a list of texts"),
+        (["Q?", "yes", []], "there is no not matching answer"),
+        (["Q?", "yes", ["no", None]], "an answer of the not matching side has to be a text, not None"),
         (["Q?", "yes", " yes"], "are the same"),
         (["Q \ud800", "yes", "no"], "half of a surrogate pair"),
     ],

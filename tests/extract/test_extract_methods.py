@@ -16,7 +16,7 @@ import torch
 from pytest_steer import ContrastItem, extract, propensity_curve, wrap_model
 from pytest_steer.data import TaskItem, as_items, read_tasks
 from pytest_steer.data.tasks import shots
-from pytest_steer.errors import DataError, SteerWarning, VectorError
+from pytest_steer.errors import DataError, SteerError, SteerWarning, VectorError
 from pytest_steer.extract.fv import _indirect_effects, _mean_heads
 from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.extract.learned import bipo_loss
@@ -115,7 +115,7 @@ def test_the_probe_equals_newtons_method(family, C):
     assert vector.norms[2] == pytest.approx(float((positive - negative).mean(0).norm()), rel=1e-4)
     unit = vector.directions[2].double()
     assert float((positive @ unit).mean()) > float((negative @ unit).mean())
-    with pytest.raises(DataError, match="C has to be a positive number, not 0"):
+    with pytest.raises(SteerError, match="probe: C must be greater than 0, but is 0"):
         extract.probe(model, ITEMS, layer=2, C=0)
 
 
@@ -247,7 +247,7 @@ def test_leace_and_ablation_on_a_model(family):
 
 def test_maps_that_cannot_be_made():
     model = builders.random_model("llama")
-    with pytest.raises(DataError, match="ridge has to be a positive number, not -1"):
+    with pytest.raises(SteerError, match="mimic: ridge must be greater than 0, but is -1"):
         extract.mimic(model, ITEMS, layer=1, ridge=-1)
     with pytest.raises(DataError, match="mimic estimates a covariance of each side"):
         extract.mimic(model, ITEMS[:1], layer=1)
@@ -442,7 +442,7 @@ def test_function_vectors_that_cannot_be_made():
     model = builders.random_model("llama")
     with pytest.raises(DataError, match="a prompt of 12 demonstrations and a query needs 13 pairs, but there are 12"):
         extract.fv(model, TASKS, n_shots=12)
-    with pytest.raises(DataError, match="heads has to be a whole number from 1 on, not 0"):
+    with pytest.raises(SteerError, match="fv: heads must be at least 1, but is 0"):
         extract.fv(model, TASKS, n_shots=3, heads=0)
     with pytest.raises(VectorError, match="layer 7"):
         extract.fv(model, TASKS, n_shots=3, layer=7)
@@ -515,7 +515,7 @@ def test_learning_steers_both_ways_and_leaves_the_model_as_it_was():
     assert again.hash == vector.hash
     with pytest.raises(VectorError, match=r"learned at one layer, not at \[0, 1\]"):
         extract.learned(model, ITEMS, layer=[0, 1])
-    with pytest.raises(DataError, match="rate has to be a positive number, not 0"):
+    with pytest.raises(SteerError, match="learned: rate must be greater than 0, but is 0"):
         extract.learned(model, ITEMS, layer=1, rate=0)
 
 

@@ -404,12 +404,12 @@ def test_files_that_are_none_of_ours(tmp_path):
 
     rest = '"metadata": {}, "layer_convention": "output of decoder block, 0-based"}'
     for record, message in [
-        ("no json", "its record is not what save_intervention writes"),
-        ("[]", "its record is not what"),
+        ("no json", "is not a readable intervention file, damaged or cut off: JSONDecodeError"),
+        ("[]", "is not a readable intervention file"),
         ('{"kind": "melt", "options": {}, ' + rest, r"there is no intervention 'melt': There are ablate, add, add_keeping_norm"),
         ('{"kind": "affine", "options": {"site": "block"}, ' + rest, "affine map is needed for at least one layer"),
-        ('{"kind": "masked", "options": {}, ' + rest, r"lacks what .* of the kind 'masked' is made of: KeyError\('site'\)"),
-        ('{"kind": "add", "options": {"sight": 1}, ' + rest, r"lacks what an intervention of the kind 'add' is made of: .*'sight'"),
+        ('{"kind": "masked", "options": {}, ' + rest, "is not a readable intervention file, damaged or cut off: KeyError: 'site'"),
+        ('{"kind": "add", "options": {"sight": 1}, ' + rest, "is not a readable intervention file, .*'sight'"),
         ('{"kind": "add", "options": {"site": "head"}, ' + rest, "site is one of block, mlp, heads; not 'head'"),
         ('{"kind": "add", "options": {}, "metadata": {}, "layer_convention": "1-based"}', "counts layers as '1-based'"),
     ]:  # fmt: skip

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ...errors import DataError
 from .kinds import data_format
-from .text import read_text
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _SEP_LINE = re.compile(r"sep=([,;\t])\r?\n")  # the first line of a file that a spreadsheet wrote
@@ -19,7 +18,7 @@ _SEP_LINE = re.compile(r"sep=([,;\t])\r?\n")  # the first line of a file that a 
 @data_format("csv", suffixes=[".csv", ".tsv"])
 def read(file: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
     """A table; its first row names the columns."""
-    text = read_text(file)
+    text = file.read_text(encoding="utf-8-sig")
     said = _SEP_LINE.match(text)
     if said:
         text, separator = text[said.end() :], said[1]

@@ -10,7 +10,6 @@ from ... import registry
 from ...errors import DataError
 from ...file_formats import format_of, reading, suffixes_of
 from .shapes import show
-from .text import read_text
 
 
 def has_entries(file: Path) -> bool:
@@ -48,7 +47,7 @@ def text_lines(file: Path) -> list[str]:
     """
     check_is_file(file)
     with reading(file, "text", DataError):
-        return [line.strip() for line in read_text(file).splitlines() if line.strip()]
+        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def check_is_file(file: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from ...errors import DataError
 from .kinds import data_format
 from .shapes import show
-from .text import read_text
 
 _WRAPPERS = ("items", "data")
 
@@ -18,15 +17,15 @@ _WRAPPERS = ("items", "data")
 @data_format("jsonl", suffixes=[".jsonl"])
 def read_lines(file: Path) -> Iterator[tuple[str, Any]]:
     """One entry per line, as JSON."""
-    for number, line in enumerate(read_text(file).split("\n"), start=1):
+    for number, line in enumerate(file.read_text(encoding="utf-8-sig").split("\n"), start=1):
         if line.strip():
-            yield f"line {number}", _parsed(line, number)
+            yield f"line {number}", _parsed(line, f"line {number}: ")
 
 
 @data_format("json", suffixes=[".json"])
 def read(file: Path) -> Iterator[tuple[str, Any]]:
     """A list of entries, an object that has it under items or data, or two lists of texts."""
-    content, where = _parsed(read_text(file)), "item {}"
+    content, where = _parsed(file.read_text(encoding="utf-8-sig")), "item {}"
     if isinstance(content, dict):
         # The entries stand under a key, and what stands beside it describes them.
         wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), list)), None)
@@ -42,16 +41,12 @@ def read(file: Path) -> Iterator[tuple[str, Any]]:
         yield where.format(index), entry
 
 
-def _parsed(text: str, line: int | None = None) -> Any:
+def _parsed(text: str, where: str = "") -> Any:
     try:
         return json.loads(text)
-    except RecursionError:
-        reason, number = "nested too deeply", line
-    except ValueError as error:
-        reason, number = getattr(error, "msg", str(error)), line or getattr(error, "lineno", None)
-    cure = (
-        ". One entry per line is JSON Lines: give the file the suffix .jsonl"
-        if reason == "Extra data" and line is None
-        else ""
-    )
-    raise DataError(f"{f'line {number}: ' if number else ''}is not valid JSON: {reason}{cure}")
+    except (ValueError, RecursionError) as error:
+        # Within a line, the line that Python counts is always the first.
+        reason = getattr(error, "msg", error) if where else error
+        is_lines = not where and "Extra data" in str(error)
+        hint = ". One entry per line is JSON Lines: give the file the suffix .jsonl" if is_lines else ""
+        raise DataError(f"{where}is not valid JSON: {reason}{hint}") from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import DataError
-from ..items import ContrastItem, check_encodable
+from ..items import ContrastItem
 
 KEYS = ("prompt", "chosen", "rejected")
 
@@ -41,8 +41,6 @@ def preference(entry: dict[str, Any], number: str) -> ContrastItem:
         raise DataError(
             "'prompt' is missing, and 'chosen' and 'rejected' hold replies alone, so nothing says what they answer"
         )
-    for text in (asked, *replies):
-        check_encodable(text)
     meta = {str(key): value for key, value in entry.items() if key not in KEYS}
     identity = meta.pop("id", None)
     return ContrastItem(asked, (replies[0],), (replies[1],), str(identity if identity is not None else number), meta)

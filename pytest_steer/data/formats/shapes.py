@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ...errors import DataError
-from ..items import ContrastItem, check_encodable, item_of_three
+from ..items import ContrastItem
 from .columns import item_columns
 from .preferences import is_preference, preference
 
@@ -43,7 +43,7 @@ def item_of(entry: Any, number: str, columns: Mapping[str, str]) -> ContrastItem
     """
     named = item_columns(columns)
     if named is None and isinstance(entry, list) and len(entry) == 3:
-        return item_of_three(entry, number)
+        return ContrastItem(*entry, id=number)
     if not isinstance(entry, dict):
         raise DataError(f"expected an object, found {show(entry)}; {_SHAPES}")
     if named is not None:
@@ -103,14 +103,13 @@ def _field(entry: dict[str, Any], key: str, read: Callable[[Any], _T]) -> _T:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise DataError(f"expected a text, found {show(value)}")
-    check_encodable(value)
     return value
 
 
 def _answers(value: Any) -> tuple[str, ...]:
     answers = [value] if isinstance(value, str) else value
     if isinstance(answers, list) and answers and all(isinstance(answer, str) for answer in answers):
-        return tuple(_text(answer) for answer in answers)
+        return tuple(answers)
     raise DataError(f"expected a text or a list of texts, found {show(value)}")
 
 

@@ -59,12 +59,11 @@ def add_keeping_norm(vector: Directions, *, site: Site = "block") -> Interventio
         return torch.where(size > 0, moved * (h.norm(dim=-1, keepdim=True) / size.clamp(min=torch.finfo(h.dtype).tiny)), h)
 
     return from_recipe(
-        Recipe("add_keeping_norm", {"site": check_site(site)}, by_layer("direction", clean.directions)),
+        Recipe("add_keeping_norm", {"site": site}, by_layer("direction", clean.directions)),
         transform,
         layers=clean.layers,
         strength="linear",
         width=clean.width,
-        site=site,
         vector=clean,
         metadata=clean.metadata,
     )

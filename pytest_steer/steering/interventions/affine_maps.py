@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ...errors import VectorError
-from ..intervention import Intervention, Site, check_site, from_recipe
+from ..intervention import Intervention, Site, from_recipe
 from ..kinds import restores
 from ..recipe import Placed, Recipe, by_layer, checked, wide
 
@@ -45,12 +45,11 @@ def affine(
         return h + strength.to(h.dtype) * (h @ changes.at(layer, h).T + offsets.at(layer, h))
 
     return from_recipe(
-        Recipe("affine", {"site": check_site(site)}, by_layer("weight", weights) | by_layer("bias", biases)),
+        Recipe("affine", {"site": site}, by_layer("weight", weights) | by_layer("bias", biases)),
         transform,
         layers=weights,
         strength="interpolated",
         width=width,
-        site=site,
         metadata=metadata,
     )
 

@@ -9,7 +9,7 @@ import torch
 
 from ...errors import VectorError
 from ...parameters import Param
-from ..intervention import Intervention, Site, check_site, from_recipe
+from ..intervention import Intervention, Site, from_recipe
 from ..kinds import intervention, restores
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, wide
 from ..vector import SteeringVector
@@ -60,12 +60,11 @@ def with_masks(masks: Mapping[int, torch.Tensor], site: Site, metadata: Mapping[
         return h + strength.to(h.dtype) * h * placed.at(layer, h)
 
     return from_recipe(
-        Recipe("masked", {"site": check_site(site)}, by_layer("mask", vector.directions)),
+        Recipe("masked", {"site": site}, by_layer("mask", vector.directions)),
         transform,
         layers=vector.layers,
         strength="linear",
         width=vector.width,
-        site=site,
         metadata=metadata,
     )
 

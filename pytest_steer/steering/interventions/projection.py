@@ -9,7 +9,7 @@ import torch
 
 from ...errors import VectorError
 from ...parameters import Param
-from ..intervention import Intervention, Site, check_blocks, check_site, from_recipe
+from ..intervention import Intervention, Site, check_blocks, from_recipe
 from ..kinds import intervention
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, checked, units, wide
 
@@ -60,12 +60,11 @@ def ablate(
         return h - out[..., None] * r
 
     return from_recipe(
-        Recipe("ablate", {"strength": strength, "site": check_site(site)}, by_layer("direction", own)),
+        Recipe("ablate", {"strength": strength, "site": site}, by_layer("direction", own)),
         transform,
         layers=own,
         strength=strength,
         width=vector.width,
-        site=site,
         metadata=vector.metadata,
     )
 
@@ -111,11 +110,10 @@ def clamp(
         return h + strength.to(h.dtype) * (placed_targets.at(layer, h) - h @ u)[..., None] * u
 
     return from_recipe(
-        Recipe("clamp", {"site": check_site(site)}, by_layer("direction", along) | by_layer("value", targets)),
+        Recipe("clamp", {"site": site}, by_layer("direction", along) | by_layer("value", targets)),
         transform,
         layers=vector.layers,
         strength="interpolated",
         width=vector.width,
-        site=site,
         metadata=vector.metadata,
     )

@@ -10,7 +10,7 @@ import torch
 
 from ...errors import VectorError
 from ...parameters import Param
-from ..intervention import Intervention, Site, check_site, from_recipe
+from ..intervention import Intervention, Site, from_recipe
 from ..kinds import SAVED_VECTOR, intervention, restores
 from ..recipe import Placed, Recipe, by_layer, checked, wide
 from ..vector import SteeringVector
@@ -50,12 +50,11 @@ def rotate(
         return h + moved @ basis
 
     return from_recipe(
-        Recipe("rotate", {"angle": float(angle), "site": check_site(site)}, by_layer("plane", bases)),
+        Recipe("rotate", {"angle": float(angle), "site": site}, by_layer("plane", bases)),
         transform,
         layers=bases,
         strength="angle",
         width=width,
-        site=site,
     )
 
 
