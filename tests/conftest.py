@@ -71,8 +71,9 @@ def pytest_collection_modifyitems(config, items):
     first: its tests are the longest, and a second process should not wait for them at the end."""
     if "nightly" not in config.getoption("markexpr", ""):
         named = [argument for argument in config.args if "::" in argument]
-        spared = set() if any("[" in argument for argument in named) else left_to_the_night(items)
-        left_out = {item for item in items if item.get_closest_marker("nightly") or item in spared}
+        left_out = {item for item in items if item.get_closest_marker("nightly")}
+        if not any("[" in argument for argument in named):
+            left_out |= left_to_the_night([item for item in items if item not in left_out])
         if left_out:
             config.hook.pytest_deselected(items=list(left_out))
             items[:] = [item for item in items if item not in left_out]

@@ -23,7 +23,7 @@ from pytest_steer import (
     read_items,
 )
 from pytest_steer.run_context import RunContext, running
-from pytest_steer.stats import mean_bootstrap, mean_t
+from pytest_steer.stats import mean_bootstrap
 from pytest_steer.steering import custom
 
 TEST_FILE = """
@@ -209,23 +209,30 @@ def test_what_is_drawn_follows_the_seed_of_the_run(model, vector: SteeringVector
     assert want.low != mean_bootstrap(slopes, confidence=0.95, seed=0).low
 
 
+def bounds(values: np.ndarray, confidence: float) -> tuple[float, ...]:
+    """Student's, one-sided each."""
+    return stats.t.interval(2 * confidence - 1, len(values) - 1, values.mean(), stats.sem(values))
+
+
 def test_what_a_claim_says_in_a_comparison(model, vector: SteeringVector, suite: Path) -> None:
     """A claim about the slope has the bounds that it was judged by, another one Student's of the slopes, and it is asked second."""
     items, grid = read_items(suite / "test.json"), [-1, 0, 1]
     curve = propensity_curve(model, items, vector, multipliers=grid)
     with running(RunContext(seed=3)):
         of_slope = assert_steers(model, vector, items, steerability=-50, multipliers=grid, interval="bootstrap").compared
-    other = assert_not_anti_steered(model, vector, items, share=0.999, multipliers=grid).compared
-    resampled, student = mean_bootstrap(curve.slopes, confidence=0.95, seed=3), mean_t(curve.slopes, confidence=0.95)
+    other = assert_not_anti_steered(model, vector, items, share=0.999, multipliers=grid, confidence=0.9).compared
+    resampled = mean_bootstrap(curve.slopes, confidence=0.95, seed=3)
     assert (of_slope["rank"], other["rank"]) == (0, 1)
     assert of_slope["steerability_interval"] == pytest.approx([resampled.low, resampled.high])
-    assert other["steerability_interval"] == pytest.approx([student.low, student.high])
+    assert other["steerability_interval"] == pytest.approx(bounds(curve.slopes, 0.9))
     effects = curve.values[:, 2] - curve.values[:, 1]
     for found in (of_slope, other):
         assert found["steerability"] == pytest.approx(curve.slopes.mean())
         assert (found["n"], found["spread"]) == (len(items), pytest.approx(np.std(curve.values[:, 1], ddof=1)))
         assert (found["deployed"]["effect"], found["deployed"]["multiplier"]) == (pytest.approx(effects.mean()), 1.0)
         assert found["deployed"]["wrong_way"] == pytest.approx((effects < 0).mean())
+    assert of_slope["deployed"]["interval"] == pytest.approx(bounds(effects, 0.95))
+    assert other["deployed"]["interval"] == pytest.approx(bounds(effects, 0.9))
 
 
 def test_effect_at_the_deployed_multiplier(model, vector: SteeringVector, suite: Path) -> None:

@@ -109,6 +109,13 @@ def test_a_known_failure_is_expected_and_a_pass_of_it_is_not(suite: Path, pytest
     result.stdout.fnmatch_lines(["c: known (steers) * fail (known)"])
 
 
+def test_an_item_stands_where_its_claim_is_written(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING)
+    lines = (suite / "c.steer.yaml").read_text().splitlines()
+    items, _ = pytester.inline_genitems()
+    assert [lines[item.location[1] or 0].strip() for item in items] == [line.strip() for line in PASSING.splitlines()]
+
+
 def test_one_broken_claim_fails_and_the_rest_run(suite: Path, pytester: pytest.Pytester) -> None:
     write(suite, "  - steers: {steerabilty: 0.3}\n  - ppl_delta_below: {limit: 1000000}\n")
     write(suite, "nonsense: [", name="d.steer.yaml")
@@ -172,21 +179,15 @@ def wrong_data(suite: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        "one item", "no items", "bad item", "one text", "layer", "vector file", "nan", "width", "model", "template", "function",
-        "no file",
-        "slope",
-    ],
-)  # fmt: skip
-def test_wrong_input_has_its_own_message_and_the_rest_runs(suite: Path, pytester: pytest.Pytester, what: str) -> None:
-    claim, message = wrong_data(suite)[what]
-    write(suite, claim.replace("{", "{name: wrong, ", 1) + "  - ppl_delta_below: {limit: 1000000}\n")
+def test_wrong_input_has_its_own_message_and_the_rest_runs(suite: Path, pytester: pytest.Pytester) -> None:
+    wrong = wrong_data(suite)
+    claims = [claim.replace("{", f"{{name: {what}, ", 1) for what, (claim, _) in wrong.items()]
+    write(suite, "".join(claims) + "  - ppl_delta_below: {limit: 1000000}\n")
     result = pytester.runpytest()
-    result.assert_outcomes(passed=1, failed=1)
+    result.assert_outcomes(passed=1, failed=len(wrong))
     assert result.ret == 1
-    result.stdout.fnmatch_lines([message])
+    for what, (_, message) in wrong.items():
+        result.stdout.fnmatch_lines([f"*claim {what}*", message])
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("*pytest_steer/*.py*")
 
@@ -275,7 +276,7 @@ def test_a_verdict_does_not_depend_on_what_else_runs(suite: Path, pytester: pyte
             assert alone.get(key) == claim.get(key), (name, key)
 
 
-@pytest.mark.nightly  # every day two workers' report is held against one's in test_fuzzing.py
+@pytest.mark.nightly  # every day a worker's report is held against one's in test_fuzzing.py
 def test_two_workers_give_the_same_report(suite: Path, pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     write(suite, PASSING)

@@ -258,6 +258,11 @@ def test_a_model_that_is_broken_unsteered_is_an_error(linear):
         multipliers_at_cost(linear.model, TEXTS, {"v": Deployed(linear.vector()), "w": Deployed(linear.vector(1))})
 
 
+def test_the_deployed_multiplier_may_be_the_largest_that_is_tried(linear):
+    found = multipliers_at_cost(linear.model, TEXTS, {"v": Deployed(linear.vector())}, cost=1e6, most=1.0)["v"]
+    assert (found.multiplier, found.reached) == (1.0, "most")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

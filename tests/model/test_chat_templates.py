@@ -83,23 +83,22 @@ def _given(case):
 VECTOR = builders.random_vector(0, 2)
 
 
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize(("name", "vocabulary"), pairs(2))
-def test_values_are_plain_forwards_over_the_templates_own_rendering(name, vocabulary):
+def test_values_are_plain_forwards_over_the_templates_own_rendering(name, vocabulary, scope):
     case, model, fast = BY_NAME[name], model_of(name, vocabulary), fast_tokenizer(name, vocabulary)
-    got = {scope: propensity_curve(model, ITEMS, VECTOR, multipliers=GRID, positions=scope).values for scope in SCOPES}
-    for row, item in enumerate(ITEMS):
+    got = propensity_curve(model, ITEMS, VECTOR, multipliers=GRID, positions=scope).values
+    for values, item in zip(got, ITEMS, strict=True):
         sides, single = plain_chat.answers(fast, case, item)
 
-        def plainly(m, scope, late=False, sides=sides, single=single):
+        def plainly(m, scope=scope, late=False, sides=sides, single=single):
             return plain_chat.propensity(hf(), sides, single, VECTOR.directions, m, scope, late=late)
 
         # One position later and the first scored token would be predicted by an unsteered one: those values are others.
-        # They and the unsteered value are the same in every scope.
-        late, unsteered = [plainly(m, "last", late=True) for m in (-1, 1)], plainly(0.0, "last")
-        for scope in SCOPES:
-            values, want = got[scope][row], [plainly(-1.0, scope), unsteered, plainly(1.0, scope)]
-            np.testing.assert_allclose(values, want, rtol=0, atol=1e-4, err_msg=f"{item.id}, {scope}")
-            assert np.abs(values[[0, 2]] - late).min() > 1e-3, (item.id, scope)
+        late = [plainly(m, "last", late=True) for m in (-1, 1)]
+        np.testing.assert_allclose(values, [plainly(m) for m in GRID], rtol=0, atol=1e-4, err_msg=item.id)
+        assert np.abs(values[[0, 2]] - late).min() > 1e-3, item.id
 
 
 @pytest.mark.parametrize(("name", "vocabulary"), pairs(1))

@@ -43,6 +43,18 @@ def test_a_second_run_computes_nothing(tmp_path):
     assert engine_of(second).disk.found == engine_of(first).forwards
 
 
+def test_the_same_weights_in_another_dtype_are_other_scores(tmp_path):
+    """Fingerprints are those of the weights rounded to bfloat16, so these two models have one."""
+    models = []
+    for dtype in (torch.bfloat16, torch.float32):
+        model = wrap_model(builders.random_hf("llama").to(torch.bfloat16).to(dtype), builders.tokenizer(), "m")
+        engine_of(model).disk = DiskMemo(tmp_path)
+        curve(model)
+        models.append(model)
+    assert models[0].fingerprint == models[1].fingerprint
+    assert engine_of(models[1]).disk.found == 0
+
+
 def test_other_weights_vectors_and_functions_are_other_scores(tmp_path):
     curve(model_with(tmp_path))
     other_weights = model_with(tmp_path, seed=3)

@@ -64,6 +64,22 @@ def measured(folder: Path, model, *, seed: int = 0, **options):
         return entries, unmade, compare(model, entries, **options)
 
 
+def test_pairs_in_columns_of_other_names(folder, model):
+    rows = [f"{word},{WORDS[index - 1]}" for index, word in enumerate(WORDS)]
+    (folder / "words.csv").write_text("\n".join(["word,before", *rows]))
+    text = FILE.replace("words.json", "words.csv").replace(
+        "examples: words.csv}", "examples: words.csv, columns: {input: word, output: before}}"
+    )
+    (folder / "c.steer.yaml").write_text(text)
+    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), model=None, default="builtin:tiny")
+    entries, unmade = entries_of(plan, Builder(model, seed=0))
+    assert not unmade
+    wanted = [(word, WORDS[index - 1]) for index, word in enumerate(WORDS)]
+    for entry in (entry for entry in entries if entry.behaviour == "words"):
+        for pairs in (entry.tasks, entry.examples):
+            assert [(pair.input, pair.output) for pair in pairs] == wanted
+
+
 def test_the_numbers_are_those_of_the_plain_way(folder, model):
     entries, unmade, found = measured(folder, model, budget=0.02, n_shots=3)
     assert not unmade
