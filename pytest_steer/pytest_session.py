@@ -155,7 +155,7 @@ class SteerSession:
         from .measures.subject import model_warnings
 
         progress.report("loading the model")
-        with at_key("model"):
+        with at_key("model" if self.settings.model is None else ""):
             model = self.load_model(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
         builder = self._builders.get(id(model))
         if builder is None:
