@@ -95,7 +95,7 @@ class SteerSession:
 
         run = self.settings.run
         progress.report("loading the model")
-        with at_key("model"):
+        with at_key("model" if run.model is None else ""):
             model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
         builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")

@@ -202,7 +202,9 @@ class _SuiteReader:
 
     def _places(self, claim: Expanded) -> dict[str, tuple[int, str]]:
         model = claim.combination.get("model")
-        origins = {**claim.places, ("model",): model.path if model is not None else ("model",)}
+        origins = dict(claim.places)
+        if model is not None or "model" in self.data:
+            origins["model",] = model.path if model is not None else ("model",)
         return {where(path): (self.source.line(origin) or 1, where(origin)) for path, origin in origins.items()}
 
     def _vector(self, claim: Expanded, columns: dict[str, str]) -> VectorSpec:

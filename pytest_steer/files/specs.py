@@ -98,13 +98,13 @@ class ClaimSpec:
     places: dict[str, tuple[int, str]] = field(default_factory=dict, repr=False, compare=False)
 
     def place_of(self, key: str) -> tuple[int, str]:
-        """The line and the key where a key of the claim as it counts is written; those of the claim's kind if nothing is."""
+        """The line and the key where a key of the claim as it counts is written; the claim's line and no key if it is not."""
         inner = ""
         while key and key not in self.places:
             key, _, last = key.rpartition(".")
             inner = f".{last}{inner}"
-        line, where = self.places.get(key, (self.line, ""))
-        return line, f"{where}{inner}" if key else where
+        line, where = self.places[key] if key else (self.line, "")
+        return line, f"{where}{inner}" if key else ""
 
 
 @dataclass(frozen=True)
