@@ -144,7 +144,8 @@ def as_items(items: Iterable[ItemLike]) -> Items:
     for index, item in enumerate(items):
         if isinstance(item, (tuple, list)) and len(item) == 3:
             try:
-                item = ContrastItem(*item, id=str(index))
+                question, matching, not_matching = item
+                item = ContrastItem(question, matching, not_matching, str(index))  # type: ignore[arg-type]
             except DataError as error:
                 raise DataError(f"item {index}: {error}") from None
         if not isinstance(item, ContrastItem):
