@@ -43,8 +43,7 @@ def item_of(entry: Any, number: str, columns: Mapping[str, str]) -> ContrastItem
     """
     named = item_columns(columns)
     if named is None and isinstance(entry, list) and len(entry) == 3:
-        question, matching, not_matching = entry
-        return ContrastItem(question, matching, not_matching, number)
+        return ContrastItem(entry[0], entry[1], entry[2], number)
     if not isinstance(entry, dict):
         raise DataError(f"expected an object, found {show(entry)}; {_SHAPES}")
     if named is not None:
