@@ -367,12 +367,10 @@ def _searched(
     name: str,
 ) -> Search:
     """How the running test searches the contexts of an assertion."""
-    from hypothesis.strategies import SearchStrategy
-
     from ..fuzzing.search import survey
     from ..prompting.strategies import contexts as space_of
 
-    if not isinstance(contexts, (Mapping, SearchStrategy)):
+    if not (isinstance(contexts, Mapping) or hasattr(contexts, "flatmap")):  # a strategy, which only fuzzing/ may import
         raise SteerError("contexts are axes with their values, or a strategy: write contexts={'system': ['', 'Be brief.']}")
     if not all(isinstance(one, Context) for one in (*listed, *([] if only is None else [only]))):
         raise SteerError("listed and only are Contexts: write listed=[Context(option_order='swapped')]")

@@ -169,7 +169,7 @@ def test_what_a_failure_says(linear):
     assert found.message.splitlines()[:3] == [
         "performs_task: FAIL  first-token accuracy 0.15 [0.0422, 0.344], promised at least 0.5",
         "  n = 20 tasks, bounds by clopper-pearson at 0.95 each side: the interval is on the bad side",
-        "  steered: add at layer 0, positions last, norm 1; deployed multiplier 1 (100% of the median hidden norm)",
+        "  steered: add at layer 0, positions after_prompt, norm 1; deployed multiplier 1 (100% of the median hidden norm)",
     ]
     lines = found.message.splitlines()
     at = lines.index("  accuracy:")
@@ -221,7 +221,7 @@ def test_tasks_that_the_vector_was_made_from(linear):
         "1 of these 20 items ask a question that the vector was extracted from"
     )
     assert warnings(data_hash=tasks_hash(given))[0].startswith("20 of these 20 items ask a question that the vector")
-    assert warnings(positions="all")[0].endswith("at positions 'all' where it comes from; this claim steers 'last'")
+    assert warnings(positions="all")[0].endswith("at positions 'all' where it comes from; this claim steers 'after_prompt'")
 
 
 def test_extraction_records_what_it_saw():

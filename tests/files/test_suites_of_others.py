@@ -15,6 +15,7 @@ from pytest_steer.errors import ClaimFileError, SteerError
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.make import make_steering
 from pytest_steer.files.schema import full_schema
+from pytest_steer.prompting import AS_GIVEN
 from pytest_steer.steering import intervention
 
 MODULE = '''
@@ -115,9 +116,7 @@ def test_they_work_in_a_claim_file(place, theirs):
         "  extract: {method: median, data: items.json, scale: 1000}\n  layer: 1",
     )
     found = make_steering(model, claim.vector, seed=0)
-    vector = theirs.median(
-        model, read_items(place / "items.json"), layer=1, context=extract.caa.__kwdefaults__["context"], scale=1000.0
-    )
+    vector = theirs.median(model, read_items(place / "items.json"), layer=1, context=AS_GIVEN, scale=1000.0)
     assert found.hash == theirs.limited(vector, ceiling=V, share=0.5).hash
     assert float(found.vector.directions[1].norm()) == pytest.approx(0.5 * V.norms[1], rel=1e-5)
     assert vector.metadata["epochs"] == "few"
