@@ -128,7 +128,7 @@ def perplexity_of_pairs(
     Raises:
         DataError, MeasurementError: see :func:`perplexity`. Whether an intervention fits the model is not looked at.
     """
-    if isinstance(texts, str) or not texts:
+    if not texts:
         raise DataError("perplexity takes a list with at least one text; read_texts(path) reads one from a file")
     probes = [
         Probe(tokenize_text(model.tokenizer, text, f"text {i}"), start, score_from=1, name=f"text {i}")

@@ -195,7 +195,7 @@ def as_tasks(tasks: Sequence[TaskItem], name: str = "tasks") -> tuple[TaskItem, 
     Raises:
         DataError: there are none, or one is something else.
     """
-    found = () if isinstance(tasks, str) else tuple(tasks)
+    found = tuple(tasks)
     if not found:
         raise DataError(f"{name}: a list of at least one TaskItem is needed; read_tasks(path) reads one from a file")
     for index, item in enumerate(found):

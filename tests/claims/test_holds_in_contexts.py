@@ -535,7 +535,7 @@ def test_a_strength_without_a_slope_can_promise_an_effect_only(gated) -> None:
     on = custom(
         lambda hidden, strength, layer: hidden + strength * gated.vector().directions[2], layers=2, strength="interpolated", name="on"
     )  # fmt: skip
-    with pytest.raises(SteerError, match="promise an effect"):
+    with pytest.raises(SteerError, match="Promise an effect"):
         check(gated, subject=Subject(vector=on)).measure(gated.model)
     evidence = check(gated, subject=Subject(vector=on), statistic="effect").measure(gated.model)
     assert evidence.counterexample == {"context": CULPRIT.to_dict(), "estimate": pytest.approx(-1, abs=1e-6)}

@@ -197,7 +197,7 @@ def test_beyond_the_deployed_one_an_interpolated_strength_is_not_looked_at(linea
     change = custom(lambda h, s, layer: h + s * direction, layers=[0], strength="interpolated", name="towards")
     found = claim(linear, change, effect=0.001)
     assert (found.multiplier, found.details["reached"]) == (1.0, "most")
-    assert "(beyond the deployed one a strength that is interpolated means something else)" in found.warnings[0]
+    assert found.warnings[0].endswith("judged at 1. The strength is interpolated, so no larger multiplier is tried")
 
 
 def test_a_fixed_strength_within_the_cost_is_judged_by_its_effect(linear):

@@ -162,9 +162,11 @@ def test_data_that_cannot_be_used():
     model = builders.random_model("llama")
     with pytest.raises(DataError, match="there are no items to extract a vector from"):
         extract.caa(model, [], layer=1)
-    for sides in (([], NEGATIVE), (POSITIVE, []), ("one text", NEGATIVE)):
+    for sides in (([], NEGATIVE), (POSITIVE, [])):
         with pytest.raises(DataError, match="texts have to be a list with at least one text"):
             extract.mean_difference(model, *sides, layer=1)
+    with pytest.raises(DataError, match="positive_texts is the text 'one text'"):
+        extract.mean_difference(model, "one text", NEGATIVE, layer=1)
     with pytest.raises(DataError, match=r"negative text 1: has 1 token\(s\)"):
         extract.mean_difference(model, POSITIVE, ["ab", "a"], layer=1)
     with pytest.raises(DataError, match="readout is 'mean' or 'last', not 'median'"):

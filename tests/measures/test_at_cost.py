@@ -266,11 +266,11 @@ def test_the_deployed_multiplier_may_be_the_largest_that_is_tried(linear):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"cost": 0.0}, SteerError, "cost has to be a positive number"),
-        ({"cost": math.nan}, SteerError, "cost has to be a positive number"),
-        ({"cost": math.inf}, SteerError, "cost has to be a positive number"),
-        ({"most": 0.5}, SteerError, "most has to be a number from 1 on"),
-        ({"most": math.inf}, SteerError, "most has to be a number from 1 on"),
+        ({"budget": 0.0}, SteerError, "budget has to be a positive number"),
+        ({"budget": math.nan}, SteerError, "budget has to be a positive number"),
+        ({"budget": math.inf}, SteerError, "budget has to be a positive number"),
+        ({"max_multiplier": 0.5}, SteerError, "max_multiplier has to be a number from 1 on"),
+        ({"max_multiplier": math.inf}, SteerError, "max_multiplier has to be a number from 1 on"),
         ({"tolerance": 0.0}, SteerError, "tolerance has to be between 0 and 1"),
         ({"texts": []}, DataError, "at least one text"),
         ({"texts": ["up"]}, DataError, r"text 0: has 1 token\(s\)"),

@@ -233,9 +233,10 @@ def test_errors_of_propensity_curve(linear):
 
 
 def test_errors_of_perplexity(linear):
-    for texts in ([], "one text"):
-        with pytest.raises(DataError, match="perplexity takes a list with at least one text"):
-            perplexity(linear.model, texts)
+    with pytest.raises(DataError, match="perplexity takes a list with at least one text"):
+        perplexity(linear.model, [])
+    with pytest.raises(DataError, match="texts is the text 'one text'"):
+        perplexity(linear.model, "one text")
     with pytest.raises(DataError, match=r"text 1: has 1 token\(s\); every token but the first is scored"):
         perplexity(linear.model, ["up down", "up"])
     with pytest.raises(SteerError, match="finite numbers"):

@@ -267,7 +267,7 @@ def test_the_receipt(positions, steered):
     ("arguments", "error", "message"),
     [
         ({"tasks": []}, DataError, "tasks: a list of at least one TaskItem is needed"),
-        ({"tasks": "hot"}, DataError, "tasks: a list of at least one TaskItem"),
+        ({"tasks": "hot"}, DataError, "tasks is the text 'hot': read a file with read_tasks"),
         ({"tasks": [("hot", "cold")]}, DataError, "tasks: item 0 is a tuple, not a TaskItem: read a file with read_tasks"),
         ({"demonstrations": []}, DataError, "demonstrations: a list of at least one"),
         ({"n_shots": -1}, SteerError, "a whole number from 0 on, not -1"),

@@ -159,7 +159,7 @@ def test_demonstrations_are_drawn_from_the_examples_with_the_seed(folder):
     (folder / "shown.json").write_text(json.dumps(shown))
     (folder / "c.steer.yaml").write_text(FILE.replace("demonstrations: words.json", "demonstrations: shown.json"))
     model = load_model("builtin:tiny")
-    entries, _, _ = measured(folder, model, budget=0.02, n_n_shots=3, seed=4)
+    entries, _, _ = measured(folder, model, budget=0.02, n_shots=3, seed=4)
     tasks, pool = read_tasks(folder / "words.json"), read_tasks(folder / "shown.json")
     vector = next(e.subject.vector for e in entries if (e.behaviour, e.method) == ("words", "mean_difference"))
     before = engine_of(model).forwards
