@@ -55,6 +55,27 @@ def each_schema_is_checked_once():
     Draft202012Validator.check_schema = check
 
 
+@pytest.fixture(scope="session")
+def surveys():
+    """Surveys of spaces of contexts, which follow from the space and the seed and take half of a search's time."""
+    return {}
+
+
+@pytest.fixture
+def each_space_is_surveyed_once(monkeypatch, surveys):
+    from pytest_steer.fuzzing import worst_context
+
+    survey = worst_context.survey
+
+    def once(space, *, seed):
+        key = repr(space), seed
+        if key not in surveys:
+            surveys[key] = survey(space, seed=seed)
+        return surveys[key]
+
+    monkeypatch.setattr(worst_context, "survey", once)
+
+
 def pytest_ignore_collect(collection_path, config):
     """For ``-m quick`` other files are not even imported."""
     if config.getoption("markexpr", "") == "quick" and collection_path.suffix == ".py" and HERE in collection_path.parents:

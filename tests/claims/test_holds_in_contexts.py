@@ -39,6 +39,7 @@ from pytest_steer.prompting.flat import identity
 from pytest_steer.stats import Verdict
 from pytest_steer.steering import custom
 
+pytestmark = pytest.mark.usefixtures("each_space_is_surveyed_once")
 N = 20
 GOOD, BAD = (tuple(f"{kind}{i}" for i in range(N)) for kind in ("good", "bad"))
 WORDS = ("Question:", "Answer:", "(", "A", "B", "A)", "B)", "which", "calm", "angry", "kind", "dull", *GOOD, *BAD)

@@ -23,6 +23,7 @@ from pytest_steer.report import report_schema
 
 from .conftest import lettered
 
+pytestmark = pytest.mark.usefixtures("each_space_is_surveyed_once")
 ROOT = Path(__file__).parents[2]
 HEAD = """\
 vector:
