@@ -47,7 +47,7 @@ class Evidence:
         estimate: the statistic; None only if there is an error.
         interval: (low, high), each a one-sided bound at ``confidence``; None where there is none.
         threshold: what the claim promises. direction: whether the statistic has to be at least or at most that.
-        n: independent units behind the estimate. unit: what they are.
+        n: independent units that the estimate rests on. unit: what they are.
         percent: estimate, interval and threshold are shown in per cent.
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.

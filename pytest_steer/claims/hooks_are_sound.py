@@ -183,7 +183,7 @@ def assert_hooks_are_sound(
         directions: {layer: tensor [width]}, the 0-based block whose output moves by multiplier times that.
         multiplier: the strength around which others are tried.
         max_batches: how many batches are drawn.
-        prompts: prompts of your own, drawn as often as made-up ones.
+        prompts: your own prompts, drawn as often as made-up ones.
         leave_out: names of properties to leave out.
 
     The model is put back as it was whatever ``apply`` leaves on it.

@@ -27,7 +27,7 @@ def icv(
 ) -> Intervention:
     """In-Context Vectors (ICV; Liu et al. 2023, arXiv 2311.06668, section 3).
 
-    H(x) is the residual stream after every block at the last token, all blocks one behind the other. With the differences
+    H(x) is the residual stream after every block at the last token, all blocks concatenated. With the differences
     D_i = H(y_i) - H(x_i) of the demonstrations the vector is the first principal direction of D plus the mean of D, divided
     up again by blocks; a principal direction has an arbitrary sign, here that of the mean. It is applied to every block's MLP
     output at every token, keeping the norm: see ``steering.add_keeping_norm``. Use ``positions="all"``.
@@ -101,7 +101,7 @@ def _encoded(model: Model, sides: Sequence[Sequence[str]]) -> list[list[Ids]]:
     """Tokens of every text of the two sides.
 
     The last token of a text of one token is the first position, an attention sink whose norm would drown everything else. Where
-    there is such a text all of them stand behind the token that begins (or else ends) a text, as they do for tokenizers that
+    there is such a text all of them stand after the token that begins (or else ends) a text, as they do for tokenizers that
     put it there themselves.
     """
     found = [[_ids(model, text, index) for index, text in enumerate(side)] for side in sides]

@@ -60,7 +60,7 @@ class Expanded:
         for step in above:
             holder = holder.setdefault(step, {})
             if not isinstance(holder, dict):
-                return  # which is a fault of its own
+                return  # which is another fault
         if isinstance(value, dict) and key in _MERGED:
             if not isinstance(holder.get(key), dict):
                 holder[key], self.places[path] = {}, origin

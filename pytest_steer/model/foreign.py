@@ -153,7 +153,7 @@ def _refused(model: Model, foreign: Sequence[Found], what: str) -> str:
     noun = "forwards" if foreign[0].table is None else "hooks"
     return (
         f"{model.id}: {noun} of others {what}, so another model would be measured: {first_few(described(model, foreign))}. Take them off "
-        "first; to check a way of steering of your own, give it to assert_hooks_are_sound(..., apply=...)"
+        "first; to check your own way of steering, give it to assert_hooks_are_sound(..., apply=...)"
     )
 
 

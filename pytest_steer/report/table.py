@@ -20,7 +20,7 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
         low, high = (number(bound, percent) for bound in claim["interval"])
         sign = ">=" if claim["direction"] == "at_least" else "<="
         measured = claim["estimate"] is not None
-        # An assertion is known by its test, a claim by its name; both are what stands behind the file in the id.
+        # An assertion is known by its test, a claim by its name; both follow the file in the id.
         name = claim["id"].partition("::")[2] or claim["name"]
         if claim["check"] not in ("", name):
             name += f" ({claim['check']})"
