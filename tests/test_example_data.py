@@ -190,7 +190,7 @@ def matching_all(start: str) -> Callable[[Any], None]:
 BROKEN = {
     "input twice": (METHODS / "antonyms_train.json", lambda data: data.append(data[0]), "input repeated: 'hot'"),
     "input in capitals": (METHODS / "antonyms_train.json", put(3, input="HOT"), "input repeated: 'hot'"),
-    "empty output": (METHODS / "past_test.json", put(2, output=" "), "entry 2: the output of a task item has to be"),
+    "empty output": (METHODS / "past_test.json", put(2, output=" "), "item 2: the output of a task item has to be"),
     "space at the end": (METHODS / "past_test.json", put(2, output="saw "), "not stripped: 'saw '"),
     "copied": (METHODS / "past_test.json", put(2, output="call"), "output is the input: 'call'"),
     "one output": (METHODS / "capitals_test.json", lambda data: [put(i, output="Oslo")(data) for i in range(9)], "output 'oslo'"),

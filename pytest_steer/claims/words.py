@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -136,10 +136,11 @@ def curve(evidence: Evidence) -> list[str]:
 
 
 def strata(evidence: Evidence) -> list[str]:
-    """The items by matching answer; which of these miss the threshold."""
+    """The items by matching answer; which of these miss the threshold, if it is one of the numbers that strata have."""
     if len(evidence.strata) < 2 or "effects" in evidence.details:  # strata are of slopes
         return []
-    bad = [stratum for stratum in evidence.strata if _is_bad(evidence, stratum)]
+    is_bad = _MISSES.get(evidence.statistic)
+    bad = [stratum for stratum in evidence.strata if is_bad and is_bad(stratum, evidence.threshold)]
     rows = [
         [
             f"matching answer {stratum['label']}",
@@ -150,16 +151,16 @@ def strata(evidence: Evidence) -> list[str]:
         ]
         for stratum in evidence.strata
     ]
-    title = f"  strata (the claim misses its threshold in {len(bad)} of {len(evidence.strata)}):"
+    missed = f" (the claim misses its threshold in {len(bad)} of {len(evidence.strata)})" if is_bad else ""
+    title = f"  strata{missed}:"
     return [title, *table(rows, ["", "n", "steerability", "anti-steerable", ""])]
 
 
-def _is_bad(evidence: Evidence, stratum: dict[str, Any]) -> bool:
-    if evidence.threshold is None:
-        return False
-    if evidence.statistic == "anti-steerable share":
-        return bool(stratum["anti_steerable_share"] > evidence.threshold)
-    return bool(stratum["steerability"] < evidence.threshold)
+_MISSES: dict[str, Callable[[dict[str, Any], Any], bool]] = {
+    "steerability": lambda stratum, least: stratum["steerability"] < least,
+    "anti-steerable share": lambda stratum, most: stratum["anti_steerable_share"] > most,
+}
+"""Statistics that strata have, and whether a stratum misses the promise."""
 
 
 def worst_items(evidence: Evidence) -> list[str]:

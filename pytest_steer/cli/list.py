@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-from typing import Any
-
 import click
 
 from .. import registry
 from .options import Command
+from .reference import page, sentence_of
 from .terminal import load_extensions
 
 
@@ -30,8 +27,6 @@ def command(markdown: bool) -> int:
 
     whole = load_extensions()
     if markdown:
-        from .reference import page
-
         click.echo(page(), nl=False)
         return 0 if whole else 1
     for kind in registry.KINDS:
@@ -44,10 +39,3 @@ def command(markdown: bool) -> int:
             click.echo(f"  {name:{width}}  {sentence_of(thing)} ({registry.home_of(kind, name)})")
         click.echo()
     return 0 if whole else 1
-
-
-def sentence_of(thing: Any) -> str:
-    """The first sentence of what a thing says of itself, as ``about`` or in its docstring."""
-    text = getattr(thing, "about", None) or inspect.getdoc(getattr(thing, "function", thing)) or ""
-    paragraph = " ".join(str(text).strip().split("\n\n")[0].split())
-    return re.split(r"(?<=\.)\s+(?=[A-Z])", paragraph)[0]

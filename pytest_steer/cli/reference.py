@@ -13,7 +13,6 @@ from ruamel.yaml import YAML
 
 from .. import registry
 from ..parameters import Schema
-from .list import sentence_of
 
 _PAGE = """\
 # Reference
@@ -154,3 +153,10 @@ def _code(value: Any) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def sentence_of(thing: Any) -> str:
+    """The first sentence of what a thing says of itself, as ``about`` or in its docstring."""
+    text = getattr(thing, "about", None) or inspect.getdoc(getattr(thing, "function", thing)) or ""
+    paragraph = " ".join(str(text).strip().split("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s+(?=[A-Z])", paragraph)[0]

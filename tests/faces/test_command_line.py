@@ -99,7 +99,7 @@ def test_wrong_usage_is_exit_code_4(capsys, arguments, message):
 
 @pytest.mark.parametrize(("error", "code"), [(MeasurementError("a score is NaN"), 1), (SteerError("no such thing"), 4)])
 def test_a_measurement_that_fails_is_not_wrong_usage(monkeypatch, capsys, error, code):
-    def fail():
+    def fail(**_options):
         raise error
 
     monkeypatch.setattr(import_module("pytest_steer.cli.list").command, "callback", fail)
@@ -127,9 +127,10 @@ def test_everything_that_is_registered_is_listed(capsys):
     printed = capsys.readouterr().out
     for kind in registry.KINDS:
         things = registry.names(kind)
-        assert (f"{kind}s\n" in printed) == bool(things)
+        title = "axes" if kind == "axis" else f"{kind}s"
+        assert (f"{title}\n" in printed) == bool(things)
         for name in things:
-            (line,) = [one for one in printed.partition(f"{kind}s\n")[2].splitlines() if one.startswith(f"  {name} ")][:1]
+            (line,) = [one for one in printed.partition(f"{title}\n")[2].splitlines() if one.startswith(f"  {name} ")][:1]
             assert line.endswith(f" ({registry.home_of(kind, name)})")
     steers = next(line for line in printed.splitlines() if line.startswith("  steers "))
     assert "The mean steerability over the test items is at least `steerability`. (pytest_steer.claims.steers)" in steers

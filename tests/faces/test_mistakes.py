@@ -54,7 +54,7 @@ def test_a_fault_at_run_time_has_the_line_and_the_key_where_it_is_written(suite:
     assert "c.steer.yaml:3: matrix.layer[0]: layer 77: builtin:tiny has" in message_of(pytester)
     (suite / "bad.json").write_text("{not json")
     file.write_text(extracted + DATA.replace("test.json", "bad.json"))
-    assert "bad.json:1: is not valid JSON" in message_of(pytester).partition("c.steer.yaml:6: data.test: ")[2]
+    assert "bad.json: is not valid JSON" in message_of(pytester).partition("c.steer.yaml:6: data.test: ")[2]
     file.write_text(extracted.replace("train", "bad") + DATA)
     assert "c.steer.yaml:4: vector.extract.data: " in message_of(pytester)
     file.write_text(extracted + DATA.replace("neutral.txt", "empty.txt").replace("steers: 0.1", "ppl_delta_below: 0.1"))

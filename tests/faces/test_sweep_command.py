@@ -192,7 +192,7 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         (["sweep"], "Missing option '--data'"),
         (["sweep", "--data", "nothing.json"], "'nothing.json' does not exist"),
         (["sweep", "--data", "."], "'.' is a directory"),
-        (["sweep", "--data", "texts.json"], "texts.json: expected a list of entries"),
+        (["sweep", "--data", "texts.json"], "texts.json: expected a list of contrast items, found two lists of texts"),
         (["sweep", "--data", "items.json", "--model", "builtin:tny"], "Did you mean 'builtin:tiny'"),
         (["sweep", "--data", "items.json", "--method", "icv"], "method 'icv' has no layer to choose"),
         (["sweep", "--data", "items.json", "--train", "items.json"], "30 questions of items.json are also in items.json"),

@@ -88,7 +88,7 @@ def test_one_file_under_two_readings_is_two_data_sets(place):
     for name, matching, other in (("one", "good", "bad"), ("turned", "bad", "good")):
         columns = f"{{question: q, matching: {matching}, not_matching: {other}}}"
         text += f"  - steers: {{steerability: 0.1, name: {name}, data: {{test: items.csv, columns: {columns}}}}}\n"
-    builder = Builder(builders.random_model("llama"), seed=0)
+    builder = Builder(builders.random_model("llama"))
     one, turned = (builder.test_items(claim)[0] for claim in claims(place, text))
     assert [item.matching for item in one] == [item.not_matching for item in turned]
     assert one != turned

@@ -17,9 +17,11 @@ from pytest_steer.claims import HooksAreSound
 from pytest_steer.errors import MeasurementError, SoundnessError, SteerError, VectorError
 from pytest_steer.measures.subject import Subject
 from pytest_steer.report import report_schema
-from pytest_steer.soundness import PROPERTIES, check_before
-from pytest_steer.soundness.examine import Soundness
-from pytest_steer.steering import custom, first_steered
+from pytest_steer.soundness import PROPERTIES, check_before, own
+from pytest_steer.soundness.bench import Unsteered
+from pytest_steer.soundness.examine import Trial
+from pytest_steer.soundness.examples import HookExample
+from pytest_steer.steering import as_intervention, custom, first_steered
 
 SCOPES = ("all", "after_prompt", "last")
 EVERY = builders.FAMILIES + builders.FURTHER
@@ -56,8 +58,12 @@ def test_own_steering_is_sound_on_every_family(family):
 
 
 def test_where_nothing_could_be_looked_at_nobody_says_sound():
-    assert Soundness(skipped={"dose": "no layers"}).is_sound is None
-    assert Soundness(holds=["dose"]).is_sound is True
+    model, intervention = builders.random_model("llama"), as_intervention(builders.random_vector(1))
+    every = tuple(name for name in PROPERTIES if name != "runs")
+    for left_out, sound in ((tuple(PROPERTIES), None), (every, True)):
+        found = Trial(model, lambda layer: own(model, Subject(vector=intervention)), left_out, Unsteered())
+        found.try_on(HookExample(("One.", "Two."), 1.0))
+        assert found.record({})["sound"] is sound
 
 
 @pytest.mark.parametrize("first", [False, True])

@@ -38,6 +38,10 @@ def read_items(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
     file, names = Path(path), check_columns(columns)
     items = []
     for number, (where, entry) in enumerate(entries(file)):
+        if is_contrast_texts(entry):
+            raise DataError(
+                f"{file}: expected a list of contrast items, found two lists of texts, which make a vector and test none"
+            )
         try:
             items.append(item_of(entry, str(number), names))
         except DataError as error:
