@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from pytest_steer.report.json_report import write_json
+
+from pytest_steer.errors import SteerError
+from pytest_steer.report import write_report
 
 
 def test_everyone_may_read_it(tmp_path):
     """Temporary files are their owner's alone, and a report is made as one."""
     file = tmp_path / "out.json"
-    write_json(file, {"text": "größer"})
+    write_report(file, {"text": "größer"})
     assert file.stat().st_mode & 0o777 == 0o644
     assert json.loads(file.read_text(encoding="utf-8")) == {"text": "größer"}
     assert list(tmp_path.iterdir()) == [file]
@@ -19,8 +21,8 @@ def test_everyone_may_read_it(tmp_path):
 
 def test_one_that_cannot_be_written_leaves_the_one_before(tmp_path):
     file = tmp_path / "out.json"
-    write_json(file, {"n": 1})
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(file, {"n": float("nan")})
+    write_report(file, {"n": 1})
+    with pytest.raises(SteerError, match="not JSON compliant"):
+        write_report(file, {"n": float("nan")})
     assert json.loads(file.read_text(encoding="utf-8")) == {"n": 1}
     assert list(tmp_path.iterdir()) == [file]

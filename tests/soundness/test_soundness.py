@@ -18,7 +18,6 @@ from pytest_steer.errors import MeasurementError, SoundnessError, SteerError, Ve
 from pytest_steer.measures.subject import Subject
 from pytest_steer.report import report_schema
 from pytest_steer.soundness import PROPERTIES, check_before
-from pytest_steer.soundness.examine import Soundness
 from pytest_steer.steering import custom, first_steered
 
 SCOPES = ("all", "after_prompt", "last")
@@ -56,8 +55,10 @@ def test_own_steering_is_sound_on_every_family(family):
 
 
 def test_where_nothing_could_be_looked_at_nobody_says_sound():
-    assert Soundness(skipped={"dose": "no layers"}).is_sound is None
-    assert Soundness(holds=["dose"]).is_sound is True
+    model = builders.random_model("llama")
+    record = assert_hooks_are_sound(model, builders.random_vector(1), max_batches=2, leave_out=list(PROPERTIES)).soundness
+    assert (record["sound"], record["holds"]) == (None, [])
+    assert record["skipped"] == dict.fromkeys(PROPERTIES, "left out on request")
 
 
 @pytest.mark.parametrize("first", [False, True])
