@@ -259,7 +259,7 @@ def test_a_model_that_is_broken_unsteered_is_an_error(linear):
 
 
 def test_the_deployed_multiplier_may_be_the_largest_that_is_tried(linear):
-    found = multipliers_at_cost(linear.model, TEXTS, {"v": Deployed(linear.vector())}, cost=1e6, most=1.0)["v"]
+    found = multipliers_at_cost(linear.model, TEXTS, {"v": Deployed(linear.vector())}, budget=1e6, max_multiplier=1.0)["v"]
     assert (found.multiplier, found.reached) == (1.0, "most")
 
 
