@@ -68,11 +68,11 @@ def test_pairs_in_columns_of_other_names(folder, model):
     rows = [f"{word},{WORDS[index - 1]}" for index, word in enumerate(WORDS)]
     (folder / "words.csv").write_text("\n".join(["word,before", *rows]))
     text = FILE.replace("words.json", "words.csv").replace(
-        "examples: words.csv}", "examples: words.csv, columns: {input: word, output: before}}"
+        "demonstrations: words.csv}", "demonstrations: words.csv, columns: {input: word, output: before}}"
     )
     (folder / "c.steer.yaml").write_text(text)
-    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), model=None, default="builtin:tiny")
-    entries, unmade = entries_of(plan, Builder(model, seed=0))
+    (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), RunContext())
+    entries, unmade = entries_of(plan, Builder(model))
     assert not unmade
     wanted = [(word, WORDS[index - 1]) for index, word in enumerate(WORDS)]
     for entry in (entry for entry in entries if entry.behaviour == "words"):
