@@ -17,8 +17,11 @@ from pytest_steer.claims import HooksAreSound, hooks_are_sound
 from pytest_steer.errors import MeasurementError, SoundnessError, SteerError, VectorError
 from pytest_steer.measures.subject import Subject
 from pytest_steer.report import report_schema
-from pytest_steer.soundness import PROPERTIES, check_before
-from pytest_steer.steering import custom, first_steered
+from pytest_steer.soundness import PROPERTIES, check_before, own
+from pytest_steer.soundness.bench import Unsteered
+from pytest_steer.soundness.examine import Trial
+from pytest_steer.soundness.examples import HookExample
+from pytest_steer.steering import as_intervention, custom, first_steered
 
 SCOPES = ("all", "after_prompt", "last")
 EVERY = builders.FAMILIES + builders.FURTHER
@@ -55,10 +58,12 @@ def test_own_steering_is_sound_on_every_family(family):
 
 
 def test_where_nothing_could_be_looked_at_nobody_says_sound():
-    model = builders.random_model("llama")
-    record = assert_hooks_are_sound(model, builders.random_vector(1), max_batches=2, leave_out=list(PROPERTIES)).soundness
-    assert (record["sound"], record["holds"]) == (None, [])
-    assert record["skipped"] == dict.fromkeys(PROPERTIES, "left out on request")
+    model, intervention = builders.random_model("llama"), as_intervention(builders.random_vector(1))
+    every = tuple(name for name in PROPERTIES if name != "runs")
+    for left_out, sound in ((tuple(PROPERTIES), None), (every, True)):
+        found = Trial(model, lambda layer: own(model, Subject(vector=intervention)), left_out, Unsteered())
+        found.try_on(HookExample(("One.", "Two."), 1.0))
+        assert found.record({})["sound"] is sound
 
 
 @pytest.mark.parametrize("first", [False, True])
@@ -71,7 +76,7 @@ def test_own_steering_at_several_layers_and_at_the_first_position(first):
 
 
 def test_a_vector_of_one_layer_is_tried_at_the_others_too(monkeypatch):
-    tried, own = set(), hooks_are_sound.own
+    tried = set()
     monkeypatch.setattr(hooks_are_sound, "own", lambda model, subject, layer: tried.add(layer) or own(model, subject, layer))
     model = builders.random_model("llama")
     assert_hooks_are_sound(model, builders.random_vector(1), max_batches=10)
