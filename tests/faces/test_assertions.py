@@ -207,6 +207,9 @@ def test_what_is_drawn_follows_the_seed_of_the_run(model, vector: SteeringVector
         want = mean_bootstrap(slopes, confidence=0.95, seed=seed)
         assert evidence.interval == pytest.approx((want.low, want.high), abs=1e-12)
     assert want.low != mean_bootstrap(slopes, confidence=0.95, seed=0).low
+    # A seed that is given wins.
+    given = assert_steers(model, vector, items, steerability=-50, multipliers=grid, interval="bootstrap", seed=5)
+    assert given.interval == evidence.interval
 
 
 def bounds(values: np.ndarray, confidence: float) -> tuple[float, ...]:

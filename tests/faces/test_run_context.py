@@ -78,6 +78,21 @@ def test_options_and_ini_keys_become_the_run_of_every_test_and_fixture(pytester,
     pytester.runpytest_inprocess(*options, *more).assert_outcomes(passed=1)
 
 
+def test_an_option_wins_over_its_ini_key(pytester):
+    pytester.makeini(
+        "[pytest]\nsteer_seed = 3\nsteer_dtype = bfloat16\nsteer_allow_unexpected =\n  ^a\nsteer_no_soundness = false\n"
+    )
+    pytester.makepyfile("""
+        from pytest_steer.run_context import current_run
+
+        def test_it():
+            run = current_run()
+            assert (run.seed, run.dtype, run.allow_unexpected, run.soundness) == (7, "float32", ("b$",), False)
+    """)
+    options = ["--steer-seed=7", "--steer-dtype=float32", "--steer-allow-unexpected=b$", "--steer-no-soundness"]
+    pytester.runpytest_inprocess(*options).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

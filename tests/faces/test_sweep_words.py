@@ -81,6 +81,9 @@ def test_the_picture_is_well_formed_and_has_every_cell():
     assert len(titles) == 6
     fills = [cell.find(f"{name}rect").get("fill") for cell in root.iter(f"{name}g")]
     assert (fills[0], fills[1], fills[5]) == ("#2166ac", "#f7f7f7", "#b35806")
+    places = [int(cell.find(f"{name}rect").get("x")) for cell in root.iter(f"{name}g")]
+    assert places[0] < places[1] < places[2] == int(root.get("width")) - 20 - 64
+    assert places[3:] == places[:3]
     assert root.find(f"{name}text").text == "a <b> & c"
 
 

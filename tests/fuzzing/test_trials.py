@@ -7,8 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from pytest_steer import Context
+from pytest_steer import Context, contexts
+from pytest_steer.fuzzing.context_search import Search
 from pytest_steer.fuzzing.trials import Trial, Trials, axis_shares, recombined, simplicity, without
+from pytest_steer.fuzzing.worst_context import find_worst
+from pytest_steer.prompting.flat import identity
 from pytest_steer.stats import Direction
 
 SYSTEMS = [None, "b", "c"]
@@ -98,6 +101,24 @@ def test_recombination_proposes_the_worst_of_an_additive_landscape_first() -> No
     assert recombined(fewer, lambda y: -y, 1, read=Context.from_dict) == both[:1]
     assert recombined(factorial(lambda i, j: 1.0), lambda y: -y, 5, read=Context.from_dict) == []
     assert recombined([Trial(Context(), 1.0, "listed")], lambda y: -y, 5, read=Context.from_dict) == []
+
+
+def test_what_is_left_is_recombined_in_three_rounds_of_one_size() -> None:
+    sizes: list[int] = []
+
+    class Counted(Trials):
+        def estimates(self, contexts, how) -> list[float]:
+            wanted = list(contexts)
+            sizes.extend([len(wanted)] if how == "recombined" else [])
+            return super().estimates(wanted, how)
+
+    trials = Counted(lambda contexts: [float(len(identity(one))) for one in contexts], -1.0, Direction.AT_LEAST)
+    space = contexts(system=[f"Be {i}." for i in range(12)], opening=[f"It is {i} (" for i in range(12)])
+    find_worst(trials, Search(space=space, free=True), max_contexts=60, seed=0)
+    assert len(trials.rows) == 1 + 60
+    assert len(sizes) == 3
+    assert max(sizes) - min(sizes) <= 1
+    assert sum(sizes) >= 12
 
 
 def test_simpler_is_fewer_axes_then_less_text() -> None:

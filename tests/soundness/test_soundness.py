@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import SteeringFailure, SteeringVector, assert_hooks_are_sound, wrap_model
-from pytest_steer.claims import HooksAreSound
+from pytest_steer.claims import HooksAreSound, hooks_are_sound
 from pytest_steer.errors import MeasurementError, SoundnessError, SteerError, VectorError
 from pytest_steer.measures.subject import Subject
 from pytest_steer.report import report_schema
@@ -73,6 +73,17 @@ def test_own_steering_at_several_layers_and_at_the_first_position(first):
         model, builders.random_vector(0, 2), positions="all", include_first=first, multiplier=-2.0, max_batches=5
     )
     assert evidence.soundness["skipped"].keys() == ({"zero_tokens"} if first else set())
+
+
+def test_a_vector_of_one_layer_is_tried_at_the_others_too(monkeypatch):
+    tried = set()
+    monkeypatch.setattr(hooks_are_sound, "own", lambda model, subject, layer: tried.add(layer) or own(model, subject, layer))
+    model = builders.random_model("llama")
+    assert_hooks_are_sound(model, builders.random_vector(1), max_batches=10)
+    assert tried == {None, *range(model.n_layers)} - {1}
+    tried.clear()
+    assert_hooks_are_sound(model, builders.random_vector(0, 1), max_batches=10)
+    assert tried == {None}
 
 
 @pytest.mark.covering(2)
