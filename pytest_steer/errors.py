@@ -5,8 +5,10 @@ Nothing here imports anything heavy: every layer may use these names.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -50,6 +52,23 @@ class VectorError(SteerError):
 
 class MeasurementError(SteerError):
     """A measurement gave NaN, infinity, or nothing at all. Never turned into 0 and never a pass."""
+
+
+@contextmanager
+def exceptions_named() -> Iterator[None]:
+    """Make of any other exception, as the code of extensions may raise it, an error that says what it was and where it was raised.
+
+    Raises:
+        MeasurementError: the body raised something that is no SteerError.
+    """
+    try:
+        yield
+    except SteerError:
+        raise
+    except (Exception, SystemExit) as error:
+        *_, last = traceback.extract_tb(error.__traceback__)
+        reason = f"{type(error).__name__}: {error}"[:500]
+        raise MeasurementError(f"{reason} (raised in {last.name}, {Path(last.filename).name}:{last.lineno})") from error
 
 
 class SoundnessError(SteerError):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import ClaimFileError, ModelError, SteerError
+from .errors import ClaimFileError, ModelError, SteerError, exceptions_named
 from .failures import SteeringFailure
 from .pytest_options import SUFFIXES
 from .pytest_session import SteerSession, broken_evidence, placed
@@ -95,7 +95,21 @@ class ClaimItem(pytest.Item):
         from .claims import raise_unless_held
         from .claims.explain import complete
 
-        evidence = self.evidence()
+        evidence = self._labelled(self.evidence())
+        try:
+            with exceptions_named():
+                complete(evidence)
+                evidence.to_dict()
+        except SteerError as error:
+            evidence = self._labelled(self._error(error))
+            complete(evidence)
+        self.stash.setdefault(EVIDENCE, []).append(evidence)
+        if evidence.error is not None:
+            raise SteerError(evidence.message)
+        raise_unless_held(evidence)
+
+    def _labelled(self, evidence: Evidence) -> Evidence:
+        """The evidence with what it has from this item."""
         evidence.suite = self.suite.name
         evidence.matrix = getattr(self.claim, "choice", None) or None
         if self.suite.contexts and not any(
@@ -104,25 +118,25 @@ class ClaimItem(pytest.Item):
             evidence.warnings.append(CONTEXTS_UNUSED)
         evidence.xfail = getattr(self.claim, "xfail", None)
         evidence.id, evidence.rerun = self.nodeid, rerun_command(self)
-        complete(evidence)
-        self.stash.setdefault(EVIDENCE, []).append(evidence)
-        if evidence.error is not None:
-            raise SteerError(evidence.message)
-        raise_unless_held(evidence)
+        return evidence
 
     def evidence(self) -> Evidence:
         """Measures the claim; an error becomes evidence of an error."""
-        error = getattr(self.claim, "error", None)
-        if error is not None:
-            return broken_evidence(self.claim)  # type: ignore[arg-type]
-        try:
-            return self.config.stash[SESSION].measure(self.suite, self.claim)  # type: ignore[arg-type]
-        except SteerError as error:
-            from .evidence import error_evidence
+        from .files import BrokenClaim
 
-            known = {"soundness": getattr(error, "soundness", None)}
-            said = placed(error, self.suite, self.claim)  # type: ignore[arg-type]
-            return error_evidence(self.claim.kind, self.name, said, **known)  # type: ignore[union-attr]
+        if isinstance(self.claim, BrokenClaim):
+            return broken_evidence(self.claim)
+        try:
+            return self.config.stash[SESSION].measure(self.suite, self.claim)
+        except SteerError as error:
+            return self._error(error)
+
+    def _error(self, error: SteerError) -> Evidence:
+        from .evidence import error_evidence
+
+        known = {"soundness": getattr(error, "soundness", None)}
+        said = placed(error, self.suite, self.claim)  # type: ignore[arg-type]
+        return error_evidence(self.claim.kind, self.name, said, **known)  # type: ignore[union-attr]
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (SteeringFailure, SteerError)):

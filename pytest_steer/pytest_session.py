@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import progress
-from .errors import SteerError, at_key
+from .errors import SteerError, at_key, exceptions_named
 from .pytest_options import Settings
 from .sources import shown
 
@@ -99,7 +99,9 @@ class SteerSession:
             model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
         builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")
-        evidence = builder.build(suite, claim).measure(model)
+        with exceptions_named():
+            evidence = builder.build(suite, claim).measure(model)
+            evidence.to_dict()  # which refuses what is not finite
         evidence.warnings += model_warnings(model)
         if claim.model is not None and run.model is not None:
             evidence.warnings.append(MODELS_OVERRULED.format(model=run.model))

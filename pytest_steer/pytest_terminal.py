@@ -148,10 +148,13 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
 
 def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> int | None:
     """Writes the reports that were asked for; the exit code to end with if one cannot be written."""
-    from .report import build_report, write_report
+    from .report import build_report, fitting, write_report
 
+    claims, faults = fitting(claims)
+    for fault in faults:
+        print(f"--steer-report: {fault}", file=sys.stderr)
     report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started)
-    code = None
+    code = int(pytest.ExitCode.TESTS_FAILED) if faults else None
     for path in settings.reports:
         try:
             write_report(path, report)

@@ -310,3 +310,77 @@ def test_a_format_that_cannot_be_registered_says_why(tmp_path: Path, arguments: 
     command = [sys.executable, "-c", "import mine"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert re.search(f"mine: .*{message}", done.stderr), done.stderr
+
+
+FAULTY = """\
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+from pytest_steer import Items
+from pytest_steer.claims import claim
+from pytest_steer.evidence import Evidence, Verdict
+from pytest_steer.measures import Subject
+from pytest_steer.parameters import Param
+
+
+def faulty(kind, measure, **said):
+    @claim(kind, title="Faulty", main="x")
+    @dataclass(frozen=True, kw_only=True)
+    class Faulty:
+        \"\"\"Faulty.\"\"\"
+
+        subject: Subject
+        items: Items
+        x: Annotated[float, Param("X.", example=0.1)]
+
+        def measure(self, model):
+            return measure()
+
+    for part, value in said.items():
+        setattr(Faulty, part, staticmethod(lambda evidence: value))
+
+
+def made(**values):
+    return Evidence(check="another", name="n", estimate=0.6, interval=(0.5, 0.7), n=5, **{"verdict": Verdict.PASS, "threshold": 0.3, **values})
+
+
+faulty("raises", lambda: 1 / 0)
+faulty("leaves", lambda: exit(0))
+faulty("gives_none", lambda: None)
+faulty("gives_text", lambda: made(verdict="pass"))
+faulty("gives_nan", lambda: made(threshold=math.nan))
+faulty("says_none", made, headline=None)
+faulty("adds_none", made, extra=None)
+faulty("is_bare", made)
+"""
+FAULTS = {
+    "raises": "ZeroDivisionError: division by zero (raised in <lambda>, faulty.py:",
+    "leaves": "SystemExit: 0 (raised in",
+    "gives_none": "measure of the claim 'gives_none' gave NoneType, not Evidence",
+    "gives_text": "the evidence of the claim 'gives_text' has no Verdict, but 'pass'",
+    "gives_nan": "threshold is nan: a report holds finite numbers only",
+    "says_none": "headline of the claim 'says_none' gave NoneType",
+    "adds_none": "extra of the claim 'adds_none' gave NoneType",
+    "is_bare": "a report cannot hold this evidence: vector: None is not of type 'object'",
+}
+
+
+@pytest.mark.parametrize("holm", [False, True])
+def test_a_faulty_claim_is_one_error_in_table_and_report_and_the_rest_runs(folder: Path, tmp_path: Path, holm: bool) -> None:
+    made = tmp_path / "made"
+    shutil.copytree(folder, made)
+    (made / "faulty.py").write_text(FAULTY)
+    (made / "conftest.py").write_text("import faulty\n")
+    claims = "".join(f"  - {kind}: 0.1\n" for kind in FAULTS)
+    (made / "faulty.steer.yaml").write_text(f"holm: {str(holm).lower()}\n{HEAD}{claims}  - steers: -1\n")
+    said, records = run(made, "faulty.steer.yaml")
+    found = {record["check"]: record for record in records}
+    assert list(found) == [*FAULTS, "steers"], said
+    assert found.pop("steers")["verdict"] == "pass"
+    for line, (kind, reason) in enumerate(FAULTS.items(), start=6):
+        assert found[kind]["verdict"] == "error"
+        assert reason in found[kind]["error"]
+        assert kind == "is_bare" or f"faulty.steer.yaml:{line}: " in found[kind]["error"]
+    assert "Traceback" not in said
+    assert "INTERNALERROR" not in said

@@ -13,7 +13,11 @@ def complete(evidence: Evidence) -> None:
     Call it when nothing else of the evidence changes any more.
     """
     if evidence.check:
-        evidence.extra = kind_of(evidence.check).said("extra", evidence)
+        try:
+            evidence.extra = kind_of(evidence.check).said("extra", evidence)
+        except Exception:  # of a user's claim, which may be the error itself
+            if evidence.verdict is not Verdict.ERROR:
+                raise
     evidence.message = explain(evidence)
 
 

@@ -54,6 +54,8 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
     fields = {name: value for name, value in fields.items() if value is not None or name in needed}
     take = current_run().evidence
     try:
+        if not isinstance(fields["name"], str) or not fields["name"].strip():
+            raise SteerError(f"assert_{kind}: name is a text that reports show, not {fields['name']!r}")
         check_arguments(f"assert_{kind}", fields, order=[*given, *known])
         if "items" in fields:
             fields["items"] = as_items(fields["items"])
@@ -61,9 +63,10 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
         fields |= {name: make() for name, make in (late or {}).items()}
         claim: Claim = declared.declared(**{name: fields[name] for name in known if name in fields})
         evidence = claim.measure(given["model"])
-    except SteerError as error:
+    except Exception as error:  # also of a user's own code: what cannot be measured is in the table
         if take is not None:
-            failed = error_evidence(kind, str(fields["name"]), str(error), soundness=getattr(error, "soundness", None))
+            reason = str(error) if isinstance(error, SteerError) else f"{type(error).__name__}: {error}"
+            failed = error_evidence(kind, str(fields["name"]), reason, soundness=getattr(error, "soundness", None))
             take(failed)
             complete(failed)
         raise

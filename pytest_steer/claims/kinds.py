@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from .. import registry
 from ..errors import SteerError
-from ..evidence import Evidence
+from ..evidence import Evidence, Verdict
 from ..parameters import Param, Schema, properties_of, required_of
 from ..validation import check_values
 from . import words
@@ -117,9 +117,13 @@ class ClaimKind:
             part: ``headline`` (the verdict with its numbers), ``remarks`` (lines below it, whatever the verdict), ``explanation``
                 (lines that say why it did not pass) or ``extra`` (what the record of the evidence has for this kind alone).
         """
-        return getattr(self.declared, part, _SAID[part])(evidence)
+        said = getattr(self.declared, part, _SAID[part])(evidence)
+        if not isinstance(said, _FORMS.get(part, list)):
+            raise SteerError(f"{self.declared.__module__}: {part} of the claim {self.name!r} gave {type(said).__name__}")
+        return said
 
 
+_FORMS = {"headline": str, "extra": dict}
 _SAID: dict[str, Callable[[Evidence], Any]] = {
     "headline": words.headline,
     "remarks": words.not_looked_at,
@@ -153,7 +157,7 @@ def claim(
     def decorate(declared: Declared) -> Declared:
         kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), schema or {})
         _checked(kind)
-        _timed(declared)
+        _measuring(name, declared)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
         registry.register("claim", name, kind, home=declared.__module__)
         return declared
@@ -175,15 +179,22 @@ def _checked(kind: ClaimKind) -> None:
     kind.declared.__init__ = checked  # type: ignore[misc]
 
 
-def _timed(declared: type) -> None:
-    """Make a class write into its evidence how long measuring took."""
-    measure = declared.measure  # type: ignore[attr-defined]
+def _measuring(kind: str, declared: type) -> None:
+    """Make a class check the evidence that it measures, and write into it its kind and how long that took."""
+    home = f"{declared.__module__}: "
+    measure = getattr(declared, "measure", None)
+    if measure is None:
+        raise SteerError(f"{home}the claim {kind!r} needs a method measure(self, model) that gives its Evidence")
 
     @wraps(measure)
     def timed(self: Any, model: Any) -> Evidence:
         started = time.perf_counter()
-        evidence: Evidence = measure(self, model)
-        evidence.seconds = time.perf_counter() - started
+        evidence = measure(self, model)
+        if not isinstance(evidence, Evidence):
+            raise SteerError(f"{home}measure of the claim {kind!r} gave {type(evidence).__name__}, not Evidence")
+        if not isinstance(evidence.verdict, Verdict):
+            raise SteerError(f"{home}the evidence of the claim {kind!r} has no Verdict, but {evidence.verdict!r}")
+        evidence.check, evidence.seconds = kind, time.perf_counter() - started
         return evidence
 
     declared.measure = timed  # type: ignore[attr-defined]

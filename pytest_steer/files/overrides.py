@@ -53,8 +53,9 @@ def old_form(body: dict[str, Any], made: tuple[Combination, ...], path: DataPath
         listed = by_label.items() if isinstance(by_label, dict) else ()
         entries = [(_match_of(label, made), changed) for label, changed in listed if isinstance(changed, dict)]
         entries.sort(key=lambda entry: len(entry[0]))  # a whole combination won over single choices, so it comes later
-        lines = [f"  - {flow({'match': match, **changed})}" for match, changed in entries]
+        lines = [f"  - {flow({'match': match, **changed})}" for match, changed in entries if match]
         hint = ["Write `overrides` in its place:", "overrides:", *(lines or ["  - {match: {method: icv}, ...}"])]
+        hint += [f"(No combination is called {label!r}.)" for label, _ in listed if not _match_of(label, made)]
         reason = "goes by combinations" if key == "xfail" else "is gone"
         yield Fault((*path, key), f"{reason}, for which there is `overrides` now", "\n    ".join(hint))
 

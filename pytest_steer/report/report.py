@@ -20,6 +20,7 @@ from jsonschema import Draft202012Validator
 
 from .. import registry
 from ..errors import SteerError
+from ..evidence import error_evidence
 from ..file_formats import format_of
 from .matrix_rows import matrix_rows
 
@@ -67,6 +68,22 @@ def build_report(claims: Sequence[dict[str, Any]], *, seed: int, profile: str, s
     }
     _validator().validate(report)
     return report
+
+
+def fitting(claims: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The records that the schema allows. In the place of any other stands an error, and its name and fault are among the second."""
+    checks = _validator().evolve(schema={"$ref": "#/$defs/claim", "$defs": report_schema()["$defs"]})
+    fit, faults = [], []
+    for claim in claims:
+        error = next(checks.iter_errors(claim), None)
+        if error is not None:
+            said = f"a report cannot hold this evidence: {'.'.join(map(str, error.absolute_path))}: {error.message[:200]}"
+            faults.append(f"{claim['id']}: {said}")
+            record = error_evidence(str(claim["check"]), str(claim["name"]), said)
+            record.id, record.suite, record.message = str(claim["id"]), str(claim["suite"]), said
+            claim = record.to_dict()
+        fit.append(claim)
+    return fit, faults
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
