@@ -160,7 +160,7 @@ WRONG = {
     "side a text": (
         "d.json",
         [tan() | {"positive": "x"}],
-        ": item 0: 'positive' has to be an object with 'prompt' and 'response'",
+        ": expected a list of contrast items, found two lists of texts",
     ),
     "no response": ("d.json", [tan() | {"negative": {"prompt": "Q?"}}], ": item 0: negative: 'response' is missing"),
     "two prompts": ("d.json", [tan(), tan(other="R?")], ": item 1: the positive and the negative prompt differ"),

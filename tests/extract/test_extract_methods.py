@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import warnings
 from pathlib import Path
@@ -343,7 +344,9 @@ def test_icv_of_texts_of_one_token_reads_them_behind_the_begin_token():
     want = (mean + (first if first @ mean > 0 else -first)).view(3, 32)
     found = extract.icv(model, sides)
     assert min(cosine(found.vector.directions[at], want[at]) for at in range(3)) > 0.999
-    silent = builders.random_model("llama")
+    silent = wrap_model(
+        builders.random_hf("llama"), copy.deepcopy(builders.tokenizer()), "silent"
+    )  # the others share theirs
     silent.tokenizer.bos_token = silent.tokenizer.eos_token = None
     with pytest.raises(DataError, match="a demonstration is a single token"):
         extract.icv(silent, sides)
