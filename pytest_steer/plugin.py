@@ -86,7 +86,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         with running(replace(current_run(), evidence=add)):
             return (yield)
     except SteeringInconclusive as error:
-        if inconclusive == "skip":
+        if inconclusive == "skip":  # the user asked for it, by --steer-inconclusive
             pytest.skip(str(error))
         if inconclusive == "xfail":
             pytest.xfail(str(error))
@@ -114,9 +114,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if run.settings.save_counterexamples:
         run.saved = save_counterexamples(config.rootpath, run.claims)
     if run.settings.reports:
-        session.exitstatus = write_reports(run.settings, run.claims, run.started) or session.exitstatus
+        lines, code = write_reports(run.settings, run.claims, run.started)
+        run.saved += lines
+        session.exitstatus = code or session.exitstatus
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     run = config.stash[SESSION]
-    summarize(terminalreporter, run.claims, run.settings, run.saved)
+    summarize(terminalreporter, run.claims, run.saved)

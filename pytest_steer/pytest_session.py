@@ -32,7 +32,7 @@ class SteerSession:
         settings: the options of this run.
         started: when it began, in seconds since the epoch.
         claims: the evidence of all tests, of this process or of xdist workers.
-        saved: what to tell about counterexamples that were added to claim files.
+        saved: what to tell about counterexamples and reports that were written.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,25 +95,20 @@ class ProgressLine:
             self._reporter.write(text, flush=True)
 
 
-def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], settings: Settings, saved: list[str]) -> None:
-    """The table of all claims, and how many false verdicts such a table is to be expected to hold."""
-    if not claims:
-        return
-    from .report import claim_table, claim_warnings, comparison_of, expected_false, verdict_counts
+def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], saved: list[str]) -> None:
+    """The table of all claims, how many wrong verdicts to expect in it, and what was written to files."""
+    if claims:
+        from .report import claim_table, claim_warnings, comparison_of, expected_false, verdict_counts
 
-    reporter.section("steering claims")
-    reporter.write_line(claim_table(claims))
-    comparison = comparison_of(claims)
-    if comparison:
-        reporter.write_line(f"\n{comparison}\n")
-    for warning in claim_warnings(claims):
-        reporter.write_line(warning)
-    reporter.write_line(expected_false(claims))
-    reporter.write_line(verdict_counts(claims))
+        reporter.section("steering claims")
+        reporter.write_line(claim_table(claims))
+        comparison = comparison_of(claims)
+        if comparison:
+            reporter.write_line(f"\n{comparison}\n")
+        for line in (*claim_warnings(claims), expected_false(claims), verdict_counts(claims)):
+            reporter.write_line(line)
     for line in saved:
         reporter.write_line(line)
-    for path in settings.reports:
-        reporter.write_line(f"report: {path}")
 
 
 def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
@@ -146,13 +140,12 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> int | None:
-    """Writes the reports that were asked for; the exit code to end with if one cannot be written."""
+def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> tuple[list[str], int | None]:
+    """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written."""
     from .report import build_report, fitting, write_report
 
     claims, faults = fitting(claims)
-    for fault in faults:
-        print(f"--steer-report: {fault}", file=sys.stderr)
+    lines = [f"--steer-report: {fault}" for fault in faults]
     report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started)
     code = int(pytest.ExitCode.TESTS_FAILED) if faults else None
     for path in settings.reports:
@@ -160,6 +153,8 @@ def write_reports(settings: Settings, claims: list[dict[str, Any]], started: flo
             write_report(path, report)
         except (OSError, SteerError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            print(f"--steer-report: {path} cannot be written: {reason}", file=sys.stderr)
+            lines.append(f"--steer-report: {path} cannot be written: {reason}")
             code = int(pytest.ExitCode.USAGE_ERROR)
-    return code
+        else:
+            lines.append(f"report: {path}")
+    return lines, code

@@ -7,7 +7,7 @@ import json
 import math
 import numbers
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -32,13 +32,16 @@ Checks = extend(Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHE
 """A validator in which a number is finite: JSON knows no others, YAML and Python do."""
 
 
-def check_values(what: str, values: Mapping[str, Any], properties: Mapping[str, Schema]) -> None:
+def check_values(
+    what: str, values: Mapping[str, Any], properties: Mapping[str, Schema], *, required: Collection[str] = ()
+) -> None:
     """Refuse the first value that its schema does not allow.
 
     Args:
         what: whose parameters these are, for the message.
         values: parameters that are given; None stands for one that is left out.
         properties: the JSON Schema of each.
+        required: those that have no default, which None cannot leave out.
 
     Raises:
         SteerError: an unknown parameter, or a value that it cannot have.
@@ -46,7 +49,7 @@ def check_values(what: str, values: Mapping[str, Any], properties: Mapping[str, 
     for name, value in values.items():
         if name not in properties:
             raise SteerError(f"{what} has no parameter {name!r}: {did_you_mean(name, properties)}")
-        if value is None:
+        if value is None and name not in required:
             continue
         for error in Checks(properties[name]).iter_errors(_as_in_a_file(value)):
             error.path.appendleft(name)

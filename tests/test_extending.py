@@ -287,6 +287,7 @@ def test_a_report_format_that_fails_is_named_and_the_other_reports_are_written(t
     assert "out.odd cannot be written: the report format 'odd' of conftest failed: KeyError: 'claims'" in done
     assert "out.number cannot be written: the report format 'number' of conftest gave int, not text or bytes" in done
     assert not (tmp_path / "out.odd").exists()
+    assert [line.rpartition("/")[2] for line in done.splitlines() if line.startswith("report: ")] == ["out.json", "two.json"]
     assert json.loads((tmp_path / "two.json").read_text())["claims"] == []
 
 

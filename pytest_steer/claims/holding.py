@@ -49,7 +49,7 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
     declared, shared = kind_of(kind), given["shared"]
     known = declared.fields.keys() | declared.parameters.keys()
     _check_keywords(f"assert_{kind}", declared, shared, known | {*_OF_THE_SUBJECT, *_OF_THE_VECTOR})
-    needed = {"model", *(name for name in known if declared.fields.get(name))}
+    needed = {"model", *(name for name in known if declared.fields.get(name)), *declared.schema.get("required", ())}
     fields = {"seed": current_run().seed, "name": kind, **given, **shared}
     fields = {name: value for name, value in fields.items() if value is not None or name in needed}
     take = current_run().evidence
@@ -85,7 +85,7 @@ def _check_keywords(call: str, declared: ClaimKind, shared: Mapping[str, Any], k
     now = next((new for new, schema in declared.parameters.items() if schema.get("x-was") == unknown), None)
     if now is not None:
         raise TypeError(f"{call}: {unknown!r} is now called {now!r}: write {now}={shared[unknown]!r}")
-    hint = did_you_mean(unknown, [*(one for one in shared if one in known), *known])
+    hint = did_you_mean(unknown, sorted({*known} - {"subject", "search", "source"}))
     raise TypeError(f"{call}() got an unexpected keyword argument {unknown!r}: {hint}")
 
 

@@ -173,7 +173,8 @@ def _checked(kind: ClaimKind) -> None:
     def checked(self: Any, *arguments: Any, **given: Any) -> None:
         # Contexts and items are values of Python; a file names them in another way.
         properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
-        check_values(kind.name, {key: value for key, value in given.items() if key in properties}, properties)
+        values = {key: value for key, value in given.items() if key in properties}
+        check_values(kind.name, values, properties, required=kind.schema.get("required", ()))
         made(self, *arguments, **given)
 
     kind.declared.__init__ = checked  # type: ignore[misc]

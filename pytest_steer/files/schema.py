@@ -40,7 +40,7 @@ def kinds() -> dict[str, Schema]:
 
 
 def frame() -> Schema:
-    """The schema of a file without what its claims say: that is looked at once the matrix has given its part."""
+    """The schema of a file except its claims, which are validated after expansion."""
     claim = {**claim_schema(), "properties": {kind: {} for kind in kinds()}}
     listed = {**full_schema()["properties"]["claims"], "items": claim}
     whole = {**full_schema(), "properties": {**full_schema()["properties"], "claims": listed}}

@@ -85,6 +85,11 @@ def check_arguments(
         if isinstance(given[name], (bool, str)) or not hasattr(given[name], "__float__"):
             several = f"; {name}s= takes several" if f"{name}s" in order else ""
             raise SteerError(f"{call}: {name} is one number, not {given[name]!r}{several}")
+    if not isinstance(given.get("include_first", False), bool):
+        raise SteerError(f"{call}: include_first is True or False, not {given['include_first']!r}")
+    accepted = given.get("allow_mismatch", ())
+    if not isinstance(accepted, (tuple, list)) or not {*accepted} <= {"model", "template"}:
+        raise SteerError(f"{call}: allow_mismatch is ('model',), ('template',) or both, not {accepted!r}")
     layers = given.get("layer", 0)
     if not isinstance(layers, int) and not (isinstance(layers, Sequence) and all(isinstance(one, int) for one in layers)):
         raise VectorError(f"{call}: layer is the number of a decoder block, from 0 on, or a list of them, not {layers!r}")

@@ -68,6 +68,8 @@ def as_space(given: st.SearchStrategy[Context] | Mapping[str, Any]) -> st.Search
         return given
     if not isinstance(given, Mapping):
         raise DataError("contexts are axes with their values, or a strategy: write contexts={'system': ['', 'Be brief.']}")
+    if not given:
+        raise DataError("there are no contexts to search: write contexts={'system': ['', 'Be brief.']}")
     return contexts(**given)
 
 

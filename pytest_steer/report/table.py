@@ -43,14 +43,15 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
 
 def verdict_words(claim: dict[str, Any]) -> str:
     """The verdict, and whether it was expected."""
-    known = claim["xfail"] is not None and claim["verdict"] in ("fail", "inconclusive")
-    return f"{claim['verdict']} (known)" if known else str(claim["verdict"])
+    if claim["xfail"] is None or claim["verdict"] == "error":
+        return str(claim["verdict"])
+    return "pass (not expected)" if claim["verdict"] == "pass" else f"{claim['verdict']} (known)"
 
 
 def verdict_counts(claims: Sequence[dict[str, Any]]) -> str:
     """How many claims came to each verdict, passes first."""
     counts = Counter(verdict_words(claim) for claim in claims)
-    order = ("pass", "fail (known)", "inconclusive (known)", "inconclusive", "fail", "error")
+    order = ("pass", "pass (not expected)", "fail (known)", "inconclusive (known)", "inconclusive", "fail", "error")
     return ", ".join(f"{counts[words]} {words}" for words in order if counts[words])
 
 

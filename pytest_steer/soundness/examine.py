@@ -13,8 +13,9 @@ from ..errors import MeasurementError, SteerError
 from ..model import Model
 from ..model.state import trusting
 from .bench import Bench, NotApplicable, NotFinite, Unsteered
+from .cases import Case
 from .examples import HookExample, hook_examples, smallest, strengths, visit
-from .properties import PROPERTIES, Case
+from .properties import PROPERTIES
 from .target import Target
 
 # How many further examples are tried to find a smaller one that breaks a property.

@@ -15,52 +15,9 @@ import torch
 from .. import registry
 from ..errors import VectorError
 from ..model import Engine, Probe, check_fits
-from .bench import Bench, NotApplicable, NotFinite, Outcome, Way
-from .examples import HookExample, Padding
+from .bench import NotApplicable, NotFinite
+from .cases import ULPS, Case, first_moved, later_block_off, listed, moved_rows, rows_differ, rows_due, wrong_dose
 from .lines import Line
-from .target import Target
-
-# Units in the last place that a sum of a hidden value and a dose may be off by.
-_ULPS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One example on a bench, which runs each forward once."""
-
-    bench: Bench
-    example: HookExample
-
-    @property
-    def target(self) -> Target:
-        return self.bench.target
-
-    @property
-    def lines(self) -> tuple[Line, ...]:
-        return self.bench.lines(self.example)
-
-    @property
-    def low(self) -> int:
-        """The lowest declared block. Its input is the unsteered one."""
-        return min(self.target.layers)
-
-    @property
-    def base(self) -> Outcome:
-        return self.bench.run("unsteered", self.lines, self.example.padding)
-
-    @property
-    def steered(self) -> Outcome:
-        return self.steered_at(self.example.multiplier)
-
-    def steered_at(self, multiplier: float) -> Outcome:
-        return self.bench.run("steered", self.lines, self.example.padding, multiplier)
-
-    @property
-    def reference(self) -> Outcome | None:
-        """The model under plain hooks; None if it is not declared what is done to the hidden states."""
-        if self.target.reference is None:
-            return None
-        return self.bench.run("reference", self.lines, self.example.padding, self.example.multiplier)
 
 
 @dataclass(frozen=True)
@@ -113,41 +70,41 @@ def template(case: Case) -> str | None:
 @_promises("The block's output is really changed, in every row, whether the block returns a tensor, a tuple or a list.")
 def output_type(case: Case) -> str | None:
     base, steered = case.base, case.steered
-    due = _rows_due(case)
-    moved = _moved_rows(case, steered)
+    due = rows_due(case)
+    moved = moved_rows(case, steered)
     still = [row for row in due if row not in moved]
     kind = f"block {case.low} returns a {base.kinds[case.low]}"
-    if due and _first_moved(case, steered) is None:
+    if due and first_moved(case, steered) is None:
         return f"nothing moves: {kind}, and the hook changes nothing of it"
     if still and moved:
-        return f"row(s) {_list(still)} of {len(case.lines)} do not move, only {_list(moved)}: {kind}"
+        return f"row(s) {listed(still)} of {len(case.lines)} do not move, only {listed(moved)}: {kind}"
     return None
 
 
 @_promises("The declared blocks move, and no other block is touched.")
 def layer(case: Case) -> str | None:
     base, steered, low = case.base, case.steered, case.low
-    if not _rows_due(case):
+    if not rows_due(case):
         return None
-    moved = _first_moved(case, steered)
+    moved = first_moved(case, steered)
     if moved is not None and moved != low:
         return f"block {moved} is the first that moves, declared is {low} (0-based; hidden_states[{low + 1}] is its output)"
     reference = case.reference
-    if reference is None or _wrong_dose(case, base, steered, reference) is not None:
+    if reference is None or wrong_dose(case, base, steered, reference) is not None:
         return None  # with a wrong dose, later blocks differ too
-    off = _later_block_off(case, steered, reference)
+    off = later_block_off(case, steered, reference)
     if off is not None and off not in case.target.layers:
-        return f"block {off} is changed too; declared are {_list(case.target.layers)}"
+        return f"block {off} is changed too; declared are {listed(case.target.layers)}"
     return None
 
 
 @_promises("The block's output moves by exactly the dose at exactly the declared positions, and by 0 elsewhere.")
 def dose(case: Case) -> str | None:
     base, steered, reference = case.base, case.steered, case.reference
-    wrong = _wrong_dose(case, base, steered, reference)
+    wrong = wrong_dose(case, base, steered, reference)
     if wrong is not None or reference is None:
         return wrong
-    off = _later_block_off(case, steered, reference)
+    off = later_block_off(case, steered, reference)
     if off is not None and off in case.target.layers:
         return f"block {case.low} moves as declared, block {off} does not"
     return None
@@ -161,7 +118,7 @@ def first_position(case: Case) -> str | None:
         moved = not case.bench.same(base.row(row, case.low)[0], steered.row(row, case.low)[0])
         if moved and start > 0:
             return f"row {row}: the first token moves, but steering is to begin at token {start}"
-        if start == 0 and not moved and _rows_due(case):
+        if start == 0 and not moved and rows_due(case):
             return f"row {row}: the first token does not move, but include_first is declared"
     return None
 
@@ -185,7 +142,7 @@ def identity(case: Case) -> str | None:
     base, steered = case.base, case.steered_at(0.0)
     if case.bench.equal(base, steered):
         return None
-    first = _first_moved(case, steered)
+    first = first_moved(case, steered)
     return f"at multiplier 0 logits are off by {base.apart(steered):.3g}; first in block {first}"
 
 
@@ -204,7 +161,7 @@ def sign(case: Case) -> str | None:
     for row in range(len(case.lines)):
         here = base.row(row, case.low)
         up, down = plus.row(row, case.low) - here, minus.row(row, case.low) - here
-        room = _ULPS * case.bench.epsilon * (here.abs() + up.abs() + down.abs())
+        room = ULPS * case.bench.epsilon * (here.abs() + up.abs() + down.abs())
         if ((up + down).abs() > room).any():
             same = bool(torch.allclose(up, down)) and bool(up.any())
             how = "in the same direction" if same else f"by amounts whose sum is {float((up + down).abs().max()):.3g}"
@@ -233,20 +190,20 @@ def repetition(case: Case) -> str | None:
 @_promises("A row is steered in a batch as it is alone.")
 def batch_size(case: Case) -> str | None:
     why_not = "the unsteered model itself gives another result in a batch than alone"
-    return _rows_differ(case, lambda row: ([case.lines[row]], "right", 0), " alone and in the batch", why_not)
+    return rows_differ(case, lambda row: ([case.lines[row]], "right", 0), " alone and in the batch", why_not)
 
 
 @_promises("The order of the rows in a batch does not matter.")
 def batch_order(case: Case) -> str | None:
     turned, last = case.lines[::-1], len(case.lines) - 1
     why_not = "the unsteered model itself depends on the order of the rows"
-    return _rows_differ(case, lambda row: (turned, "right", last - row), " with the order reversed", why_not)
+    return rows_differ(case, lambda row: (turned, "right", last - row), " with the order reversed", why_not)
 
 
 @_promises("Padding on the left and on the right give the same.")
 def padding_side(case: Case) -> str | None:
     why_not = "the unsteered model itself depends on the side of the padding"
-    return _rows_differ(case, lambda row: (case.lines, "left", row), ", padded left and right", why_not)
+    return rows_differ(case, lambda row: (case.lines, "left", row), ", padded left and right", why_not)
 
 
 @_promises("Decoding step by step with a cache gives what a whole forward gives.")
@@ -364,99 +321,3 @@ def zero_tokens(case: Case) -> str | None:
         return None
     tokens = batch.input_ids.shape[1]
     return f"a prompt of {tokens} token(s) with steering from token {batch.starts[0]} on runs without a word"
-
-
-# --- comparing -----------------------------------------------------------------------------------------------------------
-
-
-def _wrong_dose(case: Case, base: Outcome, steered: Outcome, reference: Outcome | None) -> str | None:
-    """What is wrong at the lowest declared block. The first position has its own property."""
-    for row, line in enumerate(case.lines):
-        start = case.target.start(line)
-        before, after = base.row(row, case.low), steered.row(row, case.low)
-        due = reference.row(row, case.low) if reference is not None else None
-        for position in range(1, len(before)):
-            if position < start:
-                if not case.bench.same(before[position], after[position]):
-                    return f"row {row}, token {position} moves, but steering is to begin at token {start}"
-            elif due is not None:
-                here, moved, wanted = before[position], after[position], due[position]
-                room = _ULPS * case.bench.epsilon * (here.abs() + wanted.abs()) + 1e-30
-                if ((moved - wanted).abs() > room).any():
-                    share = _share(moved - here, wanted - here)
-                    return f"row {row}, token {position} of {len(before)}: block {case.low} moves by {share}"
-    return None
-
-
-def _share(moved: torch.Tensor, wanted: torch.Tensor) -> str:
-    times = float(moved.double() @ wanted.double() / (wanted.double() @ wanted.double()).clamp(min=1e-300))
-    return f"{times:.4g} times the declared dose (off by {float((moved - wanted).norm()):.3g} in norm)"
-
-
-def _first_moved(case: Case, steered: Outcome) -> int | None:
-    """The first block after which a real position differs from the unsteered model."""
-    real = case.base.real
-    for number, (before, after) in enumerate(zip(case.base.streams, steered.streams, strict=True)):
-        if not case.bench.same(before[real], after[real]):
-            return number
-    return None
-
-
-def _moved_rows(case: Case, outcome: Outcome) -> list[int]:
-    """The rows that move at the lowest declared block."""
-    rows = range(len(case.lines))
-    return [row for row in rows if not case.bench.same(case.base.row(row, case.low), outcome.row(row, case.low))]
-
-
-def _rows_due(case: Case) -> list[int]:
-    """The rows that have to move at the lowest declared block."""
-    reference = case.reference
-    if reference is None:
-        return [row for row, line in enumerate(case.lines) if case.target.start(line) < len(line.prompt)]
-    return _moved_rows(case, reference)
-
-
-def _later_block_off(case: Case, steered: Outcome, reference: Outcome) -> int | None:
-    """The first block after the lowest declared one whose rows differ from the reference; None if that one's differ already."""
-    for number in range(case.low, len(steered.streams)):
-        for row in range(len(case.lines)):
-            if case.bench.off(reference.row(row, number), steered.row(row, number)) is not None:
-                return number if number > case.low else None
-    return None
-
-
-def _rows_differ(
-    case: Case, elsewhere: Callable[[int], tuple[Sequence[Line], Padding, int]], how: str, why_not: str
-) -> str | None:
-    """How a row of the batch, padded on the right, differs from the same row elsewhere.
-
-    Args:
-        elsewhere: row -> the lines of another batch, its padding, and the row's place in it.
-        how: the words for the two places.
-        why_not: the words for a model whose unsteered rows differ already.
-    """
-    ways: tuple[tuple[Way, float], ...] = (("unsteered", 0.0), ("steered", case.example.multiplier))
-    for row in range(len(case.lines)):
-        lines, side, place = elsewhere(row)
-        pairs = [
-            (case.bench.run(way, case.lines, "right", strength), case.bench.run(way, lines, side, strength))
-            for way, strength in ways
-        ]
-        unsteered, steered = (_row_off(case, one, row, other, place) for one, other in pairs)
-        if unsteered is not None:
-            raise NotApplicable(why_not)
-        if steered is not None:
-            return f"row {row} of {len(case.lines)}{how}: {steered}"
-    return None
-
-
-def _row_off(case: Case, one: Outcome, row: int, other: Outcome, place: int) -> str | None:
-    off = case.bench.off(one.logits[row], other.logits[place])
-    if off is not None:
-        return f"logits {off}"
-    off = case.bench.off(one.row(row, case.low), other.row(place, case.low))
-    return f"hidden states after block {case.low} {off}" if off is not None else None
-
-
-def _list(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

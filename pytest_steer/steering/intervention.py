@@ -292,6 +292,8 @@ def check_blocks(layers: int | Iterable[int]) -> tuple[int, ...]:
     Raises:
         VectorError: none, or a negative one.
     """
+    if isinstance(layers, bool):
+        raise VectorError(f"a layer is a decoder block's number, from 0 on; not {layers}")
     blocks = tuple(sorted({layers} if isinstance(layers, int) else set(layers)))
     if not blocks:
         raise VectorError("an intervention needs at least one layer")

@@ -191,6 +191,17 @@ def test_data_of_the_wrong_kind(name, value):
     [
         ("assert_steers", {"multiplier": [1.0]}, r"multiplier is one number, not \[1.0\]; multipliers= takes several"),
         ("assert_steers", {"steerability": [0.1]}, "steerability must be a number, but is a list"),
+        ("assert_steers", {"steerability": None}, "steerability must be a number, but has no value"),
+        ("assert_steers", {"include_first": "no"}, "include_first is True or False, not 'no'"),
+        ("assert_steers", {"allow_mismatch": ("modle",)}, r"allow_mismatch is \('model',\), \('template',\) or both"),
+        (
+            "assert_steers",
+            {"allow_mismatch": "model"},
+            r"allow_mismatch is \('model',\), \('template',\) or both, not 'model'",
+        ),
+        ("assert_steers", {"name": 3}, "name is a text that reports show, not 3"),
+        ("perplexity", {"include_first": 1}, "perplexity: include_first is True or False, not 1"),
+        ("assert_holds_in_contexts", {"contexts": {}}, "there are no contexts to search"),
         ("assert_steers", {"confidence": 95}, r"Did you mean 0.95 \(95 %\)\?"),
         ("assert_steers", {"confidence": [0.9]}, r"confidence is one number, not \[0.9\]"),
         ("assert_steers", {"interval": "bca"}, "interval must be t or bootstrap, but is the text 'bca'"),

@@ -206,7 +206,7 @@ def test_block_outputs_reads_every_block_before_the_final_norm(family):
 
 
 def test_methods_on_the_same_data_read_it_once_and_a_changed_model_anew():
-    model = builders.random_model("llama", True)
+    model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "changed below")
     items = builders.WORDED[:3]
     runs = []
     handle = model.backbone.register_forward_pre_hook(lambda *_: runs.append(1))

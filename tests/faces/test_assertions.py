@@ -108,6 +108,9 @@ def test_error_with_a_cause(steer_model):
         raise TypeError("a fault of mine")
     perplexity(steer_model, ["A text."], custom(mine, layers=1, strength="linear", name="mine"))
 
+def test_a_keyword_that_is_misspelt(steer_model, vector):
+    assert_steers(steer_model, vector, read_items("test.json"), steerability=50, postions="all")
+
 def test_error_in_a_property(steer_model, vector):
     from hypothesis import given, settings, strategies
     @settings(max_examples=2, deadline=None, database=None)
@@ -122,7 +125,7 @@ def test_error_in_a_property(steer_model, vector):
 def test_no_frame_of_ours_is_shown(suite: Path, pytester: pytest.Pytester, style: str) -> None:
     pytester.makepyfile(test_claims=FAILING)
     result = pytester.runpytest("--tb", style, "--steer-report=out.json")
-    result.assert_outcomes(failed=7, errors=1)
+    result.assert_outcomes(failed=8, errors=1)
     result.stdout.no_fnmatch_line("*pytest_steer/*.py*")
     result.stdout.no_fnmatch_line("*torch/nn*")
     if style != "line":

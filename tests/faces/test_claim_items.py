@@ -106,7 +106,8 @@ def test_a_known_failure_is_expected_and_a_pass_of_it_is_not(suite: Path, pytest
     result.assert_outcomes(xfailed=1, failed=2)
     result.stdout.fnmatch_lines(["*XPASS(strict)*thought to be broken*"])
     result.stdout.fnmatch_lines(["broken-data: ERROR  *one.json: has 1 item(s); an interval needs at least two"])
-    result.stdout.fnmatch_lines(["c: known (steers) * fail (known)"])
+    result.stdout.fnmatch_lines(["c: known (steers) * fail (known)", "c: surprise (steers) * pass (not expected)"])
+    result.stdout.fnmatch_lines(["1 pass (not expected), 1 fail (known), 1 error"])
 
 
 def test_an_item_stands_where_its_claim_is_written(suite: Path, pytester: pytest.Pytester) -> None:
