@@ -166,6 +166,42 @@ class Evidence:
         return plain
 
 
+def fault_of(evidence: Evidence) -> str | None:
+    """Why evidence that was measured cannot be what it says it is, as the end of a sentence; None if it can."""
+    verdict, estimate, threshold = evidence.verdict, evidence.estimate, evidence.threshold
+    if not isinstance(verdict, Verdict):
+        return f"has no Verdict, but {verdict!r}"
+    if verdict is Verdict.ERROR:
+        return (
+            None if evidence.error else "is an error without a reason: make it with error_evidence(), or raise a SteerError"
+        )
+    missing = next((name for name in ("model", "vector", "data") if getattr(evidence, name) is None), None)
+    if missing is not None or estimate is None or threshold is None:
+        return f"has no {missing or ('estimate' if estimate is None else 'threshold')}"
+    if evidence.n < 2:
+        return f"rests on {evidence.n} {evidence.unit}, and an interval needs two"
+    is_least = evidence.direction is Direction.AT_LEAST
+    low, high = evidence.interval
+    worst, best = (low, high) if is_least else (high, low)
+    slack = 1e-9 * max(1.0, abs(threshold))  # bounds may have been judged on another scale
+
+    def keeps(value: float | None) -> bool:
+        return value is None or (value >= threshold - slack if is_least else value <= threshold + slack)
+
+    def breaks(value: float | None) -> bool:
+        return value is None or (value <= threshold + slack if is_least else value >= threshold - slack)
+
+    fits = {
+        Verdict.PASS: keeps(estimate) and keeps(worst),
+        Verdict.FAIL: breaks(estimate) and breaks(best),
+        Verdict.INCONCLUSIVE: True,
+    }[verdict]
+    if not fits:
+        promise = "at least" if is_least else "at most"
+        return f"says {verdict}, and has the estimate {estimate:g} [{low}, {high}] where {promise} {threshold:g} is promised"
+    return None
+
+
 def error_evidence(check: str, name: str, error: str, **known: Any) -> Evidence:
     """Evidence that there is no result. Never a number, never a pass."""
     return Evidence(check, name, Verdict.ERROR, error=error, **known)

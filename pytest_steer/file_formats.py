@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from . import registry
 from .errors import SteerError
+from .parameters import check_takes
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -53,6 +54,7 @@ def format_decorator(kind: str, name: str, suffixes: Sequence[str], **more: Any)
         home = function.__module__
         if isinstance(suffixes, str) or not suffixes:
             raise SteerError(f"{home}: the {kind} {name!r} needs a list of suffixes, such as suffixes=['.{name}']")
+        check_takes(function, ("report" if kind == "report format" else "path",), f"the {kind} {name!r}")
         for suffix in suffixes:
             if not suffix.startswith(".") or suffix != suffix.lower():
                 raise SteerError(f"{home}: {suffix!r} is no suffix of a {kind}: write it in lower case, with its dot")
@@ -86,12 +88,18 @@ def _by_suffix(kind: str) -> dict[str, FileFormat]:
 
 
 @contextmanager
-def reading(file: Path, name: str, error: type[SteerError]) -> Iterator[None]:
-    """Raise every error of a reader as ``error``, with the file's name before it."""
+def reading(file: Path, name: str, error: type[SteerError], *, home: str = "") -> Iterator[None]:
+    """Raise every error of a reader as ``error``, with the file's name before it.
+
+    Args:
+        name: the format. home: the module that registers it; readers of other packages are named, since the fault may be theirs.
+    """
     try:
         yield
     except SteerError as known:
         raise error(f"{file}: {known}") from None
-    except Exception as other:  # libraries and the readers of others raise nearly anything on a damaged file
+    except (Exception, SystemExit) as other:  # libraries and the readers of others raise nearly anything on a damaged file
         what = " ".join([f"{type(other).__name__}:", *str(other).strip().splitlines()[:1]])[:200].rstrip(".")
+        if home and not home.startswith(f"{__package__}."):
+            raise error(f"{file}: the format {name!r} of {home} cannot read it: {what}") from other
         raise error(f"{file}: is not a readable {name} file, damaged or cut off: {what}. Take a good copy") from None

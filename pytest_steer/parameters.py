@@ -90,6 +90,33 @@ def required_of(declared: Declared) -> list[str]:
     return [name for name, default in _defaults_of(declared).items() if name in known and default is MISSING]
 
 
+def check_takes(function: Callable[..., Any], wanted: Sequence[str], what: str) -> None:
+    """Refuse a function that cannot be called with so many arguments.
+
+    Args:
+        wanted: a word for each argument that it will be called with.
+        what: what it is, for the message: ``the axis 'tone'``.
+
+    Raises:
+        SteerError: it is no function, or takes fewer or more.
+    """
+    home = f"{getattr(function, '__module__', None) or type(function).__module__}: {what}"
+    if not callable(function):
+        raise SteerError(f"{home} needs a function ({', '.join(wanted)}), not {function!r}")
+    try:
+        given = inspect.signature(function).parameters.values()
+    except ValueError:  # of a builtin
+        return
+    places = [one for one in given if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    needed = sum(one.default is one.empty for one in places)
+    if needed > len(wanted) or (len(places) < len(wanted) and not any(one.kind is one.VAR_POSITIONAL for one in given)):
+        raise SteerError(f"{home} is called with ({', '.join(wanted)}), and its function takes {_arguments(places)}")
+
+
+def _arguments(places: Sequence[inspect.Parameter]) -> str:
+    return f"({', '.join(one.name for one in places)})" if places else "no argument"
+
+
 class Keywords(NamedTuple):
     """What the keywords of a registered function are.
 
@@ -104,19 +131,25 @@ class Keywords(NamedTuple):
     filled: frozenset[str]
 
 
-def keywords_of(function: Callable[..., Any], *, positional: int, fillable: Sequence[str], taken: Sequence[str]) -> Keywords:
+def keywords_of(
+    function: Callable[..., Any], *, positional: Sequence[str], fillable: Sequence[str], taken: Sequence[str]
+) -> Keywords:
     """The keywords of a function that is to be registered.
 
     Args:
-        positional: how many arguments come first, whatever they are called.
+        positional: a word for each of the arguments that come first, whatever they are called.
         fillable: names of keywords that are filled in.
         taken: keys that stand beside the settings in a claim file, so that no setting can have their names.
 
     Raises:
-        SteerError: nothing says what a keyword without a default is, or a setting has a taken name.
+        SteerError: it does not take the first arguments, nothing says what a keyword without a default is, or a setting has a taken
+            name.
     """
+    given = list(_defaults_of(function).items())
+    if len(given) < len(positional):
+        check_takes(function, positional, f"{function.__name__}()")
     home, settings = f"{function.__module__}.{function.__name__}", properties_of(function)
-    keywords = dict(list(_defaults_of(function).items())[positional:])
+    keywords = dict(given[len(positional) :])
     for name in settings.keys() & set(taken):
         raise SteerError(f"{home}: {name!r} is a key of every claim file's entry, so it cannot be a setting: rename it")
     for name in keywords.keys() - set(fillable) - settings.keys():

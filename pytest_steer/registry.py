@@ -21,7 +21,7 @@ KINDS = ("claim", "method", "intervention", "recipe", "axis", "vector format", "
 
 _things: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 _homes: dict[tuple[str, str], str] = {}
-_files: dict[tuple[str, str], str | None] = {}
+_specs: dict[tuple[str, str], Any] = {}
 _broken: dict[str, str] = {}
 _loaded = False
 _version = 0
@@ -37,8 +37,8 @@ def register(kind: str, name: str, thing: Any, *, home: str) -> None:
 
     Args:
         kind: one of ``KINDS``.
-        home: the module that defines it. The same module may enter it again (it was reloaded); another one may not, nor may a module
-            of the same name from another file, as every ``conftest.py`` is.
+        home: the module that defines it. The same module may enter it again when it is loaded again; another one may not, nor may a
+            module of the same name from another file, as every ``conftest.py`` is.
 
     Raises:
         SteerError: the name is taken, or is no name; there is no such kind.
@@ -47,21 +47,30 @@ def register(kind: str, name: str, thing: Any, *, home: str) -> None:
         raise SteerError(f"{home}: there is no kind of thing {kind!r}: {did_you_mean(kind, KINDS)}")
     if not name or name != name.strip() or any(mark in name for mark in "[]:\n"):
         raise SteerError(f"{home}: {name!r} cannot be the name of a {kind}: use letters, digits and underscores")
-    key, file = (kind, name), getattr(sys.modules.get(home), "__file__", None)
-    if key in _homes and (_homes[key], _files[key]) != (home, file):
-        mine, taken = (file, _files[key]) if _homes[key] == home else (home, _homes[key])
+    # A module that is loaded again gets a new specification; a notebook has none.
+    key, spec = (kind, name), getattr(sys.modules.get(home), "__spec__", None)
+    before = _specs.get(key)
+    if _homes.get(key) == home and spec is not None and spec is before:
+        raise SteerError(f"{home}: registers the {kind} {name!r} twice: give one of them another name")
+    mine, taken = (home, _homes.get(key)) if _homes.get(key) != home else (_origin(spec), _origin(before))
+    if key in _homes and mine != taken:
         raise SteerError(f"{mine}: the {kind} {name!r} is already registered by {taken}: give yours another name")
     global _version
     _version += 1
     _things[kind][name] = thing
-    _homes[key], _files[key] = home, file
+    _homes[key], _specs[key] = home, spec
+
+
+def _origin(spec: Any) -> str | None:
+    """The file of a module."""
+    return getattr(spec, "origin", None)
 
 
 def forget(kind: str, name: str) -> None:
     """Take a thing out again, for tests that register one."""
     global _version
     _version += 1
-    del _things[kind][name], _homes[kind, name], _files[kind, name]
+    del _things[kind][name], _homes[kind, name], _specs[kind, name]
 
 
 def find(kind: str, name: str) -> Any:

@@ -46,6 +46,10 @@ def find_model(name: str | os.PathLike[str]) -> ModelSource:
     Raises:
         ModelError: the name cannot be a model; says where it was looked for and which names there are.
     """
+    if not isinstance(name, (str, os.PathLike)):
+        raise ModelError(
+            f"a model is named by a text, a folder, a .gguf file, a hub id or {DEFAULT_MODEL!r}, not by {name!r:.60}"
+        )
     text = os.fspath(name).strip()
     if text.startswith("builtin:"):
         return _builtin(text)

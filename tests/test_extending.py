@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import re
@@ -12,6 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from pytest_steer import registry
+from pytest_steer.errors import SteerError
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "example_suites" / "builtin" / "data"
@@ -35,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (made / found["file"]).write_text(found["text"], encoding="utf-8")
     for name in ("train", "test"):
         (made / f"{name}.json").write_text((DATA / f"cheer_{name}.json").read_text(encoding="utf-8"))
+    shutil.copy(DATA / "neutral.txt", made)
     items = json.loads((made / "test.json").read_text())
     (made / "test.toml").write_text(
         "\n".join("[[items]]\n" + "\n".join(f"{k} = {json.dumps(v)}" for k, v in i.items()) for i in items)
@@ -65,7 +70,7 @@ def test_the_page_runs_and_mistakes_in_it_are_named(folder: Path) -> None:
     (folder / "wrong.steer.yaml").write_text(WRONG)
     said, claims = run(folder, "--steer-report=out.csv")
     by_name = {claim["name"]: claim for claim in claims}
-    mine, searched, read = (claim for claim in claims if claim["suite"] == "mine")
+    mine, searched, read, spared = (claim for claim in claims if claim["suite"] == "mine")
     assert (read["vector"]["layer"], read["vector"]["source"]["format"]) == (3, "vec")
     assert len(read["items"]) == len(json.loads((folder / "test.json").read_text()))
     table = list(csv.reader((folder / "out.csv").open()))
@@ -79,6 +84,8 @@ def test_the_page_runs_and_mistakes_in_it_are_named(folder: Path) -> None:
     assert mine["statistic"] == "share of answers that flip"
     flipped = [item["propensity"][0] <= 0 < item["propensity"][1] for item in mine["items"]]
     assert mine["estimate"] == pytest.approx(sum(flipped) / len(flipped))
+    assert spared["n"] == len(spared["details"]["lost"]) == len((folder / "neutral.txt").read_text().splitlines())
+    assert spared["estimate"] == sum(lost <= 0.1 for lost in spared["details"]["lost"]) / spared["n"]
     assert "wrong.steer.yaml:5: claims[0].flips.share: must be greater than 0 and less than 1, but is 50" in said
     assert "Did you mean 0.5 (50 %)?" in said
     assert "wrong.steer.yaml:6: claims[1].flips.shar: unknown key 'shar'" in said
@@ -164,7 +171,7 @@ def test_an_extension_that_cannot_be_loaded_is_one_error_and_the_rest_runs(stran
     assert "extension worse (no_such_module): ERROR" in said
     assert "No module named 'no_such_module'" in said
     rest = [claim["verdict"] == "error" for claim in claims if claim["suite"] not in ("odd", "unfilled")]
-    assert rest == [True, False, False, False]
+    assert rest == [True, False, False, False, False]
 
 
 def test_parameters_of_every_type_reach_the_claim_and_a_missing_file_is_an_error(strange: tuple[str, list[dict]]) -> None:
@@ -229,7 +236,7 @@ def test_formats_of_others_work_wherever_ours_do(folder: Path, tmp_path: Path) -
     assert {claim["name"]: claim["verdict"] == "error" for claim in claims} == {
         "ppl_delta_below": False, "turned": False, "damaged": True, "rotated": False, "steers": True,
     }, said  # fmt: skip
-    assert "bad.vec: is not a readable vec file" in said
+    assert "bad.vec: the format 'vec' of vec cannot read it: ValueError: could not" in said
     assert "could not convert string to float: 'one'" in said
     assert "bad.toml: items[0]: unknown keys" in said
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + len(claims)
@@ -320,7 +327,7 @@ from typing import Annotated
 
 from pytest_steer import Items
 from pytest_steer.claims import claim
-from pytest_steer.evidence import Evidence, Verdict
+from pytest_steer.evidence import Direction, Evidence, Verdict
 from pytest_steer.measures import Subject
 from pytest_steer.parameters import Param
 
@@ -343,7 +350,8 @@ def faulty(kind, measure, **said):
 
 
 def made(**values):
-    return Evidence(check="another", name="n", estimate=0.6, interval=(0.5, 0.7), n=5, **{"verdict": Verdict.PASS, "threshold": 0.3, **values})
+    usual = {"verdict": Verdict.PASS, "threshold": 0.3, "n": 5, "model": {}, "vector": {}, "data": {}}
+    return Evidence(check="another", name="n", estimate=0.6, interval=(0.5, 0.7), **{**usual, **values})
 
 
 faulty("raises", lambda: 1 / 0)
@@ -353,18 +361,81 @@ faulty("gives_text", lambda: made(verdict="pass"))
 faulty("gives_nan", lambda: made(threshold=math.nan))
 faulty("says_none", made, headline=None)
 faulty("adds_none", made, extra=None)
-faulty("is_bare", made)
+faulty("is_bare", lambda: made(vector=None))
+faulty("is_odd", made)
+faulty("contradicts", lambda: made(threshold=0.55))
+faulty("fails_well", lambda: made(verdict=Verdict.FAIL))
+faulty("exceeds", lambda: made(direction=Direction.AT_MOST))
+faulty("is_one", lambda: made(n=1))
+faulty("errs", lambda: made(verdict=Verdict.ERROR))
 """
 FAULTS = {
     "raises": "ZeroDivisionError: division by zero (raised in <lambda>, faulty.py:",
     "leaves": "SystemExit: 0 (raised in",
     "gives_none": "measure of the claim 'gives_none' gave NoneType, not Evidence",
     "gives_text": "the evidence of the claim 'gives_text' has no Verdict, but 'pass'",
-    "gives_nan": "threshold is nan: a report holds finite numbers only",
+    "gives_nan": "says pass, and has the estimate 0.6 [0.5, 0.7] where at least nan is promised",
     "says_none": "headline of the claim 'says_none' gave NoneType",
     "adds_none": "extra of the claim 'adds_none' gave NoneType",
-    "is_bare": "a report cannot hold this evidence: vector: None is not of type 'object'",
+    "is_bare": "the evidence of the claim 'is_bare' has no vector",
+    "is_odd": "a report cannot hold this evidence: model",
+    "contradicts": "says pass, and has the estimate 0.6 [0.5, 0.7] where at least 0.55 is promised",
+    "fails_well": "says fail, and has the estimate 0.6 [0.5, 0.7] where at least 0.3 is promised",
+    "exceeds": "says pass, and has the estimate 0.6 [0.5, 0.7] where at most 0.3 is promised",
+    "is_one": "rests on 1 items, and an interval needs two",
+    "errs": "is an error without a reason",
 }
+
+
+WRONG_DECLARATIONS = {
+    "@claim('c', title='C')\nclass Bare:\n    def measure(self, model): ...": "the claim 'c' is declared by a dataclass: write",
+    "@claim('c', title='C')\n@dataclass\nclass C:\n    subject: Subject": "the claim 'c' needs a method measure",
+    "@method('m', takes='items')\ndef m(model) -> SteeringVector: ...": r"m\(\) is called with \(model, data\), and its function takes \(model\)",
+    "@method('m', takes='items')\ndef m(model, data): ...": "say what the method 'm' gives",
+    "@intervention('i', does='x')\ndef i() -> Intervention: ...": r"i\(\) is called with \(vector\), and its function takes no argument",
+    "@axis('a', ['b'])\ndef a(item): ...": r"the axis 'a' is called with \(item, value\), and its function takes \(item\)",
+    "@axis('a', ['b'], on='turns')\ndef a(item, value): ...": r"the axis 'a' is called with \(item, value, examples\)",
+    "@data_format('d', suffixes=['.d'])\ndef d(): ...": r"the data format 'd' is called with \(path\)",
+    "@report_format('r', suffixes=['.r'])\ndef r(report, more): ...": r"the report format 'r' is called with \(report\)",
+    "@axis('a', ['b'])\ndef a(item, value): ...\n@axis('a', ['c'])\ndef b(item, value): ...": "registers the axis 'a' twice",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_DECLARATIONS)
+def test_a_wrong_declaration_is_an_error_of_its_own_module(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        "from dataclasses import dataclass",
+        "from pytest_steer import Intervention, SteeringVector, axis",
+        "from pytest_steer.claims import claim",
+        "from pytest_steer.data import data_format",
+        "from pytest_steer.extract import method",
+        "from pytest_steer.measures import Subject",
+        "from pytest_steer.report import report_format",
+        "from pytest_steer.steering import intervention",
+        text,
+    ]
+    (tmp_path / "wrong_mine.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SteerError, match=rf"^wrong_mine.*{WRONG_DECLARATIONS[text]}"):
+        importlib.import_module("wrong_mine")
+    assert "wrong_mine" not in sys.modules
+    if "a" in registry.names("axis"):  # the first of the two
+        registry.forget("axis", "a")
+
+
+def test_a_module_that_is_loaded_again_registers_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "again_mine.py").write_text(
+        "from pytest_steer import axis\n\n\n@axis('again', ['b'])\ndef a(item, value): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("again_mine")
+    first = registry.find("axis", "again")
+    try:
+        assert importlib.reload(module).a is registry.find("axis", "again") is not first
+    finally:
+        registry.forget("axis", "again")
 
 
 @pytest.mark.parametrize("holm", [False, True])
@@ -382,6 +453,6 @@ def test_a_faulty_claim_is_one_error_in_table_and_report_and_the_rest_runs(folde
     for line, (kind, reason) in enumerate(FAULTS.items(), start=6):
         assert found[kind]["verdict"] == "error"
         assert reason in found[kind]["error"]
-        assert kind == "is_bare" or f"faulty.steer.yaml:{line}: " in found[kind]["error"]
+        assert kind == "is_odd" or f"faulty.steer.yaml:{line}: " in found[kind]["error"]
     assert "Traceback" not in said
     assert "INTERNALERROR" not in said

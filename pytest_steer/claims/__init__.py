@@ -1,16 +1,18 @@
 """Promises: what each measures, how it is judged, how it explains itself, its assertion. Knows nothing of pytest or files."""
 
 from ..registry import discover
+from ..soundness import check_before
 from .explain import complete, explain
 from .generalizes import Generalizes, assert_generalizes
 from .holding import Claim, raise_unless_held
 from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
+from .judging import judged
 from .kinds import ClaimKind, claim, kind_of
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
-from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
+from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below, describe_texts
 from .steers import Steers, assert_steers
 from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 
@@ -19,6 +21,6 @@ discover(__name__, __path__)
 __all__ = [
     "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PerformsTask", "PplDeltaBelow",
     "Steers", "SteersAtCost", "assert_generalizes", "assert_holds_in_contexts", "assert_hooks_are_sound",
-    "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_steers", "assert_steers_at_cost", "claim",
-    "complete", "explain", "kind_of", "measure_items", "raise_unless_held",
+    "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_steers", "assert_steers_at_cost", "check_before", "claim",
+    "complete", "describe_texts", "explain", "judged", "kind_of", "measure_items", "raise_unless_held",
 ]  # fmt: skip

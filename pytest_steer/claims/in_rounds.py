@@ -10,10 +10,21 @@ import numpy as np
 from ..data import Items
 from ..errors import DataError
 from ..measures import Array
+from ..run_context import Effort
 from ..stats import Direction, Inference, Verdict, judge, rounds
 
 # Before that many items the bounds of a mean say nothing, see stats/sequential.py.
 LEAST_ITEMS = 8
+
+
+def is_in_rounds(said: bool | None, effort: Effort, items: int, interval: str = "t") -> bool:
+    """Whether a claim draws its items in rounds.
+
+    Args:
+        said: what the claim says. None: as the run's effort says, if there are items enough and its bounds may be looked at early.
+        items: how many there are. interval: a bootstrap may not be looked at early.
+    """
+    return said if said is not None else effort.in_rounds and interval != "bootstrap" and items >= LEAST_ITEMS
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from .. import registry
 from ..errors import SteerError
-from ..evidence import Evidence, Verdict
+from ..evidence import Evidence, fault_of
 from ..parameters import Param, Schema, properties_of, required_of
 from ..validation import check_values
 from . import words
@@ -155,6 +155,11 @@ def claim(
     """
 
     def decorate(declared: Declared) -> Declared:
+        if not dataclasses.is_dataclass(declared):
+            raise SteerError(
+                f"{declared.__module__}: the claim {name!r} is declared by a dataclass: write `@dataclass(frozen=True, kw_only=True)` "
+                f"between `@claim(...)` and `class {declared.__name__}:`"
+            )
         kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), schema or {})
         _checked(kind)
         _measuring(name, declared)
@@ -193,8 +198,9 @@ def _measuring(kind: str, declared: type) -> None:
         evidence = measure(self, model)
         if not isinstance(evidence, Evidence):
             raise SteerError(f"{home}measure of the claim {kind!r} gave {type(evidence).__name__}, not Evidence")
-        if not isinstance(evidence.verdict, Verdict):
-            raise SteerError(f"{home}the evidence of the claim {kind!r} has no Verdict, but {evidence.verdict!r}")
+        fault = fault_of(evidence)
+        if fault is not None:
+            raise SteerError(f"{home}the evidence of the claim {kind!r} {fault}")
         evidence.check, evidence.seconds = kind, time.perf_counter() - started
         return evidence
 

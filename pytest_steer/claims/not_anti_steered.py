@@ -13,10 +13,12 @@ from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
+from ..run_context import current_run
 from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share, share
 from ..steering import Intervention, SteeringVector
 from .common import OverItems, Sequential
 from .holding import hold
+from .in_rounds import is_in_rounds
 from .judging import open_share
 from .kinds import claim
 from .over_items import measure_items
@@ -83,7 +85,7 @@ class NotAntiSteered:
             values=self._moves_the_wrong_way,
             infer=self._infer,
             moved=self._open,
-            sequential=bool(self.sequential),
+            sequential=self._in_rounds,
             seed=self.seed,
             by_effect=self.by == "effect",
         )
@@ -96,6 +98,10 @@ class NotAntiSteered:
             )
         return evidence
 
+    @property
+    def _in_rounds(self) -> bool:
+        return is_in_rounds(self.sequential, current_run().effort, len(self.items))
+
     def _moves_the_wrong_way(self, curve: PropensityCurve) -> Array:
         wrong = curve.anti_steerable if self.by == "slope" else curve.effects(self.subject.multiplier) < 0
         return wrong.astype(float)
@@ -107,7 +113,7 @@ class NotAntiSteered:
         return open_share(curve.effects(self.subject.multiplier), floor.effect)
 
     def _infer(self, wrong: Array) -> Inference:
-        if self.sequential:
+        if self._in_rounds:
             return sequential_share(wrong.astype(bool), confidence=self.confidence)
         return share(int(wrong.sum()), len(wrong), confidence=self.confidence)
 
@@ -119,7 +125,7 @@ def assert_not_anti_steered(
     *,
     share: float,
     by: By = "slope",
-    sequential: bool = False,
+    sequential: bool | None = None,
     **shared: Unpack[OverItems],
 ) -> Evidence:
     """Assert that the share of items that move the wrong way is at most ``share``.

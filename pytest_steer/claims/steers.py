@@ -14,10 +14,12 @@ from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
+from ..run_context import current_run
 from ..stats import Inference, sequential_mean
 from ..steering import Intervention, SteeringVector
 from .common import Interval, IntervalMethod, OverItems, Sequential
 from .holding import hold
+from .in_rounds import is_in_rounds
 from .judging import mean_of
 from .kinds import claim
 from .over_items import measure_items
@@ -74,12 +76,16 @@ class Steers:
             values=lambda curve: curve.slopes,
             infer=self._infer,
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
-            sequential=bool(self.sequential),
+            sequential=self._in_rounds,
             seed=self.seed,
         )[2]
 
+    @property
+    def _in_rounds(self) -> bool:
+        return is_in_rounds(self.sequential, current_run().effort, len(self.items), self.interval)
+
     def _infer(self, slopes: Array) -> Inference:
-        if self.sequential:
+        if self._in_rounds:
             return sequential_mean(slopes, confidence=self.confidence)
         return mean_of(slopes, self.interval, confidence=self.confidence, seed=self.seed)
 
@@ -91,7 +97,7 @@ def assert_steers(
     *,
     steerability: float,
     interval: IntervalMethod = "t",
-    sequential: bool = False,
+    sequential: bool | None = None,
     **shared: Unpack[OverItems],
 ) -> Evidence:
     """Assert that steerability, the mean slope of the items' propensity over the multipliers, is at least a threshold.
@@ -100,7 +106,8 @@ def assert_steers(
         items: held-out contrast items, at least two.
         steerability: the promise, in logits (nats per token for answers of several tokens) per unit of the multiplier.
         interval: ``t`` or ``bootstrap``, over items.
-        sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md).
+        sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md); None leaves it to
+            ``--steer-profile``, as in a claim file.
         shared: see :class:`pytest_steer.claims.common.OverItems`.
 
     Raises:

@@ -7,12 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
 from .formats.columns import check_columns
-from .formats.entries import entries
+from .formats.entries import entries, file_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def read_tasks(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
     Raises:
         DataError: the file is missing, is not valid, holds no pairs, or one of its entries is wrong.
     """
-    file, names = Path(path), task_columns(check_columns(columns))
+    file, names = file_of(path), task_columns(check_columns(columns))
     found = []
     for where, entry in entries(file):
         try:

@@ -88,7 +88,8 @@ class MethodKind:
             settings: those of other methods are left aside.
 
         Raises:
-            SteerError: the data cannot be used, there is no layer, or what comes out is neither vector nor intervention.
+            SteerError: the data cannot be used, there is no layer, or what comes out is neither vector nor intervention, or one for
+                other layers.
         """
         if not layers and self.needs_layer:
             raise SteerError(f"the method {self.name} needs a layer")
@@ -96,11 +97,11 @@ class MethodKind:
         known = {**settings, "layer": layer, "context": context, "seed": seed}
         given = {name: known[name] for name in (*self.filled, *self.settings) if name in known}
         made = self.function(model, _FORMS[self.takes](training, self.name), **given)
+        what = f"{registry.home_of('method', self.name)}: the method {self.name!r} gave"
         if not isinstance(made, (SteeringVector, Intervention)):
-            home = registry.home_of("method", self.name)
-            raise SteerError(
-                f"{home}: the method {self.name!r} gave {type(made).__name__}, not a SteeringVector or Intervention"
-            )
+            raise SteerError(f"{what} {type(made).__name__}, not a SteeringVector or Intervention")
+        if layers and self.layers != "none" and set(made.layers) != set(layers):
+            raise SteerError(f"{what} one for layers {sorted(made.layers)}, and layers {sorted(layers)} were asked for")
         return made
 
 
@@ -118,7 +119,7 @@ def method(name: str, *, takes: Takes) -> Callable[[Function], Function]:
         home = function.__module__
         if takes not in _FORMS:
             raise SteerError(f"{home}: the method {name!r} takes {', '.join(_FORMS)}; not {takes!r}")
-        keywords = keywords_of(function, positional=2, fillable=("layer", "context", "seed"), taken=_TAKEN)
+        keywords = keywords_of(function, positional=("model", "data"), fillable=("layer", "context", "seed"), taken=_TAKEN)
         if hints_of(function).get("return") not in (SteeringVector, Intervention):
             raise SteerError(f"{home}: say what the method {name!r} gives: `-> SteeringVector` or `-> Intervention`")
         registry.register("method", name, MethodKind(name, function, takes, **keywords._asdict()), home=home)

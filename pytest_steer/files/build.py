@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import registry
 from ..claims import Claim, kind_of
-from ..claims.in_rounds import LEAST_ITEMS
+from ..claims.in_rounds import is_in_rounds
 from ..data import Items, TaskItem, read_tasks, read_texts
 from ..data.formats import has_entries
 from ..errors import DataError, SteerError, at_key
@@ -140,16 +140,11 @@ class Builder:
             return read_tasks(file or claim.test, columns=claim.columns)
 
     def is_sequential(self, claim: ClaimSpec) -> bool:
-        """Whether items are drawn in rounds: as the claim says. Where it does not, as the run's effort says, if there are items enough and the bound may be looked at early."""
+        """Whether a claim draws its items in rounds."""
         said = claim.params.get("sequential", False)
-        if isinstance(said, bool):
-            return said
-        return (
-            self.run.effort.in_rounds and claim.params.get("interval") != "bootstrap" and self._count(claim) >= LEAST_ITEMS
-        )
-
-    def _count(self, claim: ClaimSpec) -> int:
-        return len(self.read_items(claim.test, claim)[0]) if claim.test is not None else 0
+        known = said if isinstance(said, bool) else None  # "profile"
+        count = 0 if known is not None or claim.test is None else len(self.read_items(claim.test, claim)[0])
+        return is_in_rounds(known, self.run.effort, count, claim.params.get("interval", "t"))
 
     def demonstrations(self, claim: ClaimSpec) -> Items | None:
         """The items that demonstrations are drawn from, or None if the file names none.

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from .. import registry
 from ..data import ContrastItem
 from ..errors import DataError, SteerError
-from ..parameters import Schema
+from ..parameters import Schema, check_takes
 from ..validation import check_values
 
 AS_GIVEN_WORD = "as_given"
@@ -20,6 +20,14 @@ OWN_IS_GONE = "'own' is not an axis: user-defined axes stand beside the built-in
 
 # Arguments of Context and of the strategy contexts() that are no axes.
 _RESERVED = ("values", "answers", "examples", "axes", "own")
+
+# What ``apply`` is called with, by what it changes.
+_TAKES = {
+    "item": ("item", "value"),
+    "turns": ("item", "value", "examples"),
+    "prompt": ("setting", "value"),
+    "opening": ("opening", "value", "item"),
+}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +71,8 @@ class Axis:
 
     Raises:
         DataError: a name that is not an identifier or is reserved, an empty list of values, a value that cannot be hashed or
-            written as JSON, or an ``apply`` that cannot be called.
+            written as JSON.
+        SteerError: an ``apply`` that cannot be called with the arguments of ``on``.
     """
 
     name: str
@@ -92,8 +101,9 @@ class Axis:
             raise DataError(
                 f"axis {self.name}: values is a list with at least one value, or a strategy, not {self.values!r}"
             )
-        if not callable(self.apply):
-            raise DataError(f"axis {self.name}: apply is a function (item, value) -> item, not {self.apply!r}")
+        if self.on not in _TAKES:
+            raise DataError(f"axis {self.name}: on is one of {', '.join(_TAKES)}, not {self.on!r}")
+        check_takes(self.apply, _TAKES[self.on], f"the axis {self.name!r}")
         for value in self.choices:
             self._usable(value)
 

@@ -98,7 +98,10 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
     home = registry.home_of("report format", known.name)
     try:
         content = known.function(copy.deepcopy(report))
-    except Exception as error:  # another package's function raises what it likes, and the other reports are to be written
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # another package's function raises what it likes, and the other reports are to be written
         raise SteerError(f"the report format {known.name!r} of {home} failed: {type(error).__name__}: {error}") from error
     if not isinstance(content, (str, bytes)):
         raise SteerError(f"the report format {known.name!r} of {home} gave {type(content).__name__}, not text or bytes")

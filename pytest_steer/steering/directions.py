@@ -21,6 +21,10 @@ def checked_directions(directions: Mapping[Any, Any]) -> dict[int, torch.Tensor]
     Raises:
         VectorError: no layer, a negative layer, not one-dimensional, NaN or infinite, all zeros, or widths differ.
     """
+    if not isinstance(directions, Mapping):
+        raise VectorError(
+            f"directions are {{layer: tensor of shape [width]}}, not a {type(directions).__name__}: write SteeringVector({{5: tensor}})"
+        )
     if not directions:
         raise VectorError("a steering vector needs a direction for at least one layer")
     clean = {}

@@ -118,7 +118,7 @@ def intervention(name: str, *, does: str, restores_norm: bool = False) -> Callab
                 return found
             return _with_recipe(found, name, inspect.signature(function).bind(*arguments, **given))
 
-        keywords = keywords_of(function, positional=1, fillable=("site", "layers"), taken=_TAKEN)
+        keywords = keywords_of(function, positional=("vector",), fillable=("site", "layers"), taken=_TAKEN)
         kind = InterventionKind(name, made, does, restores_norm, **keywords._asdict())
         registry.register("intervention", name, kind, home=function.__module__)
         return cast(Function, made)

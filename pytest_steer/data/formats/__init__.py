@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
 from ...registry import discover
 from ..items import Items
 from .columns import check_columns
-from .entries import entries, has_entries, text_lines
+from .entries import entries, file_of, has_entries, text_lines
 from .kinds import data_format
 from .shapes import item_of, show
 
@@ -35,7 +34,7 @@ def read_items(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
         DataError: the file is missing, is not valid, holds no items, or one of its entries is wrong. The message
             has the line (JSON Lines, CSV), the row (Parquet) or the index (JSON) of the entry.
     """
-    file, names = Path(path), check_columns(columns)
+    file, names = file_of(path), check_columns(columns)
     items = []
     for number, (where, entry) in enumerate(entries(file)):
         if is_contrast_texts(entry):
@@ -64,7 +63,7 @@ def read_texts(path: str | PathLike[str], *, column: str | None = None) -> list[
         DataError: the file is missing, is not valid, holds no text, an entry is not a text, or it is not said which column of a table
             holds the texts.
     """
-    file, name = Path(path), column if column is not None else "text"
+    file, name = file_of(path), column if column is not None else "text"
     texts = []
     if has_entries(file):
         for where, entry in entries(file):
@@ -108,7 +107,7 @@ def read_contrast_texts(path: str | PathLike[str]) -> tuple[list[str], list[str]
     Raises:
         DataError: the file is missing or not of that shape, or one side is empty.
     """
-    file = Path(path)
+    file = file_of(path)
     found = [entry for _, entry in entries(file)]
     if len(found) != 1 or not is_contrast_texts(found[0]):
         raise DataError(f'{file}: expected an object {{"positive": [texts], "negative": [texts]}}, found {show(found)}')

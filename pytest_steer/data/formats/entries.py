@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,17 @@ from ... import registry
 from ...errors import DataError
 from ...file_formats import format_of, reading, suffixes_of
 from .shapes import show
+
+
+def file_of(path: str | PathLike[str]) -> Path:
+    """The path of a data file.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not isinstance(path, (str, PathLike)):
+        raise DataError(f"a data file is named by its path, not by {path!r:.60}")
+    return Path(path)
 
 
 def has_entries(file: Path) -> bool:
@@ -29,10 +41,10 @@ def entries(file: Path) -> Iterator[tuple[str, Any]]:
             f"{file}: no data format has the suffix {file.suffix!r}; use {', '.join(suffixes_of('data format'))}"
         )
     check_is_file(file)
-    with reading(file, known.name, DataError):
+    home = registry.home_of("data format", known.name)
+    with reading(file, known.name, DataError, home=home):
         for found in known.function(file):
             if not isinstance(found, tuple) or len(found) != 2:
-                home = registry.home_of("data format", known.name)
                 raise DataError(
                     f"the data format {known.name!r} of {home} has to yield (where it stands, entry), not {show(found)}"
                 )

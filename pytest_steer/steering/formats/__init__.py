@@ -42,10 +42,10 @@ def read_vector(path: Path, layer: Layer, rows: str | None = None) -> Stored:
     if not path.is_file():
         raise VectorError(f"{path}: no such file")
     found = _format_of(path)
-    with reading(path, found.name, VectorError):
+    home = registry.home_of("vector format", found.name)
+    with reading(path, found.name, VectorError, home=home):
         stored = found.function(path)
         if not isinstance(stored, Stored):
-            home = registry.home_of("vector format", found.name)
             raise VectorError(f"the vector format {found.name!r} of {home} gave {type(stored).__name__}, not Stored")
         return place(numbered(stored, said), wanted)
 
