@@ -22,6 +22,7 @@ _HOMES = {
     "Items": "data",
     "Model": "model",
     "Noise": "prompting",
+    "OtherData": "claims",
     "Perplexity": "measures",
     "PropensityCurve": "measures",
     "SteerError": "errors",
@@ -61,6 +62,7 @@ __all__ = ["__version__", "extract", *_HOMES]
 
 if TYPE_CHECKING:
     from . import extract as extract
+    from .claims import OtherData as OtherData
     from .claims import assert_generalizes as assert_generalizes
     from .claims import assert_holds_in_contexts as assert_holds_in_contexts
     from .claims import assert_hooks_are_sound as assert_hooks_are_sound

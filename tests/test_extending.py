@@ -62,7 +62,7 @@ claims:
   - steers: {name: m, steerability: 0, vector: {extract: {method: medain, data: train.json}, layer: 3}}
   - steers: {name: s, steerability: 0, vector: {extract: {method: median, data: train.json, scale: 0}, layer: 3}}
   - steers: {name: i, steerability: 0, intervention: {kind: halvd, extract: {method: median, data: train.json}, layer: 3}}
-  - generalizes: {name: g, relative: 0.1, contexts: {c: {greetin: Hello}}}
+  - generalizes: {name: g, retention: 0.1, contexts: {c: {greetin: Hello}}}
 """
 
 

@@ -3,7 +3,7 @@
 from ..registry import discover
 from ..soundness import check_before
 from .explain import complete, explain
-from .generalizes import Generalizes, assert_generalizes
+from .generalizes import Generalizes, OtherData, assert_generalizes
 from .holding import Claim, raise_unless_held
 from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
@@ -19,7 +19,7 @@ from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 discover(__name__, __path__)
 
 __all__ = [
-    "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "PerformsTask", "PplDeltaBelow",
+    "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "OtherData", "PerformsTask", "PplDeltaBelow",
     "Steers", "SteersAtCost", "assert_generalizes", "assert_holds_in_contexts", "assert_hooks_are_sound",
     "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_steers", "assert_steers_at_cost", "check_before", "claim",
     "complete", "describe_texts", "explain", "judged", "kind_of", "measure_items", "raise_unless_held",

@@ -1,10 +1,10 @@
-"""``generalizes``: steerability in other contexts and on other data is at least `relative` times that in the base context."""
+"""``generalizes``: what is left of steerability in other contexts and on other data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Unpack
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, NamedTuple, Unpack
 
 from ..data import ItemLike, Items, as_items
 from ..errors import DataError, MeasurementError, SteerError
@@ -27,30 +27,67 @@ from .numbers import number
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings, describe_items
 
 
-@claim("generalizes", title="Steering carries over to other settings", main="relative", any_of=("contexts", "data_sets"))
+class OtherData(NamedTuple):
+    """Items of another data set, and a vector that was made for it.
+
+    Attributes:
+        items: contrast items that the vector was not made from.
+        vector: what steers on them in the base of ``tan_relative``.
+    """
+
+    items: Iterable[ItemLike]
+    vector: SteeringVector | Intervention
+
+
+def _file(about: str) -> dict[str, Any]:
+    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True}
+
+
+@claim(
+    "generalizes",
+    title="Steering carries over to other settings",
+    main="retention",
+    one_of=("retention", "tan_relative"),
+    any_of=("contexts", "data_sets"),
+)
 @dataclass(frozen=True, kw_only=True)
 class Generalizes:
-    """In each of the named contexts and data sets, steerability is at least `relative` times that in the base context.
+    """In each of the named contexts and data sets, steerability is at least `retention` times that in the base context, or at least `tan_relative` times that of the data set's own vector.
 
-    That is relative steerability (Tan et al. 2024: slope there / slope in the base context). The statistic is the least over the settings. Each setting has Fieller's bounds of the ratio: paired by item for contexts,
-    unpaired for other data. The claim passes if every lower bound is past the threshold, and fails if the upper bound of any
-    setting is below it at a level divided by their number (``stats.least_ratio``).
+    Retention is the slope of one vector there, divided by its slope in the base context. Relative steerability (Tan et al. 2024) is
+    the slope of this vector on another data set, divided by the slope that the data set's own vector has on it. The statistic is the
+    least over the settings. Each setting has Fieller's bounds of the ratio: paired by item for contexts and for ``tan_relative``,
+    unpaired for the retention on other data. The claim passes if every lower bound is past the threshold, and fails if the upper
+    bound of any setting is below it at a level divided by their number (``stats.least_ratio``).
 
     Raises:
-        SteerError: no settings, one name twice, or a promise that is not above 0.
+        SteerError: no settings, one name twice, a promise that is not above 0, or a data set with a vector for ``retention`` or without
+            one for ``tan_relative``.
     """
 
     subject: Subject
     items: Items
-    relative: Annotated[
-        float,
+    retention: Annotated[
+        float | None,
         Param(
             "The least share of the base steerability that is left in every setting: 0.5 means half of it.",
-            title="Least relative steerability",
+            title="Least share of the base steerability",
             example=0.5,
             above=0,
+            was="relative",
         ),
-    ]
+    ] = None
+    tan_relative: Annotated[
+        float | None,
+        Param(
+            "The least steerability on every data set, as a share of that of the data set's own vector (Tan et al. 2024): 0.5 means "
+            "half of it. Each of `data_sets` then names its `test` items and its `train` data or `vector`.",
+            title="Least share of the own vector's steerability",
+            example=0.5,
+            above=0,
+            was="relative",
+        ),
+    ] = None
     contexts: Annotated[
         Mapping[str, Context],
         Param(
@@ -70,18 +107,26 @@ class Generalizes:
         ),
     ] = field(default_factory=dict)
     data_sets: Annotated[
-        Mapping[str, Items],
+        Mapping[str, Items | OtherData],
         Param(
             "Names of other data sets, each with its file of contrast items, relative to the folder of the claim file: "
-            "`{formal: data/formal.json}`.",
+            "`{formal: data/formal.json}`. For `tan_relative`, also what its own vector is made from, or that vector: "
+            "`{formal: {test: data/formal.json, train: data/formal_train.json}}`.",
             title="Other data sets",
             example={"formal": "data/formal.json"},
             schema={
                 "type": "object",
                 "additionalProperties": {
-                    "description": "A file of contrast items.",
-                    "type": "string",
+                    "description": "A file of contrast items, or the files `test` and `train` (or `vector`).",
+                    "type": ["string", "object"],
                     "pattern": r"\S",
+                    "required": ["test"],
+                    "properties": {
+                        "test": _file("A file of contrast items that the vector of this data set was not made from."),
+                        "train": _file("Training data, from which the claim's method makes this data set's own vector."),
+                        "vector": _file("A saved vector of this data set."),
+                    },
+                    "additionalProperties": False,
                     "x-items": True,
                 },
             },
@@ -100,7 +145,12 @@ class Generalizes:
     name: str = "generalizes"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data_sets", {name: as_items(data) for name, data in self.data_sets.items()})
+        object.__setattr__(self, "data_sets", {name: _checked(data) for name, data in self.data_sets.items()})
+        if (self.retention is None) == (self.tan_relative is None):
+            raise SteerError(
+                "generalizes promises one of retention (steerability there / steerability in the base context) and tan_relative "
+                "(steerability there / that of the data set's own vector): write retention=0.5 or tan_relative=0.5"
+            )
         if not (isinstance(self.contexts, Mapping) and all(isinstance(one, Context) for one in self.contexts.values())):
             raise SteerError("contexts are named: write contexts={'swapped': Context(option_order='swapped')}")
         if not self.contexts and not self.data_sets:
@@ -110,6 +160,22 @@ class Generalizes:
             raise SteerError(
                 f"{sorted(twice)[0]!r} is the name of a context and of a data set: give one of them another name"
             )
+        if self.tan_relative is not None and self.contexts:
+            raise SteerError(
+                "tan_relative compares vectors on other data sets: move `contexts` to a claim that promises retention"
+            )
+        for name, data in self.data_sets.items():
+            if isinstance(data, OtherData) != (self.tan_relative is not None):
+                raise SteerError(
+                    f"data_sets.{name}: retention needs no vector of the data set: give its items alone"
+                    if self.tan_relative is None
+                    else f"data_sets.{name}: tan_relative compares with the data set's own vector: write `{name}: {{test: FILE, "
+                    "train: FILE}` (or `vector: FILE`), in Python OtherData(items, vector)"
+                )
+
+    @property
+    def _promised(self) -> float:
+        return float(self.tan_relative if self.retention is None else self.retention)  # type: ignore[arg-type]
 
     def measure(self, model: Model) -> Evidence:
         """Measure and judge.
@@ -120,57 +186,60 @@ class Generalizes:
             SoundnessError: the hooks do not do what they say.
             SteerError: multipliers without a slope, or an intervention whose strength has none; see ``propensity_curve``.
         """
-        for data in (self.items, *self.data_sets.values()):
+        for data in (self.items, *map(_items_of, self.data_sets.values())):
             check_enough(data)
         grid = check_has_slope(self.subject, self.multipliers)
         soundness = check_before(model, self.subject)
-        base = self._curve(model, self.items, self.base, grid, None)
-        base_inference = self._check_base(base)
-        settings = [
-            (name, context, self._curve(model, self.items, context, grid, name)) for name, context in self.contexts.items()
-        ]
-        settings += [
-            (name, self.base, self._curve(model, data, self.base, grid, name)) for name, data in self.data_sets.items()
-        ]
+        settings = self._measured(model, grid)
         ratios = [
-            ratio_of_means(curve.slopes, base.slopes, paired=name in self.contexts, confidence=self.confidence)
-            for name, _, curve in settings
+            ratio_of_means(one.curve.slopes, one.base.slopes, paired=one.paired, confidence=self.confidence)
+            for one in settings
         ]
         found = least_ratio(ratios)
-        at = min(range(len(ratios)), key=lambda index: ratios[index].estimate)
-        worst, _, curve = settings[at]
-        probes = tuple(probe for one in (base, *(own for *_, own in settings)) for probe in one.probes)
-        asked = asked_record(model, curve, settings[at][1])
+        worst = settings[min(range(len(ratios)), key=lambda index: ratios[index].estimate)]
+        curve, base = worst.curve, worst.base
+        probes = tuple(
+            probe
+            for one in [*dict.fromkeys(own.base for own in settings), *(own.curve for own in settings)]
+            for probe in one.probes
+        )
+        asked = asked_record(model, curve, worst.context)
         warnings = self._warnings() + asking_warnings(model, self.subject, asked)
         warnings += [
-            f"{name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), so "
-            "their steerabilities are in different units"
-            for name, _, own in settings
-            if _units(own) != _units(base)
+            f"{one.name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), "
+            "so their steerabilities are in different units"
+            for one in settings
+            if _units(one.curve) != _units(one.base)
         ]
         details = {
-            "worst": worst,
-            "base": _describe(base, self.base, repr(self.base)) | {"interval": list(bounds_of(base_inference))},
+            "worst": worst.name,
+            **(
+                {"base": _describe(base, self.base, repr(self.base)) | self._bounds(base)}
+                if self.retention is not None
+                else {}
+            ),
             "settings": [
-                {"name": name}
-                | _describe(own, context, repr(context) if name in self.contexts else f"data: {own.items.source}")
+                {"name": one.name}
+                | _describe(one.curve, one.context, one.put)
+                | ({"own_vector": one.own_vector() | self._bounds(one.base)} if one.own is not None else {})
                 | self._describe_ratio(ratio, len(ratios))
-                for (name, context, own), ratio in zip(settings, ratios, strict=True)
+                for one, ratio in zip(settings, ratios, strict=True)
             ],
         }
+        word = self._word
         evidence = judged(
             model,
             self.subject,
             found,
             probes,
-            threshold=self.relative,
+            threshold=self._promised,
             direction=Direction.AT_LEAST,
             confidence=self.confidence,
             moved=lambda floor: floor.slope(grid) / base.steerability,
             noisy=curve.probes,
             check="generalizes",
             name=self.name,
-            statistic="relative steerability" if len(settings) == 1 else f"least relative steerability of {len(settings)}",
+            statistic=_WORDS[word] if len(settings) == 1 else f"least {_WORDS[word]} of {len(settings)}",
             soundness=soundness,
             asked=asked,
             warnings=warnings,
@@ -180,51 +249,90 @@ class Generalizes:
             evidence.items_needed = self._items_needed(ratios)
         return evidence
 
-    def _curve(self, model: Model, items: Items, context: Context, grid: list[float], name: str | None) -> PropensityCurve:
+    @property
+    def _word(self) -> str:
+        return "tan_relative" if self.retention is None else "retention"
+
+    def _measured(self, model: Model, grid: list[float]) -> list[_Setting]:
+        """The curve of each setting and of what it is held against, which is proven to steer."""
+        if self.retention is None:
+            found = []
+            for name, data in self.data_sets.items():
+                assert isinstance(data, OtherData)
+                own = self._own(data)
+                check_has_slope(own, grid)
+                check_before(model, own)
+                base = self._curve(model, own, as_items(data.items), self.base, grid, f"{name}, its own vector")
+                self._check_base(base, f"on {name}, its own vector")
+                curve = self._curve(model, self.subject, as_items(data.items), self.base, grid, name)
+                found.append(_Setting(name, self.base, f"data: {curve.items.source}", curve, base, True, own))
+            return found
+        base = self._curve(model, self.subject, self.items, self.base, grid, "the base context")
+        self._check_base(base, "in the base context the vector")
+        found = [
+            _Setting(
+                name, context, repr(context), self._curve(model, self.subject, self.items, context, grid, name), base, True
+            )
+            for name, context in self.contexts.items()
+        ]
+        for name, data in self.data_sets.items():
+            curve = self._curve(model, self.subject, _items_of(data), self.base, grid, name)
+            found.append(_Setting(name, self.base, f"data: {curve.items.source}", curve, base, False))
+        return found
+
+    def _own(self, data: OtherData) -> Subject:
+        """The data set's own vector, deployed as this one is."""
+        return replace(self.subject, vector=data.vector)
+
+    def _curve(
+        self, model: Model, subject: Subject, items: Items, context: Context, grid: list[float], place: str
+    ) -> PropensityCurve:
         try:
             return propensity_curve(
                 model,
                 items,
-                self.subject.intervention,
+                subject.intervention,
                 multipliers=grid,
                 context=context,
-                **self.subject.scope,
+                **subject.scope,
             )
         except DataError as error:
-            raise type(error)(f"in {name or 'the base context'}: {error}") from None
+            raise type(error)(f"in {place}: {error}") from None
 
-    def _check_base(self, base: PropensityCurve) -> Inference:
+    def _check_base(self, base: PropensityCurve, what: str) -> None:
         found = mean_t(base.slopes, confidence=self.confidence)
         if found.low > 0:
-            return found
+            return
         seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
         if found.high < 0:
             raise MeasurementError(
-                f"in the base context the vector steers the other way (steerability {seen}), so a share of that says "
-                "nothing: turn the vector round, or choose another base"
+                f"{what} steers the other way (steerability {seen}), so a share of that says nothing: turn the vector round, or choose another base"
             )
         raise MeasurementError(
-            f"in the base context steerability is {seen}, which cannot be told from 0, so a share of it would be noise: "
+            f"{what}'s steerability is {seen}, which cannot be told from 0, so a share of it would be noise: "
             "measure more items, or claim first that it steers"
         )
 
+    def _bounds(self, base: PropensityCurve) -> dict[str, Any]:
+        return {"interval": list(bounds_of(mean_t(base.slopes, confidence=self.confidence)))}
+
     def _describe_ratio(self, ratio: Inference, settings: int) -> dict[str, Any]:
-        verdict = judge(ratio, self.relative, Direction.AT_LEAST)
-        if verdict is Verdict.FAIL and settings * ratio.p_at_most(self.relative) > 1 - self.confidence:
+        verdict = judge(ratio, self._promised, Direction.AT_LEAST)
+        if verdict is Verdict.FAIL and settings * ratio.p_at_most(self._promised) > 1 - self.confidence:
             verdict = Verdict.INCONCLUSIVE
         return {
-            "relative": ratio.estimate,
+            self._word: ratio.estimate,
             "interval": list(bounds_of(ratio)),
             "interval_method": ratio.method,
-            "p_pass": ratio.p_at_least(self.relative),
-            "p_fail": min(1.0, settings * ratio.p_at_most(self.relative)),
+            "p_pass": ratio.p_at_least(self._promised),
+            "p_fail": min(1.0, settings * ratio.p_at_most(self._promised)),
             "verdict": verdict.value,
         }
 
     def _items_needed(self, ratios: list[Inference]) -> int | None:
         """As many as the most demanding of the settings that have not passed needs."""
-        open_ones = [ratio for ratio in ratios if judge(ratio, self.relative, Direction.AT_LEAST) is not Verdict.PASS]
-        needed = [items_needed_ratio(ratio, self.relative) for ratio in open_ones]
+        open_ones = [ratio for ratio in ratios if judge(ratio, self._promised, Direction.AT_LEAST) is not Verdict.PASS]
+        needed = [items_needed_ratio(ratio, self._promised) for ratio in open_ones]
         numbers = [number for number in needed if number is not None]
         return max(numbers) if numbers and len(numbers) == len(needed) else None
 
@@ -232,11 +340,15 @@ class Generalizes:
         found = data_warnings(self.subject, self.items)
         asked = set(self.items.item_hashes)
         for name, data in self.data_sets.items():
-            found += [f"{name}: {warning}" for warning in data_warnings(self.subject, data) if warning not in found]
-            shared = sum(own in asked for own in data.item_hashes)
+            items = _items_of(data)
+            found += [f"{name}: {warning}" for warning in data_warnings(self.subject, items) if warning not in found]
+            if isinstance(data, OtherData):
+                found += [f"{name}, its own vector: {warning}" for warning in data_warnings(self._own(data), items)]
+                continue
+            shared = sum(own in asked for own in items.item_hashes)
             if shared:
                 found.append(
-                    f"{name}: {shared} of its {len(data)} items ask a question of the base data too, so the two are not "
+                    f"{name}: {shared} of its {len(items)} items ask a question of the base data too, so the two are not "
                     "independent and the interval is not exact"
                 )
         return found
@@ -257,17 +369,20 @@ def assert_generalizes(
     vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     *,
-    relative: float,
+    retention: float | None = None,
+    tan_relative: float | None = None,
     contexts: Mapping[str, Context] | None = None,
-    data_sets: Mapping[str, Iterable[ItemLike]] | None = None,
+    data_sets: Mapping[str, Iterable[ItemLike] | OtherData] | None = None,
     base: Context = AS_GIVEN,
     multipliers: Sequence[float] = MULTIPLIERS,
     **shared: Unpack[Deployment],
 ) -> Evidence:
-    """Assert that steerability in each setting is at least ``relative`` times that in the base context.
+    """Assert that steerability in each setting is at least ``retention`` times that in the base context.
 
     Args:
-        relative: the promise: 0.5 is half of the base steerability (relative steerability, Tan et al. 2024).
+        retention: the promise: 0.5 is half of the base steerability.
+        tan_relative: the promise instead of it: 0.5 is half of the steerability that the data set's own vector has (relative
+            steerability, Tan et al. 2024); each data set is then ``OtherData(items, vector)``.
         contexts: names and contexts in which the same items are measured; paired by item.
         data_sets: names and other items, measured in the base context.
         base: the context that the others are held against.
@@ -276,6 +391,37 @@ def assert_generalizes(
     not proven to be above 0.
     """
     return hold("generalizes", locals())
+
+
+_WORDS = {"retention": "retention", "tan_relative": "relative steerability (Tan)"}
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """One setting: the curve in it and the one that it is held against."""
+
+    name: str
+    context: Context
+    put: str
+    curve: PropensityCurve
+    base: PropensityCurve
+    paired: bool
+    own: Subject | None = None
+
+    def own_vector(self) -> dict[str, Any]:
+        """The record of the data set's own vector."""
+        if self.own is None:
+            return {}
+        slopes = [float(slope) for slope in self.base.slopes]
+        return {"hash": self.own.intervention.hash, "steerability": self.base.steerability, "slopes": slopes}
+
+
+def _checked(data: Any) -> Items | OtherData:
+    return OtherData(as_items(data.items), data.vector) if isinstance(data, OtherData) else as_items(data)
+
+
+def _items_of(data: Iterable[ItemLike] | OtherData) -> Items:
+    return as_items(data.items if isinstance(data, OtherData) else data)
 
 
 def _units(curve: PropensityCurve) -> set[bool]:
@@ -297,12 +443,15 @@ def _describe(curve: PropensityCurve, context: Context, put: str) -> dict[str, A
 
 def _settings(evidence: Evidence) -> list[str]:
     """The settings side by side, the base first."""
+    base = evidence.details.get("base")
+    word = "tan_relative" if base is None else "retention"
     rows = [
         [
             setting["name"],
             setting["n"],
             number(setting["steerability"]),
-            number(setting["relative"]),
+            *([number(setting["own_vector"]["steerability"])] if base is None else []),
+            number(setting[word]),
             "[{}, {}]".format(*map(number, setting["interval"])),
             f"{setting['anti_steerable_share']:.2f}",
             setting["verdict"],
@@ -310,10 +459,9 @@ def _settings(evidence: Evidence) -> list[str]:
         ]
         for setting in evidence.details["settings"]
     ]
-    base = evidence.details["base"]
-    rows.insert(
-        0,
-        ["(base)", base["n"], number(base["steerability"]), "1", "", f"{base['anti_steerable_share']:.2f}", "", base["put"]],
-    )
-    headers = ["setting", "n", "steerability", "relative", "interval", "anti-steerable", "", ""]
+    if base is not None:
+        own = f"{base['anti_steerable_share']:.2f}"
+        rows.insert(0, ["(base)", base["n"], number(base["steerability"]), "1", "", own, "", base["put"]])
+    own_column = ["of its own vector"] if base is None else []
+    headers = ["setting", "n", "steerability", *own_column, word, "interval", "anti-steerable", "", ""]
     return [*words.table(rows, headers), f"  in the worst setting, {evidence.details['worst']}:"]

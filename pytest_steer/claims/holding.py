@@ -82,9 +82,10 @@ def _check_keywords(call: str, declared: ClaimKind, shared: Mapping[str, Any], k
     unknown = next((name for name in shared if name not in known), None)
     if unknown is None:
         return
-    now = next((new for new, schema in declared.parameters.items() if schema.get("x-was") == unknown), None)
-    if now is not None:
-        raise TypeError(f"{call}: {unknown!r} is now called {now!r}: write {now}={shared[unknown]!r}")
+    now = [new for new, schema in declared.parameters.items() if schema.get("x-was") == unknown]
+    if now:
+        lines = " or ".join(f"{new}={shared[unknown]!r}" for new in now)
+        raise TypeError(f"{call}: {unknown!r} is now called {' or '.join(map(repr, now))}: write {lines}")
     hint = did_you_mean(unknown, sorted({*known} - {"subject", "search", "source"}))
     raise TypeError(f"{call}() got an unexpected keyword argument {unknown!r}: {hint}")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import registry
-from ..claims import Claim, kind_of
+from ..claims import Claim, OtherData, kind_of
 from ..claims.in_rounds import is_in_rounds
 from ..data import Items, TaskItem, read_tasks, read_texts
 from ..data.formats import has_entries
@@ -79,7 +79,7 @@ class Builder:
             SteerError: the vector cannot be made or read.
         """
         spec = claim.vector
-        vector = self._vector(spec)
+        vector = self.steering(spec)
         with at_key(f"{spec.section}.{'extract' if spec.file is None else 'file'}"):
             check_fits(self.model, as_intervention(vector), spec.allow_mismatch)
         return Subject(
@@ -161,7 +161,8 @@ class Builder:
             self._items[key] = read_test_items(path, self.run.seed, claim.columns)
         return self._items[key]
 
-    def _vector(self, spec: VectorSpec) -> SteeringVector | Intervention:
+    def steering(self, spec: VectorSpec) -> SteeringVector | Intervention:
+        """The vector or intervention of an entry, made once."""
         if spec.key not in self._vectors:
             self._vectors[spec.key] = make_steering(self.model, spec, self.run.seed)
         return self._vectors[spec.key]
@@ -179,7 +180,7 @@ class _Supply:
             return self._context(value)
         if schema.get("x-items"):
             with at_key(where):
-                return self._other_items(value, where)
+                return self._other_data(value, where)
         if schema.get("x-file"):
             return absolute(value, self._suite.path.parent)
         inner = schema.get("additionalProperties")
@@ -265,6 +266,24 @@ class _Supply:
 
     def _context(self, values: Mapping[str, Any]) -> Context:
         return self._read(values).over(self.context)
+
+    def _other_data(self, value: Any, where: str) -> Items | OtherData:
+        """Items of another data set, with its own vector where the file names what that is made from."""
+        if isinstance(value, str):
+            return self._other_items(value, where)
+        items, spec, folder = self._other_items(value["test"], where), self._claim.vector, self._suite.path.parent
+        if ("train" in value) == ("vector" in value):
+            raise DataError(f"{where} needs the data set's own vector: write one of `train: FILE` and `vector: FILE`")
+        if "vector" in value:
+            own = replace(spec, file=absolute(value["vector"], folder), method=None, data=None, options={})
+        elif spec.method is None:
+            raise DataError(
+                f"{where}: the claim's vector is a saved one, so no method is known that would make another from `train`: "
+                "write `vector: FILE`"
+            )
+        else:
+            own = replace(spec, data=absolute(value["train"], folder))
+        return OtherData(items, self._builder.steering(own))
 
     def _other_items(self, path: str, where: str) -> Items:
         found, own_form = self._builder.read_items(absolute(path, self._suite.path.parent), self._claim)

@@ -136,7 +136,7 @@ def _marked(schema: Schema, value: Any, path: DataPath) -> Iterator[tuple[Schema
     schema = resolved(schema)
     if schema.keys() & _MARKS:
         yield schema, value, path
-    elif isinstance(value, list) and "items" in schema:
+    if isinstance(value, list) and "items" in schema:
         for index, inner in enumerate(value):
             yield from _marked(schema["items"], inner, (*path, index))
     elif isinstance(value, dict):

@@ -105,10 +105,13 @@ def _unknown_keys(error: ValidationError) -> Iterator[Fault]:
     for key in error.instance:
         if key in valid or any(re.search(free, key) for free in error.schema.get("patternProperties", ())):
             continue
-        renamed = next((name for name, schema in valid_keys(error.schema).items() if schema.get("x-was") == key), None)
-        if renamed is not None:
-            hint = f"Write `{renamed}: {flow(error.instance[key])}`."
-            yield Fault((*path, key), f"{shown(key)} is now called {renamed!r}", hint, renamed)
+        renamed = {name: schema for name, schema in valid_keys(error.schema).items() if schema.get("x-was") == key}
+        if renamed:
+            lines = [f"`{name}: {flow(error.instance[key])}`" for name in renamed]
+            if len(lines) > 1:
+                lines = [f"{line} ({schema['title'].lower()})" for line, schema in zip(lines, renamed.values(), strict=True)]
+            reason = f"{shown(key)} is now called {' or '.join(map(repr, renamed))}"
+            yield Fault((*path, key), reason, f"Write {' or '.join(lines)}.", next(iter(renamed)))
             continue
         sort, word, name = error.schema.get("x-settings-of", ("", "", ""))
         owners = [owner for owner, one in registry.things(sort).items() if key in one.settings] if sort else []

@@ -93,7 +93,7 @@ def test_generalizes_with_the_numbers_of_the_vector():
     items = [ContrastItem("still", ("up",), (other,)) for other in ("down", "still") for _ in range(3)]
     ours, theirs = (
         evidence_of(
-            assert_generalizes, linear.model, linear.vector(), items, relative=0.5, data_sets={"half": items[2:]},
+            assert_generalizes, linear.model, linear.vector(), items, retention=0.5, data_sets={"half": items[2:]},
             positions="all", include_first=True, **apply,
         )
         for apply in ({}, {"apply": every_token(linear.model, linear.vector(), first=0)})

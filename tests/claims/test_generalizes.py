@@ -10,22 +10,26 @@ import jsonschema
 import numpy as np
 import plain
 import pytest
+import torch
 from scipy import stats
 
 from pytest_steer import (
     Context,
     ContrastItem,
     Noise,
+    OtherData,
     SteerError,
     SteeringFailure,
     SteeringInconclusive,
+    SteeringVector,
     assert_generalizes,
     propensity_curve,
 )
+from pytest_steer.claims import Generalizes
 from pytest_steer.errors import DataError, MeasurementError
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Verdict
-from pytest_steer.steering import custom
+from pytest_steer.steering import as_intervention, custom
 
 GRID = [-1.0, 0.0, 1.0]
 
@@ -62,10 +66,10 @@ def fieller(shifted, base, confidence, side):
     return roots.real.min() if side == "low" else roots.real.max()
 
 
-def claim(linear, relative=0.5, **arguments):
+def claim(linear, retention=0.5, **arguments):
     try:
         return assert_generalizes(
-            linear.model, linear.vector(), arguments.pop("items", ITEMS), relative=relative, multipliers=GRID, **arguments
+            linear.model, linear.vector(), arguments.pop("items", ITEMS), retention=retention, multipliers=GRID, **arguments
         )
     except SteeringFailure as failure:
         return failure.evidence
@@ -78,15 +82,15 @@ def test_slopes_ratios_and_bounds_are_what_the_model_was_built_for(linear):
     assert base["slopes"] == pytest.approx(SLOPES)
     assert numbers["slopes"] == pytest.approx(np.full(12, 0.5))
     assert small["slopes"] == pytest.approx(np.full(12, 0.125))
-    assert numbers["relative"] == pytest.approx(0.5 / SLOPES.mean())
-    assert small["relative"] == pytest.approx(0.125 / SLOPES.mean())
+    assert numbers["retention"] == pytest.approx(0.5 / SLOPES.mean())
+    assert small["retention"] == pytest.approx(0.125 / SLOPES.mean())
     for row, constant in ((numbers, 0.5), (small, 0.125)):
         expected = [fieller(np.full(12, constant), SLOPES, 0.95, side) for side in ("low", "high")]
         assert row["interval"] == pytest.approx(expected, rel=1e-5)
     assert (numbers["verdict"], small["verdict"]) == ("pass", "fail")
     assert found.verdict is Verdict.FAIL
     assert found.details["worst"] == "small"
-    assert found.estimate == small["relative"]
+    assert found.estimate == small["retention"]
     adjusted = fieller(np.full(12, 0.125), SLOPES, 1 - 0.05 / 2, "high")
     assert found.interval == pytest.approx((small["interval"][0], adjusted), rel=1e-5)
     assert (found.n, found.interval_method) == (12, "fieller")
@@ -109,7 +113,7 @@ def test_swapped_options_turn_the_slopes_round(linear):
     found = claim(linear, contexts={"swapped": Context(option_order="swapped")})
     row = found.details["settings"][0]
     assert row["slopes"] == pytest.approx(-SLOPES)
-    assert row["relative"] == pytest.approx(-1)
+    assert row["retention"] == pytest.approx(-1)
     assert row["interval"] == pytest.approx([-1, -1], abs=1e-6)
     assert found.verdict is Verdict.FAIL
 
@@ -126,7 +130,7 @@ def test_other_data_is_unpaired(linear):
     found = claim(linear, 0.5, data_sets={"other": other})
     row = found.details["settings"][0]
     assert (row["interval_method"], row["n"], found.n) == ("fieller, unpaired", 7, 7)
-    assert row["relative"] == pytest.approx(slopes.mean() / SLOPES.mean())
+    assert row["retention"] == pytest.approx(slopes.mean() / SLOPES.mean())
     welch = stats.ttest_ind(slopes, 0.5 * SLOPES, equal_var=False, alternative="greater").pvalue
     base = stats.ttest_1samp(SLOPES, 0, alternative="greater").pvalue
     assert row["p_pass"] == pytest.approx(max(welch, base), rel=1e-4)
@@ -134,6 +138,26 @@ def test_other_data_is_unpaired(linear):
     low = row["interval"][0]
     at_bound = stats.ttest_ind(slopes, low * SLOPES, equal_var=False, alternative="greater").pvalue
     assert at_bound == pytest.approx(0.05, rel=1e-4)
+
+
+def test_tans_relative_steerability_is_held_against_the_data_sets_own_vector(linear):
+    """Along 2 e0 + e1 the slope of an item is c(matching) - c(other) + 2 (b(matching) - b(other)); b is 0.5 for C, 0 for others."""
+    own = SteeringVector({0: 2.0 * torch.eye(8)[0] + torch.eye(8)[1]})
+    slopes = SLOPES + np.array([1.0 if pair[0] == "C" else 0.0 for pair in PAIRS])
+    data_sets = {"other": OtherData(ITEMS, own), "same": OtherData(ITEMS, linear.vector(size=2.0))}
+    found = claim(linear, None, tan_relative=0.4, data_sets=data_sets, items=ITEMS[:2])
+    other, same = found.details["settings"]
+    assert other["own_vector"]["slopes"] == pytest.approx(slopes)
+    assert other["own_vector"]["hash"] == as_intervention(own).hash
+    assert other["slopes"] == pytest.approx(SLOPES)
+    assert other["tan_relative"] == pytest.approx(SLOPES.mean() / slopes.mean())
+    assert other["interval"] == pytest.approx([fieller(SLOPES, slopes, 0.95, side) for side in ("low", "high")], rel=1e-5)
+    assert same["tan_relative"] == pytest.approx(0.5)
+    assert (found.verdict, found.n, found.statistic) == (Verdict.PASS, 12, "least relative steerability (Tan) of 2")
+    assert "of its own vector" in "\n".join(Generalizes.explanation(found))
+    turned = {"other": OtherData(ITEMS, linear.vector(size=-1.0))}
+    with pytest.raises(MeasurementError, match="on other, its own vector steers the other way"):
+        claim(linear, None, tan_relative=0.4, data_sets=turned)
 
 
 def test_answers_in_other_units_are_announced(linear):
@@ -152,7 +176,9 @@ def test_the_base_can_be_another_context(linear):
 
 def test_a_base_that_does_not_steer_is_an_error_and_not_a_ratio(linear):
     noise = [item("C", "D", number, right=number % 2) for number in range(10)]
-    with pytest.raises(MeasurementError, match=r"steerability is 0 \[-0\.\d+, 0\.\d+\], which cannot be told from 0"):
+    with pytest.raises(
+        MeasurementError, match=r"context the vector's steerability is 0 \[-0\.\d+, 0\.\d+\], which cannot be told from 0"
+    ):
         claim(linear, items=noise, contexts={"filled": Context(filler=1)})
     turned = [item("C", "D", number, right=1) for number in range(10)]
     with pytest.raises(MeasurementError, match="in the base context the vector steers the other way"):
@@ -165,15 +191,15 @@ def test_an_inconclusive_one_says_how_many_items_would_decide(linear):
     # matching is the second of the pair in one of six, in the base and in the other context: 1/2 slopes are +-.5
     signs = np.array([-1 if number % 6 == 5 else 1 for number in range(24)])
     base, shifted = np.tile(SLOPES, 2) * signs, 0.5 * signs
-    relative = round(shifted.mean() / base.mean() - 0.05, 2)
-    found = claim(linear, relative, items=items, contexts=contexts)
+    retention = round(shifted.mean() / base.mean() - 0.05, 2)
+    found = claim(linear, retention, items=items, contexts=contexts)
     assert found.verdict is Verdict.INCONCLUSIVE
-    difference = shifted - relative * base
+    difference = shifted - retention * base
     effect = difference.mean() / difference.std(ddof=1)
     n = next(n for n in range(2, 10_000) if stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, effect * math.sqrt(n)) >= 0.8)
     assert found.items_needed == pytest.approx(n, abs=1)  # the slopes are float32's
     with pytest.raises(SteeringInconclusive):
-        assert_generalizes(linear.model, linear.vector(), items, relative=relative, contexts=contexts, multipliers=GRID)
+        assert_generalizes(linear.model, linear.vector(), items, retention=retention, contexts=contexts, multipliers=GRID)
 
 
 def test_slopes_are_those_of_a_plain_implementation():
@@ -189,7 +215,7 @@ def test_slopes_are_those_of_a_plain_implementation():
     ]
     context = Context(filler=2, system="Be brief.", option_order="swapped")
     try:
-        found = assert_generalizes(model, vector, items, relative=0.01, contexts={"c": context}, multipliers=GRID)
+        found = assert_generalizes(model, vector, items, retention=0.01, contexts={"c": context}, multipliers=GRID)
     except SteeringFailure as failure:
         found = failure.evidence
     row = found.details["settings"][0]
@@ -211,7 +237,7 @@ def test_the_message_and_the_report_hold_every_setting(linear):
     other = [item(*pair, number) for number, pair in enumerate(PAIRS[:5])]
     found = claim(linear, 0.5, contexts={"small": Context(option_labels="a/b")}, data_sets={"other": other})
     for words in (
-        "generalizes: FAIL  least relative steerability of 2 ",
+        "generalizes: FAIL  least retention of 2 ",
         "promised at least 0.5",
         "(base)  12",
         "small  12  0.125",
@@ -230,8 +256,22 @@ def test_the_message_and_the_report_hold_every_setting(linear):
     ("arguments", "error", "message"),
     [
         ({}, SteerError, "needs contexts or data_sets"),
-        ({"relative": 0.0, "contexts": {"a": Context()}}, SteerError, "relative must be"),
-        ({"relative": math.nan, "contexts": {"a": Context()}}, SteerError, "relative must be"),
+        ({"retention": None, "data_sets": {"a": ITEMS}}, SteerError, "promises one of retention .* and tan_relative"),
+        ({"tan_relative": 0.5, "data_sets": {"a": ITEMS}}, SteerError, "promises one of retention .* and tan_relative"),
+        ({"retention": None, "tan_relative": 0.5, "contexts": {"a": Context()}}, SteerError, "move `contexts` to a claim"),
+        (
+            {"retention": None, "tan_relative": 0.5, "data_sets": {"a": ITEMS}},
+            SteerError,
+            "the data set's own vector: write `a: {test: F",
+        ),
+        ({"data_sets": {"a": OtherData(ITEMS, SteeringVector({0: torch.ones(8)}))}}, SteerError, "give its items alone"),
+        (
+            {"relative": 0.5, "contexts": {"a": Context()}},
+            TypeError,
+            "'relative' is now called 'retention' or 'tan_relative'",
+        ),
+        ({"retention": 0.0, "contexts": {"a": Context()}}, SteerError, "retention must be"),
+        ({"retention": math.nan, "contexts": {"a": Context()}}, SteerError, "retention must be"),
         ({"contexts": {"a": Context()}, "data_sets": {"a": ITEMS}}, SteerError, "name of a context and of a data set"),
         ({"data_sets": {"a": ITEMS[:1]}}, DataError, r"has 1 item\(s\); an interval needs at least two"),
         ({"items": ITEMS[:1], "contexts": {"a": Context()}}, DataError, "an interval needs at least two"),
@@ -246,4 +286,4 @@ def test_what_cannot_be_measured(linear, arguments, error, message):
 def test_an_intervention_without_a_slope_is_refused(linear):
     change = custom(lambda hidden, strength, layer: hidden, layers=[0], strength="ignored", name="nothing")
     with pytest.raises(SteerError, match="a slope over multipliers has no meaning"):
-        assert_generalizes(linear.model, change, ITEMS, relative=0.5, contexts={"a": Context()}, multipliers=GRID)
+        assert_generalizes(linear.model, change, ITEMS, retention=0.5, contexts={"a": Context()}, multipliers=GRID)

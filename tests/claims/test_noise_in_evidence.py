@@ -182,7 +182,7 @@ def test_generalizes_has_its_floor_too():
     linear = builders.Linear(words, a, {}, {"A": 1.0, "B": -1.0})
     data = [ContrastItem(f"red {'blue ' * i}", ("A",), ("B",), str(i)) for i in range(4)]
     found = evidence_of(
-        assert_generalizes, linear.model, linear.vector(), data, relative=0.5,
+        assert_generalizes, linear.model, linear.vector(), data, retention=0.5,
         contexts={"odd": Context(system="red")}, multipliers=GRID, positions="last",
     )  # fmt: skip
     steerability = found.details["base"]["steerability"]

@@ -102,7 +102,7 @@ CALLS = {
     "assert_steers": ((VECTOR, ITEMS), {"steerability": 0.1}),
     "assert_not_anti_steered": ((VECTOR, ITEMS), {"share": 0.1}),
     "assert_ppl_delta_below": ((VECTOR, TEXTS), {"limit": 0.1}),
-    "assert_generalizes": ((VECTOR, ITEMS), {"relative": 0.1, "data_sets": {"other": ITEMS}}),
+    "assert_generalizes": ((VECTOR, ITEMS), {"retention": 0.1, "data_sets": {"other": ITEMS}}),
     "assert_holds_in_contexts": ((VECTOR, ITEMS), {"effect": 0.1, "contexts": {"system": [""]}}),
     "assert_performs_task": ((VECTOR, TASKS), {"accuracy": 0.1}),
     "assert_steers_at_cost": ((VECTOR, ITEMS, TEXTS), {"effect": 0.1, "budget": 0.1}),

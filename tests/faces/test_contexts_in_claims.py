@@ -25,7 +25,7 @@ def shout(item, times):
 """
 CLAIMS = """
   - generalizes:
-      relative: 0.0001
+      retention: 0.0001
       data: {demonstrations: train.json}
       data_sets: {other: other.json}
       contexts:
@@ -63,7 +63,27 @@ def test_generalizes_over_contexts_data_and_an_axis_of_a_conftest(steering_suite
         "Context(few_shot=2, noise=Noise(typos=0.2, seed=1), examples=read_items('train.json'))"
         in (details["settings"][1]["put"])
     )
-    assert claim["estimate"] == min(row["relative"] for row in details["settings"])
+    assert claim["estimate"] == min(row["retention"] for row in details["settings"])
+
+
+def test_a_vector_beside_the_vectors_of_other_data_sets(steering_suite: Path, pytester: pytest.Pytester) -> None:
+    """Made from the same training data, the data set's own vector is this one, and the ratio is 1."""
+    (steering_suite / "other_train.json").write_text(json.dumps(steering_items(8, 60)))
+    head = HEAD + "  - generalizes: {tan_relative: 0.1, data_sets: {other: %s}}\n"
+    names = {"same": "train.json", "own": "other_train.json", "gone": "gone.json"}
+    for name, train in names.items():
+        (steering_suite / f"{name}.steer.yaml").write_text(head % f"{{test: other.json, train: {train}}}")
+    (steering_suite / "c.steer.yaml").write_text(head % "{test: other.json}")
+    result = pytester.runpytest("--steer-report=out.json")
+    result.assert_outcomes(passed=2, failed=2)
+    result.stdout.fnmatch_lines(["*c.steer.yaml*data_sets.other needs the data set's own vector: write one of*"])
+    result.stdout.fnmatch_lines(["*gone.steer.yaml*data_sets.other.train: there is no file*gone.json*"])
+    claims = json.loads((steering_suite / "out.json").read_text())["claims"]
+    rows = {claim["suite"]: claim["details"]["settings"][0] for claim in claims if claim["verdict"] == "pass"}
+    assert rows["same"]["own_vector"]["slopes"] == rows["same"]["slopes"]
+    assert rows["own"]["own_vector"]["hash"] != rows["same"]["own_vector"]["hash"]
+    own = rows["own"]
+    assert own["tan_relative"] == pytest.approx(sum(own["slopes"]) / sum(own["own_vector"]["slopes"]))
 
 
 def test_an_axis_that_no_conftest_gives_is_a_fault_of_the_claim(steering_suite: Path, pytester: pytest.Pytester) -> None:
@@ -75,7 +95,7 @@ def test_an_axis_that_no_conftest_gives_is_a_fault_of_the_claim(steering_suite: 
 
 def test_a_context_that_the_base_is_no_base_for_is_an_error(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "test.json").write_text(json.dumps(lettered(10)))
-    claim = "  - generalizes: {relative: 0.5, contexts: {swapped: {option_order: swapped}}}\n"
+    claim = "  - generalizes: {retention: 0.5, contexts: {swapped: {option_order: swapped}}}\n"
     (suite / "c.steer.yaml").write_text(HEAD + claim)
     result = pytester.runpytest()
     result.assert_outcomes(failed=1)

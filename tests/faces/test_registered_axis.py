@@ -36,7 +36,7 @@ regressions:
 {HEAD}
   - holds_in_contexts: {{steerability: 9, max_contexts: 4}}
   - generalizes:
-      relative: 0.1
+      retention: 0.1
       base: {{tone: kind}}
       contexts: {{rude: {{tone: rude}}, both: {{marks: 1, wording: please}}}}
 """

@@ -62,7 +62,7 @@ contexts: {{few_shot: [0, 1]}}
 claims:
   - steers: {{steerability: 0.1}}
   - ppl_delta_below: {{limit: 0.5}}
-  - generalizes: {{relative: 0.5, data_sets: {{same: items.{suffix}}}}}
+  - generalizes: {{retention: 0.5, data_sets: {{same: items.{suffix}}}}}
   - steers_at_cost: {{effect: 0.1, budget: 0.05}}
   - performs_task: {{accuracy: 0.5, data: {{test: pairs.{suffix}, demonstrations: pairs.{suffix}{columns}}}}}
   - steers: {{steerability: 0.1, name: of pairs, data: {{test: pairs.{suffix}{columns}}}}}

@@ -295,7 +295,7 @@ def test_generalizes_over_a_task_and_other_pairs(model, place):
     made = extract.caa(model, task_items([TaskItem(**pair) for pair in pairs[:6]]), layer=1, context=IN_TASK_FORM)
     made.save(place / "v.safetensors")
     text = HEAD + (
-        "claims:\n  - generalizes:\n      relative: 0.0001\n      contexts: {brief: {system: Be brief.}}\n"
+        "claims:\n  - generalizes:\n      retention: 0.0001\n      contexts: {brief: {system: Be brief.}}\n"
         "      data_sets: {other: other.json}\n"
     )
     (claim,) = claims_of(place, text).values()
