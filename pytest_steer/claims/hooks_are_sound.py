@@ -17,7 +17,7 @@ from ..measures.subject import Subject, describe_model
 from ..model import Model, Probe, check_fits
 from ..model.state import measuring
 from ..parameters import Param
-from ..soundness import Target, examine, foreign, own
+from ..soundness import PROPERTIES, Target, examine, foreign, own
 from ..soundness.examine import check_names
 from ..soundness.examples import HookExample
 from ..soundness.lines import lines_of
@@ -60,8 +60,16 @@ class HooksAreSound:
             at_most=10_000,
         ),
     ] = MAX_BATCHES
+    leave_out: Annotated[
+        Sequence[str],
+        Param(
+            "Names of properties that are not looked at, such as padding where no result depends on it.",
+            title="Properties that are left out",
+            example=["padding"],
+            schema={"type": ["array", "string"], "items": {"type": "string"}, "default": []},
+        ),
+    ] = ()
     prompts: Sequence[str] = ()
-    leave_out: Sequence[str] = ()
     tensors: Sequence[torch.Tensor] = ()
     seed: int = 0
     name: str = "hooks_are_sound"
@@ -69,7 +77,8 @@ class HooksAreSound:
     def __post_init__(self) -> None:
         if isinstance(self.prompts, str) or not all(isinstance(prompt, str) for prompt in self.prompts):
             raise SteerError("prompts is a list of texts")
-        check_names(self.leave_out)
+        if not PROPERTIES.keys() - {*check_names(self.leave_out), "runs", "template"}:
+            raise SteerError("hooks_are_sound: leave_out leaves no property of steering to look at: name fewer")
 
     def measure(self, model: Model) -> Evidence:
         """Try the properties and judge.
@@ -112,7 +121,7 @@ class HooksAreSound:
         evidence = Evidence(
             check="hooks_are_sound",
             name=self.name,
-            verdict=Verdict.FAIL if found["broken"] else Verdict.PASS,
+            verdict=Verdict.FAIL if found["broken"] else Verdict.INCONCLUSIVE if self._unseen(found) else Verdict.PASS,
             statistic="broken properties",
             estimate=float(len(found["broken"])),
             threshold=0.0,
@@ -129,6 +138,7 @@ class HooksAreSound:
             },
             receipt=asdict(receipt),
             soundness=found,
+            details={"not_looked_at": self._not_looked_at(found), "relied_on": self._unseen(found)},
         )
         applied = self.subject.intervention.applied
         if applied is not None and not applied.is_declared:
@@ -137,13 +147,34 @@ class HooksAreSound:
             )
         return evidence
 
+    def _not_looked_at(self, found: dict[str, Any]) -> list[str]:
+        """The properties that were left out, or that the model does not let one ask; not those that have no meaning here."""
+        return [name for name in found["skipped"] if name in (*check_names(self.leave_out), "moves", *words.OF_THE_MODEL)]
+
+    def _unseen(self, found: dict[str, Any]) -> list[str]:
+        """The properties that the claim relies on and that were not looked at."""
+        relied = ["moves", "output_type", "dose"]
+        if self.subject.positions != "all":
+            relied.append("first_position")  # with the dose: the prompt is left as it is
+        unseen = {*check_names(self.leave_out), *(["moves"] if "moves" in found["skipped"] else [])}
+        if not {"batch_size", "padding_side"} <= {*found["holds"]}:
+            # Padding that is steered changes no result if a row gives the same alone, and with its padding on either side.
+            relied += [name for name in ("padding", "batch_size", "padding_side") if name in unseen]
+        return [name for name in relied if name in unseen]
+
     @staticmethod
     def headline(evidence: Evidence) -> str:
         """The verdict, and how many properties held on how many batches."""
         record = evidence.soundness or {}
         broken, held = len(record.get("broken", ())), len(record.get("holds", ()))
         names = ", ".join(entry["property"] for entry in record.get("broken", ()))
-        what = f"{broken} of {broken + held} properties broken: {names}" if broken else f"all {held} properties hold"
+        what = f"{broken} of {broken + held} properties broken: {names}" if broken else f"sound: all {held} properties hold"
+        unseen, relied = (
+            ", ".join(evidence.details.get(key, ())).replace("_", " ") for key in ("not_looked_at", "relied_on")
+        )
+        what += f"; not looked at: {unseen}" if unseen else ""
+        if relied and not broken:
+            what = f"{what.removeprefix('sound: ')}; a verdict needs {relied}"
         skipped = "".join(f"\n  not asked: {name}: {why}" for name, why in record.get("skipped", {}).items())
         return (
             f"{evidence.name}: {evidence.verdict.value.upper()}  {what}\n"
@@ -207,8 +238,19 @@ def _broken_properties(evidence: Evidence) -> list[str]:
         layer = f", layer {example['layer']}" if example["layer"] is not None else ""
         lines.append(f"  {entry['property']}: {entry['promise']}")
         lines += textwrap.wrap(entry["message"], 110, initial_indent="    ", subsequent_indent="    ")
+        lines += _advice(entry["property"], (evidence.soundness or {}).get("holds", ()))
         lines.append(
             f"    smallest example: texts {example['texts']!r}, multiplier {example['multiplier']:g}, padding "
             f"{example['padding']}{layer}"
         )
     return lines
+
+
+def _advice(name: str, holds: Sequence[str]) -> list[str]:
+    """When a broken property may be left out, and how."""
+    if name != "padding" or not {"batch_size", "padding_side"} <= {*holds}:
+        return []
+    return [
+        "    No result depends on it here: the attention mask hides padding (batch_size and padding_side hold). If nothing of yours",
+        '    averages over positions either, write `leave_out: [padding]`, in Python leave_out=["padding"].',
+    ]

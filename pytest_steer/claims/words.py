@@ -13,7 +13,7 @@ from .numbers import number, promise
 WORST = 3
 
 # Properties of hooks that only a model can keep from being looked at; the others are left out for what an intervention is.
-_OF_THE_MODEL = ("all", "batch_size", "padding_side", "cached_decoding")
+OF_THE_MODEL = ("all", "batch_size", "padding_side", "cached_decoding")
 
 
 def of_items(evidence: Evidence) -> list[str]:
@@ -198,5 +198,5 @@ def table(rows: Sequence[Sequence[object]], headers: Sequence[str] = (), *, alig
 def not_looked_at(evidence: Evidence) -> list[str]:
     """What the check of the hooks could not look at on this model, a line each."""
     record = evidence.soundness or {}
-    skipped = {name: why for name, why in record.get("skipped", {}).items() if name in _OF_THE_MODEL}
+    skipped = {name: why for name, why in record.get("skipped", {}).items() if name in OF_THE_MODEL}
     return [f"  hooks not checked ({name.replace('_', ' ')}): {why}" for name, why in skipped.items()]

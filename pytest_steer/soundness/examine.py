@@ -18,8 +18,17 @@ from .examples import HookExample, hook_examples, smallest, strengths, visit
 from .properties import PROPERTIES
 from .target import Target
 
-# How many further examples are tried to find a smaller one that breaks a property.
+# How many further questions are asked to find smaller examples that break a property, for all properties together.
 _SHRINKING = 60
+# How many further batches are tried once a property is broken: the claim is refuted, and these name what else is broken.
+_AFTER_A_FAULT = 2
+# Properties that need many forwards and depend little on the texts are asked of so many batches, the others of all.
+_SAMPLED, _SAMPLE = (
+    ("repetition", "batch_size", "batch_order", "cached_decoding", "nothing_left", "exceptions", "zero_tokens"),
+    6,
+)
+# Tried first: nothing smaller has rows of different length, so an example that breaks a property here needs no shrinking.
+_PLAIN = ("", "0")
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -47,7 +56,8 @@ def examine(
 ) -> dict[str, Any]:
     """Try every property on drawn examples, and return the evidence's ``soundness`` record.
 
-    An example that breaks a property is shrunk to a small one.
+    An example that breaks a property is shrunk to a small one. Forwards are bounded: properties that need many of them are asked of
+    the first batches only, and few more batches are drawn once a property is broken.
 
     Args:
         target_at: the target, for the declared layers (None) or moved to another block.
@@ -62,12 +72,18 @@ def examine(
     declared = target_at(None)
     multipliers = strengths(declared.change.strength, declared.subject.multiplier)
     strategy = hook_examples(multipliers=multipliers, layers=layers, texts=texts)
-    visit(strategy, trial.try_on, examples=examples, seed=seed)
+    plain = HookExample(_PLAIN, declared.subject.multiplier)
+    trial.try_on(plain)
+    if not trial.is_done:
+        visit(strategy, trial.try_on, examples=examples - 1, seed=seed)
     shrunk = {}
+    budget = len(trial.asked) + _SHRINKING
     for name, (example, message) in trial.first.items():
-        budget = len(trial.asked) + _SHRINKING
+        if example == plain:
+            shrunk[name] = (example, message)
+            continue
 
-        def fails(candidate: HookExample, name: str = name, budget: int = budget) -> bool:
+        def fails(candidate: HookExample, name: str = name) -> bool:
             known = (name, candidate) in trial.asked
             return (known or len(trial.asked) < budget) and trial.ask(name, candidate) is not None
 
@@ -101,18 +117,43 @@ class Trial:
         self.held: set[str] = set()
         self.skipped: dict[str, str] = {}
         self.examples = 0
+        self.faulty = 0
+
+    @property
+    def is_done(self) -> bool:
+        """A property is broken, and enough batches were tried since to name others."""
+        return self.faulty > _AFTER_A_FAULT
 
     def try_on(self, example: HookExample) -> None:
         """Ask every property that is not yet known to be broken. Where no forward runs, only that is asked."""
+        if self.is_done:
+            return
         self.examples += 1
+        try:
+            self._try_on(example)
+        finally:
+            self.faulty += bool(self.first)
+
+    def _try_on(self, example: HookExample) -> None:
         for name in PROPERTIES:
             if name in self.left_out or (name in self.first and name != "runs"):
+                continue
+            if name in _SAMPLED and self.examples > _SAMPLE:
                 continue
             message = self.ask(name, example)
             if message is not None:
                 self.first.setdefault(name, (example, message))
                 if name == "runs":
                     return
+
+    def nothing_steered(self) -> str | None:
+        """What to say if no example moved at all, though nothing but a condition may keep an intervention from acting."""
+        if "moves" not in self.skipped or "moves" in self.held or {"runs", "output_type"} & self.first.keys():
+            return None
+        change = self.target_at(None).change
+        if change.looks == "row" or (change.recipe is not None and change.recipe is not change.recipe.core):
+            return None
+        return f"nothing was steered: no hidden state changes in any of {self.examples} batch{'es' if self.examples > 1 else ''}"
 
     def ask(self, name: str, example: HookExample) -> str | None:
         """What breaks the property on this example, or None."""
@@ -152,6 +193,12 @@ class Trial:
 
     def record(self, broken: Mapping[str, tuple[HookExample, str]]) -> dict[str, Any]:
         """The evidence's ``soundness`` record. ``broken``: for each broken property an example, and what is wrong there."""
+        if {"runs", "output_type"} & broken.keys():
+            self.skipped.pop("moves", None)  # which they say
+        nothing = self.nothing_steered()
+        if nothing is not None:
+            _, example = next(iter(self.asked))
+            broken = {**broken, "moves": (example, nothing)}
         skipped = {**self.skipped, **dict.fromkeys(self.left_out, "left out on request")}
         holds = [name for name in PROPERTIES if name in self.held and name not in broken]
         return {

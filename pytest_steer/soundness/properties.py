@@ -58,6 +58,13 @@ def runs(case: Case) -> str | None:
     return None
 
 
+@_promises("Steering changes hidden states at all.")
+def moves(case: Case) -> str | None:
+    if first_moved(case, case.steered) is None:
+        raise NotApplicable("no hidden state changes on any batch: no condition is met")
+    return None
+
+
 @_promises("A vector that was made under a chat template, on a model, is applied under the same.")
 def template(case: Case) -> str | None:
     try:

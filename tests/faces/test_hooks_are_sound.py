@@ -56,7 +56,7 @@ def test_the_claim_holds_and_the_others_carry_the_record_of_their_check(claims: 
     claim = found["hooks_are_sound"]
     assert (claim["estimate"], claim["threshold"], claim["interval"], claim["n"]) == (0, 0, [None, None], 3)
     assert claim["receipt"]["steered_tokens"] > 0
-    assert len(claim["soundness"]["holds"]) == 18
+    assert len(claim["soundness"]["holds"]) == 19
     for kind in ("ppl_delta_below", "steers"):
         assert found[kind]["soundness"]["sound"]
         assert found[kind]["soundness"]["examples"] == 1
@@ -77,7 +77,7 @@ def test_broken_hooks_make_every_claim_an_error_that_names_the_property(claims: 
     names = [entry["property"] for entry in found["hooks_are_sound"]["soundness"]["broken"]]
     assert "dose" in names
     result.stdout.fnmatch_lines(
-        ["hooks_are_sound: FAIL  * of 18 properties broken: *dose*", "  dose: The block's output moves *"]
+        ["hooks_are_sound: FAIL  * of 19 properties broken: *dose*", "  dose: The block's output moves *"]
     )
     assert "the hooks are not sound: dose: row 0, token" in found["steers"]["error"]
     assert found["steers"]["soundness"]["sound"] is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager, nullcontext
 
 import broken_hooks
 import builders
@@ -21,7 +22,8 @@ from pytest_steer.soundness import PROPERTIES, check_before, own
 from pytest_steer.soundness.bench import Unsteered
 from pytest_steer.soundness.examine import Trial
 from pytest_steer.soundness.examples import HookExample
-from pytest_steer.steering import as_intervention, custom, first_steered
+from pytest_steer.stats import Verdict
+from pytest_steer.steering import as_intervention, custom, first_steered, gated_by_condition
 
 SCOPES = ("all", "after_prompt", "last")
 EVERY = builders.FAMILIES + builders.FURTHER
@@ -358,6 +360,7 @@ def test_inside_of_a_hypothesis_test(scope):
             "has to return a context manager .* returned NoneType",
         ),
         ({"vector": builders.random_vector(1), "leave_out": ["doze"]}, "'doze' is not a property of hooks; they are runs, "),
+        ({"vector": builders.random_vector(1), "leave_out": [*PROPERTIES]}, "leaves no property of steering to look at"),
         ({"vector": builders.random_vector(1), "max_batches": 1}, "max_batches must be at least 2"),
         ({"vector": builders.random_vector(1), "prompts": "one"}, "prompts is a list of texts"),
         ({"vector": torch.ones(32)}, "expected a SteeringVector or an Intervention"),
@@ -390,6 +393,55 @@ def test_left_out_properties_are_not_asked(names):
     broken, evidence = broken_by(model, apply, directions=directions, leave_out=names)
     assert not broken
     assert evidence.soundness["skipped"]["dose"] == "left out on request"
+    assert evidence.verdict is Verdict.INCONCLUSIVE  # the prompt may be steered, and nobody looked
+    assert "not looked at: dose; a verdict needs dose" in evidence.message
+
+
+def test_an_ordinary_hook_is_told_when_padding_may_be_left_out_and_takes_few_forwards():
+    model, directions = builders.random_model("llama"), builders.random_vector(1).directions
+
+    @contextmanager
+    def apply(multiplier):
+        def hook(_module, _inputs, output):
+            return broken_hooks.with_hidden(output, broken_hooks.hidden_of(output) + multiplier * directions[1])
+
+        handle = model.blocks[1].register_forward_hook(hook)
+        yield
+        handle.remove()
+
+    arguments = {"directions": directions, "positions": "all", "include_first": True, "max_batches": 20}
+    broken, evidence = broken_by(model, apply, leave_out=["exceptions"], **arguments)
+    assert broken == {"padding"}
+    assert evidence.soundness["forwards"] <= 90
+    assert 'write `leave_out: [padding]`, in Python leave_out=["padding"]' in evidence.message
+    broken, evidence = broken_by(model, apply, leave_out=["exceptions", "padding", "cached_decoding"], **arguments)
+    assert (evidence.verdict, evidence.n) == (Verdict.PASS, 20)
+    assert "PASS  sound: all 14 properties hold; not looked at: padding, cached decoding, exceptions\n" in evidence.message
+    # Whether results depend on padding was not looked at either.
+    _, evidence = broken_by(
+        model, apply, leave_out=["exceptions", "padding", "batch_size"], **{**arguments, "max_batches": 2}
+    )
+    assert evidence.verdict is Verdict.INCONCLUSIVE
+    assert "a verdict needs padding, batch size" in evidence.message
+
+
+def test_steering_that_changes_nothing_is_not_sound():
+    model = builders.random_model("llama")
+    nothing = custom(lambda h, s, k: h, layers=1, strength="linear", name="nothing")
+    broken, evidence = broken_by(model, None, vector=nothing)
+    assert (broken, evidence.verdict) == ({"moves"}, Verdict.FAIL)
+    assert "nothing was steered: no hidden state changes in any of 4 batches" in evidence.message
+    with pytest.raises(SoundnessError, match="the hooks are not sound: moves: nothing was steered"):
+        check_before(model, Subject(vector=nothing))
+    broken, _ = broken_by(model, lambda multiplier: nullcontext(), layers=1)
+    assert broken == {"output_type"}
+    # A condition that is never met is no fault of the hooks, and no proof of them.
+    vector = builders.random_vector(1)
+    never = gated_by_condition(as_intervention(vector), vector, threshold=1.0, fires="above")
+    broken, evidence = broken_by(model, None, vector=never)
+    assert (broken, evidence.verdict) == (set(), Verdict.INCONCLUSIVE)
+    assert "not looked at: moves" in evidence.message
+    assert "moves" in check_before(model, Subject(vector=never))["skipped"]
 
 
 # --- evidence, and the check before claims -----------------------------------------------------------------------------------
