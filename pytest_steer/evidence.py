@@ -183,21 +183,14 @@ def fault_of(evidence: Evidence) -> str | None:
         return f"rests on {evidence.n} {evidence.unit}, and an interval needs two"
     is_least = evidence.direction is Direction.AT_LEAST
     low, high = evidence.interval
-    worst, best = (low, high) if is_least else (high, low)
+    worst = low if is_least else high
     slack = 1e-9 * max(1.0, abs(threshold))  # bounds may have been judged on another scale
 
     def keeps(value: float | None) -> bool:
         return value is None or (value >= threshold - slack if is_least else value <= threshold + slack)
 
-    def breaks(value: float | None) -> bool:
-        return value is None or (value <= threshold + slack if is_least else value >= threshold - slack)
-
-    fits = {
-        Verdict.PASS: keeps(estimate) and keeps(worst),
-        Verdict.FAIL: breaks(estimate) and breaks(best),
-        Verdict.INCONCLUSIVE: True,
-    }[verdict]
-    if not fits:
+    # A fail may be that of another promise, such as a cost.
+    if verdict is Verdict.PASS and not (keeps(estimate) and keeps(worst)):
         promise = "at least" if is_least else "at most"
         return f"says {verdict}, and has the estimate {estimate:g} [{low}, {high}] where {promise} {threshold:g} is promised"
     return None

@@ -12,10 +12,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import builders
 import pytest
 
-from pytest_steer import registry
+from pytest_steer import Context, Items, Model, SteeringVector, registry
+from pytest_steer.data import as_items
 from pytest_steer.errors import SteerError
+from pytest_steer.extract import method
+from pytest_steer.extract.kinds import method_kind
+from pytest_steer.extract.training import Training
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "example_suites" / "builtin" / "data"
@@ -364,7 +369,6 @@ faulty("adds_none", made, extra=None)
 faulty("is_bare", lambda: made(vector=None))
 faulty("is_odd", made)
 faulty("contradicts", lambda: made(threshold=0.55))
-faulty("fails_well", lambda: made(verdict=Verdict.FAIL))
 faulty("exceeds", lambda: made(direction=Direction.AT_MOST))
 faulty("is_one", lambda: made(n=1))
 faulty("errs", lambda: made(verdict=Verdict.ERROR))
@@ -380,7 +384,6 @@ FAULTS = {
     "is_bare": "the evidence of the claim 'is_bare' has no vector",
     "is_odd": "a report cannot hold this evidence: model",
     "contradicts": "says pass, and has the estimate 0.6 [0.5, 0.7] where at least 0.55 is promised",
-    "fails_well": "says fail, and has the estimate 0.6 [0.5, 0.7] where at least 0.3 is promised",
     "exceeds": "says pass, and has the estimate 0.6 [0.5, 0.7] where at most 0.3 is promised",
     "is_one": "rests on 1 items, and an interval needs two",
     "errs": "is an error without a reason",
@@ -423,6 +426,23 @@ def test_a_wrong_declaration_is_an_error_of_its_own_module(
     assert "wrong_mine" not in sys.modules
     if "a" in registry.names("axis"):  # the first of the two
         registry.forget("axis", "a")
+
+
+def test_a_method_that_gives_another_layer_is_named() -> None:
+    @method("elsewhere", takes="items")
+    def elsewhere(model: Model, data: Items, *, layer: int) -> SteeringVector:
+        return SteeringVector({layer + 1: [1.0, 2.0]})
+
+    try:
+        training = Training(as_items([("Is it?", "Yes", "No")] * 2), None, None, Path("a.json"), 0)
+        with pytest.raises(
+            SteerError, match=r"the method 'elsewhere' gave one for layers \[4\], and layers \[3\] were asked"
+        ):
+            method_kind("elsewhere").extract(
+                builders.random_model("llama"), training, layers=[3], context=Context(), seed=0, settings={}
+            )
+    finally:
+        registry.forget("method", "elsewhere")
 
 
 def test_a_module_that_is_loaded_again_registers_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,9 @@ from ..model.arguments import check_arguments
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..steering import Intervention, SteeringVector, applied, as_intervention, check_positions, custom
+from ..validation import check_values
 from .explain import complete
-from .kinds import ClaimKind, kind_of
+from .kinds import EVERY, ClaimKind, kind_of
 
 
 class Claim(Protocol):
@@ -86,6 +87,7 @@ def _claim_of(
     if not isinstance(fields["name"], str) or not fields["name"].strip():
         raise SteerError(f"{call}: name is a text that reports show, not {fields['name']!r}")
     check_arguments(call, fields, order=[*given, *known])
+    check_values(declared.name, {name: fields[name] for name in EVERY if name in fields}, EVERY)
     if "items" in fields:
         fields["items"] = as_items(fields["items"])
     fields["subject"] = _subject(declared.name, fields)

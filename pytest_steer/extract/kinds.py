@@ -100,7 +100,8 @@ class MethodKind:
         what = f"{registry.home_of('method', self.name)}: the method {self.name!r} gave"
         if not isinstance(made, (SteeringVector, Intervention)):
             raise SteerError(f"{what} {type(made).__name__}, not a SteeringVector or Intervention")
-        if layers and self.layers != "none" and set(made.layers) != set(layers):
+        is_vector = isinstance(made, SteeringVector)  # what reads at one layer may act on others
+        if is_vector and layers and self.layers != "none" and set(made.layers) != set(layers):
             raise SteerError(f"{what} one for layers {sorted(made.layers)}, and layers {sorted(layers)} were asked for")
         return made
 

@@ -143,8 +143,12 @@ class Builder:
         """Whether a claim draws its items in rounds."""
         said = claim.params.get("sequential", False)
         known = said if isinstance(said, bool) else None  # "profile"
-        count = 0 if known is not None or claim.test is None else len(self.read_items(claim.test, claim)[0])
-        return is_in_rounds(known, self.run.effort, count, claim.params.get("interval", "t"))
+        if known is None and self.run.effort.in_rounds and claim.test is not None:
+            with at_key("data.test"):
+                items = len(self.read_items(claim.test, claim)[0])
+        else:
+            items = 0
+        return is_in_rounds(known, self.run.effort, items, claim.params.get("interval", "t"))
 
     def demonstrations(self, claim: ClaimSpec) -> Items | None:
         """The items that demonstrations are drawn from, or None if the file names none.
