@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .screen import message_of
+
 
 class SteerError(Exception):
     """Base of all errors that pytest-steer raises on purpose.
@@ -58,6 +60,8 @@ class MeasurementError(SteerError):
 def exceptions_named() -> Iterator[None]:
     """Make of any other exception, as the code of extensions may raise it, an error that says what it was and where it was raised.
 
+    What ends or skips a test passes: Ctrl-C, ``pytest.exit``, ``pytest.skip``, and Hypothesis' end of an example.
+
     Raises:
         MeasurementError: the body raised something that is no SteerError.
     """
@@ -65,10 +69,15 @@ def exceptions_named() -> Iterator[None]:
         yield
     except SteerError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # panics of Rust, as tokenizers may have them, are no Exceptions
+        if not isinstance(error, Exception) and _PASSED & {kind.__name__ for kind in type(error).__mro__}:
+            raise
         *_, last = traceback.extract_tb(error.__traceback__)
-        reason = f"{type(error).__name__}: {error}"[:500]
-        raise MeasurementError(f"{reason} (raised in {last.name}, {Path(last.filename).name}:{last.lineno})") from error
+        place = f"{last.name}, {Path(last.filename).name}:{last.lineno}"
+        raise MeasurementError(f"{message_of(error)} (raised in {place})") from error
+
+
+_PASSED = {"KeyboardInterrupt", "GeneratorExit", "Exit", "Skipped", "StopTest"}
 
 
 class SoundnessError(SteerError):

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from .errors import MeasurementError
+from .screen import one_screen
 
 
 class Verdict(str, Enum):
@@ -196,8 +197,8 @@ def fault_of(evidence: Evidence) -> str | None:
 
 
 def error_evidence(check: str, name: str, error: str, **known: Any) -> Evidence:
-    """Evidence that there is no result. Never a number, never a pass."""
-    return Evidence(check, name, Verdict.ERROR, error=error, **known)
+    """Evidence that there is no result. Never a number, never a pass. Of a long ``error``, one screen is kept."""
+    return Evidence(check, name, Verdict.ERROR, error=one_screen(error), **known)
 
 
 def _plain(value: Any, where: str) -> Any:

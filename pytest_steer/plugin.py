@@ -11,7 +11,7 @@ import pytest
 
 from .failures import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
-from .pytest_collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, explained, rerun_command, show_broken
+from .pytest_collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, explained, record_of, rerun_command, show_broken
 from .pytest_frames import without_our_frames
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_session import SteerSession
@@ -102,7 +102,7 @@ def pytest_runtest_makereport(
     report = yield
     if call.when == "call" and EVIDENCE in item.stash:
         # Plain values, so that they survive the way from an xdist worker.
-        report.__dict__["steer_evidence"] = [evidence.to_dict() for evidence in item.stash[EVIDENCE]]
+        report.__dict__["steer_evidence"] = [record_of(evidence) for evidence in item.stash[EVIDENCE]]
     return report
 
 

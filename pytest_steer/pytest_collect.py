@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import ClaimFileError, ModelError, SteerError, exceptions_named
+from .errors import ClaimFileError, SteerError, exceptions_named
 from .failures import SteeringFailure
 from .pytest_options import SUFFIXES
-from .pytest_session import SteerSession, broken_evidence, placed
+from .pytest_session import SteerSession, broken_evidence, failed_evidence
 from .registry import did_you_mean, nearest
 from .sources import find_model, shown
 
@@ -44,7 +44,8 @@ class ClaimFile(pytest.File):
             for name, reason in registry.load_extensions().items()
         ]
         try:
-            suite = read_suite(shown(self.path))
+            with exceptions_named():
+                suite = read_suite(shown(self.path))
         except SteerError as error:
             if not isinstance(error, ClaimFileError):
                 error = ClaimFileError(str(error), path=shown(self.path))
@@ -64,8 +65,9 @@ class ClaimFile(pytest.File):
         if isinstance(entry, BrokenClaim) or session.settings.run.model is not None:
             return entry
         try:
-            find_model(session.model_name(suite, entry))
-        except ModelError as error:
+            with exceptions_named():
+                find_model(session.model_name(suite, entry))
+        except SteerError as error:
             line, key = entry.place_of("model")
             return BrokenClaim(
                 entry.name, entry.line, ClaimFileError(str(error), path=shown(self.path), line=line, where=key)
@@ -95,13 +97,13 @@ class ClaimItem(pytest.Item):
         from .claims import raise_unless_held
         from .claims.explain import complete
 
-        evidence = self._labelled(self.evidence())
         try:
             with exceptions_named():
+                evidence = self._labelled(self.evidence())
                 complete(evidence)
                 evidence.to_dict()
         except SteerError as error:
-            evidence = self._labelled(self._error(error))
+            evidence = self._labelled(failed_evidence(error, self.suite, self.claim))  # type: ignore[arg-type]
             complete(evidence)
         self.stash.setdefault(EVIDENCE, []).append(evidence)
         if evidence.error is not None:
@@ -121,22 +123,12 @@ class ClaimItem(pytest.Item):
         return evidence
 
     def evidence(self) -> Evidence:
-        """Measures the claim; an error becomes evidence of an error."""
+        """Measures the claim, if it could be read."""
         from .files import BrokenClaim
 
         if isinstance(self.claim, BrokenClaim):
             return broken_evidence(self.claim)
-        try:
-            return self.config.stash[SESSION].measure(self.suite, self.claim)
-        except SteerError as error:
-            return self._error(error)
-
-    def _error(self, error: SteerError) -> Evidence:
-        from .evidence import error_evidence
-
-        known = {"soundness": getattr(error, "soundness", None)}
-        said = placed(error, self.suite, self.claim)  # type: ignore[arg-type]
-        return error_evidence(self.claim.kind, self.name, said, **known)  # type: ignore[union-attr]
+        return self.config.stash[SESSION].measure(self.suite, self.claim)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (SteeringFailure, SteerError)):
@@ -145,6 +137,19 @@ class ClaimItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return self.path, self.claim.line - 1, f"claim {self.name}"
+
+
+def record_of(evidence: Evidence) -> dict[str, Any]:
+    """The evidence as a report has it, or an error in its place if a test has made of it what no report can hold."""
+    from .evidence import error_evidence
+
+    try:
+        with exceptions_named():
+            return evidence.to_dict()
+    except SteerError as error:
+        failed = error_evidence(evidence.check, evidence.name, str(error), id=evidence.id, suite=evidence.suite)
+        failed.message = failed.error or ""
+        return failed.to_dict()
 
 
 def show_broken(reporter: pytest.TerminalReporter, items: Iterable[pytest.Item]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sysconfig
+from collections.abc import Iterator
 from types import TracebackType
 
 import pytest
 
 from .errors import SteerError
 from .failures import SteeringFailure
+from .screen import message_of, one_screen, visible
 
 _HOOKS = f"{__package__}.plugin"
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_MOST_FRAMES = 5
 
 
 def without_our_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> pytest.ExceptionInfo[BaseException]:
@@ -17,18 +22,45 @@ def without_our_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> pytest.E
 
     An error of ours is one of this package's kinds, or a TypeError that it raises itself, of a keyword that a function does not have.
 
-    Of a cause, only the frames themselves go: a user's own function may be among those that they called.
+    Of what it came from, the user's own frames stay. Every message is cut to one screen, and its control characters are written out.
     """
     error = excinfo.value
     above = _above_ours(excinfo.tb)
     ours = isinstance(error, (SteerError, SteeringFailure)) or (isinstance(error, TypeError) and _ends_in_ours(excinfo.tb))
     if not ours or above is None:
         return excinfo
-    cause = error.__cause__ if error.__suppress_context__ else error.__context__
-    while cause is not None:
-        cause.__traceback__ = _without_ours(cause.__traceback__)
-        cause = cause.__cause__ if cause.__suppress_context__ else cause.__context__
+    error.__cause__, error.__suppress_context__ = _shown_cause(error), True
+    error.args = tuple(visible(one_screen(said) if isinstance(error, SteerError) else said) for said in map(str, error.args))
     return pytest.ExceptionInfo.from_exception(error.with_traceback(above))
+
+
+def _shown_cause(error: BaseException, left: int = 5) -> BaseException | None:
+    """What an exception came from, as far as a user wrote it: its last frames that are neither ours nor a library's, and its message.
+
+    It is a stand-in of the same name, since the message of another's exception may have any length and any control characters.
+    """
+    cause = error.__cause__ if error.__suppress_context__ else error.__context__
+    if cause is None or not left:
+        return None
+    below = _shown_cause(cause, left - 1)
+    users = [frame for frame in _frames(cause.__traceback__) if not _is_ours(frame) and not _is_librarys(frame)]
+    if not users:
+        return below
+    kind = type(cause)
+    named = type(kind.__name__, (Exception,), {"__module__": kind.__module__, "__qualname__": kind.__qualname__})
+    said = visible(message_of(cause)).removeprefix(kind.__name__).removeprefix(": ")
+    shown: BaseException = named(*filter(None, [said]))
+    shown.__cause__ = below
+    traceback = None
+    for frame in reversed(users[-_MOST_FRAMES:]):
+        traceback = TracebackType(traceback, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return shown.with_traceback(traceback)
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
 
 
 def _ends_in_ours(traceback: TracebackType) -> bool:
@@ -44,15 +76,11 @@ def _above_ours(traceback: TracebackType | None) -> TracebackType | None:
     return TracebackType(_above_ours(traceback.tb_next), traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)
 
 
-def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
-    if traceback is None:
-        return None
-    following = _without_ours(traceback.tb_next)
-    if _is_ours(traceback):
-        return following
-    return TracebackType(following, traceback.tb_frame, traceback.tb_lasti, traceback.tb_lineno)
-
-
 def _is_ours(traceback: TracebackType) -> bool:
     module = str(traceback.tb_frame.f_globals.get("__name__", ""))
     return module.startswith(f"{__package__}.") and module != _HOOKS
+
+
+def _is_librarys(traceback: TracebackType) -> bool:
+    file = traceback.tb_frame.f_code.co_filename
+    return file.startswith(_LIBRARIES) or file.startswith("<frozen")

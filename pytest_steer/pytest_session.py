@@ -59,13 +59,12 @@ class SteerSession:
         return self.settings.run.model_name(getattr(claim, "model", None), suite.model)
 
     def measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        """Evidence of one claim. With Holm's adjustment all claims of its file are measured, whichever were selected.
+        """Evidence of one claim, of an error if it cannot be measured.
 
-        Raises:
-            SteerError: the claim cannot be measured.
+        With Holm's adjustment all claims of its file are measured, whichever were selected.
         """
         if not (self.settings.holm or suite.holm):
-            return self._measure(suite, claim)
+            return self._measured(suite, claim)
         family = self._families.get(id(suite))
         if family is None:
             family = self._families[id(suite)] = self._measure_family(suite)
@@ -73,21 +72,21 @@ class SteerSession:
 
     def _measure_family(self, suite: Suite) -> dict[str, Evidence]:
         from .claims.multiplicity import adjust
-        from .evidence import error_evidence
         from .files import BrokenClaim
 
-        family = {}
-        for entry in suite.entries:
-            if isinstance(entry, BrokenClaim):
-                family[entry.name] = error_evidence("", entry.name, str(entry.error))
-                continue
-            try:
-                family[entry.name] = self._measure(suite, entry)
-            except SteerError as error:
-                known = {"soundness": getattr(error, "soundness", None)}
-                family[entry.name] = error_evidence(entry.kind, entry.name, placed(error, suite, entry), **known)
+        family = {
+            entry.name: broken_evidence(entry) if isinstance(entry, BrokenClaim) else self._measured(suite, entry)
+            for entry in suite.entries
+        }
         adjust(list(family.values()))
         return family
+
+    def _measured(self, suite: Suite, claim: ClaimSpec) -> Evidence:
+        try:
+            with exceptions_named():
+                return self._measure(suite, claim)
+        except SteerError as error:
+            return failed_evidence(error, suite, claim)
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         from .files.build import Builder
@@ -95,23 +94,25 @@ class SteerSession:
 
         run = self.settings.run
         progress.report("loading the model")
-        with at_key("model" if run.model is None else ""):
+        with at_key("model" if run.model is None else ""), exceptions_named():
             model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
         builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")
-        with exceptions_named():
-            evidence = builder.build(suite, claim).measure(model)
-            evidence.to_dict()  # which refuses what is not finite
+        evidence = builder.build(suite, claim).measure(model)
+        evidence.to_dict()  # which refuses what is not finite
         evidence.warnings += model_warnings(model)
         if claim.model is not None and run.model is not None:
             evidence.warnings.append(MODELS_OVERRULED.format(model=run.model))
         return evidence
 
 
-def placed(error: SteerError, suite: Suite, claim: ClaimSpec) -> str:
-    """What is wrong with a claim, after the line and the key of its file where that is written."""
+def failed_evidence(error: SteerError, suite: Suite, claim: ClaimSpec) -> Evidence:
+    """Evidence of an error, which begins with the line and the key of the claim's file where that is written."""
+    from .evidence import error_evidence
+
     line, key = claim.place_of(error.key)
-    return f"{shown(suite.path)}:{line}: {key}{': ' if key else ''}{error}"
+    said = f"{shown(suite.path)}:{line}: {key}{': ' if key else ''}{error}"
+    return error_evidence(claim.kind, claim.name, said, soundness=getattr(error, "soundness", None))
 
 
 def broken_evidence(broken: BrokenClaim) -> Evidence:

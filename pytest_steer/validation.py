@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import numbers
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePath
@@ -57,18 +56,21 @@ def check_values(
             if found is not None:
                 reason, hint = found
                 about = properties[name].get("description", "")
-                raise SteerError(" ".join(filter(None, (f"{what}: {name} {reason}.", hint, about))))
+                place = name + "".join(f"[{key}]" for key in list(error.path)[1:])
+                raise SteerError(" ".join(filter(None, (f"{what}: {place} {reason}.", hint, about))))
 
 
 def _as_in_a_file(value: Any) -> Any:
-    """A value of Python as a claim file would hold it: numbers of numpy, tuples and paths are given too."""
-    if isinstance(value, (tuple, list)):
+    """A value of Python as a claim file would hold it: numbers and arrays of numpy, other sequences and paths are given too."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [_as_in_a_file(one) for one in value]
     if isinstance(value, Mapping):
         return {key: _as_in_a_file(one) for key, one in value.items()}
     if isinstance(value, PurePath):
         return str(value)
-    return value.item() if isinstance(value, numbers.Number) and hasattr(value, "item") else value
+    return value
 
 
 def reason_of(error: ValidationError) -> tuple[str, str] | None:

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1] / "pytest_steer"
 # The ground: modules that anyone may import. Each of them imports only those before it.
 GROUND = (
+    "screen",
     "errors",
     "processor",
     "sources",

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from ..data import as_items
-from ..errors import SteerError
+from ..errors import SteerError, exceptions_named
 from ..evidence import Evidence, Verdict, error_evidence
 from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_warnings
@@ -17,8 +17,9 @@ from ..model.arguments import check_arguments
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..steering import Intervention, SteeringVector, applied, as_intervention, check_positions, custom
+from ..validation import check_values
 from .explain import complete
-from .kinds import ClaimKind, kind_of
+from .kinds import EVERY, ClaimKind, kind_of
 
 
 class Claim(Protocol):
@@ -52,30 +53,47 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
     needed = {"model", *(name for name in known if declared.fields.get(name)), *declared.schema.get("required", ())}
     fields = {"seed": current_run().seed, "name": kind, **given, **shared}
     fields = {name: value for name, value in fields.items() if value is not None or name in needed}
-    take = current_run().evidence
+    take = current_run().evidence or _untaken
     try:
-        if not isinstance(fields["name"], str) or not fields["name"].strip():
-            raise SteerError(f"assert_{kind}: name is a text that reports show, not {fields['name']!r}")
-        check_arguments(f"assert_{kind}", fields, order=[*given, *known])
-        if "items" in fields:
-            fields["items"] = as_items(fields["items"])
-        fields["subject"] = _subject(kind, fields)
-        fields |= {name: make() for name, make in (late or {}).items()}
-        claim: Claim = declared.declared(**{name: fields[name] for name in known if name in fields})
-        evidence = claim.measure(given["model"])
-    except Exception as error:  # also of a user's own code: what cannot be measured is in the table
-        if take is not None:
-            reason = str(error) if isinstance(error, SteerError) else f"{type(error).__name__}: {error}"
-            failed = error_evidence(kind, str(fields["name"]), reason, soundness=getattr(error, "soundness", None))
-            take(failed)
-            complete(failed)
+        with exceptions_named():
+            claim = _claim_of(declared, given, fields, known, late or {})
+            evidence = claim.measure(given["model"])
+            evidence.warnings += model_warnings(given["model"])
+            complete(evidence)
+            evidence.to_dict()  # which refuses what a report cannot hold
+    except SteerError as error:
+        failed = error_evidence(kind, str(fields["name"]), str(error), soundness=getattr(error, "soundness", None))
+        take(failed)
+        complete(failed)
         raise
-    evidence.warnings += model_warnings(given["model"])
-    if take is not None:
-        take(evidence)
-    complete(evidence)
+    take(evidence)
+    complete(evidence)  # anew, with the id and the command of the test
     raise_unless_held(evidence)
     return evidence
+
+
+def _untaken(_: Evidence) -> None:
+    """Outside of a run nobody takes the evidence."""
+
+
+def _claim_of(
+    declared: ClaimKind,
+    given: Mapping[str, Any],
+    fields: dict[str, Any],
+    known: Collection[str],
+    late: Mapping[str, Callable[[], Any]],
+) -> Claim:
+    call = f"assert_{declared.name}"
+    if not isinstance(fields["name"], str) or not fields["name"].strip():
+        raise SteerError(f"{call}: name is a text that reports show, not {fields['name']!r}")
+    check_arguments(call, fields, order=[*given, *known])
+    check_values(declared.name, {name: fields[name] for name in EVERY if name in fields}, EVERY)
+    if "items" in fields:
+        fields["items"] = as_items(fields["items"])
+    fields["subject"] = _subject(declared.name, fields)
+    fields |= {name: make() for name, make in late.items()}
+    made: Claim = declared.declared(**{name: fields[name] for name in known if name in fields})
+    return made
 
 
 def _check_keywords(call: str, declared: ClaimKind, shared: Mapping[str, Any], known: Collection[str]) -> None:

@@ -20,9 +20,12 @@ EVERY: dict[str, Schema] = {
     "confidence": {"type": "number"}
     | Param("The confidence level of the interval that decides: 0.95 means 95 %.", above=0.5, below=1).to_schema(
         "confidence"
-    )
+    ),
+    "multiplier": {"type": "number", "not": {"const": 0}},
+    "multipliers": {"type": "array", "items": {"type": "number"}},
+    "seed": {"type": "integer", "minimum": 0},
 }
-"""Fields that claims share and that are checked as parameters are."""
+"""What claims share and that is checked as parameters are, in the words of a claim file."""
 
 Declared = TypeVar("Declared", bound=type)
 

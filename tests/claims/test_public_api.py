@@ -206,7 +206,7 @@ def test_data_of_the_wrong_kind(name, value):
         ("assert_steers", {"confidence": [0.9]}, r"confidence is one number, not \[0.9\]"),
         ("assert_steers", {"interval": "bca"}, "interval must be t or bootstrap, but is the text 'bca'"),
         ("assert_steers", {"context": "swapped"}, r"context is a str: write context=Context\("),
-        ("assert_steers", {"multipliers": 1.0}, "multipliers are a list of numbers"),
+        ("assert_steers", {"multipliers": 1.0}, "steers: multipliers must be a list, but is 1.0"),
         ("assert_ppl_delta_below", {"confidence": 95}, r"Did you mean 0.95 \(95 %\)\?"),
         ("assert_ppl_delta_below", {"interval": "bca"}, "interval must be t or bootstrap"),
         ("assert_steers_at_cost", {"interval": "bca"}, "interval must be t or bootstrap"),

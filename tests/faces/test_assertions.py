@@ -269,7 +269,7 @@ def test_failure_carries_the_evidence_and_equals_its_like(model, vector: Steerin
     [
         ({"multipliers": [1, 1]}, "cannot give a slope"),
         ({"multipliers": [0, float("nan")]}, "finite"),
-        ({"multiplier": 0}, "other than 0"),
+        ({"multiplier": 0}, "steers: multiplier must not be 0"),
         ({"positions": "everywhere"}, "positions is one of"),
     ],
 )
