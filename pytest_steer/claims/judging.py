@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..errors import SteerError
 from ..evidence import Direction, Evidence, Verdict
 from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject, describe_model
-from ..model import Model, Probe
+from ..model import Model, Probe, engine_of
+from ..model.noise import eps_of
 from ..stats import Inference, items_needed_mean, judge, mean_bootstrap, mean_t
 from .common import IntervalMethod
 from .numbers import number
@@ -38,6 +40,9 @@ def judged(
         noisy: the probes of which the noise is measured, if not all.
         scaled: the threshold on the scale of ``found``, if that is another one.
         more: the other fields of the evidence, which win over those that are made here.
+
+    Raises:
+        SteerError: the verdict would rest on rounding, see ``_check_above_noise``.
     """
     receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
     at = threshold if scaled is None else scaled
@@ -61,7 +66,38 @@ def judged(
     if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
         evidence.items_needed = items_needed_mean(found.estimate, found.standard_deviation, at, confidence=confidence)
     _add_noise(evidence, model, noise_floor(model, noisy or probes, subject.intervention, subject.multiplier), moved)
+    grid = evidence.multipliers or [0.0, subject.multiplier]
+    dose = engine_of(model).doses.relative(probes, subject.intervention, max(grid) - min(grid))
+    _check_above_noise(evidence, model, dose)
     return evidence
+
+
+_SMALL = 0.01
+_COARSE = 16
+
+
+def _check_above_noise(evidence: Evidence, model: Model, dose: float | None) -> None:
+    """Refuse a verdict on small doses if rounding can have made it: it moves one item by more than lies between estimate and threshold.
+
+    Rounding moves many items alike, so no interval shows it. Of honest doses (over 1 % of the hidden states' norm, and in 16 bits over 16
+    roundings) it makes so little that a small effect is a measurement.
+
+    Args:
+        dose: from the least multiplier to the largest, as a share of the hidden states' norm; None if it is not known.
+    """
+    estimate, threshold = evidence.estimate, evidence.threshold
+    if evidence.noise is None or estimate is None or threshold is None:
+        return
+    room = evidence.noise["statistic"]
+    if evidence.verdict is Verdict.INCONCLUSIVE or dose is None or dose >= max(_SMALL, _COARSE * eps_of(model.dtype)):
+        return
+    if abs(estimate - threshold) < room:
+        raise SteerError(
+            f"the verdict would rest on rounding: from the least multiplier to the largest the hidden states move by {dose:.2g} of their norm, "
+            f"too little to tell {evidence.statistic} {number(estimate, evidence.percent)} from the promised "
+            f"{number(threshold, evidence.percent)} (rounding in {model.dtype} makes up to {number(room, evidence.percent)}). Measure at "
+            "larger multipliers"
+        )
 
 
 def mean_of(values: Array, interval: IntervalMethod, *, confidence: float, seed: int) -> Inference:

@@ -229,7 +229,12 @@ def _curves(
     asked = [_asked_in(context, model, data, scope, include_first, name_contexts) for context in contexts]
     probes = [tuple(probe for item in in_context for probe in item.probes) for in_context in asked]
     pairs = [pair for change in changes for pair in pairs_of(change, grid)]
-    scores = iter(engine_of(model).run_pairs([probe for own in probes for probe in own], pairs))
+    everything = [probe for own in probes for probe in own]
+    scores = iter(engine_of(model).run_pairs(everything, pairs))
+    for change in changes:
+        if change is not None and change.strength == "linear" and min(grid) < max(grid):
+            width = max(grid) - min(grid)
+            engine_of(model).doses.check_one(everything, change, width, f"multipliers no more than {width:.2g} apart")
     curves = []
     for in_context, own in zip(asked, probes, strict=True):
         parts = np.split(propensities(in_context, scores, len(pairs)), len(changes), axis=1) if changes else []
@@ -287,9 +292,11 @@ def check_slope_grid(multipliers: Sequence[float] | Array) -> None:
     """Refuse multipliers that cannot give a slope.
 
     Raises:
-        SteerError: fewer than two distinct ones.
+        SteerError: fewer than two distinct ones, or so close that the square of their distance is 0.
     """
-    if len(np.unique(np.asarray(multipliers, dtype=float))) < 2:
+    grid = np.asarray(multipliers, dtype=float)
+    if len(np.unique(grid)) < 2 or not (grid - grid.mean()) @ (grid - grid.mean()) > 0:
         raise SteerError(
-            f"the multipliers {[float(m) for m in multipliers]} cannot give a slope: at least two different ones are needed"
+            f"the multipliers {grid.tolist()} cannot give a slope: at least two different ones are needed"
+            + (", further apart than these" if len(np.unique(grid)) > 1 else "")
         )

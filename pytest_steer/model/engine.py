@@ -16,6 +16,7 @@ from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
 from .applied import run_batch
 from .batch import Padding, check_length
+from .doses import Doses
 from .forward import Prefix, run_prefix
 from .layout import Way, in_order
 from .loaded import Model, once_per_model
@@ -55,6 +56,7 @@ class Engine:
         disk: keeps scores across runs; None unless the user names a folder for it.
         forwards: how many scores were computed.
         remembered: how many scores were answered from memory.
+        doses: how far multipliers move the hidden states; see ``doses.py``.
     """
 
     def __init__(self, model: Model, *, padding: Padding = "right", sharing: bool = True) -> None:
@@ -72,6 +74,7 @@ class Engine:
         self._weights = model.weights_state()
         self._taken: dict[str, Counter[str]] = {}
         self._noise = Noise()
+        self.doses = Doses(model)
         self._floors: dict[bytes, tuple[float, float]] = {}
         self._budget = Budget(1024, 2**25) if model.device.type == "cpu" else Budget(16384, 2**28)
 
@@ -85,7 +88,7 @@ class Engine:
             greedy margins.
 
         Raises:
-            SteerError: a ``steered`` block is open on the model.
+            SteerError: a ``steered`` block is open on the model, or the dose of a multiplier is lost in rounding.
             DataError: a sequence is longer than the model allows, or would not be steered at all, or a question has no answer.
             MeasurementError: a score is NaN or infinite.
         """
@@ -104,8 +107,10 @@ class Engine:
         if self._weights != self.model.weights_state():
             self._memo.clear()
             self._floors.clear()
+            self.doses = Doses(self.model)
             self._model_part = None
             self._weights = self.model.weights_state()
+        self.doses.check(probes, asked_pairs)
         asked = [[Row(probe, pair, _key(probe, pair)) for pair in asked_pairs] for probe in probes]
         wanted = self._unknown(asked)
         done = 0
@@ -135,9 +140,10 @@ class Engine:
         Measured on a few of the probes, shortened, unsteered and steered: all in one batch against each by itself. Remembered.
 
         Raises:
-            SteerError: a ``steered`` block is open on the model.
+            SteerError: a ``steered`` block is open on the model, or the dose is lost in rounding.
         """
         pairs = dict.fromkeys([Pair(None, 0.0), Pair(intervention, multiplier)])
+        self.doses.check(probes, [*pairs])
         count, tokens = _COARSE if is_coarse(self.model.dtype) else _FINE
         few = dict.fromkeys(shortened(probe, tokens) for probe in _spread(probes, count))
         rows = [Row(probe, pair, _key(probe, pair)) for probe in few for pair in pairs]

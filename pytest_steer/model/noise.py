@@ -43,10 +43,11 @@ class Noise:
 
 def is_coarse(dtype: str) -> bool:
     """Whether a model computes in 16 bits or fewer, so that the noise of its scores can be seen."""
-    return _eps(dtype) > FLOOR
+    return eps_of(dtype) > FLOOR
 
 
-def _eps(dtype: str) -> float:
+def eps_of(dtype: str) -> float:
+    """The relative distance between neighbouring numbers of the type that a model computes in."""
     kind = getattr(torch, dtype)
     # Packed integers are weights; the computation with them is in 16 bits.
     return float(torch.finfo(kind if kind.is_floating_point else torch.bfloat16).eps)
@@ -55,7 +56,7 @@ def _eps(dtype: str) -> float:
 def spacing(dtype: str, scores: Iterable[Scores]) -> float:
     """The distance between neighbouring numbers of a type at the largest of the scores: what one rounding can do."""
     largest = max((float(np.abs(own).max()) for own in scores if own.size), default=0.0)
-    eps = _eps(dtype)
+    eps = eps_of(dtype)
     return eps * 2.0 ** math.floor(math.log2(largest)) if largest > 0 and math.isfinite(largest) else eps
 
 

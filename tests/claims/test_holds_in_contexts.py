@@ -412,7 +412,7 @@ def test_what_broke_the_promise_is_tried_first_the_next_time(gated, tmp_path: Pa
         other = check(gated, max_contexts=1, seed=9, **values).measure(gated.model)
         assert not [row for row in other.details["contexts"] if row["how"] == "remembered"]
     # With it mended, the context is forgotten.
-    mended = Subject(vector=gated.vector(0.0 + 1e-9))
+    mended = Subject(vector=gated.vector(1e-3))
     check(gated, subject=mended, threshold=-0.5, space=wide, max_contexts=1, memory=tmp_path, place="claim").measure(
         gated.model
     )
