@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import torch
@@ -44,13 +44,14 @@ def block_outputs(
     model: Model,
     sequences: Sequence[Ids],
     layers: Sequence[int],
-    read: Callable[[int, torch.Tensor], torch.Tensor],
+    read: Callable[[int, torch.Tensor], torch.Tensor] | Mapping[int, Callable[[int, torch.Tensor], torch.Tensor]],
     site: Site = "block",
 ) -> dict[int, list[torch.Tensor]]:
     """What is read from the outputs of decoder blocks (or from a site inside of them), for each sequence by itself.
 
     Args:
-        read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them.
+        read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them; one for all layers, or
+            one for each.
 
     Returns:
         {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.
@@ -71,7 +72,7 @@ def block_outputs(
                 own = hidden[row, : len(sequences[i])].float()
                 if not torch.isfinite(own).all():
                     raise MeasurementError(f"sequence {i}: the output of layer {layer} has NaN or infinite values")
-                kept[layer][i] = read(i, own).cpu()
+                kept[layer][i] = (read[layer] if isinstance(read, Mapping) else read)(i, own).cpu()
         progress.report(f"reading activations: {min(start + _ROWS, len(ordered))} of {len(ordered)} texts")
     return kept
 
