@@ -17,7 +17,8 @@ from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
 from ..stats import Inference, sequential_mean
 from ..steering import Intervention, SteeringVector
-from .common import Interval, IntervalMethod, OverItems, Sequential
+from . import words
+from .common import Controls, Interval, IntervalMethod, OverItems, Sequential
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import mean_of
@@ -49,6 +50,7 @@ class Steers:
     ]
     interval: Interval = "t"
     sequential: Sequential = None
+    controls: Controls = 0
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
     seed: int = 0
@@ -78,11 +80,16 @@ class Steers:
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
             sequential=self._in_rounds,
             seed=self.seed,
+            controls=self.controls,
         )[2]
 
     @property
     def _in_rounds(self) -> bool:
         return is_in_rounds(self.sequential, current_run().effort, len(self.items), self.interval)
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.not_looked_at(evidence), *words.controls(evidence)]
 
     def _infer(self, slopes: Array) -> Inference:
         if self._in_rounds:
@@ -98,6 +105,7 @@ def assert_steers(
     steerability: float,
     interval: IntervalMethod = "t",
     sequential: bool | None = None,
+    controls: int = 0,
     **shared: Unpack[OverItems],
 ) -> Evidence:
     """Assert that steerability, the mean slope of the items' propensity over the multipliers, is at least a threshold.
@@ -108,6 +116,7 @@ def assert_steers(
         interval: ``t`` or ``bootstrap``, over items.
         sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md); None leaves it to
             ``--steer-profile``, as in a claim file.
+        controls: so many random directions of equal norm are measured too, and the evidence says where the vector ranks.
         shared: see :class:`pytest_steer.claims.common.OverItems`.
 
     Raises:
