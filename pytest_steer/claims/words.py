@@ -135,7 +135,7 @@ def controls(evidence: Evidence) -> list[str]:
     return ["  no effect can be told from 0: `controls: 19` measures as many random directions of equal norm beside it"]
 
 
-_ADDED = ("added", "added, norm kept")
+_ADDED = ("added", "added, norm kept", "added at length 1, norm kept")
 
 
 def reading(evidence: Evidence) -> list[str]:

@@ -51,7 +51,7 @@ def random_controls(
 def _as_the_subject(subject: Subject, vector: SteeringVector) -> Intervention:
     recipe = subject.intervention.recipe
     assert recipe is not None
-    if recipe.kind not in ("add", "add_keeping_norm"):
+    if recipe.kind not in ("add", "add_keeping_norm", "add_at_unit_norm"):
         raise SteerError(
             f"controls: random directions can be added, and {subject.intervention.method!r} does something else"
         )
