@@ -17,6 +17,7 @@ from ..measures import (
     asked_record,
     check_multipliers,
     check_slope_grid,
+    explained,
     propensity_curve,
     random_controls,
     strata,
@@ -250,6 +251,7 @@ def curve_details(curve: PropensityCurve) -> dict[str, Any]:
         "anti_steerable_share": float(curve.anti_steerable.mean()),
         "curvature": float(curve.curvatures.mean()) if curve.curvatures is not None else None,
         "monotonicity": float(curve.monotonicity.mean()),
+        "explained": explained(curve),
     }
 
 

@@ -187,7 +187,14 @@ def strata(evidence: Evidence) -> list[str]:
     ]
     missed = f" (the claim misses its threshold in {len(bad)} of {len(evidence.strata)})" if is_bad else ""
     title = f"  strata{missed}:"
-    return [title, *table(rows, ["", "n", "steerability", "anti-steerable", ""])]
+    return [title, *table(rows, ["", "n", "steerability", "anti-steerable", ""]), *_explained(evidence)]
+
+
+def _explained(evidence: Evidence) -> list[str]:
+    shares = evidence.details.get("explained") or {}
+    called = {"letter": "the answer's letter", "yes_no": "Yes or No", "both": "both together"}
+    each = ", ".join(f"{called[name]} {share:.0%}" for name, share in shares.items())
+    return [f"    of the variance of the slopes explains: {each}"] if each else []
 
 
 _MISSES: dict[str, Callable[[dict[str, Any], Any], bool]] = {

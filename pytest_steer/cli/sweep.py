@@ -138,7 +138,7 @@ def command(
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
         title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"
         write_text(heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
-    chosen = of_sweep(found, parts.test, parts.test_texts)
+    chosen = of_sweep(found, parts.test, parts.test_texts, chosen_on=len(parts.texts))
     if chosen is None:
         return 1
     show_and_write(chosen, claims, run, model=name)

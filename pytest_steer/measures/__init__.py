@@ -18,7 +18,7 @@ from .propensity import (
 )
 from .receipt import LayerDose, Receipt, steering_receipt
 from .shown import asked_as_text, asked_record, shown_line, shown_probe
-from .strata import Stratum, strata
+from .strata import Stratum, explained, strata
 from .subject import Subject
 from .sweep import sweep_curves, sweep_perplexity
 from .tasks import TaskAccuracy, as_tasks, check_shots, task_accuracies, task_accuracy
@@ -26,7 +26,7 @@ from .tasks import TaskAccuracy, as_tasks, check_shots, task_accuracies, task_ac
 __all__ = [
     "MULTIPLIERS", "Array", "AtCost", "Deployed", "LayerDose", "NoiseFloor", "Perplexity", "PropensityCurve", "Receipt", "Stratum", "Subject",
     "TaskAccuracy", "as_tasks", "asked_as_text", "asked_record", "check_deployed", "check_multipliers", "check_shots",
-    "check_slope_grid", "curves_in_contexts", "deviation", "effects_at", "first_order_slopes", "multipliers_at_cost", "noise_floor",
+    "check_slope_grid", "curves_in_contexts", "deviation", "effects_at", "explained", "first_order_slopes", "multipliers_at_cost", "noise_floor",
     "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves", "random_controls", "relative_rise", "shown_line", "shown_probe",
     "standardised", "steering_receipt", "strata", "sweep_curves", "sweep_perplexity", "task_accuracies", "task_accuracy",
 ]  # fmt: skip

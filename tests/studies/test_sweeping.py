@@ -75,7 +75,7 @@ def test_texts_are_split_like_items():
     with pytest.raises(
         DataError, match=r"neutral.txt: 3 texts, 1 of them different, are too few to split: validation 0, test 3"
     ):
-        split_texts(["a", "a ", "a"], (30, 70), seed=0, names=("validation", "test"), source="neutral.txt")
+        split_texts(["a b", "a  b ", "a\nb"], (30, 70), seed=0, names=("validation", "test"), source="neutral.txt")
 
 
 # --- data and methods ----------------------------------------------------------------------------------------------------
