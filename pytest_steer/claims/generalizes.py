@@ -19,7 +19,8 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Deployment
+from .common import AboutItems
+from .deployed import deployed_record, direction_warnings, with_deployed
 from .holding import hold
 from .judging import judged
 from .kinds import claim
@@ -122,7 +123,7 @@ class Generalizes:
         """
         for data in (self.items, *self.data_sets.values()):
             check_enough(data)
-        grid = check_has_slope(self.subject, self.multipliers)
+        grid, sign = check_has_slope(self.subject, self.multipliers), self.subject.slope_sign
         soundness = check_before(model, self.subject)
         base = self._curve(model, self.items, self.base, grid, None)
         base_inference = self._check_base(base)
@@ -133,7 +134,7 @@ class Generalizes:
             (name, self.base, self._curve(model, data, self.base, grid, name)) for name, data in self.data_sets.items()
         ]
         ratios = [
-            ratio_of_means(curve.slopes, base.slopes, paired=name in self.contexts, confidence=self.confidence)
+            ratio_of_means(sign * curve.slopes, sign * base.slopes, paired=name in self.contexts, confidence=self.confidence)
             for name, _, curve in settings
         ]
         found = least_ratio(ratios)
@@ -166,7 +167,7 @@ class Generalizes:
             threshold=self.relative,
             direction=Direction.AT_LEAST,
             confidence=self.confidence,
-            moved=lambda floor: floor.slope(grid) / base.steerability,
+            moved=lambda floor: floor.slope(grid) / abs(base.steerability),
             noisy=curve.probes,
             check="generalizes",
             name=self.name,
@@ -176,6 +177,9 @@ class Generalizes:
             warnings=warnings,
             **curve_fields(curve, details),
         )
+        at_deployed = with_deployed(model, self.subject, base, self.base)
+        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence)
+        evidence.warnings += direction_warnings(evidence, self.subject)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
         return evidence
@@ -194,7 +198,7 @@ class Generalizes:
             raise type(error)(f"in {name or 'the base context'}: {error}") from None
 
     def _check_base(self, base: PropensityCurve) -> Inference:
-        found = mean_t(base.slopes, confidence=self.confidence)
+        found = mean_t(self.subject.slope_sign * base.slopes, confidence=self.confidence)
         if found.low > 0:
             return found
         seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
@@ -262,7 +266,7 @@ def assert_generalizes(
     data_sets: Mapping[str, Iterable[ItemLike]] | None = None,
     base: Context = AS_GIVEN,
     multipliers: Sequence[float] = MULTIPLIERS,
-    **shared: Unpack[Deployment],
+    **shared: Unpack[AboutItems],
 ) -> Evidence:
     """Assert that steerability in each setting is at least ``relative`` times that in the base context.
 
