@@ -98,14 +98,14 @@ class ProgressLine:
 def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], saved: list[str]) -> None:
     """The table of all claims, how many wrong verdicts to expect in it, and what was written to files."""
     if claims:
-        from .report import claim_table, claim_warnings, comparison_of, expected_false, verdict_counts
+        from .report import claim_table, claim_warnings, comparison_of, deployed_moves, expected_false, verdict_counts
 
         reporter.section("steering claims")
         reporter.write_line(claim_table(claims))
         comparison = comparison_of(claims)
         if comparison:
             reporter.write_line(f"\n{comparison}\n")
-        for line in (*claim_warnings(claims), expected_false(claims), verdict_counts(claims)):
+        for line in (*deployed_moves(claims), *claim_warnings(claims), expected_false(claims), verdict_counts(claims)):
             reporter.write_line(line)
     for line in saved:
         reporter.write_line(line)

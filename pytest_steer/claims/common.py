@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
+from ..measures.subject import Moves
 from ..parameters import Param
 from ..prompting import Context
 from ..steering import Apply, Positions
@@ -53,7 +54,18 @@ class Deployment(TypedDict, total=False):
     strength: StrengthMeaning
 
 
-class OverItems(Deployment, total=False):
+class AboutItems(Deployment, total=False):
+    """Keywords of every assertion about contrast items.
+
+    Attributes:
+        direction: ``raises`` (the default) or ``lowers``: what the deployed model is meant to do with the behaviour
+            (docs/claims.md).
+    """
+
+    direction: Moves
+
+
+class OverItems(AboutItems, total=False):
     """Keywords of the assertions about contrast items.
 
     Attributes:

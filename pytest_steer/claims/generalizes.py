@@ -19,7 +19,8 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Deployment
+from .common import AboutItems
+from .deployed import deployed_record, direction_warnings, with_deployed
 from .holding import hold
 from .judging import judged
 from .kinds import claim
@@ -188,11 +189,11 @@ class Generalizes:
         """
         for data in (self.items, *map(_items_of, self.data_sets.values())):
             check_enough(data)
-        grid = check_has_slope(self.subject, self.multipliers)
+        grid, sign = check_has_slope(self.subject, self.multipliers), self.subject.slope_sign
         soundness = check_before(model, self.subject)
         settings = self._measured(model, grid)
         ratios = [
-            ratio_of_means(one.curve.slopes, one.base.slopes, paired=one.paired, confidence=self.confidence)
+            ratio_of_means(sign * one.curve.slopes, sign * one.base.slopes, paired=one.paired, confidence=self.confidence)
             for one in settings
         ]
         found = least_ratio(ratios)
@@ -235,7 +236,7 @@ class Generalizes:
             threshold=self._promised,
             direction=Direction.AT_LEAST,
             confidence=self.confidence,
-            moved=lambda floor: floor.slope(grid) / base.steerability,
+            moved=lambda floor: floor.slope(grid) / abs(base.steerability),
             noisy=curve.probes,
             check="generalizes",
             name=self.name,
@@ -245,6 +246,9 @@ class Generalizes:
             warnings=warnings,
             **curve_fields(curve, details),
         )
+        at_deployed = with_deployed(model, self.subject, curve if self.retention is None else base, self.base)
+        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence)
+        evidence.warnings += direction_warnings(evidence, self.subject)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
         return evidence
@@ -300,7 +304,7 @@ class Generalizes:
             raise type(error)(f"in {place}: {error}") from None
 
     def _check_base(self, base: PropensityCurve, what: str) -> None:
-        found = mean_t(base.slopes, confidence=self.confidence)
+        found = mean_t(self.subject.slope_sign * base.slopes, confidence=self.confidence)
         if found.low > 0:
             return
         seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
@@ -375,7 +379,7 @@ def assert_generalizes(
     data_sets: Mapping[str, Iterable[ItemLike] | OtherData] | None = None,
     base: Context = AS_GIVEN,
     multipliers: Sequence[float] = MULTIPLIERS,
-    **shared: Unpack[Deployment],
+    **shared: Unpack[AboutItems],
 ) -> Evidence:
     """Assert that steerability in each setting is at least ``retention`` times that in the base context.
 

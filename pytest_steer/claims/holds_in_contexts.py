@@ -40,7 +40,8 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_share, judge, share
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Deployment, Interval, IntervalMethod
+from .common import AboutItems, Interval, IntervalMethod
+from .deployed import deployed_record, direction_warnings, with_deployed
 from .explain_contexts import context_lines, how_to_reproduce
 from .holding import hold
 from .judging import judged, mean_of, open_share
@@ -194,7 +195,7 @@ class HoldsInContexts:
             moved=lambda floor: self._moved(floor, curve),
             check="holds_in_contexts",
             name=self.name,
-            statistic=_WORDS[self.statistic],
+            statistic=self._words,
             n=len(fresh),
             unit="items that the search did not see",
             data=describe_items(self.items),
@@ -215,6 +216,10 @@ class HoldsInContexts:
         evidence.details = self._details(trials, found, batch, decisive, looks) | {"max_contexts": max_contexts}
         if linear:
             evidence.details |= curve_details(curve)
+        at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
+        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence)
+        if self.statistic != "effect":
+            evidence.warnings += direction_warnings(evidence, self.subject)
         computed, answered = engine_of(model).forwards - before[0], engine_of(model).remembered - before[1]
         saved = answered + (trials.asked - len(trials.rows)) * len(batch) * len(grid)
         evidence.details["forwards"] = {"computed": computed, "saved": saved}
@@ -265,8 +270,19 @@ class HoldsInContexts:
     def _values(self, curve: PropensityCurve) -> Array:
         """[n_items] what the statistic is the mean of."""
         if self.statistic == "effect":
-            return curve.effects(float(self.subject.multiplier))
-        return curve.slopes if self.statistic == "steerability" else curve.anti_steerable.astype(float)
+            return self._sign * curve.effects(float(self.subject.multiplier))
+        slopes = self._sign * curve.slopes
+        return slopes if self.statistic == "steerability" else (slopes <= 0).astype(float)
+
+    @property
+    def _sign(self) -> int:
+        return self.subject.effect_sign if self.statistic == "effect" else self.subject.slope_sign
+
+    @property
+    def _words(self) -> str:
+        if self._sign > 0:
+            return _WORDS[self.statistic]
+        return "share that rises" if self.statistic == "anti_steerable_share" else f"negative {_WORDS[self.statistic]}"
 
     def _moved(self, floor: NoiseFloor, curve: PropensityCurve) -> float:
         """What the noise floor moves the statistic of one item by; of a share, the share of items that it leaves open."""
@@ -313,7 +329,7 @@ class HoldsInContexts:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*words.not_looked_at(evidence), *context_lines(evidence)]
+        return [*words.remarks(evidence), *context_lines(evidence)]
 
     @staticmethod
     def extra(evidence: Evidence) -> dict[str, Any]:
@@ -336,7 +352,7 @@ def assert_holds_in_contexts(
     only: Context | None = None,
     interval: IntervalMethod = "t",
     multipliers: Sequence[float] = MULTIPLIERS,
-    **shared: Unpack[Deployment],
+    **shared: Unpack[AboutItems],
 ) -> Evidence:
     """Assert that one statistic keeps its threshold in the worst context that a search finds (docs/fuzzing.md).
 

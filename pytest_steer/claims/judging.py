@@ -73,13 +73,13 @@ def judged(
 
 
 _SMALL = 0.01
-_COARSE = 16
+_COARSE = 4
 
 
 def _check_above_noise(evidence: Evidence, model: Model, dose: float | None) -> None:
     """Refuse a verdict on small doses if rounding can have made it: it moves one item by more than lies between estimate and threshold.
 
-    Rounding moves many items alike, so no interval shows it. Of honest doses (over 1 % of the hidden states' norm, and in 16 bits over 16
+    Rounding moves many items alike, so no interval shows it. Of honest doses (over 1 % of the hidden states' norm, and in 16 bits over four
     roundings) it makes so little that a small effect is a measurement.
 
     Args:

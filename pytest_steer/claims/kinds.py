@@ -129,7 +129,7 @@ class ClaimKind:
 _FORMS = {"headline": str, "extra": dict}
 _SAID: dict[str, Callable[[Evidence], Any]] = {
     "headline": words.headline,
-    "remarks": words.not_looked_at,
+    "remarks": words.remarks,
     "explanation": words.of_items,
     "extra": lambda evidence: evidence.extra,
 }

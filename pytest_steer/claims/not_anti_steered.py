@@ -33,7 +33,8 @@ class NotAntiSteered:
 
     The bounds are exact binomial ones (Clopper & Pearson 1934). ``by: slope`` counts items whose slope is <= 0, so a tie counts as
     anti-steerable (Tan et al. 2024); ``by: effect`` counts items whose propensity at the deployed multiplier is below that at 0, so a
-    tie is not (Braun et al. 2025, arXiv 2505.22637).
+    tie is not (Braun et al. 2025, arXiv 2505.22637). With ``direction: lowers`` items that do not fall towards the deployed multiplier,
+    or rise at it, count.
     """
 
     subject: Subject
@@ -77,7 +78,7 @@ class NotAntiSteered:
             grid,
             check="not_anti_steered",
             name=self.name,
-            statistic="anti-steerable share",
+            statistic="anti-steerable share" if self._sign > 0 else "share that rises",
             direction=Direction.AT_MOST,
             threshold=self.share,
             confidence=self.confidence,
@@ -103,8 +104,13 @@ class NotAntiSteered:
         return is_in_rounds(self.sequential, current_run().effort, len(self.items))
 
     def _moves_the_wrong_way(self, curve: PropensityCurve) -> Array:
-        wrong = curve.anti_steerable if self.by == "slope" else curve.effects(self.subject.multiplier) < 0
-        return wrong.astype(float)
+        if self.by == "slope":
+            return (self._sign * curve.slopes <= 0).astype(float)
+        return (self._sign * curve.effects(self.subject.multiplier) < 0).astype(float)
+
+    @property
+    def _sign(self) -> int:
+        return self.subject.slope_sign if self.by == "slope" else self.subject.effect_sign
 
     def _open(self, floor: NoiseFloor, curve: PropensityCurve) -> float:
         """The share of items of which the noise leaves open which way they move."""

@@ -27,6 +27,7 @@ from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, mean_t
+from .deployed import deployed_record, direction_warnings, with_deployed
 from .in_rounds import draw_in_rounds
 from .judging import judged
 
@@ -102,7 +103,11 @@ def measure_items(
         warnings=data_warnings(subject, items) + asking_warnings(model, subject, asked),
         **curve_fields(curve, details),
     )
-    evidence.compared = compared_by_items(curve, subject, evidence)
+    at_deployed = with_deployed(model, subject, curve, context)
+    evidence.details["deployed"] = deployed_record(subject, at_deployed, confidence)
+    if not by_effect:
+        evidence.warnings += direction_warnings(evidence, subject)
+    evidence.compared = compared_by_items(curve, subject, evidence, at_deployed)
     return curve, found, evidence
 
 
@@ -247,21 +252,16 @@ def curve_details(curve: PropensityCurve) -> dict[str, Any]:
     }
 
 
-def compared_by_items(curve: PropensityCurve, subject: Subject, evidence: Evidence) -> dict[str, Any]:
-    """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one.
-
-    The effect is None where the grid lacks that multiplier or 0.
-    """
-    grid = curve.multipliers.tolist()
-    unsteered = curve.values[:, grid.index(0.0)] if 0.0 in grid else None
-    at: dict[str, Any] = {"multiplier": float(subject.multiplier)}
-    if unsteered is not None and subject.multiplier in grid:
-        effects = curve.values[:, grid.index(subject.multiplier)] - unsteered
-        at = asdict(strength_of(effects, float(subject.multiplier), evidence.confidence))
+def compared_by_items(
+    curve: PropensityCurve, subject: Subject, evidence: Evidence, at_deployed: PropensityCurve
+) -> dict[str, Any]:
+    """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one."""
+    multiplier = float(subject.multiplier)
+    unsteered = at_deployed.values[:, at_deployed.multipliers.tolist().index(0.0)]
     found: dict[str, Any] = {
         "n": len(curve.items),
-        "spread": None if unsteered is None else spread(unsteered),
-        "deployed": at,
+        "spread": spread(unsteered),
+        "deployed": asdict(strength_of(at_deployed.effects(multiplier), multiplier, evidence.confidence)),
     }
     if subject.intervention.strength == "linear":
         slopes = mean_t(curve.slopes, confidence=evidence.confidence)

@@ -15,9 +15,10 @@ from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
-from ..stats import Inference, sequential_mean
+from ..stats import Inference, mean_t, sequential_mean
 from ..steering import Intervention, SteeringVector
 from .common import Interval, IntervalMethod, OverItems, Sequential
+from .deployed import check_agrees
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import mean_of
@@ -30,7 +31,9 @@ from .over_items import measure_items
 class Steers:
     """The mean steerability over the test items is at least `steerability`.
 
-    Steerability is the slope of an item's propensity over the multipliers (Tan et al. 2024).
+    Steerability is the slope of an item's propensity over the multipliers (Tan et al. 2024). With ``direction: lowers`` the claim is that
+    propensity falls by as much per unit, from 0 to the deployed multiplier. A pass whose slope the effect at the deployed multiplier
+    contradicts is inconclusive.
 
     Raises:
         SteerError: ``sequential`` with the bootstrap, which has no anytime-valid bound.
@@ -61,24 +64,27 @@ class Steers:
 
     def measure(self, model: Model) -> Evidence:
         """Measure and judge; see ``over_items.measure_items`` for what is raised."""
-        return measure_items(
+        sign = self.subject.slope_sign
+        curve, _, evidence = measure_items(
             model,
             self.subject,
             self.items,
             self.multipliers,
             check="steers",
             name=self.name,
-            statistic="steerability",
+            statistic="steerability" if sign > 0 else "negative steerability",
             direction=Direction.AT_LEAST,
             threshold=self.steerability,
             confidence=self.confidence,
             context=self.context,
-            values=lambda curve: curve.slopes,
+            values=lambda curve: sign * curve.slopes,
             infer=self._infer,
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
             sequential=self._in_rounds,
             seed=self.seed,
-        )[2]
+        )
+        check_agrees(evidence, mean_t(curve.slopes, confidence=self.confidence))
+        return evidence
 
     @property
     def _in_rounds(self) -> bool:

@@ -22,7 +22,8 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Deployment, Interval, IntervalMethod
+from .common import AboutItems, Interval, IntervalMethod
+from .deployed import moves_of
 from .holding import hold
 from .judging import mean_of
 from .kinds import claim
@@ -117,7 +118,7 @@ class SteersAtCost:
         # Judged together with the effect, so at half the level.
         cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence)
         at_deployed, unsteered = self._effects(model, at)
-        scale = deviation(unsteered) if self.standardised else 1.0
+        scale, sign = deviation(unsteered) if self.standardised else 1.0, self.subject.effect_sign
 
         curve, found, evidence = measure_items(
             model,
@@ -126,12 +127,14 @@ class SteersAtCost:
             [0.0, at.multiplier],
             check="steers_at_cost",
             name=self.name,
-            statistic="standardised effect at equal cost" if self.standardised else "effect at equal cost",
+            statistic=("negative " if sign < 0 else "")
+            + ("standardised " if self.standardised else "")
+            + "effect at equal cost",
             direction=Direction.AT_LEAST,
             threshold=self.effect,
             confidence=self.confidence,
             context=self.context,
-            values=lambda curve: curve.effects(at.multiplier) / scale,
+            values=lambda curve: sign * curve.effects(at.multiplier) / scale,
             infer=lambda values: mean_of(values, self.interval, confidence=self.confidence, seed=self.seed),
             moved=lambda floor, _: floor.effect / scale,
             seed=self.seed,
@@ -144,7 +147,7 @@ class SteersAtCost:
             "standardised": self.standardised,
             "sd_unsteered": spread(unsteered),
             "mean_effect": float(effects.mean()),
-            "anti_steerable_share": float((effects < 0).mean()),
+            "anti_steerable_share": float((sign * effects < 0).mean()),
             "effects": [float(effect) for effect in effects],
             "multiplier_at_cost": at.multiplier,
             "cost": at.cost,
@@ -159,6 +162,8 @@ class SteersAtCost:
                 "multiplier": float(self.subject.multiplier),
                 "cost": finite(dict(at.looked_at)[self.subject.multiplier]),
                 "mean_effect": None if at_deployed is None else float(at_deployed.mean()),
+                "direction": self.subject.direction,
+                "moves": None if at_deployed is None else moves_of(mean_t(at_deployed, confidence=self.confidence)),
             },
             "neutral": describe_texts(self.texts, self.source),
         }
@@ -264,7 +269,7 @@ def assert_steers_at_cost(
     max_multiplier: float = MAX_MULTIPLIER,
     interval: IntervalMethod = "t",
     context: Context = AS_GIVEN,
-    **shared: Unpack[Deployment],
+    **shared: Unpack[AboutItems],
 ) -> Evidence:
     """Assert that the mean effect reaches ``effect`` at the multiplier where perplexity on ``texts`` has risen by ``budget``.
 

@@ -41,11 +41,14 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
             f"{evidence.holm['verdict_alone']} by itself, not after Holm's adjustment over {evidence.holm['claims']} claims"
         )
     elif reason is None:
-        reason = {
-            Verdict.PASS: "the interval is on the good side",
-            Verdict.FAIL: "the interval is on the bad side",
-            Verdict.INCONCLUSIVE: "the interval lies across the threshold",
-        }[evidence.verdict]
+        reason = (
+            _contradiction(evidence)
+            or {
+                Verdict.PASS: "the interval is on the good side",
+                Verdict.FAIL: "the interval is on the bad side",
+                Verdict.INCONCLUSIVE: "the interval lies across the threshold",
+            }[evidence.verdict]
+        )
     drawn = evidence.details.get("sequential")
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
     return (
@@ -67,6 +70,8 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
         return [
             "  the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
         ]
+    if instead is None and _contradiction(evidence):
+        instead = "choose a smaller deployed multiplier, or multipliers that reach it"
     if instead is not None:
         return [f"  {instead}"]
     if evidence.holm is not None:
@@ -77,6 +82,30 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
     return [
         f"  not enough evidence: {plan} {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
     ]
+
+
+def _contradiction(evidence: Evidence) -> str | None:
+    """Why the effect at the deployed multiplier does not fit the slope, or None."""
+    found: str | None = (evidence.details.get("deployed") or {}).get("contradicts")
+    return found
+
+
+def remarks(evidence: Evidence) -> list[str]:
+    """Which way the deployed model moves, and what the check of the hooks could not look at."""
+    at = evidence.details.get("deployed") or {}
+    lines = []
+    if at.get("interval"):
+        low, high = map(number, at["interval"])
+        moves = (
+            f"the model moves {at['moves']}"
+            if at["moves"] != "neither way"
+            else "it is not proven which way the model moves"
+        )
+        lines.append(
+            f"  deployed at multiplier {at['multiplier']:g} {moves}: mean effect {number(at['mean_effect'])} [{low}, {high}]"
+            + ("; direction: lowers" if at["direction"] == "lowers" else "")
+        )
+    return lines + not_looked_at(evidence)
 
 
 def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
@@ -158,6 +187,7 @@ def strata(evidence: Evidence) -> list[str]:
 
 _MISSES: dict[str, Callable[[dict[str, Any], Any], bool]] = {
     "steerability": lambda stratum, least: stratum["steerability"] < least,
+    "negative steerability": lambda stratum, least: -stratum["steerability"] < least,
     "anti-steerable share": lambda stratum, most: stratum["anti_steerable_share"] > most,
 }
 """Statistics that strata have, and whether a stratum misses the promise."""
@@ -168,8 +198,10 @@ def worst_items(evidence: Evidence) -> list[str]:
     items = evidence.items or []
     by_effect = "effects" in evidence.details
     measured = evidence.details["effects"] if by_effect else [item["slope"] for item in items]
+    at = evidence.details.get("deployed") or {}
+    sign = -1 if at.get("direction") == "lowers" and (by_effect or at["multiplier"] > 0) else 1
     lines = ["  worst items:"]
-    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: pair[0])[:WORST]:
+    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: sign * pair[0])[:WORST]:
         curve = ", ".join(f"{p:.2f}" for p in item["propensity"])
         lines.append(f"    [{item['id']}] {'effect' if by_effect else 'slope'} {number(value)}, propensity {curve}")
         lines.append(f"      {shorten(item['question'])}")

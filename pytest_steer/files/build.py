@@ -88,6 +88,7 @@ class Builder:
             positions=check_positions(spec.positions),
             include_first=spec.include_first,
             allow_mismatch=spec.allow_mismatch,
+            direction=claim.direction,
         )
 
     def test_items(self, claim: ClaimSpec, *, sequential: bool = False) -> tuple[Items, Context]:

@@ -66,6 +66,7 @@ class ClaimSpec:
         params: the kind's own parameters, defaults filled in.
         multiplier: the deployed strength, never 0.
         multipliers: the strengths of the propensity curve, all different, at least two.
+        direction: ``raises`` or ``lowers``: what the deployed model is meant to do.
         test: the contrast items. Only if the kind needs them it is sure that the file was there.
         neutral: the neutral texts. Only if the kind needs them it is sure that the file was there.
         demonstrations: the items that demonstrations are drawn from, under the same condition.
@@ -91,6 +92,7 @@ class ClaimSpec:
     xfail: str | None
     line: int
     model: str | None = None
+    direction: Literal["raises", "lowers"] = "raises"
     demonstrations: Path | None = None
     choice: dict[str, str] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)

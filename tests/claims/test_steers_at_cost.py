@@ -310,7 +310,13 @@ def bounded(limit):
 def test_an_overflow_at_the_deployed_multiplier_is_no_number(linear):
     found = claim(linear, bounded(0.6), effect=0.01, multiplier=1.0)
     assert found.multiplier == claim(linear, multiplier=1.0).multiplier < 0.6
-    assert found.details["deployed"] == {"multiplier": 1.0, "cost": None, "mean_effect": None}
+    assert found.details["deployed"] == {
+        "multiplier": 1.0,
+        "cost": None,
+        "mean_effect": None,
+        "direction": "raises",
+        "moves": None,
+    }
     assert found.details["looked_at"][0] == [1.0, None]
     report = build_report([found.to_dict()], seed=0, profile="ci", started=0.0)
     jsonschema.validate(report, report_schema())
