@@ -103,8 +103,9 @@ class PplDeltaBelow:
             asked=asked_as_text(model, steered.probes[0]),
             warnings=self._warnings(),
             details={
-                "perplexity_base": base.value,
-                "perplexity_steered": steered.value,
+                "perplexity_base": base.of_the_mean_text,
+                "perplexity_steered": steered.of_the_mean_text,
+                "perplexity_over_tokens": {"base": base.value, "steered": steered.value},
                 "texts": [
                     {"id": str(i), "text": text, "nll_base": float(b), "nll_steered": float(s), "tokens": int(count)}
                     for i, (text, b, s, count) in enumerate(
@@ -128,7 +129,8 @@ class PplDeltaBelow:
         return [
             *words.decide(evidence),
             *words.where(evidence),
-            f"  perplexity: {details['perplexity_base']:.2f} unsteered, {details['perplexity_steered']:.2f} steered",
+            f"  perplexity (geometric mean of the texts): {details['perplexity_base']:.2f} unsteered, "
+            f"{details['perplexity_steered']:.2f} steered",
             "  worst texts (negative log-likelihood per token):",
             *(
                 f"    [{text['id']}] {text['nll_base']:.2f} -> {text['nll_steered']:.2f}  {words.shorten(text['text'], 90)}"

@@ -31,8 +31,14 @@ class Perplexity:
 
     @property
     def value(self) -> float:
-        """exp of the mean negative log-likelihood over all scored tokens of all texts."""
+        """exp of the mean negative log-likelihood over all scored tokens of all texts, in which long texts count more."""
         return float(np.exp((self.per_text * self.tokens).sum() / self.tokens.sum()))
+
+    @property
+    def of_the_mean_text(self) -> float:
+        """exp of the mean over texts of their mean negative log-likelihood: the geometric mean of their perplexities, in which each text
+        counts alike. ``ppl_delta_below`` judges the ratio of two of these."""
+        return float(np.exp(self.per_text.mean()))
 
     @property
     def mean_of_texts(self) -> float:
