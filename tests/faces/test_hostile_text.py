@@ -38,7 +38,7 @@ def hostile(suite: Path) -> Path:
     vector = SteeringVector({1: torch.ones(96)}, metadata={"method": f"mine {HOSTILE[:-1]}"})
     vector.save(suite / "v.safetensors")
     head = HEAD.partition("multipliers")[2].join(["vector: {file: v.safetensors}\nmultipliers", ""])
-    claims = f'  - steers: {{steerability: 50, name: "far \\u202e"}}\n'
+    claims = '  - steers: {steerability: 50, name: "far \\u202e"}\n'
     claims += f'  - steers: {{steerability: 50, name: "known", xfail: "because {IN_YAML}"}}\n'
     claims += f'  - steers: {{steerability: 50, name: "broken", "key {IN_YAML}": 1}}\n'
     (suite / f"c{ESCAPE}{BIDI}.steer.yaml").write_text(head + claims)
