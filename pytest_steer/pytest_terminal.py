@@ -12,6 +12,7 @@ import pytest
 from .errors import ModelError, SteerError
 from .pytest_options import SUFFIXES, Settings
 from .run_context import RunContext
+from .screen import visible
 from .sources import find_model, shown
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
     noun = "claim" if len(claims) == 1 else "claims"
     dtype = f"{run.dtype}: bfloat16 on the CPU" if run.half_on_cpu else run.dtype
     return [
-        f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
-        f"device {run.device})"
+        visible(
+            f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
+            f"device {run.device})"
+        )
     ]
 
 
@@ -45,7 +48,7 @@ def check_options(run: RunContext) -> None:
         try:
             pick_device(run.device)
         except ModelError as error:
-            raise pytest.UsageError(f"--steer-device: {error}; 'cpu' always can") from None
+            raise pytest.UsageError(visible(f"--steer-device: {error}; 'cpu' always can")) from None
     if run.model is None or find_model(run.model).kind != "hub":
         return
     from transformers.utils.hub import cached_file
@@ -55,8 +58,10 @@ def check_options(run: RunContext) -> None:
     except Exception as error:  # the hub client raises nearly anything
         first = str(error).strip().splitlines()[0]
         raise pytest.UsageError(
-            f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
-            f"a hub id it cannot be had: {first}"
+            visible(
+                f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
+                f"a hub id it cannot be had: {first}"
+            )
         ) from None
 
 
@@ -77,7 +82,7 @@ class ProgressLine:
             return
         self._shown = now
         # The cursor goes back to where pytest left it, so that pytest's own line stays whole.
-        line = f"{self._name}: {text}"
+        line = visible(f"{self._name}: {text}")
         self._write(f"\x1b7 [{line[:70]}]\x1b[K\x1b8")
 
     def clear(self) -> None:
@@ -97,18 +102,17 @@ class ProgressLine:
 
 def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], saved: list[str]) -> None:
     """The table of all claims, how many wrong verdicts to expect in it, and what was written to files."""
+    lines = []
     if claims:
         from .report import claim_table, claim_warnings, comparison_of, deployed_moves, expected_false, verdict_counts
 
         reporter.section("steering claims")
-        reporter.write_line(claim_table(claims))
         comparison = comparison_of(claims)
-        if comparison:
-            reporter.write_line(f"\n{comparison}\n")
-        for line in (*deployed_moves(claims), *claim_warnings(claims), expected_false(claims), verdict_counts(claims)):
-            reporter.write_line(line)
-    for line in saved:
-        reporter.write_line(line)
+        lines += [claim_table(claims), *([f"\n{comparison}\n"] if comparison else [])]
+        lines += [*deployed_moves(claims), *claim_warnings(claims)]
+        lines += [expected_false(claims), verdict_counts(claims)]
+    for line in (*lines, *saved):
+        reporter.write_line(visible(line))
 
 
 def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
