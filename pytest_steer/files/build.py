@@ -19,6 +19,7 @@ from ..errors import DataError, SteerError, at_key
 from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
 from ..model import Model, check_fits
+from ..model.identity import state_of
 from ..prompting import Context
 from ..run_context import RunContext, current_run
 from ..sources import shown
@@ -166,9 +167,10 @@ class Builder:
         return self._items[key]
 
     def _vector(self, spec: VectorSpec) -> SteeringVector | Intervention:
-        if spec.key not in self._vectors:
-            self._vectors[spec.key] = make_steering(self.model, spec, self.run.seed)
-        return self._vectors[spec.key]
+        key = (state_of(self.model), *spec.key)
+        if key not in self._vectors:
+            self._vectors[key] = make_steering(self.model, spec, self.run.seed)
+        return self._vectors[key]
 
 
 class _Supply:

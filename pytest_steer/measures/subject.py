@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..model import Model
+from ..model import Model, engine_of
 from ..model.foreign import hooks_warning
 from ..model.state import foreign_hooks
 from .at_cost import Deployed
@@ -78,8 +78,9 @@ def describe_model(model: Model) -> dict[str, Any]:
 
 
 def model_warnings(model: Model) -> list[str]:
-    """What the reader of a claim has to know about the model."""
-    found = []
+    """What the reader of a claim has to know about the model, and, once in a run, about the folder of scores."""
+    disk = engine_of(model).disk
+    found = disk.told() if disk is not None else []
     hooks = foreign_hooks(model)
     if hooks:
         found.append(hooks_warning(model.id, hooks))
