@@ -16,6 +16,7 @@ import torch
 from ..data import ContrastItem, as_items
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
+from ..model.identity import state_of
 from ..model.state import measured
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, render_item
@@ -176,12 +177,12 @@ def _rows(
     Args:
         reading: what ``read`` depends on.
     """
-    key = (model.weights_state(), tuple(sequences), layers, reading)
+    key = (state_of(model), tuple(sequences), layers, reading)
     known = _KEPT.setdefault(model, OrderedDict())
     if key in known:
         known.move_to_end(key)
         return {at: rows.clone() for at, rows in known[key].items()}
-    kept = block_outputs(model, sequences, layers, read)
+    kept = block_outputs(model, sequences, layers, read, reading=reading)
     found = {at: torch.stack(kept[at]).double() for at in layers}
     if _bytes(found) <= _MOST_KEPT:
         known[key] = {at: rows.clone() for at, rows in found.items()}

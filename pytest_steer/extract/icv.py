@@ -48,7 +48,7 @@ def icv(
     if len(y) < 2:
         raise DataError(f"a principal direction needs at least two demonstrations, not {len(y)}")
     layers = tuple(range(model.n_layers))
-    kept = block_outputs(model, [*y, *x], layers, lambda _, hidden: hidden[-1])
+    kept = block_outputs(model, [*y, *x], layers, lambda _, hidden: hidden[-1], reading=("last",))
     rows = {layer: torch.stack(kept[layer]).double() for layer in layers}
     contrast = Contrast(
         {layer: r[: len(y)] for layer, r in rows.items()}, {layer: r[len(y) :] for layer, r in rows.items()}, True, record

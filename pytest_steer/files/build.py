@@ -19,6 +19,7 @@ from ..errors import DataError, SteerError, at_key
 from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
 from ..model import Model, check_fits
+from ..model.identity import state_of
 from ..prompting import Context
 from ..run_context import RunContext, current_run
 from ..sources import shown
@@ -167,10 +168,11 @@ class Builder:
         return self._items[key]
 
     def steering(self, spec: VectorSpec) -> SteeringVector | Intervention:
-        """The vector or intervention of an entry, made once."""
-        if spec.key not in self._vectors:
-            self._vectors[spec.key] = make_steering(self.model, spec, self.run.seed)
-        return self._vectors[spec.key]
+        """The vector or intervention of an entry, made once for a state of the model."""
+        key = (state_of(self.model), *spec.key)
+        if key not in self._vectors:
+            self._vectors[key] = make_steering(self.model, spec, self.run.seed)
+        return self._vectors[key]
 
 
 class _Supply:

@@ -63,6 +63,7 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
         intervention.changes,
         lambda index, hidden: hidden[sample[index].steer_from :].norm(dim=-1),
         intervention.site,
+        ("norms", *(probe.steer_from for probe in sample)),
     )
     doses = []
     for layer in intervention.changes:

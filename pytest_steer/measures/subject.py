@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ..errors import SteerError
-from ..model import Model
+from ..model import Model, engine_of
 from ..model.foreign import hooks_warning
 from ..model.state import foreign_hooks
 from .at_cost import Deployed
@@ -102,8 +102,9 @@ def describe_model(model: Model) -> dict[str, Any]:
 
 
 def model_warnings(model: Model) -> list[str]:
-    """What the reader of a claim has to know about the model."""
-    found = []
+    """What the reader of a claim has to know about the model, and, once in a run, about the folder of scores."""
+    disk = engine_of(model).disk
+    found = disk.told() if disk is not None else []
     hooks = foreign_hooks(model)
     if hooks:
         found.append(hooks_warning(model.id, hooks))

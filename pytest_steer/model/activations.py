@@ -11,6 +11,7 @@ from .. import progress
 from ..errors import MeasurementError, VectorError
 from ..steering import Site
 from .batch import check_length, padded
+from .engine import engine_of
 from .loaded import Model
 from .sites import attached
 from .state import measured
@@ -46,11 +47,13 @@ def block_outputs(
     layers: Sequence[int],
     read: Callable[[int, torch.Tensor], torch.Tensor],
     site: Site = "block",
+    reading: tuple[object, ...] | None = None,
 ) -> dict[int, list[torch.Tensor]]:
     """What is read from the outputs of decoder blocks (or from a site inside of them), for each sequence by itself.
 
     Args:
         read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them.
+        reading: what ``read`` does and depends on. What it gave is then remembered in the folder of scores, if there is one.
 
     Returns:
         {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.
@@ -62,6 +65,25 @@ def block_outputs(
     """
     for index, ids in enumerate(sequences):
         check_length(model, ids, f"sequence {index}")
+    if reading is None:
+        return _read(model, sequences, layers, read, site)
+
+    def named() -> dict[str, torch.Tensor]:
+        kept = _read(model, sequences, layers, read, site)
+        return {f"{layer} {index}": own for layer, rows in kept.items() for index, own in enumerate(rows)}
+
+    what = ("outputs", tuple(sequences), tuple(layers), site, reading)
+    found = engine_of(model).remembered_tensors(what, named)
+    return {layer: [found[f"{layer} {index}"] for index in range(len(sequences))] for layer in layers}
+
+
+def _read(
+    model: Model,
+    sequences: Sequence[Ids],
+    layers: Sequence[int],
+    read: Callable[[int, torch.Tensor], torch.Tensor],
+    site: Site,
+) -> dict[int, list[torch.Tensor]]:
     ordered = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     kept: dict[int, list[torch.Tensor]] = {layer: [torch.empty(0)] * len(sequences) for layer in layers}
     for start in range(0, len(ordered), _ROWS):
