@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -118,12 +119,15 @@ def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
     if evidence.vector is not None:
         vector = evidence.vector
         norm = f", norm {number(vector['norm'])}" if vector["norm"] is not None else ""
-        dose = vector["relative_dose"]
-        relative = f" ({dose:.0%} of the median hidden norm)" if dose is not None else ""
+        doses = (evidence.receipt or {}).get("doses", ())
+        relative = f" ({_dose(vector, vector)})" if _dose(vector, vector) and len(doses) < 2 else ""
         lines.append(
             f"  steered: {vector['method']} at layer {vector['layer']}, positions {vector['positions']}{norm}; {at}"
             f"multiplier {number(evidence.multiplier)}{relative}"
         )
+        if len(doses) > 1:
+            each = [f"{one['layer']}: {_dose(vector, one) or 'not known'}" for one in doses]
+            lines += textwrap.wrap(f"dose by layer: {', '.join(each)}", 118, initial_indent="  ", subsequent_indent="    ")
         source = vector.get("source")
         if source:
             done = f"; here it is {vector['operation']}" if vector.get("operation") else ""
@@ -131,6 +135,14 @@ def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
     if evidence.data is not None:
         lines.append(f"  data: {evidence.data['source']}")
     return lines
+
+
+def _dose(vector: dict[str, Any], dose: Mapping[str, Any]) -> str:
+    """How far steering moves: the vector's norm where it is added as it is, else by how much it really moves."""
+    as_it_is = vector.get("operation") in ("added", "changed by a custom function") or dose.get("displacement") is None
+    if as_it_is and dose["relative_dose"] is not None:
+        return f"{dose['relative_dose']:.0%} of the median hidden norm"
+    return f"moves hidden states by {dose['displacement']:.0%}" if dose.get("displacement") is not None else ""
 
 
 def reading(evidence: Evidence) -> list[str]:

@@ -73,6 +73,7 @@ class Subject(Deployed):
             "include_first": self.include_first,
             "norm": first.norm,
             "relative_dose": first.relative_dose,
+            "displacement": first.displacement,
             "n": record.get("n"),
             "data_hash": record.get("data_hash"),
             "source": _source(record),
