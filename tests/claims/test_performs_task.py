@@ -258,7 +258,7 @@ def test_tasks_that_repeat_others(linear):
         ({"tasks": tasks(1, 0)}, DataError, "tasks: has 1 task; an interval needs at least two"),
         ({"tasks": []}, DataError, "tasks: a list of at least one TaskItem is needed"),
         ({"n_shots": 25}, DataError, "tasks: task item 'x0': 25 demonstrations are asked for, but there are only 19"),
-        ({"multiplier": 0}, SteerError, "a finite number other than 0"),
+        ({"multiplier": 0}, SteerError, "multiplier must not be 0"),
     ],
 )
 def test_what_cannot_be_claimed(linear, arguments, error, message):
