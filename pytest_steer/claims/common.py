@@ -27,6 +27,18 @@ Sequential = Annotated[
     ),
 ]
 
+Controls = Annotated[
+    int,
+    Param(
+        "How many random directions of equal norm are measured beside the vector; the report says where it ranks among them. 19 can show "
+        "p = 0.05. Each costs as much as the vector, and none decides the verdict.",
+        title="Random controls",
+        example=19,
+        at_least=0,
+        at_most=999,
+    ),
+]
+
 
 class Deployment(TypedDict, total=False):
     """Keywords of every assertion.

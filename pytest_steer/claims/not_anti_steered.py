@@ -16,7 +16,8 @@ from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
 from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share, share
 from ..steering import Intervention, SteeringVector
-from .common import OverItems, Sequential
+from . import words
+from .common import Controls, OverItems, Sequential
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import open_share
@@ -58,6 +59,7 @@ class NotAntiSteered:
         ),
     ] = "slope"
     sequential: Sequential = None
+    controls: Controls = 0
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
     seed: int = 0
@@ -88,6 +90,7 @@ class NotAntiSteered:
             moved=self._open,
             sequential=self._in_rounds,
             seed=self.seed,
+            controls=self.controls,
             by_effect=self.by == "effect",
         )
         evidence.details |= {"by": self.by, "anti_steered_items": int(self._moves_the_wrong_way(curve).sum())}
@@ -118,6 +121,10 @@ class NotAntiSteered:
             return open_share(curve.slopes, floor.slope(curve.multipliers.tolist()))
         return open_share(curve.effects(self.subject.multiplier), floor.effect)
 
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.not_looked_at(evidence), *words.controls(evidence)]
+
     def _infer(self, wrong: Array) -> Inference:
         if self._in_rounds:
             return sequential_share(wrong.astype(bool), confidence=self.confidence)
@@ -132,6 +139,7 @@ def assert_not_anti_steered(
     share: float,
     by: By = "slope",
     sequential: bool | None = None,
+    controls: int = 0,
     **shared: Unpack[OverItems],
 ) -> Evidence:
     """Assert that the share of items that move the wrong way is at most ``share``.

@@ -18,6 +18,7 @@ from ..measures import (
     check_multipliers,
     check_slope_grid,
     propensity_curve,
+    random_controls,
     strata,
 )
 from ..measures.at_cost import spread
@@ -51,6 +52,7 @@ def measure_items(
     sequential: bool = False,
     seed: int = 0,
     by_effect: bool = False,
+    controls: int = 0,
 ) -> tuple[PropensityCurve, Inference, Evidence]:
     """The propensity curve, the inference over its items, and the evidence with its verdict.
 
@@ -60,6 +62,8 @@ def measure_items(
         moved: what the noise floor moves the statistic of one item by, see ``judging.judged``.
         sequential: draw the items in rounds and stop when the bounds decide.
         by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
+
+        controls: how many random directions of equal norm are measured beside the vector.
 
     Raises:
         DataError: fewer than two items, or than eight if they are drawn in rounds.
@@ -83,6 +87,8 @@ def measure_items(
         )
         items, details["sequential"] = draw.items, draw.describe()
     curve = curve_of(items)
+    if controls:
+        details["controls"] = random_controls(model, subject, curve, controls, seed=seed, context=context)
     found = infer(values(curve))
     asked = asked_record(model, curve, context)
     evidence = judged(

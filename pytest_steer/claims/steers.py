@@ -17,7 +17,8 @@ from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
 from ..stats import Inference, mean_t, sequential_mean
 from ..steering import Intervention, SteeringVector
-from .common import Interval, IntervalMethod, OverItems, Sequential
+from . import words
+from .common import Controls, Interval, IntervalMethod, OverItems, Sequential
 from .deployed import check_agrees
 from .holding import hold
 from .in_rounds import is_in_rounds
@@ -52,6 +53,7 @@ class Steers:
     ]
     interval: Interval = "t"
     sequential: Sequential = None
+    controls: Controls = 0
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
     seed: int = 0
@@ -82,6 +84,7 @@ class Steers:
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
             sequential=self._in_rounds,
             seed=self.seed,
+            controls=self.controls,
         )
         check_agrees(evidence, mean_t(curve.slopes, confidence=self.confidence))
         return evidence
@@ -89,6 +92,10 @@ class Steers:
     @property
     def _in_rounds(self) -> bool:
         return is_in_rounds(self.sequential, current_run().effort, len(self.items), self.interval)
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.not_looked_at(evidence), *words.controls(evidence)]
 
     def _infer(self, slopes: Array) -> Inference:
         if self._in_rounds:
@@ -104,6 +111,7 @@ def assert_steers(
     steerability: float,
     interval: IntervalMethod = "t",
     sequential: bool | None = None,
+    controls: int = 0,
     **shared: Unpack[OverItems],
 ) -> Evidence:
     """Assert that steerability, the mean slope of the items' propensity over the multipliers, is at least a threshold.
@@ -114,6 +122,7 @@ def assert_steers(
         interval: ``t`` or ``bootstrap``, over items.
         sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md); None leaves it to
             ``--steer-profile``, as in a claim file.
+        controls: so many random directions of equal norm are measured too, and the evidence says where the vector ranks.
         shared: see :class:`pytest_steer.claims.common.OverItems`.
 
     Raises:

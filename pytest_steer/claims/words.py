@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from tabulate import tabulate
@@ -143,6 +144,27 @@ def _dose(vector: dict[str, Any], dose: Mapping[str, Any]) -> str:
     if as_it_is and dose["relative_dose"] is not None:
         return f"{dose['relative_dose']:.0%} of the median hidden norm"
     return f"moves hidden states by {dose['displacement']:.0%}" if dose.get("displacement") is not None else ""
+
+
+def controls(evidence: Evidence) -> list[str]:
+    """Where the vector ranks among random directions; where there seems to be no effect, how to find out."""
+    found, slopes = evidence.details.get("controls"), [item["slope"] for item in evidence.items or ()]
+    if found is not None:
+        each = found["steerabilities"]
+        rank = round(found["p"] * (found["count"] + 1))
+        return [
+            f"  controls: {found['count']} random directions of equal norm have steerability {number(min(each))} to {number(max(each))}; the "
+            f"vector's, {number(found['steerability'])}, is number {rank} of {found['count'] + 1} (p = {found['p']:.3g})"
+        ]
+    if evidence.verdict is Verdict.PASS or len(slopes) < 2 or (evidence.vector or {}).get("operation") not in _ADDED:
+        return []
+    mean = fmean(slopes)
+    if abs(mean) > 2 * stdev(slopes) / len(slopes) ** 0.5:
+        return []
+    return ["  no effect can be told from 0: `controls: 19` measures as many random directions of equal norm beside it"]
+
+
+_ADDED = ("added", "added, norm kept", "added at length 1, norm kept")
 
 
 def reading(evidence: Evidence) -> list[str]:

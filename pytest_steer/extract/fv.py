@@ -49,6 +49,9 @@ def fv(
 
     Where only some blocks have attention (hybrid models), the heads are theirs; blocks may have heads of different number and width.
 
+    Of the paper's protocol two things are left out: it keeps only queries that the model answers right in context, and it begins every
+    prompt with the token that begins a text; here all queries count, and that token is there if the tokenizer puts it there.
+
     It is added to the output of one block at the last token: use ``positions="last"``. The paper averages the effects over
     several tasks to choose one set of heads; here they are those of the task itself. The first token of an answer is that of
     the answer with a space before it.

@@ -338,6 +338,33 @@ def test_icv_equals_the_plain_way(family):
         np.testing.assert_allclose(got, rows.numpy(), rtol=0, atol=1e-3)
 
 
+def test_icv_as_the_paper_and_as_its_code():
+    """The paper: the principal direction of the differences as they are. The code: the default's vector, at length 1."""
+    model = builders.random_model("llama")
+    mixed, paper, code = (extract.icv(model, (POSITIVE, NEGATIVE), variant=v) for v in ("mixed", "paper", "code"))
+    assert mixed.hash == extract.icv(model, (POSITIVE, NEGATIVE)).hash
+    stacked = torch.cat(
+        [
+            torch.stack([_last(model, y, at) - _last(model, x, at) for y, x in zip(POSITIVE, NEGATIVE, strict=True)])
+            for at in range(3)
+        ],
+        1,
+    )
+    first = torch.linalg.eigh(stacked.T @ stacked).eigenvectors[:, -1]
+    first = first if first @ stacked.mean(0) > 0 else -first
+    found = torch.cat([paper.vector.directions[at].double() for at in range(3)])
+    torch.testing.assert_close(found, first, rtol=0, atol=1e-4)
+    assert (paper.method, code.method) == ("add_keeping_norm(icv)", "add_at_unit_norm(icv)")
+    assert [one.metadata.get("variant") for one in (mixed, paper, code)] == [None, "paper", "code"]
+    assert all(torch.equal(code.vector.directions[at], mixed.vector.directions[at]) for at in range(3))
+    with pytest.raises(SteerError, match="variant must be mixed, paper or code"):
+        extract.icv(model, (POSITIVE, NEGATIVE), variant="papers")
+
+
+def _last(model, text, at):
+    return plain.outputs(model.hf, plain.ids_of(model.tokenizer, text, True))[at][-1].double()
+
+
 def test_icv_of_items_and_of_tasks():
     model = builders.random_model("llama")
     found = extract.icv(model, ITEMS)
