@@ -92,6 +92,7 @@ class SteerSession:
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         from .files.build import Builder
         from .measures.subject import model_warnings
+        from .model.loaded import looked_at_once
 
         run = self.settings.run
         progress.report("loading the model")
@@ -99,7 +100,7 @@ class SteerSession:
             model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
         builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")
-        with exceptions_named():
+        with exceptions_named(), looked_at_once():
             evidence = builder.build(suite, claim).measure(model)
             evidence.to_dict()  # which refuses what is not finite
         evidence.warnings += model_warnings(model)

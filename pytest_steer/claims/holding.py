@@ -14,6 +14,7 @@ from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_warnings
 from ..model import Model
 from ..model.arguments import check_arguments
+from ..model.loaded import looked_at_once
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..steering import Intervention, SteeringVector, applied, as_intervention, check_positions, custom
@@ -62,7 +63,8 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
         fields["subject"] = _subject(kind, fields)
         fields |= {name: make() for name, make in (late or {}).items()}
         claim: Claim = declared.declared(**{name: fields[name] for name in known if name in fields})
-        evidence = claim.measure(given["model"])
+        with looked_at_once():
+            evidence = claim.measure(given["model"])
     except Exception as error:  # also of a user's own code: what cannot be measured is in the table
         if take is not None:
             reason = str(error) if isinstance(error, SteerError) else f"{type(error).__name__}: {error}"
