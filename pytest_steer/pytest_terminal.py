@@ -140,6 +140,13 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def count_as_error(reporter: pytest.TerminalReporter | None, fault: str) -> None:
+    """Lets the last lines of the run say that there was an error, which no test had."""
+    if reporter is not None:
+        found = pytest.TestReport("--steer-report", ("--steer-report", None, ""), {}, "failed", fault, "teardown")
+        reporter.stats.setdefault("error", []).append(found)
+
+
 def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> tuple[list[str], int | None]:
     """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written."""
     from .report import build_report, fitting, write_report
