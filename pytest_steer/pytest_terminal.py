@@ -132,7 +132,7 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
         from .files.regressions import add_regressions
 
         try:
-            added = add_regressions(file, contexts)
+            added = add_regressions(file, contexts, root)
         except (SteerError, OSError) as error:
             lines.append(f"regressions: {shown(file)} is left as it was: {error}")
             continue
