@@ -25,7 +25,15 @@ from .pytest_collect import (
 from .pytest_frames import without_our_frames
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_session import SteerSession
-from .pytest_terminal import ProgressLine, announce, check_options, save_counterexamples, summarize, write_reports
+from .pytest_terminal import (
+    ProgressLine,
+    announce,
+    check_options,
+    count_as_error,
+    save_counterexamples,
+    summarize,
+    write_reports,
+)
 from .run_context import current_run, running
 from .screen import visible
 
@@ -127,7 +135,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if run.settings.reports:
         lines, code = write_reports(run.settings, run.claims, run.started)
         run.saved += lines
-        session.exitstatus = code or session.exitstatus
+        if code is not None:
+            count_as_error(config.pluginmanager.get_plugin("terminalreporter"), "not all of it could be written")
+            session.exitstatus = code
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -136,12 +136,19 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
         from .files.regressions import add_regressions
 
         try:
-            added = add_regressions(file, contexts)
+            added = add_regressions(file, contexts, root)
         except (SteerError, OSError) as error:
             lines.append(f"regressions: {shown(file)} is left as it was: {error}")
             continue
         lines += [f"regressions: added {json.dumps(context, ensure_ascii=False)} to {shown(file)}" for context in added]
     return lines
+
+
+def count_as_error(reporter: pytest.TerminalReporter | None, fault: str) -> None:
+    """Lets the last lines of the run say that there was an error, which no test had."""
+    if reporter is not None:
+        found = pytest.TestReport("--steer-report", ("--steer-report", None, ""), {}, "failed", fault, "teardown")
+        reporter.stats.setdefault("error", []).append(found)
 
 
 def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> tuple[list[str], int | None]:

@@ -14,6 +14,7 @@ from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_warnings
 from ..model import Model
 from ..model.arguments import check_arguments
+from ..model.loaded import looked_at_once
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..steering import Intervention, SteeringVector, applied, as_intervention, check_positions, custom
@@ -56,7 +57,7 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
     fields = {name: value for name, value in fields.items() if value is not None or name in needed}
     take = current_run().evidence or _untaken
     try:
-        with exceptions_named():
+        with exceptions_named(), looked_at_once():
             claim = _claim_of(declared, given, fields, known, late or {})
             evidence = claim.measure(given["model"])
             evidence.warnings += model_warnings(given["model"])

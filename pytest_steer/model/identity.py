@@ -35,7 +35,7 @@ def state_of(model: Model) -> int:
     ]
     kinds: set[Any] = {type(module) for module in model.hf.modules()}
     classes = {(kind, id(kind.forward)) for kind in kinds}
-    return hash((model.weights_state(), tuple(hooks), frozenset(classes), *_settings(model)))
+    return hash((model.known_state(), tuple(hooks), frozenset(classes), *_settings(model)))
 
 
 def is_hooked(model: Model) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from .tensor_bytes import checksum, hash_of_bytes
 from .weights import without_values
 
 R = TypeVar("R")
+_looked_at: ContextVar[dict[tuple[object, ...], int] | None] = ContextVar("steer_looked_at", default=None)
 
 # Settings of a configuration that say how it was stored or is run, not what the model computes.
 _NOT_IDENTITY = {
@@ -107,7 +110,7 @@ class Model:
         The rounding makes it the same for one checkpoint loaded as float32 or as bfloat16, so it says where a vector was made. What
         is remembered goes by ``bytes_hash``.
         """
-        state = self.weights_state()
+        state = self.known_state()
         if self._fingerprint is None or self._fingerprint[0] != state:
             self._fingerprint = (state, self._compute_fingerprint())
         return self._fingerprint[1]
@@ -121,12 +124,27 @@ class Model:
 
     def weights_state(self) -> int:
         """A number that changes when weights or buffers (rotary frequencies, ...) are changed in memory, in whichever way."""
+        return hash((self._written(), self._checksum()))
+
+    def known_state(self) -> int:
+        """The same; in ``looked_at_once`` what bypasses torch's count of writes (``.data``) is looked for once."""
+        written, known = self._written(), _looked_at.get()
+        if known is None:
+            return hash((written, self._checksum()))
+        if (id(self), written) not in known:
+            known[id(self), written] = self._checksum()
+        return hash((written, known[id(self), written]))
+
+    def _written(self) -> tuple[tuple[int, int], ...]:
+        """Which weights and buffers there are, and how often torch has seen each of them written."""
+        values = [*self.hf.parameters(), *self.hf.buffers()]
+        return tuple((id(value), 0 if value.is_inference() else value._version) for value in values)
+
+    def _checksum(self) -> int:
         weights = list(self.hf.parameters())
         if any(weight.is_meta for weight in weights):
             raise ModelError(without_values(self.id, self.hf))
-        written = [(id(weight), 0 if weight.is_inference() else weight._version) for weight in weights]
-        buffers = (buffer for buffer in self.hf.buffers() if not buffer.is_meta)
-        return hash((tuple(written), checksum([*weights, *buffers])))
+        return checksum([*weights, *(buffer for buffer in self.hf.buffers() if not buffer.is_meta)])
 
     def _compute_fingerprint(self) -> str:
         digest = hashlib.sha256()
@@ -142,6 +160,16 @@ class Model:
     def template_hash(self) -> str:
         """Identity of the chat template, or of the plain question-and-answer form."""
         return self.format.hash
+
+
+@contextmanager
+def looked_at_once() -> Iterator[None]:
+    """Read all weights once in the body, which is one measurement, to see whether they were changed."""
+    token = _looked_at.set({})
+    try:
+        yield
+    finally:
+        _looked_at.reset(token)
 
 
 def once_per_model(function: Callable[[Model], R]) -> Callable[[Model], R]:

@@ -445,3 +445,13 @@ def test_warns_about_a_letter_vector_and_about_items_seen_before(suite: Path, py
     (claim,) = run_report(pytester)
     assert any("4 of these 4 items ask a question that the vector was extracted from" in w for w in claim["warnings"])
     assert any("the matching answer is 'A' in 4 of 4 items" in warning for warning in claim["warnings"])
+
+
+def test_a_report_that_cannot_be_written_ends_the_run_with_an_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import os\n\n\ndef test_in_the_way():\n    os.mkdir('out.json')\n")
+    result = pytester.runpytest_inprocess("--steer-report=out.json", "--steer-report=two.json")
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(["--steer-report: *out.json cannot be written: Is a directory", "report: *two.json"])
+    result.stdout.no_fnmatch_line("report: *out.json")
+    result.stdout.fnmatch_lines(["ERROR --steer-report - not all of it could be written", "*1 passed, 1 error in *"])
+    assert sorted(path.name for path in pytester.path.iterdir() if "json" in path.name) == ["out.json", "two.json"]
