@@ -153,9 +153,9 @@ def count_as_error(reporter: pytest.TerminalReporter | None, fault: str) -> None
 
 def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> tuple[list[str], int | None]:
     """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written."""
-    from .report import build_report, fitting, write_report
+    from .report import build_report, fitting, with_texts, write_report
 
-    claims, faults = fitting(claims)
+    claims, faults = fitting([with_texts(claim, settings.report_texts) for claim in claims])
     lines = [f"--steer-report: {fault}" for fault in faults]
     report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started)
     code = int(pytest.ExitCode.TESTS_FAILED) if faults else None
