@@ -36,6 +36,7 @@ class Deployment(TypedDict, total=False):
         include_first: steer the first token, an attention sink, too.
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
         confidence: of each one-sided bound; 0.95 by default.
+        min_n: with fewer units (items, texts, tasks, clusters) the claim is inconclusive; 8 by default for a mean, none for a share.
         name: of the claim, in reports; its kind by default.
         apply: your own way of steering, of any library: ``apply(multiplier)`` or ``apply(multiplier, batch)`` returns a context
             manager that steers every forward of ``model.hf`` in its body (docs/hooks.md). The vector is then what it is declared to do.
@@ -47,6 +48,7 @@ class Deployment(TypedDict, total=False):
     include_first: bool
     allow_mismatch: tuple[str, ...]
     confidence: float
+    min_n: int
     name: str
     apply: Apply
     layers: int | Sequence[int]

@@ -21,7 +21,7 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
 from .holding import hold
-from .judging import judged
+from .judging import judged, judged_from
 from .kinds import claim
 from .numbers import number
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings, describe_items
@@ -97,6 +97,7 @@ class Generalizes:
     ] = AS_GIVEN
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    min_n: int | None = None
     name: str = "generalizes"
 
     def __post_init__(self) -> None:
@@ -154,7 +155,7 @@ class Generalizes:
             "settings": [
                 {"name": name}
                 | _describe(own, context, repr(context) if name in self.contexts else f"data: {own.items.source}")
-                | self._describe_ratio(ratio, len(ratios))
+                | self._describe_ratio(ratio, len(ratios), min(len(own.items), len(base.items)))
                 for (name, context, own), ratio in zip(settings, ratios, strict=True)
             ],
         }
@@ -166,6 +167,8 @@ class Generalizes:
             threshold=self.relative,
             direction=Direction.AT_LEAST,
             confidence=self.confidence,
+            min_n=self.min_n,
+            fewest=min(len(one.items) for one in (base, *(own for *_, own in settings))),
             moved=lambda floor: floor.slope(grid) / base.steerability,
             noisy=curve.probes,
             check="generalizes",
@@ -208,8 +211,8 @@ class Generalizes:
             "measure more items, or claim first that it steers"
         )
 
-    def _describe_ratio(self, ratio: Inference, settings: int) -> dict[str, Any]:
-        verdict = judge(ratio, self.relative, Direction.AT_LEAST)
+    def _describe_ratio(self, ratio: Inference, settings: int, fewest: int) -> dict[str, Any]:
+        verdict = judged_from(ratio, self.relative, Direction.AT_LEAST, self.min_n, fewest)
         if verdict is Verdict.FAIL and settings * ratio.p_at_most(self.relative) > 1 - self.confidence:
             verdict = Verdict.INCONCLUSIVE
         return {

@@ -37,13 +37,13 @@ from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
 from ..soundness import check_before
-from ..stats import Direction, Inference, Verdict, items_needed_share, judge, share
+from ..stats import Direction, Inference, Verdict, items_needed_share, share
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment, Interval, IntervalMethod
 from .explain_contexts import context_lines, how_to_reproduce
 from .holding import hold
-from .judging import judged, mean_of, open_share
+from .judging import judged, judged_from, mean_of, open_share
 from .kinds import claim
 from .over_items import asking_warnings, check_has_slope, curve_details, data_warnings, describe_items, item_record
 
@@ -132,6 +132,7 @@ class HoldsInContexts:
     context: Context = AS_GIVEN
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     name: str = "holds_in_contexts"
 
@@ -191,6 +192,7 @@ class HoldsInContexts:
             threshold=self.threshold,
             direction=self._direction,
             confidence=self.confidence,
+            min_n=self.min_n,
             moved=lambda floor: self._moved(floor, curve),
             check="holds_in_contexts",
             name=self.name,
@@ -286,7 +288,7 @@ class HoldsInContexts:
 
     def _judged(self, context: Context, curve: PropensityCurve) -> _Judged:
         found = self._infer(curve)
-        return _Judged(context, curve, found, judge(found, self.threshold, self._direction))
+        return _Judged(context, curve, found, judged_from(found, self.threshold, self._direction, self.min_n))
 
     def _details(
         self, trials: Trials, found: Found, batch: Items, decisive: _Judged, looks: list[_Judged]

@@ -20,7 +20,8 @@ EVERY: dict[str, Schema] = {
     "confidence": {"type": "number"}
     | Param("The confidence level of the interval that decides: 0.95 means 95 %.", above=0.5, below=1).to_schema(
         "confidence"
-    )
+    ),
+    "min_n": {"type": "integer"} | Param("With fewer units a claim is inconclusive.", at_least=2).to_schema("min_n"),
 }
 """Fields that claims share and that are checked as parameters are."""
 

@@ -59,6 +59,7 @@ class NotAntiSteered:
     sequential: Sequential = None
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     context: Context = AS_GIVEN
     name: str = "not_anti_steered"
@@ -81,6 +82,7 @@ class NotAntiSteered:
             direction=Direction.AT_MOST,
             threshold=self.share,
             confidence=self.confidence,
+            min_n=self.min_n,
             context=self.context,
             values=self._moves_the_wrong_way,
             infer=self._infer,

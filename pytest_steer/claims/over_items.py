@@ -45,6 +45,7 @@ def measure_items(
     values: Callable[[PropensityCurve], Array],
     infer: Callable[[Array], Inference],
     confidence: float = 0.95,
+    min_n: int | None = None,
     context: Context = AS_GIVEN,
     moved: Callable[[NoiseFloor, PropensityCurve], float] = lambda floor, _: floor.effect,
     sequential: bool = False,
@@ -78,7 +79,7 @@ def measure_items(
     details: dict[str, Any] = {}
     if sequential:
         draw = draw_in_rounds(
-            items, lambda data: values(curve_of(data)), infer, threshold=threshold, direction=direction, seed=seed
+            items, lambda data: values(curve_of(data)), infer, threshold=threshold, direction=direction, seed=seed, min_n=min_n
         )
         items, details["sequential"] = draw.items, draw.describe()
     curve = curve_of(items)
@@ -92,6 +93,7 @@ def measure_items(
         threshold=threshold,
         direction=direction,
         confidence=confidence,
+        min_n=min_n,
         moved=lambda floor: moved(floor, curve),
         check=check,
         name=name,

@@ -116,6 +116,7 @@ class PerformsTask:
     ] = BASELINE_SHOTS
     demonstrations: Sequence[TaskItem] | None = None
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     source: str = "tasks"
     name: str = "performs_task"
@@ -157,6 +158,7 @@ class PerformsTask:
             threshold=self.accuracy,
             direction=Direction.AT_LEAST,
             confidence=self.confidence,
+            min_n=self.min_n,
             moved=lambda floor: open_share(decisive, math.sqrt(2) * floor.score),
             check="performs_task",
             name=self.name,

@@ -51,6 +51,7 @@ class PplDeltaBelow:
     ]
     interval: Interval = "t"
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     source: str = "texts"
     name: str = "ppl_delta_below"
@@ -88,6 +89,7 @@ class PplDeltaBelow:
             scaled=math.log1p(self.limit),
             direction=Direction.AT_MOST,
             confidence=self.confidence,
+            min_n=self.min_n,
             # A rise is the difference of two texts' means.
             moved=lambda floor: math.expm1(math.sqrt(2) * floor.answer),
             check="ppl_delta_below",

@@ -51,6 +51,7 @@ class Steers:
     sequential: Sequential = None
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     context: Context = AS_GIVEN
     name: str = "steers"
@@ -72,6 +73,7 @@ class Steers:
             direction=Direction.AT_LEAST,
             threshold=self.steerability,
             confidence=self.confidence,
+            min_n=self.min_n,
             context=self.context,
             values=lambda curve: curve.slopes,
             infer=self._infer,

@@ -24,7 +24,7 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment, Interval, IntervalMethod
 from .holding import hold
-from .judging import mean_of
+from .judging import below_floor, floor_of, mean_of
 from .kinds import claim
 from .numbers import number, promise
 from .over_items import check_enough, measure_items
@@ -95,6 +95,7 @@ class SteersAtCost:
     ] = MAX_MULTIPLIER
     interval: Interval = "t"
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     context: Context = AS_GIVEN
     source: str = "texts"
@@ -130,6 +131,7 @@ class SteersAtCost:
             direction=Direction.AT_LEAST,
             threshold=self.effect,
             confidence=self.confidence,
+            min_n=self.min_n,
             context=self.context,
             values=lambda curve: curve.effects(at.multiplier) / scale,
             infer=lambda values: mean_of(values, self.interval, confidence=self.confidence, seed=self.seed),
@@ -174,7 +176,13 @@ class SteersAtCost:
         }
         evidence.warnings += self._warnings(at)
         if over:
-            evidence.verdict, evidence.p_pass, evidence.p_fail = judge_over_budget(found, self.effect, cost, self.budget)
+            judged_together = judge_over_budget(found, self.effect, cost, self.budget)
+            fewest, least = min(found.n, cost.n), floor_of(cost, self.min_n)
+            if least is None or fewest >= least:
+                evidence.verdict, evidence.p_pass, evidence.p_fail = judged_together
+            elif found.n >= least:
+                evidence.verdict, evidence.p_pass, evidence.p_fail = Verdict.INCONCLUSIVE, 1.0, 1.0
+                evidence.warnings.append(below_floor(cost.n, least, "texts"))
             evidence.items_needed = None
         return evidence
 

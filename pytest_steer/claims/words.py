@@ -44,7 +44,7 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
         reason = {
             Verdict.PASS: "the interval is on the good side",
             Verdict.FAIL: "the interval is on the bad side",
-            Verdict.INCONCLUSIVE: "the interval lies across the threshold",
+            Verdict.INCONCLUSIVE: _too_few(evidence) or "the interval lies across the threshold",
         }[evidence.verdict]
     drawn = evidence.details.get("sequential")
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
@@ -53,6 +53,11 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
         f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"
         f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
     )
+
+
+def _too_few(evidence: Evidence) -> str | None:
+    is_floored = evidence.min_n is not None and evidence.n < evidence.min_n
+    return f"n = {evidence.n} is below min_n {evidence.min_n}" if is_floored else None
 
 
 def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
@@ -69,6 +74,8 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
         ]
     if instead is not None:
         return [f"  {instead}"]
+    if _too_few(evidence):
+        return [f"  not enough evidence: measure at least {evidence.min_n} {evidence.unit}"]
     if evidence.holm is not None:
         return ["  not enough evidence; how many items would decide depends on the other claims of the file"]
     if evidence.items_needed is None:

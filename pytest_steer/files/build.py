@@ -257,6 +257,10 @@ class _Supply:
         return self._claim.confidence
 
     @property
+    def min_n(self) -> int | None:
+        return self._claim.min_n
+
+    @property
     def seed(self) -> int:
         return self._builder.run.seed
 

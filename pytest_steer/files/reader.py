@@ -178,7 +178,7 @@ class _SuiteReader:
 
     def _spec(self, index: int, claim: Expanded) -> ClaimSpec:
         values = claim.values
-        said = with_defaults(values, {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence")})
+        said = with_defaults(values, {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence", "min_n")})
         data = {key: absolute(text, self.folder) for key, text in values.get("data", {}).items() if key != "columns"}
         columns = values.get("data", {}).get("columns", {})
         model = claim.combination.get("model")
