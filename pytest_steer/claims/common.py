@@ -10,10 +10,14 @@ from ..prompting import Context
 from ..steering import Apply, Positions
 from ..steering.intervention import StrengthMeaning
 
-IntervalMethod = Literal["t", "bootstrap"]
+IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
 Interval = Annotated[
     IntervalMethod,
-    Param("t is Student's interval over the items, bootstrap resamples them.", title="Interval", example="t"),
+    Param(
+        "t is Student's interval over the items, bootstrap resamples them, transformed_t (Hall 1992) allows for skewness.",
+        title="Interval",
+        example="t",
+    ),
 ]
 Sequential = Annotated[
     bool | None,
@@ -61,7 +65,9 @@ class OverItems(Deployment, total=False):
     Attributes:
         multipliers: the grid of the propensity curve.
         context: how the items are put to the model.
+        cluster: a key of the items' ``meta`` that names what belongs together (paraphrases, samples): bounds are over clusters.
     """
 
     multipliers: Sequence[float]
     context: Context
+    cluster: str

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Unpack
 
 from ..data import ItemLike, Items, as_items
+from ..data.likeness import is_known, traces
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
-from ..measures import MULTIPLIERS, PropensityCurve, asked_record, propensity_curve
+from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record, propensity_curve
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -25,6 +26,7 @@ from .judging import judged, judged_from
 from .kinds import claim
 from .numbers import number
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings, describe_items
+from .sampling import Sample, one_per_cluster, sample_of
 
 
 @claim("generalizes", title="Steering carries over to other settings", main="relative", any_of=("contexts", "data_sets"))
@@ -98,6 +100,7 @@ class Generalizes:
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
     min_n: int | None = None
+    cluster: str | None = None
     name: str = "generalizes"
 
     def __post_init__(self) -> None:
@@ -121,28 +124,32 @@ class Generalizes:
             SoundnessError: the hooks do not do what they say.
             SteerError: multipliers without a slope, or an intervention whose strength has none; see ``propensity_curve``.
         """
-        for data in (self.items, *self.data_sets.values()):
-            check_enough(data)
+        sample = sample_of(self.items, self.cluster)
+        others = {name: sample_of(data, self.cluster) for name, data in self.data_sets.items()}
+        for one in (sample, *others.values()):
+            check_enough(one)
         grid = check_has_slope(self.subject, self.multipliers)
         soundness = check_before(model, self.subject)
-        base = self._curve(model, self.items, self.base, grid, None)
-        base_inference = self._check_base(base)
+        base = self._curve(model, sample.items, self.base, grid, None)
+        base_slopes = one_per_cluster(base.slopes, sample.clusters)
+        base_inference = self._check_base(base_slopes)
         settings = [
-            (name, context, self._curve(model, self.items, context, grid, name)) for name, context in self.contexts.items()
+            (name, context, self._curve(model, sample.items, context, grid, name)) for name, context in self.contexts.items()
         ]
         settings += [
-            (name, self.base, self._curve(model, data, self.base, grid, name)) for name, data in self.data_sets.items()
+            (name, self.base, self._curve(model, data.items, self.base, grid, name)) for name, data in others.items()
         ]
+        slopes = [one_per_cluster(own.slopes, others.get(name, sample).clusters) for name, _, own in settings]
         ratios = [
-            ratio_of_means(curve.slopes, base.slopes, paired=name in self.contexts, confidence=self.confidence)
-            for name, _, curve in settings
+            ratio_of_means(own, base_slopes, paired=name in self.contexts, confidence=self.confidence)
+            for (name, *_), own in zip(settings, slopes, strict=True)
         ]
         found = least_ratio(ratios)
         at = min(range(len(ratios)), key=lambda index: ratios[index].estimate)
         worst, _, curve = settings[at]
         probes = tuple(probe for one in (base, *(own for *_, own in settings)) for probe in one.probes)
         asked = asked_record(model, curve, settings[at][1])
-        warnings = self._warnings() + asking_warnings(model, self.subject, asked)
+        warnings = self._warnings(sample, others) + asking_warnings(model, self.subject, asked)
         warnings += [
             f"{name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), so "
             "their steerabilities are in different units"
@@ -155,8 +162,8 @@ class Generalizes:
             "settings": [
                 {"name": name}
                 | _describe(own, context, repr(context) if name in self.contexts else f"data: {own.items.source}")
-                | self._describe_ratio(ratio, len(ratios), min(len(own.items), len(base.items)))
-                for (name, context, own), ratio in zip(settings, ratios, strict=True)
+                | self._describe_ratio(ratio, len(ratios), min(len(units), len(base_slopes)))
+                for (name, context, own), units, ratio in zip(settings, slopes, ratios, strict=True)
             ],
         }
         evidence = judged(
@@ -168,7 +175,7 @@ class Generalizes:
             direction=Direction.AT_LEAST,
             confidence=self.confidence,
             min_n=self.min_n,
-            fewest=min(len(one.items) for one in (base, *(own for *_, own in settings))),
+            fewest=min(map(len, [base_slopes, *slopes])),
             moved=lambda floor: floor.slope(grid) / base.steerability,
             noisy=curve.probes,
             check="generalizes",
@@ -177,7 +184,7 @@ class Generalizes:
             soundness=soundness,
             asked=asked,
             warnings=warnings,
-            **curve_fields(curve, details),
+            **curve_fields(curve, details | others.get(worst, sample).details()) | others.get(worst, sample).describe(),
         )
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
@@ -196,8 +203,8 @@ class Generalizes:
         except DataError as error:
             raise type(error)(f"in {name or 'the base context'}: {error}") from None
 
-    def _check_base(self, base: PropensityCurve) -> Inference:
-        found = mean_t(base.slopes, confidence=self.confidence)
+    def _check_base(self, slopes: Array) -> Inference:
+        found = mean_t(slopes, confidence=self.confidence)
         if found.low > 0:
             return found
         seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
@@ -231,15 +238,15 @@ class Generalizes:
         numbers = [number for number in needed if number is not None]
         return max(numbers) if numbers and len(numbers) == len(needed) else None
 
-    def _warnings(self) -> list[str]:
-        found = data_warnings(self.subject, self.items)
-        asked = set(self.items.item_hashes)
-        for name, data in self.data_sets.items():
+    def _warnings(self, sample: Sample, others: Mapping[str, Sample]) -> list[str]:
+        found = data_warnings(self.subject, sample)
+        asked = traces([item.question for item in sample.items])
+        for name, data in others.items():
             found += [f"{name}: {warning}" for warning in data_warnings(self.subject, data) if warning not in found]
-            shared = sum(own in asked for own in data.item_hashes)
+            shared = sum(is_known(item.question, asked) for item in data.items)
             if shared:
                 found.append(
-                    f"{name}: {shared} of its {len(data)} items ask a question of the base data too, so the two are not "
+                    f"{name}: {shared} of its {len(data.items)} items ask a question of the base data too, so the two are not "
                     "independent and the interval is not exact"
                 )
         return found
@@ -265,6 +272,7 @@ def assert_generalizes(
     data_sets: Mapping[str, Iterable[ItemLike]] | None = None,
     base: Context = AS_GIVEN,
     multipliers: Sequence[float] = MULTIPLIERS,
+    cluster: str | None = None,
     **shared: Unpack[Deployment],
 ) -> Evidence:
     """Assert that steerability in each setting is at least ``relative`` times that in the base context.
@@ -274,6 +282,7 @@ def assert_generalizes(
         contexts: names and contexts in which the same items are measured; paired by item.
         data_sets: names and other items, measured in the base context.
         base: the context that the others are held against.
+        cluster: a key of the items of all data sets; each cluster counts as one item, with its mean slope.
 
     The other arguments and what is raised are those of :func:`assert_steers`; also SteerError if the base steerability is
     not proven to be above 0.

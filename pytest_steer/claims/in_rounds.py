@@ -22,9 +22,9 @@ def is_in_rounds(said: bool | None, effort: Effort, items: int, interval: str = 
 
     Args:
         said: what the claim says. None: as the run's effort says, if there are items enough and its bounds may be looked at early.
-        items: how many there are. interval: a bootstrap may not be looked at early.
+        items: how many there are to be drawn one by one. interval: only the bounds of t may be looked at early.
     """
-    return said if said is not None else effort.in_rounds and interval != "bootstrap" and items >= LEAST_ITEMS
+    return said if said is not None else effort.in_rounds and interval == "t" and items >= LEAST_ITEMS
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,23 @@ from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject, describe_model
 from ..model import Model, Probe
-from ..stats import Inference, items_needed_mean, judge, mean_bootstrap, mean_t
+from ..stats import (
+    Inference,
+    items_needed_mean,
+    judge,
+    mean_bootstrap,
+    mean_t,
+    mean_transformed_t,
+    share,
+    share_of_clusters,
+)
 from .common import IntervalMethod
 from .numbers import number
 
 MIN_N = 8
 """Units below which a mean is not judged: see docs/verdicts.md for the error rates there."""
 
-SHARES = ("clopper-pearson", "sequential binomial")
+SHARES = ("clopper-pearson", "clustered clopper-pearson", "sequential binomial")
 """Methods whose bounds are exact for any number of units."""
 
 
@@ -106,11 +115,21 @@ def below_floor(n: int, least: int | None, unit: str) -> str:
     )
 
 
-def mean_of(values: Array, interval: IntervalMethod, *, confidence: float, seed: int) -> Inference:
-    """The mean with bounds by a claim's ``interval``."""
+def mean_of(
+    values: Array, interval: IntervalMethod, *, confidence: float, seed: int, clusters: Sequence[int] | None = None
+) -> Inference:
+    """The mean with bounds by a claim's ``interval``, over clusters if there are some."""
     if interval == "bootstrap":
-        return mean_bootstrap(values, confidence=confidence, seed=seed)
-    return mean_t(values, confidence=confidence)
+        return mean_bootstrap(values, confidence=confidence, seed=seed, clusters=clusters)
+    mean = mean_transformed_t if interval == "transformed_t" else mean_t
+    return mean(values, confidence=confidence, clusters=clusters)
+
+
+def share_of(flags: Array, *, confidence: float, clusters: Sequence[int] | None = None) -> Inference:
+    """The share of units with a flag, with exact bounds; with clusters, see ``stats.share_of_clusters``."""
+    if clusters is not None:
+        return share_of_clusters(flags.astype(bool), clusters, confidence=confidence)
+    return share(int(flags.sum()), len(flags), confidence=confidence)
 
 
 def open_share(values: Array, room: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ..evidence import Direction, Evidence, Verdict
-from .numbers import number, promise
+from .numbers import low_confidence, number, promise
 
 WORST = 3
 
@@ -48,10 +48,14 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
         }[evidence.verdict]
     drawn = evidence.details.get("sequential")
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
+    clusters = evidence.details.get("clusters")
+    of += f" ({clusters['items']} items)" if clusters else ""
+    side = evidence.details.get("on_promised_side")
+    alone = f"; {side['items']} of {side['of']} keep it by themselves (at least {side['interval'][0]:.0%})" if side else ""
     return (
-        f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {number(evidence.estimate, percent)} "
+        f"{evidence.name}: {evidence.verdict.value.upper()}{low_confidence(evidence.confidence) if evidence.verdict is not Verdict.INCONCLUSIVE else ''}  {evidence.statistic} {number(evidence.estimate, percent)} "
         f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"
-        f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
+        f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}{alone}"
     )
 
 

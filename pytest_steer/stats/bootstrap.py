@@ -68,11 +68,12 @@ def mean_bootstrap(
             f"{_RESAMPLES_BEYOND_BOUND} of them lie beyond the bound. Raise resamples or lower the confidence."
         )
     mean, deviations = mean_and_deviations(items)
-    sums, sizes = items, None
+    sums: FloatArray = items
+    sizes = None
     if clusters is not None:
         cluster_of_item = checked_clusters(clusters, items.size)[0]
         deviations = deviations_of_clusters(deviations, cluster_of_item)
-        sums, sizes = np.bincount(cluster_of_item, weights=items), np.bincount(cluster_of_item)
+        sums, sizes = np.bincount(cluster_of_item, weights=items).astype(np.float64), np.bincount(cluster_of_item)
     n = deviations.size
     spread = root_mean_square(deviations)
     if spread:
@@ -149,9 +150,7 @@ def _bootstrap_tails(resampled: FloatArray, mean: float, standardised: FloatArra
     )
 
 
-def _resampled_means(
-    sums: FloatArray, sizes: npt.NDArray[np.intp] | None, seed: int, resamples: int
-) -> FloatArray:
+def _resampled_means(sums: FloatArray, sizes: npt.NDArray[np.intp] | None, seed: int, resamples: int) -> FloatArray:
     """Means of units drawn with replacement, shape (resamples,); units are clusters of so many items, or single items."""
     generator = np.random.default_rng(seed)
     means = np.empty(resamples)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ... import progress
+from ...claims.ppl_delta_below import distinct_texts
 from ...data import read_tasks
 from ...errors import DataError, SteerError
 from ...files import BrokenClaim, ClaimSpec, Suite
@@ -105,11 +106,12 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         multipliers=tuple(claim.multipliers),
         items=items,
         context=context,
-        texts=tuple(builder.texts(claim)) if claim.neutral is not None else (),
+        texts=tuple(distinct_texts(builder.texts(claim), shown(claim.neutral))[0]) if claim.neutral is not None else (),
         tasks=read_tasks(claim.test, columns=claim.columns)[: builder.run.effort.max_items] if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),
         source=shown(claim.neutral) if claim.neutral is not None else "texts",
+        cluster=claim.cluster,
         asked=claim.asked,
     )
 
