@@ -152,19 +152,17 @@ def _labels(items: Items, key: str) -> list[Hashable]:
     return labels
 
 
-def _without_order(item: ContrastItem) -> tuple[Hashable, ...]:
-    """A form that does not change with the order of the options, or with which of them matches."""
+def _without_order(item: ContrastItem) -> Hashable:
+    """A form that does not change with the order of the options that a question lists, or with which of them matches."""
     options = find_options(item.question) if item.is_lettered else []
     if item.is_lettered and len(options) < 2:
         options = list(_IN_LINE.finditer(item.question))
     if len(options) < 2:
-        return normal_form(item.question), frozenset(map(normal_form, item.matching + item.not_matching))
-    rest, end = [], 0
-    for option in options:
-        rest.append(item.question[end : option.start()])
-        end = option.end()
-    rest.append(item.question[end:])
-    return normal_form(" ".join(rest)), frozenset(normal_form(option["text"]) for option in options)
+        return item.form
+    ends = [0, *(option.end() for option in options)]
+    starts = [*(option.start() for option in options), len(item.question)]
+    stem = " ".join(item.question[end:start] for end, start in zip(ends, starts, strict=True))
+    return normal_form(stem), frozenset(normal_form(option["text"]) for option in options)
 
 
 def _joined(labels: Sequence[Hashable], forms: Sequence[Hashable]) -> list[int]:

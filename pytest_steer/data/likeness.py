@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NEAR = 0.9
-"""Two texts are near twins if they share this much of their words: shared / all distinct words (Jaccard 1901)."""
+"""Two texts are near twins if they share this much of their words: shared / all words, a repeated one counted as often (Jaccard 1901)."""
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _WORD = re.compile(r"\w+")
@@ -32,6 +32,9 @@ def distinct(forms: Sequence[Hashable]) -> list[int]:
     for index, form in enumerate(forms):
         first.setdefault(form, index)
     return list(first.values())
+
+
+Bag = frozenset[tuple[str, int]]
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,29 @@ def case_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | No
 def near_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | None = None) -> Twins | None:
     """Units that share at least :data:`NEAR` of their words and differ in more than case, those of one group aside."""
     folded = [" ".join(form).casefold() for form in forms]
-    words = [frozenset(_WORD.findall(text)) for text in folded]
+    words = [_bag(text) for text in folded]
     pairs = _near_pairs(words)
     return _twins((pair for pair in pairs if folded[pair[0]] != folded[pair[1]]), groups)
 
 
-def _near_pairs(words: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
+def _bag(text: str) -> Bag:
+    """The words of a text, each with how often it stood before."""
+    seen: Counter[str] = Counter()
+    found = set()
+    for word in _WORD.findall(text):
+        found.add((word, seen[word]))
+        seen[word] += 1
+    return frozenset(found)
+
+
+def _near_pairs(words: Sequence[Bag]) -> Iterator[tuple[int, int]]:
     """Pairs of sets with an overlap of at least :data:`NEAR`.
 
     Of two such sets, the rarest words have one in common: those of each up to place size - ceil(NEAR size) + 1 (Chaudhuri, Ganti &
     Kaushik 2006). So only sets that share one of these are compared.
     """
     seen_in = Counter(word for own in words for word in own)
-    with_word: defaultdict[str, list[int]] = defaultdict(list)
+    with_word: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for index, own in enumerate(words):
         rare = sorted(own, key=lambda word: (seen_in[word], word))[: len(own) - math.ceil(NEAR * len(own) - 1e-9) + 1]
         for other in sorted({other for word in rare for other in with_word[word]}):
