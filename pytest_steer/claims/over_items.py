@@ -161,7 +161,7 @@ def check_enough(sample: Sample) -> None:
     """
     items = sample.items
     if len(items) < 2:
-        raise DataError(f"{items.source}: has {len(items)} item(s); an interval needs at least two different ones")
+        raise DataError(f"{items.source}: has {len(items)} item(s); an interval needs at least two")
 
 
 _INSTEAD = (

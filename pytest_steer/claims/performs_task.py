@@ -138,7 +138,7 @@ class PerformsTask:
         kept, repeats = kept_of([task.form for task in given], "tasks")
         tasks = [given[index] for index in kept]
         if len(tasks) < 2:
-            raise DataError(f"{self.source}: has {len(tasks)} task(s); an interval needs at least two different ones")
+            raise DataError(f"{self.source}: has {len(tasks)} task(s); an interval needs at least two")
         soundness = check_before(model, subject)
         both: dict[str, tuple[Intervention | None, float]] = {
             "unsteered": (None, 0.0),

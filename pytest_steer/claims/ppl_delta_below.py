@@ -177,7 +177,7 @@ def distinct_texts(texts: Sequence[str], source: str) -> tuple[list[str], list[s
     forms = [(normal_form(text),) for text in texts]
     kept, repeats = kept_of(forms, "texts")
     if len(kept) < 2:
-        raise DataError(f"{source}: has {len(kept)} text(s); an interval needs at least two different ones")
+        raise DataError(f"{source}: has {len(kept)} text(s); an interval needs at least two")
     return [texts[index] for index in kept], repeats + twins_of([forms[index] for index in kept], "texts")
 
 

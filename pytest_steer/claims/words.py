@@ -50,12 +50,10 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
     clusters = evidence.details.get("clusters")
     of += f" ({clusters['items']} items)" if clusters else ""
-    side = evidence.details.get("on_promised_side")
-    alone = f"; {side['items']} of {side['of']} keep it by themselves (at least {side['interval'][0]:.0%})" if side else ""
     return (
         f"{evidence.name}: {evidence.verdict.value.upper()}{low_confidence(evidence.confidence) if evidence.verdict is not Verdict.INCONCLUSIVE else ''}  {evidence.statistic} {number(evidence.estimate, percent)} "
         f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"
-        f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}{alone}"
+        f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
     )
 
 
@@ -113,6 +111,15 @@ def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
     if evidence.data is not None:
         lines.append(f"  data: {evidence.data['source']}")
     return lines
+
+
+def by_themselves(evidence: Evidence) -> list[str]:
+    """How many items are on the promised side of the threshold, beside a mean over them."""
+    side = evidence.details.get("on_promised_side")
+    if side is None:
+        return []
+    low, high = side["interval"]
+    return [f"  {side['items']} of {side['of']} keep the promise by themselves: {side['share']:.0%} [{low:.0%}, {high:.0%}]"]
 
 
 def reading(evidence: Evidence) -> list[str]:

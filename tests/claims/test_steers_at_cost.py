@@ -379,5 +379,5 @@ def test_the_message_holds_the_multipliers_looked_at_and_the_worst_items(linear)
 
 def test_the_message_of_a_pass_says_at_which_multiplier(linear):
     lines = [line for line in claim(linear).message.splitlines() if "nine words of ten" not in line]
-    assert len(lines) == 3
-    assert lines[2].startswith("  judged at multiplier ")
+    assert len(lines) == 4
+    assert lines[3].startswith("  judged at multiplier ")
