@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..data import ContrastItem, Items
-from ..data.likeness import Twins, case_twins, distinct, near_twins, normal_form
+from ..data.likeness import TooManyPairs, Twins, case_twins, distinct, near_twins, normal_form
 from ..errors import DataError
 from ..measures import Array
 from ..prompting.options import find_options
@@ -110,9 +110,15 @@ def kept_of(forms: Sequence[Hashable], unit: str) -> tuple[list[int], list[str]]
 def twins_of(forms: Sequence[tuple[str, ...]], unit: str, clusters: Sequence[Hashable] | None = None) -> list[str]:
     """Warnings about units that are nearly the same."""
     found = []
-    for twins, what in ((case_twins(forms, clusters), "differ in nothing but case"), (near_twins(forms, clusters), "")):
-        if twins is not None:
-            found.append(_about(twins, what or "share nine words of ten", forms, unit))
+    cased = case_twins(forms, clusters)
+    if cased is not None:
+        found.append(_about(cased, "differ in nothing but case from another one", forms, unit))
+    try:
+        near = near_twins(forms, clusters)
+    except TooManyPairs:
+        return [*found, f"near twins were not looked for: too many of these {len(forms)} {unit} share rare words"]
+    if near is not None:
+        found.append(_about(near, "share nine words of ten with another one", forms, unit))
     return found
 
 
@@ -121,9 +127,9 @@ def _about(twins: Twins, what: str, forms: Sequence[tuple[str, ...]], unit: str)
     shown = first if len(first) <= 50 else f"{first[:47]}..."
     cure = "keep one of each, or name what belongs together with cluster" if unit == "items" else "keep one of each"
     return (
-        f"{twins.units} of these {len(forms)} {unit} {what} with another one (such as {shown!r}), and n counts each: if they are variants "
-        f"of each other, the interval is too narrow: {cure}"
-    ).replace("case with", "case from")
+        f"{twins.units} of these {len(forms)} {unit} {what} (such as {shown!r}), and n counts each: if they are variants of each other, the "
+        f"interval is too narrow: {cure}"
+    )
 
 
 def one_per_cluster(values: Array, clusters: Sequence[int] | None) -> Array:

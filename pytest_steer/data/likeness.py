@@ -17,6 +17,7 @@ NEAR = 0.9
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _WORD = re.compile(r"\w+")
 _PART = re.compile(r"(?:[.:;!?]\s+|\n)")
+_MOST_PAIRS = 500_000  # which take a second or so
 # A shorter end of a question is found in others by chance.
 _LEAST_WORDS = 3
 
@@ -35,6 +36,10 @@ def distinct(forms: Sequence[Hashable]) -> list[int]:
 
 
 Bag = frozenset[tuple[str, int]]
+
+
+class TooManyPairs(Exception):
+    """More pairs would have to be compared than is worth the time."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,13 @@ def case_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | No
 
 
 def near_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | None = None) -> Twins | None:
-    """Units that share at least :data:`NEAR` of their words and differ in more than case, those of one group aside."""
+    """Units that share at least :data:`NEAR` of their words and differ in more than case, those of one group aside.
+
+    Raises:
+        TooManyPairs: so many of them share rare words that comparing them would take long.
+    """
     folded = [" ".join(form).casefold() for form in forms]
-    words = [_bag(text) for text in folded]
-    pairs = _near_pairs(words)
+    pairs = _near_pairs([_bag(text) for text in folded])
     return _twins((pair for pair in pairs if folded[pair[0]] != folded[pair[1]]), groups)
 
 
@@ -82,13 +90,19 @@ def _near_pairs(words: Sequence[Bag]) -> Iterator[tuple[int, int]]:
     Kaushik 2006). So only sets that share one of these are compared.
     """
     seen_in = Counter(word for own in words for word in own)
+    rare = [
+        sorted(own, key=lambda word: (seen_in[word], word))[: len(own) - math.ceil(NEAR * len(own) - 1e-9) + 1]
+        for own in words
+    ]
+    alike = Counter(word for own in rare for word in own)
+    if sum(count * (count - 1) // 2 for count in alike.values()) > _MOST_PAIRS:
+        raise TooManyPairs
     with_word: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
     for index, own in enumerate(words):
-        rare = sorted(own, key=lambda word: (seen_in[word], word))[: len(own) - math.ceil(NEAR * len(own) - 1e-9) + 1]
-        for other in sorted({other for word in rare for other in with_word[word]}):
+        for other in sorted({other for word in rare[index] for other in with_word[word]}):
             if len(own & words[other]) >= NEAR * len(own | words[other]):
                 yield other, index
-        for word in rare:
+        for word in rare[index]:
             with_word[word].append(index)
 
 

@@ -152,7 +152,9 @@ def test_every_kind_of_claim_has_its_floor(dtype):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_a_narrow_interval_is_warned_about_in_16_bits(dtype):
     # Only the last token of the prompt counts, so that all slopes are the same and the interval has no width.
-    linear = builders.Linear(("Question:", "Answer:", "up", "down"), {"Answer:": 2.0}, {"up": 1.0}, {"up": 1.0, "down": -1.0})
+    linear = builders.Linear(
+        ("Question:", "Answer:", "up", "down"), {"Answer:": 2.0}, {"up": 1.0}, {"up": 1.0, "down": -1.0}
+    )
     model = wrap_model(linear.model.hf.to(dtype), linear.tokenizer, "linear")
     items = [ContrastItem(f"word{i}", ("up",), ("down",), str(i)) for i in range(8)]
     evidence = evidence_of(assert_steers, model, linear.vector(), items, steerability=-50, multipliers=GRID)
