@@ -24,6 +24,7 @@ EVERY: dict[str, Schema] = {
     "multiplier": {"type": "number", "not": {"const": 0}},
     "multipliers": {"type": "array", "items": {"type": "number"}},
     "seed": {"type": "integer", "minimum": 0},
+    "min_n": {"type": "integer"} | Param("With fewer units a claim is inconclusive.", at_least=2).to_schema("min_n"),
 }
 """What claims share and that is checked as parameters are, in the words of a claim file."""
 

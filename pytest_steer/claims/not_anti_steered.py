@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal, Unpack
 
 from ..data import ItemLike, Items
@@ -14,15 +15,16 @@ from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
-from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share, share
+from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Controls, OverItems, Sequential
 from .holding import hold
 from .in_rounds import is_in_rounds
-from .judging import open_share
+from .judging import open_share, share_of
 from .kinds import claim
 from .over_items import measure_items
+from .sampling import Sample, sample_of
 
 By = Literal["slope", "effect"]
 
@@ -62,8 +64,10 @@ class NotAntiSteered:
     controls: Controls = 0
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     context: Context = AS_GIVEN
+    cluster: str | None = None
     name: str = "not_anti_steered"
 
     def measure(self, model: Model) -> Evidence:
@@ -76,7 +80,7 @@ class NotAntiSteered:
         curve, found, evidence = measure_items(
             model,
             self.subject,
-            self.items,
+            self._sample,
             grid,
             check="not_anti_steered",
             name=self.name,
@@ -84,9 +88,11 @@ class NotAntiSteered:
             direction=Direction.AT_MOST,
             threshold=self.share,
             confidence=self.confidence,
+            min_n=self.min_n,
             context=self.context,
             values=self._moves_the_wrong_way,
             infer=self._infer,
+            over_clusters=lambda wrong, clusters: share_of(wrong, confidence=self.confidence, clusters=clusters),
             moved=self._open,
             sequential=self._in_rounds,
             seed=self.seed,
@@ -102,9 +108,13 @@ class NotAntiSteered:
             )
         return evidence
 
+    @cached_property
+    def _sample(self) -> Sample:
+        return sample_of(self.items, self.cluster)
+
     @property
     def _in_rounds(self) -> bool:
-        return is_in_rounds(self.sequential, current_run().effort, len(self.items))
+        return is_in_rounds(self.sequential, current_run().effort, self._sample.drawable)
 
     def _moves_the_wrong_way(self, curve: PropensityCurve) -> Array:
         if self.by == "slope":
@@ -128,7 +138,7 @@ class NotAntiSteered:
     def _infer(self, wrong: Array) -> Inference:
         if self._in_rounds:
             return sequential_share(wrong.astype(bool), confidence=self.confidence)
-        return share(int(wrong.sum()), len(wrong), confidence=self.confidence)
+        return share_of(wrong, confidence=self.confidence)
 
 
 def assert_not_anti_steered(

@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ..evidence import Direction, Evidence, Verdict
-from .numbers import number, promise
+from .numbers import low_confidence, number, promise
 
 WORST = 3
 
@@ -48,16 +48,23 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
             or {
                 Verdict.PASS: "the interval is on the good side",
                 Verdict.FAIL: "the interval is on the bad side",
-                Verdict.INCONCLUSIVE: "the interval lies across the threshold",
+                Verdict.INCONCLUSIVE: _too_few(evidence) or "the interval lies across the threshold",
             }[evidence.verdict]
         )
     drawn = evidence.details.get("sequential")
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
+    clusters = evidence.details.get("clusters")
+    of += f" ({clusters['items']} items)" if clusters else ""
     return (
-        f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {number(evidence.estimate, percent)} "
+        f"{evidence.name}: {evidence.verdict.value.upper()}{low_confidence(evidence.confidence) if evidence.verdict is not Verdict.INCONCLUSIVE else ''}  {evidence.statistic} {number(evidence.estimate, percent)} "
         f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"
         f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
     )
+
+
+def _too_few(evidence: Evidence) -> str | None:
+    is_floored = evidence.min_n is not None and evidence.n < evidence.min_n
+    return f"n = {evidence.n} is below min_n {evidence.min_n}" if is_floored else None
 
 
 def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
@@ -76,6 +83,8 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
         instead = "choose a smaller deployed multiplier, or multipliers that reach it"
     if instead is not None:
         return [f"  {instead}"]
+    if _too_few(evidence):
+        return [f"  not enough evidence: measure at least {evidence.min_n} {evidence.unit}"]
     if evidence.holm is not None:
         return ["  not enough evidence; how many items would decide depends on the other claims of the file"]
     if evidence.items_needed is None:
@@ -165,6 +174,15 @@ def controls(evidence: Evidence) -> list[str]:
 
 
 _ADDED = ("added", "added, norm kept", "added at length 1, norm kept")
+
+
+def by_themselves(evidence: Evidence) -> list[str]:
+    """How many items are on the promised side of the threshold, beside a mean over them."""
+    side = evidence.details.get("on_promised_side")
+    if side is None:
+        return []
+    low, high = side["interval"]
+    return [f"  {side['items']} of {side['of']} keep the promise by themselves: {side['share']:.0%} [{low:.0%}, {high:.0%}]"]
 
 
 def reading(evidence: Evidence) -> list[str]:

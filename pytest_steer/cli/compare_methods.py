@@ -129,6 +129,7 @@ def _measure(
     **settings: Any,
 ) -> _Measured:
     from ..claims.over_items import data_warnings
+    from ..claims.sampling import sample_of
     from ..files.build import Builder
     from ..measures.subject import model_warnings
     from ..studies.compare_methods import compare, entries_of, split_entries
@@ -143,7 +144,7 @@ def _measure(
         for text in model_warnings(model):
             warn(text)
         for entry in entries:
-            for text in data_warnings(entry.subject, entry.items):
+            for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster)):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
         found = compare(model, entries, **settings)
     return _Measured(model, entries, judged, replace(found, failures=(*unmade, *found.failures)), warn.said)

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ..data import ContrastItem, as_items
+from ..data.likeness import traces
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
 from ..model.identity import state_of
@@ -109,7 +110,7 @@ def _of_items(
         read = lambda index, hidden: hidden[starts[index] :].mean(0)  # noqa: E731
     rows = _rows(model, pairs, layers, (readout, *starts), read)
     record = record_of(model, data.hash, len(data), readout, model.template_hash)
-    record |= {"label_balance": data.label_balance(), "item_hashes": data.item_hashes}
+    record |= {"label_balance": data.label_balance(), **traces([item.question for item in data])}
     record["thinking"] = render_item(data[0], model.format, context).thinking
     if context != AS_GIVEN:
         record["context"] = repr(context)

@@ -11,7 +11,8 @@ import torch
 
 from .. import progress
 from ..data import TaskItem
-from ..data.tasks import task_hashes, tasks_hash
+from ..data.likeness import traces
+from ..data.tasks import tasks_hash
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, engine_of, tokenize_task
 from ..model.patching import Patch, Patcher
@@ -101,7 +102,7 @@ def fv(
     record = record_of(model, tasks_hash(tasks), len(tasks), "last", None)
     record |= {
         "method": "fv",
-        "item_hashes": task_hashes(tasks),
+        **traces([item.input for item in tasks]),
         "positions": "last",
         "heads": [{"layer": block, "head": head, "effect": effect} for effect, block, head in chosen],
         "shots": n_shots,

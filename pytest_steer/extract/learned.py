@@ -13,6 +13,7 @@ import torch
 
 from .. import progress
 from ..data import ContrastItem, as_items
+from ..data.likeness import traces
 from ..errors import DataError, MeasurementError, VectorError
 from ..model import Model, block_outputs, check_layers, engine_of
 from ..model.hooks import hooked
@@ -82,7 +83,7 @@ def learned(
     )
     record = record_of(model, data.hash, len(data), "learned", model.template_hash)
     record |= {"method": "learned", "positions": "all", "label_balance": data.label_balance(), "seed": seed, **settings}
-    record["item_hashes"] = data.item_hashes
+    record |= traces([item.question for item in data])
     vector = SteeringVector({at: found[""]}, record)
     return SteeringVector({at: found[""]}, {**record, "reliability": _reliability(model, data, vector, context)})
 

@@ -13,6 +13,7 @@ import numpy as np
 from .. import registry
 from ..claims import Claim, OtherData, kind_of
 from ..claims.in_rounds import is_in_rounds
+from ..claims.sampling import sample_of
 from ..data import Items, TaskItem, read_tasks, read_texts
 from ..data.formats import has_entries
 from ..errors import DataError, SteerError, at_key
@@ -147,7 +148,7 @@ class Builder:
         known = said if isinstance(said, bool) else None  # "profile"
         if known is None and self.run.effort.in_rounds and claim.test is not None:
             with at_key("data.test"):
-                items = len(self.read_items(claim.test, claim)[0])
+                items = sample_of(self.read_items(claim.test, claim)[0], claim.cluster).drawable
         else:
             items = 0
         return is_in_rounds(known, self.run.effort, items, claim.params.get("interval", "t"))
@@ -259,6 +260,14 @@ class _Supply:
     @property
     def confidence(self) -> float:
         return self._claim.confidence
+
+    @property
+    def cluster(self) -> str | None:
+        return self._claim.cluster
+
+    @property
+    def min_n(self) -> int | None:
+        return self._claim.min_n
 
     @property
     def seed(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..claims.numbers import number, promise
+from ..claims.numbers import low_confidence, number, promise
 from ..stats import expected_false_verdicts
 
 _NAMED = 3
@@ -35,6 +35,7 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
                 f"{sign} {promise(claim['threshold'], percent)}" if measured else "-",
                 claim["n"] or "-",
                 verdict_words(claim)
+                + (low_confidence(claim["confidence"]) if claim["verdict"] in ("pass", "fail") else "")
                 + (", within rounding" if (claim.get("noise") or {}).get("interval_is_narrower") else ""),
             ]
         )
