@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .screen import message_of
+from .screen import message_of, visible
 
 
 class SteerError(Exception):
@@ -112,3 +112,6 @@ class ClaimFileError(SteerError):
 
 class SteerWarning(UserWarning):
     """Something that does not stop a claim but that its reader has to know."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(visible(text))

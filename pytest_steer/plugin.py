@@ -11,12 +11,31 @@ import pytest
 
 from .failures import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
-from .pytest_collect import EVIDENCE, SESSION, ClaimFile, ClaimItem, explained, record_of, rerun_command, show_broken
+from .pytest_collect import (
+    EVIDENCE,
+    SESSION,
+    ClaimFile,
+    ClaimItem,
+    explained,
+    record_of,
+    rerun_command,
+    show_broken,
+    shown_id,
+)
 from .pytest_frames import without_our_frames
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_session import SteerSession
-from .pytest_terminal import ProgressLine, announce, check_options, save_counterexamples, summarize, write_reports
+from .pytest_terminal import (
+    ProgressLine,
+    announce,
+    check_options,
+    count_as_error,
+    save_counterexamples,
+    summarize,
+    write_reports,
+)
 from .run_context import current_run, running
+from .screen import visible
 
 __all__ = ["steer_load_model", "steer_model", "steering"]
 
@@ -33,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ClaimFile | None:
     if file_path.name.endswith(SUFFIXES):
-        return ClaimFile.from_parent(parent, path=file_path)
+        return ClaimFile.from_parent(parent, path=file_path, nodeid=shown_id(file_path, parent.config))
     return None
 
 
@@ -46,7 +65,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     try:
         return (yield)
     except pytest.UsageError as error:
-        raise pytest.UsageError(*(explained(str(message)) for message in error.args)) from None
+        raise pytest.UsageError(*(visible(explained(str(message))) for message in error.args)) from None
 
 
 @pytest.hookimpl(trylast=True)
@@ -87,9 +106,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
             return (yield)
     except SteeringInconclusive as error:
         if inconclusive == "skip":  # the user asked for it, by --steer-inconclusive
-            pytest.skip(str(error))
+            pytest.skip(visible(str(error)))
         if inconclusive == "xfail":
-            pytest.xfail(str(error))
+            pytest.xfail(visible(str(error)))
         raise
 
 
@@ -116,7 +135,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if run.settings.reports:
         lines, code = write_reports(run.settings, run.claims, run.started)
         run.saved += lines
-        session.exitstatus = code or session.exitstatus
+        if code is not None:
+            count_as_error(config.pluginmanager.get_plugin("terminalreporter"), "not all of it could be written")
+            session.exitstatus = code
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import textwrap
@@ -17,6 +18,7 @@ from .failures import SteeringFailure
 from .pytest_options import SUFFIXES
 from .pytest_session import SteerSession, broken_evidence, failed_evidence
 from .registry import did_you_mean, nearest
+from .screen import visible
 from .sources import find_model, shown
 
 if TYPE_CHECKING:
@@ -52,10 +54,13 @@ class ClaimFile(pytest.File):
             broken = BrokenClaim("claim-file", error.line or 1, error)
             suite = Suite(self.path.name, self.path, None, False, {}, (broken,))
         for broken in unloadable:
-            yield ClaimItem.from_parent(self, name=broken.name, suite=suite, claim=broken)
+            yield ClaimItem.from_parent(self, name=visible(broken.name), suite=suite, claim=broken)
         suite = replace(suite, entries=tuple(self._with_model(suite, entry) for entry in suite.entries))
         for entry in suite.entries:
-            yield ClaimItem.from_parent(self, name=entry.name, suite=suite, claim=entry)
+            yield ClaimItem.from_parent(self, name=visible(entry.name), suite=suite, claim=entry)
+
+    def __repr__(self) -> str:
+        return visible(super().__repr__())
 
     def _with_model(self, suite: Suite, entry: ClaimSpec | BrokenClaim) -> ClaimSpec | BrokenClaim:
         """The claim, broken if its model is named in the file and cannot be one."""
@@ -86,12 +91,12 @@ class ClaimItem(pytest.Item):
         reason = getattr(claim, "xfail", None)
         if reason is not None:
             # A claim that is known to fail must fail; an error in it is still an error.
-            self.add_marker(pytest.mark.xfail(reason=reason, raises=SteeringFailure, strict=True))
+            self.add_marker(pytest.mark.xfail(reason=visible(reason), raises=SteeringFailure, strict=True))
 
     def __repr__(self) -> str:
         """What ``--collect-only`` prints: what is wrong with the claim stands beside it."""
         error = getattr(self.claim, "error", None)
-        return f"<ClaimItem {self.name}{f': ERROR {error}'.splitlines()[0] if error is not None else ''}>"
+        return visible(f"<ClaimItem {self.name}{f': ERROR {error}'.splitlines()[0] if error is not None else ''}>")
 
     def runtest(self) -> None:
         from .claims import raise_unless_held
@@ -132,11 +137,17 @@ class ClaimItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (SteeringFailure, SteerError)):
-            return str(excinfo.value)
+            return visible(str(excinfo.value))
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return self.path, self.claim.line - 1, f"claim {self.name}"
+        return Path(visible(str(self.path))), self.claim.line - 1, f"claim {self.name}"
+
+
+def shown_id(file: Path, config: pytest.Config) -> str | None:
+    """The id of a claim file whose name has control characters, with these written out; None for any other file."""
+    own = os.path.relpath(file, config.rootpath)
+    return Path(visible(own)).as_posix() if visible(own) != own else None
 
 
 def record_of(evidence: Evidence) -> dict[str, Any]:
@@ -158,7 +169,7 @@ def show_broken(reporter: pytest.TerminalReporter, items: Iterable[pytest.Item])
     if broken:
         reporter.section("claims with errors")
     for nodeid, error in broken.items():
-        reporter.write_line(f"{nodeid}: ERROR\n{textwrap.indent(str(error), '  ')}")
+        reporter.write_line(visible(f"{nodeid}: ERROR\n{textwrap.indent(str(error), '  ')}"))
 
 
 def explained(message: str) -> str:

@@ -17,10 +17,12 @@ from .file_formats import format_of, suffixes_of
 from .processor import has_bfloat16
 from .registry import did_you_mean
 from .run_context import DTYPES, Effort, RunContext
+from .screen import visible
 from .sources import DEFAULT_MODEL, find_model
 
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 INCONCLUSIVE = ("fail", "skip", "xfail")
+TEXTS = ("all", "short", "none")
 # A quick look is not judged to the last digit, so "dev" also runs in bfloat16 on a CPU that has instructions for it.
 PROFILES = {
     "dev": Effort("dev", max_items=20, max_drawn=40, in_rounds=True, max_contexts=12, batch=8),
@@ -36,6 +38,7 @@ class Settings:
     Attributes:
         run: what measuring needs.
         reports: files to write.
+        report_texts: what of the texts of data goes into them, one of ``TEXTS``.
         inconclusive: what an inconclusive claim is, one of ``INCONCLUSIVE``.
         holm: adjust the verdicts of each claim file for the number of its claims.
         save_counterexamples: add contexts that broke a claim to its file.
@@ -43,6 +46,7 @@ class Settings:
 
     run: RunContext
     reports: tuple[Path, ...]
+    report_texts: str
     inconclusive: str
     holm: bool
     save_counterexamples: bool
@@ -174,6 +178,13 @@ OPTIONS = (
         _report,
         several=True,
     ),
+    _Option(
+        "report-texts",
+        "WHAT",
+        "what of the texts of items, prompts and contexts a report holds: all, short (80 characters each) or none",
+        _one_of(*TEXTS),
+        "all",
+    ),
 )
 FLAGS = {
     "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",
@@ -233,7 +244,14 @@ def read_settings(config: pytest.Config) -> Settings:
         counterexamples=counterexamples,
         context=_read("--steer-context", _context, context) if context is not None else None,
     )
-    return Settings(run, value["report"], value["inconclusive"], bool(flag["holm"]), bool(flag["save-counterexamples"]))
+    return Settings(
+        run,
+        value["report"],
+        value["report-texts"],
+        value["inconclusive"],
+        bool(flag["holm"]),
+        bool(flag["save-counterexamples"]),
+    )
 
 
 def _value(config: pytest.Config, option: _Option) -> Any:
@@ -255,4 +273,4 @@ def _read(where: str, read: Callable[[str], Any], text: str) -> Any:
     try:
         return read(text)
     except (ValueError, ModelError) as error:
-        raise pytest.UsageError(f"{where}: {error}") from None
+        raise pytest.UsageError(visible(f"{where}: {error}")) from None

@@ -91,6 +91,7 @@ class SteerSession:
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         from .files.build import Builder
         from .measures.subject import model_warnings
+        from .model.loaded import looked_at_once
 
         run = self.settings.run
         progress.report("loading the model")
@@ -98,7 +99,8 @@ class SteerSession:
             model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
         builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")
-        evidence = builder.build(suite, claim).measure(model)
+        with looked_at_once():
+            evidence = builder.build(suite, claim).measure(model)
         evidence.to_dict()  # which refuses what is not finite
         evidence.warnings += model_warnings(model)
         if claim.model is not None and run.model is not None:

@@ -12,6 +12,7 @@ import pytest
 from .errors import ModelError, SteerError
 from .pytest_options import SUFFIXES, Settings
 from .run_context import RunContext
+from .screen import visible
 from .sources import find_model, shown
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
     noun = "claim" if len(claims) == 1 else "claims"
     dtype = f"{run.dtype}: bfloat16 on the CPU" if run.half_on_cpu else run.dtype
     return [
-        f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
-        f"device {run.device})"
+        visible(
+            f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
+            f"device {run.device})"
+        )
     ]
 
 
@@ -45,7 +48,7 @@ def check_options(run: RunContext) -> None:
         try:
             pick_device(run.device)
         except ModelError as error:
-            raise pytest.UsageError(f"--steer-device: {error}; 'cpu' always can") from None
+            raise pytest.UsageError(visible(f"--steer-device: {error}; 'cpu' always can")) from None
     if run.model is None or find_model(run.model).kind != "hub":
         return
     from transformers.utils.hub import cached_file
@@ -55,8 +58,10 @@ def check_options(run: RunContext) -> None:
     except Exception as error:  # the hub client raises nearly anything
         first = str(error).strip().splitlines()[0]
         raise pytest.UsageError(
-            f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
-            f"a hub id it cannot be had: {first}"
+            visible(
+                f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
+                f"a hub id it cannot be had: {first}"
+            )
         ) from None
 
 
@@ -77,7 +82,7 @@ class ProgressLine:
             return
         self._shown = now
         # The cursor goes back to where pytest left it, so that pytest's own line stays whole.
-        line = f"{self._name}: {text}"
+        line = visible(f"{self._name}: {text}")
         self._write(f"\x1b7 [{line[:70]}]\x1b[K\x1b8")
 
     def clear(self) -> None:
@@ -97,18 +102,17 @@ class ProgressLine:
 
 def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], saved: list[str]) -> None:
     """The table of all claims, how many wrong verdicts to expect in it, and what was written to files."""
+    lines = []
     if claims:
-        from .report import claim_table, claim_warnings, comparison_of, expected_false, verdict_counts
+        from .report import claim_table, claim_warnings, comparison_of, deployed_moves, expected_false, verdict_counts
 
         reporter.section("steering claims")
-        reporter.write_line(claim_table(claims))
         comparison = comparison_of(claims)
-        if comparison:
-            reporter.write_line(f"\n{comparison}\n")
-        for line in (*claim_warnings(claims), expected_false(claims), verdict_counts(claims)):
-            reporter.write_line(line)
-    for line in saved:
-        reporter.write_line(line)
+        lines += [claim_table(claims), *([f"\n{comparison}\n"] if comparison else [])]
+        lines += [*deployed_moves(claims), *claim_warnings(claims)]
+        lines += [expected_false(claims), verdict_counts(claims)]
+    for line in (*lines, *saved):
+        reporter.write_line(visible(line))
 
 
 def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
@@ -132,7 +136,7 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
         from .files.regressions import add_regressions
 
         try:
-            added = add_regressions(file, contexts)
+            added = add_regressions(file, contexts, root)
         except (SteerError, OSError) as error:
             lines.append(f"regressions: {shown(file)} is left as it was: {error}")
             continue
@@ -140,11 +144,18 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def count_as_error(reporter: pytest.TerminalReporter | None, fault: str) -> None:
+    """Lets the last lines of the run say that there was an error, which no test had."""
+    if reporter is not None:
+        found = pytest.TestReport("--steer-report", ("--steer-report", None, ""), {}, "failed", fault, "teardown")
+        reporter.stats.setdefault("error", []).append(found)
+
+
 def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> tuple[list[str], int | None]:
     """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written."""
-    from .report import build_report, fitting, write_report
+    from .report import build_report, fitting, with_texts, write_report
 
-    claims, faults = fitting(claims)
+    claims, faults = fitting([with_texts(claim, settings.report_texts) for claim in claims])
     lines = [f"--steer-report: {fault}" for fault in faults]
     report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started)
     code = int(pytest.ExitCode.TESTS_FAILED) if faults else None

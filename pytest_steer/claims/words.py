@@ -10,7 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from ..evidence import Direction, Evidence, Verdict
-from .numbers import number, promise
+from .numbers import low_confidence, number, promise
 
 WORST = 3
 
@@ -43,18 +43,28 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
             f"{evidence.holm['verdict_alone']} by itself, not after Holm's adjustment over {evidence.holm['claims']} claims"
         )
     elif reason is None:
-        reason = {
-            Verdict.PASS: "the interval is on the good side",
-            Verdict.FAIL: "the interval is on the bad side",
-            Verdict.INCONCLUSIVE: "the interval lies across the threshold",
-        }[evidence.verdict]
+        reason = (
+            _contradiction(evidence)
+            or {
+                Verdict.PASS: "the interval is on the good side",
+                Verdict.FAIL: "the interval is on the bad side",
+                Verdict.INCONCLUSIVE: _too_few(evidence) or "the interval lies across the threshold",
+            }[evidence.verdict]
+        )
     drawn = evidence.details.get("sequential")
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
+    clusters = evidence.details.get("clusters")
+    of += f" ({clusters['items']} items)" if clusters else ""
     return (
-        f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {number(evidence.estimate, percent)} "
+        f"{evidence.name}: {evidence.verdict.value.upper()}{low_confidence(evidence.confidence) if evidence.verdict is not Verdict.INCONCLUSIVE else ''}  {evidence.statistic} {number(evidence.estimate, percent)} "
         f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"
         f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
     )
+
+
+def _too_few(evidence: Evidence) -> str | None:
+    is_floored = evidence.min_n is not None and evidence.n < evidence.min_n
+    return f"n = {evidence.n} is below min_n {evidence.min_n}" if is_floored else None
 
 
 def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
@@ -69,8 +79,12 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
         return [
             "  the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
         ]
+    if instead is None and _contradiction(evidence):
+        instead = "choose a smaller deployed multiplier, or multipliers that reach it"
     if instead is not None:
         return [f"  {instead}"]
+    if _too_few(evidence):
+        return [f"  not enough evidence: measure at least {evidence.min_n} {evidence.unit}"]
     if evidence.holm is not None:
         return ["  not enough evidence; how many items would decide depends on the other claims of the file"]
     if evidence.items_needed is None:
@@ -79,6 +93,30 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
     return [
         f"  not enough evidence: {plan} {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
     ]
+
+
+def _contradiction(evidence: Evidence) -> str | None:
+    """Why the effect at the deployed multiplier does not fit the slope, or None."""
+    found: str | None = (evidence.details.get("deployed") or {}).get("contradicts")
+    return found
+
+
+def remarks(evidence: Evidence) -> list[str]:
+    """Which way the deployed model moves, and what the check of the hooks could not look at."""
+    at = evidence.details.get("deployed") or {}
+    lines = []
+    if at.get("interval"):
+        low, high = map(number, at["interval"])
+        moves = (
+            f"the model moves {at['moves']}"
+            if at["moves"] != "neither way"
+            else "it is not proven which way the model moves"
+        )
+        lines.append(
+            f"  deployed at multiplier {at['multiplier']:g} {moves}: mean effect {number(at['mean_effect'])} [{low}, {high}]"
+            + ("; direction: lowers" if at["direction"] == "lowers" else "")
+        )
+    return lines + not_looked_at(evidence)
 
 
 def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
@@ -136,6 +174,15 @@ def controls(evidence: Evidence) -> list[str]:
 
 
 _ADDED = ("added", "added, norm kept", "added at length 1, norm kept")
+
+
+def by_themselves(evidence: Evidence) -> list[str]:
+    """How many items are on the promised side of the threshold, beside a mean over them."""
+    side = evidence.details.get("on_promised_side")
+    if side is None:
+        return []
+    low, high = side["interval"]
+    return [f"  {side['items']} of {side['of']} keep the promise by themselves: {side['share']:.0%} [{low:.0%}, {high:.0%}]"]
 
 
 def reading(evidence: Evidence) -> list[str]:
@@ -199,6 +246,7 @@ def _explained(evidence: Evidence) -> list[str]:
 
 _MISSES: dict[str, Callable[[dict[str, Any], Any], bool]] = {
     "steerability": lambda stratum, least: stratum["steerability"] < least,
+    "negative steerability": lambda stratum, least: -stratum["steerability"] < least,
     "anti-steerable share": lambda stratum, most: stratum["anti_steerable_share"] > most,
 }
 """Statistics that strata have, and whether a stratum misses the promise."""
@@ -209,8 +257,10 @@ def worst_items(evidence: Evidence) -> list[str]:
     items = evidence.items or []
     by_effect = "effects" in evidence.details
     measured = evidence.details["effects"] if by_effect else [item["slope"] for item in items]
+    at = evidence.details.get("deployed") or {}
+    sign = -1 if at.get("direction") == "lowers" and (by_effect or at["multiplier"] > 0) else 1
     lines = ["  worst items:"]
-    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: pair[0])[:WORST]:
+    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: sign * pair[0])[:WORST]:
         curve = ", ".join(f"{p:.2f}" for p in item["propensity"])
         lines.append(f"    [{item['id']}] {'effect' if by_effect else 'slope'} {number(value)}, propensity {curve}")
         lines.append(f"      {shorten(item['question'])}")

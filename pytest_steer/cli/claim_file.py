@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
-
 from ..data import Items, TaskItem
 from ..errors import DataError
 from ..measures.compared import Row
@@ -20,7 +18,7 @@ from ..run_context import RunContext
 from ..steering import Intervention, SteeringVector, save_intervention
 from ..studies.compare_methods import Entry
 from ..studies.sweep import Sweep
-from .terminal import write_text
+from .terminal import say, write_text
 
 LOOKS_BETTER = (
     "What was chosen on the validation items looks better there than it is: test it on items that the {} did not see."
@@ -210,13 +208,13 @@ def show_and_write(chosen: Chosen, claims: Path | None, run: RunContext, *, mode
     """
     files = files_of(claims or Path("chosen.steer.yaml"), has_texts=bool(chosen.texts))
     text = claim_text(chosen, files, run, model=model)
-    click.echo(f"\n{text}")
+    say(f"\n{text}")
     if claims is None:
-        click.echo(f"To write this claim file and the files that it names, add: --write {files.claims}")
+        say(f"To write this claim file and the files that it names, add: --write {files.claims}")
         return
     write_files(files, chosen, text)
-    click.echo(f"written: {', '.join(str(path) for path in vars(files).values() if path is not None)}")
-    click.echo(f"judge it: pytest {files.claims}")
+    say(f"written: {', '.join(str(path) for path in vars(files).values() if path is not None)}")
+    say(f"judge it: pytest {files.claims}")
 
 
 def _caa_entry(item: Any) -> dict[str, Any]:

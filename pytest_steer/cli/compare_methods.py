@@ -15,7 +15,7 @@ from ..run_context import RunContext
 from ..sources import shown
 from .options import Command, anti_steerable_share, budget, claim_file, out, run_options, write
 from .param_types import COUNT, NAMES, SAVED_VECTOR, SHOTS, SPLIT_IN_TWO, TIMES, SavedVector
-from .terminal import load_extensions, measuring, write_text
+from .terminal import load_extensions, measuring, say, write_text
 
 if TYPE_CHECKING:
     from ..files import Suite
@@ -129,6 +129,7 @@ def _measure(
     **settings: Any,
 ) -> _Measured:
     from ..claims.over_items import data_warnings
+    from ..claims.sampling import sample_of
     from ..files.build import Builder
     from ..measures.subject import model_warnings
     from ..studies.compare_methods import compare, entries_of, split_entries
@@ -143,7 +144,7 @@ def _measure(
         for text in model_warnings(model):
             warn(text)
         for entry in entries:
-            for text in data_warnings(entry.subject, entry.items):
+            for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster)):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
         found = compare(model, entries, **settings)
     return _Measured(model, entries, judged, replace(found, failures=(*unmade, *found.failures)), warn.said)
@@ -194,7 +195,7 @@ def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, b
     at = best.at_cost
     numbers = f"(effect {at.effect:+.3g}, perplexity {at.cost:+.1%}, wrong way {at.wrong_way:.2f})"
     if not within(best, budget=budget, share=share):
-        click.echo(
+        say(
             f"chosen: none, no method has an effect above 0 for a perplexity of at most {budget:+.1%} with at most {share:g} of "
             f"the items moving the wrong way\nnearest: {best.method} at multiplier {at.multiplier:.3g} {numbers}\n"
             f"{_what_to_try(best, budget, share)}"
@@ -202,7 +203,7 @@ def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, b
         return False
     number = next(index for index, entry in enumerate(measured.entries) if entry.method == best.method)
     entry, judged = measured.entries[number], measured.judged[number]
-    click.echo(f"chosen: {best.method} at multiplier {at.multiplier:.3g} {numbers}\n{LOOKS_BETTER.format('comparison')}")
+    say(f"chosen: {best.method} at multiplier {at.multiplier:.3g} {numbers}\n{LOOKS_BETTER.format('comparison')}")
     chosen = of_comparison(entry, judged, best, budget=budget, share=share)
     show_and_write(chosen, claims, run, model=plan.model)
     return True
@@ -226,20 +227,20 @@ def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: i
     methods = list(dict.fromkeys(entry.method for entry in entries))
     noun = "method" if len(methods) == 1 else "methods"
     what = f"{len(methods)} {noun} on {', '.join(behaviours)}" if methods else "nothing could be measured"
-    click.echo(f"{model.id}: {what} (seed {seed}, dtype {model.dtype}, device {model.device})")
+    say(f"{model.id}: {what} (seed {seed}, dtype {model.dtype}, device {model.device})")
     for part in {entry.behaviour: entry for entry in measured.judged}.values():
-        click.echo(f"{part.behaviour}: {len(part.items)} test items and {len(part.texts)} test texts are not looked at")
-    click.echo(f"\n{comparison_tables(found.rows, found.tasks, cost=budget)}")
+        say(f"{part.behaviour}: {len(part.items)} test items and {len(part.texts)} test texts are not looked at")
+    say(f"\n{comparison_tables(found.rows, found.tasks, cost=budget)}")
     for failure in found.failures:
-        click.echo(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
-    click.echo(
+        say(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
+    say(
         "\nNothing is judged here, and a strength of equal cost was chosen on the texts it is shown with. Put what you deploy "
         "into claims: steers, steers_at_cost, ppl_delta_below, performs_task"
     )
     for line in _advice(entries, found, max_multiplier):
-        click.echo(line)
+        say(line)
     if any(not entry.texts for entry in entries):
-        click.echo("no cost was measured where data.neutral is missing")
+        say("no cost was measured where data.neutral is missing")
 
 
 def _advice(entries: Sequence[Entry], found: Comparison, max_multiplier: float) -> Iterator[str]:

@@ -6,7 +6,7 @@ import click
 
 from .. import registry
 from .options import Command
-from .terminal import load_extensions
+from .terminal import load_extensions, say
 
 
 @click.command(
@@ -27,15 +27,15 @@ def command(markdown: bool) -> int:
 
     whole = load_extensions()
     if markdown:
-        click.echo(page(), nl=False)
+        say(page(), nl=False)
         return 0 if whole else 1
     for kind in registry.KINDS:
         things = registry.things(kind)
         if not things:
             continue
-        click.echo({"axis": "axes"}.get(kind, f"{kind}s"))
+        say({"axis": "axes"}.get(kind, f"{kind}s"))
         width = max(map(len, things))
         for name, thing in things.items():
-            click.echo(f"  {name:{width}}  {sentence_of(thing)} ({registry.home_of(kind, name)})")
-        click.echo()
+            say(f"  {name:{width}}  {sentence_of(thing)} ({registry.home_of(kind, name)})")
+        say()
     return 0 if whole else 1

@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from ..errors import MeasurementError, SteerError
 from ..registry import did_you_mean
+from .terminal import say
 
 # pytest's: claims or limits not kept, interrupted, wrong usage.
 OK, FAILED, INTERRUPTED, USAGE_ERROR = 0, 1, 2, 4
@@ -49,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(_root.main(given, prog_name="pytest-steer", standalone_mode=False) or OK)
     except click.Abort:
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         return INTERRUPTED
     except click.ClickException as error:
-        click.echo(f"{name}: error: {error.format_message()}\nAll options: {name} --help", err=True)
+        say(f"{name}: error: {error.format_message()}\nAll options: {name} --help", err=True)
         return USAGE_ERROR
     except SteerError as error:
-        click.echo(f"{name}: error: {error}", err=True)
+        say(f"{name}: error: {error}", err=True)
         return FAILED if isinstance(error, MeasurementError) else USAGE_ERROR

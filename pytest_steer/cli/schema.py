@@ -7,7 +7,7 @@ import json
 import click
 
 from .options import Command
-from .terminal import load_extensions
+from .terminal import load_extensions, say
 
 
 @click.command(
@@ -26,5 +26,5 @@ def command(report: bool) -> int:
     from ..report import report_schema
 
     whole = load_extensions()
-    click.echo(json.dumps(report_schema() if report else full_schema(), indent=2, ensure_ascii=False))
+    say(json.dumps(report_schema() if report else full_schema(), indent=2, ensure_ascii=False))
     return 0 if whole else 1

@@ -11,7 +11,7 @@ from ..run_context import RunContext
 from ..sources import shown
 from .options import Command, claim_file, run_options
 from .param_types import COUNT
-from .terminal import load_extensions, measuring
+from .terminal import load_extensions, measuring, say
 
 
 @click.command(
@@ -49,7 +49,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
             model = models.load(run.model_name(entry.model, suite.model), allow_unexpected=suite.allow_unexpected)
         text = "\n".join(shown_claim(model, entry))
         # Claims of one file mostly ask the same items in the same way.
-        click.echo(f"{entry.name} ({entry.kind}) on {model.id}")
-        click.echo("  as above\n" if text in seen else f"{text}\n")
+        say(f"{entry.name} ({entry.kind}) on {model.id}")
+        say("  as above\n" if text in seen else f"{text}\n")
         seen.add(text)
     return 0

@@ -11,6 +11,7 @@ import click
 
 from ..errors import SteerError
 from ..run_context import RunContext
+from ..screen import visible
 from .options import Command, anti_steerable_share, budget, out, run_options, write
 from .param_types import COUNT, FILE, LAYERS, NUMBERS, SHARE, SPLIT, VECTOR, output
 from .terminal import colours, load_extensions, measuring, write_text
@@ -130,7 +131,7 @@ def command(
         )
     name = run.model_name()
     source = str(saved) if saved is not None else _made_from(vector, parts)
-    click.echo(sweep_text(found, parts, model=model.id, vector=source), color=colours())
+    click.echo(sweep_text(found, parts, model=visible(model.id), vector=visible(source)), color=colours())
     if out is not None:
         content = found.to_dict() | {"model": name, "seed": run.seed, "data": str(data)}
         write_text(out, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -14,6 +14,12 @@ import click
 
 from .. import registry
 from ..errors import DataError, SteerWarning
+from ..screen import visible
+
+
+def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a line. Nothing that the text of others holds is obeyed by the terminal."""
+    click.echo(visible(text), err=err, nl=nl)
 
 
 class Warnings:
@@ -26,7 +32,7 @@ class Warnings:
         if text not in self.said:
             self.said.append(text)
             clear_line(sys.stderr)
-            click.echo(f"warning: {text}", err=True)
+            say(f"warning: {text}", err=True)
 
 
 @contextmanager
@@ -51,7 +57,7 @@ def load_extensions() -> bool:
     """Imports what other packages register, and names on stderr what could not be imported; whether all could be."""
     broken = registry.load_extensions()
     for name, reason in broken.items():
-        click.echo(f"broken extension: {name}: {reason}", err=True)
+        say(f"broken extension: {name}: {reason}", err=True)
     return not broken
 
 
@@ -61,7 +67,7 @@ def progress_line(stream: TextIO) -> Callable[[str], None] | None:
         return None
 
     def show(text: str) -> None:
-        stream.write(f"\r\x1b[K{text[:100]}")
+        stream.write(f"\r\x1b[K{visible(text)[:100]}")
         stream.flush()
 
     return show

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import torch
 
 from ..data import ContrastItem, TaskItem, as_items
-from ..data.tasks import task_hashes, tasks_hash
+from ..data.likeness import traces
+from ..data.tasks import tasks_hash
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
 from ..model.tokens import Ids
@@ -65,7 +66,7 @@ def icv(
     if len(y) < 2:
         raise DataError(f"a principal direction needs at least two demonstrations, not {len(y)}")
     layers = tuple(range(model.n_layers))
-    kept = block_outputs(model, [*y, *x], layers, lambda _, hidden: hidden[-1])
+    kept = block_outputs(model, [*y, *x], layers, lambda _, hidden: hidden[-1], reading=("last",))
     rows = {layer: torch.stack(kept[layer]).double() for layer in layers}
     contrast = Contrast(
         {layer: r[: len(y)] for layer, r in rows.items()}, {layer: r[len(y) :] for layer, r in rows.items()}, True, record
@@ -107,13 +108,13 @@ def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids
         return y, x, record
     data = list(data) if not hasattr(data, "source") else data
     if data and isinstance(data[0], TaskItem):
-        record = record_of(model, tasks_hash(data), len(data), "last", None) | {"item_hashes": task_hashes(data)}
+        record = record_of(model, tasks_hash(data), len(data), "last", None) | traces([item.input for item in data])
         y, x = _encoded(model, [[i.output for i in data], [i.input for i in data]])
         return y, x, record
     items = as_items(data)
     sequences, _ = item_sequences(model, items, whole=True, context=context)
     record = record_of(model, items.hash, len(items), "last", model.template_hash)
-    record |= {"label_balance": items.label_balance(), "item_hashes": items.item_hashes}
+    record |= {"label_balance": items.label_balance(), **traces([item.question for item in items])}
     return sequences[0::2], sequences[1::2], record
 
 

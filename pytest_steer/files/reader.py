@@ -178,9 +178,12 @@ class _SuiteReader:
 
     def _spec(self, index: int, claim: Expanded) -> ClaimSpec:
         values = claim.values
-        said = with_defaults(values, {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence")})
-        data = {key: absolute(text, self.folder) for key, text in values.get("data", {}).items() if key != "columns"}
-        columns = values.get("data", {}).get("columns", {})
+        said = with_defaults(
+            values, {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence", "min_n", "direction")}
+        )
+        named = values.get("data", {})
+        data = {key: absolute(text, self.folder) for key, text in named.items() if key not in ("columns", "cluster")}
+        columns = named.get("columns", {})
         model = claim.combination.get("model")
         return ClaimSpec(
             kind=claim.kind,
@@ -196,6 +199,7 @@ class _SuiteReader:
             choice={axis: choice.label for axis, choice in claim.combination.items()},
             asked={key: values[key] for key in _ASKED if key in values},
             columns=dict(columns),
+            cluster=named.get("cluster"),
             places=self._places(claim),
             **said,
         )

@@ -68,6 +68,7 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
         intervention.changes,
         {layer: partial(_norms, intervention, multiplier, layer, sample) for layer in intervention.changes},
         intervention.site,
+        ("norms", *(probe.steer_from for probe in sample)),
     )
     doses = []
     for layer in intervention.changes:

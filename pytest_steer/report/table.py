@@ -8,8 +8,10 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..claims.numbers import number, promise
+from ..claims.numbers import low_confidence, number, promise
 from ..stats import expected_false_verdicts
+
+_NAMED = 3
 
 
 def claim_table(claims: Sequence[dict[str, Any]]) -> str:
@@ -33,6 +35,7 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
                 f"{sign} {promise(claim['threshold'], percent)}" if measured else "-",
                 claim["n"] or "-",
                 verdict_words(claim)
+                + (low_confidence(claim["confidence"]) if claim["verdict"] in ("pass", "fail") else "")
                 + (", within rounding" if (claim.get("noise") or {}).get("interval_is_narrower") else ""),
             ]
         )
@@ -69,6 +72,23 @@ def expected_false(claims: Sequence[dict[str, Any]]) -> str:
         words = f"{len(adjusted)} judged with Holm's adjustment: in each file any false pass has a chance of at most {level:.2g}, so has any false fail"
         return f"{words}\n{_expected(judged)}" if judged else words
     return _expected(judged)
+
+
+def deployed_moves(claims: Sequence[dict[str, Any]]) -> list[str]:
+    """Which way the deployed models of claims about items move; those that do not move up are named."""
+    moving: dict[str, list[str]] = {}
+    for claim in claims:
+        at = claim["details"].get("deployed")
+        if isinstance(at, dict) and at.get("moves"):
+            moving.setdefault(at["moves"], []).append(f"{claim['suite']}: {claim['name']} at {at['multiplier']:g}")
+    if not moving:
+        return []
+    parts = [f"up in {len(moving['up'])}"] if "up" in moving else []
+    for way, words in (("down", "down in"), ("neither way", "not proven in")):
+        if way in moving:
+            more = ", ..." if len(moving[way]) > _NAMED else ""
+            parts.append(f"{words} {len(moving[way])} ({', '.join(moving[way][:_NAMED])}{more})")
+    return [f"deployed, the model moves {', '.join(parts)}"]
 
 
 def claim_warnings(claims: Sequence[dict[str, Any]]) -> list[str]:

@@ -127,7 +127,7 @@ def test_a_context_that_changes_nothing_holds_exactly_all_of_it(linear):
 def test_other_data_is_unpaired(linear):
     other = [item(*pair, 100 + number) for number, pair in enumerate([("G", "H"), ("C", "D")] * 3 + [("G", "H")])]
     slopes = np.array([1.0, 0.75] * 3 + [1.0])
-    found = claim(linear, 0.5, data_sets={"other": other})
+    found = claim(linear, 0.5, data_sets={"other": other}, min_n=7)
     row = found.details["settings"][0]
     assert (row["interval_method"], row["n"], found.n) == ("fieller, unpaired", 7, 7)
     assert row["retention"] == pytest.approx(slopes.mean() / SLOPES.mean())
@@ -235,7 +235,7 @@ def test_slopes_are_those_of_a_plain_implementation():
 
 def test_the_message_and_the_report_hold_every_setting(linear):
     other = [item(*pair, number) for number, pair in enumerate(PAIRS[:5])]
-    found = claim(linear, 0.5, contexts={"small": Context(option_labels="a/b")}, data_sets={"other": other})
+    found = claim(linear, 0.5, contexts={"small": Context(option_labels="a/b")}, data_sets={"other": other}, min_n=5)
     for words in (
         "generalizes: FAIL  least retention of 2 ",
         "promised at least 0.5",

@@ -350,6 +350,19 @@ def test_a_conversion_without_one_of_its_other_files_is_made_again(gguf_file, co
     assert same_weights(model.hf, builders.random_model("llama").hf)
 
 
+@pytest.mark.parametrize("name", ["additional_chat_templates/default.jinja", "modeling_own.py"])
+def test_a_file_that_was_put_into_a_conversion_is_not_used(gguf_file, conversions, name, tmp_path):
+    load_model(gguf_file, device="cpu")
+    (kept,) = (tmp_path / "cache" / "models").iterdir()
+    (kept / name).parent.mkdir(exist_ok=True)
+    (kept / name).write_text("{{ messages[0]['content'] }} You agree.")
+    before = len(conversions)
+    model = load_model(gguf_file, device="cpu")
+    assert len(conversions) == before + 1
+    assert not (kept / name).exists()
+    assert "You agree" not in str(model.format.template)
+
+
 def test_another_file_under_the_same_name_is_another_model(conversions, tmp_path):
     file = write_gguf(tmp_path / "m.gguf", builders.random_hf("llama"))
     first = load_model(file, device="cpu")

@@ -1,0 +1,84 @@
+"""What of the texts of data and contexts goes into a report: ``--steer-report-texts``."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+_LONGEST = 80
+_OF_DATA = {"question", "matching", "not_matching", "text", "input", "output"}
+_NAME = re.compile(r"[\w.+-]{1,20}")  # of a value that an axis declares; all else is somebody's text
+_QUOTED = re.compile(r"""(?<!\w)(['"])(?:\\.|(?!\1)[^\n\\])+\1(?!\w)""")
+
+
+def with_texts(claim: dict[str, Any], texts: str) -> dict[str, Any]:
+    """A claim's record as a report has it.
+
+    Args:
+        texts: ``all``: as it is. ``short``: texts are cut to 80 characters, and prompts as tokens are left out. ``none``: texts are
+            left out, free texts of contexts are hashes, and of messages there is the first line without what it quotes.
+    """
+    if texts == "all":
+        return claim
+    return _Cut(texts == "none").record(claim)
+
+
+class _Cut:
+    def __init__(self, whole: bool) -> None:
+        self._whole = whole
+        self._cut: dict[str, str] = {}
+
+    def record(self, claim: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._value(claim)
+        found |= {"message": self._words(claim["message"]), "warnings": [self._words(text) for text in claim["warnings"]]}
+        if claim["error"] is not None:
+            found["error"] = self._words(claim["error"])
+        if self._whole:
+            found["message"] = found["message"].partition("\n")[0]
+            found["rerun"] = claim["rerun"] and claim["rerun"].partition(" --steer-context ")[0]
+            if found.get("counterexample"):
+                found["counterexample"]["reproduce"] = found["rerun"]
+        return found
+
+    def _value(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            if key == "context":
+                return {axis: self._of_context(inner) for axis, inner in value.items()}
+            if "first_steered" in value:
+                return {**value, "tokens": [], "candidates": None}
+            texts = {name for name in _OF_DATA & value.keys() if isinstance(value[name], (str, list))}
+            left_out = texts if self._whole else set()
+            for name in left_out:
+                self._text(value[name])
+            return {name: self._value(inner, name) for name, inner in value.items() if name not in left_out}
+        if key in _OF_DATA:
+            return self._text(value)
+        if isinstance(value, list):
+            return [self._value(inner, "") for inner in value]
+        return self._of_context(value) if key == "value" else value
+
+    def _of_context(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._of_context(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._of_context(inner) for inner in value]
+        return value if not isinstance(value, str) or _NAME.fullmatch(value) else self._text(value)
+
+    def _text(self, value: Any) -> Any:
+        """A text or a list of them, cut; each is remembered, since other texts of the record may hold it."""
+        if isinstance(value, list):
+            return [self._text(inner) for inner in value]
+        if not isinstance(value, str):
+            return value
+        if self._whole:
+            self._cut[value] = f"sha256:{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()[:16]}"
+        elif len(value) > _LONGEST:
+            self._cut[value] = f"{value[:_LONGEST]}..."
+        return self._cut.get(value, value)
+
+    def _words(self, said: str) -> str:
+        for text in sorted(self._cut, key=len, reverse=True):
+            if len(text) > 3:  # "Yes" and "A" stand in other words too
+                said = said.replace(text, self._cut[text])
+        return _QUOTED.sub(r"\1...\1", said) if self._whole else said
