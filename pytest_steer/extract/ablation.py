@@ -40,7 +40,7 @@ def ablation(
     readout: AnyReadout = None,
     context: Context = AS_GIVEN,
 ) -> Intervention:
-    """Directional ablation of the mean difference (Arditi et al. 2024, arXiv 2406.11717): one direction, taken out of every block's output. The paper also takes it out of block inputs and of what attention and MLP write.
+    """Directional ablation of the mean difference (Arditi et al. 2024, arXiv 2406.11717): one direction, taken out of every block's output (in the paper also of block inputs, and of what attention and MLP write).
 
     r is the mean difference at one layer, of unit length; h -> h - r r^T h at every block. The multiplier is ignored.
 

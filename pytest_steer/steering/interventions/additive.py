@@ -41,7 +41,7 @@ def add(vector: SteeringVector, *, site: Site = "block") -> Intervention:
 
 @intervention("add_keeping_norm", does="added, norm kept", restores_norm=True)
 def add_keeping_norm(vector: Directions, *, site: Site = "block") -> Intervention:
-    """h -> (h + multiplier * v) * |h| / |h + multiplier * v|: the direction moves, the norm stays. Near the guidance of von Rütte et al., who add a unit direction at the output of the block's input norm.
+    """h -> (h + multiplier * v) * |h| / |h + multiplier * v|: the direction moves, the norm stays (near von Rütte et al., who add a unit direction at the output of the block's input norm).
 
     In-Context Vectors at the site ``mlp`` (Liu et al. 2023, arXiv 2311.06668, section 3.2); the code of that paper does what
     :func:`add_at_unit_norm` does. The guidance of von Rütte et al. is arXiv 2402.14433. The strength is linear: a signed dose, opposite

@@ -22,7 +22,7 @@ def ablate(
     strength: Literal["ignored", "interpolated"] = "ignored",
     site: Site = "block",
 ) -> Intervention:
-    """Directional ablation, h -> h - r r^T h with r of unit length (Arditi et al. 2024, arXiv 2406.11717) at one site of each block. The paper does it at every block's input and at what attention and MLP write. Idempotent.
+    """Directional ablation, h -> h - r r^T h with r of unit length (Arditi et al. 2024, arXiv 2406.11717) at one site of each block (in the paper at every block's input and at what attention and MLP write). Idempotent.
 
     Args:
         direction: a vector with a direction for each layer, or one direction (a tensor of shape [width], or a vector with a
