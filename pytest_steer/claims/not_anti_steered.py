@@ -133,7 +133,7 @@ class NotAntiSteered:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*words.not_looked_at(evidence), *words.controls(evidence)]
+        return [*words.remarks(evidence), *words.controls(evidence)]
 
     def _infer(self, wrong: Array) -> Inference:
         if self._in_rounds:

@@ -107,7 +107,7 @@ class Steers:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*words.not_looked_at(evidence), *words.controls(evidence)]
+        return [*words.remarks(evidence), *words.controls(evidence)]
 
     def _infer(self, slopes: Array) -> Inference:
         if self._in_rounds:

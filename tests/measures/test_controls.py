@@ -14,7 +14,7 @@ from pytest_steer.steering import ablate, add_keeping_norm
 WORDS = ("Question:", "Answer:", "up", "down", "much")
 B, C = {"up": 0.5, "down": -0.25}, {"up": 1.0, "down": -0.5, "much": 1.0}
 PAIRS = [("up", "down"), ("much", "down"), ("up", "much")]
-ITEMS = [ContrastItem("much", (one,), (other,), str(number)) for number, (one, other) in enumerate(PAIRS)]
+ITEMS = [ContrastItem(" ".join(["much"] * (n + 1)), (PAIRS[n % 3][0],), (PAIRS[n % 3][1],), str(n)) for n in range(9)]
 GRID = [0.0, 1.0]
 
 
@@ -55,10 +55,10 @@ def test_the_vector_is_ranked_among_random_directions_of_its_norm(linear):
 
 
 def test_where_no_effect_can_be_told_from_zero_controls_are_offered(linear):
-    mixed = [*ITEMS, *(ContrastItem("much", one.not_matching, one.matching, f"turned {one.id}") for one in ITEMS)]
+    mixed = [*ITEMS[3:6], *(ContrastItem("much", one.not_matching, one.matching, f"turned {one.id}") for one in ITEMS[:3])]
     offer = "`controls: 19` measures as many random directions"
     assert offer in evidence(assert_steers, linear.model, linear.vector(), mixed, steerability=0.5).message
-    assert offer not in evidence(assert_steers, linear.model, linear.vector(), ITEMS * 3, steerability=9).message
+    assert offer not in evidence(assert_steers, linear.model, linear.vector(), ITEMS, steerability=9).message
     kept = evidence(assert_steers, linear.model, add_keeping_norm(linear.vector()), ITEMS, steerability=9, controls=2)
     assert kept.details["controls"]["count"] == 2
     with pytest.raises(SteerError, match="controls: 'ablate' adds no vector"):
