@@ -362,9 +362,7 @@ def test_skewness_that_puts_t_out_is_said(linear):
     found = of(assert_steers, linear, data, steerability=-5)
     assert found.verdict == "pass"
     assert said(found, "the values are skewed (-5")
-    assert said(
-        found, "with n = 30, a pass that should be wrong in 0.05 of cases is wrong in about 0.15"
-    )
+    assert said(found, "with n = 30, a pass that should be wrong in 0.05 of cases is wrong in about 0.15")
     assert not said(of(assert_steers, linear, data, steerability=-5, interval="transformed_t"), "skewed")
     # The long tail is on the side of the other bound.
     assert not said(of(assert_steers, linear, data, steerability=5), "skewed")
