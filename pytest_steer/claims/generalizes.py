@@ -21,6 +21,7 @@ from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, le
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
+from .doubts import look_closer
 from .holding import hold
 from .judging import judged, judged_from
 from .kinds import claim
@@ -188,6 +189,18 @@ class Generalizes:
         )
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
+        if worst in self.contexts:
+            # The paired ratio is at least r if the mean of shifted - r * base is at least 0, which a t test decides.
+            kept = 1 - self.confidence
+            level = 1 - (kept if evidence.verdict is Verdict.PASS else kept / len(ratios))
+            look_closer(
+                evidence,
+                curve.slopes - self.relative * base.slopes,
+                lambda values, clusters: mean_t(one_per_cluster(values, clusters), confidence=level),
+                0.0,
+                sample.clusters,
+                [item.id for item in sample.items],
+            )
         return evidence
 
     def _curve(self, model: Model, items: Items, context: Context, grid: list[float], name: str | None) -> PropensityCurve:
