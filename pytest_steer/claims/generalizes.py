@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Unpack
 
 from ..data import ItemLike, Items, as_items
-from ..data.likeness import is_known, traces
+from ..data.likeness import count_known, traces
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record, propensity_curve
@@ -256,7 +256,7 @@ class Generalizes:
         asked = traces([item.question for item in sample.items])
         for name, data in others.items():
             found += [f"{name}: {warning}" for warning in data_warnings(self.subject, data) if warning not in found]
-            shared = sum(is_known(item.question, asked) for item in data.items)
+            shared = count_known((item.question for item in data.items), asked)
             if shared:
                 found.append(
                     f"{name}: {shared} of its {len(data.items)} items ask a question of the base data too, so the two are not "

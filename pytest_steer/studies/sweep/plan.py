@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...data import Items, read_items, read_texts
-from ...data.likeness import is_known, traces
+from ...data.likeness import count_known, traces
 from ...errors import DataError
 from ...extract.training import Training
 from ...files.training import read_training
@@ -64,7 +64,7 @@ def read_parts(
         training = read_training(train, seed)
         given = training.given if training.given is not None else ()
         seen, seen_by = traces([item.question for item in given]), str(train)
-    shared = sum(is_known(item.question, seen) for item in items)
+    shared = count_known((item.question for item in items), seen)
     if shared:
         raise DataError(
             f"{shared} questions of {data} are also in {seen_by}: a vector has to be judged on items that it was not made "
