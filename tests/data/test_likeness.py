@@ -14,6 +14,7 @@ from pytest_steer.data.likeness import (
     NEAR,
     TooManyPairs,
     case_twins,
+    count_known,
     distinct,
     hash_of,
     near_twins,
