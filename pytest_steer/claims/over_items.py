@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..data import Items
-from ..data.likeness import is_known
+from ..data.likeness import count_known
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
 from ..extract import letter_imbalance, unreliable
@@ -237,7 +237,7 @@ def warnings_about(subject: Subject, questions: Sequence[str], data_hash: str) -
     """
     record = subject.intervention.metadata
     found = []
-    seen = sum(is_known(question, record) for question in questions)
+    seen = count_known(questions, record)
     if not record.get("item_hashes") and record.get("data_hash") == data_hash:
         seen = len(questions)
     if seen:

@@ -106,7 +106,7 @@ def command(
         check_new(files_of(claims, has_texts=neutral is not None))
     kind = find_method(method or "caa")
     read = SteeringVector.load(saved).at("all") if saved is not None else None
-    seen = read.metadata.get("item_hashes", ()) if read is not None else ()
+    seen = read.metadata if read is not None else {}
     parts = read_parts(data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), seed=run.seed)
     with measuring() as warn:
         model = Models(run).load(run.model_name())

@@ -139,6 +139,10 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
+        if claim.cluster is not None:
+            raise DataError(
+                f"{claim.name}: pairs of a task have no keys beside input and output, so cluster names nothing: take it out of data"
+            )
         with at_key("data.test" if file in (None, claim.test) else "data.demonstrations"):
             return read_tasks(file or claim.test, columns=claim.columns)
 
