@@ -13,6 +13,7 @@ from ..data import ContrastItem, TaskItem, as_items
 from ..data.tasks import task_hashes, tasks_hash
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
+from ..model.batch import check_texts
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, add_keeping_norm
@@ -118,6 +119,7 @@ def _encoded(model: Model, sides: Sequence[Sequence[str]]) -> list[list[Ids]]:
 
 
 def _ids(model: Model, text: str, index: int) -> Ids:
+    check_texts(model, (text,), f"demonstration {index}")
     ids, _ = encode(model.tokenizer, text, special_tokens=True)
     if not ids:
         raise DataError(f"demonstration {index}: an empty text has no last token")
