@@ -49,12 +49,13 @@ def check_options(run: RunContext) -> None:
             pick_device(run.device)
         except ModelError as error:
             raise pytest.UsageError(visible(f"--steer-device: {error}; 'cpu' always can")) from None
-    if run.model is None or find_model(run.model).kind != "hub":
+    source = find_model(run.model) if run.model is not None else None
+    if source is None or source.kind != "hub":
         return
     from transformers.utils.hub import cached_file
 
     try:
-        cached_file(run.model, "config.json")
+        cached_file(str(source.place), "config.json")
     except Exception as error:  # the hub client raises nearly anything
         first = str(error).strip().splitlines()[0]
         raise pytest.UsageError(

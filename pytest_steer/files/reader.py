@@ -131,7 +131,11 @@ class _SuiteReader:
         if model is None:
             return None
         is_file = model.endswith(".gguf") and not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", model)
-        if model.startswith(("./", "../")) or is_file or os.path.isdir(absolute(model, self.folder)):
+        # What can only be a path is seen from the file, so that an error names its neighbours there.
+        is_path = (
+            ":" not in model and os.path.isdir(absolute(os.path.dirname(model), self.folder)) and not os.path.isdir(model)
+        )
+        if model.startswith(("./", "../")) or is_file or is_path or os.path.isdir(absolute(model, self.folder)):
             return str(absolute(model, self.folder))
         return model
 

@@ -40,7 +40,7 @@ def load_model(
     source = find_model(name)
     place = pick_device(device)
     kind = pick_dtype(dtype, place)
-    folder: Any = source.path if source.path is not None else source.id
+    folder: Any = source.place
     left_out: tuple[str, ...] = ()
     if source.kind == "gguf" and source.path is not None:
         folder = converted(source.path)

@@ -45,6 +45,16 @@ def test_claims_that_hold(suite: Path, pytester: pytest.Pytester) -> None:
     )
 
 
+def test_a_cache_that_cannot_be_used_is_a_warning_told_once(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING)
+    result = pytester.runpytest("--steer-cache=/proc/no such folder")
+    result.assert_outcomes(passed=3)
+    told = [line for line in result.outlines if "--steer-cache" in line]
+    assert len(told) == 1
+    assert told[0].startswith("warning: c: steers: ")
+    assert told[0].endswith("The run goes on without the cache")
+
+
 def test_a_claim_that_fails_says_why(suite: Path, pytester: pytest.Pytester) -> None:
     write(suite, "  - steers: {steerability: 50}\n" + PASSING.split("\n", 1)[1])
     result = pytester.runpytest("--steer-seed", "3")
