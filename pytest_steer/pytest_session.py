@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import progress
-from .errors import SteerError, at_key, exceptions_named
+from .errors import SteerError, at_key, exceptions_named, warnings_noted
 from .pytest_options import Settings
 from .sources import shown
 
@@ -86,11 +86,14 @@ class SteerSession:
         return family
 
     def _measured(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        try:
-            with exceptions_named():
-                return self._measure(suite, claim)
-        except SteerError as error:
-            return failed_evidence(error, suite, claim)
+        with warnings_noted() as said:
+            try:
+                with exceptions_named():
+                    evidence = self._measure(suite, claim)
+            except SteerError as error:
+                evidence = failed_evidence(error, suite, claim)
+        evidence.warnings += [text for text in said if text not in evidence.warnings]
+        return evidence
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         from .files.build import Builder

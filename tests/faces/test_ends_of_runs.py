@@ -94,3 +94,25 @@ def test_the_time_that_is_left() -> None:
     assert shown._time_left("40 of 100 scores", 160.0) == " (40 %, about 120 s left)"  # 30 in 60 s, 60 are left
     assert shown._time_left("loading", 170.0) == ""
     assert shown._time_left("5 of 10 prompts", 200.0) == " (50 %)"
+
+
+def test_a_warning_that_is_given_while_a_claim_is_measured_is_in_its_record(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "c.steer.yaml").write_text(HEAD + "  - steers: -50\n")
+    (suite / "test_it.py").write_text(
+        "import warnings, torch, pytest\n"
+        "from pytest_steer import SteeringVector, assert_steers, read_items\n"
+        "from pytest_steer.errors import SteerWarning\n"
+        "def test_it(steer_model):\n"
+        "    vector = SteeringVector({1: torch.ones(steer_model.width)})\n"
+        "    def mine(hidden, strength, layer):\n"
+        "        warnings.warn(SteerWarning('memory ran low'))\n"
+        "        return hidden + strength\n"
+        "    from pytest_steer.steering import custom\n"
+        "    with pytest.warns(SteerWarning, match='ran low'):\n"
+        "        assert_steers(steer_model, custom(mine, layers=1, strength='linear', name='mine'), read_items('test.json'),\n"
+        "                      steerability=-1e6)\n"
+    )
+    result = pytester.runpytest("-q", "--disable-warnings", "-p", "no:cacheprovider", "--steer-report=r.json", "test_it.py")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["warning: test_it: steers: *memory ran low*"])
+    assert report_of(suite)["claims"][0]["warnings"].count("memory ran low") == 1
