@@ -242,12 +242,14 @@ class _Supply:
 
     @property
     def search(self) -> Search:
-        from ..prompting.strategies import contexts
+        from ..prompting.strategies import contexts, every_context
 
         builder, run = self._builder, self._builder.run
+        examples = builder.demonstrations(self._claim)
         return Search(
-            space=contexts(**self._suite.contexts, examples=builder.demonstrations(self._claim)),
+            space=contexts(**self._suite.contexts, examples=examples),
             free=True,
+            every=lambda most: every_context(self._suite.contexts, examples=examples, most=most),
             read=self._read,
             max_contexts=run.effort.max_contexts,
             batch=run.effort.batch,
