@@ -142,7 +142,7 @@ class Generalizes:
         worst, _, curve = settings[at]
         probes = tuple(probe for one in (base, *(own for *_, own in settings)) for probe in one.probes)
         asked = asked_record(model, curve, settings[at][1])
-        warnings = self._warnings() + asking_warnings(model, self.subject, asked)
+        warnings = self._warnings() + asking_warnings(model, self.subject, asked, self.items)
         warnings += [
             f"{name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), so "
             "their steerabilities are in different units"

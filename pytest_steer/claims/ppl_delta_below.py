@@ -11,7 +11,7 @@ from typing import Annotated, Any, Unpack
 
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import asked_as_text, perplexity_curves
+from ..measures import asked_as_text, perplexity_curves, warning_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
@@ -101,7 +101,7 @@ class PplDeltaBelow:
             data=describe_texts(self.texts, self.source),
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
-            warnings=self._warnings(),
+            warnings=self._warnings() + warning_of(model, math.log(base.value)),
             details={
                 "perplexity_base": base.value,
                 "perplexity_steered": steered.value,

@@ -15,7 +15,7 @@ from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
 from .applied import run_batch
-from .batch import Padding, check_length
+from .batch import Padding, check_sequence, check_vocabulary
 from .doses import Doses
 from .forward import Prefix, run_prefix
 from .layout import Way, in_order
@@ -295,7 +295,8 @@ class Engine:
             raise DataError(
                 f"{probe.name}: margins are those of answer tokens, not of candidates, and ends are some tokens beside margins"
             )
-        check_length(self.model, probe.ids, probe.name)
+        check_sequence(self.model, probe.ids, probe.name)
+        check_vocabulary(self.model, (*(probe.candidates or ()), *(probe.ends or ())), probe.name)
         if steers and probe.steer_from >= len(probe.ids):
             raise DataError(
                 f"{probe.name}: no token is steered: the scope begins at token {probe.steer_from} of {len(probe.ids)}; "
