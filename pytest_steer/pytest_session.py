@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import progress
-from .errors import SteerError, at_key, exceptions_named
+from .errors import SteerError, exceptions_named
 from .pytest_options import Settings
 from .sources import shown
 
@@ -90,13 +90,12 @@ class SteerSession:
         return family
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        from .files.build import Builder
+        from .files.build import Builder, load_for
         from .measures.subject import model_warnings
 
         run = self.settings.run
         progress.report("loading the model")
-        with at_key("model" if run.model is None else ""):
-            model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
+        model = load_for(self.models, suite, self.model_name(suite, claim))
         builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")
         with exceptions_named():

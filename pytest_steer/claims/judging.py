@@ -12,6 +12,7 @@ from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject, describe_model
 from ..model import Model, Probe, engine_of
+from ..model.fits import mismatch_warnings
 from ..model.noise import eps_of
 from ..stats import Inference, items_needed_mean, judge, mean_bootstrap, mean_t
 from .common import IntervalMethod
@@ -63,6 +64,7 @@ def judged(
         "p_fail": fails if direction is Direction.AT_LEAST else holds,
     }
     evidence = Evidence(**made | more)
+    evidence.warnings += mismatch_warnings(model, subject.intervention)
     if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
         evidence.items_needed = items_needed_mean(found.estimate, found.standard_deviation, at, confidence=confidence)
     _add_noise(evidence, model, noise_floor(model, noisy or probes, subject.intervention, subject.multiplier), moved)
