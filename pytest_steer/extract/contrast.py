@@ -16,7 +16,7 @@ import torch
 from ..data import ContrastItem, as_items
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
-from ..model.state import measured
+from ..model.state import foreign_functions, measured
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, render_item
 from .readouts import ItemReadout, TextReadout
@@ -178,12 +178,13 @@ def _rows(
     """
     key = (model.weights_state(), tuple(sequences), layers, reading)
     known = _KEPT.setdefault(model, OrderedDict())
-    if key in known:
+    hooked = bool(foreign_functions(model))  # as in the engine, nothing is remembered under hooks of others
+    if key in known and not hooked:
         known.move_to_end(key)
         return {at: rows.clone() for at, rows in known[key].items()}
     kept = block_outputs(model, sequences, layers, read)
     found = {at: torch.stack(kept[at]).double() for at in layers}
-    if _bytes(found) <= _MOST_KEPT:
+    if _bytes(found) <= _MOST_KEPT and not hooked:
         known[key] = {at: rows.clone() for at, rows in found.items()}
         while sum(map(_bytes, known.values())) > _MOST_KEPT:
             known.popitem(last=False)

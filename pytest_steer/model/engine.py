@@ -25,7 +25,7 @@ from .noise import Noise, agree, is_coarse, noise_between, shortened, spacing
 from .planning import Budget, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
-from .state import measured
+from .state import foreign_functions, measured
 from .structure import structure_of
 from .trial import MISFITS, is_out_of_memory
 
@@ -47,7 +47,8 @@ class Engine:
     """Answers probes under interventions at several multipliers.
 
     Scores are remembered for as long as the model lives: a score depends on the intervention, the multiplier, the
-    tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run.
+    tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run. They are forgotten when
+    weights change, or hooks of others come or go; while there are such hooks, nothing is read from disk or written there.
 
     Attributes:
         padding: side on which shorter rows of a batch are padded.
@@ -72,6 +73,7 @@ class Engine:
         self._exact: set[tuple[object, ...]] = set()
         self._misfits: set[tuple[Way, bool]] = set()
         self._weights = model.weights_state()
+        self._foreign: tuple[object, ...] = ()
         self._taken: dict[str, Counter[str]] = {}
         self._noise = Noise()
         self.doses = Doses(model)
@@ -104,7 +106,12 @@ class Engine:
         steers = any(pair.intervention is not None for pair in asked_pairs)
         for probe in probes:
             self._check(probe, steers)
-        if self._weights != self.model.weights_state():
+        foreign = foreign_functions(self.model)
+        hooks_changed = len(foreign) != len(self._foreign) or any(
+            one is not other for one, other in zip(foreign, self._foreign, strict=True)
+        )
+        self._foreign = foreign
+        if hooks_changed or self._weights != self.model.weights_state():
             self._memo.clear()
             self._floors.clear()
             self.doses = Doses(self.model)
@@ -163,7 +170,7 @@ class Engine:
     def _unknown(self, asked: list[list[Row]]) -> list[Row]:
         """The rows whose scores are neither in memory nor on disk."""
         found = {row.key: row for rows in asked for row in rows if row.key not in self._memo}
-        if self.disk is not None and found:
+        if self.disk is not None and found and not self._foreign:
             self._memo |= self.disk.read({key: self._on_disk(key) for key, row in found.items() if _is_durable(row.pair)})
         unknown = [row for key, row in found.items() if key not in self._memo]
         self.remembered += sum(map(len, asked)) - len(unknown)
@@ -178,7 +185,7 @@ class Engine:
                     "a smaller multiplier or float32 may help"
                 )
             self._memo[row.key] = scores
-        if self.disk is not None:
+        if self.disk is not None and not self._foreign:
             self.disk.write({self._on_disk(row.key): scores for row, scores in answers if _is_durable(row.pair)})
 
     def _on_disk(self, key: bytes) -> bytes:

@@ -50,6 +50,12 @@ def foreign_hooks(model: Model) -> tuple[str, ...]:
     return described(model, _of_others(model))
 
 
+def foreign_functions(model: Model) -> tuple[Any, ...]:
+    """The functions of those hooks and forwards. Scores belong to the model with all of them on it."""
+    found = (one.function for one in _of_others(model))
+    return tuple(function.found.function if isinstance(function, Watch) else function for function in found)
+
+
 def _of_others(model: Model) -> list[Found]:
     return [found for found in check_ready(model) if maker_of(found) is None]
 

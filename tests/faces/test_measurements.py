@@ -65,7 +65,9 @@ def test_the_template_is_named_and_can_be_required(pytester: pytest.Pytester, su
         model.tokenizer.save_pretrained(suite / name)
         if template is None:
             (suite / name / "chat_template.jinja").unlink(missing_ok=True)
-        (suite / f"{name}.steer.yaml").write_text(f"model: ./{name}\n{HEAD}  - steers: {{steerability: -100, name: {name}}}\n")
+        (suite / f"{name}.steer.yaml").write_text(
+            f"model: ./{name}\n{HEAD}  - steers: {{steerability: -100, name: {name}}}\n"
+        )
         required = f"model: ./{name}\ntemplate: required\n{HEAD}  - steers: {{steerability: -100, name: {name}-required}}\n"
         (suite / f"{name}-required.steer.yaml").write_text(required)
     result = pytester.runpytest_inprocess(*RUN)
