@@ -163,6 +163,19 @@ def _of_texts(
     return Contrast({at: r[:split] for at, r in rows.items()}, {at: r[split:] for at, r in rows.items()}, False, record)
 
 
+class _Same:
+    """A function in a key: equal to itself alone, whatever it says of that, and alive as long as the key."""
+
+    def __init__(self, function: object) -> None:
+        self.function = function
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.function is self.function
+
+    def __hash__(self) -> int:
+        return id(self.function)
+
+
 @measured
 def _rows(
     model: Model,
@@ -176,15 +189,15 @@ def _rows(
     Args:
         reading: what ``read`` depends on.
     """
-    key = (model.weights_state(), tuple(sequences), layers, reading)
+    hooks = tuple(map(_Same, foreign_functions(model)))
+    key = (model.weights_state(), hooks, tuple(sequences), layers, reading)
     known = _KEPT.setdefault(model, OrderedDict())
-    hooked = bool(foreign_functions(model))  # as in the engine, nothing is remembered under hooks of others
-    if key in known and not hooked:
+    if key in known:
         known.move_to_end(key)
         return {at: rows.clone() for at, rows in known[key].items()}
     kept = block_outputs(model, sequences, layers, read)
     found = {at: torch.stack(kept[at]).double() for at in layers}
-    if _bytes(found) <= _MOST_KEPT and not hooked:
+    if _bytes(found) <= _MOST_KEPT:
         known[key] = {at: rows.clone() for at, rows in found.items()}
         while sum(map(_bytes, known.values())) > _MOST_KEPT:
             known.popitem(last=False)
