@@ -26,6 +26,8 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
     """The header line, only when a claim was collected."""
     if not claims:
         return []
+    from .prompting.template_names import template_name
+
     models = sorted({session.model_name(item.suite, item.claim) for item in claims})
     run = session.settings.run
     noun = "claim" if len(claims) == 1 else "claims"
@@ -34,7 +36,8 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
         visible(
             f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
             f"device {run.device})"
-        )
+        ),
+        *(visible(f"steer: {name}: {template}") for name in models if (template := template_name(name)) is not None),
     ]
 
 

@@ -219,7 +219,7 @@ class Generalizes:
             for probe in one.probes
         )
         asked = asked_record(model, curve, worst.context)
-        warnings = self._warnings(sample, others) + asking_warnings(model, self.subject, asked)
+        warnings = self._warnings(sample, others) + asking_warnings(model, self.subject, asked, sample.items)
         warnings += [
             f"{one.name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), "
             "so their steerabilities are in different units"

@@ -213,7 +213,7 @@ class HoldsInContexts:
             strata=[vars(stratum) for stratum in strata(curve)] if linear else [],
             soundness=soundness,
             asked=asked,
-            warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked),
+            warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
         )
         if evidence.verdict is Verdict.FAIL:
             evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}

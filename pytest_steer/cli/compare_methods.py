@@ -130,12 +130,12 @@ def _measure(
 ) -> _Measured:
     from ..claims.over_items import data_warnings
     from ..claims.sampling import sample_of
-    from ..files.build import Builder
+    from ..files.build import Builder, load_for
     from ..measures.subject import cache_warnings, model_warnings
     from ..studies.compare_methods import compare, entries_of, split_entries
 
     with measuring() as warn:
-        model = models.load(plan.model, allow_unexpected=suite.allow_unexpected)
+        model = load_for(models, suite, plan.model)
         entries, unmade = entries_of(plan, Builder(model))
         judged: Sequence[Entry] = ()
         if split is not None:

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from ..data import ContrastItem
-from ..errors import MeasurementError
+from ..errors import MeasurementError, ModelError
 from ..model import Model, Probe, tokenize_item
 from ..model.batch import check_texts
 from ..model.memo import Scores
@@ -54,7 +54,10 @@ def asked_of(model: Model, item: ContrastItem, positions: Positions, include_fir
     """An item's probes in a context."""
     name = f"item {item.id}"
     check_texts(model, (item.question, *item.matching, *item.not_matching), name)
-    rendered = render_item(item, model.format, context)
+    try:
+        rendered = render_item(item, model.format, context)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from None
     tokens = tokenize_item(model.tokenizer, rendered)
     make = partial(
         Asked,

@@ -98,6 +98,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "dtype": model.dtype,
         "device": str(model.device),
         "template": model.template_hash,
+        "template_name": model.format.name,
         **{key: names for key, names in noted.items() if names},
     }
 

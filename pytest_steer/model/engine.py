@@ -18,7 +18,7 @@ from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
 from .applied import run_batch
-from .batch import Padding, check_length
+from .batch import Padding, check_sequence, check_vocabulary
 from .doses import Doses
 from .forward import Prefix, run_prefix
 from .identity import disk_key, is_hooked, state_of
@@ -54,7 +54,8 @@ class Engine:
     """Answers probes under interventions at several multipliers.
 
     Scores are remembered for as long as the model lives: a score depends on the intervention, the multiplier, the
-    tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run.
+    tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run. They are forgotten when
+    weights change, or hooks of others come or go; while there are such hooks, nothing is read from disk or written there.
 
     Attributes:
         padding: side on which shorter rows of a batch are padded.
@@ -331,7 +332,8 @@ class Engine:
             raise DataError(
                 f"{probe.name}: margins are those of answer tokens, not of candidates, and ends are some tokens beside margins"
             )
-        check_length(self.model, probe.ids, probe.name)
+        check_sequence(self.model, probe.ids, probe.name)
+        check_vocabulary(self.model, (*(probe.candidates or ()), *(probe.ends or ())), probe.name)
         if steers and probe.steer_from >= len(probe.ids):
             raise DataError(
                 f"{probe.name}: no token is steered: the scope begins at token {probe.steer_from} of {len(probe.ids)}; "
