@@ -6,6 +6,7 @@ Nothing here imports anything heavy: every layer may use these names.
 from __future__ import annotations
 
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,6 +79,20 @@ def exceptions_named() -> Iterator[None]:
 
 
 _PASSED = {"KeyboardInterrupt", "GeneratorExit", "Exit", "Skipped", "StopTest"}
+
+
+@contextmanager
+def warnings_noted() -> Iterator[list[str]]:
+    """Note the texts of our own warnings in the body; every warning is given on at its end."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", category=SteerWarning, append=True)
+        try:
+            yield said
+        finally:
+            said += dict.fromkeys(str(one.message) for one in caught if isinstance(one.message, SteerWarning))
+    for one in caught:
+        warnings.warn_explicit(one.message, one.category, one.filename, one.lineno, source=one.source)
 
 
 class SoundnessError(SteerError):

@@ -17,6 +17,7 @@ from .pytest_collect import (
     ClaimFile,
     ClaimItem,
     explained,
+    not_run,
     record_of,
     rerun_command,
     show_broken,
@@ -24,18 +25,21 @@ from .pytest_collect import (
 )
 from .pytest_frames import without_our_frames
 from .pytest_options import SUFFIXES, add_options, read_settings
+from .pytest_progress import Progress
 from .pytest_session import SteerSession
 from .pytest_terminal import (
-    ProgressLine,
     announce,
     check_options,
     count_as_error,
     save_counterexamples,
+    stopped_lines,
     summarize,
     write_reports,
 )
 from .run_context import current_run, running
 from .screen import visible
+
+PROGRESS = pytest.StashKey[Progress]()
 
 __all__ = ["steer_load_model", "steer_model", "steering"]
 
@@ -80,15 +84,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         check_options(session.config.stash[SESSION].settings.run)
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[PROGRESS] = Progress(session.config)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    line = ProgressLine(item)
-    run = item.config.stash[SESSION].settings.run
-    with running(replace(run, place=item.nodeid, progress=line.show if line.wanted else None)):
+    shown, run = item.config.stash[PROGRESS], item.config.stash[SESSION].settings.run
+    shown.begin(item)
+    with running(replace(run, place=item.nodeid, progress=shown.show if shown.wanted else None)):
         try:
             return (yield)
         finally:
-            line.clear()
+            shown.clear()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -126,14 +134,19 @@ def pytest_runtest_makereport(
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config, run = session.config, session.config.stash[SESSION]
     if hasattr(config, "workerinput"):
         return  # the process that gathers the evidence of all xdist workers writes, so that they do not write at the same time
     if run.settings.save_counterexamples:
         run.saved = save_counterexamples(config.rootpath, run.claims)
+    interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
+    left = not_run(session)
+    if run.claims or left:
+        run.saved += stopped_lines(run, left or [], interrupted)
     if run.settings.reports:
-        lines, code = write_reports(run.settings, run.claims, run.started)
+        ended = {"interrupted": interrupted, "not_run": None if left is None else len(left)}
+        lines, code = write_reports(run.settings, run.claims, run.started, **ended)
         run.saved += lines
         if code is not None:
             count_as_error(config.pluginmanager.get_plugin("terminalreporter"), "not all of it could be written")

@@ -163,6 +163,16 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
         return failed.to_dict()
 
 
+def not_run(session: pytest.Session) -> list[str] | None:
+    """The ids of the claims that were selected and not measured; None where workers measure."""
+    if session.config.pluginmanager.has_plugin("dsession"):
+        return None
+    ended, items = session.config.stash[SESSION].ended, getattr(session, "items", [])
+    if session.config.option.collectonly:
+        return []
+    return [item.nodeid for item in items if isinstance(item, ClaimItem) and item.nodeid not in ended]
+
+
 def show_broken(reporter: pytest.TerminalReporter, items: Iterable[pytest.Item]) -> None:
     """What is wrong with the claims that were collected, in full, below the list of ``--collect-only``."""
     broken = {item.nodeid: item.claim.error for item in items if hasattr(getattr(item, "claim", None), "error")}  # type: ignore[attr-defined]

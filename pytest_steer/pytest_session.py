@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import progress
-from .errors import SteerError, at_key, exceptions_named
+from .errors import SteerError, exceptions_named, warnings_noted
 from .pytest_options import Settings
 from .sources import shown
 
@@ -32,6 +32,7 @@ class SteerSession:
         settings: the options of this run.
         started: when it began, in seconds since the epoch.
         claims: the evidence of all tests, of this process or of xdist workers.
+        ended: the ids of the tests that came to their end, skipped ones too.
         saved: what to tell about counterexamples and reports that were written.
     """
 
@@ -39,6 +40,7 @@ class SteerSession:
         self.settings = settings
         self.started = time.time()
         self.claims: list[dict[str, Any]] = []
+        self.ended: set[str] = set()
         self.saved: list[str] = []
         self._builders: dict[int, Builder] = {}
         self._families: dict[int, dict[str, Evidence]] = {}
@@ -53,6 +55,8 @@ class SteerSession:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The session is a plugin of its run, so that pytest hands it every report."""
         self.claims += getattr(report, "steer_evidence", ())
+        if report.when == "teardown":
+            self.ended.add(report.nodeid)
 
     def model_name(self, suite: Suite, claim: ClaimSpec | BrokenClaim) -> str:
         """The model of a claim: the option's, else that of its combination in ``matrix``, else the file's, else the built-in one."""
@@ -82,21 +86,23 @@ class SteerSession:
         return family
 
     def _measured(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        try:
-            with exceptions_named():
-                return self._measure(suite, claim)
-        except SteerError as error:
-            return failed_evidence(error, suite, claim)
+        with warnings_noted() as said:
+            try:
+                with exceptions_named():
+                    evidence = self._measure(suite, claim)
+            except SteerError as error:
+                evidence = failed_evidence(error, suite, claim)
+        evidence.warnings += [text for text in said if text not in evidence.warnings]
+        return evidence
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        from .files.build import Builder
+        from .files.build import Builder, load_for
         from .measures.subject import model_warnings
         from .model.loaded import looked_at_once
 
         run = self.settings.run
         progress.report("loading the model")
-        with at_key("model" if run.model is None else ""), exceptions_named():
-            model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
+        model = load_for(self.models, suite, self.model_name(suite, claim))
         builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")
         with looked_at_once():

@@ -1,9 +1,9 @@
-"""What the user sees in the terminal: a header line, progress of long work, one table at the end."""
+"""What the user sees in the terminal: a header line and one table at the end."""
 
 from __future__ import annotations
 
 import json
-import time
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from .pytest_collect import ClaimItem
     from .pytest_session import SteerSession
 
+_MOST_IDS = 5
+
 
 def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
     """The header line, only when a claim was collected."""
     if not claims:
         return []
+    from .prompting.template_names import template_name
+
     models = sorted({session.model_name(item.suite, item.claim) for item in claims})
     run = session.settings.run
     noun = "claim" if len(claims) == 1 else "claims"
@@ -32,7 +36,8 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
         visible(
             f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
             f"device {run.device})"
-        )
+        ),
+        *(visible(f"steer: {name}: {template}") for name in models if (template := template_name(name)) is not None),
     ]
 
 
@@ -49,12 +54,13 @@ def check_options(run: RunContext) -> None:
             pick_device(run.device)
         except ModelError as error:
             raise pytest.UsageError(visible(f"--steer-device: {error}; 'cpu' always can")) from None
-    if run.model is None or find_model(run.model).kind != "hub":
+    source = find_model(run.model) if run.model is not None else None
+    if source is None or source.kind != "hub":
         return
     from transformers.utils.hub import cached_file
 
     try:
-        cached_file(run.model, "config.json")
+        cached_file(str(source.place), "config.json")
     except Exception as error:  # the hub client raises nearly anything
         first = str(error).strip().splitlines()[0]
         raise pytest.UsageError(
@@ -63,41 +69,6 @@ def check_options(run: RunContext) -> None:
                 f"a hub id it cannot be had: {first}"
             )
         ) from None
-
-
-class ProgressLine:
-    """One line that is overwritten while a test runs. Only on a terminal, and not with ``-q``."""
-
-    def __init__(self, item: pytest.Item) -> None:
-        self._reporter = item.config.pluginmanager.get_plugin("terminalreporter")
-        self._capture = item.config.pluginmanager.get_plugin("capturemanager")
-        self._name = item.name
-        self._shown = 0.0
-        self.wanted = bool(self._reporter is not None and self._reporter.isatty and self._reporter.verbosity >= 0)
-
-    def show(self, text: str) -> None:
-        """Shows what is being done; at most ten times a second."""
-        now = time.monotonic()
-        if now - self._shown < 0.1:
-            return
-        self._shown = now
-        # The cursor goes back to where pytest left it, so that pytest's own line stays whole.
-        line = visible(f"{self._name}: {text}")
-        self._write(f"\x1b7 [{line[:70]}]\x1b[K\x1b8")
-
-    def clear(self) -> None:
-        """Takes the line away."""
-        if self._shown:
-            self._write("\x1b[K")
-
-    def _write(self, text: str) -> None:
-        if self._reporter is None:
-            return
-        if self._capture is None:
-            self._reporter.write(text, flush=True)
-            return
-        with self._capture.global_and_fixture_disabled():
-            self._reporter.write(text, flush=True)
 
 
 def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], saved: list[str]) -> None:
@@ -151,13 +122,37 @@ def count_as_error(reporter: pytest.TerminalReporter | None, fault: str) -> None
         reporter.stats.setdefault("error", []).append(found)
 
 
-def write_reports(settings: Settings, claims: list[dict[str, Any]], started: float) -> tuple[list[str], int | None]:
-    """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written."""
+def stopped_lines(session: SteerSession, ids: list[str], interrupted: bool) -> list[str]:
+    """What to tell of a run that ended before all its claims were measured: what was, what is kept, and how to go on.
+
+    Args:
+        ids: of the claims that were not measured.
+    """
+    if not ids and not interrupted:
+        return []
+    lines = [f"{'interrupted' if interrupted else 'stopped'}: {len(session.claims)} measured, {len(ids)} not run"]
+    if ids and len(ids) <= _MOST_IDS:
+        lines.append(f"go on: pytest {shlex.join(ids)}")
+    elif ids:
+        lines.append("go on: run the same command again")
+    cache = session.settings.run.cache
+    kept = f"scores are kept in {cache}" if cache is not None else "scores were not kept: --steer-cache DIR keeps them"
+    return [*lines, kept]
+
+
+def write_reports(
+    settings: Settings, claims: list[dict[str, Any]], started: float, **ended: Any
+) -> tuple[list[str], int | None]:
+    """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written.
+
+    Args:
+        ended: how the run ended, see ``build_report``.
+    """
     from .report import build_report, fitting, with_texts, write_report
 
     claims, faults = fitting([with_texts(claim, settings.report_texts) for claim in claims])
     lines = [f"--steer-report: {fault}" for fault in faults]
-    report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started)
+    report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started, **ended)
     code = int(pytest.ExitCode.TESTS_FAILED) if faults else None
     for path in settings.reports:
         try:

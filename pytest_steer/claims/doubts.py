@@ -80,7 +80,7 @@ def _of_single_units(
 
 def _of_skewness(evidence: Evidence, values: Array, is_least: bool) -> list[str]:
     """The error rate of t, where skewness makes it clearly larger than stated on the side that gave the verdict."""
-    if evidence.interval_method not in ("t", "clustered t", "sequential t"):
+    if evidence.interval_method not in ("t", "clustered t", "sequential t", "fieller"):
         return []
     skewness, n = skewness_of(values - values.mean()), len(values)
     lower = is_least == (evidence.verdict is Verdict.PASS)

@@ -56,8 +56,9 @@ def _judged(evidence: Evidence) -> str:
 def _searched(evidence: Evidence) -> str:
     details = evidence.details
     worst = details["worst"]
+    tried = f"all {details['tried']} contexts tried" if details["exhausted"] else f"searched {details['tried']} contexts"
     return (
-        f"  searched {details['tried']} contexts on {len(details['batch'])} other items; {details['breaking']} of them miss the "
+        f"  {tried} on {len(details['batch'])} other items; {details['breaking']} of them miss the "
         f"threshold; as given {number(details['as_given'])}, worst {number(worst['estimate'])}"
     )
 

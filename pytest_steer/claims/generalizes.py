@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple, Unpack
 
 from ..data import ItemLike, Items, as_items
-from ..data.likeness import is_known, traces
+from ..data.likeness import count_known, traces
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record, propensity_curve
@@ -22,6 +22,7 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import AboutItems
 from .deployed import deployed_record, direction_warnings, with_deployed
+from .doubts import look_closer
 from .holding import hold
 from .judging import judged, judged_from
 from .kinds import claim
@@ -218,7 +219,7 @@ class Generalizes:
             for probe in one.probes
         )
         asked = asked_record(model, curve, worst.context)
-        warnings = self._warnings(sample, others) + asking_warnings(model, self.subject, asked)
+        warnings = self._warnings(sample, others) + asking_warnings(model, self.subject, asked, sample.items)
         warnings += [
             f"{one.name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), "
             "so their steerabilities are in different units"
@@ -270,6 +271,18 @@ class Generalizes:
         evidence.warnings += direction_warnings(evidence, self.subject)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
+        if worst.paired:
+            # The paired ratio is at least r if the mean of shifted - r * base is at least 0, which a t test decides.
+            kept = 1 - self.confidence
+            level = 1 - (kept if evidence.verdict is Verdict.PASS else kept / len(ratios))
+            look_closer(
+                evidence,
+                sign * (curve.slopes - self._promised * base.slopes),
+                lambda values, clusters: mean_t(one_per_cluster(values, clusters), confidence=level),
+                0.0,
+                worst.clusters,
+                [item.id for item in seen.items],
+            )
         return evidence
 
     @property
@@ -369,7 +382,7 @@ class Generalizes:
             if isinstance(data, OtherData):
                 found += [f"{name}, its own vector: {warning}" for warning in data_warnings(self._own(data), other)]
                 continue
-            shared = sum(is_known(item.question, asked) for item in other.items)
+            shared = count_known((item.question for item in other.items), asked)
             if shared:
                 found.append(
                     f"{name}: {shared} of its {len(other.items)} items ask a question of the base data too, so the two are not "

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from ..data import as_items
-from ..errors import SteerError, exceptions_named
+from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence, Verdict, error_evidence
 from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_warnings
@@ -57,10 +57,12 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
     fields = {name: value for name, value in fields.items() if value is not None or name in needed}
     take = current_run().evidence or _untaken
     try:
-        with exceptions_named(), looked_at_once():
-            claim = _claim_of(declared, given, fields, known, late or {})
-            evidence = claim.measure(given["model"])
+        with exceptions_named():
+            with warnings_noted() as said, looked_at_once():
+                claim = _claim_of(declared, given, fields, known, late or {})
+                evidence = claim.measure(given["model"])
             evidence.warnings += model_warnings(given["model"])
+            evidence.warnings += [text for text in said if text not in evidence.warnings]
             complete(evidence)
             evidence.to_dict()  # which refuses what a report cannot hold
     except SteerError as error:

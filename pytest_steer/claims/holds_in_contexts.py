@@ -213,7 +213,7 @@ class HoldsInContexts:
             strata=[vars(stratum) for stratum in strata(curve)] if linear else [],
             soundness=soundness,
             asked=asked,
-            warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked),
+            warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
         )
         if evidence.verdict is Verdict.FAIL:
             evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
@@ -329,6 +329,7 @@ class HoldsInContexts:
             "context": decisive.context.to_dict(),
             "contexts": [row.describe() for row in rows],
             "tried": len(rows),
+            "exhausted": found.exhausted,
             "breaking": len(breaking),
             "worst": found.worst.describe(),
             "as_given": next((row.estimate for row in rows if row.context == AS_GIVEN), None),
@@ -399,7 +400,7 @@ def _searched(
 ) -> Search:
     """How the running test searches the contexts of an assertion."""
     from ..fuzzing.search import survey
-    from ..prompting.strategies import as_space
+    from ..prompting.strategies import as_space, every_context
 
     if not all(isinstance(one, Context) for one in (*listed, *([] if only is None else [only]))):
         raise SteerError("listed and only are Contexts: write listed=[Context(option_order='swapped')]")
@@ -410,6 +411,7 @@ def _searched(
     return Search(
         space=space,
         free=isinstance(contexts, Mapping),
+        every=lambda most: every_context(contexts, most=most) if isinstance(contexts, Mapping) else None,
         max_contexts=run.effort.max_contexts,
         batch=run.effort.batch,
         listed=tuple(listed),

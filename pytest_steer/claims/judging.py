@@ -12,6 +12,7 @@ from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject, describe_model
 from ..model import Model, Probe, engine_of
+from ..model.fits import mismatch_warnings
 from ..model.noise import eps_of
 from ..stats import (
     Inference,
@@ -87,6 +88,7 @@ def judged(
         "p_fail": fails if direction is Direction.AT_LEAST else holds,
     }
     evidence = Evidence(**made | more)
+    evidence.warnings += mismatch_warnings(model, subject.intervention)
     if is_floored:
         evidence.warnings.append(below_floor(n, least, evidence.unit))
     if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:

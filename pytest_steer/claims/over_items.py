@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..data import Items
-from ..data.likeness import is_known
+from ..data.likeness import count_known
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
 from ..extract import letter_imbalance, unreliable
@@ -16,6 +16,7 @@ from ..measures import (
     NoiseFloor,
     PropensityCurve,
     asked_record,
+    chance_warnings,
     check_multipliers,
     check_slope_grid,
     explained,
@@ -135,7 +136,7 @@ def measure_items(
         soundness=soundness,
         asked=asked,
         strata=[vars(stratum) for stratum in strata(curve)],
-        warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked),
+        warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.items),
         **curve_fields(curve, details) | sample.describe(),
     )
     at_deployed = with_deployed(model, subject, curve, context)
@@ -210,11 +211,12 @@ def data_warnings(subject: Subject, sample: Sample) -> list[str]:
     return [*warnings_about(subject, [item.question for item in items], items.hash), *sample.warnings]
 
 
-def asking_warnings(model: Model, subject: Subject, asked: dict[str, Any] | None) -> list[str]:
-    """What the reader has to know about how the items were put to the model."""
+def asking_warnings(model: Model, subject: Subject, asked: dict[str, Any] | None, items: Items) -> list[str]:
+    """What the reader has to know about how the items were put to the model, and whether it reads their language at all."""
+    found = chance_warnings(model, [item.question for item in items])
     if asked is None:
-        return []
-    found = list(asked["notes"])
+        return found
+    found += asked["notes"]
     made = subject.intervention.metadata.get("thinking")
     if made and asked["thinking"] and made != asked["thinking"] and _thinking_matters(model):
         found.append(
@@ -237,7 +239,7 @@ def warnings_about(subject: Subject, questions: Sequence[str], data_hash: str) -
     """
     record = subject.intervention.metadata
     found = []
-    seen = sum(is_known(question, record) for question in questions)
+    seen = count_known(questions, record)
     if not record.get("item_hashes") and record.get("data_hash") == data_hash:
         seen = len(questions)
     if seen:

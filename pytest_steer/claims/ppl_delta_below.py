@@ -12,7 +12,7 @@ from typing import Annotated, Any, Unpack
 from ..data.likeness import normal_form
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import Array, asked_as_text, perplexity_curves
+from ..measures import Array, asked_as_text, perplexity_curves, warning_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
@@ -106,7 +106,7 @@ class PplDeltaBelow:
             data=describe_texts(texts, self.source),
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
-            warnings=[*repeats, *self._warnings()],
+            warnings=[*repeats, *self._warnings(), *warning_of(model, math.log(base.value))],
             details={
                 "perplexity_base": base.of_the_mean_text,
                 "perplexity_steered": steered.of_the_mean_text,

@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +120,7 @@ def hash_of(question: str) -> str:
 
 
 def traces(questions: Sequence[str]) -> dict[str, list[str]]:
-    """What a vector's record keeps of the questions that it is made from, for :func:`is_known`.
+    """What a vector's record keeps of the questions that it is made from, for :func:`count_known`.
 
     Returns:
         ``item_hashes``: :func:`hash_of` each. ``item_ends``: hashes of what is left of them after each sentence or line.
@@ -134,13 +134,17 @@ def traces(questions: Sequence[str]) -> dict[str, list[str]]:
     return {"item_hashes": [hash_of(question) for question in questions], "item_ends": sorted(ends)}
 
 
-def is_known(question: str, record: Mapping[str, Any]) -> bool:
-    """Whether a record's :func:`traces` hold the question, also with more before it, here or there."""
+def count_known(questions: Iterable[str], record: Mapping[str, Any]) -> int:
+    """How many of the questions a record's :func:`traces` hold, also with more before them, here or there."""
     whole, ends = set(record.get("item_hashes") or ()), set(record.get("item_ends") or ())
-    words = _plain(question).split()
-    own = _hash(" ".join(words))
-    last = max(1, len(words) - _LEAST_WORDS + 1)
-    return own in whole | ends or any(_hash(" ".join(words[start:])) in whole for start in range(1, last))
+    return sum(_is_known(_plain(question), whole, ends) for question in questions) if whole else 0
+
+
+def _is_known(question: str, whole: set[str], ends: set[str]) -> bool:
+    if (own := _hash(question)) in whole or own in ends:
+        return True
+    words = question.split()
+    return any(_hash(" ".join(words[start:])) in whole for start in range(1, len(words) - _LEAST_WORDS + 1))
 
 
 def _plain(question: str) -> str:

@@ -17,6 +17,7 @@ from ..data import ContrastItem, as_items
 from ..data.likeness import traces
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
+from ..model.batch import check_texts
 from ..model.identity import state_of
 from ..model.state import measured
 from ..model.tokens import Ids
@@ -131,6 +132,7 @@ def item_sequences(
     sequences: list[Ids] = []
     starts = []
     for item in items:
+        check_texts(model, (item.question, *item.matching, *item.not_matching), f"item {item.id}")
         rendered = render_item(item, model.format, context)
         tokens = tokenize_item(model.tokenizer, rendered)
         for text, scored in ((rendered.matching[0], tokens.matching[0]), (rendered.not_matching[0], tokens.not_matching[0])):
@@ -157,6 +159,7 @@ def _of_texts(
     for side, texts in (("positive", positive), ("negative", negative)):
         if isinstance(texts, str) or not texts:
             raise DataError(f"the {side} texts have to be a list with at least one text")
+        check_texts(model, texts, f"the {side} texts")
         sequences += [tokenize_text(model.tokenizer, text, f"{side} text {i}") for i, text in enumerate(texts)]
     rows = _rows(model, sequences, layers, ("text", readout), reads[readout])
     split = len(positive)

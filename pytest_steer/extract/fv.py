@@ -15,6 +15,7 @@ from ..data.likeness import traces
 from ..data.tasks import tasks_hash
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, engine_of, tokenize_task
+from ..model.batch import check_texts
 from ..model.patching import Patch, Patcher
 from ..model.sites import layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids
@@ -127,6 +128,7 @@ def _drawn(
 
 def _prompt(model: Model, shown: Sequence[TaskItem], query: TaskItem) -> tuple[Ids, int]:
     """Tokens of the prompt, and the first token of the right answer."""
+    check_texts(model, (text for pair in (*shown, query) for text in (pair.input, pair.output)), "a prompt of the task")
     tokens = tokenize_task(model.tokenizer, shown, query)
     return tokens.prompt, tokens.scored[0]
 

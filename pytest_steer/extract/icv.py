@@ -14,6 +14,7 @@ from ..data.likeness import traces
 from ..data.tasks import tasks_hash
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
+from ..model.batch import check_texts
 from ..model.tokens import Ids
 from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
@@ -139,6 +140,7 @@ def _encoded(model: Model, sides: Sequence[Sequence[str]]) -> list[list[Ids]]:
 
 
 def _ids(model: Model, text: str, index: int) -> Ids:
+    check_texts(model, (text,), f"demonstration {index}")
     ids, _ = encode(model.tokenizer, text, special_tokens=True)
     if not ids:
         raise DataError(f"demonstration {index}: an empty text has no last token")

@@ -16,11 +16,12 @@ from ..claims.in_rounds import is_in_rounds
 from ..claims.sampling import sample_of
 from ..data import Items, TaskItem, read_tasks, read_texts
 from ..data.formats import has_entries
-from ..errors import DataError, SteerError, at_key
+from ..errors import DataError, ModelError, SteerError, at_key
 from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of
+from ..model.models import Models
 from ..prompting import Context
 from ..run_context import RunContext, current_run
 from ..sources import shown
@@ -30,6 +31,23 @@ from .make import make_steering
 from .schema import Schema
 from .specs import ClaimSpec, Suite, VectorSpec
 from .training import read_test_items
+
+
+def load_for(models: Models, suite: Suite, name: str) -> Model:
+    """The model of that name, as a claim file may have it.
+
+    Raises:
+        SteerError: it cannot be loaded, or has no chat template where the file requires one.
+    """
+    with at_key("model" if models.run.model is None else ""):
+        model = models.load(name, allow_unexpected=suite.allow_unexpected)
+    if suite.needs_template and model.format.template is None:
+        with at_key("template"):
+            raise ModelError(
+                f"{model.id} has no chat template, and the file requires one: the checkpoint was exported without it, or is a base model. Save "
+                "the tokenizer with its template (tokenizer.save_pretrained), or delete `template: required` to ask as Question: / Answer:"
+            )
+    return model
 
 
 class Builder:
@@ -139,6 +157,10 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
+        if claim.cluster is not None:
+            raise DataError(
+                f"{claim.name}: pairs of a task have no keys beside input and output, so cluster names nothing: take it out of data"
+            )
         with at_key("data.test" if file in (None, claim.test) else "data.demonstrations"):
             return read_tasks(file or claim.test, columns=claim.columns)
 
@@ -238,12 +260,14 @@ class _Supply:
 
     @property
     def search(self) -> Search:
-        from ..prompting.strategies import contexts
+        from ..prompting.strategies import contexts, every_context
 
         builder, run = self._builder, self._builder.run
+        examples = builder.demonstrations(self._claim)
         return Search(
-            space=contexts(**self._suite.contexts, examples=builder.demonstrations(self._claim)),
+            space=contexts(**self._suite.contexts, examples=examples),
             free=True,
+            every=lambda most: every_context(self._suite.contexts, examples=examples, most=most),
             read=self._read,
             max_contexts=run.effort.max_contexts,
             batch=run.effort.batch,

@@ -33,7 +33,7 @@ from pytest_steer.validation import flow
 _FILE_KEYS = valid_keys(SCHEMA)
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
 # How items are asked and read where no context says; a vector is made the way the file says.
-_ASKED_FOR_VECTORS = tuple(key for key in _FILE_KEYS if key in known_axes())
+_ASKED_FOR_VECTORS = tuple(key for key in _FILE_KEYS if key in known_axes() and key in _CLAIM_KEYS)
 _ASKED = ("answers", *_ASKED_FOR_VECTORS)
 
 
@@ -97,6 +97,7 @@ class _SuiteReader:
             entries=entries,
             regressions=tuple(self.data.get("regressions", ())),
             allow_unexpected=self.values["allow_unexpected"],
+            needs_template=self.values["template"] == "required",
         )
 
     def _entries(self, index: int, claim: Any) -> Iterator[ClaimSpec | BrokenClaim]:
@@ -131,7 +132,11 @@ class _SuiteReader:
         if model is None:
             return None
         is_file = model.endswith(".gguf") and not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", model)
-        if model.startswith(("./", "../")) or is_file or os.path.isdir(absolute(model, self.folder)):
+        # What can only be a path is seen from the file, so that an error names its neighbours there.
+        is_path = (
+            ":" not in model and os.path.isdir(absolute(os.path.dirname(model), self.folder)) and not os.path.isdir(model)
+        )
+        if model.startswith(("./", "../")) or is_file or is_path or os.path.isdir(absolute(model, self.folder)):
             return str(absolute(model, self.folder))
         return model
 
@@ -209,6 +214,8 @@ class _SuiteReader:
         origins = dict(claim.places)
         if model is not None or "model" in self.data:
             origins["model",] = model.path if model is not None else ("model",)
+        if "template" in self.data:
+            origins["template",] = ("template",)
         return {where(path): (self.source.line(origin) or 1, where(origin)) for path, origin in origins.items()}
 
     def _vector(self, claim: Expanded, columns: dict[str, str]) -> VectorSpec:

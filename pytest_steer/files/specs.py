@@ -136,6 +136,7 @@ class Suite:
         path: the claim file, absolute.
         model: the model that the file names (a relative path made absolute), or None.
         allow_unexpected: patterns of weights that may be left out of the model.
+        needs_template: a model without a chat template is an error.
         contexts: the axes that the file gives, such as ``{"system": ("", "Be brief.")}``.
         regressions: contexts that are always tried, each as its axes that are not as given.
         entries: all claims in the order of the file.
@@ -149,3 +150,4 @@ class Suite:
     entries: tuple[ClaimSpec | BrokenClaim, ...]
     regressions: tuple[dict[str, Any], ...] = ()
     allow_unexpected: tuple[str, ...] = ()
+    needs_template: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ class Search:
     Attributes:
         space: the contexts: a Hypothesis strategy.
         free: its axes are independent, so that values of them may be recombined and set back to "as given".
+        every: all contexts of the space, if they are known and no more than the number that it is called with; else None.
         read: makes a context of what ``Context.to_dict`` gives; from what is seen in the space if None.
         max_contexts: how many contexts are tried, besides those named below.
         batch: how many items the search measures, at most half of them.
@@ -33,6 +35,7 @@ class Search:
 
     space: Space
     free: bool
+    every: Callable[[int], list[Context] | None] = lambda _: None
     read: Read | None = None
     max_contexts: int = Effort.max_contexts
     batch: int = Effort.batch
@@ -50,7 +53,9 @@ class Found:
         worst: the worst context tried.
         smallest: the simplest one that breaks the promise at least half as badly as the worst one tried before anything was
             shrunk; None if no context breaks it.
+        exhausted: every context of the space was tried.
     """
 
     worst: Trial
     smallest: Trial | None
+    exhausted: bool = False

@@ -60,10 +60,12 @@ class Survey:
     Attributes:
         values: values other than as given on each axis (see ``Context.to_dict``), as JSON values in the order first met.
         read: makes a context of what ``Context.to_dict`` gives, with the space's own axes and examples.
+        distinct: how many different contexts they were.
     """
 
     values: dict[str, list[Any]]
     read: Read
+    distinct: int
 
 
 def survey(space: Space, *, seed: int) -> Survey:
@@ -71,8 +73,10 @@ def survey(space: Space, *, seed: int) -> Survey:
     values: dict[str, dict[str, Any]] = {}
     axes: dict[str, Axis] = {}
     pools: list[Items] = []
+    met: set[str] = set()
 
     def take(context: Context) -> None:
+        met.add(identity(context))
         for name, value in context.to_dict().items():
             values.setdefault(name, {}).setdefault(as_text(value), value)
         for axis, _ in context.values:
@@ -82,7 +86,7 @@ def survey(space: Space, *, seed: int) -> Survey:
 
     _run(space, take, 200, seed, (Phase.generate,))
     read = partial(Context.from_dict, axes=tuple(axes.values()), examples=pools[0] if pools else None)
-    return Survey({axis: list(own.values()) for axis, own in sorted(values.items())}, read)
+    return Survey({axis: list(own.values()) for axis, own in sorted(values.items())}, read, len(met))
 
 
 def climb(space: Space, badness: Badness, *, examples: int, seed: int) -> None:

@@ -17,6 +17,9 @@ from .remembered import Remembered
 from .search import Space, climb, drawn, shrunk, survey
 from .trials import How, Trial, Trials, recombined, simplicity, without
 
+# A space of which 200 draws show so few contexts holds hardly more; drawing 20 times as many then meets nearly all of them.
+_FEW = 50
+
 
 def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -> Found:
     """Try contexts, fill ``trials``, and remember the simplest context that breaks the promise.
@@ -25,7 +28,7 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
     ``max_contexts`` further contexts, if ``asked.free``, up to two fifths have one axis that is not as given; three tenths are
     Hypothesis' own, drawn at random and then on a climb to the worst (``target``); the rest recombines, in three rounds, values
     that were seen into contexts that are likely to be worse still. Without ``asked.free`` all are Hypothesis' own. But for the
-    climb, each step is measured in one go. Shrinking tries at most ``max_contexts`` more. With ``asked.only`` no other context is
+    climb, each step is measured in one go. If all contexts are no more than ``max_contexts``, all are tried, and that is the end. Shrinking tries at most ``max_contexts`` more. With ``asked.only`` no other context is
     tried.
 
     Raises:
@@ -40,11 +43,18 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
     remembered = memory.contexts(read) if memory is not None else []
     trials.estimates([AS_GIVEN, *asked.listed], "listed")
     trials.estimates(remembered, "remembered")
+    every = asked.every(max_contexts)
+    if every is not None:
+        trials.estimates([context for context in every if len(context.to_dict()) == 1], "single")
+        trials.estimates(every, "drawn")
+        return _remembering(trials, _simplest_of(trials), remembered, memory, exhausted=True)
     first = len(trials.rows)
     for_hypothesis = max_contexts
     if asked.free:
         trials.estimates(_one_axis(around.values, read, 2 * max_contexts // 5), "single")
         for_hypothesis = max(1, 3 * max_contexts // 10)
+    if around.distinct <= _FEW:
+        for_hypothesis = min(for_hypothesis, 20 * around.distinct)
     trials.estimates(drawn(space, examples=for_hypothesis, seed=seed), "drawn")
     climb(space, _one_by_one(trials, "climbed"), examples=for_hypothesis, seed=seed)
     for rounds_left in (3, 2, 1) if asked.free else ():
@@ -52,13 +62,26 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
         more = recombined(trials.rows, trials.badness, math.ceil(left / rounds_left), read=read, seed=seed)
         trials.estimates(more, "recombined")
     smallest = _smallest(trials, space, for_hypothesis, seed, max_contexts, read if asked.free else None)
+    return _remembering(trials, smallest, remembered, memory)
+
+
+def _remembering(
+    trials: Trials, smallest: Trial | None, remembered: list[Context], memory: Remembered | None, *, exhausted: bool = False
+) -> Found:
     if memory is not None:
         for context in remembered:
             if not trials.breaks(trials.estimates([context], "remembered")[0]):
                 memory.forget(context)
         if smallest is not None:
             memory.save(smallest.context)
-    return Found(trials.worst, smallest)
+    return Found(trials.worst, smallest, exhausted)
+
+
+def _simplest_of(trials: Trials) -> Trial | None:
+    """The simplest trial that breaks the promise at least half as badly as the worst one; nothing is left to be shrunk."""
+    worst = trials.badness(trials.worst.estimate)
+    bad = [trial for trial in trials.rows if worst > 0 and trials.badness(trial.estimate) >= worst / 2]
+    return min(bad, key=lambda trial: simplicity(trial.context), default=None)
 
 
 def _one_axis(values: Mapping[str, Sequence[Any]], read: Read, most: int) -> list[Context]:

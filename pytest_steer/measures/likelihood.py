@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import DataError
 from ..model import Model, Probe, check_fits, engine_of, tokenize_text
 from ..model.arguments import checks_arguments
+from ..model.batch import check_texts
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array
 from .propensity import Name, check_multipliers
@@ -136,6 +137,8 @@ def perplexity_of_pairs(
     """
     if not texts:
         raise DataError("perplexity takes a list with at least one text; read_texts(path) reads one from a file")
+    for i, text in enumerate(texts):
+        check_texts(model, (text,), f"text {i}")
     probes = [
         Probe(tokenize_text(model.tokenizer, text, f"text {i}"), start, score_from=1, name=f"text {i}")
         for i, text in enumerate(texts)

@@ -98,14 +98,20 @@ def describe_model(model: Model) -> dict[str, Any]:
         "dtype": model.dtype,
         "device": str(model.device),
         "template": model.template_hash,
+        "template_name": model.format.name,
         **{key: names for key, names in noted.items() if names},
     }
 
 
+def cache_warnings(model: Model) -> list[str]:
+    """What there is to tell about the folder of scores; each is told once."""
+    disk = engine_of(model).disk
+    return disk.told() if disk is not None else []
+
+
 def model_warnings(model: Model) -> list[str]:
     """What the reader of a claim has to know about the model, and, once in a run, about the folder of scores."""
-    disk = engine_of(model).disk
-    found = disk.told() if disk is not None else []
+    found = cache_warnings(model)
     hooks = foreign_hooks(model)
     if hooks:
         found.append(hooks_warning(model.id, hooks))

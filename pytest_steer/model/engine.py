@@ -7,6 +7,7 @@ import warnings
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
 from .applied import run_batch
-from .batch import Padding, check_length
+from .batch import Padding, check_sequence, check_vocabulary
 from .doses import Doses
 from .forward import Prefix, run_prefix
 from .identity import disk_key, is_hooked, state_of
@@ -53,7 +54,8 @@ class Engine:
     """Answers probes under interventions at several multipliers.
 
     Scores are remembered for as long as the model lives: a score depends on the intervention, the multiplier, the
-    tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run.
+    tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run. They are forgotten when
+    weights change, or hooks of others come or go; while there are such hooks, nothing is read from disk or written there.
 
     Attributes:
         padding: side on which shorter rows of a batch are padded.
@@ -150,20 +152,22 @@ class Engine:
         rows = [Row(probe, pair, _key(probe, pair)) for probe in few for pair in pairs]
         name = hashlib.blake2b(b"".join(row.key for row in rows)).digest()
         if name not in self._floors:
-            floor = self.remembered_tensors(
-                ("noise floor", name), lambda: {"floor": torch.tensor(self._floor_of(rows), dtype=torch.float64)}
-            )
-            self._floors[name] = tuple(floor["floor"].tolist())
+            compute = partial(self._floor_of, rows)
+            durable = all(map(_is_durable, pairs))
+            found = self.remembered_tensors(("noise floor", name), compute) if durable else compute()
+            moved, rounding = found["floor"].tolist()
+            self._floors[name] = moved, rounding
         return self._floors[name]
 
-    def _floor_of(self, rows: list[Row]) -> tuple[float, float]:
+    def _floor_of(self, rows: list[Row]) -> Tensors:
         logits = [Row(_logit_of(row.probe), row.pair, b"logit " + row.key) for row in rows if row.probe.candidates is None]
         together = {row.key: own for row, own in self._answers(bundle_up([*rows, *logits]), Way("plain"), None)}
         alone = [own for row in rows for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
         # Steered far, a shortened question may overflow where the whole one does not.
         finite = [at for at, row in enumerate(rows) if np.isfinite([together[row.key], alone[at]]).all()]
         moved = noise_between([together[rows[at].key] for at in finite], [alone[at] for at in finite]).largest
-        return moved, spacing(self.model.dtype, [together[row.key] for row in logits or rows])
+        rounding = spacing(self.model.dtype, [together[row.key] for row in logits or rows])
+        return {"floor": torch.tensor([moved, rounding], dtype=torch.float64)}
 
     def remembered_tensors(self, what: tuple[object, ...], compute: Callable[[], Tensors]) -> Tensors:
         """Tensors that the model gives, from disk if they are there. Without a folder for it they are computed each time.
@@ -328,7 +332,8 @@ class Engine:
             raise DataError(
                 f"{probe.name}: margins are those of answer tokens, not of candidates, and ends are some tokens beside margins"
             )
-        check_length(self.model, probe.ids, probe.name)
+        check_sequence(self.model, probe.ids, probe.name)
+        check_vocabulary(self.model, (*(probe.candidates or ()), *(probe.ends or ())), probe.name)
         if steers and probe.steer_from >= len(probe.ids):
             raise DataError(
                 f"{probe.name}: no token is steered: the scope begins at token {probe.steer_from} of {len(probe.ids)}; "

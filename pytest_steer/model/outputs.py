@@ -10,7 +10,7 @@ import torch
 from .. import progress
 from ..errors import MeasurementError
 from ..steering import Site
-from .batch import check_length, padded
+from .batch import check_sequence, padded
 from .loaded import Model
 from .sites import attached
 from .state import measured
@@ -35,7 +35,7 @@ def read_outputs(
     See ``activations.block_outputs``.
     """
     for index, ids in enumerate(sequences):
-        check_length(model, ids, f"sequence {index}")
+        check_sequence(model, ids, f"sequence {index}")
     ordered = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     kept: dict[int, list[torch.Tensor]] = {layer: [torch.empty(0)] * len(sequences) for layer in layers}
     for start in range(0, len(ordered), _ROWS):

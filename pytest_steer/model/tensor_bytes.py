@@ -22,7 +22,7 @@ def checksum(tensors: Iterable[torch.Tensor]) -> int:
     seen: list[object] = []
     elsewhere: list[tuple[torch.Tensor, torch.Tensor]] = []
     for tensor in tensors:
-        flat = tensor.detach().reshape(-1)
+        flat = tensor.detach().reshape(-1).contiguous()
         some = flat[:: max(1, flat.numel() // _SAMPLE)].contiguous().view(torch.uint8)
         if flat.device.type == "cpu":
             raw: np.ndarray[Any, Any] = flat.view(torch.uint8).numpy()
@@ -32,7 +32,9 @@ def checksum(tensors: Iterable[torch.Tensor]) -> int:
             elsewhere.append((flat.view(_INTEGERS[min(8, flat.element_size())]).sum(dtype=torch.int64), some))
     if elsewhere:  # one wait for the device
         sums, samples = zip(*elsewhere, strict=True)
-        seen += (tuple(torch.stack(sums).tolist()), torch.cat(samples).cpu().numpy().tobytes())
+        place = sums[0].device  # a model can be on several
+        together = torch.stack([one.to(place) for one in sums]), torch.cat([one.to(place) for one in samples])
+        seen += (tuple(together[0].tolist()), together[1].cpu().numpy().tobytes())
     return hash(tuple(seen))
 
 
@@ -45,5 +47,5 @@ def hash_of_bytes(named: Iterable[tuple[str, torch.Tensor]]) -> str:
         same = first.setdefault(place, name) if tensor.numel() else name
         digest.update(repr((name, same, str(tensor.dtype), tuple(tensor.shape))).encode())
         if same == name:
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()

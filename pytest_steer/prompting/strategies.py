@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +58,29 @@ def contexts(
     others |= {axis: _user_defined(axis) for axis in user_defined}
     both = st.tuples(st.fixed_dictionaries(drawn), st.fixed_dictionaries(others))
     return both.map(lambda values: Context(values[0] | values[1], examples=pool))
+
+
+def every_context(
+    values: Mapping[str, Values], *, examples: Iterable[ContrastItem] | None = None, most: int
+) -> list[Context] | None:
+    """Each combination of the listed values and "as given", those with fewer axes first; None if there are more than ``most``.
+
+    Also None if an axis has a strategy in the place of a list.
+
+    Raises:
+        DataError: as :func:`contexts`.
+    """
+    known, pool = known_axes(), None if examples is None else as_items(examples)
+    choices: dict[Axis, list[Any]] = {}
+    for name, given in values.items():
+        if isinstance(given, st.SearchStrategy):
+            return None
+        axis = axis_of(name, known)
+        choices[axis] = list(dict.fromkeys([axis.as_given, *(axis.checked(value) for value in given)]))
+    if math.prod(map(len, choices.values())) > most:
+        return None
+    made = [Context(dict(zip(choices, each, strict=True)), examples=pool) for each in itertools.product(*choices.values())]
+    return sorted(made, key=lambda context: len(context.to_dict()))
 
 
 def as_space(given: st.SearchStrategy[Context] | Mapping[str, Any]) -> st.SearchStrategy[Context]:

@@ -41,12 +41,22 @@ def _validator() -> Draft202012Validator:
     return Draft202012Validator(report_schema())
 
 
-def build_report(claims: Sequence[dict[str, Any]], *, seed: int, profile: str, started: float) -> dict[str, Any]:
+def build_report(
+    claims: Sequence[dict[str, Any]],
+    *,
+    seed: int,
+    profile: str,
+    started: float,
+    interrupted: bool = False,
+    not_run: int | None = 0,
+) -> dict[str, Any]:
     """The report as one object.
 
     Args:
         claims: evidence as ``Evidence.to_dict`` gives it.
         started: when the run began, in seconds since the epoch.
+        interrupted: the run was ended from outside, as by Ctrl-C.
+        not_run: how many claims of claim files were selected and not measured; None if not known.
     """
     models = {json.dumps(c["model"], sort_keys=True): c["model"] for c in claims if c["model"] is not None}
     known = list(models.values())
@@ -62,6 +72,8 @@ def build_report(claims: Sequence[dict[str, Any]], *, seed: int, profile: str, s
             "profile": profile,
             "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
             "seconds": round(time.time() - started, 3),
+            "interrupted": interrupted,
+            "not_run": not_run,
         },
         "claims": list(claims),
         "comparison": {"rows": [row.to_dict() for row in rows], "tasks": [vars(task) for task in tasks]},

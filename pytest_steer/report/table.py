@@ -12,6 +12,8 @@ from ..claims.numbers import low_confidence, number, promise
 from ..stats import expected_false_verdicts
 
 _NAMED = 3
+# What error rates rest on: docs/verdicts.md.
+_CONDITIONS = ", if items are independent, no\n  rare large value is missing from them and no threshold was set from them"
 
 
 def claim_table(claims: Sequence[dict[str, Any]]) -> str:
@@ -70,8 +72,8 @@ def expected_false(claims: Sequence[dict[str, Any]]) -> str:
     if adjusted:
         level = 1 - min(claim["confidence"] for claim in adjusted)
         words = f"{len(adjusted)} judged with Holm's adjustment: in each file any false pass has a chance of at most {level:.2g}, so has any false fail"
-        return f"{words}\n{_expected(judged)}" if judged else words
-    return _expected(judged)
+        return f"{words}\n{_expected(judged)}{_CONDITIONS}" if judged else f"{words}{_CONDITIONS}"
+    return f"{_expected(judged)}{_CONDITIONS}"
 
 
 def deployed_moves(claims: Sequence[dict[str, Any]]) -> list[str]:

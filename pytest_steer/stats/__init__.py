@@ -7,7 +7,8 @@ Read in this order: :mod:`intervals` (what an inference is; Student's t and Clop
 
 **Every bound is one-sided.** ``confidence=0.95`` means that the lower bound exceeds the truth in at most 5 % of
 repetitions, and that the upper bound is below it in at most 5 %. A claim is one-sided ("at least 0.3"), so one bound
-decides it, and the chance of a false pass is at most ``1 - confidence``.
+decides it, and the chance of a false pass is at most ``1 - confidence``: for independent items, for shares or values of a
+mean without rare, large ones, and for thresholds that were not set from the same items. docs/verdicts.md has simulated rates.
 """
 
 from ..evidence import Direction, Verdict

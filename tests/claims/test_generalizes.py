@@ -163,7 +163,8 @@ def test_tans_relative_steerability_is_held_against_the_data_sets_own_vector(lin
 def test_answers_in_other_units_are_announced(linear):
     worded = [ContrastItem(f"So {number}?", ("C",), ("H H",)) for number in range(4)]
     assert any("other: its answers" in text for text in claim(linear, data_sets={"other": worded}).warnings)
-    assert not claim(linear, contexts={"filled": Context(filler=1)}).warnings
+    alike = claim(linear, contexts={"filled": Context(filler=1)}).warnings
+    assert not [text for text in alike if "its answers" in text]
 
 
 def test_the_base_can_be_another_context(linear):

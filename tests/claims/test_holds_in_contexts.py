@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -542,3 +543,43 @@ def test_a_strength_without_a_slope_can_promise_an_effect_only(gated) -> None:
     assert evidence.counterexample == {"context": CULPRIT.to_dict(), "estimate": pytest.approx(-1, abs=1e-6)}
     assert evidence.items is None
     assert "nan" not in words_of(evidence)
+
+
+# --- a space that comes to an end ----------------------------------------------------------------------------------------------
+
+
+def test_all_contexts_are_tried_and_then_the_search_ends(gated) -> None:
+    two = {"option_order": ["as_given", "swapped"]}
+    few = {**two, "system": ["angry", "calm", "dull"]}
+    for axes, count in ((two, 2), (few, 8)):
+        started = time.perf_counter()
+        evidence = assert_error_free(gated, axes, max_contexts=100_000)
+        assert time.perf_counter() - started < 10
+        tried = evidence.details["contexts"]
+        assert evidence.details["exhausted"]
+        assert len(tried) == len({str(one["context"]) for one in tried}) == count
+        assert f"all {count} contexts tried on 10 other items" in words_of(evidence)
+    assert evidence.details["contexts"][-1]["how"] == "drawn"
+    assert evidence.counterexample["context"] == CULPRIT.to_dict()
+    # All but one of them may be tried: they are searched.
+    evidence = assert_error_free(gated, few, max_contexts=7)
+    assert not evidence.details["exhausted"]
+    assert "  searched " in words_of(evidence)
+
+
+def assert_error_free(gated, axes: dict, **more):
+    with pytest.raises(SteeringFailure) as raised:
+        assert_holds_in_contexts(
+            gated.model, gated.vector(), ITEMS, contexts=axes, steerability=2.0 if len(axes) == 1 else 0.1,
+            multipliers=[-1, 0, 1], batch=10, **more,
+        )  # fmt: skip
+    return raised.value.evidence
+
+
+def test_a_strategy_that_has_few_contexts_ends_soon(gated) -> None:
+    started = time.perf_counter()
+    evidence = check(gated, space=contexts(option_order=["as_given", "swapped"]), free=False, max_contexts=100_000).measure(
+        gated.model
+    )
+    assert evidence.details["tried"] == 2
+    assert time.perf_counter() - started < 10

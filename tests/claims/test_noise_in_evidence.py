@@ -171,7 +171,7 @@ def test_a_narrow_interval_is_warned_about_in_16_bits(dtype):
     assert f"in {kind} a score is known to" in warning
     assert "--steer-dtype float32" in warning
     assert evidence.noise["interval_is_narrower"]
-    assert f"  warning: {warning}" in evidence.message.splitlines()[:4]  # beside the verdict
+    assert f"  warning: {warning}" in evidence.message.splitlines()[:5]  # beside the verdict
     assert "pass, within rounding" in claim_table([record])
     assert any(warning in line for line in claim_warnings([record]))
 

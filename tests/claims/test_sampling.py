@@ -342,6 +342,14 @@ def test_an_item_that_decides_is_named(linear, sign, verdict):
     assert not of(assert_steers, linear, rows_of(slopes, sign), steerability=sign * 0.1 if sign > 0 else 5).warnings
 
 
+def test_a_ratio_is_looked_at_as_the_difference_that_it_tests(linear):
+    data = rows_of([1.0, 0.5] * 8 + [1.5], 1)
+    found = of(assert_generalizes, linear, data, relative=0.9, contexts={"filled": Context(filler=1)})
+    assert found.details["on_promised_side"]["items"] == 17
+    one = of(assert_generalizes, linear, rows_of([1.0] * 9, 1), relative=0.9, contexts={"filled": Context(filler=1)})
+    assert said(one, "all 9 values are equal")
+
+
 def test_the_other_intervals_look_at_the_extremes(linear):
     slopes = np.array([0.5] * 11 + [1.5] * 4)
     at = mean_bootstrap(slopes).low

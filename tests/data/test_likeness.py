@@ -14,9 +14,9 @@ from pytest_steer.data.likeness import (
     NEAR,
     TooManyPairs,
     case_twins,
+    count_known,
     distinct,
     hash_of,
-    is_known,
     near_twins,
     normal_form,
     traces,
@@ -115,6 +115,6 @@ SEEN = ["Is the sky blue?", "Think first. Is water always wet there?", "hot"]
 )
 def test_a_question_is_known_whatever_is_put_before_it(question, known):
     record = traces(SEEN)
-    assert is_known(question, record) == known
-    assert not is_known(question, {})
+    assert count_known([question], record) == known
+    assert not count_known([question], {})
     assert record["item_hashes"] == [hash_of(text) for text in SEEN]

@@ -38,10 +38,21 @@ def test_claims_that_hold(suite: Path, pytester: pytest.Pytester) -> None:
             "c: steers * steerability * >= -50 * 10 * pass",
             "c: not_anti_steered * anti-steerable share * <= 0.99 * 10 * pass",
             "c: ppl_delta_below * perplexity delta * 12 * pass",
-            "3 verdicts at 95 %: expect at most 0.15 wrong ones",
+            "3 verdicts at 95 %: expect at most 0.15 wrong ones, if items are independent, no",
+            "  rare large value is missing from them and no threshold was set from them",
             "3 pass",
         ]
     )
+
+
+def test_a_cache_that_cannot_be_used_is_a_warning_told_once(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING)
+    result = pytester.runpytest("--steer-cache=/proc/no such folder")
+    result.assert_outcomes(passed=3)
+    told = [line for line in result.outlines if "--steer-cache" in line]
+    assert len(told) == 1
+    assert told[0].startswith("warning: c: steers: ")
+    assert told[0].endswith("The run goes on without the cache")
 
 
 def test_a_claim_that_fails_says_why(suite: Path, pytester: pytest.Pytester) -> None:

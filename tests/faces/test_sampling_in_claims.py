@@ -24,6 +24,7 @@ claims:
   - steers: {name: unsure, steerability: -50, min_n: 5, confidence: 0.51}
   - steers: {name: rounds, steerability: -50, min_n: 5, sequential: true}
   - not_anti_steered: {name: misspelt, share: 0.99, data: {cluster: abuot}}
+  - performs_task: {accuracy: 0.5, data: {test: pairs.json}}
   - ppl_delta_below: {limit: 1000000}
 """
 
@@ -33,6 +34,7 @@ def clustered(suite: Path) -> Path:
     items = [{**item, "about": index // 2, "number": index} for index, item in enumerate(lettered(20, start=8))]
     (suite / "test.json").write_text(json.dumps(items))
     (suite / "other.json").write_text(json.dumps(items))
+    (suite / "pairs.json").write_text(json.dumps([{"input": f"x{n}", "output": "up"} for n in range(9)]))
     return suite
 
 
@@ -49,6 +51,7 @@ def test_what_a_file_says_of_its_data(clustered: Path, pytester: pytest.Pytester
         "unsure": ("pass", 10, "clusters", 5),
         "rounds": ("error", 0, "items", None),
         "misspelt": ("error", 0, "items", None),
+        "performs_task": ("error", 0, "items", None),
         "ppl_delta_below": ("inconclusive", 12, "texts", 20),
     }
     assert found["enough"]["estimate"] == pytest.approx(found["alone"]["estimate"], abs=1e-6)
@@ -57,6 +60,7 @@ def test_what_a_file_says_of_its_data(clustered: Path, pytester: pytest.Pytester
     result.stdout.fnmatch_lines(
         [
             "*no item has the key 'abuot' that cluster names: did you mean 'about'*",
+            "*cluster names nothing: take it out of data*",
             "c: unsure (steers)* pass at 51 %",
             "warning: c: few: n = 10 is below min_n 20: so few clusters*",
         ]

@@ -252,6 +252,7 @@ def test_asking_twice_runs_nothing():
         first = propensity_curve(model, builders.LETTERED + builders.WORDED, vector, multipliers=GRID).values
         ran = engine_of(model).forwards
         assert ran > 0
+        assert calls
         assert engine_of(model).remembered == 0
         calls.clear()
         again = propensity_curve(model, (builders.LETTERED + builders.WORDED)[::-1], vector, multipliers=GRID[::-1]).values

@@ -14,6 +14,7 @@ from pytest_steer.model import engine_of
 from pytest_steer.model.identity import disk_key, state_of, tokenizer_hash
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.structure import structure_of
+from pytest_steer.model.tensor_bytes import checksum, hash_of_bytes
 from pytest_steer.run_context import RunContext, running
 
 GRID = (-1.0, 0.0, 1.0)
@@ -165,3 +166,23 @@ def test_activations_receipt_and_noise_floor_are_on_disk_too(tmp_path, monkeypat
     a_whole_weight(again.hf)
     assert extract.caa(again, builders.LETTERED, layer=1).hash != want[0]
     assert forwards
+
+
+def test_bytes_of_every_kind_of_tensor():
+    tensors = [
+        torch.zeros(3, dtype=torch.bool), torch.ones(5, dtype=torch.complex64), torch.empty(0), torch.tensor(3.0),
+        torch.ones(7, 3, dtype=torch.bfloat16).t(), torch.ones(9).to(torch.float8_e4m3fn), torch.arange(12)[::2],
+    ]  # fmt: skip
+    before, named = checksum(tensors), [(str(index), tensor) for index, tensor in enumerate(tensors)]
+    hashed = hash_of_bytes(named)
+    assert (checksum(tensors), hash_of_bytes(named)) == (before, hashed)
+    for tensor in tensors:
+        for index in range(tensor.numel()):
+            flat = tensor.view(torch.uint8) if tensor.dtype.is_floating_point and tensor.element_size() == 1 else tensor
+            kept = flat.clone()
+            at = tuple(int(i) for i in np.unravel_index(index, flat.shape))
+            flat[at] = 1 if flat[at] == 0 else 0
+            assert checksum(tensors) != before
+            assert hash_of_bytes(named) != hashed
+            flat.copy_(kept)
+    assert (checksum(tensors), hash_of_bytes(named)) == (before, hashed)
