@@ -49,6 +49,7 @@ class Evidence:
         interval: (low, high), each a one-sided bound at ``confidence``; None where there is none.
         threshold: what the claim promises. direction: whether the statistic has to be at least or at most that.
         n: independent units that the estimate rests on. unit: what they are.
+        min_n: with fewer units there is no verdict but inconclusive; None where there is no floor.
         percent: estimate, interval and threshold are shown in per cent.
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
@@ -73,6 +74,7 @@ class Evidence:
     direction: Direction = Direction.AT_LEAST
     n: int = 0
     unit: str = "items"
+    min_n: int | None = None
     percent: bool = False
     items_needed: int | None = None
     p_pass: float | None = None
@@ -136,6 +138,7 @@ class Evidence:
             "direction": self.direction.value,
             "n": self.n,
             "unit": self.unit,
+            "min_n": self.min_n,
             "percent": self.percent,
             "items_needed": self.items_needed,
             "p_pass": self.p_pass,

@@ -100,7 +100,8 @@ def check_takes(function: Callable[..., Any], wanted: Sequence[str], what: str) 
     Raises:
         SteerError: it is no function, or takes fewer or more.
     """
-    home = f"{getattr(function, '__module__', None) or type(function).__module__}: {what}"
+    module = getattr(function, "__module__", None)
+    home = f"{module}: {what}" if module else what
     if not callable(function):
         raise SteerError(f"{home} needs a function ({', '.join(wanted)}), not {function!r}")
     try:

@@ -27,7 +27,15 @@ from .pytest_frames import without_our_frames
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_progress import Progress
 from .pytest_session import SteerSession
-from .pytest_terminal import announce, check_options, save_counterexamples, stopped_lines, summarize, write_reports
+from .pytest_terminal import (
+    announce,
+    check_options,
+    count_as_error,
+    save_counterexamples,
+    stopped_lines,
+    summarize,
+    write_reports,
+)
 from .run_context import current_run, running
 from .screen import visible
 
@@ -140,7 +148,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         ended = {"interrupted": interrupted, "not_run": None if left is None else len(left)}
         lines, code = write_reports(run.settings, run.claims, run.started, **ended)
         run.saved += lines
-        session.exitstatus = code or session.exitstatus
+        if code is not None:
+            count_as_error(config.pluginmanager.get_plugin("terminalreporter"), "not all of it could be written")
+            session.exitstatus = code
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from . import progress
-from .errors import SteerError, at_key, exceptions_named, warnings_noted
+from .errors import SteerError, exceptions_named, warnings_noted
 from .pytest_options import Settings
 from .sources import shown
 
@@ -96,16 +96,17 @@ class SteerSession:
         return evidence
 
     def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        from .files.build import Builder
+        from .files.build import Builder, load_for
         from .measures.subject import model_warnings
+        from .model.loaded import looked_at_once
 
         run = self.settings.run
         progress.report("loading the model")
-        with at_key("model" if run.model is None else ""), exceptions_named():
-            model = self.models.load(self.model_name(suite, claim), allow_unexpected=suite.allow_unexpected)
+        model = load_for(self.models, suite, self.model_name(suite, claim))
         builder = self._builders.setdefault(id(model), Builder(model, run))
         progress.report("preparing the vector")
-        evidence = builder.build(suite, claim).measure(model)
+        with looked_at_once():
+            evidence = builder.build(suite, claim).measure(model)
         evidence.to_dict()  # which refuses what is not finite
         evidence.warnings += model_warnings(model)
         if claim.model is not None and run.model is not None:

@@ -26,6 +26,8 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
     """The header line, only when a claim was collected."""
     if not claims:
         return []
+    from .prompting.template_names import template_name
+
     models = sorted({session.model_name(item.suite, item.claim) for item in claims})
     run = session.settings.run
     noun = "claim" if len(claims) == 1 else "claims"
@@ -34,7 +36,8 @@ def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
         visible(
             f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
             f"device {run.device})"
-        )
+        ),
+        *(visible(f"steer: {name}: {template}") for name in models if (template := template_name(name)) is not None),
     ]
 
 
@@ -51,12 +54,13 @@ def check_options(run: RunContext) -> None:
             pick_device(run.device)
         except ModelError as error:
             raise pytest.UsageError(visible(f"--steer-device: {error}; 'cpu' always can")) from None
-    if run.model is None or find_model(run.model).kind != "hub":
+    source = find_model(run.model) if run.model is not None else None
+    if source is None or source.kind != "hub":
         return
     from transformers.utils.hub import cached_file
 
     try:
-        cached_file(run.model, "config.json")
+        cached_file(str(source.place), "config.json")
     except Exception as error:  # the hub client raises nearly anything
         first = str(error).strip().splitlines()[0]
         raise pytest.UsageError(
@@ -71,11 +75,12 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
     """The table of all claims, how many wrong verdicts to expect in it, and what was written to files."""
     lines = []
     if claims:
-        from .report import claim_table, claim_warnings, comparison_of, expected_false, verdict_counts
+        from .report import claim_table, claim_warnings, comparison_of, deployed_moves, expected_false, verdict_counts
 
         reporter.section("steering claims")
         comparison = comparison_of(claims)
-        lines += [claim_table(claims), *([f"\n{comparison}\n"] if comparison else []), *claim_warnings(claims)]
+        lines += [claim_table(claims), *([f"\n{comparison}\n"] if comparison else [])]
+        lines += [*deployed_moves(claims), *claim_warnings(claims)]
         lines += [expected_false(claims), verdict_counts(claims)]
     for line in (*lines, *saved):
         reporter.write_line(visible(line))
@@ -102,12 +107,19 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
         from .files.regressions import add_regressions
 
         try:
-            added = add_regressions(file, contexts)
+            added = add_regressions(file, contexts, root)
         except (SteerError, OSError) as error:
             lines.append(f"regressions: {shown(file)} is left as it was: {error}")
             continue
         lines += [f"regressions: added {json.dumps(context, ensure_ascii=False)} to {shown(file)}" for context in added]
     return lines
+
+
+def count_as_error(reporter: pytest.TerminalReporter | None, fault: str) -> None:
+    """Lets the last lines of the run say that there was an error, which no test had."""
+    if reporter is not None:
+        found = pytest.TestReport("--steer-report", ("--steer-report", None, ""), {}, "failed", fault, "teardown")
+        reporter.stats.setdefault("error", []).append(found)
 
 
 def stopped_lines(session: SteerSession, ids: list[str], interrupted: bool) -> list[str]:

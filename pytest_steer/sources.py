@@ -14,7 +14,9 @@ from .errors import ModelError
 
 DEFAULT_MODEL = "builtin:tiny"
 BUILTIN_FOLDER = Path(__file__).resolve().parent / "builtin"
-_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+_HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+_HUB_NAME = re.compile(r"^hub:[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+_MOST = 96  # characters of a hub id; the hub refuses longer ones
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ class ModelSource:
     kind: Literal["folder", "gguf", "hub"]
     path: Path | None
 
+    @property
+    def place(self) -> Path | str:
+        """What transformers loads it by: the folder or file, or the id on the hub."""
+        return self.path if self.path is not None else self.id.removeprefix("hub:")
+
 
 def shown(path: Path) -> str:
     """A path as a user would type it: relative if it is inside the current folder."""
@@ -41,7 +48,9 @@ def find_model(name: str | os.PathLike[str]) -> ModelSource:
     """Find the place that a model name stands for. Nothing is loaded, imported or fetched.
 
     A name is a local transformers folder, a ``.gguf`` file, ``builtin:NAME`` (shipped with pytest-steer), ``package:NAME``
-    (a model file inside an installed package, which is not imported), or else a hub id.
+    (a model file inside an installed package, which is not imported), or a hub id: ``owner/name``, or ``hub:NAME`` for one without
+    an owner. A name without a slash is a folder, so that a mistyped one does not ask the hub, and so is ``FOLDER/name`` where there
+    is such a folder.
 
     Raises:
         ModelError: the name cannot be a model; says where it was looked for and which names there are.
@@ -57,6 +66,11 @@ def find_model(name: str | os.PathLike[str]) -> ModelSource:
         return _package(text)
     path = _local(text)
     if path.is_dir():
+        if not (path / "config.json").is_file() and (path / "adapter_config.json").is_file():
+            raise ModelError(
+                f"model {text!r}: the folder holds a PEFT adapter alone. Put it into the folder of its base model, or merge it: load it with "
+                "peft, then merge_and_unload().save_pretrained(...)"
+            )
         if not (path / "config.json").is_file():
             raise ModelError(f"model {text!r}: the folder has no config.json, so it is not a transformers folder")
         return ModelSource(text, "folder", path.resolve())
@@ -66,10 +80,12 @@ def find_model(name: str | os.PathLike[str]) -> ModelSource:
         return ModelSource(text, "gguf", path.resolve())
     if path.is_file():
         raise ModelError(f"model {text!r}: is a file, but neither a transformers folder nor a .gguf file")
-    if not _HUB_ID.match(text) or len(text) > 96:  # the hub refuses longer names
+    in_folder = path.parent != Path() and path.parent.is_dir()
+    is_hub_id = _HUB_NAME.match(text) or (_HUB_ID.match(text) and not in_folder)
+    if not is_hub_id or len(text.removeprefix("hub:")) > _MOST:
         raise ModelError(
-            f"model {text!r}: no such folder or file, and not a hub id; "
-            f"give a transformers folder, a .gguf file, a hub id (owner/name), builtin:NAME or package:NAME{_meant(path)}"
+            f"model {text!r}: no such folder or file, and not a hub id; give a transformers folder, a .gguf file, a hub id "
+            f"(owner/name; hub:NAME for one without an owner), builtin:NAME or package:NAME{_meant(path)}"
         )
     return ModelSource(text, "hub", None)
 

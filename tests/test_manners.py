@@ -203,13 +203,22 @@ def test_measuring_writes_nothing_and_prints_nothing(tmp_path):
         import builders, torch, hypothesis
         before = torch.is_grad_enabled(), torch.get_default_dtype(), torch.random.initial_seed(), torch.get_rng_state().sum().item()
         profile = hypothesis.settings.get_current_profile_name()
-        from pytest_steer import propensity_curve, perplexity, extract, contexts
+        from hypothesis.configuration import storage_directory
+        home = storage_directory().home_directory
+        from pytest_steer import (
+            assert_holds_in_contexts, assert_hooks_are_sound, propensity_curve, perplexity, extract, contexts
+        )
         model = builders.random_model("llama")
         before = before[:3] + (torch.get_rng_state().sum().item(),)
         vector = extract.caa(model, builders.LETTERED[:2], layer=1)
         propensity_curve(model, builders.LETTERED, vector)
         perplexity(model, builders.TEXTS, vector)
-        contexts(system=["a"])
+        space = contexts(system=["a", "b"], noise=[{"typos": 0.1}, {"case": 0.1}])
+        assert_holds_in_contexts(
+            model, vector, builders.LETTERED * 8, contexts=space, effect=-1e9, max_contexts=6, multipliers=(0, 1)
+        )
+        assert_hooks_are_sound(model, vector, max_batches=2)
+        assert storage_directory().home_directory == home
         after = torch.is_grad_enabled(), torch.get_default_dtype(), torch.random.initial_seed(), torch.get_rng_state().sum().item()
         assert before == after, (before, after)
         assert hypothesis.settings.get_current_profile_name() == profile

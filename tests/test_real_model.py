@@ -176,7 +176,7 @@ def test_two_methods_of_the_comparison_as_a_user_runs_it(tmp_path: Path) -> None
     report = run_suite(tmp_path, "example_suites/methods", "-k", "(icv or fv) and (sentiment or past)")
     rows = {(row["behaviour"], row["method"]): row for row in report["comparison"]["rows"]}
     fv, icv = rows["sentiment", "fv"], rows["sentiment", "icv"]
-    # Function vectors are for tasks: they steer sentiment the wrong way (as Brumley et al. 2024 report of theirs).
+    # Function vectors are for tasks: they steer sentiment the wrong way (so did those of Brumley et al. 2024, on other models).
     assert fv["deployed"]["effect"] < 0 < icv["deployed"]["effect"]
     assert icv["at_cost"]["effect_standardised"] > 0.4 > fv["at_cost"]["effect_standardised"]
     tasks = {(row["method"], row["setting"]): row["first_token"] for row in report["comparison"]["tasks"]}

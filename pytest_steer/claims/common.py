@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
+from ..measures.subject import Moves
 from ..parameters import Param
 from ..prompting import Context
 from ..steering import Apply, Positions
 from ..steering.intervention import StrengthMeaning
 
-IntervalMethod = Literal["t", "bootstrap"]
+IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
 Interval = Annotated[
     IntervalMethod,
-    Param("t is Student's interval over the items, bootstrap resamples them.", title="Interval", example="t"),
+    Param(
+        "t is Student's interval over the items, bootstrap resamples them, transformed_t (Hall 1992) allows for skewness.",
+        title="Interval",
+        example="t",
+    ),
 ]
 Sequential = Annotated[
     bool | None,
@@ -23,6 +28,18 @@ Sequential = Annotated[
         title="Draw items in rounds",
         example=True,
         schema={"enum": [True, False, "profile"], "type": ["boolean", "string"], "default": "profile"},
+    ),
+]
+
+Controls = Annotated[
+    int,
+    Param(
+        "How many random directions of equal norm are measured beside the vector; the report says where it ranks among them. 19 can show "
+        "p = 0.05. Each costs as much as the vector, and none decides the verdict.",
+        title="Random controls",
+        example=19,
+        at_least=0,
+        at_most=999,
     ),
 ]
 
@@ -36,6 +53,7 @@ class Deployment(TypedDict, total=False):
         include_first: steer the first token, an attention sink, too.
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
         confidence: of each one-sided bound; 0.95 by default.
+        min_n: with fewer units (items, texts, tasks, clusters) the claim is inconclusive; 8 by default for a mean, none for a share.
         name: of the claim, in reports; its kind by default.
         apply: your own way of steering, of any library: ``apply(multiplier)`` or ``apply(multiplier, batch)`` returns a context
             manager that steers every forward of ``model.hf`` in its body (docs/hooks.md). The vector is then what it is declared to do.
@@ -47,19 +65,33 @@ class Deployment(TypedDict, total=False):
     include_first: bool
     allow_mismatch: tuple[str, ...]
     confidence: float
+    min_n: int
     name: str
     apply: Apply
     layers: int | Sequence[int]
     strength: StrengthMeaning
 
 
-class OverItems(Deployment, total=False):
+class AboutItems(Deployment, total=False):
+    """Keywords of every assertion about contrast items.
+
+    Attributes:
+        direction: ``raises`` (the default) or ``lowers``: what the deployed model is meant to do with the behaviour
+            (docs/claims.md).
+    """
+
+    direction: Moves
+
+
+class OverItems(AboutItems, total=False):
     """Keywords of the assertions about contrast items.
 
     Attributes:
         multipliers: the grid of the propensity curve.
         context: how the items are put to the model.
+        cluster: a key of the items' ``meta`` that names what belongs together (paraphrases, samples): bounds are over clusters.
     """
 
     multipliers: Sequence[float]
     context: Context
+    cluster: str

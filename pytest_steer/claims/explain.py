@@ -22,12 +22,12 @@ def complete(evidence: Evidence) -> None:
 
 
 def explain(evidence: Evidence) -> str:
-    """The text that a terminal shows for one claim. A pass is two lines; everything else says why and what to do."""
+    """The text that a terminal shows for one claim. A pass is a few lines; everything else says why and what to do."""
     if evidence.verdict is Verdict.ERROR:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)])
     kind = kind_of(evidence.check)
     lines = [kind.said("headline", evidence), *(f"  warning: {warning}" for warning in evidence.warnings)]
-    lines += words.reading(evidence) + kind.said("remarks", evidence)
+    lines += words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
     if evidence.passed:
         return "\n".join(lines)
     found = evidence.counterexample

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple, Unpack
 
 from ..data import ItemLike, Items, as_items
+from ..data.likeness import count_known, traces
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
-from ..measures import MULTIPLIERS, PropensityCurve, asked_record, propensity_curve
+from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record, propensity_curve
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -19,12 +20,15 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Deployment
+from .common import AboutItems
+from .deployed import deployed_record, direction_warnings, with_deployed
+from .doubts import look_closer
 from .holding import hold
-from .judging import judged
+from .judging import judged, judged_from
 from .kinds import claim
 from .numbers import number
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings, describe_items
+from .sampling import Sample, one_per_cluster, sample_of
 
 
 class OtherData(NamedTuple):
@@ -142,6 +146,8 @@ class Generalizes:
     ] = AS_GIVEN
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    min_n: int | None = None
+    cluster: str | None = None
     name: str = "generalizes"
 
     def __post_init__(self) -> None:
@@ -186,25 +192,34 @@ class Generalizes:
             SoundnessError: the hooks do not do what they say.
             SteerError: multipliers without a slope, or an intervention whose strength has none; see ``propensity_curve``.
         """
-        for data in (self.items, *map(_items_of, self.data_sets.values())):
-            check_enough(data)
-        grid = check_has_slope(self.subject, self.multipliers)
+        sample = sample_of(self.items, self.cluster)
+        others = {name: sample_of(_items_of(data), self.cluster) for name, data in self.data_sets.items()}
+        for one in (sample, *others.values()):
+            check_enough(one)
+        grid, sign = check_has_slope(self.subject, self.multipliers), self.subject.slope_sign
         soundness = check_before(model, self.subject)
-        settings = self._measured(model, grid)
-        ratios = [
-            ratio_of_means(one.curve.slopes, one.base.slopes, paired=one.paired, confidence=self.confidence)
+        settings = self._measured(model, grid, sample, others)
+        slopes = [
+            (
+                sign * one_per_cluster(one.curve.slopes, one.clusters),
+                sign * one_per_cluster(one.base.slopes, one.base_clusters),
+            )
             for one in settings
+        ]
+        ratios = [
+            ratio_of_means(own, base_slopes, paired=one.paired, confidence=self.confidence)
+            for one, (own, base_slopes) in zip(settings, slopes, strict=True)
         ]
         found = least_ratio(ratios)
         worst = settings[min(range(len(ratios)), key=lambda index: ratios[index].estimate)]
-        curve, base = worst.curve, worst.base
+        curve, base, seen = worst.curve, worst.base, others.get(worst.name, sample)
         probes = tuple(
             probe
             for one in [*dict.fromkeys(own.base for own in settings), *(own.curve for own in settings)]
             for probe in one.probes
         )
         asked = asked_record(model, curve, worst.context)
-        warnings = self._warnings() + asking_warnings(model, self.subject, asked)
+        warnings = self._warnings(sample, others) + asking_warnings(model, self.subject, asked, sample.items)
         warnings += [
             f"{one.name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), "
             "so their steerabilities are in different units"
@@ -214,16 +229,20 @@ class Generalizes:
         details = {
             "worst": worst.name,
             **(
-                {"base": _describe(base, self.base, repr(self.base)) | self._bounds(base)}
+                {"base": _describe(base, self.base, repr(self.base)) | self._bounds(base, sample.clusters)}
                 if self.retention is not None
                 else {}
             ),
             "settings": [
                 {"name": one.name}
                 | _describe(one.curve, one.context, one.put)
-                | ({"own_vector": one.own_vector() | self._bounds(one.base)} if one.own is not None else {})
-                | self._describe_ratio(ratio, len(ratios))
-                for one, ratio in zip(settings, ratios, strict=True)
+                | (
+                    {"own_vector": one.own_vector() | self._bounds(one.base, one.base_clusters)}
+                    if one.own is not None
+                    else {}
+                )
+                | self._describe_ratio(ratio, len(ratios), min(map(len, units)))
+                for one, units, ratio in zip(settings, slopes, ratios, strict=True)
             ],
         }
         word = self._word
@@ -235,7 +254,9 @@ class Generalizes:
             threshold=self._promised,
             direction=Direction.AT_LEAST,
             confidence=self.confidence,
-            moved=lambda floor: floor.slope(grid) / base.steerability,
+            min_n=self.min_n,
+            fewest=min(len(units) for pair in slopes for units in pair),
+            moved=lambda floor: floor.slope(grid) / abs(base.steerability),
             noisy=curve.probes,
             check="generalizes",
             name=self.name,
@@ -243,17 +264,32 @@ class Generalizes:
             soundness=soundness,
             asked=asked,
             warnings=warnings,
-            **curve_fields(curve, details),
+            **curve_fields(curve, details | seen.details()) | seen.describe(),
         )
+        at_deployed = with_deployed(model, self.subject, curve if self.retention is None else base, self.base)
+        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence)
+        evidence.warnings += direction_warnings(evidence, self.subject)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
+        if worst.paired:
+            # The paired ratio is at least r if the mean of shifted - r * base is at least 0, which a t test decides.
+            kept = 1 - self.confidence
+            level = 1 - (kept if evidence.verdict is Verdict.PASS else kept / len(ratios))
+            look_closer(
+                evidence,
+                sign * (curve.slopes - self._promised * base.slopes),
+                lambda values, clusters: mean_t(one_per_cluster(values, clusters), confidence=level),
+                0.0,
+                worst.clusters,
+                [item.id for item in seen.items],
+            )
         return evidence
 
     @property
     def _word(self) -> str:
         return "tan_relative" if self.retention is None else "retention"
 
-    def _measured(self, model: Model, grid: list[float]) -> list[_Setting]:
+    def _measured(self, model: Model, grid: list[float], sample: Sample, others: Mapping[str, Sample]) -> list[_Setting]:
         """The curve of each setting and of what it is held against, which is proven to steer."""
         if self.retention is None:
             found = []
@@ -262,22 +298,23 @@ class Generalizes:
                 own = self._own(data)
                 check_has_slope(own, grid)
                 check_before(model, own)
-                base = self._curve(model, own, as_items(data.items), self.base, grid, f"{name}, its own vector")
-                self._check_base(base, f"on {name}, its own vector")
-                curve = self._curve(model, self.subject, as_items(data.items), self.base, grid, name)
-                found.append(_Setting(name, self.base, f"data: {curve.items.source}", curve, base, True, own))
+                items, clusters = others[name].items, others[name].clusters
+                base = self._curve(model, own, items, self.base, grid, f"{name}, its own vector")
+                self._check_base(one_per_cluster(base.slopes, clusters), f"on {name}, its own vector")
+                curve = self._curve(model, self.subject, items, self.base, grid, name)
+                put = f"data: {curve.items.source}"
+                found.append(_Setting(name, self.base, put, curve, base, True, clusters, clusters, own))
             return found
-        base = self._curve(model, self.subject, self.items, self.base, grid, "the base context")
-        self._check_base(base, "in the base context the vector")
-        found = [
-            _Setting(
-                name, context, repr(context), self._curve(model, self.subject, self.items, context, grid, name), base, True
-            )
-            for name, context in self.contexts.items()
-        ]
-        for name, data in self.data_sets.items():
-            curve = self._curve(model, self.subject, _items_of(data), self.base, grid, name)
-            found.append(_Setting(name, self.base, f"data: {curve.items.source}", curve, base, False))
+        base = self._curve(model, self.subject, sample.items, self.base, grid, "the base context")
+        self._check_base(one_per_cluster(base.slopes, sample.clusters), "in the base context the vector")
+        found = []
+        for name, context in self.contexts.items():
+            curve = self._curve(model, self.subject, sample.items, context, grid, name)
+            found.append(_Setting(name, context, repr(context), curve, base, True, sample.clusters, sample.clusters))
+        for name, other in others.items():
+            curve = self._curve(model, self.subject, other.items, self.base, grid, name)
+            put = f"data: {curve.items.source}"
+            found.append(_Setting(name, self.base, put, curve, base, False, other.clusters, sample.clusters))
         return found
 
     def _own(self, data: OtherData) -> Subject:
@@ -299,8 +336,8 @@ class Generalizes:
         except DataError as error:
             raise type(error)(f"in {place}: {error}") from None
 
-    def _check_base(self, base: PropensityCurve, what: str) -> None:
-        found = mean_t(base.slopes, confidence=self.confidence)
+    def _check_base(self, slopes: Array, what: str) -> None:
+        found = mean_t(self.subject.slope_sign * slopes, confidence=self.confidence)
         if found.low > 0:
             return
         seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
@@ -313,11 +350,11 @@ class Generalizes:
             "measure more items, or claim first that it steers"
         )
 
-    def _bounds(self, base: PropensityCurve) -> dict[str, Any]:
-        return {"interval": list(bounds_of(mean_t(base.slopes, confidence=self.confidence)))}
+    def _bounds(self, base: PropensityCurve, clusters: Sequence[int] | None) -> dict[str, Any]:
+        return {"interval": list(bounds_of(mean_t(one_per_cluster(base.slopes, clusters), confidence=self.confidence)))}
 
-    def _describe_ratio(self, ratio: Inference, settings: int) -> dict[str, Any]:
-        verdict = judge(ratio, self._promised, Direction.AT_LEAST)
+    def _describe_ratio(self, ratio: Inference, settings: int, fewest: int) -> dict[str, Any]:
+        verdict = judged_from(ratio, self._promised, Direction.AT_LEAST, self.min_n, fewest)
         if verdict is Verdict.FAIL and settings * ratio.p_at_most(self._promised) > 1 - self.confidence:
             verdict = Verdict.INCONCLUSIVE
         return {
@@ -336,19 +373,19 @@ class Generalizes:
         numbers = [number for number in needed if number is not None]
         return max(numbers) if numbers and len(numbers) == len(needed) else None
 
-    def _warnings(self) -> list[str]:
-        found = data_warnings(self.subject, self.items)
-        asked = set(self.items.item_hashes)
+    def _warnings(self, sample: Sample, others: Mapping[str, Sample]) -> list[str]:
+        found = data_warnings(self.subject, sample)
+        asked = traces([item.question for item in sample.items])
         for name, data in self.data_sets.items():
-            items = _items_of(data)
-            found += [f"{name}: {warning}" for warning in data_warnings(self.subject, items) if warning not in found]
+            other = others[name]
+            found += [f"{name}: {warning}" for warning in data_warnings(self.subject, other) if warning not in found]
             if isinstance(data, OtherData):
-                found += [f"{name}, its own vector: {warning}" for warning in data_warnings(self._own(data), items)]
+                found += [f"{name}, its own vector: {warning}" for warning in data_warnings(self._own(data), other)]
                 continue
-            shared = sum(own in asked for own in items.item_hashes)
+            shared = count_known((item.question for item in other.items), asked)
             if shared:
                 found.append(
-                    f"{name}: {shared} of its {len(items)} items ask a question of the base data too, so the two are not "
+                    f"{name}: {shared} of its {len(other.items)} items ask a question of the base data too, so the two are not "
                     "independent and the interval is not exact"
                 )
         return found
@@ -375,7 +412,8 @@ def assert_generalizes(
     data_sets: Mapping[str, Iterable[ItemLike] | OtherData] | None = None,
     base: Context = AS_GIVEN,
     multipliers: Sequence[float] = MULTIPLIERS,
-    **shared: Unpack[Deployment],
+    cluster: str | None = None,
+    **shared: Unpack[AboutItems],
 ) -> Evidence:
     """Assert that steerability in each setting is at least ``retention`` times that in the base context.
 
@@ -386,6 +424,7 @@ def assert_generalizes(
         contexts: names and contexts in which the same items are measured; paired by item.
         data_sets: names and other items, measured in the base context.
         base: the context that the others are held against.
+        cluster: a key of the items of all data sets; each cluster counts as one item, with its mean slope.
 
     The other arguments and what is raised are those of :func:`assert_steers`; also SteerError if the base steerability is
     not proven to be above 0.
@@ -406,6 +445,8 @@ class _Setting:
     curve: PropensityCurve
     base: PropensityCurve
     paired: bool
+    clusters: Sequence[int] | None
+    base_clusters: Sequence[int] | None
     own: Subject | None = None
 
     def own_vector(self) -> dict[str, Any]:

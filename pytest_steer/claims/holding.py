@@ -14,6 +14,7 @@ from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_warnings
 from ..model import Model
 from ..model.arguments import check_arguments
+from ..model.loaded import looked_at_once
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..steering import Intervention, SteeringVector, applied, as_intervention, check_positions, custom
@@ -31,7 +32,7 @@ class Claim(Protocol):
     def measure(self, model: Model) -> Evidence: ...
 
 
-_OF_THE_SUBJECT = ("multiplier", "positions", "include_first", "allow_mismatch")
+_OF_THE_SUBJECT = ("multiplier", "positions", "include_first", "allow_mismatch", "direction")
 _OF_THE_VECTOR = ("apply", "layers", "strength", "directions")
 
 
@@ -49,14 +50,15 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
     """
     declared, shared = kind_of(kind), given["shared"]
     known = declared.fields.keys() | declared.parameters.keys()
-    _check_keywords(f"assert_{kind}", declared, shared, known | {*_OF_THE_SUBJECT, *_OF_THE_VECTOR})
+    others = {*_OF_THE_SUBJECT, *_OF_THE_VECTOR} - (set() if "items" in known else {"direction"})
+    _check_keywords(f"assert_{kind}", declared, shared, known | others)
     needed = {"model", *(name for name in known if declared.fields.get(name)), *declared.schema.get("required", ())}
     fields = {"seed": current_run().seed, "name": kind, **given, **shared}
     fields = {name: value for name, value in fields.items() if value is not None or name in needed}
     take = current_run().evidence or _untaken
     try:
         with exceptions_named():
-            with warnings_noted() as said:
+            with warnings_noted() as said, looked_at_once():
                 claim = _claim_of(declared, given, fields, known, late or {})
                 evidence = claim.measure(given["model"])
             evidence.warnings += model_warnings(given["model"])

@@ -37,15 +37,18 @@ from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
 from ..soundness import check_before
-from ..stats import Direction, Inference, Verdict, items_needed_share, judge, share
+from ..stats import Direction, Inference, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Deployment, Interval, IntervalMethod
+from .common import AboutItems, Interval, IntervalMethod
+from .deployed import deployed_record, direction_warnings, with_deployed
+from .doubts import look_closer
 from .explain_contexts import context_lines, how_to_reproduce
 from .holding import hold
-from .judging import judged, mean_of, open_share
+from .judging import SHARES, judged, judged_from, mean_of, open_share, share_of
 from .kinds import claim
 from .over_items import asking_warnings, check_has_slope, curve_details, data_warnings, describe_items, item_record
+from .sampling import Sample, sample_of
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -132,6 +135,8 @@ class HoldsInContexts:
     context: Context = AS_GIVEN
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    min_n: int | None = None
+    cluster: str | None = None
     seed: int = 0
     name: str = "holds_in_contexts"
 
@@ -163,22 +168,25 @@ class HoldsInContexts:
         from ..fuzzing.worst_context import find_worst  # loads Hypothesis
 
         grid = self._grid()
-        batch, fresh = self._divided()
+        sample = sample_of(self.items, self.cluster)
+        batch, fresh = self._divided(sample)
         soundness = check_before(model, self.subject)
         before = engine_of(model).forwards, engine_of(model).remembered
         curves = partial(self._curves, model, grid)
         trials = Trials(
-            lambda contexts: [self._estimate(curve) for curve in curves(batch, contexts)], self.threshold, self._direction
+            lambda contexts: [self._estimate(curve) for curve in curves(batch.items, contexts)],
+            self.threshold,
+            self._direction,
         )
         max_contexts = self.search.max_contexts if self.max_contexts is None else self.max_contexts
         search = replace(self.search, place=self.search.place or self.name)
         found = find_worst(trials, search, max_contexts=max_contexts, seed=self.seed)
-        looks = [self._judged(found.worst.context, curves(fresh, [found.worst.context])[0])]
+        looks = [self._judged(found.worst.context, curves(fresh.items, [found.worst.context])[0], fresh.clusters)]
         if looks[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
             # A fixed sequence of tests: the second is made only if the first refutes the claim, and the batch alone chose
             # both, so neither needs a stricter level (Maurer, Hothorn & Lehmacher 1995).
             simpler = found.smallest.context
-            looks.append(self._judged(simpler, curves(fresh, [simpler])[0]))
+            looks.append(self._judged(simpler, curves(fresh.items, [simpler])[0], fresh.clusters))
         decisive = looks[-1] if looks[-1].verdict is Verdict.FAIL else looks[0]
         curve, inference = decisive.curve, decisive.inference
         linear = self.subject.intervention.strength == "linear"
@@ -191,20 +199,21 @@ class HoldsInContexts:
             threshold=self.threshold,
             direction=self._direction,
             confidence=self.confidence,
+            min_n=self.min_n,
             moved=lambda floor: self._moved(floor, curve),
             check="holds_in_contexts",
             name=self.name,
-            statistic=_WORDS[self.statistic],
-            n=len(fresh),
-            unit="items that the search did not see",
-            data=describe_items(self.items),
+            statistic=self._words,
+            n=fresh.n,
+            unit=f"{fresh.describe()['unit']} that the search did not see",
+            data=describe_items(sample.items),
             multipliers=[float(m) for m in grid],
             curve=[float(p) for p in curve.mean],
-            items=[item_record(curve, index) for index in range(len(fresh))] if linear else None,
+            items=[item_record(curve, index) for index in range(len(fresh.items))] if linear else None,
             strata=[vars(stratum) for stratum in strata(curve)] if linear else [],
             soundness=soundness,
             asked=asked,
-            warnings=data_warnings(self.subject, self.items) + asking_warnings(model, self.subject, asked),
+            warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
         )
         if evidence.verdict is Verdict.FAIL:
             evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
@@ -212,11 +221,20 @@ class HoldsInContexts:
             evidence.items_needed = items_needed_share(
                 inference.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
             )
-        evidence.details = self._details(trials, found, batch, decisive, looks) | {"max_contexts": max_contexts}
+        evidence.details = (
+            self._details(trials, found, batch.items, decisive, looks) | {"max_contexts": max_contexts} | fresh.details()
+        )
         if linear:
             evidence.details |= curve_details(curve)
+        at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
+        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence)
+        if self.statistic != "effect":
+            evidence.warnings += direction_warnings(evidence, self.subject)
+        if inference.method not in SHARES:
+            names = [item.id for item in fresh.items]
+            look_closer(evidence, self._values(curve), self._bounds, self.threshold, fresh.clusters, names)
         computed, answered = engine_of(model).forwards - before[0], engine_of(model).remembered - before[1]
-        saved = answered + (trials.asked - len(trials.rows)) * len(batch) * len(grid)
+        saved = answered + (trials.asked - len(trials.rows)) * len(batch.items) * len(grid)
         evidence.details["forwards"] = {"computed": computed, "saved": saved}
         return evidence
 
@@ -231,9 +249,9 @@ class HoldsInContexts:
             return sorted({0.0, float(self.subject.multiplier)})
         return check_has_slope(self.subject, self.multipliers, instead="Promise an effect")
 
-    def _divided(self) -> tuple[Items, Items]:
-        """The batch, drawn at random with the seed, and the other items; both in the order of the data set."""
-        count = len(self.items)
+    def _divided(self, sample: Sample) -> tuple[Sample, Sample]:
+        """The batch, drawn at random with the seed, and the other items; both in the order of the data set, clusters whole."""
+        count = len(sample.items)
         if count < 4:
             raise DataError(
                 f"{self.items.source}: has {count} item(s); holds_in_contexts needs at least four, two to search on and two that "
@@ -245,12 +263,13 @@ class HoldsInContexts:
                 f"{self.items.source}: has {count} items, and a batch of {size} leaves {max(0, count - size)} to judge on what "
                 f"the search finds; at least two are needed: take a batch of at most {count - 2}, or more items"
             )
-        order = np.random.default_rng(self.seed).permutation(count)
-        chosen = set(order[:size].tolist())
-        return (
-            Items((item for index, item in enumerate(self.items) if index in chosen), self.items.source),
-            Items((item for index, item in enumerate(self.items) if index not in chosen), self.items.source),
-        )
+        labels = range(count) if sample.clusters is None else sample.clusters
+        chosen: set[int] = set()
+        for label in np.random.default_rng(self.seed).permutation(sample.n)[: sample.n - 2 + (sample.n < 3)].tolist():
+            if len(chosen) >= size:
+                break
+            chosen |= {index for index, own in enumerate(labels) if own == label}
+        return sample.part(chosen), sample.part(set(range(count)) - chosen)
 
     def _curves(self, model: Model, grid: list[float], items: Items, contexts: Sequence[Context]) -> list[PropensityCurve]:
         return curves_in_contexts(
@@ -265,8 +284,19 @@ class HoldsInContexts:
     def _values(self, curve: PropensityCurve) -> Array:
         """[n_items] what the statistic is the mean of."""
         if self.statistic == "effect":
-            return curve.effects(float(self.subject.multiplier))
-        return curve.slopes if self.statistic == "steerability" else curve.anti_steerable.astype(float)
+            return self._sign * curve.effects(float(self.subject.multiplier))
+        slopes = self._sign * curve.slopes
+        return slopes if self.statistic == "steerability" else (slopes <= 0).astype(float)
+
+    @property
+    def _sign(self) -> int:
+        return self.subject.effect_sign if self.statistic == "effect" else self.subject.slope_sign
+
+    @property
+    def _words(self) -> str:
+        if self._sign > 0:
+            return _WORDS[self.statistic]
+        return "share that rises" if self.statistic == "anti_steerable_share" else f"negative {_WORDS[self.statistic]}"
 
     def _moved(self, floor: NoiseFloor, curve: PropensityCurve) -> float:
         """What the noise floor moves the statistic of one item by; of a share, the share of items that it leaves open."""
@@ -278,15 +308,14 @@ class HoldsInContexts:
     def _estimate(self, curve: PropensityCurve) -> float:
         return float(self._values(curve).mean())
 
-    def _infer(self, curve: PropensityCurve) -> Inference:
-        values = self._values(curve)
+    def _bounds(self, values: Array, clusters: Sequence[int] | None) -> Inference:
         if self.statistic == "anti_steerable_share":
-            return share(int(values.sum()), len(values), confidence=self.confidence)
-        return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed)
+            return share_of(values, confidence=self.confidence, clusters=clusters)
+        return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
-    def _judged(self, context: Context, curve: PropensityCurve) -> _Judged:
-        found = self._infer(curve)
-        return _Judged(context, curve, found, judge(found, self.threshold, self._direction))
+    def _judged(self, context: Context, curve: PropensityCurve, clusters: Sequence[int] | None) -> _Judged:
+        found = self._bounds(self._values(curve), clusters)
+        return _Judged(context, curve, found, judged_from(found, self.threshold, self._direction, self.min_n))
 
     def _details(
         self, trials: Trials, found: Found, batch: Items, decisive: _Judged, looks: list[_Judged]
@@ -314,7 +343,7 @@ class HoldsInContexts:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*words.not_looked_at(evidence), *context_lines(evidence)]
+        return [*words.remarks(evidence), *context_lines(evidence)]
 
     @staticmethod
     def extra(evidence: Evidence) -> dict[str, Any]:
@@ -337,7 +366,8 @@ def assert_holds_in_contexts(
     only: Context | None = None,
     interval: IntervalMethod = "t",
     multipliers: Sequence[float] = MULTIPLIERS,
-    **shared: Unpack[Deployment],
+    cluster: str | None = None,
+    **shared: Unpack[AboutItems],
 ) -> Evidence:
     """Assert that one statistic keeps its threshold in the worst context that a search finds (docs/fuzzing.md).
 
@@ -351,6 +381,7 @@ def assert_holds_in_contexts(
         max_contexts / batch: how many contexts are looked at, with how many items; by default what ``--steer-profile`` says.
         listed: contexts that are always tried, before any other.
         only: judge this context and search for no other.
+        cluster: a key of the items that names what belongs together; clusters are searched on, or judge, as a whole.
 
     The other arguments and what is raised are those of :func:`assert_steers`.
     """

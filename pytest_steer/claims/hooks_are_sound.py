@@ -140,6 +140,9 @@ class HooksAreSound:
             soundness=found,
             details={"not_looked_at": self._not_looked_at(found), "relied_on": self._unseen(found)},
         )
+        if evidence.details["not_looked_at"]:  # beside the verdict in the table too, which shows no headline
+            names = ", ".join(evidence.details["not_looked_at"]).replace("_", " ")
+            evidence.warnings.append(f"not looked at: {names}")
         applied = self.subject.intervention.applied
         if applied is not None and not applied.is_declared:
             evidence.warnings.append(

@@ -22,9 +22,9 @@ def is_in_rounds(said: bool | None, effort: Effort, items: int, interval: str = 
 
     Args:
         said: what the claim says. None: as the run's effort says, if there are items enough and its bounds may be looked at early.
-        items: how many there are. interval: a bootstrap may not be looked at early.
+        items: how many there are to be drawn one by one. interval: only the bounds of t may be looked at early.
     """
-    return said if said is not None else effort.in_rounds and interval != "bootstrap" and items >= LEAST_ITEMS
+    return said if said is not None else effort.in_rounds and interval == "t" and items >= LEAST_ITEMS
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,14 @@ def draw_in_rounds(
     threshold: float,
     direction: Direction,
     seed: int,
+    min_n: int | None = None,
 ) -> Draw:
     """Draw items in random order, round by round, until the bounds decide or no items are left.
 
     Args:
         slopes_or_flags: measures items: one number (or flag) per item.
         infer: anytime-valid bounds of what was measured so far.
+        min_n: items before the first look, if that is more than 8.
         seed: of the order of drawing, which has to be random for the bounds to hold.
 
     Raises:
@@ -70,7 +72,7 @@ def draw_in_rounds(
     order = np.random.default_rng(seed).permutation(len(items))
     shuffled = Items((items[int(i)] for i in order), items.source)
     looks: list[int] = []
-    for count in rounds(len(shuffled), first=LEAST_ITEMS):
+    for count in rounds(len(shuffled), first=max(LEAST_ITEMS, min_n or 0)):
         looks.append(count)
         found = infer(slopes_or_flags(shuffled[:count]))
         if judge(found, threshold, direction) is not Verdict.INCONCLUSIVE:

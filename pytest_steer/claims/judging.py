@@ -12,10 +12,26 @@ from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject, describe_model
 from ..model import Model, Probe, engine_of
+from ..model.fits import mismatch_warnings
 from ..model.noise import eps_of
-from ..stats import Inference, items_needed_mean, judge, mean_bootstrap, mean_t
+from ..stats import (
+    Inference,
+    items_needed_mean,
+    judge,
+    mean_bootstrap,
+    mean_t,
+    mean_transformed_t,
+    share,
+    share_of_clusters,
+)
 from .common import IntervalMethod
 from .numbers import number
+
+MIN_N = 8
+"""Units below which a mean is not judged: see docs/verdicts.md for the error rates there."""
+
+SHARES = ("clopper-pearson", "clustered clopper-pearson", "sequential binomial")
+"""Methods whose bounds are exact for any number of units."""
 
 
 def judged(
@@ -28,6 +44,8 @@ def judged(
     direction: Direction,
     confidence: float,
     moved: Callable[[NoiseFloor], float],
+    min_n: int | None = None,
+    fewest: int | None = None,
     noisy: Sequence[Probe] | None = None,
     scaled: float | None = None,
     **more: Any,
@@ -37,6 +55,8 @@ def judged(
     Args:
         probes: what was asked of the model, for the receipt.
         moved: what the noise floor moves the statistic of one unit (item, text) by; for a share, the share of units that it leaves open.
+        min_n: with fewer units the verdict is inconclusive; see :func:`floor_of` for None.
+        fewest: the least number of units that the verdict rests on, if that is not ``found.n``.
         noisy: the probes of which the noise is measured, if not all.
         scaled: the threshold on the scale of ``found``, if that is another one.
         more: the other fields of the evidence, which win over those that are made here.
@@ -47,14 +67,19 @@ def judged(
     receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
     at = threshold if scaled is None else scaled
     holds, fails = found.p_at_least(at), found.p_at_most(at)
+    least, n = floor_of(found, min_n), found.n if fewest is None else fewest
+    is_floored = least is not None and n < least
+    if is_floored:
+        holds = fails = 1.0  # proves nothing, neither alone nor among others
     made: dict[str, Any] = {
-        "verdict": judge(found, at, direction),
+        "verdict": judged_from(found, at, direction, min_n, n),
         "estimate": found.estimate,
         "interval": bounds_of(found),
         "interval_method": found.method,
         "confidence": confidence,
         "threshold": threshold,
         "direction": direction,
+        "min_n": least,
         "multiplier": subject.multiplier,
         "model": describe_model(model),
         "vector": subject.describe(receipt),
@@ -63,6 +88,9 @@ def judged(
         "p_fail": fails if direction is Direction.AT_LEAST else holds,
     }
     evidence = Evidence(**made | more)
+    evidence.warnings += mismatch_warnings(model, subject.intervention)
+    if is_floored:
+        evidence.warnings.append(below_floor(n, least, evidence.unit))
     if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
         evidence.items_needed = items_needed_mean(found.estimate, found.standard_deviation, at, confidence=confidence)
     _add_noise(evidence, model, noise_floor(model, noisy or probes, subject.intervention, subject.multiplier), moved)
@@ -73,13 +101,13 @@ def judged(
 
 
 _SMALL = 0.01
-_COARSE = 16
+_COARSE = 4
 
 
 def _check_above_noise(evidence: Evidence, model: Model, dose: float | None) -> None:
     """Refuse a verdict on small doses if rounding can have made it: it moves one item by more than lies between estimate and threshold.
 
-    Rounding moves many items alike, so no interval shows it. Of honest doses (over 1 % of the hidden states' norm, and in 16 bits over 16
+    Rounding moves many items alike, so no interval shows it. Of honest doses (over 1 % of the hidden states' norm, and in 16 bits over four
     roundings) it makes so little that a small effect is a measurement.
 
     Args:
@@ -100,11 +128,46 @@ def _check_above_noise(evidence: Evidence, model: Model, dose: float | None) -> 
         )
 
 
-def mean_of(values: Array, interval: IntervalMethod, *, confidence: float, seed: int) -> Inference:
-    """The mean with bounds by a claim's ``interval``."""
+def floor_of(found: Inference, min_n: int | None) -> int | None:
+    """The least number of units for a verdict: what the claim says, else :data:`MIN_N` for a mean and None for a share."""
+    return min_n if min_n is not None or found.method in SHARES else MIN_N
+
+
+def judged_from(found: Inference, at: float, direction: Direction, min_n: int | None, n: int | None = None) -> Verdict:
+    """The verdict, which is inconclusive with fewer units than :func:`floor_of`.
+
+    Args:
+        n: the units that it rests on, if that is not ``found.n``.
+    """
+    least = floor_of(found, min_n)
+    if least is not None and (found.n if n is None else n) < least:
+        return Verdict.INCONCLUSIVE
+    return judge(found, at, direction)
+
+
+def below_floor(n: int, least: int | None, unit: str) -> str:
+    """The words of the warning about too few units."""
+    return (
+        f"n = {n} is below min_n {least}: so few {unit} say too little about how much they vary, so there is no verdict; measure at least "
+        f"{least}, or set min_n"
+    )
+
+
+def mean_of(
+    values: Array, interval: IntervalMethod, *, confidence: float, seed: int, clusters: Sequence[int] | None = None
+) -> Inference:
+    """The mean with bounds by a claim's ``interval``, over clusters if there are some."""
     if interval == "bootstrap":
-        return mean_bootstrap(values, confidence=confidence, seed=seed)
-    return mean_t(values, confidence=confidence)
+        return mean_bootstrap(values, confidence=confidence, seed=seed, clusters=clusters)
+    mean = mean_transformed_t if interval == "transformed_t" else mean_t
+    return mean(values, confidence=confidence, clusters=clusters)
+
+
+def share_of(flags: Array, *, confidence: float, clusters: Sequence[int] | None = None) -> Inference:
+    """The share of units with a flag, with exact bounds; with clusters, see ``stats.share_of_clusters``."""
+    if clusters is not None:
+        return share_of_clusters(flags.astype(bool), clusters, confidence=confidence)
+    return share(int(flags.sum()), len(flags), confidence=confidence)
 
 
 def open_share(values: Array, room: float) -> float:

@@ -24,6 +24,7 @@ EVERY: dict[str, Schema] = {
     "multiplier": {"type": "number", "not": {"const": 0}},
     "multipliers": {"type": "array", "items": {"type": "number"}},
     "seed": {"type": "integer", "minimum": 0},
+    "min_n": {"type": "integer"} | Param("With fewer units a claim is inconclusive.", at_least=2).to_schema("min_n"),
 }
 """What claims share and that is checked as parameters are, in the words of a claim file."""
 
@@ -129,7 +130,7 @@ class ClaimKind:
 _FORMS = {"headline": str, "extra": dict}
 _SAID: dict[str, Callable[[Evidence], Any]] = {
     "headline": words.headline,
-    "remarks": words.not_looked_at,
+    "remarks": words.remarks,
     "explanation": words.of_items,
     "extra": lambda evidence: evidence.extra,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal, Unpack
 
 from ..data import ItemLike, Items
@@ -14,14 +15,16 @@ from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
-from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share, share
+from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share
 from ..steering import Intervention, SteeringVector
-from .common import OverItems, Sequential
+from . import words
+from .common import Controls, OverItems, Sequential
 from .holding import hold
 from .in_rounds import is_in_rounds
-from .judging import open_share
+from .judging import open_share, share_of
 from .kinds import claim
 from .over_items import measure_items
+from .sampling import Sample, sample_of
 
 By = Literal["slope", "effect"]
 
@@ -33,7 +36,8 @@ class NotAntiSteered:
 
     The bounds are exact binomial ones (Clopper & Pearson 1934). ``by: slope`` counts items whose slope is <= 0, so a tie counts as
     anti-steerable (Tan et al. 2024); ``by: effect`` counts items whose propensity at the deployed multiplier is below that at 0, so a
-    tie is not (Braun et al. 2025, arXiv 2505.22637).
+    tie is not (Braun et al. 2025, arXiv 2505.22637). With ``direction: lowers`` items that do not fall towards the deployed multiplier,
+    or rise at it, count.
     """
 
     subject: Subject
@@ -57,10 +61,13 @@ class NotAntiSteered:
         ),
     ] = "slope"
     sequential: Sequential = None
+    controls: Controls = 0
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     context: Context = AS_GIVEN
+    cluster: str | None = None
     name: str = "not_anti_steered"
 
     def measure(self, model: Model) -> Evidence:
@@ -73,20 +80,23 @@ class NotAntiSteered:
         curve, found, evidence = measure_items(
             model,
             self.subject,
-            self.items,
+            self._sample,
             grid,
             check="not_anti_steered",
             name=self.name,
-            statistic="anti-steerable share",
+            statistic="anti-steerable share" if self._sign > 0 else "share that rises",
             direction=Direction.AT_MOST,
             threshold=self.share,
             confidence=self.confidence,
+            min_n=self.min_n,
             context=self.context,
             values=self._moves_the_wrong_way,
             infer=self._infer,
+            over_clusters=lambda wrong, clusters: share_of(wrong, confidence=self.confidence, clusters=clusters),
             moved=self._open,
             sequential=self._in_rounds,
             seed=self.seed,
+            controls=self.controls,
             by_effect=self.by == "effect",
         )
         evidence.details |= {"by": self.by, "anti_steered_items": int(self._moves_the_wrong_way(curve).sum())}
@@ -98,13 +108,22 @@ class NotAntiSteered:
             )
         return evidence
 
+    @cached_property
+    def _sample(self) -> Sample:
+        return sample_of(self.items, self.cluster)
+
     @property
     def _in_rounds(self) -> bool:
-        return is_in_rounds(self.sequential, current_run().effort, len(self.items))
+        return is_in_rounds(self.sequential, current_run().effort, self._sample.drawable)
 
     def _moves_the_wrong_way(self, curve: PropensityCurve) -> Array:
-        wrong = curve.anti_steerable if self.by == "slope" else curve.effects(self.subject.multiplier) < 0
-        return wrong.astype(float)
+        if self.by == "slope":
+            return (self._sign * curve.slopes <= 0).astype(float)
+        return (self._sign * curve.effects(self.subject.multiplier) < 0).astype(float)
+
+    @property
+    def _sign(self) -> int:
+        return self.subject.slope_sign if self.by == "slope" else self.subject.effect_sign
 
     def _open(self, floor: NoiseFloor, curve: PropensityCurve) -> float:
         """The share of items of which the noise leaves open which way they move."""
@@ -112,10 +131,14 @@ class NotAntiSteered:
             return open_share(curve.slopes, floor.slope(curve.multipliers.tolist()))
         return open_share(curve.effects(self.subject.multiplier), floor.effect)
 
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.not_looked_at(evidence), *words.controls(evidence)]
+
     def _infer(self, wrong: Array) -> Inference:
         if self._in_rounds:
             return sequential_share(wrong.astype(bool), confidence=self.confidence)
-        return share(int(wrong.sum()), len(wrong), confidence=self.confidence)
+        return share_of(wrong, confidence=self.confidence)
 
 
 def assert_not_anti_steered(
@@ -126,6 +149,7 @@ def assert_not_anti_steered(
     share: float,
     by: By = "slope",
     sequential: bool | None = None,
+    controls: int = 0,
     **shared: Unpack[OverItems],
 ) -> Evidence:
     """Assert that the share of items that move the wrong way is at most ``share``.

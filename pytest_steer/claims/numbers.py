@@ -18,3 +18,8 @@ def promise(value: float | None, percent: bool = False) -> str:
     if value is None:
         return "-"
     return f"{100 * value:+.6g}%" if percent else f"{value:.6g}"
+
+
+def low_confidence(confidence: float) -> str:
+    """What a verdict at less than 90 % is followed by."""
+    return f" at {100 * confidence:.4g} %" if confidence < 0.9 else ""

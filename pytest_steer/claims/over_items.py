@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 from ..data import Items
+from ..data.likeness import count_known
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
 from ..extract import letter_imbalance, unreliable
@@ -15,9 +16,12 @@ from ..measures import (
     NoiseFloor,
     PropensityCurve,
     asked_record,
+    chance_warnings,
     check_multipliers,
     check_slope_grid,
+    explained,
     propensity_curve,
+    random_controls,
     strata,
 )
 from ..measures.at_cost import spread
@@ -27,14 +31,17 @@ from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, mean_t
+from .deployed import deployed_record, direction_warnings, with_deployed
+from .doubts import look_closer
 from .in_rounds import draw_in_rounds
-from .judging import judged
+from .judging import SHARES, judged
+from .sampling import Sample, sample_of
 
 
 def measure_items(
     model: Model,
     subject: Subject,
-    items: Items,
+    items: Items | Sample,
     multipliers: Sequence[float],
     *,
     check: str,
@@ -44,21 +51,31 @@ def measure_items(
     threshold: float,
     values: Callable[[PropensityCurve], Array],
     infer: Callable[[Array], Inference],
+    over_clusters: Callable[[Array, Sequence[int]], Inference] | None = None,
+    cluster: str | None = None,
     confidence: float = 0.95,
+    min_n: int | None = None,
     context: Context = AS_GIVEN,
     moved: Callable[[NoiseFloor, PropensityCurve], float] = lambda floor, _: floor.effect,
     sequential: bool = False,
     seed: int = 0,
     by_effect: bool = False,
+    controls: int = 0,
+    closer: bool = True,
 ) -> tuple[PropensityCurve, Inference, Evidence]:
     """The propensity curve, the inference over its items, and the evidence with its verdict.
 
     Args:
         values: the number (or flag) of each item that the statistic is the mean (or share) of.
         infer: bounds of the statistic; anytime-valid ones if ``sequential``.
+        over_clusters: the same of values and the cluster of each, for items that belong together.
+        cluster: a key of the items that says which do; see ``sampling.sample_of``.
         moved: what the noise floor moves the statistic of one item by, see ``judging.judged``.
         sequential: draw the items in rounds and stop when the bounds decide.
         by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
+        closer: add what makes the verdict of a mean doubtful, see ``doubts.look_closer``.
+
+        controls: how many random directions of equal norm are measured beside the vector.
 
     Raises:
         DataError: fewer than two items, or than eight if they are drawn in rounds.
@@ -66,7 +83,15 @@ def measure_items(
         SoundnessError: the hooks do not do what they say.
         VectorError, MeasurementError: see ``propensity_curve`` and ``check_fits``.
     """
-    check_enough(items)
+    sample = sample_of(items, cluster)
+    check_enough(sample)
+    if sequential and sample.clusters is not None:
+        raise SteerError(
+            f"drawing in rounds draws items one by one, and {sample.items.source} has {sample.n} clusters of items that belong together: "
+            "set sequential: false"
+        )
+    if over_clusters is None and sample.clusters is not None:
+        raise SteerError(f"{check} has no bounds over clusters, and {sample.items.source} has items that belong together")
     grid = check_has_slope(subject, multipliers, by_effect=by_effect)
     change = subject.intervention
 
@@ -75,14 +100,25 @@ def measure_items(
     def curve_of(data: Items) -> PropensityCurve:
         return propensity_curve(model, data, change, multipliers=grid, context=context, **subject.scope)
 
-    details: dict[str, Any] = {}
+    def bounds(numbers: Array, clusters: Sequence[int] | None) -> Inference:
+        return infer(numbers) if clusters is None or over_clusters is None else over_clusters(numbers, clusters)
+
+    details: dict[str, Any] = sample.details()
     if sequential:
         draw = draw_in_rounds(
-            items, lambda data: values(curve_of(data)), infer, threshold=threshold, direction=direction, seed=seed
+            sample.items,
+            lambda data: values(curve_of(data)),
+            infer,
+            threshold=threshold,
+            direction=direction,
+            seed=seed,
+            min_n=min_n,
         )
-        items, details["sequential"] = draw.items, draw.describe()
-    curve = curve_of(items)
-    found = infer(values(curve))
+        sample, details["sequential"] = replace(sample, items=draw.items), draw.describe()
+    curve = curve_of(sample.items)
+    if controls:
+        details["controls"] = random_controls(model, subject, curve, controls, seed=seed, context=context)
+    found = bounds(values(curve), sample.clusters)
     asked = asked_record(model, curve, context)
     evidence = judged(
         model,
@@ -92,6 +128,7 @@ def measure_items(
         threshold=threshold,
         direction=direction,
         confidence=confidence,
+        min_n=min_n,
         moved=lambda floor: moved(floor, curve),
         check=check,
         name=name,
@@ -99,10 +136,16 @@ def measure_items(
         soundness=soundness,
         asked=asked,
         strata=[vars(stratum) for stratum in strata(curve)],
-        warnings=data_warnings(subject, items) + asking_warnings(model, subject, asked),
-        **curve_fields(curve, details),
+        warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.items),
+        **curve_fields(curve, details) | sample.describe(),
     )
-    evidence.compared = compared_by_items(curve, subject, evidence)
+    at_deployed = with_deployed(model, subject, curve, context)
+    evidence.details["deployed"] = deployed_record(subject, at_deployed, confidence)
+    if not by_effect:
+        evidence.warnings += direction_warnings(evidence, subject)
+    if closer and found.method not in SHARES:
+        look_closer(evidence, values(curve), bounds, threshold, sample.clusters, [item.id for item in sample.items])
+    evidence.compared = compared_by_items(curve, subject, evidence, at_deployed, sample.clusters)
     return curve, found, evidence
 
 
@@ -123,12 +166,13 @@ def describe_items(items: Items) -> dict[str, Any]:
     return {"hash": items.hash, "n": len(items), "source": items.source}
 
 
-def check_enough(items: Items) -> None:
+def check_enough(sample: Sample) -> None:
     """Refuses data that can have no interval.
 
     Raises:
-        DataError: fewer than two items.
+        DataError: fewer than two distinct items.
     """
+    items = sample.items
     if len(items) < 2:
         raise DataError(f"{items.source}: has {len(items)} item(s); an interval needs at least two")
 
@@ -161,16 +205,18 @@ def check_has_slope(
     return grid
 
 
-def data_warnings(subject: Subject, items: Items) -> list[str]:
+def data_warnings(subject: Subject, sample: Sample) -> list[str]:
     """What the reader of a claim about these items has to know about them."""
-    return warnings_about(subject, items, items.item_hashes, items.hash)
+    items = sample.items
+    return [*warnings_about(subject, [item.question for item in items], items.hash), *sample.warnings]
 
 
-def asking_warnings(model: Model, subject: Subject, asked: dict[str, Any] | None) -> list[str]:
-    """What the reader has to know about how the items were put to the model."""
+def asking_warnings(model: Model, subject: Subject, asked: dict[str, Any] | None, items: Items) -> list[str]:
+    """What the reader has to know about how the items were put to the model, and whether it reads their language at all."""
+    found = chance_warnings(model, [item.question for item in items])
     if asked is None:
-        return []
-    found = list(asked["notes"])
+        return found
+    found += asked["notes"]
     made = subject.intervention.metadata.get("thinking")
     if made and asked["thinking"] and made != asked["thinking"] and _thinking_matters(model):
         found.append(
@@ -185,28 +231,21 @@ def _thinking_matters(model: Model) -> bool:
     return model.format.prompt("Is it?").text != model.format.prompt("Is it?", thinking_open=True).text
 
 
-def warnings_about(subject: Subject, items: Collection[Hashable], item_hashes: Sequence[str], data_hash: str) -> list[str]:
+def warnings_about(subject: Subject, questions: Sequence[str], data_hash: str) -> list[str]:
     """What the reader of a claim about some items of any kind has to know about them and the vector.
 
     Args:
-        item_hashes: of their questions or inputs, one per item. data_hash: of all of them.
+        questions: or inputs, one per item. data_hash: of all items.
     """
     record = subject.intervention.metadata
     found = []
-    trained_on = set(record.get("item_hashes") or ())
-    seen = sum(own in trained_on for own in item_hashes)
-    if not trained_on and record.get("data_hash") == data_hash:
-        seen = len(items)
+    seen = count_known(questions, record)
+    if not record.get("item_hashes") and record.get("data_hash") == data_hash:
+        seen = len(questions)
     if seen:
         found.append(
-            f"{seen} of these {len(items)} items ask a question that the vector was extracted from: test it on questions that "
+            f"{seen} of these {len(questions)} items ask a question that the vector was extracted from: test it on questions that "
             "it did not see"
-        )
-    repeats = len(items) - len(set(items))
-    if repeats:
-        found.append(
-            f"{repeats} of these {len(items)} items repeat another one word for word, so they are no further evidence and the "
-            "interval is too narrow: keep one of each"
         )
     letters = letter_imbalance(record.get("label_balance") or {})
     if letters:
@@ -244,27 +283,27 @@ def curve_details(curve: PropensityCurve) -> dict[str, Any]:
         "anti_steerable_share": float(curve.anti_steerable.mean()),
         "curvature": float(curve.curvatures.mean()) if curve.curvatures is not None else None,
         "monotonicity": float(curve.monotonicity.mean()),
+        "explained": explained(curve),
     }
 
 
-def compared_by_items(curve: PropensityCurve, subject: Subject, evidence: Evidence) -> dict[str, Any]:
-    """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one.
-
-    The effect is None where the grid lacks that multiplier or 0.
-    """
-    grid = curve.multipliers.tolist()
-    unsteered = curve.values[:, grid.index(0.0)] if 0.0 in grid else None
-    at: dict[str, Any] = {"multiplier": float(subject.multiplier)}
-    if unsteered is not None and subject.multiplier in grid:
-        effects = curve.values[:, grid.index(subject.multiplier)] - unsteered
-        at = asdict(strength_of(effects, float(subject.multiplier), evidence.confidence))
+def compared_by_items(
+    curve: PropensityCurve,
+    subject: Subject,
+    evidence: Evidence,
+    at_deployed: PropensityCurve,
+    clusters: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one."""
+    multiplier = float(subject.multiplier)
+    unsteered = at_deployed.values[:, at_deployed.multipliers.tolist().index(0.0)]
     found: dict[str, Any] = {
         "n": len(curve.items),
-        "spread": None if unsteered is None else spread(unsteered),
-        "deployed": at,
+        "spread": spread(unsteered),
+        "deployed": asdict(strength_of(at_deployed.effects(multiplier), multiplier, evidence.confidence, clusters=clusters)),
     }
     if subject.intervention.strength == "linear":
-        slopes = mean_t(curve.slopes, confidence=evidence.confidence)
+        slopes = mean_t(curve.slopes, confidence=evidence.confidence, clusters=clusters)
         found |= {
             "steerability": slopes.estimate,
             "steerability_interval": list(evidence.interval if evidence.statistic == "steerability" else bounds_of(slopes)),

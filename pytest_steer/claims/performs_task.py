@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Unpack
 import numpy as np
 
 from ..data import TaskItem
-from ..data.tasks import task_hashes, tasks_hash
+from ..data.tasks import tasks_hash
 from ..errors import DataError
 from ..evidence import Evidence
 from ..measures import TaskAccuracy, as_tasks, asked_as_text, check_shots, task_accuracies
@@ -26,6 +26,7 @@ from .holding import hold
 from .judging import judged, open_share
 from .kinds import claim
 from .over_items import warnings_about
+from .sampling import kept_of, twins_of
 
 RightBy = Literal["first_token", "exact"]
 
@@ -116,6 +117,7 @@ class PerformsTask:
     ] = BASELINE_SHOTS
     demonstrations: Sequence[TaskItem] | None = None
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     source: str = "tasks"
     name: str = "performs_task"
@@ -132,23 +134,25 @@ class PerformsTask:
             VectorError, MeasurementError: see ``measures.task_accuracy`` and ``check_fits``.
         """
         subject, change = self.subject, self.subject.intervention
-        tasks = as_tasks(self.tasks, self.source)
+        given = as_tasks(self.tasks, self.source)
+        kept, repeats = kept_of([task.form for task in given], "tasks")
+        tasks = [given[index] for index in kept]
         if len(tasks) < 2:
-            raise DataError(f"{self.source}: has 1 task; an interval needs at least two")
+            raise DataError(f"{self.source}: has {len(tasks)} task(s); an interval needs at least two")
         soundness = check_before(model, subject)
         both: dict[str, tuple[Intervention | None, float]] = {
             "unsteered": (None, 0.0),
             "steered": (change, subject.multiplier),
         }
         try:
-            found_at = self._accuracies(model, both, self.n_shots, self.shuffled)
+            found_at = self._accuracies(model, tasks, both, self.n_shots, self.shuffled)
         except DataError as error:
             raise type(error)(f"{self.source}: {error}") from None
         bare, steered = found_at["unsteered"], found_at["steered"]
         right, before = self._right(steered), self._right(bare)
         found = share(int(right.sum()), len(right), confidence=self.confidence)
         decisive = np.array([own[0] if self.by == "first_token" else own.min() for own in steered.margins])
-        accuracies = [*self._baselines(model, bare), _record(self.n_shots, self.shuffled, steered, is_steered=True)]
+        accuracies = [*self._baselines(model, tasks, bare), _record(self.n_shots, self.shuffled, steered, is_steered=True)]
         evidence = judged(
             model,
             subject,
@@ -157,6 +161,7 @@ class PerformsTask:
             threshold=self.accuracy,
             direction=Direction.AT_LEAST,
             confidence=self.confidence,
+            min_n=self.min_n,
             moved=lambda floor: open_share(decisive, math.sqrt(2) * floor.score),
             check="performs_task",
             name=self.name,
@@ -166,7 +171,11 @@ class PerformsTask:
             data={"hash": tasks_hash(tasks), "n": len(tasks), "source": self.source},
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
-            warnings=warnings_about(subject, tasks, task_hashes(tasks), tasks_hash(tasks)),
+            warnings=[
+                *warnings_about(subject, [task.input for task in tasks], tasks_hash(tasks)),
+                *repeats,
+                *twins_of([task.form for task in tasks], "tasks"),
+            ],
             compared={"tasks": accuracies},
             details={
                 "by": self.by,
@@ -195,11 +204,16 @@ class PerformsTask:
         return found.first_token if self.by == "first_token" else found.exact
 
     def _accuracies(
-        self, model: Model, vectors: dict[str, tuple[Intervention | None, float]], n_shots: int, shuffled: bool
+        self,
+        model: Model,
+        tasks: Sequence[TaskItem],
+        vectors: dict[str, tuple[Intervention | None, float]],
+        n_shots: int,
+        shuffled: bool,
     ) -> dict[str, TaskAccuracy]:
         return task_accuracies(
             model,
-            self.tasks,
+            tasks,
             vectors,
             n_shots=n_shots,
             demonstrations=self.demonstrations,
@@ -208,7 +222,7 @@ class PerformsTask:
             **self.subject.scope,
         )
 
-    def _baselines(self, model: Model, bare: TaskAccuracy) -> list[dict[str, Any]]:
+    def _baselines(self, model: Model, tasks: Sequence[TaskItem], bare: TaskAccuracy) -> list[dict[str, Any]]:
         """The unsteered model's records: zero-shot, few-shot with right and with shuffled outputs, and in the claim's own setting."""
         own = (self.n_shots, self.shuffled)
         settings = dict.fromkeys([(0, False), (self.baseline_n_shots, False), (self.baseline_n_shots, True), own])
@@ -218,7 +232,7 @@ class PerformsTask:
             note = None
             if (n_shots, shuffled) != own:
                 try:
-                    found = self._accuracies(model, {"unsteered": (None, 0.0)}, n_shots, shuffled)["unsteered"]
+                    found = self._accuracies(model, tasks, {"unsteered": (None, 0.0)}, n_shots, shuffled)["unsteered"]
                 except DataError as error:  # too few pairs, or too long a prompt: the claim itself does not need it
                     found, note = None, f"left out: {error}"
             records.append(_record(n_shots, shuffled, found, note=note))

@@ -9,20 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
+from ..data.likeness import normal_form
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import asked_as_text, perplexity_curves
+from ..measures import Array, asked_as_text, perplexity_curves, warning_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..soundness import check_before
-from ..stats import Direction
+from ..stats import Direction, Inference
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment, Interval, IntervalMethod
+from .doubts import look_closer
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
+from .sampling import kept_of, twins_of
 
 
 @claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
@@ -51,6 +54,7 @@ class PplDeltaBelow:
     ]
     interval: Interval = "t"
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     source: str = "texts"
     name: str = "ppl_delta_below"
@@ -63,13 +67,13 @@ class PplDeltaBelow:
             SoundnessError: the hooks do not do what they say.
             VectorError, MeasurementError: see ``perplexity`` and ``check_fits``.
         """
-        check_enough_texts(self.texts, self.source)
+        texts, repeats = distinct_texts(self.texts, self.source)
         subject, change = self.subject, self.subject.intervention
         soundness = check_before(model, subject)
         try:
             found_at = perplexity_curves(
                 model,
-                self.texts,
+                texts,
                 {"base": None, "steered": change},
                 multipliers=[subject.multiplier],
                 **subject.scope,
@@ -78,7 +82,7 @@ class PplDeltaBelow:
             raise DataError(f"{self.source}: {error}") from None
         (base,), (steered,) = found_at["base"], found_at["steered"]
         rises = steered.per_text - base.per_text
-        found = mean_of(rises, self.interval, confidence=self.confidence, seed=self.seed)
+        found = self._mean(rises)
         evidence = judged(
             model,
             subject,
@@ -88,6 +92,7 @@ class PplDeltaBelow:
             scaled=math.log1p(self.limit),
             direction=Direction.AT_MOST,
             confidence=self.confidence,
+            min_n=self.min_n,
             # A rise is the difference of two texts' means.
             moved=lambda floor: math.expm1(math.sqrt(2) * floor.answer),
             check="ppl_delta_below",
@@ -95,26 +100,32 @@ class PplDeltaBelow:
             statistic="perplexity delta",
             estimate=as_share(found.estimate),
             interval=(as_share(found.low), as_share(found.high)),
-            n=len(self.texts),
+            n=len(texts),
             unit="texts",
             percent=True,
-            data=describe_texts(self.texts, self.source),
+            data=describe_texts(texts, self.source),
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
-            warnings=self._warnings(),
+            warnings=[*repeats, *self._warnings(), *warning_of(model, math.log(base.value))],
             details={
-                "perplexity_base": base.value,
-                "perplexity_steered": steered.value,
+                "perplexity_base": base.of_the_mean_text,
+                "perplexity_steered": steered.of_the_mean_text,
+                "perplexity_over_tokens": {"base": base.value, "steered": steered.value},
                 "texts": [
                     {"id": str(i), "text": text, "nll_base": float(b), "nll_steered": float(s), "tokens": int(count)}
                     for i, (text, b, s, count) in enumerate(
-                        zip(self.texts, base.per_text, steered.per_text, base.tokens, strict=True)
+                        zip(texts, base.per_text, steered.per_text, base.tokens, strict=True)
                     )
                 ],
             },
         )
+        limit = math.log1p(self.limit)
+        look_closer(evidence, rises, self._mean, limit, None, [f"text {index}" for index in range(len(texts))])
         evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": evidence.estimate}}
         return evidence
+
+    def _mean(self, rises: Array, _: Sequence[int] | None = None) -> Inference:
+        return mean_of(rises, self.interval, confidence=self.confidence, seed=self.seed)
 
     def _warnings(self) -> list[str]:
         if self.limit < 1:
@@ -128,7 +139,8 @@ class PplDeltaBelow:
         return [
             *words.decide(evidence),
             *words.where(evidence),
-            f"  perplexity: {details['perplexity_base']:.2f} unsteered, {details['perplexity_steered']:.2f} steered",
+            f"  perplexity (geometric mean of the texts): {details['perplexity_base']:.2f} unsteered, "
+            f"{details['perplexity_steered']:.2f} steered",
             "  worst texts (negative log-likelihood per token):",
             *(
                 f"    [{text['id']}] {text['nll_base']:.2f} -> {text['nll_steered']:.2f}  {words.shorten(text['text'], 90)}"
@@ -158,14 +170,17 @@ def assert_ppl_delta_below(
     return hold("ppl_delta_below", locals())
 
 
-def check_enough_texts(texts: Sequence[str], source: str) -> None:
-    """Refuses texts that can have no interval.
+def distinct_texts(texts: Sequence[str], source: str) -> tuple[list[str], list[str]]:
+    """The texts without those that repeat another one, and warnings about these and about near twins.
 
     Raises:
-        DataError: fewer than two texts.
+        DataError: fewer than two different texts, which can have no interval.
     """
-    if len(texts) < 2:
-        raise DataError(f"{source}: has {len(texts)} text(s); an interval needs at least two")
+    forms = [(normal_form(text),) for text in texts]
+    kept, repeats = kept_of(forms, "texts")
+    if len(kept) < 2:
+        raise DataError(f"{source}: has {len(kept)} text(s); an interval needs at least two")
+    return [texts[index] for index in kept], repeats + twins_of([forms[index] for index in kept], "texts")
 
 
 def as_share(difference: float) -> float | None:

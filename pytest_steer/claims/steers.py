@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Unpack
 
 from ..data import ItemLike, Items
@@ -15,14 +16,17 @@ from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
-from ..stats import Inference, sequential_mean
+from ..stats import Inference, mean_t, sequential_mean
 from ..steering import Intervention, SteeringVector
-from .common import Interval, IntervalMethod, OverItems, Sequential
+from . import words
+from .common import Controls, Interval, IntervalMethod, OverItems, Sequential
+from .deployed import check_agrees
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import mean_of
 from .kinds import claim
 from .over_items import measure_items
+from .sampling import Sample, sample_of
 
 
 @claim("steers", title="The vector steers", main="steerability")
@@ -30,10 +34,12 @@ from .over_items import measure_items
 class Steers:
     """The mean steerability over the test items is at least `steerability`.
 
-    Steerability is the slope of an item's propensity over the multipliers (Tan et al. 2024).
+    Steerability is the slope of an item's propensity over the multipliers (Tan et al. 2024). With ``direction: lowers`` the claim is that
+    propensity falls by as much per unit, from 0 to the deployed multiplier. A pass whose slope the effect at the deployed multiplier
+    contradicts is inconclusive.
 
     Raises:
-        SteerError: ``sequential`` with the bootstrap, which has no anytime-valid bound.
+        SteerError: ``sequential`` with another interval than t, which has no anytime-valid bound.
     """
 
     subject: Subject
@@ -49,45 +55,67 @@ class Steers:
     ]
     interval: Interval = "t"
     sequential: Sequential = None
+    controls: Controls = 0
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     context: Context = AS_GIVEN
+    cluster: str | None = None
     name: str = "steers"
 
     def __post_init__(self) -> None:
         if self.sequential and self.interval != "t":
-            raise SteerError("sequential: true goes with interval: t; a bootstrap has no bound that may be looked at early")
+            raise SteerError(
+                f"sequential: true goes with interval: t; {self.interval} has no bound that may be looked at early"
+            )
 
     def measure(self, model: Model) -> Evidence:
         """Measure and judge; see ``over_items.measure_items`` for what is raised."""
-        return measure_items(
+        sign = self.subject.slope_sign
+        curve, _, evidence = measure_items(
             model,
             self.subject,
-            self.items,
+            self._sample,
             self.multipliers,
             check="steers",
             name=self.name,
-            statistic="steerability",
+            statistic="steerability" if sign > 0 else "negative steerability",
             direction=Direction.AT_LEAST,
             threshold=self.steerability,
             confidence=self.confidence,
+            min_n=self.min_n,
             context=self.context,
-            values=lambda curve: curve.slopes,
+            values=lambda curve: sign * curve.slopes,
             infer=self._infer,
+            over_clusters=self._mean,
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
             sequential=self._in_rounds,
             seed=self.seed,
-        )[2]
+            controls=self.controls,
+        )
+        check_agrees(evidence, mean_t(curve.slopes, confidence=self.confidence))
+        return evidence
+
+    @cached_property
+    def _sample(self) -> Sample:
+        return sample_of(self.items, self.cluster)
 
     @property
     def _in_rounds(self) -> bool:
-        return is_in_rounds(self.sequential, current_run().effort, len(self.items), self.interval)
+        return is_in_rounds(self.sequential, current_run().effort, self._sample.drawable, self.interval)
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.not_looked_at(evidence), *words.controls(evidence)]
 
     def _infer(self, slopes: Array) -> Inference:
         if self._in_rounds:
             return sequential_mean(slopes, confidence=self.confidence)
-        return mean_of(slopes, self.interval, confidence=self.confidence, seed=self.seed)
+        return self._mean(slopes)
+
+    def _mean(self, slopes: Array, clusters: Sequence[int] | None = None) -> Inference:
+        return mean_of(slopes, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
 
 def assert_steers(
@@ -98,6 +126,7 @@ def assert_steers(
     steerability: float,
     interval: IntervalMethod = "t",
     sequential: bool | None = None,
+    controls: int = 0,
     **shared: Unpack[OverItems],
 ) -> Evidence:
     """Assert that steerability, the mean slope of the items' propensity over the multipliers, is at least a threshold.
@@ -105,9 +134,10 @@ def assert_steers(
     Args:
         items: held-out contrast items, at least two.
         steerability: the promise, in logits (nats per token for answers of several tokens) per unit of the multiplier.
-        interval: ``t`` or ``bootstrap``, over items.
+        interval: ``t``, ``bootstrap`` or ``transformed_t``, over items or clusters of items.
         sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md); None leaves it to
             ``--steer-profile``, as in a claim file.
+        controls: so many random directions of equal norm are measured too, and the evidence says where the vector ranks.
         shared: see :class:`pytest_steer.claims.common.OverItems`.
 
     Raises:

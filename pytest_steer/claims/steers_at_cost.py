@@ -22,13 +22,15 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Deployment, Interval, IntervalMethod
+from .common import AboutItems, Interval, IntervalMethod
+from .deployed import moves_of
 from .holding import hold
-from .judging import mean_of
+from .judging import below_floor, floor_of, mean_of
 from .kinds import claim
 from .numbers import number, promise
 from .over_items import check_enough, measure_items
-from .ppl_delta_below import as_share, check_enough_texts, describe_texts
+from .ppl_delta_below import as_share, describe_texts, distinct_texts
+from .sampling import sample_of
 
 
 @claim("steers_at_cost", title="The vector steers, at a given cost", main="effect")
@@ -95,8 +97,10 @@ class SteersAtCost:
     ] = MAX_MULTIPLIER
     interval: Interval = "t"
     confidence: float = 0.95
+    min_n: int | None = None
     seed: int = 0
     context: Context = AS_GIVEN
+    cluster: str | None = None
     source: str = "texts"
     name: str = "steers_at_cost"
 
@@ -109,42 +113,49 @@ class SteersAtCost:
             MeasurementError: a score is NaN or infinite, or there is no deviation to standardise by.
             VectorError: see ``check_fits``.
         """
-        check_enough(self.items)
-        check_enough_texts(self.texts, self.source)
+        sample = sample_of(self.items, self.cluster)
+        check_enough(sample)
+        texts, repeats = distinct_texts(self.texts, self.source)
         check_before(model, self.subject)
-        at, rises = self._at_cost(model)
+        at, rises = self._at_cost(model, texts)
         over = at.cost > self.budget
         # Judged together with the effect, so at half the level.
         cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence)
-        at_deployed, unsteered = self._effects(model, at)
-        scale = deviation(unsteered) if self.standardised else 1.0
+        at_deployed, unsteered = self._effects(model, at, sample.items)
+        scale, sign = deviation(unsteered) if self.standardised else 1.0, self.subject.effect_sign
 
         curve, found, evidence = measure_items(
             model,
             replace(self.subject, multiplier=at.multiplier),
-            self.items,
+            sample,
             [0.0, at.multiplier],
             check="steers_at_cost",
             name=self.name,
-            statistic="standardised effect at equal cost" if self.standardised else "effect at equal cost",
+            statistic=("negative " if sign < 0 else "")
+            + ("standardised " if self.standardised else "")
+            + "effect at equal cost",
             direction=Direction.AT_LEAST,
             threshold=self.effect,
             confidence=self.confidence,
+            min_n=self.min_n,
             context=self.context,
-            values=lambda curve: curve.effects(at.multiplier) / scale,
-            infer=lambda values: mean_of(values, self.interval, confidence=self.confidence, seed=self.seed),
+            values=lambda curve: sign * curve.effects(at.multiplier) / scale,
+            infer=self._mean,
+            over_clusters=self._mean,
+            closer=not over,
             moved=lambda floor, _: floor.effect / scale,
             seed=self.seed,
             by_effect=True,
         )
         effects = curve.effects(at.multiplier)
         evidence.strata = []  # slopes, which an effect at one multiplier has not
-        evidence.details = {
+        kept = {key: evidence.details[key] for key in ("clusters", "on_promised_side") if key in evidence.details}
+        evidence.details = kept | {
             "statistic": "effect",
             "standardised": self.standardised,
             "sd_unsteered": spread(unsteered),
             "mean_effect": float(effects.mean()),
-            "anti_steerable_share": float((effects < 0).mean()),
+            "anti_steerable_share": float((sign * effects < 0).mean()),
             "effects": [float(effect) for effect in effects],
             "multiplier_at_cost": at.multiplier,
             "cost": at.cost,
@@ -159,32 +170,45 @@ class SteersAtCost:
                 "multiplier": float(self.subject.multiplier),
                 "cost": finite(dict(at.looked_at)[self.subject.multiplier]),
                 "mean_effect": None if at_deployed is None else float(at_deployed.mean()),
+                "direction": self.subject.direction,
+                "moves": None if at_deployed is None else moves_of(mean_t(at_deployed, confidence=self.confidence)),
             },
-            "neutral": describe_texts(self.texts, self.source),
+            "neutral": describe_texts(texts, self.source),
         }
         deployed = evidence.details["deployed"]
-        reached = strength_of(effects, at.multiplier, self.confidence, cost=at.cost, reached=at.reached)
+        reached = strength_of(
+            effects, at.multiplier, self.confidence, cost=at.cost, reached=at.reached, clusters=sample.clusters
+        )
         evidence.compared = {
-            "n": len(self.items),
+            "n": len(sample.items),
             "spread": spread(unsteered),
             "deployed": {"multiplier": deployed["multiplier"], "effect": deployed["mean_effect"], "cost": deployed["cost"]},
             "at_cost": asdict(reached),
             "budget": self.budget,
             "rank": 2,
         }
-        evidence.warnings += self._warnings(at)
+        evidence.warnings += repeats + self._warnings(at)
         if over:
-            evidence.verdict, evidence.p_pass, evidence.p_fail = judge_over_budget(found, self.effect, cost, self.budget)
+            judged_together = judge_over_budget(found, self.effect, cost, self.budget)
+            fewest, least = min(found.n, cost.n), floor_of(cost, self.min_n)
+            if least is None or fewest >= least:
+                evidence.verdict, evidence.p_pass, evidence.p_fail = judged_together
+            elif found.n >= least:
+                evidence.verdict, evidence.p_pass, evidence.p_fail = Verdict.INCONCLUSIVE, 1.0, 1.0
+                evidence.warnings.append(below_floor(cost.n, least, "texts"))
             evidence.items_needed = None
         return evidence
 
-    def _at_cost(self, model: Model) -> tuple[AtCost, Array]:
+    def _mean(self, effects: Array, clusters: Sequence[int] | None = None) -> Inference:
+        return mean_of(effects, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
+
+    def _at_cost(self, model: Model, texts: Sequence[str]) -> tuple[AtCost, Array]:
         """The multiplier, and what each text's negative log-likelihood per token has risen by there."""
         subject = self.subject
         try:
             at = multipliers_at_cost(
                 model,
-                self.texts,
+                texts,
                 {0: subject},
                 budget=self.budget,
                 max_multiplier=self.max_multiplier,
@@ -192,20 +216,20 @@ class SteersAtCost:
             )[0]
             steered = perplexity(
                 model,
-                self.texts,
+                texts,
                 subject.vector,
                 multiplier=at.multiplier,
                 **subject.scope,
             )
-            return at, steered.per_text - perplexity(model, self.texts).per_text
+            return at, steered.per_text - perplexity(model, texts).per_text
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from None
 
-    def _effects(self, model: Model, at: AtCost) -> tuple[Array | None, Array]:
+    def _effects(self, model: Model, at: AtCost, items: Items) -> tuple[Array | None, Array]:
         """Effects at the deployed multiplier, None where the model gives NaN or infinity there; unsteered propensities."""
         subject = self.subject
         found = {"found": (subject, at.multiplier)}
-        measured = partial(effects_at, model, self.items, context=self.context, allow_mismatch=subject.allow_mismatch)
+        measured = partial(effects_at, model, items, context=self.context, allow_mismatch=subject.allow_mismatch)
         try:
             both, unsteered = measured(found | {"deployed": (subject, subject.multiplier)})
             return both["deployed"], unsteered
@@ -264,7 +288,8 @@ def assert_steers_at_cost(
     max_multiplier: float = MAX_MULTIPLIER,
     interval: IntervalMethod = "t",
     context: Context = AS_GIVEN,
-    **shared: Unpack[Deployment],
+    cluster: str | None = None,
+    **shared: Unpack[AboutItems],
 ) -> Evidence:
     """Assert that the mean effect reaches ``effect`` at the multiplier where perplexity on ``texts`` has risen by ``budget``.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Any
 
 from tabulate import tabulate
 
 from ..evidence import Direction, Evidence, Verdict
-from .numbers import number, promise
+from .numbers import low_confidence, number, promise
 
 WORST = 3
 
@@ -41,18 +43,28 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
             f"{evidence.holm['verdict_alone']} by itself, not after Holm's adjustment over {evidence.holm['claims']} claims"
         )
     elif reason is None:
-        reason = {
-            Verdict.PASS: "the interval is on the good side",
-            Verdict.FAIL: "the interval is on the bad side",
-            Verdict.INCONCLUSIVE: "the interval lies across the threshold",
-        }[evidence.verdict]
+        reason = (
+            _contradiction(evidence)
+            or {
+                Verdict.PASS: "the interval is on the good side",
+                Verdict.FAIL: "the interval is on the bad side",
+                Verdict.INCONCLUSIVE: _too_few(evidence) or "the interval lies across the threshold",
+            }[evidence.verdict]
+        )
     drawn = evidence.details.get("sequential")
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
+    clusters = evidence.details.get("clusters")
+    of += f" ({clusters['items']} items)" if clusters else ""
     return (
-        f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {number(evidence.estimate, percent)} "
+        f"{evidence.name}: {evidence.verdict.value.upper()}{low_confidence(evidence.confidence) if evidence.verdict is not Verdict.INCONCLUSIVE else ''}  {evidence.statistic} {number(evidence.estimate, percent)} "
         f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"
         f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
     )
+
+
+def _too_few(evidence: Evidence) -> str | None:
+    is_floored = evidence.min_n is not None and evidence.n < evidence.min_n
+    return f"n = {evidence.n} is below min_n {evidence.min_n}" if is_floored else None
 
 
 def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
@@ -67,8 +79,12 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
         return [
             "  the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
         ]
+    if instead is None and _contradiction(evidence):
+        instead = "choose a smaller deployed multiplier, or multipliers that reach it"
     if instead is not None:
         return [f"  {instead}"]
+    if _too_few(evidence):
+        return [f"  not enough evidence: measure at least {evidence.min_n} {evidence.unit}"]
     if evidence.holm is not None:
         return ["  not enough evidence; how many items would decide depends on the other claims of the file"]
     if evidence.items_needed is None:
@@ -77,6 +93,30 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
     return [
         f"  not enough evidence: {plan} {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
     ]
+
+
+def _contradiction(evidence: Evidence) -> str | None:
+    """Why the effect at the deployed multiplier does not fit the slope, or None."""
+    found: str | None = (evidence.details.get("deployed") or {}).get("contradicts")
+    return found
+
+
+def remarks(evidence: Evidence) -> list[str]:
+    """Which way the deployed model moves, and what the check of the hooks could not look at."""
+    at = evidence.details.get("deployed") or {}
+    lines = []
+    if at.get("interval"):
+        low, high = map(number, at["interval"])
+        moves = (
+            f"the model moves {at['moves']}"
+            if at["moves"] != "neither way"
+            else "it is not proven which way the model moves"
+        )
+        lines.append(
+            f"  deployed at multiplier {at['multiplier']:g} {moves}: mean effect {number(at['mean_effect'])} [{low}, {high}]"
+            + ("; direction: lowers" if at["direction"] == "lowers" else "")
+        )
+    return lines + not_looked_at(evidence)
 
 
 def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
@@ -89,12 +129,15 @@ def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
     if evidence.vector is not None:
         vector = evidence.vector
         norm = f", norm {number(vector['norm'])}" if vector["norm"] is not None else ""
-        dose = vector["relative_dose"]
-        relative = f" ({dose:.0%} of the median hidden norm)" if dose is not None else ""
+        doses = (evidence.receipt or {}).get("doses", ())
+        relative = f" ({_dose(vector, vector)})" if _dose(vector, vector) and len(doses) < 2 else ""
         lines.append(
             f"  steered: {vector['method']} at layer {vector['layer']}, positions {vector['positions']}{norm}; {at}"
             f"multiplier {number(evidence.multiplier)}{relative}"
         )
+        if len(doses) > 1:
+            each = [f"{one['layer']}: {_dose(vector, one) or 'not known'}" for one in doses]
+            lines += textwrap.wrap(f"dose by layer: {', '.join(each)}", 118, initial_indent="  ", subsequent_indent="    ")
         source = vector.get("source")
         if source:
             done = f"; here it is {vector['operation']}" if vector.get("operation") else ""
@@ -102,6 +145,44 @@ def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
     if evidence.data is not None:
         lines.append(f"  data: {evidence.data['source']}")
     return lines
+
+
+def _dose(vector: dict[str, Any], dose: Mapping[str, Any]) -> str:
+    """How far steering moves: the vector's norm where it is added as it is, else by how much it really moves."""
+    as_it_is = vector.get("operation") in ("added", "changed by a custom function") or dose.get("displacement") is None
+    if as_it_is and dose["relative_dose"] is not None:
+        return f"{dose['relative_dose']:.0%} of the median hidden norm"
+    return f"moves hidden states by {dose['displacement']:.0%}" if dose.get("displacement") is not None else ""
+
+
+def controls(evidence: Evidence) -> list[str]:
+    """Where the vector ranks among random directions; where there seems to be no effect, how to find out."""
+    found, slopes = evidence.details.get("controls"), [item["slope"] for item in evidence.items or ()]
+    if found is not None:
+        each = found["steerabilities"]
+        rank = round(found["p"] * (found["count"] + 1))
+        return [
+            f"  controls: {found['count']} random directions of equal norm have steerability {number(min(each))} to {number(max(each))}; the "
+            f"vector's, {number(found['steerability'])}, is number {rank} of {found['count'] + 1} (p = {found['p']:.3g})"
+        ]
+    if evidence.verdict is Verdict.PASS or len(slopes) < 2 or (evidence.vector or {}).get("operation") not in _ADDED:
+        return []
+    mean = fmean(slopes)
+    if abs(mean) > 2 * stdev(slopes) / len(slopes) ** 0.5:
+        return []
+    return ["  no effect can be told from 0: `controls: 19` measures as many random directions of equal norm beside it"]
+
+
+_ADDED = ("added", "added, norm kept", "added at length 1, norm kept")
+
+
+def by_themselves(evidence: Evidence) -> list[str]:
+    """How many items are on the promised side of the threshold, beside a mean over them."""
+    side = evidence.details.get("on_promised_side")
+    if side is None:
+        return []
+    low, high = side["interval"]
+    return [f"  {side['items']} of {side['of']} keep the promise by themselves: {side['share']:.0%} [{low:.0%}, {high:.0%}]"]
 
 
 def reading(evidence: Evidence) -> list[str]:
@@ -153,11 +234,19 @@ def strata(evidence: Evidence) -> list[str]:
     ]
     missed = f" (the claim misses its threshold in {len(bad)} of {len(evidence.strata)})" if is_bad else ""
     title = f"  strata{missed}:"
-    return [title, *table(rows, ["", "n", "steerability", "anti-steerable", ""])]
+    return [title, *table(rows, ["", "n", "steerability", "anti-steerable", ""]), *_explained(evidence)]
+
+
+def _explained(evidence: Evidence) -> list[str]:
+    shares = evidence.details.get("explained") or {}
+    called = {"letter": "the answer's letter", "yes_no": "Yes or No", "both": "both together"}
+    each = ", ".join(f"{called[name]} {share:.0%}" for name, share in shares.items())
+    return [f"    of the variance of the slopes explains: {each}"] if each else []
 
 
 _MISSES: dict[str, Callable[[dict[str, Any], Any], bool]] = {
     "steerability": lambda stratum, least: stratum["steerability"] < least,
+    "negative steerability": lambda stratum, least: -stratum["steerability"] < least,
     "anti-steerable share": lambda stratum, most: stratum["anti_steerable_share"] > most,
 }
 """Statistics that strata have, and whether a stratum misses the promise."""
@@ -168,8 +257,10 @@ def worst_items(evidence: Evidence) -> list[str]:
     items = evidence.items or []
     by_effect = "effects" in evidence.details
     measured = evidence.details["effects"] if by_effect else [item["slope"] for item in items]
+    at = evidence.details.get("deployed") or {}
+    sign = -1 if at.get("direction") == "lowers" and (by_effect or at["multiplier"] > 0) else 1
     lines = ["  worst items:"]
-    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: pair[0])[:WORST]:
+    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: sign * pair[0])[:WORST]:
         curve = ", ".join(f"{p:.2f}" for p in item["propensity"])
         lines.append(f"    [{item['id']}] {'effect' if by_effect else 'slope'} {number(value)}, propensity {curve}")
         lines.append(f"      {shorten(item['question'])}")

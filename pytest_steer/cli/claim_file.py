@@ -79,10 +79,14 @@ def check_new(files: Files) -> None:
             raise DataError(f"--write: {path} exists, and is not overwritten. Delete it, or write to another name")
 
 
-def of_sweep(sweep: Sweep, test: Items, texts: Sequence[str] = ()) -> Chosen | None:
+def of_sweep(sweep: Sweep, test: Items, texts: Sequence[str] = (), *, chosen_on: int = 0) -> Chosen | None:
     """The layer and the multiplier that a sweep chose; None if it chose none.
 
     The promised steerability is what the validation items leave room for; the other promises are the limits of the sweep.
+
+    Args:
+        test / texts: what is promised of: items and neutral texts that the sweep did not look at.
+        chosen_on: on how many other neutral texts it chose.
     """
     choice, limits = sweep.choice, sweep.limits
     if choice is None:
@@ -90,7 +94,7 @@ def of_sweep(sweep: Sweep, test: Items, texts: Sequence[str] = ()) -> Chosen | N
     found = sweep.at(choice.layer).steerability
     costs = {"ppl_delta_below": {"limit": limits.budget}} if texts else {}
     return Chosen(
-        what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items.",
+        what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items{f' and {chosen_on} validation texts' if chosen_on else ''}.",
         steering=sweep.vector,
         at={"layer": choice.layer, "positions": sweep.positions},
         multiplier=choice.multiplier,
@@ -127,7 +131,7 @@ def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, shar
         "allow_mismatch": list(subject.allow_mismatch),
     }
     return Chosen(
-        what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items.",
+        what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items and {len(chosen.texts)} texts.",
         steering=subject.vector,
         at={key: value for key, value in at.items() if value not in ([], False)},
         multiplier=row.at_cost.multiplier,
@@ -172,7 +176,7 @@ def claim_text(chosen: Chosen, files: Files, run: RunContext, *, model: str) -> 
         **chosen.asked,
         "data": data,
     }
-    lines = [f"# {chosen.what} The test items are others."]
+    lines = [f"# {chosen.what} The test items {'and the neutral texts ' if chosen.texts else ''}are others."]
     lines += [f"{name}: {_flow(value)}" for name, value in entries.items()]
     lines += ["claims:", *(f"  - {kind}: {_flow(parameters)}" for kind, parameters in chosen.claims.items()), ""]
     return "\n".join(lines)

@@ -129,12 +129,13 @@ def _measure(
     **settings: Any,
 ) -> _Measured:
     from ..claims.over_items import data_warnings
-    from ..files.build import Builder
-    from ..measures.subject import model_warnings
+    from ..claims.sampling import sample_of
+    from ..files.build import Builder, load_for
+    from ..measures.subject import cache_warnings, model_warnings
     from ..studies.compare_methods import compare, entries_of, split_entries
 
     with measuring() as warn:
-        model = models.load(plan.model, allow_unexpected=suite.allow_unexpected)
+        model = load_for(models, suite, plan.model)
         entries, unmade = entries_of(plan, Builder(model))
         judged: Sequence[Entry] = ()
         if split is not None:
@@ -143,9 +144,11 @@ def _measure(
         for text in model_warnings(model):
             warn(text)
         for entry in entries:
-            for text in data_warnings(entry.subject, entry.items):
+            for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster)):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
         found = compare(model, entries, **settings)
+        for text in cache_warnings(model):
+            warn(text)
     return _Measured(model, entries, judged, replace(found, failures=(*unmade, *found.failures)), warn.said)
 
 

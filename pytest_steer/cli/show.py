@@ -30,6 +30,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     The first steered and the first scored token are marked. Nothing is measured and no vector is made.
     """
     from ..files import BrokenClaim, read_suite
+    from ..files.build import load_for
     from ..model.models import Models
     from .shown_claims import shown_claim
 
@@ -46,7 +47,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
         if isinstance(entry, BrokenClaim):
             raise entry.error
         with measuring():
-            model = models.load(run.model_name(entry.model, suite.model), allow_unexpected=suite.allow_unexpected)
+            model = load_for(models, suite, run.model_name(entry.model, suite.model))
         text = "\n".join(shown_claim(model, entry))
         # Claims of one file mostly ask the same items in the same way.
         say(f"{entry.name} ({entry.kind}) on {model.id}")

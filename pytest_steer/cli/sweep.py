@@ -87,6 +87,7 @@ def command(
     claim file about the test part, which the sweep does not look at. The exit code is 1 if nothing keeps the limits.
     """
     from ..extract import unreliable
+    from ..measures.subject import cache_warnings
     from ..model import check_layers
     from ..model.models import Models
     from ..steering import SteeringVector
@@ -106,7 +107,7 @@ def command(
         check_new(files_of(claims, has_texts=neutral is not None))
     kind = find_method(method or "caa")
     read = SteeringVector.load(saved).at("all") if saved is not None else None
-    seen = read.metadata.get("item_hashes", ()) if read is not None else ()
+    seen = read.metadata if read is not None else {}
     parts = read_parts(data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), seed=run.seed)
     with measuring() as warn:
         model = Models(run).load(run.model_name())
@@ -129,6 +130,8 @@ def command(
             texts=parts.texts or None,
             limits=limits,
         )
+        for text in cache_warnings(model):
+            warn(text)
     name = run.model_name()
     source = str(saved) if saved is not None else _made_from(vector, parts)
     click.echo(sweep_text(found, parts, model=visible(model.id), vector=visible(source)), color=colours())
@@ -139,7 +142,7 @@ def command(
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
         title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"
         write_text(heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
-    chosen = of_sweep(found, parts.test, parts.test_texts)
+    chosen = of_sweep(found, parts.test, parts.test_texts, chosen_on=len(parts.texts))
     if chosen is None:
         return 1
     show_and_write(chosen, claims, run, model=name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import overload
 
 from ..errors import DataError
+from .likeness import hash_of, normal_form
 
 _LETTER = re.compile(r"^\(([A-Za-z0-9])\)$")
 
@@ -46,6 +47,12 @@ class ContrastItem:
         shared = {a.strip() for a in self.matching} & {a.strip() for a in self.not_matching}
         if shared:
             raise DataError(f"the matching and the not matching answer are the same: {sorted(shared)[0]!r}")
+
+    @property
+    def form(self) -> tuple[str, ...]:
+        """The normal form: the question, and the answers of each side in any order. Items of one form are one item."""
+        sides = (sorted(map(normal_form, side)) for side in (self.matching, self.not_matching))
+        return (normal_form(self.question), *(part for side in sides for part in ("\n", *side)))
 
     @property
     def is_lettered(self) -> bool:
@@ -117,7 +124,7 @@ class Items(Sequence[ContrastItem]):
     @property
     def item_hashes(self) -> list[str]:
         """A short hash of each item's question, to find the same question in another data set."""
-        return [hashlib.sha256(item.question.strip().encode()).hexdigest()[:16] for item in self]
+        return [hash_of(item.question) for item in self]
 
     def label_balance(self) -> dict[str, int]:
         """How often each option label is the matching one; items with free-text answers do not count."""

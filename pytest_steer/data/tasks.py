@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import DataError
 from .formats.columns import check_columns
 from .formats.entries import entries, file_of
+from .likeness import hash_of, normal_form
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class TaskItem:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 raise DataError(f"the {name} of a task item has to be a text that is not empty, not {value!r}")
+
+    @property
+    def form(self) -> tuple[str, ...]:
+        """The normal form; pairs of one form are one pair."""
+        return normal_form(self.input), normal_form(self.output)
 
 
 def read_tasks(path: str | PathLike[str], *, columns: Mapping[str, str] | None = None) -> tuple[TaskItem, ...]:
@@ -68,7 +74,7 @@ def tasks_hash(tasks: Sequence[TaskItem]) -> str:
 
 def task_hashes(tasks: Sequence[TaskItem]) -> list[str]:
     """A short hash of each pair's input, that of ``Items.item_hashes`` for the question that ``task_items`` makes of it."""
-    return [hashlib.sha256(item.input.strip().encode()).hexdigest()[:16] for item in tasks]
+    return [hash_of(item.input) for item in tasks]
 
 
 def shots(demonstrations: Sequence[TaskItem], query: str) -> str:

@@ -40,13 +40,13 @@ def ablation(
     readout: AnyReadout = None,
     context: Context = AS_GIVEN,
 ) -> Intervention:
-    """Directional ablation of the mean difference (Arditi et al. 2024, arXiv 2406.11717): one direction, taken out everywhere.
+    """Directional ablation of the mean difference (Arditi et al. 2024, arXiv 2406.11717): one direction, taken out of every block's output (in the paper also of block inputs, and of what attention and MLP write).
 
     r is the mean difference at one layer, of unit length; h -> h - r r^T h at every block. The multiplier is ignored.
 
     Args:
         layer: the one block whose output the direction is taken from.
-        at: the blocks in which it is ablated; without it all of them, as in the paper.
+        at: the blocks in which it is ablated; without it all of them.
 
     Raises:
         VectorError: more than one layer, or one the model does not have.

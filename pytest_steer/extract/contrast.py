@@ -14,8 +14,11 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ..data import ContrastItem, as_items
+from ..data.likeness import traces
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
+from ..model.batch import check_texts
+from ..model.identity import state_of
 from ..model.state import measured
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, render_item
@@ -108,7 +111,7 @@ def _of_items(
         read = lambda index, hidden: hidden[starts[index] :].mean(0)  # noqa: E731
     rows = _rows(model, pairs, layers, (readout, *starts), read)
     record = record_of(model, data.hash, len(data), readout, model.template_hash)
-    record |= {"label_balance": data.label_balance(), "item_hashes": data.item_hashes}
+    record |= {"label_balance": data.label_balance(), **traces([item.question for item in data])}
     record["thinking"] = render_item(data[0], model.format, context).thinking
     if context != AS_GIVEN:
         record["context"] = repr(context)
@@ -129,6 +132,7 @@ def item_sequences(
     sequences: list[Ids] = []
     starts = []
     for item in items:
+        check_texts(model, (item.question, *item.matching, *item.not_matching), f"item {item.id}")
         rendered = render_item(item, model.format, context)
         tokens = tokenize_item(model.tokenizer, rendered)
         for text, scored in ((rendered.matching[0], tokens.matching[0]), (rendered.not_matching[0], tokens.not_matching[0])):
@@ -155,6 +159,7 @@ def _of_texts(
     for side, texts in (("positive", positive), ("negative", negative)):
         if isinstance(texts, str) or not texts:
             raise DataError(f"the {side} texts have to be a list with at least one text")
+        check_texts(model, texts, f"the {side} texts")
         sequences += [tokenize_text(model.tokenizer, text, f"{side} text {i}") for i, text in enumerate(texts)]
     rows = _rows(model, sequences, layers, ("text", readout), reads[readout])
     split = len(positive)
@@ -176,12 +181,12 @@ def _rows(
     Args:
         reading: what ``read`` depends on.
     """
-    key = (model.weights_state(), tuple(sequences), layers, reading)
+    key = (state_of(model), tuple(sequences), layers, reading)
     known = _KEPT.setdefault(model, OrderedDict())
     if key in known:
         known.move_to_end(key)
         return {at: rows.clone() for at, rows in known[key].items()}
-    kept = block_outputs(model, sequences, layers, read)
+    kept = block_outputs(model, sequences, layers, read, reading=reading)
     found = {at: torch.stack(kept[at]).double() for at in layers}
     if _bytes(found) <= _MOST_KEPT:
         known[key] = {at: rows.clone() for at, rows in found.items()}

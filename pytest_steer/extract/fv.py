@@ -11,9 +11,11 @@ import torch
 
 from .. import progress
 from ..data import TaskItem
-from ..data.tasks import task_hashes, tasks_hash
+from ..data.likeness import traces
+from ..data.tasks import tasks_hash
 from ..errors import DataError, SteerWarning
-from ..model import Model, block_outputs, check_layers, tokenize_task
+from ..model import Model, block_outputs, check_layers, engine_of, tokenize_task
+from ..model.batch import check_texts
 from ..model.patching import Patch, Patcher
 from ..model.sites import layers_with_heads, n_heads, output_projection
 from ..model.tokens import Ids
@@ -49,6 +51,9 @@ def fv(
 
     Where only some blocks have attention (hybrid models), the heads are theirs; blocks may have heads of different number and width.
 
+    Of the paper's protocol two things are left out: it keeps only queries that the model answers right in context, and it begins every
+    prompt with the token that begins a text; here all queries count, and that token is there if the tokenizer puts it there.
+
     It is added to the output of one block at the last token: use ``positions="last"``. The paper averages the effects over
     several tasks to choose one set of heads; here they are those of the task itself. The first token of an answer is that of
     the answer with a space before it.
@@ -76,11 +81,13 @@ def fv(
         )
     (at,) = check_layers(model, max(0, round(model.n_layers / 3)) if layer is None else layer)
     draw = random.Random(seed)
-    means = _mean_heads(model, [_prompt(model, *_drawn(tasks, n_shots, draw, shuffle=False))[0] for _ in range(prompts)])
-    effects = _indirect_effects(
-        model, means, [_prompt(model, *_drawn(tasks, n_shots, draw, shuffle=True)) for _ in range(shuffled_prompts)]
+    right = [_prompt(model, *_drawn(tasks, n_shots, draw, shuffle=False))[0] for _ in range(prompts)]
+    shuffled = [_prompt(model, *_drawn(tasks, n_shots, draw, shuffle=True)) for _ in range(shuffled_prompts)]
+    means = _mean_heads(model, right)
+    effects = engine_of(model).remembered_tensors(
+        ("indirect effects", right, shuffled), lambda: _indirect_effects(model, means, shuffled)
     )
-    ranked = [(float(effect), block, head) for block, own in effects.items() for head, effect in enumerate(own)]
+    ranked = [(float(effect), int(block), head) for block, own in effects.items() for head, effect in enumerate(own)]
     ranked.sort(key=lambda entry: -entry[0])
     chosen = ranked[:heads]
     if not ranked[0][0] > 1e-6:  # float32 rounding
@@ -96,7 +103,7 @@ def fv(
     record = record_of(model, tasks_hash(tasks), len(tasks), "last", None)
     record |= {
         "method": "fv",
-        "item_hashes": task_hashes(tasks),
+        **traces([item.input for item in tasks]),
         "positions": "last",
         "heads": [{"layer": block, "head": head, "effect": effect} for effect, block, head in chosen],
         "shots": n_shots,
@@ -121,6 +128,7 @@ def _drawn(
 
 def _prompt(model: Model, shown: Sequence[TaskItem], query: TaskItem) -> tuple[Ids, int]:
     """Tokens of the prompt, and the first token of the right answer."""
+    check_texts(model, (text for pair in (*shown, query) for text in (pair.input, pair.output)), "a prompt of the task")
     tokens = tokenize_task(model.tokenizer, shown, query)
     return tokens.prompt, tokens.scored[0]
 
@@ -128,14 +136,14 @@ def _prompt(model: Model, shown: Sequence[TaskItem], query: TaskItem) -> tuple[I
 def _mean_heads(model: Model, prompts: Sequence[Ids]) -> dict[int, torch.Tensor]:
     """For each layer with attention float64 [heads, head width], the mean over the prompts' last tokens."""
     layers = layers_with_heads(model)
-    kept = block_outputs(model, prompts, layers, lambda _, hidden: hidden[-1], "heads")
+    kept = block_outputs(model, prompts, layers, lambda _, hidden: hidden[-1], "heads", ("last",))
     return {layer: torch.stack(kept[layer]).double().mean(0).view(n_heads(model, layer), -1) for layer in layers}
 
 
 def _indirect_effects(
     model: Model, means: dict[int, torch.Tensor], prompts: Sequence[tuple[Ids, int]]
-) -> dict[int, torch.Tensor]:
-    """For each layer float64 [heads]: mean over prompts of P(right answer | head replaced) - P(right answer)."""
+) -> dict[str, torch.Tensor]:
+    """For each layer (as text) float64 [heads]: mean over prompts of P(right answer | head replaced) - P(right answer)."""
     patches = []
     for layer, own in means.items():
         count, width = own.shape
@@ -148,7 +156,7 @@ def _indirect_effects(
         progress.report(f"indirect effects of {len(patches)} heads: {done} of {len(prompts)} prompts")
     found, start = {}, 0
     for layer, own in means.items():
-        found[layer] = total[start : start + len(own)] / len(prompts)
+        found[str(layer)] = total[start : start + len(own)] / len(prompts)
         start += len(own)
     return found
 

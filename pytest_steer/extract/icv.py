@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 
 from ..data import ContrastItem, TaskItem, as_items
-from ..data.tasks import task_hashes, tasks_hash
+from ..data.likeness import traces
+from ..data.tasks import tasks_hash
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
+from ..model.batch import check_texts
 from ..model.tokens import Ids
+from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
-from ..steering import Intervention, SteeringVector, add_keeping_norm
+from ..steering import Intervention, SteeringVector, add_at_unit_norm, add_keeping_norm
+from ..validation import check_values
 from .contrast import Contrast, Texts, item_sequences, record_of
 from .kinds import method
 from .reliability import reliability
@@ -23,20 +27,34 @@ from .reliability import reliability
 
 @method("icv", takes="any")
 def icv(
-    model: Model, data: Iterable[ContrastItem] | Sequence[TaskItem] | Texts, *, context: Context = AS_GIVEN
+    model: Model,
+    data: Iterable[ContrastItem] | Sequence[TaskItem] | Texts,
+    *,
+    variant: Annotated[
+        Literal["mixed", "paper", "code"],
+        Param(
+            "What icv follows: the paper (its principal direction, its formula), its code (centred, with the mean; lengths 1), or mixed: "
+            "the code's vector under the paper's formula.",
+            title="Variant of In-Context Vectors",
+        ),
+    ] = "mixed",
+    context: Context = AS_GIVEN,
 ) -> Intervention:
     """In-Context Vectors (ICV; Liu et al. 2023, arXiv 2311.06668, section 3).
 
-    H(x) is the residual stream after every block at the last token, all blocks concatenated. With the differences
-    D_i = H(y_i) - H(x_i) of the demonstrations the vector is the first principal direction of D plus the mean of D, divided
-    up again by blocks; a principal direction has an arbitrary sign, here that of the mean. It is applied to every block's MLP
-    output at every token, keeping the norm: see ``steering.add_keeping_norm``. Use ``positions="all"``.
+    H(x) is the residual stream after every block at the last token, all blocks concatenated. D_i = H(y_i) - H(x_i) are the
+    differences of the demonstrations. The vector is divided up again by blocks and applied to every block's MLP output at every token,
+    keeping the norm. Use ``positions="all"``. A principal direction has an arbitrary sign, here that of the mean of D.
 
-    The paper's text has the principal direction alone, uncentred; its code centres D and adds the mean back, which
-    is followed here (the direction then is of length 1, so the mean outweighs it where activations are large). For applying, the
-    paper's formula is followed: its code also scales h and the vector to length 1 first.
+    Paper and code differ, and ``variant`` says what is followed:
+
+    - ``paper``: the first principal direction of D, not centred, of length 1; added by ``steering.add_keeping_norm``.
+    - ``code``: the first principal direction of the centred D plus the mean of D (which outweighs a direction of length 1 where
+      activations are large); each block's part and the hidden state are scaled to length 1 first, ``steering.add_at_unit_norm``.
+    - ``mixed``, the default: the code's vector, added by the paper's formula.
 
     Args:
+        variant: ``mixed``, ``paper`` or ``code``. A unit of the multiplier is another dose in each.
         data: demonstrations x -> y. Contrast items: the prompt with the not matching answer -> with the matching one. Task
             items: input -> output. (Positive texts, negative texts) of equal length: negative -> positive, by place.
 
@@ -44,24 +62,27 @@ def icv(
         DataError: fewer than two demonstrations, or texts that are not paired.
         VectorError: the demonstrations do not differ.
     """
+    check_values("icv", {"variant": variant}, properties_of(icv))
     y, x, record = _demonstrations(model, data, context)
     if len(y) < 2:
         raise DataError(f"a principal direction needs at least two demonstrations, not {len(y)}")
     layers = tuple(range(model.n_layers))
-    kept = block_outputs(model, [*y, *x], layers, lambda _, hidden: hidden[-1])
+    kept = block_outputs(model, [*y, *x], layers, lambda _, hidden: hidden[-1], reading=("last",))
     rows = {layer: torch.stack(kept[layer]).double() for layer in layers}
     contrast = Contrast(
         {layer: r[: len(y)] for layer, r in rows.items()}, {layer: r[len(y) :] for layer, r in rows.items()}, True, record
     )
     stacked = torch.cat([contrast.positive[layer] - contrast.negative[layer] for layer in layers], dim=1)
-    directions = stacked_direction(stacked).view(len(layers), -1)
+    directions = stacked_direction(stacked, centred=variant != "paper").view(len(layers), -1)
     by_layer = {layer: directions[layer].float() for layer in layers}
     metadata = {"method": "icv", "positions": "all", **record, "reliability": reliability(contrast, by_layer)}
-    return add_keeping_norm(SteeringVector(by_layer, metadata), site="mlp")
+    if variant != "mixed":
+        metadata["variant"] = variant
+    return (add_at_unit_norm if variant == "code" else add_keeping_norm)(SteeringVector(by_layer, metadata), site="mlp")
 
 
-def stacked_direction(differences: torch.Tensor) -> torch.Tensor:
-    """First principal direction of centred float64 [n, width], with the sign of the mean, plus the mean.
+def stacked_direction(differences: torch.Tensor, *, centred: bool = True) -> torch.Tensor:
+    """First principal direction of float64 [n, width] with the sign of the mean; of the centred rows, with the mean added.
 
     Raises:
         VectorError: the mean is 0.
@@ -69,10 +90,11 @@ def stacked_direction(differences: torch.Tensor) -> torch.Tensor:
     mean = differences.mean(0)
     if not mean.any():
         raise VectorError("the two sides of the demonstrations have the same mean, so there is no direction between them")
-    if not (differences - mean).any():
+    if centred and not (differences - mean).any():
         return mean
-    first: torch.Tensor = torch.linalg.svd(differences - mean, full_matrices=False).Vh[0]
-    return mean + (first if first @ mean >= 0 else -first)
+    first: torch.Tensor = torch.linalg.svd(differences - mean if centred else differences, full_matrices=False).Vh[0]
+    first = first if first @ mean >= 0 else -first
+    return mean + first if centred else first
 
 
 def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids], list[Ids], dict[str, Any]]:
@@ -87,13 +109,13 @@ def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids
         return y, x, record
     data = list(data) if not hasattr(data, "source") else data
     if data and isinstance(data[0], TaskItem):
-        record = record_of(model, tasks_hash(data), len(data), "last", None) | {"item_hashes": task_hashes(data)}
+        record = record_of(model, tasks_hash(data), len(data), "last", None) | traces([item.input for item in data])
         y, x = _encoded(model, [[i.output for i in data], [i.input for i in data]])
         return y, x, record
     items = as_items(data)
     sequences, _ = item_sequences(model, items, whole=True, context=context)
     record = record_of(model, items.hash, len(items), "last", model.template_hash)
-    record |= {"label_balance": items.label_balance(), "item_hashes": items.item_hashes}
+    record |= {"label_balance": items.label_balance(), **traces([item.question for item in items])}
     return sequences[0::2], sequences[1::2], record
 
 
@@ -118,6 +140,7 @@ def _encoded(model: Model, sides: Sequence[Sequence[str]]) -> list[list[Ids]]:
 
 
 def _ids(model: Model, text: str, index: int) -> Ids:
+    check_texts(model, (text,), f"demonstration {index}")
     ids, _ = encode(model.tokenizer, text, special_tokens=True)
     if not ids:
         raise DataError(f"demonstration {index}: an empty text has no last token")

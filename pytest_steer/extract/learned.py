@@ -7,14 +7,15 @@ import random
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 
 from .. import progress
 from ..data import ContrastItem, as_items
+from ..data.likeness import traces
 from ..errors import DataError, MeasurementError, VectorError
-from ..model import Model, block_outputs, check_layers
+from ..model import Model, block_outputs, check_layers, engine_of
 from ..model.hooks import hooked
 from ..model.state import measuring
 from ..model.tokens import Ids
@@ -73,20 +74,46 @@ def learned(
     data = as_items(items)
     if not data:
         raise DataError(f"{data.source}: there are no items to learn a vector from")
-    settings = {"epochs": epochs, "batch": batch, "beta": beta, "rate": rate}
+    settings: dict[str, Any] = {"epochs": epochs, "batch": batch, "beta": beta, "rate": rate}
     check_values("learned", {**settings, "weight_decay": weight_decay}, properties_of(learned))
     sequences, starts = item_sequences(model, data, whole=False, context=context)
+    what = ("learned", sequences, starts, at, sorted(settings.items()), weight_decay, seed)
+    found = engine_of(model).remembered_tensors(
+        what, lambda: {"": _descended(model, sequences, starts, at, **settings, weight_decay=weight_decay, seed=seed)}
+    )
+    record = record_of(model, data.hash, len(data), "learned", model.template_hash)
+    record |= {"method": "learned", "positions": "all", "label_balance": data.label_balance(), "seed": seed, **settings}
+    record |= traces([item.question for item in data])
+    vector = SteeringVector({at: found[""]}, record)
+    return SteeringVector({at: found[""]}, {**record, "reliability": _reliability(model, data, vector, context)})
+
+
+def _descended(
+    model: Model,
+    sequences: list[Ids],
+    starts: list[int],
+    at: int,
+    *,
+    epochs: int,
+    batch: int,
+    beta: float,
+    rate: float,
+    weight_decay: float,
+    seed: int,
+) -> torch.Tensor:
+    """The direction that minimises the loss, float32 [width]."""
+    n_items = len(sequences) // 2
     sizes = block_outputs(model, sequences, (at,), lambda _, hidden: hidden[1:].pow(2).mean(-1).sqrt())
     size = float(torch.cat(sizes[at]).median())
     direction = torch.zeros(model.width, device=model.device, requires_grad=True)
     optimiser = torch.optim.AdamW([direction], lr=rate * size, weight_decay=weight_decay)
     draw = random.Random(seed)
-    steps = epochs * math.ceil(len(data) / batch)
+    steps = epochs * math.ceil(n_items / batch)
     step = 0
     with _frozen(model):
         bare = _loglikelihoods(model, sequences, starts, at, None)
         for _ in range(epochs):
-            order = draw.sample(range(len(data)), len(data))
+            order = draw.sample(range(n_items), n_items)
             for first in range(0, len(order), batch):
                 own = [side for index in order[first : first + batch] for side in (2 * index, 2 * index + 1)]
                 sign = torch.tensor([1.0, -1.0], device=model.device).repeat_interleave(len(own))
@@ -102,12 +129,7 @@ def learned(
                 optimiser.step()
                 step += 1
                 progress.report(f"learning a vector: step {step} of {steps}, loss {float(loss.detach()):.4f}")
-    found = {at: direction.detach().float().cpu()}
-    record = record_of(model, data.hash, len(data), "learned", model.template_hash)
-    record |= {"method": "learned", "positions": "all", "label_balance": data.label_balance(), "seed": seed, **settings}
-    record["item_hashes"] = data.item_hashes
-    vector = SteeringVector(found, record)
-    return SteeringVector(found, {**record, "reliability": _reliability(model, data, vector, context)})
+    return direction.detach().float().cpu()
 
 
 def bipo_loss(steered: torch.Tensor, bare: torch.Tensor, sign: torch.Tensor, beta: float) -> torch.Tensor:

@@ -15,8 +15,12 @@ from ..steering import Intervention, affine
 from ..validation import check_values
 from .contrast import Data, read_contrast
 from .kinds import method
+from .leace import check_gap, deviations
 from .readouts import AnyReadout
 from .reliability import record_with_reliability
+
+# The ridge is a share of the mean variance; in a dimension that varies far less it would be all that is left.
+_MOST_RIDGES = 100
 
 
 @method("mimic", takes="contrast")
@@ -37,8 +41,9 @@ def mimic(
 
     with the covariances S of the source (negative) and T of the target (positive), n - 1 in the denominator. Both are made
     positive definite by adding ``ridge`` times their common mean variance to the diagonal: with fewer examples than dimensions
-    neither has an inverse, and then W is close to the identity where no example varies. By eigen-decomposition in double
-    precision. The strength is interpolated.
+    neither has an inverse, and then W is close to the identity where no example varies. What is added to a dimension is at most 100
+    ridges of its own variance, so that one dimension that varies a thousand times as much as the others does not drown theirs. By
+    eigen-decomposition in double precision. The strength is interpolated.
 
     Args:
         ridge: share of the mean variance (trace of S + T over twice the width) that is added to the diagonals.
@@ -46,7 +51,7 @@ def mimic(
     Raises:
         SteerError: a setting is out of range.
         DataError: a side has fewer than two rows, or what ``read_contrast`` raises.
-        VectorError: neither side varies.
+        VectorError: neither side varies, or the means are still apart afterwards.
     """
     check_values("mimic", {"ridge": ridge}, properties_of(mimic))
     contrast = read_contrast(model, data, layer=layer, readout=readout, context=context)
@@ -68,10 +73,13 @@ def gaussian_transport(
     spread = float(s.trace() + t.trace()) / (2 * width)
     if not spread > 0:
         raise VectorError(f"layer {layer}: no activation varies, so there is nothing to transport")
-    more = ridge * spread * torch.eye(width, dtype=source.dtype)
+    own = (s.diag() + t.diag()) / 2
+    more = ridge * torch.diag(torch.where(own > 0, (_MOST_RIDGES * own).clamp(max=spread), spread))
     values, vectors = torch.linalg.eigh(s + more)
     root = vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T
     inverse = vectors @ torch.diag(values.clamp(min=0).rsqrt()) @ vectors.T
     values, vectors = torch.linalg.eigh(root @ (t + more) @ root)
     weight = inverse @ vectors @ torch.diag(values.clamp(min=0).sqrt()) @ vectors.T @ inverse
-    return weight, target.mean(0) - weight @ source.mean(0)
+    bias = target.mean(0) - weight @ source.mean(0)
+    check_gap(source @ weight.T + bias, target, deviations(torch.cat([source, target])), f"layer {layer}: mimic")
+    return weight, bias

@@ -69,8 +69,8 @@ def unreliable(record: Mapping[str, Any]) -> str | None:
         return None
     more = f" (and {len(low) - 3} further layers)" if len(low) > 3 else ""
     return (
-        f"the vector's own training data support it weakly: {'; '.join(low[:3])}{more}. Such vectors steer unreliably (Braun et "
-        "al. 2025): use more or clearer pairs, or another layer"
+        f"the vector's own training data support it weakly: {'; '.join(low[:3])}{more}. Both numbers predict how reliably a "
+        "vector steers (Braun et al. 2025); the bounds are this package's own: use more or clearer pairs, or another layer"
     )
 
 

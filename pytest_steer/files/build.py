@@ -13,12 +13,15 @@ import numpy as np
 from .. import registry
 from ..claims import Claim, OtherData, kind_of
 from ..claims.in_rounds import is_in_rounds
+from ..claims.sampling import sample_of
 from ..data import Items, TaskItem, read_tasks, read_texts
 from ..data.formats import has_entries
-from ..errors import DataError, SteerError, at_key
+from ..errors import DataError, ModelError, SteerError, at_key
 from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
 from ..model import Model, check_fits
+from ..model.identity import state_of
+from ..model.models import Models
 from ..prompting import Context
 from ..run_context import RunContext, current_run
 from ..sources import shown
@@ -28,6 +31,23 @@ from .make import make_steering
 from .schema import Schema
 from .specs import ClaimSpec, Suite, VectorSpec
 from .training import read_test_items
+
+
+def load_for(models: Models, suite: Suite, name: str) -> Model:
+    """The model of that name, as a claim file may have it.
+
+    Raises:
+        SteerError: it cannot be loaded, or has no chat template where the file requires one.
+    """
+    with at_key("model" if models.run.model is None else ""):
+        model = models.load(name, allow_unexpected=suite.allow_unexpected)
+    if suite.needs_template and model.format.template is None:
+        with at_key("template"):
+            raise ModelError(
+                f"{model.id} has no chat template, and the file requires one: the checkpoint was exported without it, or is a base model. Save "
+                "the tokenizer with its template (tokenizer.save_pretrained), or delete `template: required` to ask as Question: / Answer:"
+            )
+    return model
 
 
 class Builder:
@@ -88,6 +108,7 @@ class Builder:
             positions=check_positions(spec.positions),
             include_first=spec.include_first,
             allow_mismatch=spec.allow_mismatch,
+            direction=claim.direction,
         )
 
     def test_items(self, claim: ClaimSpec, *, sequential: bool = False) -> tuple[Items, Context]:
@@ -136,6 +157,10 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
+        if claim.cluster is not None:
+            raise DataError(
+                f"{claim.name}: pairs of a task have no keys beside input and output, so cluster names nothing: take it out of data"
+            )
         with at_key("data.test" if file in (None, claim.test) else "data.demonstrations"):
             return read_tasks(file or claim.test, columns=claim.columns)
 
@@ -145,7 +170,7 @@ class Builder:
         known = said if isinstance(said, bool) else None  # "profile"
         if known is None and self.run.effort.in_rounds and claim.test is not None:
             with at_key("data.test"):
-                items = len(self.read_items(claim.test, claim)[0])
+                items = sample_of(self.read_items(claim.test, claim)[0], claim.cluster).drawable
         else:
             items = 0
         return is_in_rounds(known, self.run.effort, items, claim.params.get("interval", "t"))
@@ -166,10 +191,11 @@ class Builder:
         return self._items[key]
 
     def steering(self, spec: VectorSpec) -> SteeringVector | Intervention:
-        """The vector or intervention of an entry, made once."""
-        if spec.key not in self._vectors:
-            self._vectors[spec.key] = make_steering(self.model, spec, self.run.seed)
-        return self._vectors[spec.key]
+        """The vector or intervention of an entry, made once for a state of the model."""
+        key = (state_of(self.model), *spec.key)
+        if key not in self._vectors:
+            self._vectors[key] = make_steering(self.model, spec, self.run.seed)
+        return self._vectors[key]
 
 
 class _Supply:
@@ -258,6 +284,14 @@ class _Supply:
     @property
     def confidence(self) -> float:
         return self._claim.confidence
+
+    @property
+    def cluster(self) -> str | None:
+        return self._claim.cluster
+
+    @property
+    def min_n(self) -> int | None:
+        return self._claim.min_n
 
     @property
     def seed(self) -> int:

@@ -33,7 +33,7 @@ from pytest_steer.validation import flow
 _FILE_KEYS = valid_keys(SCHEMA)
 _CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
 # How items are asked and read where no context says; a vector is made the way the file says.
-_ASKED_FOR_VECTORS = tuple(key for key in _FILE_KEYS if key in known_axes())
+_ASKED_FOR_VECTORS = tuple(key for key in _FILE_KEYS if key in known_axes() and key in _CLAIM_KEYS)
 _ASKED = ("answers", *_ASKED_FOR_VECTORS)
 
 
@@ -97,6 +97,7 @@ class _SuiteReader:
             entries=entries,
             regressions=tuple(self.data.get("regressions", ())),
             allow_unexpected=self.values["allow_unexpected"],
+            needs_template=self.values["template"] == "required",
         )
 
     def _entries(self, index: int, claim: Any) -> Iterator[ClaimSpec | BrokenClaim]:
@@ -131,7 +132,11 @@ class _SuiteReader:
         if model is None:
             return None
         is_file = model.endswith(".gguf") and not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", model)
-        if model.startswith(("./", "../")) or is_file or os.path.isdir(absolute(model, self.folder)):
+        # What can only be a path is seen from the file, so that an error names its neighbours there.
+        is_path = (
+            ":" not in model and os.path.isdir(absolute(os.path.dirname(model), self.folder)) and not os.path.isdir(model)
+        )
+        if model.startswith(("./", "../")) or is_file or is_path or os.path.isdir(absolute(model, self.folder)):
             return str(absolute(model, self.folder))
         return model
 
@@ -178,9 +183,12 @@ class _SuiteReader:
 
     def _spec(self, index: int, claim: Expanded) -> ClaimSpec:
         values = claim.values
-        said = with_defaults(values, {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence")})
-        data = {key: absolute(text, self.folder) for key, text in values.get("data", {}).items() if key != "columns"}
-        columns = values.get("data", {}).get("columns", {})
+        said = with_defaults(
+            values, {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence", "min_n", "direction")}
+        )
+        named = values.get("data", {})
+        data = {key: absolute(text, self.folder) for key, text in named.items() if key not in ("columns", "cluster")}
+        columns = named.get("columns", {})
         model = claim.combination.get("model")
         return ClaimSpec(
             kind=claim.kind,
@@ -196,6 +204,7 @@ class _SuiteReader:
             choice={axis: choice.label for axis, choice in claim.combination.items()},
             asked={key: values[key] for key in _ASKED if key in values},
             columns=dict(columns),
+            cluster=named.get("cluster"),
             places=self._places(claim),
             **said,
         )
@@ -205,6 +214,8 @@ class _SuiteReader:
         origins = dict(claim.places)
         if model is not None or "model" in self.data:
             origins["model",] = model.path if model is not None else ("model",)
+        if "template" in self.data:
+            origins["template",] = ("template",)
         return {where(path): (self.source.line(origin) or 1, where(origin)) for path, origin in origins.items()}
 
     def _vector(self, claim: Expanded, columns: dict[str, str]) -> VectorSpec:

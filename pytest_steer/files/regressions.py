@@ -22,16 +22,17 @@ _KEY = "regressions"
 _NO_TEXTS = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")  # the later ones only in YAML 1.1
 
 
-def add_regressions(path: Path, contexts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def add_regressions(path: Path, contexts: Sequence[dict[str, Any]], root: Path | None = None) -> list[dict[str, Any]]:
     """Adds the contexts that the file does not list yet; those that were added.
 
     The new text is read back before it replaces the old one, in one step: a file is never left half written.
 
     Args:
         contexts: each as ``Context.to_dict`` gives it.
+        root: the folder of the run. No link below it may lead to a file elsewhere.
 
     Raises:
-        ClaimFileError: the file cannot be read, or it is written in a way that leaves no safe place for an entry.
+        ClaimFileError: the file is elsewhere and only a link to it is in the suite's folder, it cannot be read, or it is written in a way that leaves no safe place for an entry.
         OSError: the file cannot be written.
     """
     before = read_source(path)
@@ -42,8 +43,7 @@ def add_regressions(path: Path, contexts: Sequence[dict[str, Any]]) -> list[dict
             added.append(context)
     if not added:
         return []
-    # The file that a link points to is replaced, not the link.
-    file = Path(os.path.realpath(path))
+    file = _own_file(path, root or path.parent, before.shown)
     mark, text = _without_mark(file.read_bytes().decode("utf-8"))
     new = (_in_json if path.name.endswith(".json") else _in_yaml)(text, added)
     entries = ", ".join(map(_flow, added))
@@ -66,6 +66,25 @@ def add_regressions(path: Path, contexts: Sequence[dict[str, Any]]) -> list[dict
         os.unlink(work)
         raise
     return added
+
+
+def _own_file(path: Path, root: Path, shown: str) -> Path:
+    """The file that is replaced: that which a link points to, and not the link.
+
+    Raises:
+        ClaimFileError: it is not in the suite's folder.
+    """
+    path, root = Path(os.path.abspath(path)), Path(os.path.abspath(root))
+    file, folder = Path(os.path.realpath(path)), Path(os.path.realpath(path.parent))
+    if path.is_relative_to(root):
+        folder = Path(os.path.realpath(root), path.parent.relative_to(root))
+    if not file.is_relative_to(folder):
+        raise ClaimFileError(
+            "is reached through a symbolic link, so another folder's file would be changed",
+            path=shown,
+            hint=f"Run that file itself: pytest --steer-save-counterexamples {file}",
+        )
+    return file
 
 
 def _without_mark(text: str) -> tuple[str, str]:

@@ -66,10 +66,13 @@ class ClaimSpec:
         params: the kind's own parameters, defaults filled in.
         multiplier: the deployed strength, never 0.
         multipliers: the strengths of the propensity curve, all different, at least two.
+        direction: ``raises`` or ``lowers``: what the deployed model is meant to do.
         test: the contrast items. Only if the kind needs them it is sure that the file was there.
         neutral: the neutral texts. Only if the kind needs them it is sure that the file was there.
         demonstrations: the items that demonstrations are drawn from, under the same condition.
         columns: what the columns of the data are called, where they have other names.
+        min_n: with fewer units the claim is inconclusive; None for the default of its statistic.
+        cluster: the key of the items that names what belongs together, or None.
         xfail: the reason why the claim is known to fail, or None.
         line: 1-based line of the claim file.
         places: a key of the claim as it counts, such as ``vector.layer``, to the line and the key where it is written.
@@ -91,7 +94,10 @@ class ClaimSpec:
     xfail: str | None
     line: int
     model: str | None = None
+    direction: Literal["raises", "lowers"] = "raises"
     demonstrations: Path | None = None
+    min_n: int | None = None
+    cluster: str | None = None
     choice: dict[str, str] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
@@ -130,6 +136,7 @@ class Suite:
         path: the claim file, absolute.
         model: the model that the file names (a relative path made absolute), or None.
         allow_unexpected: patterns of weights that may be left out of the model.
+        needs_template: a model without a chat template is an error.
         contexts: the axes that the file gives, such as ``{"system": ("", "Be brief.")}``.
         regressions: contexts that are always tried, each as its axes that are not as given.
         entries: all claims in the order of the file.
@@ -143,3 +150,4 @@ class Suite:
     entries: tuple[ClaimSpec | BrokenClaim, ...]
     regressions: tuple[dict[str, Any], ...] = ()
     allow_unexpected: tuple[str, ...] = ()
+    needs_template: bool = False

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import hypothesis
-from hypothesis import HealthCheck, Phase, Verbosity, given, settings, target
+from hypothesis import Phase, given, target
 from hypothesis.strategies import SearchStrategy
 
 from ..data import Items
@@ -20,6 +20,7 @@ from ..errors import SteerError
 from ..prompting import Axis
 from ..prompting.contexts import Context
 from ..prompting.flat import Read, as_text, identity
+from ..soundness.examples import keeping_nothing, own_settings
 
 Space = SearchStrategy[Context]
 Badness = Callable[[Context], float]
@@ -130,24 +131,11 @@ def shrunk(
 
 
 def _run(space: Space, look: Callable[[Context], None], examples: int, seed: int, phases: Iterable[Phase]) -> None:
-    # Each setting is named: one that is not would come from the profile that the user has loaded.
-    ours = settings(
-        max_examples=examples,
-        phases=tuple(phases),
-        derandomize=False,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-        verbosity=Verbosity.quiet,
-        print_blob=False,
-        backend="hypothesis",
-    )
-
     @hypothesis.seed(seed)
-    @ours
+    @own_settings(examples, *phases)  # type: ignore[untyped-decorator]
     @given(space)
     def search(context: Context) -> None:
         look(context)
 
-    search()
+    with keeping_nothing():
+        search()

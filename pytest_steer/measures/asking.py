@@ -9,8 +9,9 @@ from functools import partial
 import numpy as np
 
 from ..data import ContrastItem
-from ..errors import MeasurementError
+from ..errors import MeasurementError, ModelError
 from ..model import Model, Probe, tokenize_item
+from ..model.batch import check_texts
 from ..model.memo import Scores
 from ..model.tokens import Ids
 from ..prompting import Context, render_item
@@ -51,9 +52,13 @@ class Asked:
 
 def asked_of(model: Model, item: ContrastItem, positions: Positions, include_first: bool, context: Context) -> Asked:
     """An item's probes in a context."""
-    rendered = render_item(item, model.format, context)
-    tokens = tokenize_item(model.tokenizer, rendered)
     name = f"item {item.id}"
+    check_texts(model, (item.question, *item.matching, *item.not_matching), name)
+    try:
+        rendered = render_item(item, model.format, context)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from None
+    tokens = tokenize_item(model.tokenizer, rendered)
     make = partial(
         Asked,
         split=len(tokens.matching),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,10 +36,16 @@ class Strength:
 
 
 def strength_of(
-    effects: Array, multiplier: float, confidence: float, *, cost: float | None = None, reached: str | None = None
+    effects: Array,
+    multiplier: float,
+    confidence: float,
+    *,
+    cost: float | None = None,
+    reached: str | None = None,
+    clusters: Sequence[int] | None = None,
 ) -> Strength:
-    """The record of the effects [n_items] at one strength, with Student's t bounds."""
-    found = mean_t(effects, confidence=confidence)
+    """The record of the effects [n_items] at one strength, with Student's t bounds, over clusters if there are some."""
+    found = mean_t(effects, confidence=confidence, clusters=clusters)
     wrong_way = float((effects < 0).mean())
     return Strength(multiplier, found.estimate, bounds_of(found), wrong_way, None if cost is None else finite(cost), reached)
 

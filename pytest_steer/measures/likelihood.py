@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import DataError
 from ..model import Model, Probe, check_fits, engine_of, tokenize_text
 from ..model.arguments import checks_arguments
+from ..model.batch import check_texts
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array
 from .propensity import Name, check_multipliers
@@ -31,8 +32,14 @@ class Perplexity:
 
     @property
     def value(self) -> float:
-        """exp of the mean negative log-likelihood over all scored tokens of all texts."""
+        """exp of the mean negative log-likelihood over all scored tokens of all texts, in which long texts count more."""
         return float(np.exp((self.per_text * self.tokens).sum() / self.tokens.sum()))
+
+    @property
+    def of_the_mean_text(self) -> float:
+        """exp of the mean over texts of their mean negative log-likelihood: the geometric mean of their perplexities, in which each text
+        counts alike. ``ppl_delta_below`` judges the ratio of two of these."""
+        return float(np.exp(self.per_text.mean()))
 
     @property
     def mean_of_texts(self) -> float:
@@ -130,6 +137,8 @@ def perplexity_of_pairs(
     """
     if not texts:
         raise DataError("perplexity takes a list with at least one text; read_texts(path) reads one from a file")
+    for i, text in enumerate(texts):
+        check_texts(model, (text,), f"text {i}")
     probes = [
         Probe(tokenize_text(model.tokenizer, text, f"text {i}"), start, score_from=1, name=f"text {i}")
         for i, text in enumerate(texts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -24,12 +25,16 @@ class LayerDose:
         median_hidden_norm: median norm of what is unsteered there, at steered positions: the block's output, or the intervention's own site. The median, since a few
             positions can have norms tens of times the others'.
         relative_dose: |multiplier| * norm / median_hidden_norm; None without a vector.
+        displacement: median over steered positions of the norm of the change that the intervention makes there, divided by the
+            norm of what is unsteered there. This is the real dose where norms are kept, or more than one direction moves. None for a
+            condition on whole rows, and where it is not declared what is done.
     """
 
     layer: int
     norm: float | None
     median_hidden_norm: float
     relative_dose: float | None
+    displacement: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,36 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
         model,
         [probe.ids for probe in sample],
         intervention.changes,
-        lambda index, hidden: hidden[sample[index].steer_from :].norm(dim=-1),
+        {layer: partial(_norms, intervention, multiplier, layer, sample) for layer in intervention.changes},
         intervention.site,
+        ("norms", *(probe.steer_from for probe in sample)),
     )
     doses = []
     for layer in intervention.changes:
-        median_hidden_norm = float(torch.cat(kept[layer]).median())
+        norms, moved = torch.cat(kept[layer], dim=1)
+        median_hidden_norm = float(norms.median())
         norm = intervention.vector.norms[layer] if intervention.vector is not None else None
         relative = abs(multiplier) * norm / median_hidden_norm if norm is not None and median_hidden_norm > 0 else None
-        doses.append(LayerDose(layer, norm, median_hidden_norm, relative))
+        shares = (moved / norms)[norms > 0]
+        displacement = float(shares.median()) if len(shares) and _moves_alone(intervention) else None
+        doses.append(LayerDose(layer, norm, median_hidden_norm, relative, displacement))
     steered = sum(len(probe.ids) - probe.steer_from for probe in probes)
     ways = engine_of(model).path(intervention), engine_of(model).paths(intervention)
     return Receipt(len(probes), steered, *ways, tuple(doses), intervention.operation)
+
+
+def _moves_alone(intervention: Intervention) -> bool:
+    """Whether what it does at a position is known from what stands there."""
+    return intervention.looks == "position" and (intervention.applied is None or intervention.applied.is_declared)
+
+
+def _norms(
+    intervention: Intervention, multiplier: float, layer: int, sample: Sequence[Probe], index: int, hidden: torch.Tensor
+) -> torch.Tensor:
+    """At the steered positions of a sequence: norms of what is there, and of the change, [2, positions]."""
+    here = hidden[sample[index].steer_from :]
+    if not _moves_alone(intervention):
+        return torch.stack([here.norm(dim=-1)] * 2)
+    strength = torch.full((1, 1), float(multiplier), device=here.device)
+    every = torch.ones(1, len(here), dtype=torch.bool, device=here.device)
+    return torch.stack([here.norm(dim=-1), (intervention.apply(here[None], strength, every, layer)[0] - here).norm(dim=-1)])

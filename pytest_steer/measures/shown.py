@@ -55,7 +55,7 @@ def asked_record(model: Model, curve: PropensityCurve, context: Context) -> dict
     """How the items of a curve were asked and read, for the evidence.
 
     Returns:
-        ``thinking`` (``closed``, ``open``, or None without a chat template), ``date`` (that a template gets; None without one), ``answers`` (``label``, ``token``, ``mean`` or ``sum``),
+        ``template`` (its name, or that there is none), ``thinking`` (``closed``, ``open``, or None without a chat template), ``date`` (that a template gets; None without one), ``answers`` (``label``, ``token``, ``mean`` or ``sum``),
         ``lengths`` (how many items have answers of different numbers of tokens, and the mean numbers), ``notes`` of the chat template,
         and ``first_item``: one entry of :func:`shown_probe` for each of its sequences.
     """
@@ -63,6 +63,7 @@ def asked_record(model: Model, curve: PropensityCurve, context: Context) -> dict
     different = [asked for asked in several if len(set(asked.lengths)) > 1]
     lettered = all(item.is_lettered for item in curve.items)
     return {
+        "template": context.setting(model.format).form.name,
         "thinking": curve.asked[0].thinking,
         "date": None if curve.asked[0].thinking is None else (context.date or model.format.date),
         "answers": context.answers if several else ("label" if lettered else "token"),
@@ -80,6 +81,7 @@ def asked_record(model: Model, curve: PropensityCurve, context: Context) -> dict
 def asked_as_text(model: Model, probe: Probe) -> dict[str, Any]:
     """The same of texts and tasks, which have no chat template: their first sequence as the model sees it."""
     return {
+        "template": None,
         "thinking": None,
         "date": None,
         "answers": None,

@@ -1,11 +1,14 @@
-"""Strata: the same items split by the label of their matching answer (letter, Yes / No)."""
+"""Strata: the same items split by their matching answer: by its letter, by Yes / No, and by both where items have both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..data import ContrastItem
+from ..prompting.options import find_options
 from .asking import Array
 from .propensity import PropensityCurve
 
@@ -15,7 +18,7 @@ class Stratum:
     """Items whose matching answer has one label.
 
     Attributes:
-        label: "A", "Yes", ...
+        label: "A", "Yes", or both: "A, Yes".
         n: number of items.
         steerability: mean slope of these items.
         anti_steerable_share: share of these items with slope <= 0.
@@ -30,12 +33,56 @@ class Stratum:
 def strata(curve: PropensityCurve) -> tuple[Stratum, ...]:
     """One stratum per label of the matching answer; none for free-text items.
 
-    A vector that moves a letter rather than the behaviour shows as a rise in one stratum and a fall in the other (Tan
-    et al. 2024 regress the slopes on these labels; with one label against another that is the difference of the means).
+    Where options in brackets are called Yes and No, "(A) Yes", there are strata by letter, by Yes / No, and by both. A vector that
+    moves a letter rather than the behaviour shows as a rise in one stratum and a fall in the other (Tan et al. 2024 regress the slopes
+    on both; with one label against another that is the difference of the means).
     """
-    labels = curve.labels if curve.labels is not None else [item.label for item in curve.items]
     found = []
-    for label in sorted({label for label in labels if label is not None}):
-        slopes: Array = curve.slopes[np.array([own == label for own in labels])]
-        found.append(Stratum(label, len(slopes), float(slopes.mean()), float((slopes <= 0).mean())))
+    for labels in _factors(curve).values():
+        for label in sorted({label for label in labels if label is not None}):
+            slopes: Array = curve.slopes[np.array([own == label for own in labels])]
+            found.append(Stratum(label, len(slopes), float(slopes.mean()), float((slopes <= 0).mean())))
     return tuple(found)
+
+
+def explained(curve: PropensityCurve) -> dict[str, float]:
+    """The share of the slopes' variance that each of the labels explains: eta squared, the sum of squares between the strata over the
+    total one. Over the items that have the label; labels with fewer than two strata, or slopes that do not vary, explain nothing.
+
+    Returns:
+        {"letter": ..., "yes_no": ..., "both": ...}, each where there are such strata. Of both it is at least that of either.
+    """
+    found = {}
+    for name, labels in _factors(curve).items():
+        has = np.array([label is not None for label in labels])
+        slopes, own = curve.slopes[has], [label for label in labels if label is not None]
+        if len(set(own)) < 2:
+            continue
+        total = float(((slopes - slopes.mean()) ** 2).sum())
+        groups = [slopes[np.array([one == label for one in own])] for label in set(own)]
+        between = sum(len(group) * float(group.mean() - slopes.mean()) ** 2 for group in groups)
+        found[name] = between / total if total > 0 else 0.0
+    return found
+
+
+def _factors(curve: PropensityCurve) -> dict[str, Sequence[str | None]]:
+    """For each kind of label that of every item, None where it has none; the letter is the one that was shown."""
+    items = curve.items  # a context moves and renames letters, and what stands behind the matching one stays
+    shown = curve.labels if curve.labels is not None else [item.label for item in items]
+    behind = [_behind(item) for item in items]
+    if not any(behind):
+        lettered = any(item.is_lettered for item in items)
+        return {"letter" if lettered else "yes_no": shown}
+    letters = [label if item.is_lettered else None for item, label in zip(items, shown, strict=True)]
+    words = [own or (None if item.is_lettered else label) for item, own, label in zip(items, behind, shown, strict=True)]
+    both = [f"{letter}, {word}" if letter and word else None for letter, word in zip(letters, words, strict=True)]
+    return {"letter": letters, "yes_no": words, "both": both}
+
+
+def _behind(item: ContrastItem) -> str | None:
+    """Yes or No, if the option of the matching letter says so and the other option the opposite."""
+    if not item.is_lettered:
+        return None
+    texts = {option["label"]: option["text"].strip().rstrip(".!").capitalize() for option in find_options(item.question)}
+    word, other = (texts.get(answers[0].strip()[1]) for answers in (item.matching, item.not_matching))
+    return word if {word, other} == {"Yes", "No"} else None

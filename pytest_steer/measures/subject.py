@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
-from ..model import Model
+from ..errors import SteerError
+from ..model import Model, engine_of
 from ..model.foreign import hooks_warning
 from ..model.state import foreign_hooks
 from .at_cost import Deployed
 from .receipt import Receipt
+
+Moves = Literal["raises", "lowers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +22,30 @@ class Subject(Deployed):
 
     Attributes:
         allow_mismatch: ``model`` and / or ``template``: accept a vector that was made elsewhere.
+        direction: what the deployed model is meant to do with the behaviour: ``raises`` or ``lowers``.
+
+    Raises:
+        SteerError: the direction is neither.
     """
 
     allow_mismatch: tuple[str, ...] = ()
+    direction: Moves = "raises"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.direction not in get_args(Moves):
+            raise SteerError(f"direction is raises or lowers, not {self.direction!r}")
+
+    @property
+    def slope_sign(self) -> int:
+        """1 or -1, by which a slope is multiplied so that above 0 means as promised: to lower, propensity has to fall from 0 to the
+        deployed multiplier, on whichever side that is."""
+        return -1 if self.direction == "lowers" and self.multiplier > 0 else 1
+
+    @property
+    def effect_sign(self) -> int:
+        """The same for an effect at the deployed multiplier."""
+        return -1 if self.direction == "lowers" else 1
 
     @property
     def scope(self) -> dict[str, Any]:
@@ -49,6 +73,7 @@ class Subject(Deployed):
             "include_first": self.include_first,
             "norm": first.norm,
             "relative_dose": first.relative_dose,
+            "displacement": first.displacement,
             "n": record.get("n"),
             "data_hash": record.get("data_hash"),
             "source": _source(record),
@@ -73,13 +98,20 @@ def describe_model(model: Model) -> dict[str, Any]:
         "dtype": model.dtype,
         "device": str(model.device),
         "template": model.template_hash,
+        "template_name": model.format.name,
         **{key: names for key, names in noted.items() if names},
     }
 
 
+def cache_warnings(model: Model) -> list[str]:
+    """What there is to tell about the folder of scores; each is told once."""
+    disk = engine_of(model).disk
+    return disk.told() if disk is not None else []
+
+
 def model_warnings(model: Model) -> list[str]:
-    """What the reader of a claim has to know about the model."""
-    found = []
+    """What the reader of a claim has to know about the model, and, once in a run, about the folder of scores."""
+    found = cache_warnings(model)
     hooks = foreign_hooks(model)
     if hooks:
         found.append(hooks_warning(model.id, hooks))

@@ -13,6 +13,7 @@ from ..data.demonstrations import draw_demonstrations
 from ..errors import DataError, ModelError, SteerError
 from ..model import Model, Probe, answer_ends, check_fits, engine_of, tokenize_task
 from ..model.arguments import checks_arguments
+from ..model.batch import check_texts
 from ..model.tokens import Ids
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .asking import Array
@@ -169,6 +170,7 @@ def task_probe(
     name: str,
 ) -> Probe:
     """What is asked about one query after its demonstrations."""
+    check_texts(model, (text for pair in (*shown, query) for text in (pair.input, pair.output)), name)
     tokens = tokenize_task(model.tokenizer, shown, query)
     prompt = len(tokens.prompt)
     start = first_steered(positions, turn_end=tokens.turn_end, prompt_end=prompt, include_first=include_first)

@@ -9,9 +9,9 @@ import torch
 
 from ..errors import MeasurementError, SteerError
 from ..steering import Intervention, Rows, Site
-from .activations import block_outputs
 from .loaded import Model
 from .noise import eps_of, is_coarse
+from .outputs import read_outputs
 from .probes import Pair, Probe
 
 # The median norm settles quickly.
@@ -91,7 +91,7 @@ class Doses:
                 wanted.setdefault(change.site, set()).update(missing)
         for site, layers in wanted.items():
             if layers and sample:
-                kept = block_outputs(
+                kept = read_outputs(
                     self.model,
                     [probe.ids for probe in sample],
                     sorted(layers),
@@ -126,7 +126,7 @@ class Doses:
         for layer in change.layers:
             if sample:
                 ids = [probe.ids for probe in sample]
-                kept = block_outputs(self.model, ids, [layer], lambda i, h, layer=layer: moved(layer, i, h), change.site)  # type: ignore[misc]
+                kept = read_outputs(self.model, ids, [layer], lambda i, h, layer=layer: moved(layer, i, h), change.site)  # type: ignore[misc]
                 found.append(float(torch.cat(kept[layer]).median()))
         return _largest(found)
 

@@ -6,21 +6,25 @@ import hashlib
 import warnings
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import torch
+from safetensors.torch import load, save
 
 from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
 from .applied import run_batch
-from .batch import Padding, check_length
+from .batch import Padding, check_sequence, check_vocabulary
 from .doses import Doses
 from .forward import Prefix, run_prefix
+from .identity import disk_key, is_hooked, state_of
 from .layout import Way, in_order
 from .loaded import Model, once_per_model
-from .memo import DiskMemo, Scores, model_part
+from .memo import DiskMemo, Scores
 from .noise import Noise, agree, is_coarse, noise_between, shortened, spacing
 from .planning import Budget, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
@@ -31,6 +35,9 @@ from .trial import MISFITS, is_out_of_memory
 
 _Answers = list[tuple[Row, Scores]]
 _One = TypeVar("_One")
+Tensors = dict[str, torch.Tensor]
+# Bytes of tensors that are kept on disk as one entry. Activations of all layers of a large model take more, and are read anew.
+_MOST_ON_DISK = 2**26
 # How many rows a way is tried on in 16 bits, where one may be right by chance, and how many show the noise by themselves.
 _TRIED, _ALONE = 24, 4
 # How many probes show the noise of a claim's scores, and how many of their tokens: in 16 bits, and in float32, where it is tiny.
@@ -47,7 +54,8 @@ class Engine:
     """Answers probes under interventions at several multipliers.
 
     Scores are remembered for as long as the model lives: a score depends on the intervention, the multiplier, the
-    tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run.
+    tokens and the scope, and on nothing else, so asking twice costs nothing. With ``disk`` they outlive the run. They are forgotten when
+    weights change, or hooks of others come or go; while there are such hooks, nothing is read from disk or written there.
 
     Attributes:
         padding: side on which shorter rows of a batch are padded.
@@ -67,11 +75,11 @@ class Engine:
         self.forwards = self.remembered = 0
         self.disk: DiskMemo | None = None
         self._memo: dict[bytes, Scores] = {}
-        self._model_part: bytes | None = None
         self._halved = False
         self._exact: set[tuple[object, ...]] = set()
         self._misfits: set[tuple[Way, bool]] = set()
-        self._weights = model.weights_state()
+        self._state = state_of(model)
+        self._part: bytes | None = None
         self._taken: dict[str, Counter[str]] = {}
         self._noise = Noise()
         self.doses = Doses(model)
@@ -104,12 +112,7 @@ class Engine:
         steers = any(pair.intervention is not None for pair in asked_pairs)
         for probe in probes:
             self._check(probe, steers)
-        if self._weights != self.model.weights_state():
-            self._memo.clear()
-            self._floors.clear()
-            self.doses = Doses(self.model)
-            self._model_part = None
-            self._weights = self.model.weights_state()
+        self._look_at_model()
         self.doses.check(probes, asked_pairs)
         asked = [[Row(probe, pair, _key(probe, pair)) for pair in asked_pairs] for probe in probes]
         wanted = self._unknown(asked)
@@ -149,22 +152,61 @@ class Engine:
         rows = [Row(probe, pair, _key(probe, pair)) for probe in few for pair in pairs]
         name = hashlib.blake2b(b"".join(row.key for row in rows)).digest()
         if name not in self._floors:
-            logits = [
-                Row(_logit_of(row.probe), row.pair, b"logit " + row.key) for row in rows if row.probe.candidates is None
-            ]
-            together = {row.key: own for row, own in self._answers(bundle_up([*rows, *logits]), Way("plain"), None)}
-            alone = [own for row in rows for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
-            # Steered far, a shortened question may overflow where the whole one does not.
-            finite = [at for at, row in enumerate(rows) if np.isfinite([together[row.key], alone[at]]).all()]
-            moved = noise_between([together[rows[at].key] for at in finite], [alone[at] for at in finite]).largest
-            self._floors[name] = moved, spacing(self.model.dtype, [together[row.key] for row in logits or rows])
+            compute = partial(self._floor_of, rows)
+            durable = all(map(_is_durable, pairs))
+            found = self.remembered_tensors(("noise floor", name), compute) if durable else compute()
+            moved, rounding = found["floor"].tolist()
+            self._floors[name] = moved, rounding
         return self._floors[name]
+
+    def _floor_of(self, rows: list[Row]) -> Tensors:
+        logits = [Row(_logit_of(row.probe), row.pair, b"logit " + row.key) for row in rows if row.probe.candidates is None]
+        together = {row.key: own for row, own in self._answers(bundle_up([*rows, *logits]), Way("plain"), None)}
+        alone = [own for row in rows for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
+        # Steered far, a shortened question may overflow where the whole one does not.
+        finite = [at for at, row in enumerate(rows) if np.isfinite([together[row.key], alone[at]]).all()]
+        moved = noise_between([together[rows[at].key] for at in finite], [alone[at] for at in finite]).largest
+        rounding = spacing(self.model.dtype, [together[row.key] for row in logits or rows])
+        return {"floor": torch.tensor([moved, rounding], dtype=torch.float64)}
+
+    def remembered_tensors(self, what: tuple[object, ...], compute: Callable[[], Tensors]) -> Tensors:
+        """Tensors that the model gives, from disk if they are there. Without a folder for it they are computed each time.
+
+        Args:
+            what: all they depend on beside the model; everything in it has a ``repr`` that says what it is.
+        """
+        if self.disk is None:
+            return compute()
+        self._look_at_model()
+        if self._part is None:
+            return compute()
+        key = self._part + hashlib.blake2b(repr(what).encode(), digest_size=20).digest()
+        there = self.disk.read_bytes([key])
+        if key in there:
+            return load(there[key])
+        found = compute()
+        if sum(tensor.nbytes for tensor in found.values()) <= _MOST_ON_DISK:
+            self.disk.write_bytes({key: save({name: tensor.clone().contiguous() for name, tensor in found.items()})})
+        return found
+
+    def _look_at_model(self) -> None:
+        """Forget all scores if anything that they depend on has changed, and see whether the disk can be asked.
+
+        While hooks of others are on the model, what it gives is not kept on disk, and what is kept there is not taken for its own.
+        """
+        state = state_of(self.model)
+        if self._state != state:
+            self._memo.clear()
+            self._floors.clear()
+            self.doses = Doses(self.model)
+            self._state = state
+        self._part = None if self.disk is None or is_hooked(self.model) else disk_key(self.model, state)
 
     def _unknown(self, asked: list[list[Row]]) -> list[Row]:
         """The rows whose scores are neither in memory nor on disk."""
         found = {row.key: row for rows in asked for row in rows if row.key not in self._memo}
-        if self.disk is not None and found:
-            self._memo |= self.disk.read({key: self._on_disk(key) for key, row in found.items() if _is_durable(row.pair)})
+        if self.disk is not None and self._part is not None and found:
+            self._memo |= self.disk.read({key: self._part + key for key, row in found.items() if _is_durable(row.pair)})
         unknown = [row for key, row in found.items() if key not in self._memo]
         self.remembered += sum(map(len, asked)) - len(unknown)
         return unknown
@@ -178,13 +220,8 @@ class Engine:
                     "a smaller multiplier or float32 may help"
                 )
             self._memo[row.key] = scores
-        if self.disk is not None:
-            self.disk.write({self._on_disk(row.key): scores for row, scores in answers if _is_durable(row.pair)})
-
-    def _on_disk(self, key: bytes) -> bytes:
-        if self._model_part is None:
-            self._model_part = model_part(self.model)
-        return self._model_part + key
+        if self.disk is not None and self._part is not None:
+            self.disk.write({self._part + row.key: scores for row, scores in answers if _is_durable(row.pair)})
 
     def _run_group(self, group: Group) -> Iterator[_Answers]:
         """Answers of bundles that share a prefix, batch by batch. Where a way turns out not to fit the model, others follow."""
@@ -295,7 +332,8 @@ class Engine:
             raise DataError(
                 f"{probe.name}: margins are those of answer tokens, not of candidates, and ends are some tokens beside margins"
             )
-        check_length(self.model, probe.ids, probe.name)
+        check_sequence(self.model, probe.ids, probe.name)
+        check_vocabulary(self.model, (*(probe.candidates or ()), *(probe.ends or ())), probe.name)
         if steers and probe.steer_from >= len(probe.ids):
             raise DataError(
                 f"{probe.name}: no token is steered: the scope begins at token {probe.steer_from} of {len(probe.ids)}; "

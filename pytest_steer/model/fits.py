@@ -35,17 +35,32 @@ def check_fits(model: Model, intervention: Intervention, allow_mismatch: tuple[s
             site = f"at layer {layer} the site {intervention.site!r} of " if intervention.site != "block" else ""
             raise VectorError(f"the vector has width {intervention.width}, but {site}{model.id} has width {width}")
     record = intervention.metadata
+    other = mismatches(model, intervention)
     made_on = record.get("model_fingerprint")
-    if "model" not in allow_mismatch and made_on is not None and made_on != model.fingerprint:
+    if "model" in other and "model" not in allow_mismatch:
         raise VectorError(
             f"the vector was made on another model ({record.get('model')}, fingerprint {str(made_on)[:12]}) than the one "
             f"under test ({model.id}, fingerprint {model.fingerprint[:12]}). Extract it again on this model, or accept it "
             "knowingly: allow_mismatch: [model]"
         )
     template = record.get("template_hash")
-    if "template" not in allow_mismatch and template is not None and template != model.template_hash:
+    if "template" in other and "template" not in allow_mismatch:
         raise VectorError(
             f"the vector was made under another chat template (hash {str(template)[:12]}) than the one of {model.id} "
             f"(hash {model.template_hash[:12]}). Extract it again under this template, or accept it knowingly: "
             "allow_mismatch: [template]"
         )
+
+
+def mismatches(model: Model, intervention: Intervention) -> tuple[str, ...]:
+    """What an intervention was made with that is not the model's: ``model``, ``template``."""
+    own = {"model": ("model_fingerprint", model.fingerprint), "template": ("template_hash", model.template_hash)}
+    return tuple(what for what, (key, now) in own.items() if intervention.metadata.get(key) not in (None, now))
+
+
+def mismatch_warnings(model: Model, intervention: Intervention) -> list[str]:
+    """Warnings about what ``allow_mismatch`` has accepted, of an intervention that ``check_fits`` has let through."""
+    made_on = intervention.metadata.get("model")
+    words = {"model": f"on the model {made_on}, not on {model.id}", "template": "under another chat template"}
+    found = [words[what] for what in mismatches(model, intervention)]
+    return [f"allow_mismatch accepted a vector that was made {' and '.join(found)}"] if found else []

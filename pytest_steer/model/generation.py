@@ -20,6 +20,7 @@ from ..steering import Intervention, Positions, SteeringVector, as_intervention,
 from .abilities import abilities_of
 from .answers import end_tokens
 from .arguments import checks_arguments
+from .batch import check_texts
 from .decoding import CachedRows, GrowingRows, PlainRows, Start
 from .fits import check_fits
 from .hooks import strengths_of
@@ -152,6 +153,7 @@ def generate(
     form = model.format.under(None, context.date)
     starts = []
     for index, question in enumerate(questions):
+        check_texts(model, (question,), f"prompt {index}")
         # What is generated goes on from the generation prompt; in the plain form the first token brings its own space.
         put = form.prompt(question, context.system, thinking_open=True)
         opening = put.opening if form.render is not None else put.opening.rstrip(" ")

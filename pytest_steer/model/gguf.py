@@ -38,7 +38,7 @@ def converted(file: Path) -> Path:
     """The transformers folder of a GGUF file, which is converted if that has not been done yet.
 
     The folder is named by the SHA-256 of the file, so a changed file is converted again. Its files are checked by
-    hash on every use; a damaged conversion is deleted and made again.
+    hash on every use; one that is damaged, or that holds any other file, is deleted and made again.
 
     Raises:
         ModelError: transformers cannot read the file, the file lacks weights, or the cache folder cannot be written.
@@ -99,7 +99,9 @@ def _is_whole(folder: Path, digest: str) -> bool:
     try:
         record: Any = json.loads((folder / "conversion.json").read_text(encoding="utf-8"))
         kept: dict[str, str] = record["files"]
-        same = record["gguf_sha256"] == digest and bool(kept)
+        # A file that was put there would be used too: a chat template, code, further weights.
+        there = {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+        same = record["gguf_sha256"] == digest and bool(kept) and there == {*kept, "conversion.json"}
         return same and all(file_hash(folder / name) == expected for name, expected in kept.items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

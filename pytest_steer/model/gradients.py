@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ..errors import MeasurementError
-from .batch import check_length, padded
+from .batch import check_sequence, padded
 from .loaded import Model
 from .probes import Probe
 from .sites import attached
@@ -37,7 +37,7 @@ def block_gradients(
         MeasurementError: a gradient is NaN or infinite, or the model has none.
     """
     for probe in probes:
-        check_length(model, probe.ids, probe.name)
+        check_sequence(model, probe.ids, probe.name)
     outputs: dict[int, torch.Tensor] = {}
 
     def keep(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:

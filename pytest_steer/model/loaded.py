@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,12 +17,11 @@ from ..errors import ModelError
 from ..prompting import PromptFormat
 from .blocks import find_blocks
 from .chat_template import render_chat
+from .tensor_bytes import checksum, hash_of_bytes
 from .weights import without_values
 
 R = TypeVar("R")
-
-# How many values of each weight are compared to see whether it was changed.
-_WEIGHT_SAMPLE = 64
+_looked_at: ContextVar[dict[tuple[object, ...], int] | None] = ContextVar("steer_looked_at", default=None)
 
 # Settings of a configuration that say how it was stored or is run, not what the model computes.
 _NOT_IDENTITY = {
@@ -106,30 +107,48 @@ class Model:
     def fingerprint(self) -> str:
         """SHA-256 of the configuration and of all weights, rounded to bfloat16.
 
-        The rounding makes it the same for one checkpoint loaded as float32 or as bfloat16; a training step changes it.
+        The rounding makes it the same for one checkpoint loaded as float32 or as bfloat16, so it says where a vector was made. What
+        is remembered goes by ``bytes_hash``.
         """
-        state = self.weights_state()
+        state = self.known_state()
         if self._fingerprint is None or self._fingerprint[0] != state:
             self._fingerprint = (state, self._compute_fingerprint())
         return self._fingerprint[1]
 
-    def weights_state(self) -> int:
-        """A number that changes when weights are changed in memory, by a training step or a merged adapter.
+    @property
+    def bytes_hash(self) -> str:
+        """SHA-256 of the weights and buffers as they are in memory."""
+        buffers = {f"buffer {name}": value for name, value in self.hf.named_buffers()}  # some are not in the state_dict
+        values = {**self.hf.state_dict(), **buffers}
+        return hash_of_bytes(sorted((name, value) for name, value in values.items() if isinstance(value, torch.Tensor)))
 
-        torch counts the writes to each tensor, except those through ``.data``, so some values of each are compared too.
-        """
-        seen: list[object] = []
-        for weight in self.hf.parameters():
-            if weight.is_meta:
-                raise ModelError(without_values(self.id, self.hf))
-            seen.append((id(weight), 0 if weight.is_inference() else weight._version, _sample(weight)))
-        # Rotary frequencies, corrections of routers.
-        seen += [_sample(buffer) for buffer in self.hf.buffers() if not buffer.is_meta]
-        return hash(tuple(seen))
+    def weights_state(self) -> int:
+        """A number that changes when weights or buffers (rotary frequencies, ...) are changed in memory, in whichever way."""
+        return hash((self._written(), self._checksum()))
+
+    def known_state(self) -> int:
+        """The same; in ``looked_at_once`` what bypasses torch's count of writes (``.data``) is looked for once."""
+        written, known = self._written(), _looked_at.get()
+        if known is None:
+            return hash((written, self._checksum()))
+        if (id(self), written) not in known:
+            known[id(self), written] = self._checksum()
+        return hash((written, known[id(self), written]))
+
+    def _written(self) -> tuple[tuple[int, int], ...]:
+        """Which weights and buffers there are, and how often torch has seen each of them written."""
+        values = [*self.hf.parameters(), *self.hf.buffers()]
+        return tuple((id(value), 0 if value.is_inference() else value._version) for value in values)
+
+    def _checksum(self) -> int:
+        weights = list(self.hf.parameters())
+        if any(weight.is_meta for weight in weights):
+            raise ModelError(without_values(self.id, self.hf))
+        return checksum([*weights, *(buffer for buffer in self.hf.buffers() if not buffer.is_meta)])
 
     def _compute_fingerprint(self) -> str:
         digest = hashlib.sha256()
-        config = _identity(self.hf.config.to_dict())
+        config = identity_of(self.hf.config.to_dict())
         digest.update(json.dumps(config, sort_keys=True, default=str).encode())
         for name, value in sorted(self.hf.state_dict().items()):
             digest.update(f"{name}{list(value.shape)}".encode())
@@ -141,6 +160,16 @@ class Model:
     def template_hash(self) -> str:
         """Identity of the chat template, or of the plain question-and-answer form."""
         return self.format.hash
+
+
+@contextmanager
+def looked_at_once() -> Iterator[None]:
+    """Read all weights once in the body, which is one measurement, to see whether they were changed."""
+    token = _looked_at.set({})
+    try:
+        yield
+    finally:
+        _looked_at.reset(token)
 
 
 def once_per_model(function: Callable[[Model], R]) -> Callable[[Model], R]:
@@ -157,17 +186,11 @@ def once_per_model(function: Callable[[Model], R]) -> Callable[[Model], R]:
     return kept
 
 
-def _sample(tensor: torch.Tensor) -> bytes:
-    """Some of the values of a tensor."""
-    flat = tensor.detach().reshape(-1)
-    return flat[:: max(1, flat.numel() // _WEIGHT_SAMPLE)].float().cpu().numpy().tobytes()
-
-
-def _identity(config: Any) -> Any:
+def identity_of(config: Any) -> Any:
     """A configuration without the settings that say how it is stored or run, at every depth."""
     if not isinstance(config, dict):
         return config
-    return {key: _identity(value) for key, value in config.items() if key not in _NOT_IDENTITY}
+    return {key: identity_of(value) for key, value in config.items() if key not in _NOT_IDENTITY}
 
 
 def _prompt_format(tokenizer: Any) -> PromptFormat:

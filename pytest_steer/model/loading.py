@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import progress
 from ..errors import ModelError
-from ..sources import find_model
+from ..sources import ModelSource, find_model
 from .gguf import converted, left_out_of, quiet_transformers
 from .loaded import Model
-from .weights import check_complete, check_patterns, check_unexpected, unexpected_weights
+from .weights import check_complete, check_patterns, check_unexpected, first_few, unexpected_weights
 
+ADAPTER = "adapter_config.json"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -40,25 +45,33 @@ def load_model(
     source = find_model(name)
     place = pick_device(device)
     kind = pick_dtype(dtype, place)
-    folder: Any = source.path if source.path is not None else source.id
+    folder: Any = source.place
     left_out: tuple[str, ...] = ()
     if source.kind == "gguf" and source.path is not None:
         folder = converted(source.path)
         left_out = left_out_of(folder)
     progress.report(f"loading {source.id}")
+    adapter = _adapter_in(source)
     try:
-        with quiet_transformers():
+        with quiet_transformers(), _without_adapter(folder) if adapter else nullcontext(folder) as base:
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
             hf: Any
             info: Any
             hf, info = transformers.AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]
-                folder, dtype=kind, output_loading_info=True, ignore_mismatched_sizes=True
+                base, dtype=kind, output_loading_info=True, ignore_mismatched_sizes=True
             )
+            if adapter:
+                # Not by from_pretrained, which then says nothing of the base model's weights.
+                added = hf.load_adapter(str(folder))
     except Exception as error:  # transformers, safetensors and the hub client raise nearly anything
         where = "the hub or its local cache" if source.kind == "hub" else str(folder)
         first = str(error).strip().partition("\n")[0]
         raise ModelError(f"model {source.id!r}: cannot be loaded from {where}: {type(error).__name__}: {first}") from error
     check_complete(source.id, hf, info)
+    if adapter and added.missing_keys:
+        raise ModelError(
+            f"model {source.id!r}: the files of its PEFT adapter lack weights: {first_few(sorted(added.missing_keys))}"
+        )
     unexpected = (*left_out, *unexpected_weights(hf, info))
     check_unexpected(source.id, hf, unexpected, allowed)
     try:
@@ -67,6 +80,32 @@ def load_model(
         first = str(error).strip().partition("\n")[0]
         raise ModelError(f"model {source.id!r}: cannot be put on {place}: {type(error).__name__}: {first}") from error
     return Model(hf, tokenizer, source.id, unexpected)
+
+
+def _adapter_in(source: ModelSource) -> bool:
+    """Whether the model's folder holds a PEFT adapter beside its weights.
+
+    Raises:
+        ModelError: it does, and peft is not installed: transformers would leave the adapter out in silence.
+    """
+    if source.path is None or not (source.path / ADAPTER).is_file():
+        return False
+    if importlib.util.find_spec("peft") is None:
+        raise ModelError(
+            f"model {source.id!r}: its folder holds a PEFT adapter ({ADAPTER}), and peft is not installed, so another model would be measured. "
+            "Install it (pip install peft), or move the adapter's files away to measure the base model"
+        )
+    return True
+
+
+@contextmanager
+def _without_adapter(folder: Path) -> Iterator[str]:
+    """The folder without its adapter: links to all other files."""
+    with tempfile.TemporaryDirectory() as made:
+        for entry in folder.iterdir():
+            if not entry.name.startswith("adapter_"):
+                (Path(made) / entry.name).symlink_to(entry.resolve())
+        yield made
 
 
 def wrap_model(hf: Any, tokenizer: Any, id: str = "in memory") -> Model:

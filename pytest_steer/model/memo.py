@@ -1,70 +1,62 @@
-"""Scores that are kept on disk, in a folder that the user names."""
+"""What is kept on disk, in a folder that the user names: scores, and activations that were read."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import sqlite3
-import warnings
-from collections.abc import Mapping
-from importlib import metadata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import SteerError, SteerWarning
+from ..errors import SteerError
 from ..run_context import current_run
-from .loaded import Model
 
 Scores = np.ndarray[tuple[int], np.dtype[np.float64]]
 _FILE = "scores-2.sqlite"
+_COLUMNS = ["key", "value", "hash"]
+_WAIT = 10.0  # seconds for another process to finish writing; writing a batch takes milliseconds
+_WRONG = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_SHARED_FROM, _SHARED_BYTES = 0x40000002, 510  # the bytes of its file that SQLite locks as long as a connection is open
 
 
 class DiskMemo:
-    """Scores in a folder, kept across runs and shared by processes.
+    """Scores and activations in a folder, kept across runs and shared by processes.
 
-    A score is found by what it depends on: the question (tokens, scope, intervention, multiplier), the model's
-    fingerprint, dtype and kind of device, and the versions of torch and transformers. SQLite keeps concurrent writers apart
-    and a killed process from leaving half a score; every score carries a hash of itself, and one that does not match is
-    dropped and computed again, as is a file that SQLite cannot read.
+    Each is found by what it depends on, see ``identity.disk_key``. SQLite keeps concurrent writers apart and a killed process from
+    leaving half a score. Every entry carries a hash of itself, and one that does not match is dropped and computed again. A file
+    whose content is proven wrong is begun anew, unless another process has it open. Where the file cannot be used (locked, read-only,
+    no space), the run goes on without it.
 
     Attributes:
         found: how many scores were taken from the folder.
-        dropped: how many damaged ones were deleted.
+        dropped: how many damaged entries, and files, were deleted.
+        notes: what the user has to be told and has not been told yet.
 
     Raises:
-        SteerError: the folder cannot be made or written.
+        SteerError: the path cannot be that of a cache: a file in the place of the folder, or a folder in the place of the file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / _FILE
         self.found = self.dropped = 0
+        self.notes: list[str] = []
+        self._connection: sqlite3.Connection | None = None
+        self._begun_anew = False
+        self._option = f"{current_run().option_prefix}cache"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK):
-                raise PermissionError(13, "Permission denied")
+        except (FileExistsError, NotADirectoryError) as error:
+            raise SteerError(f"{self._option}: the folder {folder} cannot be used: {error.strerror}") from None
         except OSError as error:
-            option = f"{current_run().option_prefix}cache"
-            raise SteerError(f"{option}: the folder {folder} cannot be used: {error.strerror}") from None
-        self._open()
-
-    def _open(self) -> None:
-        self._connection = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
-        try:
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value BLOB, hash BLOB)")
-        except sqlite3.DatabaseError:
-            self._start_again()
-
-    def _start_again(self) -> None:
-        """Delete an unreadable file and begin a new one."""
-        self._connection.close()
-        self.dropped += 1
-        warnings.warn(
-            SteerWarning(f"{self.path} is damaged; it is deleted, and its scores are computed again"), stacklevel=2
-        )
-        for suffix in ("", "-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            self._go_without(f"the folder cannot be made ({error.strerror})")
+            return
+        if self.path.is_dir():
+            raise SteerError(f"{self._option}: the cache is a file, and there is a folder of its name: delete {self.path}")
+        if not os.access(folder, os.W_OK):
+            self._go_without("the folder cannot be written to")
+            return
         self._open()
 
     def read(self, keys: Mapping[bytes, bytes]) -> dict[bytes, Scores]:
@@ -73,47 +65,119 @@ class DiskMemo:
         Args:
             keys: {key of the engine: key on disk}.
         """
-        found: dict[bytes, Scores] = {}
-        try:
-            for key, on_disk in keys.items():
-                row = self._connection.execute("SELECT value, hash FROM scores WHERE key = ?", (on_disk,)).fetchone()
-                if row is None:
-                    continue
-                value, checksum = row
-                if not isinstance(value, bytes) or checksum != _checksum(on_disk, value) or len(value) % 8:
-                    self._connection.execute("DELETE FROM scores WHERE key = ?", (on_disk,))
-                    self.dropped += 1
-                    continue
-                found[key] = np.frombuffer(value, dtype="<f8").copy()
-        except sqlite3.DatabaseError:
-            self._start_again()
+        there = self.read_bytes(keys.values())
+        found = {
+            key: np.frombuffer(there[on_disk], dtype="<f8").copy()
+            for key, on_disk in keys.items()
+            if on_disk in there and len(there[on_disk]) % 8 == 0
+        }
         self.found += len(found)
         return found
 
     def write(self, scores: Mapping[bytes, Scores]) -> None:
         """Keep scores by their key on disk, all of them or none."""
-        rows = []
-        for key, value in scores.items():
-            blob = np.ascontiguousarray(value, dtype="<f8").tobytes()
-            rows.append((key, blob, _checksum(key, blob)))
+        self.write_bytes({key: np.ascontiguousarray(value, dtype="<f8").tobytes() for key, value in scores.items()})
+
+    def read_bytes(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        """The entries that are there and whole."""
+        found: dict[bytes, bytes] = {}
+        try:
+            for key in keys:
+                if self._connection is None:
+                    break
+                row = self._connection.execute("SELECT value, hash FROM scores WHERE key = ?", (key,)).fetchone()
+                if row is None:
+                    continue
+                value, checksum = row
+                if isinstance(value, bytes) and checksum == _checksum(key, value):
+                    found[key] = value
+                    continue
+                self.dropped += 1
+                self._connection.execute("DELETE FROM scores WHERE key = ?", (key,))
+        except sqlite3.Error as error:
+            self._failed(error)
+        return found
+
+    def write_bytes(self, entries: Mapping[bytes, bytes]) -> None:
+        """Keep entries, all of them or none."""
+        if self._connection is None:
+            return
+        rows = [(key, value, _checksum(key, value)) for key, value in entries.items()]
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
             self._connection.execute("COMMIT")
-        except sqlite3.DatabaseError:
-            self._start_again()
+        except sqlite3.Error as error:
+            self._failed(error)
+
+    def told(self) -> list[str]:
+        """The notes, which are thereby told."""
+        notes, self.notes = self.notes, []
+        return notes
+
+    def _open(self) -> None:
+        try:
+            self._connection = sqlite3.connect(self.path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, value BLOB, hash BLOB)")
+            columns = [row[1] for row in self._connection.execute("PRAGMA table_info(scores)")]
+        except sqlite3.Error as error:
+            self._failed(error)
+        else:
+            if columns != _COLUMNS:
+                self._begin_anew("is another program's")
+
+    def _failed(self, error: sqlite3.Error) -> None:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _WRONG:
+            self._begin_anew("is damaged")
+        else:
+            self._go_without(str(error))
+
+    def _begin_anew(self, why: str) -> None:
+        self._close()
+        if self._begun_anew:
+            self._go_without(f"it {why}, again")
+        elif not _deleted_if_unused(self.path):
+            self._go_without(f"it {why}, and cannot be deleted or is in use by another process")
+        else:
+            self._begun_anew = True
+            self.dropped += 1
+            self.notes.append(f"{self._option}: {self.path} {why}; it is deleted, and its scores are computed again")
+            self._open()
+
+    def _go_without(self, why: str) -> None:
+        self._close()
+        self.notes.append(f"{self._option}: {self.path} cannot be used: {why}. The run goes on without the cache")
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
 
 
-def model_part(model: Model) -> bytes:
-    """What of the model and the libraries a score depends on."""
-    parts = (
-        model.fingerprint,
-        model.dtype,
-        model.device.type,
-        metadata.version("torch"),
-        metadata.version("transformers"),
-    )
-    return hashlib.blake2b(repr(parts).encode(), digest_size=20).digest()
+def _deleted_if_unused(path: Path) -> bool:
+    """Delete the file and what SQLite keeps beside it, unless another process has it open."""
+    try:
+        with path.open("rb+") as file:
+            if not _locked_for_us(file.fileno()):
+                return False
+            for suffix in ("", "-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+    except OSError:  # not ours, or open elsewhere on a system that refuses then
+        return False
+    return True
+
+
+def _locked_for_us(file: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows, which refuses to delete an open file
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_BYTES, _SHARED_FROM)
+    except OSError:
+        return False
+    return True
 
 
 def _checksum(key: bytes, value: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
+from .batch import check_vocabulary
 from .foreign import FORWARD_TABLES, lifted
 from .loaded import Model, once_per_model
 from .ready import check_ready
@@ -73,6 +74,7 @@ def _look_at(model: Model) -> Structure:
     length = min(_TOKENS, model.max_positions or _TOKENS)
     half = length // 2
     first = _tokens(model, length)
+    check_vocabulary(model, first, "an English sentence")
     second = [*first[:half], *first[half + 1 :], first[half]]
     passes = [0] * model.n_layers
     shapes: dict[int, tuple[int, ...]] = {}

@@ -21,6 +21,11 @@ Turn = tuple[str, str]
 Render = Callable[..., str]
 """(messages, add_generation_prompt, **settings of the template) -> text."""
 
+# How a template that takes no parts writes one.
+_PART = "'type': 'text'"
+# A question of more characters than this stands in a text only if it was put there.
+_BY_CHANCE = 24
+
 # How templates mark a block of thought: <think>, [THINK], <|START_THINKING|>. A template that writes the reply into such a block without
 # closing it has to be told to close it.
 _THOUGHT = re.compile(
@@ -124,13 +129,26 @@ class _Conversation:
 
     def dropped(self, text: str, rendered: Callable[[_Conversation], str | None]) -> str | None:
         """What the template leaves out of the conversation in ``text``, in words; None if it is all there."""
-        if not _stands_in(self.question, text):
-            return "the question"
+        if _PART in text and _PART not in self.question:
+            return "the question's form: it writes the list of parts that a message is made of"
+        if not _stands_in(self.question, text) or not self._takes_question(rendered):
+            return "the question, or cuts it: its text is not in the rendered prompt"
         if self.system and not (self._takes_system(rendered) and _stands_in(self.system, text)):
             return _SYSTEM
         if not all(_stands_in(_text_of(m), text) for m in self.messages if m["role"] == "user"):
             return "earlier turns"
         return None
+
+    def _takes_question(self, rendered: Callable[[_Conversation], str | None]) -> bool:
+        """Whether the last message is rendered; a short question may stand elsewhere in the text by chance."""
+        if len(_squeezed(self.question)) > _BY_CHANCE:
+            return True
+        word = "question0asked"
+        try:
+            text = rendered(replace(self, messages=[*self.messages[:-1], _like(self.messages[-1], "user", word)]))
+        except ModelError:
+            return False
+        return text is not None and word in text
 
     def _takes_system(self, rendered: Callable[[_Conversation], str | None]) -> bool:
         """Whether a system message is rendered.

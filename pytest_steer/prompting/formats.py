@@ -50,6 +50,13 @@ class PromptFormat:
         source = "plain: Question: {question}\\n\\nAnswer:" if self.template is None else self.template
         return hashlib.sha256(source.encode()).hexdigest()
 
+    @property
+    def name(self) -> str:
+        """What is said of it in a line: the start of the template's hash, or that there is none."""
+        if self.template is not None:
+            return f"chat template {self.hash[:12]}"
+        return "no chat template (Question: / Answer:)" if self.text == PLAIN else f"no chat template ({self.text!r})"
+
     def under(self, template: str | None, date: str | None = None) -> PromptFormat:
         """The format under another template: None keeps this one, ``plain`` is the plain form, else see ``check_template``.
 

@@ -71,8 +71,7 @@ class Axis:
 
     Raises:
         DataError: a name that is not an identifier or is reserved, an empty list of values, a value that cannot be hashed or
-            written as JSON.
-        SteerError: an ``apply`` that cannot be called with the arguments of ``on``.
+            written as JSON, or an ``apply`` that cannot be called with the arguments of ``on``.
     """
 
     name: str
@@ -103,7 +102,10 @@ class Axis:
             )
         if self.on not in _TAKES:
             raise DataError(f"axis {self.name}: on is one of {', '.join(_TAKES)}, not {self.on!r}")
-        check_takes(self.apply, _TAKES[self.on], f"the axis {self.name!r}")
+        try:
+            check_takes(self.apply, _TAKES[self.on], f"the axis {self.name!r}")
+        except SteerError as error:
+            raise DataError(str(error)) from None
         for value in self.choices:
             self._usable(value)
 

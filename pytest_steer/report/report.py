@@ -117,7 +117,8 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
         raise SteerError(f"the report format {known.name!r} of {home} failed: {type(error).__name__}: {error}") from error
     if not isinstance(content, (str, bytes)):
         raise SteerError(f"the report format {known.name!r} of {home} gave {type(content).__name__}, not text or bytes")
-    data = content.encode() if isinstance(content, str) else content
+    # Half a character, which a model can write, has no UTF-8; in JSON its escape means the same.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -8,8 +8,12 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..claims.numbers import number, promise
+from ..claims.numbers import low_confidence, number, promise
 from ..stats import expected_false_verdicts
+
+_NAMED = 3
+# What error rates rest on: docs/verdicts.md.
+_CONDITIONS = ", if items are independent, no\n  rare large value is missing from them and no threshold was set from them"
 
 
 def claim_table(claims: Sequence[dict[str, Any]]) -> str:
@@ -33,6 +37,7 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
                 f"{sign} {promise(claim['threshold'], percent)}" if measured else "-",
                 claim["n"] or "-",
                 verdict_words(claim)
+                + (low_confidence(claim["confidence"]) if claim["verdict"] in ("pass", "fail") else "")
                 + (", within rounding" if (claim.get("noise") or {}).get("interval_is_narrower") else ""),
             ]
         )
@@ -67,8 +72,25 @@ def expected_false(claims: Sequence[dict[str, Any]]) -> str:
     if adjusted:
         level = 1 - min(claim["confidence"] for claim in adjusted)
         words = f"{len(adjusted)} judged with Holm's adjustment: in each file any false pass has a chance of at most {level:.2g}, so has any false fail"
-        return f"{words}\n{_expected(judged)}" if judged else words
-    return _expected(judged)
+        return f"{words}\n{_expected(judged)}{_CONDITIONS}" if judged else f"{words}{_CONDITIONS}"
+    return f"{_expected(judged)}{_CONDITIONS}"
+
+
+def deployed_moves(claims: Sequence[dict[str, Any]]) -> list[str]:
+    """Which way the deployed models of claims about items move; those that do not move up are named."""
+    moving: dict[str, list[str]] = {}
+    for claim in claims:
+        at = claim["details"].get("deployed")
+        if isinstance(at, dict) and at.get("moves"):
+            moving.setdefault(at["moves"], []).append(f"{claim['suite']}: {claim['name']} at {at['multiplier']:g}")
+    if not moving:
+        return []
+    parts = [f"up in {len(moving['up'])}"] if "up" in moving else []
+    for way, words in (("down", "down in"), ("neither way", "not proven in")):
+        if way in moving:
+            more = ", ..." if len(moving[way]) > _NAMED else ""
+            parts.append(f"{words} {len(moving[way])} ({', '.join(moving[way][:_NAMED])}{more})")
+    return [f"deployed, the model moves {', '.join(parts)}"]
 
 
 def claim_warnings(claims: Sequence[dict[str, Any]]) -> list[str]:

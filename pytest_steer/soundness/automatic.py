@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import MeasurementError, SoundnessError
 from ..measures.subject import Subject
 from ..model import Model, check_fits
+from ..model.identity import state_of
 from ..model.loaded import once_per_model
 from ..model.state import measured
 from ..run_context import current_run
@@ -34,7 +35,7 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
     if not current_run().soundness:
         return None
     known = _records(model)
-    key = (subject.intervention.hash, subject.positions, subject.include_first)
+    key = (state_of(model), subject.intervention.hash, subject.positions, subject.include_first)
     if key not in known:
         known[key] = _check(model, subject)
     record = known[key]
@@ -51,19 +52,19 @@ def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
 
 @once_per_model
 def _records(model: Model) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """The records of the checks so far, by hash and scope of the intervention."""
+    """The records of the checks so far, by the state of the model, hash and scope of the intervention."""
     return {}
 
 
 @once_per_model
 def _unsteered(model: Model) -> dict[int, Unsteered]:
-    """What earlier checks learned about the unsteered model, by the state of its weights."""
+    """What earlier checks learned about the unsteered model, by its state."""
     return {}
 
 
 @measured
 def _check(model: Model, subject: Subject) -> dict[str, Any]:
-    known, state = _unsteered(model), model.weights_state()
+    known, state = _unsteered(model), state_of(model)
     if state not in known:
         known.clear()
         known[state] = Unsteered()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any, Literal, TypeVar
 
-from hypothesis import HealthCheck, Phase, Verbosity, currently_in_test_context, find, given, settings
+from hypothesis import HealthCheck, Phase, Verbosity, configuration, currently_in_test_context, find, given, settings
 from hypothesis import seed as fixed
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
@@ -74,7 +77,7 @@ def visit(strategy: st.SearchStrategy[_Value], look: Callable[[_Value], None], *
 
     def draw() -> None:
         @fixed(seed)
-        @_own_settings(examples, Phase.generate)  # type: ignore[untyped-decorator]
+        @own_settings(examples, Phase.generate)  # type: ignore[untyped-decorator]
         @given(strategy)
         def drawn(value: Any) -> None:
             look(value)
@@ -88,7 +91,7 @@ def smallest(
     strategy: st.SearchStrategy[_Value], fails: Callable[[_Value], bool], *, examples: int, seed: int
 ) -> _Value | None:
     """The simplest value found for which ``fails`` is true, or None if there is none."""
-    own = _own_settings(examples, Phase.generate, Phase.shrink)
+    own = own_settings(examples, Phase.generate, Phase.shrink)
     try:
         return _apart(lambda: find(strategy, fails, settings=own, random=Random(seed)))
     except NoSuchExample:
@@ -100,13 +103,28 @@ def _apart(work: Callable[[], _Result]) -> _Result:
 
     Hypothesis refuses a test within a test, since their examples multiply. Here the number of inner ones is fixed.
     """
-    if not currently_in_test_context():
-        return work()
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(work).result()
+    with keeping_nothing():
+        if not currently_in_test_context():
+            return work()
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(work).result()
 
 
-def _own_settings(examples: int, *phases: Phase) -> Any:
+@contextmanager
+def keeping_nothing() -> Iterator[None]:
+    """Let Hypothesis write no files in the body. The folder of the user's own tests stays theirs.
+
+    Without a database it still keeps what it has learned about characters, and about numbers in the source of loaded modules.
+    """
+    home = vars(configuration)["__hypothesis_home_directory"]
+    configuration.set_hypothesis_home_dir(Path(os.devnull, "hypothesis"))  # where no folder can be made
+    try:
+        yield
+    finally:
+        configuration.set_hypothesis_home_dir(home)
+
+
+def own_settings(examples: int, *phases: Phase) -> Any:
     """Settings that name every value, so that the user's profile has no effect and is not changed."""
     return settings(
         max_examples=examples,

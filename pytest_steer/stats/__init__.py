@@ -1,22 +1,24 @@
 """From numbers to an interval, and from an interval to a verdict.
 
 Read in this order: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
-(BCa), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim), :mod:`ratio`
+(BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim), :mod:`ratio`
 (one mean relative to another), :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
 ``_arguments`` only checks arguments.
 
 **Every bound is one-sided.** ``confidence=0.95`` means that the lower bound exceeds the truth in at most 5 % of
 repetitions, and that the upper bound is below it in at most 5 %. A claim is one-sided ("at least 0.3"), so one bound
-decides it, and the chance of a false pass is at most ``1 - confidence``.
+decides it, and the chance of a false pass is at most ``1 - confidence``: for independent items, for shares or values of a
+mean without rare, large ones, and for thresholds that were not set from the same items. docs/verdicts.md has simulated rates.
 """
 
 from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
-from .intervals import Inference, mean_t, share
+from .intervals import Inference, mean_t, share, share_of_clusters
 from .planning import items_needed_mean, items_needed_share
 from .ratio import items_needed_ratio, least_ratio, ratio_of_means
 from .sequential import rounds, sequential_mean, sequential_share
 from .suite import FalseVerdicts, expected_false_verdicts, holm
+from .transformed import error_rate_of_t, is_clearly_skewed, mean_transformed_t, skewness_of
 from .verdict import judge
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "FalseVerdicts",
     "Inference",
     "Verdict",
+    "error_rate_of_t",
     "expected_false_verdicts",
     "holm",
+    "is_clearly_skewed",
     "items_needed_mean",
     "items_needed_ratio",
     "items_needed_share",
@@ -33,9 +37,12 @@ __all__ = [
     "least_ratio",
     "mean_bootstrap",
     "mean_t",
+    "mean_transformed_t",
     "ratio_of_means",
     "rounds",
     "sequential_mean",
     "sequential_share",
     "share",
+    "share_of_clusters",
+    "skewness_of",
 ]

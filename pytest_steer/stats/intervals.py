@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ._arguments import FloatArray, checked_clusters, checked_confidence, checked_count, checked_threshold, checked_values
+from ._arguments import (
+    FloatArray,
+    checked_clusters,
+    checked_confidence,
+    checked_count,
+    checked_outcomes,
+    checked_threshold,
+    checked_values,
+)
 
 
 class Tails(Protocol):
@@ -34,8 +42,8 @@ class Inference:
         high: at least the truth, with a probability of at least ``confidence``. Both bounds hold at once with a
             probability of at least ``2 * confidence - 1``.
         confidence: of each bound, in [0.5, 1).
-        method: ``"t"``, ``"clustered t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"``, ``"fieller, unpaired"``,
-            ``"sequential binomial"`` or ``"sequential t"``.
+        method: ``"t"``, ``"transformed t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"``, ``"fieller, unpaired"``,
+            ``"sequential binomial"`` or ``"sequential t"``; the first four also as ``"clustered ..."``.
         n: number of independent units: clusters where there are clusters, else items.
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
             None for a share or a ratio. :func:`items_needed_mean` takes it.
@@ -138,17 +146,9 @@ def mean_t(values: npt.ArrayLike, *, confidence: float = 0.95, clusters: Iterabl
     confidence = checked_confidence(confidence)
     items = checked_values(values)
     mean, deviations = mean_and_deviations(items)
-    if clusters is None:
-        method, n = "t", items.size
-    else:
-        cluster_of_item, n = checked_clusters(clusters, items.size)
-        method = "clustered t"
-        # One deviation per cluster, (G - 1) * (mean - mean without c). The docstring's formula is then the plain one
-        # over clusters instead of items. For a cluster of one item it is the item's deviation.
-        sums = np.bincount(cluster_of_item, weights=deviations)
-        items_outside = items.size - np.bincount(cluster_of_item)
-        deviations = ((n - 1) * sums / items_outside).astype(np.float64)
-
+    if clusters is not None:
+        deviations = deviations_of_clusters(deviations, checked_clusters(clusters, items.size)[0])
+    method, n = "t" if clusters is None else "clustered t", deviations.size
     standard_deviation = root_mean_square(deviations) * math.sqrt(n / (n - 1))
     standard_error = standard_deviation / math.sqrt(n)
     tails = StudentTails(mean, standard_error, n - 1)
@@ -175,6 +175,30 @@ def share(successes: int, n: int, *, confidence: float = 0.95) -> Inference:
     if successes > n:
         raise ValueError(f"successes was {successes} of n = {n}; expected no more successes than items.")
     return infer(BinomialTails(successes, n), confidence, estimate=successes / n, method="clopper-pearson", n=n)
+
+
+def share_of_clusters(outcomes: npt.ArrayLike, clusters: Iterable[Hashable], *, confidence: float = 0.95) -> Inference:
+    """Bounds of a share of items that are related within clusters: those of :func:`share`, for as many units as are independent at least.
+
+    Args:
+        outcomes: True or False per item, shape (items,).
+        clusters: one label per item.
+
+    The estimate p is the share of items. If the items of each cluster were copies of one another, N items in clusters of N_c
+    would have the variance of ``m = N^2 / sum of N_c^2`` independent ones (Kish 1965), which is the number of clusters if they
+    are of one size. The bounds are those of ``p m`` successes of m, which need not be whole numbers, in terms of the beta
+    distribution. For copies and clusters of one size they are exact; the less items are related, the wider than necessary.
+    A t interval over the clusters' shares has width 0 if no item of any cluster is a success, which proves nothing.
+
+    Raises:
+        ValueError: fewer than 2 clusters, labels of another number, outcomes that are not True or False.
+    """
+    confidence = checked_confidence(confidence)
+    n, successes = checked_outcomes(outcomes)
+    cluster_of_item, count = checked_clusters(clusters, n)
+    independent = n**2 / float(np.sum(np.bincount(cluster_of_item) ** 2.0))
+    tails = ClusteredBinomialTails(successes / n * independent, (n - successes) / n * independent)
+    return infer(tails, confidence, estimate=successes / n, method="clustered clopper-pearson", n=count)
 
 
 @dataclass(frozen=True)
@@ -226,6 +250,28 @@ class BinomialTails:
         return 0.0 if threshold >= 1 else float(stats.binom.cdf(self.successes, self.n, max(threshold, 0)))
 
 
+@dataclass(frozen=True)
+class ClusteredBinomialTails:
+    """Bounds and p-values of a share by the beta distribution, for numbers of successes and failures that need not be whole."""
+
+    successes: float
+    failures: float
+
+    def low(self, confidence: float) -> float:
+        return float(stats.beta.ppf(1 - confidence, self.successes, self.failures + 1)) if self.successes else 0.0
+
+    def high(self, confidence: float) -> float:
+        return float(stats.beta.isf(1 - confidence, self.successes + 1, self.failures)) if self.failures else 1.0
+
+    def p_at_least(self, threshold: float) -> float:
+        if threshold <= 0 or not self.successes:
+            return 0.0 if threshold <= 0 else 1.0
+        return float(stats.beta.cdf(threshold, self.successes, self.failures + 1))
+
+    def p_at_most(self, threshold: float) -> float:
+        return ClusteredBinomialTails(self.failures, self.successes).p_at_least(1 - threshold)
+
+
 def mean_and_deviations(items: FloatArray) -> tuple[float, FloatArray]:
     """The mean, and each value minus the mean. Equal values have deviations of exactly 0."""
     if items.min() == items.max():
@@ -233,6 +279,17 @@ def mean_and_deviations(items: FloatArray) -> tuple[float, FloatArray]:
         return float(items[0]), np.zeros_like(items)
     mean = float(items.mean())
     return mean, items - mean
+
+
+def deviations_of_clusters(deviations: FloatArray, cluster_of_item: npt.NDArray[np.intp]) -> FloatArray:
+    """One deviation per cluster c of G, shape (G,): (G - 1) * (mean - mean without c).
+
+    The formula of :func:`mean_t` for clusters is then the plain one, over clusters instead of items. For a cluster of one
+    item it is the item's deviation.
+    """
+    sums = np.bincount(cluster_of_item, weights=deviations)
+    items_outside = deviations.size - np.bincount(cluster_of_item)
+    return ((sums.size - 1) * sums / items_outside).astype(np.float64)
 
 
 def root_mean_square(deviations: FloatArray) -> float:

@@ -5,7 +5,7 @@ from .depth import check_depth
 from .formats import Stored, source, vector_format
 from .intervention import Applied, Apply, Intervention, Rows, Site, applied, check_site, custom
 from .intervention_file import holds_intervention, load_intervention, save_intervention
-from .interventions.additive import add, add_keeping_norm, as_intervention
+from .interventions.additive import add, add_at_unit_norm, add_keeping_norm, as_intervention
 from .interventions.affine_maps import affine
 from .interventions.gates import gated_by_condition, gated_by_probe
 from .interventions.masked import masked
@@ -19,7 +19,7 @@ from .vector import SteeringVector
 
 __all__ = [
     "SAVED_VECTOR", "Applied", "Apply", "Intervention", "InterventionKind", "Positions", "Recipe", "Rows", "Site", "SteeredBatch",
-    "SteeringVector", "Stored", "ablate", "add", "add_keeping_norm", "affine", "applied", "as_intervention", "check_depth",
+    "SteeringVector", "Stored", "ablate", "add", "add_at_unit_norm", "add_keeping_norm", "affine", "applied", "as_intervention", "check_depth",
     "check_positions", "check_site", "clamp", "custom", "first_steered", "gated_by_condition", "gated_by_probe", "holds_intervention",
     "intervention", "intervention_kind", "load_intervention", "masked", "module", "restores", "rotate", "save_intervention", "source",
     "vector_format",

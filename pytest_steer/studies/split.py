@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +25,7 @@ def split_items(items: Items, shares: Sequence[float], *, seed: int, names: Sequ
         DataError: a part would have fewer than two items.
     """
     what = f"{items.source}: {len(items)} items with {{}} different questions"
-    parts = _split([item.question.strip() for item in items], shares, seed, names, what)
+    parts = _split([_form(item.question) for item in items], shares, seed, names, what)
     return [
         Items((items[index] for index in part), f"{items.source} ({name})") for name, part in zip(names, parts, strict=True)
     ]
@@ -39,8 +40,13 @@ def split_texts(
         DataError: a part would have fewer than two texts.
     """
     what = f"{source}: {len(texts)} texts, {{}} of them different,"
-    parts = _split([text.strip() for text in texts], shares, seed, names, what)
+    parts = _split([_form(text) for text in texts], shares, seed, names, what)
     return [tuple(texts[index] for index in part) for part in parts]
+
+
+def _form(text: str) -> str:
+    """The same for texts that differ in white space, or in how a character is composed."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def _split(keys: Sequence[str], shares: Sequence[float], seed: int, names: Sequence[str], what: str) -> list[list[int]]:

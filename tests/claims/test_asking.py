@@ -16,7 +16,7 @@ THINKING = (
 def evidence(template, **context):
     model = wrap_model(builders.random_hf("llama"), builders.tokenizer(template), "m")
     vector = SteeringVector(builders.random_vector(1).directions, metadata={"thinking": "closed"})
-    return assert_steers(model, vector, builders.LETTERED, steerability=-1e6, context=Context(**context))
+    return assert_steers(model, vector, builders.LETTERED, steerability=-1e6, min_n=2, context=Context(**context))
 
 
 @pytest.mark.parametrize(

@@ -528,7 +528,7 @@ def test_too_few_items(gated) -> None:
 
 
 def test_an_item_that_a_context_cannot_put_is_an_error_that_names_the_context(gated) -> None:
-    items = [*ITEMS[:5], ContrastItem("which (A) good0 (B) bad0", ("(A)",), ("(B)",), "odd")]
+    items = [*ITEMS[:5], ContrastItem("odd which (A) good0 (B) bad0", ("(A)",), ("(B)",), "odd")]
     with pytest.raises(DataError, match=r"in Context\(.*option_order='swapped'\): item odd: cannot swap the options"):
         check(gated, items=Items(items, "items")).measure(gated.model)
 

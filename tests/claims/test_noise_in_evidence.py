@@ -55,11 +55,6 @@ def worded(n):
     return [ContrastItem(f"Case {i}?", ("surely so",), ("no way at all",), f"w{i}") for i in range(n)]
 
 
-def alike(n):
-    """One item again and again: its slopes are all the same, so the interval has no width."""
-    return [ContrastItem("Is it so?\n(A) Yes\n(B) No", ("(A)",), ("(B)",), str(i)) for i in range(n)]
-
-
 def evidence_of(claim, *arguments, **settings):
     try:
         return claim(*arguments, **settings)
@@ -156,8 +151,13 @@ def test_every_kind_of_claim_has_its_floor(dtype):
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_a_narrow_interval_is_warned_about_in_16_bits(dtype):
-    model, vector = model_of(dtype), builders.random_vector(1, norm=3.0)
-    evidence = evidence_of(assert_steers, model, vector, alike(6), steerability=-50, multipliers=GRID)
+    # Only the last token of the prompt counts, so that all slopes are the same and the interval has no width.
+    linear = builders.Linear(
+        ("Question:", "Answer:", "up", "down"), {"Answer:": 2.0}, {"up": 1.0}, {"up": 1.0, "down": -1.0}
+    )
+    model = wrap_model(linear.model.hf.to(dtype), linear.tokenizer, "linear")
+    items = [ContrastItem(f"word{i}", ("up",), ("down",), str(i)) for i in range(8)]
+    evidence = evidence_of(assert_steers, model, linear.vector(), items, steerability=-50, multipliers=GRID)
     low, high = evidence.interval
     assert high - low < evidence.noise["score"]
     said = [warning for warning in evidence.warnings if "narrower than the rounding" in warning]
@@ -171,7 +171,7 @@ def test_a_narrow_interval_is_warned_about_in_16_bits(dtype):
     assert f"in {kind} a score is known to" in warning
     assert "--steer-dtype float32" in warning
     assert evidence.noise["interval_is_narrower"]
-    assert f"  warning: {warning}" in evidence.message.splitlines()[:4]  # beside the verdict
+    assert f"  warning: {warning}" in evidence.message.splitlines()[:5]  # beside the verdict
     assert "pass, within rounding" in claim_table([record])
     assert any(warning in line for line in claim_warnings([record]))
 

@@ -11,7 +11,7 @@ from pytest_steer.run_context import Effort, RunContext, running
 C = {"up": 1.0, "down": -0.5, "much": 1.0}
 # Three rise, two fall, and one does not move at all.
 PAIRS = [("up", "down"), ("much", "down"), ("up", "down"), ("down", "up"), ("down", "much"), ("up", "much")]
-ITEMS = [ContrastItem("much", (one,), (other,), str(number)) for number, (one, other) in enumerate(PAIRS)]
+ITEMS = [ContrastItem(f"much w{number}", (one,), (other,), str(number)) for number, (one, other) in enumerate(PAIRS)]
 
 
 @pytest.mark.parametrize(("by", "wrong"), [("slope", 3), ("effect", 2)])

@@ -239,7 +239,8 @@ def test_extraction_records_what_it_saw():
 
 def test_tasks_that_repeat_others(linear):
     found = claim(linear, [*tasks(19, 0), TaskItem("x0", "down")])
-    assert found.warnings[0].startswith("1 of these 20 items repeat another one word for word")
+    assert found.warnings[0].startswith("1 of these 20 tasks repeat another one")
+    assert found.n == 19
 
 
 # --- what cannot be measured ---------------------------------------------------------------------------------------------------
@@ -255,10 +256,10 @@ def test_tasks_that_repeat_others(linear):
         ({"shuffled": True}, SteerError, "it needs n_shots of at least 2, not 0"),
         ({"n_shots": 0.5}, SteerError, "n_shots must be a whole number, but is 0.5"),
         ({"baseline_n_shots": 1}, SteerError, "baseline_n_shots must be at least 2, but is 1"),
-        ({"tasks": tasks(1, 0)}, DataError, "tasks: has 1 task; an interval needs at least two"),
+        ({"tasks": tasks(1, 0)}, DataError, "tasks: has 1 task\\(s\\); an interval needs at least two"),
         ({"tasks": []}, DataError, "tasks: a list of at least one TaskItem is needed"),
         ({"n_shots": 25}, DataError, "tasks: task item 'x0': 25 demonstrations are asked for, but there are only 19"),
-        ({"multiplier": 0}, SteerError, "a finite number other than 0"),
+        ({"multiplier": 0}, SteerError, "multiplier must not be 0"),
     ],
 )
 def test_what_cannot_be_claimed(linear, arguments, error, message):

@@ -52,3 +52,17 @@ def test_the_limit_is_a_rise_and_the_bounds_are_those_of_its_logarithm(linear):
         assert (found.estimate, *found.interval) == pytest.approx((math.expm1(known.mean()), low, high), abs=1e-5)
         at_limit = [stats.ttest_1samp(known, math.log1p(limit), alternative=side).pvalue for side in ("less", "greater")]
         assert (found.p_pass, found.p_fail) == pytest.approx(tuple(at_limit), rel=1e-3)
+
+
+def test_the_perplexities_shown_are_those_that_the_statistic_is_the_ratio_of(linear):
+    """A short text whose perplexity rises beside a long one whose perplexity falls: per token it falls, per text it rises."""
+    texts = ["up down down", "up " * 40 + "much"]
+    with pytest.raises(SteeringFailure) as failed:
+        assert_ppl_delta_below(linear.model, linear.vector(), texts, limit=1e-9, multiplier=M)
+    found = failed.value.evidence
+    base, steered = found.details["perplexity_base"], found.details["perplexity_steered"]
+    assert found.estimate == pytest.approx(steered / base - 1)
+    assert base == pytest.approx(math.exp(np.mean([text["nll_base"] for text in found.details["texts"]])))
+    tokens = found.details["perplexity_over_tokens"]
+    assert found.estimate > 0 > tokens["steered"] / tokens["base"] - 1
+    assert f"perplexity (geometric mean of the texts): {base:.2f} unsteered, {steered:.2f} steered" in found.message

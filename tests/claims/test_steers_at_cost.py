@@ -42,12 +42,18 @@ PAIRS = [("up", "down"), ("up", "still"), ("still", "down"), ("much", "down"), (
 ITEMS = [ContrastItem(f"much {'still ' * (i // 6)}", (one,), (other,), str(i)) for i, (one, other) in enumerate(PAIRS)]
 SLOPES = np.array([C[one] - C[other] for one, other in PAIRS])
 BASE = np.array([2.0 * (B.get(one, 0.0) - B.get(other, 0.0)) for one, other in PAIRS])
+SAME = [ContrastItem(f"much w{i}", ("up",), ("down",), str(i)) for i in range(8)]  # of one propensity
 TEXTS = [f"{'still ' * n}down much still" for n in range(10)]
 
 
 @pytest.fixture(scope="module")
 def linear():
     return builders.Linear(WORDS, A, B, C)
+
+
+def told(found):
+    """Its warnings, other than those about items and texts of the same few words and about their skewed effects."""
+    return [text for text in found.warnings if "nine words of ten" not in text and "are skewed" not in text]
 
 
 def rises(m, texts=TEXTS):
@@ -107,7 +113,7 @@ def test_everything_is_what_the_model_was_built_for(linear, confidence, deployed
     assert details["deployed"]["multiplier"] == deployed
     assert details["deployed"]["cost"] == pytest.approx(math.expm1(rises(deployed).mean()), abs=1e-5)
     assert details["deployed"]["mean_effect"] == pytest.approx(deployed * SLOPES.mean(), abs=1e-5)
-    assert not found.warnings
+    assert not told(found)
     assert found.vector["relative_dose"] == pytest.approx(m / 2.0)  # of the norm of "Answer:" under a vector of length 1
 
 
@@ -187,7 +193,7 @@ def test_a_cost_that_is_not_reached_is_announced_and_the_largest_multiplier_is_j
     found = claim(linear, linear.vector(0, 0.01), max_multiplier=4.0, effect=0.001)
     assert (found.multiplier, found.details["reached"], found.verdict) == (4.0, "most", Verdict.PASS)
     share = f"+{100 * math.expm1(rises(0.04).mean()):.1f}%"
-    assert found.warnings == [
+    assert told(found) == [
         f"perplexity stays within the budget up to the largest multiplier tried (4, {share}); judged at 4"
     ]
 
@@ -197,7 +203,7 @@ def test_beyond_the_deployed_one_an_interpolated_strength_is_not_looked_at(linea
     change = custom(lambda h, s, layer: h + s * direction, layers=[0], strength="interpolated", name="towards")
     found = claim(linear, change, effect=0.001)
     assert (found.multiplier, found.details["reached"]) == (1.0, "most")
-    assert found.warnings[0].endswith("judged at 1. The strength is interpolated, so no larger multiplier is tried")
+    assert told(found)[0].endswith("judged at 1. The strength is interpolated, so no larger multiplier is tried")
 
 
 def test_a_fixed_strength_within_the_cost_is_judged_by_its_effect(linear):
@@ -207,7 +213,7 @@ def test_a_fixed_strength_within_the_cost_is_judged_by_its_effect(linear):
         found = claim(linear, adding(size), effect=effect)
         assert found.estimate == pytest.approx(size * SLOPES.mean(), abs=1e-5)
         assert (found.verdict, found.details["reached"], found.details["over_budget"]) == (verdict, "fixed", False)
-        assert not found.warnings
+        assert not told(found)
 
 
 def test_a_fixed_strength_that_is_proven_to_cost_more_fails_whatever_its_effect(linear):
@@ -226,7 +232,7 @@ def test_a_fixed_strength_that_is_proven_to_cost_more_fails_whatever_its_effect(
     assert found.p_pass == pytest.approx(t.pvalue / 2 if t.statistic < 0 else 1 - t.pvalue / 2)
     assert found.p_fail == pytest.approx(2 * t.pvalue / 2, rel=1e-3)
     share = f"+{100 * math.expm1(own.mean()):.1f}%"
-    assert found.warnings == [
+    assert told(found) == [
         f"'adding' has one fixed strength, which exceeds the perplexity budget ({share} against +5%); judged there on effect and cost "
         "together"
     ]
@@ -235,7 +241,7 @@ def test_a_fixed_strength_that_is_proven_to_cost_more_fails_whatever_its_effect(
 
 def test_a_fixed_strength_whose_cost_lies_across_is_inconclusive(linear):
     # Half of the texts fall in perplexity, half of them rise.
-    texts = ["down much much much", "down down down down"] * 4
+    texts = [f"{word} {text}" for text in ("down much much much", "down down down down") for word in ("a", "b", "c", "d")]
     size = 1.5
     own = rises(size, texts)
     low, high = np.expm1(bounds(own, 0.975))
@@ -257,7 +263,7 @@ def test_where_even_the_smallest_multiplier_is_too_dear(linear):
     found = claim(linear, change, effect=0.2)
     assert (found.details["reached"], found.multiplier, found.verdict) == ("least", 2.0**-10, Verdict.FAIL)
     assert found.estimate == pytest.approx(2.0 * SLOPES.mean(), abs=1e-5)
-    assert found.warnings[0].startswith("the smallest multiplier tried, 0.000976562, already exceeds the perplexity budget")
+    assert told(found)[0].startswith("the smallest multiplier tried, 0.000976562, already exceeds the perplexity budget")
 
 
 def inference(mean, error, confidence=0.95):
@@ -310,7 +316,13 @@ def bounded(limit):
 def test_an_overflow_at_the_deployed_multiplier_is_no_number(linear):
     found = claim(linear, bounded(0.6), effect=0.01, multiplier=1.0)
     assert found.multiplier == claim(linear, multiplier=1.0).multiplier < 0.6
-    assert found.details["deployed"] == {"multiplier": 1.0, "cost": None, "mean_effect": None}
+    assert found.details["deployed"] == {
+        "multiplier": 1.0,
+        "cost": None,
+        "mean_effect": None,
+        "direction": "raises",
+        "moves": None,
+    }
     assert found.details["looked_at"][0] == [1.0, None]
     report = build_report([found.to_dict()], seed=0, profile="ci", started=0.0)
     jsonschema.validate(report, report_schema())
@@ -327,7 +339,7 @@ def test_an_overflow_at_the_deployed_multiplier_is_no_number(linear):
         ({"items": ITEMS[:1]}, DataError, r"has 1 item\(s\); an interval needs at least two"),
         ({"texts": TEXTS[:1]}, DataError, r"texts: has 1 text\(s\); an interval needs at least two"),
         ({"texts": ["down much", "up"]}, DataError, r"texts: text 1: has 1 token\(s\)"),
-        ({"items": ITEMS[:1] * 3, "standardised": True}, MeasurementError, "do not vary, so there is no scale"),
+        ({"items": SAME, "standardised": True}, MeasurementError, "do not vary, so there is no scale"),
         ({"vector": builders.random_vector(0)}, VectorError, "width"),
         ({"multiplier": 0.0}, SteerError, "other than 0"),
     ],
@@ -338,9 +350,9 @@ def test_what_cannot_be_measured(linear, arguments, error, message):
 
 
 def test_items_that_do_not_vary_have_an_effect_that_is_not_standardised(linear):
-    found = claim(linear, items=[ITEMS[0]] * 3)
+    found = claim(linear, items=SAME)
     assert found.details["sd_unsteered"] == 0.0
-    assert "(- standard deviations" in claim(linear, items=[ITEMS[0]] * 3, effect=10.0).message
+    assert "(- standard deviations" in claim(linear, items=SAME, effect=10.0).message
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------------
@@ -372,6 +384,6 @@ def test_the_message_holds_the_multipliers_looked_at_and_the_worst_items(linear)
 
 
 def test_the_message_of_a_pass_says_at_which_multiplier(linear):
-    lines = claim(linear).message.splitlines()
-    assert len(lines) == 3
-    assert lines[2].startswith("  judged at multiplier ")
+    lines = [line for line in claim(linear).message.splitlines() if "nine words of ten" not in line]
+    assert len(lines) == 4
+    assert lines[3].startswith("  judged at multiplier ")

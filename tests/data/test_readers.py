@@ -104,6 +104,13 @@ WRONG = {
         '{"question": "Q?"}\n{"question": "R?"}\n',
         ": is not valid JSON: Extra data: line 2 column 1 (char 19). One entry per line is",
     ),
+    "key twice": (
+        "d.json",
+        f'[{json.dumps(EASY)}, {{"question": "a", "x": [{{"b": 1, "b": 2}}]}}]',
+        ": item 1: the key 'b' is there twice. Delete one",
+    ),
+    "list twice": ("d.json", '{"items": [], "items": [{}]}', ": the key 'items' is there twice"),
+    "deep object": ("d.json", "[" + '{"a":' * 900 + "1" + "}" * 900 + "]", ": item 0: "),
     "huge number": ("d.json", "[" + "9" * 5000 + "]", "is not valid JSON"),
     "an object": (
         "d.json",
@@ -151,6 +158,11 @@ WRONG = {
         "d.json",
         [EASY | {"matching": " no"}],
         ": item 0: the matching and the not matching answer are the same",
+    ),
+    "key twice in a line": (
+        "d.jsonl",
+        json.dumps(CAA) + '\n{"question": "a", "question": "b"}',
+        ": line 2: the key 'question' is there twice",
     ),
     "invalid line": ("d.jsonl", json.dumps(CAA) + '\n{"question\n', ": line 2: is not valid JSON"),
     "wrong line": ("d.jsonl", json.dumps(CAA) + '\n\n{"question": "Q?"}\n', ": line 3: only a question and no answers"),

@@ -224,6 +224,53 @@ def test_leace_leaves_a_linear_probe_at_chance_and_changes_least(n):
     assert float((after - before).pow(2).sum()) < float((along - before).pow(2).sum())
 
 
+@pytest.mark.parametrize("n", [100, 5])
+@pytest.mark.parametrize("deviation", [1e3, 1e5])
+def test_one_dominating_dimension_hides_no_concept(n, deviation):
+    """In other units the data are ordinary, and what is done there is what has to be done here."""
+    unit = torch.ones(8, dtype=torch.float64)
+    unit[0] = deviation
+    positive, negative = (rows(n, 7) + 2) * unit, rows(n, 8) * unit
+    w, b = least_squares_erasure(positive, negative, 1e-6, 0)
+    erased = [(side @ w.T + b) / unit for side in (positive, negative)]
+    torch.testing.assert_close(*(side.mean(0) for side in erased), rtol=0, atol=1e-6)
+    plain_w, plain_b = least_squares_erasure(positive / unit, negative / unit, 1e-6, 0)  # no dimension dominates
+    torch.testing.assert_close(erased[0], (positive / unit) @ plain_w.T + plain_b, rtol=1e-6, atol=1e-6)
+
+    w, b = gaussian_transport(negative, positive, 1e-8, 0)
+    moved, wanted = ((negative @ w.T + b) / unit, positive / unit)
+    torch.testing.assert_close(moved.mean(0), wanted.mean(0))
+    if n == 100:
+        torch.testing.assert_close(torch.cov(moved.T), torch.cov(wanted.T), rtol=0, atol=5e-2)
+
+
+@pytest.mark.parametrize("n", [100, 5])
+def test_the_units_of_leace_change_nothing_where_no_dimension_dominates(n):
+    """The theorem written down without them: I - S_hz S_hz^T S^+ / (S_hz^T S^+ S_hz)."""
+    positive, negative = rows(n, 7) + 2, rows(n, 8)
+    both = torch.cat([positive, negative])
+    centred = both - both.mean(0)
+    z = torch.cat([torch.full((n,), 0.5), torch.full((n,), -0.5)]).double()
+    cross, inverse = centred.T @ z / len(both), torch.linalg.pinv(centred.T @ centred / len(both), hermitian=True, rtol=1e-9)
+    want = torch.eye(8).double() - torch.outer(cross, inverse @ cross) / (cross @ inverse @ cross)
+    w, b = least_squares_erasure(positive, negative, 1e-6, 0)
+    torch.testing.assert_close(w, want, rtol=0, atol=1e-9)
+    torch.testing.assert_close(b, (torch.eye(8).double() - want) @ both.mean(0), rtol=0, atol=1e-9)
+
+
+def test_a_concept_that_is_still_there_is_an_error():
+    """The sides differ along one direction that hardly varies, and the tolerance counts as none."""
+    generator = torch.Generator().manual_seed(0)
+    common = torch.randn(40, 1, generator=generator, dtype=torch.float64).expand(40, 3)
+    both = common + 1e-3 * torch.randn(40, 3, generator=generator, dtype=torch.float64)
+    both[:20, 1] += 0.1
+    least_squares_erasure(both[:20], both[20:], 1e-9, 0)
+    with pytest.raises(
+        VectorError, match=r"layer 0: leace leaves the means of the two sides 0\.\d+ standard deviations apart in dim"
+    ):
+        least_squares_erasure(both[:20], both[20:], 0.1, 0)
+
+
 @pytest.mark.parametrize("family", FEW)
 def test_leace_and_ablation_on_a_model(family):
     model = builders.random_model(family)
@@ -289,6 +336,33 @@ def test_icv_equals_the_plain_way(family):
         edits = {at: (lambda h, at=at, m=m: plain_methods.keep_norm(h, want[at].float(), m)) for at in range(3)}
         rows = plain_methods.logits(model.hf, ids, edits, "mlp", 1)[-1][[20, 30, 40]]
         np.testing.assert_allclose(got, rows.numpy(), rtol=0, atol=1e-3)
+
+
+def test_icv_as_the_paper_and_as_its_code():
+    """The paper: the principal direction of the differences as they are. The code: the default's vector, at length 1."""
+    model = builders.random_model("llama")
+    mixed, paper, code = (extract.icv(model, (POSITIVE, NEGATIVE), variant=v) for v in ("mixed", "paper", "code"))
+    assert mixed.hash == extract.icv(model, (POSITIVE, NEGATIVE)).hash
+    stacked = torch.cat(
+        [
+            torch.stack([_last(model, y, at) - _last(model, x, at) for y, x in zip(POSITIVE, NEGATIVE, strict=True)])
+            for at in range(3)
+        ],
+        1,
+    )
+    first = torch.linalg.eigh(stacked.T @ stacked).eigenvectors[:, -1]
+    first = first if first @ stacked.mean(0) > 0 else -first
+    found = torch.cat([paper.vector.directions[at].double() for at in range(3)])
+    torch.testing.assert_close(found, first, rtol=0, atol=1e-4)
+    assert (paper.method, code.method) == ("add_keeping_norm(icv)", "add_at_unit_norm(icv)")
+    assert [one.metadata.get("variant") for one in (mixed, paper, code)] == [None, "paper", "code"]
+    assert all(torch.equal(code.vector.directions[at], mixed.vector.directions[at]) for at in range(3))
+    with pytest.raises(SteerError, match="variant must be mixed, paper or code"):
+        extract.icv(model, (POSITIVE, NEGATIVE), variant="papers")
+
+
+def _last(model, text, at):
+    return plain.outputs(model.hf, plain.ids_of(model.tokenizer, text, True))[at][-1].double()
 
 
 def test_icv_of_items_and_of_tasks():

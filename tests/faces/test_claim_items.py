@@ -38,10 +38,21 @@ def test_claims_that_hold(suite: Path, pytester: pytest.Pytester) -> None:
             "c: steers * steerability * >= -50 * 10 * pass",
             "c: not_anti_steered * anti-steerable share * <= 0.99 * 10 * pass",
             "c: ppl_delta_below * perplexity delta * 12 * pass",
-            "3 verdicts at 95 %: expect at most 0.15 wrong ones",
+            "3 verdicts at 95 %: expect at most 0.15 wrong ones, if items are independent, no",
+            "  rare large value is missing from them and no threshold was set from them",
             "3 pass",
         ]
     )
+
+
+def test_a_cache_that_cannot_be_used_is_a_warning_told_once(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING)
+    result = pytester.runpytest("--steer-cache=/proc/no such folder")
+    result.assert_outcomes(passed=3)
+    told = [line for line in result.outlines if "--steer-cache" in line]
+    assert len(told) == 1
+    assert told[0].startswith("warning: c: steers: ")
+    assert told[0].endswith("The run goes on without the cache")
 
 
 def test_a_claim_that_fails_says_why(suite: Path, pytester: pytest.Pytester) -> None:
@@ -370,7 +381,7 @@ def test_what_a_reader_has_to_know_is_said_of_passing_claims_too(suite: Path, py
     result.assert_outcomes(passed=4)
     result.stdout.fnmatch_lines(
         [
-            "warning: c: steers, not_anti_steered: 3 of these 13 items repeat another one word for word*",
+            "warning: c: steers, not_anti_steered: 3 of these 13 items repeat another one (white space aside) and are left out: 10 are distinct",
             "warning: c: steers, not_anti_steered, ppl_delta_below, seen: the file names contexts, but none of these*",
             "warning: c: ppl_delta_below: limit 1e+06 allows perplexity to rise by 1e+08 %; a limit of 5 % is written 0.05",
             "warning: c: seen: 8 of these 8 items ask a question that the vector was extracted from*",
@@ -409,7 +420,7 @@ def test_a_sequential_claim_stops_when_it_is_decided(suite: Path, pytester: pyte
     assert [item["id"] for item in run_report(pytester, "-k", "clear")[0]["items"]] == ids
     assert [item["id"] for item in run_report(pytester, "-k", "clear", "--steer-seed=1")[0]["items"]] != ids
     assert claims["near"]["interval_method"] == "sequential binomial"
-    assert "a bootstrap has no bound that may be looked at early" in claims["no-bound"]["message"]
+    assert "bootstrap has no bound that may be looked at early" in claims["no-bound"]["message"]
     assert "drawing in rounds needs at least 8" in claims["few"]["message"]
 
 
@@ -445,3 +456,13 @@ def test_warns_about_a_letter_vector_and_about_items_seen_before(suite: Path, py
     (claim,) = run_report(pytester)
     assert any("4 of these 4 items ask a question that the vector was extracted from" in w for w in claim["warnings"])
     assert any("the matching answer is 'A' in 4 of 4 items" in warning for warning in claim["warnings"])
+
+
+def test_a_report_that_cannot_be_written_ends_the_run_with_an_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import os\n\n\ndef test_in_the_way():\n    os.mkdir('out.json')\n")
+    result = pytester.runpytest_inprocess("--steer-report=out.json", "--steer-report=two.json")
+    assert result.ret == 4
+    result.stdout.fnmatch_lines(["--steer-report: *out.json cannot be written: Is a directory", "report: *two.json"])
+    result.stdout.no_fnmatch_line("report: *out.json")
+    result.stdout.fnmatch_lines(["ERROR --steer-report - not all of it could be written", "*1 passed, 1 error in *"])
+    assert sorted(path.name for path in pytester.path.iterdir() if "json" in path.name) == ["out.json", "two.json"]

@@ -28,6 +28,7 @@ PAIRS = [
 FILE = """
 model: builtin:tiny
 multipliers: [-1, 0, 1]
+min_n: 2
 data: {neutral: neutral.txt}
 matrix:
   method:

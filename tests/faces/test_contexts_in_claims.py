@@ -26,6 +26,7 @@ def shout(item, times):
 CLAIMS = """
   - generalizes:
       retention: 0.0001
+      min_n: 6
       data: {demonstrations: train.json}
       data_sets: {other: other.json}
       contexts:

@@ -26,6 +26,7 @@ from .conftest import lettered
 pytestmark = pytest.mark.usefixtures("each_space_is_surveyed_once")
 ROOT = Path(__file__).parents[2]
 HEAD = """\
+min_n: 2
 vector:
   file: letter.safetensors
 data: {test: test.json}
@@ -94,7 +95,7 @@ def test_a_claim_that_holds_takes_few_lines(letters: Path, pytester: pytest.Pyte
     (claim,) = claims_of(pytester)
     assert claim["verdict"] == "pass"
     assert claim["counterexample"] is None
-    assert len(claim["message"].splitlines()) == 4
+    assert len(claim["message"].splitlines()) == 5
     assert claim["n"] == 6
     assert len(claim["details"]["batch"]) == 6
 
@@ -117,7 +118,7 @@ def test_an_assertion_shows_its_command_and_follows_it(letters: Path, pytester: 
         "    vector = SteeringVector.load('letter.safetensors')\n"
         "    axes = {'system': [None, 'Be kind.'], 'option_order': ['as_given', 'swapped']}\n"
         "    items = read_items('test.json')\n"
-        "    assert_holds_in_contexts(steer_model, vector, items, contexts=axes, effect=0.1)\n"
+        "    assert_holds_in_contexts(steer_model, vector, items, contexts=axes, effect=0.1, min_n=2)\n"
     )
     (claim,) = claims_of(pytester)
     found = claim["counterexample"]

@@ -85,6 +85,29 @@ def test_broken_hooks_make_every_claim_an_error_that_names_the_property(claims: 
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+def test_what_is_left_out_stands_beside_the_verdict(suite: Path, pytester: pytest.Pytester) -> None:
+    every = (
+        "runs, moves, template, output_type, layer, dose, first_position, padding, identity, sign, repetition, batch_size, "
+    )
+    every += "batch_order, padding_side, cached_decoding, measuring, nothing_left, exceptions, zero_tokens"
+    claims = {"one": "padding", "needed": "dose, sign", "all": every}
+    text = [f"  - hooks_are_sound: {{name: {name}, max_batches: 2, leave_out: [{left}]}}\n" for name, left in claims.items()]
+    (suite / "c.steer.yaml").write_text(HEAD + "".join(text))
+    result = pytester.runpytest("--steer-report=out.json")
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        ["needed: INCONCLUSIVE  all 17 properties hold; not looked at: dose, sign; a verdict needs dose"]
+    )
+    result.stdout.fnmatch_lines(["*leave_out leaves no property of steering to look at*"])
+    result.stdout.fnmatch_lines(["warning: c: one: not looked at: padding"])
+    claims = json.loads((suite / "out.json").read_text())["claims"]
+    assert [(claim["name"], claim["verdict"]) for claim in claims] == [
+        ("one", "pass"),
+        ("needed", "inconclusive"),
+        ("all", "error"),
+    ]
+
+
 @pytest.mark.parametrize("way", ["option", "ini"])
 def test_the_check_can_be_switched_off(claims: Path, pytester: pytest.Pytester, way: str) -> None:
     pytester.makeconftest(BROKEN)

@@ -61,6 +61,7 @@ def test_a_combination_is_selected_by_its_id_and_can_be_known_to_fail(suite: Pat
 
 
 COMPARED = """
+min_n: 2
 multipliers: [-1, 0, 1]
 data: {neutral: neutral.txt}
 matrix:
@@ -112,7 +113,7 @@ def test_many_methods_on_many_behaviours(suite: Path, pytester: pytest.Pytester)
         for behaviour, (train, test, neutral) in data.items():
             by = "slope" if behaviour == "opposites" and name != "clamp" else "effect"
             (suite / "m.steer.yaml").write_text(
-                f"intervention: {vector.replace('TRAIN', train)}\n{more.get(name, 'multipliers: [-1, 0, 1]' + chr(10))}"
+                f"min_n: 2\nintervention: {vector.replace('TRAIN', train)}\n{more.get(name, 'multipliers: [-1, 0, 1]' + chr(10))}"
                 f"data: {{test: {test}, neutral: {neutral}}}\nclaims:\n  - not_anti_steered: {{share: 0.99, by: {by}}}\n"
                 "  - ppl_delta_below: {name: cost, limit: 1000000}\n"
             )

@@ -47,7 +47,7 @@ from pytest_steer import assert_steers, extract, perplexity, read_items
 def test_assertion(steer_load_model):
     model = steer_load_model("./m"{allow})
     items = {ITEMS}
-    assert_steers(model, extract.caa(model, items[:4], layer=1), items[4:], steerability=-100)
+    assert_steers(model, extract.caa(model, items[:4], layer=1), items[4:], steerability=-100, min_n=2)
 
 def test_measure(steer_load_model):
     model = steer_load_model("./m"{allow})

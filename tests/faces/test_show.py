@@ -24,7 +24,7 @@ data: {test: test.json, neutral: neutral.txt}
 claims:
   - steers: {steerability: -50}
   - not_anti_steered: {share: 0.99}
-  - steers: {steerability: -50, name: worded, answers: sum, thinking: open, data: {test: worded.json}}
+  - steers: {steerability: -50, name: worded, min_n: 2, answers: sum, thinking: open, data: {test: worded.json}}
   - ppl_delta_below: {limit: 1000000}
   - performs_task: {accuracy: 0.1, n_shots: 2, data: {test: pairs.json}}
   - hooks_are_sound: {max_batches: 2}

@@ -132,7 +132,7 @@ def test_the_claim_file_says_what_was_chosen_and_what_it_names_is_there(tmp_path
         assert SteeringVector.load(claim.vector.file, layer="all").hash == found.vector.hash
         assert read_items(claim.test) == ITEMS
         assert tuple(read_texts(claim.neutral)) == texts if texts else claim.neutral is None
-    assert suite.model == model
+    assert suite.model == (str(tmp_path / model) if model == "true" else model)  # a bare name is that of a folder
 
 
 @pytest.mark.parametrize("taken", ["c.steer.yaml", "c.safetensors", "c.test.json", "c.neutral.json"])

@@ -139,3 +139,22 @@ def test_links_and_permissions_stay(tmp_path: Path) -> None:
     assert link.is_symlink()
     assert real.read_text().endswith("- {option_order: swapped}\n")
     assert real.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_link_to_a_file_of_another_folder_is_refused(tmp_path: Path) -> None:
+    suite, other = tmp_path / "suite", tmp_path / "other"
+    suite.mkdir()
+    other.mkdir()
+    real = other / "c.steer.yaml"
+    real.write_text(YAML)
+    (suite / "c.steer.yaml").symlink_to(real)
+    (suite / "folder").symlink_to(other)
+    (suite / "up.steer.yaml").symlink_to(suite / "c.steer.yaml")
+    for link in ("c.steer.yaml", "folder/c.steer.yaml", "up.steer.yaml"):
+        with pytest.raises(ClaimFileError, match=f"symbolic link(.|\n)*pytest --steer-save-counterexamples {real}"):
+            add_regressions(suite / link, [SWAPPED], suite)
+        assert real.read_text() == YAML
+    assert add_regressions(suite / ".." / "other" / "c.steer.yaml", [SWAPPED], suite) == [SWAPPED]
+    whole = tmp_path / "whole"  # the run's own folder may be a link
+    whole.symlink_to(other)
+    assert add_regressions(whole / "c.steer.yaml", [{"system": "a"}], whole) == [{"system": "a"}]

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from pytest_steer import ContrastItem, Items, PropensityCurve, propensity_curve
 from pytest_steer.errors import SteerError
-from pytest_steer.measures import MULTIPLIERS, check_multipliers, check_slope_grid, strata
+from pytest_steer.measures import MULTIPLIERS, check_multipliers, check_slope_grid, explained, strata
 from pytest_steer.prompting import Context
 
 quickly = settings(deadline=None, derandomize=True, database=None, max_examples=100)
@@ -170,6 +170,30 @@ def test_strata_show_a_vector_for_a_letter():
     assert (found["Yes"].n, found["Yes"].steerability) == (1, 5.0)
 
 
+def test_strata_of_letters_over_yes_and_no():
+    """Two letters times two words; the sums of squares of the slopes 1, 3 | 5, 7 | 2, 4 | 8, 10 around their means, by hand."""
+    slopes = [1, 3, 5, 7, 2, 4, 8, 10]
+    items = []
+    for number in range(8):
+        letter, word = "AABBAABB"[number], ("Yes", "Yes", "No", "No", "No", "No", "Yes", "Yes")[number]
+        other, opposite = {"A": "B", "B": "A"}[letter], {"Yes": "No", "No": "Yes"}[word]
+        text = {letter: word, other: opposite}
+        items.append(
+            ContrastItem(f"{number}?\n(A) {text['A']}\n(B) {text['B']}", (f"({letter})",), (f"({other})",), str(number))
+        )
+    made = PropensityCurve(np.array([[0.0, s] for s in slopes]), np.array([0.0, 1.0]), Items(items))
+    found = {s.label: (s.n, s.steerability) for s in strata(made)}
+    assert found == {
+        "A": (4, 2.5), "B": (4, 7.5), "No": (4, 4.5), "Yes": (4, 5.5),
+        "A, Yes": (2, 2.0), "B, No": (2, 6.0), "A, No": (2, 3.0), "B, Yes": (2, 9.0),
+    }  # fmt: skip
+    # The total is 68; between letters 8 * 2.5^2, between words 8 * 0.5^2, between cells 2 * (3^2 + 1^2 + 2^2 + 4^2).
+    assert explained(made) == pytest.approx({"letter": 50 / 68, "yes_no": 2 / 68, "both": 60 / 68})
+    alone = curve([[0, 1], [0, 3], [0, 2], [0, 2]], [0, 1], ["Yes", "Yes", "No", None])
+    assert explained(alone) == {"yes_no": 0.0}
+    assert explained(curve([[0, 1], [0, 3]], [0, 1], [None, None])) == {}
+
+
 def test_free_text_has_no_strata():
     assert strata(curve([[0, 1]], [0, 1], [None])) == ()
 
@@ -186,4 +210,4 @@ def test_strata_go_by_the_letter_that_was_shown():
         made = propensity_curve(model, items, builders.random_vector(1), context=context)
         assert list(made.labels) == want
         found = {s.label: s.steerability for s in strata(made)}
-        assert found == pytest.approx(dict(zip(want, made.slopes, strict=True)))
+        assert {label: found[label] for label in want} == pytest.approx(dict(zip(want, made.slopes, strict=True)))

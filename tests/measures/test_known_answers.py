@@ -10,11 +10,12 @@ import math
 import builders
 import numpy as np
 import pytest
+import torch
 
-from pytest_steer import ContrastItem, Items, perplexity, propensity_curve
+from pytest_steer import ContrastItem, Items, SteeringFailure, SteeringVector, assert_steers, perplexity, propensity_curve
 from pytest_steer.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import steering_receipt, strata
-from pytest_steer.steering import as_intervention
+from pytest_steer.steering import ablate, add_keeping_norm, as_intervention
 
 GRID = [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5]
 
@@ -153,7 +154,25 @@ def test_the_receipt(linear, positions, steered):
     (dose,) = receipt.doses
     assert (receipt.sequences, receipt.steered_tokens, dose.layer, dose.norm) == (2, steered, 1, 3.0)
     if positions == "after_prompt":
-        assert (dose.median_hidden_norm, dose.relative_dose) == (2.0, 6.0)
+        assert (dose.median_hidden_norm, dose.relative_dose, dose.displacement) == (2.0, 6.0, 6.0)
+        # 2 e0 - 12 e1 at the length of 2 e0 is where it was turned by an angle with cosine 2 / |2 e0 - 12 e1|.
+        kept = steering_receipt(linear.model, curve.probes, add_keeping_norm(vector), -4.0)
+        assert kept.doses[0].displacement == pytest.approx(math.sqrt(2 - 2 * 2 / math.sqrt(4 + 144)), rel=1e-6)
+        assert steering_receipt(linear.model, curve.probes, ablate(vector), 1.0).doses[0].displacement == 0.0
+
+
+def test_the_dose_of_every_layer_is_in_evidence_and_message(linear):
+    items = [item("up", "down"), item("up", "still")]
+    vector = SteeringVector({0: torch.eye(8)[1], 1: 3 * torch.eye(8)[1]})
+    with pytest.raises(SteeringFailure) as failed:
+        assert_steers(linear.model, vector, items, steerability=50, multipliers=[0.0, 1.0], multiplier=-1.0)
+    doses = failed.value.evidence.receipt["doses"]
+    assert [(dose["layer"], dose["norm"], dose["relative_dose"]) for dose in doses] == [(0, 1.0, 0.5), (1, 3.0, 1.5)]
+    assert "  dose by layer: 0: 50% of the median hidden norm, 1: 150% of the median hidden norm\n" in str(failed.value)
+    there = builders.Linear(WORDS, A | {"<unk>": 1.0}, B, C)  # else the texts of the check of hooks have no norm to keep
+    kept = add_keeping_norm(there.vector())
+    with pytest.raises(SteeringFailure, match=r"norm 1; deployed multiplier -1 \(moves hidden states by 46%\)"):
+        assert_steers(there.model, kept, items, steerability=50, multipliers=[0.0, 1.0], multiplier=-1.0)
 
 
 def test_the_receipts_norm_is_the_median():

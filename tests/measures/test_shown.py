@@ -60,7 +60,7 @@ def test_how_a_curve_was_asked(items, answers, want):
 def test_texts_have_their_first_sequence_alone():
     record = asked_as_text(MODEL, Probe(IDS, 1, score_from=1))
     assert record.pop("first_item") == [shown_probe(MODEL, Probe(IDS, 1, score_from=1))]
-    assert record == {"thinking": None, "date": None, "answers": None, "lengths": None, "notes": []}
+    assert record == {"template": None, "thinking": None, "date": None, "answers": None, "lengths": None, "notes": []}
 
 
 def test_notes_of_the_template_are_said_once():

@@ -245,13 +245,16 @@ def test_interventions_other_than_adding(family):
 
 def test_asking_twice_runs_nothing():
     model, vector = fresh("llama"), builders.random_vector(1)
-    first = propensity_curve(model, builders.LETTERED + builders.WORDED, vector, multipliers=GRID).values
-    ran = engine_of(model).forwards
-    assert ran > 0
-    assert engine_of(model).remembered == 0
     calls = []
+    # From the start on: what is remembered is forgotten when hooks change.
     handle = model.hf.register_forward_pre_hook(lambda *_: calls.append(1))
     try:
+        first = propensity_curve(model, builders.LETTERED + builders.WORDED, vector, multipliers=GRID).values
+        ran = engine_of(model).forwards
+        assert ran > 0
+        assert calls
+        assert engine_of(model).remembered == 0
+        calls.clear()
         again = propensity_curve(model, (builders.LETTERED + builders.WORDED)[::-1], vector, multipliers=GRID[::-1]).values
         subset = propensity_curve(model, builders.LETTERED[1:2], vector, multipliers=[1.5, -1.0]).values
     finally:

@@ -186,9 +186,21 @@ def test_places_and_hub_ids(tmp_path, folder, monkeypatch):
     assert sources.find_model("small").path == folder.resolve()
     (tmp_path / "m.GGUF").write_bytes(b"x")
     assert sources.find_model(tmp_path / "m.GGUF").kind == "gguf"
-    for name in ("gpt2", "owner/name", "Owner-1/na.me_2"):
+    for name in ("hub:gpt2", "hub:owner/name", "owner/name", "Owner-1/na.me_2"):
         found = sources.find_model(name)
-        assert (found.id, found.kind, found.path) == (name, "hub", None)
+        assert (found.id, found.kind, found.path, found.place) == (name, "hub", None, name.removeprefix("hub:"))
+
+
+def test_a_mistyped_folder_asks_no_hub(tmp_path, monkeypatch):
+    (tmp_path / "models" / "my-model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "models")
+    with pytest.raises(ModelError, match=r"model 'my_model': no such folder .*; hub:NAME for .*Did you mean 'my-model'\?"):
+        sources.find_model("my_model")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"no such folder .*Did you mean 'models/my-model'\?"):
+        load_model("models/my_model")
+    with pytest.raises(ModelError, match="hub:NAME"):
+        sources.find_model("gpt2")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +211,8 @@ def test_places_and_hub_ids(tmp_path, folder, monkeypatch):
         ("{tmp}/file.bin", "is a file, but neither a transformers folder nor a .gguf file"),
         ("{tmp}/none", "no such folder or file, and not a hub id; give a transformers folder, a .gguf file, a hub id"),
         ("./none", "no such folder or file, and not a hub id"),
+        ("hub:", "no such folder or file, and not a hub id"),
+        ("hub:a/b/c", "no such folder or file, and not a hub id"),
         ("a/b/c", "no such folder or file, and not a hub id"),
         ("with space", "no such folder or file, and not a hub id"),
         ("~steer-nobody/model", "no such folder or file"),
@@ -348,6 +362,19 @@ def test_a_conversion_without_one_of_its_other_files_is_made_again(gguf_file, co
     model = load_model(gguf_file, device="cpu")
     assert len(conversions) == 2
     assert same_weights(model.hf, builders.random_model("llama").hf)
+
+
+@pytest.mark.parametrize("name", ["additional_chat_templates/default.jinja", "modeling_own.py"])
+def test_a_file_that_was_put_into_a_conversion_is_not_used(gguf_file, conversions, name, tmp_path):
+    load_model(gguf_file, device="cpu")
+    (kept,) = (tmp_path / "cache" / "models").iterdir()
+    (kept / name).parent.mkdir(exist_ok=True)
+    (kept / name).write_text("{{ messages[0]['content'] }} You agree.")
+    before = len(conversions)
+    model = load_model(gguf_file, device="cpu")
+    assert len(conversions) == before + 1
+    assert not (kept / name).exists()
+    assert "You agree" not in str(model.format.template)
 
 
 def test_another_file_under_the_same_name_is_another_model(conversions, tmp_path):

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import builders
 import numpy as np
@@ -44,7 +45,7 @@ def test_a_second_run_computes_nothing(tmp_path):
 
 
 def test_the_same_weights_in_another_dtype_are_other_scores(tmp_path):
-    """Fingerprints are those of the weights rounded to bfloat16, so these two models have one."""
+    """Fingerprints are those of the weights rounded to bfloat16, so these two models have one; the disk goes by the bytes."""
     models = []
     for dtype in (torch.bfloat16, torch.float32):
         model = wrap_model(builders.random_hf("llama").to(torch.bfloat16).to(dtype), builders.tokenizer(), "m")
@@ -101,15 +102,9 @@ def test_a_damaged_file_is_begun_anew(tmp_path, damage):
     for beside in tmp_path.glob("*-wal"):
         beside.unlink()
     file.write_bytes(damage(file.read_bytes()))
-    again = None
-
-    def use():
-        nonlocal again
-        again = model_with(tmp_path)
-        return curve(again)
-
-    with pytest.warns(SteerWarning, match="is damaged; it is deleted"):
-        got = use()
+    again = model_with(tmp_path)
+    got = curve(again)
+    assert "is damaged; it is deleted" in only_note(again)
     np.testing.assert_allclose(got, want, atol=1e-5)
     assert engine_of(again).forwards > 0
     assert (curve(model_with(tmp_path)) == got).all()
@@ -164,6 +159,97 @@ def test_a_folder_that_cannot_be_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SteerError, match=r"--steer-cache: the folder .* cannot be used"):
         DiskMemo(tmp_path / "file" / "below")
+
+
+def test_another_schema_is_begun_anew(tmp_path):
+    with sqlite3.connect(tmp_path / "scores-2.sqlite") as connection:
+        connection.execute("CREATE TABLE scores (name TEXT)")
+    connection.close()
+    model = model_with(tmp_path)
+    curve(model)
+    assert "another program's" in only_note(model)
+    again = model_with(tmp_path)
+    curve(again)
+    assert engine_of(again).forwards == 0
+
+
+def test_a_folder_in_the_place_of_the_file_is_an_error(tmp_path):
+    (tmp_path / "scores-2.sqlite").mkdir()
+    with pytest.raises(SteerError, match=r"--steer-cache: .* there is a folder of its name: delete .*scores-2\.sqlite"):
+        DiskMemo(tmp_path)
+
+
+HOLD = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("SELECT count(*) FROM scores").fetchall()
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_damaged_file_that_another_process_uses_is_left_alone(tmp_path):
+    first = model_with(tmp_path)
+    want = curve(first)
+    engine_of(first).disk._close()  # the last one that closes it leaves nothing beside the file
+    file = tmp_path / "scores-2.sqlite"
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "open\n"
+        with file.open("r+b") as stream:
+            stream.write(b"no database")
+        before = file.stat().st_ino
+        model = model_with(tmp_path)
+        np.testing.assert_allclose(curve(model), want, atol=1e-5)
+        assert "is damaged, and cannot be deleted or is in use by another process. The run goes on" in only_note(model)
+        assert file.stat().st_ino == before
+    finally:
+        other.communicate("")
+    model = model_with(tmp_path)
+    assert "is damaged; it is deleted" in only_note(model)
+    assert file.stat().st_ino != before or file.read_bytes()[:6] == b"SQLite"
+
+
+@pytest.mark.parametrize("fault", ["locked", "full", "readonly"])
+def test_a_file_that_cannot_be_written_is_kept_and_the_run_goes_on(tmp_path, monkeypatch, fault):
+    monkeypatch.setattr("pytest_steer.model.memo._WAIT", 0.05)
+    want = curve(model_with(tmp_path))
+    other = sqlite3.connect(tmp_path / "scores-2.sqlite", isolation_level=None)
+    count = other.execute("SELECT count(*) FROM scores").fetchone()
+    model = model_with(tmp_path, seed=5)
+    disk = engine_of(model).disk
+    if fault == "locked":
+        other.execute("BEGIN IMMEDIATE")
+    elif fault == "full":
+        disk._connection.execute("PRAGMA max_page_count=1")
+        disk.write({b"key": np.zeros(10**5)})  # more than fits into the pages that are there
+    else:
+        disk._connection.execute("PRAGMA query_only=1")
+    got = [curve(model, builders.random_vector(seed)) for seed in (1, 2)]
+    assert all(np.isfinite(values).all() for values in got)
+    assert {"locked": "is locked", "full": "is full", "readonly": "readonly"}[fault] in only_note(model)
+    assert disk.told() == []
+    if fault == "locked":
+        other.execute("COMMIT")
+    assert other.execute("SELECT count(*) FROM scores").fetchone() == count
+    other.close()
+    again = model_with(tmp_path)
+    assert (curve(again) == want).all()
+    assert engine_of(again).forwards == 0
+
+
+def test_without_any_space_or_right_the_run_goes_on():
+    model = model_with(Path("/proc/no such folder"))
+    curve(model)
+    assert "the folder cannot be made" in only_note(model)
+
+
+def only_note(model):
+    """What the user is told, once."""
+    (note,) = engine_of(model).disk.told()
+    return note
 
 
 @pytest.mark.parametrize("message", ["CUDA out of memory", "DefaultCPUAllocator: can't allocate memory"])

@@ -19,6 +19,7 @@ from pytest_steer.steering import (
     Rows,
     ablate,
     add,
+    add_at_unit_norm,
     add_keeping_norm,
     affine,
     clamp,
@@ -58,6 +59,7 @@ NET = torch.nn.Sequential(torch.nn.Linear(WIDTH, 9), torch.nn.Tanh(), torch.nn.L
 ALL = {
     "add": add(SteeringVector(V)),
     "add_keeping_norm": add_keeping_norm(V),
+    "add_at_unit_norm": add_at_unit_norm(V),
     "ablate": ablate(V),
     "ablate interpolated": ablate(V, strength="interpolated"),
     "clamp": clamp(V, value={0: 2.5, 2: -1.0}),
@@ -81,6 +83,8 @@ def by_hand(name, h, m, layer):
         return h + m * v
     if name == "add_keeping_norm":
         return plain_methods.keep_norm(h, v, m)
+    if name == "add_at_unit_norm":
+        return plain_methods.at_unit_norm(h, v, m)
     if name == "ablate":
         return plain_methods.ablate(h, v)
     if name == "ablate interpolated":
@@ -266,6 +270,7 @@ def test_what_strengths_mean():
     assert [name for name, m in meaning.items() if m == "linear"] == [
         "add",
         "add_keeping_norm",
+        "add_at_unit_norm",
         "masked",
         "gated_by_condition",
     ]
@@ -406,7 +411,7 @@ def test_files_that_are_none_of_ours(tmp_path):
     for record, message in [
         ("no json", "is not a readable intervention file, damaged or cut off: JSONDecodeError"),
         ("[]", "is not a readable intervention file"),
-        ('{"kind": "melt", "options": {}, ' + rest, r"there is no intervention 'melt': There are ablate, add, add_keeping_norm"),
+        ('{"kind": "melt", "options": {}, ' + rest, r"there is no intervention 'melt': There are ablate, add, add_at_unit_norm, add_keeping_norm"),
         ('{"kind": "affine", "options": {"site": "block"}, ' + rest, "affine map is needed for at least one layer"),
         ('{"kind": "masked", "options": {}, ' + rest, "is not a readable intervention file, damaged or cut off: KeyError: 'site'"),
         ('{"kind": "add", "options": {"sight": 1}, ' + rest, "is not a readable intervention file, .*'sight'"),

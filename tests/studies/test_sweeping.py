@@ -11,6 +11,7 @@ import plain
 import pytest
 
 from pytest_steer import ContrastItem, Items, SteeringVector, load_model, registry
+from pytest_steer.data.likeness import traces
 from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.files.make import make_steering
 from pytest_steer.files.specs import VectorSpec
@@ -75,7 +76,7 @@ def test_texts_are_split_like_items():
     with pytest.raises(
         DataError, match=r"neutral.txt: 3 texts, 1 of them different, are too few to split: validation 0, test 3"
     ):
-        split_texts(["a", "a ", "a"], (30, 70), seed=0, names=("validation", "test"), source="neutral.txt")
+        split_texts(["a b", "a  b ", "a\nb"], (30, 70), seed=0, names=("validation", "test"), source="neutral.txt")
 
 
 # --- data and methods ----------------------------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ def test_nothing_is_in_two_parts(tmp_path):
     assert (len(with_train.validation), len(with_train.test), with_train.train.given) == (6, 14, ITEMS)
     with pytest.raises(DataError, match=r"20 questions of .*data.json are also in .*data.json"):
         read_parts(data, (30, 70), train=data, seed=0)
-    seen = numbered(3).item_hashes
+    seen = traces([f" {item.question.upper()}" for item in numbered(3)])
     with pytest.raises(DataError, match=r"3 questions of .* are also in saved.gguf"):
         read_parts(data, (30, 70), seen=seen, seen_by="saved.gguf", seed=0)
     assert read_parts(data, (30, 70), seed=0).train is None

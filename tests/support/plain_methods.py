@@ -102,6 +102,17 @@ def keep_norm(h: Any, v: Any, m: float) -> Any:
     return moved * (math.sqrt(float(h @ h)) / math.sqrt(float(moved @ moved)))
 
 
+def at_unit_norm(h: torch.Tensor, v: torch.Tensor, m: float) -> torch.Tensor:
+    """The code of In-Context Vectors, in words of its own: only directions count, and more where h points away from v."""
+    rows = []
+    for row in h.reshape(-1, h.shape[-1]).double():
+        unit, w = row / torch.linalg.norm(row), v.double() / torch.linalg.norm(v.double())
+        away = max(0.0, -float(unit @ w))
+        turned = unit + m * (1 + away) * w
+        rows.append(torch.linalg.norm(row) * turned / torch.linalg.norm(turned))
+    return torch.stack(rows).view(h.shape).to(h.dtype)
+
+
 def ablate(h: Any, v: Any) -> Any:
     r = v / math.sqrt(float(v @ v))
     return h - r * float(r @ h)

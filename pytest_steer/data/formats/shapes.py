@@ -88,7 +88,8 @@ def _tan(entry: dict[str, Any], number: str) -> ContrastItem:
             raise DataError(f"{side}: {error}") from None
     if sides["positive"][0] != sides["negative"][0]:
         raise DataError("the positive and the negative prompt differ, so their answers cannot be compared on one prompt")
-    return ContrastItem(sides["positive"][0], sides["positive"][1], sides["negative"][1], number)
+    meta = {str(key): value for key, value in entry.items() if key not in ("positive", "negative")}
+    return ContrastItem(sides["positive"][0], sides["positive"][1], sides["negative"][1], number, meta)
 
 
 def _field(entry: dict[str, Any], key: str, read: Callable[[Any], _T]) -> _T:

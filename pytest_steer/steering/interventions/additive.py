@@ -41,12 +41,11 @@ def add(vector: SteeringVector, *, site: Site = "block") -> Intervention:
 
 @intervention("add_keeping_norm", does="added, norm kept", restores_norm=True)
 def add_keeping_norm(vector: Directions, *, site: Site = "block") -> Intervention:
-    """h -> (h + multiplier * v) * |h| / |h + multiplier * v|: the direction moves, the norm stays.
+    """h -> (h + multiplier * v) * |h| / |h + multiplier * v|: the direction moves, the norm stays (near von Rütte et al., who add a unit direction at the output of the block's input norm).
 
-    In-Context Vectors at the site ``mlp`` (Liu et al. 2023, arXiv 2311.06668, section 3.2) and norm-preserving guidance (von
-    Rütte et al. 2024, arXiv 2402.14433) at ``block``. The strength is linear: a signed dose, opposite signs turn opposite
-    ways, and for small doses the change is proportional to it. The ICV code does something else than its
-    paper: it scales h and v to length 1 first and adds more where h points away from v; this is the paper's formula.
+    In-Context Vectors at the site ``mlp`` (Liu et al. 2023, arXiv 2311.06668, section 3.2); the code of that paper does what
+    :func:`add_at_unit_norm` does. The guidance of von Rütte et al. is arXiv 2402.14433. The strength is linear: a signed dose, opposite
+    signs turn opposite ways, and for small doses the change is proportional to it.
     """
     clean = as_vector(vector)
     placed = Placed(clean.directions)
@@ -60,6 +59,36 @@ def add_keeping_norm(vector: Directions, *, site: Site = "block") -> Interventio
 
     return from_recipe(
         Recipe("add_keeping_norm", {"site": site}, by_layer("direction", clean.directions)),
+        transform,
+        layers=clean.layers,
+        strength="linear",
+        width=clean.width,
+        vector=clean,
+        metadata=clean.metadata,
+    )
+
+
+@intervention("add_at_unit_norm", does="added at length 1, norm kept", restores_norm=True)
+def add_at_unit_norm(vector: Directions, *, site: Site = "block") -> Intervention:
+    """u -> u + multiplier * (1 + max(0, -u.w)) * w for u = h / |h| and w = v / |v|, scaled back to |h|.
+
+    What the code of In-Context Vectors does at the site ``mlp`` (Liu et al. 2023, arXiv 2311.06668; ``ICVLayer`` in its
+    ``utils/llm_layers.py``): only the vector's direction counts, and it is added up to twice where h points away from it. The strength
+    is linear, as that of :func:`add_keeping_norm`; the code has 0.1 as its usual multiplier.
+    """
+    clean = as_vector(vector)
+    placed = Placed({layer: direction / direction.norm() for layer, direction in clean.directions.items()})
+
+    def transform(hidden: torch.Tensor, strength: torch.Tensor, layer: int) -> torch.Tensor:
+        h = wide(hidden)
+        size, w = h.norm(dim=-1, keepdim=True), placed.at(layer, h)
+        unit = h / size.clamp(min=torch.finfo(h.dtype).tiny)
+        moved = unit + strength.to(h.dtype) * (1 + (-(unit * w).sum(-1, keepdim=True)).clamp(min=0)) * w
+        length = moved.norm(dim=-1, keepdim=True)
+        return torch.where(length > 0, moved * (size / length.clamp(min=torch.finfo(h.dtype).tiny)), h)
+
+    return from_recipe(
+        Recipe("add_at_unit_norm", {"site": site}, by_layer("direction", clean.directions)),
         transform,
         layers=clean.layers,
         strength="linear",

@@ -22,12 +22,13 @@ def ablate(
     strength: Literal["ignored", "interpolated"] = "ignored",
     site: Site = "block",
 ) -> Intervention:
-    """Directional ablation, h -> h - r r^T h with r of unit length (Arditi et al. 2024, arXiv 2406.11717). Idempotent.
+    """Directional ablation, h -> h - r r^T h with r of unit length (Arditi et al. 2024, arXiv 2406.11717) at one site of each block (in the paper at every block's input and at what attention and MLP write). Idempotent.
 
     Args:
         direction: a vector with a direction for each layer, or one direction (a tensor of shape [width], or a vector with a
-            single layer) for all of ``layers``. The paper takes one direction from one layer and ablates it at every layer
-            (and after attention and MLP alike; the output of every block holds all that was written so far).
+            single layer) for all of ``layers``. The paper takes one direction from one layer and ablates it in all of them. At the
+            outputs of all blocks the inputs of all but the first are covered too; left out are the embeddings, and what the MLP of a
+            block reads of what its attention just wrote.
         layers: where it acts; without it the vector's own layers.
         strength: ``ignored``, as in the paper: the direction is gone, whatever the multiplier, 0 included (the
             unsteered model is the one without the intervention). ``interpolated``: h - m r r^T h.

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from ... import progress
 from ...claims.over_items import check_enough
-from ...claims.ppl_delta_below import check_enough_texts
+from ...claims.ppl_delta_below import distinct_texts
+from ...claims.sampling import Sample, sample_of
 from ...data import Items, TaskItem
 from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
@@ -39,6 +40,7 @@ class Entry:
         items / context: held-out items of the behaviour, and how they are asked.
         texts: neutral texts, or none. source: where they come from, for messages.
         tasks: the pairs, if the behaviour is a task. examples: what their demonstrations are drawn from.
+        cluster: the key of the items that names what belongs together, or None.
         asked: how items are asked, as keys of a claim file.
     """
 
@@ -52,6 +54,7 @@ class Entry:
     tasks: tuple[TaskItem, ...] = ()
     examples: tuple[TaskItem, ...] = ()
     source: str = "texts"
+    cluster: str | None = None
     asked: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -100,9 +103,9 @@ def compare(
     for index, entry in enumerate(entries, 1):
         progress.report(f"checking the hooks of {entry.method} on {entry.behaviour} ({index} of {len(entries)})")
         try:
-            check_enough(entry.items)
+            check_enough(sample_of(entry.items, entry.cluster))
             if entry.texts:
-                check_enough_texts(entry.texts, entry.source)
+                distinct_texts(entry.texts, entry.source)
             check_fits(model, entry.subject.intervention, entry.subject.allow_mismatch)
             check_before(model, entry.subject)
         except SteerError as error:
@@ -119,9 +122,9 @@ def compare(
     for texts, own in with_texts:
         progress.report(f"strengths of equal cost on {len(texts)} texts")
         at_cost |= _each(own, failed, partial(_at_cost, model, texts, budget, max_multiplier))
-    for (items, context), own in _grouped(left(), lambda entry: (entry.items, entry.context)):
+    for (items, context, cluster), own in _grouped(left(), lambda entry: (entry.items, entry.context, entry.cluster)):
         progress.report(f"effects on {items.source}")
-        rows |= _each(own, failed, partial(_rows, model, items, context, at_cost, confidence))
+        rows |= _each(own, failed, partial(_rows, model, sample_of(items, cluster), context, at_cost, confidence))
     with_tasks = [entry for entry in left() if entry.tasks]
     for (behaviour, pairs, examples), own in _grouped(with_tasks, lambda one: (one.behaviour, one.tasks, one.examples)):
         found, unmeasured = _tasks(model, behaviour, pairs, examples, own, at_cost, n_shots)
@@ -157,7 +160,7 @@ def _at_cost(
 
 def _rows(
     model: Model,
-    items: Items,
+    sample: Sample,
     context: Context,
     at_cost: Mapping[Entry, AtCost],
     confidence: float,
@@ -168,23 +171,34 @@ def _rows(
         asked[entry, "deployed"] = entry.subject, entry.subject.multiplier
         if entry in at_cost:
             asked[entry, "at cost"] = entry.subject, at_cost[entry].multiplier
-    effects, unsteered = effects_at(model, items, asked, context=context, allow_mismatch=_CHECKED)
-    slopes = _slopes(model, items, context, entries)
+    effects, unsteered = effects_at(model, sample.items, asked, context=context, allow_mismatch=_CHECKED)
+    slopes = _slopes(model, sample.items, context, entries)
     found: dict[Entry, Row] = {}
     for entry in entries:
         own, at = entry.subject.multiplier, at_cost.get(entry)
-        steerability = mean_t(slopes[entry], confidence=confidence) if entry in slopes else None
+        steerability = mean_t(slopes[entry], confidence=confidence, clusters=sample.clusters) if entry in slopes else None
         found[entry] = Row(
             behaviour=entry.behaviour,
             method=entry.method,
-            n=len(items),
+            n=sample.n,
             spread=spread(unsteered),
             deployed=strength_of(
-                effects[entry, "deployed"], own, confidence, cost=dict(at.looked_at)[own] if at is not None else None
+                effects[entry, "deployed"],
+                own,
+                confidence,
+                cost=dict(at.looked_at)[own] if at is not None else None,
+                clusters=sample.clusters,
             ),
             at_cost=None
             if at is None
-            else strength_of(effects[entry, "at cost"], at.multiplier, confidence, cost=at.cost, reached=at.reached),
+            else strength_of(
+                effects[entry, "at cost"],
+                at.multiplier,
+                confidence,
+                cost=at.cost,
+                reached=at.reached,
+                clusters=sample.clusters,
+            ),
             steerability=None if steerability is None else steerability.estimate,
             steerability_interval=(None, None) if steerability is None else bounds_of(steerability),
             anti_steerable_share=float((slopes[entry] <= 0).mean()) if entry in slopes else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ... import progress
 from ...data import read_tasks
+from ...data.likeness import distinct, normal_form
 from ...errors import DataError, SteerError
 from ...files import BrokenClaim, ClaimSpec, Suite
 from ...files.build import Builder
@@ -98,6 +99,7 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
     items, context = builder.test_items(claim)
     assert claim.test is not None  # plan_of has seen to it
     is_task = holds_tasks(claim.test, claim.columns)
+    texts = builder.texts(claim) if claim.neutral is not None else []
     return Entry(
         method=method,
         behaviour=behaviour,
@@ -105,11 +107,12 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         multipliers=tuple(claim.multipliers),
         items=items,
         context=context,
-        texts=tuple(builder.texts(claim)) if claim.neutral is not None else (),
+        texts=tuple(texts[index] for index in distinct([normal_form(text) for text in texts])),
         tasks=read_tasks(claim.test, columns=claim.columns)[: builder.run.effort.max_items] if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),
         source=shown(claim.neutral) if claim.neutral is not None else "texts",
+        cluster=claim.cluster,
         asked=claim.asked,
     )
 

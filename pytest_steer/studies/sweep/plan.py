@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from ...data import Items, read_items, read_texts
+from ...data.likeness import count_known, traces
 from ...errors import DataError
 from ...extract.training import Training
 from ...files.training import read_training
@@ -38,7 +41,7 @@ def read_parts(
     *,
     train: Path | None = None,
     neutral: Path | None = None,
-    seen: Collection[str] = (),
+    seen: Mapping[str, Any] = MappingProxyType({}),
     seen_by: str = "",
     seed: int,
 ) -> Parts:
@@ -49,7 +52,7 @@ def read_parts(
         shares: of train, validation and test; of the last two only, if the vector is made from ``train`` or is there already.
         train: contrast items, texts or pairs of a task to make the vector from.
         neutral: neutral texts, split as the validation and the test items are.
-        seen / seen_by: hashes of the questions that a saved vector was made from, and its name.
+        seen / seen_by: the record of a saved vector, with traces of the questions that it was made from, and its name.
 
     Raises:
         DataError: a file cannot be used, a part would be too small, or the vector is made from questions of ``data``.
@@ -59,11 +62,12 @@ def read_parts(
     training = Training(own[0], None, None, data, seed) if own else None
     if train is not None:
         training = read_training(train, seed)
-        seen, seen_by = training.given.item_hashes if training.given is not None else (), str(train)
-    shared = set(seen) & set(items.item_hashes)
+        given = training.given if training.given is not None else ()
+        seen, seen_by = traces([item.question for item in given]), str(train)
+    shared = count_known((item.question for item in items), seen)
     if shared:
         raise DataError(
-            f"{len(shared)} questions of {data} are also in {seen_by}: a vector has to be judged on items that it was not made "
+            f"{shared} questions of {data} are also in {seen_by}: a vector has to be judged on items that it was not made "
             f"from. Take them out of {data}"
         )
     if neutral is None:

@@ -1,0 +1,188 @@
+"""What a claim counts: distinct units, and which of them belong together."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..data import ContrastItem, Items
+from ..data.likeness import TooManyPairs, Twins, case_twins, distinct, near_twins, normal_form
+from ..errors import DataError
+from ..measures import Array
+from ..prompting.options import find_options
+from ..registry import did_you_mean
+
+# Options that do not stand on separate lines: "Which? (A) Tea (B) Ice".
+_IN_LINE = re.compile(r"\((?P<label>[A-Za-z0-9])\)(?P<text>[^(\n]*)")
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The items of a claim.
+
+    Attributes:
+        items: distinct ones.
+        clusters: the cluster of each item, or None if each stands for itself. key: of the items, that names the clusters.
+        warnings: what the reader has to know about them.
+    """
+
+    items: Items
+    clusters: tuple[int, ...] | None
+    key: str | None
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def n(self) -> int:
+        """Independent units."""
+        return len(self.items) if self.clusters is None else len(set(self.clusters))
+
+    @property
+    def drawable(self) -> int:
+        """Items that may be drawn one by one."""
+        return len(self.items) if self.clusters is None else 0
+
+    def part(self, chosen: Iterable[int]) -> Sample:
+        """Some of its items, in their order; clusters of one item each are none."""
+        kept = sorted(chosen)
+        labels = None if self.clusters is None else tuple(self.clusters[index] for index in kept)
+        if labels is not None and len(set(labels)) == len(labels):
+            labels = None
+        return Sample(Items((self.items[index] for index in kept), self.items.source), labels, self.key, self.warnings)
+
+    def describe(self) -> dict[str, Any]:
+        """Fields of evidence: what n counts."""
+        return {"n": self.n, "unit": "items" if self.clusters is None else "clusters"}
+
+    def details(self) -> dict[str, Any]:
+        """The evidence's ``details.clusters`` record, if there are clusters."""
+        if self.clusters is None:
+            return {}
+        return {"clusters": {"key": self.key, "items": len(self.items), "largest": max(Counter(self.clusters).values())}}
+
+
+def sample_of(items: Items | Sample, cluster: str | None = None) -> Sample:
+    """The distinct items, and their clusters: by a key of the items, and of items that differ in nothing but swapped options.
+
+    Raises:
+        DataError: the key is unknown, an item lacks it, or all items are one cluster.
+    """
+    if isinstance(items, Sample):
+        return items
+    forms = [item.form for item in items]
+    kept, repeats = kept_of(forms, "items")
+    if len(kept) < len(items):
+        items, forms = Items((items[index] for index in kept), items.source), [forms[index] for index in kept]
+    labels: list[Hashable] = list(range(len(items))) if cluster is None else _labels(items, cluster)
+    before = len(set(labels))
+    joined = _joined(labels, [_without_order(item) for item in items])
+    clusters = None if len(set(joined)) == len(items) else tuple(joined)
+    if clusters is not None and len(items) > 1 and len(set(clusters)) == 1:
+        raise DataError(
+            f"{items.source}: all items are one cluster, which says nothing about others"
+            + (f": {cluster!r} has one value" if cluster else "")
+        )
+    notes = []
+    if len(set(joined)) < before:
+        notes.append(
+            f"{len(items)} items are counted as {len(set(joined))} clusters: some differ in nothing but the order of their options"
+        )
+    return Sample(items, clusters, cluster, (*repeats, *notes, *twins_of(forms, "items", clusters)))
+
+
+def kept_of(forms: Sequence[Hashable], unit: str) -> tuple[list[int], list[str]]:
+    """Indices of the distinct units, and a warning about the others."""
+    kept = distinct(forms)
+    left_out = len(forms) - len(kept)
+    if not left_out:
+        return kept, []
+    return kept, [
+        f"{left_out} of these {len(forms)} {unit} repeat another one (white space aside) and are left out: {len(kept)} are distinct"
+    ]
+
+
+def twins_of(forms: Sequence[tuple[str, ...]], unit: str, clusters: Sequence[Hashable] | None = None) -> list[str]:
+    """Warnings about units that are nearly the same."""
+    found = []
+    cased = case_twins(forms, clusters)
+    if cased is not None:
+        found.append(_about(cased, "differ in nothing but case from another one", forms, unit))
+    try:
+        near = near_twins(forms, clusters)
+    except TooManyPairs:
+        return [*found, f"near twins were not looked for: too many of these {len(forms)} {unit} share rare words"]
+    if near is not None:
+        found.append(_about(near, "share nine words of ten with another one", forms, unit))
+    return found
+
+
+def _about(twins: Twins, what: str, forms: Sequence[tuple[str, ...]], unit: str) -> str:
+    first = forms[twins.example[0]][0]
+    shown = first if len(first) <= 50 else f"{first[:47]}..."
+    cure = "keep one of each, or name what belongs together with cluster" if unit == "items" else "keep one of each"
+    return (
+        f"{twins.units} of these {len(forms)} {unit} {what} (such as {shown!r}), and n counts each: if they are variants of each other, the "
+        f"interval is too narrow: {cure}"
+    )
+
+
+def one_per_cluster(values: Array, clusters: Sequence[int] | None) -> Array:
+    """[n_clusters] the mean of each cluster's values, in the order of their numbers; the values themselves without clusters."""
+    if clusters is None:
+        return values
+    place = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    means: Array = np.bincount(place, weights=values) / np.bincount(place)
+    return means
+
+
+def _labels(items: Items, key: str) -> list[Hashable]:
+    known = list(dict.fromkeys(name for item in items for name in item.meta))
+    if key not in known:
+        raise DataError(f"{items.source}: no item has the key {key!r} that cluster names: {did_you_mean(key, known)}")
+    labels: list[Hashable] = []
+    for item in items:
+        value = item.meta.get(key)
+        if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+            raise DataError(f"{items.source}: item {item.id} has no {key!r}, which cluster names: give one to every item")
+        if not isinstance(value, (str, int, float)):
+            raise DataError(
+                f"{items.source}: item {item.id}: {key!r} is {value!r}, and a cluster is named by a text or a number"
+            )
+        labels.append(normal_form(str(value)))
+    return labels
+
+
+def _without_order(item: ContrastItem) -> Hashable:
+    """A form that does not change with the order of the options that a question lists, or with which of them matches."""
+    options = find_options(item.question) if item.is_lettered else []
+    if item.is_lettered and len(options) < 2:
+        options = list(_IN_LINE.finditer(item.question))
+    if len(options) < 2:
+        return item.form
+    ends = [0, *(option.end() for option in options)]
+    starts = [*(option.start() for option in options), len(item.question)]
+    stem = " ".join(item.question[end:start] for end, start in zip(ends, starts, strict=True))
+    return normal_form(stem), frozenset(normal_form(option["text"]) for option in options)
+
+
+def _joined(labels: Sequence[Hashable], forms: Sequence[Hashable]) -> list[int]:
+    """Numbers of clusters: items of one label are together, and so are items of one form."""
+    parent = list(range(len(labels)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            index = parent[index] = parent[parent[index]]
+        return index
+
+    for names in (labels, forms):
+        first: dict[Hashable, int] = {}
+        for index, name in enumerate(names):
+            parent[root(index)] = root(first.setdefault(name, index))
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(root(index), len(numbers)) for index in range(len(labels))]
