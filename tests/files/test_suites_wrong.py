@@ -76,3 +76,15 @@ def test_there_are_many_and_each_says_where_and_what_to_do() -> None:
         said = expectation(file).read_text(encoding="utf-8")
         assert "{path}" in said, file.name
         assert re.search(r"^  \S", said, re.MULTILINE), f"{file.name}: no hint"
+
+
+def test_a_name_of_a_thousand_characters_is_refused(folder: Path) -> None:
+    file = folder / "c.steer.yaml"
+    for count, fits in ((200, True), (201, False), (100_000, False)):
+        file.write_text(
+            "vector: {file: vectors/refusal.safetensors}\ndata: {test: data/test.json}\n"
+            f"claims:\n  - steers: {{steerability: 0.3, name: {'n' * count}}}\n"
+        )
+        (entry,) = read_suite(file).entries
+        assert hasattr(entry, "error") is not fits
+        assert len(str(getattr(entry, "error", ""))) < 600
