@@ -3,7 +3,7 @@
 from ..registry import discover
 from ..soundness import check_before
 from .explain import complete, explain
-from .generalizes import Generalizes, OtherData, assert_generalizes
+from .generalizes import Generalizes, assert_generalizes
 from .holding import Claim, raise_unless_held
 from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
@@ -13,6 +13,7 @@ from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below, describe_texts
+from .settings import OtherData
 from .steers import Steers, assert_steers
 from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, NamedTuple, Unpack
+from typing import Annotated, Any, Unpack
 
-from ..data import ItemLike, Items, as_items
+from ..data import ItemLike, Items
 from ..data.likeness import count_known, traces
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
@@ -26,21 +26,9 @@ from .doubts import look_closer
 from .holding import hold
 from .judging import judged, judged_from
 from .kinds import claim
-from .numbers import number
-from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings, describe_items
+from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings
 from .sampling import Sample, one_per_cluster, sample_of
-
-
-class OtherData(NamedTuple):
-    """Items of another data set, and a vector that was made for it.
-
-    Attributes:
-        items: contrast items that the vector was not made from.
-        vector: what steers on them in the base of ``tan_relative``.
-    """
-
-    items: Iterable[ItemLike]
-    vector: SteeringVector | Intervention
+from .settings import OtherData, Setting, checked_data, describe, items_of, settings_table, units_of
 
 
 def _file(about: str) -> dict[str, Any]:
@@ -151,7 +139,7 @@ class Generalizes:
     name: str = "generalizes"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data_sets", {name: _checked(data) for name, data in self.data_sets.items()})
+        object.__setattr__(self, "data_sets", {name: checked_data(data) for name, data in self.data_sets.items()})
         if (self.retention is None) == (self.tan_relative is None):
             raise SteerError(
                 "generalizes promises one of retention (steerability there / steerability in the base context) and tan_relative "
@@ -193,7 +181,7 @@ class Generalizes:
             SteerError: multipliers without a slope, or an intervention whose strength has none; see ``propensity_curve``.
         """
         sample = sample_of(self.items, self.cluster)
-        others = {name: sample_of(_items_of(data), self.cluster) for name, data in self.data_sets.items()}
+        others = {name: sample_of(items_of(data), self.cluster) for name, data in self.data_sets.items()}
         for one in (sample, *others.values()):
             check_enough(one)
         grid, sign = check_has_slope(self.subject, self.multipliers), self.subject.slope_sign
@@ -224,18 +212,18 @@ class Generalizes:
             f"{one.name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), "
             "so their steerabilities are in different units"
             for one in settings
-            if _units(one.curve) != _units(one.base)
+            if units_of(one.curve) != units_of(one.base)
         ]
         details = {
             "worst": worst.name,
             **(
-                {"base": _describe(base, self.base, repr(self.base)) | self._bounds(base, sample.clusters)}
+                {"base": describe(base, self.base, repr(self.base)) | self._bounds(base, sample.clusters)}
                 if self.retention is not None
                 else {}
             ),
             "settings": [
                 {"name": one.name}
-                | _describe(one.curve, one.context, one.put)
+                | describe(one.curve, one.context, one.put)
                 | (
                     {"own_vector": one.own_vector() | self._bounds(one.base, one.base_clusters)}
                     if one.own is not None
@@ -289,7 +277,7 @@ class Generalizes:
     def _word(self) -> str:
         return "tan_relative" if self.retention is None else "retention"
 
-    def _measured(self, model: Model, grid: list[float], sample: Sample, others: Mapping[str, Sample]) -> list[_Setting]:
+    def _measured(self, model: Model, grid: list[float], sample: Sample, others: Mapping[str, Sample]) -> list[Setting]:
         """The curve of each setting and of what it is held against, which is proven to steer."""
         if self.retention is None:
             found = []
@@ -303,18 +291,18 @@ class Generalizes:
                 self._check_base(one_per_cluster(base.slopes, clusters), f"on {name}, its own vector")
                 curve = self._curve(model, self.subject, items, self.base, grid, name)
                 put = f"data: {curve.items.source}"
-                found.append(_Setting(name, self.base, put, curve, base, True, clusters, clusters, own))
+                found.append(Setting(name, self.base, put, curve, base, True, clusters, clusters, own))
             return found
         base = self._curve(model, self.subject, sample.items, self.base, grid, "the base context")
         self._check_base(one_per_cluster(base.slopes, sample.clusters), "in the base context the vector")
         found = []
         for name, context in self.contexts.items():
             curve = self._curve(model, self.subject, sample.items, context, grid, name)
-            found.append(_Setting(name, context, repr(context), curve, base, True, sample.clusters, sample.clusters))
+            found.append(Setting(name, context, repr(context), curve, base, True, sample.clusters, sample.clusters))
         for name, other in others.items():
             curve = self._curve(model, self.subject, other.items, self.base, grid, name)
             put = f"data: {curve.items.source}"
-            found.append(_Setting(name, self.base, put, curve, base, False, other.clusters, sample.clusters))
+            found.append(Setting(name, self.base, put, curve, base, False, other.clusters, sample.clusters))
         return found
 
     def _own(self, data: OtherData) -> Subject:
@@ -395,7 +383,7 @@ class Generalizes:
         return [
             *words.decide(evidence),
             *words.where(evidence),
-            *_settings(evidence),
+            *settings_table(evidence),
             *words.curve(evidence),
             *words.worst_items(evidence),
         ]
@@ -433,76 +421,3 @@ def assert_generalizes(
 
 
 _WORDS = {"retention": "retention", "tan_relative": "relative steerability (Tan)"}
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """One setting: the curve in it and the one that it is held against."""
-
-    name: str
-    context: Context
-    put: str
-    curve: PropensityCurve
-    base: PropensityCurve
-    paired: bool
-    clusters: Sequence[int] | None
-    base_clusters: Sequence[int] | None
-    own: Subject | None = None
-
-    def own_vector(self) -> dict[str, Any]:
-        """The record of the data set's own vector."""
-        if self.own is None:
-            return {}
-        slopes = [float(slope) for slope in self.base.slopes]
-        return {"hash": self.own.intervention.hash, "steerability": self.base.steerability, "slopes": slopes}
-
-
-def _checked(data: Any) -> Items | OtherData:
-    return OtherData(as_items(data.items), data.vector) if isinstance(data, OtherData) else as_items(data)
-
-
-def _items_of(data: Iterable[ItemLike] | OtherData) -> Items:
-    return as_items(data.items if isinstance(data, OtherData) else data)
-
-
-def _units(curve: PropensityCurve) -> set[bool]:
-    """Whether items are scored by one token (True) or by the tokens of an answer."""
-    return {probe.candidates is not None for probe in curve.probes}
-
-
-def _describe(curve: PropensityCurve, context: Context, put: str) -> dict[str, Any]:
-    return {
-        "context": context.to_dict(),
-        "put": put,
-        "data": describe_items(curve.items),
-        "n": len(curve.items),
-        "steerability": curve.steerability,
-        "anti_steerable_share": float(curve.anti_steerable.mean()),
-        "slopes": [float(slope) for slope in curve.slopes],
-    }
-
-
-def _settings(evidence: Evidence) -> list[str]:
-    """The settings side by side, the base first."""
-    base = evidence.details.get("base")
-    word = "tan_relative" if base is None else "retention"
-    rows = [
-        [
-            setting["name"],
-            setting["n"],
-            number(setting["steerability"]),
-            *([number(setting["own_vector"]["steerability"])] if base is None else []),
-            number(setting[word]),
-            "[{}, {}]".format(*map(number, setting["interval"])),
-            f"{setting['anti_steerable_share']:.2f}",
-            setting["verdict"],
-            words.shorten(setting["put"], 60),
-        ]
-        for setting in evidence.details["settings"]
-    ]
-    if base is not None:
-        own = f"{base['anti_steerable_share']:.2f}"
-        rows.insert(0, ["(base)", base["n"], number(base["steerability"]), "1", "", own, "", base["put"]])
-    own_column = ["of its own vector"] if base is None else []
-    headers = ["setting", "n", "steerability", *own_column, word, "interval", "anti-steerable", "", ""]
-    return [*words.table(rows, headers), f"  in the worst setting, {evidence.details['worst']}:"]
