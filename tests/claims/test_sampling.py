@@ -70,11 +70,11 @@ def said(evidence, words):
 
 MEANS = {
     "steers": (assert_steers, lambda n: (items(n),), {"steerability": 0.1}),
-    "generalizes": (assert_generalizes, lambda n: (items(n),), {"relative": 0.5, "contexts": {"filled": Context(filler=1)}}),
+    "generalizes": (assert_generalizes, lambda n: (items(n),), {"retention": 0.5, "contexts": {"filled": Context(filler=1)}}),
     "other data": (
         assert_generalizes,
         lambda _: (items(12),),
-        {"relative": 0.5, "data_sets": {"other": [item(number) for number in range(100, 107)]}},
+        {"retention": 0.5, "data_sets": {"other": [item(number) for number in range(100, 107)]}},
     ),
     "steers_at_cost": (assert_steers_at_cost, lambda n: (items(n), TEXTS), {"effect": 0.01, "budget": 0.05}),
     "ppl_delta_below": (assert_ppl_delta_below, lambda n: (TEXTS[:n],), {"limit": 50.0}),
@@ -155,7 +155,7 @@ def test_repeats_are_left_out_before_measuring(linear):
     for claim, more in (
         (assert_steers, {"steerability": 0.1}),
         (assert_not_anti_steered, {"share": 0.5}),
-        (assert_generalizes, {"relative": 0.5, "contexts": {"filled": Context(filler=1)}}),
+        (assert_generalizes, {"retention": 0.5, "contexts": {"filled": Context(filler=1)}}),
     ):
         found, alone = (of(claim, linear, data, **more) for data in (twice, once))
         assert (found.n, found.estimate, found.interval) == (12, alone.estimate, alone.interval)
@@ -236,7 +236,7 @@ def test_intervals_are_over_clusters_and_n_counts_them(linear):
     assert cost.interval == pytest.approx((effect.low, effect.high), abs=1e-5)
     assert (cost.n, cost.details["clusters"]["items"]) == (12, 48)
     assert cost.compared["at_cost"]["interval"] == pytest.approx(list(cost.interval))
-    ratio = of(assert_generalizes, linear, TOGETHER, relative=0.5, contexts={"filled": Context(filler=1)}, cluster="about")
+    ratio = of(assert_generalizes, linear, TOGETHER, retention=0.5, contexts={"filled": Context(filler=1)}, cluster="about")
     means = slopes.reshape(12, 4).mean(1)
     base = stats.ttest_1samp(means, 0, alternative="greater").confidence_interval(0.95)
     assert ratio.details["base"]["interval"][0] == pytest.approx(base.low, abs=1e-5)
@@ -344,9 +344,9 @@ def test_an_item_that_decides_is_named(linear, sign, verdict):
 
 def test_a_ratio_is_looked_at_as_the_difference_that_it_tests(linear):
     data = rows_of([1.0, 0.5] * 8 + [1.5], 1)
-    found = of(assert_generalizes, linear, data, relative=0.9, contexts={"filled": Context(filler=1)})
+    found = of(assert_generalizes, linear, data, retention=0.9, contexts={"filled": Context(filler=1)})
     assert found.details["on_promised_side"]["items"] == 17
-    one = of(assert_generalizes, linear, rows_of([1.0] * 9, 1), relative=0.9, contexts={"filled": Context(filler=1)})
+    one = of(assert_generalizes, linear, rows_of([1.0] * 9, 1), retention=0.9, contexts={"filled": Context(filler=1)})
     assert said(one, "all 9 values are equal")
 
 

@@ -341,7 +341,7 @@ def test_an_overflow_at_the_deployed_multiplier_is_no_number(linear):
         ({"texts": ["down much", "up"]}, DataError, r"texts: text 1: has 1 token\(s\)"),
         ({"items": SAME, "standardised": True}, MeasurementError, "do not vary, so there is no scale"),
         ({"vector": builders.random_vector(0)}, VectorError, "width"),
-        ({"multiplier": 0.0}, SteerError, "other than 0"),
+        ({"multiplier": 0.0}, SteerError, "must not be 0"),
     ],
 )
 def test_what_cannot_be_measured(linear, arguments, error, message):

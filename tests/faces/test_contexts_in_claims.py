@@ -70,7 +70,7 @@ def test_generalizes_over_contexts_data_and_an_axis_of_a_conftest(steering_suite
 def test_a_vector_beside_the_vectors_of_other_data_sets(steering_suite: Path, pytester: pytest.Pytester) -> None:
     """Made from the same training data, the data set's own vector is this one, and the ratio is 1."""
     (steering_suite / "other_train.json").write_text(json.dumps(steering_items(8, 60)))
-    head = HEAD + "  - generalizes: {tan_relative: 0.1, data_sets: {other: %s}}\n"
+    head = HEAD + "  - generalizes: {tan_relative: 0.1, min_n: 2, data_sets: {other: %s}}\n"
     names = {"same": "train.json", "own": "other_train.json", "gone": "gone.json"}
     for name, train in names.items():
         (steering_suite / f"{name}.steer.yaml").write_text(head % f"{{test: other.json, train: {train}}}")

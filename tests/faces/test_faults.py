@@ -141,7 +141,7 @@ def test_what_a_claim_raises_is_its_error_in_files(
     assert claims["steers"]["verdict"] == "pass"
     others = [claim for claim in report["claims"] if claim["suite"] == "d"]
     assert [claim["verdict"] for claim in others] == ["error", "error"]
-    assert all("IndexError" in claim["error"] for claim in others)
+    assert all("The tokenizer belongs to another model" in claim["error"] for claim in others), others
     assert len(result.outlines) < 400
 
 

@@ -54,7 +54,7 @@ def steered_forward(model):
 MEASURES = {
     "propensity": curve,
     "perplexity": lambda model: perplexity(model, ["Some text.", "Another."], VECTOR),
-    "assertion": lambda model: assert_steers(model, VECTOR, builders.LETTERED, steerability=-100),
+    "assertion": lambda model: assert_steers(model, VECTOR, builders.LETTERED, steerability=-100, min_n=2),
     "generate": lambda model: generate(model=model, prompts=["What?"], vector=VECTOR, multipliers=[1.0], max_new_tokens=2),
     "caa": lambda model: extract.caa(model, builders.LETTERED, layer=1),
     "learned": lambda model: extract.learned(model, builders.LETTERED, layer=1, epochs=1),
@@ -285,11 +285,11 @@ def test_hooks_that_look_on_stay_in_their_order():
 def test_they_are_in_the_evidence_with_a_warning_beside_the_verdict():
     model = fresh()
     handle = model.blocks[0].register_forward_hook(look)
-    evidence = assert_steers(model, VECTOR, builders.LETTERED, steerability=-100)
+    evidence = assert_steers(model, VECTOR, builders.LETTERED, steerability=-100, min_n=2)
     assert evidence.model["hooks"] == ["model.layers.0: forward hook look"]
     assert any("model.layers.0: forward hook look" in line for line in evidence.warnings)
     handle.remove()
-    evidence = assert_steers(model, VECTOR, builders.LETTERED, steerability=-100)
+    evidence = assert_steers(model, VECTOR, builders.LETTERED, steerability=-100, min_n=2)
     assert "hooks" not in evidence.model
     assert not any("hook" in line for line in evidence.warnings)
 

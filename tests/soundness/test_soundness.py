@@ -366,7 +366,7 @@ def test_inside_of_a_hypothesis_test(scope):
         ({"vector": torch.ones(32)}, "expected a SteeringVector or an Intervention"),
         ({"vector": builders.random_vector(7)}, "acts on layer 7"),
         ({"vector": SteeringVector({1: torch.ones(3)})}, "has width 3"),
-        ({"vector": builders.random_vector(1), "multiplier": 0.0}, "other than 0"),
+        ({"vector": builders.random_vector(1), "multiplier": 0.0}, "must not be 0"),
     ],
 )
 def test_what_cannot_be_tested_is_an_error(arguments, message):
