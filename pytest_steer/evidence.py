@@ -119,8 +119,13 @@ class Evidence:
         """The evidence as finite JSON values, in the shape of ``report/schema.json``.
 
         Raises:
-            MeasurementError: a number in it is NaN or infinite.
+            MeasurementError: a number in it is NaN or infinite, or something in it is no JSON.
         """
+        plain: dict[str, Any] = _plain(self.extra | self.record(), self.name)
+        return plain
+
+    def record(self) -> dict[str, Any]:
+        """Its own entries of :meth:`to_dict`, without ``extra``."""
         out: dict[str, Any] = {
             "id": self.id or self.name,
             "suite": self.suite,
@@ -166,8 +171,7 @@ class Evidence:
             out["curve"] = self.curve
         if self.items is not None:
             out["items"] = self.items
-        plain: dict[str, Any] = _plain(out | self.extra, self.name)
-        return plain
+        return out
 
 
 def fault_of(evidence: Evidence) -> str | None:
@@ -186,6 +190,8 @@ def fault_of(evidence: Evidence) -> str | None:
         return f"rests on {evidence.n} {evidence.unit}, and an interval needs two"
     is_least = evidence.direction is Direction.AT_LEAST
     low, high = evidence.interval
+    if low is not None and high is not None and low > high:
+        return f"has the interval [{low}, {high}], whose ends are the wrong way round"
     worst = low if is_least else high
     slack = 1e-9 * max(1.0, abs(threshold))  # bounds may have been judged on another scale
 
@@ -214,4 +220,8 @@ def _plain(value: Any, where: str) -> Any:
         return _plain(value.tolist(), where)
     if isinstance(value, float) and not math.isfinite(value):
         raise MeasurementError(f"{where} is {value}: a report holds finite numbers only")
+    if value is not None and not isinstance(value, (str, int, float)):
+        raise MeasurementError(
+            f"{where} is a {type(value).__name__}: a report holds numbers, texts, lists and mappings only"
+        )
     return value

@@ -138,6 +138,6 @@ def load_extensions() -> dict[str, str]:
         for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
             try:
                 entry.load()
-            except Exception as error:  # a stranger's module raises what it likes, and the rest has to run
+            except (Exception, SystemExit) as error:  # a stranger's module raises what it likes, and the rest has to run
                 _broken[f"{entry.name} ({entry.value})"] = f"{type(error).__name__}: {error}"
     return dict(_broken)

@@ -355,8 +355,8 @@ def faulty(kind, measure, **said):
 
 
 def made(**values):
-    usual = {"verdict": Verdict.PASS, "threshold": 0.3, "n": 5, "model": {}, "vector": {}, "data": {}}
-    return Evidence(check="another", name="n", estimate=0.6, interval=(0.5, 0.7), **{**usual, **values})
+    usual = {"verdict": Verdict.PASS, "threshold": 0.3, "n": 5, "model": {}, "vector": {}, "data": {}, "interval": (0.5, 0.7)}
+    return Evidence(check="another", name="n", estimate=0.6, **{**usual, **values})
 
 
 faulty("raises", lambda: 1 / 0)
@@ -366,6 +366,10 @@ faulty("gives_text", lambda: made(verdict="pass"))
 faulty("gives_nan", lambda: made(threshold=math.nan))
 faulty("says_none", made, headline=None)
 faulty("adds_none", made, extra=None)
+faulty("lies", made, extra={"verdict": "pass", "estimate": 0.9})
+faulty("boasts", made, headline="boasts: it is fine")
+faulty("turns_round", lambda: made(interval=(0.9, 0.1), threshold=0.0))
+faulty("hides", lambda: made(details={"x": object()}))
 faulty("is_bare", lambda: made(vector=None))
 faulty("is_odd", made)
 faulty("contradicts", lambda: made(threshold=0.55))
@@ -381,6 +385,10 @@ FAULTS = {
     "gives_nan": "says pass, and has the estimate 0.6 [0.5, 0.7] where at least nan is promised",
     "says_none": "headline of the claim 'says_none' gave NoneType",
     "adds_none": "extra of the claim 'adds_none' gave NoneType",
+    "lies": "extra of the claim 'lies' gives 'estimate', which evidence has itself",
+    "boasts": "headline of the claim 'boasts' lacks the verdict, PASS",
+    "turns_round": "has the interval [0.9, 0.1], whose ends are the wrong way round",
+    "hides": "details.x is a object: a report holds numbers, texts, lists and mappings only",
     "is_bare": "the evidence of the claim 'is_bare' has no vector",
     "is_odd": "a report cannot hold this evidence: model",
     "contradicts": "says pass, and has the estimate 0.6 [0.5, 0.7] where at least 0.55 is promised",

@@ -69,6 +69,21 @@ def check_agrees(evidence: Evidence, slope: Inference) -> None:
     )
 
 
+def short_of_promise(evidence: Evidence) -> list[str]:
+    """A warning if a claim about slopes passes, and the deployed effect per unit of the multiplier is proven to be below its promise."""
+    at, promised = evidence.details["deployed"], evidence.threshold
+    sides = [bound / at["multiplier"] for bound in at["interval"] if bound is not None]
+    lowers = at["direction"] == "lowers" and at["multiplier"] > 0
+    if evidence.verdict is not Verdict.PASS or promised is None or len(sides) < 2:
+        return []
+    if (-min(sides) if lowers else max(sides)) >= promised:
+        return []
+    return [
+        f"at the deployed multiplier {at['multiplier']:g} the mean effect is {number(at['mean_effect'])}, which is proven to be less than the "
+        f"promised {number(promised)} per unit of the multiplier: the slope does not reach that far"
+    ]
+
+
 def direction_warnings(evidence: Evidence, subject: Subject) -> list[str]:
     """A warning about a negative deployed multiplier that is not said to lower the behaviour."""
     at = evidence.details["deployed"]

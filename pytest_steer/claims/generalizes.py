@@ -209,6 +209,11 @@ class Generalizes:
         asked = asked_record(model, curve, worst.context)
         warnings = self._warnings(sample, others) + asking_warnings(model, self.subject, asked, sample.items)
         warnings += [
+            f"{one.name}: its context changes no prompt: all items are asked as in the base context"
+            for one in settings
+            if one.own is None and one.paired and _prompts(one.curve) == _prompts(one.base)
+        ]
+        warnings += [
             f"{one.name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), "
             "so their steerabilities are in different units"
             for one in settings
@@ -371,6 +376,10 @@ class Generalizes:
                 found += [f"{name}, its own vector: {warning}" for warning in data_warnings(self._own(data), other)]
                 continue
             shared = count_known((item.question for item in other.items), asked)
+            if shared == len(other.items) == len(sample.items):
+                raise DataError(
+                    f"{name}: asks the questions of the base data and no others, so it says nothing about other data"
+                )
             if shared:
                 found.append(
                     f"{name}: {shared} of its {len(other.items)} items ask a question of the base data too, so the two are not "
@@ -387,6 +396,10 @@ class Generalizes:
             *words.curve(evidence),
             *words.worst_items(evidence),
         ]
+
+
+def _prompts(curve: PropensityCurve) -> list[Any]:
+    return [probe.ids for probe in curve.probes]
 
 
 def assert_generalizes(

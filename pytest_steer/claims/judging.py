@@ -91,6 +91,10 @@ def judged(
     evidence.warnings += mismatch_warnings(model, subject.intervention)
     if is_floored:
         evidence.warnings.append(below_floor(n, least, evidence.unit))
+    elif found.method not in SHARES and n < MIN_N:
+        evidence.warnings.append(
+            f"min_n {least} lets n = {n} decide, where {MIN_N} is usual: the bounds of a mean of so few hold for normal values only"
+        )
     if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
         evidence.items_needed = items_needed_mean(found.estimate, found.standard_deviation, at, confidence=confidence)
     _add_noise(evidence, model, noise_floor(model, noisy or probes, subject.intervention, subject.multiplier), moved)

@@ -124,6 +124,14 @@ class ClaimKind:
         said = getattr(self.declared, part, _SAID[part])(evidence)
         if not isinstance(said, _FORMS.get(part, list)):
             raise SteerError(f"{self.declared.__module__}: {part} of the claim {self.name!r} gave {type(said).__name__}")
+        if part == "extra" and (taken := sorted(said.keys() & evidence.record().keys())):
+            raise SteerError(
+                f"{self.declared.__module__}: extra of the claim {self.name!r} gives {taken[0]!r}, which evidence has itself"
+            )
+        if part == "headline" and evidence.verdict.value.upper() not in said:
+            raise SteerError(
+                f"{self.declared.__module__}: headline of the claim {self.name!r} lacks the verdict, {evidence.verdict.value.upper()}"
+            )
         return said
 
 

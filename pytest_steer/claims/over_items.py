@@ -28,6 +28,7 @@ from ..measures.at_cost import spread
 from ..measures.compared import bounds_of, strength_of
 from ..measures.subject import Subject
 from ..model import Model
+from ..model.noise import eps_of
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, mean_t
@@ -116,6 +117,7 @@ def measure_items(
         )
         sample, details["sequential"] = replace(sample, items=draw.items), draw.describe()
     curve = curve_of(sample.items)
+    check_moved(model, subject, curve.values - curve.values[:, :1], "the items")
     if controls:
         details["controls"] = random_controls(model, subject, curve, controls, seed=seed, context=context)
     found = bounds(values(curve), sample.clusters)
@@ -181,6 +183,19 @@ _INSTEAD = (
     "Claim what it does at its deployed strength: not_anti_steered with by: effect (against the unsteered model), and what it costs: "
     "ppl_delta_below"
 )
+
+
+def check_moved(model: Model, subject: Subject, changes: Array, what: str) -> None:
+    """Refuse a user's own way of steering that changed no number while a claim was measured.
+
+    Raises:
+        SteerError: every change is within a few roundings of 0.
+    """
+    if subject.intervention.applied is not None and float(abs(changes).max()) <= 16 * eps_of(model.dtype):
+        raise SteerError(
+            f"apply steered nothing while {what} were measured: every number is that of the unsteered model, though the check of "
+            "the hooks saw it steer. Does it stop after some forwards, or act only on some lengths?"
+        )
 
 
 def check_has_slope(

@@ -25,6 +25,7 @@ from .doubts import look_closer
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
+from .over_items import check_moved
 from .sampling import kept_of, twins_of
 
 
@@ -82,6 +83,7 @@ class PplDeltaBelow:
             raise DataError(f"{self.source}: {error}") from None
         (base,), (steered,) = found_at["base"], found_at["steered"]
         rises = steered.per_text - base.per_text
+        check_moved(model, subject, rises, "the texts")
         found = self._mean(rises)
         evidence = judged(
             model,

@@ -21,6 +21,8 @@ from ..registry import did_you_mean
 
 # Options that do not stand on separate lines: "Which? (A) Tea (B) Ice".
 _IN_LINE = re.compile(r"\((?P<label>[A-Za-z0-9])\)(?P<text>[^(\n]*)")
+# In characters: longer than any prompt, and looking for twins would take minutes.
+_LONGEST = 4_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,8 @@ def sample_of(items: Items | Sample, cluster: str | None = None) -> Sample:
     """
     if isinstance(items, Sample):
         return items
+    if any(len(text) > _LONGEST for item in items for text in (item.question, *item.matching, *item.not_matching)):
+        return Sample(items, None, cluster, ())  # which no model takes, as the measure will say
     forms = [item.form for item in items]
     kept, repeats = kept_of(forms, "items")
     if len(kept) < len(items):

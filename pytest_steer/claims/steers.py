@@ -20,7 +20,7 @@ from ..stats import Inference, mean_t, sequential_mean
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Controls, Interval, IntervalMethod, OverItems, Sequential
-from .deployed import check_agrees
+from .deployed import check_agrees, short_of_promise
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import mean_of
@@ -95,6 +95,7 @@ class Steers:
             controls=self.controls,
         )
         check_agrees(evidence, mean_t(curve.slopes, confidence=self.confidence))
+        evidence.warnings += short_of_promise(evidence)
         return evidence
 
     @cached_property

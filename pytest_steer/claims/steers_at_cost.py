@@ -188,14 +188,15 @@ class SteersAtCost:
             "rank": 2,
         }
         evidence.warnings += repeats + self._warnings(at)
-        if over:
+        fewest, least = min(found.n, cost.n), floor_of(cost, self.min_n)
+        if least is not None and cost.n < least <= found.n:
+            evidence.verdict, evidence.p_pass, evidence.p_fail = Verdict.INCONCLUSIVE, 1.0, 1.0
+            evidence.warnings.append(below_floor(cost.n, least, "texts"))
+            evidence.items_needed = None
+        elif over:
             judged_together = judge_over_budget(found, self.effect, cost, self.budget)
-            fewest, least = min(found.n, cost.n), floor_of(cost, self.min_n)
             if least is None or fewest >= least:
                 evidence.verdict, evidence.p_pass, evidence.p_fail = judged_together
-            elif found.n >= least:
-                evidence.verdict, evidence.p_pass, evidence.p_fail = Verdict.INCONCLUSIVE, 1.0, 1.0
-                evidence.warnings.append(below_floor(cost.n, least, "texts"))
             evidence.items_needed = None
         return evidence
 

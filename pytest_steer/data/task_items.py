@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from ..errors import DataError
 from .items import ContrastItem, Items
+from .likeness import normal_form
 from .tasks import TaskItem
 
 
@@ -16,7 +17,8 @@ def task_items(tasks: Sequence[TaskItem], *, seed: int = 0, source: str = "tasks
     Ask them in ``prompting.IN_TASK_FORM``.
 
     Args:
-        seed: of which other output is drawn. The same output, and another one of the same input, are no wrong answers.
+        seed: of which other output is drawn. The same output, and another one of the same input, are no wrong answers. A pair that is
+            there twice has one wrong answer, so that its items are the same.
         source: where the pairs come from, for messages.
 
     Raises:
@@ -25,6 +27,7 @@ def task_items(tasks: Sequence[TaskItem], *, seed: int = 0, source: str = "tasks
     draw = random.Random(seed)
     outputs = [item.output.strip() for item in tasks]
     found = []
+    drawn: dict[tuple[str, str], str] = {}
     for index, item in enumerate(tasks):
         # Another output of the same input is right too.
         right = {other.output.strip().casefold() for other in tasks if other.input.strip() == item.input.strip()}
@@ -34,7 +37,9 @@ def task_items(tasks: Sequence[TaskItem], *, seed: int = 0, source: str = "tasks
                 f"{source}: pair {index} ({item.input!r}): no pair has another output than {outputs[index]!r}, so there is no wrong "
                 "answer to draw"
             )
-        found.append(ContrastItem(item.input.strip(), (outputs[index],), (draw.choice(others),), id=str(index)))
+        wrong = draw.choice(others)
+        wrong = drawn.setdefault((normal_form(item.input), normal_form(item.output)), wrong)
+        found.append(ContrastItem(item.input.strip(), (outputs[index],), (wrong,), id=str(index)))
     return Items(found, source)
 
 

@@ -96,8 +96,12 @@ class MethodKind:
         layer = layers if layers is None or self.layers == "several" else layers[0]
         known = {**settings, "layer": layer, "context": context, "seed": seed}
         given = {name: known[name] for name in (*self.filled, *self.settings) if name in known}
+        before = model.weights_state()
         made = self.function(model, _FORMS[self.takes](training, self.name), **given)
-        what = f"{registry.home_of('method', self.name)}: the method {self.name!r} gave"
+        home = f"{registry.home_of('method', self.name)}: the method {self.name!r}"
+        if model.weights_state() != before:
+            raise SteerError(f"{home} changed the model's weights, so another model would be measured: let it put them back")
+        what = f"{home} gave"
         if not isinstance(made, (SteeringVector, Intervention)):
             raise SteerError(f"{what} {type(made).__name__}, not a SteeringVector or Intervention")
         is_vector = isinstance(made, SteeringVector)  # what reads at one layer may act on others

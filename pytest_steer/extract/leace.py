@@ -22,6 +22,8 @@ _LARGEST_GAP = 0.05
 
 # Of the median deviation.
 _DOMINATING = 10
+# Over many directions of which each leaves a little.
+_LARGEST_HIDDEN_GAP = 0.5
 
 
 @method("leace", takes="contrast")
@@ -89,7 +91,27 @@ def least_squares_erasure(
     erased = torch.outer(leaves, span @ (span.T @ measures))
     weight, bias = torch.eye(len(mu), dtype=both.dtype) - erased, erased @ mu
     check_gap(positive @ weight.T + bias, negative @ weight.T + bias, deviations(both), f"layer {layer}: leace")
+    _check_whitened(positive @ weight.T - negative.mean(0) @ weight.T, both, layer)
     return weight, bias
+
+
+def _check_whitened(shifted: torch.Tensor, both: torch.Tensor, layer: int) -> None:
+    """Refuse a map that leaves the means apart in a direction that another one hides, whose variance dwarfs it.
+
+    Args:
+        shifted: rows of one side after the map, less the mean of the other side. both: all rows before the map, [n, width].
+
+    Raises:
+        VectorError: their distance is more than half a standard deviation in some direction (Mahalanobis).
+    """
+    values, vectors = torch.linalg.eigh(torch.cov(both.T, correction=0))
+    kept = values > values.max() * 1e-13
+    gap = float(((vectors.T @ shifted.mean(0))[kept] / values[kept].sqrt()).norm())
+    if not gap <= _LARGEST_HIDDEN_GAP:
+        raise VectorError(
+            f"layer {layer}: leace leaves the means of the two sides {gap:.2g} standard deviations apart in a direction that others of far "
+            "larger variance hide: try another layer, or a smaller tolerance"
+        )
 
 
 def _levelled(deviation: torch.Tensor) -> torch.Tensor:

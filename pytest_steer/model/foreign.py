@@ -29,7 +29,7 @@ FORWARD_TABLES = HOOK_TABLES[:2]
 OWN = "pytest_steer"
 # Packages whose hooks are part of the model or of how it runs: dispatch to devices, adapters, quantised layers, kernels,
 # weights that are computed from others (pruning, weight norm), outputs that were asked for.
-_PART_OF_MODELS = {
+PART_OF_MODELS = {
     "torch", "transformers", "transformers_modules", "accelerate", "peft", "bitsandbytes", "torchao", "optimum", "auto_gptq",
     "gptqmodel", "awq", "hqq", "aqlm", "compressed_tensors", "kernels", "liger_kernel", "deepspeed", "unsloth", "unsloth_zoo",
 }  # fmt: skip
@@ -78,7 +78,7 @@ def maker_of(found: Found) -> str | None:
         makers |= {type(hook).__module__.split(".")[0] for hook in _dispatching(found.module)}
     if makers == {OWN}:
         return OWN
-    return "model" if makers <= _PART_OF_MODELS | {OWN} else None
+    return "model" if makers <= PART_OF_MODELS | {OWN} else None
 
 
 def _chain(function: Any) -> Iterator[Any]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterator
 from importlib import metadata
+from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .foreign import Found, Watch, global_hooks, hooks_of, maker_of
+from .foreign import PART_OF_MODELS, Found, Watch, global_hooks, hooks_of, maker_of
 from .loaded import Model, identity_of
 
 # Raised when the same question would be answered with another number than before.
@@ -20,6 +24,7 @@ _OF_TORCH = frozenset(vars(torch.nn.Module())) - {"training"}
 # Where a model was loaded from and what it has warned about.
 _NO_SETTINGS = _OF_TORCH | {"name_or_path", "warnings_issued"}
 _PLAIN = (bool, int, float, str, type(None))
+_STANDARD = os.path.dirname(os.__file__)
 _KNOWN: WeakKeyDictionary[Model, tuple[int, bytes]] = WeakKeyDictionary()
 
 
@@ -27,20 +32,21 @@ def state_of(model: Model) -> int:
     """A number that changes, within a process, with whatever decides what the model computes.
 
     That is: weights and buffers, also those written through ``.data``; hooks and replaced forwards, on modules and on their classes;
-    the configuration; numbers, switches and texts that its modules hold. Code that reads anything else cannot be seen.
+    functions that its code calls by name; the configuration; numbers, switches, texts and tensors that its modules hold. Code that reads
+    anything else cannot be seen.
     """
     hooks = [
         (id(found.module), found.table, found.key if found.table else None, id(_function_of(found)))
         for found in _hooks(model)
     ]
-    kinds: set[Any] = {type(module) for module in model.hf.modules()}
-    classes = {(kind, id(kind.forward)) for kind in kinds}
-    return hash((model.known_state(), tuple(hooks), frozenset(classes), *_settings(model)))
+    code = frozenset((place, id(function)) for place, function in _code_of(model))
+    return hash((model.known_state(), tuple(hooks), code, *_settings(model)))
 
 
 def is_hooked(model: Model) -> bool:
-    """Whether hooks or forwards are on the model that are neither this package's nor part of it."""
-    return any(maker_of(found) is None for found in _hooks(model))
+    """Whether hooks, forwards or functions that its code calls are neither this package's nor part of the model."""
+    foreign = any(maker_of(found) is None for found in _hooks(model))
+    return foreign or not all(_is_at_home(place, function) for place, function in _code_of(model))
 
 
 def disk_key(model: Model, state: int) -> bytes:
@@ -54,6 +60,7 @@ def disk_key(model: Model, state: int) -> bytes:
             model.bytes_hash,
             *_settings(model),
             tokenizer_hash(model.tokenizer),
+            sorted((place, function.__module__, function.__qualname__) for place, function in _code_of(model)),
             model.device.type,
             *(metadata.version(name) for name in ("pytest-steer", "torch", "transformers", "tokenizers")),
             _SCORING,
@@ -74,6 +81,29 @@ def tokenizer_hash(tokenizer: Any) -> str:
     return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()
 
 
+def _code_of(model: Model) -> list[tuple[str, Any]]:
+    """The code that a model runs, as (where it stands, function): the forward of each class, the functions that the modules of these
+    classes hold by name, and the attention that the configuration names."""
+    kinds = {type(module) for module in model.hf.modules()}
+    owners = {next(base for base in kind.__mro__ if "forward" in vars(base)) for kind in kinds}
+    found = [(f"{owner.__module__}.{owner.__qualname__}", vars(owner)["forward"]) for owner in owners]
+    for name in {owner.__module__ for owner in owners if owner.__module__.startswith("transformers.")}:
+        held = vars(sys.modules[name]).items()
+        found += [(f"{name}.{key}", value) for key, value in held if isinstance(value, FunctionType)]
+    attention = ALL_ATTENTION_FUNCTIONS.get(getattr(model.hf.config, "_attn_implementation", None) or "")
+    return [*found, ("transformers.attention", attention)] if isinstance(attention, FunctionType) else found
+
+
+def _is_at_home(place: str, function: Any) -> bool:
+    """Whether a function was written in the package in which it stands, or in a library: one put into another's place is not."""
+    code = getattr(function, "__code__", None)
+    if code is None or ("site-packages" not in code.co_filename and code.co_filename.startswith(_STANDARD)):
+        return True
+    homes = {place.partition(".")[0], "safetensors", *PART_OF_MODELS}
+    files = [getattr(sys.modules.get(home), "__file__", None) or "" for home in homes]
+    return any(file and code.co_filename.startswith(os.path.dirname(file)) for file in files)
+
+
 def _hooks(model: Model) -> Iterator[Found]:
     for module in model.hf.modules():
         yield from hooks_of(module)
@@ -92,6 +122,16 @@ def _settings(model: Model) -> tuple[str, str]:
         for number, module in enumerate(model.hf.modules())
         for name, value in module.__dict__.items()
         if name not in _NO_SETTINGS and _is_plain(value)
+    ]
+    held += [
+        (
+            number,
+            name,
+            hashlib.blake2b(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest(),
+        )
+        for number, module in enumerate(model.hf.modules())
+        for name, value in module.__dict__.items()
+        if isinstance(value, torch.Tensor) and value.numel()
     ]
     return json.dumps(identity_of(model.hf.config.to_dict()), sort_keys=True, default=str), repr(held)
 

@@ -88,7 +88,15 @@ def _adapter_in(source: ModelSource) -> bool:
     Raises:
         ModelError: it does, and peft is not installed: transformers would leave the adapter out in silence.
     """
-    if source.path is None or not (source.path / ADAPTER).is_file():
+    if source.path is None or not source.path.is_dir():
+        return False
+    if not (source.path / ADAPTER).is_file():
+        alone = next(source.path.glob("adapter_model*"), None)
+        if alone is not None:
+            raise ModelError(
+                f"model {source.id!r}: its folder holds the weights of a PEFT adapter ({alone.name}) without {ADAPTER}, so they would be left "
+                f"out in silence: add the file, or move {alone.name} away to measure the base model"
+            )
         return False
     if importlib.util.find_spec("peft") is None:
         raise ModelError(

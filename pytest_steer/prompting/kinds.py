@@ -15,6 +15,7 @@ from ..parameters import Schema, check_takes
 from ..validation import check_values
 
 AS_GIVEN_WORD = "as_given"
+OURS = __name__.partition(".")[0]
 
 OWN_IS_GONE = "'own' is not an axis: user-defined axes stand beside the built-in ones"
 
@@ -183,6 +184,7 @@ class Axis:
         """
         try:
             changed = self.apply(item, value)
+            again = changed if str(getattr(self.apply, "__module__", "")).startswith(f"{OURS}.") else self.apply(item, value)
         except DataError:
             raise
         except Exception as error:
@@ -191,6 +193,10 @@ class Axis:
             raise DataError(
                 f"item {item.id}: axis {self.name} at {value!r} returned a {type(changed).__name__}, not a ContrastItem: "
                 "apply takes (item, value) and returns the changed item"
+            )
+        if again != changed:
+            raise DataError(
+                f"item {item.id}: axis {self.name} at {value!r} gives another item each time, so nothing could be shown again: seed what is random"
             )
         return changed
 

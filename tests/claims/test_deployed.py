@@ -162,3 +162,16 @@ def test_wrong_directions(linear):
         assert_steers(linear.model, linear.vector(), ITEMS, steerability=0.4, direction="down")
     with pytest.raises(TypeError, match="direction"):
         assert_ppl_delta_below(linear.model, linear.vector(), ["a b", "b a"], limit=0.5, direction="lowers")
+
+
+def test_a_deployed_effect_below_the_promise_per_unit_is_said(turning):
+    """100 - m from 50 on: 20 at 80, a quarter of it per unit, where the slope up to 1 is 1."""
+    gated, items = turning
+    near = {"steerability": 0.9, "multipliers": [0.0, 1.0]}
+    found = evidence_of(assert_steers, gated.model, gated.vector(), items, **near, multiplier=80.0)
+    assert found.verdict.value == "pass"
+    assert found.details["deployed"]["mean_effect"] == pytest.approx(20.0, abs=1e-3)
+    said = [line for line in found.warnings if line.startswith("at the deployed multiplier 80 the mean effect is 20")]
+    assert len(said) == 1
+    found = evidence_of(assert_steers, gated.model, gated.vector(), items, **near, multiplier=2.0)
+    assert not any(line.startswith("at the deployed multiplier") for line in found.warnings)

@@ -70,7 +70,11 @@ def said(evidence, words):
 
 MEANS = {
     "steers": (assert_steers, lambda n: (items(n),), {"steerability": 0.1}),
-    "generalizes": (assert_generalizes, lambda n: (items(n),), {"retention": 0.5, "contexts": {"filled": Context(filler=1)}}),
+    "generalizes": (
+        assert_generalizes,
+        lambda n: (items(n),),
+        {"retention": 0.5, "contexts": {"filled": Context(filler=1)}},
+    ),
     "other data": (
         assert_generalizes,
         lambda _: (items(12),),
