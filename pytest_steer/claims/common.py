@@ -32,14 +32,16 @@ Sequential = Annotated[
 ]
 
 Controls = Annotated[
-    int,
+    int | Literal["auto"],
     Param(
         "How many random directions of equal norm are measured beside the vector; the report says where it ranks among them. 19 can show "
-        "p = 0.05. Each costs as much as the vector, and none decides the verdict.",
+        "p = 0.05. Each costs as much as the vector, and none decides the verdict. auto: where a `steers` claim does not pass and its deployed "
+        "model provably moves neither way, 19 at the deployed multiplier alone.",
         title="Random controls",
         example=19,
         at_least=0,
         at_most=999,
+        schema={"type": ["integer", "string"], "pattern": "^auto$"},
     ),
 ]
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..data import Items
 from ..evidence import Evidence, Verdict
-from ..measures import PropensityCurve, propensity_curve
+from ..measures import PropensityCurve, can_have_controls, propensity_curve, random_controls
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..stats import Inference, mean_t
 from .numbers import number
+
+# The fewest that can show p = 0.05.
+_CONTROLS = 19
 
 
 def with_deployed(model: Model, subject: Subject, curve: PropensityCurve, context: Context = AS_GIVEN) -> PropensityCurve:
@@ -82,6 +86,17 @@ def short_of_promise(evidence: Evidence) -> list[str]:
         f"at the deployed multiplier {at['multiplier']:g} the mean effect is {number(at['mean_effect'])}, which is proven to be less than the "
         f"promised {number(promised)} per unit of the multiplier: the slope does not reach that far"
     ]
+
+
+def controls_of_no_effect(
+    model: Model, subject: Subject, items: Items, evidence: Evidence, seed: int, context: Context
+) -> dict[str, Any]:
+    """The evidence's ``details.controls`` where the deployed model provably moves neither way, for a vector that is added; else nothing."""
+    if evidence.details["deployed"]["moves"] != "neither way" or not can_have_controls(subject):
+        return {}
+    grid = [0.0, float(subject.multiplier)]
+    curve = propensity_curve(model, items, subject.intervention, multipliers=grid, context=context, **subject.scope)
+    return {"controls": random_controls(model, subject, curve, _CONTROLS, seed=seed, context=context)}
 
 
 def direction_warnings(evidence: Evidence, subject: Subject) -> list[str]:

@@ -61,7 +61,7 @@ class NotAntiSteered:
         ),
     ] = "slope"
     sequential: Sequential = None
-    controls: Controls = 0
+    controls: Controls = "auto"
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
     min_n: int | None = None
@@ -96,7 +96,7 @@ class NotAntiSteered:
             moved=self._open,
             sequential=self._in_rounds,
             seed=self.seed,
-            controls=self.controls,
+            controls=0 if self.controls == "auto" else self.controls,
             by_effect=self.by == "effect",
         )
         evidence.details |= {"by": self.by, "anti_steered_items": int(self._moves_the_wrong_way(curve).sum())}
@@ -149,7 +149,7 @@ def assert_not_anti_steered(
     share: float,
     by: By = "slope",
     sequential: bool | None = None,
-    controls: int = 0,
+    controls: int | Literal["auto"] = "auto",
     **shared: Unpack[OverItems],
 ) -> Evidence:
     """Assert that the share of items that move the wrong way is at most ``share``.

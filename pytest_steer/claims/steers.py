@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Unpack
+from typing import Annotated, Literal, Unpack
 
 from ..data import ItemLike, Items
 from ..errors import SteerError
-from ..evidence import Direction, Evidence
+from ..evidence import Direction, Evidence, Verdict
 from ..measures import MULTIPLIERS, Array
 from ..measures.subject import Subject
 from ..model import Model
@@ -20,7 +20,7 @@ from ..stats import Inference, mean_t, sequential_mean
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Controls, Interval, IntervalMethod, OverItems, Sequential
-from .deployed import check_agrees, short_of_promise
+from .deployed import check_agrees, controls_of_no_effect, short_of_promise
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import mean_of
@@ -55,7 +55,7 @@ class Steers:
     ]
     interval: Interval = "t"
     sequential: Sequential = None
-    controls: Controls = 0
+    controls: Controls = "auto"
     multipliers: Sequence[float] = MULTIPLIERS
     confidence: float = 0.95
     min_n: int | None = None
@@ -92,10 +92,12 @@ class Steers:
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
             sequential=self._in_rounds,
             seed=self.seed,
-            controls=self.controls,
+            controls=0 if self.controls == "auto" else self.controls,
         )
         check_agrees(evidence, mean_t(curve.slopes, confidence=self.confidence))
         evidence.warnings += short_of_promise(evidence)
+        if self.controls == "auto" and evidence.verdict is not Verdict.PASS:
+            evidence.details |= controls_of_no_effect(model, self.subject, curve.items, evidence, self.seed, self.context)
         return evidence
 
     @cached_property
@@ -127,7 +129,7 @@ def assert_steers(
     steerability: float,
     interval: IntervalMethod = "t",
     sequential: bool | None = None,
-    controls: int = 0,
+    controls: int | Literal["auto"] = "auto",
     **shared: Unpack[OverItems],
 ) -> Evidence:
     """Assert that steerability, the mean slope of the items' propensity over the multipliers, is at least a threshold.
@@ -138,7 +140,8 @@ def assert_steers(
         interval: ``t``, ``bootstrap`` or ``transformed_t``, over items or clusters of items.
         sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md); None leaves it to
             ``--steer-profile``, as in a claim file.
-        controls: so many random directions of equal norm are measured too, and the evidence says where the vector ranks.
+        controls: so many random directions of equal norm are measured too, and the evidence says where the vector ranks. By default 19 at
+            the deployed multiplier, where there seems to be no effect; 0 leaves them out.
         shared: see :class:`pytest_steer.claims.common.OverItems`.
 
     Raises:

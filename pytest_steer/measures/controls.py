@@ -12,6 +12,16 @@ from ..steering import Intervention, SteeringVector, intervention_kind
 from .propensity import PropensityCurve, propensity_curves
 from .subject import Subject
 
+_ADDED = ("add", "add_keeping_norm", "add_at_unit_norm")
+
+
+def can_have_controls(subject: Subject) -> bool:
+    """Whether it adds a vector, in the place of which a random direction could be added."""
+    change = subject.intervention
+    return (
+        change.vector is not None and change.applied is None and change.recipe is not None and change.recipe.kind in _ADDED
+    )
+
 
 def random_controls(
     model: Model, subject: Subject, curve: PropensityCurve, count: int, *, seed: int, context: Context = AS_GIVEN
@@ -22,14 +32,14 @@ def random_controls(
     ``seed``, ``seed + 1``, ... If the vector is no better than a random direction, p is at most x with a probability of at most x.
 
     Returns:
-        ``count``, ``seed``, ``steerability`` (the vector's), ``steerabilities`` (of the controls), and ``p`` =
+        ``count``, ``seed``, ``multipliers``, ``steerability`` (the vector's), ``steerabilities`` (of the controls), and ``p`` =
         (1 + number of controls that are at least as large) / (count + 1).
 
     Raises:
         SteerError: it is no vector that is added.
     """
     vector = subject.intervention.vector
-    if vector is None or subject.intervention.applied is not None or subject.intervention.recipe is None:
+    if vector is None or not can_have_controls(subject):
         raise SteerError(
             f"controls: {subject.intervention.method!r} adds no vector of this package, so there are no random directions of equal norm "
             "for it: delete `controls`"
@@ -42,6 +52,7 @@ def random_controls(
     return {
         "count": count,
         "seed": seed,
+        "multipliers": grid,
         "steerability": curve.steerability,
         "steerabilities": slopes,
         "p": (1 + at_least) / (count + 1),
@@ -51,8 +62,4 @@ def random_controls(
 def _as_the_subject(subject: Subject, vector: SteeringVector) -> Intervention:
     recipe = subject.intervention.recipe
     assert recipe is not None
-    if recipe.kind not in ("add", "add_keeping_norm", "add_at_unit_norm"):
-        raise SteerError(
-            f"controls: random directions can be added, and {subject.intervention.method!r} does something else"
-        )
     return intervention_kind(recipe.kind).make(vector, layers=None, site=subject.intervention.site, settings={})

@@ -245,10 +245,10 @@ def test_other_numbers_for_some_combinations_and_the_last_one_wins(folder: Path)
     )
     found = {name: spec.params for name, spec in specs(folder, text).items()}
     assert found == {
-        "steers[caa-mood]": {"steerability": 0.5, "interval": "t", "sequential": "profile", "controls": 0},
-        "steers[caa-tone]": {"steerability": -1.0, "interval": "t", "sequential": False, "controls": 0},
-        "steers[pca-mood]": {"steerability": 0.3, "interval": "bootstrap", "sequential": "profile", "controls": 0},
-        "steers[pca-tone]": {"steerability": 0.1, "interval": "bootstrap", "sequential": True, "controls": 0},
+        "steers[caa-mood]": {"steerability": 0.5, "interval": "t", "sequential": "profile", "controls": "auto"},
+        "steers[caa-tone]": {"steerability": -1.0, "interval": "t", "sequential": False, "controls": "auto"},
+        "steers[pca-mood]": {"steerability": 0.3, "interval": "bootstrap", "sequential": "profile", "controls": "auto"},
+        "steers[pca-tone]": {"steerability": 0.1, "interval": "bootstrap", "sequential": True, "controls": "auto"},
     }
     share = "claims:\n  - not_anti_steered:\n      share: 0.3\n      overrides: [{match: {method: caa}, share: 0.1}, {match: {behaviour: tone}, share: 0.2}"
     found = {name: spec.params["share"] for name, spec in specs(folder, TWO_AXES + share + "]\n").items()}

@@ -132,14 +132,14 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="steers",
                 name="steers",
-                params={"steerability": 0.3, "interval": "t", "sequential": "profile", "controls": 0},
+                params={"steerability": 0.3, "interval": "t", "sequential": "profile", "controls": "auto"},
                 line=22,
                 **shared,
             ),
             ClaimSpec(
                 kind="steers",
                 name="with everything",
-                params={"steerability": 0.01, "interval": "bootstrap", "sequential": "profile", "controls": 0},
+                params={"steerability": 0.01, "interval": "bootstrap", "sequential": "profile", "controls": "auto"},
                 vector=extracted,
                 multiplier=0.5,
                 multipliers=(0.0, 1.0),
@@ -153,7 +153,7 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="not_anti_steered",
                 name="not_anti_steered",
-                params={"share": 0.25, "by": "effect", "sequential": True, "controls": 0},
+                params={"share": 0.25, "by": "effect", "sequential": True, "controls": "auto"},
                 line=36,
                 **shared,
             ),
@@ -172,7 +172,7 @@ def test_defaults(folder: Path) -> None:
     suite = read(folder, SMALL)
     assert (suite.name, suite.model, suite.holm, suite.contexts) == ("refusal", None, False, {})
     claim = only_claim(folder, SMALL)
-    assert claim.params == {"steerability": 0.3, "interval": "t", "sequential": "profile", "controls": 0}
+    assert claim.params == {"steerability": 0.3, "interval": "t", "sequential": "profile", "controls": "auto"}
     assert (claim.multiplier, claim.multipliers) == (1.0, (-1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5))
     assert (claim.confidence, claim.xfail, claim.neutral) == (0.95, None, None)
     vector = claim.vector

@@ -30,12 +30,16 @@ def evidence(check, *arguments, **more):
         return failure.evidence
 
 
-def slope(direction):
-    """Of the mean item: v0 (b(matching) - b(other)) + v1 (c(matching) - c(other))."""
-    each = [
+def each(direction):
+    """v0 (b(matching) - b(other)) + v1 (c(matching) - c(other)) of the three pairs."""
+    return [
         direction[0] * (B.get(one, 0.0) - B.get(other, 0.0)) + direction[1] * (C[one] - C[other]) for one, other in PAIRS
     ]
-    return float(np.mean(each))
+
+
+def slope(direction):
+    """Of the mean item."""
+    return float(np.mean(each(direction)))
 
 
 def test_the_vector_is_ranked_among_random_directions_of_its_norm(linear):
@@ -49,16 +53,25 @@ def test_the_vector_is_ranked_among_random_directions_of_its_norm(linear):
     assert controls["p"] == (1 + at_least) / 8
     assert controls["steerability"] == pytest.approx(slope([0.0, 0.5]))
     assert f"is number {1 + at_least} of 8 (p = {controls['p']:.3g})" in found.message
-    assert "controls: 7 random directions of equal norm have steerability" in found.message
+    assert "controls at multipliers 0, 1: 7 random directions of equal norm have steerability" in found.message
     same = evidence(assert_not_anti_steered, linear.model, vector, ITEMS, share=0.5, controls=7, seed=3)
     assert same.details["controls"] == controls
 
 
-def test_where_no_effect_can_be_told_from_zero_controls_are_offered(linear):
+def test_where_no_effect_can_be_told_from_zero_there_are_controls(linear):
     mixed = [*ITEMS[3:6], *(ContrastItem("much", one.not_matching, one.matching, f"turned {one.id}") for one in ITEMS[:3])]
-    offer = "`controls: 19` measures as many random directions"
-    assert offer in evidence(assert_steers, linear.model, linear.vector(), mixed, steerability=0.5).message
-    assert offer not in evidence(assert_steers, linear.model, linear.vector(), ITEMS, steerability=9).message
+    none = evidence(assert_steers, linear.model, linear.vector(), mixed, steerability=0.5, min_n=2)
+    drawn = [extract.random_direction(linear.vector(), seed=number).directions[0].tolist() for number in range(19)]
+    signs = [1.0] * 3 + [-1.0] * 3
+    assert none.details["controls"]["steerabilities"] == pytest.approx(
+        [float(np.mean([sign * one for sign, one in zip(signs, each(direction) * 2, strict=True)])) for direction in drawn],
+        abs=1e-6,
+    )
+    assert "controls at multipliers 0, 1: 19 random directions" in none.message
+    assert "controls" not in evidence(assert_steers, linear.model, linear.vector(), ITEMS, steerability=9).details
+    left_out = evidence(assert_steers, linear.model, linear.vector(), mixed, steerability=0.5, min_n=2, controls=0)
+    assert "controls" not in left_out.details
+    assert "`controls: 19` measures as many random directions" in left_out.message
     kept = evidence(assert_steers, linear.model, add_keeping_norm(linear.vector()), ITEMS, steerability=9, controls=2)
     assert kept.details["controls"]["count"] == 2
     with pytest.raises(SteerError, match="controls: 'ablate' adds no vector"):
