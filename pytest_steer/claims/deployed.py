@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..data import Items
@@ -31,13 +32,15 @@ def with_deployed(model: Model, subject: Subject, curve: PropensityCurve, contex
     )
 
 
-def deployed_record(subject: Subject, curve: PropensityCurve, confidence: float) -> dict[str, Any]:
+def deployed_record(
+    subject: Subject, curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None = None
+) -> dict[str, Any]:
     """The evidence's ``details.deployed``: the mean effect there, and which way it is proven to move the model.
 
     Args:
-        curve: with the deployed multiplier and 0.
+        curve: with the deployed multiplier and 0. clusters: of its items, see ``sampling.Sample``.
     """
-    effect = mean_t(curve.effects(float(subject.multiplier)), confidence=confidence)
+    effect = mean_t(curve.effects(float(subject.multiplier)), confidence=confidence, clusters=clusters)
     return {
         "multiplier": float(subject.multiplier),
         "mean_effect": effect.estimate,

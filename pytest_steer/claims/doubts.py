@@ -73,7 +73,7 @@ def _of_single_units(
     other = f"it would not {evidence.verdict}"
     if len(decisive) > _SEVERAL:
         return [f"the verdict is close: without any one of {len(decisive)} of the {evidence.n} {evidence.unit}, {other}"]
-    one = "item" if clusters is None else "the cluster of item"
+    one = evidence.unit.removesuffix("s") if clusters is None else "the cluster of item"
     found = [names[int(np.flatnonzero(of_item == unit)[0])] for unit in decisive]
     return [f"one of them decides: without {one} {' or '.join(found)}, {other}"]
 

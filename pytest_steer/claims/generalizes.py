@@ -260,7 +260,9 @@ class Generalizes:
             **curve_fields(curve, details | seen.details()) | seen.describe(),
         )
         at_deployed = with_deployed(model, self.subject, curve if self.retention is None else base, self.base)
-        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence)
+        evidence.details["deployed"] = deployed_record(
+            self.subject, at_deployed, self.confidence, worst.clusters if self.retention is None else sample.clusters
+        )
         evidence.warnings += direction_warnings(evidence, self.subject)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
@@ -334,6 +336,12 @@ class Generalizes:
         if found.low > 0:
             return
         seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
+        lowers = self.subject.slope_sign < 0
+        if found.high < 0 and lowers:
+            raise MeasurementError(
+                f"{what} raises the behaviour towards the deployed multiplier {self.subject.multiplier:g} (negative steerability {seen}), and "
+                "the claim says `direction: lowers`: deploy it at a negative multiplier, or delete that"
+            )
         if found.high < 0:
             raise MeasurementError(
                 f"{what} steers the other way (steerability {seen}), so a share of that says nothing: turn the vector round, or choose another base"

@@ -227,7 +227,7 @@ class HoldsInContexts:
         if linear:
             evidence.details |= curve_details(curve)
         at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
-        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence)
+        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
         if self.statistic != "effect":
             evidence.warnings += direction_warnings(evidence, self.subject)
         if inference.method not in SHARES:

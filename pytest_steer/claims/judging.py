@@ -153,7 +153,7 @@ def below_floor(n: int, least: int | None, unit: str) -> str:
     """The words of the warning about too few units."""
     return (
         f"n = {n} is below min_n {least}: so few {unit} say too little about how much they vary, so there is no verdict; measure at least "
-        f"{least}, or set min_n"
+        f"{least}{', or set min_n' if least == MIN_N else ''}"
     )
 
 

@@ -142,7 +142,7 @@ def measure_items(
         **curve_fields(curve, details) | sample.describe(),
     )
     at_deployed = with_deployed(model, subject, curve, context)
-    evidence.details["deployed"] = deployed_record(subject, at_deployed, confidence)
+    evidence.details["deployed"] = deployed_record(subject, at_deployed, confidence, sample.clusters)
     if not by_effect:
         evidence.warnings += direction_warnings(evidence, subject)
     if closer and found.method not in SHARES:

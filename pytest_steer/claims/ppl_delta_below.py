@@ -122,7 +122,7 @@ class PplDeltaBelow:
             },
         )
         limit = math.log1p(self.limit)
-        look_closer(evidence, rises, self._mean, limit, None, [f"text {index}" for index in range(len(texts))])
+        look_closer(evidence, rises, self._mean, limit, None, [*map(str, range(len(texts)))])
         evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": evidence.estimate}}
         return evidence
 

@@ -94,7 +94,8 @@ class Steers:
             seed=self.seed,
             controls=0 if self.controls == "auto" else self.controls,
         )
-        check_agrees(evidence, mean_t(curve.slopes, confidence=self.confidence))
+        clusters = None if self._in_rounds else self._sample.clusters
+        check_agrees(evidence, mean_t(curve.slopes, confidence=self.confidence, clusters=clusters))
         evidence.warnings += short_of_promise(evidence)
         if self.controls == "auto" and evidence.verdict is not Verdict.PASS:
             evidence.details |= controls_of_no_effect(model, self.subject, curve.items, evidence, self.seed, self.context)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from ..errors import DataError
-from ..model import Model, tokenize_text
+from ..model import Model, engine_of, tokenize_text
 from ..model.loaded import once_per_model
 from ..model.state import measured
 from ..model.tokens import Ids
@@ -34,7 +34,10 @@ def chance_warnings(model: Model, texts: Sequence[str]) -> list[str]:
         return []
     seen, key = _seen(model), (model.weights_state(), sample)
     if key not in seen:
-        seen[key] = _mean_loss(model, sample)
+        found = engine_of(model).remembered_tensors(
+            ("chance", sample), lambda: {"loss": torch.tensor(_mean_loss(model, sample), dtype=torch.float64)}
+        )
+        seen[key] = float(found["loss"])
     return warning_of(model, seen[key])
 
 

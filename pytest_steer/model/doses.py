@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import torch
 
@@ -13,6 +14,8 @@ from .loaded import Model
 from .noise import eps_of, is_coarse
 from .outputs import read_outputs
 from .probes import Pair, Probe
+
+Remembered = Callable[[tuple[object, ...], Callable[[], dict[str, torch.Tensor]]], dict[str, torch.Tensor]]
 
 # The median norm settles quickly.
 _SAMPLE = 4
@@ -26,8 +29,9 @@ _LEAST = 1e-5
 class Doses:
     """The doses of interventions on one model, measured once each on a few of the first probes that they are asked about."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, model: Model, remembered: Remembered) -> None:
+        """``remembered``: as ``Engine.remembered_tensors``."""
+        self.model, self._remembered = model, remembered
         self._norms: dict[tuple[Site, int], float] = {}
         self._units: dict[str, float | None] = {}
 
@@ -91,18 +95,22 @@ class Doses:
                 wanted.setdefault(change.site, set()).update(missing)
         for site, layers in wanted.items():
             if layers and sample:
-                kept = read_outputs(
-                    self.model,
-                    [probe.ids for probe in sample],
-                    sorted(layers),
-                    lambda index, hidden: hidden[sample[index].steer_from :].norm(dim=-1),
-                    site,
-                )
-                self._norms |= {(site, layer): float(torch.cat(own).median()) for layer, own in kept.items()}
+                asked = tuple((probe.ids, probe.steer_from) for probe in sample)
+                read = partial(self._medians, sample, sorted(layers), site)
+                found = self._remembered(("norms", asked, tuple(sorted(layers)), site), read)
+                self._norms |= {(site, int(layer)): float(median) for layer, median in found.items()}
         for change in changes:
             self._units[change.hash] = (
                 self._of_vector(change) if change.vector is not None else self._of_change(sample, change)
             )
+
+    def _medians(self, sample: Sequence[Probe], layers: Sequence[int], site: Site) -> dict[str, torch.Tensor]:
+        """The median norm of the hidden states at steered positions, by layer."""
+        ids = [probe.ids for probe in sample]
+        kept = read_outputs(
+            self.model, ids, layers, lambda index, hidden: hidden[sample[index].steer_from :].norm(dim=-1), site
+        )
+        return {str(layer): torch.cat(own).median() for layer, own in kept.items()}
 
     def _of_vector(self, change: Intervention) -> float | None:
         assert change.vector is not None

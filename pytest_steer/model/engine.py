@@ -82,7 +82,7 @@ class Engine:
         self._part: bytes | None = None
         self._taken: dict[str, Counter[str]] = {}
         self._noise = Noise()
-        self.doses = Doses(model)
+        self.doses = Doses(model, self.remembered_tensors)
         self._floors: dict[bytes, tuple[float, float]] = {}
         self._budget = Budget(1024, 2**25) if model.device.type == "cpu" else Budget(16384, 2**28)
 
@@ -198,7 +198,7 @@ class Engine:
         if self._state != state:
             self._memo.clear()
             self._floors.clear()
-            self.doses = Doses(self.model)
+            self.doses = Doses(self.model, self.remembered_tensors)
             self._state = state
         self._part = None if self.disk is None or is_hooked(self.model) else disk_key(self.model, state)
 

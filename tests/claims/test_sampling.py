@@ -101,7 +101,7 @@ def test_a_mean_over_seven_is_not_judged_unless_the_claim_says_so(linear, name):
     assert f"  not enough evidence: measure at least 8 {found.unit}" in found.message
     allowed = of(claim, linear, *data(7), **promised, min_n=2)
     assert (allowed.verdict, allowed.min_n) == ("pass", 2)
-    assert not said(allowed, "min_n")
+    assert said(allowed, "min_n 2 lets n = 7 decide, where 8 is usual")
     assert (allowed.estimate, allowed.interval) == (found.estimate, found.interval)
     if name != "other data":
         assert of(claim, linear, *data(8), **promised).verdict == "pass"

@@ -95,7 +95,7 @@ def test_a_claim_that_holds_takes_few_lines(letters: Path, pytester: pytest.Pyte
     (claim,) = claims_of(pytester)
     assert claim["verdict"] == "pass"
     assert claim["counterexample"] is None
-    assert len(claim["message"].splitlines()) == 7
+    assert len(claim["message"].splitlines()) == 8
     assert claim["n"] == 6
     assert len(claim["details"]["batch"]) == 6
 

@@ -153,14 +153,14 @@ def test_activations_receipt_and_noise_floor_are_on_disk_too(tmp_path, monkeypat
     want = measured(fresh(tmp_path))
     again = fresh(tmp_path)
     structure_of(again)
-    inner = modeling_llama.LlamaModel.forward
+    inner = torch.nn.functional.embedding
     forwards = []
 
-    def counted(self, *args, **more):
+    def counted(*args, **more):  # not on the model's own code: what is patched there keeps the disk out of it
         forwards.append(1)
-        return inner(self, *args, **more)
+        return inner(*args, **more)
 
-    monkeypatch.setattr(modeling_llama.LlamaModel, "forward", counted)
+    monkeypatch.setattr(torch.nn.functional, "embedding", counted)
     assert measured(again) == want
     assert forwards == []
     a_whole_weight(again.hf)
