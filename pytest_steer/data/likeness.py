@@ -20,6 +20,8 @@ _PART = re.compile(r"(?:[.:;!?]\s+|\n)")
 _MOST_PAIRS = 500_000  # which take a second or so
 # A shorter end of a question is found in others by chance.
 _LEAST_WORDS = 3
+# So many last words tell a question from others, if no two of a set share them.
+_TAIL = 8
 
 
 def normal_form(text: str) -> str:
@@ -124,26 +126,44 @@ def traces(questions: Sequence[str]) -> dict[str, list[str]]:
 
     Returns:
         ``item_hashes``: :func:`hash_of` each. ``item_ends``: hashes of what is left of them after each sentence or line.
+        ``item_tails``: hashes of their last four to eight words, where no two of the questions share them.
     """
+    tails = Counter(
+        _hash(" ".join(words[-count:]))
+        for words in {tuple(_plain(question).split()) for question in questions}
+        for count in range(_LEAST_WORDS + 1, min(_TAIL, len(words) - 1) + 1)
+    )
     ends = {
         _hash(plain)
         for question in questions
         for match in _PART.finditer(question.strip())
         if len((plain := _plain(question.strip()[match.end() :])).split()) >= _LEAST_WORDS
     }
-    return {"item_hashes": [hash_of(question) for question in questions], "item_ends": sorted(ends)}
+    return {
+        "item_hashes": [hash_of(question) for question in questions],
+        "item_ends": sorted(ends),
+        "item_tails": sorted(tail for tail, count in tails.items() if count == 1),
+    }
 
 
 def count_known(questions: Iterable[str], record: Mapping[str, Any]) -> int:
     """How many of the questions a record's :func:`traces` hold, also with more before them, here or there."""
-    whole, ends = set(record.get("item_hashes") or ()), set(record.get("item_ends") or ())
-    return sum(_is_known(_plain(question), whole, ends) for question in questions) if whole else 0
+    whole, ends, tails = (set(record.get(key) or ()) for key in ("item_hashes", "item_ends", "item_tails"))
+    plain = [_plain(question) for question in questions]
+    shared = Counter(_tail_of(question) for question in set(plain))
+    return sum(_is_known(question, whole, ends, tails, shared) for question in plain) if whole else 0
 
 
-def _is_known(question: str, whole: set[str], ends: set[str]) -> bool:
+def _tail_of(question: str) -> str:
+    return _hash(" ".join(question.split()[-_TAIL:]))
+
+
+def _is_known(question: str, whole: set[str], ends: set[str], tails: set[str], shared: Mapping[str, int]) -> bool:
     if (own := _hash(question)) in whole or own in ends:
         return True
     words = question.split()
+    if (tail := _tail_of(question)) in tails and shared[tail] == 1:
+        return True
     return any(_hash(" ".join(words[start:])) in whole for start in range(1, len(words) - _LEAST_WORDS + 1))
 
 

@@ -118,3 +118,18 @@ def test_a_question_is_known_whatever_is_put_before_it(question, known):
     assert count_known([question], record) == known
     assert not count_known([question], {})
     assert record["item_hashes"] == [hash_of(text) for text in SEEN]
+
+
+def test_a_prefix_without_punctuation_hides_nothing():
+    questions = ["Do you like the cake?", "Would you rather walk home in the rain than wait for the bus?"]
+    record = traces([f"Tell us now {question}" for question in questions])
+    assert count_known(questions, record) == 2
+    assert count_known(["you like the", "Do you like the soup?"], record) == 0
+
+
+def test_an_ending_that_questions_share_is_no_trace():
+    ending = "is that something that you would say? (A) yes (B) no"
+    record = traces([f"number {number} {ending}" for number in range(3)])
+    assert count_known([f"another {number} {ending}" for number in range(3)], record) == 0
+    # Of these, one is the question itself with a word before it.
+    assert count_known([f"so number {number} {ending}" for number in range(3)], traces(["number 1 " + ending])) == 1
