@@ -84,7 +84,7 @@ def test_a_damaged_score_is_dropped_and_computed_again(tmp_path):
     again = model_with(tmp_path)
     np.testing.assert_allclose(curve(again), want, atol=1e-5)
     assert engine_of(again).disk.dropped == 3
-    assert engine_of(again).forwards == 3
+    assert engine_of(again).forwards == 2  # the third is the norms of hidden states that doses are compared with
     last = model_with(tmp_path)
     curve(last)
     assert (engine_of(last).forwards, engine_of(last).disk.dropped) == (0, 0)

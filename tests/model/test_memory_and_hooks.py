@@ -85,7 +85,9 @@ def test_no_score_that_was_measured_under_a_hook_reaches_a_memory(tmp_path):
     assert disk._connection.execute("SELECT count(*) FROM scores").fetchone() == (0,)
     looking.remove()
     assert (propensity_curve(model, ITEMS, VECTOR).values == clean).all()
-    assert disk._connection.execute("SELECT count(*) FROM scores").fetchone() == (clean.size,)
+    assert disk._connection.execute("SELECT count(*) FROM scores").fetchone() == (
+        clean.size + 1,
+    )  # and the norms of hidden states
     other = model_of()
     engine_of(other).disk = DiskMemo(tmp_path)
     assert (propensity_curve(other, ITEMS, VECTOR).values == clean).all()
