@@ -11,7 +11,17 @@ import pytest
 import torch
 
 import pytest_steer
-from pytest_steer import Deployed, SteerError, SteeringVector, TaskItem, extract, registry, wrap_model
+from pytest_steer import (
+    Deployed,
+    SteerError,
+    SteeringVector,
+    TaskItem,
+    extract,
+    load_model,
+    read_items,
+    registry,
+    wrap_model,
+)
 from pytest_steer.claims.common import OverItems
 from pytest_steer.files.schema import full_schema
 from pytest_steer.measures.subject import Subject
@@ -273,3 +283,19 @@ def test_a_curve_of_the_unsteered_model():
     bare = pytest_steer.propensity_curve(model, ITEMS, None, multipliers=[-1, 0, 1])
     steered = pytest_steer.propensity_curve(model, ITEMS, SteeringVector(VECTOR.directions), multipliers=[0])
     assert (bare.values == steered.values).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: load_model(None),
+            "a model is named by a text, a folder, a .gguf file, a hub id or 'builtin:tiny', not by None",
+        ),
+        (lambda: read_items(3), "a data file is named by its path, not by 3"),
+        (lambda: SteeringVector(torch.ones(3)), r"not a Tensor: write SteeringVector\({5: tensor}\)"),
+    ],
+)
+def test_what_names_no_file_and_no_model(call, words):
+    with pytest.raises(SteerError, match=words):
+        call()
