@@ -15,7 +15,7 @@ from pathlib import Path
 import builders
 import pytest
 
-from pytest_steer import Context, Items, Model, SteeringVector, registry
+from pytest_steer import Context, Items, Model, SteeringVector, registry, wrap_model
 from pytest_steer.data import as_items
 from pytest_steer.errors import SteerError
 from pytest_steer.extract import method
@@ -451,6 +451,21 @@ def test_a_method_that_gives_another_layer_is_named() -> None:
             )
     finally:
         registry.forget("method", "elsewhere")
+
+
+def test_a_method_that_changes_the_model_is_named() -> None:
+    @method("trains", takes="items")
+    def trains(model: Model, data: Items, *, layer: int) -> SteeringVector:
+        next(model.hf.parameters()).data.mul_(1.05)
+        return SteeringVector({layer: [1.0, 2.0]})
+
+    try:
+        model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
+        training = Training(as_items([("Is it?", "Yes", "No")] * 2), None, None, Path("a.json"), 0)
+        with pytest.raises(SteerError, match=r"the method 'trains' changed the model's weights"):
+            method_kind("trains").extract(model, training, layers=[3], context=Context(), seed=0, settings={})
+    finally:
+        registry.forget("method", "trains")
 
 
 def test_a_module_that_is_loaded_again_registers_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
