@@ -185,6 +185,7 @@ class Generalizes:
         for one in (sample, *others.values()):
             check_enough(one)
         grid, sign = check_has_slope(self.subject, self.multipliers), self.subject.slope_sign
+        warnings = self._warnings(sample, others)
         soundness = check_before(model, self.subject)
         settings = self._measured(model, grid, sample, others)
         slopes = [
@@ -207,7 +208,7 @@ class Generalizes:
             for probe in one.probes
         )
         asked = asked_record(model, curve, worst.context)
-        warnings = self._warnings(sample, others) + asking_warnings(model, self.subject, asked, sample.items)
+        warnings += asking_warnings(model, self.subject, asked, sample.items)
         warnings += [
             f"{one.name}: its context changes no prompt: all items are asked as in the base context"
             for one in settings

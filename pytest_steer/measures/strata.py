@@ -67,7 +67,7 @@ def explained(curve: PropensityCurve) -> dict[str, float]:
 
 def _factors(curve: PropensityCurve) -> dict[str, Sequence[str | None]]:
     """For each kind of label that of every item, None where it has none; the letter is the one that was shown."""
-    items = curve.items  # a context moves and renames letters, and what stands behind the matching one stays
+    items = curve.items  # a context can move or rename the letters, but not the text of the matching option
     shown = curve.labels if curve.labels is not None else [item.label for item in items]
     behind = [_behind(item) for item in items]
     if not any(behind):

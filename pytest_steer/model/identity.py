@@ -101,7 +101,7 @@ def _is_at_home(place: str, function: Any) -> bool:
         return True
     homes = {place.partition(".")[0], "safetensors", *PART_OF_MODELS}
     files = [getattr(sys.modules.get(home), "__file__", None) or "" for home in homes]
-    return any(file and code.co_filename.startswith(os.path.dirname(file)) for file in files)
+    return any(file and code.co_filename.startswith(os.path.dirname(file) + os.sep) for file in files)
 
 
 def _hooks(model: Model) -> Iterator[Found]:

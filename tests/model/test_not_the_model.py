@@ -116,7 +116,10 @@ def test_a_question_that_stands_in_the_template_by_chance_is_not_there():
 # --- adapters ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(importlib.util.find_spec("peft") is not None, reason="it would be loaded")
+@pytest.mark.skipif(
+    importlib.util.find_spec("peft") is not None,
+    reason="with peft installed the adapter is loaded, which the test below looks at",
+)
 def test_an_adapter_without_peft_is_refused(tmp_path):
     saved(tmp_path / "m", builders.random_hf("llama"))
     (tmp_path / "m" / "adapter_config.json").write_text("{}")
