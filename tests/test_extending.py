@@ -156,7 +156,8 @@ def strange(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str
     info = made / "broken-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[pytest_steer]\nworse = no_such_module\nflips = flips\n")
+    (info / "entry_points.txt").write_text("[pytest_steer]\nworse = no_such_module\nexits = exits\nflips = flips\n")
+    (made / "exits.py").write_text("raise SystemExit(3)\n")
     (made / "odd.py").write_text(ODD)
     (made / "unfilled.py").write_text(
         ODD.replace('"odd"', '"unfilled"').replace("    items: Items\n", "    items: Items\n    things: Items\n")
@@ -175,8 +176,10 @@ def test_an_extension_that_cannot_be_loaded_is_one_error_and_the_rest_runs(stran
     said, claims = strange
     assert "extension worse (no_such_module): ERROR" in said
     assert "No module named 'no_such_module'" in said
+    assert "extension exits (exits): ERROR" in said
+    assert "SystemExit: 3" in said
     rest = [claim["verdict"] == "error" for claim in claims if claim["suite"] not in ("odd", "unfilled")]
-    assert rest == [True, False, False, False, False]
+    assert rest == [True, True, False, False, False, False]
 
 
 def test_parameters_of_every_type_reach_the_claim_and_a_missing_file_is_an_error(strange: tuple[str, list[dict]]) -> None:

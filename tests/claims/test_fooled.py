@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 
 import builders
 import pytest
@@ -26,7 +27,8 @@ from pytest_steer import (
 )
 from pytest_steer.data import task_items
 from pytest_steer.data.tasks import TaskItem
-from pytest_steer.errors import DataError, ModelError, SteerError
+from pytest_steer.errors import DataError, ModelError, SteerError, VectorError
+from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.model.identity import is_hooked, state_of
 from pytest_steer.run_context import RunContext, running
 
@@ -170,8 +172,23 @@ def test_a_way_of_steering_that_stops_is_refused():
 
 def test_fifty_megabytes_of_lines_end_in_seconds():
     items = [("Do you like\n" * 4_200_000, "(A)", "(B)"), *WORDED]
+    began = time.perf_counter()
     with pytest.raises(DataError, match="characters"):
         assert_steers(builders.random_model("llama"), builders.random_vector(1), items, steerability=0)
+    assert time.perf_counter() - began < 20  # twins would be looked for in it for minutes
+
+
+def test_leace_that_leaves_a_concept_behind_larger_directions_is_refused():
+    draw = torch.Generator().manual_seed(0)
+    rows = torch.randn(400, 32, generator=draw, dtype=torch.float64)
+    rows[:200, 9] += 4
+    rows *= torch.tensor([1e4, 3e3, 1e3, 5e2, *[1.0] * 28], dtype=torch.float64)
+    turn = torch.linalg.qr(torch.randn(32, 32, generator=draw, dtype=torch.float64))[0]
+    with pytest.raises(VectorError, match="others of far larger variance hide"):
+        least_squares_erasure((rows @ turn)[:200], (rows @ turn)[200:], 1e-6, 0)
+    weight, bias = least_squares_erasure((rows @ turn)[:200], (rows @ turn)[200:], 1e-12, 0)
+    left = (rows @ turn @ weight.T + bias) @ turn.T
+    assert abs(float(left[:200, 9].mean() - left[200:, 9].mean())) < 1e-3
 
 
 def test_weights_of_an_adapter_without_its_configuration(tmp_path):
