@@ -17,6 +17,8 @@ from .numbers import number
 
 # The fewest that can show p = 0.05.
 _CONTROLS = 19
+# As many items tell "no effect" from "any direction has this effect"; 19 directions on every item would cost more than the claim.
+_CONTROL_ITEMS = 32
 
 
 def with_deployed(model: Model, subject: Subject, curve: PropensityCurve, context: Context = AS_GIVEN) -> PropensityCurve:
@@ -94,10 +96,14 @@ def short_of_promise(evidence: Evidence) -> list[str]:
 def controls_of_no_effect(
     model: Model, subject: Subject, items: Items, evidence: Evidence, seed: int, context: Context
 ) -> dict[str, Any]:
-    """The evidence's ``details.controls`` where the deployed model provably moves neither way, for a vector that is added; else nothing."""
+    """The evidence's ``details.controls`` where the deployed model provably moves neither way, for a vector that is added; else nothing.
+
+    Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own.
+    """
     if evidence.details["deployed"]["moves"] != "neither way" or not can_have_controls(subject):
         return {}
     grid = [0.0, float(subject.multiplier)]
+    items = items[:: -(-len(items) // _CONTROL_ITEMS)]
     curve = propensity_curve(model, items, subject.intervention, multipliers=grid, context=context, **subject.scope)
     return {"controls": random_controls(model, subject, curve, _CONTROLS, seed=seed, context=context)}
 

@@ -162,8 +162,8 @@ def controls(evidence: Evidence) -> list[str]:
         each = found["steerabilities"]
         rank = round(found["p"] * (found["count"] + 1))
         return [
-            f"  controls at multipliers {', '.join(f'{one:g}' for one in found['multipliers'])}: {found['count']} random directions of equal norm "
-            f"have steerability {number(min(each))} to {number(max(each))}; the "
+            f"  controls at multipliers {', '.join(f'{one:g}' for one in found['multipliers'])}: {found['count']} random directions of equal norm, "
+            f"on {found['n']} items, have steerability {number(min(each))} to {number(max(each))}; the "
             f"vector's, {number(found['steerability'])}, is number {rank} of {found['count'] + 1} (p = {found['p']:.3g})"
         ]
     if evidence.verdict is Verdict.PASS or len(slopes) < 2 or (evidence.vector or {}).get("operation") not in _ADDED:

@@ -32,7 +32,7 @@ def random_controls(
     ``seed``, ``seed + 1``, ... If the vector is no better than a random direction, p is at most x with a probability of at most x.
 
     Returns:
-        ``count``, ``seed``, ``multipliers``, ``steerability`` (the vector's), ``steerabilities`` (of the controls), and ``p`` =
+        ``count``, ``seed``, ``n`` (items), ``multipliers``, ``steerability`` (the vector's), ``steerabilities`` (of the controls), and ``p`` =
         (1 + number of controls that are at least as large) / (count + 1).
 
     Raises:
@@ -52,6 +52,7 @@ def random_controls(
     return {
         "count": count,
         "seed": seed,
+        "n": len(curve.items),
         "multipliers": grid,
         "steerability": curve.steerability,
         "steerabilities": slopes,

@@ -53,7 +53,7 @@ def test_the_vector_is_ranked_among_random_directions_of_its_norm(linear):
     assert controls["p"] == (1 + at_least) / 8
     assert controls["steerability"] == pytest.approx(slope([0.0, 0.5]))
     assert f"is number {1 + at_least} of 8 (p = {controls['p']:.3g})" in found.message
-    assert "controls at multipliers 0, 1: 7 random directions of equal norm have steerability" in found.message
+    assert "controls at multipliers 0, 1: 7 random directions of equal norm, on 9 items, have steerability" in found.message
     same = evidence(assert_not_anti_steered, linear.model, vector, ITEMS, share=0.5, controls=7, seed=3)
     assert same.details["controls"] == controls
 
@@ -76,3 +76,18 @@ def test_where_no_effect_can_be_told_from_zero_there_are_controls(linear):
     assert kept.details["controls"]["count"] == 2
     with pytest.raises(SteerError, match="controls: 'ablate' adds no vector"):
         random_controls(linear.model, Subject(vector=ablate(linear.vector(), layers=[0])), None, 2, seed=0)
+
+
+def test_controls_of_no_effect_are_on_at_most_32_items_spread_evenly(linear):
+    many = []
+    for number in range(58):
+        one = PAIRS[number % 3]
+        answers = one if number % 4 < 2 else one[::-1]
+        many.append(ContrastItem(" ".join(["much"] * (number + 1)), (answers[0],), (answers[1],), str(number)))
+    # Half of the items have the opposite effect, so the mean is about 0 and no direction has an effect.
+    none = evidence(assert_steers, linear.model, linear.vector(), many, steerability=0.5)
+    controls, used = none.details["controls"], range(0, 58, 2)
+    assert controls["n"] == len(used) == 29
+    drawn = [extract.random_direction(linear.vector(), seed=number).directions[0].tolist() for number in range(19)]
+    due = [float(np.mean([each(direction)[at % 3] * 2 * (1 if at % 4 < 2 else -1) for at in used])) for direction in drawn]
+    assert controls["steerabilities"] == pytest.approx(due, abs=1e-6)
