@@ -89,5 +89,5 @@ def test_controls_of_no_effect_are_on_at_most_32_items_spread_evenly(linear):
     controls, used = none.details["controls"], range(0, 58, 2)
     assert controls["n"] == len(used) == 29
     drawn = [extract.random_direction(linear.vector(), seed=number).directions[0].tolist() for number in range(19)]
-    due = [float(np.mean([each(direction)[at % 3] * 2 * (1 if at % 4 < 2 else -1) for at in used])) for direction in drawn]
+    due = [float(np.mean([each(direction)[at % 3] * (1 if at % 4 < 2 else -1) for at in used])) for direction in drawn]
     assert controls["steerabilities"] == pytest.approx(due, abs=1e-6)
