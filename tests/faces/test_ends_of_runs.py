@@ -77,6 +77,17 @@ def test_the_table_and_its_warnings_are_there_however_little_is_asked_for(suite:
     assert report_of(suite)["claims"][0]["warnings"]
 
 
+def test_controls_of_a_claim_that_passes_stand_below_the_table(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "c.steer.yaml").write_text(HEAD + "  - steers: {steerability: -50, controls: 3}\n")
+    result = pytester.runpytest("-p", "no:cacheprovider", "-q", "--steer-report=r.json")
+    (claim,) = report_of(suite)["claims"]
+    p = claim["details"]["controls"]["p"]
+    result.stdout.fnmatch_lines(
+        [f"controls: of the vector and 3 random directions*number {round(4 * p)} (p = {p:.3g}) in 1 (c: steers)"]
+    )
+    assert f"is number {round(4 * p)} of 4" in claim["message"]
+
+
 def test_quiet_runs_say_what_and_not_why(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + "  - steers: 50\n")
     (suite / "test_it.py").write_text(
