@@ -23,7 +23,7 @@ from .pytest_collect import (
     show_broken,
     shown_id,
 )
-from .pytest_frames import without_our_frames
+from .pytest_frames import is_brief, keep_headline, without_our_frames
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_progress import Progress
 from .pytest_session import SteerSession
@@ -125,8 +125,10 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     if call.excinfo is not None:
-        call.excinfo = without_our_frames(call.excinfo)
+        call.excinfo = without_our_frames(call.excinfo, brief=is_brief(item.config))
     report = yield
+    if call.excinfo is not None:
+        keep_headline(report, call.excinfo.value)
     if call.when == "call" and EVIDENCE in item.stash:
         # Plain values, so that they survive the way from an xdist worker.
         report.__dict__["steer_evidence"] = [record_of(evidence) for evidence in item.stash[EVIDENCE]]

@@ -15,6 +15,7 @@ import pytest
 
 from .errors import ClaimFileError, SteerError, exceptions_named
 from .failures import SteeringFailure
+from .pytest_frames import as_block, is_brief, message_of_failure
 from .pytest_options import SUFFIXES
 from .pytest_session import SteerSession, broken_evidence, failed_evidence
 from .registry import did_you_mean, nearest
@@ -137,7 +138,8 @@ class ClaimItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (SteeringFailure, SteerError)):
-            return visible(str(excinfo.value))
+            said = message_of_failure(excinfo.value, brief=is_brief(self.config))
+            return as_block(said, visible(str(self.path)), self.claim.line)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:

@@ -1,4 +1,4 @@
-"""Tracebacks of failing tests without this package's own frames: the user's line, and the message."""
+"""What a terminal shows of a failing test: the user's line and the message, without this package's own frames."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 import pytest
+from _pytest._code.code import ReprExceptionInfo, ReprFileLocation, ReprTracebackNative
 
 from .errors import SteerError
 from .failures import SteeringFailure
@@ -17,12 +18,17 @@ _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib"
 _MOST_FRAMES = 5
 
 
-def without_our_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> pytest.ExceptionInfo[BaseException]:
+def without_our_frames(
+    excinfo: pytest.ExceptionInfo[BaseException], *, brief: bool = False
+) -> pytest.ExceptionInfo[BaseException]:
     """The same error of ours without this package's frames, and without what they called; any other error as it is.
 
     An error of ours is one of this package's kinds, or a TypeError that it raises itself, of a keyword that a function does not have.
 
     Of what it came from, the user's own frames stay. Every message is cut to one screen, and its control characters are written out.
+
+    Args:
+        brief: of a claim that does not hold, say what but not why.
     """
     error = excinfo.value
     above = _above_ours(excinfo.tb)
@@ -30,8 +36,40 @@ def without_our_frames(excinfo: pytest.ExceptionInfo[BaseException]) -> pytest.E
     if not ours or above is None:
         return excinfo
     error.__cause__, error.__suppress_context__ = _shown_cause(error), True
-    error.args = tuple(visible(one_screen(said) if isinstance(error, SteerError) else said) for said in map(str, error.args))
+    if isinstance(error, SteeringFailure):
+        error.args = (message_of_failure(error, brief=brief),)
+    else:
+        error.args = tuple(
+            visible(one_screen(said) if isinstance(error, SteerError) else said) for said in map(str, error.args)
+        )
     return pytest.ExceptionInfo.from_exception(error.with_traceback(above))
+
+
+def is_brief(config: pytest.Config) -> bool:
+    """Whether -q, --tb=short or --tb=line asks for less than all."""
+    return config.get_verbosity() < 0 or config.getoption("tbstyle") in ("short", "line")
+
+
+def message_of_failure(error: SteeringFailure | SteerError, *, brief: bool) -> str:
+    """What a terminal shows of a claim that does not hold, or could not be measured."""
+    if not (brief and isinstance(error, SteeringFailure)):
+        return visible(str(error))
+    from .claims.explain import explain
+
+    return visible(explain(error.evidence, brief=True))
+
+
+def as_block(text: str, file: str, line: int) -> ReprExceptionInfo:
+    """A text as pytest's block of a failing test. Where pytest wants one line of it, its first line stands for it."""
+    crash = ReprFileLocation(file, line, text.partition("\n")[0])
+    return ReprExceptionInfo(reprtraceback=ReprTracebackNative([f"{text}\n"]), reprcrash=crash)
+
+
+def keep_headline(report: pytest.TestReport, error: BaseException) -> None:
+    """Leaves the first line of a message of ours to pytest's short summary, which repeats all of it under CI and -vv."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None and isinstance(error, (SteerError, SteeringFailure)):
+        crash.message = crash.message.partition("\n")[0]
 
 
 def _shown_cause(error: BaseException, left: int = 5) -> BaseException | None:

@@ -75,12 +75,20 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
     """The table of all claims, how many wrong verdicts to expect in it, and what was written to files."""
     lines = []
     if claims:
-        from .report import claim_table, claim_warnings, comparison_of, deployed_moves, expected_false, verdict_counts
+        from .report import (
+            claim_table,
+            claim_warnings,
+            comparison_of,
+            control_ranks,
+            deployed_moves,
+            expected_false,
+            verdict_counts,
+        )
 
         reporter.section("steering claims")
         comparison = comparison_of(claims)
         lines += [claim_table(claims), *([f"\n{comparison}\n"] if comparison else [])]
-        lines += [*deployed_moves(claims), *claim_warnings(claims)]
+        lines += [*deployed_moves(claims), *control_ranks(claims), *claim_warnings(claims)]
         lines += [expected_false(claims), verdict_counts(claims)]
     for line in (*lines, *saved):
         reporter.write_line(visible(line))

@@ -21,8 +21,12 @@ def complete(evidence: Evidence) -> None:
     evidence.message = explain(evidence)
 
 
-def explain(evidence: Evidence) -> str:
-    """The text that a terminal shows for one claim. A pass is a few lines; everything else says why and what to do."""
+def explain(evidence: Evidence, *, brief: bool = False) -> str:
+    """The text that a terminal shows for one claim. A pass is a few lines; everything else says why and what to do.
+
+    Args:
+        brief: leave out why: the curve, strata, the worst items.
+    """
     if evidence.verdict is Verdict.ERROR:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)])
     kind = kind_of(evidence.check)
@@ -32,4 +36,5 @@ def explain(evidence: Evidence) -> str:
         return "\n".join(lines)
     found = evidence.counterexample
     reproduce = [f"  show the counterexample again: {found['reproduce']}"] if found else []
-    return "\n".join([*lines, *kind.said("explanation", evidence), *reproduce, *words.rerun(evidence)])
+    why = [] if brief else kind.said("explanation", evidence)
+    return "\n".join([*lines, *why, *reproduce, *words.rerun(evidence)])

@@ -382,7 +382,14 @@ class Generalizes:
             other = others[name]
             found += [f"{name}: {warning}" for warning in data_warnings(self.subject, other) if warning not in found]
             if isinstance(data, OtherData):
-                found += [f"{name}, its own vector: {warning}" for warning in data_warnings(self._own(data), other)]
+                own = self._own(data)
+                if own.intervention.hash == self.subject.intervention.hash:
+                    found.append(
+                        f"{name}: its own vector is the claim's vector (the same training data), so the ratio is 1 whatever the "
+                        "model does: name training data of the data set"
+                    )
+                else:
+                    found += [f"{name}, its own vector: {warning}" for warning in data_warnings(own, other)]
                 continue
             shared = count_known((item.question for item in other.items), asked)
             if shared == len(other.items) == len(sample.items):

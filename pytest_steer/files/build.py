@@ -311,19 +311,17 @@ class _Supply:
         """Items of another data set, with its own vector where the file names what that is made from."""
         if isinstance(value, str):
             return self._other_items(value, where)
-        items, spec, folder = self._other_items(value["test"], where), self._claim.vector, self._suite.path.parent
-        if ("train" in value) == ("vector" in value):
-            raise DataError(f"{where} needs the data set's own vector: write one of `train: FILE` and `vector: FILE`")
-        if "vector" in value:
-            own = replace(spec, file=absolute(value["vector"], folder), method=None, data=None, options={})
-        elif spec.method is None:
-            raise DataError(
-                f"{where}: the claim's vector is a saved one, so no method is known that would make another from `train`: "
-                "write `vector: FILE`"
-            )
-        else:
-            own = replace(spec, data=absolute(value["train"], folder))
-        return OtherData(items, self._builder.steering(own))
+        with at_key(f"{where}.test"):
+            items = self._other_items(value["test"], where)
+        spec, folder = self._claim.vector, self._suite.path.parent
+        key = "vector" if "vector" in value else "train"
+        file = absolute(value[key], folder)
+        own = replace(spec, data=file) if key == "train" else replace(spec, file=file, method=None, data=None, options={})
+        try:
+            return OtherData(items, self._builder.steering(own))
+        except SteerError as error:
+            error.key = f"{where}.{key}"  # rather than the key of the claim's own vector, which the same code makes
+            raise
 
     def _other_items(self, path: str, where: str) -> Items:
         found, own_form = self._builder.read_items(absolute(path, self._suite.path.parent), self._claim)

@@ -102,7 +102,7 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
             example = example_of("demonstrations", _DATA_KEYS["demonstrations"])
             hint = f"Add `data: {{{example}}}` at the top level of the file or to this claim."
             yield Fault(path, "there is nothing to draw demonstrations from", hint)
-    yield from _setting_faults(claim.values)
+    yield from _setting_faults(claim)
     for inner, value, path in _marked(schema, claim.values, ()):
         unused = path[0] == "data" and claim.at(path)[0] == "data" and path[1] not in used
         if inner.keys() & {"x-file", "x-items"} and isinstance(value, str) and not unused:
@@ -110,14 +110,38 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
             yield from [fault] if fault is not None else []
 
 
-def _setting_faults(values: dict[str, Any]) -> Iterator[Fault]:
+def _setting_faults(claim: Expanded) -> Iterator[Fault]:
     """Of the settings of ``generalizes``."""
-    contexts, data_sets = values.get("contexts"), values.get("data_sets")
-    if (contexts is not None or data_sets is not None) and not (contexts or data_sets):
+    values = claim.values
+    given = {key: values[key] for key in ("contexts", "data_sets") if isinstance(values.get(key), dict)}
+    contexts, data_sets = given.get("contexts", {}), given.get("data_sets", {})
+    if given and not (contexts or data_sets):
         yield Fault((), "names no context and no data set", "Name one: `contexts: {swapped: {option_order: swapped}}`.")
-    for name in dict(contexts or {}).keys() & dict(data_sets or {}).keys():
+    for name in contexts.keys() & data_sets.keys():
         reason = f"the name {name!r} is that of a context too"
         yield Fault(("data_sets", name), reason, "Give one of them another name.")
+    own_vectors = "tan_relative" in values
+    if own_vectors and contexts:
+        reason = "tan_relative compares vectors on other data sets, and a context is none"
+        yield Fault(("contexts",), reason, "Move `contexts` to a claim that promises `retention`.")
+    for name, data in data_sets.items():
+        yield from _data_set_faults(claim, name, data, own_vectors)
+
+
+def _data_set_faults(claim: Expanded, name: str, data: Any, own_vector: bool) -> Iterator[Fault]:
+    """Of one data set of ``generalizes``, which has a vector of its own for ``tan_relative`` and none for ``retention``."""
+    given = data.keys() & {"train", "vector"} if isinstance(data, dict) else set()
+    path, test = ("data_sets", name), data.get("test", "FILE") if isinstance(data, dict) else data
+    if not own_vector and isinstance(data, dict):
+        reason = "retention needs no vector of the data set"
+        yield Fault(path, reason, f"Write `{flow({name: test})[1:-1]}`, or promise `tan_relative`.")
+    elif own_vector and len(given) != 1:
+        reason = "has both 'train' and 'vector'" if given else "tan_relative needs the data set's own vector"
+        hint = "Delete one of the two." if given else f"Write `{flow({name: {'test': test, 'train': 'FILE'}})[1:-1]}`."
+        yield Fault(path, reason, hint)
+    elif "train" in given and "extract" not in claim.values.get(claim.section, {}):
+        reason = "the claim's vector is a saved one, so no method is known that would make another from 'train'"
+        yield Fault((*path, "train"), reason, "Write `vector: FILE`, a saved vector of this data set.")
 
 
 def _axis_faults(schema: Schema, value: Any, path: DataPath) -> Iterator[Fault]:

@@ -88,18 +88,38 @@ def deployed_moves(claims: Sequence[dict[str, Any]]) -> list[str]:
     parts = [f"up in {len(moving['up'])}"] if "up" in moving else []
     for way, words in (("down", "down in"), ("neither way", "not proven in")):
         if way in moving:
-            more = ", ..." if len(moving[way]) > _NAMED else ""
-            parts.append(f"{words} {len(moving[way])} ({', '.join(moving[way][:_NAMED])}{more})")
+            parts.append(f"{words} {len(moving[way])} ({_first(moving[way])})")
     return [f"deployed, the model moves {', '.join(parts)}"]
+
+
+def control_ranks(claims: Sequence[dict[str, Any]]) -> list[str]:
+    """Where vectors rank among random directions of equal norm, for the claims that measured some, which may have passed."""
+    ranked: dict[tuple[int, float], list[str]] = {}
+    for claim in claims:
+        found = claim["details"].get("controls")
+        if isinstance(found, dict) and "p" in found:
+            ranked.setdefault((found["count"], found["p"]), []).append(f"{claim['suite']}: {claim['name']}")
+    return [
+        f"controls: of the vector and {count} random directions of equal norm, the vector ranks number {round(p * (count + 1))} "
+        f"(p = {p:.3g}) in {len(names)} ({_first(names)})"
+        for (count, p), names in ranked.items()
+    ]
 
 
 def claim_warnings(claims: Sequence[dict[str, Any]]) -> list[str]:
     """What the readers of the table have to know, also of claims that passed; each text once, with the claims it is about."""
-    about: dict[tuple[str, str], list[str]] = {}
+    about: dict[str, dict[str, list[str]]] = {}
     for claim in claims:
         for warning in claim["warnings"]:
-            about.setdefault((claim["suite"], warning), []).append(claim["name"])
-    return [f"warning: {suite}: {', '.join(dict.fromkeys(names))}: {text}" for (suite, text), names in about.items()]
+            about.setdefault(warning, {}).setdefault(claim["suite"], []).append(claim["name"])
+    return [
+        f"warning: {'; '.join(f'{suite}: ' + ', '.join(dict.fromkeys(names)) for suite, names in suites.items())}: {text}"
+        for text, suites in about.items()
+    ]
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])
 
 
 def _expected(judged: list[float]) -> str:

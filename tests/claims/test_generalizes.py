@@ -154,6 +154,9 @@ def test_tans_relative_steerability_is_held_against_the_data_sets_own_vector(lin
     assert other["interval"] == pytest.approx([fieller(SLOPES, slopes, 0.95, side) for side in ("low", "high")], rel=1e-5)
     assert same["tan_relative"] == pytest.approx(0.5)
     assert (found.verdict, found.n, found.statistic) == (Verdict.PASS, 12, "least relative steerability (Tan) of 2")
+    assert not any("whatever the model does" in warning for warning in found.warnings)
+    itself = claim(linear, None, tan_relative=0.4, data_sets={"itself": OtherData(ITEMS, linear.vector())}, items=ITEMS[:2])
+    assert sum("itself: its own vector is the claim's vector" in warning for warning in itself.warnings) == 1
     assert "of its own vector" in "\n".join(Generalizes.explanation(found))
     turned = {"other": OtherData(ITEMS, linear.vector(size=-1.0))}
     with pytest.raises(MeasurementError, match="on other, its own vector steers the other way"):

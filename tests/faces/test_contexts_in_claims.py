@@ -71,14 +71,23 @@ def test_a_vector_beside_the_vectors_of_other_data_sets(steering_suite: Path, py
     """Made from the same training data, the data set's own vector is this one, and the ratio is 1."""
     (steering_suite / "other_train.json").write_text(json.dumps(steering_items(8, 60)))
     head = HEAD + "  - generalizes: {tan_relative: 0.1, min_n: 2, data_sets: {other: %s}}\n"
-    names = {"same": "train.json", "own": "other_train.json", "gone": "gone.json"}
+    (steering_suite / "empty.json").write_text("[]")
+    names = {"same": "train.json", "own": "other_train.json", "gone": "gone.json", "empty": "empty.json"}
     for name, train in names.items():
         (steering_suite / f"{name}.steer.yaml").write_text(head % f"{{test: other.json, train: {train}}}")
     (steering_suite / "c.steer.yaml").write_text(head % "{test: other.json}")
     result = pytester.runpytest("--steer-report=out.json")
-    result.assert_outcomes(passed=2, failed=2)
-    result.stdout.fnmatch_lines(["*c.steer.yaml*data_sets.other needs the data set's own vector: write one of*"])
-    result.stdout.fnmatch_lines(["*gone.steer.yaml*data_sets.other.train: there is no file*gone.json*"])
+    result.assert_outcomes(passed=2, failed=3)
+    result.stdout.fnmatch_lines(
+        [
+            "*c.steer.yaml:8: claims[[]0[]].generalizes.data_sets.other: tan_relative needs the data set's own vector*",
+            "*empty.steer.yaml:8: claims[[]0[]].generalizes.data_sets.other.train: *empty.json*",
+            "*gone.steer.yaml:8: claims[[]0[]].generalizes.data_sets.other.train: there is no file*gone.json*",
+        ]
+    )
+    result.stdout.fnmatch_lines(["warning: same: *its own vector is the claim's vector*"])
+    listed = pytester.runpytest("--collect-only", "-q")
+    listed.stdout.fnmatch_lines(["*c.steer.yaml:8: *tan_relative needs*", "*gone.steer.yaml:8: *there is no file*"])
     claims = json.loads((steering_suite / "out.json").read_text())["claims"]
     rows = {claim["suite"]: claim["details"]["settings"][0] for claim in claims if claim["verdict"] == "pass"}
     assert rows["same"]["own_vector"]["slopes"] == rows["same"]["slopes"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
@@ -74,6 +75,72 @@ def test_the_table_and_its_warnings_are_there_however_little_is_asked_for(suite:
     result = pytester.runpytest("-p", "no:terminal", "-p", "no:cacheprovider", "--steer-report=r.json")
     assert result.ret == 0
     assert report_of(suite)["claims"][0]["warnings"]
+
+
+def test_controls_of_a_claim_that_passes_stand_below_the_table(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "c.steer.yaml").write_text(HEAD + "  - steers: {steerability: -50, controls: 3}\n")
+    result = pytester.runpytest("-p", "no:cacheprovider", "-q", "--steer-report=r.json")
+    (claim,) = report_of(suite)["claims"]
+    p = claim["details"]["controls"]["p"]
+    result.stdout.fnmatch_lines(
+        [f"controls: of the vector and 3 random directions*number {round(4 * p)} (p = {p:.3g}) in 1 (c: steers)"]
+    )
+    assert f"is number {round(4 * p)} of 4" in claim["message"]
+
+
+def test_quiet_runs_say_what_and_not_why(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "c.steer.yaml").write_text(HEAD + "  - steers: 50\n")
+    (suite / "test_it.py").write_text(
+        "import torch\n"
+        "from pytest_steer import SteeringVector, assert_steers, read_items\n"
+        "def test_it(steer_model):\n"
+        "    vector = SteeringVector({1: torch.ones(steer_model.width)})\n"
+        "    assert_steers(steer_model, vector, read_items('test.json'), steerability=50)\n"
+    )
+    for arguments in ([], ["-q"], ["-q", "-n1"], ["--tb=short"]):
+        result = pytester.runpytest("-p", "no:cacheprovider", *arguments)
+        result.assert_outcomes(failed=2)
+        said = result.stdout.str()
+        assert ("  worst items:" in said) is (not arguments)
+        assert "run again: pytest c.steer.yaml::steers" in said
+        assert "run again: pytest test_it.py::test_it" in said
+        result.stdout.fnmatch_lines(["steers: FAIL *promised at least 50", "  n = 10 items*", "c: steers * fail"])
+
+
+def test_the_short_summary_has_one_line_for_each_failure(
+    suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under CI pytest repeats whole messages there."""
+    monkeypatch.setenv("CI", "true")
+    (suite / "c.steer.yaml").write_text(
+        HEAD + "  - steers: 50\n  - steers: {name: odd, data: {test: gone.json}, steerability: 1}\n"
+    )
+    (suite / "test_it.py").write_text(
+        "import torch\n"
+        "from pytest_steer import SteeringVector, assert_steers, read_items\n"
+        "def test_it(steer_model):\n"
+        "    vector = SteeringVector({1: torch.ones(steer_model.width)})\n"
+        "    assert_steers(steer_model, vector, read_items('test.json'), steerability=50)\n"
+        "def test_own():\n"
+        "    raise AssertionError('one\\ntwo')\n"
+    )
+    for arguments in ([], ["-n1"]):
+        result = pytester.runpytest("-p", "no:cacheprovider", "--junitxml=j.xml", *arguments)
+        lines = result.outlines
+        below = lines[next(at for at, line in enumerate(lines) if "short test summary" in line) + 1 : -1]
+        assert [line.split(" - ")[0] for line in below] == [
+            "FAILED c.steer.yaml::steers",
+            "FAILED c.steer.yaml::odd",
+            "FAILED test_it.py::test_it",
+            "FAILED test_it.py::test_own",
+            "two",  # what is not ours is left as it is
+        ]
+        assert below[0].endswith("promised at least 50")
+        assert " ERROR  c.steer.yaml:" in below[1]
+        assert "  worst items:" in result.stdout.str()
+    assert ElementTree.parse(suite / "j.xml").find(".//failure").text.count("worst items") == 1
+    line = pytester.runpytest("-p", "no:cacheprovider", "--tb=line")
+    line.stdout.re_match_lines([r".*c\.steer\.yaml:8: steers: FAIL .*promised at least 50$"])
 
 
 def test_signs_of_life_off_a_terminal(suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_steer.evidence import Direction, Evidence, Verdict
-from pytest_steer.report import claim_table
+from pytest_steer.report import claim_table, claim_warnings, control_ranks
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,28 @@ def test_a_claim_in_per_cent_is_shown_in_per_cent(percent, cells):
     assert line.split(None, 3)[:3] == ["s:", "cheap", "(ppl_delta_below)"]
     for cell in cells:
         assert cell in line
+
+
+def record(name: str, suite: str = "s", **more) -> dict:
+    shown = Evidence(
+        "steers", name, Verdict.PASS, "steerability", 1.0, (0.9, 1.1), threshold=0.5, direction=Direction.AT_LEAST, n=60,
+        unit="items", suite=suite, id=f"{suite}.steer.yaml::{name}", **more,
+    )  # fmt: skip
+    return shown.to_dict()
+
+
+def test_a_warning_stands_once_with_all_claims_it_is_about():
+    claims = [record("a", warnings=["weak", "few"]), record("b", warnings=["weak"]), record("a", "t", warnings=["weak"])]
+    assert claim_warnings(claims) == ["warning: s: a, b; t: a: weak", "warning: s: a: few"]
+
+
+def test_claims_that_passed_say_where_their_vector_ranks_among_random_ones():
+    found = {"count": 19, "seed": 0, "multipliers": [0.0, 1.0], "steerability": 1.0, "steerabilities": [0.1] * 19}
+    first, third = {"controls": found | {"p": 0.05}}, {"controls": found | {"p": 0.15}}
+    claims = [record(name, details=first) for name in "abcd"] + [record("e"), record("f", details=third)]
+    of = "controls: of the vector and 19 random directions of equal norm, the vector ranks number"
+    assert control_ranks(claims) == [
+        f"{of} 1 (p = 0.05) in 4 (s: a, s: b, s: c, ...)",
+        f"{of} 3 (p = 0.15) in 1 (s: f)",
+    ]
+    assert control_ranks([record("e")]) == []
