@@ -17,6 +17,7 @@ from ..measures import (
     PropensityCurve,
     asked_record,
     chance_warnings,
+    check_dose,
     check_multipliers,
     check_slope_grid,
     explained,
@@ -213,6 +214,7 @@ def check_has_slope(
     grid = check_multipliers(multipliers)
     check_slope_grid(grid)
     change = subject.intervention
+    check_dose(change, grid, "multipliers")
     if change.strength != "linear" and not by_effect:
         raise SteerError(
             f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it. {instead}"
