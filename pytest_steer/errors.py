@@ -61,7 +61,8 @@ class MeasurementError(SteerError):
 def exceptions_named() -> Iterator[None]:
     """Make of any other exception, as the code of extensions may raise it, an error that says what it was and where it was raised.
 
-    What ends or skips a test passes: Ctrl-C, ``pytest.exit``, ``pytest.skip``, and Hypothesis' end of an example.
+    What ends a run or an example passes: Ctrl-C, ``pytest.exit``, and Hypothesis' end of an example. What skips a test does not, since a
+    claim that is not measured has to be seen.
 
     Raises:
         MeasurementError: the body raised something that is no SteerError.
@@ -75,10 +76,16 @@ def exceptions_named() -> Iterator[None]:
             raise
         *_, last = traceback.extract_tb(error.__traceback__)
         place = f"{last.name}, {Path(last.filename).name}:{last.lineno}"
-        raise MeasurementError(f"{message_of(error)} (raised in {place})") from error
+        raise MeasurementError(f"{message_of(error)} (raised in {place}){_why_no_skip(error)}") from error
 
 
-_PASSED = {"KeyboardInterrupt", "GeneratorExit", "Exit", "Skipped", "StopTest"}
+_PASSED = {"KeyboardInterrupt", "GeneratorExit", "Exit", "StopTest"}
+
+
+def _why_no_skip(error: BaseException) -> str:
+    if not {"Skipped", "SkipTest"} & {kind.__name__ for kind in type(error).__mro__}:
+        return ""
+    return ". A claim cannot skip itself, or it would leave no verdict: leave it out of the file, or skip the test that calls it"
 
 
 @contextmanager

@@ -38,6 +38,8 @@ class Param:
         example: a value as it stands in a claim file; the default without it.
         unit: of a number, such as ``logits``.
         above / below / at_least / at_most: bounds.
+        weak_from / weak_to: a promise of this value and above / below it can hardly fail, which a claim's evidence says as a warning.
+        weak: what such a promise lets pass and what to write, as the end of a sentence that begins with name and value.
         was: the name that it had before; a claim file with that name is told the new one.
         schema: further keywords of JSON Schema, which win over those that the type gives.
     """
@@ -50,6 +52,9 @@ class Param:
     below: float | None = None
     at_least: float | None = None
     at_most: float | None = None
+    weak_from: float | None = None
+    weak_to: float | None = None
+    weak: str = ""
     was: str = ""
     schema: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,6 +68,7 @@ class Param:
             "description": self.about,
             **({"x-unit": self.unit} if self.unit else {}),
             **({"x-was": self.was} if self.was else {}),
+            **({"x-weak": {"from": self.weak_from, "to": self.weak_to, "why": self.weak}} if self.weak else {}),
             **{keyword: bound for keyword, bound in bounds.items() if bound is not None},
             **({"examples": [self.example]} if self.example is not None else {}),
             **self.schema,

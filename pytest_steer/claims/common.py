@@ -46,6 +46,12 @@ Controls = Annotated[
 ]
 
 
+WEAK_SHARE = "lets more items move the wrong way than a random direction moves; 25 % is written 0.25"
+WEAK_MEAN = (
+    "lets propensity fall that far; that a vector does no harm is promised by a threshold a little below 0, such as -0.1"
+)
+
+
 class Deployment(TypedDict, total=False):
     """Keywords of every assertion.
 

@@ -19,6 +19,8 @@ from .numbers import number
 _CONTROLS = 19
 # As many items tell "no effect" from "any direction has this effect"; 19 directions on every item would cost more than the claim.
 _CONTROL_ITEMS = 32
+# How many times the multipliers of a slope may be smaller, or larger, than the deployed one without a word.
+_FAR = 10
 
 
 def with_deployed(model: Model, subject: Subject, curve: PropensityCurve, context: Context = AS_GIVEN) -> PropensityCurve:
@@ -108,8 +110,27 @@ def controls_of_no_effect(
     return {"controls": random_controls(model, subject, curve, _CONTROLS, seed=seed, context=context)}
 
 
-def direction_warnings(evidence: Evidence, subject: Subject) -> list[str]:
-    """A warning about a negative deployed multiplier that is not said to lower the behaviour."""
+def slope_warnings(evidence: Evidence, subject: Subject) -> list[str]:
+    """Warnings about a slope beside the deployed multiplier: it is far from the grid, or negative and not said to lower the behaviour."""
+    return [*_far_grid(evidence, subject), *_negative(evidence, subject)]
+
+
+def _far_grid(evidence: Evidence, subject: Subject) -> list[str]:
+    deployed, sizes = abs(subject.multiplier), sorted(abs(one) for one in evidence.multipliers or () if one)
+    if not sizes or _FAR * sizes[-1] >= deployed >= sizes[0] / _FAR:
+        return []
+    side = (
+        f"the largest multiplier of the slope is {sizes[-1]:g}"
+        if deployed > sizes[-1]
+        else (f"the smallest multiplier of the slope other than 0 is {sizes[0]:g}")
+    )
+    return [
+        f"{side} and the deployed one is {subject.multiplier:g}, more than {_FAR} times as {'large' if deployed > sizes[-1] else 'small'}: the slope says "
+        "little about it. Choose multipliers around the deployed one"
+    ]
+
+
+def _negative(evidence: Evidence, subject: Subject) -> list[str]:
     at = evidence.details["deployed"]
     if subject.direction == "lowers" or subject.multiplier > 0 or subject.intervention.strength != "linear":
         return []

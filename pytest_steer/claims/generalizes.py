@@ -21,7 +21,7 @@ from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, le
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import AboutItems
-from .deployed import deployed_record, direction_warnings, with_deployed
+from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .holding import hold
 from .judging import judged, judged_from
@@ -264,7 +264,7 @@ class Generalizes:
         evidence.details["deployed"] = deployed_record(
             self.subject, at_deployed, self.confidence, worst.clusters if self.retention is None else sample.clusters
         )
-        evidence.warnings += direction_warnings(evidence, self.subject)
+        evidence.warnings += slope_warnings(evidence, self.subject)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
         if worst.paired:

@@ -40,8 +40,8 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import AboutItems, Interval, IntervalMethod
-from .deployed import deployed_record, direction_warnings, with_deployed
+from .common import WEAK_MEAN, WEAK_SHARE, AboutItems, Interval, IntervalMethod
+from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .explain_contexts import context_lines, how_to_reproduce
 from .holding import hold
@@ -91,6 +91,8 @@ class HoldsInContexts:
             "The least mean steerability in any context: the change of propensity per unit of multiplier, for example 0.1.",
             title="Least mean steerability",
             example=0.1,
+            weak_to=-1,
+            weak=WEAK_MEAN,
         ),
     ] = None
     anti_steerable_share: Annotated[
@@ -102,6 +104,8 @@ class HoldsInContexts:
             example=0.25,
             above=0,
             below=1,
+            weak_from=0.6,
+            weak=WEAK_SHARE,
         ),
     ] = None
     effect: Annotated[
@@ -110,6 +114,8 @@ class HoldsInContexts:
             "The least mean effect in any context: propensity at `multiplier` minus propensity at 0, for example 0.1.",
             title="Least mean effect",
             example=0.1,
+            weak_to=-1,
+            weak=WEAK_MEAN,
         ),
     ] = None
     max_contexts: Annotated[
@@ -229,7 +235,7 @@ class HoldsInContexts:
         at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
         evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
         if self.statistic != "effect":
-            evidence.warnings += direction_warnings(evidence, self.subject)
+            evidence.warnings += slope_warnings(evidence, self.subject)
         if inference.method not in SHARES:
             names = [item.id for item in fresh.items]
             look_closer(evidence, self._values(curve), self._bounds, self.threshold, fresh.clusters, names)

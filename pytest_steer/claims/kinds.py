@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,19 @@ class ClaimKind:
     def uses(self) -> tuple[str, ...]:
         """Other keys of ``data`` that it reads where they are given."""
         return tuple(dict.fromkeys(key for name, key in _FROM_DATA.items() if self.fields.get(name) is False))
+
+    def weak_promises(self, claim: Any) -> list[str]:
+        """A warning for each parameter of a claim with a value at which its promise can hardly fail."""
+        found = []
+        for name, schema in self.parameters.items():
+            value, weak = getattr(claim, name, None), schema.get("x-weak")
+            if weak is None or value is None:
+                continue
+            if value >= (math.inf if weak["from"] is None else weak["from"]) or value <= (
+                -math.inf if weak["to"] is None else weak["to"]
+            ):
+                found.append(f"this promise can hardly fail: {name} {value:g} {weak['why']}")
+        return found
 
     @property
     def searches_contexts(self) -> bool:
@@ -174,7 +188,7 @@ def claim(
             )
         kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), schema or {})
         _checked(kind)
-        _measuring(name, declared)
+        _measuring(kind)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
         registry.register("claim", name, kind, home=declared.__module__)
         return declared
@@ -197,23 +211,24 @@ def _checked(kind: ClaimKind) -> None:
     kind.declared.__init__ = checked  # type: ignore[misc]
 
 
-def _measuring(kind: str, declared: type) -> None:
-    """Make a class check the evidence that it measures, and write into it its kind and how long that took."""
-    home = f"{declared.__module__}: "
+def _measuring(kind: ClaimKind) -> None:
+    """Make a class check the evidence that it measures, and write into it its kind, how long that took and which promises are weak."""
+    declared, home = kind.declared, f"{kind.declared.__module__}: "
     measure = getattr(declared, "measure", None)
     if measure is None:
-        raise SteerError(f"{home}the claim {kind!r} needs a method measure(self, model) that gives its Evidence")
+        raise SteerError(f"{home}the claim {kind.name!r} needs a method measure(self, model) that gives its Evidence")
 
     @wraps(measure)
     def timed(self: Any, model: Any) -> Evidence:
         started = time.perf_counter()
         evidence = measure(self, model)
         if not isinstance(evidence, Evidence):
-            raise SteerError(f"{home}measure of the claim {kind!r} gave {type(evidence).__name__}, not Evidence")
+            raise SteerError(f"{home}measure of the claim {kind.name!r} gave {type(evidence).__name__}, not Evidence")
         fault = fault_of(evidence)
         if fault is not None:
-            raise SteerError(f"{home}the evidence of the claim {kind!r} {fault}")
-        evidence.check, evidence.seconds = kind, time.perf_counter() - started
+            raise SteerError(f"{home}the evidence of the claim {kind.name!r} {fault}")
+        evidence.check, evidence.seconds = kind.name, time.perf_counter() - started
+        evidence.warnings += kind.weak_promises(self)
         return evidence
 
     declared.measure = timed  # type: ignore[attr-defined]

@@ -18,7 +18,7 @@ from ..run_context import current_run
 from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Controls, OverItems, Sequential
+from .common import WEAK_SHARE, Controls, OverItems, Sequential
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import open_share, share_of
@@ -50,6 +50,8 @@ class NotAntiSteered:
             example=0.25,
             above=0,
             below=1,
+            weak_from=0.6,
+            weak=WEAK_SHARE,
         ),
     ]
     by: Annotated[

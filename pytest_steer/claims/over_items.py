@@ -17,6 +17,7 @@ from ..measures import (
     PropensityCurve,
     asked_record,
     chance_warnings,
+    check_dose,
     check_multipliers,
     check_slope_grid,
     explained,
@@ -32,7 +33,7 @@ from ..model.noise import eps_of
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, mean_t
-from .deployed import deployed_record, direction_warnings, with_deployed
+from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .in_rounds import draw_in_rounds
 from .judging import SHARES, judged
@@ -144,7 +145,7 @@ def measure_items(
     at_deployed = with_deployed(model, subject, curve, context)
     evidence.details["deployed"] = deployed_record(subject, at_deployed, confidence, sample.clusters)
     if not by_effect:
-        evidence.warnings += direction_warnings(evidence, subject)
+        evidence.warnings += slope_warnings(evidence, subject)
     if closer and found.method not in SHARES:
         look_closer(evidence, values(curve), bounds, threshold, sample.clusters, [item.id for item in sample.items])
     evidence.compared = compared_by_items(curve, subject, evidence, at_deployed, sample.clusters)
@@ -213,6 +214,7 @@ def check_has_slope(
     grid = check_multipliers(multipliers)
     check_slope_grid(grid)
     change = subject.intervention
+    check_dose(change, grid, "multipliers")
     if change.strength != "linear" and not by_effect:
         raise SteerError(
             f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it. {instead}"

@@ -51,6 +51,8 @@ class PplDeltaBelow:
             title="Largest relative rise of perplexity",
             example=0.05,
             above=0,
+            weak_from=1,
+            weak="lets perplexity double and more; 5 % is written 0.05",
         ),
     ]
     interval: Interval = "t"
@@ -108,7 +110,7 @@ class PplDeltaBelow:
             data=describe_texts(texts, self.source),
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
-            warnings=[*repeats, *self._warnings(), *warning_of(model, math.log(base.value))],
+            warnings=[*repeats, *warning_of(model, math.log(base.value))],
             details={
                 "perplexity_base": base.of_the_mean_text,
                 "perplexity_steered": steered.of_the_mean_text,
@@ -128,11 +130,6 @@ class PplDeltaBelow:
 
     def _mean(self, rises: Array, _: Sequence[int] | None = None) -> Inference:
         return mean_of(rises, self.interval, confidence=self.confidence, seed=self.seed)
-
-    def _warnings(self) -> list[str]:
-        if self.limit < 1:
-            return []
-        return [f"limit {self.limit:g} allows perplexity to rise by {100 * self.limit:g} %; a limit of 5 % is written 0.05"]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

@@ -19,7 +19,7 @@ from ..run_context import current_run
 from ..stats import Inference, mean_t, sequential_mean
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Controls, Interval, IntervalMethod, OverItems, Sequential
+from .common import WEAK_MEAN, Controls, Interval, IntervalMethod, OverItems, Sequential
 from .deployed import check_agrees, controls_of_no_effect, short_of_promise
 from .holding import hold
 from .in_rounds import is_in_rounds
@@ -51,6 +51,8 @@ class Steers:
             title="Least mean steerability",
             example=0.3,
             unit="propensity per unit of the multiplier",
+            weak_to=-1,
+            weak=WEAK_MEAN,
         ),
     ]
     interval: Interval = "t"

@@ -22,7 +22,7 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import AboutItems, Interval, IntervalMethod
+from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod
 from .deployed import moves_of
 from .holding import hold
 from .judging import below_floor, floor_of, mean_of
@@ -65,6 +65,8 @@ class SteersAtCost:
             "standard deviations.",
             title="Least mean effect",
             example=0.2,
+            weak_to=-1,
+            weak=WEAK_MEAN,
         ),
     ]
     budget: Annotated[
@@ -75,6 +77,8 @@ class SteersAtCost:
             was="cost",
             example=0.05,
             above=0,
+            weak_from=1,
+            weak="lets perplexity double and more; 5 % is written 0.05",
         ),
     ]
     standardised: Annotated[

@@ -11,6 +11,7 @@ from .propensity import (
     MULTIPLIERS,
     PropensityCurve,
     check_deployed,
+    check_dose,
     check_multipliers,
     check_slope_grid,
     curves_in_contexts,
@@ -26,7 +27,7 @@ from .tasks import TaskAccuracy, as_tasks, check_shots, task_accuracies, task_ac
 
 __all__ = [
     "MULTIPLIERS", "Array", "AtCost", "Deployed", "LayerDose", "NoiseFloor", "Perplexity", "PropensityCurve", "Receipt", "Stratum", "Subject",
-    "TaskAccuracy", "as_tasks", "asked_as_text", "asked_record", "can_have_controls", "chance_warnings", "check_deployed", "check_multipliers", "check_shots",
+    "TaskAccuracy", "as_tasks", "asked_as_text", "asked_record", "can_have_controls", "chance_warnings", "check_deployed", "check_dose", "check_multipliers", "check_shots",
     "check_slope_grid", "curves_in_contexts", "deviation", "effects_at", "explained", "first_order_slopes", "multipliers_at_cost", "noise_floor",
     "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves", "random_controls", "relative_rise", "shown_line", "shown_probe",
     "standardised", "steering_receipt", "strata", "sweep_curves", "sweep_perplexity", "task_accuracies", "task_accuracy", "warning_of",

@@ -17,7 +17,7 @@ from ..steering import Intervention, Positions, SteeringVector, as_intervention,
 from .asking import Array, asked_of, propensities
 from .cost_search import CostSearch, Reached
 from .likelihood import perplexity_of_pairs, relative_rise, text_start
-from .propensity import Name, check_deployed, check_multipliers, pairs_of
+from .propensity import Name, check_deployed, check_dose, check_multipliers, pairs_of
 
 BUDGET = 0.05
 MAX_MULTIPLIER = 8.0
@@ -47,6 +47,7 @@ class Deployed:
     def __post_init__(self) -> None:
         check_positions(self.positions)
         check_deployed(self.multiplier)
+        check_dose(self.intervention, [self.multiplier], "multiplier")
 
     @property
     def intervention(self) -> Intervention:

@@ -13,7 +13,7 @@ from ..model.arguments import checks_arguments
 from ..model.batch import check_texts
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array
-from .propensity import Name, check_multipliers
+from .propensity import Name, check_dose, check_multipliers
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +107,7 @@ def perplexity_curves(
     for change in changes.values():
         if change is not None:
             check_fits(model, change, allow_mismatch)
+            check_dose(change, grid, "multiplier")
     pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
     found = perplexity_of_pairs(model, texts, pairs, text_start(scope, include_first))
     return {name: found[index * len(grid) :][: len(grid)] for index, name in enumerate(changes)}

@@ -226,6 +226,7 @@ def _curves(
     for change in changes:
         if change is not None:
             check_fits(model, change, allow_mismatch)
+            check_dose(change, grid, "multipliers")
     asked = [_asked_in(context, model, data, scope, include_first, name_contexts) for context in contexts]
     probes = [tuple(probe for item in in_context for probe in item.probes) for in_context in asked]
     pairs = [pair for change in changes for pair in pairs_of(change, grid)]
@@ -286,6 +287,31 @@ def check_deployed(multiplier: float) -> None:
         raise SteerError(
             f"the deployed multiplier has to be a finite number other than 0 that float32 can hold, not {multiplier}"
         )
+
+
+_LARGEST_DOSE = 1e18
+
+
+def check_dose(change: Intervention, multipliers: Sequence[float], key: str) -> None:
+    """Refuse multipliers at which the change overflows float32, whatever the model makes of it: norms are roots of sums of squares.
+
+    Args:
+        key: ``multiplier`` or ``multipliers``, where they were given.
+
+    Raises:
+        SteerError: names the multiplier and the key.
+    """
+    norm = max(change.vector.norms.values()) if change.vector is not None else 1.0
+    for multiplier in multipliers:
+        if abs(multiplier) * norm > _LARGEST_DOSE:
+            size = f"by {abs(multiplier) * norm:.2g}" if change.vector is not None else f"as far as {multiplier:g} says"
+            of = " (of multipliers)" if key == "multipliers" else ""
+            error = SteerError(
+                f"multiplier {multiplier:g}{of} moves the hidden states {size}, and the square of more than {_LARGEST_DOSE:g} overflows float32, so "
+                "nothing of the model would be measured. Use a multiplier at which the model still works, such as 1"
+            )
+            error.key = key
+            raise error
 
 
 def check_slope_grid(multipliers: Sequence[float] | Array) -> None:

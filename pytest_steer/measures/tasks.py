@@ -17,7 +17,7 @@ from ..model.batch import check_texts
 from ..model.tokens import Ids
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .asking import Array
-from .propensity import Flags, Name, check_multipliers
+from .propensity import Flags, Name, check_dose, check_multipliers
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,10 +142,11 @@ def task_accuracies(
     queries = as_tasks(tasks)
     pool = queries if demonstrations is None else as_tasks(demonstrations, "demonstrations")
     changes = {name: None if vector is None else as_intervention(vector) for name, (vector, _) in vectors.items()}
-    for change in changes.values():
+    strengths = [check_multipliers([multiplier])[0] for _, multiplier in vectors.values()]
+    for change, strength in zip(changes.values(), strengths, strict=True):
         if change is not None:
             check_fits(model, change, allow_mismatch)
-    strengths = [check_multipliers([multiplier])[0] for _, multiplier in vectors.values()]
+            check_dose(change, [strength], "multiplier")
     ends = answer_ends(model)
     if not ends:
         raise ModelError(f"{model.id}: no token of it begins a line or ends a text, so no answer could ever end")

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
-from .applied import run_batch
+from .applied import check_steady, run_batch
 from .batch import Padding, check_sequence, check_vocabulary
 from .doses import Doses
 from .forward import Prefix, run_prefix
@@ -82,6 +82,7 @@ class Engine:
         self._part: bytes | None = None
         self._taken: dict[str, Counter[str]] = {}
         self._noise = Noise()
+        self._steady: set[str] = set()
         self.doses = Doses(model, self.remembered_tensors)
         self._floors: dict[bytes, tuple[float, float]] = {}
         self._budget = Budget(1024, 2**25) if model.device.type == "cpu" else Budget(16384, 2**28)
@@ -124,6 +125,7 @@ class Engine:
                 if done < len(wanted):
                     progress.report(f"{done} of {len(wanted)} scores")
         self.forwards += done
+        self._check_applied(wanted)
         return [[self._memo[row.key] for row in rows] for rows in asked]
 
     def path(self, intervention: Intervention) -> str:
@@ -222,6 +224,18 @@ class Engine:
             self._memo[row.key] = scores
         if self.disk is not None and self._part is not None:
             self.disk.write({self._part + row.key: scores for row, scores in answers if _is_durable(row.pair)})
+
+    def _check_applied(self, rows: Sequence[Row]) -> None:
+        """Refuse a user's own way of steering that does not steer alike whenever it is asked; each is asked thoroughly once."""
+        by_change: dict[str, list[Row]] = {}
+        for row in rows:
+            if row.pair.applied and row.pair.intervention is not None:
+                by_change.setdefault(row.pair.intervention.hash, []).append(row)
+        for change, own in by_change.items():
+            idle = {row.key: _key(row.probe, Pair(None, 0.0)) for row in own}
+            unsteered = {key: self._memo[base] for key, base in idle.items() if base in self._memo}
+            check_steady(self.model, own, self._memo, unsteered, thorough=change not in self._steady)
+            self._steady.add(change)
 
     def _run_group(self, group: Group) -> Iterator[_Answers]:
         """Answers of bundles that share a prefix, batch by batch. Where a way turns out not to fit the model, others follow."""

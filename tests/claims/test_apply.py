@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import broken_hooks
 import builders
@@ -23,8 +23,9 @@ from pytest_steer import (
     assert_steers_at_cost,
     propensity_curve,
 )
-from pytest_steer.errors import SoundnessError
+from pytest_steer.errors import SoundnessError, SteerError
 from pytest_steer.model import engine_of
+from pytest_steer.run_context import RunContext, running
 
 VECTOR = builders.random_vector(1)
 LETTERS = [(f"Is {i} {'very ' * (i % 3)}even?", f"({'AB'[i % 2]})", f"({'BA'[i % 2]})") for i in range(8)]
@@ -187,3 +188,52 @@ def test_what_does_something_else_than_declared_is_an_error():
             positions="all",
             apply=every_token(model, builders.random_vector(1, seed=5)),
         )
+
+
+def some_forwards(model, steers):
+    """apply(multiplier, batch) that adds the vector where ``steers(how many times it was entered, rows)`` is true."""
+    calls = 0
+    whole = broken_hooks.sound(model, VECTOR.directions, None)
+
+    def apply(multiplier, batch):
+        nonlocal calls
+        calls += 1
+        return whole(multiplier, batch) if steers(calls, len(batch.starts)) else nullcontext()
+
+    return apply
+
+
+SOME = {
+    "every second time": lambda calls, _: calls % 2 == 0,
+    "all but every ninth time": lambda calls, _: calls % 9 > 0,
+    "at first": lambda calls, _: calls <= 4,
+    "one row": lambda _, rows: rows == 1,
+    "at most two rows": lambda _, rows: rows <= 2,
+    "at least three rows": lambda _, rows: rows >= 3,
+}
+
+
+@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("claim", ["steers", "ppl_delta_below", "performs_task", "holds_in_contexts"])
+def test_what_steers_some_forwards_only_is_an_error(name, claim):
+    model = builders.random_model("llama")
+    assertion, data, promise = CLAIMS[claim]
+    with (
+        running(RunContext(soundness=False)),
+        pytest.raises(SteerError, match="apply steers some forwards and others not"),
+    ):
+        assertion(model, VECTOR, *data, positions="all", **promise, apply=some_forwards(model, SOME[name]))
+
+
+def test_what_steers_every_forward_is_asked_again_a_few_times():
+    model = builders.random_model("llama")
+    apply, rows = broken_hooks.sound(model, VECTOR.directions, None), []
+
+    def counted(multiplier, batch):
+        rows.append(len(batch.starts))
+        return apply(multiplier, batch)
+
+    with running(RunContext(soundness=False)):
+        assert_steers(model, VECTOR, LETTERS, steerability=-GENEROUS, multipliers=GRID, controls=0, apply=counted)
+        again, noise = 3 * (1 + 1 + 2 + 4), 4
+    assert sum(rows) <= len(LETTERS) * 3 + again + noise

@@ -53,6 +53,15 @@ def fail(how):
     if how == "xfail":
         import pytest
         pytest.xfail("by hand")
+    if how == "skip":
+        import pytest
+        pytest.skip("by hand")
+    if how == "import":
+        import pytest
+        pytest.importorskip("no_such_module")
+    if how == "unittest":
+        import unittest
+        raise unittest.SkipTest("by hand")
 """
 SAYS = {
     "long": "ValueError: yyy",
@@ -67,6 +76,9 @@ SAYS = {
     "unprintable": "Unprintable: (a message that cannot be printed) (raised in fail, raising.py:",
     "fail": "Failed: by hand (raised in ",
     "xfail": "XFailed: by hand (raised in ",
+    "skip": "Skipped: by hand (raised in ",
+    "import": "Skipped: could not import 'no_such_module'",
+    "unittest": "SkipTest: by hand (raised in fail, raising.py:",
 }
 CLAIM = '''
 from dataclasses import dataclass
@@ -109,6 +121,8 @@ def check(claims: dict[str, dict], shown: list[str]) -> None:
         assert says in claim["message"]
         assert len(claim["error"]) < 2_200, how
         assert claim["error"].count("\n") < 26, how
+    for how in ("skip", "import", "unittest"):
+        assert "A claim cannot skip itself" in claims[how]["error"]
     assert "more characters]" in claims["long"]["error"]
     assert "more characters]" in claims["lines"]["error"]
     text = "\n".join(shown)
