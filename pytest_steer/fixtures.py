@@ -10,7 +10,7 @@ import pytest
 
 from .errors import ModelError
 from .pytest_collect import SESSION
-from .screen import visible
+from .screen import one_screen, visible
 
 if TYPE_CHECKING:
     from .model import Model
@@ -28,7 +28,7 @@ def steer_load_model(pytestconfig: pytest.Config) -> Callable[..., Model]:
         try:
             return session.models.load(str(name), dtype=dtype, device=device, allow_unexpected=allow_unexpected)
         except ModelError as error:
-            pytest.fail(visible(str(error)), pytrace=False)
+            pytest.fail(visible(one_screen(str(error))), pytrace=False)
 
     return load
 

@@ -19,7 +19,7 @@ from .pytest_frames import as_block, is_brief, message_of_failure
 from .pytest_options import SUFFIXES
 from .pytest_session import SteerSession, broken_evidence, failed_evidence
 from .registry import did_you_mean, nearest
-from .screen import visible
+from .screen import one_screen, visible
 from .sources import find_model, shown
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def show_broken(reporter: pytest.TerminalReporter, items: Iterable[pytest.Item])
     if broken:
         reporter.section("claims with errors")
     for nodeid, error in broken.items():
-        reporter.write_line(visible(f"{nodeid}: ERROR\n{textwrap.indent(str(error), '  ')}"))
+        reporter.write_line(visible(f"{nodeid}: ERROR\n{textwrap.indent(one_screen(str(error)), '  ')}"))
 
 
 def explained(message: str) -> str:

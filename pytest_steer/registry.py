@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from .errors import SteerError
+from .screen import message_of
 
 GROUP = "pytest_steer"
 KINDS = ("claim", "method", "intervention", "recipe", "axis", "vector format", "data format", "report format")
@@ -139,5 +140,5 @@ def load_extensions() -> dict[str, str]:
             try:
                 entry.load()
             except (Exception, SystemExit) as error:  # a stranger's module raises what it likes, and the rest has to run
-                _broken[f"{entry.name} ({entry.value})"] = f"{type(error).__name__}: {error}"
+                _broken[f"{entry.name} ({entry.value})"] = message_of(error)
     return dict(_broken)

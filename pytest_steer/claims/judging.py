@@ -64,6 +64,7 @@ def judged(
     Raises:
         SteerError: the verdict would rest on rounding, see ``_check_above_noise``.
     """
+    found = checked_inference(found)
     receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
     at = threshold if scaled is None else scaled
     holds, fails = found.p_at_least(at), found.p_at_most(at)
@@ -102,6 +103,20 @@ def judged(
     dose = engine_of(model).doses.relative(probes, subject.intervention, max(grid) - min(grid))
     _check_above_noise(evidence, model, dose)
     return evidence
+
+
+def checked_inference(found: object) -> Inference:
+    """What a claim's own function inferred, if it is an inference.
+
+    Raises:
+        SteerError: it is something else, such as an estimate with its bounds alone.
+    """
+    if not isinstance(found, Inference):
+        raise SteerError(
+            f"infer gave {type(found).__name__}, not an Inference, which has the p-values too: return what share(...), mean_t(...) or another "
+            "function of pytest_steer.stats gives"
+        )
+    return found
 
 
 _SMALL = 0.01

@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from ..errors import MeasurementError, SteerError
 from ..registry import did_you_mean
+from ..screen import one_screen
 from .terminal import say
 
 # pytest's: claims or limits not kept, interrupted, wrong usage.
@@ -56,5 +57,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(f"{name}: error: {error.format_message()}\nAll options: {name} --help", err=True)
         return USAGE_ERROR
     except SteerError as error:
-        say(f"{name}: error: {error}", err=True)
+        say(f"{name}: error: {one_screen(str(error))}", err=True)
         return FAILED if isinstance(error, MeasurementError) else USAGE_ERROR

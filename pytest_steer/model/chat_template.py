@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ModelError
+from ..screen import message_of
 
 # Formats of dates: what the date function is called with, and other text constants that could be one.
 _FORMATS = (
@@ -47,5 +48,5 @@ def render_chat(
             list(messages), chat_template=source, tokenize=False, add_generation_prompt=opened, **settings
         )
     except Exception as error:  # templates raise what they like, through jinja2
-        raise ModelError(f"the chat template cannot render {[m['role'] for m in messages]}: {error}") from None
+        raise ModelError(f"the chat template cannot render {[m['role'] for m in messages]}: {message_of(error)}") from None
     return str(text)

@@ -13,6 +13,7 @@ import torch
 from torch.nn.modules import module as torch_module
 
 from ..errors import ModelError
+from ..screen import message_of
 from .loaded import Model
 from .trial import difference, trial_ids, trial_logits
 from .weights import first_few
@@ -143,7 +144,7 @@ def check_forwards(model: Model, foreign: Sequence[Found]) -> None:
             with lifted(replaced):
                 gone = trial_logits(model, ids)
         except Exception as error:  # a stranger's code, which may raise anything
-            raise ModelError(_refused(model, replaced, f"{what} {type(error).__name__}: {error}")) from error
+            raise ModelError(_refused(model, replaced, f"{what} {message_of(error)}")) from error
     why = difference(there, gone)
     if why is not None:
         raise ModelError(_refused(model, replaced, f"change its outputs {why}"))

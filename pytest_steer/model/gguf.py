@@ -19,6 +19,7 @@ from typing import Any
 
 from .. import progress
 from ..errors import ModelError
+from ..screen import message_of
 from .weights import check_complete, unexpected_weights
 
 # Raised when conversions of an older version can no longer be used.
@@ -121,7 +122,7 @@ def _convert(file: Path, work: Path, digest: str) -> None:
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     except Exception as error:  # transformers raises nearly anything on a file that it cannot read
-        raise ModelError(f"{file}: transformers cannot read this GGUF file: {type(error).__name__}: {error}") from None
+        raise ModelError(f"{file}: transformers cannot read this GGUF file: {message_of(error)}") from None
     # Before anything is kept: in the folder, random numbers are weights like others.
     check_complete(str(file), hf, info)
     # transformers marks the model as quantised and then refuses to save it; its weights are plain float32 by now.

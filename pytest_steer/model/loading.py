@@ -14,6 +14,7 @@ import torch
 
 from .. import progress
 from ..errors import ModelError
+from ..screen import one_screen
 from ..sources import ModelSource, find_model
 from .gguf import converted, left_out_of, quiet_transformers
 from .loaded import Model
@@ -66,7 +67,9 @@ def load_model(
     except Exception as error:  # transformers, safetensors and the hub client raise nearly anything
         where = "the hub or its local cache" if source.kind == "hub" else str(folder)
         first = str(error).strip().partition("\n")[0]
-        raise ModelError(f"model {source.id!r}: cannot be loaded from {where}: {type(error).__name__}: {first}") from error
+        raise ModelError(
+            f"model {source.id!r}: cannot be loaded from {where}: {type(error).__name__}: {one_screen(first, share=0.75)}"
+        ) from error
     check_complete(source.id, hf, info)
     if adapter and added.missing_keys:
         raise ModelError(
@@ -78,7 +81,9 @@ def load_model(
         hf.to(place)
     except RuntimeError as error:  # no memory left on the device, for one
         first = str(error).strip().partition("\n")[0]
-        raise ModelError(f"model {source.id!r}: cannot be put on {place}: {type(error).__name__}: {first}") from error
+        raise ModelError(
+            f"model {source.id!r}: cannot be put on {place}: {type(error).__name__}: {one_screen(first, share=0.75)}"
+        ) from error
     return Model(hf, tokenizer, source.id, unexpected)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import ModelError
+from ..screen import message_of
 from .batch import check_vocabulary
 from .foreign import FORWARD_TABLES, lifted
 from .loaded import Model, once_per_model
@@ -99,7 +100,7 @@ def _look_at(model: Model) -> Structure:
         except MISFITS as error:
             if is_out_of_memory(error):
                 raise
-            raise ModelError(f"{model.id}: it does not run on tokens alone: {type(error).__name__}: {error}") from error
+            raise ModelError(f"{model.id}: it does not run on tokens alone: {message_of(error)}") from error
     _check_causal(model, logits[:, :half].float())
     reasons = {layer: _reason(model, passes[layer], shapes.get(layer), length) for layer in range(model.n_layers)}
     refused = {layer: why for layer, why in reasons.items() if why is not None}

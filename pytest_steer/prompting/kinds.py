@@ -12,6 +12,7 @@ from .. import registry
 from ..data import ContrastItem
 from ..errors import DataError, SteerError
 from ..parameters import Schema, check_takes
+from ..screen import message_of
 from ..validation import check_values
 
 AS_GIVEN_WORD = "as_given"
@@ -188,7 +189,7 @@ class Axis:
         except DataError:
             raise
         except Exception as error:
-            raise DataError(f"item {item.id}: axis {self.name} at {value!r}: {type(error).__name__}: {error}") from error
+            raise DataError(f"item {item.id}: axis {self.name} at {value!r}: {message_of(error)}") from error
         if not isinstance(changed, ContrastItem):
             raise DataError(
                 f"item {item.id}: axis {self.name} at {value!r} returned a {type(changed).__name__}, not a ContrastItem: "

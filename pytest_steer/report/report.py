@@ -22,6 +22,7 @@ from .. import registry
 from ..errors import SteerError
 from ..evidence import error_evidence
 from ..file_formats import format_of
+from ..screen import message_of
 from .matrix_rows import matrix_rows
 
 SCHEMA_NAME = "pytest-steer/report/1"
@@ -114,7 +115,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
         Exception,
         SystemExit,
     ) as error:  # another package's function raises what it likes, and the other reports are to be written
-        raise SteerError(f"the report format {known.name!r} of {home} failed: {type(error).__name__}: {error}") from error
+        raise SteerError(f"the report format {known.name!r} of {home} failed: {message_of(error)}") from error
     if not isinstance(content, (str, bytes)):
         raise SteerError(f"the report format {known.name!r} of {home} gave {type(content).__name__}, not text or bytes")
     # Half a character, which a model can write, has no UTF-8; in JSON its escape means the same.

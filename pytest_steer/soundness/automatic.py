@@ -11,6 +11,7 @@ from ..model.identity import state_of
 from ..model.loaded import once_per_model
 from ..model.state import measured
 from ..run_context import current_run
+from ..screen import one_screen
 from .bench import Unsteered
 from .examine import Trial
 from .examples import HookExample
@@ -77,7 +78,7 @@ def _check(model: Model, subject: Subject) -> dict[str, Any]:
     try:
         trial.try_on(HookExample(texts, subject.multiplier, "left", bare=True))
     except MeasurementError as error:
-        return {**_NOTHING_TRIED, "skipped": {"all": str(error)}}  # the claim itself says what is not finite
+        return {**_NOTHING_TRIED, "skipped": {"all": one_screen(str(error))}}  # the claim itself says what is not finite
     record = trial.record(trial.first)
     for name in _LEFT_OUT:
         record["skipped"].pop(name, None)

@@ -18,6 +18,7 @@ from ..model.blocks import find_blocks
 from ..model.sites import hidden_of
 from ..model.structure import structure_of
 from ..model.tokens import Ids
+from ..screen import message_of
 from ..steering import SteeredBatch
 from .examples import HookExample, Padding
 from .lines import Line, lines_of
@@ -344,7 +345,7 @@ def _unsteered() -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise NotApplicable(f"the unsteered model raises {type(error).__name__}: {error}") from error
+        raise NotApplicable(f"the unsteered model raises {message_of(error)}") from error
 
 
 def _remember(memo: OrderedDict[Any, Any], key: Any, value: Any) -> None:

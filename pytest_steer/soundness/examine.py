@@ -12,6 +12,7 @@ import torch
 from ..errors import MeasurementError, SteerError
 from ..model import Model
 from ..model.state import trusting
+from ..screen import message_of, one_screen
 from .bench import Bench, NotApplicable, NotFinite, Unsteered
 from .cases import Case
 from .examples import HookExample, hook_examples, smallest, strengths, visit
@@ -177,7 +178,7 @@ class Trial:
         except (SteerError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # the target's own code, which may raise anything
-            return f"raises {type(error).__name__}: {error}"
+            return f"raises {message_of(error)}"
         finally:
             bench.put_back()
         self.held.add(name)
@@ -219,7 +220,7 @@ def _described(name: str, example: HookExample, message: str) -> dict[str, Any]:
         "padding": example.padding,
         "layer": example.layer,
     }
-    return {"property": name, "promise": PROPERTIES[name].promise, "message": message, "example": shown}
+    return {"property": name, "promise": PROPERTIES[name].promise, "message": one_screen(message), "example": shown}
 
 
 def _not_finite(when: str) -> MeasurementError:

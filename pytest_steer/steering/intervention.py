@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from ..errors import SteerError, VectorError
+from ..screen import message_of
 from .batch import SteeredBatch
 from .positions import Positions
 from .recipe import Recipe, operation
@@ -183,7 +184,7 @@ class Intervention:
             changed = self.transform(hidden, strength.to(hidden.dtype)[:, :, None], layer, *more)
         except (TypeError, AttributeError, ValueError, LookupError) as error:
             raise VectorError(
-                f"the function of the intervention {self.method!r} failed at layer {layer}: {type(error).__name__}: {error}. It "
+                f"the function of the intervention {self.method!r} failed at layer {layer}: {message_of(error)}. It "
                 "is called with (hidden [rows, positions, width], strength [rows, positions or 1, 1], layer)"
             ) from error
         if not isinstance(changed, torch.Tensor) or changed.shape != hidden.shape:

@@ -170,3 +170,129 @@ def test_what_an_assertion_meets_is_its_error(suite: Path, pytester: pytest.Pyte
     result.stdout.fnmatch_lines(["*raise MemoryError"])  # the user's own line
     result.stdout.no_fnmatch_line("*pytest_steer/*.py*")
     result.stdout.no_fnmatch_line("*site-packages*")
+
+
+LONG = """
+import torch
+from pytest_steer.prompting import axis
+from pytest_steer.steering import Intervention, custom, intervention
+
+@intervention("breaks", does="broken")
+def breaks(vector) -> Intervention:
+    def change(hidden, strength, layer):
+        if strength.abs().max() > 0:
+            raise %s("z" * 100_000)
+        return hidden
+    return custom(change, layers=vector.layers, strength="linear", name="breaks")
+
+@axis("long", ["a", "b"], about="It breaks.")
+def long(item, value):
+    raise ValueError("z" * 100_000)
+"""
+BY_ASSERTION = """
+import pytest
+from pytest_steer import Context, assert_steers, extract, read_items
+from pytest_steer.steering import custom
+
+def change(hidden, strength, layer):
+    if strength.abs().max() > 0:
+        raise %(kind)s("z" * 100_000)
+    return hidden
+
+def apply(multiplier):
+    raise %(kind)s("z" * 100_000)
+
+@pytest.mark.parametrize("how", ["breaks", "applies", "axis"])
+def test_it(steer_model, how):
+    vector = extract.caa(steer_model, read_items("train.json"), layer=1)
+    more = {"applies": {"apply": apply}, "axis": {"context": Context(long="a")}}.get(how, {})
+    breaks = custom(change, layers=1, strength="linear", name="breaks")
+    assert_steers(steer_model, breaks if how == "breaks" else vector, read_items("test.json"), steerability=0.1, **more)
+"""
+
+
+def texts_in(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in texts_in(one)]
+
+
+@pytest.mark.parametrize("kind", ["ValueError", "RuntimeError", "KeyError", "OSError"])
+@pytest.mark.parametrize("soundness", ["true", "false"])
+def test_no_part_of_a_report_is_longer_than_a_screen(
+    suite: Path, pytester: pytest.Pytester, registered_here_only, kind: str, soundness: str
+) -> None:
+    (suite / "pytest.ini").write_text(f"[pytest]\nsteer_no_soundness = {soundness}\n")
+    (suite / "conftest.py").write_text(LONG % kind)
+    broken = "intervention: {kind: breaks, extract: {method: caa, data: train.json}, layer: 1}"
+    (suite / "c.steer.yaml").write_text(
+        "contexts: {long: [a, b]}"
+        + HEAD
+        + f"  - steers: {{steerability: 0.1, {broken}}}\n  - ppl_delta_below: {{limit: 0.1, {broken}}}\n"
+        "  - holds_in_contexts: {effect: 0.5, max_contexts: 2, batch: 2}\n"
+        f"  - hooks_are_sound: {{max_batches: 2, {broken}}}\n"
+    )
+    (suite / "test_it.py").write_text(BY_ASSERTION % {"kind": kind})
+    result = pytester.runpytest("--steer-report=out.json", "-p", "no:cacheprovider", "--tb=short", "--disable-warnings")
+    claims = json.loads((suite / "out.json").read_text())["claims"]
+    assert len(claims) == 7
+    assert {claim["verdict"] for claim in claims} <= {"error", "fail"}
+    assert all("zzz" in claim["message"] for claim in claims)
+    assert max(map(len, texts_in(claims))) < 2_500
+    assert max(map(len, result.outlines)) < 2_300
+
+
+TUPLES = """
+from dataclasses import dataclass
+from typing import Annotated
+from pytest_steer import Items, Model
+from pytest_steer.claims import claim, judged, measure_items
+from pytest_steer.evidence import Direction
+from pytest_steer.measures import Subject
+from pytest_steer.parameters import Param
+
+@claim("tuples", title="A tuple", main="least")
+@dataclass(frozen=True, kw_only=True)
+class Tuples:
+    \"\"\"It infers a tuple.\"\"\"
+
+    subject: Subject
+    items: Items
+    least: Annotated[float, Param("The least.", example=0.1)]
+    sequential: Annotated[bool, Param("In rounds.")] = False
+    name: str = "tuples"
+
+    def measure(self, model: Model):
+        return measure_items(
+            model, self.subject, self.items, [0, 1], check="tuples", name=self.name, statistic="slope",
+            direction=Direction.AT_LEAST, threshold=self.least, values=lambda curve: curve.slopes,
+            infer=lambda slopes: (float(slopes.mean()), -1.0, 1.0), sequential=self.sequential,
+        )[2]
+"""
+TUPLES_CALLED = """
+import pytest
+from pytest_steer import extract, read_items
+from pytest_steer.claims.holding import hold
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_it(steer_model, sequential):
+    vector = extract.caa(steer_model, read_items("train.json"), layer=1)
+    given = dict(model=steer_model, vector=vector, items=read_items("test.json"), least=0.1, sequential=sequential)
+    hold("tuples", given | {"shared": {}})
+"""
+
+
+def test_an_inference_that_is_a_tuple_is_named(suite: Path, pytester: pytest.Pytester, registered_here_only) -> None:
+    (suite / "conftest.py").write_text(TUPLES)
+    (suite / "c.steer.yaml").write_text(
+        HEAD + "  - tuples: {name: a, least: 0.1}\n  - tuples: {name: b, least: 0.1, sequential: true}\n"
+    )
+    (suite / "test_it.py").write_text(TUPLES_CALLED)
+    pytester.runpytest("--steer-report=out.json", "-p", "no:cacheprovider")
+    claims = json.loads((suite / "out.json").read_text())["claims"]
+    assert len(claims) == 4
+    for claim in claims:
+        assert claim["verdict"] == "error"
+        assert "infer gave tuple, not an Inference" in claim["error"]
+        assert "AttributeError" not in claim["message"]
