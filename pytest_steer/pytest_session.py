@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from . import progress
 from .errors import SteerError, exceptions_named, warnings_noted
 from .pytest_options import Settings
-from .sources import shown
 
 if TYPE_CHECKING:
     import pytest
@@ -118,8 +117,7 @@ def failed_evidence(error: SteerError, suite: Suite, claim: ClaimSpec) -> Eviden
     """Evidence of an error, which begins with the line and the key of the claim's file where that is written."""
     from .evidence import error_evidence
 
-    line, key = claim.place_of(error.key)
-    said = f"{shown(suite.path)}:{line}: {key}{': ' if key else ''}{error}"
+    said = claim.located(error, suite.path)
     return error_evidence(claim.kind, claim.name, said, soundness=getattr(error, "soundness", None))
 
 

@@ -59,3 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SteerError as error:
         say(f"{name}: error: {one_screen(str(error))}", err=True)
         return FAILED if isinstance(error, MeasurementError) else USAGE_ERROR
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import DataError
+from ..errors import DataError, SteerError, exceptions_named
 from ..run_context import RunContext
 from ..sources import shown
+from .main import OK, USAGE_ERROR
 from .options import Command, claim_file, run_options
 from .param_types import COUNT
 from .terminal import load_extensions, measuring, say
+
+if TYPE_CHECKING:
+    from ..files import BrokenClaim, ClaimSpec, Suite
+    from ..model.models import Models
 
 
 @click.command(
@@ -27,12 +33,11 @@ from .terminal import load_extensions, measuring, say
 def command(file: Path, claim: str | None, run: RunContext) -> int:
     """Print the tokens of the first items of each claim of FILE, or of one CLAIM by its name.
 
-    The first steered and the first scored token are marked. Nothing is measured and no vector is made.
+    The first steered and the first scored token are marked. Nothing is measured and no vector is made. A claim that cannot be shown
+    is an error on stderr, and the others follow; the exit code is then 4.
     """
     from ..files import BrokenClaim, read_suite
-    from ..files.build import load_for
     from ..model.models import Models
-    from .shown_claims import shown_claim
 
     load_extensions()
     suite = read_suite(shown(file))
@@ -40,17 +45,34 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     if claim is not None and claim not in names:
         raise DataError(f"{suite.path.name} has no claim {claim!r}; it has {', '.join(names)}")
     models = Models(run)
-    seen: set[str] = set()
+    first: dict[str, str] = {}  # a text to the claim that it was printed for
+    faulty = False
     for entry in suite.entries:
         if claim not in (None, entry.name):
             continue
-        if isinstance(entry, BrokenClaim):
-            raise entry.error
-        with measuring():
-            model = load_for(models, suite, run.model_name(entry.model, suite.model))
-        text = "\n".join(shown_claim(model, entry))
+        try:
+            with exceptions_named():
+                head, text = _shown(models, run, suite, entry)
+        except SteerError as error:
+            said = str(error) if isinstance(entry, BrokenClaim) else entry.located(error, suite.path)
+            say(f"{entry.name}: error: {said}\n", err=True)
+            faulty = True
+            continue
         # Claims of one file mostly ask the same items in the same way.
-        say(f"{entry.name} ({entry.kind}) on {model.id}")
-        say("  as above\n" if text in seen else f"{text}\n")
-        seen.add(text)
-    return 0
+        same = first.setdefault(text, entry.name)
+        say(head)
+        say(f"{text}\n" if same == entry.name else f"  the same as for {same}\n")
+    return USAGE_ERROR if faulty else OK
+
+
+def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | BrokenClaim) -> tuple[str, str]:
+    """The headline of a claim and the text below it."""
+    from ..files import BrokenClaim
+    from ..files.build import load_for
+    from .shown_claims import shown_claim
+
+    if isinstance(entry, BrokenClaim):
+        raise entry.error
+    with measuring():
+        model = load_for(models, suite, run.model_name(entry.model, suite.model))
+    return f"{entry.name} ({entry.kind}) on {model.id}", "\n".join(shown_claim(model, entry))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_steer.errors import ClaimFileError
+from pytest_steer.errors import ClaimFileError, SteerError
+from pytest_steer.sources import shown
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,11 @@ class ClaimSpec:
             inner = f".{last}{inner}"
         line, where = self.places[key] if key else (self.line, "")
         return line, f"{where}{inner}" if key else ""
+
+    def located(self, error: SteerError, path: Path) -> str:
+        """What is wrong with the claim, beginning with the file, the line and the key where that is written."""
+        line, key = self.place_of(error.key)
+        return f"{shown(path)}:{line}: {key}{': ' if key else ''}{error}"
 
 
 @dataclass(frozen=True)

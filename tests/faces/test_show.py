@@ -90,7 +90,7 @@ def test_every_claim_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str])
             "performs_task (performs_task)", "hooks_are_sound (hooks_are_sound)",
         )
     ]  # fmt: skip
-    assert "not_anti_steered (not_anti_steered) on builtin:tiny\n  as above\n" in printed
+    assert "not_anti_steered (not_anti_steered) on builtin:tiny\n  the same as for steers\n" in printed
 
 
 def test_answers_of_several_tokens_stand_in_a_line_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +123,41 @@ def test_as_many_items_as_asked_for(folder: Path, capsys: pytest.CaptureFixture[
         "  item 1",
         "  item 2",
     ]
+
+
+def test_a_claim_like_one_that_does_not_stand_above_it_names_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = "  - steers: {steerability: -50, name: again}\n"
+    (folder / "c.steer.yaml").write_text(CLAIMS + again)
+    assert shown(capsys).endswith("again (steers) on builtin:tiny\n  the same as for steers\n\n")
+    assert "the same as" not in shown(capsys, "again")
+
+
+def test_faulty_claims_do_not_hide_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "wordy.json").write_text("[{}]")
+    claims = CLAIMS.replace("{share: 0.99}", "{sahre: 0.99}").replace("{test: worded.json}", "{test: wordy.json}")
+    (folder / "c.steer.yaml").write_text(claims)
+    assert main(["show", "c.steer.yaml"]) == 4
+    printed = capsys.readouterr()
+    heads = [line.split()[0] for line in printed.out.splitlines() if line and not line.startswith(" ")]
+    assert heads == ["steers", "ppl_delta_below", "performs_task", "hooks_are_sound"]
+    said = [line for line in printed.err.splitlines() if ": error: " in line]
+    assert said[0].startswith(
+        "not_anti_steered: error: c.steer.yaml:9: claims[1].not_anti_steered.sahre: unknown key 'sahre'"
+    )
+    assert said[1].startswith("worded: error: c.steer.yaml:10: claims[2].steers.data.test: ")
+    assert len(said) == 2
+
+
+@pytest.mark.parametrize("module", ["pytest_steer", "pytest_steer.cli.main"])
+def test_the_command_as_a_module(module: str) -> None:
+    import subprocess
+    import sys
+
+    run = subprocess.run([sys.executable, "-W", "error", "-m", module, "--version"], capture_output=True, text=True)
+    assert (run.returncode, run.stdout.split()[0], run.stderr) == (0, "pytest-steer", "")
+    run = subprocess.run([sys.executable, "-m", module, "shwo"], capture_output=True, text=True)
+    assert run.returncode == 4
+    assert "did you mean 'show'?" in run.stderr
 
 
 def test_an_unknown_claim_and_a_broken_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
