@@ -67,6 +67,13 @@ def _numbers(text: str) -> tuple[float, ...]:
     return tuple(map(_finite, text.split(",")))
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    found = tuple(sorted({int(part) for part in text.split(",")}))
+    if found[0] < 1:
+        raise ValueError
+    return found
+
+
 def _split(*counts: int) -> Callable[[str], tuple[float, ...]]:
     def read(text: str) -> tuple[float, ...]:
         shares = tuple(map(_finite, text.split("/")))
@@ -121,6 +128,7 @@ TIMES = Number(min=1)
 SHARE = Number(min=0, max=1, min_open=True)
 SHARE_BELOW_1 = Number(min=0, max=1, min_open=True, max_open=True)
 LAYERS = Parsed("layers", _layers, "numbers and ranges of decoder blocks from 0 on, such as 0-5,8")
+COUNTS = Parsed("counts", _counts, "whole numbers from 1 on with commas between them, such as 8,16,32")
 NUMBERS = Parsed("numbers", _numbers, "numbers with commas between them, such as -1,0.5,1")
 SPLIT_IN_TWO = Parsed("split", _split(2), "two numbers above 0 such as 30/70")
 SPLIT = Parsed(

@@ -13,7 +13,7 @@ from ..errors import SteerError
 from ..run_context import RunContext
 from ..screen import visible
 from .options import Command, anti_steerable_share, budget, out, run_options, write
-from .param_types import COUNT, FILE, LAYERS, NUMBERS, SHARE, SPLIT, VECTOR, output
+from .param_types import COUNT, COUNTS, FILE, LAYERS, NUMBERS, SHARE, SPLIT, VECTOR, output
 from .terminal import colours, load_extensions, measuring, write_text
 
 if TYPE_CHECKING:
@@ -55,6 +55,14 @@ RENAMED = {
     "--keep", type=SHARE, metavar="SHARE", show_default="0.5", help="Share of layers to measure, ranked by first order."
 )
 @click.option("--top", type=COUNT, metavar="N", help="Number of layers to measure, instead of --keep.")
+@click.option(
+    "--pairs",
+    "sizes",
+    type=COUNTS,
+    metavar="N,N",
+    help="Also measure vectors from so many training pairs, at the chosen layer and multiplier.",
+)
+@click.option("--draws", type=COUNT, metavar="N", show_default="3", help="Random parts of the pairs for each N of --pairs.")
 @anti_steerable_share
 @budget
 @run_options
@@ -75,6 +83,8 @@ def command(
     neutral: Path | None,
     keep: float | None,
     top: int | None,
+    sizes: tuple[int, ...] | None,
+    draws: int | None,
     anti_steerable_share: float,
     budget: float,
     out: Path | None,
@@ -91,15 +101,21 @@ def command(
     from ..model import check_layers
     from ..model.models import Models
     from ..steering import SteeringVector
-    from ..studies.sweep import Limits, find_method, read_parts, sweep, vector_at
+    from ..studies.sweep import Limits, check_sizes, data_efficiency, find_method, read_parts, sweep, vector_at
     from .claim_file import check_new, files_of, of_sweep, show_and_write
     from .heat_map import heat_map_svg
-    from .sweep_words import sweep_text
+    from .sweep_words import efficiency_table, sweep_text
 
     if keep is not None and top is not None:
         raise SteerError("--keep and --top exclude each other. Delete one of them")
     if saved is not None and (train is not None or method is not None):
         raise SteerError("--vector is a vector that is made already. Delete --train and --method, or delete --vector")
+    if draws is not None and sizes is None:
+        raise SteerError("--draws goes with --pairs. Write --pairs 8,16,32 too, or delete --draws")
+    if sizes is not None and saved is not None:
+        raise SteerError(
+            "--pairs makes vectors from parts of the training pairs, and --vector is made already. Delete one of them"
+        )
     shares = _shares(split, in_three=train is None and saved is None)
     load_extensions()
     limits = Limits(anti_steerable_share, budget)
@@ -109,6 +125,8 @@ def command(
     read = SteeringVector.load(saved).at("all") if saved is not None else None
     seen = read.metadata if read is not None else {}
     parts = read_parts(data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), seed=run.seed)
+    if sizes is not None and parts.train is not None:
+        check_sizes(sizes, parts.train)
     with measuring() as warn:
         model = Models(run).load(run.model_name())
         if read is not None:
@@ -130,13 +148,32 @@ def command(
             texts=parts.texts or None,
             limits=limits,
         )
+        at, fewer = found.choice or found.nearest, []
+        if sizes is not None and parts.train is not None:
+            fewer = data_efficiency(
+                model,
+                kind,
+                parts.train,
+                found.items,
+                layer=at.layer,
+                multiplier=at.multiplier,
+                sizes=sizes,
+                draws=draws or 3,
+                positions=positions,
+                seed=run.seed,
+            )
         for text in cache_warnings(model):
             warn(text)
     name = run.model_name()
     source = str(saved) if saved is not None else _made_from(vector, parts)
     click.echo(sweep_text(found, parts, model=visible(model.id), vector=visible(source)), color=colours())
+    if fewer:
+        click.echo("\n" + efficiency_table(fewer, at))
     if out is not None:
         content = found.to_dict() | {"model": name, "seed": run.seed, "data": str(data)}
+        if fewer:
+            place = {"layer": at.layer, "multiplier": at.multiplier}
+            content["data_efficiency"] = place | {"sizes": [one.to_dict() for one in fewer]}
         write_text(out, json.dumps(content, indent=1, allow_nan=False) + "\n")
     if heatmap is not None:
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]

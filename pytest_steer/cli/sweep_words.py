@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from ..studies.sweep import Candidate, Limits, Parts, Sweep
+from ..studies.sweep import Candidate, Limits, PairsResult, Parts, Sweep
 from .heat_map import heat_map
 
 
@@ -54,6 +54,24 @@ def layer_table(sweep: Sweep) -> str:
         rows.append([*row, "chosen" if chosen else result.note])
     headers = ["layer", "first order", "steerability", "interval", "anti-steerable", ""]
     return str(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True, colalign=["right"] * 5 + ["left"]))
+
+
+def efficiency_table(found: Sequence[PairsResult], at: Candidate) -> str:
+    """The effect by how many training pairs a vector is made from."""
+    rows = []
+    for one in found:
+        effect, by_draw = one.effect, one.by_draw
+        among = f"{by_draw.min():+.3f} to {by_draw.max():+.3f}" if len(by_draw) > 1 else ""
+        cosine = sum(one.cosines) / len(one.cosines)
+        rows.append(
+            [
+                str(one.pairs), str(len(by_draw)), f"{effect.estimate:+.3f}", f"[{effect.low:+.3f}, {effect.high:+.3f}]",
+                among, f"{one.wrong_way:.2f}", f"{cosine:.2f}",
+            ]
+        )  # fmt: skip
+    headers = ["pairs", "draws", "effect", "interval", "among draws", "not above 0", "cosine with all pairs"]
+    table = str(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True, colalign=["right"] * 7))
+    return f"effect of vectors from fewer training pairs, at layer {at.layer} and multiplier {at.multiplier:g}, on the validation items\n{table}"
 
 
 def _chosen(sweep: Sweep) -> str:

@@ -18,6 +18,7 @@ import pytest
 from pytest_steer import Items, SteeringVector, extract, load_model, read_items
 from pytest_steer.cli.main import main
 from pytest_steer.cli.terminal import colours
+from pytest_steer.studies.sweep import read_parts
 
 DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
 
@@ -273,3 +274,44 @@ def test_colour_only_on_a_terminal(monkeypatch, variables):
         click.echo(click.style("+1.00", bg=166), file=stream, color=colours())
         assert ("\x1b[48;5;166m" in stream.getvalue()) == coloured
         assert click.unstyle(stream.getvalue()) == "+1.00\n"
+
+
+def test_the_effect_of_vectors_from_fewer_pairs(folder, capsys):
+    more = ["--multipliers", "-1,1", "--top", "1", "--layers", "1", "--pairs", "30,4,10", "--draws", "2", "--out", "s.json"]
+    assert main([*APPROVAL, *more]) == 0
+    printed = capsys.readouterr().out
+    record = json.loads((folder / "s.json").read_text())["data_efficiency"]
+    assert (record["layer"], record["multiplier"]) == (1, 1)
+    assert [(one["pairs"], one["draws"]) for one in record["sizes"]] == [(4, 2), (10, 2), (30, 1)]
+    assert "effect of vectors from fewer training pairs, at layer 1 and multiplier 1, on the validation items" in printed
+
+    model, texts = load_model("builtin:tiny"), json.loads((folder / "texts.json").read_text())
+    parts = read_parts(Path("items.json"), (30, 70), train=Path("texts.json"), seed=0)
+    for one in record["sizes"]:
+        effects, cosines = [], []
+        for draw in range(one["draws"]):
+            order = np.random.default_rng(draw).permutation(30)[: one["pairs"]]
+            chosen = [[texts[side][index] for index in order] for side in ("positive", "negative")]
+            directions = {1: plain.mean_difference(model.hf, model.tokenizer, *chosen, 1)}
+            whole = plain.mean_difference(model.hf, model.tokenizer, texts["positive"], texts["negative"], 1)
+            values = plain.curve(model.hf, model.tokenizer, parts.validation, directions, [0, 1], "all")
+            effects.append(values[:, 1] - values[:, 0])
+            cosines.append(float(directions[1] @ whole / directions[1].norm() / whole.norm()))
+        assert one["effect_by_draw"] == pytest.approx([each.mean() for each in effects], abs=1e-3)
+        assert one["effect"] == pytest.approx(np.mean(effects), abs=1e-3)
+        assert one["wrong_way"] == np.mean(np.array(effects) <= 0)
+        assert one["cosines"] == pytest.approx(cosines, abs=1e-4)
+        assert one["interval"][0] < one["effect"] < one["interval"][1]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--pairs", "8,64"], "--pairs 64: there are 30 training pairs in texts.json. Write numbers from 1 to 30"),
+        (["--pairs", "0,8"], "'0,8'. Write whole numbers from 1 on with commas between them, such as 8,16,32"),
+        (["--draws", "2"], "--draws goes with --pairs"),
+    ],
+)
+def test_numbers_of_pairs_that_cannot_be(folder, capsys, more, words):
+    assert main([*APPROVAL, *more]) == 4
+    assert words in capsys.readouterr().err

@@ -2,8 +2,10 @@
 
 from .grid import Candidate, LayerResult, Limits, Sweep, sweep
 from .methods import find_method, vector_at, vector_methods
+from .pairs import PairsResult, check_sizes, data_efficiency
 from .plan import Parts, read_parts
 
 __all__ = [
-    "Candidate", "LayerResult", "Limits", "Parts", "Sweep", "find_method", "read_parts", "sweep", "vector_at", "vector_methods",
+    "Candidate", "LayerResult", "Limits", "PairsResult", "Parts", "Sweep", "check_sizes", "data_efficiency", "find_method", "read_parts",
+    "sweep", "vector_at", "vector_methods",
 ]  # fmt: skip
