@@ -30,7 +30,7 @@ from .numbers import number
 MIN_N = 8
 """Units below which a mean is not judged: see docs/verdicts.md for the error rates there."""
 
-SHARES = ("clopper-pearson", "clustered clopper-pearson", "sequential binomial")
+SHARES = ("clopper-pearson", "clustered clopper-pearson", "sequential binomial", "paired exact")
 """Methods whose bounds are exact for any number of units."""
 
 
