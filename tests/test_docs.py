@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import pytest_steer
+from pytest_steer.files import read_suite
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -95,6 +96,20 @@ def test_how_a_claim_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     session = doctest.DocTestParser().get_doctest(text, {}, "how-a-claim-runs.md", None, 0)
     ran = doctest.DocTestRunner().run(session, out=said.append)
     assert (ran.failed, ran.attempted > 20) == (0, True), "".join(said)
+
+
+def test_the_message_in_claims_md_is_what_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "loud_test.json").touch()
+    file = tmp_path / "refusal.steer.yaml"
+    file.write_text(
+        "model: builtin:tiny\nvector: {extract: {method: caa, data: data/loud_test.json}, layer: 1}\ndata: {test: data/loud_test.json}\n\n"
+        "claims:\n  - steers: {steerabilty: 0.3}\n  - not_anti_steered: {share: 0.2, data: {test: data/loud_tset.json}}\n"
+    )
+    said = [str(entry.error).replace(str(tmp_path), "/home/me/suite") for entry in read_suite(file).entries]
+    page = (ROOT / "docs" / "claims.md").read_text()
+    assert said[0].replace("/home/me/suite/", "") in page
+    assert said[1].replace("/home/me/suite/refusal", "refusal") in page
 
 
 def test_the_reference_page_is_what_the_command_prints() -> None:
