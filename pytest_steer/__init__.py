@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AnswerLikelihoods": "measures",
     "AtCost": "measures",
     "Axis": "prompting",
     "ContrastItem": "data",
@@ -32,14 +33,17 @@ _HOMES = {
     "SteeringVector": "steering",
     "TaskAccuracy": "measures",
     "TaskItem": "data",
+    "answer_likelihoods": "measures",
     "assert_generalizes": "claims",
     "assert_holds_in_contexts": "claims",
     "assert_hooks_are_sound": "claims",
     "assert_not_anti_steered": "claims",
     "assert_performs_task": "claims",
     "assert_ppl_delta_below": "claims",
+    "assert_promotes": "claims",
     "assert_steers": "claims",
     "assert_steers_at_cost": "claims",
+    "assert_suppresses": "claims",
     "axis": "prompting",
     "contexts": "prompting.strategies",
     "effects_at": "measures",
@@ -69,8 +73,10 @@ if TYPE_CHECKING:
     from .claims import assert_not_anti_steered as assert_not_anti_steered
     from .claims import assert_performs_task as assert_performs_task
     from .claims import assert_ppl_delta_below as assert_ppl_delta_below
+    from .claims import assert_promotes as assert_promotes
     from .claims import assert_steers as assert_steers
     from .claims import assert_steers_at_cost as assert_steers_at_cost
+    from .claims import assert_suppresses as assert_suppresses
     from .data import ContrastItem as ContrastItem
     from .data import Items as Items
     from .data import TaskItem as TaskItem
@@ -82,11 +88,13 @@ if TYPE_CHECKING:
     from .evidence import Evidence as Evidence
     from .failures import SteeringFailure as SteeringFailure
     from .failures import SteeringInconclusive as SteeringInconclusive
+    from .measures import AnswerLikelihoods as AnswerLikelihoods
     from .measures import AtCost as AtCost
     from .measures import Deployed as Deployed
     from .measures import Perplexity as Perplexity
     from .measures import PropensityCurve as PropensityCurve
     from .measures import TaskAccuracy as TaskAccuracy
+    from .measures import answer_likelihoods as answer_likelihoods
     from .measures import effects_at as effects_at
     from .measures import multipliers_at_cost as multipliers_at_cost
     from .measures import perplexity as perplexity

@@ -13,15 +13,18 @@ from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below, describe_texts
+from .promotes import Promotes, assert_promotes
 from .settings import OtherData
 from .steers import Steers, assert_steers
 from .steers_at_cost import SteersAtCost, assert_steers_at_cost
+from .suppresses import Suppresses, assert_suppresses
 
 discover(__name__, __path__)
 
 __all__ = [
-    "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "OtherData", "PerformsTask", "PplDeltaBelow",
-    "Steers", "SteersAtCost", "assert_generalizes", "assert_holds_in_contexts", "assert_hooks_are_sound",
-    "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_steers", "assert_steers_at_cost", "check_before", "claim",
+    "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "OtherData", "PerformsTask", "PplDeltaBelow", "Promotes",
+    "Steers", "SteersAtCost", "Suppresses", "assert_generalizes", "assert_holds_in_contexts", "assert_hooks_are_sound",
+    "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_promotes", "assert_steers", "assert_steers_at_cost",
+    "assert_suppresses", "check_before", "claim",
     "complete", "describe_texts", "explain", "judged", "kind_of", "measure_items", "raise_unless_held",
 ]  # fmt: skip

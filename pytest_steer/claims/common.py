@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
+from ..data import Items
 from ..measures.subject import Moves
 from ..parameters import Param
 from ..prompting import Context
@@ -42,6 +43,17 @@ Controls = Annotated[
         at_least=0,
         at_most=999,
         schema={"type": ["integer", "string"], "pattern": "^auto$"},
+    ),
+]
+
+Beside = Annotated[
+    Items | None,
+    Param(
+        "A file of contrast items that has the same behaviour in another form, such as the same questions with lettered answers: it is "
+        "measured too and shown beside, with the rank correlation over the questions that both ask, and never judged.",
+        title="The behaviour in another form",
+        example="data/lettered.json",
+        schema={"type": "string", "pattern": r"\S", "x-items": True},
     ),
 ]
 

@@ -1,5 +1,6 @@
 """What is measured: propensity curves, steerability, strata, perplexity, accuracy of tasks, dose. Knows nothing of pytest."""
 
+from .answer_likelihood import AnswerLikelihoods, answer_likelihoods, by_quartile, normalised_changes
 from .asking import Array
 from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
 from .chance import chance_warnings, warning_of
@@ -20,15 +21,60 @@ from .propensity import (
 )
 from .receipt import LayerDose, Receipt, steering_receipt
 from .shown import asked_as_text, asked_record, shown_line, shown_probe
-from .strata import Stratum, explained, strata
+from .strata import Stratum, explained, strata, with_label
 from .subject import Subject
 from .sweep import sweep_curves, sweep_perplexity
 from .tasks import TaskAccuracy, as_tasks, check_shots, task_accuracies, task_accuracy
 
 __all__ = [
-    "MULTIPLIERS", "Array", "AtCost", "Deployed", "LayerDose", "NoiseFloor", "Perplexity", "PropensityCurve", "Receipt", "Stratum", "Subject",
-    "TaskAccuracy", "as_tasks", "asked_as_text", "asked_record", "can_have_controls", "chance_warnings", "check_deployed", "check_dose", "check_multipliers", "check_shots",
-    "check_slope_grid", "curves_in_contexts", "deviation", "effects_at", "explained", "first_order_slopes", "multipliers_at_cost", "noise_floor",
-    "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves", "random_controls", "relative_rise", "shown_line", "shown_probe",
-    "standardised", "steering_receipt", "strata", "sweep_curves", "sweep_perplexity", "task_accuracies", "task_accuracy", "warning_of",
-]  # fmt: skip
+    "MULTIPLIERS",
+    "AnswerLikelihoods",
+    "Array",
+    "AtCost",
+    "Deployed",
+    "LayerDose",
+    "NoiseFloor",
+    "Perplexity",
+    "PropensityCurve",
+    "Receipt",
+    "Stratum",
+    "Subject",
+    "TaskAccuracy",
+    "answer_likelihoods",
+    "as_tasks",
+    "asked_as_text",
+    "asked_record",
+    "by_quartile",
+    "can_have_controls",
+    "chance_warnings",
+    "check_deployed",
+    "check_dose",
+    "check_multipliers",
+    "check_shots",
+    "check_slope_grid",
+    "curves_in_contexts",
+    "deviation",
+    "effects_at",
+    "explained",
+    "first_order_slopes",
+    "multipliers_at_cost",
+    "noise_floor",
+    "normalised_changes",
+    "perplexity",
+    "perplexity_curves",
+    "propensity_curve",
+    "propensity_curves",
+    "random_controls",
+    "relative_rise",
+    "shown_line",
+    "shown_probe",
+    "standardised",
+    "steering_receipt",
+    "strata",
+    "sweep_curves",
+    "sweep_perplexity",
+    "task_accuracies",
+    "task_accuracy",
+    "warning_of",
+    "with_label",
+]

@@ -41,17 +41,30 @@ class Asked:
     notes: tuple[str, ...] = ()
     summed: bool = False
 
-    def propensity(self, scores: list[Scores]) -> float:
+    def sides(self, scores: list[Scores]) -> tuple[float, float]:
+        """The score of the matching and of the other side: the log of the summed exponentials of its answers' scores."""
         if len(self.probes) == 1 and self.probes[0].candidates is not None:
             sides = scores[0][: self.split], scores[0][self.split :]
         else:
             values = np.array([token_scores.sum() if self.summed else token_scores.mean() for token_scores in scores])
             sides = values[: self.split], values[self.split :]
-        return float(np.logaddexp.reduce(sides[0]) - np.logaddexp.reduce(sides[1]))
+        return float(np.logaddexp.reduce(sides[0])), float(np.logaddexp.reduce(sides[1]))
 
 
-def asked_of(model: Model, item: ContrastItem, positions: Positions, include_first: bool, context: Context) -> Asked:
-    """An item's probes in a context."""
+def asked_of(
+    model: Model,
+    item: ContrastItem,
+    positions: Positions,
+    include_first: bool,
+    context: Context,
+    *,
+    likelihoods: bool = False,
+) -> Asked:
+    """An item's probes in a context.
+
+    Args:
+        likelihoods: ask for the log-likelihoods of all answers, also where each is one token and two logits tell their difference.
+    """
     name = f"item {item.id}"
     check_texts(model, (item.question, *item.matching, *item.not_matching), name)
     try:
@@ -72,7 +85,7 @@ def asked_of(model: Model, item: ContrastItem, positions: Positions, include_fir
         first_steered(positions, turn_end=answer.turn_end, prompt_end=answer.first, include_first=include_first)
         for answer in tokens.answers
     ]
-    if tokens.is_single:
+    if tokens.is_single and not likelihoods:
         candidates: Ids = tuple(answer.ids[answer.first] for answer in tokens.answers)
         return make((Probe(tokens.prompt, starts[0], candidates, name=name),))
     probes = tuple(
@@ -88,10 +101,26 @@ def propensities(asked: Sequence[Asked], scores: Iterable[Sequence[Scores]], col
     Raises:
         MeasurementError: one is NaN or infinite.
     """
-    values, per_probe = np.empty((len(asked), columns)), iter(scores)
+    matching, other = sides_of(asked, scores, columns)
+    return finite(matching - other, "a propensity")
+
+
+def sides_of(asked: Sequence[Asked], scores: Iterable[Sequence[Scores]], columns: int) -> tuple[Array, Array]:
+    """The score of the matching and of the other side, [items, columns] each; arguments as of :func:`propensities`."""
+    values, per_probe = np.empty((2, len(asked), columns)), iter(scores)
     for row, item in enumerate(asked):
         own = [next(per_probe) for _ in item.probes]
-        values[row] = [item.propensity([found[column] for found in own]) for column in range(columns)]
+        for column in range(columns):
+            values[:, row, column] = item.sides([found[column] for found in own])
+    return values[0], values[1]
+
+
+def finite(values: Array, what: str) -> Array:
+    """The values.
+
+    Raises:
+        MeasurementError: one is NaN or infinite; ``what`` they are is named.
+    """
     if not np.isfinite(values).all():
-        raise MeasurementError("a propensity is NaN or infinite")
+        raise MeasurementError(f"{what} is NaN or infinite")
     return values

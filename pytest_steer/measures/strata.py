@@ -10,7 +10,7 @@ import numpy as np
 from ..data import ContrastItem
 from ..prompting.options import find_options
 from .asking import Array
-from .propensity import PropensityCurve
+from .propensity import Flags, PropensityCurve
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,19 @@ def strata(curve: PropensityCurve) -> tuple[Stratum, ...]:
     on both; with one label against another that is the difference of the means).
     """
     found = []
-    for labels in _factors(curve).values():
-        for label in sorted({label for label in labels if label is not None}):
-            slopes: Array = curve.slopes[np.array([own == label for own in labels])]
-            found.append(Stratum(label, len(slopes), float(slopes.mean()), float((slopes <= 0).mean())))
+    for label, own in with_label(curve):
+        slopes: Array = curve.slopes[own]
+        found.append(Stratum(label, len(slopes), float(slopes.mean()), float((slopes <= 0).mean())))
     return tuple(found)
+
+
+def with_label(curve: PropensityCurve) -> list[tuple[str, Flags]]:
+    """Each stratum's label, and [n_items] which items are in it."""
+    return [
+        (label, np.array([own == label for own in labels]))
+        for labels in _factors(curve).values()
+        for label in sorted({label for label in labels if label is not None})
+    ]
 
 
 def explained(curve: PropensityCurve) -> dict[str, float]:

@@ -18,6 +18,7 @@ R = TypeVar("R")
 
 READERS = {
     "items": "read_items",
+    "beside": "read_items",
     "data": "read_items",
     "texts": "read_texts",
     "positive_texts": "read_texts",

@@ -29,7 +29,15 @@ from pytest_steer.measures.subject import Subject
 ASSERTIONS = {name: getattr(pytest_steer, name) for name in pytest_steer.__all__ if name.startswith("assert_")}
 MEASURES = {
     name: getattr(pytest_steer, name)
-    for name in ("propensity_curve", "perplexity", "task_accuracy", "multipliers_at_cost", "effects_at", "generate")
+    for name in (
+        "propensity_curve",
+        "answer_likelihoods",
+        "perplexity",
+        "task_accuracy",
+        "multipliers_at_cost",
+        "effects_at",
+        "generate",
+    )
 }
 METHODS = {
     name: kind.function
@@ -112,12 +120,15 @@ CALLS = {
     "assert_steers": ((VECTOR, ITEMS), {"steerability": 0.1}),
     "assert_not_anti_steered": ((VECTOR, ITEMS), {"share": 0.1}),
     "assert_ppl_delta_below": ((VECTOR, TEXTS), {"limit": 0.1}),
+    "assert_promotes": ((VECTOR, ITEMS), {"nats": 0.1}),
+    "assert_suppresses": ((VECTOR, ITEMS), {"nats": 0.1}),
     "assert_generalizes": ((VECTOR, ITEMS), {"retention": 0.1, "data_sets": {"other": ITEMS}}),
     "assert_holds_in_contexts": ((VECTOR, ITEMS), {"effect": 0.1, "contexts": {"system": [""]}}),
     "assert_performs_task": ((VECTOR, TASKS), {"accuracy": 0.1}),
     "assert_steers_at_cost": ((VECTOR, ITEMS, TEXTS), {"effect": 0.1, "budget": 0.1}),
     "assert_hooks_are_sound": ((VECTOR,), {}),
     "propensity_curve": ((ITEMS, VECTOR), {}),
+    "answer_likelihoods": ((ITEMS, VECTOR), {}),
     "perplexity": ((TEXTS, VECTOR), {}),
     "task_accuracy": ((TASKS, VECTOR), {}),
     "multipliers_at_cost": ((TEXTS, {"v": Deployed(VECTOR)}), {}),
@@ -211,6 +222,14 @@ def test_data_of_the_wrong_kind(name, value):
         ),
         ("assert_steers", {"name": 3}, "name is a text that reports show, not 3"),
         ("perplexity", {"include_first": 1}, "perplexity: include_first is True or False, not 1"),
+        ("assert_promotes", {"nats": -0.1}, "nats must be at least 0, but is -0.1"),
+        ("assert_promotes", {"nats": "much"}, "nats must be a number, but is the text 'much'"),
+        (
+            "assert_suppresses",
+            {"beside": "letters.json"},
+            r"beside is the text 'letters.json': read a file with read_items\(path\)",
+        ),
+        ("assert_suppresses", {"beside": VECTOR}, "beside is a SteeringVector"),
         ("assert_holds_in_contexts", {"contexts": {}}, "there are no contexts to search"),
         ("assert_steers", {"confidence": 95}, r"Did you mean 0.95 \(95 %\)\?"),
         ("assert_steers", {"confidence": [0.9]}, r"confidence is one number, not \[0.9\]"),

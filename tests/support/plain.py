@@ -204,6 +204,34 @@ def answer_ids(tokenizer: Any, text: Rendered, answer: str) -> tuple[list[int], 
     return list(found["input_ids"]), next(i for i, end in enumerate(ends) if end > len(text.prompt))
 
 
+def answer_sides(tokenizer: Any, item: Any, system: str | None = None) -> tuple[list[list[tuple[list[int], int]]], int]:
+    """For each side the tokens of its answers with their prompt, and where each answer begins; and how many tokens the turn has."""
+    text = render(tokenizer, item, system)
+    turn_tokens = len(ids_of(tokenizer, text.turn, special=not text.chat))
+    sides = [[answer_ids(tokenizer, text, a) for a in side] for side in (text.matching, text.not_matching)]
+    every = [ids for side in sides for ids, _ in side]
+    if text.prompt.endswith("("):  # letters
+        differ = next(i for i in range(min(map(len, every))) if len({ids[i] for ids in every}) > 1)
+        sides = [[(ids[: differ + 1], differ) for ids, _ in side] for side in sides]
+    return sides, turn_tokens
+
+
+def likelihoods(
+    hf: Any, tokenizer: Any, item: Any, directions: dict[int, Any], m: float, scope: str, summed: bool = False
+) -> list[float]:
+    """For each side the mean (or sum) of the log-likelihoods of its answer's tokens; alternatives as in :func:`propensity`."""
+    sides, turn_tokens = answer_sides(tokenizer, item)
+    totals = []
+    for side in sides:
+        values = []
+        for ids, first in side:
+            start = start_of(scope, min(turn_tokens, first - 1), first)
+            mean = mean_loglikelihood(logits(hf, ids, directions, m, start), ids, first)
+            values.append(mean * (len(ids) - first) if summed else mean)
+        totals.append(log_sum_exp(values))
+    return totals
+
+
 def propensity(
     hf: Any,
     tokenizer: Any,
@@ -217,13 +245,7 @@ def propensity(
 ) -> float:
     """Logit of the matching answer minus that of the other; letters at the first token that differs; for answers of several tokens
     the difference of the mean token log-likelihoods (or of their sums); alternatives count as the log of their summed exponentials."""
-    text = render(tokenizer, item, system)
-    turn_tokens = len(ids_of(tokenizer, text.turn, special=not text.chat))
-    sides = [[answer_ids(tokenizer, text, a) for a in side] for side in (text.matching, text.not_matching)]
-    every = [ids for side in sides for ids, _ in side]
-    if text.prompt.endswith("("):  # letters
-        differ = next(i for i in range(min(map(len, every))) if len({ids[i] for ids in every}) > 1)
-        sides = [[(ids[: differ + 1], differ) for ids, _ in side] for side in sides]
+    sides, turn_tokens = answer_sides(tokenizer, item, system)
     single = all(first == len(ids) - 1 and ids[:first] == sides[0][0][0][:first] for side in sides for ids, first in side)
     totals = []
     for side in sides:
