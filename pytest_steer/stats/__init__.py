@@ -2,7 +2,8 @@
 
 Read in this order: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
 (BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim), :mod:`ratio`
-(one mean relative to another), :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
+(one mean relative to another), :mod:`quantile`
+(order statistics of values in clusters), :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
 ``_arguments`` only checks arguments.
 
 **Every bound is one-sided.** ``confidence=0.95`` means that the lower bound exceeds the truth in at most 5 % of
@@ -15,6 +16,7 @@ from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
 from .intervals import Inference, mean_t, share, share_of_clusters
 from .planning import items_needed_mean, items_needed_share
+from .quantile import items_needed_quantile, quantile
 from .ratio import items_needed_ratio, least_ratio, ratio_of_means
 from .sequential import rounds, sequential_mean, sequential_share
 from .suite import FalseVerdicts, expected_false_verdicts, holm
@@ -31,6 +33,7 @@ __all__ = [
     "holm",
     "is_clearly_skewed",
     "items_needed_mean",
+    "items_needed_quantile",
     "items_needed_ratio",
     "items_needed_share",
     "judge",
@@ -38,6 +41,7 @@ __all__ = [
     "mean_bootstrap",
     "mean_t",
     "mean_transformed_t",
+    "quantile",
     "ratio_of_means",
     "rounds",
     "sequential_mean",

@@ -29,7 +29,15 @@ from pytest_steer.measures.subject import Subject
 ASSERTIONS = {name: getattr(pytest_steer, name) for name in pytest_steer.__all__ if name.startswith("assert_")}
 MEASURES = {
     name: getattr(pytest_steer, name)
-    for name in ("propensity_curve", "perplexity", "task_accuracy", "multipliers_at_cost", "effects_at", "generate")
+    for name in (
+        "propensity_curve",
+        "perplexity",
+        "kl_divergence",
+        "task_accuracy",
+        "multipliers_at_cost",
+        "effects_at",
+        "generate",
+    )
 }
 METHODS = {
     name: kind.function
@@ -117,6 +125,8 @@ CALLS = {
     "assert_performs_task": ((VECTOR, TASKS), {"accuracy": 0.1}),
     "assert_steers_at_cost": ((VECTOR, ITEMS, TEXTS), {"effect": 0.1, "budget": 0.1}),
     "assert_hooks_are_sound": ((VECTOR,), {}),
+    "assert_kl_below": ((VECTOR, TEXTS), {"limit": 0.1}),
+    "kl_divergence": ((TEXTS, VECTOR), {}),
     "propensity_curve": ((ITEMS, VECTOR), {}),
     "perplexity": ((TEXTS, VECTOR), {}),
     "task_accuracy": ((TASKS, VECTOR), {}),
@@ -226,6 +236,11 @@ def test_data_of_the_wrong_kind(name, value):
         ("assert_holds_in_contexts", {"listed": ["a"]}, "listed and only are Contexts"),
         ("assert_generalizes", {"contexts": ["a"]}, "contexts are named"),
         ("assert_performs_task", {"n_shots": [1]}, "n_shots must be a whole number"),
+        ("assert_kl_below", {"interval": "bca"}, "interval must be t, bootstrap or transformed_t"),
+        ("assert_kl_below", {"limit": 0}, "limit must be greater than 0, but is 0"),
+        ("assert_kl_below", {"quantile": 90}, "quantile must be greater than 0 and less than 1, but is 90"),
+        ("assert_kl_below", {"on": "answers"}, "on must be auto, texts or items, but is the text 'answers'"),
+        ("kl_divergence", {"multiplier": [1.0]}, r"multiplier is one number, not \[1.0\]"),
         ("perplexity", {"multiplier": [1.0]}, r"multiplier is one number, not \[1.0\]"),
         ("multipliers_at_cost", {"budget": "5 %"}, "budget is one number, not '5 %'"),
         ("caa", {"layer": "1"}, "layer is the number of a decoder block, from 0 on, or a list of them, not '1'"),
