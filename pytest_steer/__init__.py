@@ -17,6 +17,7 @@ _HOMES = {
     "ContrastItem": "data",
     "Context": "prompting",
     "Deployed": "measures",
+    "Divergence": "measures",
     "Evidence": "evidence",
     "Generation": "model",
     "Intervention": "steering",
@@ -37,6 +38,7 @@ _HOMES = {
     "assert_generalizes": "claims",
     "assert_holds_in_contexts": "claims",
     "assert_hooks_are_sound": "claims",
+    "assert_kl_below": "claims",
     "assert_not_anti_steered": "claims",
     "assert_performs_task": "claims",
     "assert_ppl_delta_below": "claims",
@@ -48,6 +50,7 @@ _HOMES = {
     "contexts": "prompting.strategies",
     "effects_at": "measures",
     "generate": "model",
+    "kl_divergence": "measures",
     "load_model": "model",
     "multipliers_at_cost": "measures",
     "noises": "prompting.strategies",
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from .claims import assert_generalizes as assert_generalizes
     from .claims import assert_holds_in_contexts as assert_holds_in_contexts
     from .claims import assert_hooks_are_sound as assert_hooks_are_sound
+    from .claims import assert_kl_below as assert_kl_below
     from .claims import assert_not_anti_steered as assert_not_anti_steered
     from .claims import assert_performs_task as assert_performs_task
     from .claims import assert_ppl_delta_below as assert_ppl_delta_below
@@ -91,11 +95,13 @@ if TYPE_CHECKING:
     from .measures import AnswerLikelihoods as AnswerLikelihoods
     from .measures import AtCost as AtCost
     from .measures import Deployed as Deployed
+    from .measures import Divergence as Divergence
     from .measures import Perplexity as Perplexity
     from .measures import PropensityCurve as PropensityCurve
     from .measures import TaskAccuracy as TaskAccuracy
     from .measures import answer_likelihoods as answer_likelihoods
     from .measures import effects_at as effects_at
+    from .measures import kl_divergence as kl_divergence
     from .measures import multipliers_at_cost as multipliers_at_cost
     from .measures import perplexity as perplexity
     from .measures import propensity_curve as propensity_curve

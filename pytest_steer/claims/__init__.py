@@ -9,6 +9,7 @@ from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
 from .judging import judged
 from .kinds import ClaimKind, claim, kind_of
+from .kl_below import KlBelow, assert_kl_below
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
@@ -22,9 +23,38 @@ from .suppresses import Suppresses, assert_suppresses
 discover(__name__, __path__)
 
 __all__ = [
-    "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "OtherData", "PerformsTask", "PplDeltaBelow", "Promotes",
-    "Steers", "SteersAtCost", "Suppresses", "assert_generalizes", "assert_holds_in_contexts", "assert_hooks_are_sound",
-    "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_promotes", "assert_steers", "assert_steers_at_cost",
-    "assert_suppresses", "check_before", "claim",
-    "complete", "describe_texts", "explain", "judged", "kind_of", "measure_items", "raise_unless_held",
-]  # fmt: skip
+    "Claim",
+    "ClaimKind",
+    "Generalizes",
+    "HoldsInContexts",
+    "HooksAreSound",
+    "KlBelow",
+    "NotAntiSteered",
+    "OtherData",
+    "PerformsTask",
+    "PplDeltaBelow",
+    "Promotes",
+    "Steers",
+    "SteersAtCost",
+    "Suppresses",
+    "assert_generalizes",
+    "assert_holds_in_contexts",
+    "assert_hooks_are_sound",
+    "assert_kl_below",
+    "assert_not_anti_steered",
+    "assert_performs_task",
+    "assert_ppl_delta_below",
+    "assert_promotes",
+    "assert_steers",
+    "assert_steers_at_cost",
+    "assert_suppresses",
+    "check_before",
+    "claim",
+    "complete",
+    "describe_texts",
+    "explain",
+    "judged",
+    "kind_of",
+    "measure_items",
+    "raise_unless_held",
+]

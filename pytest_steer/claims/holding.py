@@ -13,7 +13,7 @@ from ..evidence import Evidence, Verdict, error_evidence
 from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_warnings
 from ..model import Model
-from ..model.arguments import check_arguments
+from ..model.arguments import READERS, check_arguments
 from ..model.loaded import looked_at_once
 from ..registry import did_you_mean
 from ..run_context import current_run
@@ -53,6 +53,7 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
     others = {*_OF_THE_SUBJECT, *_OF_THE_VECTOR} - (set() if "items" in known else {"direction"})
     _check_keywords(f"assert_{kind}", declared, shared, known | others)
     needed = {"model", *(name for name in known if declared.fields.get(name)), *declared.schema.get("required", ())}
+    needed |= READERS.keys() & given.keys() - known  # data from which fields are made
     fields = {"seed": current_run().seed, "name": kind, **given, **shared}
     fields = {name: value for name, value in fields.items() if value is not None or name in needed}
     take = current_run().evidence or _untaken

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, TypeVar
@@ -46,6 +46,7 @@ class ClaimKind:
         main: the parameter that a bare number sets, ``- steers: 0.3``.
         one_of: parameters of which exactly one is given.
         any_of: parameters of which at least one is given.
+        either: fields of which one is filled in: the one that the parameter ``on`` names, else the first whose data is given.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ClaimKind:
     main: str | None = None
     one_of: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
+    either: tuple[str, ...] = ()
     schema_more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @cached_property
@@ -83,7 +85,24 @@ class ClaimKind:
     @cached_property
     def uses(self) -> tuple[str, ...]:
         """Other keys of ``data`` that it reads where they are given."""
-        return tuple(dict.fromkeys(key for name, key in _FROM_DATA.items() if self.fields.get(name) is False))
+        return tuple(
+            dict.fromkeys(
+                key for name, key in _FROM_DATA.items() if self.fields.get(name) is False and name not in self.either
+            )
+        )
+
+    @cached_property
+    def choices(self) -> dict[str, str]:
+        """For each field of ``either`` the key of ``data`` that it comes from."""
+        return {name: _FROM_DATA[name] for name in self.either}
+
+    def chosen(self, on: str | None, given: Container[str]) -> str | None:
+        """Which field of ``either`` is filled in, or None if the data for it is not there.
+
+        Args:
+            on: the parameter; ``auto`` takes the first. given: keys of ``data``.
+        """
+        return next((name for name, key in self.choices.items() if key in given and on in (None, "auto", name)), None)
 
     def weak_promises(self, claim: Any) -> list[str]:
         """A warning for each parameter of a claim with a value at which its promise can hardly fail."""
@@ -124,6 +143,7 @@ class ClaimKind:
             **self.schema_more,
             "x-needs": list(self.needs),
             "x-uses": list(self.uses),
+            **({"x-either": self.choices} if self.either else {}),
             **({"x-searches-contexts": True} if self.searches_contexts else {}),
             "examples": [example],
         }
@@ -165,6 +185,7 @@ def claim(
     main: str | None = None,
     one_of: Sequence[str] = (),
     any_of: Sequence[str] = (),
+    either: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
 ) -> Callable[[Declared], Declared]:
     """Register a class as a kind of claim; see docs/extending.md.
@@ -174,6 +195,7 @@ def claim(
         title: what it promises, in a few words.
         main: the parameter that a bare number sets.
         one_of / any_of: parameters of which exactly one, or at least one, is given.
+        either: fields of which one is filled in, see :class:`ClaimKind`; the class has a parameter ``on`` that names one.
         schema: further keywords of JSON Schema for its parameters together.
 
     Raises:
@@ -186,7 +208,7 @@ def claim(
                 f"{declared.__module__}: the claim {name!r} is declared by a dataclass: write `@dataclass(frozen=True, kw_only=True)` "
                 f"between `@claim(...)` and `class {declared.__name__}:`"
             )
-        kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), schema or {})
+        kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), tuple(either), schema or {})
         _checked(kind)
         _measuring(kind)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file

@@ -29,6 +29,7 @@ theirs too.
 
 `- {{ name }}: {{ flow(kind.schema.examples[0]) }}`{% if kind.main %}, or `- {{ name }}: {{ flow(kind.schema.examples[0][kind.main]) }}`{% endif %}
 {%- if kind.needs %}. Needs {% for key in kind.needs %}`data.{{ key }}`{{ ", " if not loop.last }}{% endfor %}.{% endif %}
+{%- if kind.choices %}. Needs {% for key in kind.choices.values() %}`data.{{ key }}`{{ " or " if not loop.last }}{% endfor %}.{% endif %}
 
 
 {{ table(kind.parameters, kind.schema.get('required', [])) }}

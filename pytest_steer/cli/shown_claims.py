@@ -7,7 +7,7 @@ from typing import Any
 from ..claims import kind_of
 from ..data.demonstrations import draw_demonstrations
 from ..files import ClaimSpec
-from ..files.build import Builder
+from ..files.build import Builder, given_data
 from ..measures import shown_line, shown_probe
 from ..measures.asking import Asked, asked_of
 from ..measures.likelihood import text_start
@@ -26,7 +26,9 @@ def shown_claim(model: Model, claim: ClaimSpec) -> list[str]:
     positions = check_positions(spec.positions)
     lines = [f"  positions {positions}{', the first one included' if spec.include_first else ''}"]
     builder = Builder(model)
-    measured_on = kind_of(claim.kind).fields
+    kind = kind_of(claim.kind)
+    chosen = kind.chosen(claim.params.get("on"), given_data(claim))
+    measured_on = {*kind.fields} - ({*kind.either} - {chosen})
     if "texts" in measured_on and "items" not in measured_on:
         start = text_start(positions, spec.include_first)
         for index, text in enumerate(builder.texts(claim)):

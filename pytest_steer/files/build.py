@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import registry
-from ..claims import Claim, OtherData, kind_of
+from ..claims import Claim, ClaimKind, OtherData, kind_of
 from ..claims.in_rounds import is_in_rounds
 from ..claims.sampling import sample_of
 from ..data import Items, TaskItem, read_tasks, read_texts
@@ -87,8 +87,9 @@ class Builder:
         }
         if "sequential" in kind.parameters:
             parameters["sequential"] = supply.sequential
+        left_out = _left_out(kind, claim)
         # Properties: what is filled in is made only if the kind asks for it.
-        filled = {name: getattr(supply, name) for name in kind.fields if name in fillers}
+        filled = {name: getattr(supply, name) for name in kind.fields if name in fillers and name not in left_out}
         made: Claim = kind.declared(**filled, **parameters)
         return made
 
@@ -198,6 +199,19 @@ class Builder:
         return self._vectors[key]
 
 
+def _left_out(kind: ClaimKind, claim: ClaimSpec) -> set[str]:
+    """The fields that are not filled in, since the claim is measured on something else."""
+    if not kind.either:
+        return set()
+    chosen = kind.chosen(claim.params.get("on"), given_data(claim))
+    return {*kind.either} - {chosen} | (set() if chosen == "items" else {"context"})
+
+
+def given_data(claim: ClaimSpec) -> set[str]:
+    """The keys of ``data`` that a claim has of what claims are measured on."""
+    return {key for key, file in (("test", claim.test), ("neutral", claim.neutral)) if file is not None}
+
+
 class _Supply:
     """What a claim of a file can be measured on, each thing under the name of the field that takes it."""
 
@@ -254,8 +268,8 @@ class _Supply:
     @property
     def source(self) -> str:
         """Where its texts or tasks come from."""
-        needs = kind_of(self._claim.kind).needs
-        file = self._claim.neutral if "neutral" in needs else self._claim.test
+        is_of_texts = "texts" in kind_of(self._claim.kind).fields and self._claim.neutral is not None
+        file = self._claim.neutral if is_of_texts else self._claim.test
         return shown(file) if file is not None else "texts"
 
     @property

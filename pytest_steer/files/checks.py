@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_steer.claims.kinds import kind_of
 from pytest_steer.errors import DataError
 from pytest_steer.files.expand import Expanded
 from pytest_steer.files.files import missing_file
@@ -92,6 +93,11 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
     """Files that are not there, values that an axis refuses, and what parameters do not say together."""
     of_kind, has = kinds()[claim.kind], claim.values.get("data", {})
     used = {*of_kind["x-needs"], *of_kind["x-uses"]}
+    chosen = kind_of(claim.kind).chosen(claim.values.get("on"), has)
+    if chosen is not None:
+        used.add(of_kind["x-either"][chosen])
+    elif "x-either" in of_kind:
+        yield from _nothing_chosen(claim, of_kind["x-either"])
     for inner, value, path in _marked(schema, claim.values, ()):
         refused = list(_axis_faults(inner, value, path))
         yield from refused
@@ -108,6 +114,19 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
         if inner.keys() & {"x-file", "x-items"} and isinstance(value, str) and not unused:
             fault = missing_file(value, folder, path, or_layers=bool(inner.get("x-vector")))
             yield from [fault] if fault is not None else []
+
+
+def _nothing_chosen(claim: Expanded, either: dict[str, str]) -> Iterator[Fault]:
+    """Of a claim that is measured on one of several things, when the data for it is not there."""
+    on = claim.values.get("on", "auto")
+    if on not in ("auto", *either):
+        return  # which the schema says
+    keys = list(either.values()) if on == "auto" else [either[on]]
+    example = example_of(keys[0], _DATA_KEYS[keys[0]])
+    reason = f"needs {' or '.join(f'data.{key}' for key in keys)}"
+    yield Fault(
+        () if on == "auto" else ("on",), reason, f"Add `data: {{{example}}}`, at the top level of the file or to this claim."
+    )
 
 
 def _setting_faults(claim: Expanded) -> Iterator[Fault]:

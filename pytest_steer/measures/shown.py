@@ -51,6 +51,14 @@ def shown_line(shown: dict[str, Any], most: int | None = None) -> str:
     return SEPARATOR.join(parts)
 
 
+def marked_token(model: Model, probe: Probe, at: int, before: int = 12) -> str:
+    """One token of a sequence in its place: a few tokens before it, then the token in quotation marks."""
+    start = max(0, at - before)
+    text = model.tokenizer.decode(list(probe.ids[start:at]), clean_up_tokenization_spaces=False)
+    shown = " ".join(f"{'...' if start else ''}{text}".split())
+    return f"{shown} >> {_text(model, probe.ids[at])!r}"
+
+
 def asked_record(model: Model, curve: PropensityCurve, context: Context) -> dict[str, Any]:
     """How the items of a curve were asked and read, for the evidence.
 

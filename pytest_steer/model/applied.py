@@ -92,5 +92,10 @@ def _run_applied(model: Model, rows: Sequence[Row]) -> list[tuple[Row, Scores]]:
     batch = SteeredBatch(inputs["input_ids"], inputs["attention_mask"], (mark,) * count, (start,) * count)
     with own.enter(batch, rows[0].pair.multiplier):
         logits = model.hf(**inputs).logits
+    base = None
+    if any(row.probe.diverges for row in rows):
+        base = model.hf(**inputs).logits  # of the same batch: where nothing was steered, nothing differs
     read = torch.tensor([pair for places in plan.reads for pair in places], device=logits.device)
-    return scores_of(plan.rows, logits[read[:, 0], read[:, 1]].float())
+    found = torch.cat([own[read[:, 0], read[:, 1]] for own in (logits, base) if own is not None]).float()
+    starts = [len(read) + sum(len(row.probe.reads) for row in plan.rows[:index]) for index in range(count)]
+    return scores_of(plan.rows, lambda asked: found[asked.to(found.device)], bases=starts)

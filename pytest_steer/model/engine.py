@@ -25,7 +25,7 @@ from .identity import disk_key, is_hooked, state_of
 from .layout import Way, in_order
 from .loaded import Model, once_per_model
 from .memo import DiskMemo, Scores
-from .noise import Noise, agree, is_coarse, noise_between, shortened, spacing
+from .noise import Noise, agree, in_nats, is_coarse, noise_between, shortened, spacing
 from .planning import Budget, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up
@@ -94,7 +94,7 @@ class Engine:
 
         Returns:
             [probe][multiplier] -> float64 array: raw logits of the candidates, log-likelihoods of the scored tokens, or their
-            greedy margins.
+            greedy margins, or divergences from the unsteered model.
 
         Raises:
             SteerError: a ``steered`` block is open on the model, or the dose of a multiplier is lost in rounding.
@@ -300,7 +300,8 @@ class Engine:
         found = {row.key: scores for row, scores in answers}
         plain = self._answers(few, Way("plain"), None)
         self._noise |= self._noise_of(few, plain)
-        fits = agree(self.model.dtype, [found[row.key] for row, _ in plain], [own for _, own in plain], self._noise)
+        both = [(in_nats(row.probe, found[row.key]), in_nats(row.probe, own)) for row, own in plain]
+        fits = agree(self.model.dtype, [one for one, _ in both], [other for _, other in both], self._noise)
         if fits:
             self._exact.add(tried)
         else:
@@ -316,11 +317,14 @@ class Engine:
             return Noise()
         rows = _spread([row for row, _ in together], _ALONE)
         short = [Row(shortened(row.probe), row.pair, b"short " + row.key) for row in rows]
-        found = {row.key: scores for row, scores in together}
-        found |= {row.key: own for row, own in self._answers(bundle_up([*short, *rows]), Way("plain"), None) if row in short}
+        found = {row.key: in_nats(row.probe, scores) for row, scores in together}
+        others = self._answers(bundle_up([*short, *rows]), Way("plain"), None)
+        found |= {row.key: in_nats(row.probe, own) for row, own in others if row in short}
         noise = Noise()
         for part in (rows, short):
-            alone = [own for row in part for _, own in self._answers(bundle_up([row]), Way("plain"), None)]
+            alone = [
+                in_nats(row.probe, own) for row in part for _, own in self._answers(bundle_up([row]), Way("plain"), None)
+            ]
             noise |= noise_between([found[row.key] for row in part], alone)
         return noise
 
@@ -345,6 +349,10 @@ class Engine:
         ):
             raise DataError(
                 f"{probe.name}: margins are those of answer tokens, not of candidates, and ends are some tokens beside margins"
+            )
+        if probe.diverges and (probe.margins or probe.candidates is not None):
+            raise DataError(
+                f"{probe.name}: a divergence is over the whole vocabulary, and neither of candidates nor of margins"
             )
         check_sequence(self.model, probe.ids, probe.name)
         check_vocabulary(self.model, (*(probe.candidates or ()), *(probe.ends or ())), probe.name)

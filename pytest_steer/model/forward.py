@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from transformers import DynamicCache
 from ..steering import Rows
 from .batch import Padding
 from .configuration import numbers_of
+from .divergence import divergence
 from .growth import growing
 from .hooks import hooked
 from .layout import Dose, Plan, Way, lay_out
@@ -22,7 +23,10 @@ from .memo import Scores
 from .prefixes import replaying
 from .probes import Bundle, Pair, Probe, Row
 from .structure import structure_of
-from .unembedding import logits_at
+from .unembedding import can_unembed_apart, logits_at, reading
+
+# Logits that are held at once where a row is compared with another, so that a long text of a large vocabulary fits in memory.
+_MOST_ON_CPU, _MOST = 2**25, 2**28
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,16 @@ def run(
     if way.kind != "plain" and all(row.probe.candidates is not None for row in plan.rows):
         only = sorted({token for row in plan.rows for token in row.probe.candidates or ()}) or None
     reads = [place for places in plan.reads for place in places]
+    bases: dict[Probe, int] = {}
+    for probe, places in plan.unsteered.items():
+        bases[probe] = len(reads)
+        reads += places
+    most = _MOST_ON_CPU if model.device.type == "cpu" else _MOST
+    apart = bool(bases) and len(reads) * model.vocabulary > most and can_unembed_apart(model)
     with _planned(model, plan, shared):
-        logits = logits_at(model, inputs_of(model, plan, shared, cache), reads, only)
-    return scores_of(plan.rows, logits.float(), only)
+        logits = reading(model, inputs_of(model, plan, shared, cache), reads, only, apart=apart)
+    starts = [bases.get(row.probe) for row in plan.rows]
+    return scores_of(plan.rows, logits, only, starts, most // model.vocabulary)
 
 
 def inputs_of(model: Model, plan: Plan, prefix: int = 0, cache: Any = None) -> dict[str, Any]:
@@ -145,14 +156,33 @@ def _steer(stack: ExitStack, model: Model, plan: Plan, dose: Dose) -> None:
     stack.enter_context(hooked(model, dose.intervention, lambda: placed, part, lambda: looked))
 
 
-def scores_of(rows: Sequence[Row], logits: torch.Tensor, only: Sequence[int] | None = None) -> list[tuple[Row, Scores]]:
-    """The scores of all rows from the logits of their reads, [reads, vocabulary or only]."""
+def scores_of(
+    rows: Sequence[Row],
+    logits: Callable[[torch.Tensor], torch.Tensor],
+    only: Sequence[int] | None = None,
+    bases: Sequence[int | None] = (),
+    at_once: int = 2**20,
+) -> list[tuple[Row, Scores]]:
+    """The scores of all rows from the logits of their reads.
+
+    Args:
+        logits: gives those of some reads, [reads, vocabulary or only], by their numbers; the reads of the rows are in the order of the rows.
+        bases: for each row the number of the first read of the unsteered model that it is compared with.
+        at_once: how many reads may be asked for together where they are compared.
+    """
     columns = {token: index for index, token in enumerate(only or ())}
     scores: list[tuple[Row, Scores]] = []
     start = 0
-    for row in rows:
-        probe, part = row.probe, logits[start : start + len(row.probe.reads)]
-        start += len(probe.reads)
+    compared: dict[tuple[int, int], list[tuple[Row, int]]] = {}
+    for index, row in enumerate(rows):
+        probe, count = row.probe, len(row.probe.reads)
+        start += count
+        if probe.diverges:
+            base = bases[index]
+            assert base is not None
+            compared.setdefault((base, count), []).append((row, start - count))
+            continue
+        part = logits(torch.arange(start - count, start))
         if probe.candidates is not None:
             places = [columns.get(token, token) for token in probe.candidates]
             found = part[0, torch.tensor(places, device=part.device)]
@@ -162,7 +192,24 @@ def scores_of(rows: Sequence[Row], logits: torch.Tensor, only: Sequence[int] | N
             targets = torch.tensor(probe.ids[probe.score_from :], device=part.device)
             found = part.gather(1, targets[:, None])[:, 0] - part.logsumexp(1)
         scores.append((row, found.double().cpu().numpy()))
+    for (base, count), several in compared.items():
+        found = _divergences(logits, base, count, [first for _, first in several], at_once)
+        scores += [(row, own) for (row, _), own in zip(several, found.cpu().numpy(), strict=True)]
     return scores
+
+
+def _divergences(
+    logits: Callable[[torch.Tensor], torch.Tensor], base: int, count: int, firsts: Sequence[int], at_once: int
+) -> torch.Tensor:
+    """Float64 [rows, count]: of rows whose reads begin at ``firsts``, from the unsteered one whose reads begin at ``base``."""
+    step = max(1, at_once // (1 + len(firsts)))
+    parts = []
+    for start in range(0, count, step):
+        own = torch.arange(start, min(start + step, count))
+        asked = torch.cat([base + own, *(first + own for first in firsts)])
+        found = logits(asked).reshape(1 + len(firsts), len(own), -1)
+        parts.append(divergence(found[0], found[1:]))
+    return torch.cat(parts, 1)
 
 
 def _margins(probe: Probe, logits: torch.Tensor) -> torch.Tensor:

@@ -24,6 +24,7 @@ from ..steering import Intervention
 from .batch import Padding
 from .probes import Bundle, Pair, Probe, Row
 
+_BASE = b""  # the key of rows that are only read for the sake of others
 Kind = Literal["plain", "shared depth", "shared positions"]
 
 
@@ -103,6 +104,7 @@ class Plan:
         births: for each block at whose input entries are born, the entries they copy: [new] (axis 0) or [rows, new] (axis 1).
         rows: the wanted scores.
         reads: for each of them the (row, place) pairs to read.
+        unsteered: for probes whose answers are differences from the unsteered model, where that is read.
         starts: for axis 0, the first row of each pair.
         prompt: for axis 0, bool [rows, tokens]: the prompt of each row's one probe, for conditions on it.
     """
@@ -117,6 +119,7 @@ class Plan:
     doses: list[Dose] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     reads: list[list[tuple[int, int]]] = field(default_factory=list)
+    unsteered: dict[Probe, list[tuple[int, int]]] = field(default_factory=dict)
     starts: dict[Pair, int] = field(default_factory=dict)
     prompt: torch.Tensor | None = None
 
@@ -201,6 +204,7 @@ def _fill(
 
 def _plain(bundles: Sequence[Bundle], padding: Padding) -> Plan:
     rows = [row for bundle in bundles for row in bundle.rows]
+    rows += [Row(probe, Pair(None, 0.0), _BASE) for bundle in bundles for probe in bundle.compared]
     order = {row.pair.intervention: index for index, row in reversed(list(enumerate(rows)))}
     rows.sort(key=lambda row: order[row.pair.intervention])
     sheets = [Sheet() for _ in rows]
@@ -208,8 +212,13 @@ def _plain(bundles: Sequence[Bundle], padding: Padding) -> Plan:
         sheet.grow(row.probe, 0, len(row.probe.ids), -1)
     length = max(len(sheet.ids) for sheet in sheets)
     plan, shifts = _fill(sheets, [row.probe for row in rows], len(rows), padding, length, True)
-    plan.rows = rows
-    plan.reads = [[(index, shifts[index] + at) for at in row.probe.reads] for index, row in enumerate(rows)]
+    for index, row in enumerate(rows):
+        reads = [(index, shifts[index] + at) for at in row.probe.reads]
+        if row.key == _BASE:
+            plan.unsteered[row.probe] = reads
+        else:
+            plan.rows.append(row)
+            plan.reads.append(reads)
     plan.doses = _doses([(row.pair, index, index + 1) for index, row in enumerate(rows)])
     return plan
 
@@ -297,6 +306,9 @@ def _add_reads(
             places = sheet.places[row.probe]
             plan.rows.append(row)
             plan.reads.append([where(index, row.pair, places[read - prefix]) for read in row.probe.reads])
+        base, _ = in_order(bundle.pairs)
+        for probe in bundle.compared:
+            plan.unsteered[probe] = [where(index, base, sheet.places[probe][read - prefix]) for read in probe.reads]
 
 
 def _doses(entries: Sequence[tuple[Pair, int, int]]) -> list[Dose]:

@@ -84,6 +84,15 @@ def agree(dtype: str, found: Sequence[Scores], plain: Sequence[Scores], noise: N
     )
 
 
+def in_nats(probe: Probe, scores: Scores) -> Scores:
+    """Scores on the scale of a log-likelihood, so that one room for rounding fits all.
+
+    An error of d in the logits moves a small divergence by its square. The root of twice a divergence, for small ones the
+    root-mean-square change of a log-probability, moves by d.
+    """
+    return np.sqrt(2 * scores) if probe.diverges else scores
+
+
 def shortened(probe: Probe, tokens: int = _SHORT) -> Probe:
     """The same question about a few of its tokens. Short rows show a noise that long ones hide, since libraries multiply small
     matrices differently."""

@@ -40,7 +40,7 @@ def ways_of(model: Model, bundle: Bundle, prefix: int) -> dict[Way, float]:
         and longest <= abilities.reach
         and not any(pair.looks_at_rows for pair in bundle.pairs)
     )
-    if abilities.shares_depth and (len(bundle.rows) > 1 or prefix):
+    if abilities.shares_depth and (bundle.entries > 1 or prefix):
         if len(bundle.probes) == 1 or can_branch:
             kinds.append("shared depth")
         if can_branch and any(not pair.is_idle for pair in bundle.pairs) and bundle.steer_from >= prefix:
@@ -65,7 +65,7 @@ def _entries(bundle: Bundle, prefix: int, kind: Kind, blocks: int) -> tuple[np.n
     """[blocks] how many rows a bundle has at each block, and how many tokens each of them."""
     one = np.ones(blocks)
     if kind == "plain":
-        return one * len(bundle.rows), one * max(len(probe.ids) for probe in bundle.probes)
+        return one * bundle.entries, one * max(len(probe.ids) for probe in bundle.probes)
     _, later = in_order(bundle.pairs)
     born = np.array([pair.birth for pair in later], dtype=int)
     alive = (born[None, :] <= np.arange(blocks)[:, None]).sum(1)
@@ -115,6 +115,7 @@ class _Use:
     def with_one(self, model: Model, bundle: Bundle, prefix: int, kind: Kind) -> _Use:
         rows, length = _entries(bundle, prefix, kind, model.n_layers)
         reads = sum(len(row.probe.reads) for row in bundle.rows if row.probe.candidates is None)
+        reads += sum(len(probe.reads) for probe in bundle.compared)
         return _Use(self.rows + rows, np.maximum(self.length, length), self.logits + reads * model.vocabulary)
 
     @property
@@ -140,7 +141,7 @@ def halves(batch: Sequence[Bundle]) -> list[list[Bundle]]:
     """A batch in two parts: by bundles, else by pairs; nothing if it cannot be divided."""
     if len(batch) > 1:
         return [list(batch[: len(batch) // 2]), list(batch[len(batch) // 2 :])]
-    pairs = batch[0].pairs
+    pairs = tuple(dict.fromkeys(row.pair for row in batch[0].rows))
     if len(pairs) > 1:
         first = set(pairs[: len(pairs) // 2])
         return [[batch[0].where(lambda row: row.pair in first)], [batch[0].where(lambda row: row.pair not in first)]]

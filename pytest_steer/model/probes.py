@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..steering import Applied, Intervention
 from .tokens import Ids
@@ -24,6 +24,8 @@ class Probe:
             logits do, so a rounding error can be told from a mistake; with chosen tokens it could not.
         ends: with ``margins``: tokens that end an answer. One more margin, the last, is that of their coming next: the largest
             logit of theirs minus the largest one of all others.
+        diverges: the Kullback-Leibler divergences at the positions that predict ``ids[score_from:]`` are wanted instead, each over the
+            whole vocabulary: how far the next token's distribution moves from the unsteered model's. So a forward holds that one too.
     """
 
     ids: Ids
@@ -33,6 +35,7 @@ class Probe:
     name: str = "sequence"
     margins: bool = False
     ends: Ids | None = None
+    diverges: bool = False
 
     @property
     def reads(self) -> range:
@@ -47,6 +50,8 @@ class Probe:
         """What is asked about the tokens. A score depends on this, the tokens and the pair alone."""
         if self.margins:
             return ("margins", self.score_from, self.ends)
+        if self.diverges:
+            return ("divergence", self.score_from)
         return (self.candidates, self.score_from if self.candidates is None else None)
 
     @property
@@ -99,7 +104,7 @@ class Bundle:
 
     Attributes:
         probes: distinct probes.
-        pairs: distinct pairs.
+        pairs: distinct pairs; the unsteered model is one of them where answers are differences from it.
         rows: the scores that are wanted; not every combination of the two need be.
         stem: how many tokens all the sequences share.
     """
@@ -117,6 +122,16 @@ class Bundle:
     @property
     def steer_from(self) -> int:
         return self.probes[0].steer_from
+
+    @property
+    def compared(self) -> tuple[Probe, ...]:
+        """The probes whose unsteered row has to be in the forward too, since their answers are differences from it."""
+        return tuple(dict.fromkeys(row.probe for row in self.rows if row.probe.diverges and not row.pair.applied))
+
+    @property
+    def entries(self) -> int:
+        """How many whole rows it takes where nothing is shared."""
+        return len(self.rows) + len(self.compared)
 
     @property
     def trunk(self) -> int:
@@ -173,4 +188,7 @@ def common_prefix(one: Ids, other: Ids) -> int:
 
 def _bundle(rows: list[Row], stem: int) -> Bundle:
     probes = tuple(dict.fromkeys(row.probe for row in rows))
-    return Bundle(probes, tuple(dict.fromkeys(row.pair for row in rows)), tuple(rows), stem)
+    bundle = Bundle(probes, tuple(dict.fromkeys(row.pair for row in rows)), tuple(rows), stem)
+    if not bundle.compared or any(pair.is_idle for pair in bundle.pairs):
+        return bundle
+    return replace(bundle, pairs=(Pair(None, 0.0), *bundle.pairs))

@@ -47,7 +47,7 @@ def matrix_rows(claims: Sequence[Claim]) -> tuple[list[Row], list[TaskRow]]:
     costs = {
         _steered(claim): claim["compared"]["deployed"]["cost"]
         for claim in measured
-        if "n" not in claim["compared"] and "deployed" in claim["compared"]
+        if "n" not in claim["compared"] and "cost" in claim["compared"].get("deployed", {})
     }
     rows = [_row(cell, costs) for cell in _cells(claim for claim in measured if "n" in claim["compared"])]
     tasks = [row for cell in _cells(claim for claim in measured if "tasks" in claim["compared"]) for row in _task_rows(cell)]

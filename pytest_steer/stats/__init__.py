@@ -5,6 +5,9 @@ Read in this order: :mod:`intervals` (what an inference is; Student's t and Clop
 many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`paired` (the difference of two shares of the
 same units), :mod:`ranks` (two measures of the same units), :mod:`sequential` (bounds for looking early) and :mod:`suite`
 (many claims at once).
+(BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim), :mod:`ratio`
+(one mean relative to another), :mod:`quantile`
+(order statistics of values in clusters), :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
 ``_arguments`` only checks arguments.
 
 **Every bound is one-sided.** ``confidence=0.95`` means that the lower bound exceeds the truth in at most 5 % of
@@ -18,6 +21,7 @@ from .bootstrap import mean_bootstrap
 from .intervals import Inference, mean_t, share, share_of_clusters
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_share
+from .quantile import items_needed_quantile, quantile
 from .ranks import rank_correlation
 from .ratio import items_needed_ratio, least_ratio, ratio_of_means
 from .sequential import rounds, sequential_mean, sequential_share
@@ -35,6 +39,7 @@ __all__ = [
     "holm",
     "is_clearly_skewed",
     "items_needed_mean",
+    "items_needed_quantile",
     "items_needed_ratio",
     "items_needed_share",
     "judge",
@@ -43,6 +48,7 @@ __all__ = [
     "mean_t",
     "mean_transformed_t",
     "paired_share_difference",
+    "quantile",
     "rank_correlation",
     "ratio_of_means",
     "rounds",

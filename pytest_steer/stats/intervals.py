@@ -43,7 +43,8 @@ class Inference:
             probability of at least ``2 * confidence - 1``.
         confidence: of each bound, in [0.5, 1).
         method: ``"t"``, ``"transformed t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"``, ``"fieller, unpaired"``,
-            ``"sequential binomial"``, ``"sequential t"`` or ``"paired exact"``; the first four also as ``"clustered ..."``.
+            ``"sequential binomial"``, ``"sequential t"``, ``"paired exact"`` or ``"order statistics"``; the first four and the last also
+            as ``"clustered ..."``.
         n: number of independent units: clusters where there are clusters, else items.
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
             None for a share or a ratio. :func:`items_needed_mean` takes it.

@@ -1,0 +1,204 @@
+"""How far steering moves the next token's distribution: the Kullback-Leibler divergence from the unsteered model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..data import ContrastItem, ItemLike, as_items
+from ..errors import DataError, SteerError
+from ..model import Model, Probe, check_fits, engine_of, tokenize_text
+from ..model.arguments import checks_arguments
+from ..model.batch import check_texts
+from ..prompting import AS_GIVEN, Context
+from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
+from .asking import Array, asked_of
+from .likelihood import text_start
+from .propensity import check_multipliers
+
+Counts = np.ndarray[tuple[int, ...], np.dtype[np.int_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Divergence:
+    """Divergences KL(unsteered || steered) of next-token distributions, in nats over the whole vocabulary.
+
+    Attributes:
+        per_position: for each text float64 [positions], one for each position that predicts a scored token. None is below 0.
+        probes: what was asked of the model; position i of a text predicts its token ``score_from + i``.
+        owners: for each of them which text or item it belongs to; an item has several where its answers stand after different tokens.
+    """
+
+    per_position: tuple[Array, ...]
+    probes: tuple[Probe, ...] = field(repr=False, default=())
+    owners: tuple[int, ...] = field(repr=False, default=())
+
+    def of_probes(self) -> Iterator[tuple[int, Probe, Array]]:
+        """(text or item, probe, divergences at the positions of the probe)."""
+        read: dict[int, int] = {}
+        for owner, probe in zip(self.owners, self.probes, strict=True):
+            start = read.get(owner, 0)
+            read[owner] = start + len(probe.reads)
+            yield owner, probe, self.per_position[owner][start : read[owner]]
+
+    @property
+    def per_text(self) -> Array:
+        """float64 [n_texts], the mean over the positions of each text."""
+        return np.array([own.mean() for own in self.per_position])
+
+    @property
+    def tokens(self) -> Counts:
+        """int [n_texts], how many positions each text has."""
+        return np.array([len(own) for own in self.per_position])
+
+    @property
+    def value(self) -> float:
+        """The mean over texts of ``per_text``, in which each text counts alike."""
+        return float(self.per_text.mean())
+
+    def quantile(self, q: float) -> float:
+        """The least value that a share ``q`` of all positions of all texts does not exceed; long texts count more."""
+        return float(np.quantile(np.concatenate(self.per_position), q, method="inverted_cdf"))
+
+
+@checks_arguments
+def kl_divergence(
+    model: Model,
+    texts: Sequence[str],
+    vector: SteeringVector | Intervention,
+    *,
+    multiplier: float = 1.0,
+    positions: Positions = "all",
+    include_first: bool = False,
+    allow_mismatch: tuple[str, ...] = (),
+) -> Divergence:
+    """KL(unsteered || steered) at every position of texts that predicts a token, each text by itself and as it is (no chat template).
+
+    At a position with unsteered probabilities p and steered ones q of the next token it is the sum over the vocabulary of
+    p (log p - log q). The positions are those that ``perplexity`` scores: they predict all tokens but the first.
+
+    Args:
+        positions: a text has no prompt, so all its tokens count as generated ones: every scope steers all of them
+            but the first position (``include_first`` takes it in for ``all``).
+        allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
+
+    Raises:
+        DataError: no texts, an empty one, one of a single token, or one longer than the model allows.
+        SteerError: there is no vector.
+        VectorError: the intervention does not fit the model, see ``check_fits``.
+        MeasurementError: a divergence is NaN or infinite.
+    """
+    (strength,) = check_multipliers([multiplier])
+    return kl_curve(
+        model,
+        texts,
+        vector,
+        multipliers=[strength],
+        positions=positions,
+        include_first=include_first,
+        allow_mismatch=allow_mismatch,
+    )[0]
+
+
+@checks_arguments
+def kl_curve(
+    model: Model,
+    texts: Sequence[str],
+    vector: SteeringVector | Intervention,
+    *,
+    multipliers: Sequence[float],
+    positions: Positions = "all",
+    include_first: bool = False,
+    allow_mismatch: tuple[str, ...] = (),
+) -> list[Divergence]:
+    """:func:`kl_divergence` at several multipliers, all in one pass over the texts; at 0 it is 0."""
+    start = text_start(check_positions(positions), include_first)
+    if not texts:
+        raise DataError("kl_divergence takes a list with at least one text; read_texts(path) reads one from a file")
+    for i, text in enumerate(texts):
+        check_texts(model, (text,), f"text {i}")
+    probes = [
+        Probe(tokenize_text(model.tokenizer, text, f"text {i}"), start, score_from=1, name=f"text {i}", diverges=True)
+        for i, text in enumerate(texts)
+    ]
+    return _divergences(model, probes, range(len(texts)), vector, multipliers, allow_mismatch)
+
+
+@checks_arguments
+def kl_at_answers(
+    model: Model,
+    items: Iterable[ItemLike],
+    vector: SteeringVector | Intervention,
+    *,
+    multipliers: Sequence[float],
+    positions: Positions = "after_prompt",
+    include_first: bool = False,
+    context: Context = AS_GIVEN,
+    allow_mismatch: tuple[str, ...] = (),
+) -> list[Divergence]:
+    """KL(unsteered || steered) where each item's answer begins: at the position that predicts its first scored token.
+
+    Answers of an item that begin after different tokens (a tokenizer may merge an answer with what stands before it) each have a position.
+
+    Args:
+        multipliers: strengths, all in one pass; at 0 the divergence is 0.
+
+    Raises:
+        DataError: no items, an item that cannot be tokenised, or one that would not be steered.
+        SteerError, VectorError, MeasurementError: see :func:`kl_divergence`.
+    """
+    scope, data = check_positions(positions), as_items(items)
+    if not data:
+        raise DataError(f"{data.source}: there are no items to measure")
+    probes = [answer_starts(model, item, scope, include_first, context) for item in data]
+    owners = [index for index, own in enumerate(probes) for _ in own]
+    every = [probe for own in probes for probe in own]
+    return _divergences(model, every, owners, vector, multipliers, allow_mismatch)
+
+
+def answer_starts(
+    model: Model, item: ContrastItem, positions: Positions, include_first: bool, context: Context
+) -> list[Probe]:
+    """The probes of an item: what stands before its answers, each once, with the first scored token after it."""
+    starts: dict[object, Probe] = {}
+    for probe in asked_of(model, item, positions, include_first, context).probes:
+        single = probe.candidates is not None
+        ids = (*probe.ids, probe.candidates[0]) if probe.candidates is not None else probe.ids[: probe.score_from + 1]
+        first = len(probe.ids) if single else probe.score_from
+        own = Probe(ids, probe.steer_from, score_from=first, name=probe.name, diverges=True)
+        starts.setdefault((ids[:first], own.steer_from), own)
+    return list(starts.values())
+
+
+def _divergences(
+    model: Model,
+    probes: Sequence[Probe],
+    owners: Sequence[int],
+    vector: SteeringVector | Intervention | None,
+    multipliers: Sequence[float],
+    allow_mismatch: tuple[str, ...],
+) -> list[Divergence]:
+    """One divergence for each multiplier, all of them in one run of the engine."""
+    grid = check_multipliers(multipliers)
+    if vector is None:
+        raise SteerError(
+            "a divergence compares the steered model with the unsteered one: give a SteeringVector or an Intervention"
+        )
+    change = as_intervention(vector)
+    check_fits(model, change, allow_mismatch)
+    strengths = [multiplier for multiplier in dict.fromkeys(grid) if multiplier]
+    scores = engine_of(model).run_pairs(probes, [(change, multiplier) for multiplier in strengths])
+    found: Mapping[float, list[Array]] = {
+        multiplier: [own[column] for own in scores] for column, multiplier in enumerate(strengths)
+    }
+    still = [np.zeros(len(probe.reads)) for probe in probes]
+    return [Divergence(_by_owner(found.get(multiplier, still), owners), tuple(probes), tuple(owners)) for multiplier in grid]
+
+
+def _by_owner(scores: Sequence[Array], owners: Sequence[int]) -> tuple[Array, ...]:
+    parts: dict[int, list[Array]] = {}
+    for owner, own in zip(owners, scores, strict=True):
+        parts.setdefault(owner, []).append(own)
+    return tuple(np.concatenate(own) for own in parts.values())
