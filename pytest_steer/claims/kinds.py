@@ -99,6 +99,11 @@ class ClaimKind:
         return found
 
     @property
+    def has_direction(self) -> bool:
+        """Whether it is about a behaviour that the deployed model raises or lowers, which contrast items show."""
+        return "items" in self.fields
+
+    @property
     def searches_contexts(self) -> bool:
         return "search" in self.fields
 
@@ -124,6 +129,7 @@ class ClaimKind:
             **self.schema_more,
             "x-needs": list(self.needs),
             "x-uses": list(self.uses),
+            **({"x-has-direction": True} if self.has_direction else {}),
             **({"x-searches-contexts": True} if self.searches_contexts else {}),
             "examples": [example],
         }
