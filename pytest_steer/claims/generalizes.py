@@ -223,13 +223,13 @@ class Generalizes:
         details = {
             "worst": worst.name,
             **(
-                {"base": describe(base, self.base, repr(self.base)) | self._bounds(base, sample.clusters)}
+                {"base": describe(base, self.base, repr(self.base), sign) | self._bounds(base, sample.clusters)}
                 if self.retention is not None
                 else {}
             ),
             "settings": [
                 {"name": one.name}
-                | describe(one.curve, one.context, one.put)
+                | describe(one.curve, one.context, one.put, sign)
                 | (
                     {"own_vector": one.own_vector() | self._bounds(one.base, one.base_clusters)}
                     if one.own is not None
@@ -258,7 +258,7 @@ class Generalizes:
             soundness=soundness,
             asked=asked,
             warnings=warnings,
-            **curve_fields(curve, details | seen.details()) | seen.describe(),
+            **curve_fields(curve, details | seen.details(), self.subject) | seen.describe(),
         )
         at_deployed = with_deployed(model, self.subject, curve if self.retention is None else base, self.base)
         evidence.details["deployed"] = deployed_record(

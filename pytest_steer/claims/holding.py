@@ -50,7 +50,7 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
     """
     declared, shared = kind_of(kind), given["shared"]
     known = declared.fields.keys() | declared.parameters.keys()
-    others = {*_OF_THE_SUBJECT, *_OF_THE_VECTOR} - (set() if "items" in known else {"direction"})
+    others = {*_OF_THE_SUBJECT, *_OF_THE_VECTOR} - (set() if declared.has_direction else {"direction"})
     _check_keywords(f"assert_{kind}", declared, shared, known | others)
     needed = {"model", *(name for name in known if declared.fields.get(name)), *declared.schema.get("required", ())}
     needed |= READERS.keys() & given.keys() - known  # data from which fields are made

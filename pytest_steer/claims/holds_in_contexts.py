@@ -216,7 +216,7 @@ class HoldsInContexts:
             multipliers=[float(m) for m in grid],
             curve=[float(p) for p in curve.mean],
             items=[item_record(curve, index) for index in range(len(fresh.items))] if linear else None,
-            strata=[vars(stratum) for stratum in strata(curve)] if linear else [],
+            strata=[vars(stratum) for stratum in strata(curve, self.subject.slope_sign)] if linear else [],
             soundness=soundness,
             asked=asked,
             warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
@@ -231,7 +231,7 @@ class HoldsInContexts:
             self._details(trials, found, batch.items, decisive, looks) | {"max_contexts": max_contexts} | fresh.details()
         )
         if linear:
-            evidence.details |= curve_details(curve)
+            evidence.details |= curve_details(curve, self.subject)
         at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
         evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
         if self.statistic != "effect":
@@ -302,7 +302,9 @@ class HoldsInContexts:
     def _words(self) -> str:
         if self._sign > 0:
             return _WORDS[self.statistic]
-        return "share that rises" if self.statistic == "anti_steerable_share" else f"negative {_WORDS[self.statistic]}"
+        return (
+            "share that does not fall" if self.statistic == "anti_steerable_share" else f"negative {_WORDS[self.statistic]}"
+        )
 
     def _moved(self, floor: NoiseFloor, curve: PropensityCurve) -> float:
         """What the noise floor moves the statistic of one item by; of a share, the share of items that it leaves open."""

@@ -118,6 +118,11 @@ class ClaimKind:
         return found
 
     @property
+    def has_direction(self) -> bool:
+        """Whether it is about a behaviour that the deployed model raises or lowers, which contrast items show."""
+        return "items" in self.fields
+
+    @property
     def searches_contexts(self) -> bool:
         return "search" in self.fields
 
@@ -144,6 +149,7 @@ class ClaimKind:
             "x-needs": list(self.needs),
             "x-uses": list(self.uses),
             **({"x-either": self.choices} if self.either else {}),
+            **({"x-has-direction": True} if self.has_direction else {}),
             **({"x-searches-contexts": True} if self.searches_contexts else {}),
             "examples": [example],
         }

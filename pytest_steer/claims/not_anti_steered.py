@@ -86,7 +86,9 @@ class NotAntiSteered:
             grid,
             check="not_anti_steered",
             name=self.name,
-            statistic="anti-steerable share" if self._sign > 0 else "share that rises",
+            statistic="anti-steerable share"
+            if self._sign > 0
+            else f"share that {'does not fall' if self.by == 'slope' else 'rises'}",
             direction=Direction.AT_MOST,
             threshold=self.share,
             confidence=self.confidence,

@@ -138,9 +138,9 @@ def measure_items(
         statistic=statistic,
         soundness=soundness,
         asked=asked,
-        strata=[vars(stratum) for stratum in strata(curve)],
+        strata=[vars(stratum) for stratum in strata(curve, subject.slope_sign)],
         warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.items),
-        **curve_fields(curve, details) | sample.describe(),
+        **curve_fields(curve, details, subject) | sample.describe(),
     )
     at_deployed = with_deployed(model, subject, curve, context)
     evidence.details["deployed"] = deployed_record(subject, at_deployed, confidence, sample.clusters)
@@ -152,7 +152,7 @@ def measure_items(
     return curve, found, evidence
 
 
-def curve_fields(curve: PropensityCurve, more: dict[str, Any]) -> dict[str, Any]:
+def curve_fields(curve: PropensityCurve, more: dict[str, Any], subject: Subject) -> dict[str, Any]:
     """Fields of evidence that say what a curve is measured on and what it is; ``more`` is added to the details."""
     return {
         "n": len(curve.items),
@@ -160,7 +160,7 @@ def curve_fields(curve: PropensityCurve, more: dict[str, Any]) -> dict[str, Any]
         "multipliers": [float(m) for m in curve.multipliers],
         "curve": [float(p) for p in curve.mean],
         "items": [item_record(curve, index) for index in range(len(curve.items))],
-        "details": curve_details(curve) | more,
+        "details": curve_details(curve, subject) | more,
     }
 
 
@@ -293,15 +293,20 @@ def item_record(curve: PropensityCurve, index: int) -> dict[str, Any]:
     }
 
 
-def curve_details(curve: PropensityCurve) -> dict[str, Any]:
-    """What the evidence says of a curve besides its verdict."""
+def curve_details(curve: PropensityCurve, subject: Subject) -> dict[str, Any]:
+    """What the evidence says of a curve besides its verdict. Steerability is the slope as it is; anti-steerable is what moves the wrong way."""
     return {
         "steerability": curve.steerability,
-        "anti_steerable_share": float(curve.anti_steerable.mean()),
+        "anti_steerable_share": wrong_share(curve, subject.slope_sign),
         "curvature": float(curve.curvatures.mean()) if curve.curvatures is not None else None,
         "monotonicity": float(curve.monotonicity.mean()),
         "explained": explained(curve),
     }
+
+
+def wrong_share(curve: PropensityCurve, sign: int) -> float:
+    """The share of items whose slope is not on the promised side of 0: the anti-steerable share, or of items that do not fall."""
+    return float((sign * curve.slopes <= 0).mean())
 
 
 def compared_by_items(
@@ -324,7 +329,7 @@ def compared_by_items(
         found |= {
             "steerability": slopes.estimate,
             "steerability_interval": list(evidence.interval if evidence.statistic == "steerability" else bounds_of(slopes)),
-            "anti_steerable_share": float(curve.anti_steerable.mean()),
+            "anti_steerable_share": wrong_share(curve, subject.slope_sign),
             # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
             "rank": 0 if evidence.statistic == "steerability" else 1,
         }

@@ -14,7 +14,7 @@ from ..prompting import Context
 from ..steering import Intervention, SteeringVector
 from . import words
 from .numbers import number
-from .over_items import describe_items
+from .over_items import describe_items, wrong_share
 
 
 class OtherData(NamedTuple):
@@ -64,14 +64,14 @@ def units_of(curve: PropensityCurve) -> set[bool]:
     return {probe.candidates is not None for probe in curve.probes}
 
 
-def describe(curve: PropensityCurve, context: Context, put: str) -> dict[str, Any]:
+def describe(curve: PropensityCurve, context: Context, put: str, sign: int) -> dict[str, Any]:
     return {
         "context": context.to_dict(),
         "put": put,
         "data": describe_items(curve.items),
         "n": len(curve.items),
         "steerability": curve.steerability,
-        "anti_steerable_share": float(curve.anti_steerable.mean()),
+        "anti_steerable_share": wrong_share(curve, sign),
         "slopes": [float(slope) for slope in curve.slopes],
     }
 
@@ -80,12 +80,13 @@ def settings_table(evidence: Evidence) -> list[str]:
     """The settings side by side, the base first."""
     base = evidence.details.get("base")
     word = "tan_relative" if base is None else "retention"
+    sign = words.slope_sign(evidence)
     rows = [
         [
             setting["name"],
             setting["n"],
-            number(setting["steerability"]),
-            *([number(setting["own_vector"]["steerability"])] if base is None else []),
+            number(sign * setting["steerability"]),
+            *([number(sign * setting["own_vector"]["steerability"])] if base is None else []),
             number(setting[word]),
             "[{}, {}]".format(*map(number, setting["interval"])),
             f"{setting['anti_steerable_share']:.2f}",
@@ -96,7 +97,7 @@ def settings_table(evidence: Evidence) -> list[str]:
     ]
     if base is not None:
         own = f"{base['anti_steerable_share']:.2f}"
-        rows.insert(0, ["(base)", base["n"], number(base["steerability"]), "1", "", own, "", base["put"]])
+        rows.insert(0, ["(base)", base["n"], number(sign * base["steerability"]), "1", "", own, "", base["put"]])
     own_column = ["of its own vector"] if base is None else []
-    headers = ["setting", "n", "steerability", *own_column, word, "interval", "anti-steerable", "", ""]
+    headers = ["setting", "n", words.steerability(sign), *own_column, word, "interval", words.wrong_way(sign), "", ""]
     return [*words.table(rows, headers), f"  in the worst setting, {evidence.details['worst']}:"]

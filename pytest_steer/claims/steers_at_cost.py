@@ -367,8 +367,8 @@ def _looked_at(evidence: Evidence) -> list[str]:
     deployed = details["deployed"]
     dose = details["mean_effect"] / details["sd_unsteered"] if details["sd_unsteered"] else None
     lines.append(
-        f"  mean effect {number(details['mean_effect'])} ({number(dose)} standard deviations of the unsteered propensities), anti-steerable "
-        f"share {details['anti_steerable_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
+        f"  mean effect {number(details['mean_effect'])} ({number(dose)} standard deviations of the unsteered propensities), "
+        f"{'anti-steerable share' if words.effect_sign(evidence) > 0 else 'share that rises'} {details['anti_steerable_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
         f"{number(deployed['mean_effect'])}"
     )
     return lines

@@ -199,6 +199,27 @@ def reading(evidence: Evidence) -> list[str]:
     ]
 
 
+def slope_sign(evidence: Evidence) -> int:
+    """1 or -1, as ``Subject.slope_sign``: what a slope is multiplied with so that above 0 means as promised."""
+    at = evidence.details.get("deployed") or {}
+    return -1 if at.get("direction") == "lowers" and at["multiplier"] > 0 else 1
+
+
+def effect_sign(evidence: Evidence) -> int:
+    """The same for an effect at the deployed multiplier."""
+    return -1 if (evidence.details.get("deployed") or {}).get("direction") == "lowers" else 1
+
+
+def steerability(sign: int) -> str:
+    """What a slope that is multiplied with the sign is called."""
+    return "steerability" if sign > 0 else "negative steerability"
+
+
+def wrong_way(sign: int) -> str:
+    """What an item is called whose slope is not on the promised side of 0."""
+    return "anti-steerable" if sign > 0 else "does not fall"
+
+
 def curve(evidence: Evidence) -> list[str]:
     """The mean propensity at each multiplier, and the shape of the curve."""
     if evidence.multipliers is None or evidence.curve is None or "steerability" not in evidence.details:
@@ -210,8 +231,11 @@ def curve(evidence: Evidence) -> list[str]:
     ]
     curvature = details.get("curvature")
     # Where effects are judged, "anti-steerable" is about them; the slopes are shown under another name.
-    flat = "slopes of 0 or less" if "effects" in details else "anti-steerable share"
-    shape = f"  steerability {number(details['steerability'])}, {flat} {details['anti_steerable_share']:.2f}"
+    sign = slope_sign(evidence)
+    flat = "anti-steerable share" if sign > 0 else "share that does not fall"
+    if "effects" in details:
+        flat = f"slopes of 0 or {'less' if sign > 0 else 'more'}"
+    shape = f"  {steerability(sign)} {number(sign * details['steerability'])}, {flat} {details['anti_steerable_share']:.2f}"
     shape += f", curvature {number(curvature)}" if curvature is not None else ""
     shape += f", monotonicity {number(details['monotonicity'])}"
     return [*table(rows, align="right"), shape]
@@ -223,11 +247,12 @@ def strata(evidence: Evidence) -> list[str]:
         return []
     is_bad = _MISSES.get(evidence.statistic)
     bad = [stratum for stratum in evidence.strata if is_bad and is_bad(stratum, evidence.threshold)]
+    sign = slope_sign(evidence)
     rows = [
         [
             f"matching answer {stratum['label']}",
             stratum["n"],
-            number(stratum["steerability"]),
+            number(sign * stratum["steerability"]),
             f"{stratum['anti_steerable_share']:.2f}",
             "misses the threshold" if stratum in bad else "",
         ]
@@ -235,7 +260,7 @@ def strata(evidence: Evidence) -> list[str]:
     ]
     missed = f" (the claim misses its threshold in {len(bad)} of {len(evidence.strata)})" if is_bad else ""
     title = f"  strata{missed}:"
-    return [title, *table(rows, ["", "n", "steerability", "anti-steerable", ""]), *_explained(evidence)]
+    return [title, *table(rows, ["", "n", steerability(sign), wrong_way(sign), ""]), *_explained(evidence)]
 
 
 def _explained(evidence: Evidence) -> list[str]:
@@ -249,6 +274,7 @@ _MISSES: dict[str, Callable[[dict[str, Any], Any], bool]] = {
     "steerability": lambda stratum, least: stratum["steerability"] < least,
     "negative steerability": lambda stratum, least: -stratum["steerability"] < least,
     "anti-steerable share": lambda stratum, most: stratum["anti_steerable_share"] > most,
+    "share that does not fall": lambda stratum, most: stratum["anti_steerable_share"] > most,
 }
 """Statistics that strata have, and whether a stratum misses the promise."""
 
@@ -257,9 +283,8 @@ def worst_items(evidence: Evidence) -> list[str]:
     """The items that move least in the promised direction."""
     items = evidence.items or []
     by_effect = "effects" in evidence.details
+    sign = effect_sign(evidence) if by_effect else slope_sign(evidence)
     measured = evidence.details["effects"] if by_effect else [item["slope"] for item in items]
-    at = evidence.details.get("deployed") or {}
-    sign = -1 if at.get("direction") == "lowers" and (by_effect or at["multiplier"] > 0) else 1
     lines = ["  worst items:"]
     for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: sign * pair[0])[:WORST]:
         curve = ", ".join(f"{p:.2f}" for p in item["propensity"])

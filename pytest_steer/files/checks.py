@@ -109,6 +109,12 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
             hint = f"Add `data: {{{example}}}` at the top level of the file or to this claim."
             yield Fault(path, "there is nothing to draw demonstrations from", hint)
     yield from _setting_faults(claim)
+    # Given for the whole file it is that of the claims that have one.
+    if "direction" in claim.values and not of_kind.get("x-has-direction") and claim.at(("direction",))[0] == "claims":
+        reason = f"{claim.kind!r} has no direction: it is about no contrast items, whose behaviour could rise or fall"
+        yield Fault(
+            ("direction",), reason, "Delete it here; at the top level of the file it is that of the claims about items."
+        )
     for inner, value, path in _marked(schema, claim.values, ()):
         unused = path[0] == "data" and claim.at(path)[0] == "data" and path[1] not in used
         if inner.keys() & {"x-file", "x-items"} and isinstance(value, str) and not unused:

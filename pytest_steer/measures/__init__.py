@@ -21,10 +21,8 @@ from .propensity import (
     propensity_curves,
 )
 from .receipt import LayerDose, Receipt, steering_receipt
-from .shown import asked_as_text, asked_record, shown_line, shown_probe
-from .strata import Stratum, explained, strata, with_label
 from .shown import asked_as_text, asked_record, marked_token, shown_line, shown_probe
-from .strata import Stratum, explained, strata
+from .strata import Stratum, explained, strata, with_label
 from .subject import Subject
 from .sweep import sweep_curves, sweep_perplexity
 from .tasks import TaskAccuracy, as_tasks, check_shots, task_accuracies, task_accuracy
@@ -35,6 +33,7 @@ __all__ = [
     "Array",
     "AtCost",
     "Deployed",
+    "Divergence",
     "LayerDose",
     "NoiseFloor",
     "Perplexity",
@@ -60,6 +59,10 @@ __all__ = [
     "effects_at",
     "explained",
     "first_order_slopes",
+    "kl_at_answers",
+    "kl_curve",
+    "kl_divergence",
+    "marked_token",
     "multipliers_at_cost",
     "noise_floor",
     "normalised_changes",
@@ -81,9 +84,3 @@ __all__ = [
     "warning_of",
     "with_label",
 ]
-    "MULTIPLIERS", "Array", "AtCost", "Deployed", "Divergence", "LayerDose", "NoiseFloor", "Perplexity", "PropensityCurve", "Receipt", "Stratum", "Subject",
-    "TaskAccuracy", "as_tasks", "asked_as_text", "asked_record", "can_have_controls", "chance_warnings", "check_deployed", "check_multipliers", "check_shots",
-    "check_slope_grid", "curves_in_contexts", "deviation", "effects_at", "explained", "first_order_slopes", "kl_at_answers", "kl_curve", "kl_divergence", "marked_token", "multipliers_at_cost", "noise_floor",
-    "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves", "random_controls", "relative_rise", "shown_line", "shown_probe",
-    "standardised", "steering_receipt", "strata", "sweep_curves", "sweep_perplexity", "task_accuracies", "task_accuracy", "warning_of",
-]  # fmt: skip

@@ -21,7 +21,7 @@ class Stratum:
         label: "A", "Yes", or both: "A, Yes".
         n: number of items.
         steerability: mean slope of these items.
-        anti_steerable_share: share of these items with slope <= 0.
+        anti_steerable_share: share of these items that move the wrong way: slope <= 0, or >= 0 if they are meant to fall.
     """
 
     label: str
@@ -30,8 +30,11 @@ class Stratum:
     anti_steerable_share: float
 
 
-def strata(curve: PropensityCurve) -> tuple[Stratum, ...]:
+def strata(curve: PropensityCurve, sign: int = 1) -> tuple[Stratum, ...]:
     """One stratum per label of the matching answer; none for free-text items.
+
+    Args:
+        sign: -1 if propensity is meant to fall with the multiplier.
 
     Where options in brackets are called Yes and No, "(A) Yes", there are strata by letter, by Yes / No, and by both. A vector that
     moves a letter rather than the behaviour shows as a rise in one stratum and a fall in the other (Tan et al. 2024 regress the slopes
@@ -40,7 +43,7 @@ def strata(curve: PropensityCurve) -> tuple[Stratum, ...]:
     found = []
     for label, own in with_label(curve):
         slopes: Array = curve.slopes[own]
-        found.append(Stratum(label, len(slopes), float(slopes.mean()), float((slopes <= 0).mean())))
+        found.append(Stratum(label, len(slopes), float(slopes.mean()), float((sign * slopes <= 0).mean())))
     return tuple(found)
 
 

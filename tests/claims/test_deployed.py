@@ -175,3 +175,46 @@ def test_a_deployed_effect_below_the_promise_per_unit_is_said(turning):
     assert len(said) == 1
     found = evidence_of(assert_steers, gated.model, gated.vector(), items, **near, multiplier=2.0)
     assert not any(line.startswith("at the deployed multiplier") for line in found.warnings)
+
+
+@pytest.mark.parametrize(("size", "share"), [(-1, "0.00"), (1, "1.00")])
+def test_the_block_of_a_claim_that_lowers_has_the_numbers_that_are_judged(linear, size, share):
+    vector, how = linear.vector(size=size), {"multiplier": 2, "direction": "lowers"}
+    slope = -size * SLOPES.mean()
+    anti = evidence_of(assert_not_anti_steered, linear.model, vector, ITEMS, share=0.01, **how)
+    assert anti.statistic == "share that does not fall"
+    assert anti.estimate == float(share) == anti.details["anti_steerable_share"]
+    steers = evidence_of(assert_steers, linear.model, vector, ITEMS, steerability=9.0, **how)
+    assert steers.estimate == pytest.approx(slope, rel=1e-4)
+    for found in (anti, steers):
+        (line,) = [line for line in found.message.splitlines() if "monotonicity" in line]
+        assert line.startswith(f"  negative steerability {slope:.3g}, share that does not fall {share}, ")
+        assert "anti-steerable" not in found.message
+    for promise in ({"anti_steerable_share": 0.01}, {"steerability": 9.0}):
+        found = evidence_of(
+            assert_holds_in_contexts, linear.model, vector, ITEMS, contexts=contexts(option_order=["as_given"]), max_contexts=1, batch=2,
+            **promise, **how,
+        )  # fmt: skip
+        assert f", share that does not fall {share}, " in found.message
+        assert "anti-steerable" not in found.message
+    effect = evidence_of(assert_not_anti_steered, linear.model, vector, ITEMS, share=0.01, by="effect", **how)
+    assert (effect.statistic, effect.estimate) == ("share that rises", float(share))
+    assert f"slopes of 0 or more {share}" in effect.message
+
+
+def test_strata_of_a_claim_that_lowers_have_the_numbers_that_are_judged():
+    items = [(f"Question {index}?", f"({'AB'[index % 2]})", f"({'BA'[index % 2]})") for index in range(9)]
+    model, vector = builders.random_model("llama"), builders.random_vector(1)
+    found = evidence_of(assert_not_anti_steered, model, vector, items, share=0.01, multiplier=1, direction="lowers")
+    slopes = {label: [item["slope"] for item in found.items if item["label"] == label] for label in "AB"}
+    for stratum in found.strata:
+        own = slopes[stratum["label"]]
+        assert stratum["anti_steerable_share"] == np.mean([slope >= 0 for slope in own])
+        line = next(line for line in found.message.splitlines() if f"matching answer {stratum['label']}" in line)
+        assert line.split()[3:6] == [
+            str(len(own)),
+            f"{-np.mean(own):.3g}",
+            f"{np.mean([slope >= 0 for slope in own]):.2f}",
+        ]
+    assert found.estimate == np.mean([slope >= 0 for own in slopes.values() for slope in own])
+    assert 0 < found.estimate < 1

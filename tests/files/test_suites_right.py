@@ -596,3 +596,18 @@ def test_a_date_is_a_day_with_or_without_quotes(folder: Path) -> None:
     assert caught.value.line == 3
     found = broken(folder, SMALL.replace("steerability: 0.3", "steerability: 0.3, date: '2025-13-01'"))
     assert "date must be a day such as '2025-01-01', not '2025-13-01'" in str(found.error)
+
+
+@pytest.mark.parametrize("where", ["file", "overrides"])
+def test_a_direction_of_the_whole_file_is_that_of_claims_that_have_one(folder: Path, where: str) -> None:
+    """Claims about perplexity, tasks and hooks have none, and those of a matrix may be named with others."""
+    top = {
+        "file": "direction: lowers\nvector: {file: vectors/refusal.safetensors}",
+        "overrides": "matrix: {vector: {refusal: {file: vectors/refusal.safetensors}}}\noverrides: [{match: {vector: refusal}, direction: lowers}]",
+    }[where]
+    claims = read(
+        folder,
+        f"{top}\ndata: {{test: data/test.json, neutral: data/neutral.txt}}\nclaims:\n  - steers: 0.3\n  - ppl_delta_below: 0.05\n",
+    ).entries
+    assert not any(isinstance(claim, BrokenClaim) for claim in claims), [claim.error for claim in claims]
+    assert claims[0].direction == "lowers"

@@ -201,7 +201,7 @@ def _rows(
             ),
             steerability=None if steerability is None else steerability.estimate,
             steerability_interval=(None, None) if steerability is None else bounds_of(steerability),
-            anti_steerable_share=float((slopes[entry] <= 0).mean()) if entry in slopes else None,
+            anti_steerable_share=float((entry.subject.slope_sign * slopes[entry] <= 0).mean()) if entry in slopes else None,
         )
     return found
 
