@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Unpack
 
 from ..data import ItemLike, Items
-from ..data.likeness import count_known, traces
+from ..data.traces import known_in, traces
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record, propensity_curve
@@ -391,14 +391,16 @@ class Generalizes:
                 else:
                     found += [f"{name}, its own vector: {warning}" for warning in data_warnings(own, other)]
                 continue
-            shared = count_known((item.question for item in other.items), asked)
-            if shared == len(other.items) == len(sample.items):
+            known = known_in((item.question for item in other.items), asked)
+            shared = known.asked + known.near
+            if known.same == len(other.items) == len(sample.items):
                 raise DataError(
                     f"{name}: asks the questions of the base data and no others, so it says nothing about other data"
                 )
             if shared:
                 found.append(
-                    f"{name}: {shared} of its {len(other.items)} items ask a question of the base data too, so the two are not "
+                    f"{name}: {shared} of its {len(other.items)} items ask a question of the base data too"
+                    f"{', or nearly do' if shared > known.same else ''}, so the two are not "
                     "independent and the interval is not exact"
                 )
         return found

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ..data import Items
-from ..data.likeness import count_known
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
 from ..extract import letter_imbalance, unreliable
@@ -37,6 +36,7 @@ from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .in_rounds import draw_in_rounds
 from .judging import SHARES, judged
+from .leaks import leaks
 from .sampling import Sample, sample_of
 
 
@@ -255,15 +255,7 @@ def warnings_about(subject: Subject, questions: Sequence[str], data_hash: str) -
         questions: or inputs, one per item. data_hash: of all items.
     """
     record = subject.intervention.metadata
-    found = []
-    seen = count_known(questions, record)
-    if not record.get("item_hashes") and record.get("data_hash") == data_hash:
-        seen = len(questions)
-    if seen:
-        found.append(
-            f"{seen} of these {len(questions)} items ask a question that the vector was extracted from: test it on questions that "
-            "it did not see"
-        )
+    found = leaks(record, questions, data_hash)
     letters = letter_imbalance(record.get("label_balance") or {})
     if letters:
         found.append(letters)

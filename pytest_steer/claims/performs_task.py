@@ -18,7 +18,7 @@ from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..soundness import check_before
-from ..stats import Direction, Verdict, items_needed_share, share
+from ..stats import Direction, Verdict, items_needed_share, share, share_of_clusters
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
@@ -26,7 +26,7 @@ from .holding import hold
 from .judging import judged, open_share
 from .kinds import claim
 from .over_items import warnings_about
-from .sampling import kept_of, twins_of
+from .sampling import cluster_record, clusters_of_tasks, kept_of, twins_of
 
 RightBy = Literal["first_token", "exact"]
 
@@ -59,6 +59,7 @@ class PerformsTask:
         tasks: held-out pairs.
         demonstrations: what demonstrations are drawn from; by default the other tasks.
         seed: of the draws of demonstrations.
+        cluster: a key of the tasks that says which belong together; those of one input do without.
         source: where the tasks come from, for messages.
 
     Raises:
@@ -119,6 +120,7 @@ class PerformsTask:
     confidence: float = 0.95
     min_n: int | None = None
     seed: int = 0
+    cluster: str | None = None
     source: str = "tasks"
     name: str = "performs_task"
 
@@ -139,6 +141,7 @@ class PerformsTask:
         tasks = [given[index] for index in kept]
         if len(tasks) < 2:
             raise DataError(f"{self.source}: has {len(tasks)} task(s); an interval needs at least two")
+        clusters = clusters_of_tasks(tasks, self.cluster, self.source)
         soundness = check_before(model, subject)
         both: dict[str, tuple[Intervention | None, float]] = {
             "unsteered": (None, 0.0),
@@ -150,7 +153,10 @@ class PerformsTask:
             raise type(error)(f"{self.source}: {error}") from None
         bare, steered = found_at["unsteered"], found_at["steered"]
         right, before = self._right(steered), self._right(bare)
-        found = share(int(right.sum()), len(right), confidence=self.confidence)
+        if clusters is None:
+            found = share(int(right.sum()), len(right), confidence=self.confidence)
+        else:
+            found = share_of_clusters(right, clusters, confidence=self.confidence)
         decisive = np.array([own[0] if self.by == "first_token" else own.min() for own in steered.margins])
         accuracies = [*self._baselines(model, tasks, bare), _record(self.n_shots, self.shuffled, steered, is_steered=True)]
         evidence = judged(
@@ -166,18 +172,19 @@ class PerformsTask:
             check="performs_task",
             name=self.name,
             statistic="first-token accuracy" if self.by == "first_token" else "exact accuracy",
-            n=len(tasks),
-            unit="tasks",
+            n=len(tasks) if clusters is None else len(set(clusters)),
+            unit="tasks" if clusters is None else "clusters",
             data={"hash": tasks_hash(tasks), "n": len(tasks), "source": self.source},
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
             warnings=[
                 *warnings_about(subject, [task.input for task in tasks], tasks_hash(tasks)),
                 *repeats,
-                *twins_of([task.form for task in tasks], "tasks"),
+                *twins_of([task.form for task in tasks], "tasks", clusters),
             ],
             compared={"tasks": accuracies},
             details={
+                **({} if clusters is None else cluster_record(self.cluster, clusters)),
                 "by": self.by,
                 "accuracies": accuracies,
                 "tasks": [
@@ -194,7 +201,7 @@ class PerformsTask:
                 ],
             },
         )
-        if evidence.verdict is Verdict.INCONCLUSIVE:
+        if evidence.verdict is Verdict.INCONCLUSIVE and clusters is None:
             evidence.items_needed = items_needed_share(
                 found.estimate, self.accuracy, direction=Direction.AT_LEAST, confidence=self.confidence
             )
@@ -259,6 +266,7 @@ def assert_performs_task(
     shuffled: bool = False,
     demonstrations: Sequence[TaskItem] | None = None,
     baseline_n_shots: int = BASELINE_SHOTS,
+    cluster: str | None = None,
     **shared: Unpack[Deployment],
 ) -> Evidence:
     """Assert that the share of right answers of the steered model to ``tasks`` is at least ``accuracy``.
@@ -270,6 +278,7 @@ def assert_performs_task(
             output and ends there).
         n_shots / shuffled / demonstrations: see :func:`pytest_steer.task_accuracy`; they are those of the steered prompts.
         baseline_n_shots: demonstrations of the unsteered few-shot prompts that the evidence shows beside, from 2 on.
+        cluster: a key of the tasks (of their ``meta``) that says which belong together; the bounds are then over clusters.
         multiplier: the deployed strength; an intervention of any kind of strength has one.
 
     The other arguments and what is raised are those of :func:`assert_steers`.

@@ -25,6 +25,7 @@ from .doubts import look_closer
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
+from .leaks import text_leaks
 from .over_items import check_moved
 from .sampling import kept_of, twins_of
 
@@ -110,7 +111,7 @@ class PplDeltaBelow:
             data=describe_texts(texts, self.source),
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
-            warnings=[*repeats, *warning_of(model, math.log(base.value))],
+            warnings=[*repeats, *text_leaks(change.metadata, texts), *warning_of(model, math.log(base.value))],
             details={
                 "perplexity_base": base.of_the_mean_text,
                 "perplexity_steered": steered.of_the_mean_text,

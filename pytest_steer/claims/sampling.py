@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..data import ContrastItem, Items
-from ..data.likeness import TooManyPairs, Twins, case_twins, distinct, near_twins, normal_form
-from ..errors import DataError
+from ..data import ContrastItem, Items, TaskItem
+from ..data.likeness import TooManyPairs, Twins, case_twins, distinct, near_twins, normal_form, number_twins, without_order
+from ..errors import DataError, at_key
 from ..measures import Array
-from ..prompting.options import find_options
 from ..registry import did_you_mean
 
-# Options that do not stand on separate lines: "Which? (A) Tea (B) Ice".
-_IN_LINE = re.compile(r"\((?P<label>[A-Za-z0-9])\)(?P<text>[^(\n]*)")
 # In characters: longer than any prompt, and looking for twins would take minutes.
 _LONGEST = 4_000_000
 
@@ -64,13 +60,21 @@ class Sample:
 
     def details(self) -> dict[str, Any]:
         """The evidence's ``details.clusters`` record, if there are clusters."""
-        if self.clusters is None:
-            return {}
-        return {"clusters": {"key": self.key, "items": len(self.items), "largest": max(Counter(self.clusters).values())}}
+        return {} if self.clusters is None else cluster_record(self.key, self.clusters)
+
+
+def cluster_record(key: str | None, clusters: Sequence[int]) -> dict[str, Any]:
+    """The evidence's ``details.clusters`` record.
+
+    Args:
+        key: that names the clusters. clusters: of each item.
+    """
+    return {"clusters": {"key": key, "items": len(clusters), "largest": max(Counter(clusters).values())}}
 
 
 def sample_of(items: Items | Sample, cluster: str | None = None) -> Sample:
-    """The distinct items, and their clusters: by a key of the items, and of items that differ in nothing but swapped options.
+    """The distinct items, and their clusters: by a key of the items, and of items that ask one question, with its options in whatever order
+    and with whatever answers.
 
     Raises:
         DataError: the key is unknown, an item lacks it, or all items are one cluster.
@@ -83,9 +87,15 @@ def sample_of(items: Items | Sample, cluster: str | None = None) -> Sample:
     kept, repeats = kept_of(forms, "items")
     if len(kept) < len(items):
         items, forms = Items((items[index] for index in kept), items.source), [forms[index] for index in kept]
-    labels: list[Hashable] = list(range(len(items))) if cluster is None else _labels(items, cluster)
+    labels: list[Hashable] = list(range(len(items)))
+    if cluster is not None:
+        with at_key("data.cluster"):
+            labels = _labels([(f"item {item.id}", item.meta) for item in items], cluster, items.source)
     before = len(set(labels))
-    joined = _joined(labels, [_without_order(item) for item in items])
+    questions = [_question(item) for item in items]
+    # Options that are listed are what is asked; other answers may be the sample.
+    one_question = len(items) > 1 and len(set(questions)) == 1 and isinstance(questions[0], str)
+    joined = _joined(labels, forms if one_question else questions)
     clusters = None if len(set(joined)) == len(items) else tuple(joined)
     if clusters is not None and len(items) > 1 and len(set(clusters)) == 1:
         raise DataError(
@@ -95,9 +105,34 @@ def sample_of(items: Items | Sample, cluster: str | None = None) -> Sample:
     notes = []
     if len(set(joined)) < before:
         notes.append(
-            f"{len(items)} items are counted as {len(set(joined))} clusters: some differ in nothing but the order of their options"
+            f"{len(items)} items are counted as {len(set(joined))} clusters: some ask one question {_how(items, questions)}"
+        )
+    if one_question and clusters is None:
+        notes.append(
+            f"these {len(items)} items ask one question with other answers, and n counts the answers: the interval is about other answers, "
+            "and says nothing about other questions"
         )
     return Sample(items, clusters, cluster, (*repeats, *notes, *twins_of(forms, "items", clusters)))
+
+
+def clusters_of_tasks(tasks: Sequence[TaskItem], cluster: str | None, source: str) -> tuple[int, ...] | None:
+    """The cluster of each pair: by a key of the pairs, and of those with one input; None if each stands for itself.
+
+    Raises:
+        DataError: the key is unknown, a pair lacks it, or all pairs are one cluster.
+    """
+    labels: list[Hashable] = list(range(len(tasks)))
+    if cluster is not None:
+        with at_key("data.cluster"):
+            labels = _labels(
+                [(f"pair {index} ({task.input!r})", task.meta) for index, task in enumerate(tasks)], cluster, source
+            )
+    joined = _joined(labels, [task.form[0] for task in tasks])
+    if len(set(joined)) == len(tasks):
+        return None
+    if len(set(joined)) == 1:
+        raise DataError(f"{source}: all pairs are one cluster, which says nothing about others")
+    return tuple(joined)
 
 
 def kept_of(forms: Sequence[Hashable], unit: str) -> tuple[list[int], list[str]]:
@@ -121,6 +156,9 @@ def twins_of(forms: Sequence[tuple[str, ...]], unit: str, clusters: Sequence[Has
         near = near_twins(forms, clusters)
     except TooManyPairs:
         return [*found, f"near twins were not looked for: too many of these {len(forms)} {unit} share rare words"]
+    numbered = number_twins(forms, clusters)
+    if numbered is not None:
+        found.append(_about(numbered, "differ in nothing but numbers or punctuation from another one", forms, unit))
     if near is not None:
         found.append(_about(near, "share nine words of ten with another one", forms, unit))
     return found
@@ -145,34 +183,37 @@ def one_per_cluster(values: Array, clusters: Sequence[int] | None) -> Array:
     return means
 
 
-def _labels(items: Items, key: str) -> list[Hashable]:
-    known = list(dict.fromkeys(name for item in items for name in item.meta))
+def _labels(units: Sequence[tuple[str, Mapping[str, object]]], key: str, source: str) -> list[Hashable]:
+    """What each unit, given by its name and its other keys, has under a key."""
+    known = list(dict.fromkeys(name for _, meta in units for name in meta))
     if key not in known:
-        raise DataError(f"{items.source}: no item has the key {key!r} that cluster names: {did_you_mean(key, known)}")
+        raise DataError(
+            f"{source}: none of its {len(units)} items has the key {key!r} that cluster names: {did_you_mean(key, known)}"
+        )
     labels: list[Hashable] = []
-    for item in items:
-        value = item.meta.get(key)
+    for name, meta in units:
+        value = meta.get(key)
         if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-            raise DataError(f"{items.source}: item {item.id} has no {key!r}, which cluster names: give one to every item")
+            raise DataError(f"{source}: {name} has no {key!r}, which cluster names: give one to every item")
         if not isinstance(value, (str, int, float)):
-            raise DataError(
-                f"{items.source}: item {item.id}: {key!r} is {value!r}, and a cluster is named by a text or a number"
-            )
+            raise DataError(f"{source}: {name}: {key!r} is {value!r}, and a cluster is named by a text or a number")
         labels.append(normal_form(str(value)))
     return labels
 
 
-def _without_order(item: ContrastItem) -> Hashable:
-    """A form that does not change with the order of the options that a question lists, or with which of them matches."""
-    options = find_options(item.question) if item.is_lettered else []
-    if item.is_lettered and len(options) < 2:
-        options = list(_IN_LINE.finditer(item.question))
-    if len(options) < 2:
-        return item.form
-    ends = [0, *(option.end() for option in options)]
-    starts = [*(option.start() for option in options), len(item.question)]
-    stem = " ".join(item.question[end:start] for end, start in zip(ends, starts, strict=True))
-    return normal_form(stem), frozenset(normal_form(option["text"]) for option in options)
+def _question(item: ContrastItem) -> Hashable:
+    """A form of the question that does not change with the order of its options."""
+    listed = without_order(item.question) if item.is_lettered else None
+    return listed or normal_form(item.question)
+
+
+def _how(items: Items, questions: Sequence[Hashable]) -> str:
+    written: dict[Hashable, set[str]] = {}
+    for item, question in zip(items, questions, strict=True):
+        written.setdefault(question, set()).add(normal_form(item.question))
+    swapped = any(len(texts) > 1 for texts in written.values())
+    answered = sum(len(texts) for texts in written.values()) < len(items)
+    return " or ".join(["with its options in another order"] * swapped + ["with other answers"] * answered)
 
 
 def _joined(labels: Sequence[Hashable], forms: Sequence[Hashable]) -> list[int]:

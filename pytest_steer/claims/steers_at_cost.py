@@ -27,6 +27,7 @@ from .deployed import moves_of
 from .holding import hold
 from .judging import below_floor, floor_of, mean_of
 from .kinds import claim
+from .leaks import text_leaks
 from .numbers import number, promise
 from .over_items import check_enough, measure_items
 from .ppl_delta_below import as_share, describe_texts, distinct_texts
@@ -191,7 +192,7 @@ class SteersAtCost:
             "budget": self.budget,
             "rank": 2,
         }
-        evidence.warnings += repeats + self._warnings(at)
+        evidence.warnings += repeats + text_leaks(self.subject.intervention.metadata, texts) + self._warnings(at)
         fewest, least = min(found.n, cost.n), floor_of(cost, self.min_n)
         if least is not None and cost.n < least <= found.n:
             evidence.verdict, evidence.p_pass, evidence.p_fail = Verdict.INCONCLUSIVE, 1.0, 1.0

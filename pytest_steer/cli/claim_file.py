@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..data import Items, TaskItem
+from ..data import ContrastItem, Items, TaskItem
 from ..errors import DataError
 from ..measures.compared import Row
 from ..run_context import RunContext
@@ -38,6 +38,7 @@ class Chosen:
         claims: the promises, as {kind: parameters}.
         test / texts: what the choice is judged on.
         asked: how items are asked, as keys of a claim file.
+        cluster: the key of the test items that says which belong together.
     """
 
     what: str
@@ -49,6 +50,7 @@ class Chosen:
     test: Items | Sequence[TaskItem]
     texts: Sequence[str] = ()
     asked: Mapping[str, str] = field(default_factory=dict)
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ def check_new(files: Files) -> None:
             raise DataError(f"--write: {path} exists, and is not overwritten. Delete it, or write to another name")
 
 
-def of_sweep(sweep: Sweep, test: Items, texts: Sequence[str] = (), *, chosen_on: int = 0) -> Chosen | None:
+def of_sweep(
+    sweep: Sweep, test: Items, texts: Sequence[str] = (), *, chosen_on: int = 0, cluster: str | None = None
+) -> Chosen | None:
     """The layer and the multiplier that a sweep chose; None if it chose none.
 
     The promised steerability is what the validation items leave room for; the other promises are the limits of the sweep.
@@ -87,6 +91,7 @@ def of_sweep(sweep: Sweep, test: Items, texts: Sequence[str] = (), *, chosen_on:
     Args:
         test / texts: what is promised of: items and neutral texts that the sweep did not look at.
         chosen_on: on how many other neutral texts it chose.
+        cluster: the key of the items that says which belong together.
     """
     choice, limits = sweep.choice, sweep.limits
     if choice is None:
@@ -106,6 +111,7 @@ def of_sweep(sweep: Sweep, test: Items, texts: Sequence[str] = (), *, chosen_on:
         },
         test=test,
         texts=texts,
+        cluster=cluster,
     )
 
 
@@ -143,6 +149,7 @@ def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, shar
         test=judged.tasks or judged.items,
         texts=judged.texts,
         asked=chosen.asked,
+        cluster=judged.cluster,
     )
 
 
@@ -167,6 +174,7 @@ def claim_text(chosen: Chosen, files: Files, run: RunContext, *, model: str) -> 
     """
     key = "vector" if isinstance(chosen.steering, SteeringVector) else "intervention"
     data = {"test": files.test.name} | ({"neutral": files.neutral.name} if files.neutral is not None else {})
+    data |= {"cluster": chosen.cluster} if chosen.cluster is not None else {}
     entries = {
         "model": _seen_from(files.claims.parent, model),
         **({"allow_unexpected": list(run.allow_unexpected)} if run.allow_unexpected else {}),
@@ -193,7 +201,10 @@ def write_files(files: Files, chosen: Chosen, text: str) -> None:
         chosen.steering.save(files.vector)
     else:
         save_intervention(chosen.steering, files.vector)
-    entries = [_caa_entry(one) if isinstance(chosen.test, Items) else vars(one) for one in chosen.test]
+    entries = [
+        _caa_entry(one, chosen.cluster) if isinstance(one, ContrastItem) else _pair_entry(one, chosen.cluster)
+        for one in chosen.test
+    ]
     write_text(files.test, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     if files.neutral is not None:
         write_text(files.neutral, json.dumps([*chosen.texts], indent=1, ensure_ascii=False) + "\n")
@@ -217,8 +228,8 @@ def show_and_write(chosen: Chosen, claims: Path | None, run: RunContext, *, mode
     say(f"judge it: pytest {files.claims}")
 
 
-def _caa_entry(item: Any) -> dict[str, Any]:
-    """An item in the shape of CAA, which ``read_items`` reads."""
+def _caa_entry(item: ContrastItem, cluster: str | None) -> dict[str, Any]:
+    """An item in the shape of CAA, which ``read_items`` reads, with what its cluster goes by."""
 
     def plain(answers: tuple[str, ...]) -> str | list[str]:
         return answers[0] if len(answers) == 1 else list(answers)
@@ -228,7 +239,13 @@ def _caa_entry(item: Any) -> dict[str, Any]:
         "question": item.question,
         "answer_matching_behavior": plain(item.matching),
         "answer_not_matching_behavior": plain(item.not_matching),
+        **({cluster: item.meta[cluster]} if cluster is not None else {}),
     }
+
+
+def _pair_entry(task: TaskItem, cluster: str | None) -> dict[str, Any]:
+    pair = {"input": task.input, "output": task.output}
+    return {**pair, cluster: task.meta[cluster]} if cluster is not None else pair
 
 
 def _seen_from(folder: Path, model: str) -> str:

@@ -128,6 +128,7 @@ def _measure(
     split: tuple[float, ...] | None,
     **settings: Any,
 ) -> _Measured:
+    from ..claims.leaks import text_leaks
     from ..claims.over_items import data_warnings
     from ..claims.sampling import sample_of
     from ..files.build import Builder, load_for
@@ -145,6 +146,8 @@ def _measure(
             warn(text)
         for entry in entries:
             for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster)):
+                warn(f"{entry.method} on {entry.behaviour}: {text}")
+            for text in text_leaks(entry.subject.intervention.metadata, entry.texts):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
         found = compare(model, entries, **settings)
         for text in cache_warnings(model):

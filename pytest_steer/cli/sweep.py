@@ -41,6 +41,7 @@ RENAMED = {
 @click.option("--train", type=FILE, metavar="FILE", help="Make the vector from this file, and split --data in two.")
 @click.option("--method", metavar="NAME", show_default="caa", help="How the vector is made; `pytest-steer list` names all.")
 @click.option("--vector", "saved", type=VECTOR, metavar="FILE", help="Sweep this saved vector, and split --data in two.")
+@click.option("--cluster", metavar="KEY", help="Key of the items of --data that says which belong together.")
 @click.option("--split", type=SPLIT, metavar="40/20/40", help="Train/validation/test; 30/70 with --train or --vector.")
 @click.option("--layers", type=LAYERS, metavar="0-5,8", show_default="all", help="Decoder blocks.")
 @click.option("--multipliers", type=NUMBERS, default="-1.5,-1,-0.5,0.5,1,1.5", metavar="M,M", help="Strengths; 0 is added.")
@@ -76,6 +77,7 @@ def command(
     train: Path | None,
     method: str | None,
     saved: Path | None,
+    cluster: str | None,
     split: tuple[float, ...] | None,
     layers: tuple[int, ...] | None,
     multipliers: tuple[float, ...],
@@ -124,10 +126,14 @@ def command(
     kind = find_method(method or "caa")
     read = SteeringVector.load(saved).at("all") if saved is not None else None
     seen = read.metadata if read is not None else {}
-    parts = read_parts(data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), seed=run.seed)
+    parts = read_parts(
+        data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), cluster=cluster, seed=run.seed
+    )
     if sizes is not None and parts.train is not None:
         check_sizes(sizes, parts.train)
     with measuring() as warn:
+        for text in parts.warnings:
+            warn(text)
         model = Models(run).load(run.model_name())
         if read is not None:
             vector = _at(model, read, layers)
@@ -147,6 +153,7 @@ def command(
             keep=top if top is not None else math.ceil((keep or 0.5) * len(vector.layers)),
             texts=parts.texts or None,
             limits=limits,
+            cluster=cluster,
         )
         at, fewer = found.choice or found.nearest, []
         if sizes is not None and parts.train is not None:
@@ -160,6 +167,7 @@ def command(
                 sizes=sizes,
                 draws=draws or 3,
                 positions=positions,
+                cluster=cluster,
                 seed=run.seed,
             )
         for text in cache_warnings(model):
@@ -179,7 +187,7 @@ def command(
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
         title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"
         write_text(heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
-    chosen = of_sweep(found, parts.test, parts.test_texts, chosen_on=len(parts.texts))
+    chosen = of_sweep(found, parts.test, parts.test_texts, chosen_on=len(parts.texts), cluster=cluster)
     if chosen is None:
         return 1
     show_and_write(chosen, claims, run, model=name)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
+from ..claims.sampling import Sample, sample_of
 from ..studies.sweep import Candidate, Limits, PairsResult, Parts, Sweep
 from .heat_map import heat_map
 
@@ -19,8 +20,8 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
     measured, columns = sweep.measured, [f"{m:g}" for m in sweep.multipliers]
     rows = [str(result.layer) for result in measured]
     texts = [f"{len(part)} {name} texts" for name, part in (("validation", parts.texts), ("test", parts.test_texts)) if part]
-    chosen_on = ", ".join([f"{len(sweep.items)} validation items", *texts[:1]])
-    kept = " and ".join([f"{len(parts.test)} test items", *texts[1:]])
+    chosen_on = ", ".join([counted(sweep.sample, "validation"), *texts[:1]])
+    kept = " and ".join([counted(sample_of(parts.test, parts.cluster), "test"), *texts[1:]])
     paragraphs = [
         f"{model}: {vector}, positions {sweep.positions}\n{chosen_on}; {kept} are not looked at\n"
         f"first order ranks the layers; the best {len(measured)} of {len(sweep.layers)} are measured at every multiplier",
@@ -38,6 +39,11 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
         f"the largest effect\n{_chosen(sweep)}"
     )
     return "\n\n".join(paragraphs)
+
+
+def counted(sample: Sample, name: str) -> str:
+    """How many items, and in how many clusters."""
+    return f"{len(sample.items)} {name} items" + (f" ({sample.n} clusters)" if sample.clusters is not None else "")
 
 
 def layer_table(sweep: Sweep) -> str:

@@ -1,4 +1,4 @@
-"""Texts that say the same: a normal form for what counts as one unit, looser likenesses that warn, and traces of a question."""
+"""Texts that say the same: a normal form for what counts as one unit, and looser likenesses that warn."""
 
 from __future__ import annotations
 
@@ -7,26 +7,58 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 NEAR = 0.9
 """Two texts are near twins if they share this much of their words: shared / all words, a repeated one counted as often (Jaccard 1901)."""
 
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
 _WORD = re.compile(r"\w+")
-_PART = re.compile(r"(?:[.:;!?]\s+|\n)")
+# A word; a character, in scripts that put no space between words; a minus; any other mark.
+_UNSPACED = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff"
+_TOKEN = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+|-(?=\s?[0-9])|[^\w\s\-]")
+# Punctuation that is said: "3 * 4" is not "3 / 4".
+_SAID = "*/%^-"
+_NOUN = r"(?:question|item|example|prompt|case|number|nr|no|q)"
+_NUMBER = re.compile(
+    rf"^\W*(?:(?:{_NOUN}\W{{0,2}})?(?:\d+|[a-z]|[ivx]+)\s*[.):\]]\s+|(?:{_NOUN}\W{{0,2}}|\#)\d+\W+)|\s*[(\[#]\s*\d+\s*[)\]]?\s*$",
+    re.IGNORECASE,
+)
+_OPTION = re.compile(
+    r"^[ \t]*(?:\((?:[A-Za-z0-9]{1,2}|Yes|No)\)|(?:[A-Za-z]|[0-9]{1,2})[.):])[ \t]*(?P<text>\S.*?)[ \t]*$", re.MULTILINE
+)
+_IN_LINE = re.compile(r"\((?:[A-Za-z0-9]{1,2}|Yes|No)\)(?P<text>[^(\n]*)")
+_LEAST_LEFT = 3
 _MOST_PAIRS = 500_000  # which take a second or so
-# A shorter end of a question is found in others by chance.
-_LEAST_WORDS = 3
-# So many last words tell a question from others, if no two of a set share them.
-_TAIL = 8
 
 
 def normal_form(text: str) -> str:
     """The text in Unicode NFC, without invisible characters, and with each run of white space as one space."""
-    return " ".join(unicodedata.normalize("NFC", text.translate(_INVISIBLE)).split())
+    return " ".join(unicodedata.normalize("NFC", text.translate(INVISIBLE)).split())
+
+
+def words_of(text: str) -> list[str]:
+    """Words, numbers and symbols in lower case (Unicode NFKC), without punctuation; without a number before or after three words or more."""
+    visible = text.translate(INVISIBLE)
+    unnumbered = _tokens(_NUMBER.sub("", visible))
+    return unnumbered if len(unnumbered) >= _LEAST_LEFT else _tokens(visible)
+
+
+def _tokens(text: str) -> list[str]:
+    found = _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
+    return [word for word in found if word.isalnum() or _is_said(word)]
+
+
+def _is_said(mark: str) -> bool:
+    kind = unicodedata.category(mark[0])
+    return mark in _SAID or (kind[0] not in "PZC" and kind != "Sk")
+
+
+def reach_of(forms: Sequence[Hashable], count: int | None) -> int | None:
+    """How many units from the first on hold so many distinct ones; None for all."""
+    kept = distinct(forms) if count is not None else []
+    return kept[count] if count is not None and len(kept) > count else None
 
 
 def distinct(forms: Sequence[Hashable]) -> list[int]:
@@ -64,15 +96,43 @@ def case_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | No
     return _twins(((a, b) for same in alike.values() for b in same for a in same if a < b), groups)
 
 
+def number_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | None = None) -> Twins | None:
+    """Units that differ in nothing but numbers, punctuation and case, and not in case alone; those of one group aside.
+
+    Three words that are no numbers have to be left: the sums of arithmetic are different questions.
+    """
+    alike: defaultdict[Hashable, list[int]] = defaultdict(list)
+    for index, form in enumerate(forms):
+        if (without := _without_numbers(form)) is not None:
+            alike[without].append(index)
+    units, example = 0, None
+    for same in alike.values():
+        own = {index: (tuple(map(str.casefold, forms[index])), index if groups is None else groups[index]) for index in same}
+        texts, together, both = (Counter(one) for one in (*zip(*own.values(), strict=True), own.values()))
+        for index, (text, group) in own.items():
+            if len(same) - texts[text] - together[group] + both[text, group] > 0:
+                units += 1
+                example = example or next((index, at) for at, other in own.items() if other[0] != text and other[1] != group)
+    return Twins(units, example) if example is not None else None
+
+
+def _without_numbers(form: tuple[str, ...]) -> tuple[tuple[str, ...], ...] | None:
+    parts = [tuple(word for word in words_of(part) if not word.isnumeric()) for part in form]
+    return tuple(parts) if sum(word.isalpha() for word in parts[0]) >= _LEAST_LEFT else None
+
+
 def near_twins(forms: Sequence[tuple[str, ...]], groups: Sequence[Hashable] | None = None) -> Twins | None:
-    """Units that share at least :data:`NEAR` of their words and differ in more than case, those of one group aside.
+    """Units that share at least :data:`NEAR` of their words and differ in more than case and numbers, those of one group aside.
 
     Raises:
         TooManyPairs: so many of them share rare words that comparing them would take long.
     """
     folded = [" ".join(form).casefold() for form in forms]
     pairs = _near_pairs([_bag(text) for text in folded])
-    return _twins((pair for pair in pairs if folded[pair[0]] != folded[pair[1]]), groups)
+    others = [_without_numbers(form) or text for form, text in zip(forms, folded, strict=True)]
+    return _twins(
+        (pair for pair in pairs if folded[pair[0]] != folded[pair[1]] and others[pair[0]] != others[pair[1]]), groups
+    )
 
 
 def _bag(text: str) -> Bag:
@@ -113,63 +173,30 @@ def _twins(pairs: Iterator[tuple[int, int]], groups: Sequence[Hashable] | None) 
     return Twins(len({index for pair in found for index in pair}), found[0]) if found else None
 
 
-# --- a question in the training data ---
+# --- a question in other data ---
 
 
 def hash_of(question: str) -> str:
     """A short hash of a question, the same whatever its white space, its case and the punctuation at its ends."""
-    return _hash(_plain(question))
+    return short_hash(normal_form(question).casefold().strip(" .:;!?\"'"))
 
 
-def traces(questions: Sequence[str]) -> dict[str, list[str]]:
-    """What a vector's record keeps of the questions that it is made from, for :func:`count_known`.
-
-    Returns:
-        ``item_hashes``: :func:`hash_of` each. ``item_ends``: hashes of what is left of them after each sentence or line.
-        ``item_tails``: hashes of their last four to eight words, where no two of the questions share them.
-    """
-    tails = Counter(
-        _hash(" ".join(words[-count:]))
-        for words in {tuple(_plain(question).split()) for question in questions}
-        for count in range(_LEAST_WORDS + 1, min(_TAIL, len(words) - 1) + 1)
-    )
-    ends = {
-        _hash(plain)
-        for question in questions
-        for match in _PART.finditer(question.strip())
-        if len((plain := _plain(question.strip()[match.end() :])).split()) >= _LEAST_WORDS
-    }
-    return {
-        "item_hashes": [hash_of(question) for question in questions],
-        "item_ends": sorted(ends),
-        "item_tails": sorted(tail for tail, count in tails.items() if count == 1),
-    }
-
-
-def count_known(questions: Iterable[str], record: Mapping[str, Any]) -> int:
-    """How many of the questions a record's :func:`traces` hold, also with more before them, here or there."""
-    whole, ends, tails = (set(record.get(key) or ()) for key in ("item_hashes", "item_ends", "item_tails"))
-    plain = [_plain(question) for question in questions]
-    shared = Counter(_tail_of(question) for question in set(plain))
-    return sum(_is_known(question, whole, ends, tails, shared) for question in plain) if whole else 0
-
-
-def _tail_of(question: str) -> str:
-    return _hash(" ".join(question.split()[-_TAIL:]))
-
-
-def _is_known(question: str, whole: set[str], ends: set[str], tails: set[str], shared: Mapping[str, int]) -> bool:
-    if (own := _hash(question)) in whole or own in ends:
-        return True
-    words = question.split()
-    if (tail := _tail_of(question)) in tails and shared[tail] == 1:
-        return True
-    return any(_hash(" ".join(words[start:])) in whole for start in range(1, len(words) - _LEAST_WORDS + 1))
-
-
-def _plain(question: str) -> str:
-    return normal_form(question).casefold().strip(" .:;!?\"'")
-
-
-def _hash(text: str) -> str:
+def short_hash(text: str) -> str:
+    """The first 64 bits of SHA-256, as text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def without_order(question: str) -> tuple[str, frozenset[str]] | None:
+    """The normal forms of a question's text and of the options that it lists, without their labels; None if it lists fewer than two.
+
+    Options stand on separate lines, ``(A) tea``, ``A. tea`` or ``1) tea``, or in brackets in one line, ``Which? (A) tea (B) ice``.
+    """
+    for pattern in (_OPTION, _IN_LINE):
+        options = list(pattern.finditer(question))
+        if len(options) < 2:
+            continue
+        ends = [0, *(option.end() for option in options)]
+        starts = [*(option.start() for option in options), len(question)]
+        stem = " ".join(question[end:start] for end, start in zip(ends, starts, strict=True))
+        return normal_form(stem), frozenset(normal_form(option["text"]) for option in options)
+    return None

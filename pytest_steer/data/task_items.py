@@ -39,7 +39,7 @@ def task_items(tasks: Sequence[TaskItem], *, seed: int = 0, source: str = "tasks
             )
         wrong = draw.choice(others)
         wrong = drawn.setdefault((normal_form(item.input), normal_form(item.output)), wrong)
-        found.append(ContrastItem(item.input.strip(), (outputs[index],), (wrong,), id=str(index)))
+        found.append(ContrastItem(item.input.strip(), (outputs[index],), (wrong,), str(index), item.meta))
     return Items(found, source)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
@@ -19,12 +19,16 @@ from .likeness import hash_of, normal_form
 class TaskItem:
     """One pair of a task, such as ("hot", "cold") of antonyms.
 
+    Attributes:
+        meta: what else its entry holds, such as the key that ``cluster`` names.
+
     Raises:
         DataError: the input or the output is empty.
     """
 
     input: str
     output: str
+    meta: dict[str, object] = field(default_factory=dict, compare=False, hash=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("input", "output"):
@@ -97,7 +101,8 @@ def _task(entry: Any, names: tuple[str, str]) -> TaskItem:
     output = entry[names[1]]
     if isinstance(output, list) and output:
         output = output[0]
-    return TaskItem(_text(entry[names[0]]), _text(output))
+    meta = {str(key): value for key, value in entry.items() if key not in names}
+    return TaskItem(_text(entry[names[0]]), _text(output), meta)
 
 
 def _text(value: Any) -> Any:

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ..data import ContrastItem, as_items
-from ..data.likeness import traces
+from ..data.traces import traces
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
 from ..model.batch import check_texts
@@ -165,6 +165,7 @@ def _of_texts(
     split = len(positive)
     content = json.dumps([list(positive), list(negative)], ensure_ascii=False)
     record = record_of(model, hashlib.sha256(content.encode()).hexdigest(), len(sequences), readout, None)
+    record |= traces([*positive, *negative], "texts")
     return Contrast({at: r[:split] for at, r in rows.items()}, {at: r[split:] for at, r in rows.items()}, False, record)
 
 

@@ -11,8 +11,8 @@ import torch
 
 from .. import progress
 from ..data import TaskItem
-from ..data.likeness import traces
 from ..data.tasks import tasks_hash
+from ..data.traces import traces
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, engine_of, tokenize_task
 from ..model.batch import check_texts

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 import torch
 
 from ..data import ContrastItem, TaskItem, as_items
-from ..data.likeness import traces
 from ..data.tasks import tasks_hash
+from ..data.traces import traces
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
 from ..model.batch import check_texts
@@ -106,6 +106,7 @@ def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids
         content = json.dumps([list(positive), list(negative)], ensure_ascii=False)
         record = record_of(model, hashlib.sha256(content.encode()).hexdigest(), len(positive), "last", None)
         y, x = _encoded(model, [positive, negative])
+        record |= traces([*positive, *negative], "texts")
         return y, x, record
     data = list(data) if not hasattr(data, "source") else data
     if data and isinstance(data[0], TaskItem):

@@ -13,7 +13,7 @@ import torch
 
 from .. import progress
 from ..data import ContrastItem, as_items
-from ..data.likeness import traces
+from ..data.traces import traces
 from ..errors import DataError, MeasurementError, VectorError
 from ..model import Model, block_outputs, check_layers, engine_of
 from ..model.hooks import hooked

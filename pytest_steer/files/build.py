@@ -16,6 +16,7 @@ from ..claims.in_rounds import is_in_rounds
 from ..claims.sampling import sample_of
 from ..data import Items, TaskItem, read_tasks, read_texts
 from ..data.formats import has_entries
+from ..data.likeness import normal_form, reach_of
 from ..errors import DataError, ModelError, SteerError, at_key
 from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
@@ -130,11 +131,12 @@ class Builder:
         context = replace(form, **claim.asked)  # type: ignore[arg-type]
         effort = self.run.effort
         if not sequential:
-            return items[: effort.max_items], context
+            return self.first_items(items), context
         if effort.max_drawn is None or len(items) <= effort.max_drawn:
             return items, context
         # A random part, the same for all claims, so that they share their scores.
-        part = np.random.default_rng(self.run.seed).permutation(len(items))[: effort.max_drawn]
+        part = np.random.default_rng(self.run.seed).permutation(len(items))
+        part = part[: reach_of([items[int(index)].form for index in part], effort.max_drawn)]
         return Items((items[int(index)] for index in sorted(part)), items.source), context
 
     def texts(self, claim: ClaimSpec) -> list[str]:
@@ -148,7 +150,8 @@ class Builder:
         # A text file has no columns; what data.columns says of texts is then about others of the file's data.
         column = claim.columns.get("text") if has_entries(claim.neutral) else None
         with at_key("data.neutral"):
-            return read_texts(claim.neutral, column=column)[: self.run.effort.max_items]
+            found = read_texts(claim.neutral, column=column)
+        return found[: reach_of([normal_form(text) for text in found], self.run.effort.max_items)]
 
     def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
         """The pairs of a task, of ``data.test`` unless another file is named.
@@ -158,12 +161,16 @@ class Builder:
         """
         if claim.test is None:
             raise DataError(f"{claim.name}: needs data.test")
-        if claim.cluster is not None:
-            raise DataError(
-                f"{claim.name}: pairs of a task have no keys beside input and output, so cluster names nothing: take it out of data"
-            )
         with at_key("data.test" if file in (None, claim.test) else "data.demonstrations"):
             return read_tasks(file or claim.test, columns=claim.columns)
+
+    def first_items(self, items: Items) -> Items:
+        """As many as the profile measures: repeats of another one, which are left out, do not count."""
+        return items[: reach_of([item.form for item in items], self.run.effort.max_items)]
+
+    def first_tasks(self, tasks: tuple[TaskItem, ...]) -> tuple[TaskItem, ...]:
+        """The same of pairs."""
+        return tasks[: reach_of([task.form for task in tasks], self.run.effort.max_items)]
 
     def is_sequential(self, claim: ClaimSpec) -> bool:
         """Whether a claim draws its items in rounds."""
@@ -258,7 +265,7 @@ class _Supply:
 
     @property
     def tasks(self) -> tuple[TaskItem, ...]:
-        return self._builder.tasks(self._claim)[: self._builder.run.effort.max_items]
+        return self._builder.first_tasks(self._builder.tasks(self._claim))
 
     @property
     def demonstrations(self) -> tuple[TaskItem, ...]:
@@ -346,4 +353,4 @@ class _Supply:
                 f"{self._claim.name}: data.test holds {here} and {where} {there}, which are asked in different forms, so "
                 "their steerabilities cannot be compared: bring the same of both"
             )
-        return found[: self._builder.run.effort.max_items]
+        return self._builder.first_items(found)

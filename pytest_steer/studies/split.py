@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ..claims.sampling import Sample
 from ..data import Items
 from ..errors import DataError
 
@@ -24,11 +26,28 @@ def split_items(items: Items, shares: Sequence[float], *, seed: int, names: Sequ
     Raises:
         DataError: a part would have fewer than two items.
     """
-    what = f"{items.source}: {len(items)} items with {{}} different questions"
-    parts = _split([_form(item.question) for item in items], shares, seed, names, what)
-    return [
-        Items((items[index] for index in part), f"{items.source} ({name})") for name, part in zip(names, parts, strict=True)
-    ]
+    return [part.items for part in split_sample(Sample(items, None, None, ()), shares, seed=seed, names=names)]
+
+
+def split_sample(sample: Sample, shares: Sequence[float], *, seed: int, names: Sequence[str]) -> list[Sample]:
+    """The same of a sample, whose clusters stay in one part too; each part has the clusters of its items.
+
+    Raises:
+        DataError: a part would have fewer than two items or clusters.
+    """
+    items = sample.items
+    unit, keys = f"{len(items)} items with {{}} different questions", [_form(item.question) for item in items]
+    if sample.clusters is not None:  # which hold items of one question together
+        unit, keys = f"{len(items)} items in {{}} clusters", [str(label) for label in sample.clusters]
+    found = []
+    for name, part in zip(names, _split(keys, shares, seed, names, f"{items.source}: {unit}"), strict=True):
+        one = sample.part(part)
+        found.append(replace(one, items=Items(one.items, f"{items.source} ({name})")))
+        if one.n < LEAST:
+            raise DataError(
+                f"{items.source}: the {name} part has one cluster of items that belong together: bring more, or split otherwise"
+            )
+    return found
 
 
 def split_texts(

@@ -21,6 +21,7 @@ from pytest_steer import (
 )
 from pytest_steer.data.demonstrations import draw_demonstrations
 from pytest_steer.data.tasks import task_hashes, tasks_hash
+from pytest_steer.data.traces import FORM
 from pytest_steer.errors import DataError
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Direction, Verdict, items_needed_share
@@ -218,6 +219,8 @@ def test_tasks_that_the_vector_was_made_from(linear):
     given = tasks(19, 1)
 
     def warnings(**record):
+        if "item_hashes" in record:
+            record = {"item_form": FORM, **record}
         vector = SteeringVector(linear.vector().directions, record)
         return assert_performs_task(linear.model, vector, given, accuracy=0.5).warnings
 

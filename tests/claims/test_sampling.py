@@ -269,7 +269,7 @@ def test_a_cluster_of_one_item_each_changes_nothing(linear):
 @pytest.mark.parametrize(
     ("data", "arguments", "error", "message"),
     [
-        (TOGETHER, {"cluster": "abuot"}, DataError, "no item has the key 'abuot'.*did you mean 'about'"),
+        (TOGETHER, {"cluster": "abuot"}, DataError, "none of its 48 items has the key 'abuot'.*did you mean 'about'"),
         ([*TOGETHER, item(99)], {"cluster": "about"}, DataError, "item 99 has no 'about', which cluster names"),
         ([*TOGETHER, item(99, about=[1])], {"cluster": "about"}, DataError, r"item 99: 'about' is \[1\]"),
         (
@@ -278,7 +278,7 @@ def test_a_cluster_of_one_item_each_changes_nothing(linear):
             DataError,
             "all items are one cluster",
         ),
-        (items(12), {"cluster": "about"}, DataError, "no item has the key 'about'.*There are none"),
+        (items(12), {"cluster": "about"}, DataError, "none of its 12 items has the key 'about'.*There are none"),
         (TOGETHER, {"cluster": "about", "sequential": True}, SteerError, "12 clusters of items that belong together"),
     ],
 )
@@ -300,7 +300,7 @@ def test_items_that_differ_in_swapped_options_are_clustered(line):
     claim = Steers(subject=Subject(vector=vector), items=as_items(data), steerability=0.0, multipliers=(-1.0, 0.0, 1.0))
     found = claim.measure(model)
     assert (found.n, found.unit, len(found.items)) == (9, "clusters", 13)
-    assert said(found, "13 items are counted as 9 clusters: some differ in nothing but the order of their options")
+    assert said(found, "13 items are counted as 9 clusters: some ask one question with its options in another order")
     slopes = np.array([one["slope"] for one in found.items])
     inferred = mean_t(slopes, clusters=[*range(9), *range(4)])
     assert found.interval == pytest.approx((inferred.low, inferred.high))

@@ -1,4 +1,4 @@
-"""What counts as one text, what is too alike, and whether a question is in the training data."""
+"""What counts as one text, and what is too alike."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from pytest_steer.data import ContrastItem
 from pytest_steer.data.likeness import (
     NEAR,
     TooManyPairs,
+    Twins,
     case_twins,
-    count_known,
     distinct,
-    hash_of,
     near_twins,
     normal_form,
-    traces,
+    number_twins,
 )
 
 
@@ -96,40 +95,54 @@ def test_so_many_that_they_are_not_compared():
     assert time.perf_counter() - began < 5
 
 
-SEEN = ["Is the sky blue?", "Think first. Is water always wet there?", "hot"]
+def asked(*questions, answers=("Yes", "No")):
+    return [(question, "\n", answers[0], "\n", answers[1]) for question in questions]
 
 
 @pytest.mark.parametrize(
-    ("question", "known"),
+    ("pair", "twins"),
     [
-        ("is  the sky BLUE", True),
-        ("Please answer:\nIs the sky blue?", True),
-        ("You are kind. Question: is the sky blue?", True),
-        ("Is water always wet there?", True),
-        (" Hot ", True),
-        ("very hot", False),  # one word is found in others by chance
-        ("Is the sky blue today?", False),
-        ("Is the sea blue?", False),
-        ("sky blue?", False),
+        (("1. Do you like tea?", "2. Do you like tea?"), True),
+        (("Question 3: do you like tea?", "Do you like tea?"), True),
+        (("Q1) Do you like tea", "#12 Do you like tea"), True),
+        (("Do you like tea? (1)", "Do you like tea? (2)"), True),
+        (("Do you like tea at 5?", "Do you like tea at 6?"), True),
+        (("a) Do you like tea?", "b. Do you like tea?"), True),
+        (("Do you, like tea?", "Do you like tea"), True),
+        (("Do you like tea?", "Do YOU like tea?"), False),  # case alone is another warning
+        (("Do you like tea?", "Do you like ice?"), False),
+        (("What is 3 + 4?", "What is 3 + 5?"), False),
+        (("Is 3 * 4 more than that?", "Is 3 / 4 more than that?"), False),
     ],
 )
-def test_a_question_is_known_whatever_is_put_before_it(question, known):
-    record = traces(SEEN)
-    assert count_known([question], record) == known
-    assert not count_known([question], {})
-    assert record["item_hashes"] == [hash_of(text) for text in SEEN]
+def test_number_twins(pair, twins):
+    forms = asked("Is it so here?", *pair)
+    found = number_twins(forms)
+    assert found == (Twins(2, (1, 2)) if twins else None)
+    assert number_twins(forms, [0, 1, 1]) is None
+    assert number_twins([forms[1], *asked(pair[1], answers=("No", "Yes"))]) is None
 
 
-def test_a_prefix_without_punctuation_hides_nothing():
-    questions = ["Do you like the cake?", "Would you rather walk home in the rain than wait for the bus?"]
-    record = traces([f"Tell us now {question}" for question in questions])
-    assert count_known(questions, record) == 2
-    assert count_known(["you like the", "Do you like the soup?"], record) == 0
+def test_number_twins_are_counted_as_pairs_are():
+    draw = random.Random(2)
+    texts = [
+        f"{draw.randint(1, 2)}. Do you {draw.choice(['like', 'LIKE'])} {draw.choice(['tea', 'ice'])}" for _ in range(40)
+    ]
+    forms, groups = asked(*texts), [draw.randint(0, 3) for _ in texts]
+    without = [text[3:].casefold() for text in texts]
+    plainly = {
+        a
+        for a, b in itertools.permutations(range(40), 2)
+        if without[a] == without[b] and texts[a].casefold() != texts[b].casefold() and groups[a] != groups[b]
+    }
+    found = number_twins(forms, groups)
+    assert found.units == len(plainly)
+    a, b = found.example
+    assert {a, b} <= plainly
+    assert without[a] == without[b]
 
 
-def test_an_ending_that_questions_share_is_no_trace():
-    ending = "is that something that you would say? (A) yes (B) no"
-    record = traces([f"number {number} {ending}" for number in range(3)])
-    assert count_known([f"another {number} {ending}" for number in range(3)], record) == 0
-    # Of these, one is the question itself with a word before it.
-    assert count_known([f"so number {number} {ending}" for number in range(3)], traces(["number 1 " + ending])) == 1
+def test_number_twins_are_no_near_twins():
+    long = " ".join(f"word{chr(97 + n)}" for n in range(25))
+    assert near_twins(asked(f"1. {long}", f"2. {long}")) is None
+    assert near_twins(asked(f"1. {long}", f"2. {long} more")).units == 2

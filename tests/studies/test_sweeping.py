@@ -11,7 +11,7 @@ import plain
 import pytest
 
 from pytest_steer import ContrastItem, Items, SteeringVector, load_model, registry
-from pytest_steer.data.likeness import traces
+from pytest_steer.data.traces import traces
 from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.files.make import make_steering
 from pytest_steer.files.specs import VectorSpec

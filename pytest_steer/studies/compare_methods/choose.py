@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ...claims.sampling import sample_of
 from ...measures.compared import Row
-from ..split import split_items, split_texts
+from ..split import split_sample, split_texts
 from .measure import Entry
 
 _NAMES = ("validation", "test")
 
 
 def split_entries(entries: Sequence[Entry], shares: Sequence[float], *, seed: int) -> tuple[list[Entry], list[Entry]]:
-    """Every entry on the validation part of its items and texts, and on the test part.
+    """Every entry on the validation part of its items and texts, and on the test part. Repeats are left out, and clusters stay in one part.
 
     Raises:
         DataError: a part would have fewer than two items or texts.
@@ -21,7 +22,7 @@ def split_entries(entries: Sequence[Entry], shares: Sequence[float], *, seed: in
     validation: list[Entry] = []
     test: list[Entry] = []
     for entry in entries:
-        items = split_items(entry.items, shares, seed=seed, names=_NAMES)
+        items = [part.items for part in split_sample(sample_of(entry.items, entry.cluster), shares, seed=seed, names=_NAMES)]
         texts = split_texts(entry.texts, shares, seed=seed, names=_NAMES, source=entry.source) if entry.texts else [(), ()]
         for part, own_items, own_texts in zip((validation, test), items, texts, strict=True):
             # An item that was made of a pair has the pair's number as its id.

@@ -108,7 +108,7 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         items=items,
         context=context,
         texts=tuple(texts[index] for index in distinct([normal_form(text) for text in texts])),
-        tasks=read_tasks(claim.test, columns=claim.columns)[: builder.run.effort.max_items] if is_task else (),
+        tasks=builder.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),
         source=shown(claim.neutral) if claim.neutral is not None else "texts",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ...claims.sampling import Sample, sample_of
 from ...data import Items
 from ...errors import DataError, SteerError
 from ...measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
@@ -45,6 +46,7 @@ class LayerResult:
         curve: propensities of the validation items; None if the layer was pruned.
         perplexity: relative change at each multiplier; None without neutral texts.
         note: why the layer cannot be chosen; "" if it can, "pruned" if it was not measured.
+        clusters: of the items, where some belong together.
     """
 
     layer: int
@@ -52,11 +54,12 @@ class LayerResult:
     curve: PropensityCurve | None
     perplexity: tuple[float, ...] | None
     note: str
+    clusters: tuple[int, ...] | None = None
 
     @property
     def steerability(self) -> Inference:
-        """Mean slope over items, with bounds by Student's t at 0.95 each side."""
-        return mean_t(self._measured.slopes)
+        """Mean slope over items, with bounds by Student's t over items or clusters at 0.95 each side."""
+        return mean_t(self._measured.slopes, clusters=self.clusters)
 
     @property
     def anti_steerable_share(self) -> float:
@@ -111,16 +114,20 @@ class Sweep:
 
     Attributes:
         multipliers: ascending, 0 among them.
-        items: the validation items.
+        sample: the validation items.
         layers: ascending, the pruned ones too.
     """
 
     vector: SteeringVector
     positions: Positions
     multipliers: tuple[float, ...]
-    items: Items
+    sample: Sample
     limits: Limits
     layers: tuple[LayerResult, ...]
+
+    @property
+    def items(self) -> Items:
+        return self.sample.items
 
     @property
     def measured(self) -> tuple[LayerResult, ...]:
@@ -167,7 +174,8 @@ class Sweep:
             },
             "positions": self.positions,
             "multipliers": list(self.multipliers),
-            "validation": {"source": self.items.source, "hash": self.items.hash, "n": len(self.items)},
+            "validation": {"source": self.items.source, "hash": self.items.hash, **self.sample.describe()}
+            | self.sample.details(),
             "limits": vars(self.limits),
             "layers": [_record(result) for result in self.layers],
             "choice": {name: getattr(choice, name) for name in ("layer", "multiplier", "effect", "perplexity")}
@@ -186,6 +194,7 @@ def sweep(
     keep: int | None = None,
     texts: Sequence[str] | None = None,
     limits: Limits | None = None,
+    cluster: str | None = None,
 ) -> Sweep:
     """Measures a vector at each of its layers alone, and chooses a layer and a multiplier.
 
@@ -194,21 +203,24 @@ def sweep(
     that raises it most. A layer without such a multiplier is passed over.
 
     Args:
-        items: validation items, which the vector was not made from.
+        items: validation items, which the vector was not made from. Repeats are left out, and items of one question are a cluster.
         multipliers: strengths; 0 is added, since effects are differences to it.
         keep: how many layers are measured, the best by first-order steerability; None for all.
         texts: neutral texts for the perplexity cost.
+        cluster: a key of the items that says which belong together.
 
     Raises:
-        DataError: fewer than two items. SteerError: no multiplier but 0, or ``keep`` is below 1.
+        DataError: fewer than two distinct items. SteerError: no multiplier but 0, or ``keep`` is below 1.
         VectorError, MeasurementError: see ``propensity_curve``.
     """
     bounds = limits if limits is not None else Limits()
     grid = sorted({*check_multipliers(multipliers), 0.0})
     if len(grid) < 2:
         raise SteerError("a sweep needs at least one multiplier other than 0")
-    if len(items) < 2:
-        raise DataError(f"{items.source}: has {len(items)} item(s); a sweep needs at least two")
+    sample = sample_of(items, cluster)
+    items = sample.items
+    if sample.n < 2:
+        raise DataError(f"{items.source}: has {sample.n} item(s); a sweep needs at least two")
     if keep is not None and keep < 1:
         raise SteerError(f"at least one layer has to be kept, not {keep}")
     first = {
@@ -220,11 +232,13 @@ def sweep(
     curves = sweep_curves(model, items, kept, multipliers=grid, positions=positions)
     costs = sweep_perplexity(model, texts, kept, multipliers=grid, positions=positions) if texts else {}
     results = [
-        LayerResult(layer, first[layer], curves.get(layer), tuple(costs[layer]) if layer in costs else None, "")
+        LayerResult(
+            layer, first[layer], curves.get(layer), tuple(costs[layer]) if layer in costs else None, "", sample.clusters
+        )
         for layer in vector.layers
     ]
     layers = tuple(replace(result, note=_note(result, grid, bounds)) for result in results)
-    return Sweep(vector, positions, tuple(grid), items, bounds, layers)
+    return Sweep(vector, positions, tuple(grid), sample, bounds, layers)
 
 
 def _note(result: LayerResult, grid: Sequence[float], limits: Limits) -> str:

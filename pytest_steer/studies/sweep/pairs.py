@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ...claims.sampling import sample_of
 from ...data import Items
 from ...errors import DataError, SteerError
 from ...extract.kinds import MethodKind
@@ -28,11 +29,13 @@ class PairsResult:
         pairs: how many pairs each vector is made from.
         effects: float64 [n_draws, n_items], propensity at the multiplier minus propensity at 0.
         cosines: one per draw, with the vector of all pairs.
+        clusters: one per item, where items belong together.
     """
 
     pairs: int
     effects: Array
     cosines: tuple[float, ...]
+    clusters: tuple[int, ...] | None = None
 
     @property
     def by_draw(self) -> Array:
@@ -42,8 +45,8 @@ class PairsResult:
 
     @property
     def effect(self) -> Inference:
-        """Mean effect over draws and items, with bounds by Student's t over the items at 0.95 each side."""
-        return mean_t(self.effects.mean(axis=0))
+        """Mean effect over draws and items, with bounds by Student's t over the items (or clusters) at 0.95 each side."""
+        return mean_t(self.effects.mean(axis=0), clusters=self.clusters)
 
     @property
     def wrong_way(self) -> float:
@@ -75,6 +78,7 @@ def data_efficiency(
     sizes: Sequence[int],
     draws: int = 3,
     positions: Positions = "after_prompt",
+    cluster: str | None = None,
     seed: int = 0,
 ) -> list[PairsResult]:
     """The effect on items at one layer and multiplier, by how many training pairs the vector is made from.
@@ -86,6 +90,7 @@ def data_efficiency(
         items: items that the vector is not made from.
         sizes: numbers of pairs, such as 8, 16, 32, 64.
         draws: how many random parts of each size.
+        cluster: the key of the items that says which belong together.
 
     Raises:
         SteerError: a size is below 1 or above the number of training pairs, or there are no draws.
@@ -104,13 +109,14 @@ def data_efficiency(
                 made[size, draw] = vector_at(kind, model, part, (layer,), seed)
             except DataError as error:
                 raise DataError(f"a vector from {size} pairs: {error}") from None
-    curves = propensity_curves(model, items, made, multipliers=[0.0, multiplier], positions=positions)
+    sample = sample_of(items, cluster)
+    curves = propensity_curves(model, sample.items, made, multipliers=[0.0, multiplier], positions=positions)
     found = []
     for size in sorted(set(sizes)):
         names = [name for name in made if name[0] == size]
         effects = np.array([curves[name].effects(multiplier) for name in names])
         cosines = tuple(_cosine(made[name], whole, layer) for name in names)
-        found.append(PairsResult(size, effects, cosines))
+        found.append(PairsResult(size, effects, cosines, sample.clusters))
     return found
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from ...claims.leaks import leaks, text_leaks
+from ...claims.sampling import kept_of, sample_of
 from ...data import Items, read_items, read_texts
-from ...data.likeness import count_known, traces
+from ...data.likeness import normal_form
+from ...data.traces import Seen, known_in, traces
 from ...errors import DataError
 from ...extract.training import Training
 from ...files.training import read_training
-from ..split import split_items, split_texts
+from ..split import split_sample, split_texts
 
 _NAMES = ("train", "validation", "test")
 
@@ -26,6 +29,8 @@ class Parts:
         train: what the vector is made from; None for one that is there already.
         validation / test: items to choose a layer and a multiplier on, and to test the choice on.
         texts / test_texts: neutral texts for the same two purposes, or none.
+        cluster: the key of the items that says which belong together; those are in one part.
+        warnings: what the reader has to know about the data.
     """
 
     train: Training | None
@@ -33,6 +38,8 @@ class Parts:
     test: Items
     texts: tuple[str, ...] = ()
     test_texts: tuple[str, ...] = ()
+    cluster: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_parts(
@@ -43,6 +50,7 @@ def read_parts(
     neutral: Path | None = None,
     seen: Mapping[str, Any] = MappingProxyType({}),
     seen_by: str = "",
+    cluster: str | None = None,
     seed: int,
 ) -> Parts:
     """Reads and splits the data of a sweep.
@@ -53,24 +61,39 @@ def read_parts(
         train: contrast items, texts or pairs of a task to make the vector from.
         neutral: neutral texts, split as the validation and the test items are.
         seen / seen_by: the record of a saved vector, with traces of the questions that it was made from, and its name.
+        cluster: a key of the items that says which belong together; those stay in one part.
 
     Raises:
         DataError: a file cannot be used, a part would be too small, or the vector is made from questions of ``data``.
     """
-    items = Items(read_items(data), str(data))
-    *own, validation, test = split_items(items, shares, seed=seed, names=_NAMES[-len(shares) :])
+    sample = sample_of(Items(read_items(data), str(data)), cluster)
+    *own, validation, test = (part.items for part in split_sample(sample, shares, seed=seed, names=_NAMES[-len(shares) :]))
     training = Training(own[0], None, None, data, seed) if own else None
     if train is not None:
         training = read_training(train, seed)
-        given = training.given if training.given is not None else ()
-        seen, seen_by = traces([item.question for item in given]), str(train)
-    shared = count_known((item.question for item in items), seen)
-    if shared:
+        seen, seen_by = traces(*_texts_of(training)), str(train)
+    items = sample.items
+    known = known_in((item.question for item in items), seen)
+    if known.same:
         raise DataError(
-            f"{shared} questions of {data} are also in {seen_by}: a vector has to be judged on items that it was not made "
+            f"{known.same} questions of {data} are also in {seen_by}: a vector has to be judged on items that it was not made "
             f"from. Take them out of {data}"
         )
+    warnings = [*sample.warnings, *leaks(seen, [item.question for item in items], items.hash)]
     if neutral is None:
-        return Parts(training, validation, test)
-    texts = split_texts(read_texts(neutral), shares[-2:], seed=seed, names=_NAMES[-2:], source=str(neutral))
-    return Parts(training, validation, test, *texts)
+        return Parts(training, validation, test, cluster=cluster, warnings=tuple(warnings))
+    given = read_texts(neutral)
+    kept, repeats = kept_of([normal_form(text) for text in given], "texts")
+    texts = [given[index] for index in kept]
+    if own:
+        seen = traces([item.question for item in own[0]])
+    warnings += repeats + text_leaks(seen, texts)
+    chosen_on, judged_on = split_texts(texts, shares[-2:], seed=seed, names=_NAMES[-2:], source=str(neutral))
+    return Parts(training, validation, test, chosen_on, judged_on, cluster, tuple(dict.fromkeys(warnings)))
+
+
+def _texts_of(training: Training) -> tuple[list[str], Seen]:
+    """What a vector's record has traces of."""
+    if training.texts is not None:
+        return [text for side in training.texts for text in side], "texts"
+    return [item.question for item in training.given or ()] + [task.input for task in training.tasks or ()], "questions"
