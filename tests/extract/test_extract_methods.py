@@ -21,7 +21,7 @@ from pytest_steer.errors import DataError, SteerError, SteerWarning, VectorError
 from pytest_steer.extract.fv import _indirect_effects, _mean_heads
 from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.extract.learned import bipo_loss
-from pytest_steer.extract.mimic import gaussian_transport
+from pytest_steer.extract.mimic import bures_gap, gaussian_transport
 from pytest_steer.extract.training import Training
 from pytest_steer.model import Probe, engine_of
 from pytest_steer.model.patching import Patcher
@@ -663,3 +663,72 @@ def test_reading_tasks(tmp_path):
     with pytest.raises(DataError, match="line 1: is not valid JSON"):
         read_tasks(tmp_path / "y.jsonl")
     assert shots(want[:1], " up ") == "Q: hot\nA: cold\n\nQ: up\nA:"
+
+
+def hadamard(order):
+    """Rows of +-1 whose columns are orthogonal and have a mean of 0, the first column left out."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    while len(one) < order:
+        one = torch.cat([torch.cat([one, one], 1), torch.cat([one, -one], 1)])
+    return one[:, 1:]
+
+
+@pytest.mark.parametrize("least", [-3, -1, 1])
+def test_mimic_with_deviations_that_differ_widely_has_its_closed_form(least):
+    rows = hadamard(16)
+    low = torch.logspace(least, 3, 15, dtype=torch.float64)
+    high = 2 * low.flip(0) if least > 0 else 2 * low
+    source, target = rows * low, rows * high + low
+    weight, bias = gaussian_transport(source, target, 1e-4, 0)
+    s, t = (16 / 15 * one**2 for one in (low, high))
+    own = (s + t) / 2
+    more = 1e-4 * torch.minimum(100 * own, own.mean())
+    assert torch.allclose(weight, torch.diag(((t + more) / (s + more)).sqrt()), rtol=1e-6, atol=1e-6)
+    assert torch.allclose(bias, low, rtol=1e-9)
+
+
+def test_mimic_refuses_what_varies_on_one_side_only_more_than_the_ridge_lets_through():
+    rows, low = hadamard(16), torch.logspace(-1, 3, 15, dtype=torch.float64)
+    with pytest.raises(VectorError, match="or on one side only, so that the ridge or rounding drowns them"):
+        gaussian_transport(rows * low, rows * low.flip(0), 1e-4, 0)
+    weight, _ = gaussian_transport(rows * low, rows * low.flip(0), 1e-12, 0)
+    assert torch.allclose(weight.diag(), low.flip(0) / low, rtol=1e-2)
+
+
+def test_the_bures_gap_is_that_of_the_definition():
+    linalg = pytest.importorskip("scipy.linalg")
+    draw = np.random.default_rng(0)
+    a, b = (np.cov(draw.normal(size=(9, 5)) * draw.uniform(0.5, 4, 5), rowvar=False) for _ in range(2))
+    unit = draw.uniform(0.5, 2, 5)
+    x, y = (one / np.outer(unit, unit) for one in (a, b))
+    root = linalg.sqrtm(y)
+    squared = np.trace(x) + np.trace(y) - 2 * np.trace(linalg.sqrtm(root @ x @ root)).real
+    found = bures_gap(*map(torch.tensor, (a, b, unit)))
+    assert found == pytest.approx(np.sqrt(squared / np.trace(y)), rel=1e-6)
+    assert bures_gap(*map(torch.tensor, (b, b, unit))) < 1e-6
+    # Diagonal ones: the distance of the standard deviations.
+    flat = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    gap = bures_gap(torch.diag(flat**2), torch.diag((flat + 1) ** 2), torch.ones(2, dtype=torch.float64))
+    assert gap == pytest.approx((2 / (4 + 9)) ** 0.5)
+    assert np.isnan(bures_gap(torch.full((2, 2), torch.nan), torch.eye(2), torch.ones(2)))
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_mimic_refuses_what_double_precision_cannot_carry(count):
+    draw = torch.Generator().manual_seed(0)
+    sd = torch.logspace(-8, 3, 16, dtype=torch.float64)
+    source, target = (torch.randn(count, 16, generator=draw, dtype=torch.float64) * sd for _ in range(2))
+    with pytest.raises(VectorError, match=r"layer 3: mimic leaves the covariances of the two sides .* apart"):
+        gaussian_transport(source, 2 * target + sd, 1e-4, 3)
+
+
+def test_mimic_carries_dimensions_that_one_dominates():
+    draw = torch.Generator().manual_seed(0)
+    sd = torch.ones(16, dtype=torch.float64)
+    sd[3] = 1000
+    source, target = (torch.randn(400, 16, generator=draw, dtype=torch.float64) * sd for _ in range(2))
+    target = 3 * target + sd
+    weight, bias = gaussian_transport(source, target, 1e-4, 0)
+    moved = source @ weight.T + bias
+    assert torch.allclose(moved.std(0), target.std(0), rtol=0.03)
+    assert torch.allclose(moved.mean(0), target.mean(0), rtol=1e-6, atol=1e-6)
