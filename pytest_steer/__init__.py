@@ -14,6 +14,7 @@ _HOMES = {
     "AnswerLikelihoods": "measures",
     "AtCost": "measures",
     "Axis": "prompting",
+    "Baseline": "claims",
     "ContrastItem": "data",
     "Context": "prompting",
     "Deployed": "measures",
@@ -35,6 +36,7 @@ _HOMES = {
     "TaskAccuracy": "measures",
     "TaskItem": "data",
     "answer_likelihoods": "measures",
+    "assert_beats": "claims",
     "assert_generalizes": "claims",
     "assert_holds_in_contexts": "claims",
     "assert_hooks_are_sound": "claims",
@@ -69,7 +71,9 @@ __all__ = ["__version__", "extract", *_HOMES]
 
 if TYPE_CHECKING:
     from . import extract as extract
+    from .claims import Baseline as Baseline
     from .claims import OtherData as OtherData
+    from .claims import assert_beats as assert_beats
     from .claims import assert_generalizes as assert_generalizes
     from .claims import assert_holds_in_contexts as assert_holds_in_contexts
     from .claims import assert_hooks_are_sound as assert_hooks_are_sound

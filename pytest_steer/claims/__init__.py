@@ -2,6 +2,8 @@
 
 from ..registry import discover
 from ..soundness import check_before
+from .baselines import Baseline
+from .beats import Beats, assert_beats
 from .explain import complete, explain
 from .generalizes import Generalizes, assert_generalizes
 from .holding import Claim, raise_unless_held
@@ -23,6 +25,8 @@ from .suppresses import Suppresses, assert_suppresses
 discover(__name__, __path__)
 
 __all__ = [
+    "Baseline",
+    "Beats",
     "Claim",
     "ClaimKind",
     "Generalizes",
@@ -37,6 +41,7 @@ __all__ = [
     "Steers",
     "SteersAtCost",
     "Suppresses",
+    "assert_beats",
     "assert_generalizes",
     "assert_holds_in_contexts",
     "assert_hooks_are_sound",

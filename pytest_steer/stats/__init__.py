@@ -2,7 +2,7 @@
 
 Read in this order: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
 (BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how
-many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`paired` (the difference of two shares of the
+many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`least` (the smallest of several), :mod:`paired` (the difference of two shares of the
 same units), :mod:`ranks` (two measures of the same units), :mod:`sequential` (bounds for looking early) and :mod:`suite`
 (many claims at once).
 (BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim), :mod:`ratio`
@@ -19,6 +19,7 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
 from .intervals import Inference, mean_t, share, share_of_clusters
+from .least import least_of
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_share
 from .quantile import items_needed_quantile, quantile
@@ -43,6 +44,7 @@ __all__ = [
     "items_needed_ratio",
     "items_needed_share",
     "judge",
+    "least_of",
     "least_ratio",
     "mean_bootstrap",
     "mean_t",
