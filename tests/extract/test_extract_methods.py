@@ -673,7 +673,7 @@ def hadamard(order):
     return one[:, 1:]
 
 
-@pytest.mark.parametrize("least", [-3, -1, 1])
+@pytest.mark.parametrize("least", [-2, -1, 1])
 def test_mimic_with_deviations_that_differ_widely_has_its_closed_form(least):
     rows = hadamard(16)
     low = torch.logspace(least, 3, 15, dtype=torch.float64)
