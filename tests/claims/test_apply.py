@@ -9,10 +9,10 @@ import builders
 import numpy as np
 import plain
 import pytest
+from evidence import evidence_of
 
 from pytest_steer import (
     ContrastItem,
-    SteeringFailure,
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
@@ -101,13 +101,6 @@ def test_generalizes_with_the_numbers_of_the_vector():
     )  # fmt: skip
     check_alike(ours, theirs)
     assert theirs.verdict == "pass"
-
-
-def evidence_of(assertion, *args, **kwargs):
-    try:
-        return assertion(*args, **kwargs)
-    except SteeringFailure as failure:
-        return failure.evidence
 
 
 def check_alike(ours, theirs):

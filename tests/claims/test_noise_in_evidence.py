@@ -11,11 +11,10 @@ import numpy as np
 import plain
 import pytest
 import torch
+from evidence import evidence_of
 
 from pytest_steer import (
     ContrastItem,
-    SteeringFailure,
-    SteeringInconclusive,
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
@@ -53,13 +52,6 @@ def lettered(n):
 
 def worded(n):
     return [ContrastItem(f"Case {i}?", ("surely so",), ("no way at all",), f"w{i}") for i in range(n)]
-
-
-def evidence_of(claim, *arguments, **settings):
-    try:
-        return claim(*arguments, **settings)
-    except (SteeringFailure, SteeringInconclusive) as decided:
-        return decided.evidence
 
 
 @pytest.mark.parametrize("dtype", TYPES)

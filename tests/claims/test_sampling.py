@@ -12,6 +12,7 @@ import builders
 import jsonschema
 import numpy as np
 import pytest
+from evidence import evidence_of, said
 from scipy import stats
 
 from pytest_steer import (
@@ -56,14 +57,7 @@ def items(count, **more):
 
 
 def of(claim, linear, *data, **arguments):
-    try:
-        return claim(linear.model, linear.vector(), *data, **arguments)
-    except (SteeringFailure, SteeringInconclusive) as decided:
-        return decided.evidence
-
-
-def said(evidence, words):
-    return [warning for warning in evidence.warnings if words in warning]
+    return evidence_of(claim, linear.model, linear.vector(), *data, **arguments)
 
 
 # --- a floor for n ---------------------------------------------------------------------------------------------------------
