@@ -26,8 +26,10 @@ from pytest_steer import (
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
+    assert_promotes,
     assert_steers,
     assert_steers_at_cost,
+    assert_suppresses,
     extract,
 )
 from pytest_steer.claims.steers import Steers
@@ -64,6 +66,8 @@ def of(claim, linear, *data, **arguments):
 
 MEANS = {
     "steers": (assert_steers, lambda n: (items(n),), {"steerability": 0.1}),
+    "promotes": (assert_promotes, lambda n: (items(n),), {"nats": 0.01}),
+    "suppresses": (assert_suppresses, lambda n: (items(n),), {"nats": 0.01}),
     "generalizes": (
         assert_generalizes,
         lambda n: (items(n),),
