@@ -16,6 +16,7 @@ from pytest_steer import (
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
+    assert_kl_below,
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
@@ -64,6 +65,8 @@ CLAIMS = {
     "of words": (assert_steers, (WORDS,), {"steerability": -GENEROUS, "multipliers": GRID}),
     "not_anti_steered": (assert_not_anti_steered, (LETTERS,), {"share": 0.999, "by": "effect"}),
     "ppl_delta_below": (assert_ppl_delta_below, (TEXTS,), {"limit": GENEROUS}),
+    "kl_below": (assert_kl_below, (TEXTS,), {"limit": GENEROUS}),
+    "kl_below of items": (assert_kl_below, (LETTERS,), {"limit": GENEROUS}),
     "holds_in_contexts": (
         assert_holds_in_contexts,
         (LETTERS,),
