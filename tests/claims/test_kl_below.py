@@ -265,16 +265,15 @@ def tiny():
         ("0.5", {"limit": 0.5}, "texts"),
         ("{limit: 0.5, on: items}", {"limit": 0.5}, "items"),
         ("{limit: 0.5, quantile: 0.5, on: texts}", {"limit": 0.5, "quantile": 0.5}, "texts"),
-        ("{limit: 0.5, data: {neutral: null}}", {"limit": 0.5}, "items"),
+        ("test.json", {"limit": 0.5}, "items"),
+        ("neutral.txt", {"limit": 0.5}, "texts"),
     ],
 )
 def test_a_file_and_an_assertion_give_the_same(tmp_path, tiny, claim, settings, on):
     from pytest_steer import SteeringVector, read_items, read_texts
 
-    if "null" in claim:
-        suite = suite_of(tmp_path, ["0.5"], "{test: test.json}")
-    else:
-        suite = suite_of(tmp_path, [claim])
+    only = {"test.json": "{test: test.json}", "neutral.txt": "{neutral: neutral.txt}"}.get(claim)
+    suite = suite_of(tmp_path, ["0.5"], only) if only else suite_of(tmp_path, [claim])
     (entry,) = suite.entries
     of_file = Builder(tiny).build(suite, entry).measure(tiny)
     data = read_texts(tmp_path / "neutral.txt") if on == "texts" else read_items(tmp_path / "test.json")

@@ -12,9 +12,14 @@ from scipy import special
 from pytest_steer import ContrastItem, SteeringVector, kl_divergence, load_model, perplexity, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import kl_at_answers, kl_curve
-from pytest_steer.model import Engine, Probe, engine_of, forward
+from pytest_steer.model import Engine, Probe, engine, engine_of, forward
 from pytest_steer.model.divergence import divergence
+from pytest_steer.model.layout import Way
 from pytest_steer.model.memo import DiskMemo
+from pytest_steer.model.noise import Noise, agree, in_nats
+from pytest_steer.model.planning import Budget, batches, halves, ways_of
+from pytest_steer.model.prefixes import Group
+from pytest_steer.model.probes import Pair, Row, bundle_up
 from pytest_steer.model.unembedding import can_unembed_apart
 from pytest_steer.steering import as_intervention
 
@@ -234,6 +239,64 @@ def test_one_pass_for_all_multipliers():
         handle.remove()
     # Below the vector's layer the unsteered model and all multipliers are one row.
     assert ran == [1]
+
+
+# --- what a forward holds ------------------------------------------------------------------------------------------------------
+
+
+def bundle_of(*multipliers, diverges=True):
+    change = as_intervention(builders.random_vector(1))
+    probe = Probe(tuple(range(10, 30)), 1, score_from=1, diverges=diverges)
+    (bundle,) = bundle_up([Row(probe, Pair(change, m), str(m).encode()) for m in multipliers])
+    return bundle
+
+
+def test_the_unsteered_row_is_counted():
+    """One steered row takes the place, the logits and the cost of two."""
+    model = fresh("llama")
+    one, two, plain_one = bundle_of(1.0), bundle_of(1.0, 2.0), bundle_of(1.0, diverges=False)
+    cost = {name: ways_of(model, own, 0)[Way("plain")] for name, own in (("one", one), ("two", two), ("plain", plain_one))}
+    assert (cost["one"], cost["two"]) == pytest.approx((2 * cost["plain"], 3 * cost["plain"]))
+    assert Way("shared depth") in ways_of(model, one, 0)
+    # 19 positions of two rows: a budget of less than twice that holds one text at a time.
+    for logits, batch in ((38 * 304, 1), (76 * 304 - 1, 1), (76 * 304, 2)):
+        sizes = [
+            len(own)
+            for own, _ in batches(model, Group((one, one)), lambda *_: Way("plain"), lambda most=logits: Budget(10**6, most))
+        ]
+        assert max(sizes) == batch
+
+
+def test_halves_of_a_batch_keep_the_unsteered_row_with_each():
+    assert halves([bundle_of(1.0)]) == []  # there is nothing to divide
+    (first,), (second,) = halves([bundle_of(1.0, 2.0)])
+    assert [[pair.multiplier for pair in own.pairs] for own in (first, second)] == [[0.0, 1.0], [0.0, 2.0]]
+
+
+def test_ways_are_compared_on_the_scale_of_log_probabilities():
+    """An error of d in the logits moves a divergence k by about d sqrt(2 k), which for small ones no room of nats would show."""
+    probe = Probe((5, 6), 1, score_from=1, diverges=True)
+    assert in_nats(probe, np.array([0.02, 0.0])) == pytest.approx([0.2, 0.0])
+    likelihood = Probe((5, 6), 1, score_from=1)
+    assert in_nats(likelihood, np.array([-3.0])).tolist() == [-3.0]
+    assert agree("float32", [np.array([2e-5])], [np.array([5e-6])], Noise())
+    assert not agree("float32", [in_nats(probe, np.array([2e-5]))], [in_nats(probe, np.array([5e-6]))], Noise())
+
+
+def test_a_way_that_is_nearly_right_is_not_taken(monkeypatch):
+    """Its divergences are a third too large, and so small that the room of a log-likelihood, 1e-4, would not show it."""
+    model, vector = fresh("llama"), builders.random_vector(1)
+    run = engine.run_batch
+
+    def nearly(model, batch, way, padding, prefix):
+        found = run(model, batch, way, padding, prefix)
+        return [(row, own * (1.3 if way.kind != "plain" else 1.0)) for row, own in found]
+
+    monkeypatch.setattr(engine, "run_batch", nearly)
+    found = kl_divergence(model, builders.TEXTS, vector, multiplier=0.01)
+    assert 0 < max(own.max() for own in found.per_position) < 1e-4
+    ids = plain.ids_of(model.tokenizer, builders.TEXTS[0], special=True)
+    np.testing.assert_allclose(found.per_position[0], plain_kl(model.hf, ids, vector.directions, 0.01, 1)[:-1], rtol=1e-3)
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------------------

@@ -67,6 +67,34 @@ def test_with_too_few_values_there_is_no_upper_bound(n, bounded):
     assert math.isinf(few.high)
 
 
+def test_many_values_of_few_clusters_have_no_upper_bound():
+    """However alike the clusters that were seen are: each tenth may be wholly above, and be none of 28."""
+    for n, bounded in ((28, False), (29, True)):
+        values, of_value = lognormal(np.random.default_rng(0), n, 0.0, size=400)
+        assert math.isfinite(quantile(values, 0.9, clusters=of_value).high) == bounded
+    of_one_size = np.repeat(np.arange(40), 20)
+    unequal = np.where(np.arange(of_one_size.size) < 400, 0, of_one_size)  # half of the values are one cluster
+    values = lognormal(np.random.default_rng(0), 40, 0.0)[0]
+    assert math.isinf(quantile(values, 0.9, clusters=unequal).high)
+
+
+def test_bounds_of_clusters_by_their_formula():
+    """Written out for clusters of one size, whose jackknife is the variance of their shares."""
+    values, of_value = lognormal(np.random.default_rng(7), 50, 0.4)
+    ordered, q, g = np.sort(values), 0.9, 50
+    estimate = ordered[math.ceil(q * len(values)) - 1]
+    shares = (values <= estimate).reshape(g, -1).mean(1)
+    f = shares.mean()
+    known = (stats.norm.ppf(0.95) / stats.t.ppf(0.95, g - 1)) ** 2
+    n_up, n_low = (f * (1 - f) / (shares.var(ddof=1) / g + (u - f) ** 2 / g**2) * known for u in (0, 1))
+    up_to = np.arange(1, len(values) + 1) / len(values)
+    upper = ordered[np.argmax(stats.beta.ppf(0.05, up_to * n_up, (1 - up_to) * n_up + 1) >= q)]
+    before = up_to - 1 / len(values)
+    lower = ordered[np.flatnonzero(stats.beta.ppf(0.95, before * n_low + 1, (1 - before) * n_low) <= q)[-1]]
+    found = quantile(values, q, clusters=of_value)
+    assert (found.estimate, found.low, found.high) == (estimate, lower, upper)
+
+
 @pytest.mark.parametrize("clusters", [None, 40])
 def test_p_values_and_bounds_say_the_same(clusters):
     values, of_value = lognormal(np.random.default_rng(3), 40, 0.3)
