@@ -16,6 +16,7 @@ from pytest_steer import (
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
+    assert_kl_below,
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
@@ -69,6 +70,8 @@ CLAIMS = {
     "ppl_delta_below": (assert_ppl_delta_below, (TEXTS,), {"limit": GENEROUS}),
     "promotes": (assert_promotes, (LETTERS,), {"nats": GENEROUS, "multipliers": GRID}),
     "suppresses": (assert_suppresses, (WORDS,), {"nats": GENEROUS, "multipliers": GRID}),
+    "kl_below": (assert_kl_below, (TEXTS,), {"limit": GENEROUS}),
+    "kl_below of items": (assert_kl_below, (LETTERS,), {"limit": GENEROUS}),
     "holds_in_contexts": (
         assert_holds_in_contexts,
         (LETTERS,),

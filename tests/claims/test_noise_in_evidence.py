@@ -18,6 +18,7 @@ from pytest_steer import (
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
+    assert_kl_below,
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
@@ -117,6 +118,7 @@ def test_every_kind_of_claim_has_its_floor(dtype):
             assert_holds_in_contexts, model, vector, items, steerability=-5, max_contexts=4,
             contexts=contexts(system=["", "Be odd."]), **grid
         ),
+        evidence_of(assert_kl_below, model, vector, TEXTS, limit=0.5),
         evidence_of(assert_performs_task, model, vector, [TaskItem(f"x{i}", "Yes") for i in range(6)], accuracy=0.5),
     ]  # fmt: skip
     for evidence in found:

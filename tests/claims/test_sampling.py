@@ -23,6 +23,7 @@ from pytest_steer import (
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
+    assert_kl_below,
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
@@ -80,6 +81,8 @@ MEANS = {
     ),
     "steers_at_cost": (assert_steers_at_cost, lambda n: (items(n), TEXTS), {"effect": 0.01, "budget": 0.05}),
     "ppl_delta_below": (assert_ppl_delta_below, lambda n: (TEXTS[:n],), {"limit": 50.0}),
+    "kl_below": (assert_kl_below, lambda n: (TEXTS[:n],), {"limit": 50.0}),
+    "kl_below of items": (assert_kl_below, lambda n: (items(n),), {"limit": 50.0}),
     "holds_in_contexts": (
         assert_holds_in_contexts,
         lambda n: (items(n + 4),),
