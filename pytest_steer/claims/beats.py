@@ -31,6 +31,7 @@ from .doubts import look_closer
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
+from .leaks import text_leaks
 from .numbers import number
 from .over_items import (
     asking_warnings,
@@ -228,6 +229,7 @@ class Beats:
                 *data_warnings(self.subject, sample),
                 *asking_warnings(model, self.subject, asked, sample.items),
                 *repeats,
+                *text_leaks(self.subject.intervention.metadata, texts),
                 *found.notes,
                 *self._leaks(sample),
             ],

@@ -83,9 +83,11 @@ def _normalised(evidence: Evidence) -> list[str]:
     found = evidence.details["normalised"]
     if found is None:
         return []
+    promoted, suppressed, scales = found["promoted"], found["suppressed"], found["scales"]
     return [
-        f"  normalised (Pres et al. 2024): promoted {_signed(found['promoted'][-1])}, suppressed {_signed(found['suppressed'][-1])}; over the "
-        f"quarter of the items with most to gain {_signed(found['promoted'][0])}, {_signed(found['suppressed'][0])}"
+        f"  on the scale of Pres et al. 2024 (divided by {number(scales[0])} unsteered, {number(scales[1])} steered): promoted "
+        f"{_signed(promoted[-1])}, suppressed {_signed(suppressed[-1])}; in the quarter with most to gain {_signed(promoted[0])}, "
+        f"{_signed(suppressed[0])}"
     ]
 
 

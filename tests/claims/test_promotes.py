@@ -16,6 +16,7 @@ from pytest_steer import (
     SteerError,
     SteeringFailure,
     SteeringInconclusive,
+    SteeringVector,
     answer_likelihoods,
     assert_promotes,
     assert_steers,
@@ -23,6 +24,7 @@ from pytest_steer import (
 )
 from pytest_steer.claims.beside import question_of
 from pytest_steer.claims.multiplicity import adjust
+from pytest_steer.data.likeness import hash_of
 from pytest_steer.errors import DataError
 from pytest_steer.prompting import Context
 from pytest_steer.stats import Verdict, mean_t, rank_correlation
@@ -79,10 +81,10 @@ def changes(linear, b=B, m=M):
     )  # fmt: skip
 
 
-def of(claim, linear, items=ITEMS, **arguments):
+def of(claim, linear, items=ITEMS, vector=None, **arguments):
     arguments = {"multiplier": M, "nats": 0.05} | arguments
     try:
-        return claim(linear.model, linear.vector(), items, **arguments)
+        return claim(linear.model, vector or linear.vector(), items, **arguments)
     except (SteeringFailure, SteeringInconclusive) as decided:
         return decided.evidence
 
@@ -190,6 +192,9 @@ def test_both_sides_that_rise_are_a_warning_where_the_model_does_not_move_toward
     assert found.verdict is Verdict.PASS
     assert found.details["diagnosis"] == "both sides rise"
     assert any("it is not proven that the model prefers what is wanted" in one for one in found.warnings)
+    failed = of(assert_promotes, inflated, nats=50)
+    assert (failed.verdict, failed.details["diagnosis"]) == (Verdict.FAIL, "both sides rise")
+    assert not any("both sides" in one for one in failed.warnings)
     turned = of(assert_promotes, inflated, [replace(item, matching=item.not_matching, not_matching=item.matching) for item in ITEMS])  # fmt: skip
     assert turned.verdict is Verdict.PASS
     assert not any("both sides" in one for one in turned.warnings)
@@ -308,6 +313,14 @@ def test_the_same_questions_in_another_form_are_shown_beside_with_their_rank_cor
     alone = of(assert_promotes, linear)
     assert (found.verdict, found.estimate, found.interval) == (alone.verdict, alone.estimate, alone.interval)
     assert "beside" not in alone.details
+
+
+def test_what_there_is_to_know_of_the_other_form_is_a_warning(linear):
+    record = {"item_hashes": [hash_of(lettered(3).question)]}
+    vector = SteeringVector(linear.vector().directions, record)
+    found = of(assert_promotes, linear, vector=vector, beside=[lettered(n) for n in range(3, 12)])
+    (warning,) = [one for one in found.warnings if "extracted from" in one]
+    assert warning.startswith("beside: 1 of these 9 items ask a question that the vector was extracted from")
 
 
 def test_several_items_of_one_question_are_averaged(linear):

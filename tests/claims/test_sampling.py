@@ -12,6 +12,7 @@ import builders
 import jsonschema
 import numpy as np
 import pytest
+from evidence import evidence_of, said
 from scipy import stats
 
 from pytest_steer import (
@@ -25,8 +26,10 @@ from pytest_steer import (
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
+    assert_promotes,
     assert_steers,
     assert_steers_at_cost,
+    assert_suppresses,
     extract,
 )
 from pytest_steer.claims.steers import Steers
@@ -56,20 +59,15 @@ def items(count, **more):
 
 
 def of(claim, linear, *data, **arguments):
-    try:
-        return claim(linear.model, linear.vector(), *data, **arguments)
-    except (SteeringFailure, SteeringInconclusive) as decided:
-        return decided.evidence
-
-
-def said(evidence, words):
-    return [warning for warning in evidence.warnings if words in warning]
+    return evidence_of(claim, linear.model, linear.vector(), *data, **arguments)
 
 
 # --- a floor for n ---------------------------------------------------------------------------------------------------------
 
 MEANS = {
     "steers": (assert_steers, lambda n: (items(n),), {"steerability": 0.1}),
+    "promotes": (assert_promotes, lambda n: (items(n),), {"nats": 0.01}),
+    "suppresses": (assert_suppresses, lambda n: (items(n),), {"nats": 0.01}),
     "generalizes": (
         assert_generalizes,
         lambda n: (items(n),),

@@ -99,7 +99,7 @@ def test_files_and_assertions_measure_the_same_and_what_a_plain_loop_does(both: 
             "  change by quartile of the unsteered log-likelihood of the matching answers:",
             "             n    unsteered *",
             "    lowest   3 *",
-            "  normalised (Pres et al. 2024): promoted *, suppressed *; over the quarter of the items with most to gain *, *",
+            "  on the scale of Pres et al. 2024 (divided by * unsteered, * steered): promoted *, suppressed *; in the quarter with most to gain *, *",
             "  worst items:",
             "    [[]*[]] change *: matching * -> *, not matching * -> *",
             "  run again: pytest c.steer.yaml::fails *",
