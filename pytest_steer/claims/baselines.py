@@ -69,7 +69,7 @@ class Baseline:
     @staticmethod
     def vector(vector: SteeringVector | Intervention, *, multiplier: float | None = None) -> Baseline:
         """Another vector or intervention as it is, such as the last release's."""
-        return Baseline("vector", {"vector": vector}, multiplier)
+        return Baseline("vector", {"other vector": vector}, multiplier)
 
     @staticmethod
     def unrelated(vector: SteeringVector) -> Baseline:

@@ -124,13 +124,15 @@ class Beats:
             "items.",
             title="Items that the prompt is chosen on",
             example="train.json",
-            schema={"type": "string", "pattern": r"\S", "x-items": True},
+            schema={"type": ["string", "null"], "pattern": r"\S", "x-items": True, "default": None},
         ),
     ] = None
     baseline_multiplier: Annotated[
         float | None,
         Param(
-            "The multiplier of a baseline `vector`; without it, that of the claim.", example=1, schema={"not": {"const": 0}}
+            "The multiplier of a baseline `vector`; without it, that of the claim.",
+            example=1,
+            schema={"type": ["number", "null"], "not": {"const": 0}, "default": None},
         ),
     ] = None
     budget: Annotated[
@@ -140,6 +142,7 @@ class Beats:
             title="Budget: relative rise of perplexity",
             example=0.05,
             above=0,
+            schema={"type": ["number", "null"], "default": None},
         ),
     ] = None
     max_multiplier: Annotated[
@@ -239,7 +242,8 @@ class Beats:
         evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, sample.clusters)
         names = [item.id for item in sample.items]
         if len(each) == 1:
-            look_closer(evidence, differences[0], self._mean, self.margin, sample.clusters, names)
+            above = math.nextafter(self.margin, math.inf)
+            look_closer(evidence, differences[0], self._mean, above, sample.clusters, names)
         evidence.compared = compared_by_items(curve, self.subject, evidence, at_deployed, sample.clusters)
         return evidence
 
@@ -276,6 +280,10 @@ class Beats:
         if not (shared := known.asked + known.near):
             return []
         return [f"the prompt was chosen on {shared} of these {len(sample.items)} questions, which flatters it"]
+
+    @staticmethod
+    def headline(evidence: Evidence) -> str:
+        return words.headline(evidence).replace("promised at least", "promised more than", 1)
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:

@@ -228,6 +228,8 @@ class _Supply:
 
     def resolved(self, value: Any, schema: Schema, where: str) -> Any:
         """A parameter as its schema means it: contexts and data files read."""
+        if value is None:
+            return None
         if schema.get("x-context"):
             return self._context(value)
         if schema.get("x-baseline"):
