@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AtCost": "measures",
     "Axis": "prompting",
+    "Completion": "data",
     "ContrastItem": "data",
     "Context": "prompting",
     "Deployed": "measures",
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from .claims import assert_ppl_delta_below as assert_ppl_delta_below
     from .claims import assert_steers as assert_steers
     from .claims import assert_steers_at_cost as assert_steers_at_cost
+    from .data import Completion as Completion
     from .data import ContrastItem as ContrastItem
     from .data import Items as Items
     from .data import TaskItem as TaskItem

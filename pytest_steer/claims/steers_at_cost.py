@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Annotated, Unpack
+from typing import Annotated, Any, Unpack
 
-from ..data import ItemLike, Items
+from ..data import ItemLike, Items, TextLike, Texts
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, AtCost, deviation, effects_at, multipliers_at_cost, perplexity
@@ -22,14 +22,15 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import AboutItems, Interval, IntervalMethod
+from .common import AboutItems, Interval, IntervalMethod, Stride, Window
 from .deployed import moves_of
 from .holding import hold
 from .judging import below_floor, floor_of, mean_of
 from .kinds import claim
 from .numbers import number, promise
 from .over_items import check_enough, measure_items
-from .ppl_delta_below import as_share, describe_texts, distinct_texts
+from .ppl_delta_below import describe_texts, distinct_texts
+from .rises import as_share
 from .sampling import sample_of
 
 
@@ -57,7 +58,7 @@ class SteersAtCost:
 
     subject: Subject
     items: Items
-    texts: Sequence[str]
+    texts: Sequence[TextLike]
     effect: Annotated[
         float,
         Param(
@@ -95,6 +96,8 @@ class SteersAtCost:
             at_least=1,
         ),
     ] = MAX_MULTIPLIER
+    window: Window = None
+    stride: Stride = None
     interval: Interval = "t"
     confidence: float = 0.95
     min_n: int | None = None
@@ -203,9 +206,10 @@ class SteersAtCost:
     def _mean(self, effects: Array, clusters: Sequence[int] | None = None) -> Inference:
         return mean_of(effects, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
-    def _at_cost(self, model: Model, texts: Sequence[str]) -> tuple[AtCost, Array]:
+    def _at_cost(self, model: Model, texts: Texts) -> tuple[AtCost, Array]:
         """The multiplier, and what each text's negative log-likelihood per token has risen by there."""
         subject = self.subject
+        asked: dict[str, Any] = {**subject.scope, "window": self.window, "stride": self.stride}
         try:
             at = multipliers_at_cost(
                 model,
@@ -213,16 +217,12 @@ class SteersAtCost:
                 {0: subject},
                 budget=self.budget,
                 max_multiplier=self.max_multiplier,
+                window=self.window,
+                stride=self.stride,
                 allow_mismatch=subject.allow_mismatch,
             )[0]
-            steered = perplexity(
-                model,
-                texts,
-                subject.vector,
-                multiplier=at.multiplier,
-                **subject.scope,
-            )
-            return at, steered.per_text - perplexity(model, texts).per_text
+            steered = perplexity(model, texts, subject.vector, multiplier=at.multiplier, **asked)
+            return at, steered.per_text - perplexity(model, texts, **asked).per_text
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from None
 
@@ -263,7 +263,7 @@ class SteersAtCost:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*words.not_looked_at(evidence), *_cost_line(evidence)]
+        return [*words.not_looked_at(evidence), *_cost_line(evidence), *words.texts_chosen(evidence.details["neutral"])]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
@@ -281,12 +281,14 @@ def assert_steers_at_cost(
     model: Model,
     vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     *,
     effect: float,
     budget: float,
     standardised: bool = False,
     max_multiplier: float = MAX_MULTIPLIER,
+    window: int | None = None,
+    stride: int | None = None,
     interval: IntervalMethod = "t",
     context: Context = AS_GIVEN,
     cluster: str | None = None,
@@ -295,11 +297,13 @@ def assert_steers_at_cost(
     """Assert that the mean effect reaches ``effect`` at the multiplier where perplexity on ``texts`` has risen by ``budget``.
 
     Args:
-        texts: neutral texts, at least two; on them the multiplier is chosen.
+        texts: neutral texts, at least two, each a ``str`` or a :class:`Completion`; on them the multiplier is chosen. The cost is that
+            of the deployed scope on completions alone: of plain texts every token is steered.
         effect: the promise: mean over items of propensity at that multiplier minus propensity unsteered; in standard deviations
             of the unsteered propensities if ``standardised``.
         budget: 0.05 is a rise of perplexity by 5 %.
         max_multiplier: the largest multiplier tried, as a multiple of the deployed one.
+        window / stride: see :func:`perplexity`.
         multiplier: the deployed strength, where the search begins.
 
     The other arguments and what is raised are those of :func:`assert_steers`.

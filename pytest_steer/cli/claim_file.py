@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..data import Items, TaskItem
+from ..data import Items, TaskItem, TextLike
+from ..data.texts import entry_of
 from ..errors import DataError
 from ..measures.compared import Row
 from ..run_context import RunContext
@@ -47,7 +48,7 @@ class Chosen:
     multipliers: Sequence[float]
     claims: Mapping[str, Mapping[str, Any]]
     test: Items | Sequence[TaskItem]
-    texts: Sequence[str] = ()
+    texts: Sequence[TextLike] = ()
     asked: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -79,7 +80,7 @@ def check_new(files: Files) -> None:
             raise DataError(f"--write: {path} exists, and is not overwritten. Delete it, or write to another name")
 
 
-def of_sweep(sweep: Sweep, test: Items, texts: Sequence[str] = (), *, chosen_on: int = 0) -> Chosen | None:
+def of_sweep(sweep: Sweep, test: Items, texts: Sequence[TextLike] = (), *, chosen_on: int = 0) -> Chosen | None:
     """The layer and the multiplier that a sweep chose; None if it chose none.
 
     The promised steerability is what the validation items leave room for; the other promises are the limits of the sweep.
@@ -196,7 +197,7 @@ def write_files(files: Files, chosen: Chosen, text: str) -> None:
     entries = [_caa_entry(one) if isinstance(chosen.test, Items) else vars(one) for one in chosen.test]
     write_text(files.test, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     if files.neutral is not None:
-        write_text(files.neutral, json.dumps([*chosen.texts], indent=1, ensure_ascii=False) + "\n")
+        write_text(files.neutral, json.dumps([*map(entry_of, chosen.texts)], indent=1, ensure_ascii=False) + "\n")
     write_text(files.claims, text)
 
 

@@ -5,7 +5,7 @@ from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cos
 from .chance import chance_warnings, warning_of
 from .controls import can_have_controls, random_controls
 from .first_order import first_order_slopes
-from .likelihood import Perplexity, perplexity, perplexity_curves, relative_rise
+from .likelihood import Perplexity, perplexity, perplexity_curves, relative_mean_rise, relative_rise
 from .noise_floor import NoiseFloor, noise_floor
 from .propensity import (
     MULTIPLIERS,
@@ -18,7 +18,7 @@ from .propensity import (
     propensity_curves,
 )
 from .receipt import LayerDose, Receipt, steering_receipt
-from .shown import asked_as_text, asked_record, shown_line, shown_probe
+from .shown import asked_as_text, asked_record, asked_texts, shown_line, shown_probe
 from .strata import Stratum, explained, strata
 from .subject import Subject
 from .sweep import sweep_curves, sweep_perplexity
@@ -26,8 +26,8 @@ from .tasks import TaskAccuracy, as_tasks, check_shots, task_accuracies, task_ac
 
 __all__ = [
     "MULTIPLIERS", "Array", "AtCost", "Deployed", "LayerDose", "NoiseFloor", "Perplexity", "PropensityCurve", "Receipt", "Stratum", "Subject",
-    "TaskAccuracy", "as_tasks", "asked_as_text", "asked_record", "can_have_controls", "chance_warnings", "check_deployed", "check_multipliers", "check_shots",
+    "TaskAccuracy", "as_tasks", "asked_as_text", "asked_record", "asked_texts", "can_have_controls", "chance_warnings", "check_deployed", "check_multipliers", "check_shots",
     "check_slope_grid", "curves_in_contexts", "deviation", "effects_at", "explained", "first_order_slopes", "multipliers_at_cost", "noise_floor",
-    "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves", "random_controls", "relative_rise", "shown_line", "shown_probe",
+    "perplexity", "perplexity_curves", "propensity_curve", "propensity_curves", "random_controls", "relative_mean_rise", "relative_rise", "shown_line", "shown_probe",
     "standardised", "steering_receipt", "strata", "sweep_curves", "sweep_perplexity", "task_accuracies", "task_accuracy", "warning_of",
 ]  # fmt: skip

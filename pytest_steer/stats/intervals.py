@@ -42,7 +42,8 @@ class Inference:
         high: at least the truth, with a probability of at least ``confidence``. Both bounds hold at once with a
             probability of at least ``2 * confidence - 1``.
         confidence: of each bound, in [0.5, 1).
-        method: ``"t"``, ``"transformed t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"``, ``"fieller, unpaired"``,
+        method: ``"t"``, ``"transformed t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"`` (also ``"fieller, unpaired"``,
+            ``"fieller, transformed t"``, ``"fieller, bootstrap"``),
             ``"sequential binomial"`` or ``"sequential t"``; the first four also as ``"clustered ..."``.
         n: number of independent units: clusters where there are clusters, else items.
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;

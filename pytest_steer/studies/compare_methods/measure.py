@@ -11,7 +11,7 @@ from ... import progress
 from ...claims.over_items import check_enough
 from ...claims.ppl_delta_below import distinct_texts
 from ...claims.sampling import Sample, sample_of
-from ...data import Items, TaskItem
+from ...data import Items, TaskItem, TextLike
 from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ...measures.at_cost import spread
@@ -50,7 +50,7 @@ class Entry:
     multipliers: tuple[float, ...]
     items: Items
     context: Context
-    texts: tuple[str, ...] = ()
+    texts: tuple[TextLike, ...] = ()
     tasks: tuple[TaskItem, ...] = ()
     examples: tuple[TaskItem, ...] = ()
     source: str = "texts"
@@ -151,7 +151,7 @@ def _each(
 
 
 def _at_cost(
-    model: Model, texts: Sequence[str], budget: float, max_multiplier: float, entries: Sequence[Entry]
+    model: Model, texts: Sequence[TextLike], budget: float, max_multiplier: float, entries: Sequence[Entry]
 ) -> dict[Entry, AtCost]:
     """The strengths of equal cost, searched together."""
     deployed = {entry: entry.subject for entry in entries}

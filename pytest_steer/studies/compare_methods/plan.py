@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ... import progress
 from ...data import read_tasks
-from ...data.likeness import distinct, normal_form
+from ...data.likeness import distinct
+from ...data.texts import form_of
 from ...errors import DataError, SteerError
 from ...files import BrokenClaim, ClaimSpec, Suite
 from ...files.build import Builder
@@ -107,7 +108,7 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         multipliers=tuple(claim.multipliers),
         items=items,
         context=context,
-        texts=tuple(texts[index] for index in distinct([normal_form(text) for text in texts])),
+        texts=tuple(texts[index] for index in distinct([form_of(text) for text in texts])),
         tasks=read_tasks(claim.test, columns=claim.columns)[: builder.run.effort.max_items] if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),

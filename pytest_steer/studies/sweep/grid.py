@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ...data import Items
+from ...data import Items, TextLike
 from ...errors import DataError, SteerError
 from ...measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
 from ...model import Model
@@ -184,7 +184,7 @@ def sweep(
     multipliers: Sequence[float],
     positions: Positions = "after_prompt",
     keep: int | None = None,
-    texts: Sequence[str] | None = None,
+    texts: Sequence[TextLike] | None = None,
     limits: Limits | None = None,
 ) -> Sweep:
     """Measures a vector at each of its layers alone, and chooses a layer and a multiplier.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ...data import Items, read_items, read_texts
+from ...data import Items, Texts, read_items, read_texts
 from ...data.likeness import count_known, traces
 from ...errors import DataError
 from ...extract.training import Training
@@ -31,8 +31,8 @@ class Parts:
     train: Training | None
     validation: Items
     test: Items
-    texts: tuple[str, ...] = ()
-    test_texts: tuple[str, ...] = ()
+    texts: Texts = field(default_factory=lambda: Texts(()))
+    test_texts: Texts = field(default_factory=lambda: Texts(()))
 
 
 def read_parts(
