@@ -142,7 +142,8 @@ class PplDeltaBelow:
         if evidence.verdict is Verdict.INCONCLUSIVE and self.aggregate == "arithmetic":
             evidence.items_needed = rise.texts_needed(self.confidence)
         look_closer(evidence, rise.values, rise.bounds, rise.at, None, texts.ids)
-        cost = finite(relative_rise(steered, base))
+        # Costs are compared by the geometric mean, whichever is promised.
+        cost = evidence.estimate if self.aggregate == "geometric" else finite(relative_rise(steered, base))
         evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": cost}}
         return evidence
 

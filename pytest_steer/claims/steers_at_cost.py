@@ -14,6 +14,7 @@ from ..evidence import Evidence
 from ..measures import Array, AtCost, deviation, effects_at, multipliers_at_cost, perplexity
 from ..measures.at_cost import MAX_MULTIPLIER, spread
 from ..measures.compared import finite, strength_of
+from ..measures.pne import matching_probability, pne
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
@@ -151,6 +152,7 @@ class SteersAtCost:
             by_effect=True,
         )
         effects = curve.effects(at.multiplier)
+        normalised = pne(effects, unsteered, at.mean_rises[at.multiplier])
         evidence.strata = []  # slopes, which an effect at one multiplier has not
         kept = {key: evidence.details[key] for key in ("clusters", "on_promised_side") if key in evidence.details}
         evidence.details = kept | {
@@ -160,6 +162,12 @@ class SteersAtCost:
             "mean_effect": float(effects.mean()),
             "anti_steerable_share": float((sign * effects < 0).mean()),
             "effects": [float(effect) for effect in effects],
+            "pne": normalised,
+            "matching_probability": {
+                "base": matching_probability(unsteered),
+                "steered": matching_probability(unsteered + effects),
+            },
+            "mean_perplexity_ratio": finite(1 + at.mean_rises[at.multiplier]),
             "multiplier_at_cost": at.multiplier,
             "cost": at.cost,
             "cost_interval": [as_share(cost.low), as_share(cost.high)],
@@ -180,12 +188,25 @@ class SteersAtCost:
         }
         deployed = evidence.details["deployed"]
         reached = strength_of(
-            effects, at.multiplier, self.confidence, cost=at.cost, reached=at.reached, clusters=sample.clusters
+            effects,
+            at.multiplier,
+            self.confidence,
+            cost=at.cost,
+            reached=at.reached,
+            clusters=sample.clusters,
+            normalised=normalised,
         )
         evidence.compared = {
             "n": len(sample.items),
             "spread": spread(unsteered),
-            "deployed": {"multiplier": deployed["multiplier"], "effect": deployed["mean_effect"], "cost": deployed["cost"]},
+            "deployed": {
+                "multiplier": deployed["multiplier"],
+                "effect": deployed["mean_effect"],
+                "cost": deployed["cost"],
+                "pne": None
+                if at_deployed is None
+                else pne(at_deployed, unsteered, at.mean_rises[float(self.subject.multiplier)]),
+            },
             "at_cost": asdict(reached),
             "budget": self.budget,
             "rank": 2,
@@ -263,7 +284,12 @@ class SteersAtCost:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*words.not_looked_at(evidence), *_cost_line(evidence), *words.texts_chosen(evidence.details["neutral"])]
+        return [
+            *words.not_looked_at(evidence),
+            *_cost_line(evidence),
+            *_pne_line(evidence),
+            *words.texts_chosen(evidence.details["neutral"]),
+        ]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
@@ -352,6 +378,18 @@ def _cost_line(evidence: Evidence) -> list[str]:
     return [
         f"  judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} {shown}; "
         f"budget {promise(details['budget'], percent=True)}"
+    ]
+
+
+def _pne_line(evidence: Evidence) -> list[str]:
+    """The perplexity-normalised effect beside the effect, and what it is made of."""
+    details = evidence.details
+    if details["pne"] is None:
+        return []
+    base, steered = (details["matching_probability"][key] for key in ("base", "steered"))
+    return [
+        f"  PNE {number(details['pne'])}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered; mean perplexity "
+        f"x {details['mean_perplexity_ratio']:.3g}"
     ]
 
 

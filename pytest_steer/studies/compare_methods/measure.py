@@ -16,6 +16,7 @@ from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ...measures.at_cost import spread
 from ...measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
+from ...measures.pne import pne
 from ...measures.subject import Subject
 from ...model import Model, check_fits
 from ...prompting import Context
@@ -188,6 +189,7 @@ def _rows(
                 confidence,
                 cost=dict(at.looked_at)[own] if at is not None else None,
                 clusters=sample.clusters,
+                normalised=None if at is None else pne(effects[entry, "deployed"], unsteered, at.mean_rises[own]),
             ),
             at_cost=None
             if at is None
@@ -198,6 +200,7 @@ def _rows(
                 cost=at.cost,
                 reached=at.reached,
                 clusters=sample.clusters,
+                normalised=pne(effects[entry, "at cost"], unsteered, at.mean_rises[at.multiplier]),
             ),
             steerability=None if steerability is None else steerability.estimate,
             steerability_interval=(None, None) if steerability is None else bounds_of(steerability),
