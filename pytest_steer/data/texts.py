@@ -49,7 +49,7 @@ class LeftOut:
     @property
     def line(self) -> str:
         """The record in one line."""
-        return f"left out {len(self.ids)} of {self.of} texts: {self.rule}"
+        return f"{len(self.ids)} of {self.of} left out, {self.rule}"
 
 
 class Texts(list[TextLike]):

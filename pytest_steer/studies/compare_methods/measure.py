@@ -40,6 +40,7 @@ class Entry:
         multipliers: of the propensity curve, for an intervention that has a slope.
         items / context: held-out items of the behaviour, and how they are asked.
         texts: neutral texts, or none. source: where they come from, for messages.
+        chosen: how the texts were chosen from more, and what was left out by which rule, a line each.
         tasks: the pairs, if the behaviour is a task. examples: what their demonstrations are drawn from.
         cluster: the key of the items that names what belongs together, or None.
         asked: how items are asked, as keys of a claim file.
@@ -52,6 +53,7 @@ class Entry:
     items: Items
     context: Context
     texts: tuple[TextLike, ...] = ()
+    chosen: tuple[str, ...] = ()
     tasks: tuple[TaskItem, ...] = ()
     examples: tuple[TaskItem, ...] = ()
     source: str = "texts"

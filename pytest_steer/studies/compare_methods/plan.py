@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ... import progress
-from ...data import read_tasks
+from ...data import Texts, read_tasks
 from ...data.likeness import distinct
 from ...data.texts import form_of
 from ...errors import DataError, SteerError
@@ -100,7 +100,7 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
     items, context = builder.test_items(claim)
     assert claim.test is not None  # plan_of has seen to it
     is_task = holds_tasks(claim.test, claim.columns)
-    texts = builder.texts(claim) if claim.neutral is not None else []
+    texts = builder.texts(claim) if claim.neutral is not None else Texts(())
     return Entry(
         method=method,
         behaviour=behaviour,
@@ -109,6 +109,7 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         items=items,
         context=context,
         texts=tuple(texts[index] for index in distinct([form_of(text) for text in texts])),
+        chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
         tasks=read_tasks(claim.test, columns=claim.columns)[: builder.run.effort.max_items] if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),
