@@ -10,9 +10,9 @@ from ..files import ClaimSpec
 from ..files.build import Builder, given_data
 from ..measures import shown_line, shown_probe
 from ..measures.asking import Asked, asked_of
-from ..measures.likelihood import text_start
+from ..measures.asking_texts import ask_texts
 from ..measures.tasks import task_probe
-from ..model import Model, Probe, tokenize_text
+from ..model import Model, Probe
 from ..steering import check_positions
 
 
@@ -30,10 +30,10 @@ def shown_claim(model: Model, claim: ClaimSpec) -> list[str]:
     chosen = kind.chosen(claim.params.get("on"), given_data(claim))
     measured_on = {*kind.fields} - ({*kind.either} - {chosen})
     if "texts" in measured_on and "items" not in measured_on:
-        start = text_start(positions, spec.include_first)
-        for index, text in enumerate(builder.texts(claim)):
-            ids = tokenize_text(model.tokenizer, text, f"text {index}")
-            lines += ["", f"  text {index}", *_sequence(model, Probe(ids, start, score_from=1))]
+        texts, cut = builder.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}
+        for own, asked_text in zip(texts.ids, ask_texts(model, texts, positions, spec.include_first, **cut), strict=True):
+            lines += ["", f"  text {own}", *(f"  note: {note}" for note in asked_text.notes)]
+            lines += [line for probe in asked_text.probes for line in _sequence(model, probe)]
         return lines
     if "tasks" in measured_on:
         return lines + _tasks(builder, claim)

@@ -25,6 +25,7 @@ class Strength:
         cost: relative rise of perplexity on neutral texts, or None if there are none.
         reached: of a strength that was searched for: ``cost`` (the wanted cost), ``most`` (the largest strength looked at costs
             less), ``least`` (even the smallest costs more) or ``fixed`` (the method has one strength).
+        pne: perplexity-normalised effect (von Rütte et al. 2024), see ``pne.pne``; None without texts.
     """
 
     multiplier: float
@@ -33,6 +34,7 @@ class Strength:
     wrong_way: float | None = None
     cost: float | None = None
     reached: str | None = None
+    pne: float | None = None
 
 
 def strength_of(
@@ -43,11 +45,18 @@ def strength_of(
     cost: float | None = None,
     reached: str | None = None,
     clusters: Sequence[int] | None = None,
+    normalised: float | None = None,
 ) -> Strength:
-    """The record of the effects [n_items] at one strength, with Student's t bounds, over clusters if there are some."""
+    """The record of the effects [n_items] at one strength, with Student's t bounds, over clusters if there are some.
+
+    Args:
+        normalised: the perplexity-normalised effect.
+    """
     found = mean_t(effects, confidence=confidence, clusters=clusters)
     wrong_way = float((effects < 0).mean())
-    return Strength(multiplier, found.estimate, bounds_of(found), wrong_way, None if cost is None else finite(cost), reached)
+    return Strength(
+        multiplier, found.estimate, bounds_of(found), wrong_way, None if cost is None else finite(cost), reached, normalised
+    )
 
 
 def finite(bound: float) -> float | None:

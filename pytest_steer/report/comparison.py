@@ -64,11 +64,12 @@ def _deployed(rows: Sequence[Row]) -> str:
                 number(row.standardised(at.effect)),
                 number(at.wrong_way),
                 number(at.cost, percent=True),
+                number(at.pne),
             ]
         )
     headers = [
         "behaviour", "method", "n", "multiplier", "steerability", "interval", "anti-steerable", "effect", "interval",
-        "standardised", "wrong way", "perplexity",
+        "standardised", "wrong way", "perplexity", "PNE",
     ]  # fmt: skip
     return _table(lines, headers)
 
@@ -89,10 +90,13 @@ def _at_cost(rows: Sequence[Row], cost: float | None) -> str:
                 _interval(at.interval),
                 number(row.standardised(at.effect)),
                 number(at.wrong_way),
+                number(at.pne),
                 _note(at, cost),
             ]
         )
-    headers = ["behaviour", "method", "multiplier", "perplexity", "effect", "interval", "standardised", "wrong way", ""]
+    headers = [
+        "behaviour", "method", "multiplier", "perplexity", "effect", "interval", "standardised", "wrong way", "PNE", "",
+    ]  # fmt: skip
     return _table(lines, headers)
 
 

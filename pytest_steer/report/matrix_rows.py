@@ -119,6 +119,8 @@ def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
         claim["compared"]["deployed"].get("cost") for claim in cell.claims
     ]
     deployed["cost"] = next((cost for cost in known if cost is not None), None)
+    normalised = (claim["compared"]["deployed"].get("pne") for claim in cell.claims)
+    deployed["pne"] = next((value for value in normalised if value is not None), None)
     at_cost = cell.first("at_cost")
     return Row(
         behaviour=cell.behaviour,
