@@ -40,8 +40,9 @@ def shown_claim(model: Model, claim: ClaimSpec) -> list[str]:
     if "items" not in measured_on:
         return [*lines, "  no items: the hooks are tried on prompts of their own"]
     items, context = builder.test_items(claim)
+    likelihoods = getattr(kind_of(claim.kind).declared, "asks_likelihoods", False)
     for item in items:
-        asked = asked_of(model, item, positions, spec.include_first, context)
+        asked = asked_of(model, item, positions, spec.include_first, context, likelihoods=likelihoods)
         lines += ["", f"  item {item.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
         answers = [f"matching {a!r}" for a in item.matching] + [f"not matching {a!r}" for a in item.not_matching]
         for index, probe in enumerate(asked.probes):

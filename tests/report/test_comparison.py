@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pytest_steer.measures.compared import Row, Strength, TaskRow, strength_of
+from pytest_steer.measures.compared import Row, SideChanges, Strength, TaskRow, strength_of
 from pytest_steer.report.comparison import comparison_tables
 
 
@@ -43,6 +45,17 @@ def test_every_number_stands_in_its_column():
     equal = part(text, "at equal perplexity cost (+5.0%)")
     assert line_of(equal, "mood", "caa") == ["mood", "caa", "0.625", "+5.0%", "1.5", "[1.25,", "-]", "0.75", "0.25", "0.22"]
     assert "standard deviations" not in text  # one behaviour alone has no table over behaviours
+
+
+def test_both_sides_have_a_table_where_they_were_measured():
+    sides = SideChanges(0.5, (0.25, None), -0.125, (-0.25, -0.0625), 0.75, None)
+    text = comparison_tables([replace(row("mood", "caa", 3.0, 1.5), sides=sides), row("mood", "pca", 1.0, 1.5)], cost=0.05)
+    table = part(text, "log-likelihood of the answers there")
+    assert line_of(table, "mood", "caa") == [
+        "mood", "caa", "1", "0.5", "[0.25,", "-]", "-0.125", "[-0.25,", "-0.0625]", "0.75", "-",
+    ]  # fmt: skip
+    assert "pca" not in table
+    assert "log-likelihood" not in comparison_tables([row("mood", "pca", 1.0, 1.5)])
 
 
 def test_an_item_that_does_not_move_is_not_one_that_moves_the_wrong_way():
