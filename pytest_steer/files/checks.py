@@ -76,7 +76,9 @@ def _whole_schema(claim: Expanded) -> Schema:
     }
     needs = of_kind["x-needs"]
     example = {key: _DATA_KEYS[key]["examples"][0] for key in needs}
-    whole["data"] = {**resolved(every["data"]), "required": needs, "examples": [example]}
+    about = " ".join(_DATA_KEYS[key]["description"] for key in needs)
+    shared = resolved(every["data"])
+    whole["data"] = {**shared, "description": about or shared["description"], "required": needs, "examples": [example]}
     return {
         **{key: value for key, value in of_kind.items() if key not in ("$ref", "unevaluatedProperties")},
         "properties": {**of_kind["properties"], **every, **whole},

@@ -95,7 +95,7 @@ def test_a_template_without_a_generation_prompt():
 
 def test_a_template_that_refuses_is_an_error_with_its_words():
     template = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}x"
-    with pytest.raises(ModelError, match=r"cannot render \['system', 'user'\]: System role not supported"):
+    with pytest.raises(ModelError, match=r"cannot render \['system', 'user'\]: TemplateError: System role not supported"):
         render_item(WORDED, format_of(template), Context(system="S"))
 
 
