@@ -2,6 +2,7 @@
 
 from ..registry import discover
 from ..soundness import check_before
+from .capability_delta_below import CapabilityDeltaBelow, assert_capability_delta_below
 from .explain import complete, explain
 from .generalizes import Generalizes, assert_generalizes
 from .holding import Claim, raise_unless_held
@@ -23,6 +24,7 @@ from .suppresses import Suppresses, assert_suppresses
 discover(__name__, __path__)
 
 __all__ = [
+    "CapabilityDeltaBelow",
     "Claim",
     "ClaimKind",
     "Generalizes",
@@ -37,6 +39,7 @@ __all__ = [
     "Steers",
     "SteersAtCost",
     "Suppresses",
+    "assert_capability_delta_below",
     "assert_generalizes",
     "assert_holds_in_contexts",
     "assert_hooks_are_sound",

@@ -33,7 +33,7 @@ class ContrastItem:
     meta: dict[str, object] = field(default_factory=dict, compare=False, hash=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_text(self.question, "the question")
+        check_text(self.question, "the question")
         for name, side in (("matching", self.matching), ("not matching", self.not_matching)):
             answers = (side,) if isinstance(side, str) else side
             if not isinstance(answers, Iterable):
@@ -42,7 +42,7 @@ class ContrastItem:
             if not answers:
                 raise DataError(f"there is no {name} answer")
             for answer in answers:
-                _check_text(answer, f"an answer of the {name} side")
+                check_text(answer, f"an answer of the {name} side")
             object.__setattr__(self, name.replace(" ", "_"), answers)
         shared = {a.strip() for a in self.matching} & {a.strip() for a in self.not_matching}
         if shared:
@@ -167,7 +167,7 @@ def as_items(items: Iterable[ItemLike]) -> Items:
     return Items(numbered)
 
 
-def _check_text(text: object, what: str) -> None:
+def check_text(text: object, what: str) -> None:
     r"""Refuse what is no text, an empty one, and one that no tokenizer can encode: JSON can spell "\ud800"."""
     if not isinstance(text, str):
         raise DataError(f"{what} has to be a text, not {text!r}")

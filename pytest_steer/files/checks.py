@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_steer.claims.kinds import kind_of
+from pytest_steer.data.questions import is_no_file
 from pytest_steer.errors import DataError
 from pytest_steer.files.expand import Expanded
 from pytest_steer.files.files import missing_file
@@ -27,7 +28,7 @@ _ONE_VECTOR = {
     "this claim.",
     "oneOf": [{"required": ["vector"]}, {"required": ["intervention"]}],
 }
-_MARKS = {"x-file", "x-items", "x-axis", "x-own"}
+_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own"}
 
 
 def faults_of(claim: Expanded, data: dict[str, Any], folder: Path) -> list[Fault]:
@@ -117,7 +118,9 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
         )
     for inner, value, path in _marked(schema, claim.values, ()):
         unused = path[0] == "data" and claim.at(path)[0] == "data" and path[1] not in used
-        if inner.keys() & {"x-file", "x-items"} and isinstance(value, str) and not unused:
+        if inner.get("x-questions") and isinstance(value, str) and is_no_file(value):
+            continue
+        if inner.keys() & {"x-file", "x-items", "x-questions"} and isinstance(value, str) and not unused:
             fault = missing_file(value, folder, path, or_layers=bool(inner.get("x-vector")))
             yield from [fault] if fault is not None else []
 
