@@ -14,6 +14,7 @@ _HOMES = {
     "AnswerLikelihoods": "measures",
     "AtCost": "measures",
     "Axis": "prompting",
+    "Baseline": "claims",
     "Capability": "measures",
     "ContrastItem": "data",
     "Context": "prompting",
@@ -38,6 +39,7 @@ _HOMES = {
     "TaskAccuracy": "measures",
     "TaskItem": "data",
     "answer_likelihoods": "measures",
+    "assert_beats": "claims",
     "assert_capability_delta_below": "claims",
     "assert_generalizes": "claims",
     "assert_holds_in_contexts": "claims",
@@ -75,7 +77,9 @@ __all__ = ["__version__", "extract", *_HOMES]
 
 if TYPE_CHECKING:
     from . import extract as extract
+    from .claims import Baseline as Baseline
     from .claims import OtherData as OtherData
+    from .claims import assert_beats as assert_beats
     from .claims import assert_capability_delta_below as assert_capability_delta_below
     from .claims import assert_generalizes as assert_generalizes
     from .claims import assert_holds_in_contexts as assert_holds_in_contexts

@@ -5,6 +5,8 @@ Nothing here imports anything heavy: every layer may use these names.
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -137,3 +139,14 @@ class SteerWarning(UserWarning):
 
     def __init__(self, text: str) -> None:
         super().__init__(visible(text))
+
+
+def warn_caller(text: str) -> None:
+    """Give a :class:`SteerWarning` at the line that called this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(SteerWarning(text), stacklevel=level + 1)
+
+
+_HERE = f"{Path(__file__).parent}{os.sep}"

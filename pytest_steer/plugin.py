@@ -34,6 +34,7 @@ from .pytest_terminal import (
     save_counterexamples,
     stopped_lines,
     summarize,
+    uninterrupted,
     write_reports,
 )
 from .run_context import current_run, running
@@ -135,8 +136,18 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    node.config.stash[SESSION].collected = list(ids)  # all workers collect the same
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    with uninterrupted():
+        _finish(session, exitstatus)
+
+
+def _finish(session: pytest.Session, exitstatus: int) -> None:
     config, run = session.config, session.config.stash[SESSION]
     if hasattr(config, "workerinput"):
         return  # the process that gathers the evidence of all xdist workers writes, so that they do not write at the same time
@@ -157,4 +168,5 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     run = config.stash[SESSION]
-    summarize(terminalreporter, run.claims, run.saved)
+    with uninterrupted():
+        summarize(terminalreporter, run.claims, run.saved)

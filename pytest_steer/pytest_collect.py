@@ -166,12 +166,14 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
 
 
 def not_run(session: pytest.Session) -> list[str] | None:
-    """The ids of the claims that were selected and not measured; None where workers measure."""
-    if session.config.pluginmanager.has_plugin("dsession"):
-        return None
+    """The ids of the claims that were selected and not measured; None if no worker has collected any yet."""
     ended, items = session.config.stash[SESSION].ended, getattr(session, "items", [])
     if session.config.option.collectonly:
         return []
+    if session.config.pluginmanager.has_plugin("dsession"):
+        ids = session.config.stash[SESSION].collected
+        claims = [one for one in ids or () if one.partition("::")[0].endswith(SUFFIXES)]
+        return None if ids is None else [one for one in claims if one not in ended]
     return [item.nodeid for item in items if isinstance(item, ClaimItem) and item.nodeid not in ended]
 
 

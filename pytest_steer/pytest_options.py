@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from . import registry
-from .errors import ModelError
+from .errors import ModelError, SteerWarning
 from .file_formats import format_of, suffixes_of
 from .processor import has_bfloat16
 from .registry import did_you_mean
@@ -229,7 +230,14 @@ def read_settings(config: pytest.Config) -> Settings:
     def counterexamples() -> Path | None:
         # pytest's cache makes its folder at once, so it is asked only when there is something to look up.
         folder: Path | None = value["counterexamples"]
-        return folder or (cache.mkdir("steer-counterexamples") if cache is not None else None)
+        if folder is not None or cache is None:
+            return folder
+        try:
+            return cache.mkdir("steer-counterexamples")
+        except OSError as error:
+            said = f"contexts that break a claim are not kept: pytest's cache folder cannot be written ({error.strerror})"
+            warnings.warn(SteerWarning(said), stacklevel=2)
+            return None
 
     run = RunContext(
         seed=value["seed"],

@@ -33,6 +33,7 @@ class SteerSession:
         claims: the evidence of all tests, of this process or of xdist workers.
         ended: the ids of the tests that came to their end, skipped ones too.
         saved: what to tell about counterexamples and reports that were written.
+        collected: the ids of all tests that xdist's workers collected; None without workers, and before they have.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -41,6 +42,7 @@ class SteerSession:
         self.claims: list[dict[str, Any]] = []
         self.ended: set[str] = set()
         self.saved: list[str] = []
+        self.collected: list[str] | None = None
         self._builders: dict[int, Builder] = {}
         self._families: dict[int, dict[str, Evidence]] = {}
 

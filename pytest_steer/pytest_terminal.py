@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +150,19 @@ def stopped_lines(session: SteerSession, ids: list[str], interrupted: bool) -> l
     cache = session.settings.run.cache
     kept = f"scores are kept in {cache}" if cache is not None else "scores were not kept: --steer-cache DIR keeps them"
     return [*lines, kept]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C in the body: what ends a run is short, and a second Ctrl-C would lose the report that the first one left."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
 def write_reports(

@@ -2,6 +2,8 @@
 
 from ..registry import discover
 from ..soundness import check_before
+from .baselines import Baseline
+from .beats import Beats, assert_beats
 from .capability_delta_below import CapabilityDeltaBelow, assert_capability_delta_below
 from .explain import complete, explain
 from .generalizes import Generalizes, assert_generalizes
@@ -24,6 +26,8 @@ from .suppresses import Suppresses, assert_suppresses
 discover(__name__, __path__)
 
 __all__ = [
+    "Baseline",
+    "Beats",
     "CapabilityDeltaBelow",
     "Claim",
     "ClaimKind",
@@ -39,6 +43,7 @@ __all__ = [
     "Steers",
     "SteersAtCost",
     "Suppresses",
+    "assert_beats",
     "assert_capability_delta_below",
     "assert_generalizes",
     "assert_holds_in_contexts",

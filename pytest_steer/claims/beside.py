@@ -42,8 +42,6 @@ def beside_record(own: AnswerLikelihoods, other: AnswerLikelihoods, at: float) -
         "shared": len(shared),
         "rank_correlation": {
             name: rank_correlation([here[key][index] for key in shared], [there[key][index] for key in shared])
-            if len(shared) > 2
-            else None
             for index, name in enumerate(MEASURES)
         },
     }

@@ -53,7 +53,7 @@ Beside = Annotated[
         "measured too and shown beside, with the rank correlation over the questions that both ask, and never judged.",
         title="The behaviour in another form",
         example="data/lettered.json",
-        schema={"type": "string", "pattern": r"\S", "x-items": True},
+        schema={"type": ["string", "null"], "pattern": r"\S", "x-items": True, "default": None},
     ),
 ]
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Unpack
 
 from ..data import ItemLike, Items
 from ..data.traces import known_in, traces
-from ..errors import DataError, MeasurementError, SteerError
+from ..errors import DataError, SteerError
 from ..evidence import Evidence
-from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record, propensity_curve
+from ..measures import MULTIPLIERS, PropensityCurve, asked_record
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -28,7 +28,17 @@ from .judging import judged, judged_from
 from .kinds import claim
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings
 from .sampling import Sample, one_per_cluster, sample_of
-from .settings import OtherData, Setting, checked_data, describe, items_of, settings_table, units_of
+from .settings import (
+    OtherData,
+    Setting,
+    check_base,
+    checked_data,
+    curve_in,
+    describe,
+    items_of,
+    setting_warnings,
+    settings_table,
+)
 
 
 def _file(about: str) -> dict[str, Any]:
@@ -209,17 +219,7 @@ class Generalizes:
         )
         asked = asked_record(model, curve, worst.context)
         warnings += asking_warnings(model, self.subject, asked, sample.items)
-        warnings += [
-            f"{one.name}: its context changes no prompt: all items are asked as in the base context"
-            for one in settings
-            if one.own is None and one.paired and _prompts(one.curve) == _prompts(one.base)
-        ]
-        warnings += [
-            f"{one.name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), "
-            "so their steerabilities are in different units"
-            for one in settings
-            if units_of(one.curve) != units_of(one.base)
-        ]
+        warnings += setting_warnings(settings)
         details = {
             "worst": worst.name,
             **(
@@ -295,20 +295,24 @@ class Generalizes:
                 check_has_slope(own, grid)
                 check_before(model, own)
                 items, clusters = others[name].items, others[name].clusters
-                base = self._curve(model, own, items, self.base, grid, f"{name}, its own vector")
-                self._check_base(one_per_cluster(base.slopes, clusters), f"on {name}, its own vector")
-                curve = self._curve(model, self.subject, items, self.base, grid, name)
+                base = curve_in(model, own, items, self.base, grid, f"{name}, its own vector")
+                check_base(
+                    self.subject, self.confidence, one_per_cluster(base.slopes, clusters), f"on {name}, its own vector"
+                )
+                curve = curve_in(model, self.subject, items, self.base, grid, name)
                 put = f"data: {curve.items.source}"
                 found.append(Setting(name, self.base, put, curve, base, True, clusters, clusters, own))
             return found
-        base = self._curve(model, self.subject, sample.items, self.base, grid, "the base context")
-        self._check_base(one_per_cluster(base.slopes, sample.clusters), "in the base context the vector")
+        base = curve_in(model, self.subject, sample.items, self.base, grid, "the base context")
+        check_base(
+            self.subject, self.confidence, one_per_cluster(base.slopes, sample.clusters), "in the base context the vector"
+        )
         found = []
         for name, context in self.contexts.items():
-            curve = self._curve(model, self.subject, sample.items, context, grid, name)
+            curve = curve_in(model, self.subject, sample.items, context, grid, name)
             found.append(Setting(name, context, repr(context), curve, base, True, sample.clusters, sample.clusters))
         for name, other in others.items():
-            curve = self._curve(model, self.subject, other.items, self.base, grid, name)
+            curve = curve_in(model, self.subject, other.items, self.base, grid, name)
             put = f"data: {curve.items.source}"
             found.append(Setting(name, self.base, put, curve, base, False, other.clusters, sample.clusters))
         return found
@@ -316,41 +320,6 @@ class Generalizes:
     def _own(self, data: OtherData) -> Subject:
         """The data set's own vector, deployed as this one is."""
         return replace(self.subject, vector=data.vector)
-
-    def _curve(
-        self, model: Model, subject: Subject, items: Items, context: Context, grid: list[float], place: str
-    ) -> PropensityCurve:
-        try:
-            return propensity_curve(
-                model,
-                items,
-                subject.intervention,
-                multipliers=grid,
-                context=context,
-                **subject.scope,
-            )
-        except DataError as error:
-            raise type(error)(f"in {place}: {error}") from None
-
-    def _check_base(self, slopes: Array, what: str) -> None:
-        found = mean_t(self.subject.slope_sign * slopes, confidence=self.confidence)
-        if found.low > 0:
-            return
-        seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
-        lowers = self.subject.slope_sign < 0
-        if found.high < 0 and lowers:
-            raise MeasurementError(
-                f"{what} raises the behaviour towards the deployed multiplier {self.subject.multiplier:g} (negative steerability {seen}), and "
-                "the claim says `direction: lowers`: deploy it at a negative multiplier, or delete that"
-            )
-        if found.high < 0:
-            raise MeasurementError(
-                f"{what} steers the other way (steerability {seen}), so a share of that says nothing: turn the vector round, or choose another base"
-            )
-        raise MeasurementError(
-            f"{what}'s steerability is {seen}, which cannot be told from 0, so a share of it would be noise: "
-            "measure more items, or claim first that it steers"
-        )
 
     def _bounds(self, base: PropensityCurve, clusters: Sequence[int] | None) -> dict[str, Any]:
         return {"interval": list(bounds_of(mean_t(one_per_cluster(base.slopes, clusters), confidence=self.confidence)))}
@@ -414,10 +383,6 @@ class Generalizes:
             *words.curve(evidence),
             *words.worst_items(evidence),
         ]
-
-
-def _prompts(curve: PropensityCurve) -> list[Any]:
-    return [probe.ids for probe in curve.probes]
 
 
 def assert_generalizes(

@@ -36,6 +36,8 @@ def text_leaks(record: Mapping[str, Any], texts: Sequence[str]) -> list[str]:
     Args:
         record: the metadata of the vector.
     """
+    if not texts:
+        return []
     known = known_in(texts, record)
     found = []
     if known.asked or known.near:

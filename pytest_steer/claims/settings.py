@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..data import ItemLike, Items, as_items
+from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
-from ..measures import PropensityCurve
+from ..measures import Array, PropensityCurve, propensity_curve
 from ..measures.subject import Subject
+from ..model import Model
 from ..prompting import Context
+from ..stats import mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
 from .numbers import number
@@ -62,6 +65,74 @@ def items_of(data: Iterable[ItemLike] | OtherData) -> Items:
 def units_of(curve: PropensityCurve) -> set[bool]:
     """Whether items are scored by one token (True) or by the tokens of an answer."""
     return {probe.candidates is not None for probe in curve.probes}
+
+
+def curve_in(
+    model: Model, subject: Subject, items: Items, context: Context, grid: list[float], place: str
+) -> PropensityCurve:
+    """The curve in a setting; errors of data name the setting.
+
+    Raises:
+        DataError: items that cannot be asked in this context.
+    """
+    try:
+        return propensity_curve(
+            model,
+            items,
+            subject.intervention,
+            multipliers=grid,
+            context=context,
+            **subject.scope,
+        )
+    except DataError as error:
+        raise type(error)(f"in {place}: {error}") from None
+
+
+def check_base(subject: Subject, confidence: float, slopes: Array, what: str) -> None:
+    """Refuses a base of which no share can be taken.
+
+    Raises:
+        MeasurementError: its steerability is not proven to be above 0.
+    """
+    found = mean_t(subject.slope_sign * slopes, confidence=confidence)
+    if found.low > 0:
+        return
+    seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    lowers = subject.slope_sign < 0
+    if found.high < 0 and lowers:
+        raise MeasurementError(
+            f"{what} raises the behaviour towards the deployed multiplier {subject.multiplier:g} (negative steerability {seen}), and "
+            "the claim says `direction: lowers`: deploy it at a negative multiplier, or delete that"
+        )
+    if found.high < 0:
+        raise MeasurementError(
+            f"{what} steers the other way (steerability {seen}), so a share of that says nothing: turn the vector round, or choose another base"
+        )
+    raise MeasurementError(
+        f"{what}'s steerability is {seen}, which cannot be told from 0, so a share of it would be noise: "
+        "measure more items, or claim first that it steers"
+    )
+
+
+def setting_warnings(settings: Sequence[Setting]) -> list[str]:
+    """Settings that change nothing, and settings in other units than their base."""
+    return [
+        *[
+            f"{one.name}: its context changes no prompt: all items are asked as in the base context"
+            for one in settings
+            if one.own is None and one.paired and _prompts(one.curve) == _prompts(one.base)
+        ],
+        *[
+            f"{one.name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), "
+            "so their steerabilities are in different units"
+            for one in settings
+            if units_of(one.curve) != units_of(one.base)
+        ],
+    ]
+
+
+def _prompts(curve: PropensityCurve) -> list[Any]:
+    return [probe.ids for probe in curve.probes]
 
 
 def describe(curve: PropensityCurve, context: Context, put: str, sign: int) -> dict[str, Any]:

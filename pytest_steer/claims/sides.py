@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ from .common import IntervalMethod
 from .deployed import deployed_record
 from .doubts import look_closer
 from .judging import judged, mean_of
+from .numbers import number
 from .over_items import (
     asking_warnings,
     check_enough,
@@ -143,7 +144,7 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
         moved=lambda floor: math.sqrt(2) * floor.answer,
         check=check,
         name=claim.name,
-        statistic=f"{'rise' if rises else 'fall'} of {called(side)} log-likelihood",
+        statistic=f"{'rise' if rises else 'fall'} of {called(SIDES[side])} log-likelihood",
         soundness=soundness,
         asked=asked,
         strata=_strata(found, changes),
@@ -159,9 +160,9 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
     return evidence
 
 
-def called(side: int) -> str:
+def called(side: str) -> str:
     """A side in words."""
-    return SIDES[side].replace("_", " ")
+    return side.replace("_", " ")
 
 
 def sides_record(
@@ -194,27 +195,21 @@ def diagnosis_of(record: dict[str, dict[str, Any]]) -> str | None:
 
 
 def diagnosis_warnings(evidence: Evidence) -> list[str]:
-    """The diagnosis in words, whatever the verdict. That both sides rise is worth a word only if the model is not proven to move towards
-    what is wanted."""
+    """The diagnosis in words, whatever the verdict. That both sides rise is worth a word only where the model is not proven to move
+    towards what is wanted."""
     details = evidence.details
-    own, other = (
-        f"{record['change']:+.3g} [{record['interval'][0]:.3g}, {record['interval'][1]:.3g}]"
-        if None not in record["interval"]
-        else f"{record['change']:+.3g}"
-        for record in (details["sides"][name] for name in SIDES)
-    )
+    each = ", ".join(f"{called(side)} answers {with_bounds(details['sides'][side])}" for side in SIDES)
     if details["diagnosis"] == DEGRADATION:
-        return [
-            f"{DEGRADATION} (Pres et al. 2024): the log-likelihood falls on both sides, of the matching answers by {own} and of the not "
-            f"matching ones by {other}"
-        ]
+        return [f"{DEGRADATION} (Pres et al. 2024): the log-likelihood falls on both sides, {each}"]
     meant = "down" if details["deployed"]["direction"] == "lowers" else "up"
     if details["diagnosis"] and evidence.verdict is Verdict.PASS and details["deployed"]["moves"] != meant:
-        return [
-            f"the log-likelihood rises on both sides, of the matching answers by {own} and of the not matching ones by {other}: it is not "
-            "proven that the model prefers what is wanted"
-        ]
+        return [f"the log-likelihood rises on both sides, {each}: it is not proven that the model prefers what is wanted"]
     return []
+
+
+def with_bounds(record: Mapping[str, Any]) -> str:
+    """A change with its sign and its interval."""
+    return "{:+.3g} [{}, {}]".format(record["change"], *map(number, record["interval"]))
 
 
 def _base(found: AnswerLikelihoods) -> tuple[Array, Array]:

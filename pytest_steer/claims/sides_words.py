@@ -9,7 +9,7 @@ from ..evidence import Evidence
 from . import words
 from .beside import MEASURES
 from .numbers import number
-from .sides import SIDES
+from .sides import SIDES, called, with_bounds
 
 
 def remarks(evidence: Evidence) -> list[str]:
@@ -30,10 +30,6 @@ def explanation(evidence: Evidence) -> list[str]:
     ]
 
 
-def _side(name: str) -> str:
-    return name.replace("_", " ")
-
-
 def _unit(evidence: Evidence) -> str:
     return "nats" if (evidence.asked or {}).get("answers") == "sum" else "nats per token"
 
@@ -42,14 +38,10 @@ def _signed(value: float) -> str:
     return f"{value:+.3g}"
 
 
-def _change(record: Mapping[str, Any]) -> str:
-    return "{} [{}, {}]".format(_signed(record["change"]), *map(number, record["interval"]))
-
-
 def _both_sides(evidence: Evidence) -> list[str]:
     return [
-        f"  {_side(name)} answers: log-likelihood {number(record['base'])} -> {number(record['steered'])} {_unit(evidence)}, change "
-        f"{_change(record)}"
+        f"  {called(name)} answers: log-likelihood {number(record['base'])} -> {number(record['steered'])} {_unit(evidence)}, change "
+        f"{with_bounds(record)}"
         for name, record in evidence.details["sides"].items()
     ]
 
@@ -57,7 +49,7 @@ def _both_sides(evidence: Evidence) -> list[str]:
 def _over_multipliers(evidence: Evidence) -> list[str]:
     rows = [["multiplier", *(f"{m:g}" for m in evidence.multipliers or ())]]
     rows += [
-        [_side(name), *(f"{value:.2f}" for value in record["at"])] for name, record in evidence.details["sides"].items()
+        [called(name), *(f"{value:.2f}" for value in record["at"])] for name, record in evidence.details["sides"].items()
     ]
     return [f"  mean log-likelihood of the answers ({_unit(evidence)}):", *words.table(rows, align="right")]
 
@@ -70,10 +62,10 @@ def _quartiles(evidence: Evidence) -> list[str]:
         [one["name"], one["n"], number(one["base"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
         for one in quartiles
     ]
-    side = _side(evidence.details["promised_side"])
+    side = called(evidence.details["promised_side"])
     return [
         f"  change by quartile of the unsteered log-likelihood of the {side} answers:",
-        *words.table(rows, ["", "n", "unsteered", *map(_side, SIDES)]),
+        *words.table(rows, ["", "n", "unsteered", *map(called, SIDES)]),
     ]
 
 
@@ -84,16 +76,18 @@ def _strata(evidence: Evidence) -> list[str]:
         [f"matching answer {one['label']}", one["n"], *(_signed(one[f"{name}_change"]) for name in SIDES)]
         for one in evidence.strata
     ]
-    return ["  strata:", *words.table(rows, ["", "n", *map(_side, SIDES)])]
+    return ["  strata:", *words.table(rows, ["", "n", *map(called, SIDES)])]
 
 
 def _normalised(evidence: Evidence) -> list[str]:
     found = evidence.details["normalised"]
     if found is None:
         return []
+    promoted, suppressed, scales = found["promoted"], found["suppressed"], found["scales"]
     return [
-        f"  normalised (Pres et al. 2024): promoted {_signed(found['promoted'][-1])}, suppressed {_signed(found['suppressed'][-1])}; over the "
-        f"quarter of the items with most to gain {_signed(found['promoted'][0])}, {_signed(found['suppressed'][0])}"
+        f"  on the scale of Pres et al. 2024 (divided by {number(scales[0])} unsteered, {number(scales[1])} steered): promoted "
+        f"{_signed(promoted[-1])}, suppressed {_signed(suppressed[-1])}; in the quarter with most to gain {_signed(promoted[0])}, "
+        f"{_signed(suppressed[0])}"
     ]
 
 
@@ -111,7 +105,8 @@ def _worst_items(evidence: Evidence) -> list[str]:
     lines = ["  worst items:"]
     for item in sorted(evidence.items or (), key=lambda item: sign * change(item, promised))[: words.WORST]:
         each = (
-            f"{_side(side)} {item[f'{side}_likelihood'][base]:.2f} -> {item[f'{side}_likelihood'][at]:.2f}" for side in SIDES
+            f"{called(side)} {item[f'{side}_likelihood'][base]:.2f} -> {item[f'{side}_likelihood'][at]:.2f}"
+            for side in SIDES
         )
         lines.append(f"    [{item['id']}] change {_signed(change(item, promised))}: {', '.join(each)}")
         lines.append(f"      {words.shorten(item['question'])}")
@@ -126,7 +121,7 @@ def _beside(evidence: Evidence) -> list[str]:
     if other is None:
         return []
     rows = [
-        [name, n, *(_change(sides[side]) for side in SIDES)]
+        [name, n, *(with_bounds(sides[side]) for side in SIDES)]
         for name, n, sides in (
             ("here", evidence.n, evidence.details["sides"]),
             ("beside", other["n"], other["sides"]),
@@ -140,7 +135,7 @@ def _beside(evidence: Evidence) -> list[str]:
         if shared > 2
         else f"  {shared or 'no'} question{'' if shared == 1 else 's'} of the two {'is' if shared == 1 else 'are'} the same: a rank correlation needs three"
     )
-    return [f"  beside: {other['source']}", *words.table(rows, ["", "n", *map(_side, SIDES)]), ranks]
+    return [f"  beside: {other['source']}", *words.table(rows, ["", "n", *map(called, SIDES)]), ranks]
 
 
 _MEASURES = {"effect": "effect on propensity", "matching_change": "matching", "not_matching_change": "not matching"}

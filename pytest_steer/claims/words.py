@@ -267,6 +267,8 @@ def _explained(evidence: Evidence) -> list[str]:
     shares = evidence.details.get("explained") or {}
     called = {"letter": "the answer's letter", "yes_no": "Yes or No", "both": "both together"}
     each = ", ".join(f"{called[name]} {share:.0%}" for name, share in shares.items())
+    if not shares and evidence.strata and all(stratum["n"] < 2 for stratum in evidence.strata):
+        return ["    what they explain is not said: each has one item"]
     return [f"    of the variance of the slopes explains: {each}"] if each else []
 
 

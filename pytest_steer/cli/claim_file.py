@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data import ContrastItem, Items, TaskItem
-from ..errors import DataError
+from ..errors import DataError, SteerError
 from ..measures.compared import Row
 from ..run_context import RunContext
 from ..steering import Intervention, SteeringVector, save_intervention
@@ -194,21 +194,28 @@ def write_files(files: Files, chosen: Chosen, text: str) -> None:
     """Write a claim file of this text with its vector, its test items and its neutral texts.
 
     Raises:
-        SteerError: a file exists already, or cannot be written.
+        SteerError: a file exists already, or cannot be written; none is then left behind.
     """
     check_new(files)
-    if isinstance(chosen.steering, SteeringVector):
-        chosen.steering.save(files.vector)
-    else:
-        save_intervention(chosen.steering, files.vector)
     entries = [
         _caa_entry(one, chosen.cluster) if isinstance(one, ContrastItem) else _pair_entry(one, chosen.cluster)
         for one in chosen.test
     ]
-    write_text(files.test, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
-    if files.neutral is not None:
-        write_text(files.neutral, json.dumps([*chosen.texts], indent=1, ensure_ascii=False) + "\n")
-    write_text(files.claims, text)
+    try:
+        if isinstance(chosen.steering, SteeringVector):
+            chosen.steering.save(files.vector)
+        else:
+            save_intervention(chosen.steering, files.vector)
+        write_text(files.test, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+        if files.neutral is not None:
+            write_text(files.neutral, json.dumps([*chosen.texts], indent=1, ensure_ascii=False) + "\n")
+        write_text(files.claims, text)
+    except SteerError:
+        # None was there before. A part of them would be of no use, and in the way of the next try.
+        for path in vars(files).values():
+            if path is not None:
+                path.unlink(missing_ok=True)
+        raise
 
 
 def show_and_write(chosen: Chosen, claims: Path | None, run: RunContext, *, model: str) -> None:

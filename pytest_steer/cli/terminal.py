@@ -15,6 +15,7 @@ import click
 from .. import registry
 from ..errors import DataError, SteerWarning
 from ..screen import visible
+from ..whole_file import write_whole
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
@@ -85,12 +86,12 @@ def colours() -> bool | None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a file.
+    """Write a file, as a whole or not at all.
 
     Raises:
         DataError: it cannot be written.
     """
     try:
-        path.write_text(content, encoding="utf-8")
+        write_whole(path, content.encode())
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None

@@ -13,8 +13,8 @@ from .. import progress
 from ..data import TaskItem
 from ..data.tasks import tasks_hash
 from ..data.traces import traces
-from ..errors import DataError, SteerWarning
-from ..model import Model, block_outputs, check_layers, engine_of, tokenize_task
+from ..errors import DataError, ModelError, SteerWarning
+from ..model import Model, Probe, block_outputs, check_layers, engine_of, tokenize_task
 from ..model.batch import check_texts
 from ..model.patching import Patch, Patcher
 from ..model.sites import layers_with_heads, n_heads, output_projection
@@ -38,6 +38,21 @@ def fv(
     shuffled_prompts: Annotated[
         int, Param("Over how many shuffled prompts method fv averages the effect of a head.", at_least=1)
     ] = 25,
+    only_correct: Annotated[
+        bool,
+        Param(
+            "true: method fv keeps only the queries that the model answers right in context, as Todd et al. (2023) do.",
+            example=True,
+        ),
+    ] = False,
+    begin_token: Annotated[
+        bool,
+        Param(
+            "true: every prompt of method fv begins with the tokenizer's begin-of-text token, as in Todd et al. (2023); false leaves it to the "
+            "tokenizer.",
+            example=True,
+        ),
+    ] = False,
     seed: int = 0,
 ) -> SteeringVector:
     """A function vector (FV; Todd et al. 2023, arXiv 2310.15213, section 2.3).
@@ -51,8 +66,8 @@ def fv(
 
     Where only some blocks have attention (hybrid models), the heads are theirs; blocks may have heads of different number and width.
 
-    Of the paper's protocol two things are left out: it keeps only queries that the model answers right in context, and it begins every
-    prompt with the token that begins a text; here all queries count, and that token is there if the tokenizer puts it there.
+    The paper keeps only queries that the model answers right in context, and begins every prompt with the token that begins a text:
+    ``only_correct`` and ``begin_token``. Without them all queries count, and that token is there if the tokenizer puts it there.
 
     It is added to the output of one block at the last token: use ``positions="last"``. The paper averages the effects over
     several tasks to choose one set of heads; here they are those of the task itself. The first token of an answer is that of
@@ -63,17 +78,21 @@ def fv(
         layer: the block to whose output it is added; without it about a third of the depth, as in the paper.
         heads: how many (10 for GPT-J with 448 heads, 20 for Llama-2-7B with 1024 in the paper).
         n_shots / prompts / shuffled_prompts: demonstrations per prompt, and prompts for 1. and 2.; the paper's numbers.
+        only_correct: of the ``prompts`` of 1., keep those whose answer's first token is the model's likeliest next one, and ask the queries of
+            these in 2.
+        begin_token: begin every prompt with the tokenizer's begin-of-text token, unless it is there.
 
     Raises:
         SteerError: a setting is out of range.
-        DataError: fewer pairs than a prompt needs.
+        DataError: fewer pairs than a prompt needs, or the model answers none of the prompts right (``only_correct``).
         VectorError: a layer the model does not have.
-        ModelError: the heads' outputs were not found.
+        ModelError: the heads' outputs were not found, or the tokenizer has no token that begins a text (``begin_token``).
 
     Warns:
         SteerWarning: no head raises the right answer's probability: the task is not one that the model does in context.
     """
     settings = {"heads": heads, "n_shots": n_shots, "prompts": prompts, "shuffled_prompts": shuffled_prompts}
+    settings |= {"only_correct": only_correct, "begin_token": begin_token}
     check_values("fv", settings, properties_of(fv))
     if len(tasks) < n_shots + 1:
         raise DataError(
@@ -81,8 +100,22 @@ def fv(
         )
     (at,) = check_layers(model, max(0, round(model.n_layers / 3)) if layer is None else layer)
     draw = random.Random(seed)
-    right = [_prompt(model, *_drawn(tasks, n_shots, draw, shuffle=False))[0] for _ in range(prompts)]
-    shuffled = [_prompt(model, *_drawn(tasks, n_shots, draw, shuffle=True)) for _ in range(shuffled_prompts)]
+    begin = _begin_of(model) if begin_token else None
+    drawn = [_drawn(tasks, n_shots, draw, shuffle=False) for _ in range(prompts)]
+    asked = [_prompt(model, *one, begin) for one in drawn]
+    queries: list[TaskItem] | None = None
+    if only_correct:
+        kept = _answered_right(model, asked)
+        if not kept:
+            raise DataError(
+                f"{model.id} answers none of {prompts} prompts of {n_shots} demonstrations right, so only_correct leaves nothing: it does not "
+                "do this task in context"
+            )
+        asked, queries = [asked[index] for index in kept], [drawn[index][1] for index in kept]
+    right = [ids for ids, _ in asked]
+    shuffled = [
+        _prompt(model, *_drawn(tasks, n_shots, draw, shuffle=True, queries=queries), begin) for _ in range(shuffled_prompts)
+    ]
     means = _mean_heads(model, right)
     effects = engine_of(model).remembered_tensors(
         ("indirect effects", right, shuffled), lambda: _indirect_effects(model, means, shuffled)
@@ -109,16 +142,45 @@ def fv(
         "shots": n_shots,
         "prompts": prompts,
         "shuffled_prompts": shuffled_prompts,
+        "only_correct": only_correct,
+        "answered_right": len(right) if only_correct else None,
+        "begin_token": begin_token,
         "seed": seed,
     }
     return SteeringVector({at: total.float()}, record)
 
 
+def _begin_of(model: Model) -> int:
+    token = model.tokenizer.bos_token_id
+    if token is None:
+        raise ModelError(f"{model.id}: its tokenizer has no token that begins a text: leave begin_token out")
+    return int(token)
+
+
+def _answered_right(model: Model, prompts: Sequence[tuple[Ids, int]]) -> list[int]:
+    """The prompts after which the first token of the right answer is the likeliest one."""
+    probes = [
+        Probe((*ids, token), 0, score_from=len(ids), name=f"prompt {index}", margins=True)
+        for index, (ids, token) in enumerate(prompts)
+    ]
+    scores = engine_of(model).run(probes, None, [0.0])
+    return [index for index, (margins,) in enumerate(scores) if margins[0] > 0]
+
+
 def _drawn(
-    tasks: Sequence[TaskItem], n_shots: int, draw: random.Random, *, shuffle: bool
+    tasks: Sequence[TaskItem],
+    n_shots: int,
+    draw: random.Random,
+    *,
+    shuffle: bool,
+    queries: Sequence[TaskItem] | None = None,
 ) -> tuple[list[TaskItem], TaskItem]:
-    """Demonstrations and a query; with their outputs dealt out anew if they are shuffled."""
-    *shown, query = draw.sample(list(tasks), n_shots + 1)
+    """Demonstrations and a query, of ``queries`` if they are given; with the demonstrations' outputs dealt out anew if they are shuffled."""
+    if queries is None:
+        *shown, query = draw.sample(list(tasks), n_shots + 1)
+    else:
+        query = draw.choice(list(queries))
+        shown = draw.sample([item for item in tasks if item is not query], n_shots)
     if shuffle:
         outputs = [item.output for item in shown]
         draw.shuffle(outputs)
@@ -126,11 +188,12 @@ def _drawn(
     return shown, query
 
 
-def _prompt(model: Model, shown: Sequence[TaskItem], query: TaskItem) -> tuple[Ids, int]:
-    """Tokens of the prompt, and the first token of the right answer."""
+def _prompt(model: Model, shown: Sequence[TaskItem], query: TaskItem, begin: int | None) -> tuple[Ids, int]:
+    """Tokens of the prompt, which begins with ``begin``, and the first token of the right answer."""
     check_texts(model, (text for pair in (*shown, query) for text in (pair.input, pair.output)), "a prompt of the task")
     tokens = tokenize_task(model.tokenizer, shown, query)
-    return tokens.prompt, tokens.scored[0]
+    before = () if begin is None or tokens.prompt[:1] == (begin,) else (begin,)
+    return (*before, *tokens.prompt), tokens.scored[0]
 
 
 def _mean_heads(model: Model, prompts: Sequence[Ids]) -> dict[int, torch.Tensor]:

@@ -28,6 +28,7 @@ from ..prompting import Context
 from ..run_context import RunContext, current_run
 from ..sources import shown
 from ..steering import Intervention, SteeringVector, as_intervention, check_positions
+from .baselines import make_baseline
 from .files import absolute
 from .make import make_steering
 from .schema import Schema
@@ -216,9 +217,9 @@ class Builder:
 
 
 def _left_out(kind: ClaimKind, claim: ClaimSpec) -> set[str]:
-    """The fields that are not filled in, since the claim is measured on something else."""
+    """The fields that are not filled in: texts that may be missing and are, or what the claim is not measured on."""
     if not kind.either:
-        return set()
+        return {name for name, needed in kind.fields.items() if name == "texts" and not needed and claim.neutral is None}
     chosen = kind.chosen(claim.params.get("on"), given_data(claim))
     return {*kind.either} - {chosen} | (set() if chosen == "items" else {"context"})
 
@@ -236,8 +237,12 @@ class _Supply:
 
     def resolved(self, value: Any, schema: Schema, where: str) -> Any:
         """A parameter as its schema means it: contexts and data files read."""
+        if value is None:
+            return None
         if schema.get("x-context"):
             return self._context(value)
+        if schema.get("x-baseline"):
+            return make_baseline(self._builder.model, self._builder.run, self._claim, value, self._suite.path.parent)
         if schema.get("x-items"):
             with at_key(where):
                 return self._other_data(value, where)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..errors import DataError, SteerError, VectorError, at_key
 from ..extract import method_kind
+from ..extract.training import Training
 from ..model import Model, check_layers
 from ..steering import (
     Intervention,
@@ -85,15 +86,25 @@ def _load(
 def _extracted(model: Model, spec: VectorSpec, seed: int) -> Steering:
     if spec.data is None or spec.method is None:
         raise SteerError("extract needs a method and data")
-    layers = spec.layers
-    if layers == "all":
-        raise SteerError("extract needs the layers' numbers; 'all' means those of a saved vector")
     with at_key(f"{spec.section}.extract.data"):
         data = read_training(spec.data, seed, spec.columns)
+    return extracted(model, spec, data, seed)
+
+
+def extracted(model: Model, spec: VectorSpec, data: Training, seed: int) -> Steering:
+    """What the method of an entry makes of training data, its own or others.
+
+    Raises:
+        SteerError: the entry has no method or no layers of its own, or the data cannot be used.
+    """
+    if spec.method is None:
+        raise SteerError("extract needs a method and data")
+    if spec.layers == "all":
+        raise SteerError("extract needs the layers' numbers; 'all' means those of a saved vector")
     return method_kind(spec.method).extract(
         model,
         data,
-        layers=layers,
+        layers=spec.layers,
         context=replace(data.context, **spec.asked),  # type: ignore[arg-type]
         seed=seed,
         settings=spec.options,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from pathlib import Path
 
 from hypothesis.database import DirectoryBasedExampleDatabase
 
-from ..errors import DataError
+from ..errors import DataError, SteerWarning
 from ..prompting.contexts import Context
 from ..prompting.flat import Read, identity
 from .search import Space
@@ -44,7 +45,19 @@ class Remembered:
         return found
 
     def save(self, context: Context) -> None:
-        self._database.save(self._key, identity(context).encode())
+        """Keep a context.
+
+        Warns:
+            SteerWarning: it could not be written. The database says nothing then.
+        """
+        entry = identity(context).encode()
+        self._database.save(self._key, entry)
+        if entry not in self._database.fetch(self._key):
+            self._database.delete(self._key, entry)  # what a full disk has left of it
+            warnings.warn(
+                SteerWarning(f"the context that broke the claim is not kept: {self.folder} is full or cannot be written to"),
+                stacklevel=2,
+            )
 
     def forget(self, context: Context) -> None:
         self._database.delete(self._key, identity(context).encode())

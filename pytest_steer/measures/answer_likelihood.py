@@ -146,10 +146,12 @@ class Normalised:
     Attributes:
         promoted / suppressed: the rise of the promoted and the fall of the suppressed answers, over the first quarter, half, three
             quarters and all of the items: those that have most to gain or lose come first.
+        scales: what unsteered and steered log-likelihoods are divided by, in nats per token.
     """
 
     promoted: tuple[float, ...]
     suppressed: tuple[float, ...]
+    scales: tuple[float, float]
 
 
 def normalised_changes(promoted: tuple[Array, Array], suppressed: tuple[Array, Array]) -> Normalised | None:
@@ -162,9 +164,9 @@ def normalised_changes(promoted: tuple[Array, Array], suppressed: tuple[Array, A
         promoted_q   = mean of l'(x) - l(x) over the share q of the promoted answers that are least likely unsteered
         suppressed_q = mean of l(x) - l'(x) over the share q of the suppressed answers that are likeliest unsteered
 
-    for q = 1/4, 1/2, 3/4 and 1, shares of n items rounded down to n q. Since each condition has its own scale, a fall of all likelihoods
-    by one factor vanishes here: look at the changes in nats first. The code takes means over padding too; here they are over an answer's
-    own tokens.
+    for q = 1/4, 1/2, 3/4 and 1, shares of n items rounded down. Since each condition has its own scale, all log-likelihoods can fall and
+    the promoted ones still rise here: look at the changes in nats first. The code takes means over padding too; here they are over an
+    answer's own tokens.
 
     Args:
         promoted / suppressed: ([n_items], [n_items]) unsteered and steered log-likelihoods.
@@ -174,12 +176,14 @@ def normalised_changes(promoted: tuple[Array, Array], suppressed: tuple[Array, A
     """
     if len(promoted[0]) < len(QUARTILES):
         return None
-    tops = [max(float(one.max()), float(other.max())) for one, other in zip(promoted, suppressed, strict=True)]
-    if max(tops) >= 0:
+    scales = [-max(float(one.max()), float(other.max())) for one, other in zip(promoted, suppressed, strict=True)]
+    if min(scales) <= 0:
         return None
-    up, down = (steered / -tops[1] - base / -tops[0] for base, steered in (promoted, suppressed))
+    up, down = (steered / scales[1] - base / scales[0] for base, steered in (promoted, suppressed))
     rises, falls = up[np.argsort(promoted[0], kind="stable")], -down[np.argsort(-suppressed[0], kind="stable")]
-    shares = [len(rises) * quarter // 4 for quarter in range(1, 5)]
+    counts = [len(rises) * quarter // 4 for quarter in range(1, 5)]
     return Normalised(
-        tuple(float(rises[:count].mean()) for count in shares), tuple(float(falls[:count].mean()) for count in shares)
+        tuple(float(rises[:count].mean()) for count in counts),
+        tuple(float(falls[:count].mean()) for count in counts),
+        (scales[0], scales[1]),
     )

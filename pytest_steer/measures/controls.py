@@ -44,7 +44,7 @@ def random_controls(
             f"controls: {subject.intervention.method!r} adds no vector of this package, so there are no random directions of equal norm "
             "for it: delete `controls`"
         )
-    drawn = {number: _as_the_subject(subject, random_direction(vector, seed=seed + number)) for number in range(count)}
+    drawn = {number: as_the_subject(subject, random_direction(vector, seed=seed + number)) for number in range(count)}
     grid = curve.multipliers.tolist()
     found = propensity_curves(model, curve.items, drawn, multipliers=grid, context=context, **subject.scope)
     slopes = [control.steerability for control in found.values()]
@@ -60,7 +60,8 @@ def random_controls(
     }
 
 
-def _as_the_subject(subject: Subject, vector: SteeringVector) -> Intervention:
+def as_the_subject(subject: Subject, vector: SteeringVector) -> Intervention:
+    """A vector applied in the way in which the subject applies its own."""
     recipe = subject.intervention.recipe
     assert recipe is not None
     return intervention_kind(recipe.kind).make(vector, layers=None, site=subject.intervention.site, settings={})

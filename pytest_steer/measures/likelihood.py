@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..data.likeness import normal_form
 from ..errors import DataError
 from ..model import Model, Probe, check_fits, engine_of, tokenize_text
 from ..model.arguments import checks_arguments
 from ..model.batch import check_texts
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array
-from .propensity import Name, check_dose, check_multipliers
+from .propensity import Name, check_dose, check_multipliers, warn_of_repeats
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +25,13 @@ class Perplexity:
         per_text: float64 [n_texts], mean negative log-likelihood per scored token, in nats.
         tokens: int [n_texts], how many tokens were scored: all but the first.
         probes: what was asked of the model.
+        n_distinct: how many of the texts are distinct (white space aside), or None if that is not known.
     """
 
     per_text: Array
     tokens: Array
     probes: tuple[Probe, ...] = field(repr=False, default=())
+    n_distinct: int | None = None
 
     @property
     def value(self) -> float:
@@ -70,6 +73,9 @@ def perplexity(
         DataError: no texts, an empty one, one of a single token, or one longer than the model allows.
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
+
+    Warns:
+        SteerWarning: texts that repeat another one. Each has its number in ``per_text``; an interval over them would be too narrow.
     """
     (strength,) = check_multipliers([multiplier])
     curve = perplexity_curves(
@@ -110,6 +116,7 @@ def perplexity_curves(
             check_dose(change, grid, "multiplier")
     pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
     found = perplexity_of_pairs(model, texts, pairs, text_start(scope, include_first))
+    warn_of_repeats([normal_form(text) for text in texts], "texts")
     return {name: found[index * len(grid) :][: len(grid)] for index, name in enumerate(changes)}
 
 
@@ -145,8 +152,9 @@ def perplexity_of_pairs(
         for i, text in enumerate(texts)
     ]
     scores = engine_of(model).run_pairs(probes, pairs)
+    distinct = len({normal_form(text) for text in texts})
     counts = np.array([len(per_probe[0]) for per_probe in scores]) if pairs else np.zeros(0, dtype=int)
     return [
-        Perplexity(np.array([-per_probe[column].mean() for per_probe in scores]), counts, tuple(probes))
+        Perplexity(np.array([-per_probe[column].mean() for per_probe in scores]), counts, tuple(probes), distinct)
         for column in range(len(pairs))
     ]

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from ..data import ItemLike, Items, as_items
-from ..errors import DataError, SteerError
+from ..errors import DataError, SteerError, warn_caller
 from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
@@ -61,6 +61,11 @@ class PropensityCurve:
         rises = self.values - self.values[:, :1]
         slopes: Array = rises @ centred / (centred @ centred)
         return slopes
+
+    @cached_property
+    def n_distinct(self) -> int:
+        """How many of the items are distinct: repeats of another one (white space aside) are a row of ``values`` and no further evidence."""
+        return len({item.form for item in self.items})
 
     @property
     def steerability(self) -> float:
@@ -149,6 +154,9 @@ def propensity_curve(
         DataError: no items, an item that cannot be tokenised, or one that would not be steered.
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
+
+    Warns:
+        SteerWarning: items that repeat another one. Each has its row in ``values``; an interval over the rows would be too narrow.
     """
     return propensity_curves(
         model,
@@ -241,7 +249,17 @@ def _curves(
         parts = np.split(propensities(in_context, scores, len(pairs)), len(changes), axis=1) if changes else []
         labels = tuple(item.label for item in in_context)
         curves.append([PropensityCurve(part, np.array(grid), data, own, labels, tuple(in_context)) for part in parts])
+    warn_of_repeats([item.form for item in data], "items")
     return curves
+
+
+def warn_of_repeats(forms: Sequence[Hashable], unit: str) -> None:
+    """Warn the caller of a measure that keeps a row for each unit, also for one that repeats another."""
+    if (left := len(forms) - len(set(forms))) > 0:
+        warn_caller(
+            f"{left} of these {len(forms)} {unit} repeat another one (white space aside): each has its row, and {len(forms) - left} are distinct, "
+            "so an interval over all rows is too narrow"
+        )
 
 
 def pairs_of(change: Intervention | None, grid: Sequence[float]) -> list[tuple[Intervention | None, float]]:

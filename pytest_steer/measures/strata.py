@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,13 +61,17 @@ def explained(curve: PropensityCurve) -> dict[str, float]:
     """The share of the slopes' variance that each of the labels explains: eta squared, the sum of squares between the strata over the
     total one. Over the items that have the label; labels with fewer than two strata, or slopes that do not vary, explain nothing.
 
+    A stratum of one item explains that item whatever it is, so those are left out. By chance alone, K strata of n items explain about
+    (K - 1) / (n - 1), which then is less than a half.
+
     Returns:
         {"letter": ..., "yes_no": ..., "both": ...}, each where there are such strata. Of both it is at least that of either.
     """
     found = {}
     for name, labels in _factors(curve).items():
-        has = np.array([label is not None for label in labels])
-        slopes, own = curve.slopes[has], [label for label in labels if label is not None]
+        sizes = Counter(labels)
+        has = np.array([label is not None and sizes[label] > 1 for label in labels])
+        slopes, own = curve.slopes[has], [label for label in labels if label is not None and sizes[label] > 1]
         if len(set(own)) < 2:
             continue
         total = float(((slopes - slopes.mean()) ** 2).sum())

@@ -129,18 +129,25 @@ def _convert(file: Path, work: Path, digest: str) -> None:
     if hasattr(hf.config, "quantization_config"):
         del hf.config.quantization_config
     hf.config.architectures = [type(hf).__name__]
-    hf.config.save_pretrained(work)
-    hf.generation_config.save_pretrained(work)
-    tokenizer.save_pretrained(work)
-    save_model(hf, str(work / "model.safetensors"), metadata={"format": "pt"})
-    record = {
-        "gguf": file.name,
-        "gguf_sha256": digest,
-        "unexpected": sorted({*unexpected_weights(hf, info), *_not_read(file, hf)}),
-        "files": {path.name: file_hash(path) for path in sorted(work.iterdir())},
-        "transformers": transformers.__version__,
-    }
-    (work / "conversion.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    unexpected = sorted({*unexpected_weights(hf, info), *_not_read(file, hf)})
+    try:
+        hf.config.save_pretrained(work)
+        hf.generation_config.save_pretrained(work)
+        tokenizer.save_pretrained(work)
+        save_model(hf, str(work / "model.safetensors"), metadata={"format": "pt"})
+        record = {
+            "gguf": file.name,
+            "gguf_sha256": digest,
+            "unexpected": unexpected,
+            "files": {path.name: file_hash(path) for path in sorted(work.iterdir())},
+            "transformers": transformers.__version__,
+        }
+        (work / "conversion.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    except Exception as error:  # safetensors and tokenizers each have an error of their own for a full disk
+        raise ModelError(
+            f"{file}: the conversion cannot be kept in {work.parent}: {error}; make room there (it takes about 4 bytes per parameter), or "
+            "set PYTEST_STEER_CACHE to a folder that has some"
+        ) from None
 
 
 def _not_read(file: Path, hf: Any) -> Iterator[str]:

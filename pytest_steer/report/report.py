@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import datetime
 import json
-import os
 import platform
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -23,6 +21,7 @@ from ..errors import SteerError
 from ..evidence import error_evidence
 from ..file_formats import format_of
 from ..screen import message_of
+from ..whole_file import write_whole
 from .matrix_rows import matrix_rows
 
 SCHEMA_NAME = "pytest-steer/report/1"
@@ -120,15 +119,7 @@ def write_report(path: Path, report: dict[str, Any]) -> None:
         raise SteerError(f"the report format {known.name!r} of {home} gave {type(content).__name__}, not text or bytes")
     # Half a character, which a model can write, has no UTF-8; in JSON its escape means the same.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    handle, work = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(work, 0o644)
-        os.replace(work, path)
-    except BaseException:
-        os.unlink(work)
-        raise
+    write_whole(path, data)
 
 
 def _versions() -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 Read in this order: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
 (BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how
-many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`paired` (the difference of two shares of the
-same units), :mod:`weighted` (the same of weighted units), :mod:`guessing` (more right answers than by guessing), :mod:`ranks`
-(two measures of the same units), :mod:`quantile` (order statistics of values in clusters), :mod:`sequential` (bounds for looking
-early) and :mod:`suite` (many claims at once).
+many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`least` (the smallest of several), :mod:`paired` (the
+difference of two shares of the same units), :mod:`weighted` (the same of weighted units), :mod:`guessing` (more right answers than by
+guessing), :mod:`ranks` (two measures of the same units), :mod:`quantile` (order statistics of values in clusters),
+:mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
 ``_arguments`` only checks arguments.
 
 **Every bound is one-sided.** ``confidence=0.95`` means that the lower bound exceeds the truth in at most 5 % of
@@ -18,6 +18,7 @@ from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
 from .guessing import guessing_share, p_of_guessing
 from .intervals import Inference, mean_t, share, share_of_clusters
+from .least import least_of
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile
@@ -46,6 +47,7 @@ __all__ = [
     "items_needed_ratio",
     "items_needed_share",
     "judge",
+    "least_of",
     "least_ratio",
     "mean_bootstrap",
     "mean_t",

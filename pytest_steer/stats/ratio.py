@@ -24,6 +24,7 @@ from scipy import optimize, special
 
 from ._arguments import FloatArray, checked_confidence, checked_values
 from .intervals import Inference, StudentTails, infer, mean_and_deviations, root_mean_square
+from .least import LeastTails
 from .planning import items_needed_mean
 
 # Doubling the distance from the estimate more often than this leaves the range in which a ratio means anything.
@@ -79,7 +80,7 @@ def least_ratio(ratios: Sequence[Inference]) -> Inference:
     if not ratios or len({ratio.confidence for ratio in ratios}) > 1:
         raise ValueError(f"ratios were {len(ratios)} of different confidences, or none; expected some of one confidence.")
     least = min(ratios, key=lambda ratio: ratio.estimate)
-    tails = _LeastTails(tuple(_tails_of(ratio) for ratio in ratios))
+    tails = LeastTails(tuple(_tails_of(ratio) for ratio in ratios))
     return infer(tails, least.confidence, estimate=least.estimate, method=least.method, n=least.n)
 
 
@@ -149,26 +150,6 @@ class RatioTails:
                 return float(optimize.brentq(lambda ratio: self._test(ratio, side) - alpha, outer, inner, xtol=1e-13))
             inner, step = outer, 2 * step
         return unbounded
-
-
-@dataclass(frozen=True, eq=False)
-class _LeastTails:
-    """Bounds and p-values of the smallest of several ratios."""
-
-    each: tuple[RatioTails, ...]
-
-    def low(self, confidence: float) -> float:
-        return min(tails.low(confidence) for tails in self.each)
-
-    def high(self, confidence: float) -> float:
-        adjusted = 1 - (1 - confidence) / len(self.each)
-        return min(tails.high(adjusted) for tails in self.each)
-
-    def p_at_least(self, threshold: float) -> float:
-        return max(tails.p_at_least(threshold) for tails in self.each)
-
-    def p_at_most(self, threshold: float) -> float:
-        return min(1.0, len(self.each) * min(tails.p_at_most(threshold) for tails in self.each))
 
 
 def _tails_of(ratio: Inference) -> RatioTails:

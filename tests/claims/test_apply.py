@@ -9,18 +9,21 @@ import builders
 import numpy as np
 import plain
 import pytest
+from evidence import evidence_of
 
 from pytest_steer import (
     ContrastItem,
-    SteeringFailure,
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
+    assert_kl_below,
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
+    assert_promotes,
     assert_steers,
     assert_steers_at_cost,
+    assert_suppresses,
     propensity_curve,
 )
 from pytest_steer.errors import SoundnessError, SteerError
@@ -65,6 +68,10 @@ CLAIMS = {
     "of words": (assert_steers, (WORDS,), {"steerability": -GENEROUS, "multipliers": GRID}),
     "not_anti_steered": (assert_not_anti_steered, (LETTERS,), {"share": 0.999, "by": "effect"}),
     "ppl_delta_below": (assert_ppl_delta_below, (TEXTS,), {"limit": GENEROUS}),
+    "promotes": (assert_promotes, (LETTERS,), {"nats": GENEROUS, "multipliers": GRID}),
+    "suppresses": (assert_suppresses, (WORDS,), {"nats": GENEROUS, "multipliers": GRID}),
+    "kl_below": (assert_kl_below, (TEXTS,), {"limit": GENEROUS}),
+    "kl_below of items": (assert_kl_below, (LETTERS,), {"limit": GENEROUS}),
     "holds_in_contexts": (
         assert_holds_in_contexts,
         (LETTERS,),
@@ -101,13 +108,6 @@ def test_generalizes_with_the_numbers_of_the_vector():
     )  # fmt: skip
     check_alike(ours, theirs)
     assert theirs.verdict == "pass"
-
-
-def evidence_of(assertion, *args, **kwargs):
-    try:
-        return assertion(*args, **kwargs)
-    except SteeringFailure as failure:
-        return failure.evidence
 
 
 def check_alike(ours, theirs):

@@ -7,12 +7,11 @@ from functools import partial
 import builders
 import numpy as np
 import pytest
+from evidence import evidence_of
 
 from pytest_steer import (
     ContrastItem,
     SteerError,
-    SteeringFailure,
-    SteeringInconclusive,
     assert_generalizes,
     assert_holds_in_contexts,
     assert_not_anti_steered,
@@ -44,13 +43,6 @@ def turning() -> tuple[builders.Gated, list[ContrastItem]]:
     words = ("Question:", "Answer:", "A", "B", "(", "A)", "B)", "(A)", "(B)", "?", "angry", *good, *bad)
     items = [ContrastItem(f"? (A) {one} (B) {other}", ("A",), ("B",), f"{one} {other}") for one in good for other in bad]
     return builders.Gated(words, good, bad), items
-
-
-def evidence_of(claim, *arguments, **settings):
-    try:
-        return claim(*arguments, **settings)
-    except (SteeringFailure, SteeringInconclusive) as decided:
-        return decided.evidence
 
 
 def test_a_deployed_multiplier_off_the_grid_is_measured_and_changes_no_digit_of_the_slope(linear):

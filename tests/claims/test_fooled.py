@@ -17,6 +17,7 @@ from pytest_steer import (
     SteeringInconclusive,
     assert_generalizes,
     assert_ppl_delta_below,
+    assert_promotes,
     assert_steers,
     assert_steers_at_cost,
     axis,
@@ -168,6 +169,11 @@ def test_a_way_of_steering_that_stops_is_refused():
         pytest.raises(SteerError, match="apply steered nothing while the texts were measured"),
     ):
         assert_ppl_delta_below(model, vector, texts, limit=9, positions="all", apply=short_only)
+    with (
+        running(RunContext(soundness=False)),
+        pytest.raises(SteerError, match="apply steered nothing while the items were measured"),
+    ):
+        assert_promotes(model, vector, builders.LETTERED, nats=9, positions="all", apply=short_only)
 
 
 def test_fifty_megabytes_of_lines_end_in_seconds():

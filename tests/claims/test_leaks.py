@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import builders
 import pytest
+from evidence import evidence_of, said
 
 from pytest_steer import (
     ContrastItem,
-    SteeringFailure,
-    SteeringInconclusive,
     SteeringVector,
     assert_generalizes,
     assert_not_anti_steered,
@@ -47,17 +46,6 @@ def lettered(labels, count=9, swap=False):
     ]
 
 
-def of(claim, model, vector, *data, **arguments):
-    try:
-        return claim(model, vector, *data, **arguments)
-    except (SteeringFailure, SteeringInconclusive) as decided:
-        return decided.evidence
-
-
-def said(evidence, words):
-    return [warning for warning in evidence.warnings if words in warning]
-
-
 LEAK = "9 of these 9 items ask a question that the vector was extracted from, 9 of them in another form or among other words"
 
 
@@ -77,11 +65,11 @@ def test_items_in_another_form_are_found_in_the_training_data(trained, tested):
     model = builders.random_model("llama")
     vector = extract.caa(model, trained, layer=1)
     for claim, promise in ((assert_steers, {"steerability": 0.0}), (assert_not_anti_steered, {"share": 0.9})):
-        found = of(claim, model, vector, tested, **promise, multipliers=(0.0, 1.0))
+        found = evidence_of(claim, model, vector, tested, **promise, multipliers=(0.0, 1.0))
         assert "(such as " in said(found, LEAK)[0]
         assert "test it on questions that it did not see" in said(found, LEAK)[0]
     clean = [replace(one, question=one.question.replace("the", "your")) for one in tested]
-    assert not said(of(assert_steers, model, vector, clean, steerability=0.0, multipliers=(0.0, 1.0)), "test it on")
+    assert not said(evidence_of(assert_steers, model, vector, clean, steerability=0.0, multipliers=(0.0, 1.0)), "test it on")
 
 
 @pytest.mark.parametrize("method", ["mean_difference", "pca", "icv", "leace"])
@@ -92,9 +80,9 @@ def test_items_are_found_in_training_texts(method):
     where = {} if method == "icv" else {"layer": 1}
     data = (texts, others) if method == "mean_difference" else ((texts, others),)
     vector = getattr(extract, method)(model, *data, **where)
-    found = of(assert_not_anti_steered, model, vector, items(), share=0.9, by="effect")
+    found = evidence_of(assert_not_anti_steered, model, vector, items(), share=0.9, by="effect")
     assert said(found, "9 of these 9 items ask what is in the texts that the vector was extracted from, 9 of them")
-    clean = of(
+    clean = evidence_of(
         assert_not_anti_steered, model, extract.mean_difference(model, others, others[1:], layer=1), items(), share=0.9
     )
     assert not said(clean, "extracted from")
@@ -106,14 +94,14 @@ def test_neutral_texts_that_are_training_texts(linear):
     vector = extract.mean_difference(model, texts, [f"{text} in spring" for text in texts], layer=1)
     own = "9 of these 9 texts repeat texts that the vector was extracted from (such as"
     for neutral in ([text.upper() for text in texts], [f"{text}, they say." for text in texts]):
-        found = of(assert_ppl_delta_below, model, vector, neutral, limit=0.5)
+        found = evidence_of(assert_ppl_delta_below, model, vector, neutral, limit=0.5)
         assert said(found, "9 of these 9 texts repeat texts that the vector was extracted from")
         assert said(found, "so its cost is judged on what it was made of: take other neutral texts")
     assert said(found, own)
-    found = of(assert_steers_at_cost, model, vector, items(), texts, effect=0.0, budget=0.5)
+    found = evidence_of(assert_steers_at_cost, model, vector, items(), texts, effect=0.0, budget=0.5)
     assert said(found, "9 of these 9 texts repeat texts that the vector was extracted from")
     others = [f"No {topic} was there when we came" for topic in TOPICS]
-    assert not said(of(assert_ppl_delta_below, model, vector, others, limit=0.5), "extracted from")
+    assert not said(evidence_of(assert_ppl_delta_below, model, vector, others, limit=0.5), "extracted from")
 
 
 def test_a_vector_of_an_older_form_says_that_it_cannot_be_compared(linear, tmp_path):
@@ -122,17 +110,19 @@ def test_a_vector_of_an_older_form_says_that_it_cannot_be_compared(linear, tmp_p
     SteeringVector(linear.vector().directions, old).save(file)
     vector = SteeringVector.load(file)
     words = "whether the vector was extracted from these {} cannot be compared"
-    assert said(of(assert_steers, linear.model, vector, items(), steerability=0.1), words.format("items"))
+    assert said(evidence_of(assert_steers, linear.model, vector, items(), steerability=0.1), words.format("items"))
     texts = [f"{topic} down half up" for topic in TOPICS]
-    assert said(of(assert_ppl_delta_below, linear.model, vector, texts, limit=50.0), words.format("texts"))
+    assert said(evidence_of(assert_ppl_delta_below, linear.model, vector, texts, limit=50.0), words.format("texts"))
     for record in ({**old, "item_form": FORM}, {"method": "by hand"}, {"source": {"format": "repeng"}}):
         clean = SteeringVector(linear.vector().directions, record)
-        assert not said(of(assert_steers, linear.model, clean, items(), steerability=0.1), "cannot be compared")
+        assert not said(evidence_of(assert_steers, linear.model, clean, items(), steerability=0.1), "cannot be compared")
 
 
 def test_the_base_data_in_another_form_are_a_warning_and_no_error(linear):
     asked = [replace(one, question=f"{one.question} Say it.") for one in items()]
-    found = of(assert_generalizes, linear.model, linear.vector(), items(), retention=0.5, data_sets={"other": asked})
+    found = evidence_of(
+        assert_generalizes, linear.model, linear.vector(), items(), retention=0.5, data_sets={"other": asked}
+    )
     assert said(found, "other: 9 of its 9 items ask a question of the base data too, or nearly do")
 
 
@@ -141,7 +131,7 @@ def test_the_base_data_in_another_form_are_a_warning_and_no_error(linear):
 
 def test_numbered_twins_warn(linear):
     numbered = [replace(item("river"), question=f"{n}. Is the river old, or is it new?") for n in range(9)]
-    found = of(assert_steers, linear.model, linear.vector(), numbered, steerability=0.1)
+    found = evidence_of(assert_steers, linear.model, linear.vector(), numbered, steerability=0.1)
     assert found.n == 9
     assert said(
         found, "9 of these 9 items differ in nothing but numbers or punctuation from another one (such as '0. Is the"
@@ -149,18 +139,20 @@ def test_numbered_twins_warn(linear):
     together = [replace(one, meta={"about": n // 2}) for n, one in enumerate(numbered[:2])] + [
         replace(one, meta={"about": one.id}) for one in items()
     ]
-    assert not said(of(assert_steers, linear.model, linear.vector(), together, steerability=0.1, cluster="about"), "numbers")
+    assert not said(
+        evidence_of(assert_steers, linear.model, linear.vector(), together, steerability=0.1, cluster="about"), "numbers"
+    )
 
 
 def test_one_question_with_other_answers_is_one_cluster(linear):
     data = [*items(), *(item(topic, "half", "low") for topic in TOPICS[:4])]
-    found = of(assert_steers, linear.model, linear.vector(), data, steerability=0.1)
+    found = evidence_of(assert_steers, linear.model, linear.vector(), data, steerability=0.1)
     slopes = [C[one.matching[0]] - C[one.not_matching[0]] for one in data]
     inferred = mean_t(slopes, clusters=[*range(9), *range(4)])
     assert (found.n, found.unit) == (9, "clusters")
     assert found.interval == pytest.approx((inferred.low, inferred.high), abs=1e-5)
     assert said(found, "13 items are counted as 9 clusters: some ask one question with other answers")
     one_question = [replace(one, question="Which?", matching=(one.id, one.matching[0])) for one in items()]
-    found = of(assert_steers, linear.model, linear.vector(), one_question, steerability=0.1)
+    found = evidence_of(assert_steers, linear.model, linear.vector(), one_question, steerability=0.1)
     assert (found.n, found.unit) == (9, "items")
     assert said(found, "these 9 items ask one question with other answers, and n counts the answers")

@@ -11,23 +11,24 @@ import numpy as np
 import plain
 import pytest
 import torch
+from evidence import evidence_of
 
 from pytest_steer import (
     ContrastItem,
-    SteeringFailure,
-    SteeringInconclusive,
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
+    assert_kl_below,
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
+    assert_promotes,
     assert_steers,
     assert_steers_at_cost,
     contexts,
     wrap_model,
 )
-from pytest_steer.measures import NoiseFloor, noise_floor, propensity_curve
+from pytest_steer.measures import NoiseFloor, answer_likelihoods, noise_floor, propensity_curve
 from pytest_steer.model import engine_of
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, claim_table, claim_warnings, report_schema
@@ -53,13 +54,6 @@ def lettered(n):
 
 def worded(n):
     return [ContrastItem(f"Case {i}?", ("surely so",), ("no way at all",), f"w{i}") for i in range(n)]
-
-
-def evidence_of(claim, *arguments, **settings):
-    try:
-        return claim(*arguments, **settings)
-    except (SteeringFailure, SteeringInconclusive) as decided:
-        return decided.evidence
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -118,11 +112,13 @@ def test_every_kind_of_claim_has_its_floor(dtype):
         evidence_of(assert_not_anti_steered, model, vector, items, share=0.5, **grid),
         evidence_of(assert_not_anti_steered, model, vector, items, share=0.5, by="effect", **grid),
         evidence_of(assert_ppl_delta_below, model, vector, TEXTS, limit=0.5),
+        evidence_of(assert_promotes, model, vector, worded(8), nats=5, **grid),
         evidence_of(assert_steers_at_cost, model, vector, items, TEXTS, effect=0.1, budget=0.05),
         evidence_of(
             assert_holds_in_contexts, model, vector, items, steerability=-5, max_contexts=4,
             contexts=contexts(system=["", "Be odd."]), **grid
         ),
+        evidence_of(assert_kl_below, model, vector, TEXTS, limit=0.5),
         evidence_of(assert_performs_task, model, vector, [TaskItem(f"x{i}", "Yes") for i in range(6)], accuracy=0.5),
     ]  # fmt: skip
     for evidence in found:
@@ -132,7 +128,7 @@ def test_every_kind_of_claim_has_its_floor(dtype):
             assert noise["score"] < 1e-4
             assert not noise["interval_is_narrower"]
             assert not any("rounding" in warning for warning in evidence.warnings)
-    steers, by_slope, by_effect, ppl, *_ = found
+    steers, by_slope, by_effect, ppl, promotes, *_ = found
     slope = math.sqrt(2) * steers.noise["score"] / math.sqrt(2)
     assert steers.noise["statistic"] == pytest.approx(slope)
     slopes = np.array([item["slope"] for item in by_slope.items])
@@ -142,7 +138,10 @@ def test_every_kind_of_claim_has_its_floor(dtype):
     counts = [len(model.tokenizer(text)["input_ids"]) - 1 for text in TEXTS]
     rise = math.expm1(math.sqrt(2) * ppl.noise["score"] / math.sqrt(np.mean(counts)))
     assert ppl.noise["statistic"] == pytest.approx(rise)
-    assert ppl.noise["unit"] == "nats"
+    assert ppl.noise["unit"] == promotes.noise["unit"] == "nats"
+    tokens = np.mean([len(probe.reads) for probe in answer_likelihoods(model, worded(8), vector, **grid).probes])
+    assert tokens > 1
+    assert promotes.noise["statistic"] == pytest.approx(math.sqrt(2 / tokens) * promotes.noise["score"])
     report = build_report([evidence.to_dict() for evidence in found], seed=0, profile="ci", started=time.time())
     jsonschema.validate(report, report_schema())
     for claim in report["claims"]:

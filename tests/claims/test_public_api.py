@@ -123,6 +123,7 @@ def test_the_context_manager_is_public():
 
 CALLS = {
     "assert_steers": ((VECTOR, ITEMS), {"steerability": 0.1}),
+    "assert_beats": ((VECTOR, ITEMS), {"baseline": "random"}),
     "assert_not_anti_steered": ((VECTOR, ITEMS), {"share": 0.1}),
     "assert_ppl_delta_below": ((VECTOR, TEXTS), {"limit": 0.1}),
     "assert_promotes": ((VECTOR, ITEMS), {"nats": 0.1}),

@@ -12,6 +12,7 @@ import builders
 import jsonschema
 import numpy as np
 import pytest
+from evidence import evidence_of, said
 from scipy import stats
 
 from pytest_steer import (
@@ -22,11 +23,14 @@ from pytest_steer import (
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
+    assert_kl_below,
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
+    assert_promotes,
     assert_steers,
     assert_steers_at_cost,
+    assert_suppresses,
     extract,
 )
 from pytest_steer.claims.steers import Steers
@@ -56,20 +60,15 @@ def items(count, **more):
 
 
 def of(claim, linear, *data, **arguments):
-    try:
-        return claim(linear.model, linear.vector(), *data, **arguments)
-    except (SteeringFailure, SteeringInconclusive) as decided:
-        return decided.evidence
-
-
-def said(evidence, words):
-    return [warning for warning in evidence.warnings if words in warning]
+    return evidence_of(claim, linear.model, linear.vector(), *data, **arguments)
 
 
 # --- a floor for n ---------------------------------------------------------------------------------------------------------
 
 MEANS = {
     "steers": (assert_steers, lambda n: (items(n),), {"steerability": 0.1}),
+    "promotes": (assert_promotes, lambda n: (items(n),), {"nats": 0.01}),
+    "suppresses": (assert_suppresses, lambda n: (items(n),), {"nats": 0.01}),
     "generalizes": (
         assert_generalizes,
         lambda n: (items(n),),
@@ -82,6 +81,8 @@ MEANS = {
     ),
     "steers_at_cost": (assert_steers_at_cost, lambda n: (items(n), TEXTS), {"effect": 0.01, "budget": 0.05}),
     "ppl_delta_below": (assert_ppl_delta_below, lambda n: (TEXTS[:n],), {"limit": 50.0}),
+    "kl_below": (assert_kl_below, lambda n: (TEXTS[:n],), {"limit": 50.0}),
+    "kl_below of items": (assert_kl_below, lambda n: (items(n),), {"limit": 50.0}),
     "holds_in_contexts": (
         assert_holds_in_contexts,
         lambda n: (items(n + 4),),

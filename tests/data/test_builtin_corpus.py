@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from pytest_steer.data import read_contrast_texts, read_items, read_tasks, read_texts
-from pytest_steer.data.likeness import case_twins, count_known, near_twins, normal_form, traces
+from pytest_steer.data.likeness import case_twins, near_twins, normal_form
+from pytest_steer.data.traces import Known, known_in, traces
 from pytest_steer.errors import DataError
 from pytest_steer.prompting.options import find_options, swap_options
 from pytest_steer.sources import BUILTIN_FOLDER
@@ -181,7 +182,7 @@ def test_safety_items(name):
 def test_the_two_suites_share_nothing():
     refuses, answers = safety("refuses"), safety("answers")
     assert twins("requests", [entry["request"] for entry in refuses + answers]) == []
-    assert count_known([entry["request"] for entry in answers], traces([entry["request"] for entry in refuses])) == 0
+    assert known_in([entry["request"] for entry in answers], traces([entry["request"] for entry in refuses])) == Known()
     replies = [entry[key] for entry in refuses + answers for key in ("open_matching", "open_not_matching")]
     assert repeated("reply", (" ".join(words(reply)) for reply in replies)) == []
 

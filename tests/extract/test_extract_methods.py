@@ -17,11 +17,11 @@ import torch
 from pytest_steer import ContrastItem, extract, propensity_curve, wrap_model
 from pytest_steer.data import TaskItem, as_items, read_tasks
 from pytest_steer.data.tasks import shots
-from pytest_steer.errors import DataError, SteerError, SteerWarning, VectorError
+from pytest_steer.errors import DataError, ModelError, SteerError, SteerWarning, VectorError
 from pytest_steer.extract.fv import _indirect_effects, _mean_heads
 from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.extract.learned import bipo_loss
-from pytest_steer.extract.mimic import gaussian_transport
+from pytest_steer.extract.mimic import bures_gap, gaussian_transport
 from pytest_steer.extract.training import Training
 from pytest_steer.model import Probe, engine_of
 from pytest_steer.model.patching import Patcher
@@ -663,3 +663,136 @@ def test_reading_tasks(tmp_path):
     with pytest.raises(DataError, match="line 1: is not valid JSON"):
         read_tasks(tmp_path / "y.jsonl")
     assert shots(want[:1], " up ") == "Q: hot\nA: cold\n\nQ: up\nA:"
+
+
+def hadamard(order):
+    """Rows of +-1 whose columns are orthogonal and have a mean of 0, the first column left out."""
+    one = torch.ones(1, 1, dtype=torch.float64)
+    while len(one) < order:
+        one = torch.cat([torch.cat([one, one], 1), torch.cat([one, -one], 1)])
+    return one[:, 1:]
+
+
+@pytest.mark.parametrize("least", [-2, -1, 1])
+def test_mimic_with_deviations_that_differ_widely_has_its_closed_form(least):
+    rows = hadamard(16)
+    low = torch.logspace(least, 3, 15, dtype=torch.float64)
+    high = 2 * low.flip(0) if least > 0 else 2 * low
+    source, target = rows * low, rows * high + low
+    weight, bias = gaussian_transport(source, target, 1e-4, 0)
+    s, t = (16 / 15 * one**2 for one in (low, high))
+    own = (s + t) / 2
+    more = 1e-4 * torch.minimum(100 * own, own.mean())
+    assert torch.allclose(weight, torch.diag(((t + more) / (s + more)).sqrt()), rtol=1e-6, atol=1e-6)
+    assert torch.allclose(bias, low, rtol=1e-9)
+
+
+def test_mimic_refuses_what_varies_on_one_side_only_more_than_the_ridge_lets_through():
+    rows, low = hadamard(16), torch.logspace(-1, 3, 15, dtype=torch.float64)
+    with pytest.raises(VectorError, match="or on one side only, so that the ridge or rounding drowns them"):
+        gaussian_transport(rows * low, rows * low.flip(0), 1e-4, 0)
+    weight, _ = gaussian_transport(rows * low, rows * low.flip(0), 1e-12, 0)
+    assert torch.allclose(weight.diag(), low.flip(0) / low, rtol=1e-2)
+
+
+def test_the_bures_gap_is_that_of_the_definition():
+    linalg = pytest.importorskip("scipy.linalg")
+    draw = np.random.default_rng(0)
+    a, b = (np.cov(draw.normal(size=(9, 5)) * draw.uniform(0.5, 4, 5), rowvar=False) for _ in range(2))
+    unit = draw.uniform(0.5, 2, 5)
+    x, y = (one / np.outer(unit, unit) for one in (a, b))
+    root = linalg.sqrtm(y)
+    squared = np.trace(x) + np.trace(y) - 2 * np.trace(linalg.sqrtm(root @ x @ root)).real
+    found = bures_gap(*map(torch.tensor, (a, b, unit)))
+    assert found == pytest.approx(np.sqrt(squared / np.trace(y)), rel=1e-6)
+    assert bures_gap(*map(torch.tensor, (b, b, unit))) < 1e-6
+    # Diagonal ones: the distance of the standard deviations.
+    flat = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    gap = bures_gap(torch.diag(flat**2), torch.diag((flat + 1) ** 2), torch.ones(2, dtype=torch.float64))
+    assert gap == pytest.approx((2 / (4 + 9)) ** 0.5)
+    assert np.isnan(bures_gap(torch.full((2, 2), torch.nan), torch.eye(2), torch.ones(2)))
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_mimic_refuses_what_double_precision_cannot_carry(count):
+    draw = torch.Generator().manual_seed(0)
+    sd = torch.logspace(-8, 3, 16, dtype=torch.float64)
+    source, target = (torch.randn(count, 16, generator=draw, dtype=torch.float64) * sd for _ in range(2))
+    with pytest.raises(VectorError, match=r"layer 3: mimic leaves the covariances of the two sides .* apart"):
+        gaussian_transport(source, 2 * target + sd, 1e-4, 3)
+
+
+def test_mimic_carries_dimensions_that_one_dominates():
+    draw = torch.Generator().manual_seed(0)
+    sd = torch.ones(16, dtype=torch.float64)
+    sd[3] = 1000
+    source, target = (torch.randn(400, 16, generator=draw, dtype=torch.float64) * sd for _ in range(2))
+    target = 3 * target + sd
+    weight, bias = gaussian_transport(source, target, 1e-4, 0)
+    moved = source @ weight.T + bias
+    assert torch.allclose(moved.std(0), target.std(0), rtol=0.03)
+    assert torch.allclose(moved.mean(0), target.mean(0), rtol=1e-6, atol=1e-6)
+
+
+def up_or_down(tokenizer):
+    """A random model whose likeliest next word is always ``up`` or ``down``, whichever way the last hidden state points."""
+    hf = builders.random_hf("llama")
+    up, down = tokenizer.convert_tokens_to_ids(["up", "down"])
+    with torch.no_grad():
+        head = hf.get_output_embeddings().weight
+        own = head[up].clone()
+        head.zero_()
+        head[up], head[down] = own, -own
+    return wrap_model(hf, tokenizer, "up or down")
+
+
+@pytest.mark.parametrize("begin", [False, True])
+def test_function_vectors_of_queries_that_are_answered_right_alone(begin):
+    """As Todd et al. do, by a plain loop: one forward a prompt."""
+    words = [f"w{n}" for n in range(12)]
+    tokenizer = builders.word_tokenizer(("Q:", "A:", "up", "down", *words))
+    tokenizer.bos_token = "w0"
+    model = up_or_down(tokenizer)
+    tasks = [TaskItem(word, ("up", "down")[n % 2]) for n, word in enumerate(words)]
+    found = extract.fv(
+        model, tasks, heads=2, n_shots=3, prompts=9, shuffled_prompts=3, seed=5, only_correct=True, begin_token=begin
+    )
+    draw = random.Random(5)
+
+    def prompt(shown, query):
+        ids = plain.ids_of(tokenizer, shots(shown, query.input), True)
+        answer = plain.ids_of(tokenizer, f"{shots(shown, query.input)} {query.output}", True)[len(ids)]
+        return ([tokenizer.bos_token_id] if begin else []) + ids, answer
+
+    clean, queries = [], []
+    for _ in range(9):
+        *shown, query = draw.sample(tasks, 4)
+        ids, answer = prompt(shown, query)
+        if int(model.hf(input_ids=torch.tensor([ids])).logits[0, -1].argmax()) == answer:
+            clean.append(ids)
+            queries.append(query)
+    assert 0 < len(clean) < 9
+    shuffled = []
+    for _ in range(3):
+        query = draw.choice(queries)
+        shown = draw.sample([item for item in tasks if item is not query], 3)
+        outputs = [item.output for item in shown]
+        draw.shuffle(outputs)
+        shuffled.append(prompt([TaskItem(one.input, out) for one, out in zip(shown, outputs, strict=True)], query))
+    means = plain_methods.mean_head_outputs(model.hf, clean, 4)
+    effects = plain_methods.indirect_effects(model.hf, means, shuffled)
+    ranked = sorted(((float(effects[at, head]), at, head) for at in range(3) for head in range(4)), reverse=True)[:2]
+    assert [h["effect"] for h in found.metadata["heads"]] == pytest.approx([effect for effect, *_ in ranked], abs=1e-6)
+    assert [(h["layer"], h["head"]) for h in found.metadata["heads"]] == [(at, head) for _, at, head in ranked]
+    assert (found.metadata["answered_right"], found.metadata["begin_token"]) == (len(clean), begin)
+
+
+def test_function_vectors_of_a_task_that_is_never_answered_right():
+    tokenizer = builders.word_tokenizer(("Q:", "A:", "up", "down", "left", *(f"w{n}" for n in range(12))))
+    model = up_or_down(tokenizer)
+    tasks = [TaskItem(f"w{n}", "left") for n in range(12)]
+    with pytest.raises(DataError, match="up or down answers none of 4 prompts of 3 demonstrations right"):
+        extract.fv(model, tasks, n_shots=3, prompts=4, shuffled_prompts=1, only_correct=True)
+    tokenizer.bos_token = None
+    with pytest.raises(ModelError, match="its tokenizer has no token that begins a text"):
+        extract.fv(model, tasks, n_shots=3, prompts=4, shuffled_prompts=1, begin_token=True)

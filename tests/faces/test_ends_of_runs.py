@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -183,3 +184,59 @@ def test_a_warning_that_is_given_while_a_claim_is_measured_is_in_its_record(suit
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["warning: test_it: steers: *memory ran low*"])
     assert report_of(suite)["claims"][0]["warnings"].count("memory ran low") == 1
+
+
+AT_A_REPORT = """
+import os
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report):
+    if "PYTEST_XDIST_WORKER" not in os.environ and report.when == "teardown" and report.nodeid.endswith("c1"):
+        raise KeyboardInterrupt
+"""
+
+
+def test_an_interrupted_run_of_xdist_says_how_many_were_not_run(suite: Path, pytester: pytest.Pytester) -> None:
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
+    (suite / "test_other.py").write_text("def test_it():\n    pass\n")
+    (suite / "conftest.py").write_text(AT_A_REPORT)
+    result = pytester.runpytest_subprocess("-n1", "--steer-report=r.json", "-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(["interrupted: 2 measured, 2 not run", "go on: pytest c.steer.yaml::c2 c.steer.yaml::c3"])
+    provenance = report_of(suite)["provenance"]
+    assert (provenance["interrupted"], provenance["not_run"]) == (True, 2)
+    (suite / "conftest.py").unlink()
+    result = pytester.runpytest_subprocess("-n1", "--steer-report=r.json", "-p", "no:cacheprovider")
+    result.stdout.no_fnmatch_line("*not run*")
+    assert report_of(suite)["provenance"]["not_run"] == 0
+
+
+TWICE = """
+import os, signal
+import pytest
+import pytest_steer.plugin
+
+def pytest_configure():
+    for name in ("write_reports", "summarize"):
+        def again(*given, own=getattr(pytest_steer.plugin, name), **more):
+            os.kill(os.getpid(), signal.SIGINT)
+            return own(*given, **more)
+        setattr(pytest_steer.plugin, name, again)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    if item.name == "c2":
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends the process there")
+def test_a_second_ctrl_c_loses_nothing_and_shows_no_traceback(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
+    (suite / "conftest.py").write_text(TWICE)
+    result = pytester.runpytest_subprocess("--steer-report=r.json", "-p", "no:cacheprovider")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    assert "Traceback" not in result.stdout.str() + result.stderr.str()
+    result.stdout.fnmatch_lines(["c: c1 *fail", "interrupted: 2 measured, 2 not run", "report: *r.json"])
+    assert report_of(suite)["provenance"]["not_run"] == 2

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from pytest_steer.report import report_schema
+from pytest_steer.stats import share_of_clusters
 
 from .conftest import lettered
 
@@ -78,3 +79,80 @@ def test_a_behaviour_of_a_matrix_names_its_clusters_and_dev_draws_no_clusters(
     pytester.runpytest("--steer-report=out.json", "--steer-profile=dev")
     claims = json.loads((clustered / "out.json").read_text())["claims"]
     assert [(claim["n"], claim["interval_method"]) for claim in claims] == [(10, "clustered t"), (8, "sequential t")]
+
+
+def warnings_of(folder: Path) -> dict[str, list[str]]:
+    report = json.loads((folder / "out.json").read_text())
+    jsonschema.validate(report, report_schema())
+    return {claim["name"]: claim["warnings"] for claim in report["claims"]}
+
+
+def test_leaks_stand_beside_the_verdict_in_terminal_and_report(suite: Path, pytester: pytest.Pytester) -> None:
+    trained = json.loads((suite / "train.json").read_text())
+    texts = [f"We ask: {item['question'].splitlines()[0]} That is all, number {n}." for n, item in enumerate(trained)]
+    others = [f"Nobody knows what is {n} or why" for n in range(len(texts))]
+    (suite / "texts.json").write_text(json.dumps({"positive": texts, "negative": others}))
+    (suite / "behind.json").write_text(
+        json.dumps([{**item, "question": item["question"].replace("(A)", "(1)").replace("(B)", "(2)")} | {
+            key: item[key].replace("A", "1").replace("B", "2") for key in item if key.startswith("answer")
+        } for item in trained])
+    )  # fmt: skip
+    (suite / "own.txt").write_text("\n".join(others))
+    (suite / "c.steer.yaml").write_text(
+        "multipliers: [-1, 0, 1]\nvector: {extract: {method: caa, data: train.json}, layer: 1}\nclaims:\n"
+        "  - steers: {name: relabelled, steerability: -50, data: {test: behind.json}}\n"
+        "  - ppl_delta_below: {name: own, limit: 1000000, data: {neutral: own.txt}, vector: {extract: {method: mean_difference, "
+        "data: texts.json}, layer: 1}}\n"
+    )
+    result = pytester.runpytest("--steer-report=out.json")
+    found = warnings_of(suite)
+    n = len(trained)
+    assert any(
+        text.startswith(f"{n} of these {n} items ask a question that the vector was extracted")
+        for text in found["relabelled"]
+    )
+    assert any(
+        text.startswith(f"{n} of these {n} texts repeat texts that the vector was extracted") for text in found["own"]
+    )
+    result.stdout.fnmatch_lines(
+        ["*warning: c: relabelled: *items ask a question that the vector was extracted from, * of them in another form*"]
+    )
+    result.stdout.fnmatch_lines(["*warning: c: own: *texts repeat texts that the vector was extracted from*"])
+
+
+def test_a_limit_on_items_counts_distinct_ones(suite: Path, pytester: pytest.Pytester) -> None:
+    items = [item for item in lettered(30, start=8) for _ in range(2)]
+    (suite / "test.json").write_text(json.dumps(items))
+    (suite / "pairs.json").write_text(json.dumps([{"input": f"x{n // 2}", "output": "up"} for n in range(60)]))
+    (suite / "twice.txt").write_text("\n".join(f"{'we say ' * (n // 2)}that is it" for n in range(60)))
+    (suite / "c.steer.yaml").write_text(
+        "multipliers: [-1, 0, 1]\nvector: {extract: {method: caa, data: train.json}, layer: 1}\n"
+        "data: {test: test.json, neutral: twice.txt}\nclaims:\n  - steers: {steerability: -50, sequential: false}\n"
+        "  - ppl_delta_below: 1000000\n  - performs_task: {accuracy: 0.5, data: {test: pairs.json}}\n"
+    )
+    pytester.runpytest("--steer-report=out.json", "--steer-profile=dev")
+    claims = json.loads((suite / "out.json").read_text())["claims"]
+    assert [claim["data"]["n"] for claim in claims] == [20, 20, 20]
+    assert all(any("are left out: 20 are distinct" in text for text in claim["warnings"]) for claim in claims)
+
+
+def test_pairs_of_a_task_have_clusters(suite: Path, pytester: pytest.Pytester) -> None:
+    pairs = [{"input": f"x{n}", "output": "up", "about": n // 3} for n in range(12)] + [
+        {"input": "x0", "output": "down", "about": 0}
+    ]
+    (suite / "pairs.json").write_text(json.dumps(pairs))
+    (suite / "c.steer.yaml").write_text(
+        "vector: {extract: {method: caa, data: train.json}, layer: 1}\ndata: {test: pairs.json}\nclaims:\n"
+        "  - performs_task: {name: named, accuracy: 0.5, data: {cluster: about}}\n"
+        "  - performs_task: {name: alone, accuracy: 0.5}\n"
+    )
+    pytester.runpytest("--steer-report=out.json")
+    claims = json.loads((suite / "out.json").read_text())["claims"]
+    assert [(one["n"], one["unit"], one["details"]["clusters"]["items"]) for one in claims] == [
+        (4, "clusters", 13),
+        (12, "clusters", 13),
+    ]
+    wrong = share_of_clusters(
+        [task["right_steered"] for task in claims[0]["details"]["tasks"]], [n // 3 for n in range(12)] + [0]
+    )
+    assert claims[0]["interval"] == pytest.approx([wrong.low, wrong.high])

@@ -18,6 +18,7 @@ import pytest
 from pytest_steer import Items, SteeringVector, extract, load_model, read_items
 from pytest_steer.cli.main import main
 from pytest_steer.cli.terminal import colours
+from pytest_steer.stats import mean_t
 from pytest_steer.studies.sweep import read_parts
 
 DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
@@ -315,3 +316,50 @@ def test_the_effect_of_vectors_from_fewer_pairs(folder, capsys):
 def test_numbers_of_pairs_that_cannot_be(folder, capsys, more, words):
     assert main([*APPROVAL, *more]) == 4
     assert words in capsys.readouterr().err
+
+
+def test_repeats_are_left_out_and_clusters_stay_in_one_part(folder, capsys, pytester):
+    items = [{**item, "about": n // 3} for n, item in enumerate(json.loads((folder / "items.json").read_text()))]
+    (folder / "items.json").write_text(json.dumps([*items, *items[:5]]))
+    (folder / "texts.txt").write_text(2 * ((folder / "texts.txt").read_text() + "\n"))
+    more = ["--neutral", "texts.txt", "--top", "1", "--multipliers=1", "--cluster", "about"]
+    assert main([*APPROVAL, *more, "--out", "s.json", "--write", "c.steer.yaml"]) == 0
+    printed = capsys.readouterr()
+    assert "5 of these 35 items repeat another one (white space aside) and are left out: 30 are distinct" in printed.err
+    assert "12 of these 24 texts repeat another one" in printed.err
+    assert "9 validation items (3 clusters), 4 validation texts; 21 test items (7 clusters) and 8 test texts" in printed.out
+    assert "data: {test: c.test.json, neutral: c.neutral.json, cluster: about}" in printed.out
+    test = read_items("c.test.json")
+    abouts = {item.meta["about"] for item in test}
+    assert (len(test), len(abouts)) == (21, 7)
+    record = json.loads((folder / "s.json").read_text())
+    assert (record["validation"]["n"], record["validation"]["unit"], record["validation"]["clusters"]["items"]) == (
+        3,
+        "clusters",
+        9,
+    )
+    (measured,) = [layer for layer in record["layers"] if layer["note"] != "pruned"]
+    model, vector = load_model("builtin:tiny"), SteeringVector.load("c.safetensors", layer="all")
+    chosen = [item for item in read_items("items.json")[:30] if item.meta["about"] not in abouts]
+    at = {measured["layer"]: vector.directions[measured["layer"]]}
+    slopes = plain.slopes(plain.curve(model.hf, model.tokenizer, chosen, at, [0, 1], "all"), [0, 1])
+    bounds = mean_t(slopes, clusters=[item.meta["about"] for item in chosen])
+    assert measured["interval"] == pytest.approx([bounds.low, bounds.high], abs=1e-3)
+    result = pytester.runpytest_inprocess("c.steer.yaml", "-q", "--steer-report", "r.json")
+    assert result.ret in (0, 1)
+    assert {(one["n"], one["unit"]) for one in json.loads((folder / "r.json").read_text())["claims"]} == {
+        (7, "clusters"),
+        (8, "texts"),
+    }
+
+
+def test_training_questions_in_another_form_are_a_warning(folder, capsys):
+    items = json.loads((folder / "items.json").read_text())
+    (folder / "train.json").write_text(
+        json.dumps([{**item, "question": f"{item['question']} Say at once {n}."} for n, item in enumerate(items)])
+    )
+    assert main(["sweep", "--data", "items.json", "--train", "train.json", "--top", "1", "--multipliers=1"]) in (0, 1)
+    assert (
+        "30 of these 30 items ask a question that the vector was extracted from, 30 of them in another form"
+        in capsys.readouterr().err
+    )

@@ -192,6 +192,7 @@ def test_normalised_changes_are_those_of_the_paper():
     found = normalised_changes((base, steered), (base, steered))
     assert found.promoted == pytest.approx((-4, -2.5, -5 / 3, -1.25))
     assert found.suppressed == pytest.approx((0, 0, 1 / 3, 1.25))
+    assert found.scales == (1.0, 0.5)
 
 
 def test_where_the_papers_scale_is_not_defined():

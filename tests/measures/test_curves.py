@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import builders
 import numpy as np
 import pytest
@@ -10,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pytest_steer import ContrastItem, Items, PropensityCurve, propensity_curve
-from pytest_steer.errors import SteerError
+from pytest_steer import ContrastItem, Items, PropensityCurve, perplexity, propensity_curve
+from pytest_steer.errors import SteerError, SteerWarning
 from pytest_steer.measures import MULTIPLIERS, check_multipliers, check_slope_grid, explained, strata
 from pytest_steer.prompting import Context
 
@@ -22,8 +25,8 @@ grids = st.lists(st.integers(-12, 12).map(lambda n: n / 4), min_size=2, max_size
 def curve(values, multipliers, labels=None):
     values = np.array(values, dtype=float)
     labels = labels if labels is not None else ["A"] * len(values)
-    other = {"A": "(B)", "B": "(A)", "Yes": "No", "No": "Yes", None: "never"}
-    answer = {"A": "(A)", "B": "(B)", "Yes": "Yes", "No": "No", None: "ever"}
+    other = {"A": "(B)", "B": "(A)", "Yes": "No", "No": "Yes", "C": "(A)", None: "never"}
+    answer = {"A": "(A)", "B": "(B)", "Yes": "Yes", "No": "No", "C": "(C)", None: "ever"}
     items = [ContrastItem(f"{i}?", (answer[label],), (other[label],), str(i)) for i, label in enumerate(labels)]
     return PropensityCurve(values, np.array(multipliers, dtype=float), Items(items))
 
@@ -189,7 +192,7 @@ def test_strata_of_letters_over_yes_and_no():
     }  # fmt: skip
     # The total is 68; between letters 8 * 2.5^2, between words 8 * 0.5^2, between cells 2 * (3^2 + 1^2 + 2^2 + 4^2).
     assert explained(made) == pytest.approx({"letter": 50 / 68, "yes_no": 2 / 68, "both": 60 / 68})
-    alone = curve([[0, 1], [0, 3], [0, 2], [0, 2]], [0, 1], ["Yes", "Yes", "No", None])
+    alone = curve([[0, 1], [0, 3], [0, 2], [0, 2], [0, 2]], [0, 1], ["Yes", "Yes", "No", "No", None])
     assert explained(alone) == {"yes_no": 0.0}
     assert explained(curve([[0, 1], [0, 3]], [0, 1], [None, None])) == {}
 
@@ -211,3 +214,37 @@ def test_strata_go_by_the_letter_that_was_shown():
         assert list(made.labels) == want
         found = {s.label: s.steerability for s in strata(made)}
         assert {label: found[label] for label in want} == pytest.approx(dict(zip(want, made.slopes, strict=True)))
+
+
+def test_strata_of_one_item_explain_nothing():
+    values = [[0, slope] for slope in (1, 3, 8)]
+    assert explained(curve(values, [0, 1], ["A", "B", "C"])) == {}
+    assert explained(curve(values[:2], [0, 1], ["A", "B"])) == {}
+    # Of those with more, as if the others were not there.
+    more = [*values, [0, 2], [0, 5]]
+    both = explained(curve([*more[:2], *more[3:]], [0, 1], ["A", "B", "A", "B"]))
+    assert explained(curve(more, [0, 1], ["A", "B", "C", "A", "B"])) == both
+    assert both["letter"] == pytest.approx(6.25 / 8.75)
+
+
+def test_repeats_keep_their_rows_and_are_warned_of():
+    model, vector = builders.random_model("llama"), builders.random_vector(1)
+    items = [ContrastItem(f"Is it {n % 3}?", ("Yes",), ("No",), str(n)) for n in range(5)]
+    with pytest.warns(SteerWarning, match="2 of these 5 items repeat another one.*3 are distinct") as caught:
+        found = propensity_curve(
+            model,
+            [*items[:3], *(replace(one, question=f" {one.question}") for one in items[3:])],
+            vector,
+            multipliers=[0, 1],
+        )
+    assert caught[0].filename == __file__
+    assert (found.values.shape, found.n_distinct) == ((5, 2), 3)
+    texts = ["so it is here", "and so it was", "so  it is here "]
+    with pytest.warns(SteerWarning, match="1 of these 3 texts repeat another one.*2 are distinct") as caught:
+        cost = perplexity(model, texts, vector)
+    assert caught[0].filename == __file__
+    assert (cost.per_text.shape, cost.n_distinct) == ((3,), 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert propensity_curve(model, items[:3], vector, multipliers=[0, 1]).n_distinct == 3
+        assert perplexity(model, texts[:2]).n_distinct == 2

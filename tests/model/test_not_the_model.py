@@ -11,11 +11,10 @@ import builders
 import plain
 import pytest
 import torch
+from evidence import evidence_of
 
 from pytest_steer import (
     ContrastItem,
-    SteeringFailure,
-    SteeringInconclusive,
     assert_ppl_delta_below,
     assert_steers,
     extract,
@@ -146,13 +145,6 @@ def test_an_adapter_is_loaded_with_peft_and_changes_the_model(tmp_path):
 
 
 # --- what can only be suspected ------------------------------------------------------------------------------------------
-
-
-def evidence_of(claim, *arguments, **settings):
-    try:
-        return claim(*arguments, **settings)
-    except (SteeringFailure, SteeringInconclusive) as decided:
-        return decided.evidence
 
 
 def shuffled(tokens):

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ...errors import VectorError
+from ...whole_file import write_whole
 from ..directions import LAYER_CONVENTION, Directions, checked_directions, hash_of, norms_of
 from .kinds import vector_format
 from .names import by_names
@@ -93,7 +94,7 @@ def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> No
     head = json.dumps(header, separators=(",", ":")).encode()
     head += b" " * (-len(head) % 8)
     data = b"".join(direction.numpy().astype("<f4").tobytes() for direction in directions.values())
-    file.write_bytes(len(head).to_bytes(8, "little") + head + data)
+    write_whole(file, len(head).to_bytes(8, "little") + head + data)
 
 
 @vector_format("safetensors", suffixes=[".safetensors"], write=write)

@@ -7,7 +7,7 @@ import hashlib
 import torch
 
 from ...errors import VectorError
-from ..intervention import Intervention, Site, check_site, from_recipe
+from ..intervention import Intervention, Site, Transform, check_site, from_recipe
 from ..kinds import intervention
 from ..recipe import Directions, Placed, Recipe, as_vector, by_layer, wide
 from ..vector import SteeringVector
@@ -57,15 +57,7 @@ def add_keeping_norm(vector: Directions, *, site: Site = "block") -> Interventio
         # Where the dose cancels h to the last bit there is no direction left: h stays.
         return torch.where(size > 0, moved * (h.norm(dim=-1, keepdim=True) / size.clamp(min=torch.finfo(h.dtype).tiny)), h)
 
-    return from_recipe(
-        Recipe("add_keeping_norm", {"site": site}, by_layer("direction", clean.directions)),
-        transform,
-        layers=clean.layers,
-        strength="linear",
-        width=clean.width,
-        vector=clean,
-        metadata=clean.metadata,
-    )
+    return _keeping_norm("add_keeping_norm", clean, transform, site)
 
 
 @intervention("add_at_unit_norm", does="added at length 1, norm kept", restores_norm=True)
@@ -87,14 +79,18 @@ def add_at_unit_norm(vector: Directions, *, site: Site = "block") -> Interventio
         length = moved.norm(dim=-1, keepdim=True)
         return torch.where(length > 0, moved * (size / length.clamp(min=torch.finfo(h.dtype).tiny)), h)
 
+    return _keeping_norm("add_at_unit_norm", clean, transform, site)
+
+
+def _keeping_norm(kind: str, vector: SteeringVector, transform: Transform, site: Site) -> Intervention:
     return from_recipe(
-        Recipe("add_at_unit_norm", {"site": site}, by_layer("direction", clean.directions)),
+        Recipe(kind, {"site": site}, by_layer("direction", vector.directions)),
         transform,
-        layers=clean.layers,
+        layers=vector.layers,
         strength="linear",
-        width=clean.width,
-        vector=clean,
-        metadata=clean.metadata,
+        width=vector.width,
+        vector=vector,
+        metadata=vector.metadata,
     )
 
 

@@ -1,0 +1,174 @@
+"""What a vector is held against: random directions, other vectors, prompts, and other models."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import torch
+
+from ..data import ItemLike, Items, as_items
+from ..errors import SteerError
+from ..extract import random_direction
+from ..measures import can_have_controls
+from ..measures.controls import as_the_subject
+from ..measures.subject import Subject
+from ..model import Model
+from ..steering import Intervention, SteeringVector, as_intervention
+
+Kind = Literal["random", "shuffled", "unrelated", "prompt", "model", "adapter", "vector"]
+COUNT = 19
+"""The fewest random directions that can show p = 0.05."""
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What a vector is held against; the static methods make one.
+
+    Attributes:
+        kind: what it is, as in a claim file.
+        vectors: name to vector or intervention, of ``shuffled``, ``unrelated`` and ``vector``.
+        multiplier: at which they are deployed; None for that of the claim.
+        prompts: system prompts; the best on ``chosen_on`` is what is beaten.
+        checkpoint: the model that stands in for steering.
+        count: of ``random``.
+
+    Raises:
+        SteerError: it holds nothing.
+    """
+
+    kind: Kind
+    vectors: Mapping[str, SteeringVector | Intervention] = field(default_factory=dict)
+    multiplier: float | None = None
+    prompts: tuple[str, ...] = ()
+    chosen_on: Items | None = None
+    checkpoint: Model | None = None
+    count: int = COUNT
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise SteerError(f"a baseline is one of {', '.join(get_args(Kind))}, not {self.kind!r}")
+        if self.kind == "prompt":
+            _check_prompts(self.prompts)
+        elif self.kind in ("model", "adapter"):
+            if not isinstance(self.checkpoint, Model):
+                raise SteerError(f"the baseline {self.kind!r} takes a model: write Baseline.model(load_model(...))")
+        elif self.kind == "random":
+            if self.count < 1:
+                raise SteerError(f"the baseline 'random' takes at least one direction, not {self.count}")
+        elif not self.vectors:
+            raise SteerError(f"the baseline {self.kind!r} takes a vector: write Baseline.{self.kind}(vector)")
+
+    @staticmethod
+    def random(count: int = COUNT) -> Baseline:
+        """So many random directions of the vector's norm at its layers, each of which has to be beaten."""
+        return Baseline("random", count=count)
+
+    @staticmethod
+    def vector(vector: SteeringVector | Intervention, *, multiplier: float | None = None) -> Baseline:
+        """Another vector or intervention as it is, such as the last release's."""
+        return Baseline("vector", {"other vector": vector}, multiplier)
+
+    @staticmethod
+    def unrelated(vector: SteeringVector) -> Baseline:
+        """The vector of another behaviour, brought to the norm of the claim's."""
+        return Baseline("unrelated", {"unrelated": vector})
+
+    @staticmethod
+    def shuffled(vectors: Iterable[SteeringVector]) -> Baseline:
+        """Vectors of the same training pairs with shuffled labels, brought to the norm of the claim's."""
+        return Baseline("shuffled", {f"shuffled {number}": one for number, one in enumerate(vectors)})
+
+    @staticmethod
+    def prompt(prompts: str | Sequence[str], *, chosen_on: Iterable[ItemLike] | None = None) -> Baseline:
+        """The best of these system prompts, without steering. Of several, the best on ``chosen_on`` is taken: training items."""
+        texts = (prompts,) if isinstance(prompts, str) else tuple(prompts)
+        return Baseline("prompt", prompts=texts, chosen_on=None if chosen_on is None else as_items(chosen_on))
+
+    @staticmethod
+    def model(model: Model) -> Baseline:
+        """Another checkpoint, such as a fine-tune, without steering."""
+        return Baseline("model", checkpoint=model)
+
+
+def as_baseline(given: Any, chosen_on: Iterable[ItemLike] | None = None, multiplier: float | None = None) -> Baseline:
+    """What a claim takes as a baseline: one, ``"random"``, a vector, a model, or a list of prompts.
+
+    Args:
+        chosen_on: items on which the best of several prompts is chosen. multiplier: of a vector.
+
+    Raises:
+        SteerError: it is none of these, or a multiplier for what has none.
+    """
+    found = given if isinstance(given, Baseline) else _made_of(given)
+    if chosen_on is not None and found.kind == "prompt":
+        found = replace(found, chosen_on=as_items(chosen_on))
+    if multiplier is None:
+        return found
+    if found.kind != "vector":
+        raise SteerError(f"baseline_multiplier is that of a vector, and the baseline is {found.kind!r}: delete it")
+    return replace(found, multiplier=float(multiplier))
+
+
+def _made_of(given: Any) -> Baseline:
+    if given == "random":
+        return Baseline.random()
+    if isinstance(given, (SteeringVector, Intervention)):
+        return Baseline.vector(given)
+    if isinstance(given, Model):
+        return Baseline("model", checkpoint=given)
+    if isinstance(given, Sequence) and not isinstance(given, str) and all(isinstance(one, str) for one in given):
+        return Baseline.prompt(given)
+    raise SteerError(
+        f'baseline is "random", a vector, a model, a list of system prompts or Baseline.shuffled(...) and its like, not {given!r}'
+    )
+
+
+def vectors_of(baseline: Baseline, subject: Subject, seed: int) -> dict[str, Subject]:
+    """The vectors that are measured beside the claim's, each deployed as it is or as the baseline says.
+
+    Raises:
+        SteerError: random directions, or vectors brought to its norm, in the place of an intervention that adds no vector.
+    """
+    if baseline.kind == "vector":
+        strength = subject.multiplier if baseline.multiplier is None else baseline.multiplier
+        return {name: replace(subject, vector=vector, multiplier=strength) for name, vector in baseline.vectors.items()}
+    vector = subject.intervention.vector
+    if vector is None or not can_have_controls(subject):
+        raise SteerError(
+            f"the baseline {baseline.kind!r} is a direction in the place of the claim's vector, and {subject.intervention.method!r} adds none: "
+            "hold it against a prompt, a model or a `vector`"
+        )
+    if baseline.kind == "random":
+        drawn = {f"random {number}": random_direction(vector, seed=seed + number) for number in range(baseline.count)}
+    else:
+        drawn = {name: of_equal_norm(one, vector) for name, one in baseline.vectors.items()}
+    return {name: replace(subject, vector=as_the_subject(subject, one)) for name, one in drawn.items()}
+
+
+def of_equal_norm(vector: SteeringVector | Intervention, like: SteeringVector) -> SteeringVector:
+    """The vector with the norm of another at each of its layers.
+
+    Raises:
+        SteerError: it is no vector, is 0 somewhere, or has other layers.
+    """
+    own = as_intervention(vector).vector
+    if own is None or own.layers != like.layers:
+        there = "is no vector" if own is None else f"is at the layers {list(own.layers)}"
+        raise SteerError(
+            f"the baseline {there}, and the claim's vector at {list(like.layers)}: bring one at the same layers"
+        )
+    directions: dict[int, torch.Tensor] = {}
+    for layer, direction in own.directions.items():
+        norm = float(direction.double().norm())
+        if norm == 0:
+            raise SteerError(f"the baseline's vector is 0 at layer {layer}, so it has no direction")
+        directions[layer] = (direction.double() / norm * like.norms[layer]).float()
+    return SteeringVector(directions, copy.copy(dict(own.metadata)))
+
+
+def _check_prompts(prompts: Sequence[str]) -> None:
+    if not prompts or not all(isinstance(text, str) and text.strip() for text in prompts):
+        raise SteerError("the baseline 'prompt' takes system prompts: a list of texts that are not empty")

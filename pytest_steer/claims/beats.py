@@ -1,0 +1,379 @@
+"""``beats``: the vector does more than a baseline, on the same items."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Unpack
+
+import numpy as np
+
+from ..data import ItemLike, Items
+from ..data.traces import known_in, traces
+from ..errors import SteerError
+from ..evidence import Direction, Evidence
+from ..measures import Array, asked_record, propensity_curve
+from ..measures.at_cost import MAX_MULTIPLIER
+from ..measures.compared import bounds_of
+from ..measures.subject import Subject
+from ..model import Model
+from ..parameters import Param
+from ..prompting import AS_GIVEN, Context
+from ..soundness import check_before
+from ..stats import Inference, least_of
+from ..steering import Intervention, SteeringVector
+from . import words
+from .baselines import Baseline, as_baseline
+from .common import AboutItems, Interval, IntervalMethod
+from .deployed import deployed_record, with_deployed
+from .doubts import look_closer
+from .holding import hold
+from .judging import judged, mean_of
+from .kinds import claim
+from .leaks import text_leaks
+from .numbers import number
+from .over_items import (
+    asking_warnings,
+    check_enough,
+    compared_by_items,
+    curve_fields,
+    data_warnings,
+)
+from .ppl_delta_below import distinct_texts
+from .rivals import Measured, Rival, measure_rivals
+from .sampling import Sample, sample_of
+
+
+def _file(about: str) -> dict[str, Any]:
+    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True}
+
+
+def _count(about: str) -> dict[str, Any]:
+    return {"description": about, "type": "integer", "minimum": 1, "maximum": 999}
+
+
+_BASELINE: dict[str, Any] = {
+    "type": ["string", "object"],
+    "pattern": "^(random|shuffled)$",
+    "x-words": "random, shuffled, or one baseline with what it is made of, such as {vector: FILE}",
+    "minProperties": 1,
+    "maxProperties": 1,
+    "properties": {
+        "random": _count("So many random directions of the vector's norm."),
+        "shuffled": _count("So many vectors of the same training pairs, the labels of each shuffled in another way."),
+        "unrelated": _file("Training data of another behaviour, from which the claim's method makes a vector."),
+        "prompt": {
+            "description": "System prompts, without steering; of several the best on `chosen_on` is to be beaten.",
+            "type": "array",
+            "minItems": 1,
+            "items": {"description": "A system prompt.", "type": "string", "pattern": r"\S"},
+        },
+        "model": {
+            "description": "Another checkpoint, without steering, named as the model under test is.",
+            "type": "string",
+            "pattern": r"\S",
+        },
+        "adapter": {
+            "description": "A folder with a PEFT adapter for the model under test, without steering.",
+            "type": "string",
+            "pattern": r"\S",
+        },
+        "vector": _file("A saved vector or intervention, such as the last release's."),
+    },
+    "additionalProperties": False,
+    "x-baseline": True,
+}
+
+
+@claim("beats", title="The vector does more than a baseline")
+@dataclass(frozen=True, kw_only=True)
+class Beats:
+    """The mean effect of the vector exceeds that of `baseline` by more than `margin`, on the same test items.
+
+    The effect of an item is its propensity under steering, or under the baseline, minus that of the plain model. At the deployed
+    multipliers, or with `budget` at those where perplexity has risen by it (``multipliers_at_cost``). Differences are paired by item. Where
+    the baseline is several directions (`random`, `shuffled`), each has to be beaten: the claim passes if every lower bound is above
+    `margin`, and fails if the upper bound of any is not, at a level divided by their number (``stats.least_of``). A vector that is drawn like 19 random
+    ones is the best of the 20 with a probability of 5 %, so that is the most that a random direction passes.
+
+    Raises:
+        SteerError: the baseline cannot be used, or ``budget`` without neutral texts.
+    """
+
+    subject: Subject
+    items: Items
+    baseline: Annotated[
+        Baseline,
+        Param(
+            "What is to be beaten: `random` or `shuffled`, or one of `{random: 19}`, `{shuffled: 19}`, `{unrelated: FILE}` (training data of "
+            "another behaviour), `{prompt: [TEXT, ...]}`, `{model: NAME}`, `{adapter: FOLDER}`, `{vector: FILE}`.",
+            title="Baseline",
+            example="random",
+            schema=_BASELINE,
+        ),
+    ]
+    margin: Annotated[
+        float,
+        Param("The vector's mean effect is larger by more than this.", title="Margin", example=0, unit="propensity"),
+    ] = 0.0
+    chosen_on: Annotated[
+        Items | None,
+        Param(
+            "Training items on which the best of several prompts is chosen; without it, the vector's own training data if these are contrast "
+            "items.",
+            title="Items that the prompt is chosen on",
+            example="train.json",
+            schema={"type": ["string", "null"], "pattern": r"\S", "x-items": True, "default": None},
+        ),
+    ] = None
+    baseline_multiplier: Annotated[
+        float | None,
+        Param(
+            "The multiplier of a baseline `vector`; without it, that of the claim.",
+            example=1,
+            schema={"type": ["number", "null"], "not": {"const": 0}, "default": None},
+        ),
+    ] = None
+    budget: Annotated[
+        float | None,
+        Param(
+            "Compare at the multipliers where the perplexity of the neutral texts has risen by this share: 0.05 means 5 %.",
+            title="Budget: relative rise of perplexity",
+            example=0.05,
+            above=0,
+            schema={"type": ["number", "null"], "default": None},
+        ),
+    ] = None
+    max_multiplier: Annotated[
+        float,
+        Param(
+            "With `budget`: the largest multiplier tried, as a multiple of the deployed one.",
+            title="Largest multiplier",
+            example=8,
+            at_least=1,
+        ),
+    ] = MAX_MULTIPLIER
+    interval: Interval = "t"
+    texts: Sequence[str] = ()
+    confidence: float = 0.95
+    min_n: int | None = None
+    seed: int = 0
+    context: Context = AS_GIVEN
+    cluster: str | None = None
+    source: str = "texts"
+    name: str = "beats"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "baseline", as_baseline(self.baseline, self.chosen_on, self.baseline_multiplier))
+        if self.budget is not None and not self.texts:
+            raise SteerError(
+                "budget is a rise of perplexity on neutral texts, and there are none: give data.neutral (in Python texts=)"
+            )
+
+    def measure(self, model: Model) -> Evidence:
+        """Measure and judge.
+
+        Raises:
+            DataError: fewer than two items, or data that cannot be scored. SoundnessError: the hooks do not do what they say.
+            SteerError, VectorError, MeasurementError: see ``rivals.measure_rivals``.
+        """
+        sample = sample_of(self.items, self.cluster)
+        check_enough(sample)
+        texts, repeats = distinct_texts(self.texts, self.source) if self.texts else ([], [])
+        soundness = check_before(model, self.subject)
+        found = measure_rivals(
+            model,
+            self.subject,
+            self.baseline,
+            sample.items,
+            texts,
+            context=self.context,
+            budget=self.budget,
+            max_multiplier=self.max_multiplier,
+            seed=self.seed,
+        )
+        sign = self.subject.effect_sign
+        differences = [sign * (found.own.effects - rival.effects) for rival in found.rivals]
+        each = [self._mean(one, sample.clusters) for one in differences]
+        worst = min(range(len(each)), key=lambda index: each[index].estimate)
+        strength = found.own.multiplier
+        assert strength is not None
+        curve = propensity_curve(
+            model,
+            sample.items,
+            self.subject.intervention,
+            multipliers=[0.0, strength],
+            context=self.context,
+            **self.subject.scope,
+        )
+        asked = asked_record(model, curve, self.context)
+        least = least_of(each)
+        evidence = judged(
+            model,
+            self.subject,
+            least,
+            curve.probes,
+            threshold=self.margin,
+            scaled=math.nextafter(self.margin, math.inf),  # a vector that equals its baseline does not beat it
+            direction=Direction.AT_LEAST,
+            confidence=self.confidence,
+            min_n=self.min_n,
+            moved=lambda floor: math.sqrt(2) * floor.effect,
+            check="beats",
+            name=self.name,
+            statistic=_STATISTIC[self.baseline.kind] + (" at equal cost" if self.budget is not None else ""),
+            soundness=soundness,
+            asked=asked,
+            warnings=[
+                *data_warnings(self.subject, sample),
+                *asking_warnings(model, self.subject, asked, sample.items),
+                *repeats,
+                *text_leaks(self.subject.intervention.metadata, texts),
+                *found.notes,
+                *self._leaks(sample),
+            ],
+            **curve_fields(curve, self._details(found, each, differences, worst) | sample.details(), self.subject)
+            | sample.describe(),
+        )
+        for item, difference in zip(evidence.items or (), differences[worst], strict=True):
+            item["difference"] = float(difference)
+        at_deployed = with_deployed(model, self.subject, curve, self.context)
+        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, sample.clusters)
+        names = [item.id for item in sample.items]
+        if len(each) == 1:
+            above = math.nextafter(self.margin, math.inf)
+            look_closer(evidence, differences[0], self._mean, above, sample.clusters, names)
+        evidence.compared = compared_by_items(curve, self.subject, evidence, at_deployed, sample.clusters)
+        return evidence
+
+    def _mean(self, values: Array, clusters: Sequence[int] | None = None) -> Inference:
+        return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
+
+    def _details(
+        self, found: Measured, each: Sequence[Inference], differences: Sequence[Array], worst: int
+    ) -> dict[str, Any]:
+        own, means = found.own, [float(rival.effects.mean()) for rival in found.rivals]
+        sign = self.subject.effect_sign
+        more = {}
+        if self.baseline.kind in ("random", "shuffled"):
+            at_least = sum(sign * mean >= sign * float(own.effects.mean()) for mean in means)
+            more["rank"] = {"number": 1 + at_least, "of": len(means) + 1, "p": (1 + at_least) / (len(means) + 1)}
+        return {
+            "baseline": self.baseline.kind,
+            "worst": found.rivals[worst].name,
+            "vector": _described(own),
+            "rivals": [
+                _described(rival) | {"difference": one.estimate, "interval": list(bounds_of(one))}
+                for rival, one in zip(found.rivals, each, strict=True)
+            ],
+            "budget": self.budget,
+            "items_won": float(np.mean(differences[worst] > 0)),
+            **more,
+        }
+
+    def _leaks(self, sample: Sample) -> list[str]:
+        chosen_on = self.baseline.chosen_on
+        if chosen_on is None or len(self.baseline.prompts) < 2:
+            return []
+        known = known_in([item.question for item in sample.items], traces([item.question for item in chosen_on]))
+        if not (shared := known.asked + known.near):
+            return []
+        return [f"the prompt was chosen on {shared} of these {len(sample.items)} questions, which flatters it"]
+
+    @staticmethod
+    def headline(evidence: Evidence) -> str:
+        return words.headline(evidence).replace("promised at least", "promised more than", 1)
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.remarks(evidence), *_table(evidence)]
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        worst = sorted(evidence.items or (), key=lambda item: item["difference"])[: words.WORST]
+        return [
+            *words.decide(evidence),
+            *words.where(evidence),
+            "  items on which the baseline does most against the vector:",
+            *(
+                f"    [{item['id']}] vector {number(item['propensity'][1] - item['propensity'][0])}, difference {number(item['difference'])}  "
+                f"{words.shorten(item['question'], 70)}"
+                for item in worst
+            ),
+        ]
+
+
+_STATISTIC = {
+    "random": "effect over the best random direction",
+    "shuffled": "effect over the best shuffled vector",
+    "unrelated": "effect over the unrelated vector",
+    "prompt": "effect over the prompt",
+    "model": "effect over the model",
+    "adapter": "effect over the adapter",
+    "vector": "effect over the other vector",
+}
+
+
+def _described(rival: Rival) -> dict[str, Any]:
+    return {
+        "name": rival.name,
+        "multiplier": rival.multiplier,
+        "mean_effect": float(rival.effects.mean()),
+        "cost": rival.cost if rival.cost is None or math.isfinite(rival.cost) else None,
+        **rival.about,
+    }
+
+
+def _table(evidence: Evidence) -> list[str]:
+    """The vector and what it is held against: of many rivals the best one, and where the vector ranks."""
+    details = evidence.details
+    best = next(one for one in details["rivals"] if one["name"] == details["worst"])
+    rows = []
+    for one in (details["vector"], best):
+        cost = "" if one["cost"] is None else f"{one['cost']:+.1%}"
+        strength = "" if one["multiplier"] is None else f"{one['multiplier']:.3g}"
+        low, high = map(number, one.get("interval", (None, None)))
+        difference = f"{number(one['difference'])} [{low}, {high}]" if "difference" in one else ""
+        rows.append([one["name"], strength, number(one["mean_effect"]), difference, cost])
+    lines = words.table(rows, ["", "multiplier", "mean effect", "vector is larger by", "perplexity"])
+    if "prompt" in best:
+        lines.append(f"  prompt: {words.shorten(best['prompt'], 100)}")
+    if "rank" in details:
+        rank = details["rank"]
+        lines.append(f"  the vector is number {rank['number']} of {rank['of']} (p = {rank['p']:.3g})")
+    lines.append(f"  the vector does more on {details['items_won']:.0%} of the items")
+    return lines
+
+
+def assert_beats(
+    model: Model,
+    vector: SteeringVector | Intervention | None,
+    items: Iterable[ItemLike],
+    *,
+    baseline: Any,
+    margin: float = 0.0,
+    chosen_on: Iterable[ItemLike] | None = None,
+    baseline_multiplier: float | None = None,
+    budget: float | None = None,
+    max_multiplier: float = MAX_MULTIPLIER,
+    texts: Sequence[str] = (),
+    interval: IntervalMethod = "t",
+    context: Context = AS_GIVEN,
+    cluster: str | None = None,
+    **shared: Unpack[AboutItems],
+) -> Evidence:
+    """Assert that the mean effect of the vector exceeds that of a baseline by more than ``margin``.
+
+    Args:
+        baseline: ``"random"``, another vector, a model, a list of system prompts, or a :class:`Baseline`, such as
+            ``Baseline.random(99)`` or ``Baseline.shuffled(vectors)``.
+        chosen_on: training items, on which the best of several prompts is chosen.
+        baseline_multiplier: of a vector; without it, that of the claim.
+        margin: the promise: mean over items of the difference, in propensity.
+        budget: compare where the perplexity of ``texts`` has risen by this share. max_multiplier: see :func:`assert_steers_at_cost`.
+        texts: neutral texts; with them the evidence has what the vector and the baseline cost.
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    return hold("beats", locals())

@@ -1,0 +1,218 @@
+"""How a vector and its baseline fare on the same items: effects at the deployed multipliers or at equal cost, and what each costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..data import Items
+from ..errors import MeasurementError, SteerError
+from ..measures import (
+    Array,
+    PropensityCurve,
+    effects_at,
+    multipliers_at_cost,
+    perplexity,
+    propensity_curve,
+    relative_rise,
+)
+from ..measures.prompt_cost import prompt_cost
+from ..measures.subject import Subject, describe_model
+from ..model import Model
+from ..prompting import Context
+from .baselines import Baseline, vectors_of
+
+
+@dataclass(frozen=True, eq=False)
+class Rival:
+    """One way to move the items.
+
+    Attributes:
+        name: ``vector`` for the claim's own.
+        effects: float64 [n_items], propensity this way minus propensity of the plain model under test.
+        multiplier: None without steering.
+        cost: relative rise of perplexity on the neutral texts; None if it was not measured.
+        about: what the evidence says of it: a hash, the prompt, the model.
+    """
+
+    name: str
+    effects: Array
+    multiplier: float | None
+    cost: float | None
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The claim's vector and its rivals on the same items.
+
+    Attributes:
+        unsteered: float64 [n_items], propensities of the plain model under test.
+        notes: warnings for the evidence.
+    """
+
+    own: Rival
+    rivals: tuple[Rival, ...]
+    unsteered: Array
+    notes: tuple[str, ...] = ()
+
+
+def measure_rivals(
+    model: Model,
+    subject: Subject,
+    baseline: Baseline,
+    items: Items,
+    texts: Sequence[str],
+    *,
+    context: Context,
+    budget: float | None,
+    max_multiplier: float,
+    seed: int,
+) -> Measured:
+    """Effects and costs of the claim's vector and of its baseline.
+
+    Args:
+        texts: neutral texts for the costs, or none.
+        budget: measure vectors where perplexity on the texts has risen by so much, rather than at their deployed multipliers.
+
+    Raises:
+        SteerError: the baseline cannot stand in for the vector. DataError, VectorError, MeasurementError: see ``effects_at``.
+    """
+    steered = {"vector": subject}
+    if baseline.kind not in ("prompt", "model", "adapter"):
+        steered |= vectors_of(baseline, subject, seed)
+    found = {name: (one, float(one.multiplier)) for name, one in steered.items()}
+    costs: dict[str, float] = {}
+    notes: list[str] = []
+    if budget is not None:
+        at = multipliers_at_cost(
+            model, texts, steered, budget=budget, max_multiplier=max_multiplier, allow_mismatch=subject.allow_mismatch
+        )
+        found = {name: (one, at[name].multiplier) for name, one in steered.items()}
+        costs = {name: at[name].cost for name in steered}
+        notes += _off_budget({name: at[name].reached for name in steered}, costs, budget)
+    effects, unsteered = effects_at(model, items, found, context=context, allow_mismatch=subject.allow_mismatch)
+    rivals = [Rival(name, effects[name], found[name][1], costs.get(name), _about(one)) for name, one in steered.items()]
+    if texts and budget is None:
+        rivals = list(_with_costs(model, rivals, steered, texts, subject.effect_sign))
+    own, *others = rivals
+    if baseline.kind == "prompt":
+        others = [_prompt(model, baseline, items, unsteered, texts, context, subject.effect_sign)]
+    elif baseline.checkpoint is not None:
+        others = [_checkpoint(model, baseline, items, unsteered, texts, context)]
+    if budget is not None and not subject_has_strength(baseline):
+        notes += _fixed(others, budget)
+    return Measured(own, tuple(others), unsteered, tuple(notes))
+
+
+def subject_has_strength(baseline: Baseline) -> bool:
+    """Whether the baseline has a multiplier that can be chosen for its cost."""
+    return baseline.kind not in ("prompt", "model", "adapter")
+
+
+def _about(subject: Subject) -> dict[str, Any]:
+    change = subject.intervention
+    return {"hash": change.hash, "method": change.method}
+
+
+def _with_costs(
+    model: Model, rivals: Sequence[Rival], steered: Mapping[str, Subject], texts: Sequence[str], sign: int
+) -> Iterator[Rival]:
+    """Costs of the claim's vector and of the rival of the largest effect: nineteen would cost more than the claim."""
+    strongest = max(rivals[1:], key=lambda one: sign * float(one.effects.mean()), default=None)
+    base = perplexity(model, texts)
+    for rival in rivals:
+        if rival is not rivals[0] and rival is not strongest:
+            yield rival
+            continue
+        one = steered[rival.name]
+        costed = perplexity(model, texts, one.vector, multiplier=one.multiplier, **one.scope)
+        yield replace(rival, cost=relative_rise(costed, base))
+
+
+def _off_budget(reached: Mapping[str, str], costs: Mapping[str, float], budget: float) -> list[str]:
+    found = [name for name, how in reached.items() if how != "cost"]
+    if not found:
+        return []
+    named = ", ".join(f"{name} {costs[name]:+.1%}" for name in found[:3]) + (", ..." if len(found) > 3 else "")
+    return [f"not all cost the budget of {budget:.1%}: {named} at the nearest multiplier tried"]
+
+
+def _fixed(rivals: Sequence[Rival], budget: float) -> list[str]:
+    over = [one for one in rivals if one.cost is None or one.cost > budget]
+    if not over:
+        return []
+    cost = "is not known" if over[0].cost is None else f"of {over[0].cost:+.1%} exceeds"
+    return [
+        f"the baseline has no multiplier, and its cost {cost}{'' if over[0].cost is None else f' the budget of {budget:.1%}'}"
+    ]
+
+
+def _prompt(
+    model: Model,
+    baseline: Baseline,
+    items: Items,
+    unsteered: Array,
+    texts: Sequence[str],
+    context: Context,
+    sign: int,
+) -> Rival:
+    """The best of the prompts: of several, the one of the largest mean effect on the training items."""
+    tried = None
+    best = 0
+    if len(baseline.prompts) > 1:
+        if baseline.chosen_on is None:
+            raise SteerError(
+                f"the best of {len(baseline.prompts)} prompts is chosen on training items, and there are none: give them as `chosen_on`, or "
+                "one prompt"
+            )
+        plain = _plain(model, baseline.chosen_on, context).values[:, 0]
+        tried = [
+            float((_plain(model, baseline.chosen_on, _behind(context, text)).values[:, 0] - plain).mean())
+            for text in baseline.prompts
+        ]
+        best = int(np.argmax(sign * np.array(tried)))
+    text = baseline.prompts[best]
+    effects = _plain(model, items, _behind(context, text)).values[:, 0] - unsteered
+    cost = float(np.expm1(prompt_cost(model, texts, text).mean())) if texts else None
+    return Rival("prompt", effects, None, cost, {"prompt": text, "tried": tried})
+
+
+def _behind(context: Context, prompt: str) -> Context:
+    return Context(system=prompt).over(context)
+
+
+def _plain(model: Model, items: Items, context: Context) -> PropensityCurve:
+    return propensity_curve(model, items, None, multipliers=[0.0], context=context)
+
+
+def _checkpoint(
+    model: Model, baseline: Baseline, items: Items, unsteered: Array, texts: Sequence[str], context: Context
+) -> Rival:
+    """Another model, unsteered.
+
+    Raises:
+        SteerError: it splits answers of several tokens in another way, so that log-likelihoods per token do not compare.
+    """
+    other = baseline.checkpoint
+    assert other is not None
+    here, there = _plain(model, items, context), _plain(other, items, context)
+    alike = [one.ids for one in here.probes] == [one.ids for one in there.probes]
+    single = all(probe.candidates is not None for curve in (here, there) for probe in curve.probes)
+    if not alike and not single and context.answers != "sum":
+        raise SteerError(
+            f"the baseline {other.id} has another tokenizer or chat template than {model.id}, and answers of several tokens are scored per "
+            "token, so the two do not compare: write `answers: sum`, which scores whole answers"
+        )
+    cost = None
+    if texts:
+        try:
+            own, others = perplexity(model, texts), perplexity(other, texts)
+            cost = relative_rise(others, own) if np.array_equal(own.tokens, others.tokens) else None
+        except MeasurementError:
+            cost = None
+    about = {"model": describe_model(other), "same_tokens": alike}
+    return Rival(baseline.kind, there.values[:, 0] - unsteered, None, cost, about)

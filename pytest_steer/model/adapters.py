@@ -1,0 +1,43 @@
+"""A model with a PEFT adapter on it, beside the model without."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from os import PathLike
+from pathlib import Path
+
+from ..errors import ModelError
+from ..screen import one_screen
+from .loaded import Model
+from .loading import ADAPTER
+from .weights import first_few
+
+
+def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
+    """A copy of a model with the adapter of a folder on it. The model itself stays as it is.
+
+    Raises:
+        ModelError: peft is not installed, there is no adapter in the folder, or it does not fit the model.
+    """
+    path = Path(folder)
+    if not (path / ADAPTER).is_file():
+        raise ModelError(f"adapter {path}: has no {ADAPTER}, so it is no folder of a PEFT adapter")
+    if importlib.util.find_spec("peft") is None:
+        raise ModelError(f"adapter {path}: needs peft, which is not installed: pip install peft")
+    hf = copy.deepcopy(model.hf)
+    try:
+        added = hf.load_adapter(str(path))
+    except Exception as error:  # peft and transformers raise nearly anything
+        first = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"adapter {path}: cannot be put on {model.id}: {type(error).__name__}: {one_screen(first, share=0.75)}"
+        ) from error
+    for what, keys in (
+        ("lacks weights", added.missing_keys),
+        ("has weights that the model has no place for", added.unexpected_keys),
+    ):
+        if keys:
+            raise ModelError(f"adapter {path}: {what}: {first_few(sorted(keys))}")
+    hf.eval()
+    return Model(hf, model.tokenizer, f"{model.id} with {path.name}", model.unexpected)

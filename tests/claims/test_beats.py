@@ -1,0 +1,261 @@
+"""``beats``: differences in closed form and from plain loops, each baseline, and that equals never beat each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import builders
+import numpy as np
+import plain
+import pytest
+import torch
+
+from pytest_steer import (
+    Baseline,
+    Context,
+    ContrastItem,
+    SteeringFailure,
+    SteeringVector,
+    assert_beats,
+    extract,
+    load_model,
+    read_items,
+    wrap_model,
+)
+from pytest_steer.errors import SteerError
+from pytest_steer.stats import mean_t
+from pytest_steer.steering import ablate
+
+WORDS = ("Question:", "Answer:", "up", "down", "much")
+B, C = {"up": 0.5, "down": -0.25}, {"up": 1.0, "down": -0.5, "much": 1.0}
+PAIRS = [("up", "down"), ("much", "down"), ("up", "much")]
+ITEMS = [ContrastItem(" ".join(["much"] * (n + 1)), (PAIRS[n % 3][0],), (PAIRS[n % 3][1],), str(n)) for n in range(18)]
+DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
+
+
+@pytest.fixture(scope="module")
+def linear():
+    return builders.Linear(WORDS, {"Answer:": 2.0, "<unk>": 1.0}, B, C)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return load_model("builtin:tiny")
+
+
+@pytest.fixture(scope="module")
+def approval():
+    return read_items(DATA / "approval_test.json")[:12]
+
+
+def evidence(*arguments, **more):
+    try:
+        return assert_beats(*arguments, **more)
+    except SteeringFailure as failure:
+        return failure.evidence
+
+
+def moved(direction, multiplier=1.0):
+    """Effects of the items: m (d0 (b_j - b_k) + d1 (c_j - c_k)), with d along the axes of b and c."""
+    pairs = [PAIRS[n % 3] for n in range(len(ITEMS))]
+    return np.array(
+        [
+            multiplier * (direction[0] * (B.get(one, 0) - B.get(other, 0)) + direction[1] * (C[one] - C[other]))
+            for one, other in pairs
+        ]
+    )
+
+
+def test_each_random_direction_is_a_rival(linear):
+    vector = linear.vector(size=0.5)
+    found = evidence(linear.model, vector, ITEMS, baseline=Baseline.random(5), multiplier=2.0, seed=3)
+    drawn = [extract.random_direction(vector, seed=3 + number).directions[0].tolist() for number in range(5)]
+    differences = [moved([0, 0.5], 2.0) - moved(one, 2.0) for one in drawn]
+    worst = int(np.argmin([one.mean() for one in differences]))
+    assert found.estimate == pytest.approx(differences[worst].mean(), abs=1e-6)
+    each = [mean_t(one) for one in differences]
+    narrow = [mean_t(one, confidence=1 - 0.05 / 5) for one in differences]
+    assert found.interval == pytest.approx((min(one.low for one in each), min(one.high for one in narrow)), abs=1e-6)
+    for rival, one, bounds in zip(found.details["rivals"], differences, each, strict=True):
+        assert rival["difference"] == pytest.approx(one.mean(), abs=1e-6)
+        assert rival["interval"] == pytest.approx([bounds.low, bounds.high], abs=1e-6)
+    at_least = sum(moved(one).mean() >= moved([0, 0.5]).mean() for one in drawn)
+    assert found.details["rank"] == {"number": 1 + at_least, "of": 6, "p": (1 + at_least) / 6}
+    assert [item["difference"] for item in found.items] == pytest.approx(differences[worst].tolist(), abs=1e-6)
+    assert found.details["items_won"] == np.mean(differences[worst] > 1e-9)
+
+
+def test_a_vector_does_not_beat_itself(linear):
+    found = evidence(linear.model, linear.vector(), ITEMS, baseline=linear.vector())
+    assert (found.verdict.value, found.estimate, found.interval) == ("fail", 0, (0, 0))
+    longer = evidence(linear.model, linear.vector(), ITEMS, baseline=linear.vector(size=0.5))
+    assert (longer.verdict.value, longer.estimate) == ("pass", pytest.approx(moved([0, 0.5]).mean()))
+    assert evidence(linear.model, linear.vector(), ITEMS, baseline=linear.vector(), baseline_multiplier=0.5).passed
+    short = evidence(linear.model, linear.vector(), ITEMS, baseline=linear.vector(size=0.5), margin=5)
+    assert short.verdict.value == "fail"
+
+
+def test_lowering_turns_the_comparison_round(linear):
+    weak = linear.vector(size=0.25)
+    found = evidence(linear.model, linear.vector(), ITEMS, baseline=weak, multiplier=-1, direction="lowers")
+    assert found.passed
+    assert found.estimate == pytest.approx(moved([0, 0.75]).mean(), abs=1e-6)
+    assert evidence(linear.model, linear.vector(), ITEMS, baseline=weak, direction="lowers").verdict.value == "fail"
+
+
+def test_a_random_direction_seldom_beats_random_directions(linear):
+    """At most 5 % of cases; with 60 of them, 9 or more have a probability of 0.3 % at that rate."""
+    like, passed = linear.vector(), 0
+    for seed in range(60):
+        vector = extract.random_direction(like, seed=10_000 + seed)
+        passed += evidence(linear.model, vector, ITEMS, baseline="random", seed=100 * seed).passed
+    assert 1 <= passed <= 8
+
+
+def test_other_vectors_are_brought_to_its_norm(linear):
+    other = SteeringVector({0: torch.tensor([3.0, 4.0, 0, 0, 0, 0, 0, 0])})
+    found = evidence(linear.model, linear.vector(size=2.0), ITEMS, baseline=Baseline.unrelated(other))
+    assert found.estimate == pytest.approx((moved([0, 2.0]) - moved([1.2, 1.6])).mean(), abs=1e-6)
+    several = evidence(linear.model, linear.vector(), ITEMS, baseline=Baseline.shuffled([other, linear.vector(size=9)]))
+    assert [one["name"] for one in several.details["rivals"]] == ["shuffled 0", "shuffled 1"]
+    assert several.details["rivals"][1]["difference"] == pytest.approx(0, abs=1e-6)
+    assert not several.passed
+
+
+def test_prompts_are_measured_without_steering_and_the_best_is_chosen_on_training_items(tiny, approval):
+    vector = extract.mean_difference(tiny, *texts(20), layer=1)
+    train = read_items(DATA / "approval_test.json")[40:52]
+    prompts = ["It is late.", "You like all of it."]
+    neutral = (DATA / "neutral.txt").read_text().splitlines()[:4]
+    found = evidence(tiny, vector, approval, baseline=prompts, chosen_on=train, texts=neutral, positions="all")
+
+    def asked(items, prompt):
+        context = Context() if prompt is None else Context(system=prompt)
+        return plain_propensities(tiny, items, context)
+
+    tried = [float((asked(train, one) - asked(train, None)).mean()) for one in prompts]
+    best = int(np.argmax(tried))
+    (rival,) = found.details["rivals"]
+    assert rival["tried"] == pytest.approx(tried, abs=1e-4)
+    assert rival["prompt"] == prompts[best]
+    values = plain.curve(tiny.hf, tiny.tokenizer, approval, dict(vector.directions), [0, 1], "all")
+    difference = values[:, 1] - asked(approval, prompts[best])
+    assert found.estimate == pytest.approx(difference.mean(), abs=1e-4)
+    assert found.interval == pytest.approx((mean_t(difference).low, mean_t(difference).high), abs=1e-4)
+    assert prompts[best] in found.message
+
+    rises = []
+    for text in neutral:
+        alone, behind = (nll_of(tiny, text, before) for before in ("", f"{prompts[best]}\n\n"))
+        rises.append(behind - alone)
+    assert rival["cost"] == pytest.approx(np.expm1(np.mean(rises)), abs=1e-4)
+    base = [mean_nll(tiny, text) for text in neutral]
+    steered = [mean_nll(tiny, text, dict(vector.directions), 1.0) for text in neutral]
+    assert found.details["vector"]["cost"] == pytest.approx(np.expm1(np.mean(steered) - np.mean(base)), abs=1e-4)
+
+
+def test_another_checkpoint_is_measured_unsteered(linear):
+    more = builders.Linear(WORDS, {"Answer:": 4.0, "<unk>": 1.0}, B, C)
+    found = evidence(linear.model, linear.vector(), ITEMS, baseline=more.model)
+    # Unsteered, a logit is a_t b_j: the other model's embedding of the last token is twice as large.
+    gained = np.array([2.0 * (B.get(one, 0) - B.get(other, 0)) for one, other in (PAIRS[n % 3] for n in range(18))])
+    assert found.estimate == pytest.approx((moved([0, 1.0]) - gained).mean(), abs=1e-6)
+    assert found.details["rivals"][0]["model"]["id"] == "linear"
+
+
+def test_a_checkpoint_of_another_tokenizer(tiny, approval):
+    """One-token answers compare; those of several tokens only as whole answers."""
+    other = wrap_model(builders.random_model("llama").hf, builders.tokenizer(), "another")
+    vector = builders_vector(tiny)
+    assert evidence(tiny, vector, approval, baseline=other).details["rivals"][0]["same_tokens"] is False
+    long = [ContrastItem(f"Is it {n}?", (" quite so",), (" not at all",), str(n)) for n in range(9)]
+    with pytest.raises(SteerError, match=r"has another tokenizer or chat template.*write `answers: sum`"):
+        assert_beats(tiny, vector, long, baseline=other)
+    whole = evidence(tiny, vector, long, baseline=other, context=Context(answers="sum"))
+    assert whole.n == 9
+
+
+def test_at_equal_cost(tiny, approval):
+    vector = extract.mean_difference(tiny, *texts(20), layer=1)
+    neutral = (DATA / "neutral.txt").read_text().splitlines()[:6]
+    other = extract.random_direction(vector, seed=5)
+    found = evidence(tiny, vector, approval, baseline=other, texts=neutral, budget=0.03, positions="all")
+    base = np.mean([mean_nll(tiny, text) for text in neutral])
+    effects = []
+    for one, record in ((vector, found.details["vector"]), (other, found.details["rivals"][0])):
+        directions, strength = dict(one.directions), record["multiplier"]
+        steered = np.mean([mean_nll(tiny, text, directions, strength) for text in neutral])
+        assert record["cost"] == pytest.approx(np.expm1(steered - base), abs=1e-4)
+        values = plain.curve(tiny.hf, tiny.tokenizer, approval, directions, [0, strength], "all")
+        effects.append(values[:, 1] - values[:, 0])
+    assert found.estimate == pytest.approx((effects[0] - effects[1]).mean(), abs=1e-3)
+    with pytest.raises(SteerError, match="budget is a rise of perplexity on neutral texts, and there are none"):
+        assert_beats(tiny, vector, approval, baseline="random", budget=0.03)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "more", "words"),
+    [
+        ("rando", {}, 'baseline is "random", a vector, a model, a list of system prompts'),
+        ([], {}, "takes system prompts: a list of texts that are not empty"),
+        (["a", "b"], {}, "chosen on training items, and there are none"),
+        ("random", {"baseline_multiplier": 2.0}, "baseline_multiplier is that of a vector, and the baseline is 'random'"),
+        (3, {}, 'baseline is "random"'),
+    ],
+)
+def test_what_cannot_be_a_baseline_says_so(linear, baseline, more, words):
+    with pytest.raises(SteerError, match=words):
+        assert_beats(linear.model, linear.vector(), ITEMS, baseline=baseline, **more)
+
+
+def test_a_direction_cannot_stand_in_for_what_is_no_vector(linear):
+    along = SteeringVector({0: torch.eye(8)[0]})
+    with pytest.raises(SteerError, match="'ablate' adds none: hold it against a prompt, a model or a `vector`"):
+        assert_beats(linear.model, ablate(along, layers=[0]), ITEMS, baseline="random")
+
+
+# --- helpers -------------------------------------------------------------------------------------------------------------
+
+
+def texts(count):
+    found = json.loads((DATA / "approval_train.json").read_text())
+    return found["positive"][:count], found["negative"][:count]
+
+
+def builders_vector(model):
+    return SteeringVector({1: torch.randn(model.width, generator=torch.Generator().manual_seed(0))})
+
+
+def plain_propensities(model, items, context):
+    """Unsteered propensities, item by item, of one rendered prompt and its two answers of one token."""
+    found = []
+    for item in items:
+        messages = [{"role": "user", "content": item.question}]
+        if context.system is not None:
+            messages.insert(0, {"role": "system", "content": context.system})
+        prompt = model.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        ids = model.tokenizer(prompt, add_special_tokens=False, return_tensors="pt").input_ids
+        with torch.no_grad():
+            logits = model.hf(ids).logits[0, -1]
+        one, other = (
+            model.tokenizer(side[0], add_special_tokens=False).input_ids for side in (item.matching, item.not_matching)
+        )
+        assert len(one) == len(other) == 1
+        found.append(float(logits[one[0]] - logits[other[0]]))
+    return np.array(found)
+
+
+def mean_nll(model, text, directions=None, multiplier=0.0):
+    return plain.nll(model.hf, model.tokenizer, text, directions, multiplier)[0]
+
+
+def nll_of(model, text, before):
+    """Mean negative log-likelihood of the tokens of a text but its first, behind something or nothing."""
+    alone = model.tokenizer(text, add_special_tokens=False).input_ids
+    ids = model.tokenizer(before + text, return_tensors="pt").input_ids
+    assert ids[0, -len(alone) + 1 :].tolist() == alone[1:]
+    with torch.no_grad():
+        logs = model.hf(ids).logits[0].double().log_softmax(-1)
+    places = range(ids.shape[1] - len(alone) + 1, ids.shape[1])
+    return -float(np.mean([float(logs[place - 1, ids[0, place]]) for place in places]))

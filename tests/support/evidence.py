@@ -1,0 +1,21 @@
+"""The evidence of an assertion, whether it holds or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pytest_steer import SteeringFailure
+from pytest_steer.evidence import Evidence
+
+
+def evidence_of(assertion: Callable[..., Evidence], *arguments: Any, **settings: Any) -> Evidence:
+    try:
+        return assertion(*arguments, **settings)
+    except SteeringFailure as failure:  # SteeringInconclusive is one
+        return failure.evidence
+
+
+def said(evidence: Evidence, words: str) -> list[str]:
+    """The warnings with these words."""
+    return [warning for warning in evidence.warnings if words in warning]
