@@ -77,7 +77,7 @@ class CapabilityDeltaBelow:
             "it the project's own 384 questions.",
             title="Questions",
             example="data/questions.jsonl",
-            schema={"type": "string", "pattern": r"\S", "x-questions": True},
+            schema={"type": "string", "pattern": r"\S", "x-questions": True, "default": BUILTIN},
         ),
     ] = None
     by: Annotated[
@@ -136,7 +136,7 @@ class CapabilityDeltaBelow:
         changes = found.right[:, 0].astype(float) - found.right[:, 1]
         losses, gains = int((changes == 1).sum()), int((changes == -1).sum())
         inferred = self._inferred(questions, changes, losses, gains)
-        chance = _chance(found, 0, self.confidence)
+        chance = _chance(found, self.confidence, limit=self.limit)
         evidence = judged(
             model,
             subject,
@@ -268,16 +268,21 @@ def assert_capability_delta_below(
     return hold("capability_delta_below", given)
 
 
-def _chance(found: Capability, column: int, confidence: float, of: Sequence[int] | None = None) -> dict[str, Any]:
-    """What guessing would get right, and whether the model is proven to be better.
+def _chance(
+    found: Capability, confidence: float, of: Sequence[int] | None = None, *, limit: float | None = None
+) -> dict[str, Any]:
+    """What guessing would get right, and whether the unsteered model is proven to be better. Counts are unweighted.
 
     Args:
-        of: indices of the questions; all of them by default. Counts are unweighted.
+        of: indices of the questions; all of them by default.
+        limit: ask too whether it is proven to be better by more than that.
     """
     chosen = [*range(len(found.questions))] if of is None else of
     options = [len(found.questions[index].choices) for index in chosen]
-    p = p_of_guessing(int(found.right[chosen, column].sum()), options)
-    return {"share": guessing_share(options), "p": p, "above": p <= 1 - confidence}
+    right = int(found.right[chosen, 0].sum())
+    p = p_of_guessing(right, options)
+    record = {"share": guessing_share(options), "p": p, "above": p <= 1 - confidence}
+    return record if limit is None else record | {"p_of_limit": p_of_guessing(right, options, more=limit)}
 
 
 def _subjects(found: Capability, confidence: float) -> list[dict[str, Any]]:
@@ -297,7 +302,7 @@ def _subjects(found: Capability, confidence: float) -> list[dict[str, Any]]:
                 "steered": steered,
                 "lost": int((changes == 1).sum()),
                 "gained": int((changes == -1).sum()),
-                "chance": _chance(found, 0, confidence, own),
+                "chance": _chance(found, confidence, own),
             }
         )
     return records
@@ -332,9 +337,8 @@ def _open(found: Capability, floor: NoiseFloor, by: ScoredBy) -> Any:
 def _withhold(evidence: Evidence, one_letter: str | None) -> None:
     """Take a verdict back that a model with nothing to lose would get; ``details`` has why and what to do, or None."""
     details = evidence.details
-    chance, accuracy, limit = details["chance"], details["accuracy"]["unsteered"], evidence.threshold or 0.0
+    chance, accuracy = details["chance"], details["accuracy"]["unsteered"]
     details["withheld"] = details["cure"] = None
-    room = accuracy - chance["share"]
     if not chance["above"]:
         details["withheld"] = (
             f"unsteered accuracy {accuracy:.1%} is not proven above guessing, {chance['share']:.1%} (p = {chance['p']:.2g}), so there is "
@@ -346,14 +350,12 @@ def _withhold(evidence: Evidence, one_letter: str | None) -> None:
             f"unsteered, the model gives {one_letter}: it reads letters and not questions, so there is nothing to lose"
         )
         details["cure"] = "score the texts of the options, `by: sum`, on questions whose options are not in the prompt"
-    elif evidence.verdict is Verdict.PASS and min(room, accuracy) <= limit:
+    elif evidence.verdict is Verdict.PASS and chance["p_of_limit"] > 1 - evidence.confidence:
         details["withheld"] = (
-            f"unsteered accuracy {accuracy:.1%} is so near to guessing, {chance['share']:.1%}, that losing all of it would stay within the "
-            "limit"
+            f"it is not proven that unsteered accuracy, {accuracy:.1%}, exceeds guessing, {chance['share']:.1%}, by more than the limit "
+            f"(p = {chance['p_of_limit']:.2g}): losing all of it could be a pass"
         )
-        details["cure"] = (
-            f"promise a limit well below {number(max(room, 0.0), percent=True)}, or ask questions that the model can answer"
-        )
+        details["cure"] = "promise a smaller limit, ask more questions, or such as the model can answer (`questions: FILE`)"
     if details["withheld"] is not None:
         evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
         evidence.p_pass = evidence.p_fail = 1.0  # proves nothing, neither alone nor among others

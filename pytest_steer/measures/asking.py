@@ -61,13 +61,15 @@ def asked_of(
     context: Context,
     *,
     likelihoods: bool = False,
+    called: str = "item",
 ) -> Asked:
     """An item's probes in a context.
 
     Args:
+        called: what it is called in messages.
         likelihoods: ask for the log-likelihoods of all answers, also where each is one token and two logits tell their difference.
     """
-    name = f"item {item.id}"
+    name = f"{called} {item.id}"
     check_texts(model, (item.question, *item.matching, *item.not_matching), name)
     try:
         rendered = render_item(item, model.format, context)

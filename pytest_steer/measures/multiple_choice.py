@@ -153,7 +153,8 @@ def asked_question(
     model: Model, question: Question, positions: Positions, include_first: bool, *, by: ScoredBy, prompt: PromptForm
 ) -> Asked:
     """The probes of a question, of the right option first; arguments and errors are those of :func:`capability`."""
-    return asked_of(model, _as_item(question, by), positions, include_first, context_of(model, by, prompt))
+    context = context_of(model, by, prompt)
+    return asked_of(model, _as_item(question, by), positions, include_first, context, called="question")
 
 
 def context_of(model: Model, by: ScoredBy, prompt: PromptForm) -> Context:

@@ -16,11 +16,13 @@ def guessing_share(options: Sequence[int]) -> float:
     return float(np.mean(1 / np.asarray(options, dtype=float)))
 
 
-def p_of_guessing(right: int, options: Sequence[int]) -> float:
+def p_of_guessing(right: int, options: Sequence[int], *, more: float = 0.0) -> float:
     """The chance that guessing gets at least so many answers right: small means that more than guessing is proven.
 
     Args:
         right: questions that were answered right. options: how many options each question has.
+        more: what is added to the chance of each right guess: small then means that accuracy is proven to exceed guessing by more than
+            that.
 
     The number of right guesses is Poisson-binomial, a sum of binomials over the questions of one number of options; its distribution is
     theirs, convolved. For one number of options this is the exact binomial test.
@@ -36,8 +38,8 @@ def p_of_guessing(right: int, options: Sequence[int]) -> float:
     each = sorted(Counter(options).items())
     if len(each) == 1:
         ((count, n),) = each
-        return float(stats.binom.sf(right - 1, n, 1 / count))
+        return float(stats.binom.sf(right - 1, n, min(1.0, 1 / count + more)))
     chances = np.ones(1)
     for count, n in each:
-        chances = signal.convolve(chances, stats.binom.pmf(np.arange(n + 1), n, 1 / count), method="direct")
+        chances = signal.convolve(chances, stats.binom.pmf(np.arange(n + 1), n, min(1.0, 1 / count + more)), method="direct")
     return float(min(1.0, max(0.0, chances[right:].sum())))

@@ -8,6 +8,7 @@ import math
 import builders
 import numpy as np
 import pytest
+from scipy import stats
 
 from pytest_steer import (
     Question,
@@ -110,19 +111,22 @@ def test_a_model_at_chance_cannot_lose_anything(linear):
     assert not found.details["chance"]["above"]
     adjust([found])
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert evidence(linear, ask(kept=113, never=87), 0.04).verdict is Verdict.PASS
+    assert evidence(linear, ask(kept=113, never=87), 0.04).details["chance"]["above"]
     # Below chance after steering is no loss of what it did not have.
     assert evidence(linear, ask(lost=55, never=45), 0.03).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_model_with_less_to_lose_than_the_limit(linear):
-    questions = ask(kept=120, never=80)
-    found = evidence(linear, questions, 0.12)
+    # 120 of 200: more than .54 is proven (p = .050), more than .55 is not (p = .089).
+    questions, wanted = ask(kept=120, never=80), stats.binomtest(120, 200, 0.55, alternative="greater").pvalue
+    found = evidence(linear, questions, 0.05)
+    assert found.interval[1] < 0.05
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "60.0% is so near to guessing, 50.0%, that losing all of it would stay within the limit" in found.message
+    assert found.details["chance"]["p_of_limit"] == pytest.approx(wanted)
+    assert "not proven that unsteered accuracy, 60.0%, exceeds guessing, 50.0%, by more than the limit" in found.message
     assert found.p_pass == 1.0
-    assert evidence(linear, questions, 0.08).verdict is Verdict.PASS
-    assert evidence(linear, ask(lost=120, never=80), 0.12).verdict is Verdict.FAIL  # a proven loss stays one
+    assert evidence(linear, questions, 0.03).verdict is Verdict.PASS
+    assert evidence(linear, ask(lost=120, never=80), 0.05).verdict is Verdict.FAIL  # a proven loss stays one
 
 
 def test_subjects(linear):
@@ -255,7 +259,7 @@ def test_a_claim_file_and_an_assertion_are_alike(folder):
 
 def test_without_a_file_the_questions_are_ours(folder):
     claim = built(folder, "  - capability_delta_below: 0.03")
-    assert (claim.limit, claim.questions, claim.by, claim.prompt) == (0.03, None, "sum", "plain")
+    assert (claim.limit, claim.questions, claim.by, claim.prompt) == (0.03, read_questions(), "sum", "plain")
     claim = built(folder, "  - capability_delta_below: {limit: 0.03, questions: 'builtin:capability'}")
     assert claim.questions == read_questions()
 

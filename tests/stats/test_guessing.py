@@ -32,6 +32,12 @@ def test_one_number_of_options_is_the_binomial_test():
     assert guessing_share([2, 4, 4]) == pytest.approx(1 / 3)
 
 
+def test_more_than_guessing():
+    assert p_of_guessing(60, [4] * 100, more=0.2) == pytest.approx(stats.binom.sf(59, 100, 0.45))
+    assert p_of_guessing(60, [2, 4] * 50, more=0.1) > p_of_guessing(60, [2, 4] * 50, more=0.05)
+    assert p_of_guessing(4, [2] * 4, more=0.5) == 1.0
+
+
 def test_many_questions_of_several_numbers_of_options():
     options = [4] * 5000 + [5] * 5000
     normal = stats.norm.sf((2350 - 2250) / (5000 * 0.25 * 0.75 + 5000 * 0.2 * 0.8) ** 0.5)
