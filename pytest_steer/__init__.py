@@ -15,6 +15,7 @@ _HOMES = {
     "AtCost": "measures",
     "Axis": "prompting",
     "Baseline": "claims",
+    "Capability": "measures",
     "Completion": "data",
     "ContrastItem": "data",
     "Context": "prompting",
@@ -29,6 +30,8 @@ _HOMES = {
     "OtherData": "claims",
     "Perplexity": "measures",
     "PropensityCurve": "measures",
+    "Question": "data",
+    "Questions": "data",
     "SteerError": "errors",
     "SteerWarning": "errors",
     "SteeringFailure": "failures",
@@ -38,6 +41,7 @@ _HOMES = {
     "TaskItem": "data",
     "answer_likelihoods": "measures",
     "assert_beats": "claims",
+    "assert_capability_delta_below": "claims",
     "assert_generalizes": "claims",
     "assert_holds_in_contexts": "claims",
     "assert_hooks_are_sound": "claims",
@@ -50,6 +54,7 @@ _HOMES = {
     "assert_steers_at_cost": "claims",
     "assert_suppresses": "claims",
     "axis": "prompting",
+    "capability": "measures",
     "contexts": "prompting.strategies",
     "effects_at": "measures",
     "generate": "model",
@@ -61,6 +66,7 @@ _HOMES = {
     "prompts": "prompting.strategies",
     "propensity_curve": "measures",
     "read_items": "data",
+    "read_questions": "data",
     "read_tasks": "data",
     "read_texts": "data",
     "steered": "model",
@@ -75,6 +81,7 @@ if TYPE_CHECKING:
     from .claims import Baseline as Baseline
     from .claims import OtherData as OtherData
     from .claims import assert_beats as assert_beats
+    from .claims import assert_capability_delta_below as assert_capability_delta_below
     from .claims import assert_generalizes as assert_generalizes
     from .claims import assert_holds_in_contexts as assert_holds_in_contexts
     from .claims import assert_hooks_are_sound as assert_hooks_are_sound
@@ -89,8 +96,11 @@ if TYPE_CHECKING:
     from .data import Completion as Completion
     from .data import ContrastItem as ContrastItem
     from .data import Items as Items
+    from .data import Question as Question
+    from .data import Questions as Questions
     from .data import TaskItem as TaskItem
     from .data import read_items as read_items
+    from .data import read_questions as read_questions
     from .data import read_tasks as read_tasks
     from .data import read_texts as read_texts
     from .errors import SteerError as SteerError
@@ -100,12 +110,14 @@ if TYPE_CHECKING:
     from .failures import SteeringInconclusive as SteeringInconclusive
     from .measures import AnswerLikelihoods as AnswerLikelihoods
     from .measures import AtCost as AtCost
+    from .measures import Capability as Capability
     from .measures import Deployed as Deployed
     from .measures import Divergence as Divergence
     from .measures import Perplexity as Perplexity
     from .measures import PropensityCurve as PropensityCurve
     from .measures import TaskAccuracy as TaskAccuracy
     from .measures import answer_likelihoods as answer_likelihoods
+    from .measures import capability as capability
     from .measures import effects_at as effects_at
     from .measures import kl_divergence as kl_divergence
     from .measures import multipliers_at_cost as multipliers_at_cost

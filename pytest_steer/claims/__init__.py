@@ -4,6 +4,7 @@ from ..registry import discover
 from ..soundness import check_before
 from .baselines import Baseline
 from .beats import Beats, assert_beats
+from .capability_delta_below import CapabilityDeltaBelow, assert_capability_delta_below
 from .explain import complete, explain
 from .generalizes import Generalizes, assert_generalizes
 from .holding import Claim, raise_unless_held
@@ -27,6 +28,7 @@ discover(__name__, __path__)
 __all__ = [
     "Baseline",
     "Beats",
+    "CapabilityDeltaBelow",
     "Claim",
     "ClaimKind",
     "Generalizes",
@@ -42,6 +44,7 @@ __all__ = [
     "SteersAtCost",
     "Suppresses",
     "assert_beats",
+    "assert_capability_delta_below",
     "assert_generalizes",
     "assert_holds_in_contexts",
     "assert_hooks_are_sound",

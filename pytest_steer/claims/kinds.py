@@ -262,7 +262,7 @@ def _measuring(kind: ClaimKind) -> None:
     declared.measure = timed  # type: ignore[attr-defined]
 
 
-_MADE_FROM = {"x-context", "x-items", "x-baseline"}
+_MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions"}
 
 
 def _keys(schema: Schema) -> set[str]:

@@ -75,4 +75,4 @@ def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | Bro
         raise entry.error
     with measuring():
         model = load_for(models, suite, run.model_name(entry.model, suite.model))
-    return f"{entry.name} ({entry.kind}) on {model.id}", "\n".join(shown_claim(model, entry))
+    return f"{entry.name} ({entry.kind}) on {model.id}", "\n".join(shown_claim(model, entry, suite.path.parent))

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..claims import kind_of
+from ..data import BUILTIN
 from ..data.demonstrations import draw_demonstrations
 from ..files import ClaimSpec
 from ..files.build import Builder, given_data
 from ..measures import shown_line, shown_probe
 from ..measures.asking import Asked, asked_of
 from ..measures.asking_texts import ask_texts
+from ..measures.multiple_choice import asked_question
 from ..measures.tasks import task_probe
 from ..model import Model, Probe
 from ..steering import check_positions
 
 
-def shown_claim(model: Model, claim: ClaimSpec) -> list[str]:
-    """The lines about a claim: of as many of its items, texts or pairs as the run's effort says.
+def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
+    """The lines about a claim: of as many of its items, texts, pairs or questions as the run's effort says.
+
+    Args:
+        folder: where paths of the claim file begin.
 
     Raises:
         SteerError: its data cannot be used.
@@ -37,6 +43,8 @@ def shown_claim(model: Model, claim: ClaimSpec) -> list[str]:
         return lines
     if "tasks" in measured_on:
         return lines + _tasks(builder, claim)
+    if "questions" in kind.parameters:
+        return lines + _questions(builder, claim, folder)
     if "items" not in measured_on:
         return [*lines, "  no items: the hooks are tried on prompts of their own"]
     items, context = builder.test_items(claim)
@@ -48,6 +56,22 @@ def shown_claim(model: Model, claim: ClaimSpec) -> list[str]:
         for index, probe in enumerate(asked.probes):
             of = answers[index] if len(asked.probes) > 1 else ", ".join(answers)
             lines += [f"    {of}", *_sequence(model, probe)]
+    return lines
+
+
+def _questions(builder: Builder, claim: ClaimSpec, folder: Path) -> list[str]:
+    model, spec, params = builder.model, claim.vector, claim.params
+    questions = builder.questions(params.get("questions") or BUILTIN, folder)
+    lines = []
+    for question in questions:
+        asked = asked_question(
+            model, question, check_positions(spec.positions), spec.include_first, by=params["by"], prompt=params["prompt"]
+        )
+        lines += ["", f"  question {question.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
+        right, *wrong = question.right_first
+        answers = [f"right {right!r}", *(f"wrong {option!r}" for option in wrong)]
+        for index, probe in enumerate(asked.probes):
+            lines += [f"    {answers[index] if len(asked.probes) > 1 else ', '.join(answers)}", *_sequence(model, probe)]
     return lines
 
 

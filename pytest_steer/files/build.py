@@ -14,10 +14,11 @@ from .. import registry
 from ..claims import Claim, ClaimKind, OtherData, kind_of
 from ..claims.in_rounds import is_in_rounds
 from ..claims.sampling import sample_of
-from ..data import Items, TaskItem, Texts, read_tasks, read_texts
+from ..data import Items, Questions, TaskItem, Texts, read_questions, read_tasks, read_texts
 from ..data.formats import has_entries
 from ..data.formats.entries import is_builtin
 from ..data.likeness import reach_of
+from ..data.questions import is_no_file
 from ..data.texts import form_of
 from ..errors import DataError, ModelError, SteerError, at_key
 from ..fuzzing.context_search import Search
@@ -175,6 +176,14 @@ class Builder:
         """The same of pairs."""
         return tasks[: reach_of([task.form for task in tasks], self.run.effort.max_items)]
 
+    def questions(self, name: str, folder: Path) -> Questions:
+        """Multiple-choice questions: of a file, a path relative to the folder; of the package; or of the hub.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        return read_questions(name if is_no_file(name) else absolute(name, folder)).part(self.run.effort.max_items)
+
     def is_sequential(self, claim: ClaimSpec) -> bool:
         """Whether a claim draws its items in rounds."""
         said = claim.params.get("sequential", False)
@@ -239,6 +248,9 @@ class _Supply:
         if schema.get("x-items"):
             with at_key(where):
                 return self._other_data(value, where)
+        if schema.get("x-questions"):
+            with at_key(where):
+                return self._builder.questions(value, self._suite.path.parent)
         if schema.get("x-file"):
             return absolute(value, self._suite.path.parent)
         inner = schema.get("additionalProperties")

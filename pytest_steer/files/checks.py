@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_steer.claims.kinds import kind_of
 from pytest_steer.data.leave_out import check_expression
+from pytest_steer.data.questions import is_no_file
 from pytest_steer.errors import DataError
 from pytest_steer.files.expand import Expanded
 from pytest_steer.files.files import missing_file
@@ -28,7 +29,7 @@ _ONE_VECTOR = {
     "this claim.",
     "oneOf": [{"required": ["vector"]}, {"required": ["intervention"]}],
 }
-_MARKS = {"x-file", "x-items", "x-axis", "x-own", "x-regex"}
+_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own", "x-regex"}
 
 
 def faults_of(claim: Expanded, data: dict[str, Any], folder: Path) -> list[Fault]:
@@ -125,7 +126,9 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
                 check_expression(value)
             except DataError as error:
                 yield Fault(path, str(error), inner["description"])
-        if inner.keys() & {"x-file", "x-items"} and isinstance(value, str) and not unused:
+        if inner.get("x-questions") and isinstance(value, str) and is_no_file(value):
+            continue
+        if inner.keys() & {"x-file", "x-items", "x-questions"} and isinstance(value, str) and not unused:
             fault = missing_file(value, folder, path, or_layers=bool(inner.get("x-vector")))
             yield from [fault] if fault is not None else []
 

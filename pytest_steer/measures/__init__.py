@@ -8,6 +8,7 @@ from .controls import can_have_controls, random_controls
 from .first_order import first_order_slopes
 from .kl import Divergence, kl_at_answers, kl_curve, kl_divergence
 from .likelihood import Perplexity, perplexity, perplexity_curves, relative_mean_rise, relative_rise
+from .multiple_choice import Capability, PromptForm, ScoredBy, capability
 from .noise_floor import NoiseFloor, noise_floor
 from .propensity import (
     MULTIPLIERS,
@@ -32,13 +33,16 @@ __all__ = [
     "AnswerLikelihoods",
     "Array",
     "AtCost",
+    "Capability",
     "Deployed",
     "Divergence",
     "LayerDose",
     "NoiseFloor",
     "Perplexity",
+    "PromptForm",
     "PropensityCurve",
     "Receipt",
+    "ScoredBy",
     "Stratum",
     "Subject",
     "TaskAccuracy",
@@ -49,6 +53,7 @@ __all__ = [
     "asked_texts",
     "by_quartile",
     "can_have_controls",
+    "capability",
     "chance_warnings",
     "check_deployed",
     "check_dose",

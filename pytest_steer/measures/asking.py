@@ -41,14 +41,16 @@ class Asked:
     notes: tuple[str, ...] = ()
     summed: bool = False
 
+    def answers(self, scores: list[Scores]) -> Array:
+        """[n_answers] the score of each answer, the matching ones first: the logit of a single token, else of all its tokens."""
+        if len(self.probes) == 1 and self.probes[0].candidates is not None:
+            return np.asarray(scores[0], dtype=float)
+        return np.array([token_scores.sum() if self.summed else token_scores.mean() for token_scores in scores])
+
     def sides(self, scores: list[Scores]) -> tuple[float, float]:
         """The score of the matching and of the other side: the log of the summed exponentials of its answers' scores."""
-        if len(self.probes) == 1 and self.probes[0].candidates is not None:
-            sides = scores[0][: self.split], scores[0][self.split :]
-        else:
-            values = np.array([token_scores.sum() if self.summed else token_scores.mean() for token_scores in scores])
-            sides = values[: self.split], values[self.split :]
-        return float(np.logaddexp.reduce(sides[0])), float(np.logaddexp.reduce(sides[1]))
+        values = self.answers(scores)
+        return float(np.logaddexp.reduce(values[: self.split])), float(np.logaddexp.reduce(values[self.split :]))
 
 
 def asked_of(
@@ -59,13 +61,15 @@ def asked_of(
     context: Context,
     *,
     likelihoods: bool = False,
+    called: str = "item",
 ) -> Asked:
     """An item's probes in a context.
 
     Args:
+        called: what it is called in messages.
         likelihoods: ask for the log-likelihoods of all answers, also where each is one token and two logits tell their difference.
     """
-    name = f"item {item.id}"
+    name = f"{called} {item.id}"
     check_texts(model, (item.question, *item.matching, *item.not_matching), name)
     try:
         rendered = render_item(item, model.format, context)

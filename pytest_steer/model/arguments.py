@@ -25,6 +25,7 @@ READERS = {
     "positive_texts": "read_texts",
     "negative_texts": "read_texts",
     "tasks": "read_tasks",
+    "questions": "read_questions",
     "demonstrations": "read_tasks",
 }
 _PLACED = ("model", "vector", "intervention", "deployed", "at", "prompts")

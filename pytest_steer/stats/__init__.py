@@ -2,12 +2,10 @@
 
 Read in this order: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
 (BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how
-many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`least` (the smallest of several), :mod:`paired` (the difference of two shares of the
-same units), :mod:`ranks` (two measures of the same units), :mod:`sequential` (bounds for looking early) and :mod:`suite`
-(many claims at once).
-(BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how many items decide a claim), :mod:`ratio`
-(one mean relative to another), :mod:`quantile`
-(order statistics of values in clusters), :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
+many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`least` (the smallest of several), :mod:`paired` (the
+difference of two shares of the same units), :mod:`weighted` (the same of weighted units), :mod:`guessing` (more right answers than by
+guessing), :mod:`ranks` (two measures of the same units), :mod:`quantile` (order statistics of values in clusters),
+:mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
 ``_arguments`` only checks arguments.
 
 **Every bound is one-sided.** ``confidence=0.95`` means that the lower bound exceeds the truth in at most 5 % of
@@ -18,10 +16,11 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 
 from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
+from .guessing import guessing_share, p_of_guessing
 from .intervals import Inference, mean_t, share, share_of_clusters
 from .least import least_of
 from .paired import paired_share_difference
-from .planning import items_needed_mean, items_needed_share
+from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile
 from .ranks import rank_correlation
 from .ratio import items_needed_ratio, least_ratio, ratio_of_means
@@ -29,17 +28,21 @@ from .sequential import rounds, sequential_mean, sequential_share
 from .suite import FalseVerdicts, expected_false_verdicts, holm
 from .transformed import error_rate_of_t, is_clearly_skewed, mean_transformed_t, skewness_of
 from .verdict import judge
+from .weighted import effective_n, weighted_share_difference
 
 __all__ = [
     "Direction",
     "FalseVerdicts",
     "Inference",
     "Verdict",
+    "effective_n",
     "error_rate_of_t",
     "expected_false_verdicts",
+    "guessing_share",
     "holm",
     "is_clearly_skewed",
     "items_needed_mean",
+    "items_needed_paired",
     "items_needed_quantile",
     "items_needed_ratio",
     "items_needed_share",
@@ -49,6 +52,7 @@ __all__ = [
     "mean_bootstrap",
     "mean_t",
     "mean_transformed_t",
+    "p_of_guessing",
     "paired_share_difference",
     "quantile",
     "rank_correlation",
@@ -59,4 +63,5 @@ __all__ = [
     "share",
     "share_of_clusters",
     "skewness_of",
+    "weighted_share_difference",
 ]

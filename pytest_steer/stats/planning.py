@@ -13,9 +13,11 @@ from scipy import stats
 
 from ..evidence import Direction
 from ._arguments import FloatArray, checked_confidence, checked_finite, checked_number, checked_power, checked_probability
+from .paired import paired_share_difference
 
 MOST_ITEMS_FOR_A_MEAN = 10_000_000
 MOST_ITEMS_FOR_A_SHARE = 1_000_000
+MOST_ITEMS_FOR_A_DIFFERENCE = 100_000
 
 
 def items_needed_mean(
@@ -115,6 +117,39 @@ def items_needed_share(
             return int(n[enough[0]])
         start, length = start + length, 2 * length
     return None
+
+
+def items_needed_paired(
+    losses: int, gains: int, n: int, threshold: float, *, confidence: float = 0.95, power: float = 0.8
+) -> int | None:
+    """About how many items :func:`paired_share_difference` needs to decide the claim, if the shares seen were the truth.
+
+    The larger of two numbers: that of :func:`items_needed_mean` for the differences (1, -1 and 0), which has the power; and the smallest
+    one at which the counts to be expected, rounded, decide by the exact bound, which counts where little or nothing changed.
+
+    Returns:
+        None if the estimate lies on the threshold, or if more than 100 thousand are needed.
+
+    Raises:
+        ValueError: see :func:`paired_share_difference` and :func:`items_needed_mean`.
+    """
+    estimate = (losses - gains) / n
+    deviation = math.sqrt(max(0.0, (losses + gains) / n - estimate**2))
+    start = items_needed_mean(estimate, deviation, threshold, confidence=confidence, power=power)
+    if start is None:
+        return None
+
+    def decides(count: int) -> bool:
+        lost, gained = round(losses / n * count), round(gains / n * count)
+        found = paired_share_difference(lost, min(gained, count - lost), count, confidence=confidence)
+        return found.high <= threshold if estimate < threshold else found.low > threshold
+
+    low, high = start - 1, start
+    while not decides(high):
+        if high >= MOST_ITEMS_FOR_A_DIFFERENCE:
+            return None
+        low, high = high, min(2 * high, MOST_ITEMS_FOR_A_DIFFERENCE)
+    return bisect.bisect_left(range(high), True, lo=low + 1, key=decides)
 
 
 def _power_of_t(effect: float, n: int, confidence: float) -> float:

@@ -13,6 +13,7 @@ import torch
 import pytest_steer
 from pytest_steer import (
     Deployed,
+    Question,
     SteerError,
     SteeringVector,
     TaskItem,
@@ -35,6 +36,7 @@ MEASURES = {
         "perplexity",
         "kl_divergence",
         "task_accuracy",
+        "capability",
         "multipliers_at_cost",
         "effects_at",
         "generate",
@@ -45,11 +47,12 @@ METHODS = {
     for name, kind in registry.things("method").items()
     if kind.function.__module__.startswith("pytest_steer")
 }
-DATA = ("items", "texts", "tasks", "prompts", "data", "positive_texts", "negative_texts")
+DATA = ("items", "texts", "tasks", "questions", "prompts", "data", "positive_texts", "negative_texts")
 STEERS = ("vector", "intervention", "deployed", "at")
 ITEMS = [(f"Is {i} even?", f"({'AB'[i % 2]})", f"({'BA'[i % 2]})") for i in range(4)]
 TEXTS = ["A text.", "Another one."]
 TASKS = [TaskItem(str(i), str(i + 1)) for i in range(4)]
+QUESTIONS = [Question(f"Is {i} even?", ("Yes", "No"), i % 2) for i in range(4)]
 VECTOR = builders.random_vector(1)
 
 
@@ -83,7 +86,8 @@ def test_measures_and_methods_take_model_data_vector(name):
 @pytest.mark.parametrize("name", [*ASSERTIONS, *MEASURES, *METHODS])
 def test_what_is_optional_is_a_keyword(name):
     function = (ASSERTIONS | MEASURES | METHODS)[name]
-    assert all(one.default is one.empty or one.name == "vector" for one in positional(function))
+    # Questions are data that have a default: those that ship with the package.
+    assert all(one.default is one.empty or one.name in ("vector", "questions") for one in positional(function))
 
 
 @pytest.mark.parametrize("name", registry.names("claim"))
@@ -127,6 +131,7 @@ CALLS = {
     "assert_generalizes": ((VECTOR, ITEMS), {"retention": 0.1, "data_sets": {"other": ITEMS}}),
     "assert_holds_in_contexts": ((VECTOR, ITEMS), {"effect": 0.1, "contexts": {"system": [""]}}),
     "assert_performs_task": ((VECTOR, TASKS), {"accuracy": 0.1}),
+    "assert_capability_delta_below": ((VECTOR, QUESTIONS), {"limit": 0.1}),
     "assert_steers_at_cost": ((VECTOR, ITEMS, TEXTS), {"effect": 0.1, "budget": 0.1}),
     "assert_hooks_are_sound": ((VECTOR,), {}),
     "assert_kl_below": ((VECTOR, TEXTS), {"limit": 0.1}),
@@ -135,6 +140,7 @@ CALLS = {
     "answer_likelihoods": ((ITEMS, VECTOR), {}),
     "perplexity": ((TEXTS, VECTOR), {}),
     "task_accuracy": ((TASKS, VECTOR), {}),
+    "capability": ((QUESTIONS, VECTOR), {}),
     "multipliers_at_cost": ((TEXTS, {"v": Deployed(VECTOR)}), {}),
     "effects_at": ((ITEMS, {"v": (Deployed(VECTOR), 1.0)}), {}),
     "generate": ((["Who?"], VECTOR), {"multipliers": [1]}),
@@ -206,7 +212,9 @@ def test_a_tensor_for_a_vector(name):
 )
 def test_data_of_the_wrong_kind(name, value):
     arguments, more = CALLS[name]
-    given = [value if one in (ITEMS, TEXTS, TASKS) else one for one in arguments]
+    if value is None and name == "assert_capability_delta_below":
+        pytest.skip("None stands for the questions that ship with the package")
+    given = [value if one in (ITEMS, TEXTS, TASKS, QUESTIONS) else one for one in arguments]
     with pytest.raises(SteerError, match=rf"{name}: \w+ is .*read a file with read_\w+\(path\), or give a list"):
         called(name)(builders.random_model("llama"), *given, **more)
 
@@ -253,6 +261,7 @@ def test_data_of_the_wrong_kind(name, value):
         ("assert_kl_below", {"limit": 0}, "limit must be greater than 0, but is 0"),
         ("assert_kl_below", {"quantile": 90}, "quantile must be greater than 0 and less than 1, but is 90"),
         ("assert_kl_below", {"on": "answers"}, "on must be auto, texts or items, but is the text 'answers'"),
+        ("assert_capability_delta_below", {"by": "letter"}, "by must be sum, mean or letters, but is the text 'letter'"),
         ("kl_divergence", {"multiplier": [1.0]}, r"multiplier is one number, not \[1.0\]"),
         ("perplexity", {"multiplier": [1.0]}, r"multiplier is one number, not \[1.0\]"),
         ("multipliers_at_cost", {"budget": "5 %"}, "budget is one number, not '5 %'"),

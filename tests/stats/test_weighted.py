@@ -1,0 +1,80 @@
+"""The difference of weighted shares: the estimate, its limits, and how often its bounds are wrong."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from pytest_steer.stats import (
+    effective_n,
+    items_needed_paired,
+    mean_t,
+    paired_share_difference,
+    weighted,
+    weighted_share_difference,
+)
+
+CHANGES = np.array([1.0] * 6 + [-1.0] * 2 + [0.0] * 92)
+
+
+def test_equal_weights_give_the_exact_bounds_where_t_is_narrower():
+    found, exact = weighted_share_difference(CHANGES, np.full(100, 3.0)), paired_share_difference(6, 2, 100)
+    by_t = mean_t(CHANGES)
+    assert found.estimate == pytest.approx(0.04)
+    assert found.high == pytest.approx(max(exact.high, by_t.high))
+    assert found.low == pytest.approx(min(exact.low, by_t.low))
+    assert exact.high > by_t.high  # else the exact ones would not have been looked at
+
+
+def test_the_estimate_and_the_effective_number():
+    weights = np.where(CHANGES == 1, 5.0, 1.0)
+    found = weighted_share_difference(CHANGES, weights)
+    assert found.estimate == pytest.approx((6 * 5 - 2) / (6 * 5 + 94))
+    assert effective_n(weights) == pytest.approx(124**2 / (6 * 25 + 94))
+    assert found.high > mean_t(CHANGES * weights / weights.mean()).high - 1e-12
+
+
+def test_no_change_still_has_a_width():
+    weights = np.array([1.0, 3.0] * 50)
+    found = weighted_share_difference(np.zeros(100), weights)
+    assert found.high == paired_share_difference(0, 0, 80).high > 0.03  # (4 * 50)^2 / (10 * 50) = 80
+    assert found.p_at_most(0.02) > 0.05
+    assert found.p_at_most(0.06) <= 0.05
+
+
+@pytest.mark.parametrize(("lost", "heavy"), [(0.03, False), (0.2, True)])
+def test_bounds_are_wrong_no_more_often_than_stated(lost, heavy, monkeypatch):
+    """The upper bound, which a pass rests on. Units and weights are drawn; a unit of weight w counts w times."""
+    monkeypatch.setattr(weighted, "paired_share_difference", functools.cache(paired_share_difference))
+    random, n, trials, wrong = np.random.default_rng(7), 60, 80, 0
+    for _ in range(trials):
+        weights = random.choice([0.5, 1.0, 2.0, 4.0], size=n)
+        chance = np.minimum(1, lost * (weights / 1.875 if heavy else 1.0))
+        drawn = random.random(n)
+        changes = np.where(drawn < chance, 1.0, np.where(drawn < chance + 0.02, -1.0, 0.0))
+        every = np.array([0.5, 1.0, 2.0, 4.0])
+        chances = np.minimum(1, lost * (every / 1.875 if heavy else 1.0))
+        truth = (every * (chances - 0.02)).sum() / every.sum()
+        wrong += weighted_share_difference(changes, weights).high < truth
+    assert wrong / trials <= 0.05 + 2 * (0.05 * 0.95 / trials) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "weights", "words"),
+    [([1.0, 0.5], [1, 1], "-1, 0 or 1"), ([1.0, 0.0], [1, 0], "above 0"), ([1.0], [1], "at least 2"), ([1.0, 0.0], [1], "one for each")],
+)  # fmt: skip
+def test_what_is_refused(changes, weights, words):
+    with pytest.raises(ValueError, match=words):
+        weighted_share_difference(changes, weights)
+
+
+def test_how_many_questions_decide():
+    needed = items_needed_paired(0, 0, 20, 0.03)
+    assert paired_share_difference(0, 0, needed).high <= 0.03 < paired_share_difference(0, 0, needed - 1).high
+    assert items_needed_paired(3, 0, 100, 0.03) is None
+    needed, random = items_needed_paired(10, 4, 384, 0.04), np.random.default_rng(1)
+    counts = random.multinomial(needed, [10 / 384, 4 / 384, 370 / 384], size=40)
+    passes = [paired_share_difference(int(a), int(b), needed).high <= 0.04 for a, b, _ in counts]
+    assert 0.7 <= np.mean(passes) <= 0.95
