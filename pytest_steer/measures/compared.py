@@ -25,6 +25,7 @@ class Strength:
         cost: relative rise of perplexity on neutral texts, or None if there are none.
         reached: of a strength that was searched for: ``cost`` (the wanted cost), ``most`` (the largest strength looked at costs
             less), ``least`` (even the smallest costs more) or ``fixed`` (the method has one strength).
+        kl: mean divergence of the next token's distribution on neutral texts, in nats; None if it was not measured.
     """
 
     multiplier: float
@@ -33,6 +34,7 @@ class Strength:
     wrong_way: float | None = None
     cost: float | None = None
     reached: str | None = None
+    kl: float | None = None
 
 
 def strength_of(

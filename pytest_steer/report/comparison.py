@@ -48,6 +48,7 @@ def _wanted(cost: float | None) -> str:
 
 def _deployed(rows: Sequence[Row]) -> str:
     lines: list[list[str | int]] = []
+    has_divergence = any(row.deployed.kl is not None for row in rows)
     for row in rows:
         at = row.deployed
         lines.append(
@@ -64,11 +65,12 @@ def _deployed(rows: Sequence[Row]) -> str:
                 number(row.standardised(at.effect)),
                 number(at.wrong_way),
                 number(at.cost, percent=True),
+                *([number(at.kl)] if has_divergence else []),
             ]
         )
     headers = [
         "behaviour", "method", "n", "multiplier", "steerability", "interval", "anti-steerable", "effect", "interval",
-        "standardised", "wrong way", "perplexity",
+        "standardised", "wrong way", "perplexity", *(["KL"] if has_divergence else []),
     ]  # fmt: skip
     return _table(lines, headers)
 
