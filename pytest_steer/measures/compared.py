@@ -26,6 +26,7 @@ class Strength:
         reached: of a strength that was searched for: ``cost`` (the wanted cost), ``most`` (the largest strength looked at costs
             less), ``least`` (even the smallest costs more) or ``fixed`` (the method has one strength).
         pne: perplexity-normalised effect (von Rütte et al. 2024), see ``pne.pne``; None without texts.
+        kl: mean divergence of the next token's distribution on neutral texts, in nats; None if it was not measured.
     """
 
     multiplier: float
@@ -35,6 +36,7 @@ class Strength:
     cost: float | None = None
     reached: str | None = None
     pne: float | None = None
+    kl: float | None = None
 
 
 def strength_of(

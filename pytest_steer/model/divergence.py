@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 # Logits at a time: the float64 copies of so many stay within a processor's cache or little more.
-_AT_ONCE = 2**19
+_AT_ONCE = 2**18
 
 
 def divergence(base: torch.Tensor, steered: torch.Tensor) -> torch.Tensor:

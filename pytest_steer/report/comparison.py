@@ -53,6 +53,7 @@ def _wanted(cost: float | None) -> str:
 
 def _deployed(rows: Sequence[Row]) -> str:
     lines: list[list[str | int]] = []
+    has_divergence = any(row.deployed.kl is not None for row in rows)
     for row in rows:
         at = row.deployed
         lines.append(
@@ -70,11 +71,12 @@ def _deployed(rows: Sequence[Row]) -> str:
                 number(at.wrong_way),
                 number(at.cost, percent=True),
                 number(at.pne),
+                *([number(at.kl)] if has_divergence else []),
             ]
         )
     headers = [
         "behaviour", "method", "n", "multiplier", "steerability", "interval", "anti-steerable", "effect", "interval",
-        "standardised", "wrong way", "perplexity", "PNE",
+        "standardised", "wrong way", "perplexity", "PNE", *(["KL"] if has_divergence else []),
     ]  # fmt: skip
     return _table(lines, headers)
 

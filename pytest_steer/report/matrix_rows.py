@@ -49,7 +49,12 @@ def matrix_rows(claims: Sequence[Claim]) -> tuple[list[Row], list[TaskRow]]:
         for claim in measured
         if "n" not in claim["compared"] and "cost" in claim["compared"].get("deployed", {})
     }
-    rows = [_row(cell, costs) for cell in _cells(claim for claim in measured if "n" in claim["compared"])]
+    divergences = {
+        _steered(claim): claim["compared"]["deployed"]["kl"]
+        for claim in measured
+        if "n" not in claim["compared"] and "kl" in claim["compared"].get("deployed", {})
+    }
+    rows = [_row(cell, costs, divergences) for cell in _cells(claim for claim in measured if "n" in claim["compared"])]
     tasks = [row for cell in _cells(claim for claim in measured if "tasks" in claim["compared"]) for row in _task_rows(cell)]
     return rows, _once(tasks)
 
@@ -113,7 +118,7 @@ def _steered(claim: Claim) -> tuple[Any, ...]:
     return claim["model"]["fingerprint"], vector["hash"], vector["positions"], vector["include_first"], at
 
 
-def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
+def _row(cell: _Cell, costs: dict[tuple[Any, ...], float], divergences: dict[tuple[Any, ...], float]) -> Row:
     deployed = dict(cell.first("deployed"))
     known = [costs.get(_steered(claim)) for claim in cell.claims if _budget(claim) is None] + [
         claim["compared"]["deployed"].get("cost") for claim in cell.claims
@@ -121,6 +126,8 @@ def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
     deployed["cost"] = next((cost for cost in known if cost is not None), None)
     normalised = (claim["compared"]["deployed"].get("pne") for claim in cell.claims)
     deployed["pne"] = next((value for value in normalised if value is not None), None)
+    apart = [divergences.get(_steered(claim)) for claim in cell.claims if _budget(claim) is None]
+    deployed["kl"] = next((kl for kl in apart if kl is not None), None)
     at_cost, sides = cell.first("at_cost"), cell.first("sides")
     return Row(
         behaviour=cell.behaviour,

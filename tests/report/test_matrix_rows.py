@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_steer.report.matrix_rows import matrix_rows
+from pytest_steer.report.matrix_rows import comparison_of, matrix_rows
 
 OF_ITEMS = {"n": 8, "spread": 2.0, "deployed": {"multiplier": 1.0, "effect": 3.0, "interval": [2.0, 4.0], "wrong_way": 0.25}}
 SLOPES = {"steerability": 1.5, "anti_steerable_share": 0.125}
@@ -43,6 +43,19 @@ def test_a_cost_belongs_to_the_same_vector_scope_and_strength():
         assert row.deployed.cost == known
     (row,), _ = matrix_rows([claim(AT_COST), cost(0.1)])
     assert row.deployed.cost == 0.5  # its own, on its own texts
+
+
+def test_a_divergence_belongs_to_the_same_vector_scope_and_strength():
+    def kl(value, **more):
+        return claim({"deployed": {"multiplier": more.get("multiplier", 1.0), "kl": value}}, **more)
+
+    for other, known in ((kl(0.1), 0.1), (kl(0.1, positions="last"), None), (kl(0.1, multiplier=2.0), None)):
+        (row,), _ = matrix_rows([claim(OWN), other, cost(0.2)])
+        assert (row.deployed.kl, row.deployed.cost) == (known, 0.2)
+    both = comparison_of([claim(OWN), kl(0.0123), cost(0.2)])
+    assert both.splitlines()[-1].split()[-2:] == ["+20.0%", "0.0123"]
+    assert "KL" in both
+    assert "KL" not in comparison_of([claim(OWN), cost(0.2)])
 
 
 def test_further_strengths_and_budgets_have_rows_of_their_own():
