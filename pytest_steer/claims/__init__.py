@@ -9,6 +9,7 @@ from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
 from .judging import judged
 from .kinds import ClaimKind, claim, kind_of
+from .leaves_alone import LeavesAlone, assert_leaves_alone
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
@@ -20,8 +21,8 @@ from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 discover(__name__, __path__)
 
 __all__ = [
-    "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "NotAntiSteered", "OtherData", "PerformsTask", "PplDeltaBelow",
+    "Claim", "ClaimKind", "Generalizes", "HoldsInContexts", "HooksAreSound", "LeavesAlone", "NotAntiSteered", "OtherData", "PerformsTask", "PplDeltaBelow",
     "Steers", "SteersAtCost", "assert_generalizes", "assert_holds_in_contexts", "assert_hooks_are_sound",
-    "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_steers", "assert_steers_at_cost", "check_before", "claim",
+    "assert_leaves_alone", "assert_not_anti_steered", "assert_performs_task", "assert_ppl_delta_below", "assert_steers", "assert_steers_at_cost", "check_before", "claim",
     "complete", "describe_texts", "explain", "judged", "kind_of", "measure_items", "raise_unless_held",
 ]  # fmt: skip

@@ -37,6 +37,8 @@ def shown_claim(model: Model, claim: ClaimSpec) -> list[str]:
         return lines + _tasks(builder, claim)
     if "items" not in measured_on:
         return [*lines, "  no items: the hooks are tried on prompts of their own"]
+    if claim.test is None and not measured_on["items"]:
+        return [*lines, "  no data.test: it is measured on other data alone"]
     items, context = builder.test_items(claim)
     for item in items:
         asked = asked_of(model, item, positions, spec.include_first, context)

@@ -1,6 +1,7 @@
 """Evidence to reports: terminal table and JSON. Knows nothing of pytest."""
 
 from .comparison import comparison_tables
+from .entanglement import entanglement_map, entanglement_rows
 from .formats import report_format
 from .matrix_rows import comparison_of, matrix_rows
 from .report import build_report, fitting, report_schema, write_report
@@ -9,5 +10,5 @@ from .texts import with_texts
 
 __all__ = [
     "build_report", "claim_table", "claim_warnings", "comparison_of", "comparison_tables", "control_ranks", "deployed_moves",
-    "expected_false", "fitting", "matrix_rows", "report_format", "report_schema", "verdict_counts", "with_texts", "write_report",
+    "entanglement_map", "entanglement_rows", "expected_false", "fitting", "matrix_rows", "report_format", "report_schema", "verdict_counts", "with_texts", "write_report",
 ]  # fmt: skip

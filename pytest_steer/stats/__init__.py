@@ -13,6 +13,7 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 
 from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
+from .equivalence import items_needed_within, largest_size, size_of_mean
 from .intervals import Inference, mean_t, share, share_of_clusters
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_share
@@ -34,7 +35,9 @@ __all__ = [
     "items_needed_mean",
     "items_needed_ratio",
     "items_needed_share",
+    "items_needed_within",
     "judge",
+    "largest_size",
     "least_ratio",
     "mean_bootstrap",
     "mean_t",
@@ -46,5 +49,6 @@ __all__ = [
     "sequential_share",
     "share",
     "share_of_clusters",
+    "size_of_mean",
     "skewness_of",
 ]

@@ -36,7 +36,7 @@ METHODS = {
     for name, kind in registry.things("method").items()
     if kind.function.__module__.startswith("pytest_steer")
 }
-DATA = ("items", "texts", "tasks", "prompts", "data", "positive_texts", "negative_texts")
+DATA = ("behaviours", "items", "texts", "tasks", "prompts", "data", "positive_texts", "negative_texts")
 STEERS = ("vector", "intervention", "deployed", "at")
 ITEMS = [(f"Is {i} even?", f"({'AB'[i % 2]})", f"({'BA'[i % 2]})") for i in range(4)]
 TEXTS = ["A text.", "Another one."]
@@ -74,7 +74,9 @@ def test_measures_and_methods_take_model_data_vector(name):
 @pytest.mark.parametrize("name", [*ASSERTIONS, *MEASURES, *METHODS])
 def test_what_is_optional_is_a_keyword(name):
     function = (ASSERTIONS | MEASURES | METHODS)[name]
-    assert all(one.default is one.empty or one.name == "vector" for one in positional(function))
+    # None for a vector is steering by apply=, None for behaviours the safety items that ship.
+    optional = ("vector", "behaviours")
+    assert all(one.default is one.empty or one.name in optional for one in positional(function))
 
 
 @pytest.mark.parametrize("name", registry.names("claim"))
@@ -117,6 +119,7 @@ CALLS = {
     "assert_performs_task": ((VECTOR, TASKS), {"accuracy": 0.1}),
     "assert_steers_at_cost": ((VECTOR, ITEMS, TEXTS), {"effect": 0.1, "budget": 0.1}),
     "assert_hooks_are_sound": ((VECTOR,), {}),
+    "assert_leaves_alone": ((VECTOR,), {"band": 0.1, "behaviours": {"other": ITEMS}}),
     "propensity_curve": ((ITEMS, VECTOR), {}),
     "perplexity": ((TEXTS, VECTOR), {}),
     "task_accuracy": ((TASKS, VECTOR), {}),
@@ -225,6 +228,8 @@ def test_data_of_the_wrong_kind(name, value):
         ("assert_holds_in_contexts", {"contexts": ["a"]}, "contexts are axes with their values, or a strategy"),
         ("assert_holds_in_contexts", {"listed": ["a"]}, "listed and only are Contexts"),
         ("assert_generalizes", {"contexts": ["a"]}, "contexts are named"),
+        ("assert_leaves_alone", {"behaviours": ITEMS}, "behaviours are named"),
+        ("assert_leaves_alone", {"behaviours": {"other": "file.json"}}, "behaviours.other: .*read a file with read_items"),
         ("assert_performs_task", {"n_shots": [1]}, "n_shots must be a whole number"),
         ("perplexity", {"multiplier": [1.0]}, r"multiplier is one number, not \[1.0\]"),
         ("multipliers_at_cost", {"budget": "5 %"}, "budget is one number, not '5 %'"),

@@ -22,6 +22,7 @@ from pytest_steer import (
     TaskItem,
     assert_generalizes,
     assert_holds_in_contexts,
+    assert_leaves_alone,
     assert_not_anti_steered,
     assert_performs_task,
     assert_ppl_delta_below,
@@ -80,6 +81,7 @@ MEANS = {
         lambda _: (items(12),),
         {"retention": 0.5, "data_sets": {"other": [item(number) for number in range(100, 107)]}},
     ),
+    "leaves_alone": (assert_leaves_alone, lambda n: ({"other": items(n)},), {"band": 10.0}),
     "steers_at_cost": (assert_steers_at_cost, lambda n: (items(n), TEXTS), {"effect": 0.01, "budget": 0.05}),
     "ppl_delta_below": (assert_ppl_delta_below, lambda n: (TEXTS[:n],), {"limit": 50.0}),
     "holds_in_contexts": (
