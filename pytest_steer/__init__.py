@@ -46,6 +46,7 @@ _HOMES = {
     "assert_holds_in_contexts": "claims",
     "assert_hooks_are_sound": "claims",
     "assert_kl_below": "claims",
+    "assert_leaves_alone": "claims",
     "assert_not_anti_steered": "claims",
     "assert_performs_task": "claims",
     "assert_ppl_delta_below": "claims",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from .claims import assert_holds_in_contexts as assert_holds_in_contexts
     from .claims import assert_hooks_are_sound as assert_hooks_are_sound
     from .claims import assert_kl_below as assert_kl_below
+    from .claims import assert_leaves_alone as assert_leaves_alone
     from .claims import assert_not_anti_steered as assert_not_anti_steered
     from .claims import assert_performs_task as assert_performs_task
     from .claims import assert_ppl_delta_below as assert_ppl_delta_below

@@ -85,14 +85,15 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
             comparison_of,
             control_ranks,
             deployed_moves,
+            entanglement_map,
             expected_false,
             texts_left_out,
             verdict_counts,
         )
 
         reporter.section("steering claims")
-        comparison = comparison_of(claims)
-        lines += [claim_table(claims), *([f"\n{comparison}\n"] if comparison else [])]
+        compared = "\n\n".join(filter(None, (comparison_of(claims), entanglement_map(claims))))
+        lines += [claim_table(claims), *([f"\n{compared}\n"] if compared else [])]
         lines += [*deployed_moves(claims), *control_ranks(claims), *texts_left_out(claims), *claim_warnings(claims)]
         lines += [expected_false(claims), verdict_counts(claims)]
     for line in (*lines, *saved):

@@ -13,6 +13,7 @@ from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
 from .judging import judged
 from .kinds import ClaimKind, claim, kind_of
 from .kl_below import KlBelow, assert_kl_below
+from .leaves_alone import LeavesAlone, assert_leaves_alone
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
@@ -35,6 +36,7 @@ __all__ = [
     "HoldsInContexts",
     "HooksAreSound",
     "KlBelow",
+    "LeavesAlone",
     "NotAntiSteered",
     "OtherData",
     "PerformsTask",
@@ -49,6 +51,7 @@ __all__ = [
     "assert_holds_in_contexts",
     "assert_hooks_are_sound",
     "assert_kl_below",
+    "assert_leaves_alone",
     "assert_not_anti_steered",
     "assert_performs_task",
     "assert_ppl_delta_below",

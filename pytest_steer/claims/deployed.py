@@ -112,10 +112,11 @@ def controls_of_no_effect(
 
 def slope_warnings(evidence: Evidence, subject: Subject) -> list[str]:
     """Warnings about a slope beside the deployed multiplier: it is far from the grid, or negative and not said to lower the behaviour."""
-    return [*_far_grid(evidence, subject), *_negative(evidence, subject)]
+    return [*far_grid(evidence, subject), *_negative(evidence, subject)]
 
 
-def _far_grid(evidence: Evidence, subject: Subject) -> list[str]:
+def far_grid(evidence: Evidence, subject: Subject) -> list[str]:
+    """A warning if the deployed multiplier is far from those of the slope."""
     deployed, sizes = abs(subject.multiplier), sorted(abs(one) for one in evidence.multipliers or () if one)
     if not sizes or _FAR * sizes[-1] >= deployed >= sizes[0] / _FAR:
         return []

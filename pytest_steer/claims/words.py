@@ -295,14 +295,19 @@ _MISSES: dict[str, Callable[[dict[str, Any], Any], bool]] = {
 """Statistics that strata have, and whether a stratum misses the promise."""
 
 
-def worst_items(evidence: Evidence) -> list[str]:
-    """The items that move least in the promised direction."""
+def worst_items(evidence: Evidence, rank: Callable[[float], float] | None = None) -> list[str]:
+    """The items that move least in the promised direction.
+
+    Args:
+        rank: of an item's slope or effect, the worst first; by default the least first, by the direction that is promised.
+    """
     items = evidence.items or []
     by_effect = "effects" in evidence.details
     sign = effect_sign(evidence) if by_effect else slope_sign(evidence)
     measured = evidence.details["effects"] if by_effect else [item["slope"] for item in items]
     lines = ["  worst items:"]
-    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: sign * pair[0])[:WORST]:
+    rank = rank or (lambda value: sign * value)
+    for value, item in sorted(zip(measured, items, strict=True), key=lambda pair: rank(pair[0]))[:WORST]:
         curve = ", ".join(f"{p:.2f}" for p in item["propensity"])
         lines.append(f"    [{item['id']}] {'effect' if by_effect else 'slope'} {number(value)}, propensity {curve}")
         lines.append(f"      {shorten(item['question'])}")

@@ -47,6 +47,8 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
         return lines + _questions(builder, claim, folder)
     if "items" not in measured_on:
         return [*lines, "  no items: the hooks are tried on prompts of their own"]
+    if claim.test is None and not kind.fields["items"]:
+        return [*lines, "  no data.test: it is measured on other data alone"]
     items, context = builder.test_items(claim)
     likelihoods = getattr(kind_of(claim.kind).declared, "asks_likelihoods", False)
     for item in items:

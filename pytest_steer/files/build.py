@@ -26,7 +26,7 @@ from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of
 from ..model.models import Models
-from ..prompting import Context
+from ..prompting import AS_GIVEN, Context
 from ..run_context import RunContext, current_run
 from ..sources import shown
 from ..steering import Intervention, SteeringVector, as_intervention, check_positions
@@ -255,7 +255,10 @@ class _Supply:
             return absolute(value, self._suite.path.parent)
         inner = schema.get("additionalProperties")
         if isinstance(value, dict) and isinstance(inner, dict):
-            return {name: self.resolved(one, inner, f"{where}.{name}") for name, one in value.items()}
+            left_out = self._claim.own_names if inner.get("x-others") else frozenset()
+            return {
+                name: self.resolved(one, inner, f"{where}.{name}") for name, one in value.items() if name not in left_out
+            }
         return value
 
     @property
@@ -263,7 +266,9 @@ class _Supply:
         return self._builder.is_sequential(self._claim)
 
     @cached_property
-    def _asked(self) -> tuple[Items, Context]:
+    def _asked(self) -> tuple[Items | None, Context]:
+        if self._claim.test is None and not kind_of(self._claim.kind).fields.get("items", True):
+            return None, replace(AS_GIVEN, **self._claim.asked)  # type: ignore[arg-type]
         return self._builder.test_items(self._claim, sequential=self.sequential)
 
     @property
@@ -271,7 +276,7 @@ class _Supply:
         return self._builder.subject(self._claim)
 
     @property
-    def items(self) -> Items:
+    def items(self) -> Items | None:
         return self._asked[0]
 
     @property
@@ -353,6 +358,8 @@ class _Supply:
             return self._other_items(value, where)
         with at_key(f"{where}.test"):
             items = self._other_items(value["test"], where)
+        if value.keys() == {"test"}:
+            return items
         spec, folder = self._claim.vector, self._suite.path.parent
         key = "vector" if "vector" in value else "train"
         file = absolute(value[key], folder)
@@ -367,6 +374,10 @@ class _Supply:
         found, own_form = self._builder.read_items(absolute(path, self._suite.path.parent), self._claim)
         if own_form.template != self.context.template:
             held = ("pairs of a task", "contrast items")
+            if self._claim.test is None:
+                raise DataError(
+                    f"{self._claim.name}: {where} holds {held[0]}, which are asked in another form: bring {held[1]}"
+                )
             here, there = held if self.context.template is not None else held[::-1]
             raise DataError(
                 f"{self._claim.name}: data.test holds {here} and {where} {there}, which are asked in different forms, so "

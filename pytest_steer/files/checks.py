@@ -13,11 +13,12 @@ from pytest_steer.data.leave_out import check_expression
 from pytest_steer.data.questions import is_no_file
 from pytest_steer.errors import DataError
 from pytest_steer.files.expand import Expanded
-from pytest_steer.files.files import missing_file
+from pytest_steer.files.files import absolute, missing_file
 from pytest_steer.files.messages import Fault, faults_under
 from pytest_steer.files.methods import joint_faults, name_faults, schema_of
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys
 from pytest_steer.files.source import DataPath
+from pytest_steer.files.specs import OWN_AXES
 from pytest_steer.prompting import known_axes
 from pytest_steer.prompting.kinds import OWN_IS_GONE
 from pytest_steer.validation import example_of, flow
@@ -119,6 +120,7 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
         yield Fault(
             ("direction",), reason, "Delete it here; at the top level of the file it is that of the claims about items."
         )
+    yield from _behaviour_faults(claim, folder)
     for inner, value, path in _marked(schema, claim.values, ()):
         unused = path[0] == "data" and claim.at(path)[0] == "data" and path[1] not in used
         if "x-regex" in inner and isinstance(value, str):
@@ -178,6 +180,33 @@ def _data_set_faults(claim: Expanded, name: str, data: Any, own_vector: bool) ->
     elif "train" in given and "extract" not in claim.values.get(claim.section, {}):
         reason = "the claim's vector is a saved one, so no method is known that would make another from 'train'"
         yield Fault((*path, "train"), reason, "Write `vector: FILE`, a saved vector of this data set.")
+
+
+def _behaviour_faults(claim: Expanded, folder: Path) -> Iterator[Fault]:
+    """Of the other behaviours of ``leaves_alone``."""
+    behaviours = claim.values.get("behaviours")
+    if not isinstance(behaviours, dict) or not behaviours:
+        return
+    left_out = {claim.combination[axis].label for axis in OWN_AXES if axis in claim.combination}
+    others = {name: data for name, data in behaviours.items() if name not in left_out}
+    if not others:
+        reason = f"names no behaviour but {next(iter(left_out & behaviours.keys()))!r}, which is the combination's own"
+        yield Fault(("behaviours",), reason, "Name others too.")
+    tested = claim.values.get("data", {}).get("test")
+    for name, data in others.items():
+        path, given = ("behaviours", name), data.keys() & {"train", "vector"} if isinstance(data, dict) else set()
+        test = data.get("test") if isinstance(data, dict) else data
+        if isinstance(test, str) and isinstance(tested, str) and absolute(test, folder) == absolute(tested, folder):
+            reason = (
+                f"{test!r} is the file of data.test, so it is the claim's own behaviour, which steering is meant to move"
+            )
+            yield Fault((*path, "test") if isinstance(data, dict) else path, reason, "Name the items of another behaviour.")
+        if len(given) > 1:
+            yield Fault(path, "has both 'train' and 'vector'", "Delete one of the two.")
+        elif "train" in given and "extract" not in claim.values.get(claim.section, {}):
+            reason = "the claim's vector is a saved one, so no method is known that would make another from 'train'"
+            hint = "Delete 'train' to compare with the direction of the test items, or write `vector: FILE`, a saved vector of this behaviour."
+            yield Fault((*path, "train"), reason, hint)
 
 
 def _axis_faults(schema: Schema, value: Any, path: DataPath) -> Iterator[Fault]:

@@ -57,6 +57,10 @@ class VectorSpec:
         )  # fmt: skip
 
 
+OWN_AXES = ("behaviour", "vector")
+"""Axes of the matrix whose choice is the claim's own behaviour, or its vector."""
+
+
 @dataclass(frozen=True)
 class ClaimSpec:
     """One claim that can be measured.
@@ -105,6 +109,11 @@ class ClaimSpec:
     asked: dict[str, str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
     places: dict[str, tuple[int, str]] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """What the combination calls the claim's own behaviour: its choice of a behaviour, and of a vector."""
+        return frozenset(self.choice[axis] for axis in OWN_AXES if axis in self.choice)
 
     def place_of(self, key: str) -> tuple[int, str]:
         """The line and the key where a key of the claim as it counts is written; the claim's line and no key if it is not."""

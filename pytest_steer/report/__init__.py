@@ -1,6 +1,7 @@
 """Evidence to reports: terminal table and JSON. Knows nothing of pytest."""
 
 from .comparison import comparison_tables
+from .entanglement import entanglement_map, entanglement_rows
 from .formats import report_format
 from .matrix_rows import comparison_of, matrix_rows
 from .report import build_report, fitting, report_schema, write_report
@@ -15,6 +16,8 @@ __all__ = [
     "comparison_tables",
     "control_ranks",
     "deployed_moves",
+    "entanglement_map",
+    "entanglement_rows",
     "expected_false",
     "fitting",
     "matrix_rows",
@@ -24,4 +27,4 @@ __all__ = [
     "verdict_counts",
     "with_texts",
     "write_report",
-]  # fmt: skip
+]

@@ -22,6 +22,7 @@ from ..evidence import error_evidence
 from ..file_formats import format_of
 from ..screen import message_of
 from ..whole_file import write_whole
+from .entanglement import entanglement_rows
 from .matrix_rows import matrix_rows
 
 SCHEMA_NAME = "pytest-steer/report/1"
@@ -76,7 +77,11 @@ def build_report(
             "not_run": not_run,
         },
         "claims": list(claims),
-        "comparison": {"rows": [row.to_dict() for row in rows], "tasks": [vars(task) for task in tasks]},
+        "comparison": {
+            "rows": [row.to_dict() for row in rows],
+            "tasks": [vars(task) for task in tasks],
+            "entanglement": entanglement_rows(claims),
+        },
     }
     _validator().validate(report)
     return report

@@ -16,6 +16,7 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 
 from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
+from .equivalence import items_needed_within, largest_size, size_of_mean
 from .guessing import guessing_share, p_of_guessing
 from .intervals import Inference, mean_t, share, share_of_clusters
 from .least import least_of
@@ -46,7 +47,9 @@ __all__ = [
     "items_needed_quantile",
     "items_needed_ratio",
     "items_needed_share",
+    "items_needed_within",
     "judge",
+    "largest_size",
     "least_of",
     "least_ratio",
     "mean_bootstrap",
@@ -62,6 +65,7 @@ __all__ = [
     "sequential_share",
     "share",
     "share_of_clusters",
+    "size_of_mean",
     "skewness_of",
     "weighted_share_difference",
 ]

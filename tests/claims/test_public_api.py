@@ -47,7 +47,7 @@ METHODS = {
     for name, kind in registry.things("method").items()
     if kind.function.__module__.startswith("pytest_steer")
 }
-DATA = ("items", "texts", "tasks", "questions", "prompts", "data", "positive_texts", "negative_texts")
+DATA = ("behaviours", "items", "texts", "tasks", "questions", "prompts", "data", "positive_texts", "negative_texts")
 STEERS = ("vector", "intervention", "deployed", "at")
 ITEMS = [(f"Is {i} even?", f"({'AB'[i % 2]})", f"({'BA'[i % 2]})") for i in range(4)]
 TEXTS = ["A text.", "Another one."]
@@ -86,8 +86,9 @@ def test_measures_and_methods_take_model_data_vector(name):
 @pytest.mark.parametrize("name", [*ASSERTIONS, *MEASURES, *METHODS])
 def test_what_is_optional_is_a_keyword(name):
     function = (ASSERTIONS | MEASURES | METHODS)[name]
-    # Questions are data that have a default: those that ship with the package.
-    assert all(one.default is one.empty or one.name in ("vector", "questions") for one in positional(function))
+    # Questions and behaviours are data that have a default: those that ship with the package.
+    optional = ("vector", "behaviours", "questions")
+    assert all(one.default is one.empty or one.name in optional for one in positional(function))
 
 
 @pytest.mark.parametrize("name", registry.names("claim"))
@@ -136,6 +137,7 @@ CALLS = {
     "assert_hooks_are_sound": ((VECTOR,), {}),
     "assert_kl_below": ((VECTOR, TEXTS), {"limit": 0.1}),
     "kl_divergence": ((TEXTS, VECTOR), {}),
+    "assert_leaves_alone": ((VECTOR,), {"band": 0.1, "behaviours": {"other": ITEMS}}),
     "propensity_curve": ((ITEMS, VECTOR), {}),
     "answer_likelihoods": ((ITEMS, VECTOR), {}),
     "perplexity": ((TEXTS, VECTOR), {}),
@@ -256,6 +258,8 @@ def test_data_of_the_wrong_kind(name, value):
         ("assert_holds_in_contexts", {"contexts": ["a"]}, "contexts are axes with their values, or a strategy"),
         ("assert_holds_in_contexts", {"listed": ["a"]}, "listed and only are Contexts"),
         ("assert_generalizes", {"contexts": ["a"]}, "contexts are named"),
+        ("assert_leaves_alone", {"behaviours": ITEMS}, "behaviours are named"),
+        ("assert_leaves_alone", {"behaviours": {"other": "file.json"}}, "behaviours.other: .*read a file with read_items"),
         ("assert_performs_task", {"n_shots": [1]}, "n_shots must be a whole number"),
         ("assert_kl_below", {"interval": "bca"}, "interval must be t, bootstrap or transformed_t"),
         ("assert_kl_below", {"limit": 0}, "limit must be greater than 0, but is 0"),

@@ -1,0 +1,178 @@
+"""Bounds of the size of a mean, and of the largest of several sizes: for claims that a mean stays within a band around 0.
+
+"The mean lies within +-band" is proven by two one-sided tests (Schuirmann 1987): the mean is above -band, and it is below band.
+The size of the mean, ``|mean|``, is then at most the band. With the bounds of the mean at one confidence::
+
+    upper bound of |mean| = max(high, -low)
+
+Both tests have to prove their side, so none needs an adjustment (an intersection-union test, Berger 1982). "The mean lies
+outside" can be proven on two sides, and its p-value allows for both: that of the near side plus that of the far one. For a band of 0 this
+is the two-sided test, for a wide one the one-sided test. The lower bound is the band at which this test just rejects.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+from ._arguments import checked_confidence, checked_finite, checked_number, checked_power
+from .intervals import Inference, Tails, infer
+from .planning import MOST_ITEMS_FOR_A_MEAN, items_needed_mean
+
+_NODES = 256  # of the integral over the sample standard deviation; the power is then known to about 1e-3
+
+
+def size_of_mean(mean: Inference) -> Inference:
+    """Bounds of ``|mean|``, each one-sided, from those of the mean.
+
+    Args:
+        mean: of :func:`mean_t`, with or without clusters.
+    """
+    tails = _SizeTails(mean._tails, 1 if mean.estimate >= 0 else -1, abs(mean.estimate))
+    return infer(
+        tails,
+        mean.confidence,
+        estimate=abs(mean.estimate),
+        method=mean.method,
+        n=mean.n,
+        standard_deviation=mean.standard_deviation,
+    )
+
+
+def largest_size(sizes: Sequence[Inference], *, tests: int | None = None) -> Inference:
+    """Bounds of the largest of several sizes, from those of each, however they depend on each other.
+
+    All of them are within the band if each is, so the upper bound is the largest of the upper bounds, unadjusted. To say that one of k
+    sizes is outside, each is judged at ``1 - alpha / k`` (Bonferroni), so the lower bound is the largest of the lower bounds at
+    that level. Each bound is wrong with a probability of at most alpha.
+
+    Args:
+        sizes: results of :func:`size_of_mean`, all at one confidence.
+        tests: how many tests share alpha on the side of the lower bound, if others than these do; by default k.
+
+    Raises:
+        ValueError: none, something else, different confidences, or fewer tests than sizes.
+    """
+    if not sizes or len({size.confidence for size in sizes}) > 1:
+        raise ValueError(f"sizes were {len(sizes)} of different confidences, or none; expected some of one confidence.")
+    if not all(isinstance(size._tails, _SizeTails) for size in sizes):
+        raise ValueError("an inference is not that of a size; expected results of size_of_mean.")
+    if tests is not None and tests < len(sizes):
+        raise ValueError(f"tests were {tests} of {len(sizes)} sizes; expected at least as many.")
+    furthest = max(sizes, key=lambda size: size.estimate)
+    tails = _LargestTails(tuple(size._tails for size in sizes), tests or len(sizes))
+    return infer(tails, furthest.confidence, estimate=furthest.estimate, method=furthest.method, n=furthest.n)
+
+
+def items_needed_within(
+    size: float,
+    standard_deviation: float,
+    band: float,
+    *,
+    confidence: float = 0.95,
+    fail_confidence: float | None = None,
+    power: float = 0.8,
+) -> int | None:
+    """The number of items with which two one-sided t tests would decide with this power, if ``size`` were the truth.
+
+    Inside the band, both tests have to reject. Given the sample standard deviation s of n normal values with mean m and
+    deviation sd, that has the probability::
+
+        P(-band + t s / sqrt(n) <= mean <= band - t s / sqrt(n)),   t the quantile of the confidence with n - 1 degrees of freedom
+
+    which is integrated over the distribution of s. Outside, the plan is :func:`items_needed_mean`.
+
+    Args:
+        fail_confidence: that at which a mean is proven to be outside; by default ``confidence``.
+
+    Returns:
+        None if the size lies on the band, where no number decides, or if more than 10 million are needed.
+
+    Raises:
+        ValueError: a number that is not finite, a negative one, a confidence or power out of range.
+    """
+    size, band = abs(checked_finite(size, "size")), checked_finite(band, "band")
+    deviation = checked_number(standard_deviation, "standard_deviation", lambda number: 0 <= number < math.inf, "0 or more")
+    confidence, power = checked_confidence(confidence), checked_power(power)
+    if size >= band:
+        return items_needed_mean(size, deviation, band, confidence=fail_confidence or confidence, power=power)
+    if deviation == 0:
+        return 2
+
+    def enough(n: int) -> bool:
+        return _power_within((band - size) / deviation, (band + size) / deviation, n, confidence) >= power
+
+    low, high = 1, 2
+    while not enough(high):
+        if high == MOST_ITEMS_FOR_A_MEAN:
+            return None
+        low, high = high, min(2 * high, MOST_ITEMS_FOR_A_MEAN)
+    return bisect.bisect_left(range(high), True, lo=low + 1, key=enough)
+
+
+def _power_within(near: float, far: float, n: int, confidence: float) -> float:
+    """The probability that both tests reject, for distances to the near and the far end of the band in standard deviations."""
+    quantiles = (np.arange(_NODES) + 0.5) / _NODES
+    spread = np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))  # of the sample, as a multiple of the true one
+    margin = stats.t.ppf(confidence, n - 1) * spread
+    inside = stats.norm.cdf(near * math.sqrt(n) - margin) - stats.norm.cdf(margin - far * math.sqrt(n))
+    return float(np.maximum(inside, 0).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class _SizeTails:
+    """Bounds and p-values of the size of a mean, from those of the mean.
+
+    Attributes:
+        mean: of the mean. side: 1 if its estimate is 0 or above, else -1. size: of the estimate.
+    """
+
+    mean: Tails
+    side: int
+    size: float
+
+    def low(self, confidence: float) -> float:
+        alpha = 1 - confidence
+        if self.p_at_least(math.ulp(0.0)) >= alpha:
+            return 0.0
+        if self.p_at_least(self.size) <= alpha:  # no spread at all
+            return self.size
+        return float(optimize.brentq(lambda band: self.p_at_least(band) - alpha, 0.0, self.size, xtol=1e-15))
+
+    def high(self, confidence: float) -> float:
+        return max(self.mean.high(confidence), -self.mean.low(confidence))
+
+    def p_at_least(self, threshold: float) -> float:
+        if threshold <= 0:  # no size is below 0
+            return 0.0
+        beyond = self.mean.p_at_least if self.side > 0 else lambda at: self.mean.p_at_most(-at)
+        return min(1.0, beyond(threshold) + beyond(-threshold))
+
+    def p_at_most(self, threshold: float) -> float:
+        return max(self.mean.p_at_most(threshold), self.mean.p_at_least(-threshold)) if threshold >= 0 else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class _LargestTails:
+    """Bounds and p-values of the largest of several sizes, of which each is held against an equal part of alpha."""
+
+    each: tuple[Tails, ...]
+    tests: int
+
+    def low(self, confidence: float) -> float:
+        adjusted = 1 - (1 - confidence) / self.tests
+        return max(tails.low(adjusted) for tails in self.each)
+
+    def high(self, confidence: float) -> float:
+        return max(tails.high(confidence) for tails in self.each)
+
+    def p_at_least(self, threshold: float) -> float:
+        return min(1.0, self.tests * min(tails.p_at_least(threshold) for tails in self.each))
+
+    def p_at_most(self, threshold: float) -> float:
+        return max(tails.p_at_most(threshold) for tails in self.each)
