@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_steer.stats import Direction, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
+from pytest_steer.stats import (
+    Direction,
+    Verdict,
+    items_needed_ratio,
+    judge,
+    least_ratio,
+    mean_bootstrap,
+    mean_t,
+    mean_transformed_t,
+    ratio_of_means,
+)
 
 exactly = settings(deadline=None, derandomize=True, database=None, max_examples=60)
 
@@ -211,3 +222,23 @@ def test_items_needed_by_hand(power):
     assert needed == n
     at_it = items_needed_ratio(found, found.estimate)
     assert at_it is None or at_it > 100_000
+
+
+@pytest.mark.parametrize("interval", ["transformed_t", "bootstrap"])
+@pytest.mark.parametrize("seed", range(3))
+def test_other_intervals_are_those_of_the_mean_difference_inverted(interval, seed):
+    """The ratio is at most r if and only if the mean of shifted - r * base is at most 0, as a mean's own inference has it."""
+    shifted, base = made(seed, n=40)
+    base = base + 3
+    found = ratio_of_means(shifted, base, interval=interval, seed=5)
+    mean = mean_transformed_t if interval == "transformed_t" else partial(mean_bootstrap, seed=5)
+    assert found.method == f"fieller, {interval.replace('_', ' ')}"
+    for ratio in np.linspace(found.low - 0.1, found.high + 0.1, 7):
+        plain = mean(shifted - ratio * base)
+        assert found._tails.p_at_least(ratio) == pytest.approx(plain._tails.p_at_least(0.0), abs=2e-4)
+        assert found._tails.p_at_most(ratio) == pytest.approx(plain._tails.p_at_most(0.0), abs=2e-4)
+    for bound, p_value in ((found.low, found._tails.p_at_least), (found.high, found._tails.p_at_most)):
+        assert p_value(bound) == pytest.approx(0.05, abs=1e-3)
+    assert ratio_of_means(shifted, base, interval=interval, seed=5) == found
+    with pytest.raises(ValueError, match="for unpaired items; expected 't'"):
+        ratio_of_means(shifted, base, paired=False, interval=interval)
