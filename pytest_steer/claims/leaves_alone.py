@@ -81,7 +81,8 @@ class LeavesAlone:
             title="Other behaviours",
             example={"honesty": "data/honesty.json"},
             schema={
-                "type": "object",
+                "type": ["object", "null"],
+                "default": None,
                 "minProperties": 1,
                 "additionalProperties": {
                     "description": "A file of contrast items, or the file `test` with `train` or `vector`.",

@@ -211,7 +211,7 @@ def test_items_that_belong_together_count_once(linear):
     alone = claim(linear, {"moved": paired})
     assert (alone.n, alone.unit) == (24, "items")
     assert alone.interval[1] < found.interval[1]
-    with pytest.raises(DataError, match="left: items: no item has the key 'about'"):
+    with pytest.raises(DataError, match="left: items: none of its 12 items has the key 'about'"):
         claim(linear, {"moved": paired, "left": LEFT}, cluster="about")
 
 
