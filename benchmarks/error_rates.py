@@ -2,6 +2,7 @@
 
     python benchmarks/error_rates.py            # the table of docs/verdicts.md, some minutes on one core
     python benchmarks/error_rates.py --suites 400
+    python benchmarks/error_rates.py --values "mean perplexity"
 
 In each suite the truth lies on the threshold, where the claim "at least" just holds and "at most" just fails to be false: a pass of
 either says that the truth is beyond a bound, and is false. The table has the worse of the two sides.
@@ -40,6 +41,23 @@ def clustered_normal(draw: np.random.Generator, n: int) -> Values:
     return (common + math.sqrt(1 - CORRELATION) * draw.normal(size=(n, PER_CLUSTER))).ravel()
 
 
+def perplexity_rise(spread: float, correlation: float) -> Callable[[np.random.Generator, int], Values]:
+    """What decides ``aggregate: arithmetic``: steered perplexity minus the true ratio times the unsteered one, of n texts.
+
+    Perplexities are log-normal with this standard deviation of their logarithm. The rise of a text's log-likelihood is normal, .05 on average
+    with a standard deviation of .05, and correlated with the logarithm of its perplexity.
+    """
+    truth = math.exp(0.05 + 0.05**2 / 2 + correlation * spread * 0.05)
+
+    def values(draw: np.random.Generator, n: int) -> Values:
+        hard, own = draw.normal(size=(2, n))
+        rise = 0.05 + 0.05 * (correlation * hard + math.sqrt(1 - correlation**2) * own)
+        base = np.exp(3 + spread * hard)
+        return base * np.exp(rise) - truth * base
+
+    return values
+
+
 # The mean of each shape, and how its values are drawn.
 SHAPES: dict[str, tuple[float, Callable[[np.random.Generator, int], Values]]] = {
     "normal": (0.0, lambda draw, n: draw.normal(size=n)),
@@ -47,7 +65,13 @@ SHAPES: dict[str, tuple[float, Callable[[np.random.Generator, int], Values]]] = 
     "log-normal": (math.exp(0.5), lambda draw, n: draw.lognormal(size=n)),
     "two-valued": (0.0, lambda draw, n: np.where(draw.random(n) < 0.95, 1.0, -19.0)),
     "clustered": (0.0, clustered_normal),
+    **{
+        f"mean perplexity ({spread:g}, {correlation:g})": (0.0, perplexity_rise(spread, correlation))
+        for spread in (0.5, 1.0)
+        for correlation in (0.0, 0.5)
+    },
 }
+PERPLEXITIES = tuple(shape for shape in SHAPES if shape.startswith("mean perplexity"))
 MEANS: dict[str, Callable[..., object]] = {
     "t": mean_t,
     "bootstrap": lambda values, **more: mean_bootstrap(values, resamples=1000, **more),
@@ -100,6 +124,9 @@ def rows() -> list[tuple[str, str, Callable[[int, np.random.Generator], Wrong]]]
         for name, way in MEANS.items():
             found.append((name, shape, lambda n, draw, way=way, shape=shape: of_mean(way, shape, n, draw)))
         found.append(("t in rounds", shape, lambda n, draw, shape=shape: in_rounds(shape, n, draw)))
+    for shape in PERPLEXITIES:
+        for name, way in MEANS.items():
+            found.append((name, shape, lambda n, draw, way=way, shape=shape: of_mean(way, shape, n, draw)))
     for name, way in MEANS.items():
         found.append((f"{name}, with `cluster`", "clustered", lambda n, draw, way=way: of_mean(way, "clustered", n, draw)))
     found.append(("t, without `cluster`", "clustered", lambda n, draw: ignoring_clusters("clustered", n, draw)))
@@ -124,11 +151,14 @@ def rate(judged: Callable[[int, np.random.Generator], Wrong], n: int, suites: in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suites", type=int, default=4000, help="suites per cell")
+    parser.add_argument("--values", default="", help="only rows whose values begin with this")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print("| Values | Bounds | " + " | ".join(f"n = {n}" for n in UNITS) + " |")
     print("|---|---|" + "---|" * len(UNITS))
     for name, shape, judged in rows():
+        if not shape.startswith(options.values):
+            continue
         cells = []
         for n in UNITS:
             found = 100 * rate(judged, n, options.suites, options.seed)

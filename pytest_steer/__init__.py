@@ -16,6 +16,7 @@ _HOMES = {
     "Axis": "prompting",
     "Baseline": "claims",
     "Capability": "measures",
+    "Completion": "data",
     "ContrastItem": "data",
     "Context": "prompting",
     "Deployed": "measures",
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from .claims import assert_steers as assert_steers
     from .claims import assert_steers_at_cost as assert_steers_at_cost
     from .claims import assert_suppresses as assert_suppresses
+    from .data import Completion as Completion
     from .data import ContrastItem as ContrastItem
     from .data import Items as Items
     from .data import Question as Question

@@ -86,13 +86,14 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
             control_ranks,
             deployed_moves,
             expected_false,
+            texts_left_out,
             verdict_counts,
         )
 
         reporter.section("steering claims")
         comparison = comparison_of(claims)
         lines += [claim_table(claims), *([f"\n{comparison}\n"] if comparison else [])]
-        lines += [*deployed_moves(claims), *control_ranks(claims), *claim_warnings(claims)]
+        lines += [*deployed_moves(claims), *control_ranks(claims), *texts_left_out(claims), *claim_warnings(claims)]
         lines += [expected_false(claims), verdict_counts(claims)]
     for line in (*lines, *saved):
         reporter.write_line(visible(line))

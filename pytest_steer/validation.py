@@ -113,7 +113,8 @@ _TYPES = {
 
 
 def _type(error: ValidationError) -> tuple[str, str]:
-    wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+    given = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+    wanted = [name for name in given if name != "null"]  # which is the same as leaving it out
     words = error.schema.get("x-words") or " or ".join(_TYPES[name] for name in wanted)
     value = error.instance
     if "number" in wanted and isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Unpack
 
 import numpy as np
 
-from ..data import ItemLike, Items
+from ..data import ItemLike, Items, TextLike
 from ..data.traces import known_in, traces
 from ..errors import SteerError
 from ..evidence import Direction, Evidence
@@ -155,7 +155,7 @@ class Beats:
         ),
     ] = MAX_MULTIPLIER
     interval: Interval = "t"
-    texts: Sequence[str] = ()
+    texts: Sequence[TextLike] = ()
     confidence: float = 0.95
     min_n: int | None = None
     seed: int = 0
@@ -357,7 +357,7 @@ def assert_beats(
     baseline_multiplier: float | None = None,
     budget: float | None = None,
     max_multiplier: float = MAX_MULTIPLIER,
-    texts: Sequence[str] = (),
+    texts: Sequence[TextLike] = (),
     interval: IntervalMethod = "t",
     context: Context = AS_GIVEN,
     cluster: str | None = None,

@@ -63,6 +63,30 @@ WEAK_MEAN = (
     "lets propensity fall that far; that a vector does no harm is promised by a threshold a little below 0, such as -0.1"
 )
 
+Window = Annotated[
+    int | None,
+    Param(
+        "Texts of more tokens than this are scored in windows of so many, each token once; by default as many as the model takes. Without "
+        "`window` and `stride` a text that is longer than the model takes is an error.",
+        title="Tokens of a window",
+        example=1024,
+        unit="tokens",
+        at_least=2,
+        schema={"type": ["integer", "null"], "default": None},
+    ),
+]
+Stride = Annotated[
+    int | None,
+    Param(
+        "By how many tokens each window of a long text begins later than the one before; by default half a window.",
+        title="Stride of windows",
+        example=512,
+        unit="tokens",
+        at_least=1,
+        schema={"type": ["integer", "null"], "default": None},
+    ),
+]
+
 
 class Deployment(TypedDict, total=False):
     """Keywords of every assertion.

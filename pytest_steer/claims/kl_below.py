@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 
-from ..data import ItemLike, Items
+from ..data import Completion, ItemLike, Items, TextLike, Texts
+from ..data.texts import content_of
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..measures import (
@@ -98,7 +99,7 @@ class KlBelow:
             example=True,
         ),
     ] = False
-    texts: Sequence[str] | None = None
+    texts: Sequence[TextLike] | None = None
     items: Items | None = None
     multipliers: Sequence[float] = MULTIPLIERS
     interval: Interval = "t"
@@ -257,8 +258,8 @@ def assert_kl_below(
     """
     given = locals()
     if not isinstance(data, str) and isinstance(data, Iterable):
-        every = data if isinstance(data, Items) else list(data)
-        is_text = on == "texts" or (on != "items" and all(isinstance(one, str) for one in every))
+        every = data if isinstance(data, (Items, Texts)) else list(data)
+        is_text = on == "texts" or (on != "items" and all(isinstance(one, (str, Completion)) for one in every))
         given |= {"data": every, "texts" if is_text else "items": every}
     return hold("kl_below", given)
 
@@ -295,8 +296,14 @@ def _of_texts(claim: KlBelow) -> _Measured:
         except DataError as error:
             raise DataError(f"{claim.source}: {error}") from None
 
-    names = [str(index) for index in range(len(texts))]
-    return _Measured(at, "texts", names, texts, describe_texts(texts, claim.source), warnings=repeats)
+    return _Measured(
+        at,
+        "texts",
+        list(texts.ids),
+        [content_of(text) for text in texts],
+        describe_texts(texts, claim.source),
+        warnings=repeats,
+    )
 
 
 def _of_items(claim: KlBelow) -> _Measured:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..data import TextLike
+from ..data.texts import content_of
 from ..data.traces import Known, is_comparable, known_in
 
 _SHOWN = 50  # characters
@@ -30,7 +32,7 @@ def leaks(record: Mapping[str, Any], questions: Sequence[str], data_hash: str) -
     return found + _not_comparable(record, "items")
 
 
-def text_leaks(record: Mapping[str, Any], texts: Sequence[str]) -> list[str]:
+def text_leaks(record: Mapping[str, Any], texts: Sequence[TextLike]) -> list[str]:
     """Warnings about neutral texts that are in the training data, so that what steering costs is judged on what it was made of.
 
     Args:
@@ -38,7 +40,7 @@ def text_leaks(record: Mapping[str, Any], texts: Sequence[str]) -> list[str]:
     """
     if not texts:
         return []
-    known = known_in(texts, record)
+    known = known_in(map(content_of, texts), record)
     found = []
     if known.asked or known.near:
         part = f", {known.near} of them nearly" if known.near else ""

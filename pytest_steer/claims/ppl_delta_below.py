@@ -9,24 +9,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
-from ..data.likeness import normal_form
+from ..data import Completion, TextLike, Texts, as_texts
+from ..data.texts import check_is_text, content_of, form_of
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import Array, asked_as_text, perplexity_curves, warning_of
+from ..measures import Perplexity, asked_texts, perplexity_curves, relative_rise, warning_of
+from ..measures.compared import finite
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..soundness import check_before
-from ..stats import Direction, Inference
+from ..stats import Direction, Verdict
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Deployment, Interval, IntervalMethod
+from .common import Deployment, Interval, IntervalMethod, Stride, Window
 from .doubts import look_closer
 from .holding import hold
-from .judging import judged, mean_of
+from .judging import judged
 from .kinds import claim
 from .leaks import text_leaks
 from .over_items import check_moved
+from .rises import Aggregate, rise_of
 from .sampling import kept_of, twins_of
 
 
@@ -35,16 +38,15 @@ from .sampling import kept_of, twins_of
 class PplDeltaBelow:
     """Steering at `multiplier` raises the perplexity of the neutral texts by less than `limit`.
 
-    The statistic is exp(d) - 1 with d the mean over texts of the difference in negative log-likelihood per token,
-    steered minus unsteered, each text paired with itself. Bounds are those of d, carried over.
+    Each text is paired with itself, and counts alike whatever its length; see ``rises.rise_of`` for the statistic and its bounds.
 
     Attributes:
-        texts: neutral texts: text that the behaviour has nothing to do with.
+        texts: neutral texts, plain ones or completions: text that the behaviour has nothing to do with.
         source: where the texts come from, for messages.
     """
 
     subject: Subject
-    texts: Sequence[str]
+    texts: Sequence[TextLike]
     limit: Annotated[
         float,
         Param(
@@ -56,6 +58,17 @@ class PplDeltaBelow:
             weak="lets perplexity double and more; 5 % is written 0.05",
         ),
     ]
+    aggregate: Annotated[
+        Aggregate,
+        Param(
+            "How texts are made one number: geometric judges the geometric mean of their perplexities, arithmetic the arithmetic mean (von "
+            "Rütte et al. 2024), to which texts of a large perplexity contribute most.",
+            title="Mean of the texts",
+            example="arithmetic",
+        ),
+    ] = "geometric"
+    window: Window = None
+    stride: Stride = None
     interval: Interval = "t"
     confidence: float = 0.95
     min_n: int | None = None
@@ -80,21 +93,30 @@ class PplDeltaBelow:
                 texts,
                 {"base": None, "steered": change},
                 multipliers=[subject.multiplier],
+                window=self.window,
+                stride=self.stride,
                 **subject.scope,
             )
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from None
         (base,), (steered,) = found_at["base"], found_at["steered"]
-        rises = steered.per_text - base.per_text
-        check_moved(model, subject, rises, "the texts")
-        found = self._mean(rises)
+        check_moved(model, subject, steered.per_text - base.per_text, "the texts")
+        rise = rise_of(
+            base,
+            steered,
+            self.aggregate,
+            self.limit,
+            interval=self.interval,
+            confidence=self.confidence,
+            seed=self.seed,
+        )
         evidence = judged(
             model,
             subject,
-            found,
+            rise.found,
             steered.probes,
             threshold=self.limit,
-            scaled=math.log1p(self.limit),
+            scaled=rise.limit,
             direction=Direction.AT_MOST,
             confidence=self.confidence,
             min_n=self.min_n,
@@ -102,35 +124,35 @@ class PplDeltaBelow:
             moved=lambda floor: math.expm1(math.sqrt(2) * floor.answer),
             check="ppl_delta_below",
             name=self.name,
-            statistic="perplexity delta",
-            estimate=as_share(found.estimate),
-            interval=(as_share(found.low), as_share(found.high)),
+            statistic=rise.statistic,
+            estimate=rise.as_share(rise.found.estimate),
+            interval=(rise.as_share(rise.found.low), rise.as_share(rise.found.high)),
             n=len(texts),
             unit="texts",
             percent=True,
             data=describe_texts(texts, self.source),
             soundness=soundness,
-            asked=asked_as_text(model, steered.probes[0]),
+            asked=asked_texts(model, steered.asked),
             warnings=[*repeats, *text_leaks(change.metadata, texts), *warning_of(model, math.log(base.value))],
             details={
-                "perplexity_base": base.of_the_mean_text,
-                "perplexity_steered": steered.of_the_mean_text,
+                "aggregate": self.aggregate,
+                "perplexity_base": rise.base,
+                "perplexity_steered": rise.steered,
                 "perplexity_over_tokens": {"base": base.value, "steered": steered.value},
-                "texts": [
-                    {"id": str(i), "text": text, "nll_base": float(b), "nll_steered": float(s), "tokens": int(count)}
-                    for i, (text, b, s, count) in enumerate(
-                        zip(texts, base.per_text, steered.per_text, base.tokens, strict=True)
-                    )
-                ],
+                "texts": text_records(texts, base, steered),
             },
         )
-        limit = math.log1p(self.limit)
-        look_closer(evidence, rises, self._mean, limit, None, [*map(str, range(len(texts)))])
-        evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": evidence.estimate}}
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.aggregate == "arithmetic":
+            evidence.items_needed = rise.texts_needed(self.confidence)
+        look_closer(evidence, rise.values, rise.bounds, rise.at, None, texts.ids)
+        # Costs are compared by the geometric mean, whichever is promised.
+        cost = evidence.estimate if self.aggregate == "geometric" else finite(relative_rise(steered, base))
+        evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": cost}}
         return evidence
 
-    def _mean(self, rises: Array, _: Sequence[int] | None = None) -> Inference:
-        return mean_of(rises, self.interval, confidence=self.confidence, seed=self.seed)
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.not_looked_at(evidence), *words.texts_chosen(evidence.data)]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
@@ -139,7 +161,7 @@ class PplDeltaBelow:
         return [
             *words.decide(evidence),
             *words.where(evidence),
-            f"  perplexity (geometric mean of the texts): {details['perplexity_base']:.2f} unsteered, "
+            f"  perplexity ({details['aggregate']} mean of the texts): {details['perplexity_base']:.2f} unsteered, "
             f"{details['perplexity_steered']:.2f} steered",
             "  worst texts (negative log-likelihood per token):",
             *(
@@ -152,17 +174,22 @@ class PplDeltaBelow:
 def assert_ppl_delta_below(
     model: Model,
     vector: SteeringVector | Intervention | None,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     *,
     limit: float,
+    aggregate: Aggregate = "geometric",
+    window: int | None = None,
+    stride: int | None = None,
     interval: IntervalMethod = "t",
     **shared: Unpack[Deployment],
 ) -> Evidence:
     """Assert that steering raises the perplexity of ``texts`` by less than ``limit``.
 
     Args:
-        texts: neutral texts, at least two; each is paired with itself.
+        texts: neutral texts, at least two, each a ``str`` or a :class:`Completion`; each is paired with itself.
         limit: the promise: 0.05 allows 5 %.
+        aggregate: ``geometric`` or ``arithmetic`` mean of the texts' perplexities.
+        window / stride: see :func:`perplexity`.
         multiplier: the deployed strength.
 
     The other arguments and what is raised are those of :func:`assert_steers`.
@@ -170,25 +197,46 @@ def assert_ppl_delta_below(
     return hold("ppl_delta_below", locals())
 
 
-def distinct_texts(texts: Sequence[str], source: str) -> tuple[list[str], list[str]]:
+def distinct_texts(texts: Sequence[TextLike], source: str) -> tuple[Texts, list[str]]:
     """The texts without those that repeat another one, and warnings about these and about near twins.
 
     Raises:
         DataError: fewer than two different texts, which can have no interval.
     """
-    forms = [(normal_form(text),) for text in texts]
+    known = as_texts(texts)
+    for own, text in zip(known.ids, known, strict=True):
+        check_is_text(text, f"{source}: text {own}")
+    forms = [form_of(text) for text in known]
     kept, repeats = kept_of(forms, "texts")
     if len(kept) < 2:
         raise DataError(f"{source}: has {len(kept)} text(s); an interval needs at least two")
-    return [texts[index] for index in kept], repeats + twins_of([forms[index] for index in kept], "texts")
+    return known.part(kept), repeats + twins_of([forms[index] for index in kept], "texts")
 
 
-def as_share(difference: float) -> float | None:
-    """exp(d) - 1, from a difference in log-likelihood to a relative rise of perplexity; None for a bound so far out that it is no finite number."""
-    return math.expm1(difference) if difference < 700 else None
+def text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[dict[str, Any]]:
+    """The evidence's record of each text."""
+    return [
+        {
+            "id": own,
+            **({"prompt": text.prompt} if isinstance(text, Completion) else {}),
+            "text": content_of(text),
+            "nll_base": float(b),
+            "nll_steered": float(s),
+            "tokens": int(count),
+        }
+        for own, text, b, s, count in zip(texts.ids, texts, base.per_text, steered.per_text, base.tokens, strict=True)
+    ]
 
 
-def describe_texts(texts: Sequence[str], source: str) -> dict[str, Any]:
-    """The evidence's ``data`` record."""
-    content = json.dumps(list(texts), ensure_ascii=False)
-    return {"hash": hashlib.sha256(content.encode()).hexdigest(), "n": len(texts), "source": source}
+def describe_texts(texts: Sequence[TextLike], source: str) -> dict[str, Any]:
+    """The evidence's ``data`` record, with what was chosen and left out where the texts come from."""
+    known = as_texts(texts)
+    content = json.dumps([text if isinstance(text, str) else [text.prompt, text.text] for text in known], ensure_ascii=False)
+    left_out = [{"rule": one.rule, "n": len(one.ids), "of": one.of, "ids": list(one.ids)} for one in known.left_out]
+    return {
+        "hash": hashlib.sha256(content.encode()).hexdigest(),
+        "n": len(known),
+        "source": source,
+        **({"chosen": known.chosen} if known.chosen else {}),
+        **({"left_out": left_out} if left_out else {}),
+    }

@@ -61,6 +61,7 @@ class Promotes:
         """Measure and judge; see ``sides.measure_sides`` for what is raised."""
         return measure_sides(model, self, "promotes", rises=True)
 
+    asks_likelihoods = True  # so that `pytest-steer show` asks about single tokens as this claim does
     remarks = staticmethod(sides_words.remarks)
     explanation = staticmethod(sides_words.explanation)
 

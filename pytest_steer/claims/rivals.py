@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Items
+from ..data import Items, TextLike
 from ..errors import MeasurementError, SteerError
 from ..measures import (
     Array,
@@ -65,7 +65,7 @@ def measure_rivals(
     subject: Subject,
     baseline: Baseline,
     items: Items,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     *,
     context: Context,
     budget: float | None,
@@ -119,7 +119,7 @@ def _about(subject: Subject) -> dict[str, Any]:
 
 
 def _with_costs(
-    model: Model, rivals: Sequence[Rival], steered: Mapping[str, Subject], texts: Sequence[str], sign: int
+    model: Model, rivals: Sequence[Rival], steered: Mapping[str, Subject], texts: Sequence[TextLike], sign: int
 ) -> Iterator[Rival]:
     """Costs of the claim's vector and of the rival of the largest effect: nineteen would cost more than the claim."""
     strongest = max(rivals[1:], key=lambda one: sign * float(one.effects.mean()), default=None)
@@ -156,7 +156,7 @@ def _prompt(
     baseline: Baseline,
     items: Items,
     unsteered: Array,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     context: Context,
     sign: int,
 ) -> Rival:
@@ -190,7 +190,7 @@ def _plain(model: Model, items: Items, context: Context) -> PropensityCurve:
 
 
 def _checkpoint(
-    model: Model, baseline: Baseline, items: Items, unsteered: Array, texts: Sequence[str], context: Context
+    model: Model, baseline: Baseline, items: Items, unsteered: Array, texts: Sequence[TextLike], context: Context
 ) -> Rival:
     """Another model, unsteered.
 

@@ -156,7 +156,9 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
     evidence.details["deployed"] = deployed_record(subject, curve, claim.confidence, sample.clusters)
     evidence.warnings += diagnosis_warnings(evidence)
     look_closer(evidence, values, bounds, claim.nats, sample.clusters, [item.id for item in sample.items])
-    evidence.compared = compared_by_items(curve, subject, evidence, curve, sample.clusters)
+    evidence.compared = compared_by_items(curve, subject, evidence, curve, sample.clusters) | {
+        "sides": _compared(record, details["normalised"])
+    }
     return evidence
 
 
@@ -222,6 +224,16 @@ def _normalised(found: AnswerLikelihoods, at: float, wanted: int) -> dict[str, A
     pairs = [(base, side[:, column]) for base, side in zip(_base(found), sides, strict=True)]
     normalised = normalised_changes(pairs[wanted], pairs[1 - wanted])
     return None if normalised is None else {name: list(own) for name, own in asdict(normalised).items()}
+
+
+def _compared(record: dict[str, dict[str, Any]], normalised: dict[str, Any] | None) -> dict[str, Any]:
+    """The fields of ``SideChanges``; of the normalised changes those over all items."""
+    found: dict[str, Any] = {
+        name: None if normalised is None else normalised[name][-1] for name in ("promoted", "suppressed")
+    }
+    for name in SIDES:
+        found |= {f"{name}_change": record[name]["change"], f"{name}_interval": record[name]["interval"]}
+    return found
 
 
 def _strata(found: AnswerLikelihoods, changes: tuple[Array, Array]) -> list[dict[str, Any]]:

@@ -6,14 +6,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Annotated, Unpack
+from typing import Annotated, Any, Unpack
 
-from ..data import ItemLike, Items
+from ..data import ItemLike, Items, TextLike, Texts
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, AtCost, deviation, effects_at, multipliers_at_cost, perplexity
 from ..measures.at_cost import MAX_MULTIPLIER, spread
 from ..measures.compared import finite, strength_of
+from ..measures.pne import matching_probability, pne
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
@@ -22,7 +23,7 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod
+from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod, Stride, Window
 from .deployed import moves_of
 from .holding import hold
 from .judging import below_floor, floor_of, mean_of
@@ -30,7 +31,8 @@ from .kinds import claim
 from .leaks import text_leaks
 from .numbers import number, promise
 from .over_items import check_enough, measure_items
-from .ppl_delta_below import as_share, describe_texts, distinct_texts
+from .ppl_delta_below import describe_texts, distinct_texts
+from .rises import as_share
 from .sampling import sample_of
 
 
@@ -58,7 +60,7 @@ class SteersAtCost:
 
     subject: Subject
     items: Items
-    texts: Sequence[str]
+    texts: Sequence[TextLike]
     effect: Annotated[
         float,
         Param(
@@ -100,6 +102,8 @@ class SteersAtCost:
             at_least=1,
         ),
     ] = MAX_MULTIPLIER
+    window: Window = None
+    stride: Stride = None
     interval: Interval = "t"
     confidence: float = 0.95
     min_n: int | None = None
@@ -153,6 +157,7 @@ class SteersAtCost:
             by_effect=True,
         )
         effects = curve.effects(at.multiplier)
+        normalised = pne(effects, unsteered, at.mean_rises[at.multiplier])
         evidence.strata = []  # slopes, which an effect at one multiplier has not
         kept = {key: evidence.details[key] for key in ("clusters", "on_promised_side") if key in evidence.details}
         evidence.details = kept | {
@@ -162,6 +167,12 @@ class SteersAtCost:
             "mean_effect": float(effects.mean()),
             "anti_steerable_share": float((sign * effects < 0).mean()),
             "effects": [float(effect) for effect in effects],
+            "pne": normalised,
+            "matching_probability": {
+                "base": matching_probability(unsteered),
+                "steered": matching_probability(unsteered + effects),
+            },
+            "mean_perplexity_ratio": finite(1 + at.mean_rises[at.multiplier]),
             "multiplier_at_cost": at.multiplier,
             "cost": at.cost,
             "cost_interval": [as_share(cost.low), as_share(cost.high)],
@@ -182,12 +193,25 @@ class SteersAtCost:
         }
         deployed = evidence.details["deployed"]
         reached = strength_of(
-            effects, at.multiplier, self.confidence, cost=at.cost, reached=at.reached, clusters=sample.clusters
+            effects,
+            at.multiplier,
+            self.confidence,
+            cost=at.cost,
+            reached=at.reached,
+            clusters=sample.clusters,
+            normalised=normalised,
         )
         evidence.compared = {
             "n": len(sample.items),
             "spread": spread(unsteered),
-            "deployed": {"multiplier": deployed["multiplier"], "effect": deployed["mean_effect"], "cost": deployed["cost"]},
+            "deployed": {
+                "multiplier": deployed["multiplier"],
+                "effect": deployed["mean_effect"],
+                "cost": deployed["cost"],
+                "pne": None
+                if at_deployed is None
+                else pne(at_deployed, unsteered, at.mean_rises[float(self.subject.multiplier)]),
+            },
             "at_cost": asdict(reached),
             "budget": self.budget,
             "rank": 2,
@@ -208,9 +232,10 @@ class SteersAtCost:
     def _mean(self, effects: Array, clusters: Sequence[int] | None = None) -> Inference:
         return mean_of(effects, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
-    def _at_cost(self, model: Model, texts: Sequence[str]) -> tuple[AtCost, Array]:
+    def _at_cost(self, model: Model, texts: Texts) -> tuple[AtCost, Array]:
         """The multiplier, and what each text's negative log-likelihood per token has risen by there."""
         subject = self.subject
+        asked: dict[str, Any] = {**subject.scope, "window": self.window, "stride": self.stride}
         try:
             at = multipliers_at_cost(
                 model,
@@ -218,16 +243,12 @@ class SteersAtCost:
                 {0: subject},
                 budget=self.budget,
                 max_multiplier=self.max_multiplier,
+                window=self.window,
+                stride=self.stride,
                 allow_mismatch=subject.allow_mismatch,
             )[0]
-            steered = perplexity(
-                model,
-                texts,
-                subject.vector,
-                multiplier=at.multiplier,
-                **subject.scope,
-            )
-            return at, steered.per_text - perplexity(model, texts).per_text
+            steered = perplexity(model, texts, subject.vector, multiplier=at.multiplier, **asked)
+            return at, steered.per_text - perplexity(model, texts, **asked).per_text
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from None
 
@@ -268,7 +289,12 @@ class SteersAtCost:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*words.not_looked_at(evidence), *_cost_line(evidence)]
+        return [
+            *words.not_looked_at(evidence),
+            *_cost_line(evidence),
+            *_pne_line(evidence),
+            *words.texts_chosen(evidence.details["neutral"]),
+        ]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
@@ -286,12 +312,14 @@ def assert_steers_at_cost(
     model: Model,
     vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     *,
     effect: float,
     budget: float,
     standardised: bool = False,
     max_multiplier: float = MAX_MULTIPLIER,
+    window: int | None = None,
+    stride: int | None = None,
     interval: IntervalMethod = "t",
     context: Context = AS_GIVEN,
     cluster: str | None = None,
@@ -300,11 +328,13 @@ def assert_steers_at_cost(
     """Assert that the mean effect reaches ``effect`` at the multiplier where perplexity on ``texts`` has risen by ``budget``.
 
     Args:
-        texts: neutral texts, at least two; on them the multiplier is chosen.
+        texts: neutral texts, at least two, each a ``str`` or a :class:`Completion`; on them the multiplier is chosen. The cost is that
+            of the deployed scope on completions alone: of plain texts every token is steered.
         effect: the promise: mean over items of propensity at that multiplier minus propensity unsteered; in standard deviations
             of the unsteered propensities if ``standardised``.
         budget: 0.05 is a rise of perplexity by 5 %.
         max_multiplier: the largest multiplier tried, as a multiple of the deployed one.
+        window / stride: see :func:`perplexity`.
         multiplier: the deployed strength, where the search begins.
 
     The other arguments and what is raised are those of :func:`assert_steers`.
@@ -353,6 +383,18 @@ def _cost_line(evidence: Evidence) -> list[str]:
     return [
         f"  judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} {shown}; "
         f"budget {promise(details['budget'], percent=True)}"
+    ]
+
+
+def _pne_line(evidence: Evidence) -> list[str]:
+    """The perplexity-normalised effect beside the effect, and what it is made of."""
+    details = evidence.details
+    if details["pne"] is None:
+        return []
+    base, steered = (details["matching_probability"][key] for key in ("base", "steered"))
+    return [
+        f"  PNE {number(details['pne'])}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered; mean perplexity "
+        f"x {details['mean_perplexity_ratio']:.3g}"
     ]
 
 

@@ -61,6 +61,7 @@ class Suppresses:
         """Measure and judge; see ``sides.measure_sides`` for what is raised."""
         return measure_sides(model, self, "suppresses", rises=False)
 
+    asks_likelihoods = True  # so that `pytest-steer show` asks about single tokens as this claim does
     remarks = staticmethod(sides_words.remarks)
     explanation = staticmethod(sides_words.explanation)
 

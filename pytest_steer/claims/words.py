@@ -119,6 +119,20 @@ def remarks(evidence: Evidence) -> list[str]:
     return lines + not_looked_at(evidence)
 
 
+def texts_chosen(data: Mapping[str, Any] | None) -> list[str]:
+    """How the texts of a ``data`` record were chosen from more, and what was left out by which rule."""
+    found = data or {}
+    lines = [f"  texts: {found['chosen']}"] if found.get("chosen") else []
+    return lines + [
+        f"  texts: {one['n']} of {one['of']} left out, {one['rule']}{_first_ids(one['ids'])}"
+        for one in found.get("left_out", ())
+    ]
+
+
+def _first_ids(ids: Sequence[str]) -> str:
+    return f" ({', '.join([*ids[:WORST], *(['...'] if len(ids) > WORST else [])])})" if ids else ""
+
+
 def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
     """What was steered and on which data.
 

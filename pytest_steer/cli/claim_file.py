@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..data import ContrastItem, Items, TaskItem
+from ..data import ContrastItem, Items, TaskItem, TextLike
 from ..errors import DataError, SteerError
 from ..measures.compared import Row
 from ..run_context import RunContext
@@ -48,7 +48,7 @@ class Chosen:
     multipliers: Sequence[float]
     claims: Mapping[str, Mapping[str, Any]]
     test: Items | Sequence[TaskItem]
-    texts: Sequence[str] = ()
+    texts: Sequence[TextLike] = ()
     asked: Mapping[str, str] = field(default_factory=dict)
     cluster: str | None = None
 
@@ -82,7 +82,7 @@ def check_new(files: Files) -> None:
 
 
 def of_sweep(
-    sweep: Sweep, test: Items, texts: Sequence[str] = (), *, chosen_on: int = 0, cluster: str | None = None
+    sweep: Sweep, test: Items, texts: Sequence[TextLike] = (), *, chosen_on: int = 0, cluster: str | None = None
 ) -> Chosen | None:
     """The layer and the multiplier that a sweep chose; None if it chose none.
 

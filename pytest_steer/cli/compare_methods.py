@@ -235,6 +235,8 @@ def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: i
     say(f"{model.id}: {what} (seed {seed}, dtype {model.dtype}, device {model.device})")
     for part in {entry.behaviour: entry for entry in measured.judged}.values():
         say(f"{part.behaviour}: {len(part.items)} test items and {len(part.texts)} test texts are not looked at")
+    for entry in {entry.chosen: entry for entry in entries if entry.chosen}.values():
+        say(f"texts of {entry.source}: {'; '.join(entry.chosen)}")
     say(f"\n{comparison_tables(found.rows, found.tasks, cost=budget)}")
     for failure in found.failures:
         say(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
@@ -280,6 +282,7 @@ def _record(measured: _Measured, settings: dict[str, Any]) -> dict[str, Any]:
             }
             for entry in measured.entries
         ],
+        "texts": {entry.source: list(entry.chosen) for entry in measured.entries if entry.chosen},
         "rows": [row.to_dict() for row in found.rows],
         "tasks": [vars(task) for task in found.tasks],
         "failures": [vars(failure) for failure in found.failures],

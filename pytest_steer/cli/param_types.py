@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from ..errors import DataError
+
 SavedVector = tuple[Path, tuple[int, ...] | None]
 """A file, and the layers at which it steers, where they were said."""
 
@@ -31,6 +33,24 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in the lates
             return self.read(value)
         except ValueError:
             self.fail(f"{value!r}. Write {self.wanted}", param, ctx)
+
+
+class Texts(click.Path):
+    """A file of texts, or the name of shipped ones."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ..data.formats.entries import builtin_file, full_name, is_builtin
+
+        if not is_builtin(value):
+            return super().convert(value, param, ctx)
+        try:
+            builtin_file(str(value))
+        except DataError as error:
+            self.fail(str(error), param, ctx)
+        return Path(full_name(str(value)))
 
 
 class Number(click.FloatRange):
@@ -119,6 +139,7 @@ def output(*suffixes: str) -> Parsed:
 # A vector can be a folder with one file per layer.
 VECTOR: Any = click.Path(exists=True, path_type=Path)
 FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
+TEXTS: Any = Texts()
 FOLDER: Any = click.Path(file_okay=False, path_type=Path)
 COUNT = click.IntRange(min=1)
 SEED = click.IntRange(min=0)

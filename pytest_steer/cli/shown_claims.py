@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from ..claims import kind_of
-from ..data import BUILTIN
+from ..data import OWN_QUESTIONS
 from ..data.demonstrations import draw_demonstrations
 from ..files import ClaimSpec
 from ..files.build import Builder, given_data
 from ..measures import shown_line, shown_probe
 from ..measures.asking import Asked, asked_of
-from ..measures.likelihood import text_start
+from ..measures.asking_texts import ask_texts
 from ..measures.multiple_choice import asked_question
 from ..measures.tasks import task_probe
-from ..model import Model, Probe, tokenize_text
+from ..model import Model, Probe
 from ..steering import check_positions
 
 
@@ -36,10 +36,10 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     chosen = kind.chosen(claim.params.get("on"), given_data(claim))
     measured_on = {*kind.fields} - ({*kind.either} - {chosen})
     if "texts" in measured_on and "items" not in measured_on:
-        start = text_start(positions, spec.include_first)
-        for index, text in enumerate(builder.texts(claim)):
-            ids = tokenize_text(model.tokenizer, text, f"text {index}")
-            lines += ["", f"  text {index}", *_sequence(model, Probe(ids, start, score_from=1))]
+        texts, cut = builder.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}
+        for own, asked_text in zip(texts.ids, ask_texts(model, texts, positions, spec.include_first, **cut), strict=True):
+            lines += ["", f"  text {own}", *(f"  note: {note}" for note in asked_text.notes)]
+            lines += [line for probe in asked_text.probes for line in _sequence(model, probe)]
         return lines
     if "tasks" in measured_on:
         return lines + _tasks(builder, claim)
@@ -48,8 +48,9 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     if "items" not in measured_on:
         return [*lines, "  no items: the hooks are tried on prompts of their own"]
     items, context = builder.test_items(claim)
+    likelihoods = getattr(kind_of(claim.kind).declared, "asks_likelihoods", False)
     for item in items:
-        asked = asked_of(model, item, positions, spec.include_first, context)
+        asked = asked_of(model, item, positions, spec.include_first, context, likelihoods=likelihoods)
         lines += ["", f"  item {item.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
         answers = [f"matching {a!r}" for a in item.matching] + [f"not matching {a!r}" for a in item.not_matching]
         for index, probe in enumerate(asked.probes):
@@ -60,7 +61,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
 
 def _questions(builder: Builder, claim: ClaimSpec, folder: Path) -> list[str]:
     model, spec, params = builder.model, claim.vector, claim.params
-    questions = builder.questions(params.get("questions") or BUILTIN, folder)
+    questions = builder.questions(params.get("questions") or OWN_QUESTIONS, folder)
     lines = []
     for question in questions:
         asked = asked_question(

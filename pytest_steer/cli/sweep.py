@@ -13,7 +13,7 @@ from ..errors import SteerError
 from ..run_context import RunContext
 from ..screen import visible
 from .options import Command, anti_steerable_share, budget, out, run_options, write
-from .param_types import COUNT, COUNTS, FILE, LAYERS, NUMBERS, SHARE, SPLIT, VECTOR, output
+from .param_types import COUNT, COUNTS, FILE, LAYERS, NUMBERS, SHARE, SPLIT, TEXTS, VECTOR, output
 from .terminal import colours, load_extensions, measuring, write_text
 
 if TYPE_CHECKING:
@@ -51,7 +51,9 @@ RENAMED = {
     default="after_prompt",
     help="Tokens that are steered.",
 )
-@click.option("--neutral", type=FILE, metavar="TEXTS", help="Neutral texts for the cost in perplexity, which are split.")
+@click.option(
+    "--neutral", type=TEXTS, metavar="TEXTS", help="Neutral texts for the cost in perplexity (or builtin:neutral), split."
+)
 @click.option(
     "--keep", type=SHARE, metavar="SHARE", show_default="0.5", help="Share of layers to measure, ranked by first order."
 )

@@ -14,10 +14,12 @@ from .. import registry
 from ..claims import Claim, ClaimKind, OtherData, kind_of
 from ..claims.in_rounds import is_in_rounds
 from ..claims.sampling import sample_of
-from ..data import Items, Questions, TaskItem, read_questions, read_tasks, read_texts
+from ..data import Items, Questions, TaskItem, Texts, read_questions, read_tasks, read_texts
 from ..data.formats import has_entries
-from ..data.likeness import normal_form, reach_of
-from ..data.questions import is_no_file
+from ..data.formats.entries import is_builtin
+from ..data.likeness import reach_of
+from ..data.questions import is_hub
+from ..data.texts import form_of
 from ..errors import DataError, ModelError, SteerError, at_key
 from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
@@ -141,19 +143,19 @@ class Builder:
         part = part[: reach_of([items[int(index)].form for index in part], effort.max_drawn)]
         return Items((items[int(index)] for index in sorted(part)), items.source), context
 
-    def texts(self, claim: ClaimSpec) -> list[str]:
+    def texts(self, claim: ClaimSpec) -> Texts:
         """The neutral texts of a claim.
 
         Raises:
             DataError: the claim has no ``data.neutral``, or it cannot be read.
         """
         if claim.neutral is None:
-            raise DataError(f"{claim.name}: needs data.neutral")
+            raise DataError(f"{claim.name}: needs data.neutral: a file of texts, or builtin:neutral, which is shipped")
         # A text file has no columns; what data.columns says of texts is then about others of the file's data.
-        column = claim.columns.get("text") if has_entries(claim.neutral) else None
+        columns = claim.columns if is_builtin(claim.neutral) or has_entries(claim.neutral) else {}
         with at_key("data.neutral"):
-            found = read_texts(claim.neutral, column=column)
-        return found[: reach_of([normal_form(text) for text in found], self.run.effort.max_items)]
+            texts = read_texts(claim.neutral, columns=columns, **claim.neutral_settings)
+            return texts[: reach_of([form_of(text) for text in texts], self.run.effort.max_items)]
 
     def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
         """The pairs of a task, of ``data.test`` unless another file is named.
@@ -180,7 +182,7 @@ class Builder:
         Raises:
             DataError: they cannot be read.
         """
-        return read_questions(name if is_no_file(name) else absolute(name, folder)).part(self.run.effort.max_items)
+        return read_questions(name if is_hub(name) else absolute(name, folder)).part(self.run.effort.max_items)
 
     def is_sequential(self, claim: ClaimSpec) -> bool:
         """Whether a claim draws its items in rounds."""
@@ -277,7 +279,7 @@ class _Supply:
         return self._asked[1]
 
     @property
-    def texts(self) -> list[str]:
+    def texts(self) -> Texts:
         return self._builder.texts(self._claim)
 
     @property

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_steer.claims.kinds import kind_of
-from pytest_steer.data.questions import is_no_file
+from pytest_steer.data.leave_out import check_expression
+from pytest_steer.data.questions import is_hub
 from pytest_steer.errors import DataError
 from pytest_steer.files.expand import Expanded
 from pytest_steer.files.files import missing_file
@@ -28,7 +29,7 @@ _ONE_VECTOR = {
     "this claim.",
     "oneOf": [{"required": ["vector"]}, {"required": ["intervention"]}],
 }
-_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own"}
+_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own", "x-regex"}
 
 
 def faults_of(claim: Expanded, data: dict[str, Any], folder: Path) -> list[Fault]:
@@ -118,7 +119,12 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
         )
     for inner, value, path in _marked(schema, claim.values, ()):
         unused = path[0] == "data" and claim.at(path)[0] == "data" and path[1] not in used
-        if inner.get("x-questions") and isinstance(value, str) and is_no_file(value):
+        if "x-regex" in inner and isinstance(value, str):
+            try:
+                check_expression(value)
+            except DataError as error:
+                yield Fault(path, str(error), inner["description"])
+        if inner.get("x-questions") and isinstance(value, str) and is_hub(value):
             continue
         if inner.keys() & {"x-file", "x-items", "x-questions"} and isinstance(value, str) and not unused:
             fault = missing_file(value, folder, path, or_layers=bool(inner.get("x-vector")))

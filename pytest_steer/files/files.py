@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_steer.data.formats.entries import builtin_file, full_name, is_builtin
+from pytest_steer.errors import DataError
 from pytest_steer.files.messages import Fault
 from pytest_steer.files.source import DataPath
 from pytest_steer.registry import nearest
@@ -15,7 +17,9 @@ _MOST_LISTED = 8
 
 
 def absolute(text: str, folder: Path) -> Path:
-    """``text`` seen from ``folder``. Links are not followed: a link's own name can carry the suffix."""
+    """``text`` seen from ``folder``. Links are not followed: a link's own name can carry the suffix. Shipped data keep their name."""
+    if is_builtin(text, folder):
+        return Path(full_name(text))
     return folder / text
 
 
@@ -26,6 +30,12 @@ def missing_file(text: str, folder: Path, path: DataPath, *, or_layers: bool = F
         or_layers: a folder with one ``.pt`` file per layer is good as well.
     """
     file = absolute(text, folder)
+    if is_builtin(text, folder):
+        try:
+            builtin_file(text)
+        except DataError as error:
+            return Fault(path, str(error), "Name one of them, or a file.")
+        return None
     # os.path, because Path.is_file raises for names that are too long
     if os.path.isfile(file):
         return None

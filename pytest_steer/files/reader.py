@@ -187,7 +187,9 @@ class _SuiteReader:
             values, {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence", "min_n", "direction")}
         )
         named = values.get("data", {})
-        data = {key: absolute(text, self.folder) for key, text in named.items() if key not in ("columns", "cluster")}
+        neutral = _as_mapping(named.get("neutral", {}))
+        files = {**named, **({"neutral": neutral["file"]} if neutral else {})}
+        data = {key: absolute(text, self.folder) for key, text in files.items() if key not in ("columns", "cluster")}
         columns = named.get("columns", {})
         model = claim.combination.get("model")
         return ClaimSpec(
@@ -197,6 +199,7 @@ class _SuiteReader:
             vector=self._vector(claim, columns),
             test=data.get("test"),
             neutral=data.get("neutral"),
+            neutral_settings={key: value for key, value in neutral.items() if key != "file"},
             demonstrations=data.get("demonstrations"),
             xfail=values.get("xfail") or None,
             line=self._line(index),
@@ -267,6 +270,10 @@ class _SuiteReader:
         body = claim.get(kind)
         name = body.get("name") if isinstance(body, dict) else None
         return next((word for word in (name, kind) if _is_name(word)), None)
+
+
+def _as_mapping(texts: Any) -> dict[str, Any]:
+    return {"file": texts} if isinstance(texts, str) else texts
 
 
 def _is_name(word: Any) -> bool:

@@ -7,7 +7,7 @@ from .chance import chance_warnings, warning_of
 from .controls import can_have_controls, random_controls
 from .first_order import first_order_slopes
 from .kl import Divergence, kl_at_answers, kl_curve, kl_divergence
-from .likelihood import Perplexity, perplexity, perplexity_curves, relative_rise
+from .likelihood import Perplexity, perplexity, perplexity_curves, relative_mean_rise, relative_rise
 from .multiple_choice import Capability, PromptForm, ScoredBy, capability
 from .noise_floor import NoiseFloor, noise_floor
 from .propensity import (
@@ -22,7 +22,7 @@ from .propensity import (
     propensity_curves,
 )
 from .receipt import LayerDose, Receipt, steering_receipt
-from .shown import asked_as_text, asked_record, marked_token, shown_line, shown_probe
+from .shown import asked_as_text, asked_record, asked_texts, marked_token, shown_line, shown_probe
 from .strata import Stratum, explained, strata, with_label
 from .subject import Subject
 from .sweep import sweep_curves, sweep_perplexity
@@ -50,6 +50,7 @@ __all__ = [
     "as_tasks",
     "asked_as_text",
     "asked_record",
+    "asked_texts",
     "by_quartile",
     "can_have_controls",
     "capability",
@@ -76,6 +77,7 @@ __all__ = [
     "propensity_curve",
     "propensity_curves",
     "random_controls",
+    "relative_mean_rise",
     "relative_rise",
     "shown_line",
     "shown_probe",

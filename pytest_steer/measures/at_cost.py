@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..data import ItemLike, as_items
+from ..data import ItemLike, TextLike, as_items
 from ..errors import DataError, MeasurementError, SteerError
 from ..model import Model, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, asked_of, propensities
+from .asking_texts import AskedText, ask_texts, scope_of
 from .cost_search import CostSearch, Reached
-from .likelihood import perplexity_of_pairs, relative_rise, text_start
+from .likelihood import perplexity_of_pairs, relative_mean_rise, relative_rise
 from .propensity import Name, check_deployed, check_dose, check_multipliers, pairs_of
 
 BUDGET = 0.05
@@ -68,23 +69,28 @@ class AtCost:
             deployed one divided by 1024, costs more than the budget.
         looked_at: (multiplier, cost) in the order in which they were measured. The cost is infinite where the model
             gives NaN or infinity.
+        mean_rises: multiplier -> the relative rise of the arithmetic mean of the texts' perplexities (:func:`relative_mean_rise`), for those
+            that were looked at.
     """
 
     multiplier: float
     cost: float
     reached: Reached
     looked_at: tuple[tuple[float, float], ...]
+    mean_rises: Mapping[float, float] = field(default_factory=dict, repr=False)
 
 
 @checks_arguments
 def multipliers_at_cost(
     model: Model,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     deployed: Mapping[Name, Deployed],
     *,
     budget: float = BUDGET,
     max_multiplier: float = MAX_MULTIPLIER,
     tolerance: float = TOLERANCE,
+    window: int | None = None,
+    stride: int | None = None,
     allow_mismatch: tuple[str, ...] = (),
 ) -> dict[Name, AtCost]:
     """Find for each intervention by itself the multiplier where perplexity on neutral texts has risen by ``budget``.
@@ -94,16 +100,18 @@ def multipliers_at_cost(
     crossing from 0 at the resolution of the doubling. A cost need not rise with the multiplier: one that exceeds the budget and comes
     back between two multipliers that were tried, or below a deployed multiplier within the budget, is not seen.
 
-    All interventions are searched in lockstep, so that each round is one run of the engine (two, if some steer the first
-    position of a text and others do not), in which they share what is the same below them. A multiplier at which the model gives
-    NaN or infinity counts as above the budget.
+    All interventions are searched in lockstep, so that each round is one run of the engine for each scope that steers the texts in
+    another way, in which they share what is the same below them. A multiplier at which the model gives NaN or infinity counts as
+    above the budget.
 
     Args:
-        texts: neutral texts, read as they are; see :func:`perplexity`.
+        texts: neutral texts, see :func:`perplexity`. Of plain texts every token is steered, whatever the scope; of completions those
+            of the scope, so that the cost is that of the deployment.
         budget: 0.05 is a rise of 5 %.
         max_multiplier: the largest multiplier tried, as a multiple of the deployed one; for a ``linear`` strength. An
             ``interpolated`` strength or an ``angle`` is not tried above the deployed multiplier.
         tolerance: a cost within the budget by no more than this share of it ends the search.
+        window / stride: see :func:`perplexity`.
 
     Returns:
         {name: what was found}, in the order of ``deployed``.
@@ -123,14 +131,19 @@ def multipliers_at_cost(
         name: CostSearch(float(one.multiplier), changes[name].strength, budget, max_multiplier, tolerance)
         for name, one in deployed.items()
     }
-    starts = {name: text_start(one.positions, one.include_first) for name, one in deployed.items()}
-    while asked := {name: size for name, search in searches.items() if (size := search.next) is not None}:
-        for start in sorted({starts[name] for name in asked}):
-            names = [name for name in asked if starts[name] == start]
-            pairs: list[_Pair] = [(changes[name], asked[name]) for name in names]
-            for name, found in zip(names, _costs(model, texts, pairs, start), strict=True):
-                searches[name].saw(asked[name], found)
-    return {name: _at_cost(search, changes[name].method) for name, search in searches.items()}
+    scopes = {name: scope_of(texts, one.positions, one.include_first) for name, one in deployed.items()}
+    asked = {
+        scope: ask_texts(model, texts, *scope, window=window, stride=stride) for scope in dict.fromkeys(scopes.values())
+    }
+    means: dict[Name, dict[float, float]] = {name: {} for name in deployed}
+    while sizes := {name: size for name, search in searches.items() if (size := search.next) is not None}:
+        for scope, own in asked.items():
+            names = [name for name in sizes if scopes[name] == scope]
+            pairs: list[_Pair] = [(changes[name], sizes[name]) for name in names]
+            for name, (cost, mean_rise) in zip(names, _costs(model, own, pairs) if pairs else (), strict=True):
+                searches[name].saw(sizes[name], cost)
+                means[name][sizes[name]] = mean_rise
+    return {name: _at_cost(search, changes[name].method, means[name]) for name, search in searches.items()}
 
 
 def check_budget(budget: float, max_multiplier: float = MAX_MULTIPLIER, tolerance: float = TOLERANCE) -> None:
@@ -153,22 +166,22 @@ def _check_deployed(call: str, given: object, write: str) -> None:
         raise SteerError(f"{call} takes its interventions as they are deployed: write {write}")
 
 
-def _costs(model: Model, texts: Sequence[str], pairs: Sequence[_Pair], start: int) -> list[float]:
-    """The relative rise of perplexity under each pair; infinite where the model gives NaN or infinity."""
+def _costs(model: Model, asked: Sequence[AskedText], pairs: Sequence[_Pair]) -> list[tuple[float, float]]:
+    """The relative rise of perplexity under each pair, and that of the arithmetic mean; infinite where the model gives NaN or infinity."""
     unsteered: list[_Pair] = [(None, 0.0)]  # remembered from the first round on
     try:
-        base, *steered = perplexity_of_pairs(model, texts, [*unsteered, *pairs], start)
-        return [relative_rise(one, base) for one in steered]
+        base, *steered = perplexity_of_pairs(model, asked, [*unsteered, *pairs])
+        return [(relative_rise(one, base), relative_mean_rise(one, base)) for one in steered]
     except MeasurementError:
         # Which of them it is, is seen by asking for fewer; the unsteered model alone has to have scores.
-        perplexity_of_pairs(model, texts, unsteered, start)
+        perplexity_of_pairs(model, asked, unsteered)
     if len(pairs) == 1:
-        return [math.inf]
+        return [(math.inf, math.inf)]
     middle = len(pairs) // 2
-    return [*_costs(model, texts, pairs[:middle], start), *_costs(model, texts, pairs[middle:], start)]
+    return [*_costs(model, asked, pairs[:middle]), *_costs(model, asked, pairs[middle:])]
 
 
-def _at_cost(search: CostSearch, method: str) -> AtCost:
+def _at_cost(search: CostSearch, method: str, mean_rises: Mapping[float, float]) -> AtCost:
     multiplier, cost, reached = search.found
     if not math.isfinite(cost):
         tried = ", ".join(f"{one:g}" for one in search.looked_at)
@@ -176,7 +189,7 @@ def _at_cost(search: CostSearch, method: str) -> AtCost:
             f"{method}: the model gives NaN or infinity at every multiplier that was looked at ({tried}); a smaller "
             "deployed multiplier or float32 may help"
         )
-    return AtCost(multiplier, cost, reached, tuple(search.looked_at.items()))
+    return AtCost(multiplier, cost, reached, tuple(search.looked_at.items()), dict(mean_rises))
 
 
 @checks_arguments

@@ -25,6 +25,7 @@ class Strength:
         cost: relative rise of perplexity on neutral texts, or None if there are none.
         reached: of a strength that was searched for: ``cost`` (the wanted cost), ``most`` (the largest strength looked at costs
             less), ``least`` (even the smallest costs more) or ``fixed`` (the method has one strength).
+        pne: perplexity-normalised effect (von Rütte et al. 2024), see ``pne.pne``; None without texts.
     """
 
     multiplier: float
@@ -33,6 +34,7 @@ class Strength:
     wrong_way: float | None = None
     cost: float | None = None
     reached: str | None = None
+    pne: float | None = None
 
 
 def strength_of(
@@ -43,11 +45,18 @@ def strength_of(
     cost: float | None = None,
     reached: str | None = None,
     clusters: Sequence[int] | None = None,
+    normalised: float | None = None,
 ) -> Strength:
-    """The record of the effects [n_items] at one strength, with Student's t bounds, over clusters if there are some."""
+    """The record of the effects [n_items] at one strength, with Student's t bounds, over clusters if there are some.
+
+    Args:
+        normalised: the perplexity-normalised effect.
+    """
     found = mean_t(effects, confidence=confidence, clusters=clusters)
     wrong_way = float((effects < 0).mean())
-    return Strength(multiplier, found.estimate, bounds_of(found), wrong_way, None if cost is None else finite(cost), reached)
+    return Strength(
+        multiplier, found.estimate, bounds_of(found), wrong_way, None if cost is None else finite(cost), reached, normalised
+    )
 
 
 def finite(bound: float) -> float | None:
@@ -61,6 +70,24 @@ def bounds_of(found: Inference) -> Interval:
 
 
 @dataclass(frozen=True)
+class SideChanges:
+    """What a method does to the log-likelihood of both sides' answers at its deployed strength.
+
+    Attributes:
+        matching_change / not_matching_change: means over items, in nats per token, with their bounds.
+        promoted / suppressed: rise and fall on the scale of Pres et al. 2024 (``answer_likelihood.normalised_changes``), on which behaviours
+            compare; None where it is not defined.
+    """
+
+    matching_change: float
+    matching_interval: Interval
+    not_matching_change: float
+    not_matching_interval: Interval
+    promoted: float | None = None
+    suppressed: float | None = None
+
+
+@dataclass(frozen=True)
 class Row:
     """One method on one behaviour.
 
@@ -68,6 +95,7 @@ class Row:
         n: items. spread: standard deviation of the items' unsteered propensities, the unit of what is standardised.
         steerability: mean slope of the items' propensity curves, and its bounds; None without a slope.
         anti_steerable_share: share of items with a slope <= 0 (Tan et al. 2024); None without a slope.
+        sides: each side by itself, where a claim measured that.
         deployed / at_cost: at the method's own strength, and at the one where perplexity has risen by the wanted share.
     """
 
@@ -80,6 +108,7 @@ class Row:
     steerability: float | None = None
     steerability_interval: Interval = (None, None)
     anti_steerable_share: float | None = None
+    sides: SideChanges | None = None
 
     def standardised(self, value: float | None) -> float | None:
         """A difference of propensities in standard deviations of the unsteered propensities (Glass's delta; Glass 1976)."""
@@ -94,6 +123,9 @@ class Row:
             if strength is not None:
                 found[name]["interval"] = list(strength.interval)
                 found[name]["effect_standardised"] = self.standardised(strength.effect)
+        if self.sides is not None:
+            for name in ("matching_interval", "not_matching_interval"):
+                found["sides"][name] = list(found["sides"][name])
         found["steerability_interval"] = list(self.steerability_interval)
         return found
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..data import ContrastItem, ItemLike, as_items
+from ..data import ContrastItem, ItemLike, TextLike, as_items
 from ..errors import DataError, SteerError
-from ..model import Model, Probe, check_fits, engine_of, tokenize_text
+from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
-from ..model.batch import check_texts
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, asked_of
-from .likelihood import text_start
+from .asking_texts import ask_texts
 from .propensity import check_multipliers
 
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int_]]
@@ -66,7 +65,7 @@ class Divergence:
 @checks_arguments
 def kl_divergence(
     model: Model,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     vector: SteeringVector | Intervention,
     *,
     multiplier: float = 1.0,
@@ -74,7 +73,7 @@ def kl_divergence(
     include_first: bool = False,
     allow_mismatch: tuple[str, ...] = (),
 ) -> Divergence:
-    """KL(unsteered || steered) at every position of texts that predicts a token, each text by itself and as it is (no chat template).
+    """KL(unsteered || steered) at every position of texts that predicts a token, each text by itself: plain ones as they are, completions behind their prompts, see :func:`perplexity`.
 
     At a position with unsteered probabilities p and steered ones q of the next token it is the sum over the vocabulary of
     p (log p - log q). The positions are those that ``perplexity`` scores: they predict all tokens but the first.
@@ -105,7 +104,7 @@ def kl_divergence(
 @checks_arguments
 def kl_curve(
     model: Model,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     vector: SteeringVector | Intervention,
     *,
     multipliers: Sequence[float],
@@ -114,16 +113,12 @@ def kl_curve(
     allow_mismatch: tuple[str, ...] = (),
 ) -> list[Divergence]:
     """:func:`kl_divergence` at several multipliers, all in one pass over the texts; at 0 it is 0."""
-    start = text_start(check_positions(positions), include_first)
     if not texts:
         raise DataError("kl_divergence takes a list with at least one text; read_texts(path) reads one from a file")
-    for i, text in enumerate(texts):
-        check_texts(model, (text,), f"text {i}")
-    probes = [
-        Probe(tokenize_text(model.tokenizer, text, f"text {i}"), start, score_from=1, name=f"text {i}", diverges=True)
-        for i, text in enumerate(texts)
-    ]
-    return _divergences(model, probes, range(len(texts)), vector, multipliers, allow_mismatch)
+    asked = ask_texts(model, texts, check_positions(positions), include_first)
+    owners = [index for index, one in enumerate(asked) for _ in one.probes]
+    probes = [replace(probe, diverges=True) for one in asked for probe in one.probes]
+    return _divergences(model, probes, owners, vector, multipliers, allow_mismatch)
 
 
 @checks_arguments

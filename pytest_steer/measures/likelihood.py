@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..data.likeness import normal_form
-from ..errors import DataError
-from ..model import Model, Probe, check_fits, engine_of, tokenize_text
+from ..data import TextLike
+from ..data.texts import form_of
+from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
-from ..model.batch import check_texts
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array
+from .asking_texts import AskedText, ask_texts
 from .propensity import Name, check_dose, check_multipliers, warn_of_repeats
 
 
@@ -23,15 +23,20 @@ class Perplexity:
 
     Attributes:
         per_text: float64 [n_texts], mean negative log-likelihood per scored token, in nats.
-        tokens: int [n_texts], how many tokens were scored: all but the first.
-        probes: what was asked of the model.
+        tokens: int [n_texts], how many tokens were scored: all but the first, of a completion those that hold a character of it.
+        asked: what was asked of the model about each text.
         n_distinct: how many of the texts are distinct (white space aside), or None if that is not known.
     """
 
     per_text: Array
     tokens: Array
-    probes: tuple[Probe, ...] = field(repr=False, default=())
+    asked: tuple[AskedText, ...] = field(repr=False, default=())
     n_distinct: int | None = None
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """What was asked of the model, a probe per text, or per window of a text in windows."""
+        return tuple(probe for one in self.asked for probe in one.probes)
 
     @property
     def value(self) -> float:
@@ -46,31 +51,40 @@ class Perplexity:
 
     @property
     def mean_of_texts(self) -> float:
-        """Arithmetic mean of the texts' own perplexities (von Rütte et al. 2024, arXiv 2402.14433)."""
-        return float(np.exp(self.per_text).mean())
+        """Arithmetic mean of the texts' own perplexities (von Rütte et al. 2024, arXiv 2402.14433); infinite where it overflows."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.per_text).mean())
 
 
 @checks_arguments
 def perplexity(
     model: Model,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     vector: SteeringVector | Intervention | None = None,
     *,
     multiplier: float = 1.0,
     positions: Positions = "all",
     include_first: bool = False,
+    window: int | None = None,
+    stride: int | None = None,
     allow_mismatch: tuple[str, ...] = (),
 ) -> Perplexity:
-    """Perplexity of texts, each by itself, read as they are (no chat template).
+    """Perplexity of texts, each by itself. Plain ones are read as they are, completions as replies to their prompts.
 
     Args:
+        texts: ``str``, of which every token but the first is scored, and :class:`Completion`, of which the tokens of ``text`` are, see
+            ``asking_texts.ask_texts``.
         vector: what the model is steered with; None for the unsteered model.
-        positions: a text has no prompt, so all its tokens count as generated ones: every scope steers all of them
-            but the first position (``include_first`` takes it in for ``all``).
+        positions: which tokens are steered. A plain text has no prompt, so all its tokens count as generated ones: every scope steers
+            all of them but the first position (``include_first`` takes it in for ``all``).
+        window / stride: score texts of more than ``window`` tokens (by default as many as the model takes) in windows that begin every
+            ``stride`` tokens (by default half a window). Each token is scored once, and a text is one text. Without them a text
+            longer than the model allows is an error.
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
 
     Raises:
         DataError: no texts, an empty one, one of a single token, or one longer than the model allows.
+        SteerError: a window or stride that cannot be used.
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
 
@@ -85,6 +99,8 @@ def perplexity(
         multipliers=[strength],
         positions=positions,
         include_first=include_first,
+        window=window,
+        stride=stride,
         allow_mismatch=allow_mismatch,
     )
     return curve[0][0]
@@ -93,12 +109,14 @@ def perplexity(
 @checks_arguments
 def perplexity_curves(
     model: Model,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     vectors: Mapping[Name, SteeringVector | Intervention | None],
     *,
     multipliers: Sequence[float],
     positions: Positions = "all",
     include_first: bool = False,
+    window: int | None = None,
+    stride: int | None = None,
     allow_mismatch: tuple[str, ...] = (),
 ) -> dict[Name, list[Perplexity]]:
     """Perplexity of texts under several interventions, each by itself, at several multipliers; None is the unsteered model.
@@ -115,8 +133,10 @@ def perplexity_curves(
             check_fits(model, change, allow_mismatch)
             check_dose(change, grid, "multiplier")
     pairs = [(change, multiplier) for change in changes.values() for multiplier in grid]
-    found = perplexity_of_pairs(model, texts, pairs, text_start(scope, include_first))
-    warn_of_repeats([normal_form(text) for text in texts], "texts")
+    asked = ask_texts(model, texts, scope, include_first, window=window, stride=stride)
+    forms = [form_of(text) for text in texts]
+    found = [replace(one, n_distinct=len(set(forms))) for one in perplexity_of_pairs(model, asked, pairs)]
+    warn_of_repeats(forms, "texts")
     return {name: found[index * len(grid) :][: len(grid)] for index, name in enumerate(changes)}
 
 
@@ -127,34 +147,24 @@ def relative_rise(steered: Perplexity, base: Perplexity) -> float:
         return float(np.expm1((steered.per_text - base.per_text).mean()))
 
 
-def text_start(positions: Positions, include_first: bool) -> int:
-    """The first steered token of a text, which has no prompt: 0 or 1."""
-    return 0 if positions == "all" and include_first else 1
+def relative_mean_rise(steered: Perplexity, base: Perplexity) -> float:
+    """The same of arithmetic means: the mean of the texts' perplexities over that of the unsteered model (von Rütte et al. 2024), minus 1."""
+    return steered.mean_of_texts / base.mean_of_texts - 1
 
 
 def perplexity_of_pairs(
-    model: Model, texts: Sequence[str], pairs: Sequence[tuple[Intervention | None, float]], start: int
+    model: Model, asked: Sequence[AskedText], pairs: Sequence[tuple[Intervention | None, float]]
 ) -> list[Perplexity]:
     """One perplexity for each pair of intervention and multiplier, all of them in one run of the engine.
-
-    Args:
-        start: the first steered token of each text, see :func:`text_start`.
 
     Raises:
         DataError, MeasurementError: see :func:`perplexity`. Whether an intervention fits the model is not looked at.
     """
-    if not texts:
-        raise DataError("perplexity takes a list with at least one text; read_texts(path) reads one from a file")
-    for i, text in enumerate(texts):
-        check_texts(model, (text,), f"text {i}")
-    probes = [
-        Probe(tokenize_text(model.tokenizer, text, f"text {i}"), start, score_from=1, name=f"text {i}")
-        for i, text in enumerate(texts)
-    ]
-    scores = engine_of(model).run_pairs(probes, pairs)
-    distinct = len({normal_form(text) for text in texts})
-    counts = np.array([len(per_probe[0]) for per_probe in scores]) if pairs else np.zeros(0, dtype=int)
+    scores = iter(engine_of(model).run_pairs([probe for one in asked for probe in one.probes], pairs))
+    own = [[next(scores) for _ in one.probes] for one in asked]
+    # A text in windows is one text: the mean is over all its tokens.
+    columns = [[np.concatenate([found[column] for found in one]) for one in own] for column in range(len(pairs))]
     return [
-        Perplexity(np.array([-per_probe[column].mean() for per_probe in scores]), counts, tuple(probes), distinct)
-        for column in range(len(pairs))
+        Perplexity(np.array([-found.mean() for found in column]), np.array([len(found) for found in column]), tuple(asked))
+        for column in columns
     ]

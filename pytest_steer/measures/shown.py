@@ -7,6 +7,7 @@ from typing import Any
 
 from ..model import Model, Probe
 from ..prompting import Context
+from .asking_texts import AskedText
 from .propensity import PropensityCurve
 
 SEPARATOR = "·"
@@ -87,7 +88,7 @@ def asked_record(model: Model, curve: PropensityCurve, context: Context) -> dict
 
 
 def asked_as_text(model: Model, probe: Probe) -> dict[str, Any]:
-    """The same of texts and tasks, which have no chat template: their first sequence as the model sees it."""
+    """The same of tasks, which have no chat template: their first sequence as the model sees it."""
     return {
         "template": None,
         "thinking": None,
@@ -96,6 +97,20 @@ def asked_as_text(model: Model, probe: Probe) -> dict[str, Any]:
         "lengths": None,
         "notes": [],
         "first_item": [shown_probe(model, probe)],
+    }
+
+
+def asked_texts(model: Model, asked: Sequence[AskedText]) -> dict[str, Any]:
+    """The same of texts: plain ones are read as they are, completions by the chat template."""
+    completions = [one for one in asked if one.is_completion]
+    if not completions:
+        return asked_as_text(model, asked[0].probes[0])
+    thinking = completions[0].thinking
+    return asked_as_text(model, asked[0].probes[0]) | {
+        "template": model.format.name,
+        "thinking": thinking,
+        "date": None if thinking is None else model.format.date,
+        "notes": list(dict.fromkeys(note for one in completions for note in one.notes)),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..data import ItemLike
+from ..data import ItemLike, TextLike
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..steering import Positions, SteeringVector
@@ -42,7 +42,7 @@ def sweep_curves(
 
 def sweep_perplexity(
     model: Model,
-    texts: Sequence[str],
+    texts: Sequence[TextLike],
     vector: SteeringVector,
     *,
     multipliers: Sequence[float],
@@ -51,7 +51,7 @@ def sweep_perplexity(
 ) -> dict[int, list[float]]:
     """{layer: relative change of perplexity at each multiplier}, the vector added at that layer alone; 0.05 is 5 % more.
 
-    The perplexity is that over all scored tokens of all texts.
+    The perplexity is that over all scored tokens of all texts, see :func:`perplexity`.
 
     Raises:
         DataError, VectorError, MeasurementError: see ``perplexity``.

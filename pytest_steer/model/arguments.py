@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
+from ..data import Completion
 from ..errors import DataError, ModelError, SteerError, VectorError
 from ..prompting import Context
 from ..registry import nearest
@@ -103,8 +104,9 @@ def _check_data(call: str, name: str, value: object) -> None:
         raise DataError(f"{call}: {name} is the text {value[:60]!r}: read a file with {reader}(path), or give a list")
     if not hasattr(value, "__iter__"):
         raise DataError(f"{call}: {name} is {_kind(value)}: read a file with {reader}(path), or give a list")
-    if reader == "read_texts" and isinstance(value, (list, tuple)) and not all(isinstance(one, str) for one in value):
-        wrong = next(one for one in value if not isinstance(one, str))
+    known = (str, Completion) if name == "texts" else (str,)
+    if reader == "read_texts" and isinstance(value, (list, tuple)) and not all(isinstance(one, known) for one in value):
+        wrong = next(one for one in value if not isinstance(one, known))
         raise DataError(f"{call}: {name} is a list of texts, and {_kind(wrong)} is in it")
 
 

@@ -4,10 +4,24 @@ from .comparison import comparison_tables
 from .formats import report_format
 from .matrix_rows import comparison_of, matrix_rows
 from .report import build_report, fitting, report_schema, write_report
-from .table import claim_table, claim_warnings, control_ranks, deployed_moves, expected_false, verdict_counts
+from .table import claim_table, claim_warnings, control_ranks, deployed_moves, expected_false, texts_left_out, verdict_counts
 from .texts import with_texts
 
 __all__ = [
-    "build_report", "claim_table", "claim_warnings", "comparison_of", "comparison_tables", "control_ranks", "deployed_moves",
-    "expected_false", "fitting", "matrix_rows", "report_format", "report_schema", "verdict_counts", "with_texts", "write_report",
+    "build_report",
+    "claim_table",
+    "claim_warnings",
+    "comparison_of",
+    "comparison_tables",
+    "control_ranks",
+    "deployed_moves",
+    "expected_false",
+    "fitting",
+    "matrix_rows",
+    "report_format",
+    "report_schema",
+    "texts_left_out",
+    "verdict_counts",
+    "with_texts",
+    "write_report",
 ]  # fmt: skip

@@ -28,6 +28,11 @@ def comparison_tables(rows: Sequence[Row], tasks: Sequence[TaskRow] = (), *, cos
     rows = sorted(rows, key=lambda row: order.index(row.behaviour))
     if rows:
         parts.append(f"at each method's own deployed strength\n{_deployed(rows)}")
+        if any(row.sides is not None for row in rows):
+            parts.append(
+                "log-likelihood of the answers there: changes in nats per token, and on the scale of Pres et al. 2024\n"
+                + _sides(rows)
+            )
         if any(row.at_cost is not None for row in rows):
             parts.append(f"at equal perplexity cost{_wanted(cost)}\n{_at_cost(rows, cost)}")
         if len({row.behaviour for row in rows}) > 1:
@@ -64,12 +69,43 @@ def _deployed(rows: Sequence[Row]) -> str:
                 number(row.standardised(at.effect)),
                 number(at.wrong_way),
                 number(at.cost, percent=True),
+                number(at.pne),
             ]
         )
     headers = [
         "behaviour", "method", "n", "multiplier", "steerability", "interval", "anti-steerable", "effect", "interval",
-        "standardised", "wrong way", "perplexity",
+        "standardised", "wrong way", "perplexity", "PNE",
     ]  # fmt: skip
+    return _table(lines, headers)
+
+
+def _sides(rows: Sequence[Row]) -> str:
+    lines = [
+        [
+            row.behaviour,
+            row.method,
+            number(row.deployed.multiplier),
+            number(sides.matching_change),
+            _interval(sides.matching_interval),
+            number(sides.not_matching_change),
+            _interval(sides.not_matching_interval),
+            number(sides.promoted),
+            number(sides.suppressed),
+        ]
+        for row in rows
+        if (sides := row.sides) is not None
+    ]
+    headers = [
+        "behaviour",
+        "method",
+        "multiplier",
+        "matching",
+        "interval",
+        "not matching",
+        "interval",
+        "promoted",
+        "suppressed",
+    ]
     return _table(lines, headers)
 
 
@@ -89,10 +125,13 @@ def _at_cost(rows: Sequence[Row], cost: float | None) -> str:
                 _interval(at.interval),
                 number(row.standardised(at.effect)),
                 number(at.wrong_way),
+                number(at.pne),
                 _note(at, cost),
             ]
         )
-    headers = ["behaviour", "method", "multiplier", "perplexity", "effect", "interval", "standardised", "wrong way", ""]
+    headers = [
+        "behaviour", "method", "multiplier", "perplexity", "effect", "interval", "standardised", "wrong way", "PNE", "",
+    ]  # fmt: skip
     return _table(lines, headers)
 
 

@@ -1,7 +1,7 @@
 """The comparison that the claims of a run already hold: evidence of one matrix, side by side.
 
 Each kind of claim says itself what it has for a comparison (``compared`` of its evidence): ``n``, ``spread``, ``deployed`` and
-``at_cost`` (fields of ``Strength``), ``steerability``, ``steerability_interval``, ``anti_steerable_share``, ``budget``, ``tasks``; and with
+``at_cost`` (fields of ``Strength``), ``steerability``, ``steerability_interval``, ``anti_steerable_share``, ``sides``, ``budget``, ``tasks``; and with
 ``rank`` which of several claims is asked first. Nothing is worked out here.
 """
 
@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..claims.numbers import number
-from ..measures.compared import UNSTEERED, Row, Strength, TaskRow, setting_name
+from ..measures.compared import UNSTEERED, Row, SideChanges, Strength, TaskRow, setting_name
 from .comparison import comparison_tables
 
 Claim = dict[str, Any]
@@ -119,7 +119,9 @@ def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
         claim["compared"]["deployed"].get("cost") for claim in cell.claims
     ]
     deployed["cost"] = next((cost for cost in known if cost is not None), None)
-    at_cost = cell.first("at_cost")
+    normalised = (claim["compared"]["deployed"].get("pne") for claim in cell.claims)
+    deployed["pne"] = next((value for value in normalised if value is not None), None)
+    at_cost, sides = cell.first("at_cost"), cell.first("sides")
     return Row(
         behaviour=cell.behaviour,
         method=cell.method,
@@ -130,7 +132,13 @@ def _row(cell: _Cell, costs: dict[tuple[Any, ...], float]) -> Row:
         steerability=cell.first("steerability"),
         steerability_interval=tuple(cell.first("steerability_interval") or (None, None)),
         anti_steerable_share=cell.first("anti_steerable_share"),
+        sides=None if sides is None else _sides(sides),
     )
+
+
+def _sides(values: dict[str, Any]) -> SideChanges:
+    intervals = {name: tuple(values[name]) for name in ("matching_interval", "not_matching_interval")}
+    return SideChanges(**values | intervals)
 
 
 def _strength(values: dict[str, Any]) -> Strength:

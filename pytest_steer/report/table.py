@@ -106,6 +106,17 @@ def control_ranks(claims: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
+def texts_left_out(claims: Sequence[dict[str, Any]]) -> list[str]:
+    """Which texts were left out by which rule, for the claims that leave out some, which may have passed."""
+    about: dict[str, list[str]] = {}
+    for claim in claims:
+        for data in (claim["data"], claim["details"].get("neutral")):
+            for one in (data or {}).get("left_out", ()):
+                line = f"{one['n']} of {one['of']}, {one['rule']}"
+                about.setdefault(line, []).append(f"{claim['suite']}: {claim['name']}")
+    return [f"texts left out: {line} ({_first(names)})" for line, names in about.items()]
+
+
 def claim_warnings(claims: Sequence[dict[str, Any]]) -> list[str]:
     """What the readers of the table have to know, also of claims that passed; each text once, with the claims it is about."""
     about: dict[str, dict[str, list[str]]] = {}

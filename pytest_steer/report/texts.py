@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 _LONGEST = 80
-_OF_DATA = {"question", "choices", "matching", "not_matching", "text", "input", "output"}
+_OF_DATA = {"question", "choices", "matching", "not_matching", "prompt", "text", "input", "output"}
 _NAME = re.compile(r"[\w.+-]{1,20}")  # of a value that an axis declares; all else is somebody's text
 _QUOTED = re.compile(r"""(?<!\w)(['"])(?:\\.|(?!\1)[^\n\\])+\1(?!\w)""")
 

@@ -25,6 +25,9 @@ from .intervals import Inference, StudentTails, Tails, deviations_of_clusters, i
 # Values drawn at once: 8 MB of indices and 8 MB of values, whatever the number of items.
 _DRAWN_AT_ONCE = 2**20
 
+RESAMPLES = 10_000
+"""How many times items are drawn anew."""
+
 # With fewer resampled means than this beyond it, a quantile is mostly noise of the resampling.
 _RESAMPLES_BEYOND_BOUND = 10
 
@@ -34,7 +37,7 @@ def mean_bootstrap(
     *,
     confidence: float = 0.95,
     seed: int = 0,
-    resamples: int = 10_000,
+    resamples: int = RESAMPLES,
     clusters: Iterable[Hashable] | None = None,
 ) -> Inference:
     """BCa bounds of the mean over items (Efron 1987); the same seed gives the same bounds.
@@ -77,7 +80,7 @@ def mean_bootstrap(
     n = deviations.size
     spread = root_mean_square(deviations)
     if spread:
-        tails: Tails = _bootstrap_tails(_resampled_means(sums, sizes, seed, resamples), mean, deviations / spread, items)
+        tails: Tails = bootstrap_tails(resampled_means(sums, sizes, seed, resamples), mean, deviations / spread, items)
     else:
         tails = StudentTails(mean, 0.0, n - 1)
     standard_deviation = spread * math.sqrt(n / (n - 1))
@@ -135,7 +138,12 @@ class BootstrapTails:
         return BootstrapTails(-self.means[::-1], -self.bias, -self.acceleration, -self.largest_value, -self.smallest_value)
 
 
-def _bootstrap_tails(resampled: FloatArray, mean: float, standardised: FloatArray, items: FloatArray) -> BootstrapTails:
+def bootstrap_tails(resampled: FloatArray, mean: float, standardised: FloatArray, items: FloatArray) -> BootstrapTails:
+    """The tails of means of resampled items.
+
+    Args:
+        resampled: these means. standardised: the items' deviations from their mean, in units of their spread (divisor n).
+    """
     # In floating point the mean of 0.1, 0.1 and 0.1 exceeds 0.1.
     means = np.sort(np.clip(resampled, items.min(), items.max()))
     ties = np.count_nonzero(means == mean)
@@ -150,7 +158,7 @@ def _bootstrap_tails(resampled: FloatArray, mean: float, standardised: FloatArra
     )
 
 
-def _resampled_means(sums: FloatArray, sizes: npt.NDArray[np.intp] | None, seed: int, resamples: int) -> FloatArray:
+def resampled_means(sums: FloatArray, sizes: npt.NDArray[np.intp] | None, seed: int, resamples: int) -> FloatArray:
     """Means of units drawn with replacement, shape (resamples,); units are clusters of so many items, or single items."""
     generator = np.random.default_rng(seed)
     means = np.empty(resamples)

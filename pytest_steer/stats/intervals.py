@@ -42,9 +42,9 @@ class Inference:
         high: at least the truth, with a probability of at least ``confidence``. Both bounds hold at once with a
             probability of at least ``2 * confidence - 1``.
         confidence: of each bound, in [0.5, 1).
-        method: ``"t"``, ``"transformed t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"``, ``"fieller, unpaired"``,
-            ``"sequential binomial"``, ``"sequential t"``, ``"paired exact"`` or ``"order statistics"``; the first four and the last also
-            as ``"clustered ..."``.
+        method: ``"t"``, ``"transformed t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"`` (also ``"fieller, unpaired"``,
+            ``"fieller, transformed t"``, ``"fieller, bootstrap"``), ``"sequential binomial"``, ``"sequential t"``, ``"paired exact"`` or
+            ``"order statistics"``; the first four and the last also as ``"clustered ..."``.
         n: number of independent units: clusters where there are clusters, else items.
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
             None for a share or a ratio. :func:`items_needed_mean` takes it.

@@ -11,28 +11,43 @@
 A bound is the r at which the test just rejects. At every level a separate t test has to prove that the base is positive.
 Then there is exactly one such r on each side (for the paired test in closed form; see the tests). Otherwise the ratio is
 unbounded on both sides, since a ratio to something that may be 0 can be anything.
+
+The t test can be replaced by another test of the mean of ``shifted - r * base`` of paired items, whose bounds are inverted in the same way:
+Hall's transformed t (:mod:`transformed`), or BCa (:mod:`bootstrap`), for which items are resampled with both their values.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy.typing as npt
 from scipy import optimize, special
 
 from ._arguments import FloatArray, checked_confidence, checked_values
-from .intervals import Inference, StudentTails, infer, mean_and_deviations, root_mean_square
+from .bootstrap import RESAMPLES, bootstrap_tails, resampled_means
+from .intervals import Inference, StudentTails, Tails, infer, mean_and_deviations, root_mean_square
 from .least import LeastTails
 from .planning import items_needed_mean
+from .transformed import mean_transformed_t
 
 # Doubling the distance from the estimate more often than this leaves the range in which a ratio means anything.
 _MOST_DOUBLINGS = 100
 
 
+Interval = Literal["t", "transformed_t", "bootstrap"]
+
+
 def ratio_of_means(
-    shifted: npt.ArrayLike, base: npt.ArrayLike, *, paired: bool = True, confidence: float = 0.95
+    shifted: npt.ArrayLike,
+    base: npt.ArrayLike,
+    *,
+    paired: bool = True,
+    confidence: float = 0.95,
+    interval: Interval = "t",
+    seed: int = 0,
 ) -> Inference:
     """Fieller's bounds of ``mean(shifted) / mean(base)``, each one-sided.
 
@@ -40,6 +55,8 @@ def ratio_of_means(
         shifted: one number per item, shape (items,).
         base: one number per item; ``paired``: of the same items in the same order, else of others.
         confidence: of each bound by itself.
+        interval: the test that is inverted; ``transformed_t`` and ``bootstrap`` for paired items only.
+        seed: of the bootstrap.
 
     Exact for paired normal values. For others it relies on the central limit theorem, as :func:`mean_t` does. False
     passes and false fails at a confidence of 0.95, simulated with the truth on the threshold (see the tests): 5 % and 5 %
@@ -48,8 +65,10 @@ def ratio_of_means(
 
     Raises:
         ValueError: fewer than 2 values, a NaN or an infinity (with its index), a wrong shape, paired sides of different
-            lengths, or a base whose mean is not positive.
+            lengths, a base whose mean is not positive, or another interval than ``t`` for unpaired items.
     """
+    if interval != "t" and not paired:
+        raise ValueError(f"interval was {interval!r} for unpaired items; expected 't'.")
     confidence = checked_confidence(confidence)
     sides = checked_values(shifted), checked_values(base)
     if paired and sides[0].size != sides[1].size:
@@ -57,10 +76,13 @@ def ratio_of_means(
             f"shifted had {sides[0].size} values and base {sides[1].size}; expected one of each per item, or paired=False."
         )
     tails = _tails(*sides, paired)
+    if interval != "t":
+        tails = replace(tails, tested=_TESTS[interval](*sides, seed))
     base_mean = tails.base.mean
     if not base_mean > 0:
         raise ValueError(f"base had the mean {base_mean:g}; expected one above 0, since a ratio to it would say nothing.")
-    method = "fieller" if paired else "fieller, unpaired"
+    by = "" if interval == "t" else f", {interval.replace('_', ' ')}"
+    method = f"fieller{by}" if paired else "fieller, unpaired"
     return infer(tails, confidence, estimate=tails.shifted / base_mean, method=method, n=sides[0].size)
 
 
@@ -106,11 +128,13 @@ class RatioTails:
         shifted: the mean of ``shifted``.
         base: the t test of the mean of ``base``.
         standard_error: r -> (standard error of the mean of shifted - r * base, degrees of freedom).
+        tested: r -> the test of the mean of shifted - r * base, if that is not the t test.
     """
 
     shifted: float
     base: StudentTails
     standard_error: Callable[[float], tuple[float, float]]
+    tested: Callable[[float], Tails] | None = None
 
     def p_at_least(self, threshold: float) -> float:
         return max(self._test(threshold, 1), self.base.p_at_least(0))
@@ -128,6 +152,9 @@ class RatioTails:
         """P-value of the claim that mean(shifted) - ratio * mean(base) is positive (side 1) or negative (side -1)."""
         if math.isinf(ratio):
             return 1.0 if ratio * side > 0 else self.base.p_at_least(0)
+        if self.tested is not None:
+            found = self.tested(ratio)
+            return found.p_at_least(0.0) if side > 0 else found.p_at_most(0.0)
         error, degrees = self.standard_error(ratio)
         distance = side * (self.shifted - ratio * self.base.mean)
         if error == 0:
@@ -175,3 +202,28 @@ def _tails(shifted: FloatArray, base: FloatArray, paired: bool) -> RatioTails:
         return math.sqrt(a + b), (a + b) ** 2 / weight if weight else min(rises.size, base_rises.size) - 1
 
     return RatioTails(mean, StudentTails(base_mean, of_base, base.size - 1), paired_error if paired else welch_error)
+
+
+def _transformed(shifted: FloatArray, base: FloatArray, _: int) -> Callable[[float], Tails]:
+    def tested(ratio: float) -> Tails:
+        return mean_transformed_t(shifted - ratio * base)._tails
+
+    return tested
+
+
+def _bootstrap(shifted: FloatArray, base: FloatArray, seed: int) -> Callable[[float], Tails]:
+    # One seed draws the same items for both.
+    means, of_base = (resampled_means(values, None, seed, RESAMPLES) for values in (shifted, base))
+
+    def tested(ratio: float) -> Tails:
+        values = shifted - ratio * base
+        mean, deviations = mean_and_deviations(values)
+        spread = root_mean_square(deviations)
+        if not spread:
+            return StudentTails(mean, 0.0, values.size - 1)
+        return bootstrap_tails(means - ratio * of_base, mean, deviations / spread, values)
+
+    return tested
+
+
+_TESTS = {"transformed_t": _transformed, "bootstrap": _bootstrap}

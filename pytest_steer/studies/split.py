@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..claims.sampling import Sample
-from ..data import Items
+from ..data import Items, TextLike, Texts
+from ..data.texts import as_texts, form_of
 from ..errors import DataError
 
 # A part with fewer gives no interval.
@@ -51,16 +52,16 @@ def split_sample(sample: Sample, shares: Sequence[float], *, seed: int, names: S
 
 
 def split_texts(
-    texts: Sequence[str], shares: Sequence[float], *, seed: int, names: Sequence[str], source: str
-) -> list[tuple[str, ...]]:
+    texts: Sequence[TextLike], shares: Sequence[float], *, seed: int, names: Sequence[str], source: str
+) -> list[Texts]:
     """Texts in parts, as :func:`split_items` splits items; equal texts stay in one part.
 
     Raises:
         DataError: a part would have fewer than two texts.
     """
     what = f"{source}: {len(texts)} texts, {{}} of them different,"
-    parts = _split([_form(text) for text in texts], shares, seed, names, what)
-    return [tuple(texts[index] for index in part) for part in parts]
+    parts = _split([form_of(text) for text in texts], shares, seed, names, what)
+    return [as_texts(texts).part(part) for part in parts]
 
 
 def _form(text: str) -> str:
@@ -68,9 +69,9 @@ def _form(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
-def _split(keys: Sequence[str], shares: Sequence[float], seed: int, names: Sequence[str], what: str) -> list[list[int]]:
+def _split(keys: Sequence[Hashable], shares: Sequence[float], seed: int, names: Sequence[str], what: str) -> list[list[int]]:
     """Indices of each part, ascending; equal keys in one part."""
-    groups: dict[str, list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for index, key in enumerate(keys):
         groups.setdefault(key, []).append(index)
     together = list(groups.values())

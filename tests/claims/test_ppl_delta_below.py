@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_steer import SteeringFailure, SteeringInconclusive, assert_ppl_delta_below
+from pytest_steer import Completion, SteeringFailure, SteeringInconclusive, assert_ppl_delta_below, perplexity, wrap_model
+from pytest_steer.data import leave_out
+from pytest_steer.errors import DataError, MeasurementError
+from pytest_steer.report.texts import with_texts
 from pytest_steer.stats import Verdict
 
 C = {"up": 1.0, "down": -0.5, "still": 0.0, "much": 1.0}
@@ -66,3 +69,101 @@ def test_the_perplexities_shown_are_those_that_the_statistic_is_the_ratio_of(lin
     tokens = found.details["perplexity_over_tokens"]
     assert found.estimate > 0 > tokens["steered"] / tokens["base"] - 1
     assert f"perplexity (geometric mean of the texts): {base:.2f} unsteered, {steered:.2f} steered" in found.message
+
+
+# --- arithmetic ----------------------------------------------------------------------------------------------------------
+
+
+def perplexities(linear):
+    """Of each text, unsteered and steered, in closed form: unsteered every word is as likely as any other."""
+    base = np.full(len(TEXTS), float(len(linear.words)))
+    return base, base * np.exp(rises(linear.words))
+
+
+def arithmetic(linear, limit, **more):
+    try:
+        return assert_ppl_delta_below(
+            linear.model, linear.vector(), TEXTS, limit=limit, multiplier=M, aggregate="arithmetic", **more
+        )
+    except (SteeringFailure, SteeringInconclusive) as decided:
+        return decided.evidence
+
+
+def test_the_arithmetic_limit_is_that_of_the_ratio_of_the_mean_perplexities(linear):
+    base, steered = perplexities(linear)
+    ratio = steered.mean() / base.mean()
+    found = arithmetic(linear, 0.5)
+    assert found.estimate == pytest.approx(ratio - 1, rel=1e-4)
+    assert found.estimate > evidence(linear, 0.5).estimate + 1e-3  # by Jensen, and visibly
+    assert found.details["perplexity_base"] == pytest.approx(base.mean(), rel=1e-4)
+    assert found.details["perplexity_steered"] == pytest.approx(steered.mean(), rel=1e-4)
+    # Equal unsteered perplexities, so that the ratio of means is a mean of ratios with Student's bounds.
+    low, high = stats.t.interval(0.9, len(base) - 1, ratio - 1, stats.sem(steered / base))
+    assert found.interval == pytest.approx((low, high), rel=1e-3)
+    for limit, verdict in ((1.01 * high, Verdict.PASS), (0.99 * high, Verdict.INCONCLUSIVE), (0.99 * low, Verdict.FAIL)):
+        decided = arithmetic(linear, limit)
+        assert decided.verdict is verdict
+        keeps = steered <= (1 + limit) * base
+        assert decided.details["on_promised_side"]["items"] == keeps.sum()
+        if verdict is Verdict.INCONCLUSIVE:
+            assert decided.items_needed > len(TEXTS)
+            assert f"about {decided.items_needed} texts would decide" in decided.message
+    assert (
+        f"perplexity (arithmetic mean of the texts): {base.mean():.2f} unsteered, {steered.mean():.2f} steered"
+        in arithmetic(linear, 0.1).message
+    )
+    for interval in ("bootstrap", "transformed_t"):
+        other = arithmetic(linear, 0.5, interval=interval)
+        assert other.interval_method == f"fieller, {interval.replace('_', ' ')}"
+        assert other.interval == pytest.approx((low, high), rel=0.2)
+        assert other.interval != found.interval
+
+
+def test_a_perplexity_beyond_all_numbers_has_no_arithmetic_mean(linear):
+    with pytest.raises(MeasurementError, match=r"text 0: its perplexity, exp\(.*\), is beyond the range of numbers"):
+        assert_ppl_delta_below(
+            linear.model, linear.vector(), ["much " + "down " * 9, *TEXTS], limit=1, multiplier=1e4, aggregate="arithmetic"
+        )
+
+
+# --- prompts, rules, windows ---------------------------------------------------------------------------------------------
+
+
+def test_completions_and_what_was_left_out_are_in_the_evidence():
+    model = builders.random_model("llama")
+    texts = leave_out(
+        [*(Completion(f"What is {n}?", f"The number {n * 7}.") for n in range(9)), "sorry"], {"matching": "sorry"}
+    )
+    with pytest.raises(SteeringFailure) as failed:
+        assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e-9, positions="last")
+    found = failed.value.evidence
+    assert found.data["left_out"] == [{"rule": "matching 'sorry'", "n": 1, "of": 10, "ids": ["9"]}]
+    assert "texts: 1 of 10 left out, matching 'sorry' (9)" in found.message
+    assert found.details["texts"][2]["prompt"] == "What is 2?"
+    assert found.details["texts"][2]["text"] == "The number 14."
+    assert found.asked["template"].startswith("chat template")
+    assert found.asked["first_item"][0]["first_steered"] == found.asked["first_item"][0]["first_scored"] - 1
+    text = with_texts(found.to_dict(), "none")
+    assert not {"prompt", "text"} & text["details"]["texts"][2].keys()
+
+
+def test_equal_completions_count_once_and_one_answer_to_two_prompts_twice():
+    model = builders.random_model("llama")
+    texts = [Completion(f"What is {n // 2}?", "A number.") for n in range(6)]
+    with pytest.raises(SteeringInconclusive) as open_:
+        assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e-9)
+    assert open_.value.evidence.n == 3
+    assert any("3 of these 6 texts repeat another one" in text for text in open_.value.evidence.warnings)
+
+
+def test_windows_reach_the_claim():
+    model = wrap_model(builders.random_hf("llama", max_position_embeddings=64), builders.tokenizer(), "short")
+    texts = [f"{n} sheep. " * 12 for n in range(10)]
+    with pytest.raises(DataError, match=r"texts: text 0: has .* tokens, but short takes at most 64"):
+        assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e-9)
+    with pytest.raises(SteeringFailure) as failed:
+        assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e-9, stride=32)
+    found = failed.value.evidence
+    known = perplexity(model, texts, builders.random_vector(1), window=64, stride=32)
+    assert [text["nll_steered"] for text in found.details["texts"]] == pytest.approx(known.per_text.tolist())
+    assert found.n == 10

@@ -385,5 +385,25 @@ def test_the_message_holds_the_multipliers_looked_at_and_the_worst_items(linear)
 
 def test_the_message_of_a_pass_says_at_which_multiplier(linear):
     lines = [line for line in claim(linear).message.splitlines() if "nine words of ten" not in line]
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[3].startswith("  judged at multiplier ")
+    assert lines[4].startswith("  PNE ")
+
+
+def test_pne_is_that_of_von_ruette(linear):
+    """[p(a) - p(0)] / [PPL(a) / PPL(0)]: unsteered each word is as likely as any other, so that the mean perplexities cancel."""
+    found = claim(linear)
+    m = found.multiplier
+    base, steered = ((1 / (1 + np.exp(-values))).mean() for values in (BASE, BASE + m * SLOPES))
+    ratio = np.exp(rises(m)).mean()
+    want = (steered - base) / ratio
+    assert found.details["pne"] == pytest.approx(want, rel=1e-4)
+    assert found.compared["at_cost"]["pne"] == found.details["pne"]
+    assert found.details["matching_probability"] == pytest.approx({"base": base, "steered": steered}, rel=1e-4)
+    assert found.details["mean_perplexity_ratio"] == pytest.approx(ratio, rel=1e-4)
+    at_deployed = (1 / (1 + np.exp(-BASE - SLOPES))).mean() - base
+    assert found.compared["deployed"]["pne"] == pytest.approx(at_deployed / np.exp(rises(1.0)).mean(), rel=1e-4)
+    assert (
+        f"  PNE {found.details['pne']:.3g}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered"
+        in (found.message)
+    )

@@ -194,7 +194,7 @@ def test_other_names_of_columns(tmp_path):
     [
         ({"question": "x"}, r"item 0: has no 'x', which `columns` names or leaves as it is; it has \['bad', 'good', 'q'\]"),
         ({"question": "q", "matching": "good"}, "item 0: has no 'not_matching', which `columns` names or leaves as it is"),
-        ({"prompt": "q"}, "columns: 'prompt' is nothing that is read; known: question, matching, not_matching, id, input"),
+        ({"reply": "q"}, "columns: 'reply' is nothing that is read; known: question, matching, not_matching, id, input"),
         ({"question": 1}, "columns: the column of 'question' is a name, not 1"),
         ({"question": " "}, "columns: the column of 'question' is a name, not ' '"),
         ({**NAMES, "matching": "bad"}, "columns: 'bad' stands for two things"),

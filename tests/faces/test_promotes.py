@@ -197,6 +197,10 @@ def test_a_matrix_of_methods(both: Path, pytester: pytest.Pytester) -> None:
     (both / "c.steer.yaml").write_text(matrix + "  - promotes: 5\n")
     result, found = claims_of(pytester)
     assert [claim["name"] for claim in found] == ["promotes[caa]", "promotes[mean_difference]"]
-    rows = [line for line in str(result.stdout).split("\n") if line.startswith("open ")]
-    assert len(rows) == 2
+    lines = [line for line in str(result.stdout).split("\n") if line.startswith("open ")]
+    rows, sides = lines[:2], lines[2:]
+    for claim, line in zip(found, sides, strict=True):
+        own = [claim["details"]["sides"][side]["change"] for side in ("matching", "not_matching")]
+        scaled = [claim["details"]["normalised"][name][-1] for name in ("promoted", "suppressed")]
+        assert all(f" {value:.3g}" in line for value in [*own, *scaled])
     assert all(f"{claim['compared']['deployed']['effect']:.3g}" in row for claim, row in zip(found, rows, strict=True))

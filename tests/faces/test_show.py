@@ -93,6 +93,19 @@ def test_every_claim_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "not_anti_steered (not_anti_steered) on builtin:tiny\n  the same as for steers\n" in printed
 
 
+@pytest.mark.parametrize("kind", ["promotes", "suppresses"])
+def test_letters_are_scored_by_their_likelihood_where_a_claim_does_that(
+    folder: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    (folder / "c.steer.yaml").write_text(CLAIMS + f"  - {kind}: 0.1\n")
+    printed = shown(capsys, kind)
+    tokens, turn = as_the_model_sees_it()
+    assert "answers of 1 and 1 tokens are compared by the mean of their log-likelihoods" in printed
+    for letter in "BA":
+        marked = [*tokens[:turn], "<steered from here>", *tokens[turn:], "<scored from here>", letter]
+        assert "      " + "·".join(marked).replace("\n", "\\n") in printed.splitlines()
+
+
 def test_answers_of_several_tokens_stand_in_a_line_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = shown(capsys, "worded")
     assert printed.startswith("worded (steers) on builtin:tiny\n")

@@ -160,7 +160,7 @@ def test_every_key(folder: Path) -> None:
             ClaimSpec(
                 kind="ppl_delta_below",
                 name="ppl_delta_below",
-                params={"limit": 0.05, "interval": "t"},
+                params={"limit": 0.05, "aggregate": "geometric", "window": None, "stride": None, "interval": "t"},
                 line=37,
                 **{**shared, "neutral": folder / "data/test.json"},
             ),
@@ -183,7 +183,15 @@ def test_defaults(folder: Path) -> None:
 def test_a_claim_at_equal_cost(folder: Path) -> None:
     head = "vector: {file: vectors/refusal.safetensors}\ndata: {test: data/test.json, neutral: data/neutral.txt}\nclaims:\n"
     short = only_claim(folder, head + "  - steers_at_cost: {effect: 0.2, budget: 0.05}\n")
-    assert short.params == {"effect": 0.2, "budget": 0.05, "standardised": False, "max_multiplier": 8.0, "interval": "t"}
+    whole_texts = {"window": None, "stride": None}
+    assert short.params == {
+        "effect": 0.2,
+        "budget": 0.05,
+        "standardised": False,
+        "max_multiplier": 8.0,
+        **whole_texts,
+        "interval": "t",
+    }
     whole = "  - steers_at_cost: {effect: -1, budget: 1, standardised: true, max_multiplier: 1, interval: bootstrap}\n"
     claim = only_claim(folder, head + whole)
     assert claim.params == {
@@ -191,6 +199,7 @@ def test_a_claim_at_equal_cost(folder: Path) -> None:
         "budget": 1.0,
         "standardised": True,
         "max_multiplier": 1.0,
+        **whole_texts,
         "interval": "bootstrap",
     }
     assert {type(claim.params[key]) for key in ("effect", "budget", "max_multiplier")} == {float}

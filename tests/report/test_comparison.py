@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pytest_steer.measures.compared import Row, Strength, TaskRow, strength_of
+from pytest_steer.measures.compared import Row, SideChanges, Strength, TaskRow, strength_of
 from pytest_steer.report.comparison import comparison_tables
 
 
@@ -15,8 +17,8 @@ def row(behaviour: str, method: str, effect: float, at_cost: float | None, sprea
         method=method,
         n=40,
         spread=spread,
-        deployed=Strength(1.0, effect, (effect - 0.5, effect + 0.5), 0.125, 0.08),
-        at_cost=None if at_cost is None else Strength(0.625, at_cost, (at_cost - 0.25, None), 0.25, 0.0496, "cost"),
+        deployed=Strength(1.0, effect, (effect - 0.5, effect + 0.5), 0.125, 0.08, pne=0.31),
+        at_cost=None if at_cost is None else Strength(0.625, at_cost, (at_cost - 0.25, None), 0.25, 0.0496, "cost", 0.22),
         steerability=effect / 2,
         steerability_interval=(effect / 2 - 0.25, effect / 2 + 0.25),
         anti_steerable_share=0.2,
@@ -38,11 +40,22 @@ def test_every_number_stands_in_its_column():
     text = comparison_tables([row("mood", "caa", 3.0, 1.5)], cost=0.05)
     deployed = part(text, "at each method's own deployed strength")
     assert line_of(deployed, "mood", "caa") == [
-        "mood", "caa", "40", "1", "1.5", "[1.25,", "1.75]", "0.2", "3", "[2.5,", "3.5]", "1.5", "0.125", "+8.0%",
+        "mood", "caa", "40", "1", "1.5", "[1.25,", "1.75]", "0.2", "3", "[2.5,", "3.5]", "1.5", "0.125", "+8.0%", "0.31",
     ]  # fmt: skip
     equal = part(text, "at equal perplexity cost (+5.0%)")
-    assert line_of(equal, "mood", "caa") == ["mood", "caa", "0.625", "+5.0%", "1.5", "[1.25,", "-]", "0.75", "0.25"]
+    assert line_of(equal, "mood", "caa") == ["mood", "caa", "0.625", "+5.0%", "1.5", "[1.25,", "-]", "0.75", "0.25", "0.22"]
     assert "standard deviations" not in text  # one behaviour alone has no table over behaviours
+
+
+def test_both_sides_have_a_table_where_they_were_measured():
+    sides = SideChanges(0.5, (0.25, None), -0.125, (-0.25, -0.0625), 0.75, None)
+    text = comparison_tables([replace(row("mood", "caa", 3.0, 1.5), sides=sides), row("mood", "pca", 1.0, 1.5)], cost=0.05)
+    table = part(text, "log-likelihood of the answers there")
+    assert line_of(table, "mood", "caa") == [
+        "mood", "caa", "1", "0.5", "[0.25,", "-]", "-0.125", "[-0.25,", "-0.0625]", "0.75", "-",
+    ]  # fmt: skip
+    assert "pca" not in table
+    assert "log-likelihood" not in comparison_tables([row("mood", "pca", 1.0, 1.5)])
 
 
 def test_an_item_that_does_not_move_is_not_one_that_moves_the_wrong_way():
@@ -80,7 +93,7 @@ def test_without_costs_there_is_no_table_at_equal_cost():
 def test_what_has_no_slope_or_no_spread_has_a_dash():
     found = Row("mood", "ablation", 40, None, Strength(1.0, 0.5, (0.25, 0.75), 0.0))
     assert line_of(comparison_tables([found]), "mood", "ablation") == [
-        "mood", "ablation", "40", "1", "-", "-", "0.5", "[0.25,", "0.75]", "-", "0", "-",
+        "mood", "ablation", "40", "1", "-", "-", "0.5", "[0.25,", "0.75]", "-", "0", "-", "-",
     ]  # fmt: skip
     assert found.to_dict()["deployed"]["effect_standardised"] is None
 

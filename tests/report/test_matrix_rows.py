@@ -51,6 +51,20 @@ def test_further_strengths_and_budgets_have_rows_of_their_own():
     assert [row.method for row in rows] == ["caa", "caa x 2", "caa for +50.0%"]
 
 
+def test_both_sides_come_from_the_claims_that_measured_them():
+    sides = {
+        "matching_change": 0.5, "matching_interval": [0.25, None], "not_matching_change": -0.125, "not_matching_interval": [None, -0.0625],
+        "promoted": 0.75, "suppressed": None,
+    }  # fmt: skip
+    (row,), _ = matrix_rows([claim(OWN), claim(OTHER | {"sides": sides})])
+    assert (row.sides.matching_change, row.sides.matching_interval) == (0.5, (0.25, None))
+    assert (row.sides.not_matching_change, row.sides.not_matching_interval) == (-0.125, (None, -0.0625))
+    assert row.to_dict()["sides"] == sides
+    assert row.steerability_interval == (1.25, 1.75)
+    (without,), _ = matrix_rows([claim(OWN)])
+    assert without.sides is None
+
+
 def test_what_stands_in_no_matrix_or_says_nothing_is_left_out():
     lost = claim(OWN) | {"matrix": None}
     assert matrix_rows([lost, claim(None)]) == ([], [])

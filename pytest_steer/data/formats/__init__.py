@@ -1,22 +1,30 @@
 """Readers of the files in which the field keeps contrast items and texts.
 
 One module per file format registers its reader (``json_file.py``, ``csv_file.py``, ``parquet_file.py``), which takes the file apart.
-``shapes.py`` and ``preferences.py`` make a contrast item of an entry, ``columns.py`` holds the names that a user gives to them.
+``shapes.py`` and ``preferences.py`` make a contrast item of an entry, ``completions.py`` and ``open_assistant.py`` texts;
+``columns.py`` holds the names that a user gives to them.
 ``docs/data.md`` has the table of shapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
 from ...registry import discover
 from ..items import Items
-from .columns import check_columns
+from ..leave_out import Rule
+from ..leave_out import leave_out as without
+from ..texts import Texts
+from .columns import TEXT, check_columns
+from .completions import text_of
 from .entries import entries, file_of, has_entries, text_lines
 from .kinds import data_format
+from .open_assistant import best_replies, is_open_assistant
 from .shapes import item_of, show
 
 __all__ = ["data_format", "entries", "has_entries", "is_contrast_texts", "read_contrast_texts", "read_items", "read_texts"]
@@ -51,49 +59,89 @@ def read_items(path: str | PathLike[str], *, columns: Mapping[str, str] | None =
     return Items(items, str(path), f"read_items({str(path)!r}{given})")
 
 
-def read_texts(path: str | PathLike[str], *, column: str | None = None) -> list[str]:
-    """Read texts: one per line of a text file, a JSON list of strings, or a column of a table or of JSON objects.
+def read_texts(
+    path: str | PathLike[str],
+    *,
+    column: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    language: str | None = None,
+    best: int | None = None,
+    first_turns: bool | None = None,
+    leave_out: Rule | None = None,
+) -> Texts:
+    """Read texts: plain ones, or completions with their prompts.
 
-    Blank lines of a text file are skipped.
+    Plain texts are the lines of a text file (blank ones are skipped), a JSON list of strings, or a column of a table or of JSON objects.
+    Completions are entries of ``{prompt, completion}`` or other usual names, see docs/data.md; of OpenAssistant's messages these are the
+    best-rated replies. ``builtin:neutral`` is the corpus that is shipped.
 
     Args:
-        column: where the texts of a CSV, TSV or Parquet file, or of JSON objects, stand; ``text`` if there is one of that name.
+        column: where plain texts of a CSV, TSV or Parquet file, or of JSON objects, stand; ``text`` if there is one of that name.
+        columns: names of another shape: ``{"text": ...}``, or ``{"prompt": ..., "completion": ...}``, and ``id``.
+        language / best / first_turns: of OpenAssistant's messages, which replies: ``en``, 128 and False without it; see
+            ``open_assistant.best_replies``.
+        leave_out: the rule by which texts are left out, see :func:`leave_out`.
+
+    Returns:
+        A list of ``str`` and :class:`Completion` that also knows the texts' ids and what was left out.
 
     Raises:
         DataError: the file is missing, is not valid, holds no text, an entry is not a text, or it is not said which column of a table
-            holds the texts.
+            holds the texts; or the rule cannot be used.
     """
-    file, name = file_of(path), column if column is not None else "text"
-    texts = []
-    if has_entries(file):
-        for where, entry in entries(file):
-            if isinstance(entry, dict) and name not in entry:
-                raise DataError(f"{file}: {where}: {_which(name, entry, asked=column is not None)}")
-            text = entry.get(name) if isinstance(entry, dict) else entry if column is None else None
-            if not isinstance(text, str) or not text.strip():
-                raise DataError(f"{file}: {where}: expected a text or an object with a {name!r}, found {show(entry)}")
-            texts.append(text)
-    elif column is None:
-        texts = text_lines(file)
+    file = file_of(path)
+    if best is not None and (isinstance(best, bool) or not isinstance(best, int) or best < 1):
+        raise DataError(f"best is how many replies are read, from 1 on, not {best!r}")
+    names = check_columns(columns) | ({} if column is None else {"text": column})
+    settings = {"language": language, "best": best, "first_turns": first_turns}
+    chosen = {name: value for name, value in settings.items() if value is not None}
+    texts = _texts_of(file, names, chosen)
+    if leave_out is None:
+        return texts
+    try:
+        return without(texts, leave_out)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
+
+
+def _texts_of(file: Path, names: Mapping[str, str], chosen: Mapping[str, Any]) -> Texts:
+    own = {name: where for name, where in names.items() if name in (*TEXT, "id")}
+    if not has_entries(file):
+        if own.keys() - {"id"}:
+            raise DataError(
+                f"{file}: is read as a text file, one text per line, which has no column {next(iter(own.values()))!r}. Delete it, or give "
+                "the file the suffix of what it is (.csv, .tsv, .json, .jsonl, .parquet)"
+            )
+        found = Texts(text_lines(file))
     else:
-        raise DataError(
-            f"{file}: is read as a text file, one text per line, which has no column {column!r}. Delete it, or give the file the "
-            "suffix of what it is (.csv, .tsv, .json, .jsonl, .parquet)"
-        )
-    if not texts:
+        rows = entries(file)
+        first = next(rows, None)
+        every = itertools.chain([] if first is None else [first], rows)
+        if first is not None and is_open_assistant(first[1]):
+            try:
+                return best_replies(every, **chosen)
+            except DataError as error:
+                raise DataError(f"{file}: {str(error).removeprefix(f'{file}: ')}") from None
+        found = _entries_as_texts(file, every, own)
+    if not found:
         raise DataError(f"{file}: the file holds no texts")
-    return texts
+    if chosen:
+        raise DataError(
+            f"{file}: {next(iter(chosen))} chooses among the messages of OpenAssistant, and this file holds none. Delete it"
+        )
+    return found
 
 
-def _which(name: str, entry: dict[str, object], *, asked: bool) -> str:
-    there = ", ".join(map(repr, entry))
-    if asked:
-        return f"there is no column {name!r}; it has {there}"
-    likely = max(entry, key=lambda column: len(str(entry[column])), default="body")
-    return (
-        f"has the columns {there}: which of them holds the texts? Say it, as `columns: {{text: {likely}}}` under `data` (in Python "
-        f"read_texts(path, column={likely!r}))"
-    )
+def _entries_as_texts(file: Path, rows: Iterable[tuple[str, Any]], names: Mapping[str, str]) -> Texts:
+    texts, ids, key = [], [], names.get("id", "id")
+    for number, (where, entry) in enumerate(rows):
+        try:
+            texts.append(text_of(entry, names))
+        except DataError as error:
+            raise DataError(f"{file}: {where}: {error}") from None
+        identity = entry.get(key) if isinstance(entry, dict) else None
+        ids.append(str(number if identity is None else identity))
+    return Texts(texts, ids)
 
 
 def is_contrast_texts(entry: Any) -> bool:

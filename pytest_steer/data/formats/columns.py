@@ -8,7 +8,7 @@ from ...errors import DataError
 
 ITEM = ("question", "matching", "not_matching", "id")
 TASK = ("input", "output")
-TEXT = ("text",)
+TEXT = ("text", "prompt", "completion")
 KNOWN = (*ITEM, *TASK, *TEXT)
 
 

@@ -10,18 +10,47 @@ from typing import Any
 from ... import registry
 from ...errors import DataError
 from ...file_formats import format_of, reading, suffixes_of
+from ...registry import did_you_mean
+from ...sources import BUILTIN_FOLDER
 from .shapes import show
+
+BUILTIN = "builtin:"
+"""What the names of shipped data files begin with."""
 
 
 def file_of(path: str | PathLike[str]) -> Path:
-    """The path of a data file.
+    """The path of a data file. ``builtin:NAME`` is one that is shipped, and ``builtin`` alone the neutral texts.
 
     Raises:
-        DataError: it is something else.
+        DataError: it is something else, or no file of that name is shipped.
     """
     if not isinstance(path, (str, PathLike)):
         raise DataError(f"a data file is named by its path, not by {path!r:.60}")
-    return Path(path)
+    return builtin_file(str(path)) if is_builtin(path) else Path(path)
+
+
+def is_builtin(path: str | PathLike[str], folder: Path = Path()) -> bool:
+    """Whether a path names a shipped data file: ``builtin:NAME``, or ``builtin`` where the folder has no file called so."""
+    text = str(path)
+    return text.startswith(BUILTIN) or (text == "builtin" and not (folder / text).exists())
+
+
+def full_name(name: str) -> str:
+    """The whole name of a shipped data file: ``builtin`` alone stands for the neutral texts."""
+    return name if name.startswith(BUILTIN) else f"{BUILTIN}neutral"
+
+
+def builtin_file(name: str) -> Path:
+    """The shipped data file of a name such as ``builtin:neutral``.
+
+    Raises:
+        DataError: there is none.
+    """
+    bare = full_name(name).removeprefix(BUILTIN)
+    there = {found.stem: found for found in sorted(BUILTIN_FOLDER.iterdir()) if found.suffix in (".json", ".jsonl")}
+    if bare not in there:
+        raise DataError(f"there are no shipped data {name!r}: {did_you_mean(bare, there)}")
+    return there[bare]
 
 
 def has_entries(file: Path) -> bool:

@@ -50,7 +50,7 @@ def _prompt(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list):
-        return _user_turn(_messages(value, "prompt"), "prompt")
+        return user_turn(messages_of(value, "prompt"), "prompt")
     raise DataError(f"'prompt': expected a text or a list of messages, found a {type(value).__name__}")
 
 
@@ -60,14 +60,19 @@ def _reply(value: Any, side: str) -> tuple[str | None, str]:
         return None, value
     if not isinstance(value, list):
         raise DataError(f"'{side}': expected a text or a list of messages, found a {type(value).__name__}")
-    messages = _messages(value, side)
+    messages = messages_of(value, side)
     if not messages or messages[-1][0] != "assistant":
         last = f"the last one is the {messages[-1][0]}'s" if messages else "there is none"
         raise DataError(f"'{side}': the last message has to be the assistant's, and {last}")
-    return _user_turn(messages[:-1], side) if len(messages) > 1 else None, messages[-1][1]
+    return user_turn(messages[:-1], side) if len(messages) > 1 else None, messages[-1][1]
 
 
-def _messages(value: list[Any], where: str) -> list[tuple[str, str]]:
+def messages_of(value: list[Any], where: str) -> list[tuple[str, str]]:
+    """(role, content) of each message of a list.
+
+    Raises:
+        DataError: one of them is no message.
+    """
     found = []
     for index, message in enumerate(value):
         if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
@@ -76,11 +81,19 @@ def _messages(value: list[Any], where: str) -> list[tuple[str, str]]:
     return found
 
 
-def _user_turn(messages: list[tuple[str, str]], where: str) -> str:
+def user_turn(messages: list[tuple[str, str]], where: str, unit: str = "a contrast item") -> str:
+    """The one turn of the user that these messages are.
+
+    Args:
+        unit: what is made of them, for the message.
+
+    Raises:
+        DataError: they are something else.
+    """
     if len(messages) != 1 or messages[0][0] != "user":
         roles = ", ".join(role for role, _ in messages) or "nothing"
+        more = "; a system prompt or earlier turns are a context (`contexts: {system: [...]}`)" if "item" in unit else ""
         raise DataError(
-            f"'{where}': a contrast item has one turn of the user before the reply, and here stand {roles}. Bring the last turn alone; a "
-            "system prompt or earlier turns are a context (`contexts: {system: [...]}`)"
+            f"'{where}': {unit} has one turn of the user before the reply, and here stand {roles}. Bring the last turn alone{more}"
         )
     return messages[0][1]

@@ -27,7 +27,7 @@ def split_entries(entries: Sequence[Entry], shares: Sequence[float], *, seed: in
         for part, own_items, own_texts in zip((validation, test), items, texts, strict=True):
             # An item that was made of a pair has the pair's number as its id.
             tasks = tuple(entry.tasks[int(item.id)] for item in own_items) if entry.tasks else ()
-            part.append(replace(entry, items=own_items, texts=own_texts, tasks=tasks))
+            part.append(replace(entry, items=own_items, texts=tuple(own_texts), tasks=tasks))
     return validation, test
 
 

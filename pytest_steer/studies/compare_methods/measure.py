@@ -11,11 +11,12 @@ from ... import progress
 from ...claims.over_items import check_enough
 from ...claims.ppl_delta_below import distinct_texts
 from ...claims.sampling import Sample, sample_of
-from ...data import Items, TaskItem
+from ...data import Items, TaskItem, TextLike
 from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ...measures.at_cost import spread
 from ...measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
+from ...measures.pne import pne
 from ...measures.subject import Subject
 from ...model import Model, check_fits
 from ...prompting import Context
@@ -39,6 +40,7 @@ class Entry:
         multipliers: of the propensity curve, for an intervention that has a slope.
         items / context: held-out items of the behaviour, and how they are asked.
         texts: neutral texts, or none. source: where they come from, for messages.
+        chosen: how the texts were chosen from more, and what was left out by which rule, a line each.
         tasks: the pairs, if the behaviour is a task. examples: what their demonstrations are drawn from.
         cluster: the key of the items that names what belongs together, or None.
         asked: how items are asked, as keys of a claim file.
@@ -50,7 +52,8 @@ class Entry:
     multipliers: tuple[float, ...]
     items: Items
     context: Context
-    texts: tuple[str, ...] = ()
+    texts: tuple[TextLike, ...] = ()
+    chosen: tuple[str, ...] = ()
     tasks: tuple[TaskItem, ...] = ()
     examples: tuple[TaskItem, ...] = ()
     source: str = "texts"
@@ -151,7 +154,7 @@ def _each(
 
 
 def _at_cost(
-    model: Model, texts: Sequence[str], budget: float, max_multiplier: float, entries: Sequence[Entry]
+    model: Model, texts: Sequence[TextLike], budget: float, max_multiplier: float, entries: Sequence[Entry]
 ) -> dict[Entry, AtCost]:
     """The strengths of equal cost, searched together."""
     deployed = {entry: entry.subject for entry in entries}
@@ -188,6 +191,7 @@ def _rows(
                 confidence,
                 cost=dict(at.looked_at)[own] if at is not None else None,
                 clusters=sample.clusters,
+                normalised=None if at is None else pne(effects[entry, "deployed"], unsteered, at.mean_rises[own]),
             ),
             at_cost=None
             if at is None
@@ -198,6 +202,7 @@ def _rows(
                 cost=at.cost,
                 reached=at.reached,
                 clusters=sample.clusters,
+                normalised=pne(effects[entry, "at cost"], unsteered, at.mean_rises[at.multiplier]),
             ),
             steerability=None if steerability is None else steerability.estimate,
             steerability_interval=(None, None) if steerability is None else bounds_of(steerability),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ... import progress
-from ...data import read_tasks
-from ...data.likeness import distinct, normal_form
+from ...data import Texts, read_tasks
+from ...data.likeness import distinct
+from ...data.texts import form_of
 from ...errors import DataError, SteerError
 from ...files import BrokenClaim, ClaimSpec, Suite
 from ...files.build import Builder
@@ -99,7 +100,7 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
     items, context = builder.test_items(claim)
     assert claim.test is not None  # plan_of has seen to it
     is_task = holds_tasks(claim.test, claim.columns)
-    texts = builder.texts(claim) if claim.neutral is not None else []
+    texts = builder.texts(claim) if claim.neutral is not None else Texts(())
     return Entry(
         method=method,
         behaviour=behaviour,
@@ -107,7 +108,8 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> E
         multipliers=tuple(claim.multipliers),
         items=items,
         context=context,
-        texts=tuple(texts[index] for index in distinct([normal_form(text) for text in texts])),
+        texts=tuple(texts[index] for index in distinct([form_of(text) for text in texts])),
+        chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
         tasks=builder.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ...claims.sampling import Sample, sample_of
-from ...data import Items
+from ...data import Items, TextLike
 from ...errors import DataError, SteerError
 from ...measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
 from ...model import Model
@@ -192,7 +192,7 @@ def sweep(
     multipliers: Sequence[float],
     positions: Positions = "after_prompt",
     keep: int | None = None,
-    texts: Sequence[str] | None = None,
+    texts: Sequence[TextLike] | None = None,
     limits: Limits | None = None,
     cluster: str | None = None,
 ) -> Sweep:

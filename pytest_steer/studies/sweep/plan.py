@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from ...claims.leaks import leaks, text_leaks
 from ...claims.sampling import kept_of, sample_of
-from ...data import Items, read_items, read_texts
-from ...data.likeness import normal_form
+from ...data import Items, Texts, read_items, read_texts
+from ...data.texts import form_of
 from ...data.traces import Seen, known_in, traces
 from ...errors import DataError
 from ...extract.training import Training
@@ -36,8 +36,8 @@ class Parts:
     train: Training | None
     validation: Items
     test: Items
-    texts: tuple[str, ...] = ()
-    test_texts: tuple[str, ...] = ()
+    texts: Texts = field(default_factory=lambda: Texts(()))
+    test_texts: Texts = field(default_factory=lambda: Texts(()))
     cluster: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -83,8 +83,8 @@ def read_parts(
     if neutral is None:
         return Parts(training, validation, test, cluster=cluster, warnings=tuple(warnings))
     given = read_texts(neutral)
-    kept, repeats = kept_of([normal_form(text) for text in given], "texts")
-    texts = [given[index] for index in kept]
+    kept, repeats = kept_of([form_of(text) for text in given], "texts")
+    texts = given.part(kept)
     if own:
         seen = traces([item.question for item in own[0]])
     warnings += repeats + text_leaks(seen, texts)

@@ -1,0 +1,113 @@
+"""From texts to probes: what is asked of the model about each, and where steering begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..data import Completion, TextLike
+from ..data.texts import as_texts, check_is_text
+from ..errors import DataError, ModelError
+from ..model import Model, Probe, tokenize_answer, tokenize_text
+from ..model.batch import check_texts, check_vocabulary
+from ..model.tokens import Ids
+from ..steering import Positions, first_steered
+from .windows import Window, Windows, windows_for
+
+
+@dataclass(frozen=True)
+class AskedText:
+    """What is asked of the model about one text.
+
+    Attributes:
+        probes: one; of a text in windows one per window, which score each token once.
+        thinking: where the reply stands, see ``prompting.chat.PromptText``; None for a plain text, and without a chat template.
+        notes: what the chat template made necessary.
+        is_completion: whether it has a prompt.
+    """
+
+    probes: tuple[Probe, ...]
+    thinking: str | None = None
+    notes: tuple[str, ...] = ()
+    is_completion: bool = False
+
+
+def scope_of(texts: Sequence[TextLike], positions: Positions, include_first: bool) -> tuple[Positions, bool]:
+    """The scope, or one that steers these texts alike: plain ones have no prompt, so that every scope steers all of them."""
+    if any(isinstance(text, Completion) for text in texts):
+        return positions, include_first
+    return "all", positions == "all" and include_first
+
+
+def ask_texts(
+    model: Model,
+    texts: Sequence[TextLike],
+    positions: Positions,
+    include_first: bool,
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+) -> list[AskedText]:
+    """The probes of each text.
+
+    A plain text is read as it is, and every token but the first is scored. A completion is the reply to its prompt as the chat template
+    writes it (``Question: ... Answer: ...`` without one), without the spaces around it, and the tokens that hold a character of it are scored.
+
+    Args:
+        positions / include_first: which tokens are steered. A plain text counts as generated from its second token on.
+        window / stride: see :func:`windows.windows_for`. The first position of each window is steered no more than that of a text.
+
+    Raises:
+        DataError: no texts, or one that is no text, too short, or longer than the model allows.
+        ModelError: the chat template cannot render a prompt.
+        SteerError: a window or stride that cannot be used.
+    """
+    if not texts:
+        raise DataError("perplexity takes a list with at least one text; read_texts(path) reads one from a file")
+    cut = windows_for(model.max_positions, model.id, window, stride)
+    ids = as_texts(texts).ids
+    return [
+        _completion(model, text, f"text {own}", positions, include_first, cut)
+        if isinstance(text, Completion)
+        else _plain(model, text, f"text {own}", positions == "all" and include_first, cut)
+        for own, text in zip(ids, texts, strict=True)
+    ]
+
+
+def _plain(model: Model, text: str, name: str, include_first: bool, cut: Windows | None) -> AskedText:
+    check_is_text(text, name)
+    if cut is None:
+        check_texts(model, (text,), name)
+    ids = tokenize_text(model.tokenizer, text, name)
+    return AskedText(_cut(model, Probe(ids, 0 if include_first else 1, score_from=1, name=name), cut, include_first))
+
+
+def _completion(
+    model: Model, text: Completion, name: str, positions: Positions, include_first: bool, cut: Windows | None
+) -> AskedText:
+    if cut is None:
+        check_texts(model, (text.prompt, text.text), name)
+    form = model.format
+    try:
+        prompt = form.prompt(text.prompt)
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from None
+    tokens = tokenize_answer(model.tokenizer, prompt.turn, prompt.opening, text.text.strip(), form.render is None, name)
+    turn_end = max(0, tokens.turn_end - 1) if prompt.is_bare else tokens.turn_end
+    start = first_steered(positions, turn_end=turn_end, prompt_end=tokens.first, include_first=include_first)
+    whole = Probe(tokens.ids, start, score_from=tokens.first, name=name)
+    return AskedText(_cut(model, whole, cut, include_first), prompt.thinking, prompt.notes, is_completion=True)
+
+
+def _cut(model: Model, whole: Probe, cut: Windows | None, include_first: bool) -> tuple[Probe, ...]:
+    if cut is None or len(whole.ids) <= cut.size:
+        return (whole,)
+    check_vocabulary(model, whole.ids, whole.name)
+    return tuple(_window(whole, window, include_first) for window in cut.over(len(whole.ids), whole.score_from))
+
+
+def _window(whole: Probe, window: Window, include_first: bool) -> Probe:
+    ids: Ids = whole.ids[window.start : window.end]
+    steer_from = max(whole.steer_from - window.start, 0 if include_first else 1)
+    name = f"{whole.name} (tokens {window.start} to {window.end})"
+    return Probe(ids, steer_from, score_from=window.scored - window.start, name=name)
