@@ -9,7 +9,7 @@ from typing import Annotated, Any, Unpack
 
 import numpy as np
 
-from ..data import ItemLike, Items, TextLike
+from ..data import ItemLike, Items, Question, Questions, TextLike, as_questions
 from ..data.traces import known_in, traces
 from ..errors import SteerError
 from ..evidence import Direction, Evidence
@@ -154,6 +154,16 @@ class Beats:
             at_least=1,
         ),
     ] = MAX_MULTIPLIER
+    questions: Annotated[
+        Questions | None,
+        Param(
+            "Multiple-choice questions, on which the accuracy of the vector and of the strongest baseline is shown beside: a file, as for "
+            "`capability_delta_below`, or builtin:capability.",
+            title="Questions",
+            example="builtin:capability",
+            schema={"type": ["string", "null"], "pattern": r"\S", "x-questions": True, "default": None},
+        ),
+    ] = None
     interval: Interval = "t"
     texts: Sequence[TextLike] = ()
     confidence: float = 0.95
@@ -166,6 +176,8 @@ class Beats:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "baseline", as_baseline(self.baseline, self.chosen_on, self.baseline_multiplier))
+        if self.questions is not None:
+            object.__setattr__(self, "questions", as_questions(self.questions))
         if self.budget is not None and not self.texts:
             raise SteerError(
                 "budget is a rise of perplexity on neutral texts, and there are none: give data.neutral (in Python texts=)"
@@ -192,6 +204,7 @@ class Beats:
             budget=self.budget,
             max_multiplier=self.max_multiplier,
             seed=self.seed,
+            questions=self.questions,
         )
         sign = self.subject.effect_sign
         differences = [sign * (found.own.effects - rival.effects) for rival in found.rivals]
@@ -268,6 +281,7 @@ class Beats:
                 for rival, one in zip(found.rivals, each, strict=True)
             ],
             "budget": self.budget,
+            "accuracy": found.accuracy,
             "items_won": float(np.mean(differences[worst] > 0)),
             **more,
         }
@@ -320,6 +334,7 @@ def _described(rival: Rival) -> dict[str, Any]:
         "name": rival.name,
         "multiplier": rival.multiplier,
         "mean_effect": float(rival.effects.mean()),
+        "accuracy": rival.accuracy,
         "cost": rival.cost if rival.cost is None or math.isfinite(rival.cost) else None,
         **rival.about,
     }
@@ -335,8 +350,10 @@ def _table(evidence: Evidence) -> list[str]:
         strength = "" if one["multiplier"] is None else f"{one['multiplier']:.3g}"
         low, high = map(number, one.get("interval", (None, None)))
         difference = f"{number(one['difference'])} [{low}, {high}]" if "difference" in one else ""
-        rows.append([one["name"], strength, number(one["mean_effect"]), difference, cost])
-    lines = words.table(rows, ["", "multiplier", "mean effect", "vector is larger by", "perplexity"])
+        right = [] if details["accuracy"] is None else [f"{one['accuracy']:.1%}"]
+        rows.append([one["name"], strength, number(one["mean_effect"]), difference, cost, *right])
+    answers = [] if details["accuracy"] is None else [f"right answers ({details['accuracy']:.1%} plain)"]
+    lines = words.table(rows, ["", "multiplier", "mean effect", "vector is larger by", "perplexity", *answers])
     if "prompt" in best:
         lines.append(f"  prompt: {words.shorten(best['prompt'], 100)}")
     if "rank" in details:
@@ -358,6 +375,7 @@ def assert_beats(
     budget: float | None = None,
     max_multiplier: float = MAX_MULTIPLIER,
     texts: Sequence[TextLike] = (),
+    questions: Iterable[Question] | None = None,
     interval: IntervalMethod = "t",
     context: Context = AS_GIVEN,
     cluster: str | None = None,
@@ -373,6 +391,7 @@ def assert_beats(
         margin: the promise: mean over items of the difference, in propensity.
         budget: compare where the perplexity of ``texts`` has risen by this share. max_multiplier: see :func:`assert_steers_at_cost`.
         texts: neutral texts; with them the evidence has what the vector and the baseline cost.
+        questions: as of ``read_questions()``; with them it has the share that each answers right.
 
     The other arguments and what is raised are those of :func:`assert_steers`.
     """

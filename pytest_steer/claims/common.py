@@ -36,8 +36,8 @@ Controls = Annotated[
     int | Literal["auto"],
     Param(
         "How many random directions of equal norm are measured beside the vector; the report says where it ranks among them. 19 can show "
-        "p = 0.05. Each costs as much as the vector, and none decides the verdict. auto: where a `steers` claim does not pass and its deployed "
-        "model provably moves neither way, 19 at the deployed multiplier alone.",
+        "p = 0.05. Each costs as much as the vector, and none decides the verdict. auto: where a claim does not pass and it is not "
+        "proven which way its deployed model moves, 19 at the deployed multiplier alone, on at most 32 of its items.",
         title="Random controls",
         example=19,
         at_least=0,

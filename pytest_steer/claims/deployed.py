@@ -98,11 +98,13 @@ def short_of_promise(evidence: Evidence) -> list[str]:
 def controls_of_no_effect(
     model: Model, subject: Subject, items: Items, evidence: Evidence, seed: int, context: Context
 ) -> dict[str, Any]:
-    """The evidence's ``details.controls`` where the deployed model provably moves neither way, for a vector that is added; else nothing.
+    """The evidence's ``details.controls`` where a claim did not pass and it is not proven which way the deployed model moves, for a vector
+    that is added; else nothing.
 
     Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own.
     """
-    if evidence.details["deployed"]["moves"] != "neither way" or not can_have_controls(subject):
+    no_effect = evidence.verdict is not Verdict.PASS and evidence.details["deployed"]["moves"] == "neither way"
+    if not no_effect or not can_have_controls(subject):
         return {}
     grid = [0.0, float(subject.multiplier)]
     items = items[:: -(-len(items) // _CONTROL_ITEMS)]

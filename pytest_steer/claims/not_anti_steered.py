@@ -19,6 +19,7 @@ from ..stats import Direction, Inference, Verdict, items_needed_share, sequentia
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import WEAK_SHARE, Controls, OverItems, Sequential
+from .deployed import controls_of_no_effect
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import open_share, share_of
@@ -106,6 +107,8 @@ class NotAntiSteered:
         evidence.details |= {"by": self.by, "anti_steered_items": int(self._moves_the_wrong_way(curve).sum())}
         if self.by == "effect":
             evidence.details["effects"] = [float(effect) for effect in curve.effects(self.subject.multiplier)]
+        if self.controls == "auto":
+            evidence.details |= controls_of_no_effect(model, self.subject, curve.items, evidence, self.seed, self.context)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = items_needed_share(
                 found.estimate, self.share, direction=Direction.AT_MOST, confidence=self.confidence

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Items, TextLike
+from ..data import Items, Questions, TextLike
 from ..errors import MeasurementError, SteerError
 from ..measures import (
     Array,
     PropensityCurve,
+    capability,
     effects_at,
     multipliers_at_cost,
     perplexity,
@@ -36,6 +37,7 @@ class Rival:
         multiplier: None without steering.
         cost: relative rise of perplexity on the neutral texts; None if it was not measured.
         about: what the evidence says of it: a hash, the prompt, the model.
+        accuracy: share of the questions that are answered right; None without questions.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Rival:
     multiplier: float | None
     cost: float | None
     about: dict[str, Any]
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +55,14 @@ class Measured:
     Attributes:
         unsteered: float64 [n_items], propensities of the plain model under test.
         notes: warnings for the evidence.
+        accuracy: of the plain model under test on the questions, or None.
     """
 
     own: Rival
     rivals: tuple[Rival, ...]
     unsteered: Array
     notes: tuple[str, ...] = ()
+    accuracy: float | None = None
 
 
 def measure_rivals(
@@ -71,6 +76,7 @@ def measure_rivals(
     budget: float | None,
     max_multiplier: float,
     seed: int,
+    questions: Questions | None = None,
 ) -> Measured:
     """Effects and costs of the claim's vector and of its baseline.
 
@@ -82,7 +88,7 @@ def measure_rivals(
         SteerError: the baseline cannot stand in for the vector. DataError, VectorError, MeasurementError: see ``effects_at``.
     """
     steered = {"vector": subject}
-    if baseline.kind not in ("prompt", "model", "adapter"):
+    if has_strength(baseline):
         steered |= vectors_of(baseline, subject, seed)
     found = {name: (one, float(one.multiplier)) for name, one in steered.items()}
     costs: dict[str, float] = {}
@@ -103,12 +109,16 @@ def measure_rivals(
         others = [_prompt(model, baseline, items, unsteered, texts, context, subject.effect_sign)]
     elif baseline.checkpoint is not None:
         others = [_checkpoint(model, baseline, items, unsteered, texts, context)]
-    if budget is not None and not subject_has_strength(baseline):
+    if budget is not None and not has_strength(baseline):
         notes += _fixed(others, budget)
-    return Measured(own, tuple(others), unsteered, tuple(notes))
+    plain = None
+    if questions is not None:
+        plain = float(capability(model, questions, multipliers=[0.0]).accuracy[0])
+        own, *others = _with_accuracy(model, [own, *others], steered, baseline, questions, subject.effect_sign)
+    return Measured(own, tuple(others), unsteered, tuple(notes), plain)
 
 
-def subject_has_strength(baseline: Baseline) -> bool:
+def has_strength(baseline: Baseline) -> bool:
     """Whether the baseline has a multiplier that can be chosen for its cost."""
     return baseline.kind not in ("prompt", "model", "adapter")
 
@@ -122,7 +132,7 @@ def _with_costs(
     model: Model, rivals: Sequence[Rival], steered: Mapping[str, Subject], texts: Sequence[TextLike], sign: int
 ) -> Iterator[Rival]:
     """Costs of the claim's vector and of the rival of the largest effect: nineteen would cost more than the claim."""
-    strongest = max(rivals[1:], key=lambda one: sign * float(one.effects.mean()), default=None)
+    strongest = _strongest(rivals, sign)
     base = perplexity(model, texts)
     for rival in rivals:
         if rival is not rivals[0] and rival is not strongest:
@@ -131,6 +141,36 @@ def _with_costs(
         one = steered[rival.name]
         costed = perplexity(model, texts, one.vector, multiplier=one.multiplier, **one.scope)
         yield replace(rival, cost=relative_rise(costed, base))
+
+
+def _strongest(rivals: Sequence[Rival], sign: int) -> Rival | None:
+    return max(rivals[1:], key=lambda one: sign * float(one.effects.mean()), default=None)
+
+
+def _with_accuracy(
+    model: Model,
+    rivals: Sequence[Rival],
+    steered: Mapping[str, Subject],
+    baseline: Baseline,
+    questions: Questions,
+    sign: int,
+) -> list[Rival]:
+    """The share of right answers of the claim's vector and of the strongest rival. Under a prompt, each question follows it."""
+    strongest, found = _strongest(rivals, sign), []
+    for rival in rivals:
+        if rival is not rivals[0] and rival is not strongest:
+            found.append(rival)
+            continue
+        if rival.name in steered:
+            one = steered[rival.name]
+            seen = capability(model, questions, one.vector, multipliers=[rival.multiplier or one.multiplier], **one.scope)
+        elif baseline.checkpoint is not None:
+            seen = capability(baseline.checkpoint, questions, multipliers=[0.0])
+        else:
+            asked = [replace(one, question=f"{rival.about['prompt']}\n\n{one.question}") for one in questions]
+            seen = capability(model, Questions(asked, questions.source), multipliers=[0.0])
+        found.append(replace(rival, accuracy=float(seen.accuracy[0])))
+    return found
 
 
 def _off_budget(reached: Mapping[str, str], costs: Mapping[str, float], budget: float) -> list[str]:

@@ -29,7 +29,7 @@ from ..soundness import check_before
 from ..stats import Inference
 from .beside import beside_record
 from .common import IntervalMethod
-from .deployed import deployed_record
+from .deployed import controls_of_no_effect, deployed_record
 from .doubts import look_closer
 from .judging import judged, mean_of
 from .numbers import number
@@ -154,6 +154,7 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
     for item, own, others in zip(evidence.items or (), found.matching, found.not_matching, strict=True):
         item |= {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}
     evidence.details["deployed"] = deployed_record(subject, curve, claim.confidence, sample.clusters)
+    evidence.details |= controls_of_no_effect(model, subject, curve.items, evidence, claim.seed, claim.context)
     evidence.warnings += diagnosis_warnings(evidence)
     look_closer(evidence, values, bounds, claim.nats, sample.clusters, [item.id for item in sample.items])
     evidence.compared = compared_by_items(curve, subject, evidence, curve, sample.clusters) | {

@@ -14,7 +14,8 @@ from .sides import SIDES, called, with_bounds
 
 def remarks(evidence: Evidence) -> list[str]:
     """Both sides, which way the model moves, and the other form of the behaviour, whatever the verdict."""
-    return [*words.remarks(evidence), *_both_sides(evidence), *_beside(evidence)]
+    controls = words.controls(evidence) if "controls" in evidence.details else []
+    return [*words.remarks(evidence), *_both_sides(evidence), *controls, *_beside(evidence)]
 
 
 def explanation(evidence: Evidence) -> list[str]:

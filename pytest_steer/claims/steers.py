@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Unpack
 
 from ..data import ItemLike, Items
 from ..errors import SteerError
-from ..evidence import Direction, Evidence, Verdict
+from ..evidence import Direction, Evidence
 from ..measures import MULTIPLIERS, Array
 from ..measures.subject import Subject
 from ..model import Model
@@ -99,7 +99,7 @@ class Steers:
         clusters = None if self._in_rounds else self._sample.clusters
         check_agrees(evidence, mean_t(curve.slopes, confidence=self.confidence, clusters=clusters))
         evidence.warnings += short_of_promise(evidence)
-        if self.controls == "auto" and evidence.verdict is not Verdict.PASS:
+        if self.controls == "auto":
             evidence.details |= controls_of_no_effect(model, self.subject, curve.items, evidence, self.seed, self.context)
         return evidence
 

@@ -24,7 +24,7 @@ from ..stats import Direction, Inference, Verdict, mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod, Stride, Window
-from .deployed import moves_of
+from .deployed import controls_of_no_effect, moves_of
 from .holding import hold
 from .judging import below_floor, floor_of, mean_of
 from .kinds import claim
@@ -227,6 +227,7 @@ class SteersAtCost:
             if least is None or fewest >= least:
                 evidence.verdict, evidence.p_pass, evidence.p_fail = judged_together
             evidence.items_needed = None
+        evidence.details |= controls_of_no_effect(model, self.subject, sample.items, evidence, self.seed, self.context)
         return evidence
 
     def _mean(self, effects: Array, clusters: Sequence[int] | None = None) -> Inference:
@@ -292,6 +293,7 @@ class SteersAtCost:
         return [
             *words.not_looked_at(evidence),
             *_cost_line(evidence),
+            *(words.controls(evidence) if "controls" in evidence.details else []),
             *_pne_line(evidence),
             *words.texts_chosen(evidence.details["neutral"]),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import builders
@@ -15,15 +16,23 @@ from pytest_steer import (
     Baseline,
     Context,
     ContrastItem,
+    Items,
     SteeringFailure,
     SteeringVector,
+    TaskItem,
     assert_beats,
+    capability,
     extract,
     load_model,
     read_items,
+    read_questions,
     wrap_model,
 )
 from pytest_steer.errors import SteerError
+from pytest_steer.extract.training import Training
+from pytest_steer.files import read_suite
+from pytest_steer.files.baselines import shuffled
+from pytest_steer.files.build import Builder
 from pytest_steer.stats import mean_t
 from pytest_steer.steering import ablate
 
@@ -259,3 +268,75 @@ def nll_of(model, text, before):
         logs = model.hf(ids).logits[0].double().log_softmax(-1)
     places = range(ids.shape[1] - len(alone) + 1, ids.shape[1])
     return -float(np.mean([float(logs[place - 1, ids[0, place]]) for place in places]))
+
+
+def test_right_answers_are_shown_beside(tiny, approval):
+    vector, other = builders_vector(tiny), extract.random_direction(builders_vector(tiny), seed=3)
+    questions = read_questions()[:12]
+    found = evidence(tiny, vector, approval, baseline=other, questions=questions, positions="all")
+    for record, one in ((found.details["vector"], vector), (found.details["rivals"][0], other)):
+        right = capability(tiny, questions, one, multipliers=[1.0], positions="all").right[:, 0]
+        assert record["accuracy"] == np.mean(right)
+    plain_right = capability(tiny, questions, multipliers=[0.0]).right[:, 0]
+    assert found.details["accuracy"] == np.mean(plain_right)
+    assert f"right answers ({np.mean(plain_right):.1%} plain)" in found.message
+    asked = [replace(one, question=f"Be exact.\n\n{one.question}") for one in questions]
+    prompted = evidence(tiny, vector, approval, baseline=["Be exact."], questions=questions)
+    assert prompted.details["rivals"][0]["accuracy"] == np.mean(capability(tiny, asked, multipliers=[0.0]).right[:, 0])
+
+
+CLAIMS = """
+model: builtin:tiny
+vector: {{extract: {{method: mean_difference, data: {data}/approval_train.json}}, layer: 1, positions: all}}
+data: {{test: {data}/approval_test.json, neutral: {data}/neutral.txt}}
+claims:
+  - beats: {{name: random, baseline: {{random: 2}}}}
+  - beats: {{name: shuffled, baseline: {{shuffled: 2}}}}
+  - beats: {{name: unrelated, baseline: {{unrelated: {data}/cheer_train.json}}}}
+  - beats: {{name: prompt, baseline: {{prompt: [No more., Yes please.]}}, chosen_on: train.json}}
+  - beats: {{name: model, baseline: {{model: "builtin:tiny"}}}}
+  - beats: {{name: vector, baseline: {{vector: half.safetensors}}, baseline_multiplier: 2, budget: 0.02}}
+  - beats: {{name: unchosen, baseline: {{prompt: [No more., Yes please.]}}}}
+  - beats: {{name: two, baseline: {{random: 2, vector: half.safetensors}}}}
+  - beats: {{name: typo, baseline: rondom}}
+  - beats: {{name: adapter, baseline: {{adapter: nowhere}}}}
+"""
+
+
+def test_every_baseline_in_a_claim_file(tiny, tmp_path):
+    vector = extract.mean_difference(tiny, *texts(200), layer=1)
+    SteeringVector({1: vector.directions[1] / 2}, vector.metadata).save(tmp_path / "half.safetensors")
+    entries = json.loads((DATA / "approval_test.json").read_text())
+    (tmp_path / "train.json").write_text(json.dumps(entries[40:50]))
+    (tmp_path / "beats.steer.yaml").write_text(CLAIMS.format(data=DATA))
+    suite = read_suite(tmp_path / "beats.steer.yaml")
+    builder, found, wrong = Builder(tiny), {}, {}
+    for spec in suite.entries:
+        try:
+            found[spec.name] = builder.build(suite, spec).measure(tiny)
+        except (SteerError, AttributeError) as error:
+            wrong[spec.name] = str(getattr(spec, "error", error))
+    assert {name: one.verdict.value for name, one in found.items()} == {
+        "random": "pass", "shuffled": "pass", "unrelated": "pass", "prompt": "fail", "model": "pass", "vector": "fail",
+    }  # fmt: skip
+    assert [one["name"] for one in found["shuffled"].details["rivals"]] == ["shuffled 0", "shuffled 1"]
+    assert found["vector"].estimate == 0
+    assert found["unrelated"].details["rivals"][0]["method"] == "mean_difference"
+    assert "chosen on training items, and there are none" in wrong["unchosen"]
+    assert "has too many properties" in wrong["two"]
+    assert "must be random, shuffled, or one baseline" in wrong["typo"]
+    assert "has no adapter_config.json" in wrong["adapter"]
+
+
+def test_shuffled_labels_are_swapped_in_half_of_the_pairs():
+    training = Training(None, (["a", "b", "c", "d"], ["w", "x", "y", "z"]), None, Path("t.json"), 0)
+    positive, negative = shuffled(training, seed=1).texts
+    pairs = set(zip(*training.texts, strict=True))
+    turned = [(a, b) not in pairs for a, b in zip(positive, negative, strict=True)]
+    assert sum(turned) == 2
+    assert {frozenset(pair) for pair in zip(positive, negative, strict=True)} == {frozenset(pair) for pair in pairs}
+    items = Training(Items(ITEMS), None, None, Path("t.json"), 0)
+    flipped = shuffled(items, seed=1).given
+    assert sum(one.matching == other.not_matching for one, other in zip(flipped, ITEMS, strict=True)) == 9
+    with pytest.raises(SteerError, match="no labels to shuffle"):
+        shuffled(Training(None, None, (TaskItem("a", "b"),), Path("t.json"), 0), seed=0)

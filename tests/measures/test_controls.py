@@ -6,7 +6,15 @@ import builders
 import numpy as np
 import pytest
 
-from pytest_steer import ContrastItem, SteeringFailure, assert_not_anti_steered, assert_steers, extract
+from pytest_steer import (
+    ContrastItem,
+    SteeringFailure,
+    assert_not_anti_steered,
+    assert_promotes,
+    assert_steers,
+    assert_suppresses,
+    extract,
+)
 from pytest_steer.errors import SteerError
 from pytest_steer.measures import Subject, random_controls
 from pytest_steer.steering import ablate, add_keeping_norm
@@ -91,3 +99,21 @@ def test_controls_of_no_effect_are_on_at_most_32_items_spread_evenly(linear):
     drawn = [extract.random_direction(linear.vector(), seed=number).directions[0].tolist() for number in range(19)]
     due = [float(np.mean([each(direction)[at % 3] * (1 if at % 4 < 2 else -1) for at in used])) for direction in drawn]
     assert controls["steerabilities"] == pytest.approx(due, abs=1e-6)
+
+
+def test_every_claim_about_items_that_shows_no_effect_has_controls(linear):
+    mixed = []
+    for number in range(24):
+        one = PAIRS[number % 3]
+        answers = one if number % 4 < 2 else one[::-1]
+        mixed.append(ContrastItem(" ".join(["much"] * (number + 1)), (answers[0],), (answers[1],), str(number)))
+    base = evidence(assert_steers, linear.model, linear.vector(), mixed, steerability=0.5).details["controls"]
+    for check, promise in (
+        (assert_not_anti_steered, {"share": 0.1}),
+        (assert_promotes, {"nats": 0.5}),
+        (assert_suppresses, {"nats": 0.5}),
+    ):
+        found = evidence(check, linear.model, linear.vector(), mixed, **promise)
+        assert found.details["controls"] == base
+        assert "controls at multipliers 0, 1: 19 random directions" in found.message
+        assert "controls" not in evidence(check, linear.model, linear.vector(), ITEMS, **promise).details
