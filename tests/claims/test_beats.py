@@ -259,3 +259,56 @@ def nll_of(model, text, before):
         logs = model.hf(ids).logits[0].double().log_softmax(-1)
     places = range(ids.shape[1] - len(alone) + 1, ids.shape[1])
     return -float(np.mean([float(logs[place - 1, ids[0, place]]) for place in places]))
+
+
+@pytest.mark.parametrize(
+    ("count", "confidence", "says"),
+    [
+        (1, 0.95, "the baseline is one direction: a vector that is drawn like them is the best in 50% of cases"),
+        (5, 0.95, "the baseline is 5 directions: a vector that is drawn like them is the best in 17% of cases"),
+        (19, 0.95, None),
+        (19, 0.99, "should be wrong in at most 1%. Take 99"),
+        (9, 0.9, None),
+    ],
+)
+def test_a_pass_over_few_directions_says_how_often_chance_passes(linear, count, confidence, says):
+    vector = linear.vector(size=4.0)
+    found = evidence(
+        linear.model, vector, ITEMS, baseline=Baseline.random(count), margin=-100, seed=3, confidence=confidence
+    )
+    assert found.verdict.value == "pass"
+    said = [text for text in found.warnings if text.startswith("the baseline is")]
+    assert len(said) == (says is not None)
+    assert says is None or says in said[0]
+
+
+def test_the_model_itself_is_no_baseline(tiny, approval):
+    vector = SteeringVector({1: torch.ones(96)})
+    for baseline in (tiny, load_model("builtin:tiny")):
+        with pytest.raises(SteerError, match="scores every item as builtin:tiny does, so there is nothing to beat"):
+            evidence(tiny, vector, approval, baseline=baseline)
+
+
+def test_a_baseline_that_moves_the_wrong_way_is_said(linear):
+    vector = linear.vector(size=1.0)
+
+    def warnings(strength, baseline_strength, direction="raises"):
+        found = evidence(
+            linear.model,
+            vector,
+            ITEMS,
+            baseline=Baseline.vector(vector, multiplier=baseline_strength),
+            multiplier=strength,
+            direction=direction,
+        )
+        assert found.verdict.value == "pass"
+        return [text for text in found.warnings if "the wrong way" in text]
+
+    assert not warnings(2.0, 1.0)
+    (said,) = warnings(2.0, -1.0)
+    assert said.startswith("the baseline moves these items the wrong way (mean effect -")
+    (said,) = warnings(-0.5, -1.0)
+    assert said.startswith("the vector and its baseline move these items the wrong way (mean effect -")
+    assert not warnings(-2.0, -1.0, "lowers")
+    (said,) = warnings(-2.0, 1.0, "lowers")
+    assert said.startswith("the baseline moves these items the wrong way (mean effect 1)")
