@@ -81,7 +81,8 @@ class LeavesAlone:
             title="Other behaviours",
             example={"honesty": "data/honesty.json"},
             schema={
-                "type": "object",
+                "type": ["object", "null"],
+                "default": None,
                 "minProperties": 1,
                 "additionalProperties": {
                     "description": "A file of contrast items, or the file `test` with `train` or `vector`.",
@@ -107,6 +108,7 @@ class LeavesAlone:
             "little of a model that is at chance with letters. Without `behaviours` open is the default.",
             title="Shipped safety items",
             example="open",
+            schema={"type": ["string", "null"], "enum": ["open", "lettered", None], "default": None},
         ),
     ] = None
     interval: Interval = "t"

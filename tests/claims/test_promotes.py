@@ -24,7 +24,7 @@ from pytest_steer import (
 )
 from pytest_steer.claims.beside import question_of
 from pytest_steer.claims.multiplicity import adjust
-from pytest_steer.data.likeness import hash_of
+from pytest_steer.data.traces import traces
 from pytest_steer.errors import DataError
 from pytest_steer.prompting import Context
 from pytest_steer.stats import Verdict, mean_t, rank_correlation
@@ -316,10 +316,10 @@ def test_the_same_questions_in_another_form_are_shown_beside_with_their_rank_cor
 
 
 def test_what_there_is_to_know_of_the_other_form_is_a_warning(linear):
-    record = {"item_hashes": [hash_of(lettered(3).question)]}
+    record = traces([lettered(3).question])
     vector = SteeringVector(linear.vector().directions, record)
     found = of(assert_promotes, linear, vector=vector, beside=[lettered(n) for n in range(3, 12)])
-    (warning,) = [one for one in found.warnings if "extracted from" in one]
+    warning = next(one for one in found.warnings if "ask a question" in one)
     assert warning.startswith("beside: 1 of these 9 items ask a question that the vector was extracted from")
 
 

@@ -31,6 +31,8 @@ DATA = {
     "tasks": [TaskItem("a", "b"), TaskItem("c", "d")],
     "contexts": {"option_order": ["swapped"]},
     "prompts": ["One."],
+    "data": ["One text.", "Two texts."],
+    "baseline": "random",
 }
 
 

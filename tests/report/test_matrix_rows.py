@@ -53,7 +53,7 @@ def test_a_divergence_belongs_to_the_same_vector_scope_and_strength():
         (row,), _ = matrix_rows([claim(OWN), other, cost(0.2)])
         assert (row.deployed.kl, row.deployed.cost) == (known, 0.2)
     both = comparison_of([claim(OWN), kl(0.0123), cost(0.2)])
-    assert both.splitlines()[-1].split()[-2:] == ["+20.0%", "0.0123"]
+    assert both.splitlines()[-1].split()[-3:] == ["+20.0%", "-", "0.0123"]
     assert "KL" in both
     assert "KL" not in comparison_of([claim(OWN), cost(0.2)])
 
