@@ -139,13 +139,12 @@ def _function_of(found: Found) -> Any:
 
 def _settings(model: Model) -> tuple[str, str]:
     """The configuration, and the plain values that modules hold: scales, switches of adapters, ..."""
-    held: list[tuple[object, str, object]] = [
+    held = [
         (number, name, value)
         for number, module in enumerate(model.hf.modules())
         for name, value in module.__dict__.items()
         if name not in _NO_SETTINGS and _is_plain(value)
     ]
-    held += [(name, "class", type(module).__qualname__) for name, module in model.hf.named_modules()]
     held += [
         (
             number,

@@ -253,19 +253,6 @@ def test_no_family_runs_code_of_others(family):
     assert replaced_code(builders.random_model(family)) == ()
 
 
-def test_a_part_that_moves_from_one_layer_to_another_is_part_of_the_state():
-    def replaced_in(layer):
-        model.blocks[layer].mlp.act_fn, before = torch.nn.ReLU(), model.blocks[layer].mlp.act_fn
-        state, key = state_of(model), disk_key(model, layer)
-        model.blocks[layer].mlp.act_fn = before
-        return state, key
-
-    model = fresh()
-    (first, first_key), (second, second_key) = replaced_in(1), replaced_in(2)
-    assert first != second
-    assert first_key != second_key
-
-
 def test_the_code_that_comes_with_a_model_is_part_of_the_key(tmp_path, monkeypatch):
     file = tmp_path / "mine_for_keys.py"
     monkeypatch.syspath_prepend(tmp_path)
