@@ -12,7 +12,7 @@ import numpy as np
 from ..data import ItemLike, Items, Question, Questions, TextLike, as_questions
 from ..data.traces import known_in, traces
 from ..errors import SteerError
-from ..evidence import Direction, Evidence
+from ..evidence import Direction, Evidence, Verdict
 from ..measures import Array, asked_record, propensity_curve
 from ..measures.at_cost import MAX_MULTIPLIER
 from ..measures.compared import bounds_of
@@ -41,7 +41,7 @@ from .over_items import (
     data_warnings,
 )
 from .ppl_delta_below import distinct_texts
-from .rivals import Measured, Rival, measure_rivals
+from .rivals import Measured, Rival, measure_rivals, too_few_to_beat, wrong_way
 from .sampling import Sample, sample_of
 
 
@@ -115,7 +115,14 @@ class Beats:
     ]
     margin: Annotated[
         float,
-        Param("The vector's mean effect is larger by more than this.", title="Margin", example=0, unit="propensity"),
+        Param(
+            "The vector's mean effect is larger by more than this.",
+            title="Margin",
+            example=0,
+            unit="propensity",
+            weak_to=-1,
+            weak="lets the vector do that much less than its baseline; that it does no less is promised by a margin a little below 0, such as -0.1",
+        ),
     ] = 0.0
     chosen_on: Annotated[
         Items | None,
@@ -251,6 +258,10 @@ class Beats:
         )
         for item, difference in zip(evidence.items or (), differences[worst], strict=True):
             item["difference"] = float(difference)
+        if evidence.verdict is Verdict.PASS:
+            drawn = self.baseline.kind in ("random", "shuffled")
+            evidence.warnings += too_few_to_beat(len(each), self.confidence) if drawn else []
+            evidence.warnings += wrong_way(found, worst, sign)
         at_deployed = with_deployed(model, self.subject, curve, self.context)
         evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, sample.clusters)
         names = [item.id for item in sample.items]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import SteerError
 from ..evidence import Direction, Evidence, Verdict
-from ..measures import Array, NoiseFloor, noise_floor, steering_receipt
+from ..measures import Array, NoiseFloor, Receipt, noise_floor, steering_receipt
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject, describe_model
 from ..model import Model, Probe, engine_of
@@ -89,7 +89,7 @@ def judged(
         "p_fail": fails if direction is Direction.AT_LEAST else holds,
     }
     evidence = Evidence(**made | more)
-    evidence.warnings += mismatch_warnings(model, subject.intervention)
+    evidence.warnings += mismatch_warnings(model, subject.intervention) + _overwhelming(receipt)
     if is_floored:
         evidence.warnings.append(below_floor(n, least, evidence.unit))
     elif found.method not in SHARES and n < MIN_N:
@@ -103,6 +103,22 @@ def judged(
     dose = engine_of(model).doses.relative(probes, subject.intervention, max(grid) - min(grid))
     _check_above_noise(evidence, model, dose)
     return evidence
+
+
+_OVERWHELMING = 10
+
+
+def _overwhelming(receipt: Receipt) -> list[str]:
+    """A warning if what is added is so many times what stands there that the model reads little else."""
+    sizes = {dose.layer: dose.relative_dose if dose.displacement is None else dose.displacement for dose in receipt.doses}
+    large = {layer: size for layer, size in sizes.items() if size is not None and size >= _OVERWHELMING}
+    if not large:
+        return []
+    layer = max(large, key=lambda one: large[one])
+    return [
+        f"the change at layer {layer} is {number(large[layer])} times the norm of what stands there, so the model reads the vector and little of "
+        "its prompt: deploy a smaller multiplier"
+    ]
 
 
 def checked_inference(found: object) -> Inference:

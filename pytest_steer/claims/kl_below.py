@@ -23,9 +23,10 @@ from ..measures import (
     kl_curve,
     marked_token,
     noise_floor,
+    unreached_warnings,
 )
 from ..measures.subject import Subject
-from ..model import Model
+from ..model import Model, Probe
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
@@ -69,7 +70,13 @@ class KlBelow:
     limit: Annotated[
         float,
         Param(
-            "The largest divergence from the unsteered model.", title="Largest divergence", example=0.1, above=0, unit="nats"
+            "The largest divergence from the unsteered model.",
+            title="Largest divergence",
+            example=0.1,
+            above=0,
+            unit="nats",
+            weak_from=3,
+            weak="lets another distribution take its place: at 3 nats the likeliest token can become 20 times less likely",
         ),
     ]
     quantile: Annotated[
@@ -80,6 +87,8 @@ class KlBelow:
             example=0.9,
             above=0,
             below=1,
+            weak_to=0.49,
+            weak="lets more than half of the positions exceed the limit; the worst decile is written 0.9",
             schema={"type": ["number", "null"], "default": None},
         ),
     ] = None
@@ -164,7 +173,11 @@ class KlBelow:
             data=taken.described,
             soundness=soundness,
             asked=asked_as_text(model, found.probes[0]),
-            warnings=[*taken.warnings, *chance_warnings(model, taken.texts)],
+            warnings=[
+                *taken.warnings,
+                *chance_warnings(model, taken.texts),
+                *(unreached_warnings(_by_text(found)) if on_texts else []),
+            ],
             details={
                 **taken.details,
                 "on": "texts" if on_texts else "items",
@@ -326,6 +339,14 @@ def _of_items(claim: KlBelow) -> _Measured:
         data_warnings(subject, sample),
         sample.details(),
     )
+
+
+def _by_text(found: Divergence) -> list[list[Probe]]:
+    """The probes of each text."""
+    own: dict[int, list[Probe]] = {}
+    for owner, probe in zip(found.owners, found.probes, strict=True):
+        own.setdefault(owner, []).append(probe)
+    return list(own.values())
 
 
 def _worst_positions(model: Model, found: Divergence, names: Sequence[str]) -> list[dict[str, Any]]:

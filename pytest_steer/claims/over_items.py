@@ -32,6 +32,7 @@ from ..model.noise import eps_of
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, mean_t
+from .control_tokens import control_token_warnings
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .in_rounds import draw_in_rounds
@@ -230,7 +231,8 @@ def data_warnings(subject: Subject, sample: Sample) -> list[str]:
 
 def asking_warnings(model: Model, subject: Subject, asked: dict[str, Any] | None, items: Items) -> list[str]:
     """What the reader has to know about how the items were put to the model, and whether it reads their language at all."""
-    found = chance_warnings(model, [item.question for item in items])
+    questions = [item.question for item in items]
+    found = [*chance_warnings(model, questions), *control_token_warnings(model, questions)]
     if asked is None:
         return found
     found += asked["notes"]

@@ -13,7 +13,7 @@ from ..data import Completion, TextLike, Texts, as_texts
 from ..data.texts import check_is_text, content_of, form_of
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import Perplexity, asked_texts, perplexity_curves, relative_rise, warning_of
+from ..measures import Perplexity, asked_texts, perplexity_curves, relative_rise, unreached_warnings, warning_of
 from ..measures.compared import finite
 from ..measures.subject import Subject
 from ..model import Model
@@ -133,7 +133,12 @@ class PplDeltaBelow:
             data=describe_texts(texts, self.source),
             soundness=soundness,
             asked=asked_texts(model, steered.asked),
-            warnings=[*repeats, *text_leaks(change.metadata, texts), *warning_of(model, math.log(base.value))],
+            warnings=[
+                *repeats,
+                *text_leaks(change.metadata, texts),
+                *warning_of(model, math.log(base.value)),
+                *unreached_warnings([one.probes for one in steered.asked]),
+            ],
             details={
                 "aggregate": self.aggregate,
                 "perplexity_base": rise.base,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ from ..measures import (
 from ..measures.prompt_cost import prompt_cost
 from ..measures.subject import Subject, describe_model
 from ..model import Model
+from ..model.noise import eps_of
 from ..prompting import Context
 from .baselines import Baseline, vectors_of
 
@@ -121,6 +123,35 @@ def measure_rivals(
 def has_strength(baseline: Baseline) -> bool:
     """Whether the baseline has a multiplier that can be chosen for its cost."""
     return baseline.kind not in ("prompt", "model", "adapter")
+
+
+def wrong_way(found: Measured, worst: int, sign: int) -> list[str]:
+    """A warning if the baseline, or the vector that beats it, moves the items the wrong way.
+
+    Args:
+        worst: the place of the rival that the claim is judged by. sign: of the effects that the behaviour's direction asks for.
+    """
+    own, rival = (float(sign * one.effects.mean()) for one in (found.own, found.rivals[worst]))
+    if own > 0 and (rival >= 0 or len(found.rivals) > 1):
+        return []
+    who = "the baseline moves" if own > 0 else "the vector and its baseline move"
+    effects = f"{sign * rival:.3g}" if own > 0 else f"{sign * own:.3g} and {sign * rival:.3g}"
+    return [f"{who} these items the wrong way (mean effect {effects}): to do more than that says less than to do something"]
+
+
+def too_few_to_beat(count: int, confidence: float) -> list[str]:
+    """A warning if a vector that is drawn like its rivals is the best of all more often than the claim may be wrong.
+
+    Of ``count`` rivals and one more that is exchangeable with them, each is the best with a probability of 1 / (count + 1).
+    """
+    chance, allowed = 1 / (count + 1), 1 - confidence
+    if chance <= allowed * (1 + 1e-9):
+        return []
+    drawn = "one direction" if count == 1 else f"{count} directions"
+    return [
+        f"the baseline is {drawn}: a vector that is drawn like them is the best in {chance:.0%} of cases, and a pass should be wrong in at most "
+        f"{allowed:.0%}. Take {min(999, math.ceil(1 / allowed - 1e-9) - 1)}"
+    ]
 
 
 def _about(subject: Subject) -> dict[str, Any]:
@@ -235,7 +266,8 @@ def _checkpoint(
     """Another model, unsteered.
 
     Raises:
-        SteerError: it splits answers of several tokens in another way, so that log-likelihoods per token do not compare.
+        SteerError: it splits answers of several tokens in another way, so that log-likelihoods per token do not compare, or it is the
+            model under test itself.
     """
     other = baseline.checkpoint
     assert other is not None
@@ -246,6 +278,12 @@ def _checkpoint(
         raise SteerError(
             f"the baseline {other.id} has another tokenizer or chat template than {model.id}, and answers of several tokens are scored per "
             "token, so the two do not compare: write `answers: sum`, which scores whole answers"
+        )
+    rounding = 64 * eps_of(model.dtype) * max(1.0, float(abs(here.values).max()))
+    if float(abs(there.values - here.values).max()) <= rounding:
+        raise SteerError(
+            f"the baseline {baseline.kind!r} scores every item as {model.id} does, so there is nothing to beat. Is it the model under "
+            "test itself, or an adapter that was not trained?"
         )
     cost = None
     if texts:

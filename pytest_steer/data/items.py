@@ -44,7 +44,7 @@ class ContrastItem:
             for answer in answers:
                 check_text(answer, f"an answer of the {name} side")
             object.__setattr__(self, name.replace(" ", "_"), answers)
-        shared = {a.strip() for a in self.matching} & {a.strip() for a in self.not_matching}
+        shared = set(map(normal_form, self.matching)) & set(map(normal_form, self.not_matching))
         if shared:
             raise DataError(f"the matching and the not matching answer are the same: {sorted(shared)[0]!r}")
 
@@ -171,8 +171,8 @@ def check_text(text: object, what: str) -> None:
     r"""Refuse what is no text, an empty one, and one that no tokenizer can encode: JSON can spell "\ud800"."""
     if not isinstance(text, str):
         raise DataError(f"{what} has to be a text, not {text!r}")
-    if not text.strip():
-        raise DataError(f"{what} is empty")
+    if not normal_form(text):
+        raise DataError(f"{what} is empty" + (", but for invisible characters" if text.strip() else ""))
     try:
         text.encode()
     except UnicodeEncodeError as error:

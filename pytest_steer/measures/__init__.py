@@ -2,6 +2,7 @@
 
 from .answer_likelihood import AnswerLikelihoods, answer_likelihoods, by_quartile, normalised_changes
 from .asking import Array
+from .asking_texts import unreached_warnings
 from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
 from .chance import chance_warnings, warning_of
 from .controls import can_have_controls, random_controls
@@ -88,6 +89,7 @@ __all__ = [
     "sweep_perplexity",
     "task_accuracies",
     "task_accuracy",
+    "unreached_warnings",
     "warning_of",
     "with_label",
 ]

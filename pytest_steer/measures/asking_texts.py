@@ -32,6 +32,39 @@ class AskedText:
     is_completion: bool = False
 
 
+def unreached(asked: Sequence[Sequence[Probe]]) -> list[int]:
+    """Which texts steering cannot change: all that is scored of them is predicted before its first position.
+
+    Args:
+        asked: the probes of each text.
+    """
+    return [index for index, own in enumerate(asked) if all(probe.steer_from > probe.reads[-1] for probe in own)]
+
+
+def check_reached(asked: Sequence[Sequence[Probe]]) -> None:
+    """Refuse texts of which steering can change none: zero steered tokens are no measurement.
+
+    Raises:
+        DataError: it says what is too short.
+    """
+    if asked and len(unreached(asked)) == len(asked):
+        raise DataError(
+            "steering reaches no scored token of the texts: it begins after the first position (without include_first), and each text or "
+            "window ends with the token that is predicted there. Take longer texts or windows"
+        )
+
+
+def unreached_warnings(asked: Sequence[Sequence[Probe]]) -> list[str]:
+    """A warning about texts that steering cannot change, which count as unchanged."""
+    few = len(unreached(asked))
+    if not few:
+        return []
+    return [
+        f"steering reaches no scored token of {few} of these {len(asked)} texts, since they are too short, and each counts as unchanged: "
+        "take longer texts"
+    ]
+
+
 def scope_of(texts: Sequence[TextLike], positions: Positions, include_first: bool) -> tuple[Positions, bool]:
     """The scope, or one that steers these texts alike: plain ones have no prompt, so that every scope steers all of them."""
     if any(isinstance(text, Completion) for text in texts):

@@ -14,7 +14,7 @@ from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, asked_of
-from .asking_texts import ask_texts
+from .asking_texts import ask_texts, check_reached
 from .propensity import check_multipliers
 
 Counts = np.ndarray[tuple[int, ...], np.dtype[np.int_]]
@@ -84,7 +84,7 @@ def kl_divergence(
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
 
     Raises:
-        DataError: no texts, an empty one, one of a single token, or one longer than the model allows.
+        DataError: no texts, an empty one, one of a single token, one longer than the model allows, or steering reaches no scored token.
         SteerError: there is no vector.
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a divergence is NaN or infinite.
@@ -116,6 +116,7 @@ def kl_curve(
     if not texts:
         raise DataError("kl_divergence takes a list with at least one text; read_texts(path) reads one from a file")
     asked = ask_texts(model, texts, check_positions(positions), include_first)
+    check_reached([one.probes for one in asked])
     owners = [index for index, one in enumerate(asked) for _ in one.probes]
     probes = [replace(probe, diverges=True) for one in asked for probe in one.probes]
     return _divergences(model, probes, owners, vector, multipliers, allow_mismatch)

@@ -13,7 +13,7 @@ from ..model import Model, Probe, check_fits, engine_of
 from ..model.arguments import checks_arguments
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array
-from .asking_texts import AskedText, ask_texts
+from .asking_texts import AskedText, ask_texts, check_reached
 from .propensity import Name, check_dose, check_multipliers, warn_of_repeats
 
 
@@ -83,7 +83,7 @@ def perplexity(
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
 
     Raises:
-        DataError: no texts, an empty one, one of a single token, or one longer than the model allows.
+        DataError: no texts, an empty one, one of a single token, one longer than the model allows, or steering reaches no scored token.
         SteerError: a window or stride that cannot be used.
         VectorError: the intervention does not fit the model, see ``check_fits``.
         MeasurementError: a score is NaN or infinite.
@@ -158,8 +158,10 @@ def perplexity_of_pairs(
     """One perplexity for each pair of intervention and multiplier, all of them in one run of the engine.
 
     Raises:
-        DataError, MeasurementError: see :func:`perplexity`. Whether an intervention fits the model is not looked at.
+        DataError, MeasurementError: see :func:`perplexity`; steering reaches no scored token. Whether an intervention fits the model is not looked at.
     """
+    if any(change is not None for change, _ in pairs):
+        check_reached([one.probes for one in asked])
     scores = iter(engine_of(model).run_pairs([probe for one in asked for probe in one.probes], pairs))
     own = [[next(scores) for _ in one.probes] for one in asked]
     # A text in windows is one text: the mean is over all its tokens.

@@ -9,7 +9,9 @@ from typing import Any, Literal, get_args
 from ..errors import SteerError
 from ..model import Model, engine_of
 from ..model.foreign import hooks_warning
+from ..model.identity import replaced_code
 from ..model.state import foreign_hooks
+from ..model.weights import first_few
 from .at_cost import Deployed
 from .receipt import Receipt
 
@@ -115,6 +117,17 @@ def model_warnings(model: Model) -> list[str]:
     hooks = foreign_hooks(model)
     if hooks:
         found.append(hooks_warning(model.id, hooks))
+    if model.loaded_weights is not None and model.weights_checksum() != model.loaded_weights:
+        found.append(
+            f"the weights of {model.id} have changed since this run loaded it, so another model than its name says is measured. A test that "
+            "changes them has to put them back"
+        )
+    code = replaced_code(model)
+    if code:
+        found.append(
+            f"{model.id} runs code that is not its own ({first_few(code)}): what is measured is the model with this code. If a test or a library left "
+            "it there, take it out"
+        )
     if model.unexpected:
         more = ", ..." if len(model.unexpected) > 3 else ""
         count = "1 weight" if len(model.unexpected) == 1 else f"{len(model.unexpected)} weights"

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from importlib import metadata
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,6 +24,8 @@ _SCORING = 1
 _OF_TORCH = frozenset(vars(torch.nn.Module())) - {"training"}
 # Where a model was loaded from and what it has warned about.
 _NO_SETTINGS = _OF_TORCH | {"name_or_path", "warnings_issued"}
+# Packages whose versions are part of the key, and what classes are made of anyway.
+_VERSIONED = {"torch", "transformers", "builtins", "typing", "abc"}
 _PLAIN = (bool, int, float, str, type(None))
 _STANDARD = os.path.dirname(os.__file__)
 _KNOWN: WeakKeyDictionary[Model, tuple[int, bytes]] = WeakKeyDictionary()
@@ -45,8 +48,17 @@ def state_of(model: Model) -> int:
 
 def is_hooked(model: Model) -> bool:
     """Whether hooks, forwards or functions that its code calls are neither this package's nor part of the model."""
-    foreign = any(maker_of(found) is None for found in _hooks(model))
-    return foreign or not all(_is_at_home(place, function) for place, function in _code_of(model))
+    return any(maker_of(found) is None for found in _hooks(model)) or bool(replaced_code(model))
+
+
+def replaced_code(model: Model) -> tuple[str, ...]:
+    """What of the code that the model runs was written elsewhere, as in ``modeling_llama.LlamaMLP: mine.forward``."""
+    found = {
+        f"{place.removeprefix('transformers.models.')}: {function.__module__}.{function.__qualname__}"
+        for place, function in _code_of(model)
+        if not _is_at_home(place, function)
+    }
+    return tuple(sorted(found))
 
 
 def disk_key(model: Model, state: int) -> bytes:
@@ -61,6 +73,7 @@ def disk_key(model: Model, state: int) -> bytes:
             *_settings(model),
             tokenizer_hash(model.tokenizer),
             sorted((place, function.__module__, function.__qualname__) for place, function in _code_of(model)),
+            _own_sources(model),
             model.device.type,
             *(metadata.version(name) for name in ("pytest-steer", "torch", "transformers", "tokenizers")),
             _SCORING,
@@ -92,6 +105,15 @@ def _code_of(model: Model) -> list[tuple[str, Any]]:
         found += [(f"{name}.{key}", value) for key, value in held if isinstance(value, FunctionType)]
     attention = ALL_ATTENTION_FUNCTIONS.get(getattr(model.hf.config, "_attn_implementation", None) or "")
     return [*found, ("transformers.attention", attention)] if isinstance(attention, FunctionType) else found
+
+
+def _own_sources(model: Model) -> list[tuple[str, str]]:
+    """The source files of the model's classes that no library of a known version brings, with a hash of what each held when it was
+    asked: code that came with a checkpoint, or that of the user's own package."""
+    names = {base.__module__ for module in model.hf.modules() for base in type(module).__mro__}
+    own = sorted(name for name in names if name.partition(".")[0] not in _VERSIONED)
+    files = {name: getattr(sys.modules.get(name), "__file__", None) for name in own}
+    return [(name, hashlib.sha256(Path(file).read_bytes()).hexdigest()) for name, file in files.items() if file]
 
 
 def _is_at_home(place: str, function: Any) -> bool:

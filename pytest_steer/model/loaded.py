@@ -42,6 +42,7 @@ class Model:
         unexpected: names of weights in its files that it has no place for and that were left out on request.
         steering_blocks: how many ``steered`` blocks are open on it.
         kept: results of functions that run once per model, see ``once_per_model``.
+        loaded_weights: ``weights_checksum`` of a model that a run has loaded by its name; None for any other.
     """
 
     hf: Any
@@ -50,6 +51,7 @@ class Model:
     unexpected: tuple[str, ...] = ()
     steering_blocks: int = field(init=False, default=0, repr=False)
     kept: dict[Callable[[Model], Any], Any] = field(init=False, default_factory=dict, repr=False)
+    loaded_weights: int | None = field(init=False, default=None, repr=False)
     _fingerprint: tuple[int, str] | None = field(init=False, default=None, repr=False)
     _format: tuple[Any, PromptFormat] | None = field(init=False, default=None, repr=False)
 
@@ -121,6 +123,11 @@ class Model:
         buffers = {f"buffer {name}": value for name, value in self.hf.named_buffers()}  # some are not in the state_dict
         values = {**self.hf.state_dict(), **buffers}
         return hash_of_bytes(sorted((name, value) for name, value in values.items() if isinstance(value, torch.Tensor)))
+
+    def weights_checksum(self) -> int:
+        """Of the weights and the buffers that its files hold, by their values."""
+        held = self.hf.state_dict().values()
+        return checksum([value for value in held if isinstance(value, torch.Tensor) and not value.is_meta])
 
     def weights_state(self) -> int:
         """A number that changes when weights or buffers (rotary frequencies, ...) are changed in memory, in whichever way."""

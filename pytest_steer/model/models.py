@@ -44,6 +44,7 @@ class Models:
                 disk = self._disk
                 model = load_model(name, dtype=key[1], device=place, allow_unexpected=allowed)
                 engine_of(model).disk = disk
+                model.loaded_weights = model.weights_checksum()
                 self._loaded[key] = model
             # Another claim file may have allowed what this one does not.
             check_unexpected(self._loaded[key].id, self._loaded[key].hf, self._loaded[key].unexpected, allowed)

@@ -317,11 +317,12 @@ def test_every_baseline_in_a_claim_file(tiny, tmp_path):
         except (SteerError, AttributeError) as error:
             wrong[spec.name] = str(getattr(spec, "error", error))
     assert {name: one.verdict.value for name, one in found.items()} == {
-        "random": "pass", "shuffled": "pass", "unrelated": "pass", "prompt": "fail", "model": "pass", "vector": "fail",
+        "random": "pass", "shuffled": "pass", "unrelated": "pass", "prompt": "fail", "vector": "fail",
     }  # fmt: skip
     assert [one["name"] for one in found["shuffled"].details["rivals"]] == ["shuffled 0", "shuffled 1"]
     assert found["vector"].estimate == 0
     assert found["unrelated"].details["rivals"][0]["method"] == "mean_difference"
+    assert "there is nothing to beat" in wrong["model"]
     assert "chosen on training items, and there are none" in wrong["unchosen"]
     assert "has too many properties" in wrong["two"]
     assert "must be random, shuffled, or one baseline" in wrong["typo"]
@@ -340,3 +341,56 @@ def test_shuffled_labels_are_swapped_in_half_of_the_pairs():
     assert sum(one.matching == other.not_matching for one, other in zip(flipped, ITEMS, strict=True)) == 9
     with pytest.raises(SteerError, match="no labels to shuffle"):
         shuffled(Training(None, None, (TaskItem("a", "b"),), Path("t.json"), 0), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("count", "confidence", "says"),
+    [
+        (1, 0.95, "the baseline is one direction: a vector that is drawn like them is the best in 50% of cases"),
+        (5, 0.95, "the baseline is 5 directions: a vector that is drawn like them is the best in 17% of cases"),
+        (19, 0.95, None),
+        (19, 0.99, "should be wrong in at most 1%. Take 99"),
+        (9, 0.9, None),
+    ],
+)
+def test_a_pass_over_few_directions_says_how_often_chance_passes(linear, count, confidence, says):
+    vector = linear.vector(size=4.0)
+    found = evidence(
+        linear.model, vector, ITEMS, baseline=Baseline.random(count), margin=-100, seed=3, confidence=confidence
+    )
+    assert found.verdict.value == "pass"
+    said = [text for text in found.warnings if text.startswith("the baseline is")]
+    assert len(said) == (says is not None)
+    assert says is None or says in said[0]
+
+
+def test_the_model_itself_is_no_baseline(tiny, approval):
+    vector = SteeringVector({1: torch.ones(96)})
+    for baseline in (tiny, load_model("builtin:tiny")):
+        with pytest.raises(SteerError, match="scores every item as builtin:tiny does, so there is nothing to beat"):
+            evidence(tiny, vector, approval, baseline=baseline)
+
+
+def test_a_baseline_that_moves_the_wrong_way_is_said(linear):
+    vector = linear.vector(size=1.0)
+
+    def warnings(strength, baseline_strength, direction="raises"):
+        found = evidence(
+            linear.model,
+            vector,
+            ITEMS,
+            baseline=Baseline.vector(vector, multiplier=baseline_strength),
+            multiplier=strength,
+            direction=direction,
+        )
+        assert found.verdict.value == "pass"
+        return [text for text in found.warnings if "the wrong way" in text]
+
+    assert not warnings(2.0, 1.0)
+    (said,) = warnings(2.0, -1.0)
+    assert said.startswith("the baseline moves these items the wrong way (mean effect -")
+    (said,) = warnings(-0.5, -1.0)
+    assert said.startswith("the vector and its baseline move these items the wrong way (mean effect -")
+    assert not warnings(-2.0, -1.0, "lowers")
+    (said,) = warnings(-2.0, 1.0, "lowers")
+    assert said.startswith("the baseline moves these items the wrong way (mean effect 1)")

@@ -322,3 +322,10 @@ def test_texts_that_cannot_be_scored_are_named(linear):
         KlBelow(subject=Subject(vector=linear.vector()), limit=0.1)
     with pytest.raises(DataError, match="there are no items"):
         KlBelow(subject=Subject(vector=linear.vector()), limit=0.1, texts=TEXTS, on="items")
+
+
+@pytest.mark.parametrize(("q", "says"), [(0.25, True), (0.5, False)])
+def test_a_quantile_that_most_positions_may_exceed_is_a_weak_promise(linear, q, says):
+    found = evidence_of(linear.model, linear.vector(), TEXTS, limit=1.0, quantile=q)
+    weak = f"this promise can hardly fail: quantile {q:g} lets more than half of the positions exceed the limit"
+    assert says == any(text.startswith(weak) for text in found.warnings)

@@ -187,3 +187,30 @@ def test_assertion(steer_model):
         assert claim["model"]["hooks"] == ["model.layers.0: forward hook look_on"]
         assert any("look_on" in line for line in claim["warnings"])
     result.stdout.fnmatch_lines(["*warning: *has hooks of others on it*look_on*"])
+
+
+@pytest.mark.parametrize("puts_back", [True, False])
+def test_weights_that_a_test_left_changed_are_said_beside_later_verdicts(
+    pytester: pytest.Pytester, suite: Path, puts_back: bool
+) -> None:
+    (suite / "a.steer.yaml").write_text(HEAD + "  - steers: {name: before, steerability: -0.5}\n")
+    (suite / "test_b.py").write_text(
+        "from pytest_steer import assert_steers, extract, read_items\n"
+        "def test_changes(steer_model):\n"
+        "    weight = steer_model.blocks[2].mlp.down_proj.weight.data\n"
+        "    kept = weight.clone()\n"
+        f"    weight.mul_(3)\n    {'weight.copy_(kept)' if puts_back else ''}\n"
+        "def test_claims(steer_model):\n"
+        f"    items = {ITEMS}\n"
+        "    vector = extract.caa(steer_model, read_items('train.json'), layer=1)\n"
+        "    assert_steers(steer_model, vector, items, steerability=-0.5, name='assertion')\n"
+    )
+    (suite / "c.steer.yaml").write_text(HEAD + "  - steers: {name: after, steerability: -0.5}\n")
+    options = ["--steer-report=out.json", "--steer-model=builtin:tiny", "-p", "no:cacheprovider"]
+    pytester.runpytest_inprocess("a.steer.yaml", "test_b.py", "c.steer.yaml", *options)
+    claims = json.loads((suite / "out.json").read_text())["claims"]
+    said = {
+        claim["name"]: any("have changed since this run loaded it" in text for text in claim["warnings"]) for claim in claims
+    }
+    changed = not puts_back
+    assert said == {"before": False, "assertion": changed, "after": changed}

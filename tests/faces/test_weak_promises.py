@@ -15,6 +15,8 @@ CLAIMS = {
     "ppl_delta_below": ("assert_ppl_delta_below", "texts", "limit", 100, 0.9),
     "holds_in_contexts": ("assert_holds_in_contexts", "items", "effect", -5, -0.5),
     "steers_at_cost": ("assert_steers_at_cost", "items, texts", "effect", -5, -0.5),
+    "beats": ("assert_beats", "items", "margin", -5, -0.5),
+    "kl_below": ("assert_kl_below", "texts", "limit", 12, 0.9),
 }
 ASSERTIONS = """
 import contextlib
@@ -29,6 +31,7 @@ def test_all(steer_model):
 MORE = {
     "holds_in_contexts": {"contexts": {"system": ["", "Be brief."]}, "max_contexts": 2, "batch": 2},
     "steers_at_cost": {"budget": 0.2, "max_multiplier": 2},
+    "beats": {"baseline": "random"},
 }
 
 
