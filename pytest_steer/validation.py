@@ -201,7 +201,8 @@ def _number(value: Any) -> str:
 
 
 def _enum(error: ValidationError) -> tuple[str, str]:
-    options, value = [o if isinstance(o, str) else flow(o) for o in error.validator_value], error.instance
+    given = [option for option in error.validator_value if option is not None]  # which is the same as leaving it out
+    options, value = [o if isinstance(o, str) else flow(o) for o in given], error.instance
     meant = nearest(value, options) if isinstance(value, str) else None
     reason = f"must be {', '.join(options[:-1])} or {options[-1]}, but {_is(value)}"
     return reason, f"Did you mean {meant!r}?" if meant else ""

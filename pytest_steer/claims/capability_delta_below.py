@@ -10,7 +10,7 @@ from typing import Annotated, Any, Unpack
 
 import numpy as np
 
-from ..data import BUILTIN, Question, Questions, as_questions, read_questions
+from ..data import OWN_QUESTIONS, Question, Questions, as_questions, read_questions
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..measures import Array, Capability, NoiseFloor, PromptForm, ScoredBy, asked_as_text, capability
@@ -77,7 +77,7 @@ class CapabilityDeltaBelow:
             "it the project's own 384 questions.",
             title="Questions",
             example="data/questions.jsonl",
-            schema={"type": "string", "pattern": r"\S", "x-questions": True, "default": BUILTIN},
+            schema={"type": "string", "pattern": r"\S", "x-questions": True, "default": OWN_QUESTIONS},
         ),
     ] = None
     by: Annotated[
@@ -160,11 +160,11 @@ class CapabilityDeltaBelow:
                 *warnings_about(subject, [question.question for question in questions], questions.hash),
                 *repeats,
                 # Ours were read for twins by hand; those that are left are sums of other numbers.
-                *([] if questions.source == BUILTIN else twins_of([forms[index] for index in kept], "questions")),
+                *([] if questions.source == OWN_QUESTIONS else twins_of([forms[index] for index in kept], "questions")),
             ],
             details={
                 "by": self.by,
-                "prompt": self.prompt,
+                "prompt_form": self.prompt,
                 "accuracy": {"unsteered": float(found.accuracy[0]), "steered": float(found.accuracy[1])},
                 "lost": losses,
                 "gained": gains,
@@ -264,7 +264,7 @@ def assert_capability_delta_below(
     """
     given = locals()
     if questions is None:
-        given["questions"] = read_questions(BUILTIN)
+        given["questions"] = read_questions(OWN_QUESTIONS)
     return hold("capability_delta_below", given)
 
 

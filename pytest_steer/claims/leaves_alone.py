@@ -108,6 +108,7 @@ class LeavesAlone:
             "little of a model that is at chance with letters. Without `behaviours` open is the default.",
             title="Shipped safety items",
             example="open",
+            schema={"type": ["string", "null"], "enum": ["open", "lettered", None], "default": None},
         ),
     ] = None
     interval: Interval = "t"

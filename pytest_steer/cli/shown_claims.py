@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..claims import kind_of
-from ..data import BUILTIN
+from ..data import OWN_QUESTIONS
 from ..data.demonstrations import draw_demonstrations
 from ..files import ClaimSpec
 from ..files.build import Builder, given_data
@@ -63,7 +63,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
 
 def _questions(builder: Builder, claim: ClaimSpec, folder: Path) -> list[str]:
     model, spec, params = builder.model, claim.vector, claim.params
-    questions = builder.questions(params.get("questions") or BUILTIN, folder)
+    questions = builder.questions(params.get("questions") or OWN_QUESTIONS, folder)
     lines = []
     for question in questions:
         asked = asked_question(

@@ -3,14 +3,14 @@
 from .formats import data_format, read_contrast_texts, read_items, read_texts
 from .items import ContrastItem, ItemLike, Items, as_items
 from .leave_out import leave_out
-from .questions import BUILTIN, Question, Questions, as_questions, read_questions
+from .questions import OWN_QUESTIONS, Question, Questions, as_questions, read_questions
 from .safety import safety_items
 from .task_items import items_as_tasks, task_items
 from .tasks import TaskItem, read_tasks
 from .texts import Completion, TextLike, Texts, as_texts
 
 __all__ = [
-    "BUILTIN", "Completion", "ContrastItem", "ItemLike", "Items", "Question", "Questions", "TaskItem", "TextLike", "Texts", "as_items",
-    "as_questions", "as_texts", "data_format", "items_as_tasks", "leave_out", "read_contrast_texts", "read_items", "read_questions",
-    "read_tasks", "read_texts", "safety_items", "task_items",
+    "OWN_QUESTIONS", "Completion", "ContrastItem", "ItemLike", "Items", "Question", "Questions", "TaskItem", "TextLike", "Texts",
+    "as_items", "as_questions", "as_texts", "data_format", "items_as_tasks", "leave_out", "read_contrast_texts", "read_items",
+    "read_questions", "read_tasks", "read_texts", "safety_items", "task_items",
 ]  # fmt: skip

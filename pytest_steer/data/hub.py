@@ -29,7 +29,9 @@ def hub_entries(name: str) -> Iterator[tuple[str, Any]]:
         )
     try:
         import datasets
-    except ImportError:
+    except ImportError as error:
+        if getattr(error, "name", None) != "datasets":
+            raise DataError(f"{name}: the package datasets is installed and cannot be imported: {error}") from error
         raise DataError(
             f"{name}: a data set of the hub is read by the package datasets, which is not installed: "
             "pip install 'pytest-steer[datasets]'"

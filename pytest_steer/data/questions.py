@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from os import PathLike
 from pathlib import Path
 from typing import overload
@@ -20,7 +19,7 @@ from .items import check_text
 from .likeness import normal_form
 from .question_shapes import question_fields, without_header
 
-BUILTIN = "builtin:capability"
+OWN_QUESTIONS = "builtin:capability"
 """The name of the project's own questions, which ship with the package."""
 
 _LABEL = re.compile(r"^\(([A-Za-z0-9])\)$")
@@ -141,7 +140,7 @@ class Questions(Sequence[Question]):
         return Questions((self[index * len(self) // most] for index in range(most)), self.source)
 
 
-def read_questions(path: str | PathLike[str] = BUILTIN) -> Questions:
+def read_questions(path: str | PathLike[str] = OWN_QUESTIONS) -> Questions:
     """Read multiple-choice questions from a file, from the package or from the hub.
 
     Args:
@@ -154,21 +153,16 @@ def read_questions(path: str | PathLike[str] = BUILTIN) -> Questions:
             some questions have a weight and some have none; a hub name without the package ``datasets``.
     """
     name = str(path)
-    if name == BUILTIN:
-        with resources.as_file(resources.files("pytest_steer") / "builtin" / "capability.jsonl") as file:
-            return Questions(read_questions(file), BUILTIN)
-    if name.startswith("builtin:"):
-        raise DataError(f"{name}: no questions of that name ship with the package. Write {BUILTIN}")
-    if name.startswith(HUB):
+    if is_hub(name):
         return _questions(hub_entries(name), name, "")
     file = file_of(path)
     bare = without_header(file)
     return _questions(entries(file) if bare is None else bare, name, _subject_of(file) if bare is not None else "")
 
 
-def is_no_file(name: str) -> bool:
-    """Whether the name of questions is that of a data set of the package or of the hub."""
-    return name.startswith(("builtin:", HUB))
+def is_hub(name: str) -> bool:
+    """Whether the name of questions is that of a data set of the hub."""
+    return name.startswith(HUB)
 
 
 def as_questions(questions: Iterable[Question]) -> Questions:

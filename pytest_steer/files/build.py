@@ -18,7 +18,7 @@ from ..data import Items, Questions, TaskItem, Texts, read_questions, read_tasks
 from ..data.formats import has_entries
 from ..data.formats.entries import is_builtin
 from ..data.likeness import reach_of
-from ..data.questions import is_no_file
+from ..data.questions import is_hub
 from ..data.texts import form_of
 from ..errors import DataError, ModelError, SteerError, at_key
 from ..fuzzing.context_search import Search
@@ -182,7 +182,7 @@ class Builder:
         Raises:
             DataError: they cannot be read.
         """
-        return read_questions(name if is_no_file(name) else absolute(name, folder)).part(self.run.effort.max_items)
+        return read_questions(name if is_hub(name) else absolute(name, folder)).part(self.run.effort.max_items)
 
     def is_sequential(self, claim: ClaimSpec) -> bool:
         """Whether a claim draws its items in rounds."""

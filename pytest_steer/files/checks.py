@@ -10,7 +10,7 @@ from typing import Any
 
 from pytest_steer.claims.kinds import kind_of
 from pytest_steer.data.leave_out import check_expression
-from pytest_steer.data.questions import is_no_file
+from pytest_steer.data.questions import is_hub
 from pytest_steer.errors import DataError
 from pytest_steer.files.expand import Expanded
 from pytest_steer.files.files import absolute, missing_file
@@ -128,7 +128,7 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
                 check_expression(value)
             except DataError as error:
                 yield Fault(path, str(error), inner["description"])
-        if inner.get("x-questions") and isinstance(value, str) and is_no_file(value):
+        if inner.get("x-questions") and isinstance(value, str) and is_hub(value):
             continue
         if inner.keys() & {"x-file", "x-items", "x-questions"} and isinstance(value, str) and not unused:
             fault = missing_file(value, folder, path, or_layers=bool(inner.get("x-vector")))

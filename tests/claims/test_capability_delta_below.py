@@ -148,6 +148,8 @@ def test_weights(linear):
     assert (found.estimate, *found.interval) == pytest.approx((known.estimate, known.low, known.high))
     assert found.interval_method == "weighted paired"
     assert found.details["accuracy"]["unsteered"] == pytest.approx((150 + 24) / 218)
+    moved = 1 / (1 + math.exp(0.5)) - 1 / (1 + math.exp(-0.5))
+    assert found.details["probability"]["change"] == pytest.approx((6 * 4 - 2) / 218 * moved, abs=1e-5)
     assert "questions have weights: they say as much as 164 of equal weight" in found.message
     assert evidence(linear, ask({"kept": 2.0, "lost": 2.0}, kept=150, lost=6), 0.05).interval_method == "paired exact"
 

@@ -139,9 +139,9 @@ def test_few_items_are_inconclusive_and_say_how_many_would_decide(linear):
     rng = np.random.default_rng(0)
     samples = rng.normal(0, values.std(ddof=1), (4000, found.items_needed))
     assert np.mean([tost(sample) <= 0.035 for sample in samples[:1500]]) == pytest.approx(0.8, abs=0.035)
-    floored = claim(linear, {"left": LEFT[:7], "mixed": MIXED})
-    assert (floored.verdict, floored.min_n) == (Verdict.INCONCLUSIVE, 8)
-    assert [row["verdict"] for row in floored.details["behaviours"]] == ["inconclusive", "pass"]
+    floored = claim(linear, {"mixed": MIXED, "left": LEFT[:7]})
+    assert (floored.verdict, floored.min_n, floored.details["furthest"]) == (Verdict.INCONCLUSIVE, 8, "mixed")
+    assert [row["verdict"] for row in floored.details["behaviours"]] == ["pass", "inconclusive"]
     assert claim(linear, {"left": LEFT[:7], "mixed": MIXED}, min_n=7).verdict is Verdict.PASS
 
 
@@ -163,6 +163,9 @@ def test_slopes_inside_do_not_hide_an_effect_at_the_deployed_multiplier(linear):
     assert (
         "the slopes alone would pass, and at the deployed multiplier -2 the mean effect on moved is -2.17" in found.message
     )
+    open_slopes = claim(linear, {"moved": MOVED}, band=0.0175, vector=change, multiplier=2.0)
+    assert (open_slopes.verdict, open_slopes.estimate) == (Verdict.FAIL, pytest.approx(SLOPES.mean()))
+    assert "the slopes alone would be inconclusive" in open_slopes.message
     # An effect that seems to be outside and is not proven to be: no pass, and no fail.
     values = np.array([C["M"] - C["N"], C["N"] - C["M"]] * 5 + [C["M"] - C["N"]])
     few = claim(linear, {"mixed": [*MIXED[:10], item("M", "N", 300)]}, vector=change, band=0.004, multiplier=2.0)

@@ -175,7 +175,7 @@ def test_ours_are_the_default():
     assert found == read_questions("builtin:capability")
     assert (len(found), found.source) == (384, "builtin:capability")
     assert found[0] == Question("What is 2 + 3?", ("6", "4", "23", "5"), 3, "arithmetic", 1.0, "arithmetic-001")
-    with pytest.raises(DataError, match="Write builtin:capability"):
+    with pytest.raises(DataError, match="no shipped data 'builtin:other'"):
         read_questions("builtin:other")
 
 
