@@ -117,7 +117,7 @@ def _report(text: str) -> Path:
 
         known, broken = suffixes_of("report format"), registry.load_extensions()
         raise ValueError(
-            f"{text}: no report format has the suffix {file.suffix!r}: {did_you_mean(file.suffix, known)}"
+            f"{text}: no report format has the suffix {file.suffix!r}; {did_you_mean(file.suffix, known)}"
             + "".join(f"\nThe extension {name} could not be loaded: {reason}" for name, reason in broken.items())
         )
     if not file.parent.is_dir():

@@ -21,6 +21,7 @@ from ..steering import Intervention, SteeringVector, as_intervention
 Kind = Literal["random", "shuffled", "unrelated", "prompt", "model", "adapter", "vector"]
 COUNT = 19
 """The fewest random directions that can show p = 0.05."""
+_MADE_OF = {"shuffled": "vectors", "unrelated": "vector", "prompt": "texts", "model": "model", "vector": "vector"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +122,9 @@ def _made_of(given: Any) -> Baseline:
         return Baseline("model", checkpoint=given)
     if isinstance(given, Sequence) and not isinstance(given, str) and all(isinstance(one, str) for one in given):
         return Baseline.prompt(given)
+    if isinstance(given, str) and given in get_args(Kind):
+        how = "load_model(folder)" if given == "adapter" else f"Baseline.{given}({_MADE_OF[given]})"
+        raise SteerError(f"the baseline {given!r} does not say what it is made of: write baseline={how}")
     raise SteerError(
         f'baseline is "random", a vector, a model, a list of system prompts or Baseline.shuffled(...) and its like, not {given!r}'
     )

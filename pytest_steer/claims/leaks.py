@@ -53,7 +53,8 @@ def text_leaks(record: Mapping[str, Any], texts: Sequence[TextLike]) -> list[str
 
 def _asked(known: Known, n: int, seen: str) -> str:
     what = "ask a question" if seen == "questions" else "ask what is in the texts"
-    part = f", {known.within} of them in another form or among other words{_such_as(known)}" if known.within else ""
+    some = "" if known.within == known.asked else f"{known.within} of them "
+    part = f", {some}in another form or among other words{_such_as(known)}" if known.within else ""
     return f"{known.asked} of these {n} items {what} that the vector was extracted from{part}: test it on questions that it did not see"
 
 

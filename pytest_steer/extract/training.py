@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import registry
 from ..data import Items, TaskItem, items_as_tasks, task_items
 from ..errors import DataError
 from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
@@ -62,11 +61,10 @@ class Training:
             return self.given
         if self.tasks is not None:
             return task_items(self.tasks, seed=self.seed, source=shown(self.file))
-        others = [name for name, kind in registry.things("method").items() if kind.takes != "items"]
         raise DataError(
-            f"{self.file}: holds texts, and {method} compares two answers to one question: give it contrast items "
-            "({question, answer_matching_behavior, answer_not_matching_behavior}) or pairs of a task ({input, output}). "
-            f"Methods that take texts: {', '.join(others)}"
+            f"{self.file}: holds texts, and {method} compares two answers to one question. To make a vector of texts, write "
+            f"method: mean_difference; {method} takes contrast items ({{question, answer_matching_behavior, "
+            "answer_not_matching_behavior}) or pairs of a task ({input, output})"
         )
 
     def demonstrations(self, method: str) -> tuple[TaskItem, ...]:

@@ -21,6 +21,8 @@ def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
         ModelError: peft is not installed, there is no adapter in the folder, or it does not fit the model.
     """
     path = Path(folder)
+    if not path.is_dir():
+        raise ModelError(f"adapter {path}: there is no such folder")
     if not (path / ADAPTER).is_file():
         raise ModelError(f"adapter {path}: has no {ADAPTER}, so it is no folder of a PEFT adapter")
     if importlib.util.find_spec("peft") is None:

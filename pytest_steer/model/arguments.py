@@ -42,9 +42,12 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
         renamed = _renamed(kwargs, parameters)
         if renamed:
             raise TypeError(f"{function.__name__}() {renamed}")
-        try:
-            given = inspect.signature(function).bind(*args, **kwargs).arguments
-        except TypeError:
+        given = _bound(function, args, kwargs)
+        if given is None:
+            if args and isinstance(args[0], (SteeringVector, Intervention)):
+                raise ModelError(
+                    f"{function.__name__}: the model comes first: {_line_of(function.__name__, list(parameters))}"
+                )
             return function(*args, **kwargs)  # whose own words name it
         said = {name: value for name, value in given.items() if value is not None or parameters[name].default is not None}
         check_arguments(function.__name__, said, order=list(parameters), numbers=numbers)
@@ -67,8 +70,7 @@ def check_arguments(
     Raises:
         SteerError: says what to write instead.
     """
-    shown = [name for name in order[:3] if name in (*_PLACED, *READERS)]
-    write = f"write {call}({', '.join(shown)}, ...)"
+    write = _line_of(call, order)
     model = given["model"]
     if not isinstance(model, Model):
         if any(isinstance(value, Model) for value in given.values()):
@@ -96,6 +98,19 @@ def check_arguments(
     layers = given.get("layer", 0)
     if not isinstance(layers, int) and not (isinstance(layers, Sequence) and all(isinstance(one, int) for one in layers)):
         raise VectorError(f"{call}: layer is the number of a decoder block, from 0 on, or a list of them, not {layers!r}")
+
+
+def _line_of(call: str, order: Sequence[str]) -> str:
+    shown = [name for name in order[:3] if name in (*_PLACED, *READERS)]
+    return f"write {call}({', '.join(shown)}, ...)"
+
+
+def _bound(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The arguments by name; None if they do not go with the function's parameters."""
+    try:
+        return inspect.signature(function).bind(*args, **kwargs).arguments
+    except TypeError:
+        return None
 
 
 def _check_data(call: str, name: str, value: object) -> None:

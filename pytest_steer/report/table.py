@@ -85,11 +85,12 @@ def deployed_moves(claims: Sequence[dict[str, Any]]) -> list[str]:
             moving.setdefault(at["moves"], []).append(f"{claim['suite']}: {claim['name']} at {at['multiplier']:g}")
     if not moving:
         return []
-    parts = [f"up in {len(moving['up'])}"] if "up" in moving else []
-    for way, words in (("down", "down in"), ("neither way", "not proven in")):
+    parts = []
+    for way, words in (("up", "moves up"), ("down", "moves down"), ("neither way", "is not proven to move")):
         if way in moving:
-            parts.append(f"{words} {len(moving[way])} ({_first(moving[way])})")
-    return [f"deployed, the model moves {', '.join(parts)}"]
+            named = "" if way == "up" else f" ({_first(moving[way])})"
+            parts.append(f"{words} in {_claims(len(moving[way]))}{named}")
+    return [f"as deployed, the model {', '.join(parts)}"]
 
 
 def control_ranks(claims: Sequence[dict[str, Any]]) -> list[str]:
@@ -127,6 +128,10 @@ def claim_warnings(claims: Sequence[dict[str, Any]]) -> list[str]:
         f"warning: {'; '.join(f'{suite}: ' + ', '.join(dict.fromkeys(names)) for suite, names in suites.items())}: {text}"
         for text, suites in about.items()
     ]
+
+
+def _claims(count: int) -> str:
+    return f"{count} claim{'s' if count > 1 else ''}"
 
 
 def _first(names: list[str]) -> str:

@@ -211,6 +211,8 @@ def test_at_equal_cost(tiny, approval):
         (["a", "b"], {}, "chosen on training items, and there are none"),
         ("random", {"baseline_multiplier": 2.0}, "baseline_multiplier is that of a vector, and the baseline is 'random'"),
         (3, {}, 'baseline is "random"'),
+        ("shuffled", {}, r"does not say what it is made of: write baseline=Baseline\.shuffled\(vectors\)"),
+        ("adapter", {}, r"write baseline=load_model\(folder\)"),
     ],
 )
 def test_what_cannot_be_a_baseline_says_so(linear, baseline, more, words):

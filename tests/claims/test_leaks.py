@@ -46,7 +46,7 @@ def lettered(labels, count=9, swap=False):
     ]
 
 
-LEAK = "9 of these 9 items ask a question that the vector was extracted from, 9 of them in another form or among other words"
+LEAK = "9 of these 9 items ask a question that the vector was extracted from, in another form or among other words"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_items_are_found_in_training_texts(method):
     data = (texts, others) if method == "mean_difference" else ((texts, others),)
     vector = getattr(extract, method)(model, *data, **where)
     found = evidence_of(assert_not_anti_steered, model, vector, items(), share=0.9, by="effect")
-    assert said(found, "9 of these 9 items ask what is in the texts that the vector was extracted from, 9 of them")
+    assert said(found, "9 of these 9 items ask what is in the texts that the vector was extracted from, in another form")
     clean = evidence_of(
         assert_not_anti_steered, model, extract.mean_difference(model, others, others[1:], layer=1), items(), share=0.9
     )

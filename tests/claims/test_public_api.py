@@ -191,6 +191,11 @@ def test_the_model_in_another_place(name):
         enter(called(name)(first, builders.random_model("llama"), *rest, **more))
 
 
+def test_steering_without_the_model_says_what_to_write():
+    with pytest.raises(SteerError, match=r"steered: the model comes first: write steered\(model, intervention, \.\.\.\)"):
+        enter(pytest_steer.steered(VECTOR))
+
+
 @pytest.mark.parametrize(
     "name", [name for name, (arguments, _) in CALLS.items() if VECTOR in arguments and len(arguments) > 1]
 )

@@ -142,6 +142,11 @@ WRONG = {
         [EASY, {"matching": "a", "not_matching": "b"}],
         ": item 1: 'question' is missing; found ['mat",
     ),
+    "British spelling": (
+        "d.json",
+        [{"question": "Q?", "answer_matching_behaviour": "a", "answer_not_matching_behavior": "b"}],
+        "; rename 'answer_matching_behaviour' to 'answer_matching_behavior'",
+    ),
     "one answer": ("d.json", [{"question": "Q?", "matching": "a"}], ": item 0: 'not_matching' is missing; found ['matching"),
     "null": ("d.json", [EASY | {"matching": None}], ": item 0: 'matching' is missing"),
     "question a list": ("d.json", [EASY | {"question": ["Q"]}], ": item 0: 'question': expected a text, found [\"Q\"]"),

@@ -48,7 +48,7 @@ def test_doses_and_directions_in_a_claim_file(pytester: pytest.Pytester, suite: 
         assert len(found[name]["message"].splitlines()) < 5
     out = str(result.stdout)
     assert len(out.splitlines()) < 150
-    assert "deployed, the model moves" in out
+    assert "as deployed, the model " in out
     assert found["off"]["multipliers"] == [-0.5, 0.0, 0.5]
     assert found["off"]["details"]["deployed"]["multiplier"] == -2
     assert found["off"]["details"]["deployed"]["direction"] == "lowers"

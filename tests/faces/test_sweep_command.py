@@ -360,6 +360,5 @@ def test_training_questions_in_another_form_are_a_warning(folder, capsys):
     )
     assert main(["sweep", "--data", "items.json", "--train", "train.json", "--top", "1", "--multipliers=1"]) in (0, 1)
     assert (
-        "30 of these 30 items ask a question that the vector was extracted from, 30 of them in another form"
-        in capsys.readouterr().err
+        "30 of these 30 items ask a question that the vector was extracted from, in another form" in capsys.readouterr().err
     )

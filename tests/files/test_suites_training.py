@@ -105,7 +105,8 @@ def test_every_method_takes_every_kind_of_data(model, place, method, kind):
     (claim,) = claims_of(place, text.replace("layer: 1, ", "") if method == "icv" else text).values()
     if kind == "texts" and method in ("caa", "learned"):
         with pytest.raises(
-            DataError, match=rf"texts\.json: holds texts, and {method} compares two answers.*give it contrast"
+            DataError,
+            match=rf"texts\.json: holds texts, and {method} compares two answers.*write method: mean_difference; {method} takes contrast items",
         ):
             make_steering(model, claim.vector, SEED)
         return

@@ -120,6 +120,11 @@ def test_every_measure_refuses_what_does_not_fit_before_it_runs_anything(name):
     measure(model, elsewhere, allow_mismatch=("model", "template"))
 
 
+def test_a_path_for_a_vector_is_told_how_to_be_read():
+    with pytest.raises(SteerError, match=r"not the path 'v\.safetensors': read it with SteeringVector\.load"):
+        propensity_curve(model_of(), builders.LETTERED, "v.safetensors")
+
+
 def test_what_is_no_vector_is_refused():
     with pytest.raises(SteerError, match="expected a SteeringVector or an Intervention, not Tensor"):
         propensity_curve(model_of(), builders.LETTERED, torch.ones(32))

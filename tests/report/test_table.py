@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_steer.evidence import Direction, Evidence, Verdict
-from pytest_steer.report import claim_table, claim_warnings, control_ranks
+from pytest_steer.report import claim_table, claim_warnings, control_ranks, deployed_moves
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,16 @@ def test_claims_that_passed_say_where_their_vector_ranks_among_random_ones():
         f"{of} 3 (p = 0.15) in 1 (s: f)",
     ]
     assert control_ranks([record("e")]) == []
+
+
+@pytest.mark.parametrize(
+    ("ways", "words"),
+    [
+        (["up"], "moves up in 1 claim"),
+        (["neither way", "neither way"], "is not proven to move in 2 claims (s: c0 at 1, s: c1 at 1)"),
+        (["up", "up", "down"], "moves up in 2 claims, moves down in 1 claim (s: c2 at 1)"),
+    ],
+)
+def test_which_way_deployed_models_move_is_one_sentence(ways, words):
+    claims = [record(f"c{at}", details={"deployed": {"moves": way, "multiplier": 1.0}}) for at, way in enumerate(ways)]
+    assert deployed_moves(claims) == [f"as deployed, the model {words}"]

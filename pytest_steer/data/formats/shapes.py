@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from ...errors import DataError
+from ...registry import nearest
 from ..items import ContrastItem
 from .columns import item_columns
 from .preferences import is_preference, preference
@@ -94,7 +95,10 @@ def _tan(entry: dict[str, Any], number: str) -> ContrastItem:
 
 def _field(entry: dict[str, Any], key: str, read: Callable[[Any], _T]) -> _T:
     if key not in entry or entry[key] is None:
-        raise DataError(f"'{key}' is missing; found {sorted(map(str, entry))}")
+        known = {name for keys in _QUESTION_KEYS.values() for name in keys}
+        meant = nearest(key, sorted({*map(str, entry)} - known))
+        hint = f"; rename {meant!r} to {key!r}" if meant else ""
+        raise DataError(f"'{key}' is missing; found {sorted(map(str, entry))}{hint}")
     try:
         return read(entry[key])
     except DataError as error:

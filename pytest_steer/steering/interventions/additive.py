@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from os import PathLike
 
 import torch
 
@@ -106,6 +107,10 @@ def as_intervention(steering: SteeringVector | Intervention) -> Intervention:
         return add(steering)
     if hasattr(steering, "layer_activations") and hasattr(steering, "layer_type"):
         return add(SteeringVector.from_steering_vectors(steering))
+    if isinstance(steering, (str, PathLike)):
+        raise VectorError(
+            f"expected a SteeringVector or an Intervention, not the path {str(steering)!r}: read it with SteeringVector.load(path)"
+        )
     raise VectorError(
         f"expected a SteeringVector or an Intervention, not {type(steering).__name__}; "
         "wrap a tensor as SteeringVector({layer: tensor}), a function with steering.custom(...)"
