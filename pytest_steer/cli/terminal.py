@@ -86,12 +86,17 @@ def colours() -> bool | None:
 
 
 def write_text(path: Path, content: str) -> None:
+    """:func:`write_bytes` of a text."""
+    write_bytes(path, content.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Write a file, as a whole or not at all.
 
     Raises:
         DataError: it cannot be written.
     """
     try:
-        write_whole(path, content.encode())
+        write_whole(path, content)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror}") from None

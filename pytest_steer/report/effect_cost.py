@@ -1,0 +1,281 @@
+"""Effect against cost over the multiplier, as a table and as a picture."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Literal
+
+from tabulate import tabulate
+
+from ..claims.numbers import number
+from ..errors import SteerError
+
+Bounds = tuple[float | None, float | None]
+Cost = Literal["perplexity", "kl"]
+
+MOST_LINES = 8
+SIZE = (760, 500)
+"""Of the picture, in CSS pixels; a PNG has twice as many each way."""
+PNG_SCALE = 2
+
+# Okabe and Ito's colours, which the colour-blind tell apart, without the yellow, which is invisible in print.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#777777")
+# In black and white, lines differ by these.
+_DASHES = ((1, 0), (7, 3), (2, 2), (8, 3, 2, 3), (12, 4), (4, 4), (1, 3), (10, 2, 2, 2, 2, 2))
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+_AXES = {
+    "perplexity": "Cost: rise of perplexity (square root of its logarithm)",
+    "kl": "Cost: KL(unsteered || steered), nats per token (square root)",
+}
+# Ticks of the rise of perplexity, whose axis is that of the mean difference in nats per token.
+_RISES = (
+    -0.5, -0.2, -0.05, -0.01, 0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 3, 9, 29, 99, 999, 9999, 99_999,
+)  # fmt: skip
+_AS_RISE = "datum.value == 0 ? '0%' : format(exp(datum.value) - 1, abs(datum.value) < 0.009 ? '+.1~%' : '+,.0%')"
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was measured at one multiplier.
+
+    Attributes:
+        effect: mean propensity minus that at multiplier 0, in ``Line.unit``.
+        cost: relative rise of perplexity (0.05 is 5 %), or KL divergence in nats per token.
+        effect_bounds / cost_bounds: one-sided bounds, each at the confidence; None where there is none.
+        is_deployed: whether a claim deploys this multiplier.
+    """
+
+    multiplier: float
+    effect: float
+    effect_bounds: Bounds
+    cost: float
+    cost_bounds: Bounds
+    is_deployed: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One vector on one behaviour. Its points are in the order of the multipliers, 0 among them."""
+
+    name: str
+    points: tuple[Point, ...]
+    n_items: int
+    n_texts: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "name": self.name,
+            "n_items": self.n_items,
+            "n_texts": self.n_texts,
+            "points": [
+                {
+                    "multiplier": one.multiplier,
+                    "is_deployed": one.is_deployed,
+                    "effect": one.effect,
+                    "effect_interval": list(one.effect_bounds),
+                    "cost": one.cost,
+                    "cost_interval": list(one.cost_bounds),
+                }
+                for one in self.points
+            ],
+        }
+
+
+def effect_cost_table(lines: Sequence[Line], cost: Cost) -> str:
+    """The numbers of the picture, with the deployed multipliers marked."""
+    percent = cost == "perplexity"
+    rows = [
+        [
+            line.name,
+            f"{one.multiplier:g}",
+            number(one.effect),
+            _interval(one.effect_bounds),
+            number(one.cost, percent=percent),
+            _interval(one.cost_bounds, percent=percent),
+            "deployed" if one.is_deployed else "",
+        ]
+        for line in lines
+        for one in line.points
+    ]
+    headers = ["vector", "multiplier", "effect", "interval", "perplexity" if percent else "KL", "interval", ""]
+    align = ("left", "right", "right", "right", "right", "right", "left")
+    table: str = tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
+    return table
+
+
+def check_drawable() -> None:
+    """Refuse to draw without the libraries, before anything is measured.
+
+    Raises:
+        SteerError: it says what to install.
+    """
+    try:
+        import altair  # noqa: F401
+        import vl_convert  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise SteerError(
+            f"pictures are drawn by Altair and vl-convert, and {error.name} is not installed. Install them: "
+            'pip install "pytest-steer[page]"'
+        ) from None
+
+
+def effect_cost_picture(lines: Sequence[Line], cost: Cost, *, title: str, confidence: float, suffix: str) -> bytes:
+    """The picture, effect up and cost to the right, one line per vector and one point per multiplier.
+
+    Args:
+        lines: at most eight, which can be told apart.
+        confidence: of each bound. suffix: ``.svg`` or ``.png``.
+
+    Raises:
+        SteerError: Altair or vl-convert is not installed.
+    """
+    check_drawable()
+    chart = _chart(lines, cost, title, confidence)
+    if suffix == ".png":
+        drawn = io.BytesIO()
+        chart.save(drawn, format="png", scale_factor=PNG_SCALE)
+        return drawn.getvalue()
+    text = io.StringIO()
+    chart.save(text, format="svg")
+    # Screen readers read these two; Vega writes neither.
+    said = f"<title>{escape(title)}</title><desc>{escape(_described(lines, cost))}</desc>"
+    start, end, rest = text.getvalue().partition(">")
+    return f'{start} role="img"{end}{said}{rest}\n'.encode()
+
+
+def _chart(lines: Sequence[Line], cost: Cost, title: str, confidence: float) -> Any:
+    import altair as alt
+
+    rows = [_row(line, one, cost) for line in lines for one in line.points]
+    names = [line.name for line in lines]
+    several = len(lines) > 1
+    # A cost grows about with the square of the multiplier, so that its root keeps small and large ones apart.
+    scale = alt.Scale(type="sqrt", padding=24, nice=False)
+    axis = alt.Axis(tickCount=8)
+    if cost == "perplexity":
+        axis = alt.Axis(values=_ticks([row["cost"] for row in rows]), labelExpr=_AS_RISE)
+
+    def told(palette: Sequence[Any]) -> Any:
+        return alt.Scale(domain=names, range=list(palette[: len(names)]))
+
+    legend = (
+        alt.Legend(
+            title=None, orient="bottom", columns=2, labelLimit=340, symbolSize=120, symbolOpacity=1, symbolStrokeWidth=0
+        )
+        if several
+        else None
+    )
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("cost:Q", title=_AXES[cost], scale=scale, axis=axis),
+        y=alt.Y(
+            "effect:Q", title="Effect: mean change of propensity (nats, or logits of labels)", scale=alt.Scale(padding=24)
+        ),
+        color=alt.Color("line:N", scale=told(_COLOURS), legend=legend),
+    )
+    zero = alt.Chart(alt.InlineData(values=[{"effect": 0}])).mark_rule(color="#999999", strokeWidth=1).encode(y="effect:Q")
+    bars = [
+        base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(y="effect_low:Q", y2="effect_high:Q"),
+        base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(x=alt.X("cost_low:Q", scale=scale), x2="cost_high:Q"),
+    ]
+    path = base.mark_line(strokeWidth=2).encode(
+        order="multiplier:Q", strokeDash=alt.StrokeDash("line:N", scale=told(_DASHES), legend=None)
+    )
+    points = base.mark_point(filled=True, size=55, opacity=1).encode(
+        shape=alt.Shape("line:N", scale=told(_SHAPES), legend=legend), description="said:N"
+    )
+    rings = base.transform_filter("datum.is_deployed").mark_point(
+        size=300, shape="circle", filled=False, color="#000000", strokeWidth=2, aria=False
+    )
+    rings = rings.encode(color=alt.value("#000000"))
+    text = base.encode(text="label:N")
+    where: dict[str, Any] = {"dx": -8, "dy": -10, "align": "right", "fontSize": 12, "aria": False}
+    # Behind each number a white rim, so that a line does not cross it.
+    labels = [
+        text.mark_text(**where, stroke="#ffffff", strokeWidth=4).encode(color=alt.value("#ffffff")),
+        text.mark_text(**where),
+    ]
+    subtitle = (
+        "Numbers at the points are multipliers, a ring marks a deployed one. "
+        f"Bars are bounds, each at {confidence:g}: {_counted(lines)}."
+    )
+    return (
+        alt.layer(zero, *bars, path, *labels, points, rings)
+        .properties(
+            title=alt.TitleParams(title, subtitle=subtitle, anchor="start", fontSize=15, subtitleFontSize=12, limit=SIZE[0]),
+            width=SIZE[0],
+            height=SIZE[1],
+            autosize=alt.AutoSizeParams(type="fit", contains="padding"),
+            background="#ffffff",
+            padding=12,
+        )
+        .configure_axis(labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e5e5e5")
+        .configure_legend(labelFontSize=12)
+    )
+
+
+def _ticks(seen: Sequence[float]) -> list[float]:
+    """Rises of perplexity that a reader knows, as far apart as their labels need."""
+
+    def place(value: float) -> float:
+        return math.copysign(math.sqrt(abs(value)), value)
+
+    low, high = min(seen), max(seen)
+    apart = 0.06 * (place(high) - place(low))
+    kept: list[float] = []
+    for tick in sorted((math.log1p(one) for one in _RISES), key=abs):
+        if low <= tick <= high and all(abs(place(tick) - place(other)) >= apart for other in kept):
+            kept.append(tick)
+    return sorted(kept)
+
+
+def _row(line: Line, one: Point, cost: Cost) -> dict[str, Any]:
+    """A point as it is drawn: a rise of perplexity as its logarithm, the mean difference in nats per token."""
+
+    def drawn(value: float | None) -> float | None:
+        return math.log1p(value) if value is not None and cost == "perplexity" else value
+
+    low, high = map(drawn, one.cost_bounds)
+    return {
+        "line": line.name,
+        "multiplier": one.multiplier,
+        "label": f"{one.multiplier:g}",
+        "said": f"{line.name}: {_said(one, cost)}",
+        "effect": one.effect,
+        "effect_low": one.effect_bounds[0],
+        "effect_high": one.effect_bounds[1],
+        "cost": drawn(one.cost),
+        "cost_low": low,
+        "cost_high": high,
+        "is_deployed": one.is_deployed,
+    }
+
+
+def _described(lines: Sequence[Line], cost: Cost) -> str:
+    """The picture in words."""
+    what = "the rise of perplexity" if cost == "perplexity" else "the KL divergence in nats per token"
+    parts = [f"Effect, the mean change of propensity, against {what}."]
+    parts += [f"{line.name}: {'; '.join(_said(one, cost) for one in line.points)}." for line in lines]
+    return " ".join(parts)
+
+
+def _said(one: Point, cost: Cost) -> str:
+    deployed = " (deployed)" if one.is_deployed else ""
+    name = "perplexity" if cost == "perplexity" else "KL"
+    return (
+        f"multiplier {one.multiplier:g}{deployed}, effect {number(one.effect)}, {name} "
+        f"{number(one.cost, percent=cost == 'perplexity')}"
+    )
+
+
+def _counted(lines: Sequence[Line]) -> str:
+    items, texts = (sorted({getattr(line, of) for line in lines}) for of in ("n_items", "n_texts"))
+    return f"{'/'.join(map(str, items))} items, {'/'.join(map(str, texts))} texts"
+
+
+def _interval(bounds: Bounds, *, percent: bool = False) -> str:
+    return f"[{number(bounds[0], percent=percent)}, {number(bounds[1], percent=percent)}]"
