@@ -22,8 +22,6 @@ from .make import extracted, make_steering
 from .specs import ClaimSpec, VectorSpec
 from .training import read_training
 
-_SHUFFLES = 5
-
 
 def make_baseline(model: Model, run: RunContext, claim: ClaimSpec, value: Any, folder: Path) -> Baseline:
     """The baseline that a claim names.
@@ -41,7 +39,7 @@ def make_baseline(model: Model, run: RunContext, claim: ClaimSpec, value: Any, f
         if kind == "random":
             return Baseline.random(COUNT if given is None else given)
         if kind == "shuffled":
-            return Baseline.shuffled(_shuffled(model, run, spec, _SHUFFLES if given is None else given))
+            return Baseline.shuffled(_shuffled(model, run, spec, COUNT if given is None else given))
         if kind == "unrelated":
             if spec.method is None:
                 raise DataError(_saved("unrelated"))

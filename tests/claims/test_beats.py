@@ -328,7 +328,7 @@ def test_every_baseline_in_a_claim_file(tiny, tmp_path):
     assert "chosen on training items, and there are none" in wrong["unchosen"]
     assert "has too many properties" in wrong["two"]
     assert "must be random, shuffled, or one baseline" in wrong["typo"]
-    assert "has no adapter_config.json" in wrong["adapter"]
+    assert "there is no such folder" in wrong["adapter"]
 
 
 def test_shuffled_labels_are_swapped_in_half_of_the_pairs():
