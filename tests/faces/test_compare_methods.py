@@ -179,7 +179,11 @@ def test_a_run_without_a_matrix_has_no_table(suite, pytester):
     )
     result = pytester.runpytest("--steer-report=r.json")
     result.stdout.no_fnmatch_line("at each method's own*")
-    assert json.loads((suite / "r.json").read_text())["comparison"] == {"rows": [], "tasks": []}
+    assert json.loads((suite / "r.json").read_text())["comparison"] == {
+        "rows": [],
+        "tasks": [],
+        "entanglement": [],
+    }
 
 
 def test_a_failure_is_named_and_is_the_exit_code(folder, capsys):

@@ -188,7 +188,13 @@ def test_a_warning_that_is_given_while_a_claim_is_measured_is_in_its_record(suit
 
 AT_A_REPORT = """
 import os
+import time
+
 import pytest
+
+def pytest_runtest_setup(item):
+    if item.nodeid.endswith("c2"):
+        time.sleep(3)  # so that the interruption of the controller comes first
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logreport(report):

@@ -91,7 +91,7 @@ def test_a_claim_that_breaks_and_how_to_see_it_again(letters: Path, pytester: py
 
 
 def test_a_claim_that_holds_takes_few_lines(letters: Path, pytester: pytest.Pytester) -> None:
-    (letters / "c.steer.yaml").write_text(HEAD + "claims:\n  - holds_in_contexts: {effect: -5, max_contexts: 12}\n")
+    (letters / "c.steer.yaml").write_text(HEAD + "claims:\n  - holds_in_contexts: {effect: -0.95, max_contexts: 12}\n")
     (claim,) = claims_of(pytester)
     assert claim["verdict"] == "pass"
     assert claim["counterexample"] is None

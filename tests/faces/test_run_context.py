@@ -114,6 +114,6 @@ def test_each_face_names_its_own_option(suite: Path, pytester, monkeypatch, caps
     claims = "vector: {extract: {method: caa, data: train.json}, layer: 1}\ndata: {test: test.json}\nclaims:\n  - steers: {steerability: 0.1}\n"
     (suite / "c.steer.yaml").write_text(claims)
     assert main(["show", "c.steer.yaml", "--cache", "test.json/scores"]) == 4
-    assert "show: error: --cache: the folder test.json/scores cannot be used" in capsys.readouterr().err
+    assert "c.steer.yaml:4: --cache: the folder test.json/scores cannot be used" in capsys.readouterr().err
     result = pytester.runpytest_inprocess("c.steer.yaml", "--steer-cache", "test.json/scores")
     result.stdout.fnmatch_lines(["*--steer-cache: the folder *test.json/scores cannot be used*"])
