@@ -263,11 +263,9 @@ def plain_direction(model, items, layer):
             prompt = model.tokenizer.apply_chat_template(
                 [{"role": "user", "content": one.question}], add_generation_prompt=True, tokenize=False
             )
-            ids = model.tokenizer(
-                prompt + getattr(one, side)[0][:2], add_special_tokens=False, return_tensors="pt"
-            ).input_ids
-            with torch.no_grad():
-                read.append(model.hf(ids, output_hidden_states=True).hidden_states[layer + 1][0, -1].double())
+            ids = model.tokenizer(prompt + getattr(one, side)[0][:2], add_special_tokens=False).input_ids
+            # Not by output_hidden_states, for which transformers leaves hooks on a model that other tests share.
+            read.append(plain.outputs(model.hf, ids)[layer][-1].double())
         sides.append(torch.stack(read).mean(0))
     return sides[0] - sides[1]
 
