@@ -189,6 +189,7 @@ def test_an_intervention_without_a_slope_is_judged_by_its_effect(linear):
     assert claim(linear, {"left": LEFT}, vector=fixed).verdict is Verdict.PASS
 
 
+@pytest.mark.nightly
 def test_a_false_pass_at_the_edge_of_the_band_is_as_rare_as_stated(linear):
     """Behaviours of 16 items that are drawn anew, with a mean slope on the edge of the band: at most 5 % pass."""
     rng = np.random.default_rng(0)

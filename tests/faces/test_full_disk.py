@@ -119,7 +119,9 @@ def test_regressions(broken_by_a_context: Path) -> None:
     assert not list(broken_by_a_context.glob(".c.steer*"))
 
 
-@pytest.mark.parametrize("size", [100, 1000])  # too few for the vector; enough for it, too few for the items
+@pytest.mark.parametrize(
+    "size", [pytest.param(100, marks=pytest.mark.nightly), 1000]
+)  # too few for the vector; enough for it, too few for the items
 def test_what_a_sweep_writes(here: Path, size: int) -> None:
     (here / "more.json").write_text(json.dumps(lettered(60)))
     there = sorted(here.iterdir())
@@ -133,7 +135,9 @@ def test_what_a_sweep_writes(here: Path, size: int) -> None:
     assert (ended.returncode, (here / "o.json").read_text()) == (4, "before")
 
 
-@pytest.mark.parametrize("size", [100, 20_000])  # too few for the configuration; enough for it, too few for the weights
+@pytest.mark.parametrize(
+    "size", [pytest.param(100, marks=pytest.mark.nightly), 20_000]
+)  # too few for the configuration; enough for it, too few for the weights
 def test_a_conversion(here: Path, size: int) -> None:
     write_gguf(here / "small.gguf", builders.random_hf("llama"))
     ended = run(size, "--steer-model=small.gguf", "c.steer.yaml", PYTEST_STEER_CACHE=str(here / "kept"))

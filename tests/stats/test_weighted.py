@@ -44,7 +44,7 @@ def test_no_change_still_has_a_width():
     assert found.p_at_most(0.06) <= 0.05
 
 
-@pytest.mark.parametrize(("lost", "heavy"), [(0.03, False), (0.2, True)])
+@pytest.mark.parametrize(("lost", "heavy"), [(0.03, False), pytest.param(0.2, True, marks=pytest.mark.nightly)])
 def test_bounds_are_wrong_no_more_often_than_stated(lost, heavy, monkeypatch):
     """The upper bound, which a pass rests on. Units and weights are drawn; a unit of weight w counts w times."""
     monkeypatch.setattr(weighted, "paired_share_difference", functools.cache(paired_share_difference))
