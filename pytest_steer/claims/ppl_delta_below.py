@@ -203,7 +203,7 @@ def assert_ppl_delta_below(
 
 
 def distinct_texts(texts: Sequence[TextLike], source: str) -> tuple[Texts, list[str]]:
-    """The texts without those that repeat another one, and warnings about these and about near twins.
+    """The texts without those that repeat another one, and warnings about these, about near twins and about what a rule left out.
 
     Raises:
         DataError: fewer than two different texts, which can have no interval.
@@ -215,7 +215,8 @@ def distinct_texts(texts: Sequence[TextLike], source: str) -> tuple[Texts, list[
     kept, repeats = kept_of(forms, "texts")
     if len(kept) < 2:
         raise DataError(f"{source}: has {len(kept)} text(s); an interval needs at least two")
-    return known.part(kept), repeats + twins_of([forms[index] for index in kept], "texts")
+    ruled = [warning for record in known.left_out for warning in record.warnings]
+    return known.part(kept), ruled + repeats + twins_of([forms[index] for index in kept], "texts")
 
 
 def text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[dict[str, Any]]:

@@ -129,6 +129,23 @@ def test_a_perplexity_beyond_all_numbers_has_no_arithmetic_mean(linear):
 # --- prompts, rules, windows ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"matching": "sorry"}, "leave_out leaves out none of the 10 texts, matching 'sorry'"),
+        (
+            {"ids": list("123456")},
+            "leave_out leaves out 6 of the 10 texts, named by ids, and the claim is about the other 4 alone",
+        ),
+        ({"ids": list("12345")}, None),
+    ],
+)
+def test_a_rule_that_leaves_out_nothing_or_most_is_a_warning(linear, rule, words):
+    found = assert_ppl_delta_below(linear.model, linear.vector(), leave_out(TEXTS, rule), limit=1e9, multiplier=M, min_n=2)
+    said = [warning for warning in found.warnings if warning.startswith("leave_out")]
+    assert [warning.split(":")[0] for warning in said] == ([words] if words else [])
+
+
 def test_completions_and_what_was_left_out_are_in_the_evidence():
     model = builders.random_model("llama")
     texts = leave_out(
