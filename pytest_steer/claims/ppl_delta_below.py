@@ -30,7 +30,7 @@ from .kinds import claim
 from .leaks import text_leaks
 from .over_items import check_moved
 from .rises import Aggregate, rise_of
-from .sampling import kept_of, twins_of
+from .sampling import kept_of, shared_ids, twins_of
 
 
 @claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
@@ -216,7 +216,9 @@ def distinct_texts(texts: Sequence[TextLike], source: str) -> tuple[Texts, list[
     if len(kept) < 2:
         raise DataError(f"{source}: has {len(kept)} text(s); an interval needs at least two")
     ruled = [warning for record in known.left_out for warning in record.warnings]
-    return known.part(kept), ruled + repeats + twins_of([forms[index] for index in kept], "texts")
+    texts = known.part(kept)
+    notes = ruled + repeats + shared_ids(texts.ids, "texts")
+    return texts, notes + twins_of([forms[index] for index in kept], "texts")
 
 
 def text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from pytest_steer import Completion, SteeringFailure, SteeringInconclusive, assert_ppl_delta_below, perplexity, wrap_model
 from pytest_steer.data import leave_out
+from pytest_steer.data.texts import Texts
 from pytest_steer.errors import DataError, MeasurementError
 from pytest_steer.report.texts import with_texts
 from pytest_steer.stats import Verdict
@@ -144,6 +145,17 @@ def test_a_rule_that_leaves_out_nothing_or_most_is_a_warning(linear, rule, words
     found = assert_ppl_delta_below(linear.model, linear.vector(), leave_out(TEXTS, rule), limit=1e9, multiplier=M, min_n=2)
     said = [warning for warning in found.warnings if warning.startswith("leave_out")]
     assert [warning.split(":")[0] for warning in said] == ([words] if words else [])
+
+
+def test_texts_that_share_an_id_are_a_warning(linear):
+    for ids, words in (
+        ("abcdefghab", ["4 of these 10 texts share their id with another one (such as 'a', of 2)"]),
+        ("abcdefghij", []),
+    ):
+        texts = Texts(TEXTS, list(ids))
+        found = assert_ppl_delta_below(linear.model, linear.vector(), texts, limit=1e9, multiplier=M)
+        said = [warning for warning in found.warnings if "share their id" in warning]
+        assert [warning.split(", so")[0] for warning in said] == words
 
 
 def test_completions_and_what_was_left_out_are_in_the_evidence():

@@ -266,6 +266,14 @@ def test_rules_that_cannot_be_used(tmp_path, rule, message_):
     assert "a.jsonl: " in str(caught.value)
 
 
+def test_an_id_of_several_texts_says_not_which(tmp_path):
+    entries = [{"id": own, "text": f"Text {number}."} for number, own in enumerate("abca")]
+    file = put(tmp_path, "a.jsonl", entries)
+    with pytest.raises(DataError, match=r"a\.jsonl: leave_out: 2 texts have the id 'a', and it does not say which"):
+        read_texts(file, leave_out={"ids": ["b", "a"]})
+    assert read_texts(file, leave_out={"ids": ["b"]}).ids == ("a", "c", "a")
+
+
 def test_an_expression_that_takes_exponential_time_is_an_error():
     started = time.perf_counter()
     with pytest.raises(DataError, match=r"\(a\|aa\)\+\$' takes more than 2 s over text 1"):
