@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
 from ..data import Completion, TextLike, Texts, as_texts
+from ..data.likeness import normal_form
 from ..data.texts import check_is_text, content_of, form_of
 from ..errors import DataError
 from ..evidence import Evidence
@@ -217,8 +218,25 @@ def distinct_texts(texts: Sequence[TextLike], source: str) -> tuple[Texts, list[
         raise DataError(f"{source}: has {len(kept)} text(s); an interval needs at least two")
     ruled = [warning for record in known.left_out for warning in record.warnings]
     texts = known.part(kept)
-    notes = ruled + repeats + shared_ids(texts.ids, "texts")
+    notes = ruled + repeats + shared_ids(texts.ids, "texts") + _shared_prompts(texts)
     return texts, notes + twins_of([forms[index] for index in kept], "texts")
+
+
+def _shared_prompts(texts: Texts) -> list[str]:
+    """A warning about completions that answer one prompt."""
+    prompts = [normal_form(text.prompt) for text in texts if isinstance(text, Completion)]
+    count = len(set(prompts))
+    if count == len(prompts):
+        return []
+    if count == 1:
+        return [
+            f"these {len(prompts)} completions answer one prompt, and n counts the completions: the interval is about other completions of "
+            "it, and says nothing about other prompts"
+        ]
+    return [
+        f"these {len(prompts)} completions answer {count} distinct prompts, and n counts the completions: if those of one prompt are alike, "
+        "the interval is too narrow: keep one of each prompt"
+    ]
 
 
 def text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[dict[str, Any]]:

@@ -147,6 +147,23 @@ def test_a_rule_that_leaves_out_nothing_or_most_is_a_warning(linear, rule, words
     assert [warning.split(":")[0] for warning in said] == ([words] if words else [])
 
 
+@pytest.mark.parametrize(
+    ("prompts", "words"),
+    [
+        ("abcabc", "these 6 completions answer 3 distinct prompts, and n counts the completions"),
+        ("aaaaaa", "these 6 completions answer one prompt, and n counts the completions"),
+        ("abcdef", None),
+    ],
+)
+def test_completions_that_share_a_prompt_are_a_warning(prompts, words):
+    model = builders.random_model("llama")
+    # White space makes no other prompt. A plain text has none.
+    texts = [Completion(f"{own}?{' ' * n}", f"Reply {n}.") for n, own in enumerate(prompts)] + ["Plain."]
+    found = assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e9, positions="last", min_n=2)
+    said = [warning.split(":")[0] for warning in found.warnings if "completions answer" in warning]
+    assert said == ([words] if words else [])
+
+
 def test_texts_that_share_an_id_are_a_warning(linear):
     for ids, words in (
         ("abcdefghab", ["4 of these 10 texts share their id with another one (such as 'a', of 2)"]),
