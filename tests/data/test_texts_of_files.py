@@ -185,7 +185,8 @@ def test_of_another_language_the_parent_has_to_be_in_it(tmp_path):
         ([message(0, None, "prompter"), "text"], "line 2: is no message of OpenAssistant"),
         (
             [message(0, None, "prompter"), message(1, "m0", "assistant")],
-            "1 of them in 'en' with their prompt, and none has a label",
+            "1 of them in 'en' with their prompt, and none has a label of its quality, by which the best are chosen: write the replies "
+            "that you want as entries of {prompt, completion}",
         ),
         ([message(0, None, "prompter")], "of 1 messages 0 are replies"),
         ([{**message(0, None, "prompter"), "labels": [1]}], "line 1: 'labels' has to be an object"),
