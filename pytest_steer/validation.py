@@ -252,7 +252,8 @@ def _pattern(error: ValidationError) -> tuple[str, str]:
     if not value.strip():
         return "is an empty text", hint
     if "x-words" in error.schema:
-        return f"must be {error.schema['x-words']}, but {_is(value)}", hint
+        meant = nearest(value, error.schema.get("x-names", ()))
+        return f"must be {error.schema['x-words']}, but {_is(value)}", f"Did you mean {meant!r}?" if meant else hint
     return f"the text {shown(value)} cannot be used here", hint
 
 

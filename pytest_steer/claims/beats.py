@@ -57,6 +57,7 @@ _BASELINE: dict[str, Any] = {
     "type": ["string", "object"],
     "pattern": "^(random|shuffled)$",
     "x-words": "random, shuffled, or one baseline with what it is made of, such as {vector: FILE}",
+    "x-names": ["random", "shuffled"],
     "minProperties": 1,
     "maxProperties": 1,
     "properties": {

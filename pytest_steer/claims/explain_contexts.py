@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
+from ..data import ContrastItem
+from ..data.likeness import normal_form
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
-from ..prompting import Context
+from ..prompting import Context, PromptFormat, render_item
 from . import words
 from .numbers import number
 
@@ -26,6 +29,20 @@ def context_lines(evidence: Evidence) -> list[str]:
     lines += _unconfirmed(evidence) + _axis(details) + _table(evidence)
     count = details["forwards"]
     return [*lines, f"  scores: {count['computed']:,} computed, {count['saved']:,} more asked for and answered from memory"]
+
+
+def nothing_searched(form: PromptFormat, items: Sequence[ContrastItem], contexts: Sequence[Context]) -> list[str]:
+    """A warning if all contexts ask the items as the first one does, but for white space."""
+    first, *others = contexts
+    if any(_asked(form, item, other) != _asked(form, item, first) for other in others for item in items):
+        return []
+    what = f"all others tried ({len(others)}) differ from it in white space at most" if others else "no other was tried"
+    return [f"nothing was searched but the context as given: {what}. Name axes with values that ask in another way"]
+
+
+def _asked(form: PromptFormat, item: ContrastItem, context: Context) -> tuple[object, ...]:
+    rendered = render_item(item, form, context)
+    return normal_form(rendered.prompt), rendered.matching, rendered.not_matching, context.answers
 
 
 def shown_context(values: dict[str, Any]) -> str:

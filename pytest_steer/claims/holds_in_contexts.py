@@ -43,7 +43,7 @@ from . import words
 from .common import WEAK_MEAN, WEAK_SHARE, AboutItems, Interval, IntervalMethod
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
-from .explain_contexts import context_lines, how_to_reproduce
+from .explain_contexts import context_lines, how_to_reproduce, nothing_searched
 from .holding import hold
 from .judging import SHARES, judged, judged_from, mean_of, open_share, share_of
 from .kinds import claim
@@ -234,6 +234,9 @@ class HoldsInContexts:
             evidence.details |= curve_details(curve, self.subject)
         at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
         evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
+        if self.search.only is None:
+            tried = [row.context.over(self.context) for row in trials.rows]
+            evidence.warnings += nothing_searched(model.format, batch.items, tried)
         if self.statistic != "effect":
             evidence.warnings += slope_warnings(evidence, self.subject)
         if inference.method not in SHARES:

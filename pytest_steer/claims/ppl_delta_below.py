@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
 from ..data import Completion, TextLike, Texts, as_texts
+from ..data.likeness import normal_form
 from ..data.texts import check_is_text, content_of, form_of
 from ..errors import DataError
 from ..evidence import Evidence
@@ -30,7 +31,7 @@ from .kinds import claim
 from .leaks import text_leaks
 from .over_items import check_moved
 from .rises import Aggregate, rise_of
-from .sampling import kept_of, twins_of
+from .sampling import kept_of, shared_ids, twins_of
 
 
 @claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
@@ -203,7 +204,7 @@ def assert_ppl_delta_below(
 
 
 def distinct_texts(texts: Sequence[TextLike], source: str) -> tuple[Texts, list[str]]:
-    """The texts without those that repeat another one, and warnings about these and about near twins.
+    """The texts without those that repeat another one, and warnings about these, about near twins and about what a rule left out.
 
     Raises:
         DataError: fewer than two different texts, which can have no interval.
@@ -215,7 +216,27 @@ def distinct_texts(texts: Sequence[TextLike], source: str) -> tuple[Texts, list[
     kept, repeats = kept_of(forms, "texts")
     if len(kept) < 2:
         raise DataError(f"{source}: has {len(kept)} text(s); an interval needs at least two")
-    return known.part(kept), repeats + twins_of([forms[index] for index in kept], "texts")
+    ruled = [warning for record in known.left_out for warning in record.warnings]
+    texts = known.part(kept)
+    notes = ruled + repeats + shared_ids(texts.ids, "texts") + _shared_prompts(texts)
+    return texts, notes + twins_of([forms[index] for index in kept], "texts")
+
+
+def _shared_prompts(texts: Texts) -> list[str]:
+    """A warning about completions that answer one prompt."""
+    prompts = [normal_form(text.prompt) for text in texts if isinstance(text, Completion)]
+    count = len(set(prompts))
+    if count == len(prompts):
+        return []
+    if count == 1:
+        return [
+            f"these {len(prompts)} completions answer one prompt, and n counts the completions: the interval is about other completions of "
+            "it, and says nothing about other prompts"
+        ]
+    return [
+        f"these {len(prompts)} completions answer {count} distinct prompts, and n counts the completions: if those of one prompt are alike, "
+        "the interval is too narrow: keep one of each prompt"
+    ]
 
 
 def text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[dict[str, Any]]:

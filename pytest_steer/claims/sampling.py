@@ -112,6 +112,7 @@ def sample_of(items: Items | Sample, cluster: str | None = None) -> Sample:
             f"these {len(items)} items ask one question with other answers, and n counts the answers: the interval is about other answers, "
             "and says nothing about other questions"
         )
+    notes += shared_ids([item.id for item in items], "items")
     return Sample(items, clusters, cluster, (*repeats, *notes, *twins_of(forms, "items", clusters)))
 
 
@@ -143,6 +144,19 @@ def kept_of(forms: Sequence[Hashable], unit: str) -> tuple[list[int], list[str]]
         return kept, []
     return kept, [
         f"{left_out} of these {len(forms)} {unit} repeat another one (white space aside) and are left out: {len(kept)} are distinct"
+    ]
+
+
+def shared_ids(ids: Sequence[str], unit: str) -> list[str]:
+    """A warning about distinct units that have one id."""
+    counts = Counter(ids)
+    shared = {own: count for own, count in counts.items() if count > 1}
+    if not shared:
+        return []
+    first = next(iter(shared))
+    return [
+        f"{sum(shared.values())} of these {len(ids)} {unit} share their id with another one (such as {first!r}, of {shared[first]}), so "
+        "messages and reports do not say which is meant: give each an id of its own"
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -77,12 +78,16 @@ def _by_ids(texts: Texts, ids: object) -> Found:
     if isinstance(ids, (str, bytes)) or not isinstance(ids, Sequence) or not ids:
         raise DataError(f"leave_out: ids is a list of ids, not {ids!r:.60}")
     wanted, there = {str(one): None for one in ids}, texts.ids
-    known = set(there)
+    known = Counter(there)
     for one in wanted:
         if one not in known:
             meant = nearest(one, there)
             hint = f"did you mean {meant!r}?" if meant else f"there are {len(known)}, such as {there[0]!r}"
             raise DataError(f"leave_out: no text has the id {one!r}: {hint}")
+        if known[one] > 1:
+            raise DataError(
+                f"leave_out: {known[one]} texts have the id {one!r}, and it does not say which: give each text an id of its own"
+            )
     return "named by ids", lambda at: there[at] in wanted
 
 

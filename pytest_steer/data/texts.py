@@ -51,6 +51,18 @@ class LeftOut:
         """The record in one line."""
         return f"{len(self.ids)} of {self.of} left out, {self.rule}"
 
+    @property
+    def warnings(self) -> list[str]:
+        """A warning about a rule that may not be the one that was meant: it leaves out nothing, or more than half."""
+        if not self.ids:
+            return [f"leave_out leaves out none of the {self.of} texts, {self.rule}: correct the rule, or delete it"]
+        if 2 * len(self.ids) > self.of:
+            return [
+                f"leave_out leaves out {len(self.ids)} of the {self.of} texts, {self.rule}, and the claim is about the other "
+                f"{self.of - len(self.ids)} alone: make the rule narrower if it was to leave out a few"
+            ]
+        return []
+
 
 class Texts(list[TextLike]):
     """A list of texts that knows the id of each, and what was chosen or left out where they come from.

@@ -456,6 +456,23 @@ def test_one_context_only(gated) -> None:
     assert check(gated, only=Context(system="calm")).measure(gated.model).verdict is Verdict.PASS
 
 
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        ({"system": ["as_given"]}, "no other was tried"),
+        ({"wording": [None, " {question} "]}, "all others tried (1) differ from it in white space at most"),
+        ({"system": [None, "calm"]}, None),
+        ({"option_order": ["as_given", "swapped"]}, None),
+    ],
+)
+def test_a_space_of_the_context_as_given_alone_is_a_warning(gated, axes: dict, words: str | None) -> None:
+    evidence = check(gated, space=contexts(**axes)).measure(gated.model)
+    said = [one.split(". ")[0] for one in evidence.warnings if one.startswith("nothing was searched")]
+    assert said == ([f"nothing was searched but the context as given: {words}"] if words else [])
+    alone = check(gated, space=contexts(**axes), only=Context(system="calm")).measure(gated.model)
+    assert not any(one.startswith("nothing was searched") for one in alone.warnings)
+
+
 # --- the assertion, and what is refused ------------------------------------------------------------------------------------------
 
 

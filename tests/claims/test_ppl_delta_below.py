@@ -11,6 +11,7 @@ from scipy import stats
 
 from pytest_steer import Completion, SteeringFailure, SteeringInconclusive, assert_ppl_delta_below, perplexity, wrap_model
 from pytest_steer.data import leave_out
+from pytest_steer.data.texts import Texts
 from pytest_steer.errors import DataError, MeasurementError
 from pytest_steer.report.texts import with_texts
 from pytest_steer.stats import Verdict
@@ -127,6 +128,51 @@ def test_a_perplexity_beyond_all_numbers_has_no_arithmetic_mean(linear):
 
 
 # --- prompts, rules, windows ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"matching": "sorry"}, "leave_out leaves out none of the 10 texts, matching 'sorry'"),
+        (
+            {"ids": list("123456")},
+            "leave_out leaves out 6 of the 10 texts, named by ids, and the claim is about the other 4 alone",
+        ),
+        ({"ids": list("12345")}, None),
+    ],
+)
+def test_a_rule_that_leaves_out_nothing_or_most_is_a_warning(linear, rule, words):
+    found = assert_ppl_delta_below(linear.model, linear.vector(), leave_out(TEXTS, rule), limit=1e9, multiplier=M, min_n=2)
+    said = [warning for warning in found.warnings if warning.startswith("leave_out")]
+    assert [warning.split(":")[0] for warning in said] == ([words] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("prompts", "words"),
+    [
+        ("abcabc", "these 6 completions answer 3 distinct prompts, and n counts the completions"),
+        ("aaaaaa", "these 6 completions answer one prompt, and n counts the completions"),
+        ("abcdef", None),
+    ],
+)
+def test_completions_that_share_a_prompt_are_a_warning(prompts, words):
+    model = builders.random_model("llama")
+    # White space makes no other prompt. A plain text has none.
+    texts = [Completion(f"{own}?{' ' * n}", f"Reply {n}.") for n, own in enumerate(prompts)] + ["Plain."]
+    found = assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e9, positions="last", min_n=2)
+    said = [warning.split(":")[0] for warning in found.warnings if "completions answer" in warning]
+    assert said == ([words] if words else [])
+
+
+def test_texts_that_share_an_id_are_a_warning(linear):
+    for ids, words in (
+        ("abcdefghab", ["4 of these 10 texts share their id with another one (such as 'a', of 2)"]),
+        ("abcdefghij", []),
+    ):
+        texts = Texts(TEXTS, list(ids))
+        found = assert_ppl_delta_below(linear.model, linear.vector(), texts, limit=1e9, multiplier=M)
+        said = [warning for warning in found.warnings if "share their id" in warning]
+        assert [warning.split(", so")[0] for warning in said] == words
 
 
 def test_completions_and_what_was_left_out_are_in_the_evidence():

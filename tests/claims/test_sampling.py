@@ -393,3 +393,16 @@ def test_a_verdict_at_low_confidence_says_so(linear):
     assert usual.message.startswith("steers: PASS  steerability")
     assert claim_table([usual.to_dict()]).splitlines()[-1].endswith("  pass")
     json.dumps(record)
+
+
+# --- ids -------------------------------------------------------------------------------------------------------------------
+
+
+def test_items_that_share_an_id_are_a_warning(linear):
+    same = [replace(one, id="x") if number in (2, 5, 7) else one for number, one in enumerate(items(10))]
+    for data, words in (
+        (same, ["3 of these 10 items share their id with another one (such as 'x', of 3)"]),
+        (items(10), []),
+    ):
+        found = of(assert_steers, linear, data, steerability=0.1)
+        assert [one.split(", so")[0] for one in found.warnings if "share their id" in one] == words

@@ -185,7 +185,8 @@ def test_of_another_language_the_parent_has_to_be_in_it(tmp_path):
         ([message(0, None, "prompter"), "text"], "line 2: is no message of OpenAssistant"),
         (
             [message(0, None, "prompter"), message(1, "m0", "assistant")],
-            "1 of them in 'en' with their prompt, and none has a label",
+            "1 of them in 'en' with their prompt, and none has a label of its quality, by which the best are chosen: write the replies "
+            "that you want as entries of {prompt, completion}",
         ),
         ([message(0, None, "prompter")], "of 1 messages 0 are replies"),
         ([{**message(0, None, "prompter"), "labels": [1]}], "line 1: 'labels' has to be an object"),
@@ -264,6 +265,14 @@ def test_rules_that_cannot_be_used(tmp_path, rule, message_):
     with pytest.raises(DataError, match=message_) as caught:
         read_texts(put(tmp_path, "a.jsonl", ENTRIES), leave_out=rule)
     assert "a.jsonl: " in str(caught.value)
+
+
+def test_an_id_of_several_texts_says_not_which(tmp_path):
+    entries = [{"id": own, "text": f"Text {number}."} for number, own in enumerate("abca")]
+    file = put(tmp_path, "a.jsonl", entries)
+    with pytest.raises(DataError, match=r"a\.jsonl: leave_out: 2 texts have the id 'a', and it does not say which"):
+        read_texts(file, leave_out={"ids": ["b", "a"]})
+    assert read_texts(file, leave_out={"ids": ["b"]}).ids == ("a", "c", "a")
 
 
 def test_an_expression_that_takes_exponential_time_is_an_error():

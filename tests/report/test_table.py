@@ -31,6 +31,12 @@ def record(name: str, suite: str = "s", **more) -> dict:
     return shown.to_dict()
 
 
+def test_to_beat_is_to_do_more_than_the_margin():
+    beats = record("a") | {"check": "beats", "threshold": 0.0}
+    assert "  > 0  " in claim_table([beats])
+    assert "  >= 0.5  " in claim_table([record("a")])
+
+
 def test_a_warning_stands_once_with_all_claims_it_is_about():
     claims = [record("a", warnings=["weak", "few"]), record("b", warnings=["weak"]), record("a", "t", warnings=["weak"])]
     assert claim_warnings(claims) == ["warning: s: a, b; t: a: weak", "warning: s: a: few"]

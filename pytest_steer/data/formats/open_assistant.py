@@ -159,4 +159,7 @@ def _none_left(
         return f"{found}, and none is in the language {language!r}: {did_you_mean(language, there)}"
     if spoken and not answering:
         return f"{found}, {len(spoken)} of them in {language!r}, and none has its prompt (parent_id) in the file"
-    return f"{found}, {len(answering)} of them in {language!r} with their prompt, and none has a label of its {_LABEL}"
+    return (
+        f"{found}, {len(answering)} of them in {language!r} with their prompt, and none has a label of its {_LABEL}, by which the best are "
+        "chosen: write the replies that you want as entries of {prompt, completion}"
+    )
