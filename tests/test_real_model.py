@@ -184,3 +184,22 @@ def test_two_methods_of_the_comparison_as_a_user_runs_it(tmp_path: Path) -> None
     assert tasks["fv", "zero-shot"] > 0.3 > tasks["unsteered", "5-shot shuffled"]
     assert tasks["fv", "5-shot shuffled"] > 0.5
     assert tasks["icv", "zero-shot"] == 0
+
+
+# Both ends of the curve every day, and all of it at night.
+@pytest.mark.parametrize(
+    "chosen",
+    ["fiftieth or collapse-promotes or collapse-suppresses", pytest.param("", marks=pytest.mark.nightly)],
+    ids=["few", "all"],
+)
+def test_the_suite_of_costs_as_a_user_runs_it(tmp_path: Path, chosen: str) -> None:
+    report = run_suite(tmp_path, "example_suites/costs", "-k", chosen)
+    claims = {claim["name"]: claim for claim in report["claims"]}
+    verdicts = {name: (claim["verdict"], claim["xfail"] is not None) for name, claim in claims.items()}
+    assert {verdict for verdict, known in verdicts.values() if not known} == {"pass"}
+    assert {verdict for verdict, known in verdicts.values() if known} == {"fail"}
+    # A prompt wins and is said to win, and a dose that breaks the model lowers both sides.
+    assert verdicts["fiftieth-beats-asking"] == ("fail", True)
+    assert verdicts["collapse-promotes"] == ("fail", True)
+    assert claims["fiftieth-beats-asking"]["interval"][1] < 0
+    assert any("degradation" in warning for warning in claims["collapse-suppresses"]["warnings"])
