@@ -287,7 +287,7 @@ def test_a_report_whose_suffix_nobody_knows_is_a_usage_error_before_anything_run
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--steer-report=out.jsn"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 4
-    assert "--steer-report: out.jsn: no report format has the suffix '.jsn': did you mean '.json'? There are" in done.stderr
+    assert "--steer-report: out.jsn: no report format has the suffix '.jsn'; did you mean '.json'? There are" in done.stderr
     assert "it ran" not in done.stdout + done.stderr
 
 

@@ -203,8 +203,11 @@ def pytest_runtest_logreport(report):
 """
 
 
-def test_an_interrupted_run_of_xdist_says_how_many_were_not_run(suite: Path, pytester: pytest.Pytester) -> None:
+def test_an_interrupted_run_of_xdist_says_how_many_were_not_run(
+    suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this test's own worker, which the inner run would inherit
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     (suite / "test_other.py").write_text("def test_it():\n    pass\n")
     (suite / "conftest.py").write_text(AT_A_REPORT)
