@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -232,7 +232,7 @@ class Beats:
         least = least_of(each)
         evidence = judged(
             model,
-            self.subject,
+            replace(self.subject, multiplier=strength),
             least,
             curve.probes,
             threshold=self.margin,
@@ -257,6 +257,9 @@ class Beats:
             **curve_fields(curve, self._details(found, each, differences, worst) | sample.details(), self.subject)
             | sample.describe(),
         )
+        if found.over_budget is not None:
+            evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
+            evidence.p_pass = evidence.p_fail = 1.0  # proves nothing, neither alone nor among others
         for item, difference in zip(evidence.items or (), differences[worst], strict=True):
             item["difference"] = float(difference)
         if evidence.verdict is Verdict.PASS:
@@ -293,6 +296,7 @@ class Beats:
                 for rival, one in zip(found.rivals, each, strict=True)
             ],
             "budget": self.budget,
+            "over_budget": found.over_budget,
             "accuracy": found.accuracy,
             "items_won": float(np.mean(differences[worst] > 0)),
             **more,
@@ -309,7 +313,8 @@ class Beats:
 
     @staticmethod
     def headline(evidence: Evidence) -> str:
-        return words.headline(evidence).replace("promised at least", "promised more than", 1)
+        said = words.headline(evidence, evidence.details["over_budget"])
+        return said.replace("promised at least", "promised more than", 1)
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
@@ -319,8 +324,8 @@ class Beats:
     def explanation(evidence: Evidence) -> list[str]:
         worst = sorted(evidence.items or (), key=lambda item: item["difference"])[: words.WORST]
         return [
-            *words.decide(evidence),
-            *words.where(evidence),
+            *words.decide(evidence, _DEARER if evidence.details["over_budget"] else None),
+            *words.where(evidence, at="" if evidence.details["budget"] else "deployed "),
             "  items on which the baseline does most against the vector:",
             *(
                 f"    [{item['id']}] vector {number(item['propensity'][1] - item['propensity'][0])}, difference {number(item['difference'])}  "
@@ -330,6 +335,7 @@ class Beats:
         ]
 
 
+_DEARER = "choose a larger budget, or another baseline: at unequal cost the two do not compare"
 _STATISTIC = {
     "random": "effect over the best random direction",
     "shuffled": "effect over the best shuffled vector",

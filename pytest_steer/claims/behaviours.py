@@ -107,6 +107,20 @@ def entanglement(behaviours: Sequence[Behaviour], multiplier: float) -> dict[str
     }
 
 
+def hidden_by_mean(behaviours: Sequence[Behaviour], band: float) -> list[str]:
+    """Warnings about behaviours whose mean is within the band while most of their items are not: they move up and down alike."""
+    found = []
+    for one in behaviours:
+        sizes = abs(one.values)
+        outside = int((sizes > band).sum())
+        if 2 * outside > len(sizes):
+            found.append(
+                f"{one.name}: {outside} of {len(sizes)} items move by more than the band, some up and some down (mean size "
+                f"{number(float(sizes.mean()))}), and the mean over them hides it"
+            )
+    return found
+
+
 def items_needed(behaviours: Sequence[Behaviour], band: float, confidence: float, tests: int) -> int | None:
     """What would prove one mean to be outside if one seems to be, else what the most demanding behaviour needs to be inside."""
     strict = 1 - (1 - confidence) / tests

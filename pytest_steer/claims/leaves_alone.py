@@ -26,7 +26,7 @@ from ..stats import (
 )
 from ..steering import Intervention, SteeringVector
 from . import words
-from .behaviours import Behaviour, behaviours_table, check_others, cosines, entanglement, items_needed
+from .behaviours import Behaviour, behaviours_table, check_others, cosines, entanglement, hidden_by_mean, items_needed
 from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
 from .doubts import look_closer
@@ -198,6 +198,8 @@ class LeavesAlone:
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = items_needed(measured, self.band, self.confidence, tests)
         self._look_closer(evidence, furthest, tests, at_deployed)
+        if evidence.verdict is Verdict.PASS:
+            evidence.warnings += hidden_by_mean(measured, self.band)
         evidence.compared = {"leaves_alone": self._compared(evidence)}
         return evidence
 

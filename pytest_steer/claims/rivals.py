@@ -26,6 +26,7 @@ from ..measures.subject import Subject, describe_model
 from ..model import Model
 from ..model.noise import eps_of
 from ..prompting import Context
+from ..soundness import check_before
 from .baselines import Baseline, vectors_of
 
 
@@ -58,6 +59,7 @@ class Measured:
         unsteered: float64 [n_items], propensities of the plain model under test.
         notes: warnings for the evidence.
         accuracy: of the plain model under test on the questions, or None.
+        over_budget: why the claim's vector cannot be compared at the budget, or None.
     """
 
     own: Rival
@@ -65,6 +67,7 @@ class Measured:
     unsteered: Array
     notes: tuple[str, ...] = ()
     accuracy: float | None = None
+    over_budget: str | None = None
 
 
 def measure_rivals(
@@ -87,14 +90,20 @@ def measure_rivals(
         budget: measure vectors where perplexity on the texts has risen by so much, rather than at their deployed multipliers.
 
     Raises:
-        SteerError: the baseline cannot stand in for the vector. DataError, VectorError, MeasurementError: see ``effects_at``.
+        SteerError: the baseline cannot stand in for the vector. SoundnessError: the hooks of another vector do not do what they say, so that
+            it would be beaten too easily. DataError, VectorError, MeasurementError: see ``effects_at``.
     """
     steered = {"vector": subject}
     if has_strength(baseline):
-        steered |= vectors_of(baseline, subject, seed)
+        rivals_of = vectors_of(baseline, subject, seed)
+        if baseline.kind == "vector":  # the others are applied as the claim's own vector is, whose hooks are checked
+            for one in rivals_of.values():
+                check_before(model, one)
+        steered |= rivals_of
     found = {name: (one, float(one.multiplier)) for name, one in steered.items()}
     costs: dict[str, float] = {}
     notes: list[str] = []
+    over = None
     if budget is not None:
         at = multipliers_at_cost(
             model, texts, steered, budget=budget, max_multiplier=max_multiplier, allow_mismatch=subject.allow_mismatch
@@ -102,6 +111,8 @@ def measure_rivals(
         found = {name: (one, at[name].multiplier) for name, one in steered.items()}
         costs = {name: at[name].cost for name in steered}
         notes += _off_budget({name: at[name].reached for name in steered}, costs, budget)
+        if costs["vector"] > budget:
+            over = f"the vector exceeds the budget at every multiplier tried ({costs['vector']:+.1%} against {budget:+.1%})"
     effects, unsteered = effects_at(model, items, found, context=context, allow_mismatch=subject.allow_mismatch)
     rivals = [Rival(name, effects[name], found[name][1], costs.get(name), _about(one)) for name, one in steered.items()]
     if texts and budget is None:
@@ -117,7 +128,7 @@ def measure_rivals(
     if questions is not None:
         plain = float(capability(model, questions, multipliers=[0.0]).accuracy[0])
         own, *others = _with_accuracy(model, [own, *others], steered, baseline, questions, subject.effect_sign)
-    return Measured(own, tuple(others), unsteered, tuple(notes), plain)
+    return Measured(own, tuple(others), unsteered, tuple(notes), plain, over)
 
 
 def has_strength(baseline: Baseline) -> bool:

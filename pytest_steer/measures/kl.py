@@ -73,7 +73,7 @@ def kl_divergence(
     include_first: bool = False,
     allow_mismatch: tuple[str, ...] = (),
 ) -> Divergence:
-    """KL(unsteered || steered) at every position of texts that predicts a token, each text by itself: plain ones as they are, completions behind their prompts, see :func:`perplexity`.
+    """Measure KL(unsteered || steered) at every position that predicts a scored token of a text. Which tokens these are, see :func:`perplexity`.
 
     At a position with unsteered probabilities p and steered ones q of the next token it is the sum over the vocabulary of
     p (log p - log q). The positions are those that ``perplexity`` scores: they predict all tokens but the first.

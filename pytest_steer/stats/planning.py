@@ -124,8 +124,8 @@ def items_needed_paired(
 ) -> int | None:
     """About how many items :func:`paired_share_difference` needs to decide the claim, if the shares seen were the truth.
 
-    The larger of two numbers: that of :func:`items_needed_mean` for the differences (1, -1 and 0), which has the power; and the smallest
-    one at which the counts to be expected, rounded, decide by the exact bound, which counts where little or nothing changed.
+    The larger of two numbers. The first is that of :func:`items_needed_mean` for the differences (1, -1 and 0), which has the power. The
+    second is the smallest n at which the exact bound decides for the expected counts. It is the larger one where few items changed.
 
     Returns:
         None if the estimate lies on the threshold, or if more than 100 thousand are needed.

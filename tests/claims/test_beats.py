@@ -28,13 +28,13 @@ from pytest_steer import (
     read_questions,
     wrap_model,
 )
-from pytest_steer.errors import SteerError
+from pytest_steer.errors import SoundnessError, SteerError
 from pytest_steer.extract.training import Training
 from pytest_steer.files import read_suite
 from pytest_steer.files.baselines import shuffled
 from pytest_steer.files.build import Builder
 from pytest_steer.stats import mean_t
-from pytest_steer.steering import ablate
+from pytest_steer.steering import ablate, custom
 
 WORDS = ("Question:", "Answer:", "up", "down", "much")
 B, C = {"up": 0.5, "down": -0.25}, {"up": 1.0, "down": -0.5, "much": 1.0}
@@ -396,3 +396,27 @@ def test_a_baseline_that_moves_the_wrong_way_is_said(linear):
     assert not warnings(-2.0, -1.0, "lowers")
     (said,) = warnings(-2.0, 1.0, "lowers")
     assert said.startswith("the baseline moves these items the wrong way (mean effect 1)")
+
+
+def test_a_vector_that_costs_more_than_the_budget_beats_nothing(tiny, approval):
+    """Even at the smallest multiplier tried it exceeds the budget, so the two are not compared at equal cost."""
+    vector = extract.mean_difference(tiny, *texts(20), layer=1)
+    loud = SteeringVector({1: 30_000 * vector.directions[1]}, vector.metadata)
+    neutral = (DATA / "neutral.txt").read_text().splitlines()[:6]
+    more = {"texts": neutral, "budget": 1e-4, "positions": "all"}
+    weak = SteeringVector({1: 0.001 * vector.directions[1]}, vector.metadata)
+    found = evidence(tiny, loud, approval, baseline=weak, **more)
+    assert found.interval[0] > 0
+    assert (found.verdict.value, found.p_pass, found.p_fail, found.items_needed) == ("inconclusive", 1, 1, None)
+    assert "the vector exceeds the budget at every multiplier tried" in found.message
+    assert "at unequal cost the two do not compare" in found.message
+    within = evidence(tiny, vector, approval, baseline=weak, **more)
+    assert within.details["over_budget"] is None
+    assert within.multiplier == within.details["vector"]["multiplier"] != 1
+
+
+def test_another_vector_whose_hooks_do_not_work_is_no_baseline(linear):
+    """One that adds the same at every multiplier, 0 too: it would be beaten, or win, by something else than steering."""
+    broken = custom(lambda hidden, _strength, _layer: hidden + 1.0, layers=0, strength="linear", name="broken")
+    with pytest.raises(SoundnessError, match="the hooks are not sound"):
+        assert_beats(linear.model, linear.vector(), ITEMS, baseline=Baseline.vector(broken))

@@ -104,6 +104,17 @@ def test_a_vector_of_the_other_behaviour_fails_and_one_across_it_passes(linear):
     assert (left.estimate, *left.interval) == (0, 0, 0)
 
 
+def test_a_mean_that_hides_what_items_do_is_said(linear):
+    """Half of the items move by 1.5 and half by -1.5: the mean is 0, and is proven to be within 0.6."""
+    opposite = [item("E", "F", 300 + number, right=number % 2) for number in range(40)]
+    found = claim(linear, {"opposite": opposite}, band=0.6)
+    assert (found.verdict, found.estimate) == (Verdict.PASS, pytest.approx(0))
+    words = "opposite: 40 of 40 items move by more than the band, some up and some down (mean size 1.5)"
+    assert len([text for text in found.warnings if text.startswith(words)]) == 1
+    assert words in found.message
+    assert not any("hides" in text for text in claim(linear, {"mixed": MIXED}).warnings)
+
+
 def test_both_signs_are_outside(linear):
     turned = [item(*pair, number, right=1) for number, pair in enumerate(PAIRS)]
     up, down = claim(linear, {"moved": MOVED}), claim(linear, {"moved": turned})
