@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import ModelError
 from ..screen import one_screen
+from .gguf import quiet_transformers
 from .loaded import Model
 from .loading import ADAPTER
 from .weights import first_few
@@ -26,10 +27,11 @@ def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
     if not (path / ADAPTER).is_file():
         raise ModelError(f"adapter {path}: has no {ADAPTER}, so it is no folder of a PEFT adapter")
     if importlib.util.find_spec("peft") is None:
-        raise ModelError(f"adapter {path}: needs peft, which is not installed: pip install peft")
+        raise ModelError(f"adapter {path}: needs peft, which is not installed: pip install 'pytest-steer[adapters]'")
     hf = copy.deepcopy(model.hf)
     try:
-        added = hf.load_adapter(str(path))
+        with quiet_transformers():
+            added = hf.load_adapter(str(path))
     except Exception as error:  # peft and transformers raise nearly anything
         first = str(error).strip().partition("\n")[0]
         raise ModelError(

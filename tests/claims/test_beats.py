@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from pytest_steer.extract.training import Training
 from pytest_steer.files import read_suite
 from pytest_steer.files.baselines import shuffled
 from pytest_steer.files.build import Builder
+from pytest_steer.model.adapters import with_adapter
 from pytest_steer.stats import mean_t
 from pytest_steer.steering import ablate, custom
 
@@ -420,3 +422,31 @@ def test_another_vector_whose_hooks_do_not_work_is_no_baseline(linear):
     broken = custom(lambda hidden, _strength, _layer: hidden + 1.0, layers=0, strength="linear", name="broken")
     with pytest.raises(SoundnessError, match="the hooks are not sound"):
         assert_beats(linear.model, linear.vector(), ITEMS, baseline=Baseline.vector(broken))
+
+
+def test_an_adapter_is_the_model_with_it_merged(linear, tiny, approval, tmp_path, capfd):
+    peft = pytest.importorskip("peft")
+    trained = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    made = peft.get_peft_model(copy.deepcopy(tiny.hf), trained)
+    made.save_pretrained(tmp_path / "trained")
+    vector = builders_vector(tiny)
+    unsteered = plain_propensities(tiny, approval, Context())
+    capfd.readouterr()
+    found = evidence(
+        tiny, vector, approval, baseline=Baseline("adapter", checkpoint=with_adapter(tiny, tmp_path / "trained"))
+    )
+    assert capfd.readouterr().err == ""
+    merged = plain_propensities(wrap_model(made.merge_and_unload(), tiny.tokenizer), approval, Context())
+    own = plain.curve(tiny.hf, tiny.tokenizer, approval, dict(vector.directions), [0, 1], "after_prompt")
+    difference = own[:, 1] - own[:, 0] - (merged - unsteered)
+    assert found.estimate == pytest.approx(difference.mean(), abs=1e-4)
+    assert plain_propensities(tiny, approval, Context()) == pytest.approx(unsteered)  # the model itself is as it was
+
+    untrained = peft.get_peft_model(copy.deepcopy(tiny.hf), peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    untrained.save_pretrained(tmp_path / "untrained")
+    with pytest.raises(SteerError, match=r"nothing to beat.*an adapter that was not trained"):
+        assert_beats(
+            tiny, vector, approval, baseline=Baseline("adapter", checkpoint=with_adapter(tiny, tmp_path / "untrained"))
+        )
+    with pytest.raises(SteerError, match=r"cannot be put on|has weights that the model has no place for|lacks weights"):
+        with_adapter(linear.model, tmp_path / "trained")
