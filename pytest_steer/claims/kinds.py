@@ -16,6 +16,7 @@ from ..evidence import Evidence, fault_of
 from ..parameters import Param, Schema, properties_of, required_of
 from ..validation import check_values
 from . import words
+from .figures import Figure, figures_of_items
 
 EVERY: dict[str, Schema] = {
     "confidence": {"type": "number"}
@@ -173,6 +174,11 @@ class ClaimKind:
                 f"{self.declared.__module__}: headline of the claim {self.name!r} lacks the verdict, {evidence.verdict.value.upper()}"
             )
         return said
+
+    def figures(self, record: dict[str, Any]) -> list[Figure]:
+        """What can be drawn of its record (``Evidence.to_dict``): what the class says, or what fits most claims."""
+        found: list[Figure] = getattr(self.declared, "figures", figures_of_items)(record)
+        return found
 
 
 _FORMS = {"headline": str, "extra": dict}

@@ -35,6 +35,7 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Interval, IntervalMethod, OverItems
 from .doubts import look_closer
+from .figures import Curves, Distribution, Figure, Line, deployed_mark
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
@@ -226,6 +227,30 @@ class KlBelow:
             *(["  at each multiplier: " + _line_of(details["curve"])] if details["curve"] else []),
             *words.not_looked_at(evidence),
         ]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        details = record["details"]
+        unit = details["on"]
+        each = Distribution(
+            title="Divergence by text" if unit == "texts" else "Divergence by item",
+            about=f"Mean KL divergence over the positions of each of {len(details[unit])} {unit}.",
+            values=[one["kl"] for one in details[unit]],
+            x="KL divergence, nats",
+            unit=unit,
+        )
+        if not details["curve"]:
+            return [each]
+        points = sorted([(0.0, 0.0), *((multiplier, kl) for multiplier, kl in details["curve"])])
+        curve = Curves(
+            title="Divergence over the multiplier",
+            about="The unsteered model, at 0, diverges by 0.",
+            lines=[Line("KL divergence", points)],
+            y="mean KL divergence, nats",
+            marked=deployed_mark(record),
+            promised=[] if "quantile" in record["statistic"] else [record["threshold"]],
+        )
+        return [curve, each]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

@@ -26,7 +26,16 @@ from ..stats import (
 )
 from ..steering import Intervention, SteeringVector
 from . import words
-from .behaviours import Behaviour, behaviours_table, check_others, cosines, entanglement, hidden_by_mean, items_needed
+from .behaviours import (
+    Behaviour,
+    behaviours_figures,
+    behaviours_table,
+    check_others,
+    cosines,
+    entanglement,
+    hidden_by_mean,
+    items_needed,
+)
 from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
 from .doubts import look_closer
@@ -188,6 +197,8 @@ class LeavesAlone:
                 furthest.curve,
                 self._details(model, measured, furthest, at_deployed) | furthest.sample.details(),
                 self.subject,
+                self.confidence,
+                furthest.sample.clusters,
             )
             | furthest.sample.describe(),
         )
@@ -358,6 +369,8 @@ class LeavesAlone:
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         return [*behaviours_table(evidence), *words.not_looked_at(evidence)]
+
+    figures = staticmethod(behaviours_figures)
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
