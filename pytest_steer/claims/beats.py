@@ -341,6 +341,10 @@ class Beats:
         return [beaten, *figures_of_items(record)]
 
     @staticmethod
+    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        return sorted(((item["difference"], item) for item in record["items"]), key=lambda pair: float(pair[0]))
+
+    @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
         worst = sorted(evidence.items or (), key=lambda item: item["difference"])[: words.WORST]
         return [

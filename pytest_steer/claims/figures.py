@@ -189,3 +189,12 @@ def _sign(record: Record, *, by_effect: bool) -> int:
     """What a slope or an effect is multiplied with so that above 0 means as promised."""
     at = record["details"].get("deployed") or {}
     return -1 if at.get("direction") == "lowers" and (by_effect or at["multiplier"] > 0) else 1
+
+
+def worst_first(record: Record) -> list[tuple[float, Record]]:
+    """The items with the slope or effect that a claim is about, those that move least in the promised direction first."""
+    effects = record["details"].get("effects")
+    items = record.get("items") or []
+    values = [item["slope"] for item in items] if effects is None else effects
+    sign = _sign(record, by_effect=effects is not None)
+    return sorted(zip(values, items, strict=True), key=lambda pair: sign * float(pair[0]))

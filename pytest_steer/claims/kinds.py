@@ -16,7 +16,7 @@ from ..evidence import Evidence, fault_of
 from ..parameters import Param, Schema, properties_of, required_of
 from ..validation import check_values
 from . import words
-from .figures import Figure, figures_of_items
+from .figures import Figure, figures_of_items, worst_first
 
 EVERY: dict[str, Schema] = {
     "confidence": {"type": "number"}
@@ -190,6 +190,11 @@ class ClaimKind:
     def figures(self, record: dict[str, Any]) -> list[Figure]:
         """What can be drawn of its record (``Evidence.to_dict``): what the class says, or what fits most claims."""
         found: list[Figure] = getattr(self.declared, "figures", figures_of_items)(record)
+        return found
+
+    def worst_first(self, record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        """The items of its record with the number that they are ordered by: as the class says, or as fits most claims."""
+        found: list[tuple[float, dict[str, Any]]] = getattr(self.declared, "worst_first", worst_first)(record)
         return found
 
 

@@ -39,6 +39,7 @@ from .behaviours import (
 from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
 from .doubts import look_closer
+from .figures import worst_first
 from .holding import hold
 from .judging import judged, judged_from, mean_of, share_of
 from .kinds import claim
@@ -371,6 +372,10 @@ class LeavesAlone:
         return [*behaviours_table(evidence), *words.not_looked_at(evidence)]
 
     figures = staticmethod(behaviours_figures)
+
+    @staticmethod
+    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        return sorted(worst_first(record), key=lambda pair: -abs(pair[0]))
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
