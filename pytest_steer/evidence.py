@@ -10,6 +10,10 @@ from typing import Any
 from .errors import MeasurementError
 from .screen import one_screen
 
+SCORING = 1
+"""Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
+interval or its verdict. Reports of two versions are not compared, and scores on disk are computed anew."""
+
 
 class Verdict(str, Enum):
     """What a claim came to. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""

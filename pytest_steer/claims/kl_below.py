@@ -33,7 +33,7 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, items_needed_quantile, quantile
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Interval, IntervalMethod, OverItems
+from .common import InContexts, Interval, IntervalMethod
 from .doubts import look_closer
 from .figures import Curves, Distribution, Figure, Line, deployed_mark
 from .holding import hold
@@ -49,7 +49,14 @@ MeasuredOn = Literal["auto", "texts", "items"]
 _WORST_POSITIONS = 5
 
 
-@claim("kl_below", title="Steering moves the next token's distribution little", main="limit", either=("texts", "items"))
+@claim(
+    "kl_below",
+    title="Steering moves the next token's distribution little",
+    main="limit",
+    either=("texts", "items"),
+    directed=False,
+    only_with={"context": "items", "cluster": "items", "multipliers": "curve"},
+)
 @dataclass(frozen=True, kw_only=True)
 class KlBelow:
     """Steering at `multiplier` moves the next token's distribution by a Kullback-Leibler divergence of at most `limit`.
@@ -280,7 +287,7 @@ def assert_kl_below(
     on: MeasuredOn = "auto",
     curve: bool = False,
     interval: IntervalMethod = "t",
-    **shared: Unpack[OverItems],
+    **shared: Unpack[InContexts],
 ) -> Evidence:
     """Assert that steering moves the next token's distribution by a Kullback-Leibler divergence of at most ``limit``.
 

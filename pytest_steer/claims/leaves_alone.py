@@ -53,7 +53,7 @@ def _file(about: str) -> dict[str, Any]:
     return {"description": about, "type": "string", "pattern": r"\S", "x-file": True}
 
 
-@claim("leaves_alone", title="Steering leaves other behaviours alone", main="band")
+@claim("leaves_alone", title="Steering leaves other behaviours alone", main="band", directed=False)
 @dataclass(frozen=True, kw_only=True)
 class LeavesAlone:
     """The mean steerability of each other behaviour lies within +-`band`: steering moves none of them up or down by more.

@@ -8,7 +8,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from reports import HOSTILE, broken_off, items_of, mixed, report_of, slopes, steers
+from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, slopes, steers
 
 from pytest_steer import registry
 from pytest_steer.claims import claim

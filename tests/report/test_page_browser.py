@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from reports import HOSTILE, mixed, report_of, slopes, steers
+from page_reports import HOSTILE, mixed, report_of, slopes, steers
 
 from pytest_steer.evidence import Verdict
 from pytest_steer.report.page import page_of
