@@ -170,7 +170,7 @@ class PplDeltaBelow:
                 title="What each text loses",
                 about=f"{len(texts)} texts. Above 0 the steered model finds a text less likely.",
                 values=risen,
-                x="rise of the mean negative log-likelihood, nats per token",
+                x="loss of log-likelihood, nats per token",
                 unit="texts",
             )
         ]

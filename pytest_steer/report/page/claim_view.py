@@ -154,7 +154,8 @@ def _worst(record: dict[str, Any], kind: ClaimKind | None) -> list[tuple[float, 
 def _headline(record: dict[str, Any]) -> tuple[str, str]:
     """The numbers, and why that is the verdict: the first two lines of the claim's message, less what the page says beside them."""
     if record["estimate"] is None:
-        return "", one_screen(record.get("error") or record["message"])
+        first, _, rest = one_screen(record.get("error") or record["message"]).partition("\n")
+        return first, rest
     percent = bool(record.get("percent"))
     low, high = (number(bound, percent) for bound in record["interval"])
     bounds = "" if record["interval"] == [None, None] else f" [{low}, {high}]"

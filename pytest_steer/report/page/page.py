@@ -24,6 +24,8 @@ CAP = 15_000_000
 """Bytes. Above it items are left out, of each claim the same number, and the page says which."""
 MOST_ITEMS = 100
 """Of each claim, on a page of any size: its worst. All of them are in the JSON report."""
+LONGEST = 8_000
+"""Characters of one text."""
 MOST_DRAWN = 300
 """Claims whose figures are drawn; one takes about a fifth of a second."""
 
@@ -102,8 +104,11 @@ def _environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Texts of others with their controls written out; what is HTML already stays."""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else visible(value)
+    """Texts of others with their controls written out, and cut where they have no end; what is HTML already stays."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    more = len(value) - LONGEST
+    return visible(value if more <= 0 else f"{value[:LONGEST]}... [cut: {more:,} more characters]")
 
 
 @cache

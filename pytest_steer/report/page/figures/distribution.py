@@ -23,13 +23,15 @@ def draw_distribution(figure: Distribution) -> Drawn:
     axis = alt.Axis(format="%", grid=False) if figure.percent else alt.Axis(grid=False)
     wrong = figure.wrong is not None and any(one["side"] == "wrong" and one["n"] for one in bins)
     scale = alt.Scale(domain=["right", "wrong"], range=[ACCENT, BAD])
+    # Room for the words at the marks above the bars.
+    height = alt.Scale(domainMax=max(one["n"] for one in bins) * (1.02 + 0.1 * len(figure.marked)))
     bars = (
         alt.Chart(data([one for one in bins if one["n"]]))
         .mark_bar(binSpacing=0.5)
         .encode(
             x=alt.X("low:Q", bin="binned", title=label(figure.x, 60), axis=axis, scale=alt.Scale(nice=False, padding=6)),
             x2=alt.X2("high"),
-            y=alt.Y("n:Q", title=label(figure.unit, 30), axis=alt.Axis(tickMinStep=1, format="d")),
+            y=alt.Y("n:Q", title=label(figure.unit, 30), axis=alt.Axis(tickMinStep=1, format="d"), scale=height),
             color=alt.Color("side:N", scale=scale, legend=None),
         )
     )
@@ -53,7 +55,7 @@ def draw_distribution(figure: Distribution) -> Drawn:
     if wrong and figure.wrong == "above":
         about = f"{figure.about} Red and right of the line: {figure.wrong_name}."
     return Drawn(
-        figure.title, about, svg_of(alt.layer(*layers)), said, [figure.x, figure.unit, *([""] if wrong else [])], table
+        figure.title, about, svg_of(alt.layer(*layers)), said, [figure.x, figure.unit, *(["side"] if wrong else [])], table
     )
 
 

@@ -57,7 +57,7 @@ def draw_heat_map(figure: HeatMap) -> Drawn:
         base.mark_rect(stroke=RULE).encode(color=alt.Color("value:Q", scale=scale, legend=None)),
         base.mark_text(color="#111111", fontSize=12).encode(text=alt.Text("said:N")),
     )
-    svg = svg_of(chart, width=_CELL[0] * len(figure.columns), height=_CELL[1] * len(figure.rows))
+    svg = svg_of(chart, width=_CELL[0] * len(figure.columns), height=_CELL[1] * len(figure.rows), grows=True)
     table = [
         [
             row,
@@ -71,4 +71,4 @@ def draw_heat_map(figure: HeatMap) -> Drawn:
         for row in figure.rows
     ]
     said = "; ".join(f"{row} on {column} {number(value)}" for (row, column), value in figure.cells.items())
-    return Drawn(figure.title, figure.about, svg, said, ["", *figure.columns], table)
+    return Drawn(figure.title, figure.about, svg, said, ["vector", *figure.columns], table)

@@ -6,9 +6,9 @@ from typing import Any
 
 from ....claims.figures import Intervals
 from ....claims.numbers import number, promise
-from .style import ACCENT, INK, MUTED, WIDTH, Drawn, data, label, svg_of
+from .style import ACCENT, INK, MUTED, Drawn, data, label, svg_of
 
-_LINE = 24
+_LINE, _AXIS = 24, 44
 _SHOWN = 40
 
 
@@ -45,7 +45,7 @@ def draw_intervals(figure: Intervals) -> Drawn:
         alt.Chart(data([{"x": level}])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x=alt.X("x:Q"))
         for level in figure.promised
     ]
-    svg = svg_of(alt.layer(*layers), width=WIDTH - 110, height=max(2, len(rows)) * _LINE)
+    svg = svg_of(alt.layer(*layers), height=len(rows) * _LINE + _AXIS)
     about = figure.about + ("" if len(figure.rows) <= _SHOWN else f" The first {_SHOWN} of {len(figure.rows)} are drawn.")
     if figure.promised:
         about += f" Dashed: {' and '.join(promise(level, figure.percent) for level in figure.promised)}, promised."
@@ -62,7 +62,7 @@ def draw_intervals(figure: Intervals) -> Drawn:
         for row in figure.rows
     ]
     said = "; ".join(f"{row[0]} {row[1]} {row[2]}".strip() for row in table[:_SHOWN])
-    return Drawn(figure.title, about.strip(), svg, said, ["", figure.x, "bounds", "n", "verdict"], table)
+    return Drawn(figure.title, about.strip(), svg, said, ["name", figure.x, "bounds", "n", "verdict"], table)
 
 
 def _ends(interval: tuple[float | None, float | None], edges: tuple[float, float]) -> dict[str, float | None]:

@@ -40,4 +40,4 @@ def strip(record: dict[str, Any]) -> str:
         ends = {"low": edges[0] if low is None else low, "high": edges[1] if high is None else high}
         bar = alt.Chart(data([ends])).mark_rule(strokeWidth=4, color=ACCENT, opacity=0.7)
         layers.insert(3, bar.encode(x=alt.X("low:Q", scale=scale), x2=alt.X2("high"), y=at_height(_HEIGHT / 2)))
-    return svg_of(alt.layer(*layers), width=_WIDTH, height=_HEIGHT)
+    return svg_of(alt.layer(*layers), width=_WIDTH, height=_HEIGHT, grows=True)

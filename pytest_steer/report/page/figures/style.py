@@ -17,8 +17,8 @@ OTHERS = ("#0b5cad", "#a34700", "#00705a", "#8a3ffc", "#5b6470", "#1c2024")
 """Of several lines; in print they differ by their dashes."""
 DASHES = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (12, 4), (4, 4))
 
-WIDTH, HEIGHT = 270, 160
-"""Of a figure's inside in CSS pixels: with its axis it fits a phone of 360 pixels unscaled, so that no text gets too small."""
+WIDTH, HEIGHT = 312, 210
+"""Of a figure with its axes, in CSS pixels: on a phone of 360 pixels it stands unscaled, so that no text gets too small."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,18 @@ _LOOK: dict[str, Any] = {
 }
 
 
-def svg_of(chart: Any, *, width: int = WIDTH, height: int = HEIGHT) -> str:
+def svg_of(chart: Any, *, width: int = WIDTH, height: int = HEIGHT, grows: bool = False) -> str:
     """The chart as SVG.
 
     Args:
         chart: of Altair. All texts in it go through :func:`label` first.
+        grows: the size is that of the inside, and the axes are added to it.
     """
     # Put beside the chart's own entries: each of Altair's configure_... copies the whole chart, data and all.
     spec = chart.to_dict(validate=False)
     spec["config"] = _LOOK
-    spec |= {"width": width, "height": height, "padding": 2, "autosize": {"type": "pad", "contains": "content"}}
+    spec |= {"width": width, "height": height, "padding": 5}
+    spec["autosize"] = {"type": "pad"} if grows else {"type": "fit", "contains": "padding"}
     return _drawn(json.dumps(spec, sort_keys=True, allow_nan=False))
 
 

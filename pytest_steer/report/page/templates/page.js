@@ -50,7 +50,7 @@
 
   // A link to a claim opens it, whatever is filtered.
   const follow = () => {
-    const claim = claims.find((one) => one.id === decodeURIComponent(location.hash.slice(1)));
+    const claim = claims.find((one) => `#${one.id}` === location.hash);
     if (!claim) return;
     if (claim.hidden) form.reset();
     claim.querySelector(".whole").open = true;
@@ -61,7 +61,8 @@
   form.addEventListener("input", (event) => {
     clearTimeout(waiting);
     if (event.target.name === "order") sort();
-    else waiting = setTimeout(filter, event.target.name === "text" ? 120 : 0);
+    else if (event.target.name === "text") waiting = setTimeout(filter, 120);
+    else filter();
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(() => { filter(); sort(); }, 0));
