@@ -37,6 +37,7 @@ from .settings import (
     items_of,
     other_data_warnings,
     setting_warnings,
+    settings_figures,
     settings_table,
 )
 
@@ -264,7 +265,7 @@ class Generalizes:
             soundness=soundness,
             asked=asked,
             warnings=warnings,
-            **curve_fields(curve, details | seen.details(), self.subject) | seen.describe(),
+            **curve_fields(curve, details | seen.details(), self.subject, self.confidence, worst.clusters) | seen.describe(),
         )
         at_deployed = with_deployed(model, self.subject, curve if self.retention is None else base, self.base)
         evidence.details["deployed"] = deployed_record(
@@ -328,6 +329,8 @@ class Generalizes:
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         return [*words.remarks(evidence), *words.controls_beside(evidence)]
+
+    figures = staticmethod(settings_figures)
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

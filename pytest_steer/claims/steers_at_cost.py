@@ -25,6 +25,7 @@ from ..steering import Intervention, SteeringVector
 from . import cost_words
 from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod, Stride, Window
 from .deployed import moves_of
+from .figures import CostPoint, EffectAgainstCost, Figure, figures_of_items
 from .holding import hold
 from .judging import below_floor, floor_of, mean_of
 from .kinds import claim
@@ -288,6 +289,24 @@ class SteersAtCost:
     headline = staticmethod(cost_words.headline)
     remarks = staticmethod(cost_words.remarks)
     explanation = staticmethod(cost_words.explanation)
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        details, deployed = record["details"], record["details"]["deployed"]
+        at = {0.0: CostPoint("vector", 0.0, 0.0, 0.0)}
+        if deployed["mean_effect"] is not None and deployed["cost"] is not None:
+            multiplier = deployed["multiplier"]
+            at[multiplier] = CostPoint("vector", multiplier, deployed["mean_effect"], deployed["cost"])
+        judged_at = details["multiplier_at_cost"]
+        low, high = (None, None) if details["standardised"] else record["interval"]
+        at[judged_at] = CostPoint("vector", judged_at, details["mean_effect"], details["cost"], (low, high))
+        drawn = EffectAgainstCost(
+            title="Effect against cost",
+            about=f"Judged at multiplier {number(judged_at)}. The line is the budget, {promise(details['budget'], percent=True)} perplexity.",
+            points=sorted(at.values(), key=lambda one: one.multiplier),
+            budget=details["budget"],
+        )
+        return [drawn, *figures_of_items(record)]
 
 
 def assert_steers_at_cost(
