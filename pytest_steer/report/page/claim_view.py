@@ -42,6 +42,7 @@ class ClaimView:
         anchor: id of its element, which stays the same as long as the claim's id does.
         place: in the order of the report.
         headline / statement: what it came to, in words, from its message.
+        is_drawn: whether its figures, if it has some, are on the page.
         items: the worst first; ``shown`` of them are on the page.
         order: what the items are ordered by (``slope``, ``effect``).
     """
@@ -62,6 +63,7 @@ class ClaimView:
     strata: list[list[str]]
     strata_head: list[str]
     against: Difference | None
+    is_drawn: bool
     items: list[ItemView] = field(default_factory=list)
     order: str = "slope"
     values: list[float] = field(default_factory=list)
@@ -100,6 +102,7 @@ def claim_view(
         strata=[_stratum(one) for one in record.get("strata") or ()],
         strata_head=["matching answer", "n", "steerability", "anti-steerable share"],
         against=against,
+        is_drawn=drawn,
         items=[_item(value, item) for value, item in worst[:most_items]],
         order="difference"
         if worst and "difference" in worst[0][1]
