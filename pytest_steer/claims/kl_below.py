@@ -18,6 +18,7 @@ from ..measures import (
     Array,
     Divergence,
     asked_as_text,
+    can_have_controls,
     chance_warnings,
     kl_at_answers,
     kl_curve,
@@ -25,6 +26,7 @@ from ..measures import (
     noise_floor,
     unreached_warnings,
 )
+from ..measures.controls import directions_like
 from ..measures.subject import Subject
 from ..model import Model, Probe
 from ..parameters import Param
@@ -39,6 +41,7 @@ from .figures import Curves, Distribution, Figure, Line, deployed_mark
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
+from .no_effect import step_of
 from .numbers import number
 from .over_items import check_enough, check_moved, data_warnings, describe_items
 from .ppl_delta_below import describe_texts, distinct_texts
@@ -47,6 +50,8 @@ from .sampling import sample_of
 MeasuredOn = Literal["auto", "texts", "items"]
 
 _WORST_POSITIONS = 5
+# A few directions on a few texts say whether any of this norm can be seen; each text is read at all its positions.
+_CONTROLS, _CONTROL_UNITS = 3, 8
 
 
 @claim(
@@ -213,9 +218,22 @@ class KlBelow:
                 f"the divergence, {number(inferred.estimate)}, is below what rounding alone can make of an unchanged model "
                 f"({number(floor.score**2 / 2)} in {model.dtype}): on these {taken.unit} the vector moves nothing that can be measured"
             )
+            evidence.details |= self._controls(model, on_texts, taken.unit)
         if on_texts:
             evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "kl": found.value}}
         return evidence
+
+    def _controls(self, model: Model, on_texts: bool, unit: str) -> dict[str, Any]:
+        """The divergence of a few random directions of equal norm on some of the texts or items, beside one that cannot be told from 0."""
+        if not can_have_controls(self.subject):
+            return {}
+        every: Any = self.texts if on_texts else self.items
+        some = every[:: step_of(len(every), _CONTROL_UNITS)]
+        found = []
+        for direction in directions_like(self.subject, _CONTROLS, self.seed).values():
+            one = replace(self, subject=replace(self.subject, vector=direction), **{unit: some})
+            found.append((_of_texts if on_texts else _of_items)(one).at(model, [self.subject.multiplier])[0].value)
+        return {"controls": {"count": len(found), "seed": self.seed, "n": len(some), "kl": found}}
 
     def _inferred(self, values: Array, clusters: Sequence[int] | None = None) -> Inference:
         if self.quantile is not None:
@@ -232,6 +250,7 @@ class KlBelow:
             f"  of {details['positions']} {where} {within:.1%} are within the limit: mean {number(details['mean'])}, median {number(each['0.5'])}, "
             f"worst decile from {number(each['0.9'])}, largest {number(each['1'])} nats",
             *(["  at each multiplier: " + _line_of(details["curve"])] if details["curve"] else []),
+            *_controls_line(evidence),
             *words.not_looked_at(evidence),
         ]
 
@@ -371,6 +390,17 @@ def _of_items(claim: KlBelow) -> _Measured:
         data_warnings(subject, sample),
         sample.details(),
     )
+
+
+def _controls_line(evidence: Evidence) -> list[str]:
+    found = evidence.details.get("controls")
+    if found is None:
+        return []
+    unit = evidence.details["on"]
+    return [
+        f"  controls: {found['count']} random directions of equal norm, on {found['n']} {unit}, have a divergence of {number(min(found['kl']))} to "
+        f"{number(max(found['kl']))} nats"
+    ]
 
 
 def _by_text(found: Divergence) -> list[list[Probe]]:

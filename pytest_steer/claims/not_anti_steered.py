@@ -19,11 +19,11 @@ from ..stats import Direction, Inference, Verdict, items_needed_share, sequentia
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import WEAK_SHARE, Controls, OverItems, Sequential
-from .deployed import controls_of_no_effect
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import open_share, share_of
 from .kinds import claim
+from .no_effect import controls_of_no_effect
 from .over_items import measure_items
 from .sampling import Sample, sample_of
 

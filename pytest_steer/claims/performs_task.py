@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -13,12 +13,14 @@ from ..data import TaskItem
 from ..data.tasks import tasks_hash
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import TaskAccuracy, as_tasks, asked_as_text, check_shots, task_accuracies
+from ..measures import TaskAccuracy, as_tasks, asked_as_text, can_have_controls, check_shots, task_accuracies
+from ..measures.controls import directions_like
+from ..measures.propensity import Flags
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..soundness import check_before
-from ..stats import Direction, Verdict, items_needed_share, share, share_of_clusters
+from ..stats import Direction, Verdict, items_needed_share, paired_share_difference, share, share_of_clusters
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
@@ -26,6 +28,7 @@ from .figures import Figure, Intervals, Row
 from .holding import hold
 from .judging import judged, open_share
 from .kinds import claim
+from .no_effect import CONTROLS, step_of
 from .over_items import warnings_about
 from .sampling import cluster_record, clusters_of_tasks, kept_of, twins_of
 
@@ -206,9 +209,39 @@ class PerformsTask:
             evidence.items_needed = items_needed_share(
                 found.estimate, self.accuracy, direction=Direction.AT_LEAST, confidence=self.confidence
             )
+        evidence.details |= self._controls(model, tasks, right, before, evidence)
         return evidence
 
-    def _right(self, found: TaskAccuracy) -> Any:
+    def _controls(
+        self, model: Model, tasks: Sequence[TaskItem], right: Flags, before: Flags, evidence: Evidence
+    ) -> dict[str, Any]:
+        """Random directions of equal norm on at most 32 tasks, where the claim did not pass and accuracy is not proven to move."""
+        lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
+        moved = paired_share_difference(lost, gained, len(tasks), confidence=self.confidence)
+        if evidence.verdict is Verdict.PASS or not moved.low <= 0 <= moved.high or not can_have_controls(self.subject):
+            return {}
+        step, strength = step_of(len(tasks)), self.subject.multiplier
+        drawn = directions_like(self.subject, CONTROLS, self.seed)
+        asked: dict[str, tuple[Intervention | None, float]] = {
+            str(number): (direction, strength) for number, direction in drawn.items()
+        }
+        some = replace(self, demonstrations=self.demonstrations or tasks)
+        found = some._accuracies(model, tasks[::step], asked, self.n_shots, self.shuffled)
+        shares = [float(self._right(one).mean()) for one in found.values()]
+        own = float(right[::step].mean())
+        rank = 1 + sum(share >= own for share in shares)
+        return {
+            "controls": {
+                "count": len(shares),
+                "seed": self.seed,
+                "n": len(tasks[::step]),
+                "accuracy": own,
+                "accuracies": shares,
+                "p": rank / (1 + len(shares)),
+            }
+        }
+
+    def _right(self, found: TaskAccuracy) -> Flags:
         return found.first_token if self.by == "first_token" else found.exact
 
     def _accuracies(
@@ -263,6 +296,10 @@ class PerformsTask:
         ]
 
     @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.remarks(evidence), *_controls_line(evidence)]
+
+    @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
         return [
             *words.decide(evidence),
@@ -301,6 +338,17 @@ def assert_performs_task(
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
     return hold("performs_task", locals())
+
+
+def _controls_line(evidence: Evidence) -> list[str]:
+    found = evidence.details.get("controls")
+    if found is None:
+        return []
+    shares = found["accuracies"]
+    return [
+        f"  controls: {found['count']} random directions of equal norm, on {found['n']} tasks, have accuracy {min(shares):.2f} to {max(shares):.2f}; the "
+        f"vector's, {found['accuracy']:.2f}, is number {round(found['p'] * (found['count'] + 1))} of {found['count'] + 1} (p = {found['p']:.3g})"
+    ]
 
 
 def _record(

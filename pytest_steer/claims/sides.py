@@ -29,9 +29,10 @@ from ..soundness import check_before
 from ..stats import Inference
 from .beside import beside_record
 from .common import IntervalMethod
-from .deployed import controls_of_no_effect, deployed_record
+from .deployed import deployed_record
 from .doubts import look_closer
 from .judging import judged, mean_of
+from .no_effect import controls_of_no_effect
 from .numbers import number
 from .over_items import (
     asking_warnings,

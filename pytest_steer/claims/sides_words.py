@@ -15,8 +15,7 @@ from .sides import SIDES, called, with_bounds
 
 def remarks(evidence: Evidence) -> list[str]:
     """Both sides, which way the model moves, and the other form of the behaviour, whatever the verdict."""
-    controls = words.controls(evidence) if "controls" in evidence.details else []
-    return [*words.remarks(evidence), *_both_sides(evidence), *controls, *_beside(evidence)]
+    return [*words.remarks(evidence), *_both_sides(evidence), *words.controls_beside(evidence), *_beside(evidence)]
 
 
 def explanation(evidence: Evidence) -> list[str]:

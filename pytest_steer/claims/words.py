@@ -176,7 +176,7 @@ def controls(evidence: Evidence) -> list[str]:
         each = found["steerabilities"]
         rank = round(found["p"] * (found["count"] + 1))
         return [
-            f"  controls at multipliers {', '.join(f'{one:g}' for one in found['multipliers'])}: {found['count']} random directions of equal norm, "
+            f"  controls{found.get('where', '')} at multipliers {', '.join(f'{one:g}' for one in found['multipliers'])}: {found['count']} random directions of equal norm, "
             f"on {found['n']} items, have steerability {number(min(each))} to {number(max(each))}; the "
             f"vector's, {number(found['steerability'])}, is number {rank} of {found['count'] + 1} (p = {found['p']:.3g})"
         ]
@@ -186,6 +186,11 @@ def controls(evidence: Evidence) -> list[str]:
     if abs(mean) > 2 * stdev(slopes) / len(slopes) ** 0.5:
         return []
     return ["  no effect can be told from 0: `controls: 19` measures as many random directions of equal norm beside it"]
+
+
+def controls_beside(evidence: Evidence) -> list[str]:
+    """The same line for a claim without a parameter `controls`, where there are some."""
+    return controls(evidence) if "controls" in evidence.details else []
 
 
 _ADDED = ("added", "added, norm kept", "added at length 1, norm kept")
