@@ -284,8 +284,7 @@ class PerformsTask:
         by = record["details"]["by"]
         rows = [Row("steered, judged", record["estimate"], tuple(record["interval"]), record["n"], record["verdict"])]
         for one in record["details"]["accuracies"]:
-            name = f"{'steered' if one['steered'] else 'unsteered'}, {one['setting']}"
-            rows += [Row(name, one[by], n=one["n"])] if one[by] is not None else []
+            rows += [Row(one["setting"], one[by], n=one["n"])] if one[by] is not None else []
         return [
             Intervals(
                 title="Accuracy",

@@ -294,7 +294,7 @@ def test_above_its_size_it_names_what_it_leaves_out():
     names = ["first", "second", "third"]
     claims = [steers(name, slopes(60, seed), texts=["word " * 60]) for seed, name in enumerate(names)]
     whole = page_of(report_of(claims))
-    cap = len(whole.encode()) - 20_000
+    cap = len(whole.encode()) - 30_000
     cut = page_of(report_of(claims), cap=cap)
     assert len(cut.encode()) <= cap
     read, full = Reader(cut), Reader(whole)
@@ -308,6 +308,19 @@ def test_above_its_size_it_names_what_it_leaves_out():
     ordered = sorted(item["slope"] for item in claims[0]["items"])
     left = ordered[int(shown[0]) :]
     assert f"the {len(left)} items with slope from {left[0]:.3g} to {left[-1]:.3g}" in read.inside["main"]
+
+
+def test_where_that_is_not_enough_the_figures_of_the_least_important_go_too():
+    claims = [steers("holds", slopes(20)), steers("breaks", slopes(20, 1), verdict=Verdict.FAIL)]
+    bare = len(re.sub(r"<li>.*?</li>", "", page_of(report_of(claims)), flags=re.DOTALL).encode())
+    cut = page_of(report_of(claims), cap=bare - 9_000)
+    assert len(cut.encode()) <= bare - 9_000
+    read = Reader(cut)
+    said = {attributes["data-name"]: read.texts[attributes["id"]] for _, attributes in read.of_class("claim")}
+    assert "Propensity curve" in said["breaks"]
+    assert "Propensity curve" not in said["holds"]
+    assert "Figures are left out of 1 claim" in read.inside["main"]
+    assert "suite: holds" in read.inside["main"].partition("Figures are left out")[2]
 
 
 def test_the_best_of_many_items_are_left_out_and_named():

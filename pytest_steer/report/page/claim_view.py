@@ -42,6 +42,7 @@ class ClaimView:
         anchor: id of its element, which stays the same as long as the claim's id does.
         place: in the order of the report.
         headline / statement: what it came to, in words, from its message.
+        is_drawn: whether its figures, if it has some, are on the page.
         items: the worst first; ``shown`` of them are on the page.
         order: what the items are ordered by (``slope``, ``effect``).
     """
@@ -62,6 +63,7 @@ class ClaimView:
     strata: list[list[str]]
     strata_head: list[str]
     against: Difference | None
+    is_drawn: bool
     items: list[ItemView] = field(default_factory=list)
     order: str = "slope"
     values: list[float] = field(default_factory=list)
@@ -91,7 +93,7 @@ def claim_view(
         title=kind.title if kind is not None else "",
         headline=headline,
         statement=statement,
-        strip=Markup(strip(record) if drawn else ""),
+        strip=Markup(strip(record, keeps=_keeps(record)) if drawn else ""),
         figures=figures,
         trouble=trouble,
         facts=facts_of(record),
@@ -100,6 +102,7 @@ def claim_view(
         strata=[_stratum(one) for one in record.get("strata") or ()],
         strata_head=["matching answer", "n", "steerability", "anti-steerable share"],
         against=against,
+        is_drawn=drawn,
         items=[_item(value, item) for value, item in worst[:most_items]],
         order="difference"
         if worst and "difference" in worst[0][1]
@@ -159,16 +162,19 @@ def _headline(record: dict[str, Any]) -> tuple[str, str]:
     percent = bool(record.get("percent"))
     low, high = (number(bound, percent) for bound in record["interval"])
     bounds = "" if record["interval"] == [None, None] else f" [{low}, {high}]"
-    keeps = "at most" if record.get("direction") == "at_most" else "at least"
-    first, _, rest = record["message"].partition("\n")
-    if "promised more than" in first:
-        keeps = "more than"
-    second = rest.partition("\n")[0].strip()
-    statistic = record.get("statistic") or "estimate"
+    keeps, statistic = _keeps(record), record.get("statistic") or "estimate"
+    second = record["message"].partition("\n")[2].partition("\n")[0].strip()
     return (
         f"{statistic} {number(record['estimate'], percent)}{bounds}, promised {keeps} {promise(record['threshold'], percent)}",
         second,
     )
+
+
+def _keeps(record: dict[str, Any]) -> str:
+    """On which side of its threshold a claim promises to be, in words; some say it themselves in their message."""
+    if "promised more than" in record["message"].partition("\n")[0]:
+        return "more than"
+    return "at most" if record.get("direction") == "at_most" else "at least"
 
 
 def _sequence(one: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -38,9 +38,16 @@ def provenance_facts(provenance: Mapping[str, Any]) -> Facts:
     """What the whole run is known by, whatever else stands in it."""
     versions = provenance.get("versions") or {}
     first = known((key, provenance.get(key)) for key in ("started", "seconds", "profile", "seed"))
-    apart = {"model", "models", "template", "versions", "started", "seconds", "profile", "seed"}
+    first += known([("commit", commit_of(provenance))])
+    apart = {"model", "models", "template", "versions", "started", "seconds", "profile", "seed", "commit"}
     rest = known((key.replace("_", " "), value) for key, value in provenance.items() if key not in apart)
     return [*first, *rest, ("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))]
+
+
+def commit_of(provenance: Mapping[str, Any]) -> str:
+    """The commit of the suite's repository, and whether its files differed from it."""
+    commit = provenance.get("commit")
+    return "" if not commit else f"{commit['id']}{' and changes that are not committed' if commit.get('dirty') else ''}"
 
 
 def known(pairs: Iterable[tuple[str, Any]]) -> Facts:
@@ -55,6 +62,8 @@ def _text(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value):
         return ", ".join(map(_text, value))
+    if isinstance(value, dict) and all(isinstance(one, (str, int, float)) for one in value.values()):
+        return ", ".join(f"{name} {_text(one)}" for name, one in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

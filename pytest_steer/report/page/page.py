@@ -18,7 +18,7 @@ from .claim_view import ClaimView, anchors, claim_view
 from .differences import differences
 from .facts import model_facts, provenance_facts
 from .side_by_side import comparison_tables, effect_cost_figures, entanglement_maps
-from .verdicts import CATEGORIES
+from .verdicts import CATEGORIES, category_of
 
 CAP = 15_000_000
 """Bytes. Above it items are left out, of each claim the same number, and the page says which."""
@@ -27,7 +27,9 @@ MOST_ITEMS = 100
 LONGEST = 8_000
 """Characters of one text."""
 MOST_DRAWN = 300
-"""Claims whose figures are drawn; one takes about a fifth of a second."""
+"""Claims whose figures are drawn, the most important ones; one takes about a fifth of a second."""
+_NOTICE = 400
+"""Bytes that it takes to say that items of a claim are left out."""
 
 
 def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
@@ -38,12 +40,15 @@ def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
     """
     records = report["claims"]
     against = differences(report.get("against"))
-    views = [
-        claim_view(record, place, anchor, against.of_claims.get(record["id"]), MOST_ITEMS, place < MOST_DRAWN)
-        for place, (record, anchor) in enumerate(zip(records, anchors(records), strict=True))
-    ]
     order = [category.key for category in CATEGORIES]
-    views.sort(key=lambda view: (order.index(view.category.key), view.place))
+    places = sorted(range(len(records)), key=lambda place: (order.index(category_of(records[place]).key), place))
+    names = anchors(records)
+    views = [
+        claim_view(
+            records[place], place, names[place], against.of_claims.get(records[place]["id"]), MOST_ITEMS, rank < MOST_DRAWN
+        )
+        for rank, place in enumerate(places)
+    ]
     item = _environment().get_template("item.html").module.item  # type: ignore[attr-defined]
     for view in views:
         view.rows = [Markup(item(one, view.order)) for one in view.items]
@@ -61,23 +66,32 @@ def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
         "costs": effect_cost_figures(records),
         "provenance": provenance_facts(report["provenance"]),
         "models": [model_facts(model) for model in report["provenance"].get("models") or []],
-        "undrawn": max(0, len(records) - MOST_DRAWN),
         "css": Markup(_asset("page.css")),
         "js": Markup(_asset("page.js")),
         "policy": _policy(),
         "cap": cap,
     }
     template = _environment().get_template("page.html")
-    bare = len(_bytes(template.render(about)))
-    _choose(views, cap - bare)
+    room = cap - len(_bytes(template.render(about)))
+    _drop_figures(views, -room)
+    _choose_items(views, cap - len(_bytes(template.render(about))))
     return template.render(about)
 
 
-def _choose(views: Sequence[ClaimView], room: int) -> None:
+def _drop_figures(views: Sequence[ClaimView], over: int) -> None:
+    """Leave out the figures of the least important claims until so many bytes are saved."""
+    for view in reversed(views):
+        if over <= 0:
+            return
+        over -= sum(len(figure.svg) for figure in view.figures)
+        view.is_drawn = view.is_drawn and not view.figures
+        view.figures = []
+
+
+def _choose_items(views: Sequence[ClaimView], room: int) -> None:
     """Decide how many items of each claim are on the page: the same number of each, as many as there is room for."""
     sizes = [[len(_bytes(row)) + 1 for row in view.rows] for view in views]
-    for view in views:
-        view.shown = 0
+    room -= sum(_NOTICE for own in sizes if own)
     for most in range(1, MOST_ITEMS + 1):
         room -= sum(own[most - 1] for own in sizes if len(own) >= most)
         if room < 0:

@@ -23,7 +23,7 @@ def draw_curves(figure: Curves) -> Drawn:
     axis = alt.Axis(format="%") if figure.percent else alt.Axis()
     x = alt.X("x:Q", title=label(figure.x, 60), scale=alt.Scale(nice=False, padding=8), axis=alt.Axis(grid=False))
     y = alt.Y("y:Q", title=label(figure.y, 60), scale=alt.Scale(zero=False), axis=axis)
-    legend = alt.Legend() if len(lines) > 1 else None
+    legend = alt.Legend(symbolType="stroke", symbolSize=260) if len(lines) > 1 else None
     color = alt.Color("line:N", scale=alt.Scale(domain=names, range=list(OTHERS[: len(names)])), legend=legend)
     dash = alt.StrokeDash(
         "line:N", scale=alt.Scale(domain=names, range=[list(one) for one in DASHES[: len(names)]]), legend=legend

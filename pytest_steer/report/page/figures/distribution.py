@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,9 @@ def draw_distribution(figure: Distribution) -> Drawn:
             color=alt.Color("side:N", scale=scale, legend=None),
         )
     )
-    layers: list[Any] = [bars, alt.Chart(data([{"x": 0}])).mark_rule(color=INK, strokeWidth=1).encode(x=alt.X("x:Q"))]
+    layers: list[Any] = [bars]
+    if bins[0]["low"] <= 0 <= bins[-1]["high"]:
+        layers.append(alt.Chart(data([{"x": 0}])).mark_rule(color=INK, strokeWidth=1).encode(x=alt.X("x:Q")))
     layers += marks(figure.marked, [bins[0]["low"], bins[-1]["high"], *(value for value, _ in figure.marked)], INK)
     said = f"{len(figure.values)} {figure.unit} from {number(min(figure.values), figure.percent)} to {number(max(figure.values), figure.percent)}"
     if wrong:
@@ -65,15 +68,20 @@ def binned(values: Sequence[float], *, zero_below: bool) -> list[dict[str, Any]]
     Args:
         zero_below: values of 0 count to the bin below, where an item that does not move is anti-steerable.
     """
-    low, high = min([*values, 0.0]), max([*values, 0.0])
-    width = _round((high - low) / _BINS) if high > low else 1.0
-    places = [
-        -1 if (value < 0 and value > -width) or (value == 0 and zero_below) else math.floor(value / width)
-        for value in values
-    ]
-    first, last = min([*places, 0]), max([*places, 0])
-    counts = [places.count(place) for place in range(first, last + 1)]
-    return [{"low": place * width, "high": (place + 1) * width, "n": n} for place, n in enumerate(counts, first)]
+    low, high = min(values), max(values)
+    low, high = (min(low, 0.0), max(high, 0.0)) if min(abs(low), abs(high)) <= high - low else (low, high)  # near 0
+    # Values that differ in their last digits alone stand in one bin.
+    width = _round(max((high - low) / _BINS, max(abs(low), abs(high)) / 1000)) if low or high else 1.0
+    places = [_place(value / width, zero_below) for value in values]
+    counts = Counter(places)
+    first, last = min([*places, math.floor(low / width)]), max(places)
+    return [{"low": place * width, "high": (place + 1) * width, "n": counts[place]} for place in range(first, last + 1)]
+
+
+def _place(value: float, zero_below: bool) -> int:
+    if value == 0:
+        return -1 if zero_below else 0
+    return math.floor(value) if value > 0 else min(math.floor(value), -1)
 
 
 def _round(width: float) -> float:

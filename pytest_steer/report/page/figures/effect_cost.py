@@ -28,7 +28,7 @@ def draw_effect_cost(figure: EffectAgainstCost) -> Drawn:
         if label(one.name) in names
     ]
     several = len(names) > 1
-    legend = alt.Legend() if several else None
+    legend = alt.Legend(symbolType="stroke", symbolSize=260) if several else None
     x = alt.X(
         "cost:Q", title="cost: rise of perplexity", axis=alt.Axis(format="+.3~%"), scale=alt.Scale(nice=False, padding=14)
     )
