@@ -127,4 +127,4 @@ def broken_evidence(broken: BrokenClaim) -> Evidence:
     """The evidence of a claim that could not even be read."""
     from .evidence import error_evidence
 
-    return error_evidence("", broken.name, str(broken.error))
+    return error_evidence(broken.kind, broken.name, str(broken.error))
