@@ -38,6 +38,7 @@ from .doubts import look_closer
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
+from .leaks import text_leaks
 from .numbers import number
 from .over_items import check_enough, check_moved, data_warnings, describe_items
 from .ppl_delta_below import describe_texts, distinct_texts
@@ -323,7 +324,7 @@ def _of_texts(claim: KlBelow) -> _Measured:
         list(texts.ids),
         [content_of(text) for text in texts],
         describe_texts(texts, claim.source),
-        warnings=repeats,
+        warnings=[*repeats, *text_leaks(subject.intervention.metadata, texts)],
     )
 
 

@@ -111,7 +111,7 @@ def _of_items(
         read = lambda index, hidden: hidden[starts[index] :].mean(0)  # noqa: E731
     rows = _rows(model, pairs, layers, (readout, *starts), read)
     record = record_of(model, data.hash, len(data), readout, model.template_hash)
-    record |= {"label_balance": data.label_balance(), **traces([item.question for item in data])}
+    record |= {"label_balance": data.label_balance(), **traces([item.question for item in data], answers=data.all_answers)}
     record["thinking"] = render_item(data[0], model.format, context).thinking
     if context != AS_GIVEN:
         record["context"] = repr(context)
