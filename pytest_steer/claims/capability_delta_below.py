@@ -181,10 +181,8 @@ class CapabilityDeltaBelow:
                 losses, gains, len(questions), self.limit, confidence=self.confidence
             )
         _withhold(evidence, _one_letter(found, self.by))
-        evidence.compared = {
-            "deployed": {"multiplier": float(subject.multiplier), "capability": float(found.accuracy[1])},
-            "capability": evidence.details["accuracy"] | {"lost": evidence.estimate},
-        }
+        lost = {"accuracy_lost": evidence.estimate, "accuracy_lost_interval": list(evidence.interval)}
+        evidence.compared = {"deployed": {"multiplier": float(subject.multiplier)} | lost}
         return evidence
 
     def _inferred(self, questions: Questions, changes: Array, losses: int, gains: int) -> Inference:

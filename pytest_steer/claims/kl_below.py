@@ -41,6 +41,7 @@ from .figures import Curves, Distribution, Figure, Line, deployed_mark
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
+from .leaks import text_leaks
 from .no_effect import step_of
 from .numbers import number
 from .over_items import check_enough, check_moved, data_warnings, describe_items
@@ -367,7 +368,7 @@ def _of_texts(claim: KlBelow) -> _Measured:
         list(texts.ids),
         [content_of(text) for text in texts],
         describe_texts(texts, claim.source),
-        warnings=repeats,
+        warnings=[*repeats, *text_leaks(subject.intervention.metadata, texts)],
     )
 
 
