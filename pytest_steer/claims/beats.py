@@ -28,6 +28,7 @@ from .baselines import Baseline, as_baseline
 from .common import AboutItems, Interval, IntervalMethod
 from .deployed import deployed_record, with_deployed
 from .doubts import look_closer
+from .figures import Figure, Intervals, figures_of_items, interval_row
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
@@ -255,7 +256,13 @@ class Beats:
                 *found.notes,
                 *self._leaks(sample),
             ],
-            **curve_fields(curve, self._details(found, each, differences, worst) | sample.details(), self.subject)
+            **curve_fields(
+                curve,
+                self._details(found, each, differences, worst) | sample.details(),
+                self.subject,
+                self.confidence,
+                sample.clusters,
+            )
             | sample.describe(),
         )
         if len(each) == 1:
@@ -325,6 +332,23 @@ class Beats:
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         return [*words.remarks(evidence), *_table(evidence)]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        rivals = record["details"]["rivals"]
+        rows = [interval_row(one, one["name"], "difference") for one in rivals]
+        beaten = Intervals(
+            title="What the vector does more than each baseline",
+            about="Paired by item: the vector's effect minus the baseline's, with bounds.",
+            rows=sorted(rows, key=lambda row: row.estimate),
+            x="difference of effects",
+            promised=[record["threshold"]],
+        )
+        return [beaten, *figures_of_items(record)]
+
+    @staticmethod
+    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        return sorted(((item["difference"], item) for item in record["items"]), key=lambda pair: float(pair[0]))
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

@@ -34,6 +34,7 @@ from ..stats import (
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
+from .figures import Distribution, Figure
 from .holding import hold
 from .judging import judged
 from .kinds import claim
@@ -230,6 +231,20 @@ class CapabilityDeltaBelow:
                 else []
             ),
             *words.not_looked_at(evidence),
+        ]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        details = record["details"]
+        changes = [one["probability"][1] - one["probability"][0] for one in details["questions"]]
+        return [
+            Distribution(
+                title="What each question loses or gains",
+                about=f"{details['lost']} right answers lost, {details['gained']} gained, of {len(changes)} questions.",
+                values=changes,
+                x="change of the right option's probability",
+                unit="questions",
+            )
         ]
 
     @staticmethod

@@ -39,6 +39,7 @@ from .settings import (
     describe,
     items_of,
     setting_warnings,
+    settings_figures,
     settings_table,
 )
 from .units import of_ratio, units_record
@@ -261,7 +262,7 @@ class Generalizes:
             soundness=soundness,
             asked=asked,
             warnings=warnings,
-            **curve_fields(curve, details | seen.details(), self.subject) | seen.describe(),
+            **curve_fields(curve, details | seen.details(), self.subject, self.confidence, worst.clusters) | seen.describe(),
         )
         at_deployed = with_deployed(model, self.subject, curve if self.retention is None else base, self.base)
         evidence.details["deployed"] = deployed_record(
@@ -396,6 +397,8 @@ class Generalizes:
                     "independent and the interval is not exact"
                 )
         return found
+
+    figures = staticmethod(settings_figures)
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

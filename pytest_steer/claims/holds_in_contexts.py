@@ -43,11 +43,19 @@ from . import words
 from .common import WEAK_MEAN, WEAK_SHARE, AboutItems, Interval, IntervalMethod
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
-from .explain_contexts import context_lines, how_to_reproduce, nothing_searched
+from .explain_contexts import context_figures, context_lines, how_to_reproduce, nothing_searched
 from .holding import hold
 from .judging import SHARES, judged, judged_from, mean_of, open_share, share_of
 from .kinds import claim
-from .over_items import asking_warnings, check_has_slope, curve_details, data_warnings, describe_items, item_record
+from .over_items import (
+    asking_warnings,
+    check_has_slope,
+    curve_band,
+    curve_details,
+    data_warnings,
+    describe_items,
+    item_record,
+)
 from .sampling import Sample, sample_of
 
 if TYPE_CHECKING:
@@ -215,6 +223,7 @@ class HoldsInContexts:
             data=describe_items(sample.items),
             multipliers=[float(m) for m in grid],
             curve=[float(p) for p in curve.mean],
+            curve_interval=curve_band(curve, self.confidence, fresh.clusters),
             items=[item_record(curve, index) for index in range(len(fresh.items))] if linear else None,
             strata=[vars(stratum) for stratum in strata(curve, self.subject.slope_sign)] if linear else [],
             soundness=soundness,
@@ -356,6 +365,8 @@ class HoldsInContexts:
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         return [*words.remarks(evidence), *context_lines(evidence)]
+
+    figures = staticmethod(context_figures)
 
     @staticmethod
     def extra(evidence: Evidence) -> dict[str, Any]:

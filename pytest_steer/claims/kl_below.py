@@ -33,8 +33,9 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, items_needed_quantile, quantile
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Interval, IntervalMethod, OverItems
+from .common import InContexts, Interval, IntervalMethod
 from .doubts import look_closer
+from .figures import Curves, Distribution, Figure, Line, deployed_mark
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
@@ -49,7 +50,14 @@ MeasuredOn = Literal["auto", "texts", "items"]
 _WORST_POSITIONS = 5
 
 
-@claim("kl_below", title="Steering moves the next token's distribution little", main="limit", either=("texts", "items"))
+@claim(
+    "kl_below",
+    title="Steering moves the next token's distribution little",
+    main="limit",
+    either=("texts", "items"),
+    directed=False,
+    only_with={"context": "items", "cluster": "items", "multipliers": "curve"},
+)
 @dataclass(frozen=True, kw_only=True)
 class KlBelow:
     """Steering at `multiplier` moves the next token's distribution by a Kullback-Leibler divergence of at most `limit`.
@@ -235,6 +243,30 @@ class KlBelow:
         ]
 
     @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        details = record["details"]
+        unit = details["on"]
+        each = Distribution(
+            title="Divergence by text" if unit == "texts" else "Divergence by item",
+            about=f"Mean KL divergence over the positions of each of {len(details[unit])} {unit}.",
+            values=[one["kl"] for one in details[unit]],
+            x="KL divergence, nats",
+            unit=unit,
+        )
+        if not details["curve"]:
+            return [each]
+        points = sorted([(0.0, 0.0), *((multiplier, kl) for multiplier, kl in details["curve"])])
+        curve = Curves(
+            title="Divergence over the multiplier",
+            about="The unsteered model, at 0, diverges by 0.",
+            lines=[Line("KL divergence", points)],
+            y="mean KL divergence, nats",
+            marked=deployed_mark(record),
+            promised=[] if "quantile" in record["statistic"] else [record["threshold"]],
+        )
+        return [curve, each]
+
+    @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
         details = evidence.details
         unit = details["on"]
@@ -262,7 +294,7 @@ def assert_kl_below(
     on: MeasuredOn = "auto",
     curve: bool = False,
     interval: IntervalMethod = "t",
-    **shared: Unpack[OverItems],
+    **shared: Unpack[InContexts],
 ) -> Evidence:
     """Assert that steering moves the next token's distribution by a Kullback-Leibler divergence of at most ``limit``.
 

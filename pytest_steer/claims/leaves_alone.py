@@ -28,10 +28,20 @@ from ..stats import (
 )
 from ..steering import Intervention, SteeringVector
 from . import words
-from .behaviours import Behaviour, behaviours_table, check_others, cosines, entanglement, hidden_by_mean, items_needed
+from .behaviours import (
+    Behaviour,
+    behaviours_figures,
+    behaviours_table,
+    check_others,
+    cosines,
+    entanglement,
+    hidden_by_mean,
+    items_needed,
+)
 from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
 from .doubts import look_closer
+from .figures import worst_first
 from .holding import hold
 from .judging import judged, judged_from, mean_of, share_of
 from .kinds import claim
@@ -46,7 +56,7 @@ def _file(about: str) -> dict[str, Any]:
     return {"description": about, "type": "string", "pattern": r"\S", "x-file": True}
 
 
-@claim("leaves_alone", title="Steering leaves other behaviours alone", main="band")
+@claim("leaves_alone", title="Steering leaves other behaviours alone", main="band", directed=False)
 @dataclass(frozen=True, kw_only=True)
 class LeavesAlone:
     """The mean steerability of each other behaviour lies within +-`band`: steering moves none of them up or down by more.
@@ -191,6 +201,8 @@ class LeavesAlone:
                 furthest.curve,
                 self._details(model, measured, furthest, at_deployed) | furthest.sample.details(),
                 self.subject,
+                self.confidence,
+                furthest.sample.clusters,
             )
             | furthest.sample.describe(),
         )
@@ -384,6 +396,12 @@ class LeavesAlone:
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         return [*behaviours_table(evidence), *words.not_looked_at(evidence)]
+
+    figures = staticmethod(behaviours_figures)
+
+    @staticmethod
+    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        return sorted(worst_first(record), key=lambda pair: -abs(pair[0]))
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

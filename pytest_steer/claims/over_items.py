@@ -144,7 +144,7 @@ def measure_items(
         asked=asked,
         strata=[vars(stratum) for stratum in strata(curve, subject.slope_sign)],
         warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.items),
-        **curve_fields(curve, details, subject) | sample.describe(),
+        **curve_fields(curve, details, subject, confidence, sample.clusters) | sample.describe(),
     )
     evidence.units = _units(values(curve), found, sample, context, None if by_effect else grid)
     at_deployed = with_deployed(model, subject, curve, context)
@@ -178,16 +178,32 @@ def item_units(sample: Sample, values: Array, how: Mapping[str, Any], *, kind: U
     return units_record(forms, names, values, unit="items", kind=kind, clusters=sample.clusters, how=how)
 
 
-def curve_fields(curve: PropensityCurve, more: dict[str, Any], subject: Subject) -> dict[str, Any]:
-    """Fields of evidence that say what a curve is measured on and what it is; ``more`` is added to the details."""
+def curve_fields(
+    curve: PropensityCurve,
+    more: dict[str, Any],
+    subject: Subject,
+    confidence: float,
+    clusters: Sequence[int] | None,
+) -> dict[str, Any]:
+    """Fields of evidence that say what a curve is measured on and what it is; ``more`` is added to the details.
+
+    Args:
+        confidence: of each bound of the band. clusters: of the items, see ``sampling.Sample``.
+    """
     return {
         "n": len(curve.items),
         "data": describe_items(curve.items),
         "multipliers": [float(m) for m in curve.multipliers],
         "curve": [float(p) for p in curve.mean],
+        "curve_interval": curve_band(curve, confidence, clusters),
         "items": [item_record(curve, index) for index in range(len(curve.items))],
         "details": curve_details(curve, subject) | more,
     }
+
+
+def curve_band(curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> list[list[float | None]]:
+    """The bounds of the mean propensity at each multiplier by Student's t, each one-sided; they do not hold for all multipliers at once."""
+    return [list(bounds_of(mean_t(column, confidence=confidence, clusters=clusters))) for column in curve.values.T]
 
 
 def describe_items(items: Items) -> dict[str, Any]:

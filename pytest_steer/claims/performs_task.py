@@ -22,6 +22,7 @@ from ..stats import Direction, Verdict, items_needed_share, share, share_of_clus
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
+from .figures import Figure, Intervals, Row
 from .holding import hold
 from .judging import judged, open_share
 from .kinds import claim
@@ -254,6 +255,23 @@ class PerformsTask:
                     found, note = None, f"left out: {error}"
             records.append(_record(n_shots, shuffled, found, note=note))
         return records
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        by = record["details"]["by"]
+        rows = [Row("steered, judged", record["estimate"], tuple(record["interval"]), record["n"], record["verdict"])]
+        for one in record["details"]["accuracies"]:
+            name = f"{'steered' if one['steered'] else 'unsteered'}, {one['setting']}"
+            rows += [Row(name, one[by], n=one["n"])] if one[by] is not None else []
+        return [
+            Intervals(
+                title="Accuracy",
+                about=f"Share of right answers by the {'first token' if by == 'first_token' else 'whole answer'}.",
+                rows=rows,
+                x=record["statistic"],
+                promised=[record["threshold"]],
+            )
+        ]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

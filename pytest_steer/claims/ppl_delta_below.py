@@ -25,6 +25,7 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment, Interval, IntervalMethod, Stride, Window
 from .doubts import look_closer
+from .figures import Distribution, Figure
 from .holding import hold
 from .judging import judged
 from .kinds import claim
@@ -167,6 +168,20 @@ class PplDeltaBelow:
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         return [*words.not_looked_at(evidence), *words.texts_chosen(evidence.data)]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        texts = record["details"]["texts"]
+        risen = [text["nll_steered"] - text["nll_base"] for text in texts]
+        return [
+            Distribution(
+                title="What each text loses",
+                about=f"{len(texts)} texts. Above 0 the steered model finds a text less likely.",
+                values=risen,
+                x="rise of the mean negative log-likelihood, nats per token",
+                unit="texts",
+            )
+        ]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

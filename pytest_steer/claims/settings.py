@@ -16,6 +16,7 @@ from ..prompting import Context
 from ..stats import mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
+from .figures import Figure, Intervals, figures_of_items, interval_row
 from .numbers import number
 from .over_items import describe_items, wrong_share
 
@@ -172,3 +173,17 @@ def settings_table(evidence: Evidence) -> list[str]:
     own_column = ["of its own vector"] if base is None else []
     headers = ["setting", "n", words.steerability(sign), *own_column, word, "interval", words.wrong_way(sign), "", ""]
     return [*words.table(rows, headers), f"  in the worst setting, {evidence.details['worst']}:"]
+
+
+def settings_figures(record: dict[str, Any]) -> list[Figure]:
+    """The ratios of all settings, and the curve and slopes of the worst one."""
+    details = record["details"]
+    word = "tan_relative" if details.get("base") is None else "retention"
+    ratios = Intervals(
+        title="Contexts and data sets",
+        about=f"How much of the base steerability is left in each. Curve and slopes below are those of the worst, {details['worst']}.",
+        rows=[interval_row(one, one["name"], word) for one in details["settings"]],
+        x=word.replace("_", " "),
+        promised=[record["threshold"]],
+    )
+    return [ratios, *figures_of_items(record)]

@@ -150,7 +150,7 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
         asked=asked,
         strata=_strata(found, changes),
         warnings=warnings,
-        **curve_fields(curve, details | sample.details(), subject) | sample.describe(),
+        **curve_fields(curve, details | sample.details(), subject, claim.confidence, sample.clusters) | sample.describe(),
     )
     for item, own, others in zip(evidence.items or (), found.matching, found.not_matching, strict=True):
         item |= {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}

@@ -25,6 +25,7 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod, Stride, Window
 from .deployed import controls_of_no_effect, moves_of
+from .figures import CostPoint, EffectAgainstCost, Figure, figures_of_items
 from .holding import hold
 from .judging import below_floor, floor_of, mean_of
 from .kinds import claim
@@ -299,6 +300,24 @@ class SteersAtCost:
             *_pne_line(evidence),
             *words.texts_chosen(evidence.details["neutral"]),
         ]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        details, deployed = record["details"], record["details"]["deployed"]
+        at = {0.0: CostPoint("vector", 0.0, 0.0, 0.0)}
+        if deployed["mean_effect"] is not None and deployed["cost"] is not None:
+            multiplier = deployed["multiplier"]
+            at[multiplier] = CostPoint("vector", multiplier, deployed["mean_effect"], deployed["cost"])
+        judged_at = details["multiplier_at_cost"]
+        low, high = (None, None) if details["standardised"] else record["interval"]
+        at[judged_at] = CostPoint("vector", judged_at, details["mean_effect"], details["cost"], (low, high))
+        drawn = EffectAgainstCost(
+            title="Effect against cost",
+            about=f"Judged at multiplier {number(judged_at)}. The line is the budget, {promise(details['budget'], percent=True)} perplexity.",
+            points=sorted(at.values(), key=lambda one: one.multiplier),
+            budget=details["budget"],
+        )
+        return [drawn, *figures_of_items(record)]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
