@@ -41,6 +41,7 @@ from .kinds import claim
 from .numbers import number
 from .over_items import check_moved, warnings_about
 from .sampling import kept_of, twins_of
+from .units import units_record
 
 _ONE_LETTER = 0.9  # a model that gives one letter this often reads letters, not questions
 
@@ -175,6 +176,15 @@ class CapabilityDeltaBelow:
                 "subjects": _subjects(found, self.confidence),
                 "questions": _records(found),
             },
+        )
+        weights = found.weights * len(found.weights)
+        evidence.units = units_record(
+            [question.form for question in questions],
+            [question.id for question in questions],
+            changes * weights,
+            unit="questions",
+            kind="mean" if questions.is_weighted else "change",
+            how={"by": self.by, "prompt_form": self.prompt},
         )
         if evidence.verdict is Verdict.INCONCLUSIVE and not questions.is_weighted:
             evidence.items_needed = items_needed_paired(
