@@ -15,7 +15,7 @@ CLAIMS = """
   - not_anti_steered: {share: 0.3}
   - ppl_delta_below: {limit: 0.05}
   - kl_below: {limit: 0.5}
-  - generalizes: {ratio: 0.5}
+  - generalizes: {retention: 0.5}
   - holds_in_contexts: {steerability: 0.1, max_contexts: 4, batch: 4}
   - steers_at_cost: {effect: 0.1, budget: 0.2}
   - steers: {name: known, steerability: 50, xfail: {reason: weak, expires: 2999-12-31}}
