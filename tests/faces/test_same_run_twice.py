@@ -72,7 +72,11 @@ def difference(one: Any, other: Any, where: str = "") -> list[str]:
             return [f"{where}: keys {list(one)} {list(other)}"]
         return [said for key in keys for said in difference(one[key], other[key], f"{where}.{key}")]
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        return [said for place, pair in enumerate(zip(one, other, strict=True)) for said in difference(*pair, f"{where}[{place}]")]
+        return [
+            said
+            for place, pair in enumerate(zip(one, other, strict=True))
+            for said in difference(*pair, f"{where}[{place}]")
+        ]
     return [] if json.dumps(one) == json.dumps(other) else [f"{where}: {one!r:.80} {other!r:.80}"]
 
 
