@@ -76,7 +76,7 @@ class SteerSession:
         Args:
             folder: one in the repository of the suites.
         """
-        from .report import commit_of
+        from .commit import commit_of
 
         self.commit = commit_of(folder)
         self.partials = PartialReports(self.settings, self.started, self.commit)

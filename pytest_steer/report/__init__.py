@@ -1,6 +1,5 @@
 """Evidence to reports: terminal table and JSON. Knows nothing of pytest."""
 
-from .commit import commit_of
 from .comparison import comparison_tables
 from .entanglement import entanglement_map, entanglement_rows
 from .formats import report_format
@@ -16,7 +15,6 @@ __all__ = [
     "build_report",
     "claim_table",
     "claim_warnings",
-    "commit_of",
     "comparison_of",
     "comparison_tables",
     "control_ranks",
