@@ -58,6 +58,9 @@ class Evidence:
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
         vector / data / multipliers / items / curve / curve_interval / strata / receipt / soundness / noise: see docs/report.md.
+        units: what the estimate is made of, by content hash, see ``claims/units.py``; None where runs cannot be paired.
+        unpaired: why not, as the end of a sentence.
+        xfail: why the claim is known to fail, while that excuses it; xfail_expires: the last day on which it does (YYYY-MM-DD), or None.
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
         compared: what it says in a comparison of methods, see ``report/matrix_rows.py``; None if nothing.
@@ -109,6 +112,9 @@ class Evidence:
     message: str = ""
     matrix: dict[str, str] | None = None
     asked: dict[str, Any] | None = None
+    units: dict[str, Any] | None = None
+    unpaired: str | None = None
+    xfail_expires: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -151,6 +157,8 @@ class Evidence:
             "min_n": self.min_n,
             "percent": self.percent,
             "items_needed": self.items_needed,
+            "units": self.units,
+            "unpaired": self.unpaired,
             "p_pass": self.p_pass,
             "p_fail": self.p_fail,
             "seconds": round(self.seconds, 3),
@@ -167,6 +175,7 @@ class Evidence:
             "warnings": self.warnings,
             "error": self.error,
             "xfail": self.xfail,
+            "xfail_expires": self.xfail_expires,
             "rerun": self.rerun,
             "holm": self.holm,
             "message": self.message,

@@ -42,6 +42,7 @@ from .over_items import (
     compared_by_items,
     curve_fields,
     data_warnings,
+    item_units,
 )
 from .ppl_delta_below import distinct_texts
 from .rivals import Measured, Rival, measure_rivals, too_few_to_beat, wrong_way
@@ -224,6 +225,11 @@ class Beats:
             )
             | sample.describe(),
         )
+        if len(each) == 1:
+            how = {"baseline": self.baseline.kind, "budget": self.budget, "context": self.context.to_dict()}
+            evidence.units = item_units(sample, differences[0], how)
+        else:
+            evidence.unpaired = f"the strongest of {len(each)} baselines may be another one in each run"
         if found.over_budget is not None:
             evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
             evidence.p_pass = evidence.p_fail = 1.0  # proves nothing, neither alone nor among others

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Unpack
 
+import numpy as np
+
 from ..data import ItemLike, Items
 from ..errors import SteerError
 from ..evidence import Evidence
-from ..measures import MULTIPLIERS, PropensityCurve, asked_record
+from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -27,7 +29,7 @@ from .judging import judged, judged_from
 from .kinds import claim
 from .no_effect import controls_of_no_effect
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings
-from .sampling import one_per_cluster, sample_of
+from .sampling import clustered, one_per_cluster, sample_of
 from .settings import (
     Measuring,
     OtherData,
@@ -40,6 +42,7 @@ from .settings import (
     settings_figures,
     settings_table,
 )
+from .units import of_ratio, units_record
 
 
 def _file(about: str) -> dict[str, Any]:
@@ -273,6 +276,10 @@ class Generalizes:
         )
         evidence.warnings += slope_warnings(evidence, self.subject)
         evidence.details |= self._controls(model, evidence, worst)
+        if all(one.paired for one in settings):
+            evidence.units = self._units(settings, slopes, grid)
+        else:
+            evidence.unpaired = "a ratio of means of different items is not a mean over items"
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
         if worst.paired:
@@ -288,6 +295,22 @@ class Generalizes:
                 [item.id for item in seen.items],
             )
         return evidence
+
+    def _units(
+        self, settings: Sequence[Setting], slopes: Sequence[tuple[Array, Array]], grid: list[float]
+    ) -> dict[str, Any]:
+        """The evidence's ``units`` record: what each item, or cluster of items, adds to the ratio of each setting."""
+        forms, names, values, parts = [], [], [], []
+        for one, (own, base) in zip(settings, slopes, strict=True):
+            members = clustered(one.curve.items, one.clusters)
+            forms += [[part for item in items for part in item.form] for items in members]
+            names += [items[0].id for items in members]
+            parts += [one.name] * len(members)
+            values.append(of_ratio(own, base))
+        put = {one.name: {"context": one.context.to_dict()} for one in settings}
+        how = {"base": {"context": self.base.to_dict()}, "put": put, "multipliers": grid}
+        together = len(settings) > 1
+        return units_record(forms, names, np.concatenate(values), unit="items", parts=parts if together else None, how=how)
 
     @property
     def _word(self) -> str:

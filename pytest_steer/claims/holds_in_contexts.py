@@ -229,6 +229,7 @@ class HoldsInContexts:
             asked=asked,
             warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
         )
+        evidence.unpaired = "the search may find another worst context in each run"
         if evidence.verdict is Verdict.FAIL:
             evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
         if evidence.verdict is Verdict.INCONCLUSIVE and self.statistic == "anti_steerable_share":

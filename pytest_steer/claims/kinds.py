@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 from .. import registry
 from ..errors import SteerError
-from ..evidence import Evidence, fault_of
+from ..evidence import Evidence, Verdict, fault_of
 from ..parameters import Param, Schema, properties_of, required_of
 from ..validation import check_values
 from . import words
 from .figures import Figure, figures_of_items, worst_first
+from .units import units_from_items
 
 EVERY: dict[str, Schema] = {
     "confidence": {"type": "number"}
@@ -287,6 +288,8 @@ def _measuring(kind: ClaimKind) -> None:
             raise SteerError(f"{home}the evidence of the claim {kind.name!r} {fault}")
         evidence.check, evidence.seconds = kind.name, time.perf_counter() - started
         evidence.warnings += kind.weak_promises(self)
+        if evidence.units is None and evidence.unpaired is None and evidence.verdict is not Verdict.ERROR:
+            evidence.units = units_from_items(evidence)
         return evidence
 
     declared.measure = timed  # type: ignore[attr-defined]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 
 from ..data import Completion, ItemLike, Items, TextLike, Texts
-from ..data.texts import content_of
+from ..data.texts import content_of, form_of
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..measures import (
@@ -41,11 +42,13 @@ from .figures import Curves, Distribution, Figure, Line, deployed_mark
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
+from .leaks import text_leaks
 from .no_effect import step_of
 from .numbers import number
 from .over_items import check_enough, check_moved, data_warnings, describe_items
 from .ppl_delta_below import describe_texts, distinct_texts
 from .sampling import sample_of
+from .units import units_record
 
 MeasuredOn = Literal["auto", "texts", "items"]
 
@@ -210,9 +213,15 @@ class KlBelow:
             },
         )
         if self.quantile is None:
+            how = {} if on_texts else {"context": self.context.to_dict()}
+            evidence.units = units_record(
+                taken.forms, taken.names, values, unit=taken.unit, clusters=taken.clusters, how=how
+            )
             look_closer(evidence, values, self._inferred, self.limit, taken.clusters, taken.names)
-        elif evidence.verdict is Verdict.INCONCLUSIVE:
-            evidence.items_needed = items_needed_quantile(inferred, self.limit)
+        else:
+            evidence.unpaired = "a quantile over positions is not a mean over units"
+            if evidence.verdict is Verdict.INCONCLUSIVE:
+                evidence.items_needed = items_needed_quantile(inferred, self.limit)
         if inferred.estimate < floor.score**2 / 2:
             evidence.warnings.append(
                 f"the divergence, {number(inferred.estimate)}, is below what rounding alone can make of an unchanged model "
@@ -231,7 +240,9 @@ class KlBelow:
         some = every[:: step_of(len(every), _CONTROL_UNITS)]
         found = []
         for direction in directions_like(self.subject, _CONTROLS, self.seed).values():
-            one = replace(self, subject=replace(self.subject, vector=direction), **{unit: some})
+            one = copy(self)  # not `replace`, which would give every field, also those that mean nothing here
+            for name, value in (("subject", replace(self.subject, vector=direction)), (unit, some)):
+                object.__setattr__(one, name, value)
             found.append((_of_texts if on_texts else _of_items)(one).at(model, [self.subject.multiplier])[0].value)
         return {"controls": {"count": len(found), "seed": self.seed, "n": len(some), "kl": found}}
 
@@ -336,7 +347,7 @@ class _Measured:
     Attributes:
         at: the divergences at some multipliers.
         clusters: the cluster of each unit, or None if each stands for itself.
-        names / texts: of the units, for the words.
+        names / texts: of the units, for the words. forms: their content in normal form.
         described: the evidence's ``data`` record.
     """
 
@@ -344,6 +355,7 @@ class _Measured:
     unit: str
     names: list[str]
     texts: list[str]
+    forms: list[tuple[str, ...]]
     described: dict[str, Any]
     clusters: Sequence[int] | None = None
     warnings: Sequence[str] = ()
@@ -366,8 +378,9 @@ def _of_texts(claim: KlBelow) -> _Measured:
         "texts",
         list(texts.ids),
         [content_of(text) for text in texts],
+        [form_of(text) for text in texts],
         describe_texts(texts, claim.source),
-        warnings=repeats,
+        warnings=[*repeats, *text_leaks(subject.intervention.metadata, texts)],
     )
 
 
@@ -385,6 +398,7 @@ def _of_items(claim: KlBelow) -> _Measured:
         "items",
         [item.id for item in items],
         [item.question for item in items],
+        [item.form for item in items],
         describe_items(items),
         sample.clusters,
         data_warnings(subject, sample),

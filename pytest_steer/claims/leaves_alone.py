@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
+import numpy as np
+
 from ..data import ItemLike, Items, safety_items
 from ..data.safety import SAFETY_SUITE, Reading
 from ..errors import DataError, SteerError
@@ -47,6 +49,7 @@ from .numbers import number
 from .over_items import asking_warnings, check_enough, check_has_slope, check_moved, curve_fields, data_warnings
 from .sampling import Sample, sample_of
 from .settings import OtherData, checked_data, items_of, units_of
+from .units import numbered, units_record
 
 
 def _file(about: str) -> dict[str, Any]:
@@ -207,6 +210,7 @@ class LeavesAlone:
             evidence.warnings += far_grid(evidence, self.subject)
         if at_deployed and by_slope:
             evidence.details["deployed"]["contradicts"] = self._contradiction(furthest, measured, tests)
+        evidence.units = self._units(measured, at_deployed and by_slope, grid)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = items_needed(measured, self.band, self.confidence, tests)
         self._look_closer(evidence, furthest, tests, at_deployed)
@@ -322,6 +326,28 @@ class LeavesAlone:
         return (
             f"the slopes alone would {would}, and at the deployed multiplier {self.subject.multiplier:g} the mean effect on {furthest.name} "
             f"is {number(furthest.effect.estimate)} [{low}, {high}]"
+        )
+
+    def _units(self, measured: Sequence[Behaviour], by_effect: bool, grid: list[float]) -> dict[str, Any]:
+        """The evidence's ``units`` record: the items of each behaviour, turned so that its mean is its size.
+
+        Args:
+            by_effect: the effects at the deployed multiplier, per unit of it, decide in the place of slopes.
+        """
+        multiplier = float(self.subject.multiplier)
+        parts = [one.at_deployed.effects(multiplier) / multiplier if by_effect else one.values for one in measured]
+        items = [item for one in measured for item in one.sample.items]
+        numbers = [*range(len(measured))]
+        labels = [(at, own) for at in numbers for own in measured[at].sample.clusters or range(len(parts[at]))]
+        put = {one.name: {"context": one.context.to_dict()} for one in measured}
+        return units_record(
+            [item.form for item in items],
+            [item.id for item in items],
+            np.concatenate([own if own.mean() >= 0 else -own for own in parts]),
+            unit="items",
+            clusters=numbered(labels),
+            parts=[one.name for one in measured for _ in one.values] if len(measured) > 1 else None,
+            how={"put": put} if by_effect else {"put": put, "multipliers": grid},
         )
 
     def _look_closer(self, evidence: Evidence, furthest: Behaviour, tests: int, at_deployed: bool) -> None:

@@ -105,6 +105,8 @@ class NotAntiSteered:
             by_effect=self.by == "effect",
         )
         evidence.details |= {"by": self.by, "anti_steered_items": int(self._moves_the_wrong_way(curve).sum())}
+        if evidence.units is not None:
+            evidence.units["how"]["by"] = self.by
         if self.by == "effect":
             evidence.details["effects"] = [float(effect) for effect in curve.effects(self.subject.multiplier)]
         if self.controls == "auto":

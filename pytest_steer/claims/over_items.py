@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
+
+import numpy as np
 
 from ..data import Items
 from ..errors import DataError, SteerError
@@ -39,6 +41,7 @@ from .in_rounds import draw_in_rounds
 from .judging import SHARES, judged
 from .leaks import leaks
 from .sampling import Sample, sample_of
+from .units import UnitKind, units_record
 
 
 def measure_items(
@@ -143,6 +146,7 @@ def measure_items(
         warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.items),
         **curve_fields(curve, details, subject, confidence, sample.clusters) | sample.describe(),
     )
+    evidence.units = _units(values(curve), found, sample, context, None if by_effect else grid)
     at_deployed = with_deployed(model, subject, curve, context)
     evidence.details["deployed"] = deployed_record(subject, at_deployed, confidence, sample.clusters)
     if not by_effect:
@@ -151,6 +155,27 @@ def measure_items(
         look_closer(evidence, values(curve), bounds, threshold, sample.clusters, [item.id for item in sample.items])
     evidence.compared = compared_by_items(curve, subject, evidence, at_deployed, sample.clusters)
     return curve, found, evidence
+
+
+def _units(
+    values: Array, found: Inference, sample: Sample, context: Context, grid: list[float] | None
+) -> dict[str, Any] | None:
+    """The evidence's ``units`` record, if the statistic is the mean of the values.
+
+    Args:
+        grid: the multipliers that the values depend on; None for effects of the deployed one.
+    """
+    if not np.isclose(values.mean(), found.estimate, rtol=1e-9, atol=1e-12):
+        return None
+    kind: UnitKind = "share" if found.method in SHARES and np.isin(values, (0.0, 1.0)).all() else "mean"
+    how = {"context": context.to_dict()} | ({} if grid is None else {"multipliers": grid})
+    return item_units(sample, values, how, kind=kind)
+
+
+def item_units(sample: Sample, values: Array, how: Mapping[str, Any], *, kind: UnitKind = "mean") -> dict[str, Any]:
+    """The evidence's ``units`` record of a statistic over items."""
+    forms, names = [item.form for item in sample.items], [item.id for item in sample.items]
+    return units_record(forms, names, values, unit="items", kind=kind, clusters=sample.clusters, how=how)
 
 
 def curve_fields(

@@ -31,6 +31,7 @@ from .kinds import claim
 from .no_effect import CONTROLS, step_of
 from .over_items import warnings_about
 from .sampling import cluster_record, clusters_of_tasks, kept_of, twins_of
+from .units import units_record
 
 RightBy = Literal["first_token", "exact"]
 
@@ -204,6 +205,15 @@ class PerformsTask:
                     for index, task in enumerate(tasks)
                 ],
             },
+        )
+        evidence.units = units_record(
+            [task.form for task in tasks],
+            [str(index) for index in range(len(tasks))],
+            right.astype(float),
+            unit="tasks",
+            kind="share",
+            clusters=clusters,
+            how={"by": self.by, "n_shots": self.n_shots, "shuffled": self.shuffled},
         )
         if evidence.verdict is Verdict.INCONCLUSIVE and clusters is None:
             evidence.items_needed = items_needed_share(

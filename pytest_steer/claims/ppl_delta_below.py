@@ -33,6 +33,7 @@ from .leaks import text_leaks
 from .over_items import check_moved
 from .rises import Aggregate, rise_of
 from .sampling import kept_of, shared_ids, twins_of
+from .units import units_record
 
 
 @claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
@@ -148,6 +149,13 @@ class PplDeltaBelow:
                 "perplexity_over_tokens": {"base": base.value, "steered": steered.value},
                 "texts": text_records(texts, base, steered),
             },
+        )
+        evidence.units = units_record(
+            [form_of(text) for text in texts],
+            list(texts.ids),
+            rise.per_text,
+            unit="texts",
+            how={"aggregate": self.aggregate, "window": self.window, "stride": self.stride},
         )
         if evidence.verdict is Verdict.INCONCLUSIVE and self.aggregate == "arithmetic":
             evidence.items_needed = rise.texts_needed(self.confidence)

@@ -43,6 +43,7 @@ from .over_items import (
     curve_fields,
     data_warnings,
     describe_items,
+    item_units,
 )
 from .sampling import Sample, sample_of
 
@@ -154,6 +155,7 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
     )
     for item, own, others in zip(evidence.items or (), found.matching, found.not_matching, strict=True):
         item |= {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}
+    evidence.units = item_units(sample, values, {"context": claim.context.to_dict()})
     evidence.details["deployed"] = deployed_record(subject, curve, claim.confidence, sample.clusters)
     evidence.details |= controls_of_no_effect(model, subject, curve.items, evidence, claim.seed, claim.context)
     evidence.warnings += diagnosis_warnings(evidence)

@@ -158,6 +158,8 @@ class SteersAtCost:
             seed=self.seed,
             by_effect=True,
         )
+        if evidence.units is not None:
+            evidence.units["how"] |= {"budget": self.budget, "standardised": self.standardised}
         effects = curve.effects(at.multiplier)
         normalised = pne(effects, unsteered, at.mean_rises[at.multiplier])
         evidence.strata = []  # slopes, which an effect at one multiplier has not

@@ -21,6 +21,19 @@ def wrapped(text: str, indent: str = "  ") -> str:
     return textwrap.fill(text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
+def claim_lines(against: Mapping[str, Any]) -> Iterator[str]:
+    """What became of each claim, worst first, and how many came to what."""
+    from ..against.held_against import OUTCOMES
+    from ..against.words import counts_line
+
+    yield "Claims on A and on B, paired by item"
+    for note in against["notes"]:
+        yield wrapped(f"  {note}")
+    for entry in sorted(against["claims"], key=lambda entry: OUTCOMES.index(entry["outcome"])):
+        yield wrapped(f"  {entry['message']}", "    ")
+    yield wrapped(f"  {counts_line(against)}")
+
+
 def slope_lines(answers: Answers, first: Mapping[str, Slopes], second: Mapping[str, Slopes]) -> Iterator[str]:
     """The answers to Tan et al.'s questions, each under its question."""
     for name, reason in answers.refused.items():

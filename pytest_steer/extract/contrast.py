@@ -101,7 +101,7 @@ def _of_items(
     pairs, starts = item_sequences(model, data, whole=readout != "answer", context=context)
     rows = _rows(model, list(zip(pairs, starts, strict=True)), layers, "mean" if readout == "mean" else "last")
     record = record_of(model, data.hash, len(data), readout, model.template_hash)
-    record |= {"label_balance": data.label_balance(), **traces([item.question for item in data])}
+    record |= {"label_balance": data.label_balance(), **traces([item.question for item in data], answers=data.all_answers)}
     record["thinking"] = render_item(data[0], model.format, context).thinking
     if context != AS_GIVEN:
         record["context"] = repr(context)

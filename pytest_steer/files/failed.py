@@ -15,4 +15,4 @@ def failed_evidence(error: SteerError, suite: Suite, claim: ClaimSpec) -> Eviden
 
 def broken_evidence(broken: BrokenClaim) -> Evidence:
     """The evidence of a claim that could not even be read."""
-    return error_evidence("", broken.name, str(broken.error))
+    return error_evidence(broken.kind, broken.name, str(broken.error))

@@ -1,6 +1,7 @@
 """Two models side by side: one suite on both, paired by item, and Tan et al.'s questions of the slopes."""
 
 from .behaviours import Behaviour, behaviours_of
+from .claims import measure_claims
 from .differences import differences_of, prompts_that_differ
 from .questions import Answers, Ranked, answers_of, decomposed
 from .slopes import InSetting, Slopes, measure_slopes
@@ -15,6 +16,7 @@ __all__ = [
     "behaviours_of",
     "decomposed",
     "differences_of",
+    "measure_claims",
     "measure_slopes",
     "prompts_that_differ",
 ]
