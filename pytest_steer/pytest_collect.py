@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import shlex
@@ -33,6 +34,8 @@ EVIDENCE = pytest.StashKey["list[Evidence]"]()
 CONTEXTS_UNUSED = (
     "the file names contexts, but none of these kinds of claims searches them: what was measured is the context as given"
 )
+
+STRICT_KNOWN = "--steer-strict-known: a known failure that no longer applies fails, so that it hides nothing"
 
 
 class ClaimFile(pytest.File):
@@ -89,8 +92,9 @@ class ClaimItem(pytest.Item):
         self.suite = suite
         self.claim = claim
         self.add_marker(pytest.mark.steer)
-        reason = getattr(claim, "xfail", None)
-        if reason is not None:
+        reason, expires = getattr(claim, "xfail", None), getattr(claim, "xfail_expires", None)
+        self.expired = expires is not None and expires < datetime.date.today()
+        if reason is not None and not self.expired:
             # A claim that is known to fail must fail; an error in it is still an error.
             self.add_marker(pytest.mark.xfail(reason=visible(reason), raises=SteeringFailure, strict=True))
 
@@ -116,6 +120,8 @@ class ClaimItem(pytest.Item):
         if evidence.error is not None:
             raise SteerError(evidence.message)
         raise_unless_held(evidence)
+        if self.expired and self.config.stash[SESSION].settings.strict_known:
+            pytest.fail(visible(f"{self.name}: {self._expired_words()}\n{STRICT_KNOWN}"), pytrace=False)
 
     def _labelled(self, evidence: Evidence) -> Evidence:
         """The evidence with what it has from this item."""
@@ -125,9 +131,22 @@ class ClaimItem(pytest.Item):
             getattr(entry, "kind", "") == "holds_in_contexts" for entry in self.suite.entries
         ):
             evidence.warnings.append(CONTEXTS_UNUSED)
-        evidence.xfail = getattr(self.claim, "xfail", None)
+        expires = getattr(self.claim, "xfail_expires", None)
+        evidence.xfail_expires = expires.isoformat() if expires is not None else None
+        if self.expired:
+            evidence.warnings.append(self._expired_words())
+        else:
+            evidence.xfail = getattr(self.claim, "xfail", None)
         evidence.id, evidence.rerun = self.nodeid, rerun_command(self)
         return evidence
+
+    def _expired_words(self) -> str:
+        reason, last = getattr(self.claim, "xfail", None), getattr(self.claim, "xfail_expires", None)
+        line, _ = self.claim.place_of("xfail.expires") if hasattr(self.claim, "place_of") else (self.claim.line, "")
+        return (
+            f"its known failure ({reason}) expired on {last}, so nothing excuses it any more: delete `xfail`, or set a later day, "
+            f"in line {line} of {shown(self.path)}"
+        )
 
     def evidence(self) -> Evidence:
         """Measures the claim, if it could be read."""
@@ -146,6 +165,23 @@ class ClaimItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         return Path(visible(str(self.path))), self.claim.line - 1, f"claim {self.name}"
+
+
+def fail_if_stale(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Under ``--steer-strict-known``, make a failure of a test that was expected to fail and whose claims hold."""
+    expected = getattr(report, "wasxfail", None)
+    if expected is None or report.outcome != "passed" or not item.config.stash[SESSION].settings.strict_known:
+        return
+    del report.wasxfail
+    report.outcome = "failed"
+    report.longrepr = visible(f"[XPASS(strict)] {expected.removeprefix('reason: ')}\n{STRICT_KNOWN}")
+
+
+def suite_folder(config: pytest.Config) -> Path:
+    """The folder of the first suite that was asked for, else the root folder."""
+    places = (config.invocation_params.dir / text.partition("::")[0] for text in config.args)
+    found = next((place for place in places if os.path.exists(place)), config.rootpath)
+    return found if found.is_dir() else found.parent
 
 
 def shown_id(file: Path, config: pytest.Config) -> str | None:

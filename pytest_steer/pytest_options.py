@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Settings:
         inconclusive: what an inconclusive claim is, one of ``INCONCLUSIVE``.
         holm: adjust the verdicts of each claim file for the number of its claims.
         save_counterexamples: add contexts that broke a claim to its file.
+        strict_known: an `xfail` of a claim that holds is a failure, whatever it says of itself.
+        options: those that decide what is measured and how it is judged, by name, as a report holds them.
     """
 
     run: RunContext
@@ -54,6 +57,8 @@ class Settings:
     inconclusive: str
     holm: bool
     save_counterexamples: bool
+    strict_known: bool
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,10 @@ def _report(text: str) -> Path:
         raise ValueError(f"{text}: the folder {file.parent} does not exist")
     if file.is_dir():
         raise ValueError(f"{text}: is a folder")
+    if file.name.endswith(".partial.json"):
+        raise ValueError(f"{text}: is the name of a report that is not finished; take {file.name.replace('.partial', '')}")
+    if (file.is_file() or not file.exists()) and not os.access(file.parent, os.W_OK):
+        raise ValueError(f"{text}: nothing can be written in the folder {file.parent}")
     return file
 
 
@@ -200,6 +209,7 @@ OPTIONS = (
 FLAGS = {
     "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",
     "holm": "adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
+    "strict-known": "fail an `xfail` that no longer applies: its claim holds, or the day when it expires is over",
     "no-soundness": "do not check that hooks do what they say before the first claim about each intervention",
 }
 
@@ -269,7 +279,21 @@ def read_settings(config: pytest.Config) -> Settings:
         value["inconclusive"],
         bool(flag["holm"]),
         bool(flag["save-counterexamples"]),
+        bool(flag["strict-known"]),
+        _recorded({**value, **{name: bool(given) for name, given in flag.items()}, "context": run.context}),
     )
+
+
+# Where something is kept or written decides no number.
+_NOT_RECORDED = {"cache", "counterexamples", "report", "report-texts", "save-counterexamples"}
+
+
+def _recorded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if name not in _NOT_RECORDED
+    }
 
 
 def _value(config: pytest.Config, option: _Option) -> Any:

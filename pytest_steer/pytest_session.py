@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .pytest_options import Settings
+from .pytest_partial import PartialReports
 
 if TYPE_CHECKING:
     import pytest
@@ -27,6 +29,8 @@ class SteerSession:
         ended: the ids of the tests that came to their end, skipped ones too.
         saved: what to tell about counterexamples and reports that were written.
         collected: the ids of all tests that xdist's workers collected; None without workers, and before they have.
+        commit: that of the repository that holds the suites, where a report was asked for.
+        partials: what is written of a report while the run goes on; None where none was asked for, and in xdist's workers.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,6 +40,8 @@ class SteerSession:
         self.ended: set[str] = set()
         self.saved: list[str] = []
         self.collected: list[str] | None = None
+        self.commit: dict[str, Any] | None = None
+        self.partials: PartialReports | None = None
         self._families: dict[int, dict[str, Evidence]] = {}
 
     @cached_property
@@ -52,9 +58,28 @@ class SteerSession:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The session is a plugin of its run, so that pytest hands it every report."""
-        self.claims += getattr(report, "steer_evidence", ())
+        claims = getattr(report, "steer_evidence", [])
+        self.claims += claims
+        if self.partials is not None:
+            self.partials.add(claims)
         if report.when == "teardown":
             self.ended.add(report.nodeid)
+
+    def sort_claims(self) -> None:
+        """Put the evidence in the order in which tests were collected; from xdist's workers it arrives in any."""
+        places = {nodeid: place for place, nodeid in enumerate(self.collected or ())}
+        self.claims.sort(key=lambda claim: places.get(claim["id"], len(places)))
+
+    def begin_reports(self, folder: Path) -> None:
+        """Note what reports say of the run's beginning.
+
+        Args:
+            folder: one in the repository of the suites.
+        """
+        from .commit import commit_of
+
+        self.commit = commit_of(folder)
+        self.partials = PartialReports(self.settings, self.started, self.commit)
 
     def model_name(self, suite: Suite, claim: ClaimSpec | BrokenClaim) -> str:
         """The model of a claim: the option's, else that of its combination in ``matrix``, else the file's, else the built-in one."""

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1] / "pytest_steer"
 GROUND = (
     "screen",
     "whole_file",
+    "commit",
     "errors",
     "processor",
     "sources",
