@@ -43,6 +43,7 @@ class Settings:
         inconclusive: what an inconclusive claim is, one of ``INCONCLUSIVE``.
         holm: adjust the verdicts of each claim file for the number of its claims.
         save_counterexamples: add contexts that broke a claim to its file.
+        github: summary and annotations for GitHub Actions.
     """
 
     run: RunContext
@@ -51,6 +52,7 @@ class Settings:
     inconclusive: str
     holm: bool
     save_counterexamples: bool
+    github: bool
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ OPTIONS = (
     _Option(
         "report",
         "PATH",
-        "write a report; the suffix says its format: .json, or that of an extension (repeatable)",
+        "write a report; the suffix says its format: .json, .md (for a comment or summary on GitHub), or that of an extension "
+        "(repeatable)",
         _report,
         several=True,
     ),
@@ -189,6 +192,7 @@ OPTIONS = (
 )
 FLAGS = {
     "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",
+    "github": "in GitHub Actions: append the Markdown report to the step's summary, and show claims that do not hold at their lines",
     "holm": "adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
     "no-soundness": "do not check that hooks do what they say before the first claim about each intervention",
 }
@@ -259,6 +263,7 @@ def read_settings(config: pytest.Config) -> Settings:
         value["inconclusive"],
         bool(flag["holm"]),
         bool(flag["save-counterexamples"]),
+        bool(flag["github"]),
     )
 
 

@@ -32,6 +32,7 @@ class SteerSession:
         started: when it began, in seconds since the epoch.
         claims: the evidence of all tests, of this process or of xdist workers.
         ended: the ids of the tests that came to their end, skipped ones too.
+        places: of the tests with claims, by id: file, seen from pytest's root, and line, from 1 on.
         saved: what to tell about counterexamples and reports that were written.
         collected: the ids of all tests that xdist's workers collected; None without workers, and before they have.
     """
@@ -41,6 +42,7 @@ class SteerSession:
         self.started = time.time()
         self.claims: list[dict[str, Any]] = []
         self.ended: set[str] = set()
+        self.places: dict[str, tuple[str, int]] = {}
         self.saved: list[str] = []
         self.collected: list[str] | None = None
         self._builders: dict[int, Builder] = {}
@@ -56,6 +58,9 @@ class SteerSession:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The session is a plugin of its run, so that pytest hands it every report."""
         self.claims += getattr(report, "steer_evidence", ())
+        if hasattr(report, "steer_evidence"):
+            file, line, _ = report.location
+            self.places[report.nodeid] = (file, (line or 0) + 1)
         if report.when == "teardown":
             self.ended.add(report.nodeid)
 

@@ -190,4 +190,12 @@ def write_reports(
             code = int(pytest.ExitCode.USAGE_ERROR)
         else:
             lines.append(f"report: {path}")
+    if settings.github:
+        from .pytest_github import append_summary
+
+        try:
+            lines += append_summary(report)
+        except OSError as error:
+            lines.append(f"--steer-github: the summary cannot be written: {error}")
+            code = int(pytest.ExitCode.USAGE_ERROR)
     return lines, code
