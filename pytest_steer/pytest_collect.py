@@ -17,7 +17,7 @@ from .errors import ClaimFileError, SteerError, exceptions_named
 from .failures import SteeringFailure
 from .pytest_frames import as_block, is_brief, message_of_failure
 from .pytest_options import SUFFIXES
-from .pytest_session import SteerSession, broken_evidence, failed_evidence
+from .pytest_session import SteerSession
 from .registry import did_you_mean, nearest
 from .screen import one_screen, visible
 from .sources import find_model, shown
@@ -102,6 +102,7 @@ class ClaimItem(pytest.Item):
     def runtest(self) -> None:
         from .claims import raise_unless_held
         from .claims.explain import complete
+        from .files.failed import failed_evidence
 
         try:
             with exceptions_named():
@@ -131,6 +132,7 @@ class ClaimItem(pytest.Item):
     def evidence(self) -> Evidence:
         """Measures the claim, if it could be read."""
         from .files import BrokenClaim
+        from .files.failed import broken_evidence
 
         if isinstance(self.claim, BrokenClaim):
             return broken_evidence(self.claim)

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from .sources import DEFAULT_MODEL, find_model
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 INCONCLUSIVE = ("fail", "skip", "xfail")
 TEXTS = ("all", "short", "none")
+# Suffixes of our own formats of reports, known here so that nothing heavy is imported, and the libraries that each needs.
+OWN_REPORTS: dict[str, tuple[str, ...]] = {".json": (), ".html": ("altair", "vl_convert")}
 # A quick look is not judged to the last digit, so "dev" also runs in bfloat16 on a CPU that has instructions for it.
 PROFILES = {
     "dev": Effort("dev", max_items=20, max_drawn=40, in_rounds=True, max_contexts=12, batch=8),
@@ -114,7 +117,14 @@ def _folder(text: str) -> Path:
 
 def _report(text: str) -> Path:
     file = Path(text).expanduser().absolute()
-    if file.suffix.lower() != ".json" and format_of("report format", file) is None:
+    suffix = file.suffix.lower()
+    missing = next((library for library in OWN_REPORTS.get(suffix, ()) if find_spec(library) is None), None)
+    if missing is not None:
+        raise ValueError(
+            f"{text}: the page's figures are drawn by Altair and vl-convert, and {missing} is not installed. Install them: "
+            "pip install 'pytest-steer[page]'"
+        )
+    if suffix not in OWN_REPORTS and format_of("report format", file) is None:
         from .report import formats  # noqa: F401  # whose suffixes are offered
 
         known, broken = suffixes_of("report format"), registry.load_extensions()
@@ -177,8 +187,7 @@ OPTIONS = (
     _Option(
         "report",
         "PATH",
-        "write a report; the suffix says its format: .json, .md (for a comment or summary on GitHub), or that of an extension "
-        "(repeatable)",
+        "write a report; the suffix says its format: .json, .html (a page), .md (for GitHub), or that of an extension (repeatable)",
         _report,
         several=True,
     ),

@@ -6,8 +6,6 @@ import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from . import progress
-from .errors import SteerError, exceptions_named, warnings_noted
 from .pytest_options import Settings
 
 if TYPE_CHECKING:
@@ -15,13 +13,8 @@ if TYPE_CHECKING:
 
     from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
-    from .files.build import Builder
+    from .files.measuring import Measuring
     from .model.models import Models
-
-MODELS_OVERRULED = (
-    "--steer-model (steer_model) replaces every model of `matrix.model` by {model}: items that differ only in their model are the same "
-    "measurement, whatever they are called"
-)
 
 
 class SteerSession:
@@ -45,15 +38,19 @@ class SteerSession:
         self.places: dict[str, tuple[str, int]] = {}
         self.saved: list[str] = []
         self.collected: list[str] | None = None
-        self._builders: dict[int, Builder] = {}
         self._families: dict[int, dict[str, Evidence]] = {}
 
     @cached_property
+    def measuring(self) -> Measuring:
+        """What measures the claims of this run."""
+        from .files.measuring import Measuring
+
+        return Measuring(self.settings.run)
+
+    @property
     def models(self) -> Models:
         """The models of this run."""
-        from .model.models import Models
-
-        return Models(self.settings.run)
+        return self.measuring.models
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The session is a plugin of its run, so that pytest hands it every report."""
@@ -74,7 +71,7 @@ class SteerSession:
         With Holm's adjustment all claims of its file are measured, whichever were selected.
         """
         if not (self.settings.holm or suite.holm):
-            return self._measured(suite, claim)
+            return self.measuring.evidence_of(suite, claim)
         family = self._families.get(id(suite))
         if family is None:
             family = self._families[id(suite)] = self._measure_family(suite)
@@ -82,54 +79,7 @@ class SteerSession:
 
     def _measure_family(self, suite: Suite) -> dict[str, Evidence]:
         from .claims.multiplicity import adjust
-        from .files import BrokenClaim
 
-        family = {
-            entry.name: broken_evidence(entry) if isinstance(entry, BrokenClaim) else self._measured(suite, entry)
-            for entry in suite.entries
-        }
+        family = {entry.name: self.measuring.evidence_of(suite, entry) for entry in suite.entries}
         adjust(list(family.values()))
         return family
-
-    def _measured(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        with warnings_noted() as said:
-            try:
-                with exceptions_named():
-                    evidence = self._measure(suite, claim)
-            except SteerError as error:
-                evidence = failed_evidence(error, suite, claim)
-        evidence.warnings += [text for text in said if text not in evidence.warnings]
-        return evidence
-
-    def _measure(self, suite: Suite, claim: ClaimSpec) -> Evidence:
-        from .files.build import Builder, load_for
-        from .measures.subject import model_warnings
-        from .model.loaded import looked_at_once
-
-        run = self.settings.run
-        progress.report("loading the model")
-        model = load_for(self.models, suite, self.model_name(suite, claim))
-        builder = self._builders.setdefault(id(model), Builder(model, run))
-        progress.report("preparing the vector")
-        with looked_at_once():
-            evidence = builder.build(suite, claim).measure(model)
-        evidence.to_dict()  # which refuses what is not finite
-        evidence.warnings += model_warnings(model)
-        if claim.model is not None and run.model is not None:
-            evidence.warnings.append(MODELS_OVERRULED.format(model=run.model))
-        return evidence
-
-
-def failed_evidence(error: SteerError, suite: Suite, claim: ClaimSpec) -> Evidence:
-    """Evidence of an error, which begins with the line and the key of the claim's file where that is written."""
-    from .evidence import error_evidence
-
-    said = claim.located(error, suite.path)
-    return error_evidence(claim.kind, claim.name, said, soundness=getattr(error, "soundness", None))
-
-
-def broken_evidence(broken: BrokenClaim) -> Evidence:
-    """The evidence of a claim that could not even be read."""
-    from .evidence import error_evidence
-
-    return error_evidence("", broken.name, str(broken.error))

@@ -30,7 +30,10 @@ def explain(evidence: Evidence, *, brief: bool = False) -> str:
     if evidence.verdict is Verdict.ERROR:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)])
     kind = kind_of(evidence.check)
-    lines = [kind.said("headline", evidence), *(f"  warning: {warning}" for warning in evidence.warnings)]
+    headline = kind.said("headline", evidence)
+    few = words.too_few(evidence)
+    said = f"{few}: " if few is not None and few in headline else ""  # which its warning need not say again
+    lines = [headline, *(f"  warning: {warning.removeprefix(said)}" for warning in evidence.warnings)]
     lines += words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
     if evidence.passed:
         return "\n".join(lines)

@@ -121,7 +121,7 @@ class _SuiteReader:
             return
         for one, found in made:
             if found:
-                yield BrokenClaim(one.named(name), self._line(index), to_error(found, self.source))
+                yield BrokenClaim(one.named(name), self._line(index), to_error(found, self.source), one.kind)
             else:
                 yield self._spec(index, one)
 
@@ -259,14 +259,18 @@ class _SuiteReader:
         if self.taken.setdefault(name, index) != index:
             name = self._free(name)
             self.taken[name] = index
-        return BrokenClaim(name, self._line(index), to_error(faults, self.source))
+        return BrokenClaim(name, self._line(index), to_error(faults, self.source), self._kind(self.data["claims"][index]))
+
+    def _kind(self, claim: Any) -> str:
+        """The one known kind that a claim names, or an empty text."""
+        known = [key for key in claim if key in kinds()] if isinstance(claim, dict) else []
+        return str(known[0]) if len(known) == 1 else ""
 
     def _best_name(self, claim: Any) -> str | None:
         """The name that the claim has or, failing that, its kind, right or wrong."""
         if not isinstance(claim, dict):
             return None
-        known = [key for key in claim if key in kinds()]
-        kind = known[0] if len(known) == 1 else next(iter(claim), None)
+        kind = self._kind(claim) or next(iter(claim), None)
         body = claim.get(kind)
         name = body.get("name") if isinstance(body, dict) else None
         return next((word for word in (name, kind) if _is_name(word)), None)

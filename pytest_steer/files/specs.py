@@ -138,11 +138,13 @@ class BrokenClaim:
         name: unique in its file, also where the claim itself gives no usable name.
         line: 1-based line of the claim (``error.line`` is the line of the fault).
         error: all that is wrong with the claim, the first fault first.
+        kind: its kind; empty if it names none that is known.
     """
 
     name: str
     line: int
     error: ClaimFileError
+    kind: str = ""
 
 
 @dataclass(frozen=True)

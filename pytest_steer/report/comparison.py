@@ -54,6 +54,7 @@ def _wanted(cost: float | None) -> str:
 def _deployed(rows: Sequence[Row]) -> str:
     lines: list[list[str | int]] = []
     has_divergence = any(row.deployed.kl is not None for row in rows)
+    has_accuracy = any(row.deployed.accuracy_lost is not None for row in rows)
     for row in rows:
         at = row.deployed
         lines.append(
@@ -72,11 +73,17 @@ def _deployed(rows: Sequence[Row]) -> str:
                 number(at.cost, percent=True),
                 number(at.pne),
                 *([number(at.kl)] if has_divergence else []),
+                *(
+                    [number(at.accuracy_lost, percent=True), _interval(at.accuracy_lost_interval, percent=True)]
+                    if has_accuracy
+                    else []
+                ),
             ]
         )
     headers = [
         "behaviour", "method", "n", "multiplier", "steerability", "interval", "anti-steerable", "effect", "interval",
         "standardised", "wrong way", "perplexity", "PNE", *(["KL"] if has_divergence else []),
+        *(["accuracy lost", "interval"] if has_accuracy else []),
     ]  # fmt: skip
     return _table(lines, headers)
 
@@ -186,8 +193,8 @@ def _tasks(tasks: Sequence[TaskRow], cost: float | None) -> str:
     return _table(lines, ["method", *(setting + (extra if at_cost else "") for at_cost, setting in columns)])
 
 
-def _interval(interval: Interval) -> str:
-    return "" if interval == (None, None) else "[{}, {}]".format(*map(number, interval))
+def _interval(interval: Interval, *, percent: bool = False) -> str:
+    return "" if interval == (None, None) else "[{}, {}]".format(*(number(bound, percent=percent) for bound in interval))
 
 
 def _table(lines: Iterable[Sequence[str | int]], headers: Sequence[str]) -> str:
