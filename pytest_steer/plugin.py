@@ -26,6 +26,8 @@ from .pytest_collect import (
     suite_folder,
 )
 from .pytest_frames import is_brief, keep_headline, without_our_frames
+from .pytest_github import annotation_lines
+from .pytest_junit import add_properties
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_progress import Progress
 from .pytest_session import SteerSession
@@ -132,13 +134,16 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     if call.excinfo is not None:
         call.excinfo = without_our_frames(call.excinfo, brief=is_brief(item.config))
+    records = [record_of(evidence) for evidence in item.stash.get(EVIDENCE, ())] if call.when == "call" else []
+    add_properties(item, records)
     report = yield
     if call.excinfo is not None:
         keep_headline(report, call.excinfo.value)
     if call.when == "call" and EVIDENCE in item.stash:
         fail_if_stale(item, report)
+    if records:
         # Plain values, so that they survive the way from an xdist worker.
-        report.__dict__["steer_evidence"] = [record_of(evidence) for evidence in item.stash[EVIDENCE]]
+        report.__dict__["steer_evidence"] = records
     return report
 
 
@@ -164,7 +169,7 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
     left = not_run(session)
     if run.claims or left:
         run.saved += stopped_lines(run, left or [], interrupted)
-    if run.settings.reports:
+    if run.settings.reports or run.settings.github:
         ended = {"interrupted": interrupted, "not_run": None if left is None else len(left)}
         lines, code = write_reports(run, **ended)
         run.saved += lines
@@ -177,3 +182,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     run = config.stash[SESSION]
     with uninterrupted():
         summarize(terminalreporter, run.claims, run.saved)
+        if run.settings.github and run.claims:
+            for line in annotation_lines(run.claims, run.places, config.rootpath, run.settings.report_texts):
+                terminalreporter.write_line(line)

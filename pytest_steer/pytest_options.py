@@ -49,6 +49,7 @@ class Settings:
         save_counterexamples: add contexts that broke a claim to its file.
         strict_known: an `xfail` of a claim that holds is a failure, whatever it says of itself.
         options: those that decide what is measured and how it is judged, by name, as a report holds them.
+        github: summary and annotations for GitHub Actions.
     """
 
     run: RunContext
@@ -59,6 +60,7 @@ class Settings:
     save_counterexamples: bool
     strict_known: bool
     options: dict[str, Any]
+    github: bool
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ OPTIONS = (
     _Option(
         "report",
         "PATH",
-        "write a report; the suffix says its format: .json, .html (a page), or that of an extension (repeatable)",
+        "write a report; the suffix says its format: .json, .html (a page), .md (for GitHub), or that of an extension (repeatable)",
         _report,
         several=True,
     ),
@@ -208,6 +210,7 @@ OPTIONS = (
 )
 FLAGS = {
     "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",
+    "github": "in GitHub Actions: append the Markdown report to the step's summary, and show claims that do not hold at their lines",
     "holm": "adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
     "strict-known": "fail an `xfail` that no longer applies: its claim holds, or the day when it expires is over",
     "no-soundness": "do not check that hooks do what they say before the first claim about each intervention",
@@ -281,11 +284,12 @@ def read_settings(config: pytest.Config) -> Settings:
         bool(flag["save-counterexamples"]),
         bool(flag["strict-known"]),
         _recorded({**value, **{name: bool(given) for name, given in flag.items()}, "context": run.context}),
+        bool(flag["github"]),
     )
 
 
 # Where something is kept or written decides no number.
-_NOT_RECORDED = {"cache", "counterexamples", "report", "report-texts", "save-counterexamples"}
+_NOT_RECORDED = {"cache", "counterexamples", "github", "report", "report-texts", "save-counterexamples"}
 
 
 def _recorded(values: dict[str, Any]) -> dict[str, Any]:

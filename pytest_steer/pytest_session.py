@@ -27,6 +27,7 @@ class SteerSession:
         started: when it began, in seconds since the epoch.
         claims: the evidence of all tests, of this process or of xdist workers.
         ended: the ids of the tests that came to their end, skipped ones too.
+        places: of the tests with claims, by id: file, seen from pytest's root, and line, from 1 on.
         saved: what to tell about counterexamples and reports that were written.
         collected: the ids of all tests that xdist's workers collected; None without workers, and before they have.
         commit: that of the repository that holds the suites, where a report was asked for.
@@ -38,6 +39,7 @@ class SteerSession:
         self.started = time.time()
         self.claims: list[dict[str, Any]] = []
         self.ended: set[str] = set()
+        self.places: dict[str, tuple[str, int]] = {}
         self.saved: list[str] = []
         self.collected: list[str] | None = None
         self.commit: dict[str, Any] | None = None
@@ -62,6 +64,9 @@ class SteerSession:
         self.claims += claims
         if self.partials is not None:
             self.partials.add(claims)
+        if hasattr(report, "steer_evidence"):
+            file, line, _ = report.location
+            self.places[report.nodeid] = (file, (line or 0) + 1)
         if report.when == "teardown":
             self.ended.add(report.nodeid)
 

@@ -196,4 +196,12 @@ def write_reports(session: SteerSession, **ended: Any) -> tuple[list[str], int |
             lines.append(f"report: {path}")
             if partials is not None:
                 partials.discard(path)
+    if settings.github:
+        from .pytest_github import append_summary
+
+        try:
+            lines += append_summary(report)
+        except OSError as error:
+            lines.append(f"--steer-github: the summary cannot be written: {error}")
+            code = int(pytest.ExitCode.USAGE_ERROR)
     return lines, code
