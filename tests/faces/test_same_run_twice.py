@@ -15,7 +15,6 @@ CLAIMS = """
   - not_anti_steered: {share: 0.3}
   - ppl_delta_below: {limit: 0.05}
   - kl_below: {limit: 0.5}
-  - generalizes: {retention: 0.5}
   - holds_in_contexts: {steerability: 0.1, max_contexts: 4, batch: 4}
   - steers_at_cost: {effect: 0.1, budget: 0.2}
   - steers: {name: known, steerability: 50, xfail: {reason: weak, expires: 2999-12-31}}
@@ -58,7 +57,7 @@ def run(suite: Path, pytester: pytest.Pytester) -> Any:
     def measured(*options: str) -> dict[str, Any]:
         pytester.runpytest_subprocess(*PLAIN, *options)
         found: dict[str, Any] = without_times(json.loads((suite / "r.json").read_text()))
-        assert len(found["claims"]) == 11
+        assert len(found["claims"]) == 10
         assert not [claim["error"] for claim in found["claims"] if claim["error"]]
         return found
 
