@@ -1,4 +1,4 @@
-"""Evidence to reports: terminal table and JSON. Knows nothing of pytest."""
+"""Evidence to reports: terminal table, JSON and the HTML page. Knows nothing of pytest."""
 
 from .comparison import comparison_tables
 from .entanglement import entanglement_map, entanglement_rows

@@ -29,6 +29,7 @@ def test_claim(steer_model):
     assert_steers(steer_model, vector, read_items("test.json"), steerability=-50)
     assert_steers(steer_model, vector, read_items("test.json"), steerability=-40)
 """
+pytestmark = pytest.mark.nightly  # seven runs of ten claims each
 PLAIN = ("-p", "no:cacheprovider", "--steer-report=r.json")
 
 
