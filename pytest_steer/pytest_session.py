@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class SteerSession:
         ended: the ids of the tests that came to their end, skipped ones too.
         saved: what to tell about counterexamples and reports that were written.
         collected: the ids of all tests that xdist's workers collected; None without workers, and before they have.
+        header: prints the header line before the first test of xdist's workers; None without workers, and before they have collected.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,6 +45,7 @@ class SteerSession:
         self.ended: set[str] = set()
         self.saved: list[str] = []
         self.collected: list[str] | None = None
+        self.header: Callable[[], None] | None = None
         self._builders: dict[int, Builder] = {}
         self._families: dict[int, dict[str, Evidence]] = {}
 
@@ -52,6 +55,16 @@ class SteerSession:
         from .model.models import Models
 
         return Models(self.settings.run)
+
+    def pytest_runtest_logstart(self) -> None:
+        if self.header is not None:
+            self.header()
+            self.header = _said
+
+    def sort_claims(self, ids: Sequence[str]) -> None:
+        """Put the evidence in the order of these ids, that of the files, whichever worker was first."""
+        order = {one: at for at, one in enumerate(ids)}
+        self.claims.sort(key=lambda claim: order.get(claim["id"], len(order)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The session is a plugin of its run, so that pytest hands it every report."""
@@ -113,6 +126,10 @@ class SteerSession:
         if claim.model is not None and run.model is not None:
             evidence.warnings.append(MODELS_OVERRULED.format(model=run.model))
         return evidence
+
+
+def _said() -> None:
+    """The header line was printed."""
 
 
 def failed_evidence(error: SteerError, suite: Suite, claim: ClaimSpec) -> Evidence:

@@ -21,6 +21,12 @@ def heavy_modules() -> None:
     model.hf(**model.tokenizer("Hello.", return_tensors="pt"))
 
 
+@pytest.fixture(autouse=True)
+def no_line_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal so wide that words stand on one line: ``test_terminal.py`` is about narrow ones."""
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
 @pytest.fixture
 def registered_here_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is there for that test alone, although pytester runs in this process."""
