@@ -10,6 +10,10 @@ from typing import Any
 from .errors import MeasurementError
 from .screen import one_screen
 
+SCORING = 1
+"""Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
+interval or its verdict. Reports of two versions are not compared, and scores on disk are computed anew."""
+
 
 class Verdict(str, Enum):
     """What a claim came to. ``ERROR`` is for a claim that could not be measured: :func:`judge` never returns it."""
@@ -53,7 +57,10 @@ class Evidence:
         percent: estimate, interval and threshold are shown in per cent.
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
-        vector / data / multipliers / items / curve / strata / receipt / soundness / noise: see docs/report.md.
+        vector / data / multipliers / items / curve / curve_interval / strata / receipt / soundness / noise: see docs/report.md.
+        units: what the estimate is made of, by content hash, see ``claims/units.py``; None where runs cannot be paired.
+        unpaired: why not, as the end of a sentence.
+        xfail: why the claim is known to fail, while that excuses it; xfail_expires: the last day on which it does (YYYY-MM-DD), or None.
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
         compared: what it says in a comparison of methods, see ``report/matrix_rows.py``; None if nothing.
@@ -87,6 +94,7 @@ class Evidence:
     multipliers: list[float] | None = None
     items: list[dict[str, Any]] | None = None
     curve: list[float] | None = None
+    curve_interval: list[list[float | None]] | None = None
     strata: list[dict[str, Any]] = field(default_factory=list)
     receipt: dict[str, Any] | None = None
     soundness: dict[str, Any] | None = None
@@ -104,6 +112,9 @@ class Evidence:
     message: str = ""
     matrix: dict[str, str] | None = None
     asked: dict[str, Any] | None = None
+    units: dict[str, Any] | None = None
+    unpaired: str | None = None
+    xfail_expires: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -146,6 +157,8 @@ class Evidence:
             "min_n": self.min_n,
             "percent": self.percent,
             "items_needed": self.items_needed,
+            "units": self.units,
+            "unpaired": self.unpaired,
             "p_pass": self.p_pass,
             "p_fail": self.p_fail,
             "seconds": round(self.seconds, 3),
@@ -162,6 +175,7 @@ class Evidence:
             "warnings": self.warnings,
             "error": self.error,
             "xfail": self.xfail,
+            "xfail_expires": self.xfail_expires,
             "rerun": self.rerun,
             "holm": self.holm,
             "message": self.message,
@@ -169,6 +183,8 @@ class Evidence:
         if self.multipliers is not None:
             out["multipliers"] = self.multipliers
             out["curve"] = self.curve
+        if self.curve_interval is not None:
+            out["curve_interval"] = self.curve_interval
         if self.items is not None:
             out["items"] = self.items
         return out

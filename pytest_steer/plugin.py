@@ -17,12 +17,14 @@ from .pytest_collect import (
     ClaimFile,
     ClaimItem,
     explained,
+    fail_if_stale,
     mend_known,
     not_run,
     record_of,
     rerun_command,
     show_broken,
     shown_id,
+    suite_folder,
 )
 from .pytest_columns import columns, tell_worker, usage_error
 from .pytest_frames import is_brief, keep_headline, without_our_frames
@@ -99,7 +101,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    session.config.stash[PROGRESS] = Progress(session.config)
+    config = session.config
+    config.stash[PROGRESS] = Progress(config)
+    if config.stash[SESSION].settings.reports and not hasattr(config, "workerinput") and not config.option.collectonly:
+        config.stash[SESSION].begin_reports(suite_folder(config))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -146,6 +151,7 @@ def pytest_runtest_makereport(
     if call.excinfo is not None:
         keep_headline(report, call.excinfo.value)
     if call.when == "call" and EVIDENCE in item.stash:
+        fail_if_stale(item, report)
         mend_known(item, report, raised=call.excinfo is not None)
         # Plain values, so that they survive the way from an xdist worker.
         report.__dict__["steer_evidence"] = [record_of(evidence) for evidence in item.stash[EVIDENCE]]
@@ -181,7 +187,7 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
     config, run = session.config, session.config.stash[SESSION]
     if hasattr(config, "workerinput"):
         return  # the process that gathers the evidence of all xdist workers writes, so that they do not write at the same time
-    run.sort_claims([item.nodeid for item in session.items] if run.collected is None else run.collected)
+    run.sort_claims()
     if run.settings.save_counterexamples:
         run.saved = save_counterexamples(config.rootpath, run.claims)
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
@@ -190,7 +196,7 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
         run.saved += stopped_lines(run, left or [], interrupted)
     if run.settings.reports:
         ended = {"interrupted": interrupted, "not_run": None if left is None else len(left)}
-        lines, code = write_reports(run.settings, run.claims, run.started, **ended)
+        lines, code = write_reports(run, **ended)
         run.saved += lines
         if code is not None:
             count_as_error(config.pluginmanager.get_plugin("terminalreporter"), "not all of it could be written")

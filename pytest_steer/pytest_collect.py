@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import shlex
@@ -19,7 +20,7 @@ from .failures import SteeringFailure
 from .pytest_columns import columns
 from .pytest_frames import as_block, headline, is_brief, message_of_failure
 from .pytest_options import SUFFIXES
-from .pytest_session import SteerSession, broken_evidence, failed_evidence
+from .pytest_session import SteerSession
 from .registry import did_you_mean, nearest
 from .screen import one_screen, visible
 from .sources import find_model, shown
@@ -35,6 +36,8 @@ EVIDENCE = pytest.StashKey["list[Evidence]"]()
 CONTEXTS_UNUSED = (
     "the file names contexts, but none of these kinds of claims searches them: what was measured is the context as given"
 )
+
+STRICT_KNOWN = "--steer-strict-known: a known failure that no longer applies fails, so that it hides nothing"
 
 
 class ClaimFile(pytest.File):
@@ -91,8 +94,9 @@ class ClaimItem(pytest.Item):
         self.suite = suite
         self.claim = claim
         self.add_marker(pytest.mark.steer)
-        reason = getattr(claim, "xfail", None)
-        if reason is not None:
+        reason, expires = getattr(claim, "xfail", None), getattr(claim, "xfail_expires", None)
+        self.expired = expires is not None and expires < datetime.date.today()
+        if reason is not None and not self.expired:
             # A claim that is known to fail must fail; an error in it is still an error.
             self.add_marker(pytest.mark.xfail(reason=visible(reason), raises=SteeringFailure, strict=True))
 
@@ -104,6 +108,7 @@ class ClaimItem(pytest.Item):
     def runtest(self) -> None:
         from .claims import raise_unless_held
         from .claims.explain import complete
+        from .files.failed import failed_evidence
 
         try:
             with exceptions_named():
@@ -117,6 +122,8 @@ class ClaimItem(pytest.Item):
         if evidence.error is not None:
             raise SteerError(evidence.message)
         raise_unless_held(evidence)
+        if self.expired and self.config.stash[SESSION].settings.strict_known:
+            pytest.fail(visible(f"{self.name}: {self._expired_words()}\n{STRICT_KNOWN}"), pytrace=False)
 
     def _labelled(self, evidence: Evidence) -> Evidence:
         """The evidence with what it has from this item."""
@@ -126,13 +133,27 @@ class ClaimItem(pytest.Item):
             getattr(entry, "kind", "") == "holds_in_contexts" for entry in self.suite.entries
         ):
             evidence.warnings.append(CONTEXTS_UNUSED)
-        evidence.xfail = getattr(self.claim, "xfail", None)
+        expires = getattr(self.claim, "xfail_expires", None)
+        evidence.xfail_expires = expires.isoformat() if expires is not None else None
+        if self.expired:
+            evidence.warnings.append(self._expired_words())
+        else:
+            evidence.xfail = getattr(self.claim, "xfail", None)
         evidence.id, evidence.rerun = self.nodeid, rerun_command(self)
         return evidence
+
+    def _expired_words(self) -> str:
+        reason, last = getattr(self.claim, "xfail", None), getattr(self.claim, "xfail_expires", None)
+        line, _ = self.claim.place_of("xfail.expires") if hasattr(self.claim, "place_of") else (self.claim.line, "")
+        return (
+            f"its known failure ({reason}) expired on {last}, so nothing excuses it any more: delete `xfail`, or set a later day, "
+            f"in line {line} of {shown(self.path)}"
+        )
 
     def evidence(self) -> Evidence:
         """Measures the claim, if it could be read."""
         from .files import BrokenClaim
+        from .files.failed import broken_evidence
 
         if isinstance(self.claim, BrokenClaim):
             return broken_evidence(self.claim)
@@ -150,6 +171,23 @@ class ClaimItem(pytest.Item):
             self.claim.line - 1,
             shortened(f"claim {self.name}", columns(self.config) - len("_  _")),
         )
+
+
+def fail_if_stale(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Under ``--steer-strict-known``, make a failure of a test that was expected to fail and whose claims hold."""
+    expected = getattr(report, "wasxfail", None)
+    if expected is None or report.outcome != "passed" or not item.config.stash[SESSION].settings.strict_known:
+        return
+    del report.wasxfail
+    report.outcome = "failed"
+    report.longrepr = visible(f"[XPASS(strict)] {expected.removeprefix('reason: ')}\n{STRICT_KNOWN}")
+
+
+def suite_folder(config: pytest.Config) -> Path:
+    """The folder of the first suite that was asked for, else the root folder."""
+    places = (config.invocation_params.dir / text.partition("::")[0] for text in config.args)
+    found = next((place for place in places if os.path.exists(place)), config.rootpath)
+    return found if found.is_dir() else found.parent
 
 
 def shown_id(file: Path, config: pytest.Config) -> str | None:
@@ -193,6 +231,8 @@ def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) ->
     if strict:
         width = columns(item.config)
         said = "\n".join(explain_message(one, width) for one in item.stash[EVIDENCE])
+        if not isinstance(item, ClaimItem):
+            said += f"\n{wrapped(str(report.longrepr), width)}"
         first = visible(item.stash[EVIDENCE][0].message.partition("\n")[0])
         report.longrepr = as_block(said, visible(str(item.path)), (item.location[1] or 0) + 1, first)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from .sources import DEFAULT_MODEL, find_model
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 INCONCLUSIVE = ("fail", "skip", "xfail")
 TEXTS = ("all", "short", "none")
+# Suffixes of our own formats of reports, known here so that nothing heavy is imported, and the libraries that each needs.
+OWN_REPORTS: dict[str, tuple[str, ...]] = {".json": (), ".html": ("altair", "vl_convert")}
 # A quick look is not judged to the last digit, so "dev" also runs in bfloat16 on a CPU that has instructions for it.
 PROFILES = {
     "dev": Effort("dev", max_items=20, max_drawn=40, in_rounds=True, max_contexts=12, batch=8),
@@ -43,6 +47,8 @@ class Settings:
         inconclusive: what an inconclusive claim is, one of ``INCONCLUSIVE``.
         holm: adjust the verdicts of each claim file for the number of its claims.
         save_counterexamples: add contexts that broke a claim to its file.
+        strict_known: an `xfail` of a claim that holds is a failure, whatever it says of itself.
+        options: those that decide what is measured and how it is judged, by name, as a report holds them.
     """
 
     run: RunContext
@@ -51,6 +57,8 @@ class Settings:
     inconclusive: str
     holm: bool
     save_counterexamples: bool
+    strict_known: bool
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -112,7 +120,14 @@ def _folder(text: str) -> Path:
 
 def _report(text: str) -> Path:
     file = Path(text).expanduser().absolute()
-    if file.suffix.lower() != ".json" and format_of("report format", file) is None:
+    suffix = file.suffix.lower()
+    missing = next((library for library in OWN_REPORTS.get(suffix, ()) if find_spec(library) is None), None)
+    if missing is not None:
+        raise ValueError(
+            f"{text}: the page's figures are drawn by Altair and vl-convert, and {missing} is not installed. Install them: "
+            "pip install 'pytest-steer[page]'"
+        )
+    if suffix not in OWN_REPORTS and format_of("report format", file) is None:
         from .report import formats  # noqa: F401  # whose suffixes are offered
 
         known, broken = suffixes_of("report format"), registry.load_extensions()
@@ -124,6 +139,10 @@ def _report(text: str) -> Path:
         raise ValueError(f"{text}: the folder {file.parent} does not exist")
     if file.is_dir():
         raise ValueError(f"{text}: is a folder")
+    if file.name.endswith(".partial.json"):
+        raise ValueError(f"{text}: is the name of a report that is not finished; take {file.name.replace('.partial', '')}")
+    if (file.is_file() or not file.exists()) and not os.access(file.parent, os.W_OK):
+        raise ValueError(f"{text}: nothing can be written in the folder {file.parent}")
     return file
 
 
@@ -175,7 +194,7 @@ OPTIONS = (
     _Option(
         "report",
         "PATH",
-        "write a report; the suffix says its format: .json, or that of an extension (repeatable)",
+        "write a report; the suffix says its format: .json, .html (a page), or that of an extension (repeatable)",
         _report,
         several=True,
     ),
@@ -190,6 +209,7 @@ OPTIONS = (
 FLAGS = {
     "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",
     "holm": "adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
+    "strict-known": "fail an `xfail` that no longer applies: its claim holds, or the day when it expires is over",
     "no-soundness": "do not check that hooks do what they say before the first claim about each intervention",
 }
 
@@ -259,7 +279,21 @@ def read_settings(config: pytest.Config) -> Settings:
         value["inconclusive"],
         bool(flag["holm"]),
         bool(flag["save-counterexamples"]),
+        bool(flag["strict-known"]),
+        _recorded({**value, **{name: bool(given) for name, given in flag.items()}, "context": run.context}),
     )
+
+
+# Where something is kept or written decides no number.
+_NOT_RECORDED = {"cache", "counterexamples", "report", "report-texts", "save-counterexamples"}
+
+
+def _recorded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if name not in _NOT_RECORDED
+    }
 
 
 def _value(config: pytest.Config, option: _Option) -> Any:

@@ -16,7 +16,8 @@ import pytest
 from .columns import wrapped
 from .errors import ModelError, SteerError, exceptions_named
 from .pytest_columns import columns, painter, usage_error
-from .pytest_options import SUFFIXES, Settings
+from .pytest_options import SUFFIXES
+from .pytest_partial import provenance_of
 from .run_context import RunContext
 from .screen import visible
 from .sources import find_model, shown
@@ -200,9 +201,7 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
-def write_reports(
-    settings: Settings, claims: list[dict[str, Any]], started: float, **ended: Any
-) -> tuple[list[str], int | None]:
+def write_reports(session: SteerSession, **ended: Any) -> tuple[list[str], int | None]:
     """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written.
 
     Args:
@@ -210,17 +209,24 @@ def write_reports(
     """
     from .report import build_report, fitting, with_texts, write_report
 
-    claims, faults = fitting([with_texts(claim, settings.report_texts) for claim in claims])
+    settings, partials = session.settings, session.partials
+    claims, faults = fitting([with_texts(claim, settings.report_texts) for claim in session.claims])
     lines = [f"--steer-report: {fault}" for fault in faults]
-    report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started, **ended)
+    ended |= {"started": session.started, "commit": session.commit, **provenance_of(settings)}
+    report = build_report(claims, **ended)
     code = int(pytest.ExitCode.TESTS_FAILED) if faults else None
     for path in settings.reports:
         try:
             write_report(path, report)
         except (OSError, SteerError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            lines.append(f"--steer-report: {path} cannot be written: {reason}")
+            before = "; the report that was there before is untouched" if path.is_file() else ""
+            lines.append(f"--steer-report: {path} cannot be written: {reason}{before}")
+            if partials is not None:
+                lines.append(partials.kept(path))
             code = int(pytest.ExitCode.USAGE_ERROR)
         else:
             lines.append(f"report: {path}")
+            if partials is not None:
+                partials.discard(path)
     return lines, code

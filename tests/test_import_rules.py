@@ -17,6 +17,7 @@ GROUND = (
     "screen",
     "columns",
     "whole_file",
+    "commit",
     "errors",
     "processor",
     "sources",
@@ -30,13 +31,13 @@ GROUND = (
     "progress",
 )
 ORDER = (
-    "stats", "data", "prompting", "steering", "model", "extract", "measures", "soundness", "fuzzing", "claims", "files", "report",
+    "stats", "against", "data", "prompting", "steering", "model", "extract", "measures", "soundness", "fuzzing", "claims", "files", "report",
     "studies",
 )  # fmt: skip
 # Folders that must not know of others although these stand before them.
 IGNORANT = {"steering": {"data", "prompting"}, "report": {"files"}}
 HEAVY = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "gguf")
-WITHOUT_TORCH = ("stats", "data", "prompting", "report")
+WITHOUT_TORCH = ("stats", "against", "data", "prompting", "report")
 WITH_HYPOTHESIS = ("prompting", "fuzzing", "soundness")
 MODULES = sorted(ROOT.rglob("*.py"))
 

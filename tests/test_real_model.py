@@ -189,7 +189,7 @@ def test_two_methods_of_the_comparison_as_a_user_runs_it(tmp_path: Path) -> None
 # Both ends of the curve every day, and all of it at night.
 @pytest.mark.parametrize(
     "chosen",
-    ["fiftieth or collapse-promotes or collapse-suppresses", pytest.param("", marks=pytest.mark.nightly)],
+    ["fiftieth-beats or collapse-promotes or collapse-suppresses", pytest.param("", marks=pytest.mark.nightly)],
     ids=["few", "all"],
 )
 def test_the_suite_of_costs_as_a_user_runs_it(tmp_path: Path, chosen: str) -> None:

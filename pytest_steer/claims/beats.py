@@ -24,14 +24,17 @@ from ..soundness import check_before
 from ..stats import Inference, least_of
 from ..steering import Intervention, SteeringVector
 from . import words
+from .baseline_schema import BASELINE_SCHEMA
 from .baselines import Baseline, as_baseline
 from .common import AboutItems, Interval, IntervalMethod
-from .deployed import deployed_record, with_deployed
+from .deployed import deployed_record, moves_of, with_deployed
 from .doubts import look_closer
+from .figures import Figure, Intervals, figures_of_items, interval_row
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
 from .leaks import text_leaks
+from .no_effect import controls_of_no_effect
 from .numbers import number
 from .over_items import (
     asking_warnings,
@@ -39,52 +42,11 @@ from .over_items import (
     compared_by_items,
     curve_fields,
     data_warnings,
+    item_units,
 )
 from .ppl_delta_below import distinct_texts
 from .rivals import Measured, Rival, measure_rivals, too_few_to_beat, wrong_way
 from .sampling import Sample, sample_of
-
-
-def _file(about: str) -> dict[str, Any]:
-    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True}
-
-
-def _count(about: str) -> dict[str, Any]:
-    return {"description": about, "type": "integer", "minimum": 1, "maximum": 999}
-
-
-_BASELINE: dict[str, Any] = {
-    "type": ["string", "object"],
-    "pattern": "^(random|shuffled)$",
-    "x-words": "random, shuffled, or one baseline with what it is made of, such as {vector: FILE}",
-    "x-names": ["random", "shuffled"],
-    "minProperties": 1,
-    "maxProperties": 1,
-    "properties": {
-        "random": _count("So many random directions of the vector's norm."),
-        "shuffled": _count("So many vectors of the same training pairs, the labels of each shuffled in another way."),
-        "unrelated": _file("Training data of another behaviour, from which the claim's method makes a vector."),
-        "prompt": {
-            "description": "System prompts, without steering; of several the best on `chosen_on` is to be beaten.",
-            "type": "array",
-            "minItems": 1,
-            "items": {"description": "A system prompt.", "type": "string", "pattern": r"\S"},
-        },
-        "model": {
-            "description": "Another checkpoint, without steering, named as the model under test is.",
-            "type": "string",
-            "pattern": r"\S",
-        },
-        "adapter": {
-            "description": "A folder with a PEFT adapter for the model under test, without steering.",
-            "type": "string",
-            "pattern": r"\S",
-        },
-        "vector": _file("A saved vector or intervention, such as the last release's."),
-    },
-    "additionalProperties": False,
-    "x-baseline": True,
-}
 
 
 @claim("beats", title="The vector does more than a baseline")
@@ -111,7 +73,7 @@ class Beats:
             "another behaviour), `{prompt: [TEXT, ...]}`, `{model: NAME}`, `{adapter: FOLDER}`, `{vector: FILE}`.",
             title="Baseline",
             example="random",
-            schema=_BASELINE,
+            schema=BASELINE_SCHEMA,
         ),
     ]
     margin: Annotated[
@@ -254,9 +216,20 @@ class Beats:
                 *found.notes,
                 *self._leaks(sample),
             ],
-            **curve_fields(curve, self._details(found, each, differences, worst) | sample.details(), self.subject)
+            **curve_fields(
+                curve,
+                self._details(found, each, differences, worst) | sample.details(),
+                self.subject,
+                self.confidence,
+                sample.clusters,
+            )
             | sample.describe(),
         )
+        if len(each) == 1:
+            how = {"baseline": self.baseline.kind, "budget": self.budget, "context": self.context.to_dict()}
+            evidence.units = item_units(sample, differences[0], how)
+        else:
+            evidence.unpaired = f"the strongest of {len(each)} baselines may be another one in each run"
         if found.over_budget is not None:
             evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
             evidence.p_pass = evidence.p_fail = 1.0  # proves nothing, neither alone nor among others
@@ -268,6 +241,12 @@ class Beats:
             evidence.warnings += wrong_way(found, worst, sign)
         at_deployed = with_deployed(model, self.subject, curve, self.context)
         evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, sample.clusters)
+        if self.baseline.kind != "random":  # which is that control itself
+            compared = replace(self.subject, multiplier=strength)
+            moves = "neither way" if moves_of(each[worst]) == "neither way" else None
+            evidence.details |= controls_of_no_effect(
+                model, compared, sample.items, evidence, self.seed, self.context, moves=moves
+            )
         names = [item.id for item in sample.items]
         if len(each) == 1:
             above = math.nextafter(self.margin, math.inf)
@@ -318,7 +297,24 @@ class Beats:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*words.remarks(evidence), *_table(evidence)]
+        return [*words.remarks(evidence), *_table(evidence), *words.controls_beside(evidence)]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        rivals = record["details"]["rivals"]
+        rows = [interval_row(one, one["name"], "difference") for one in rivals]
+        beaten = Intervals(
+            title="What the vector does more than each baseline",
+            about="Paired by item: the vector's effect minus the baseline's, with bounds.",
+            rows=sorted(rows, key=lambda row: row.estimate),
+            x="difference of effects",
+            promised=[record["threshold"]],
+        )
+        return [beaten, *figures_of_items(record)]
+
+    @staticmethod
+    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        return sorted(((item["difference"], item) for item in record["items"]), key=lambda pair: float(pair[0]))
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

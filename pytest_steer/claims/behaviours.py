@@ -22,6 +22,7 @@ from ..prompting import Context
 from ..stats import Inference, items_needed_within
 from ..steering import Intervention, SteeringVector, as_intervention
 from . import words
+from .figures import Figure, Intervals, curve_of, interval_row
 from .judging import floor_of
 from .numbers import number
 from .sampling import Sample
@@ -254,3 +255,19 @@ def _cosine_words(cos: dict[str, Any] | None) -> str:
         return f"{next(iter(by_layer.values())):+.2f}"
     layer = max(by_layer, key=lambda at: abs(by_layer[at]))
     return f"{by_layer[layer]:+.2f} (layer {layer}, largest of {len(by_layer)})"
+
+
+def behaviours_figures(record: dict[str, Any]) -> list[Figure]:
+    """The change of every behaviour, with the band that it is promised to stay in."""
+    details, band = record["details"], record["threshold"]
+    what = "mean steerability" if details["by"] == "slope" else "mean effect at the deployed multiplier"
+    return [
+        Intervals(
+            title="Other behaviours",
+            about=f"How far steering moves each. The band of {band:g} is promised.",
+            rows=[interval_row(one, one["name"]) for one in details["behaviours"]],
+            x=what,
+            promised=[-band, band],
+        ),
+        *curve_of(record),
+    ]

@@ -34,12 +34,14 @@ from ..stats import (
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
+from .figures import Distribution, Figure
 from .holding import hold
 from .judging import judged
 from .kinds import claim
 from .numbers import number
 from .over_items import check_moved, warnings_about
 from .sampling import kept_of, twins_of
+from .units import units_record
 
 _ONE_LETTER = 0.9  # a model that gives one letter this often reads letters, not questions
 
@@ -175,15 +177,22 @@ class CapabilityDeltaBelow:
                 "questions": _records(found),
             },
         )
+        weights = found.weights * len(found.weights)
+        evidence.units = units_record(
+            [question.form for question in questions],
+            [question.id for question in questions],
+            changes * weights,
+            unit="questions",
+            kind="mean" if questions.is_weighted else "change",
+            how={"by": self.by, "prompt_form": self.prompt},
+        )
         if evidence.verdict is Verdict.INCONCLUSIVE and not questions.is_weighted:
             evidence.items_needed = items_needed_paired(
                 losses, gains, len(questions), self.limit, confidence=self.confidence
             )
         _withhold(evidence, _one_letter(found, self.by))
-        evidence.compared = {
-            "deployed": {"multiplier": float(subject.multiplier), "capability": float(found.accuracy[1])},
-            "capability": evidence.details["accuracy"] | {"lost": evidence.estimate},
-        }
+        lost = {"accuracy_lost": evidence.estimate, "accuracy_lost_interval": list(evidence.interval)}
+        evidence.compared = {"deployed": {"multiplier": float(subject.multiplier)} | lost}
         return evidence
 
     def _inferred(self, questions: Questions, changes: Array, losses: int, gains: int) -> Inference:
@@ -220,6 +229,20 @@ class CapabilityDeltaBelow:
                 else []
             ),
             *words.not_looked_at(evidence),
+        ]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        details = record["details"]
+        changes = [one["probability"][1] - one["probability"][0] for one in details["questions"]]
+        return [
+            Distribution(
+                title="What each question loses or gains",
+                about=f"{details['lost']} right answers lost, {details['gained']} gained, of {len(changes)} questions.",
+                values=changes,
+                x="change of the right option's probability",
+                unit="questions",
+            )
         ]
 
     @staticmethod

@@ -127,8 +127,8 @@ class AboutItems(Deployment, total=False):
     direction: Moves
 
 
-class OverItems(AboutItems, total=False):
-    """Keywords of the assertions about contrast items.
+class InContexts(Deployment, total=False):
+    """Keywords of the assertions about what is asked in a context.
 
     Attributes:
         multipliers: the grid of the propensity curve.
@@ -139,3 +139,7 @@ class OverItems(AboutItems, total=False):
     multipliers: Sequence[float]
     context: Context
     cluster: str
+
+
+class OverItems(AboutItems, InContexts, total=False):
+    """Keywords of the assertions about contrast items."""

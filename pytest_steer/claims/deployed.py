@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..data import Items
 from ..evidence import Evidence, Verdict
-from ..measures import PropensityCurve, can_have_controls, propensity_curve, random_controls
+from ..measures import PropensityCurve, propensity_curve
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -15,10 +14,6 @@ from ..prompting import AS_GIVEN, Context
 from ..stats import Inference, mean_t
 from .numbers import number
 
-# The fewest that can show p = 0.05.
-_CONTROLS = 19
-# As many items tell "no effect" from "any direction has this effect"; 19 directions on every item would cost more than the claim.
-_CONTROL_ITEMS = 32
 # How many times the multipliers of a slope may be smaller, or larger, than the deployed one without a word.
 _FAR = 10
 
@@ -93,23 +88,6 @@ def short_of_promise(evidence: Evidence) -> list[str]:
         f"at the deployed multiplier {at['multiplier']:g} the mean effect is {number(at['mean_effect'])}, which is proven to be less than the "
         f"promised {number(promised)} per unit of the multiplier: the slope does not reach that far"
     ]
-
-
-def controls_of_no_effect(
-    model: Model, subject: Subject, items: Items, evidence: Evidence, seed: int, context: Context
-) -> dict[str, Any]:
-    """The evidence's ``details.controls`` where a claim did not pass and it is not proven which way the deployed model moves, for a vector
-    that is added; else nothing.
-
-    Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own.
-    """
-    no_effect = evidence.verdict is not Verdict.PASS and evidence.details["deployed"]["moves"] == "neither way"
-    if not no_effect or not can_have_controls(subject):
-        return {}
-    grid = [0.0, float(subject.multiplier)]
-    items = items[:: -(-len(items) // _CONTROL_ITEMS)]
-    curve = propensity_curve(model, items, subject.intervention, multipliers=grid, context=context, **subject.scope)
-    return {"controls": random_controls(model, subject, curve, _CONTROLS, seed=seed, context=context)}
 
 
 def slope_warnings(evidence: Evidence, subject: Subject) -> list[str]:

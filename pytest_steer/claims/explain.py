@@ -44,7 +44,9 @@ def _lines(evidence: Evidence, brief: bool) -> list[str]:
     headline = kind.said("headline", evidence)
     if evidence.passed and evidence.xfail is not None:
         headline = headline.replace(": PASS", ": XPASS", 1)
-    lines = [headline, *(f"  warning: {warning}" for warning in evidence.warnings)]
+    few = words.too_few(evidence)
+    said = f"{few}: " if few is not None and few in headline else ""  # which its warning need not say again
+    lines = [headline, *(f"  warning: {warning.removeprefix(said)}" for warning in evidence.warnings)]
     lines += words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
     if evidence.passed:
         return lines + (words.rerun(evidence) if evidence.xfail is not None else [])

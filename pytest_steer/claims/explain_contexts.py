@@ -13,6 +13,7 @@ from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..prompting import Context, PromptFormat, render_item
 from . import words
+from .figures import Figure, Intervals, Row, figures_of_items, interval_row
 from .numbers import number
 
 MOST_ROWS = 5
@@ -117,3 +118,28 @@ def _table(evidence: Evidence) -> list[str]:
         return []
     cells = [[number(row["estimate"]), words.shorten(shown_context(row["context"]), 100)] for row in rows]
     return ["  the worst contexts:", *words.table(cells, ["on the batch", "context"])]
+
+
+_DRAWN = 12
+
+
+def context_figures(record: dict[str, Any]) -> list[Figure]:
+    """The contexts that were judged, beside the worst of those that the search only looked at, and the curve and slopes in the decisive one."""
+    details = record["details"]
+    rows = [interval_row(one, f"judged: {_named(one['context'])}") for one in details["judged"]]
+    worst_first = 1 if record["direction"] == "at_least" else -1
+    looked_at = sorted(details["contexts"], key=lambda one: worst_first * float(one["estimate"]))
+    rows += [Row(_named(one["context"]), one["estimate"]) for one in looked_at[:_DRAWN]]
+    shown = f"the worst {_DRAWN} of {len(looked_at)}" if len(looked_at) > _DRAWN else f"all {len(looked_at)}"
+    searched = Intervals(
+        title="Contexts",
+        about=f"Bars are bounds on items that the search did not see. Dots alone are {shown} contexts of the search, on its batch.",
+        rows=rows,
+        x=record["statistic"],
+        promised=[record["threshold"]],
+    )
+    return [searched, *figures_of_items(record)]
+
+
+def _named(context: dict[str, Any]) -> str:
+    return ", ".join(f"{axis} {value}" for axis, value in context.items()) or "as given"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Unpack
 
+import numpy as np
+
 from ..data import ItemLike, Items
-from ..data.traces import known_in, traces
-from ..errors import DataError, SteerError
+from ..errors import SteerError
 from ..evidence import Evidence
-from ..measures import MULTIPLIERS, PropensityCurve, asked_record
+from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -26,19 +27,22 @@ from .doubts import look_closer
 from .holding import hold
 from .judging import judged, judged_from
 from .kinds import claim
+from .no_effect import controls_of_no_effect
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings
-from .sampling import Sample, one_per_cluster, sample_of
+from .sampling import clustered, one_per_cluster, sample_of
 from .settings import (
+    Measuring,
     OtherData,
     Setting,
-    check_base,
     checked_data,
-    curve_in,
     describe,
     items_of,
+    other_data_warnings,
     setting_warnings,
+    settings_figures,
     settings_table,
 )
+from .units import of_ratio, units_record
 
 
 def _file(about: str) -> dict[str, Any]:
@@ -146,6 +150,7 @@ class Generalizes:
     confidence: float = 0.95
     min_n: int | None = None
     cluster: str | None = None
+    seed: int = 0
     name: str = "generalizes"
 
     def __post_init__(self) -> None:
@@ -195,9 +200,14 @@ class Generalizes:
         for one in (sample, *others.values()):
             check_enough(one)
         grid, sign = check_has_slope(self.subject, self.multipliers), self.subject.slope_sign
-        warnings = self._warnings(sample, others)
+        warnings = [*data_warnings(self.subject, sample)]
+        warnings += other_data_warnings(self.subject, sample, self.data_sets, others, warnings)
         soundness = check_before(model, self.subject)
-        settings = self._measured(model, grid, sample, others)
+        asked_there = Measuring(model, self.subject, self.base, grid, self.confidence)
+        if self.retention is None:
+            settings = asked_there.against_own_vectors(self.data_sets, others)
+        else:
+            settings = asked_there.against_base(sample, self.contexts, others)
         slopes = [
             (
                 sign * one_per_cluster(one.curve.slopes, one.clusters),
@@ -258,13 +268,18 @@ class Generalizes:
             soundness=soundness,
             asked=asked,
             warnings=warnings,
-            **curve_fields(curve, details | seen.details(), self.subject) | seen.describe(),
+            **curve_fields(curve, details | seen.details(), self.subject, self.confidence, worst.clusters) | seen.describe(),
         )
         at_deployed = with_deployed(model, self.subject, curve if self.retention is None else base, self.base)
         evidence.details["deployed"] = deployed_record(
             self.subject, at_deployed, self.confidence, worst.clusters if self.retention is None else sample.clusters
         )
         evidence.warnings += slope_warnings(evidence, self.subject)
+        evidence.details |= self._controls(model, evidence, worst)
+        if all(one.paired for one in settings):
+            evidence.units = self._units(settings, slopes, grid)
+        else:
+            evidence.unpaired = "a ratio of means of different items is not a mean over items"
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
         if worst.paired:
@@ -281,45 +296,35 @@ class Generalizes:
             )
         return evidence
 
+    def _units(
+        self, settings: Sequence[Setting], slopes: Sequence[tuple[Array, Array]], grid: list[float]
+    ) -> dict[str, Any]:
+        """The evidence's ``units`` record: what each item, or cluster of items, adds to the ratio of each setting."""
+        forms, names, values, parts = [], [], [], []
+        for one, (own, base) in zip(settings, slopes, strict=True):
+            members = clustered(one.curve.items, one.clusters)
+            forms += [[part for item in items for part in item.form] for items in members]
+            names += [items[0].id for items in members]
+            parts += [one.name] * len(members)
+            values.append(of_ratio(own, base))
+        put = {one.name: {"context": one.context.to_dict()} for one in settings}
+        how = {"base": {"context": self.base.to_dict()}, "put": put, "multipliers": grid}
+        together = len(settings) > 1
+        return units_record(forms, names, np.concatenate(values), unit="items", parts=parts if together else None, how=how)
+
     @property
     def _word(self) -> str:
         return "tan_relative" if self.retention is None else "retention"
 
-    def _measured(self, model: Model, grid: list[float], sample: Sample, others: Mapping[str, Sample]) -> list[Setting]:
-        """The curve of each setting and of what it is held against, which is proven to steer."""
-        if self.retention is None:
-            found = []
-            for name, data in self.data_sets.items():
-                assert isinstance(data, OtherData)
-                own = self._own(data)
-                check_has_slope(own, grid)
-                check_before(model, own)
-                items, clusters = others[name].items, others[name].clusters
-                base = curve_in(model, own, items, self.base, grid, f"{name}, its own vector")
-                check_base(
-                    self.subject, self.confidence, one_per_cluster(base.slopes, clusters), f"on {name}, its own vector"
-                )
-                curve = curve_in(model, self.subject, items, self.base, grid, name)
-                put = f"data: {curve.items.source}"
-                found.append(Setting(name, self.base, put, curve, base, True, clusters, clusters, own))
-            return found
-        base = curve_in(model, self.subject, sample.items, self.base, grid, "the base context")
-        check_base(
-            self.subject, self.confidence, one_per_cluster(base.slopes, sample.clusters), "in the base context the vector"
-        )
-        found = []
-        for name, context in self.contexts.items():
-            curve = curve_in(model, self.subject, sample.items, context, grid, name)
-            found.append(Setting(name, context, repr(context), curve, base, True, sample.clusters, sample.clusters))
-        for name, other in others.items():
-            curve = curve_in(model, self.subject, other.items, self.base, grid, name)
-            put = f"data: {curve.items.source}"
-            found.append(Setting(name, self.base, put, curve, base, False, other.clusters, sample.clusters))
-        return found
-
-    def _own(self, data: OtherData) -> Subject:
-        """The data set's own vector, deployed as this one is."""
-        return replace(self.subject, vector=data.vector)
+    def _controls(self, model: Model, evidence: Evidence, worst: Setting) -> dict[str, Any]:
+        """Random directions in the worst setting, where it is not proven which way the deployed model moves there."""
+        if evidence.verdict is Verdict.PASS:
+            return {}
+        at_deployed = with_deployed(model, self.subject, worst.curve, worst.context)
+        moves = deployed_record(self.subject, at_deployed, self.confidence, worst.clusters)["moves"]
+        items = worst.curve.items
+        found = controls_of_no_effect(model, self.subject, items, evidence, self.seed, worst.context, moves=moves)
+        return {"controls": found["controls"] | {"where": f" in {worst.name}"}} if found else {}
 
     def _bounds(self, base: PropensityCurve, clusters: Sequence[int] | None) -> dict[str, Any]:
         return {"interval": list(bounds_of(mean_t(one_per_cluster(base.slopes, clusters), confidence=self.confidence)))}
@@ -344,35 +349,11 @@ class Generalizes:
         numbers = [number for number in needed if number is not None]
         return max(numbers) if numbers and len(numbers) == len(needed) else None
 
-    def _warnings(self, sample: Sample, others: Mapping[str, Sample]) -> list[str]:
-        found = data_warnings(self.subject, sample)
-        asked = traces([item.question for item in sample.items])
-        for name, data in self.data_sets.items():
-            other = others[name]
-            found += [f"{name}: {warning}" for warning in data_warnings(self.subject, other) if warning not in found]
-            if isinstance(data, OtherData):
-                own = self._own(data)
-                if own.intervention.hash == self.subject.intervention.hash:
-                    found.append(
-                        f"{name}: its own vector is the claim's vector (the same training data), so the ratio is 1 whatever the "
-                        "model does: name training data of the data set"
-                    )
-                else:
-                    found += [f"{name}, its own vector: {warning}" for warning in data_warnings(own, other)]
-                continue
-            known = known_in((item.question for item in other.items), asked)
-            shared = known.asked + known.near
-            if known.same == len(other.items) == len(sample.items):
-                raise DataError(
-                    f"{name}: asks the questions of the base data and no others, so it says nothing about other data"
-                )
-            if shared:
-                found.append(
-                    f"{name}: {shared} of its {len(other.items)} items ask a question of the base data too"
-                    f"{', or nearly do' if shared > known.same else ''}, so the two are not "
-                    "independent and the interval is not exact"
-                )
-        return found
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.remarks(evidence), *words.controls_beside(evidence)]
+
+    figures = staticmethod(settings_figures)
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

@@ -109,6 +109,8 @@ def _check_keywords(call: str, declared: ClaimKind, shared: Mapping[str, Any], k
     if now:
         lines = " or ".join(f"{new}={shared[unknown]!r}" for new in now)
         raise TypeError(f"{call}: {unknown!r} is now called {' or '.join(map(repr, now))}: write {lines}")
+    if unknown == "direction":
+        raise TypeError(f"{call}() takes no direction: it says of no behaviour whether it is to rise or fall; delete it")
     hint = did_you_mean(unknown, sorted({*known} - {"subject", "search", "source"}))
     raise TypeError(f"{call}() got an unexpected keyword argument {unknown!r}: {hint}")
 

@@ -14,10 +14,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
-import numpy as np
-
 from ..data import ItemLike, Items
-from ..errors import DataError, SteerError
+from ..errors import SteerError
 from ..evidence import Evidence
 from ..fuzzing.context_search import Found, Search
 from ..fuzzing.trials import Trials, axis_shares
@@ -35,7 +33,6 @@ from ..measures.subject import Subject
 from ..model import Model, engine_of
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
-from ..run_context import current_run
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
@@ -43,12 +40,22 @@ from . import words
 from .common import WEAK_MEAN, WEAK_SHARE, AboutItems, Interval, IntervalMethod
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
-from .explain_contexts import context_lines, how_to_reproduce, nothing_searched
+from .explain_contexts import context_figures, context_lines, how_to_reproduce, nothing_searched
 from .holding import hold
 from .judging import SHARES, judged, judged_from, mean_of, open_share, share_of
 from .kinds import claim
-from .over_items import asking_warnings, check_has_slope, curve_details, data_warnings, describe_items, item_record
-from .sampling import Sample, sample_of
+from .no_effect import controls_of_no_effect
+from .over_items import (
+    asking_warnings,
+    check_has_slope,
+    curve_band,
+    curve_details,
+    data_warnings,
+    describe_items,
+    item_record,
+)
+from .sampling import sample_of
+from .searching import divided, search_of
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
@@ -175,7 +182,7 @@ class HoldsInContexts:
 
         grid = self._grid()
         sample = sample_of(self.items, self.cluster)
-        batch, fresh = self._divided(sample)
+        batch, fresh = divided(sample, self.items.source, self.search.batch, self.batch, seed=self.seed)
         soundness = check_before(model, self.subject)
         before = engine_of(model).forwards, engine_of(model).remembered
         curves = partial(self._curves, model, grid)
@@ -215,12 +222,14 @@ class HoldsInContexts:
             data=describe_items(sample.items),
             multipliers=[float(m) for m in grid],
             curve=[float(p) for p in curve.mean],
+            curve_interval=curve_band(curve, self.confidence, fresh.clusters),
             items=[item_record(curve, index) for index in range(len(fresh.items))] if linear else None,
             strata=[vars(stratum) for stratum in strata(curve, self.subject.slope_sign)] if linear else [],
             soundness=soundness,
             asked=asked,
             warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
         )
+        evidence.unpaired = "the search may find another worst context in each run"
         if evidence.verdict is Verdict.FAIL:
             evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
         if evidence.verdict is Verdict.INCONCLUSIVE and self.statistic == "anti_steerable_share":
@@ -234,6 +243,8 @@ class HoldsInContexts:
             evidence.details |= curve_details(curve, self.subject)
         at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
         evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
+        context = decisive.context.over(self.context)
+        evidence.details |= controls_of_no_effect(model, self.subject, fresh.items, evidence, self.seed, context)
         if self.search.only is None:
             tried = [row.context.over(self.context) for row in trials.rows]
             evidence.warnings += nothing_searched(model.format, batch.items, tried)
@@ -257,28 +268,6 @@ class HoldsInContexts:
         if self.statistic == "effect":
             return sorted({0.0, float(self.subject.multiplier)})
         return check_has_slope(self.subject, self.multipliers, instead="Promise an effect")
-
-    def _divided(self, sample: Sample) -> tuple[Sample, Sample]:
-        """The batch, drawn at random with the seed, and the other items; both in the order of the data set, clusters whole."""
-        count = len(sample.items)
-        if count < 4:
-            raise DataError(
-                f"{self.items.source}: has {count} item(s); holds_in_contexts needs at least four, two to search on and two that "
-                "judge what the search found"
-            )
-        size = min(self.search.batch, count // 2) if self.batch is None else self.batch
-        if size > count - 2:
-            raise DataError(
-                f"{self.items.source}: has {count} items, and a batch of {size} leaves {max(0, count - size)} to judge on what "
-                f"the search finds; at least two are needed: take a batch of at most {count - 2}, or more items"
-            )
-        labels = range(count) if sample.clusters is None else sample.clusters
-        chosen: set[int] = set()
-        for label in np.random.default_rng(self.seed).permutation(sample.n)[: sample.n - 2 + (sample.n < 3)].tolist():
-            if len(chosen) >= size:
-                break
-            chosen |= {index for index, own in enumerate(labels) if own == label}
-        return sample.part(chosen), sample.part(set(range(count)) - chosen)
 
     def _curves(self, model: Model, grid: list[float], items: Items, contexts: Sequence[Context]) -> list[PropensityCurve]:
         return curves_in_contexts(
@@ -354,7 +343,9 @@ class HoldsInContexts:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*words.remarks(evidence), *context_lines(evidence)]
+        return [*words.remarks(evidence), *words.controls_beside(evidence), *context_lines(evidence)]
+
+    figures = staticmethod(context_figures)
 
     @staticmethod
     def extra(evidence: Evidence) -> dict[str, Any]:
@@ -399,36 +390,7 @@ def assert_holds_in_contexts(
     return hold(
         "holds_in_contexts",
         locals(),
-        late={"search": lambda: _searched(contexts, listed, only, str(shared.get("name", "holds_in_contexts")))},
-    )
-
-
-def _searched(
-    contexts: SearchStrategy[Context] | Mapping[str, Sequence[Any]],
-    listed: Sequence[Context],
-    only: Context | None,
-    name: str,
-) -> Search:
-    """How the running test searches the contexts of an assertion."""
-    from ..fuzzing.search import survey
-    from ..prompting.strategies import as_space, every_context
-
-    if not all(isinstance(one, Context) for one in (*listed, *([] if only is None else [only]))):
-        raise SteerError("listed and only are Contexts: write listed=[Context(option_order='swapped')]")
-    run = current_run()
-    space = as_space(contexts)
-    if only is None and run.context is not None:
-        only = survey(space, seed=run.seed).read(run.context)
-    return Search(
-        space=space,
-        free=isinstance(contexts, Mapping),
-        every=lambda most: every_context(contexts, most=most) if isinstance(contexts, Mapping) else None,
-        max_contexts=run.effort.max_contexts,
-        batch=run.effort.batch,
-        listed=tuple(listed),
-        memory=run.counterexamples(),
-        place=f"{run.place}::{name}",
-        only=only,
+        late={"search": lambda: search_of(contexts, listed, only, str(shared.get("name", "holds_in_contexts")))},
     )
 
 

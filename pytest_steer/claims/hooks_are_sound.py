@@ -137,6 +137,7 @@ class HooksAreSound:
             },
             receipt=asdict(receipt),
             soundness=found,
+            unpaired="exact properties have no values",
             details={"not_looked_at": self._not_looked_at(found), "relied_on": self._unseen(found)},
         )
         if evidence.details["not_looked_at"]:  # beside the verdict in the table too, which shows no headline

@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 from .. import registry
 from ..errors import SteerError
-from ..evidence import Evidence, fault_of
+from ..evidence import Evidence, Verdict, fault_of
 from ..parameters import Param, Schema, properties_of, required_of
 from ..validation import check_values
 from . import words
+from .figures import Figure, figures_of_items, worst_first
+from .units import units_from_items
 
 EVERY: dict[str, Schema] = {
     "confidence": {"type": "number"}
@@ -47,6 +49,8 @@ class ClaimKind:
         one_of: parameters of which exactly one is given.
         any_of: parameters of which at least one is given.
         either: fields of which one is filled in: the one that the parameter ``on`` names, else the first whose data is given.
+        directed: whether it says which way a behaviour is to move, so that ``direction`` means something.
+        only_with: a field to the parameter, or the field of ``either``, without which it means nothing.
     """
 
     name: str
@@ -56,6 +60,8 @@ class ClaimKind:
     one_of: tuple[str, ...] = ()
     any_of: tuple[str, ...] = ()
     either: tuple[str, ...] = ()
+    directed: bool = True
+    only_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     schema_more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @cached_property
@@ -120,7 +126,15 @@ class ClaimKind:
     @property
     def has_direction(self) -> bool:
         """Whether it is about a behaviour that the deployed model raises or lowers, which contrast items show."""
-        return "items" in self.fields
+        return self.directed and "items" in self.fields
+
+    def takes(self, name: str) -> bool:
+        """Whether what a file says of that name reaches it: contexts do so with its items, whether as a field or as parameters."""
+        return name in self.fields or (name == "context" and "items" in self.fields)
+
+    def without(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """The fields that mean nothing beside what is given, each with what is missing."""
+        return {name: other for name, other in self.only_with.items() if given.get(other) is None or given[other] is False}
 
     @property
     def searches_contexts(self) -> bool:
@@ -174,6 +188,16 @@ class ClaimKind:
             )
         return said
 
+    def figures(self, record: dict[str, Any]) -> list[Figure]:
+        """What can be drawn of its record (``Evidence.to_dict``): what the class says, or what fits most claims."""
+        found: list[Figure] = getattr(self.declared, "figures", figures_of_items)(record)
+        return found
+
+    def worst_first(self, record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        """The items of its record with the number that they are ordered by: as the class says, or as fits most claims."""
+        found: list[tuple[float, dict[str, Any]]] = getattr(self.declared, "worst_first", worst_first)(record)
+        return found
+
 
 _FORMS = {"headline": str, "extra": dict}
 _SAID: dict[str, Callable[[Evidence], Any]] = {
@@ -192,6 +216,8 @@ def claim(
     one_of: Sequence[str] = (),
     any_of: Sequence[str] = (),
     either: Sequence[str] = (),
+    directed: bool = True,
+    only_with: Mapping[str, str] | None = None,
     schema: Mapping[str, Any] | None = None,
 ) -> Callable[[Declared], Declared]:
     """Register a class as a kind of claim; see docs/extending.md.
@@ -202,6 +228,7 @@ def claim(
         main: the parameter that a bare number sets.
         one_of / any_of: parameters of which exactly one, or at least one, is given.
         either: fields of which one is filled in, see :class:`ClaimKind`; the class has a parameter ``on`` that names one.
+        directed / only_with: which of what all claims take means nothing for it, see :class:`ClaimKind`.
         schema: further keywords of JSON Schema for its parameters together.
 
     Raises:
@@ -214,7 +241,8 @@ def claim(
                 f"{declared.__module__}: the claim {name!r} is declared by a dataclass: write `@dataclass(frozen=True, kw_only=True)` "
                 f"between `@claim(...)` and `class {declared.__name__}:`"
             )
-        kind = ClaimKind(name, declared, title, main, tuple(one_of), tuple(any_of), tuple(either), schema or {})
+        of_one = (tuple(one_of), tuple(any_of), tuple(either))
+        kind = ClaimKind(name, declared, title, main, *of_one, directed, dict(only_with or {}), schema or {})
         _checked(kind)
         _measuring(kind)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
@@ -234,6 +262,9 @@ def _checked(kind: ClaimKind) -> None:
         properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
         values = {key: value for key, value in given.items() if key in properties}
         check_values(kind.name, values, properties, required=kind.schema.get("required", ()))
+        for name, other in kind.without(given).items():
+            if given.get(name) is not None:
+                raise SteerError(f"{kind.name}: {says_nothing(name, other)}. Delete it, or give {other}")
         made(self, *arguments, **given)
 
     kind.declared.__init__ = checked  # type: ignore[misc]
@@ -257,9 +288,16 @@ def _measuring(kind: ClaimKind) -> None:
             raise SteerError(f"{home}the evidence of the claim {kind.name!r} {fault}")
         evidence.check, evidence.seconds = kind.name, time.perf_counter() - started
         evidence.warnings += kind.weak_promises(self)
+        if evidence.units is None and evidence.unpaired is None and evidence.verdict is not Verdict.ERROR:
+            evidence.units = units_from_items(evidence)
         return evidence
 
     declared.measure = timed  # type: ignore[attr-defined]
+
+
+def says_nothing(name: str, other: str) -> str:
+    """That a field of ``only_with`` means nothing where ``other`` is not."""
+    return f"{name!r} means nothing without {other!r}, which this claim has not"
 
 
 _MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions"}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 
 from ..data import Completion, ItemLike, Items, TextLike, Texts
-from ..data.texts import content_of
+from ..data.texts import content_of, form_of
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..measures import (
@@ -18,6 +19,7 @@ from ..measures import (
     Array,
     Divergence,
     asked_as_text,
+    can_have_controls,
     chance_warnings,
     kl_at_answers,
     kl_curve,
@@ -25,6 +27,7 @@ from ..measures import (
     noise_floor,
     unreached_warnings,
 )
+from ..measures.controls import directions_like
 from ..measures.subject import Subject
 from ..model import Model, Probe
 from ..parameters import Param
@@ -33,22 +36,35 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, items_needed_quantile, quantile
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Interval, IntervalMethod, OverItems
+from .common import InContexts, Interval, IntervalMethod
 from .doubts import look_closer
+from .figures import Curves, Distribution, Figure, Line, deployed_mark
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
+from .leaks import text_leaks
+from .no_effect import step_of
 from .numbers import number
 from .over_items import check_enough, check_moved, data_warnings, describe_items
 from .ppl_delta_below import describe_texts, distinct_texts
 from .sampling import sample_of
+from .units import units_record
 
 MeasuredOn = Literal["auto", "texts", "items"]
 
 _WORST_POSITIONS = 5
+# A few directions on a few texts say whether any of this norm can be seen; each text is read at all its positions.
+_CONTROLS, _CONTROL_UNITS = 3, 8
 
 
-@claim("kl_below", title="Steering moves the next token's distribution little", main="limit", either=("texts", "items"))
+@claim(
+    "kl_below",
+    title="Steering moves the next token's distribution little",
+    main="limit",
+    either=("texts", "items"),
+    directed=False,
+    only_with={"context": "items", "cluster": "items", "multipliers": "curve"},
+)
 @dataclass(frozen=True, kw_only=True)
 class KlBelow:
     """Steering at `multiplier` moves the next token's distribution by a Kullback-Leibler divergence of at most `limit`.
@@ -197,17 +213,38 @@ class KlBelow:
             },
         )
         if self.quantile is None:
+            how = {} if on_texts else {"context": self.context.to_dict()}
+            evidence.units = units_record(
+                taken.forms, taken.names, values, unit=taken.unit, clusters=taken.clusters, how=how
+            )
             look_closer(evidence, values, self._inferred, self.limit, taken.clusters, taken.names)
-        elif evidence.verdict is Verdict.INCONCLUSIVE:
-            evidence.items_needed = items_needed_quantile(inferred, self.limit)
+        else:
+            evidence.unpaired = "a quantile over positions is not a mean over units"
+            if evidence.verdict is Verdict.INCONCLUSIVE:
+                evidence.items_needed = items_needed_quantile(inferred, self.limit)
         if inferred.estimate < floor.score**2 / 2:
             evidence.warnings.append(
                 f"the divergence, {number(inferred.estimate)}, is below what rounding alone can make of an unchanged model "
                 f"({number(floor.score**2 / 2)} in {model.dtype}): on these {taken.unit} the vector moves nothing that can be measured"
             )
+            evidence.details |= self._controls(model, on_texts, taken.unit)
         if on_texts:
             evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "kl": found.value}}
         return evidence
+
+    def _controls(self, model: Model, on_texts: bool, unit: str) -> dict[str, Any]:
+        """The divergence of a few random directions of equal norm on some of the texts or items, beside one that cannot be told from 0."""
+        if not can_have_controls(self.subject):
+            return {}
+        every: Any = self.texts if on_texts else self.items
+        some = every[:: step_of(len(every), _CONTROL_UNITS)]
+        found = []
+        for direction in directions_like(self.subject, _CONTROLS, self.seed).values():
+            one = copy(self)  # not `replace`, which would give every field, also those that mean nothing here
+            for name, value in (("subject", replace(self.subject, vector=direction)), (unit, some)):
+                object.__setattr__(one, name, value)
+            found.append((_of_texts if on_texts else _of_items)(one).at(model, [self.subject.multiplier])[0].value)
+        return {"controls": {"count": len(found), "seed": self.seed, "n": len(some), "kl": found}}
 
     def _inferred(self, values: Array, clusters: Sequence[int] | None = None) -> Inference:
         if self.quantile is not None:
@@ -224,8 +261,33 @@ class KlBelow:
             f"  of {details['positions']} {where} {within:.1%} are within the limit: mean {number(details['mean'])}, median {number(each['0.5'])}, "
             f"worst decile from {number(each['0.9'])}, largest {number(each['1'])} nats",
             *(["  at each multiplier: " + _line_of(details["curve"])] if details["curve"] else []),
+            *_controls_line(evidence),
             *words.not_looked_at(evidence),
         ]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        details = record["details"]
+        unit = details["on"]
+        each = Distribution(
+            title="Divergence by text" if unit == "texts" else "Divergence by item",
+            about=f"Mean KL divergence over the positions of each of {len(details[unit])} {unit}.",
+            values=[one["kl"] for one in details[unit]],
+            x="KL divergence, nats",
+            unit=unit,
+        )
+        if not details["curve"]:
+            return [each]
+        points = sorted([(0.0, 0.0), *((multiplier, kl) for multiplier, kl in details["curve"])])
+        curve = Curves(
+            title="Divergence over the multiplier",
+            about="The unsteered model, at 0, diverges by 0.",
+            lines=[Line("KL divergence", points)],
+            y="mean KL divergence, nats",
+            marked=deployed_mark(record),
+            promised=[] if "quantile" in record["statistic"] else [record["threshold"]],
+        )
+        return [curve, each]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
@@ -255,7 +317,7 @@ def assert_kl_below(
     on: MeasuredOn = "auto",
     curve: bool = False,
     interval: IntervalMethod = "t",
-    **shared: Unpack[OverItems],
+    **shared: Unpack[InContexts],
 ) -> Evidence:
     """Assert that steering moves the next token's distribution by a Kullback-Leibler divergence of at most ``limit``.
 
@@ -285,7 +347,7 @@ class _Measured:
     Attributes:
         at: the divergences at some multipliers.
         clusters: the cluster of each unit, or None if each stands for itself.
-        names / texts: of the units, for the words.
+        names / texts: of the units, for the words. forms: their content in normal form.
         described: the evidence's ``data`` record.
     """
 
@@ -293,6 +355,7 @@ class _Measured:
     unit: str
     names: list[str]
     texts: list[str]
+    forms: list[tuple[str, ...]]
     described: dict[str, Any]
     clusters: Sequence[int] | None = None
     warnings: Sequence[str] = ()
@@ -315,8 +378,9 @@ def _of_texts(claim: KlBelow) -> _Measured:
         "texts",
         list(texts.ids),
         [content_of(text) for text in texts],
+        [form_of(text) for text in texts],
         describe_texts(texts, claim.source),
-        warnings=repeats,
+        warnings=[*repeats, *text_leaks(subject.intervention.metadata, texts)],
     )
 
 
@@ -334,11 +398,23 @@ def _of_items(claim: KlBelow) -> _Measured:
         "items",
         [item.id for item in items],
         [item.question for item in items],
+        [item.form for item in items],
         describe_items(items),
         sample.clusters,
         data_warnings(subject, sample),
         sample.details(),
     )
+
+
+def _controls_line(evidence: Evidence) -> list[str]:
+    found = evidence.details.get("controls")
+    if found is None:
+        return []
+    unit = evidence.details["on"]
+    return [
+        f"  controls: {found['count']} random directions of equal norm, on {found['n']} {unit}, have a divergence of {number(min(found['kl']))} to "
+        f"{number(max(found['kl']))} nats"
+    ]
 
 
 def _by_text(found: Divergence) -> list[list[Probe]]:

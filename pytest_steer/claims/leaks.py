@@ -7,7 +7,7 @@ from typing import Any
 
 from ..data import TextLike
 from ..data.texts import content_of
-from ..data.traces import Known, is_comparable, known_in
+from ..data.traces import Known, answers_in, is_comparable, known_in
 
 _SHOWN = 50  # characters
 
@@ -47,6 +47,13 @@ def text_leaks(record: Mapping[str, Any], texts: Sequence[TextLike]) -> list[str
         found.append(
             f"{known.asked + known.near} of these {len(texts)} texts repeat {record.get('seen', 'questions')} that the vector was extracted "
             f"from{part}{_such_as(known)}, so its cost is judged on what it was made of: take other neutral texts"
+        )
+    answers = answers_in(map(content_of, texts), record)
+    if answers:
+        such = _such_as(Known(example=answers[0]))
+        found.append(
+            f"{len(answers)} of these {len(texts)} texts are answers that the vector was extracted from{such}, so its cost is judged on what it was "
+            "made of: take other neutral texts"
         )
     return found + _not_comparable(record, "texts")
 

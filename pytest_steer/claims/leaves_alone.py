@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
+import numpy as np
+
 from ..data import ItemLike, Items, safety_items
 from ..data.safety import SAFETY_SUITE, Reading
 from ..errors import DataError, SteerError
@@ -26,10 +28,20 @@ from ..stats import (
 )
 from ..steering import Intervention, SteeringVector
 from . import words
-from .behaviours import Behaviour, behaviours_table, check_others, cosines, entanglement, hidden_by_mean, items_needed
+from .behaviours import (
+    Behaviour,
+    behaviours_figures,
+    behaviours_table,
+    check_others,
+    cosines,
+    entanglement,
+    hidden_by_mean,
+    items_needed,
+)
 from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
 from .doubts import look_closer
+from .figures import worst_first
 from .holding import hold
 from .judging import judged, judged_from, mean_of, share_of
 from .kinds import claim
@@ -37,13 +49,14 @@ from .numbers import number
 from .over_items import asking_warnings, check_enough, check_has_slope, check_moved, curve_fields, data_warnings
 from .sampling import Sample, sample_of
 from .settings import OtherData, checked_data, items_of, units_of
+from .units import numbered, units_record
 
 
 def _file(about: str) -> dict[str, Any]:
     return {"description": about, "type": "string", "pattern": r"\S", "x-file": True}
 
 
-@claim("leaves_alone", title="Steering leaves other behaviours alone", main="band")
+@claim("leaves_alone", title="Steering leaves other behaviours alone", main="band", directed=False)
 @dataclass(frozen=True, kw_only=True)
 class LeavesAlone:
     """The mean steerability of each other behaviour lies within +-`band`: steering moves none of them up or down by more.
@@ -188,6 +201,8 @@ class LeavesAlone:
                 furthest.curve,
                 self._details(model, measured, furthest, at_deployed) | furthest.sample.details(),
                 self.subject,
+                self.confidence,
+                furthest.sample.clusters,
             )
             | furthest.sample.describe(),
         )
@@ -195,6 +210,7 @@ class LeavesAlone:
             evidence.warnings += far_grid(evidence, self.subject)
         if at_deployed and by_slope:
             evidence.details["deployed"]["contradicts"] = self._contradiction(furthest, measured, tests)
+        evidence.units = self._units(measured, at_deployed and by_slope, grid)
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = items_needed(measured, self.band, self.confidence, tests)
         self._look_closer(evidence, furthest, tests, at_deployed)
@@ -312,6 +328,28 @@ class LeavesAlone:
             f"is {number(furthest.effect.estimate)} [{low}, {high}]"
         )
 
+    def _units(self, measured: Sequence[Behaviour], by_effect: bool, grid: list[float]) -> dict[str, Any]:
+        """The evidence's ``units`` record: the items of each behaviour, turned so that its mean is its size.
+
+        Args:
+            by_effect: the effects at the deployed multiplier, per unit of it, decide in the place of slopes.
+        """
+        multiplier = float(self.subject.multiplier)
+        parts = [one.at_deployed.effects(multiplier) / multiplier if by_effect else one.values for one in measured]
+        items = [item for one in measured for item in one.sample.items]
+        numbers = [*range(len(measured))]
+        labels = [(at, own) for at in numbers for own in measured[at].sample.clusters or range(len(parts[at]))]
+        put = {one.name: {"context": one.context.to_dict()} for one in measured}
+        return units_record(
+            [item.form for item in items],
+            [item.id for item in items],
+            np.concatenate([own if own.mean() >= 0 else -own for own in parts]),
+            unit="items",
+            clusters=numbered(labels),
+            parts=[one.name for one in measured for _ in one.values] if len(measured) > 1 else None,
+            how={"put": put} if by_effect else {"put": put, "multipliers": grid},
+        )
+
     def _look_closer(self, evidence: Evidence, furthest: Behaviour, tests: int, at_deployed: bool) -> None:
         kept = 1 - self.confidence
         level = 1 - (kept if evidence.verdict is Verdict.PASS else kept / tests)
@@ -358,6 +396,12 @@ class LeavesAlone:
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         return [*behaviours_table(evidence), *words.not_looked_at(evidence)]
+
+    figures = staticmethod(behaviours_figures)
+
+    @staticmethod
+    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        return sorted(worst_first(record), key=lambda pair: -abs(pair[0]))
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

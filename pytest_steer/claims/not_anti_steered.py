@@ -19,11 +19,11 @@ from ..stats import Direction, Inference, Verdict, items_needed_share, sequentia
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import WEAK_SHARE, Controls, OverItems, Sequential
-from .deployed import controls_of_no_effect
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import open_share, share_of
 from .kinds import claim
+from .no_effect import controls_of_no_effect
 from .over_items import measure_items
 from .sampling import Sample, sample_of
 
@@ -105,6 +105,8 @@ class NotAntiSteered:
             by_effect=self.by == "effect",
         )
         evidence.details |= {"by": self.by, "anti_steered_items": int(self._moves_the_wrong_way(curve).sum())}
+        if evidence.units is not None:
+            evidence.units["how"]["by"] = self.by
         if self.by == "effect":
             evidence.details["effects"] = [float(effect) for effect in curve.effects(self.subject.multiplier)]
         if self.controls == "auto":

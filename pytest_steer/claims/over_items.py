@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
+
+import numpy as np
 
 from ..data import Items
 from ..errors import DataError, SteerError
@@ -39,6 +41,7 @@ from .in_rounds import draw_in_rounds
 from .judging import SHARES, judged
 from .leaks import leaks
 from .sampling import Sample, sample_of
+from .units import UnitKind, units_record
 
 
 def measure_items(
@@ -141,8 +144,9 @@ def measure_items(
         asked=asked,
         strata=[vars(stratum) for stratum in strata(curve, subject.slope_sign)],
         warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.items),
-        **curve_fields(curve, details, subject) | sample.describe(),
+        **curve_fields(curve, details, subject, confidence, sample.clusters) | sample.describe(),
     )
+    evidence.units = _units(values(curve), found, sample, context, None if by_effect else grid)
     at_deployed = with_deployed(model, subject, curve, context)
     evidence.details["deployed"] = deployed_record(subject, at_deployed, confidence, sample.clusters)
     if not by_effect:
@@ -153,16 +157,53 @@ def measure_items(
     return curve, found, evidence
 
 
-def curve_fields(curve: PropensityCurve, more: dict[str, Any], subject: Subject) -> dict[str, Any]:
-    """Fields of evidence that say what a curve is measured on and what it is; ``more`` is added to the details."""
+def _units(
+    values: Array, found: Inference, sample: Sample, context: Context, grid: list[float] | None
+) -> dict[str, Any] | None:
+    """The evidence's ``units`` record, if the statistic is the mean of the values.
+
+    Args:
+        grid: the multipliers that the values depend on; None for effects of the deployed one.
+    """
+    if not np.isclose(values.mean(), found.estimate, rtol=1e-9, atol=1e-12):
+        return None
+    kind: UnitKind = "share" if found.method in SHARES and np.isin(values, (0.0, 1.0)).all() else "mean"
+    how = {"context": context.to_dict()} | ({} if grid is None else {"multipliers": grid})
+    return item_units(sample, values, how, kind=kind)
+
+
+def item_units(sample: Sample, values: Array, how: Mapping[str, Any], *, kind: UnitKind = "mean") -> dict[str, Any]:
+    """The evidence's ``units`` record of a statistic over items."""
+    forms, names = [item.form for item in sample.items], [item.id for item in sample.items]
+    return units_record(forms, names, values, unit="items", kind=kind, clusters=sample.clusters, how=how)
+
+
+def curve_fields(
+    curve: PropensityCurve,
+    more: dict[str, Any],
+    subject: Subject,
+    confidence: float,
+    clusters: Sequence[int] | None,
+) -> dict[str, Any]:
+    """Fields of evidence that say what a curve is measured on and what it is; ``more`` is added to the details.
+
+    Args:
+        confidence: of each bound of the band. clusters: of the items, see ``sampling.Sample``.
+    """
     return {
         "n": len(curve.items),
         "data": describe_items(curve.items),
         "multipliers": [float(m) for m in curve.multipliers],
         "curve": [float(p) for p in curve.mean],
+        "curve_interval": curve_band(curve, confidence, clusters),
         "items": [item_record(curve, index) for index in range(len(curve.items))],
         "details": curve_details(curve, subject) | more,
     }
+
+
+def curve_band(curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> list[list[float | None]]:
+    """The bounds of the mean propensity at each multiplier by Student's t, each one-sided; they do not hold for all multipliers at once."""
+    return [list(bounds_of(mean_t(column, confidence=confidence, clusters=clusters))) for column in curve.values.T]
 
 
 def describe_items(items: Items) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
@@ -13,20 +13,25 @@ from ..data import TaskItem
 from ..data.tasks import tasks_hash
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import TaskAccuracy, as_tasks, asked_as_text, check_shots, task_accuracies
+from ..measures import TaskAccuracy, as_tasks, asked_as_text, can_have_controls, check_shots, task_accuracies
+from ..measures.controls import directions_like
+from ..measures.propensity import Flags
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..soundness import check_before
-from ..stats import Direction, Verdict, items_needed_share, share, share_of_clusters
+from ..stats import Direction, Verdict, items_needed_share, paired_share_difference, share, share_of_clusters
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
+from .figures import Figure, Intervals, Row
 from .holding import hold
 from .judging import judged, open_share
 from .kinds import claim
+from .no_effect import CONTROLS, step_of
 from .over_items import warnings_about
 from .sampling import cluster_record, clusters_of_tasks, kept_of, twins_of
+from .units import units_record
 
 RightBy = Literal["first_token", "exact"]
 
@@ -201,13 +206,52 @@ class PerformsTask:
                 ],
             },
         )
+        evidence.units = units_record(
+            [task.form for task in tasks],
+            [str(index) for index in range(len(tasks))],
+            right.astype(float),
+            unit="tasks",
+            kind="share",
+            clusters=clusters,
+            how={"by": self.by, "n_shots": self.n_shots, "shuffled": self.shuffled},
+        )
         if evidence.verdict is Verdict.INCONCLUSIVE and clusters is None:
             evidence.items_needed = items_needed_share(
                 found.estimate, self.accuracy, direction=Direction.AT_LEAST, confidence=self.confidence
             )
+        evidence.details |= self._controls(model, tasks, right, before, evidence)
         return evidence
 
-    def _right(self, found: TaskAccuracy) -> Any:
+    def _controls(
+        self, model: Model, tasks: Sequence[TaskItem], right: Flags, before: Flags, evidence: Evidence
+    ) -> dict[str, Any]:
+        """Random directions of equal norm on at most 32 tasks, where the claim did not pass and accuracy is not proven to move."""
+        lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
+        moved = paired_share_difference(lost, gained, len(tasks), confidence=self.confidence)
+        if evidence.verdict is Verdict.PASS or not moved.low <= 0 <= moved.high or not can_have_controls(self.subject):
+            return {}
+        step, strength = step_of(len(tasks)), self.subject.multiplier
+        drawn = directions_like(self.subject, CONTROLS, self.seed)
+        asked: dict[str, tuple[Intervention | None, float]] = {
+            str(number): (direction, strength) for number, direction in drawn.items()
+        }
+        some = replace(self, demonstrations=self.demonstrations or tasks)
+        found = some._accuracies(model, tasks[::step], asked, self.n_shots, self.shuffled)
+        shares = [float(self._right(one).mean()) for one in found.values()]
+        own = float(right[::step].mean())
+        rank = 1 + sum(share >= own for share in shares)
+        return {
+            "controls": {
+                "count": len(shares),
+                "seed": self.seed,
+                "n": len(tasks[::step]),
+                "accuracy": own,
+                "accuracies": shares,
+                "p": rank / (1 + len(shares)),
+            }
+        }
+
+    def _right(self, found: TaskAccuracy) -> Flags:
         return found.first_token if self.by == "first_token" else found.exact
 
     def _accuracies(
@@ -244,6 +288,26 @@ class PerformsTask:
                     found, note = None, f"left out: {error}"
             records.append(_record(n_shots, shuffled, found, note=note))
         return records
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        by = record["details"]["by"]
+        rows = [Row("steered, judged", record["estimate"], tuple(record["interval"]), record["n"], record["verdict"])]
+        for one in record["details"]["accuracies"]:
+            rows += [Row(one["setting"], one[by], n=one["n"])] if one[by] is not None else []
+        return [
+            Intervals(
+                title="Accuracy",
+                about=f"Share of right answers by the {'first token' if by == 'first_token' else 'whole answer'}.",
+                rows=rows,
+                x=record["statistic"],
+                promised=[record["threshold"]],
+            )
+        ]
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [*words.remarks(evidence), *_controls_line(evidence)]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
@@ -284,6 +348,17 @@ def assert_performs_task(
     The other arguments and what is raised are those of :func:`assert_steers`.
     """
     return hold("performs_task", locals())
+
+
+def _controls_line(evidence: Evidence) -> list[str]:
+    found = evidence.details.get("controls")
+    if found is None:
+        return []
+    shares = found["accuracies"]
+    return [
+        f"  controls: {found['count']} random directions of equal norm, on {found['n']} tasks, have accuracy {min(shares):.2f} to {max(shares):.2f}; the "
+        f"vector's, {found['accuracy']:.2f}, is number {round(found['p'] * (found['count'] + 1))} of {found['count'] + 1} (p = {found['p']:.3g})"
+    ]
 
 
 def _record(

@@ -25,6 +25,7 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment, Interval, IntervalMethod, Stride, Window
 from .doubts import look_closer
+from .figures import Distribution, Figure
 from .holding import hold
 from .judging import judged
 from .kinds import claim
@@ -32,6 +33,7 @@ from .leaks import text_leaks
 from .over_items import check_moved
 from .rises import Aggregate, rise_of
 from .sampling import kept_of, shared_ids, twins_of
+from .units import units_record
 
 
 @claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
@@ -148,6 +150,13 @@ class PplDeltaBelow:
                 "texts": text_records(texts, base, steered),
             },
         )
+        evidence.units = units_record(
+            [form_of(text) for text in texts],
+            list(texts.ids),
+            rise.per_text,
+            unit="texts",
+            how={"aggregate": self.aggregate, "window": self.window, "stride": self.stride},
+        )
         if evidence.verdict is Verdict.INCONCLUSIVE and self.aggregate == "arithmetic":
             evidence.items_needed = rise.texts_needed(self.confidence)
         look_closer(evidence, rise.values, rise.bounds, rise.at, None, texts.ids)
@@ -159,6 +168,20 @@ class PplDeltaBelow:
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         return [*words.not_looked_at(evidence), *words.texts_chosen(evidence.data)]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        texts = record["details"]["texts"]
+        risen = [text["nll_steered"] - text["nll_base"] for text in texts]
+        return [
+            Distribution(
+                title="What each text loses",
+                about=f"{len(texts)} texts. Above 0 the steered model finds a text less likely.",
+                values=risen,
+                x="loss of log-likelihood, nats per token",
+                unit="texts",
+            )
+        ]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:

@@ -14,6 +14,7 @@ from ..measures import Array, Perplexity
 from ..stats import Inference, items_needed_mean, ratio_of_means
 from .common import IntervalMethod
 from .judging import mean_of
+from .units import linearised, of_ratio
 
 Aggregate = Literal["geometric", "arithmetic"]
 
@@ -26,6 +27,7 @@ class Rise:
         found: the inference, on its own scale. limit: the promise on that scale. as_share: from that scale to a relative rise; None for
             a bound so far out that it is no finite number.
         values: [n_texts] numbers whose mean is at most ``at`` if and only if the rise is at most the limit; bounds: their inference.
+        per_text: [n_texts] numbers whose mean is the rise itself, linearised; see ``claims/units.py``.
         base / steered: the two perplexities whose ratio is judged.
         statistic: its name.
     """
@@ -36,6 +38,7 @@ class Rise:
     values: Array
     at: float
     bounds: Callable[[Array, Sequence[int] | None], Inference]
+    per_text: Array
     base: float
     steered: float
     statistic: str
@@ -73,12 +76,16 @@ def rise_of(
         rises = steered.per_text - base.per_text
         at = math.log1p(limit)
         means = base.of_the_mean_text, steered.of_the_mean_text
-        return Rise(bounds(rises), at, as_share, rises, at, bounds, *means, "perplexity delta")
+        mean = float(rises.mean())
+        per_text = linearised(rises, mean, math.exp(mean), math.expm1(mean))
+        return Rise(bounds(rises), at, as_share, rises, at, bounds, per_text, *means, "perplexity delta")
     own, of_base = _perplexities(steered), _perplexities(base)
     found = ratio_of_means(own, of_base, confidence=confidence, interval=interval, seed=seed)
     values = own - (1 + limit) * of_base
     means = base.mean_of_texts, steered.mean_of_texts
-    return Rise(found, 1 + limit, _less_one, values, 0.0, bounds, *means, "mean perplexity delta")
+    return Rise(
+        found, 1 + limit, _less_one, values, 0.0, bounds, of_ratio(own, of_base) - 1, *means, "mean perplexity delta"
+    )
 
 
 def as_share(difference: float) -> float | None:

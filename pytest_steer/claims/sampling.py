@@ -188,6 +188,16 @@ def _about(twins: Twins, what: str, forms: Sequence[tuple[str, ...]], unit: str)
     )
 
 
+def clustered(items: Items, clusters: Sequence[int] | None) -> list[list[ContrastItem]]:
+    """The items of each cluster, in the order of the clusters' numbers; each item alone without clusters."""
+    if clusters is None:
+        return [[item] for item in items]
+    members: dict[int, list[ContrastItem]] = {}
+    for item, cluster in zip(items, clusters, strict=True):
+        members.setdefault(cluster, []).append(item)
+    return [members[cluster] for cluster in sorted(members)]
+
+
 def one_per_cluster(values: Array, clusters: Sequence[int] | None) -> Array:
     """[n_clusters] the mean of each cluster's values, in the order of their numbers; the values themselves without clusters."""
     if clusters is None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ..data import ItemLike, Items, as_items
+from ..data.traces import known_in, traces
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, PropensityCurve, propensity_curve
 from ..measures.subject import Subject
 from ..model import Model
 from ..prompting import Context
+from ..soundness import check_before
 from ..stats import mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
+from .figures import Figure, Intervals, figures_of_items, interval_row
 from .numbers import number
-from .over_items import describe_items, wrong_share
+from .over_items import check_has_slope, data_warnings, describe_items, wrong_share
+from .sampling import Sample, one_per_cluster
 
 
 class OtherData(NamedTuple):
@@ -114,6 +118,118 @@ def check_base(subject: Subject, confidence: float, slopes: Array, what: str) ->
     )
 
 
+@dataclass(frozen=True)
+class Measuring:
+    """Measures settings.
+
+    Attributes:
+        base: the context that others are held against, and in which other data are asked.
+        grid: the multipliers of the slopes.
+        confidence: at which what settings are held against has to be proven to steer.
+    """
+
+    model: Model
+    subject: Subject
+    base: Context
+    grid: list[float]
+    confidence: float
+
+    def against_base(self, sample: Sample, contexts: Mapping[str, Context], others: Mapping[str, Sample]) -> list[Setting]:
+        """The curve in each context and on each of the other data, held against that of the sample in the base context.
+
+        Raises:
+            MeasurementError: that one is not proven to steer. DataError: see :func:`curve_in`.
+        """
+        base = self._curve(self.subject, sample.items, self.base, "the base context")
+        self._check(base, sample.clusters, "in the base context the vector")
+        found = []
+        for name, context in contexts.items():
+            curve = self._curve(self.subject, sample.items, context, name)
+            found.append(Setting(name, context, repr(context), curve, base, True, sample.clusters, sample.clusters))
+        for name, other in others.items():
+            curve = self._curve(self.subject, other.items, self.base, name)
+            put = f"data: {curve.items.source}"
+            found.append(Setting(name, self.base, put, curve, base, False, other.clusters, sample.clusters))
+        return found
+
+    def against_own_vectors(self, data_sets: Mapping[str, Items | OtherData], others: Mapping[str, Sample]) -> list[Setting]:
+        """The curve on each of the other data, held against that of their own vector.
+
+        Raises:
+            MeasurementError: one of these is not proven to steer. SoundnessError: its hooks do not do what they say.
+            SteerError: it has no slope. DataError: see :func:`curve_in`.
+        """
+        found = []
+        for name, data in data_sets.items():
+            assert isinstance(data, OtherData)
+            own, what = own_subject(self.subject, data), f"{name}, its own vector"
+            check_has_slope(own, self.grid)
+            check_before(self.model, own)
+            items, clusters = others[name].items, others[name].clusters
+            base = self._curve(own, items, self.base, what)
+            self._check(base, clusters, f"on {what}")
+            curve = self._curve(self.subject, items, self.base, name)
+            put = f"data: {curve.items.source}"
+            found.append(Setting(name, self.base, put, curve, base, True, clusters, clusters, own))
+        return found
+
+    def _curve(self, subject: Subject, items: Items, context: Context, place: str) -> PropensityCurve:
+        return curve_in(self.model, subject, items, context, self.grid, place)
+
+    def _check(self, base: PropensityCurve, clusters: Sequence[int] | None, what: str) -> None:
+        check_base(self.subject, self.confidence, one_per_cluster(base.slopes, clusters), what)
+
+
+def own_subject(subject: Subject, data: OtherData) -> Subject:
+    """The data set's own vector, deployed as this one is."""
+    return replace(subject, vector=data.vector)
+
+
+def other_data_warnings(
+    subject: Subject,
+    sample: Sample,
+    data_sets: Mapping[str, Items | OtherData],
+    others: Mapping[str, Sample],
+    known: Sequence[str],
+) -> list[str]:
+    """What the reader has to know about other data: what they share with the claim's items, or with what vectors were made from.
+
+    Args:
+        known: warnings that are there already.
+
+    Raises:
+        DataError: other data ask the questions of the claim's items and no others.
+    """
+    found: list[str] = []
+    asked = traces([item.question for item in sample.items])
+    for name, data in data_sets.items():
+        other = others[name]
+        found += [f"{name}: {one}" for one in data_warnings(subject, other) if one not in (*known, *found)]
+        if isinstance(data, OtherData):
+            own = own_subject(subject, data)
+            if own.intervention.hash == subject.intervention.hash:
+                found.append(
+                    f"{name}: its own vector is the claim's vector (the same training data), so the ratio is 1 whatever the "
+                    "model does: name training data of the data set"
+                )
+            else:
+                found += [f"{name}, its own vector: {warning}" for warning in data_warnings(own, other)]
+            continue
+        shared_with = known_in((item.question for item in other.items), asked)
+        shared = shared_with.asked + shared_with.near
+        if shared_with.same == len(other.items) == len(sample.items):
+            raise DataError(
+                f"{name}: asks the questions of the base data and no others, so it says nothing about other data"
+            )
+        if shared:
+            found.append(
+                f"{name}: {shared} of its {len(other.items)} items ask a question of the base data too"
+                f"{', or nearly do' if shared > shared_with.same else ''}, so the two are not "
+                "independent and the interval is not exact"
+            )
+    return found
+
+
 def setting_warnings(settings: Sequence[Setting]) -> list[str]:
     """Settings that change nothing, and settings in other units than their base."""
     return [
@@ -172,3 +288,17 @@ def settings_table(evidence: Evidence) -> list[str]:
     own_column = ["of its own vector"] if base is None else []
     headers = ["setting", "n", words.steerability(sign), *own_column, word, "interval", words.wrong_way(sign), "", ""]
     return [*words.table(rows, headers), f"  in the worst setting, {evidence.details['worst']}:"]
+
+
+def settings_figures(record: dict[str, Any]) -> list[Figure]:
+    """The ratios of all settings, and the curve and slopes of the worst one."""
+    details = record["details"]
+    word = "tan_relative" if details.get("base") is None else "retention"
+    ratios = Intervals(
+        title="Contexts and data sets",
+        about=f"How much of the base steerability is left in each. Curve and slopes below are those of the worst, {details['worst']}.",
+        rows=[interval_row(one, one["name"], word) for one in details["settings"]],
+        x=word.replace("_", " "),
+        promised=[record["threshold"]],
+    )
+    return [ratios, *figures_of_items(record)]

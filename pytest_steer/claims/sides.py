@@ -29,9 +29,10 @@ from ..soundness import check_before
 from ..stats import Inference
 from .beside import beside_record
 from .common import IntervalMethod
-from .deployed import controls_of_no_effect, deployed_record
+from .deployed import deployed_record
 from .doubts import look_closer
 from .judging import judged, mean_of
+from .no_effect import controls_of_no_effect
 from .numbers import number
 from .over_items import (
     asking_warnings,
@@ -42,6 +43,7 @@ from .over_items import (
     curve_fields,
     data_warnings,
     describe_items,
+    item_units,
 )
 from .sampling import Sample, sample_of
 
@@ -149,10 +151,11 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
         asked=asked,
         strata=_strata(found, changes),
         warnings=warnings,
-        **curve_fields(curve, details | sample.details(), subject) | sample.describe(),
+        **curve_fields(curve, details | sample.details(), subject, claim.confidence, sample.clusters) | sample.describe(),
     )
     for item, own, others in zip(evidence.items or (), found.matching, found.not_matching, strict=True):
         item |= {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}
+    evidence.units = item_units(sample, values, {"context": claim.context.to_dict()})
     evidence.details["deployed"] = deployed_record(subject, curve, claim.confidence, sample.clusters)
     evidence.details |= controls_of_no_effect(model, subject, curve.items, evidence, claim.seed, claim.context)
     evidence.warnings += diagnosis_warnings(evidence)

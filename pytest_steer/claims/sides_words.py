@@ -8,14 +8,14 @@ from typing import Any
 from ..evidence import Evidence
 from . import words
 from .beside import MEASURES
+from .figures import Curves, Figure, Line, deployed_mark, distribution_of
 from .numbers import number
 from .sides import SIDES, called, with_bounds
 
 
 def remarks(evidence: Evidence) -> list[str]:
     """Both sides, which way the model moves, and the other form of the behaviour, whatever the verdict."""
-    controls = words.controls(evidence) if "controls" in evidence.details else []
-    return [*words.remarks(evidence), *_both_sides(evidence), *controls, *_beside(evidence)]
+    return [*words.remarks(evidence), *_both_sides(evidence), *words.controls_beside(evidence), *_beside(evidence)]
 
 
 def explanation(evidence: Evidence) -> list[str]:
@@ -140,3 +140,16 @@ def _beside(evidence: Evidence) -> list[str]:
 
 
 _MEASURES = {"effect": "effect on propensity", "matching_change": "matching", "not_matching_change": "not matching"}
+
+
+def figures(record: dict[str, Any]) -> list[Figure]:
+    """The mean log-likelihood of each side's answers over the multiplier, and the items' slopes."""
+    grid, sides = record["multipliers"], record["details"]["sides"]
+    likelihoods = Curves(
+        title="Both sides",
+        about="Mean token log-likelihood of the answers that match and of those that do not.",
+        lines=[Line(f"{called(side)} answers", list(zip(grid, sides[side]["at"], strict=True))) for side in SIDES],
+        y="log-likelihood, nats per token",
+        marked=deployed_mark(record),
+    )
+    return [likelihoods, *distribution_of(record)]

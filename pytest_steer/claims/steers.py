@@ -20,11 +20,12 @@ from ..stats import Inference, mean_t, sequential_mean
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import WEAK_MEAN, Controls, Interval, IntervalMethod, OverItems, Sequential
-from .deployed import check_agrees, controls_of_no_effect, short_of_promise
+from .deployed import check_agrees, short_of_promise
 from .holding import hold
 from .in_rounds import is_in_rounds
 from .judging import mean_of
 from .kinds import claim
+from .no_effect import controls_of_no_effect
 from .over_items import measure_items
 from .sampling import Sample, sample_of
 

@@ -22,13 +22,15 @@ from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
 from ..steering import Intervention, SteeringVector
-from . import words
+from . import cost_words
 from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod, Stride, Window
-from .deployed import controls_of_no_effect, moves_of
+from .deployed import moves_of
+from .figures import CostPoint, EffectAgainstCost, Figure, figures_of_items
 from .holding import hold
 from .judging import below_floor, floor_of, mean_of
 from .kinds import claim
 from .leaks import text_leaks
+from .no_effect import controls_of_no_effect
 from .numbers import number, promise
 from .over_items import check_enough, measure_items
 from .ppl_delta_below import describe_texts, distinct_texts
@@ -156,6 +158,8 @@ class SteersAtCost:
             seed=self.seed,
             by_effect=True,
         )
+        if evidence.units is not None:
+            evidence.units["how"] |= {"budget": self.budget, "standardised": self.standardised}
         effects = curve.effects(at.multiplier)
         normalised = pne(effects, unsteered, at.mean_rises[at.multiplier])
         evidence.strata = []  # slopes, which an effect at one multiplier has not
@@ -284,30 +288,27 @@ class SteersAtCost:
             "judged there on effect and cost together"
         ]
 
-    @staticmethod
-    def headline(evidence: Evidence) -> str:
-        return words.headline(evidence, over_budget_reason(evidence) if evidence.details["over_budget"] else None)
+    headline = staticmethod(cost_words.headline)
+    remarks = staticmethod(cost_words.remarks)
+    explanation = staticmethod(cost_words.explanation)
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return [
-            *words.not_looked_at(evidence),
-            *_cost_line(evidence),
-            *(words.controls(evidence) if "controls" in evidence.details else []),
-            *_pne_line(evidence),
-            *words.texts_chosen(evidence.details["neutral"]),
-        ]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        unclear = "not enough evidence that the cost is within the budget: measure more neutral texts"
-        return [
-            *words.decide(evidence, unclear if evidence.details["over_budget"] else None),
-            *words.where(evidence, at=""),
-            *words.curve(evidence),
-            *_looked_at(evidence),
-            *words.worst_items(evidence),
-        ]
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        details, deployed = record["details"], record["details"]["deployed"]
+        at = {0.0: CostPoint("vector", 0.0, 0.0, 0.0)}
+        if deployed["mean_effect"] is not None and deployed["cost"] is not None:
+            multiplier = deployed["multiplier"]
+            at[multiplier] = CostPoint("vector", multiplier, deployed["mean_effect"], deployed["cost"])
+        judged_at = details["multiplier_at_cost"]
+        low, high = (None, None) if details["standardised"] else record["interval"]
+        at[judged_at] = CostPoint("vector", judged_at, details["mean_effect"], details["cost"], (low, high))
+        drawn = EffectAgainstCost(
+            title="Effect against cost",
+            about=f"Judged at multiplier {number(judged_at)}. The line is the budget, {promise(details['budget'], percent=True)} perplexity.",
+            points=sorted(at.values(), key=lambda one: one.multiplier),
+            budget=details["budget"],
+        )
+        return [drawn, *figures_of_items(record)]
 
 
 def assert_steers_at_cost(
@@ -364,56 +365,3 @@ def judge_over_budget(effect: Inference, least: float, cost: Inference, budget: 
     if p_pass <= alpha:
         return Verdict.PASS, p_pass, p_fail
     return (Verdict.FAIL if p_fail <= alpha else Verdict.INCONCLUSIVE), p_pass, p_fail
-
-
-def over_budget_reason(evidence: Evidence) -> str:
-    """Why an intervention that cannot be brought within the budget got its verdict."""
-    details = evidence.details
-    low = details["cost_interval"][0]
-    if evidence.verdict is Verdict.FAIL:
-        return (
-            "the cost exceeds the budget" if low is None or low >= details["budget"] else "the interval is on the bad side"
-        )
-    return "the interval of the cost lies across the budget"
-
-
-def _cost_line(evidence: Evidence) -> list[str]:
-    """Where the claim was judged, and what it costs there."""
-    details = evidence.details
-    low, high = (number(bound, percent=True) for bound in details["cost_interval"])
-    shown = f"[{low}, {high}] at {details['cost_confidence']:.4g} each side, over {details['neutral']['n']} texts"
-    return [
-        f"  judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} {shown}; "
-        f"budget {promise(details['budget'], percent=True)}"
-    ]
-
-
-def _pne_line(evidence: Evidence) -> list[str]:
-    """The perplexity-normalised effect beside the effect, and what it is made of."""
-    details = evidence.details
-    if details["pne"] is None:
-        return []
-    base, steered = (details["matching_probability"][key] for key in ("base", "steered"))
-    return [
-        f"  PNE {number(details['pne'])}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered; mean perplexity "
-        f"x {details['mean_perplexity_ratio']:.3g}"
-    ]
-
-
-def _looked_at(evidence: Evidence) -> list[str]:
-    """The multipliers with their costs, and the effect found beside that at the deployed multiplier."""
-    details = evidence.details
-    costs = sorted(details["looked_at"], key=lambda pair: abs(pair[0]))
-    rows = [
-        ["multiplier", *(f"{multiplier:.4g}" for multiplier, _ in costs)],
-        ["perplexity", *("overflow" if cost is None else number(cost, percent=True) for _, cost in costs)],
-    ]
-    lines = words.table(rows, align="right")
-    deployed = details["deployed"]
-    dose = details["mean_effect"] / details["sd_unsteered"] if details["sd_unsteered"] else None
-    lines.append(
-        f"  mean effect {number(details['mean_effect'])} ({number(dose)} standard deviations of the unsteered propensities), "
-        f"{'anti-steerable share' if words.effect_sign(evidence) > 0 else 'share that rises'} {details['anti_steerable_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
-        f"{number(deployed['mean_effect'])}"
-    )
-    return lines

@@ -63,6 +63,7 @@ class Suppresses:
 
     asks_likelihoods = True  # so that `pytest-steer show` asks about single tokens as this claim does
     remarks = staticmethod(sides_words.remarks)
+    figures = staticmethod(sides_words.figures)
     explanation = staticmethod(sides_words.explanation)
 
 

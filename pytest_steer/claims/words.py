@@ -46,7 +46,7 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
             or {
                 Verdict.PASS: "the interval is on the good side",
                 Verdict.FAIL: "the interval is on the bad side",
-                Verdict.INCONCLUSIVE: _too_few(evidence) or "the interval lies across the threshold",
+                Verdict.INCONCLUSIVE: too_few(evidence) or "the interval lies across the threshold",
             }[evidence.verdict]
         )
     drawn = evidence.details.get("sequential")
@@ -60,7 +60,8 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
     )
 
 
-def _too_few(evidence: Evidence) -> str | None:
+def too_few(evidence: Evidence) -> str | None:
+    """That the units are fewer than a verdict needs, or None."""
     is_floored = evidence.min_n is not None and evidence.n < evidence.min_n
     return f"n = {evidence.n} is below min_n {evidence.min_n}" if is_floored else None
 
@@ -81,7 +82,7 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
         instead = "choose a smaller deployed multiplier, or multipliers that reach it"
     if instead is not None:
         return [f"  {instead}"]
-    if _too_few(evidence):
+    if too_few(evidence):
         return [f"  not enough evidence: measure at least {evidence.min_n} {evidence.unit}"]
     if evidence.holm is not None:
         return ["  not enough evidence; how many items would decide depends on the other claims of the file"]
@@ -174,7 +175,7 @@ def controls(evidence: Evidence) -> list[str]:
         each = found["steerabilities"]
         rank = round(found["p"] * (found["count"] + 1))
         return [
-            f"  controls at multipliers {', '.join(f'{one:g}' for one in found['multipliers'])}: {found['count']} random directions of equal norm, "
+            f"  controls{found.get('where', '')} at multipliers {', '.join(f'{one:g}' for one in found['multipliers'])}: {found['count']} random directions of equal norm, "
             f"on {found['n']} items, have steerability {number(min(each))} to {number(max(each))}; the "
             f"vector's, {number(found['steerability'])}, is number {rank} of {found['count'] + 1} (p = {found['p']:.3g})"
         ]
@@ -184,6 +185,11 @@ def controls(evidence: Evidence) -> list[str]:
     if abs(mean) > 2 * stdev(slopes) / len(slopes) ** 0.5:
         return []
     return ["  no effect can be told from 0: `controls: 19` measures as many random directions of equal norm beside it"]
+
+
+def controls_beside(evidence: Evidence) -> list[str]:
+    """The same line for a claim without a parameter `controls`, where there are some."""
+    return controls(evidence) if "controls" in evidence.details else []
 
 
 _ADDED = ("added", "added, norm kept", "added at length 1, norm kept")

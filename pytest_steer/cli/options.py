@@ -61,13 +61,17 @@ _OF_THE_RUN = (
 )
 
 
-def run_options(function: Function) -> Function:
+def run_options(function: Function, *, has_model: bool = True) -> Function:
     """The options of the run, with ``--max-items`` and ``--no-soundness`` of commands that have them. The function takes them as
-    ``run``, which is current while it runs."""
+    ``run``, which is current while it runs.
+
+    Args:
+        has_model: whether ``--model`` is among them.
+    """
 
     @functools.wraps(function)
     def with_run(**given: Any) -> Any:
-        own = {name: given.pop(name) for name in ("model", "device", "dtype", "allow_unexpected", "cache", "seed")}
+        own = {name: given.pop(name, None) for name in ("model", "device", "dtype", "allow_unexpected", "cache", "seed")}
         run = RunContext(
             **own,
             effort=Effort(max_items=given.pop("max_items", None)),
@@ -78,7 +82,7 @@ def run_options(function: Function) -> Function:
         with running(run):
             return function(run=run, **given)
 
-    for option in reversed(_OF_THE_RUN):
+    for option in reversed(_OF_THE_RUN if has_model else _OF_THE_RUN[1:]):
         with_run = option(with_run)
     return with_run
 

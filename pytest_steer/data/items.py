@@ -122,6 +122,11 @@ class Items(Sequence[ContrastItem]):
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
     @property
+    def all_answers(self) -> list[str]:
+        """Every answer of either side, item by item."""
+        return [answer for item in self for answer in (*item.matching, *item.not_matching)]
+
+    @property
     def item_hashes(self) -> list[str]:
         """A short hash of each item's question, to find the same question in another data set."""
         return [hash_of(item.question) for item in self]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 import unicodedata
@@ -179,6 +180,11 @@ def _twins(pairs: Iterator[tuple[int, int]], groups: Sequence[Hashable] | None) 
 def hash_of(question: str) -> str:
     """A short hash of a question, the same whatever its white space, its case and the punctuation at its ends."""
     return short_hash(normal_form(question).casefold().strip(" .:;!?\"'"))
+
+
+def content_hash(form: Sequence[str]) -> str:
+    """A short hash of a unit in normal form (question and answers, or a text): the same wherever it stands."""
+    return short_hash(json.dumps(list(form), ensure_ascii=False))
 
 
 def short_hash(text: str) -> str:

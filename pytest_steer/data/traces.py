@@ -52,14 +52,19 @@ class Known:
         return self.same + self.within
 
 
-def traces(texts: Sequence[str], seen: Seen = "questions") -> dict[str, Any]:
+def traces(texts: Sequence[str], seen: Seen = "questions", *, answers: Iterable[str] = ()) -> dict[str, Any]:
     """What a vector's record keeps of the questions or texts that it is made from, for :func:`known_in`.
 
+    Args:
+        answers: to the questions. Those of fewer than four words, which stand anywhere, leave no trace.
+
     Returns:
+        ``answer_forms``: hashes of the words of the answers, for :func:`answers_in`; not there without answers of four words.
         ``item_hashes``: ``likeness.hash_of`` each. ``item_forms``: hashes of their words, with listed options in any order. ``item_words``:
         one byte of hash per word, packed. ``item_form``: :data:`FORM`. ``seen``: what they are.
     """
     cut = [text[:_LONGEST] for text in texts]
+    answered = {form for answer in answers if (form := _answer_form(answer)) is not None}
     packed = zlib.compress(_END.join(dict.fromkeys(map(_print, cut))), 9)
     return {
         "item_form": FORM,
@@ -67,7 +72,19 @@ def traces(texts: Sequence[str], seen: Seen = "questions") -> dict[str, Any]:
         "item_hashes": [hash_of(text) for text in texts],
         "item_forms": sorted({_order_free(text) for text in cut}),
         "item_words": base64.b85encode(packed).decode(),
+        **({"answer_forms": sorted(answered)} if answered else {}),
     }
+
+
+def answers_in(texts: Iterable[str], record: Mapping[str, Any]) -> list[str]:
+    """Those of these texts that are a training answer (white space, case and punctuation aside)."""
+    known = set(record.get("answer_forms") or ())
+    return [text for text in texts if _answer_form(text) in known] if known else []
+
+
+def _answer_form(text: str) -> str | None:
+    words = words_of(text[:_LONGEST])
+    return short_hash(" ".join(words)) if len(words) >= _LEAST_WORDS else None
 
 
 def is_comparable(record: Mapping[str, Any]) -> bool:

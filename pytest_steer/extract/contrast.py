@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
-from weakref import WeakKeyDictionary
 
 import torch
 
@@ -17,8 +15,7 @@ from ..data import ContrastItem, as_items
 from ..data.traces import traces
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
-from ..model.batch import check_texts
-from ..model.identity import state_of
+from ..model.batch import check_sequence, check_texts
 from ..model.state import measured
 from ..model.tokens import Ids
 from ..prompting import AS_GIVEN, Context, render_item
@@ -26,10 +23,6 @@ from .readouts import ItemReadout, TextReadout
 
 # Above this share of one letter among the matching answers, the letter itself is a good part of the direction.
 LETTER_BALANCE = 0.6
-
-# Bytes of activations that are kept per model. A sweep over all layers of a large model has more, and keeps none.
-_MOST_KEPT = 2**28
-_KEPT: WeakKeyDictionary[Model, OrderedDict[tuple[object, ...], dict[int, torch.Tensor]]] = WeakKeyDictionary()
 
 Texts = tuple[Sequence[str], Sequence[str]]
 Data = Iterable[ContrastItem] | Texts
@@ -106,12 +99,9 @@ def _of_items(
     if letters:
         warnings.warn(SteerWarning(f"{data.source}: {letters}"), stacklevel=stacklevel)
     pairs, starts = item_sequences(model, data, whole=readout != "answer", context=context)
-    read: Callable[[int, torch.Tensor], torch.Tensor] = lambda _, hidden: hidden[-1]  # noqa: E731
-    if readout == "mean":
-        read = lambda index, hidden: hidden[starts[index] :].mean(0)  # noqa: E731
-    rows = _rows(model, pairs, layers, (readout, *starts), read)
+    rows = _rows(model, list(zip(pairs, starts, strict=True)), layers, "mean" if readout == "mean" else "last")
     record = record_of(model, data.hash, len(data), readout, model.template_hash)
-    record |= {"label_balance": data.label_balance(), **traces([item.question for item in data])}
+    record |= {"label_balance": data.label_balance(), **traces([item.question for item in data], answers=data.all_answers)}
     record["thinking"] = render_item(data[0], model.format, context).thinking
     if context != AS_GIVEN:
         record["context"] = repr(context)
@@ -149,10 +139,6 @@ def item_sequences(
 def _of_texts(
     model: Model, positive: Sequence[str], negative: Sequence[str], layers: tuple[int, ...], readout: str
 ) -> Contrast:
-    reads: dict[str, Callable[[int, torch.Tensor], torch.Tensor]] = {
-        "mean": lambda _, hidden: hidden[1:].mean(0),
-        "last": lambda _, hidden: hidden[-1],
-    }
     if readout not in get_args(TextReadout):
         raise DataError(f"readout is 'mean' or 'last', not {readout!r}")
     sequences: list[Ids] = []
@@ -161,7 +147,7 @@ def _of_texts(
             raise DataError(f"the {side} texts have to be a list with at least one text")
         check_texts(model, texts, f"the {side} texts")
         sequences += [tokenize_text(model.tokenizer, text, f"{side} text {i}") for i, text in enumerate(texts)]
-    rows = _rows(model, sequences, layers, ("text", readout), reads[readout])
+    rows = _rows(model, [(ids, 1) for ids in sequences], layers, readout)
     split = len(positive)
     content = json.dumps([list(positive), list(negative)], ensure_ascii=False)
     record = record_of(model, hashlib.sha256(content.encode()).hexdigest(), len(sequences), readout, None)
@@ -171,33 +157,23 @@ def _of_texts(
 
 @measured
 def _rows(
-    model: Model,
-    sequences: Sequence[Ids],
-    layers: tuple[int, ...],
-    reading: tuple[object, ...],
-    read: Callable[[int, torch.Tensor], torch.Tensor],
+    model: Model, sequences: Sequence[tuple[Ids, int]], layers: tuple[int, ...], readout: str
 ) -> dict[int, torch.Tensor]:
-    """{layer: float64 [sequences, width]}; kept for a while, since methods that are compared read the same data.
+    """{layer: float64 [sequences, width]}: of each sequence its last token, or the mean from its number on.
 
-    Args:
-        reading: what ``read`` depends on.
+    Each is read once, in an order of its own, so that the same data with other labels are known already.
     """
-    key = (state_of(model), tuple(sequences), layers, reading)
-    known = _KEPT.setdefault(model, OrderedDict())
-    if key in known:
-        known.move_to_end(key)
-        return {at: rows.clone() for at, rows in known[key].items()}
-    kept = block_outputs(model, sequences, layers, read, reading=reading)
-    found = {at: torch.stack(kept[at]).double() for at in layers}
-    if _bytes(found) <= _MOST_KEPT:
-        known[key] = {at: rows.clone() for at, rows in found.items()}
-        while sum(map(_bytes, known.values())) > _MOST_KEPT:
-            known.popitem(last=False)
-    return found
-
-
-def _bytes(rows: Mapping[int, torch.Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in rows.values())
+    for index, (ids, _) in enumerate(sequences):
+        check_sequence(model, ids, f"sequence {index}")
+    order = sorted(set(sequences))
+    reads: dict[str, Callable[[int, torch.Tensor], torch.Tensor]] = {
+        "mean": lambda index, hidden: hidden[order[index][1] :].mean(0),
+        "last": lambda _, hidden: hidden[-1],
+    }
+    reading = (readout, *(start for _, start in order))
+    kept = block_outputs(model, [ids for ids, _ in order], layers, reads[readout], reading=reading)
+    place = {one: index for index, one in enumerate(order)}
+    return {at: torch.stack([kept[at][place[one]] for one in sequences]).double() for at in layers}
 
 
 def letter_imbalance(counts: Mapping[str, int]) -> str | None:

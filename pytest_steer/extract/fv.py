@@ -136,7 +136,7 @@ def fv(
     record = record_of(model, tasks_hash(tasks), len(tasks), "last", None)
     record |= {
         "method": "fv",
-        **traces([item.input for item in tasks]),
+        **traces([item.input for item in tasks], answers=[item.output for item in tasks]),
         "positions": "last",
         "heads": [{"layer": block, "head": head, "effect": effect} for effect, block, head in chosen],
         "shots": n_shots,

@@ -110,13 +110,18 @@ def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids
         return y, x, record
     data = list(data) if not hasattr(data, "source") else data
     if data and isinstance(data[0], TaskItem):
-        record = record_of(model, tasks_hash(data), len(data), "last", None) | traces([item.input for item in data])
+        record = record_of(model, tasks_hash(data), len(data), "last", None) | traces(
+            [item.input for item in data], answers=[item.output for item in data]
+        )
         y, x = _encoded(model, [[i.output for i in data], [i.input for i in data]])
         return y, x, record
     items = as_items(data)
     sequences, _ = item_sequences(model, items, whole=True, context=context)
     record = record_of(model, items.hash, len(items), "last", model.template_hash)
-    record |= {"label_balance": items.label_balance(), **traces([item.question for item in items])}
+    record |= {
+        "label_balance": items.label_balance(),
+        **traces([item.question for item in items], answers=items.all_answers),
+    }
     return sequences[0::2], sequences[1::2], record
 
 

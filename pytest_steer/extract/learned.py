@@ -83,7 +83,7 @@ def learned(
     )
     record = record_of(model, data.hash, len(data), "learned", model.template_hash)
     record |= {"method": "learned", "positions": "all", "label_balance": data.label_balance(), "seed": seed, **settings}
-    record |= traces([item.question for item in data])
+    record |= traces([item.question for item in data], answers=data.all_answers)
     vector = SteeringVector({at: found[""]}, record)
     return SteeringVector({at: found[""]}, {**record, "reliability": _reliability(model, data, vector, context)})
 

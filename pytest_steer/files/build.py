@@ -221,9 +221,10 @@ class Builder:
 def _left_out(kind: ClaimKind, claim: ClaimSpec) -> set[str]:
     """The fields that are not filled in: texts that may be missing and are, or what the claim is not measured on."""
     if not kind.either:
-        return {name for name, needed in kind.fields.items() if name == "texts" and not needed and claim.neutral is None}
+        missing = {name for name, needed in kind.fields.items() if name == "texts" and not needed and claim.neutral is None}
+        return missing | kind.without(claim.params).keys()
     chosen = kind.chosen(claim.params.get("on"), given_data(claim))
-    return {*kind.either} - {chosen} | (set() if chosen == "items" else {"context"})
+    return {*kind.either} - {chosen} | kind.without({**claim.params, str(chosen): True}).keys()
 
 
 def given_data(claim: ClaimSpec) -> set[str]:

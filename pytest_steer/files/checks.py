@@ -18,19 +18,20 @@ from pytest_steer.files.messages import Fault, faults_under
 from pytest_steer.files.methods import joint_faults, name_faults, schema_of
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys
 from pytest_steer.files.source import DataPath
-from pytest_steer.files.specs import OWN_AXES
+from pytest_steer.files.specs import OWN_AXES, read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.prompting.kinds import OWN_IS_GONE
-from pytest_steer.validation import example_of, flow
+from pytest_steer.validation import example_of, flow, shown
 
 _FILE_KEYS = valid_keys(SCHEMA)
 _DATA_KEYS = valid_keys(_FILE_KEYS["data"])
+_CLAIM_KEYS = valid_keys(SCHEMA["$defs"]["every_claim"])
 _ONE_VECTOR = {
     "description": f"Add `{example_of('vector', _FILE_KEYS['vector'])}` at the top level of the file, for all its claims, or to "
     "this claim.",
     "oneOf": [{"required": ["vector"]}, {"required": ["intervention"]}],
 }
-_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own", "x-regex"}
+_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own", "x-regex", "x-day"}
 
 
 def faults_of(claim: Expanded, data: dict[str, Any], folder: Path) -> list[Fault]:
@@ -104,6 +105,9 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
     elif "x-either" in of_kind:
         yield from _nothing_chosen(claim, of_kind["x-either"])
     for inner, value, path in _marked(schema, claim.values, ()):
+        if "x-day" in inner and isinstance(value, str) and read_day(value) is None:
+            hint = f"Write it as year, month and day, such as {inner['examples'][0]}. {inner['description']}"
+            yield Fault(path, f"{shown(value)} is no day", hint)
         refused = list(_axis_faults(inner, value, path))
         yield from refused
         if refused or "x-axis" not in inner or not draws_demonstrations(inner, value):
@@ -114,12 +118,7 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
             hint = f"Add `data: {{{example}}}` at the top level of the file or to this claim."
             yield Fault(path, "there is nothing to draw demonstrations from", hint)
     yield from _setting_faults(claim)
-    # Given for the whole file it is that of the claims that have one.
-    if "direction" in claim.values and not of_kind.get("x-has-direction") and claim.at(("direction",))[0] == "claims":
-        reason = f"{claim.kind!r} has no direction: it is about no contrast items, whose behaviour could rise or fall"
-        yield Fault(
-            ("direction",), reason, "Delete it here; at the top level of the file it is that of the claims about items."
-        )
+    yield from _ignored(claim)
     yield from _behaviour_faults(claim, folder)
     for inner, value, path in _marked(schema, claim.values, ()):
         unused = path[0] == "data" and claim.at(path)[0] == "data" and path[1] not in used
@@ -133,6 +132,34 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
         if inner.keys() & {"x-file", "x-items", "x-questions"} and isinstance(value, str) and not unused:
             fault = missing_file(value, folder, path, or_layers=bool(inner.get("x-vector")))
             yield from [fault] if fault is not None else []
+
+
+def _ignored(claim: Expanded) -> Iterator[Fault]:
+    """Keys written at a claim that it makes no use of; at the top level of the file they are those of the claims that do."""
+    kind, has = kind_of(claim.kind), claim.values.get("data")
+    data = has if isinstance(has, dict) else {}
+    without = kind.without({**claim.values, str(kind.chosen(claim.values.get("on"), data)): True})
+    keys: dict[DataPath, Schema] = {(key,): schema for key, schema in _CLAIM_KEYS.items() if key in claim.values}
+    keys |= {("data", key): schema for key, schema in _DATA_KEYS.items() if key in data}
+    hint = "Delete it here; at the top level of the file it is that of the claims that use it."
+    for path, schema in keys.items():
+        fills = schema.get("x-fills")
+        # Data files may stand together in one `data`, whichever of them a claim reads, and the cluster is a key of the test items.
+        if (
+            fills is None
+            or claim.at(path)[0] != "claims"
+            or (path[0] == "data" and claim.at(("data", "test"))[0] == "claims")
+        ):
+            continue
+        if fills == "direction":
+            if not kind.has_direction:
+                yield Fault(
+                    path, f"{claim.kind!r} has no direction: it says of no behaviour whether it is to rise or fall", hint
+                )
+        elif fills in without:
+            yield Fault(path, f"means nothing without {without[fills]!r}, which this claim has not", hint)
+        elif not kind.takes(fills):
+            yield Fault(path, f"{claim.kind!r} makes no use of it", hint)
 
 
 def _nothing_chosen(claim: Expanded, either: dict[str, str]) -> Iterator[Fault]:

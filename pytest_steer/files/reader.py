@@ -26,7 +26,7 @@ from pytest_steer.files.schema import (
     with_defaults,
 )
 from pytest_steer.files.source import DataPath, Source, read_source
-from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec
+from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec, read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.validation import flow
 
@@ -121,7 +121,7 @@ class _SuiteReader:
             return
         for one, found in made:
             if found:
-                yield BrokenClaim(one.named(name), self._line(index), to_error(found, self.source))
+                yield BrokenClaim(one.named(name), self._line(index), to_error(found, self.source), one.kind)
             else:
                 yield self._spec(index, one)
 
@@ -201,7 +201,7 @@ class _SuiteReader:
             neutral=data.get("neutral"),
             neutral_settings={key: value for key, value in neutral.items() if key != "file"},
             demonstrations=data.get("demonstrations"),
-            xfail=values.get("xfail") or None,
+            **_known_failure(values.get("xfail")),
             line=self._line(index),
             model=self._model(model.value) if model is not None else None,
             choice={axis: choice.label for axis, choice in claim.combination.items()},
@@ -259,17 +259,27 @@ class _SuiteReader:
         if self.taken.setdefault(name, index) != index:
             name = self._free(name)
             self.taken[name] = index
-        return BrokenClaim(name, self._line(index), to_error(faults, self.source))
+        return BrokenClaim(name, self._line(index), to_error(faults, self.source), self._kind(self.data["claims"][index]))
+
+    def _kind(self, claim: Any) -> str:
+        """The one known kind that a claim names, or an empty text."""
+        known = [key for key in claim if key in kinds()] if isinstance(claim, dict) else []
+        return str(known[0]) if len(known) == 1 else ""
 
     def _best_name(self, claim: Any) -> str | None:
         """The name that the claim has or, failing that, its kind, right or wrong."""
         if not isinstance(claim, dict):
             return None
-        known = [key for key in claim if key in kinds()]
-        kind = known[0] if len(known) == 1 else next(iter(claim), None)
+        kind = self._kind(claim) or next(iter(claim), None)
         body = claim.get(kind)
         name = body.get("name") if isinstance(body, dict) else None
         return next((word for word in (name, kind) if _is_name(word)), None)
+
+
+def _known_failure(entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        return {"xfail": entry or None}
+    return {"xfail": entry["reason"], "xfail_expires": read_day(entry["expires"]) if "expires" in entry else None}
 
 
 def _as_mapping(texts: Any) -> dict[str, Any]:

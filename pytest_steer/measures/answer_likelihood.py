@@ -165,8 +165,8 @@ def normalised_changes(promoted: tuple[Array, Array], suppressed: tuple[Array, A
         suppressed_q = mean of l(x) - l'(x) over the share q of the suppressed answers that are likeliest unsteered
 
     for q = 1/4, 1/2, 3/4 and 1, shares of n items rounded down. Since each condition has its own scale, all log-likelihoods can fall and
-    the promoted ones still rise here: look at the changes in nats first. The code takes means over padding too; here they are over an
-    answer's own tokens.
+    the promoted ones still rise here: look at the changes in nats first. The code divides an answer's sum by the length of the padded
+    row, prompt included; here means are over an answer's own tokens.
 
     Args:
         promoted / suppressed: ([n_items], [n_items]) unsteered and steered log-likelihoods.

@@ -27,6 +27,8 @@ class Strength:
             less), ``least`` (even the smallest costs more) or ``fixed`` (the method has one strength).
         pne: perplexity-normalised effect (von Rütte et al. 2024), see ``pne.pne``; None without texts.
         kl: mean divergence of the next token's distribution on neutral texts, in nats; None if it was not measured.
+        accuracy_lost: share of multiple-choice questions that steering loses (``capability_delta_below``), with its bounds; None if it was not
+            measured.
     """
 
     multiplier: float
@@ -37,6 +39,8 @@ class Strength:
     reached: str | None = None
     pne: float | None = None
     kl: float | None = None
+    accuracy_lost: float | None = None
+    accuracy_lost_interval: Interval = (None, None)
 
 
 def strength_of(
@@ -124,6 +128,7 @@ class Row:
             strength = getattr(self, name)
             if strength is not None:
                 found[name]["interval"] = list(strength.interval)
+                found[name]["accuracy_lost_interval"] = list(strength.accuracy_lost_interval)
                 found[name]["effect_standardised"] = self.standardised(strength.effect)
         if self.sides is not None:
             for name in ("matching_interval", "not_matching_interval"):

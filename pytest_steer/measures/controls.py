@@ -38,13 +38,7 @@ def random_controls(
     Raises:
         SteerError: it is no vector that is added.
     """
-    vector = subject.intervention.vector
-    if vector is None or not can_have_controls(subject):
-        raise SteerError(
-            f"controls: {subject.intervention.method!r} adds no vector of this package, so there are no random directions of equal norm "
-            "for it: delete `controls`"
-        )
-    drawn = {number: as_the_subject(subject, random_direction(vector, seed=seed + number)) for number in range(count)}
+    drawn = directions_like(subject, count, seed)
     grid = curve.multipliers.tolist()
     found = propensity_curves(model, curve.items, drawn, multipliers=grid, context=context, **subject.scope)
     slopes = [control.steerability for control in found.values()]
@@ -58,6 +52,21 @@ def random_controls(
         "steerabilities": slopes,
         "p": (1 + at_least) / (count + 1),
     }
+
+
+def directions_like(subject: Subject, count: int, seed: int) -> dict[int, Intervention]:
+    """Random directions of the vector's norm at each of its layers, applied as it is, with the seeds ``seed``, ``seed + 1``, ...
+
+    Raises:
+        SteerError: it is no vector that is added.
+    """
+    vector = subject.intervention.vector
+    if vector is None or not can_have_controls(subject):
+        raise SteerError(
+            f"controls: {subject.intervention.method!r} adds no vector of this package, so there are no random directions of equal norm "
+            "for it: delete `controls`"
+        )
+    return {number: as_the_subject(subject, random_direction(vector, seed=seed + number)) for number in range(count)}
 
 
 def as_the_subject(subject: Subject, vector: SteeringVector) -> Intervention:

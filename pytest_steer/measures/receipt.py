@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
@@ -62,17 +61,13 @@ class Receipt:
 def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Intervention, multiplier: float) -> Receipt:
     """Counts the steered tokens of the probes and measures the dose on a sample of them."""
     sample = probes[:: max(1, len(probes) // _SAMPLE)][:_SAMPLE]
-    kept = block_outputs(
-        model,
-        [probe.ids for probe in sample],
-        intervention.changes,
-        {layer: partial(_norms, intervention, multiplier, layer, sample) for layer in intervention.changes},
-        intervention.site,
-        ("norms", *(probe.steer_from for probe in sample)),
+    what = ("receipt", [(probe.ids, probe.steer_from) for probe in sample], intervention.hash, float(multiplier))
+    seen = engine_of(model).remembered_tensors(
+        what, lambda: _norms(model, sample, intervention, multiplier), on_disk=intervention.durable
     )
     doses = []
     for layer in intervention.changes:
-        norms, moved = torch.cat(kept[layer], dim=1)
+        norms, moved = seen[str(layer)]
         median_hidden_norm = float(norms.median())
         norm = intervention.vector.norms[layer] if intervention.vector is not None else None
         relative = abs(multiplier) * norm / median_hidden_norm if norm is not None and median_hidden_norm > 0 else None
@@ -89,13 +84,25 @@ def _moves_alone(intervention: Intervention) -> bool:
     return intervention.looks == "position" and (intervention.applied is None or intervention.applied.is_declared)
 
 
-def _norms(
-    intervention: Intervention, multiplier: float, layer: int, sample: Sequence[Probe], index: int, hidden: torch.Tensor
-) -> torch.Tensor:
-    """At the steered positions of a sequence: norms of what is there, and of the change, [2, positions]."""
-    here = hidden[sample[index].steer_from :]
-    if not _moves_alone(intervention):
-        return torch.stack([here.norm(dim=-1)] * 2)
-    strength = torch.full((1, 1), float(multiplier), device=here.device)
-    every = torch.ones(1, len(here), dtype=torch.bool, device=here.device)
-    return torch.stack([here.norm(dim=-1), (intervention.apply(here[None], strength, every, layer)[0] - here).norm(dim=-1)])
+def _norms(model: Model, sample: Sequence[Probe], intervention: Intervention, multiplier: float) -> dict[str, torch.Tensor]:
+    """By layer, at the steered positions of all sequences: norms of what is there, and of the change, [2, positions]."""
+    starts = [probe.steer_from for probe in sample]
+    # Read by themselves, since many claims ask about the same sequences at other multipliers.
+    kept = block_outputs(
+        model,
+        [probe.ids for probe in sample],
+        intervention.changes,
+        lambda index, hidden: hidden[starts[index] :],
+        intervention.site,
+        ("steered positions", *starts),
+        on_disk=False,
+    )
+    found = {}
+    for layer, rows in kept.items():
+        here = torch.cat(rows)
+        there = here
+        if _moves_alone(intervention):
+            strength, every = torch.full((1, 1), float(multiplier)), torch.ones(1, len(here), dtype=torch.bool)
+            there = intervention.apply(here[None], strength, every, layer)[0]
+        found[str(layer)] = torch.stack([here.norm(dim=-1), (there - here).norm(dim=-1)])
+    return found

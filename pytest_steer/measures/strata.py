@@ -52,7 +52,7 @@ def with_label(curve: PropensityCurve) -> list[tuple[str, Flags]]:
     """Each stratum's label, and [n_items] which items are in it."""
     return [
         (label, np.array([own == label for own in labels]))
-        for labels in _factors(curve).values()
+        for labels in factors_of(curve).values()
         for label in sorted({label for label in labels if label is not None})
     ]
 
@@ -68,7 +68,7 @@ def explained(curve: PropensityCurve) -> dict[str, float]:
         {"letter": ..., "yes_no": ..., "both": ...}, each where there are such strata. Of both it is at least that of either.
     """
     found = {}
-    for name, labels in _factors(curve).items():
+    for name, labels in factors_of(curve).items():
         sizes = Counter(labels)
         has = np.array([label is not None and sizes[label] > 1 for label in labels])
         slopes, own = curve.slopes[has], [label for label in labels if label is not None and sizes[label] > 1]
@@ -81,8 +81,8 @@ def explained(curve: PropensityCurve) -> dict[str, float]:
     return found
 
 
-def _factors(curve: PropensityCurve) -> dict[str, Sequence[str | None]]:
-    """For each kind of label that of every item, None where it has none; the letter is the one that was shown."""
+def factors_of(curve: PropensityCurve) -> dict[str, Sequence[str | None]]:
+    """For each kind of label (``letter``, ``yes_no``, ``both``) that of every item, None where it has none; the letter is the one that was shown."""
     items = curve.items  # a context can move or rename the letters, but not the text of the matching option
     shown = curve.labels if curve.labels is not None else [item.label for item in items]
     behind = [_behind(item) for item in items]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import torch
+
 from ..errors import SteerError
 from ..model import Model, engine_of
 from ..model.foreign import hooks_warning
@@ -99,6 +101,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "width": model.width,
         "dtype": model.dtype,
         "device": str(model.device),
+        "threads": torch.get_num_threads(),
         "template": model.template_hash,
         "template_name": model.format.name,
         **{key: names for key, names in noted.items() if names},

@@ -36,13 +36,14 @@ def block_outputs(
     read: Reader | Mapping[int, Reader],
     site: Site = "block",
     reading: tuple[object, ...] | None = None,
+    on_disk: bool = True,
 ) -> dict[int, list[torch.Tensor]]:
     """What is read from the outputs of decoder blocks (or from a site inside of them), for each sequence by itself.
 
     Args:
         read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them; one for all layers, or
             one for each.
-        reading: what ``read`` does and depends on. What it gave is then remembered in the folder of scores, if there is one.
+        reading: what ``read`` does and depends on. What it gave is then remembered, with ``on_disk`` in the folder of scores too, if there is one.
 
     Returns:
         {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.
@@ -60,5 +61,5 @@ def block_outputs(
         return {f"{layer} {index}": own for layer, rows in kept.items() for index, own in enumerate(rows)}
 
     what = ("outputs", tuple(sequences), tuple(layers), site, reading)
-    found = engine_of(model).remembered_tensors(what, named)
+    found = engine_of(model).remembered_tensors(what, named, on_disk=on_disk)
     return {layer: [found[f"{layer} {index}"] for index in range(len(sequences))] for layer in layers}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -28,14 +27,14 @@ from .memo import DiskMemo, Scores
 from .noise import Noise, agree, in_nats, is_coarse, noise_between, shortened, spacing
 from .planning import Budget, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
-from .probes import Bundle, Pair, Probe, Row, bundle_up
+from .probes import Bundle, Pair, Probe, Row, bundle_up, key_of
+from .recent import Recent, Tensors
 from .state import measured
 from .structure import structure_of
 from .trial import MISFITS, is_out_of_memory
 
 _Answers = list[tuple[Row, Scores]]
 _One = TypeVar("_One")
-Tensors = dict[str, torch.Tensor]
 # Bytes of tensors that are kept on disk as one entry. Activations of all layers of a large model take more, and are read anew.
 _MOST_ON_DISK = 2**26
 # How many rows a way is tried on in 16 bits, where one may be right by chance, and how many show the noise by themselves.
@@ -85,6 +84,7 @@ class Engine:
         self._steady: set[str] = set()
         self.doses = Doses(model, self.remembered_tensors)
         self._floors: dict[bytes, tuple[float, float]] = {}
+        self._recent = Recent()
         self._budget = Budget(1024, 2**25) if model.device.type == "cpu" else Budget(16384, 2**28)
 
     def run(
@@ -115,13 +115,13 @@ class Engine:
             self._check(probe, steers)
         self._look_at_model()
         self.doses.check(probes, asked_pairs)
-        asked = [[Row(probe, pair, _key(probe, pair)) for pair in asked_pairs] for probe in probes]
+        asked = [[Row(probe, pair, key_of(probe, pair)) for pair in asked_pairs] for probe in probes]
         wanted = self._unknown(asked)
-        done = 0
+        done, keys = 0, {row.key for row in wanted}
         for group in group_by_prefix(bundle_up(wanted)) if self.sharing else [Group(tuple(bundle_up(wanted)))]:
             for answers in self._run_group(group):
                 self._keep(answers)
-                done += len(answers)
+                done += sum(row.key in keys for row, _ in answers)
                 if done < len(wanted):
                     progress.report(f"{done} of {len(wanted)} scores")
         self.forwards += done
@@ -151,12 +151,11 @@ class Engine:
         self.doses.check(probes, [*pairs])
         count, tokens = _COARSE if is_coarse(self.model.dtype) else _FINE
         few = dict.fromkeys(shortened(probe, tokens) for probe in _spread(probes, count))
-        rows = [Row(probe, pair, _key(probe, pair)) for probe in few for pair in pairs]
+        rows = [Row(probe, pair, key_of(probe, pair)) for probe in few for pair in pairs]
         name = hashlib.blake2b(b"".join(row.key for row in rows)).digest()
         if name not in self._floors:
             compute = partial(self._floor_of, rows)
-            durable = all(map(_is_durable, pairs))
-            found = self.remembered_tensors(("noise floor", name), compute) if durable else compute()
+            found = self.remembered_tensors(("noise floor", name), compute, on_disk=all(map(_is_durable, pairs)))
             moved, rounding = found["floor"].tolist()
             self._floors[name] = moved, rounding
         return self._floors[name]
@@ -171,24 +170,26 @@ class Engine:
         rounding = spacing(self.model.dtype, [together[row.key] for row in logits or rows])
         return {"floor": torch.tensor([moved, rounding], dtype=torch.float64)}
 
-    def remembered_tensors(self, what: tuple[object, ...], compute: Callable[[], Tensors]) -> Tensors:
-        """Tensors that the model gives, from disk if they are there. Without a folder for it they are computed each time.
+    def remembered_tensors(
+        self, what: tuple[object, ...], compute: Callable[[], Tensors], *, on_disk: bool = True
+    ) -> Tensors:
+        """Tensors that the model gives, from memory or from disk if they are there.
 
         Args:
             what: all they depend on beside the model; everything in it has a ``repr`` that says what it is.
+            on_disk: False for what is large and cheap, or what no ``repr`` says all about.
         """
-        if self.disk is None:
-            return compute()
         self._look_at_model()
-        if self._part is None:
-            return compute()
-        key = self._part + hashlib.blake2b(repr(what).encode(), digest_size=20).digest()
-        there = self.disk.read_bytes([key])
-        if key in there:
-            return load(there[key])
-        found = compute()
-        if sum(tensor.nbytes for tensor in found.values()) <= _MOST_ON_DISK:
-            self.disk.write_bytes({key: save({name: tensor.clone().contiguous() for name, tensor in found.items()})})
+        key = hashlib.blake2b(repr(what).encode(), digest_size=20).digest()
+        if (known := self._recent.get(key)) is not None:
+            return known
+        disk = self.disk if on_disk and self._part is not None else None
+        place = (self._part or b"") + key
+        there = disk.read_bytes([place]) if disk is not None else {}
+        found = load(there[place]) if there else compute()
+        if disk is not None and not there and sum(tensor.nbytes for tensor in found.values()) <= _MOST_ON_DISK:
+            disk.write_bytes({place: save({name: own.clone().contiguous() for name, own in found.items()})})
+        self._recent.keep(key, found)
         return found
 
     def _look_at_model(self) -> None:
@@ -200,6 +201,7 @@ class Engine:
         if self._state != state:
             self._memo.clear()
             self._floors.clear()
+            self._recent.clear()
             self.doses = Doses(self.model, self.remembered_tensors)
             self._state = state
         self._part = None if self.disk is None or is_hooked(self.model) else disk_key(self.model, state)
@@ -232,13 +234,13 @@ class Engine:
             if row.pair.applied and row.pair.intervention is not None:
                 by_change.setdefault(row.pair.intervention.hash, []).append(row)
         for change, own in by_change.items():
-            idle = {row.key: _key(row.probe, Pair(None, 0.0)) for row in own}
+            idle = {row.key: key_of(row.probe, Pair(None, 0.0)) for row in own}
             unsteered = {key: self._memo[base] for key, base in idle.items() if base in self._memo}
             check_steady(self.model, own, self._memo, unsteered, thorough=change not in self._steady)
             self._steady.add(change)
 
     def _run_group(self, group: Group) -> Iterator[_Answers]:
-        """Answers of bundles that share a prefix, batch by batch. Where a way turns out not to fit the model, others follow."""
+        """Answers of bundles that share a prefix, and what came with them, batch by batch. Where a way does not fit the model, others follow."""
         prefix: Prefix | None = None
         no_room = False  # for the prefix under all of its pairs at once
         for batch, way in batches(self.model, group, self._choose, lambda: self._budget):
@@ -247,12 +249,12 @@ class Engine:
                 if fits and way.prefix and prefix is None:
                     prefix = run_prefix(self.model, batch[0], group.prefix)
                 if fits:
-                    answers, taken = self._answers(batch, way, prefix if way.prefix else None), way
+                    answers, taken = self._computed(batch, way, prefix if way.prefix else None), way
                     if way.kind != "plain" and not all(np.isfinite(scores).all() for _, scores in answers):
                         # A branch that overflows spoils those beside it, whatever the way, so each runs by itself.
                         taken = Way("plain")
-                        answers = self._answers(batch, taken, None)
-                    fits = self._tried(batch, taken, answers)
+                        answers = self._computed(batch, taken, None)
+                    fits = self._tried(batch, taken, _asked(batch, answers))
             except MISFITS as error:
                 fits = False
                 if is_out_of_memory(error) and way.prefix and prefix is None:
@@ -264,7 +266,7 @@ class Engine:
             if not fits:
                 yield from self._run_group(Group(tuple(batch), 0 if no_room else group.prefix))
                 continue
-            for row, _ in answers:
+            for row, _ in _asked(batch, answers):
                 if row.pair.intervention is not None:
                     self._taken.setdefault(row.pair.intervention.hash, Counter())[str(taken)] += 1
             yield answers
@@ -329,7 +331,11 @@ class Engine:
         return noise
 
     def _answers(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
-        """Scores of a batch; if memory runs out, of its halves, and later batches are no larger than those."""
+        """Scores of the rows of a batch."""
+        return _asked(batch, self._computed(batch, way, prefix))
+
+    def _computed(self, batch: list[Bundle], way: Way, prefix: Prefix | None) -> _Answers:
+        """Scores of a batch, and those that come with them; if memory runs out, of its halves, and later batches are no larger than those."""
         try:
             return run_batch(self.model, batch, way, self.padding, prefix)
         except RuntimeError as error:
@@ -341,7 +347,7 @@ class Engine:
             warnings.warn(SteerWarning("memory ran out: going on with smaller batches"), stacklevel=2)
         self._halved = True
         self._budget = half_of(self.model, batch, prefix.length if prefix else 0, way.kind, self._budget)
-        return [answer for half in parts for answer in self._answers(half, way, prefix)]
+        return [answer for half in parts for answer in self._computed(half, way, prefix)]
 
     def _check(self, probe: Probe, steers: bool) -> None:
         if (probe.margins and probe.candidates is not None) or (
@@ -368,6 +374,12 @@ def _branches(batch: Sequence[Bundle]) -> bool:
     return len(batch[0].probes) > 1
 
 
+def _asked(batch: Sequence[Bundle], answers: _Answers) -> _Answers:
+    """The answers to the rows of a batch alone."""
+    keys = {row.key for bundle in batch for row in bundle.rows}
+    return [(row, scores) for row, scores in answers if row.key in keys]
+
+
 def _spread(those: Sequence[_One], count: int) -> list[_One]:
     """At most ``count`` of them, evenly spread."""
     step = max(1, -(-len(those) // max(1, count)))
@@ -381,15 +393,6 @@ def _logit_of(probe: Probe) -> Probe:
     at = probe.reads.start + 1
     target = probe.ids[at] if at < len(probe.ids) else (probe.ends or probe.ids)[0]
     return Probe(probe.ids[:at], min(probe.steer_from, at - 1), (target,), name=probe.name)
-
-
-def _key(probe: Probe, pair: Pair) -> bytes:
-    digest = hashlib.blake2b(array("q", probe.ids).tobytes(), digest_size=20)
-    digest.update(repr(probe.question).encode())
-    if not pair.is_idle:
-        assert pair.intervention is not None
-        digest.update(repr((pair.intervention.hash, pair.multiplier, probe.steer_from)).encode())
-    return digest.digest()
 
 
 def _is_durable(pair: Pair) -> bool:

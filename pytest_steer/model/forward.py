@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import DynamicCache
 
@@ -21,7 +22,7 @@ from .layout import Dose, Plan, Way, lay_out
 from .loaded import Model, once_per_model
 from .memo import Scores
 from .prefixes import replaying
-from .probes import Bundle, Pair, Probe, Row
+from .probes import Bundle, Pair, Probe, Row, key_of
 from .structure import structure_of
 from .unembedding import can_unembed_apart, logits_at, reading
 
@@ -89,7 +90,7 @@ def run_prefix(model: Model, bundle: Bundle, length: int) -> Prefix:
 def run(
     model: Model, bundles: Sequence[Bundle], way: Way, padding: Padding, prefix: Prefix | None
 ) -> list[tuple[Row, Scores]]:
-    """Scores of all rows of the bundles."""
+    """Scores of all rows of the bundles; beside divergences the log-likelihoods that came with them, see :func:`scores_of`."""
     shared = prefix.length if prefix else 0
     plan = lay_out(bundles, way, shared, padding, traits_of(model).sizes)
     cache = replaying(prefix.filled, prefix.plan, plan) if prefix else None
@@ -106,7 +107,7 @@ def run(
     with _planned(model, plan, shared):
         logits = reading(model, inputs_of(model, plan, shared, cache), reads, only, apart=apart)
     starts = [bases.get(row.probe) for row in plan.rows]
-    return scores_of(plan.rows, logits, only, starts, most // model.vocabulary)
+    return scores_of(plan.rows, logits, only, starts, most // model.vocabulary, beside=True)
 
 
 def inputs_of(model: Model, plan: Plan, prefix: int = 0, cache: Any = None) -> dict[str, Any]:
@@ -162,6 +163,8 @@ def scores_of(
     only: Sequence[int] | None = None,
     bases: Sequence[int | None] = (),
     at_once: int = 2**20,
+    *,
+    beside: bool = False,
 ) -> list[tuple[Row, Scores]]:
     """The scores of all rows from the logits of their reads.
 
@@ -169,6 +172,8 @@ def scores_of(
         logits: gives those of some reads, [reads, vocabulary or only], by their numbers; the reads of the rows are in the order of the rows.
         bases: for each row the number of the first read of the unsteered model that it is compared with.
         at_once: how many reads may be asked for together where they are compared.
+        beside: with each divergence also give the log-likelihoods of the same tokens, steered and unsteered. They cost next to
+            nothing there, and a claim about perplexity on the same texts would need a forward for them.
     """
     columns = {token: index for index, token in enumerate(only or ())}
     scores: list[tuple[Row, Scores]] = []
@@ -189,27 +194,47 @@ def scores_of(
         elif probe.margins:
             found = _margins(probe, part)
         else:
-            targets = torch.tensor(probe.ids[probe.score_from :], device=part.device)
-            found = part.gather(1, targets[:, None])[:, 0] - part.logsumexp(1)
+            found = _log_likelihoods(part, torch.tensor(probe.ids[probe.score_from :], device=part.device))
         scores.append((row, found.double().cpu().numpy()))
     for (base, count), several in compared.items():
-        found = _divergences(logits, base, count, [first for _, first in several], at_once)
-        scores += [(row, own) for (row, _), own in zip(several, found.cpu().numpy(), strict=True)]
+        own = [row for row, _ in several]
+        divergences, likelihoods = _compared(logits, base, count, several, at_once)
+        scores += zip(own, divergences.cpu().numpy(), strict=True)
+        if beside:
+            with_them = zip(_without_divergence(own), likelihoods.double().cpu().numpy(), strict=True)
+            # A token of no probability has an ordinary divergence. Whoever asks for its likelihood gets the error.
+            scores += [(row, likelihood) for row, likelihood in with_them if np.isfinite(likelihood).all()]
     return scores
 
 
-def _divergences(
-    logits: Callable[[torch.Tensor], torch.Tensor], base: int, count: int, firsts: Sequence[int], at_once: int
-) -> torch.Tensor:
-    """Float64 [rows, count]: of rows whose reads begin at ``firsts``, from the unsteered one whose reads begin at ``base``."""
-    step = max(1, at_once // (1 + len(firsts)))
-    parts = []
+def _compared(
+    logits: Callable[[torch.Tensor], torch.Tensor], base: int, count: int, several: Sequence[tuple[Row, int]], at_once: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of rows, each with its first read, against the unsteered one whose reads begin at ``base``: divergences float64 [rows, count], and
+    log-likelihoods of the scored tokens [1 + rows, count], the unsteered ones first."""
+    probe = several[0][0].probe
+    targets = torch.tensor(probe.ids[probe.score_from :])
+    step = max(1, at_once // (1 + len(several)))
+    parts, likelihoods = [], []
     for start in range(0, count, step):
         own = torch.arange(start, min(start + step, count))
-        asked = torch.cat([base + own, *(first + own for first in firsts)])
-        found = logits(asked).reshape(1 + len(firsts), len(own), -1)
+        asked = torch.cat([base + own, *(first + own for _, first in several)])
+        found = logits(asked).reshape(1 + len(several), len(own), -1)
         parts.append(divergence(found[0], found[1:]))
-    return torch.cat(parts, 1)
+        likelihoods.append(_log_likelihoods(found, targets[own].to(found.device).expand(len(found), -1)))
+    return torch.cat(parts, 1), torch.cat(likelihoods, 1)
+
+
+def _without_divergence(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the log-likelihoods at the same positions, that of the unsteered model first."""
+    probe = replace(rows[0].probe, diverges=False)
+    pairs = [Pair(None, 0.0), *(row.pair for row in rows)]
+    return [Row(probe, pair, key_of(probe, pair)) for pair in pairs]
+
+
+def _log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """[..., positions] of the targets, from logits [..., positions, vocabulary]."""
+    return logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
 
 
 def _margins(probe: Probe, logits: torch.Tensor) -> torch.Tensor:

@@ -16,11 +16,10 @@ from weakref import WeakKeyDictionary
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from ..evidence import SCORING
 from .foreign import PART_OF_MODELS, Found, Watch, global_hooks, hooks_of, maker_of
 from .loaded import Model, identity_of
 
-# Raised when the same question would be answered with another number than before.
-_SCORING = 1
 _OF_TORCH = frozenset(vars(torch.nn.Module())) - {"training"}
 # Where a model was loaded from and what it has warned about.
 _NO_SETTINGS = _OF_TORCH | {"name_or_path", "warnings_issued"}
@@ -76,7 +75,7 @@ def disk_key(model: Model, state: int) -> bytes:
             _own_sources(model),
             model.device.type,
             *(metadata.version(name) for name in ("pytest-steer", "torch", "transformers", "tokenizers")),
-            _SCORING,
+            SCORING,
         )
         _KNOWN[model] = state, hashlib.blake2b(repr(parts).encode(), digest_size=20).digest()
     return _KNOWN[model][1]

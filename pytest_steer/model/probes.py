@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -87,6 +89,16 @@ class Pair:
     def looks_at_rows(self) -> bool:
         """Whether other positions of the row matter to it, so that a row has to stay one row."""
         return not self.is_idle and self.intervention is not None and self.intervention.looks == "row"
+
+
+def key_of(probe: Probe, pair: Pair) -> bytes:
+    """What identifies the score of a probe under a pair: all that it depends on beside the model."""
+    digest = hashlib.blake2b(array("q", probe.ids).tobytes(), digest_size=20)
+    digest.update(repr(probe.question).encode())
+    if not pair.is_idle:
+        assert pair.intervention is not None
+        digest.update(repr((pair.intervention.hash, pair.multiplier, probe.steer_from)).encode())
+    return digest.digest()
 
 
 @dataclass(frozen=True)

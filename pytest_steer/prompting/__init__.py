@@ -7,7 +7,7 @@ from .axes.noise import Noise
 from .contexts import AS_GIVEN, IN_TASK_FORM, Context
 from .formats import PromptFormat
 from .kinds import Axis, axis, known_axes
-from .options import swap_options
+from .options import exchange_labels, swap_options
 from .rendering import RenderedItem, render_item
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "PromptFormat",
     "RenderedItem",
     "axis",
+    "exchange_labels",
     "known_axes",
     "render_item",
     "swap_options",

@@ -42,6 +42,26 @@ def swap_options(item: ContrastItem) -> ContrastItem:
     return ContrastItem(question, item.not_matching, item.matching, item.id, item.meta)
 
 
+def exchange_labels(item: ContrastItem) -> ContrastItem:
+    """Exchange the labels of the two lettered options and of the two answers; the texts stay where they are: ``(B) text`` comes first.
+
+    With :func:`swap_options` it tells a label from its position: one moves the text, the other the letter.
+
+    Raises:
+        DataError: as :func:`swap_options`.
+    """
+    swapped = swap_options(item)  # whose answers have the other labels, as those here
+    first, second = find_options(item.question)
+    question = (
+        item.question[: first.start("label")]
+        + second["label"]
+        + item.question[first.end("label") : second.start("label")]
+        + first["label"]
+        + item.question[second.end("label") :]
+    )
+    return ContrastItem(question, swapped.matching, swapped.not_matching, item.id, item.meta)
+
+
 def within(item: ContrastItem, text: str) -> ContrastItem:
     """The item with its question put into a text. Options at the ends of the question stay on separate lines."""
     before, after = text.split(QUESTION)

@@ -4,11 +4,14 @@ from .comparison import comparison_tables
 from .entanglement import entanglement_map, entanglement_rows
 from .formats import report_format
 from .matrix_rows import comparison_of, matrix_rows
-from .report import build_report, fitting, report_schema, write_report
+from .partial import PartialReport, partial_path
+from .reading import read_report
+from .report import build_report, fitting, partial_head, report_schema, write_report
 from .table import claim_table, claim_warnings, control_ranks, deployed_moves, expected_false, texts_left_out, verdict_counts
 from .texts import with_texts
 
 __all__ = [
+    "PartialReport",
     "build_report",
     "claim_table",
     "claim_warnings",
@@ -21,6 +24,9 @@ __all__ = [
     "expected_false",
     "fitting",
     "matrix_rows",
+    "partial_head",
+    "partial_path",
+    "read_report",
     "report_format",
     "report_schema",
     "texts_left_out",

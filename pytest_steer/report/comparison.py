@@ -68,6 +68,7 @@ def _wanted(cost: float | None) -> str:
 def _deployed(rows: Sequence[Row]) -> _Table:
     lines: list[list[str | int]] = []
     has_divergence = any(row.deployed.kl is not None for row in rows)
+    has_accuracy = any(row.deployed.accuracy_lost is not None for row in rows)
     for row in rows:
         at = row.deployed
         lines.append(
@@ -84,10 +85,12 @@ def _deployed(rows: Sequence[Row]) -> _Table:
                 number(at.cost, percent=True),
                 number(at.pne),
                 *([number(at.kl)] if has_divergence else []),
+                *([_bounded(at.accuracy_lost, at.accuracy_lost_interval, percent=True)] if has_accuracy else []),
             ]
         )
     headers = [
-        "behaviour", "method", "n", "multiplier", "steerability", "anti-\nsteerable", "effect", "standard-\nised", "wrong\nway", "perplexity", "PNE", *(["KL"] if has_divergence else []),
+        "behaviour", "method", "n", "multiplier", "steerability", "anti-\nsteerable", "effect", "standard-\nised", "wrong\nway",
+        "perplexity", "PNE", *(["KL"] if has_divergence else []), *(["accuracy\nlost"] if has_accuracy else []),
     ]  # fmt: skip
     return lines, headers
 
@@ -192,5 +195,6 @@ def _tasks(tasks: Sequence[TaskRow], cost: float | None) -> _Table:
     return lines, ["method", *(setting + (extra if at_cost else "") for at_cost, setting in columns)]
 
 
-def _bounded(value: float | None, interval: Interval) -> str:
-    return number(value) + ("" if interval == (None, None) else " [{}, {}]".format(*map(number, interval)))
+def _bounded(value: float | None, interval: Interval, *, percent: bool = False) -> str:
+    bounds = "" if interval == (None, None) else " [{}, {}]".format(*(number(bound, percent=percent) for bound in interval))
+    return number(value, percent=percent) + bounds

@@ -45,17 +45,8 @@ def matrix_rows(claims: Sequence[Claim]) -> tuple[list[Row], list[TaskRow]]:
         for further strengths and budgets; and what was measured of tasks.
     """
     measured = [claim for claim in claims if claim["matrix"] and claim["compared"]]
-    costs = {
-        _steered(claim): claim["compared"]["deployed"]["cost"]
-        for claim in measured
-        if "n" not in claim["compared"] and "cost" in claim["compared"].get("deployed", {})
-    }
-    divergences = {
-        _steered(claim): claim["compared"]["deployed"]["kl"]
-        for claim in measured
-        if "n" not in claim["compared"] and "kl" in claim["compared"].get("deployed", {})
-    }
-    rows = [_row(cell, costs, divergences) for cell in _cells(claim for claim in measured if "n" in claim["compared"])]
+    beside = {key: _of_no_items(measured, key) for key in ("cost", "kl", "accuracy_lost", "accuracy_lost_interval")}
+    rows = [_row(cell, beside) for cell in _cells(claim for claim in measured if "n" in claim["compared"])]
     tasks = [row for cell in _cells(claim for claim in measured if "tasks" in claim["compared"]) for row in _task_rows(cell)]
     return rows, _once(tasks)
 
@@ -119,16 +110,28 @@ def _steered(claim: Claim) -> tuple[Any, ...]:
     return claim["model"]["fingerprint"], vector["hash"], vector["positions"], vector["include_first"], at
 
 
-def _row(cell: _Cell, costs: dict[tuple[Any, ...], float], divergences: dict[tuple[Any, ...], float]) -> Row:
+def _of_no_items(claims: Iterable[Claim], key: str) -> dict[tuple[Any, ...], Any]:
+    """What claims about texts or questions say of a steered model."""
+    return {
+        _steered(claim): claim["compared"]["deployed"][key]
+        for claim in claims
+        if "n" not in claim["compared"] and key in claim["compared"].get("deployed", {})
+    }
+
+
+def _row(cell: _Cell, beside: dict[str, dict[tuple[Any, ...], Any]]) -> Row:
     deployed = dict(cell.first("deployed"))
-    known = [costs.get(_steered(claim)) for claim in cell.claims if _budget(claim) is None] + [
+    known = [beside["cost"].get(_steered(claim)) for claim in cell.claims if _budget(claim) is None] + [
         claim["compared"]["deployed"].get("cost") for claim in cell.claims
     ]
     deployed["cost"] = next((cost for cost in known if cost is not None), None)
     normalised = (claim["compared"]["deployed"].get("pne") for claim in cell.claims)
     deployed["pne"] = next((value for value in normalised if value is not None), None)
-    apart = [divergences.get(_steered(claim)) for claim in cell.claims if _budget(claim) is None]
-    deployed["kl"] = next((kl for kl in apart if kl is not None), None)
+    own = [_steered(claim) for claim in cell.claims if _budget(claim) is None]
+    for key in beside.keys() - {"cost"}:
+        found = [value for one in own if (value := beside[key].get(one)) is not None]
+        if found:
+            deployed[key] = found[0]
     at_cost, sides = cell.first("at_cost"), cell.first("sides")
     return Row(
         behaviour=cell.behaviour,
@@ -150,7 +153,8 @@ def _sides(values: dict[str, Any]) -> SideChanges:
 
 
 def _strength(values: dict[str, Any]) -> Strength:
-    return Strength(**values | ({"interval": tuple(values["interval"])} if "interval" in values else {}))
+    intervals: dict[str, Any] = {key: tuple(values[key]) for key in ("interval", "accuracy_lost_interval") if key in values}
+    return Strength(**values | intervals)
 
 
 def _task_rows(cell: _Cell) -> list[TaskRow]:

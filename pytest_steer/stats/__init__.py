@@ -3,8 +3,9 @@
 Read in this order: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
 (BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how
 many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`least` (the smallest of several), :mod:`paired` (the
-difference of two shares of the same units), :mod:`weighted` (the same of weighted units), :mod:`guessing` (more right answers than by
-guessing), :mod:`ranks` (two measures of the same units), :mod:`quantile` (order statistics of values in clusters),
+difference of two shares of the same units), :mod:`weighted` (the same of weighted or clustered units), :mod:`guessing` (more right answers than by
+guessing), :mod:`ranks` (two measures of the same units), :mod:`variance`
+(what labels explain of the values), :mod:`quantile` (order statistics of values in clusters),
 :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
 ``_arguments`` only checks arguments.
 
@@ -23,19 +24,24 @@ from .least import least_of
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
 from .quantile import items_needed_quantile, quantile
-from .ranks import rank_correlation
+from .ranks import RankCorrelation, rank_correlation, rank_correlation_bounds
 from .ratio import items_needed_ratio, least_ratio, ratio_of_means
 from .sequential import rounds, sequential_mean, sequential_share
 from .suite import FalseVerdicts, expected_false_verdicts, holm
 from .transformed import error_rate_of_t, is_clearly_skewed, mean_transformed_t, skewness_of
+from .variance import Decomposition, VarianceShare, variance_shares
 from .verdict import judge
-from .weighted import effective_n, weighted_share_difference
+from .weighted import change_difference, effective_n, share_difference_of_clusters, weighted_share_difference
 
 __all__ = [
+    "Decomposition",
     "Direction",
     "FalseVerdicts",
     "Inference",
+    "RankCorrelation",
+    "VarianceShare",
     "Verdict",
+    "change_difference",
     "effective_n",
     "error_rate_of_t",
     "expected_false_verdicts",
@@ -59,13 +65,16 @@ __all__ = [
     "paired_share_difference",
     "quantile",
     "rank_correlation",
+    "rank_correlation_bounds",
     "ratio_of_means",
     "rounds",
     "sequential_mean",
     "sequential_share",
     "share",
+    "share_difference_of_clusters",
     "share_of_clusters",
     "size_of_mean",
     "skewness_of",
+    "variance_shares",
     "weighted_share_difference",
 ]

@@ -1,8 +1,9 @@
-"""The difference of two weighted shares that were seen on the same units, such as accuracy over the anchor items of a benchmark."""
+"""The difference of two shares of the same units where these have weights or clusters, or are changes themselves."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,17 +47,75 @@ def weighted_share_difference(changes: npt.ArrayLike, weights: npt.ArrayLike, *,
         raise ValueError("weights are finite numbers above 0")
     confidence = checked_confidence(confidence)
     by_t = mean_t(change * weight / weight.mean(), confidence=confidence)
-    n = max(1, math.floor(effective_n(weight) + 1e-9))
-    lost, gained = (float(weight[change == sign].sum() / weight.sum()) * n for sign in (1, -1))
-    far = paired_share_difference(_up(lost), min(_down(gained), n - _up(lost)), n, confidence=confidence)
-    near = paired_share_difference(min(_down(lost), n - _up(gained)), _up(gained), n, confidence=confidence)
+    lost, gained = (float(weight[change == sign].sum() / weight.sum()) for sign in (1, -1))
+    return wider_of(by_t, lost, gained, effective_n(weight), units=len(change), method="weighted paired")
+
+
+def change_difference(differences: npt.ArrayLike, *, confidence: float = 0.95) -> Inference:
+    """Bounds of the mean of differences between two runs of which each is a change itself: lost (1), gained (-1) or neither (0).
+
+    Args:
+        differences: -2, -1, 0, 1 or 2, one per unit. confidence: of each bound by itself.
+
+    Each bound is the wider of Student's t and twice the exact paired bound of half the differences, in which a half counts as half a
+    unit: of all values between -1 and 1 with these positive and negative parts, whole ones vary most.
+
+    Raises:
+        ValueError: fewer than two units, or other differences.
+    """
+    change = checked_values(differences)
+    if not np.isin(change, (-2.0, -1.0, 0.0, 1.0, 2.0)).all():
+        raise ValueError("differences of changes are -2, -1, 0, 1 or 2")
+    lost, gained = (float(np.maximum(sign * change, 0).mean()) / 2 for sign in (1, -1))
+    by_t = mean_t(change / 2, confidence=confidence)
+    return wider_of(by_t, lost, gained, len(change), units=len(change), method="paired exact, of changes", scale=2.0)
+
+
+def share_difference_of_clusters(
+    changes: npt.ArrayLike, clusters: Sequence[Hashable], *, confidence: float = 0.95
+) -> Inference:
+    """Bounds of the share lost minus the share gained, of units that are related within clusters and each seen twice.
+
+    Args:
+        changes: 1 for a unit that was lost, -1 for one that was gained, else 0. clusters: one label per unit.
+
+    Each bound is the wider of t over clusters (:func:`mean_t`) and the exact paired bound at as many units as are independent at least,
+    N^2 / sum of N_c^2 (see :func:`share_of_clusters`).
+
+    Raises:
+        ValueError: fewer than two clusters, or other changes than -1, 0 and 1.
+    """
+    change = checked_values(changes)
+    if not np.isin(change, (-1.0, 0.0, 1.0)).all():
+        raise ValueError("changes are -1, 0 or 1")
+    by_t = mean_t(change, confidence=confidence, clusters=clusters)
+    sizes = np.unique(np.asarray(clusters), return_counts=True)[1]
+    lost, gained = (float((change == sign).mean()) for sign in (1, -1))
+    independent = change.size**2 / float((sizes.astype(float) ** 2).sum())
+    return wider_of(by_t, lost, gained, independent, units=by_t.n, method="clustered paired")
+
+
+def wider_of(
+    by_t: Inference, lost: float, gained: float, n: float, *, units: int, method: str, scale: float = 1.0
+) -> Inference:
+    """The wider of a t interval and the exact paired bound of these shares of about n units, rounded towards the far side.
+
+    Args:
+        scale: of the statistic, in units of both.
+    """
+    whole = max(1, math.floor(n + 1e-9))
+    lost, gained = lost * whole, gained * whole
+    confidence = by_t.confidence
+    far = paired_share_difference(_up(lost), min(_down(gained), whole - _up(lost)), whole, confidence=confidence)
+    near = paired_share_difference(min(_down(lost), whole - _up(gained)), _up(gained), whole, confidence=confidence)
+    deviation = by_t.standard_deviation
     return infer(
-        _Wider(by_t, far, near),
+        _Wider(by_t, far, near, scale),
         confidence,
-        estimate=by_t.estimate,
-        method="weighted paired",
-        n=len(change),
-        standard_deviation=by_t.standard_deviation,
+        estimate=scale * by_t.estimate,
+        method=method,
+        n=units,
+        standard_deviation=None if deviation is None else scale * deviation,
     )
 
 
@@ -67,18 +126,21 @@ class _Wider:
     by_t: Inference
     far: Inference
     near: Inference
+    scale: float = 1.0
 
     def low(self, confidence: float) -> float:
-        return min(_tails(self.by_t).low(confidence), _tails(self.near).low(confidence), self.by_t.estimate)
+        return self.scale * min(_tails(self.by_t).low(confidence), _tails(self.near).low(confidence), self.by_t.estimate)
 
     def high(self, confidence: float) -> float:
-        return max(_tails(self.by_t).high(confidence), _tails(self.far).high(confidence), self.by_t.estimate)
+        return self.scale * max(_tails(self.by_t).high(confidence), _tails(self.far).high(confidence), self.by_t.estimate)
 
     def p_at_least(self, threshold: float) -> float:
-        return max(self.by_t.p_at_least(threshold), self.near.p_at_least(threshold))
+        at = threshold / self.scale
+        return max(self.by_t.p_at_least(at), self.near.p_at_least(at))
 
     def p_at_most(self, threshold: float) -> float:
-        return max(self.by_t.p_at_most(threshold), self.far.p_at_most(threshold))
+        at = threshold / self.scale
+        return max(self.by_t.p_at_most(at), self.far.p_at_most(at))
 
 
 def _tails(found: Inference) -> Tails:

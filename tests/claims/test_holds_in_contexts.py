@@ -317,14 +317,14 @@ def test_the_users_settings_have_no_say_and_stay_as_they_were(gated, profile: st
 
 def test_no_token_is_scored_twice_and_the_counts_say_so(gated, monkeypatch: pytest.MonkeyPatch) -> None:
     scored: list[bytes] = []
-    answers = Engine._answers
+    answers = Engine._computed
 
     def counting(self, batch, way, prefix):
         found = answers(self, batch, way, prefix)
         scored.extend(row.key for row, _ in found)
         return found
 
-    monkeypatch.setattr(Engine, "_answers", counting)
+    monkeypatch.setattr(Engine, "_computed", counting)
     # The trial of a fast path scores a few rows once more, and so does the noise floor.
     monkeypatch.setattr(Engine, "_tried", lambda *_: True)
     monkeypatch.setattr(Engine, "noise_floor", lambda *_: (0.0, 1e-7))

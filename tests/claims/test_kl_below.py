@@ -18,6 +18,7 @@ from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.measures import kl_at_answers
 from pytest_steer.measures.subject import Subject
+from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, report_schema, with_texts
 from pytest_steer.run_context import RunContext, running
 from pytest_steer.stats import Verdict, quantile
@@ -329,3 +330,37 @@ def test_a_quantile_that_most_positions_may_exceed_is_a_weak_promise(linear, q, 
     found = evidence_of(linear.model, linear.vector(), TEXTS, limit=1.0, quantile=q)
     weak = f"this promise can hardly fail: quantile {q:g} lets more than half of the positions exceed the limit"
     assert says == any(text.startswith(weak) for text in found.warnings)
+
+
+# --- what would mean nothing ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"direction": "lowers"}, TypeError, "takes no direction: it says of no behaviour whether"),
+        ({"cluster": "of"}, SteerError, "'cluster' means nothing without 'items'"),
+        ({"context": Context(system="Be brief.")}, SteerError, "'context' means nothing without 'items'"),
+        ({"multipliers": [0, 1]}, SteerError, "'multipliers' means nothing without 'curve'"),
+    ],
+)
+def test_an_argument_that_would_be_ignored_is_refused(linear, given, error, words):
+    with pytest.raises(error, match=words):
+        assert_kl_below(linear.model, linear.vector(), TEXTS, limit=1.0, **given)
+
+
+def test_a_claim_file_says_for_all_claims_what_some_do_not_use(tmp_path):
+    folder = tmp_path / "suite"
+    folder.mkdir()
+    (folder / "neutral.txt").write_text("\n".join(TEXTS))
+    items = [{"question": f"Is {i} odd?", "matching": "Yes", "not_matching": "No", "of": i % 4} for i in range(12)]
+    (folder / "test.json").write_text(json.dumps(items))
+    path = folder / "all.steer.yaml"
+    path.write_text(
+        "vector: {file: v.npz}\ndirection: lowers\nthinking: open\nanswers: sum\nmultipliers: [0, 1]\nmin_n: 9\n"
+        "data: {neutral: neutral.txt, test: test.json, cluster: of}\nclaims:\n"
+        "  - kl_below: 0.1\n  - kl_below: {name: on, limit: 0.1, on: items, data: {test: test.json, cluster: of}}\n"
+        "  - capability_delta_below: 0.1\n  - ppl_delta_below: 0.1\n  - hooks_are_sound: {}\n"
+    )
+    (folder / "v.npz").write_bytes(b"")
+    assert not [entry.error for entry in read_suite(path).entries if isinstance(entry, BrokenClaim)]

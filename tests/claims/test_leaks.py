@@ -9,9 +9,11 @@ import pytest
 from evidence import evidence_of, said
 
 from pytest_steer import (
+    Completion,
     ContrastItem,
     SteeringVector,
     assert_generalizes,
+    assert_kl_below,
     assert_not_anti_steered,
     assert_ppl_delta_below,
     assert_steers,
@@ -102,6 +104,26 @@ def test_neutral_texts_that_are_training_texts(linear):
     assert said(found, "9 of these 9 texts repeat texts that the vector was extracted from")
     others = [f"No {topic} was there when we came" for topic in TOPICS]
     assert not said(evidence_of(assert_ppl_delta_below, model, vector, others, limit=0.5), "extracted from")
+
+
+def test_neutral_texts_that_are_training_answers(tmp_path):
+    model = builders.random_model("llama")
+    trained = [item(t, f"The {t} is old and worn.", f"No, the {t} is new.") for t in TOPICS]
+    file = extract.caa(model, trained, layer=1).save(tmp_path / "v.safetensors")
+    vector = SteeringVector.load(tmp_path / "v.safetensors" if file is None else file)
+    texts = [f"the {t} is OLD, and worn" for t in TOPICS]
+    others = [f"No {t} was there when we came" for t in TOPICS]
+    for neutral in (texts, [Completion(f"And the {t}?", text) for t, text in zip(TOPICS, texts, strict=True)]):
+        for assertion in (assert_ppl_delta_below, assert_kl_below):
+            found = evidence_of(assertion, model, vector, [*neutral[:3], *others], limit=0.5)
+            assert said(
+                found, "3 of these 12 texts are answers that the vector was extracted from (such as 'the river is OLD"
+            )
+    for assertion in (assert_ppl_delta_below, assert_kl_below):
+        assert not said(evidence_of(assertion, model, vector, others, limit=0.5), "extracted from")
+    # Labels and single words stand in any text.
+    short = extract.caa(model, items(), layer=1)
+    assert "answer_forms" not in short.metadata
 
 
 def test_a_vector_of_an_older_form_says_that_it_cannot_be_compared(linear, tmp_path):

@@ -113,6 +113,7 @@ def test_a_mean_over_seven_is_not_judged_unless_the_claim_says_so(linear, name):
 def test_two_items_of_one_value_prove_nothing(linear):
     found = of(assert_steers, linear, [item(0), item(1)], steerability=0.1)
     assert (found.verdict, found.interval) == ("inconclusive", (1.5, 1.5))
+    assert found.message.count("n = 2 is below min_n 8") == 1
     assert "bounds by t at 0.95 each side: n = 2 is below min_n 8" in found.message
 
 

@@ -11,9 +11,8 @@ import torch
 
 from pytest_steer import Context, ContrastItem, extract, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerWarning, VectorError
-from pytest_steer.extract import contrast
 from pytest_steer.extract.contrast import read_contrast
-from pytest_steer.model import block_outputs
+from pytest_steer.model import block_outputs, recent
 
 POSITIVE = ("I am glad.", "What a fine day it is, all in all!", "Good.")
 NEGATIVE = ("I am sad.", "It rains on and on and on, and the roof lets in the wet.")
@@ -218,6 +217,10 @@ def test_methods_on_the_same_data_read_it_once_and_a_changed_model_anew():
         assert not runs
         want = extract.pca(builders.random_model("llama", True), items, layer=1)
         close(found.directions[1], want.directions[1])
+        # The same data with other labels.
+        turned = [ContrastItem(one.question, one.not_matching, one.matching, one.id) for one in reversed(items)]
+        close(extract.caa(model, turned, layer=1).directions[1], -extract.caa(model, items, layer=1).directions[1])
+        assert not runs
         extract.pca(model, items, layer=1, readout="mean")
         assert runs
         runs.clear()
@@ -244,10 +247,10 @@ def test_kept_activations_are_not_handed_out():
     assert second.positive[0].any()
 
 
-@pytest.mark.parametrize("limit", [0, 3 * 2 * 32 * 8])
+@pytest.mark.parametrize("limit", [0, 3 * 2 * 32 * 4])
 def test_what_is_kept_is_bounded_by_its_size(limit: int, monkeypatch: pytest.MonkeyPatch):
-    """With room for one reading of three items (two sides, width 32, float64) the older one goes; with none nothing is kept."""
-    monkeypatch.setattr(contrast, "_MOST_KEPT", limit)
+    """With room for one reading of three items (two sides, width 32, float32) the older one goes; with none nothing is kept."""
+    monkeypatch.setattr(recent, "_MOST", limit)
     model = builders.random_model("llama", False)
     reads: list[int] = []
     handle = model.backbone.register_forward_pre_hook(lambda *_: reads.append(1))

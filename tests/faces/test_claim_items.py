@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 import torch
 
-from pytest_steer import SteeringVector, load_model
+from pytest_steer import SteeringVector, load_model, pytest_options
 from pytest_steer.report import report_schema
 
 from .conftest import HEAD, lettered
@@ -238,7 +238,7 @@ def test_a_model_of_the_claim_file_that_is_not_there_fails_its_claims_only(suite
         ("--steer-profile=weekly", "*must be one of dev, ci, nightly*"),
         ("--steer-seed=-1", "*whole number from 0 on*"),
         ("--steer-inconclusive=pass", "*must be one of fail, skip, xfail*"),
-        ("--steer-report=out.pdf", "*no report format has the suffix '.pdf'; There are .json*"),
+        ("--steer-report=out.pdf", "*no report format has the suffix '.pdf'; There are *.json*"),
         ("--steer-report=nowhere/out.json", "*does not exist*"),
     ],
 )
@@ -249,6 +249,32 @@ def test_an_option_that_cannot_be_used_is_a_usage_error(
     result = pytester.runpytest(option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {option.split('=')[0]}: {message}"])
+
+
+def test_a_page_without_its_libraries_is_a_usage_error_before_anything_is_measured(
+    suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the extra is not installed: the option asks for the library, which cannot be found."""
+    write(suite, PASSING)
+    find = pytest_options.find_spec
+    monkeypatch.setattr(pytest_options, "find_spec", lambda name: None if name == "vl_convert" else find(name))
+    result = pytester.runpytest_inprocess("--steer-report=out.html")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --steer-report: out.html: *vl_convert is not installed*pip install 'pytest-steer?page?'"]
+    )
+    assert not Path("out.html").exists()
+
+
+def test_the_page_of_a_run(suite: Path, pytester: pytest.Pytester) -> None:
+    write(suite, PASSING)
+    result = pytester.runpytest("--steer-report=out.html", "--steer-report=out.json")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["report: *out.html", "report: *out.json"])
+    page, (claim, *_) = Path("out.html").read_text(encoding="utf-8"), json.loads(Path("out.json").read_text())["claims"]
+    assert f"{claim['estimate']:.3g}" in page
+    assert claim["vector"]["hash"] in page
+    assert "cannot be drawn" not in page
 
 
 def run_report(pytester: pytest.Pytester, *options: str) -> list[dict]:

@@ -30,7 +30,9 @@ def test_collect_only_shows_what_is_wrong_beside_the_claim(suite: Path, pytester
     assert result.ret == 0
     result.stdout.fnmatch_lines(["c.steer.yaml::steers", "c.steer.yaml::wrong", "c.steer.yaml::wrong: ERROR", f"  {fault}"])
     result.stdout.no_fnmatch_line("c.steer.yaml::steers: ERROR")
-    pytester.runpytest("c.steer.yaml::wrong").assert_outcomes(failed=1)
+    result = pytester.runpytest("c.steer.yaml::wrong")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["c: wrong (steers) * error"])
 
 
 def test_nothing_is_shown_of_claims_without_mistakes(suite: Path, pytester: pytest.Pytester) -> None:

@@ -5,18 +5,30 @@ from __future__ import annotations
 import builders
 import numpy as np
 import pytest
+import torch
 
 from pytest_steer import (
+    Context,
     ContrastItem,
     SteeringFailure,
+    SteeringVector,
+    TaskItem,
+    assert_beats,
+    assert_generalizes,
+    assert_holds_in_contexts,
+    assert_kl_below,
     assert_not_anti_steered,
+    assert_performs_task,
     assert_promotes,
     assert_steers,
     assert_suppresses,
     extract,
+    kl_divergence,
+    task_accuracy,
 )
 from pytest_steer.errors import SteerError
-from pytest_steer.measures import Subject, random_controls
+from pytest_steer.evidence import Verdict
+from pytest_steer.measures import Subject, kl_at_answers, random_controls
 from pytest_steer.steering import ablate, add_keeping_norm
 
 WORDS = ("Question:", "Answer:", "up", "down", "much")
@@ -101,12 +113,28 @@ def test_controls_of_no_effect_are_on_at_most_32_items_spread_evenly(linear):
     assert controls["steerabilities"] == pytest.approx(due, abs=1e-6)
 
 
-def test_every_claim_about_items_that_shows_no_effect_has_controls(linear):
-    mixed = []
-    for number in range(24):
+def half_turned(count):
+    """Half of the items have the opposite effect, so the mean is about 0 and no direction has an effect."""
+    items = []
+    for number in range(count):
         one = PAIRS[number % 3]
         answers = one if number % 4 < 2 else one[::-1]
-        mixed.append(ContrastItem(" ".join(["much"] * (number + 1)), (answers[0],), (answers[1],), str(number)))
+        items.append(ContrastItem(" ".join(["much"] * (number + 1)), (answers[0],), (answers[1],), str(number)))
+    return items
+
+
+def slopes_of(items, vector, count=19):
+    """The mean slope of each random direction of the vector's norm on some items."""
+    drawn = [extract.random_direction(vector, seed=number).directions[0].tolist() for number in range(count)]
+    pairs = [(item.matching[0], item.not_matching[0]) for item in items]
+    return [
+        float(np.mean([v[0] * (B.get(one, 0.0) - B.get(other, 0.0)) + v[1] * (C[one] - C[other]) for one, other in pairs]))
+        for v in drawn
+    ]
+
+
+def test_every_claim_about_items_that_shows_no_effect_has_controls(linear):
+    mixed = half_turned(24)
     base = evidence(assert_steers, linear.model, linear.vector(), mixed, steerability=0.5).details["controls"]
     for check, promise in (
         (assert_not_anti_steered, {"share": 0.1}),
@@ -117,3 +145,103 @@ def test_every_claim_about_items_that_shows_no_effect_has_controls(linear):
         assert found.details["controls"] == base
         assert "controls at multipliers 0, 1: 19 random directions" in found.message
         assert "controls" not in evidence(check, linear.model, linear.vector(), ITEMS, **promise).details
+
+
+def test_a_search_of_contexts_without_an_effect_has_controls_in_the_context_that_decides(linear):
+    def found(items):
+        contexts, promise = {"distractor": [None, "much {question}"]}, {"steerability": 9, "batch": 8, "max_contexts": 3}
+        return evidence(assert_holds_in_contexts, linear.model, linear.vector(), items, contexts=contexts, **promise)
+
+    none, mixed = found(half_turned(24)), half_turned(24)
+    fresh = [mixed[int(item["id"])] for item in none.items]
+    assert len(fresh) == 16
+    assert none.details["controls"]["steerabilities"] == pytest.approx(slopes_of(fresh, linear.vector()), abs=1e-6)
+    assert "controls at multipliers 0, 1: 19 random directions of equal norm, on 16 items" in none.message
+    steered = found([ContrastItem("much " * (n + 1), ("up",), ("down",), str(n)) for n in range(12)])
+    assert steered.verdict is not Verdict.PASS
+    assert "controls" not in steered.details
+
+
+def test_a_setting_without_an_effect_has_controls_there(linear):
+    """In the base the vector steers, so the base has none."""
+    vector, mixed = linear.vector(), half_turned(40)
+    none = evidence(assert_generalizes, linear.model, vector, ITEMS, retention=0.5, data_sets={"mixed": mixed})
+    assert none.details["deployed"]["moves"] == "up"
+    controls = none.details["controls"]
+    assert controls["n"] == 20
+    assert controls["steerabilities"] == pytest.approx(slopes_of(mixed[::2], vector), abs=1e-6)
+    assert "controls in mixed at multipliers 0, 1: 19 random directions" in none.message
+    less = evidence(
+        assert_generalizes, linear.model, vector, ITEMS, retention=2, contexts={"plain": Context(template="plain")}
+    )
+    assert less.verdict is Verdict.FAIL
+    assert "controls" not in less.details
+
+
+def test_no_difference_to_a_baseline_has_controls(linear):
+    def found(baseline, items=ITEMS):
+        try:
+            return assert_beats(linear.model, linear.vector(), items, baseline=baseline)
+        except SteeringFailure as failure:
+            return failure.evidence
+
+    equal = found(linear.vector())
+    assert equal.details["controls"]["steerabilities"] == pytest.approx(slopes_of(ITEMS, linear.vector()), abs=1e-6)
+    assert "controls at multipliers 0, 1: 19 random directions of equal norm, on 9 items" in equal.message
+    # Twice the vector is proven to do more, and random directions are the control themselves.
+    for lost in (found(linear.vector(size=2.0)), found("random", half_turned(24))):
+        assert lost.verdict is not Verdict.PASS
+        assert "controls" not in lost.details
+
+
+@pytest.mark.parametrize("on", ["texts", "items"])
+def test_a_divergence_that_cannot_be_told_from_rounding_has_controls(linear, on):
+    """Along an axis that the unembedding does not read nothing moves; a random direction has a part along those that it reads."""
+    blind = SteeringVector({0: torch.eye(8)[5]})
+    data = [" ".join(["much", "up"] * (number + 1)) for number in range(12)] if on == "texts" else half_turned(12)
+    none = assert_kl_below(linear.model, blind, data, limit=0.1)
+    controls, some = none.details["controls"], data[::2]
+    drawn = [extract.random_direction(blind, seed=number) for number in range(3)]
+    due = [
+        kl_divergence(linear.model, some, one).value
+        if on == "texts"
+        else kl_at_answers(linear.model, some, one, multipliers=[1.0])[0].value
+        for one in drawn
+    ]
+    assert controls == {"count": 3, "seed": 0, "n": 6, "kl": pytest.approx(due, rel=1e-4)}
+    assert min(due) > 1e-4
+    assert f"controls: 3 random directions of equal norm, on 6 {on}, have a divergence of" in none.message
+    assert "controls" not in assert_kl_below(linear.model, linear.vector(), data, limit=9).details
+
+
+def test_a_task_on_which_accuracy_does_not_move_has_controls():
+    """After "A:" the model says "up" unsteered, and "down" at 1."""
+    inputs = [f"x{number}" for number in range(40)]
+    words = ("Q:", "A:", *inputs, "up", "down")
+    linear = builders.Linear(
+        words, {"A:": 1.0, "up": -1.0, "down": -1.0}, {"up": 2.0, "<unk>": -1.0}, {"down": 3.0, "<unk>": 3.0}
+    )
+
+    def found(vector, output):
+        tasks = [TaskItem(word, output) for word in inputs]
+        try:
+            return assert_performs_task(linear.model, vector, tasks, accuracy=0.5), tasks
+        except SteeringFailure as failure:
+            return failure.evidence, tasks
+
+    blind = SteeringVector({0: 2 * torch.eye(8)[5]})
+    none, tasks = found(blind, "down")
+    drawn = [extract.random_direction(blind, seed=number) for number in range(19)]
+    due = [task_accuracy(linear.model, tasks[::2], one).first_token_accuracy for one in drawn]
+    at_least = sum(share >= 0 for share in due)
+    assert none.details["controls"] == {
+        "count": 19, "seed": 0, "n": 20, "accuracy": 0.0, "accuracies": due, "p": (1 + at_least) / 20,
+    }  # fmt: skip
+    assert 0 < sum(due) < 19
+    assert (
+        "controls: 19 random directions of equal norm, on 20 tasks, have accuracy 0.00 to 1.00; the vector's, 0.00, is number 20 of 20"
+        in none.message
+    )
+    lost, _ = found(linear.vector(), "up")  # from all right to none
+    assert lost.verdict is Verdict.FAIL
+    assert "controls" not in lost.details

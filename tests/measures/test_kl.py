@@ -225,6 +225,35 @@ def test_it_is_remembered_in_memory_and_on_disk(tmp_path):
     assert perplexity(again, builders.TEXTS, vector).per_text.tolist() != first.per_text.tolist()
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mamba"])
+def test_the_likelihoods_of_the_same_tokens_come_with_it(family):
+    """Perplexity on the same texts needs no forward after it, and is that of the plain way."""
+    model, vector = fresh(family), builders.random_vector(1)
+    kl_curve(model, builders.TEXTS, vector, multipliers=[-0.5, 1.5])
+    count = engine_of(model).forwards
+    assert count == 2 * len(builders.TEXTS)
+    for multiplier, directions in ((0.0, {}), (-0.5, vector.directions), (1.5, vector.directions)):
+        found = perplexity(model, builders.TEXTS, vector if multiplier else None, multiplier=multiplier)
+        asked = [plain.nll(model.hf, model.tokenizer, text, directions, multiplier, start=1)[0] for text in builders.TEXTS]
+        np.testing.assert_allclose(found.per_text, asked, rtol=1e-4)
+    assert engine_of(model).forwards == count
+    perplexity(model, builders.TEXTS, vector, multiplier=1.0)
+    assert engine_of(model).forwards == count + len(builders.TEXTS)
+
+
+def test_a_token_of_no_probability_does_not_spoil_the_divergence():
+    """Its likelihood is left out of what comes with the divergence; that of the row in which it has some is there."""
+    probe, change = Probe((5, 0), 1, score_from=1, diverges=True), as_intervention(builders.random_vector(1))
+    steered = Row(probe, Pair(change, 1.0), b"steered")
+    logits = torch.tensor([[0.5, 1.0, 2.0], [-torch.inf, 1.0, 2.0]])  # of the steered row, and of the unsteered one
+    found = forward.scores_of([steered], lambda asked: logits[asked], bases=[1], beside=True)
+    assert [(row.probe.diverges, row.pair.multiplier) for row, _ in found] == [(True, 1.0), (False, 1.0)]
+    assert found[0][1] == pytest.approx(
+        special.rel_entr(special.softmax([1.0, 2.0]), special.softmax([0.5, 1.0, 2.0])[1:]).sum()
+    )
+    assert found[1][1] == pytest.approx(special.log_softmax([0.5, 1.0, 2.0])[0])
+
+
 def test_one_pass_for_all_multipliers():
     model, vector = fresh("llama"), builders.random_vector(2)
     ran = []

@@ -16,10 +16,11 @@ import torch
 
 from pytest_steer import propensity_curve, wrap_model
 from pytest_steer.errors import SteerError, SteerWarning
-from pytest_steer.model import Engine, engine_of
+from pytest_steer.measures import steering_receipt
+from pytest_steer.model import Engine, engine_of, outputs
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.structure import structure_of
-from pytest_steer.steering import custom
+from pytest_steer.steering import add_keeping_norm, as_intervention, custom
 
 GRID = (-1.0, 0.0, 1.0)
 
@@ -69,6 +70,33 @@ def test_other_weights_vectors_and_functions_are_other_scores(tmp_path):
         change = custom(lambda h, s, layer, factor=factor: h + factor * s, layers=1, strength="linear", name="same name")
         curve(model, change)
         assert engine_of(model).forwards == 3 * len(builders.LETTERED)
+
+
+def test_receipts_at_other_strengths_and_of_other_vectors_are_other_receipts(tmp_path, monkeypatch):
+    """The hidden states are read once in a process; on disk there is the receipt of each strength of each intervention."""
+    vector, other = builders.random_vector(1), builders.random_vector(1, seed=5)
+    changes = [as_intervention(vector), as_intervention(other), add_keeping_norm(vector)]
+    asked = [(change, multiplier) for change in changes for multiplier in (0.5, 1.0)]
+
+    alone, ran, read = [displacement(*one) for one in asked], [], outputs._read_blocks
+    monkeypatch.setattr(outputs, "_read_blocks", lambda *given: ran.append(1) or read(*given))
+
+    def moved(model):
+        probes = propensity_curve(model, builders.LETTERED, vector, multipliers=GRID).probes
+        ran.clear()
+        return [steering_receipt(model, probes, *one).doses[0].displacement for one in asked], len(ran)
+
+    first, second = moved(model_with(tmp_path)), moved(model_with(tmp_path))
+    assert first == (pytest.approx(alone), 1)
+    assert second == (pytest.approx(alone), 0)
+    assert len(set(alone)) == len(alone)
+
+
+def displacement(change, multiplier):
+    """The displacement, without any memory."""
+    model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
+    probes = propensity_curve(model, builders.LETTERED, None, multipliers=[0.0]).probes
+    return steering_receipt(model, probes, change, multiplier).doses[0].displacement
 
 
 def test_a_damaged_score_is_dropped_and_computed_again(tmp_path):

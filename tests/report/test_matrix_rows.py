@@ -58,6 +58,21 @@ def test_a_divergence_belongs_to_the_same_vector_scope_and_strength():
     assert "KL" not in comparison_of([claim(OWN), cost(0.2)])
 
 
+def test_an_accuracy_belongs_to_the_same_vector_scope_and_strength():
+    def lost(share, **more):
+        found = {"accuracy_lost": share, "accuracy_lost_interval": [0.012, None]}
+        return claim({"deployed": {"multiplier": more.get("multiplier", 1.0)} | found}, **more)
+
+    for other, known in ((lost(0.0), 0.0), (lost(0.03, positions="last"), None), (lost(0.03, multiplier=2.0), None)):
+        (row,), _ = matrix_rows([claim(OWN), other])
+        assert row.deployed.accuracy_lost == known
+        assert row.to_dict()["deployed"]["accuracy_lost_interval"] == ([None, None] if known is None else [0.012, None])
+    both = comparison_of([claim(OWN), claim(OWN, method="pca"), lost(0.034)])
+    assert "accuracy lost" in both
+    assert both.splitlines()[-2].split()[-3:] == ["+3.4%", "[+1.2%,", "-]"]
+    assert "accuracy lost" not in comparison_of([claim(OWN)])
+
+
 def test_further_strengths_and_budgets_have_rows_of_their_own():
     twice = OWN | {"deployed": OWN["deployed"] | {"multiplier": 2.0}}
     rows, _ = matrix_rows([claim(OWN), claim(twice, multiplier=2.0), claim(AT_COST), claim(AT_COST | {"budget": 0.5})])

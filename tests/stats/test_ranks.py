@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_steer.stats import rank_correlation
+from pytest_steer.stats import rank_correlation, rank_correlation_bounds
 
 
 def test_against_scipy_with_and_without_ties():
@@ -36,3 +36,35 @@ def test_what_is_no_pair_of_sides():
         rank_correlation([1, 2, 3], [1, 2, 3, 4])
     with pytest.raises(ValueError, match="NaN"):
         rank_correlation([1, 2, float("nan")], [1, 2, 3])
+
+
+def test_bounds_are_those_of_bonett_and_wright():
+    draw = np.random.default_rng(1)
+    one = draw.normal(size=20)
+    other = one + draw.normal(size=20)
+    rho = stats.spearmanr(one, other).statistic
+    found = rank_correlation_bounds(one, other)
+    width = 1.6448536 * np.sqrt((1 + rho**2 / 2) / 17)
+    assert found == pytest.approx((rho, np.tanh(np.arctanh(rho) - width), np.tanh(np.arctanh(rho) + width), 20))
+
+
+def test_bounds_of_a_perfect_order_are_finite_and_narrow_with_n():
+    few, many = (rank_correlation_bounds(range(n), range(n)) for n in (4, 30))
+    assert few.estimate == many.estimate == pytest.approx(1)
+    assert -0.5 < few.low < 0 < 0.9 < many.low < many.high == pytest.approx(1)
+    assert rank_correlation_bounds([1, 2, 3], [1, 2, 3])[1:3] == (None, None)
+    assert rank_correlation_bounds([1, 2], [1, 2]) is None
+
+
+def test_bounds_are_wrong_about_as_often_as_stated():
+    draw, truth = (
+        np.random.default_rng(2),
+        6 / np.pi * np.arcsin(0.6 / 2),
+    )  # Spearman's rho of a normal pair with Pearson's 0.6
+    wrong = [0, 0]
+    for _ in range(400):
+        one = draw.normal(size=12)
+        found = rank_correlation_bounds(one, 0.6 * one + 0.8 * draw.normal(size=12))
+        wrong[0] += found.low > truth
+        wrong[1] += found.high < truth
+    assert 1 <= min(wrong) <= max(wrong) <= 30, wrong  # 20 of 400 are 5 %

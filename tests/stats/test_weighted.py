@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from pytest_steer.stats import (
+    change_difference,
     effective_n,
     items_needed_paired,
     mean_t,
     paired_share_difference,
+    share_difference_of_clusters,
     weighted,
     weighted_share_difference,
 )
@@ -78,3 +80,32 @@ def test_how_many_questions_decide():
     counts = random.multinomial(needed, [10 / 384, 4 / 384, 370 / 384], size=40)
     passes = [paired_share_difference(int(a), int(b), needed).high <= 0.04 for a, b, _ in counts]
     assert 0.7 <= np.mean(passes) <= 0.95
+
+
+def test_a_difference_of_changes_is_at_least_as_wide_as_t_and_as_the_exact_bound():
+    differences = np.array([2.0] * 3 + [1.0] * 5 + [-1.0] * 2 + [0.0] * 40)
+    found, exact, by_t = change_difference(differences), paired_share_difference(6, 1, 50), mean_t(differences)
+    assert found.estimate == pytest.approx(differences.mean())
+    assert found.high == pytest.approx(max(2 * exact.high, by_t.high))
+    assert found.low <= min(by_t.low, 2 * paired_share_difference(5, 1, 50).low) + 1e-9
+    still = change_difference(np.zeros(20))
+    assert still.low < 0 < still.high  # equal answers to 20 questions prove nothing about the next one
+    with pytest.raises(ValueError, match="-2, -1, 0, 1 or 2"):
+        change_difference([0.5, 1])
+
+
+def test_clusters_of_one_size_count_as_one_unit_each():
+    changes = np.repeat([1.0] * 4 + [-1.0] + [0.0] * 15, 3)
+    clusters = np.repeat(np.arange(20), 3)
+    found, exact = share_difference_of_clusters(changes, clusters.tolist()), paired_share_difference(4, 1, 20)
+    by_t = mean_t(changes, clusters=clusters.tolist())
+    assert (found.estimate, found.n) == (pytest.approx(0.15), 20)
+    assert found.high == pytest.approx(max(exact.high, by_t.high))
+    assert found.low == pytest.approx(min(exact.low, by_t.low))
+    assert found.high > paired_share_difference(12, 3, 60).high
+
+
+def test_bounds_and_p_values_of_changes_agree():
+    found = change_difference(np.array([1.0] * 6 + [0.0] * 44))
+    assert found.p_at_least(found.low) == pytest.approx(0.05, abs=2e-3)
+    assert found.p_at_most(found.high) == pytest.approx(0.05, abs=2e-3)

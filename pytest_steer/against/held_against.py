@@ -1,0 +1,222 @@
+"""A report held against an earlier one, claim by claim."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any
+
+from .conditions import conditions, report_notes
+from .losses import Loss, loss_of
+from .pairing import Paired, pair_claims, pair_units, question_of
+from .words import message
+
+Record = Mapping[str, Any]
+Entry = dict[str, Any]
+
+WORSE = ("broken", "worse")
+UNKNOWN = ("gone", "not_comparable")
+OUTCOMES = (*WORSE, *UNKNOWN, "new", "newly_holding", "better", "unchanged", "held")
+"""Worst first. ``unchanged`` is a claim that did not hold before and does not now."""
+
+LEAST_N = 8
+"""Paired units below which means are not compared, where the claim has no ``min_n``."""
+
+_RANK = {"fail": 0, "inconclusive": 1, "pass": 2}
+_MOST_FLIPPED = 20
+
+
+def held_against(
+    old: Record,
+    new: Record,
+    tolerance: float = 0.0,
+    *,
+    baseline: Entry | None = None,
+    not_run: Container[str] = (),
+) -> Entry:
+    """Hold a report against an earlier one.
+
+    Args:
+        old / new: reports as ``report/schema.json`` describes them.
+        tolerance: a loss beyond this, in the claim's unit, that is proven at the claim's confidence is worse. Where rounding moves the
+            statistic of one unit by more, that counts in its place.
+        baseline: where ``old`` comes from, put into the result.
+        not_run: ids of claims of ``old`` that this run did not select, which are left out.
+
+    Returns:
+        The report's ``against``: ``claims`` has an entry for each claim of either, ``notes`` what differs between the runs.
+    """
+    before, after = (report["provenance"].get("scoring", 1) for report in (old, new))
+    versions = [] if before == after else [f"version of the scoring: {before} -> {after}"]
+    known = [claim for claim in old["claims"] if claim["id"] not in not_run]
+    pairs = pair_claims(known, new["claims"])
+    entries = [_entry(first, second, tolerance, versions) for first, second in pairs]
+    _name_renamed(pairs, entries)
+    for entry in entries:
+        entry["message"] = message(entry)
+    return {
+        "baseline": baseline,
+        "tolerance": tolerance,
+        "notes": report_notes(old, new),
+        "not_run": len(old["claims"]) - len(known),
+        "claims": entries,
+    }
+
+
+def exit_code(against: Record) -> int:
+    """1 if something is worse, else 3 if claims are gone or cannot be compared, else 0."""
+    outcomes = {entry["outcome"] for entry in against["claims"]}
+    return 1 if outcomes & {*WORSE} else 3 if outcomes & {*UNKNOWN} else 0
+
+
+def _entry(old: Record | None, new: Record | None, tolerance: float, versions: Sequence[str]) -> Entry:
+    known = new or old
+    assert known is not None
+    entry: Entry = {
+        "id": known["id"],
+        "name": known["name"],
+        "statistic": known.get("statistic", ""),
+        "outcome": "new" if old is None else "gone",
+        "before": _summary(old),
+        "after": _summary(new),
+        "difference": None,
+        "interval": None,
+        "confidence": known["confidence"],
+        "tolerance": tolerance,
+        "n": 0,
+        "percent": bool(known.get("percent")),
+        "flipped": [],
+        "flips": {"lost": 0, "gained": 0},
+        "items": {"new": 0, "gone": 0, "changed": 0},
+        "reasons": [],
+    }
+    if old is not None and new is not None:
+        _compare(entry, old, new, tolerance, versions)
+    return entry
+
+
+def _summary(claim: Record | None) -> Entry | None:
+    return None if claim is None else {key: claim[key] for key in ("verdict", "estimate", "interval", "threshold")}
+
+
+def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions: Sequence[str]) -> None:
+    before, after = old["verdict"], new["verdict"]
+    blocking, noted = conditions(old, new)
+    blocking = [*versions, *blocking]
+    entry["reasons"] = [*blocking, *noted]
+    if "error" in (before, after):
+        entry["outcome"] = _of_errors(entry, before, after)
+        return
+    pairs = loss = None
+    if not blocking:
+        pairs, loss = _measured(entry, old, new, blocking)
+    if blocking:
+        entry["outcome"] = "not_comparable"
+        return
+    entry["tolerance"] = room = max(tolerance, *(_noise(claim) for claim in (old, new)))
+    fell = rose = False
+    if loss is not None and pairs is not None:
+        _put_loss(entry, old, new, pairs, loss)
+        low, high = loss.bounds
+        fell, rose = low > room, high < -room
+    entry["outcome"] = _outcome(before, after, fell, rose)
+
+
+def _of_errors(entry: Entry, before: str, after: str) -> str:
+    if after == "error":
+        entry["reasons"].append("it cannot be measured now" + (", nor could it before" if before == "error" else ""))
+        return {"pass": "broken", "inconclusive": "worse"}.get(before, "not_comparable")
+    entry["reasons"].append("it could not be measured before")
+    return "newly_holding" if after == "pass" else "not_comparable"
+
+
+def _measured(entry: Entry, old: Record, new: Record, blocking: list[str]) -> tuple[Paired | None, Loss | None]:
+    """The pairs and the loss over them; what keeps the two from being compared is added to ``blocking``, and to the reasons."""
+
+    def block(reason: str) -> None:
+        blocking.append(reason)
+        entry["reasons"].append(reason)
+
+    other_data = (old.get("data") or {}).get("hash") != (new.get("data") or {}).get("hash")
+    if not old.get("units") or not new.get("units"):
+        if other_data and new["interval"] != [None, None]:
+            block("other data, and its values cannot be paired")
+        why = new.get("unpaired") or old.get("unpaired") or "it does not say what its estimate is made of"
+        entry["reasons"].append(f"no interval of the difference: {why}")
+        return None, None
+    pairs = pair_units(old, new)
+    entry["items"] = {"new": pairs.new, "gone": pairs.gone, "changed": pairs.changed}
+    missing = {*(old["units"]["parts"] or [""])} ^ {*(new["units"]["parts"] or [""])}
+    if missing:
+        block(f"not in both: {', '.join(sorted(missing))}")
+        return pairs, None
+    loss = loss_of(old, new, pairs, confidence=new["confidence"])
+    entry["n"] = 0 if loss is None else loss.n
+    least = max(2, new.get("min_n") or (LEAST_N if new["units"]["kind"] == "mean" else 2))
+    if entry["n"] < least:
+        unit = new["units"]["unit"]
+        if pairs.new or pairs.gone or pairs.changed:
+            block(f"other data: {entry['n']} {unit} are the same, and {least} are needed")
+        else:
+            entry["reasons"].append(f"no interval of the difference: {entry['n']} {unit} are fewer than {least}")
+        return pairs, None
+    if loss is not None and loss.part is not None:
+        entry["reasons"].append(f"most in {loss.part}")
+    return pairs, loss
+
+
+def _put_loss(entry: Entry, old: Record, new: Record, pairs: Paired, loss: Loss) -> None:
+    difference, interval = loss.difference
+    entry["difference"], entry["interval"] = difference, list(interval)
+    flips = []
+    for (_, at), before, after in zip(pairs.places, loss.before.tolist(), loss.after.tolist(), strict=True):
+        sides = _keeps(new, before), _keeps(new, after)
+        if sides[0] != sides[1]:
+            entry["flips"]["lost" if sides[0] else "gained"] += 1
+            flips.append((not sides[0], -abs(after - before), at, before, after))
+    for _, _, at, before, after in sorted(flips)[:_MOST_FLIPPED]:
+        name = new["units"]["names"][at]
+        entry["flipped"].append({"id": name, "question": question_of(new, name), "before": before, "after": after})
+
+
+def _keeps(claim: Record, value: float) -> bool:
+    """Whether a unit is on the promised side by itself."""
+    at = claim["threshold"] if claim["units"]["kind"] == "mean" else 0.5
+    return bool(value >= at if claim["direction"] == "at_least" else value <= at)
+
+
+def _noise(claim: Record) -> float:
+    return float((claim.get("noise") or {}).get("statistic") or 0.0)
+
+
+def _outcome(before: str, after: str, fell: bool, rose: bool) -> str:
+    if _RANK[after] < _RANK[before]:
+        return "broken" if before == "pass" else "worse"
+    if fell:
+        return "worse"
+    if after == "pass":
+        return "newly_holding" if before != "pass" else "better" if rose else "held"
+    return "better" if rose or _RANK[after] > _RANK[before] else "unchanged"
+
+
+def _name_renamed(pairs: Iterable[tuple[Record | None, Record | None]], entries: Sequence[Entry]) -> None:
+    """Say of a claim that is gone and of a new one, if they are the same measurement, that one looks like the other renamed."""
+    both = [*zip(pairs, entries, strict=True)]
+    fresh = [(new, entry) for (old, new), entry in both if old is None and new is not None]
+    for (old, new), entry in both:
+        if new is not None or old is None:
+            continue
+        alike = [(claim, other) for claim, other in fresh if _same_measurement(old, claim)]
+        if len(alike) == 1:
+            claim, other = alike[0]
+            entry["reasons"].append(f"looks renamed to {claim['name']}")
+            other["reasons"].append(f"looks like {old['name']} renamed")
+
+
+def _same_measurement(old: Record, new: Record) -> bool:
+    if any(old.get(key) != new.get(key) for key in ("check", "statistic")):
+        return False
+    before, after = old.get("units"), new.get("units")
+    if before and after:
+        return sorted(before["ids"]) == sorted(after["ids"]) and before["how"] == after["how"]
+    data, other = old.get("data"), new.get("data")
+    return not before and not after and bool(data and other and data["hash"] == other["hash"])

@@ -1,0 +1,59 @@
+"""Claims of claim files to evidence: models, vectors and data are loaded once."""
+
+from __future__ import annotations
+
+from .. import progress
+from ..errors import SteerError, exceptions_named, warnings_noted
+from ..evidence import Evidence
+from ..measures.subject import model_warnings
+from ..model.loaded import looked_at_once
+from ..model.models import Models
+from ..run_context import RunContext
+from .build import Builder, load_for
+from .failed import broken_evidence, failed_evidence
+from .specs import BrokenClaim, ClaimSpec, Suite
+
+MODELS_OVERRULED = (
+    "--steer-model (steer_model) replaces every model of `matrix.model` by {model}: items that differ only in their model are the same "
+    "measurement, whatever they are called"
+)
+
+
+class Measuring:
+    """Measures the claims of claim files, in the run that it is given.
+
+    Attributes:
+        models: the models that were loaded so far.
+    """
+
+    def __init__(self, run: RunContext) -> None:
+        self.run = run
+        self.models = Models(run)
+        self._builders: dict[int, Builder] = {}
+
+    def evidence_of(self, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Evidence:
+        """The evidence of one entry of a claim file: that of an error if it cannot be read or measured."""
+        if isinstance(entry, BrokenClaim):
+            return broken_evidence(entry)
+        with warnings_noted() as said:
+            try:
+                with exceptions_named():
+                    evidence = self._measured(suite, entry)
+            except SteerError as error:
+                evidence = failed_evidence(error, suite, entry)
+        evidence.warnings += [text for text in said if text not in evidence.warnings]
+        return evidence
+
+    def _measured(self, suite: Suite, claim: ClaimSpec) -> Evidence:
+        run = self.run
+        progress.report("loading the model")
+        model = load_for(self.models, suite, run.model_name(claim.model, suite.model))
+        builder = self._builders.setdefault(id(model), Builder(model, run))
+        progress.report("preparing the vector")
+        with looked_at_once():
+            evidence = builder.build(suite, claim).measure(model)
+        evidence.to_dict()  # which refuses what is not finite
+        evidence.warnings += model_warnings(model)
+        if claim.model is not None and run.model is not None:
+            evidence.warnings.append(MODELS_OVERRULED.format(model=run.model))
+        return evidence

@@ -1,0 +1,70 @@
+"""Curves over the multiplier, with their bands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....claims.figures import Bound, Curves
+from ....claims.numbers import number
+from .style import DASHES, INK, MUTED, OTHERS, Drawn, data, label, marks, svg_of
+
+
+def draw_curves(figure: Curves) -> Drawn:
+    """Lines with points, a band where there are bounds, and a dashed rule where the model is deployed."""
+    import altair as alt
+
+    lines = figure.lines[: len(OTHERS)]
+    names = [label(line.name) for line in lines]
+    points = [
+        {"line": name, "x": x, "y": y, "low": band[0], "high": band[1]}
+        for name, line in zip(names, lines, strict=True)
+        for (x, y), band in zip(line.points, line.band or [(None, None)] * len(line.points), strict=True)
+    ]
+    axis = alt.Axis(format="%") if figure.percent else alt.Axis()
+    x = alt.X("x:Q", title=label(figure.x, 60), scale=alt.Scale(nice=False, padding=8), axis=alt.Axis(grid=False))
+    y = alt.Y("y:Q", title=label(figure.y, 60), scale=alt.Scale(zero=False), axis=axis)
+    legend = alt.Legend(symbolType="stroke", symbolSize=260) if len(lines) > 1 else None
+    color = alt.Color("line:N", scale=alt.Scale(domain=names, range=list(OTHERS[: len(names)])), legend=legend)
+    dash = alt.StrokeDash(
+        "line:N", scale=alt.Scale(domain=names, range=[list(one) for one in DASHES[: len(names)]]), legend=legend
+    )
+    base = alt.Chart(data(points)).encode(x=x, color=color)
+    layers: list[Any] = []
+    if any(one["low"] is not None for one in points):
+        # Without colour of its own for the legend: the line has it.
+        band = alt.Chart(data([one for one in points if one["low"] is not None and one["high"] is not None]))
+        layers.append(
+            band.mark_area(opacity=0.18, color=OTHERS[0]).encode(
+                x=x, y=alt.Y("low:Q", title=label(figure.y, 60), scale=alt.Scale(zero=False), axis=axis), y2=alt.Y2("high")
+            )
+        )  # fmt: skip
+    for level in figure.promised:
+        layers.append(_rule([{"y": level}], color=INK, strokeDash=[4, 3]).encode(y=alt.Y("y:Q")))
+    layers += marks(figure.marked, [*(x for line in lines for x, _ in line.points), *(at for at, _ in figure.marked)], MUTED)
+    layers += [
+        base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash),
+        base.mark_point(filled=True, size=28, opacity=1).encode(y=y),
+    ]
+    several = len(lines) > 1
+    rows = [
+        [*([name] if several else []), f"{x:g}", number(y, figure.percent), *_bounds(bounds, figure.percent)]
+        for name, line in zip(names, lines, strict=True)
+        for (x, y), bounds in zip(line.points, line.band or [(None, None)] * len(line.points), strict=True)
+    ]
+    head = [*(["line"] if several else []), figure.x, figure.y, *(["bounds"] if any(line.band for line in lines) else [])]
+    said = "; ".join(
+        f"{name} from {number(line.points[0][1], figure.percent)} at {line.points[0][0]:g} to "
+        f"{number(line.points[-1][1], figure.percent)} at {line.points[-1][0]:g}"
+        for name, line in zip(names, lines, strict=True)
+    )
+    return Drawn(figure.title, figure.about, svg_of(alt.layer(*layers)), said, head, rows)
+
+
+def _rule(rows: list[dict[str, Any]], **look: Any) -> Any:
+    import altair as alt
+
+    return alt.Chart(data(rows)).mark_rule(**look)
+
+
+def _bounds(bounds: tuple[Bound, Bound], percent: bool) -> list[str]:
+    return [] if bounds == (None, None) else [f"[{number(bounds[0], percent)}, {number(bounds[1], percent)}]"]

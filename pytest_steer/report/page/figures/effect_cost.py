@@ -1,0 +1,71 @@
+"""Effect against cost: what a vector does at each strength, and how much perplexity that costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....claims.figures import EffectAgainstCost
+from ....claims.numbers import number
+from .style import DASHES, INK, MUTED, OTHERS, RULE, Drawn, data, label, svg_of
+
+
+def draw_effect_cost(figure: EffectAgainstCost) -> Drawn:
+    """One line per name from multiplier to multiplier, with the multipliers at the points."""
+    import altair as alt
+
+    names = list(dict.fromkeys(label(one.name) for one in figure.points))[: len(OTHERS)]
+    rows = [
+        {
+            "name": label(one.name),
+            "multiplier": one.multiplier,
+            "said": number(one.multiplier),
+            "effect": one.effect,
+            "cost": one.cost,
+            "low": one.interval[0],
+            "high": one.interval[1],
+        }
+        for one in figure.points
+        if label(one.name) in names
+    ]
+    several = len(names) > 1
+    legend = alt.Legend(symbolType="stroke", symbolSize=260) if several else None
+    x = alt.X(
+        "cost:Q", title="cost: rise of perplexity", axis=alt.Axis(format="+.3~%"), scale=alt.Scale(nice=False, padding=14)
+    )
+    y = alt.Y("effect:Q", title="mean effect", scale=alt.Scale(padding=14))
+    color = alt.Color("name:N", scale=alt.Scale(domain=names, range=list(OTHERS[: len(names)])), legend=legend)
+    dash = alt.StrokeDash(
+        "name:N", scale=alt.Scale(domain=names, range=[list(one) for one in DASHES[: len(names)]]), legend=legend
+    )
+    base = alt.Chart(data(rows)).encode(x=x, color=color)
+    bounded = alt.Chart(data([row for row in rows if row["low"] is not None and row["high"] is not None])).encode(
+        x=x, color=color
+    )
+    layers: list[Any] = [
+        alt.Chart(data([{"y": 0}])).mark_rule(color=RULE).encode(y=alt.Y("y:Q")),
+        bounded.mark_rule(strokeWidth=2, opacity=0.4).encode(y=alt.Y("low:Q", title="mean effect"), y2=alt.Y2("high")),
+        base.mark_line(strokeWidth=2).encode(y=y, order=alt.Order("multiplier:Q"), strokeDash=dash),
+        base.mark_point(filled=True, size=40, opacity=1).encode(y=y),
+        base.mark_text(dy=-9, dx=-3, fontSize=11, align="right").encode(
+            y=y, text=alt.Text("said:N"), color=alt.ColorValue(MUTED)
+        ),
+    ]
+    if figure.budget is not None:
+        layers.append(alt.Chart(data([{"x": figure.budget}])).mark_rule(color=INK, strokeDash=[4, 3]).encode(x=alt.X("x:Q")))
+    table = [
+        [
+            *([label(one.name, 60)] if several else []),
+            number(one.multiplier),
+            number(one.effect),
+            "" if one.interval == (None, None) else "[{}, {}]".format(*map(number, one.interval)),
+            number(one.cost, percent=True),
+        ]
+        for one in figure.points
+    ]
+    said = "; ".join(
+        f"{one.name + ' ' if several else ''}at multiplier {number(one.multiplier)} effect {number(one.effect)}, "
+        f"perplexity {number(one.cost, percent=True)}"
+        for one in figure.points
+    )
+    head = [*(["vector"] if several else []), "multiplier", "mean effect", "bounds", "perplexity"]
+    return Drawn(figure.title, figure.about, svg_of(alt.layer(*layers)), said, head, table)

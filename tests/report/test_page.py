@@ -1,0 +1,372 @@
+"""The page as text: what stands in it, that nothing in it is obeyed, and that it keeps its size."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+import pytest
+from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, slopes, steers
+
+from pytest_steer import registry
+from pytest_steer.claims import claim
+from pytest_steer.claims.figures import Distribution, Intervals, Row
+from pytest_steer.evidence import Verdict
+from pytest_steer.report.page import page_of
+from pytest_steer.report.page.figures import draw
+from pytest_steer.report.page.figures.distribution import binned
+
+VOID = {"meta", "link", "input", "br", "img"}
+
+
+class Reader(HTMLParser):
+    """The page as a browser reads it: its elements, and the text of each element with an id."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[tuple[str, str | None]] = []
+        self.texts: dict[str, str] = {}
+        self.inside: dict[str, str] = {}
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append((tag, dict(attrs).get("id")))
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop()[0] == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        for tag, name in self.open:
+            self.inside[tag] = self.inside.get(tag, "") + data
+            if name is not None:
+                self.texts[name] = self.texts.get(name, "") + data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def of_class(self, name):
+        return [(tag, attributes) for tag, attributes in self.elements if name in (attributes.get("class") or "").split()]
+
+
+@pytest.fixture(scope="module")
+def hostile() -> tuple[str, Reader]:
+    page = page_of(mixed(HOSTILE))
+    return page, Reader(page)
+
+
+@pytest.fixture(scope="module")
+def plain() -> tuple[str, Reader]:
+    page = page_of(mixed())
+    return page, Reader(page)
+
+
+# --- nothing is obeyed -------------------------------------------------------------------------------------------------------
+
+
+def test_texts_make_no_element(hostile, plain):
+    """The page of hostile texts has the kinds of elements that the page of harmless ones has, and one script."""
+    assert {tag for tag, _ in hostile[1].elements} == {tag for tag, _ in plain[1].elements}
+    assert len(hostile[1].all("script")) == len(hostile[1].all("style")) == 1
+    assert not hostile[1].open  # every element is closed, in its order
+    for text in HOSTILE[:9]:
+        assert text in hostile[1].inside["body"]
+
+
+def test_texts_make_no_attribute(hostile):
+    for tag, attributes in hostile[1].elements:
+        assert not [name for name in attributes if name.startswith("on") or name in ("src", "style", "srcdoc", "action")], (
+            tag
+        )
+        for name in ("href", "xlink:href", "content"):
+            value = attributes.get(name)
+            assert value is None or tag == "meta" or value.startswith("#") or value == "data:,"
+    assert [meta["http-equiv"] for meta in hostile[1].all("meta") if "http-equiv" in meta] == ["Content-Security-Policy"]
+
+
+def test_controls_are_written_out(hostile):
+    page = hostile[0]
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", page)
+    for written in (r"\u202eright to left\u202c", r"\x1b[31mred\x1b[0m", r"\x00 \x9b2J", r"half \ud83d of"):
+        assert written in hostile[1].inside["body"]
+    assert "\U0001f600" in page
+
+
+def test_the_policy_allows_the_own_script_and_style_and_no_request(hostile, plain):
+    for page, read in (hostile, plain):
+        policy = next(meta["content"] for meta in read.all("meta") if "http-equiv" in meta)
+        for tag, kind in (("script", "script-src"), ("style", "style-src")):
+            text = re.search(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)[1]
+            wanted = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+            assert f"{kind} 'sha256-{wanted}'" in policy
+        assert policy.startswith("default-src 'none'; ")
+        assert "unsafe" not in policy
+
+
+def test_no_address_of_elsewhere_is_in_it(plain):
+    assert not re.findall(r"https?:|//\w+\.", plain[0])
+
+
+def test_a_pretended_figure_text_stays_a_text():
+    figure = draw(Intervals(title="t", rows=[Row(text, 1.0) for text in HOSTILE[:6]], x=HOSTILE[1], promised=[0.5]))
+    read = Reader(figure.svg)
+    assert {tag for tag, _ in read.elements} <= {"svg", "g", "path", "line", "text", "rect", "defs", "clippath"}
+    assert "<img src=x onerror='window.hit = 1'>" in read.inside["svg"]  # what is drawn, the title of the axis
+    assert not any(name.startswith("on") for _, attributes in read.elements for name in attributes)
+
+
+# --- what stands in it -------------------------------------------------------------------------------------------------------
+
+
+def test_verdicts_are_counted_and_the_most_important_stands_first(plain):
+    read = plain[1]
+    order = [attributes["data-verdict"] for _, attributes in read.of_class("claim")]
+    assert order == ["broken", "error", "inconclusive", "unexpected", "known", "held"]
+    assert read.inside["h1"] == "1 of 6 claims held"
+    tiles = [attributes["class"].split()[1] for tag, attributes in read.of_class("tile")]
+    assert tiles == order
+    # Never by colour alone: each claim says its verdict.
+    for words in ("broken", "could not be measured", "inconclusive", "held, not expected", "known to fail"):
+        assert words in read.inside["summary"]
+
+
+def test_each_claim_says_its_numbers(plain):
+    report, read = mixed(), plain[1]
+    anchors = {attributes["data-name"]: attributes["id"] for _, attributes in read.of_class("claim")}
+    for record in report["claims"]:
+        said = read.texts[anchors[record["name"]]]
+        assert record["message"] in said
+        if record["verdict"] == "error":
+            assert record["error"] in said
+            continue
+        low, high = record["interval"]
+        assert (
+            f"steerability {record['estimate']:.3g} [{low:.3g}, {high:.3g}], promised at least {record['threshold']:.6g}"
+            in said
+        )
+        for value in ("a" * 64, "b" * 64, "f" * 64, record["rerun"], "dose25.0% of the median hidden norm"):
+            assert value in said
+        share = record["details"]["anti_steerable_share"]
+        assert f"{share:.0%} of 40 items are anti-steerable" in said
+        wrong = sum(item["slope"] <= 0 for item in record["items"])
+        assert not wrong or f"{wrong} of them anti-steerable" in str(read.elements)
+        worst = sorted(record["items"], key=lambda item: item["slope"])
+        places = [said.index(f"slope {item['slope']:.3g}") for item in worst[:5]]
+        assert places == sorted(places)
+        for at, mean, (below, above) in zip(record["multipliers"], record["curve"], record["curve_interval"], strict=True):
+            assert f"{at:g}{mean:.3g}[{below:.3g}, {above:.3g}]" in said
+
+
+def test_a_report_without_claims():
+    assert "No claim was measured" in page_of(report_of([]))
+
+
+def test_interrupted_runs_say_so():
+    report = report_of([steers("one", slopes(9))])
+    report["provenance"] |= {"interrupted": True, "not_run": 7}
+    said = Reader(page_of(report)).inside["header"]
+    assert "The run was interrupted." in said
+    assert "7 claims were not run." in said
+
+
+def test_links_to_claims_stay_good():
+    """A claim's anchor does not depend on what else is in the report, and no two are the same."""
+
+    def anchors(report):
+        return {attributes["data-place"]: attributes["id"] for _, attributes in Reader(page_of(report)).of_class("claim")}
+
+    one, other = steers("one", slopes(9)), steers("other", slopes(9))
+    alone, both = anchors(report_of([one])), anchors(report_of([other, one]))
+    assert both["1"] == alone["0"]
+    twice = anchors(report_of([one, one, steers("javascript:alert(1)\" id='x", slopes(9))]))
+    assert len(set(twice.values())) == 3
+    assert all(re.fullmatch(r"claim-[a-z0-9-]+", anchor) for anchor in twice.values())
+
+
+def test_texts_that_a_report_leaves_out_are_not_missed():
+    from pytest_steer.report import with_texts
+
+    record = steers("one", slopes(9))
+    record["items"] = [item | {"question": "secret words", "matching": ["secret words"]} for item in record["items"]]
+    assert "secret words" in page_of(report_of([record]))
+    page = page_of(report_of([with_texts(record, "none")]))
+    assert "secret words" not in page
+    assert "slope" in page
+
+
+def test_the_difference_to_an_earlier_report():
+    record, before = steers("one", slopes(9)), {"verdict": "pass", "estimate": 0.75, "interval": [0.5, 1.0]}
+    after = {"verdict": "fail", "estimate": 0.25, "interval": [0.0, 0.5]}
+    against = {
+        "baseline": {"path": "old.json", "sha256": "c" * 64, "date": "2026-01-01", "model": "older", "commit": None},
+        "tolerance": 0.05,
+        "claims": [
+            {
+                "id": record["id"], "outcome": "worse", "before": before, "after": after, "difference": -0.5, "interval": [-0.75, -0.25],
+                "confidence": 0.95, "tolerance": 0.05, "n": 9, "percent": False, "items": {"new": 1, "gone": 0, "changed": 2},
+                "flipped": [{"id": "3", "question": HOSTILE[0], "before": 0.5, "after": -0.5}], "reasons": [], "message": "it got worse",
+            },
+            {
+                "id": "suite.steer.yaml::vanished", "outcome": "gone", "before": before, "after": None, "difference": None,
+                "interval": None, "confidence": 0.95, "tolerance": 0.05, "n": 0, "percent": False, "items": {}, "flipped": [],
+                "reasons": ["no claim of this name"], "message": "gone",
+            },
+        ],
+    }  # fmt: skip
+    read = Reader(page_of(report_of([record]) | {"against": against}))
+    assert "1 worse, 1 gone" in read.texts["since"]
+    assert "suite.steer.yaml::vanishedgonepass 0.75 [0.5, 1]-" in read.texts["since"]
+    assert "c" * 64 in read.texts["since"]
+    (_, attributes), *_ = read.of_class("claim")
+    own = read.texts[attributes["id"]]
+    for said in ("since the baseline: worse, -0.5 [-0.75, -0.25]", "it got worse", "1 new, 2 changed", HOSTILE[0]):
+        assert said in own
+    assert len(read.all("script")) == 1
+
+
+# --- claims decide their figures ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kind_of_others():
+    """A third party's kind of claim, whose figures are as the test says."""
+    from dataclasses import dataclass
+
+    def make(figures):
+        @claim("made_up", title="Made up")
+        @dataclass(frozen=True, kw_only=True)
+        class MadeUp:
+            """Nothing."""
+
+            name: str = "made_up"
+
+            def measure(self, model):
+                raise NotImplementedError
+
+        MadeUp.figures = staticmethod(figures)
+
+    yield make
+    registry.forget("claim", "made_up")
+
+
+def test_the_figures_of_another_packages_claim(kind_of_others):
+    kind_of_others(lambda record: [Intervals(title="Mine alone", rows=[Row("a row", record["estimate"])], x="mine")])
+    read = Reader(page_of(report_of([steers("one", slopes(9), check="made_up")])))
+    assert "Mine alone" in read.inside["figure"]
+    assert "Propensity curve" not in read.inside["figure"]
+
+
+def test_figures_that_fail_are_a_warning_and_the_rest_is_written(kind_of_others):
+    kind_of_others(lambda record: [record["details"]["nowhere"]])
+    page = page_of(report_of([steers("one", slopes(9), check="made_up"), steers("two", slopes(9))]))
+    assert "its figures cannot be drawn: test_page: KeyError:" in page
+    assert "Propensity curve" in page
+
+
+@pytest.mark.parametrize("direction", ["below", "above"])
+def test_bins_hold_every_value_once_and_none_stands_on_both_sides_of_0(direction):
+    values = [0.0, 0.0, 1e-300, -1e-300, 0.1, 0.3, -0.25, 2.0, -2.0, *slopes(50)]
+    bins = binned(values, zero_below=direction == "below")
+    assert sum(one["n"] for one in bins) == len(values)
+    assert all(one["high"] <= 0 or one["low"] >= 0 for one in bins)
+    wrong = sum(value <= 0 for value in values) if direction == "below" else sum(value < 0 for value in values)
+    assert sum(one["n"] for one in bins if one["high"] <= 0) == wrong
+    assert len({round(one["high"] - one["low"], 9) for one in bins}) == 1
+    assert len(bins) <= 50
+
+
+@pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], [0.7], [-3.0, -3.0], [1e-9, 2e-9]])
+def test_bins_of_few_values(values):
+    assert sum(one["n"] for one in binned(values, zero_below=True)) == len(values)
+    assert draw(Distribution(title="t", values=values, x="x", wrong="below")).svg.startswith("<svg ")
+
+
+# --- its size ----------------------------------------------------------------------------------------------------------------
+
+
+def test_above_its_size_it_names_what_it_leaves_out():
+    names = ["first", "second", "third"]
+    claims = [steers(name, slopes(60, seed), texts=["word " * 60]) for seed, name in enumerate(names)]
+    whole = page_of(report_of(claims))
+    cap = len(whole.encode()) - 30_000
+    cut = page_of(report_of(claims), cap=cap)
+    assert len(cut.encode()) <= cap
+    read, full = Reader(cut), Reader(whole)
+    assert "Left out to keep the page below" not in full.inside["main"]
+    shown = re.findall(r"Worst items: (\d+) of 60", read.inside["main"])
+    assert len(set(shown)) == 1  # of each claim the same number
+    assert 0 < int(shown[0]) < 60
+    assert f"Left out to keep the page below {cap:,} bytes" in read.inside["main"]
+    for name in names:
+        assert f"suite: {name}: {60 - int(shown[0])} of its 60 worst items" in read.inside["main"]
+    ordered = sorted(item["slope"] for item in claims[0]["items"])
+    left = ordered[int(shown[0]) :]
+    assert f"the {len(left)} items with slope from {left[0]:.3g} to {left[-1]:.3g}" in read.inside["main"]
+
+
+def test_where_that_is_not_enough_the_figures_of_the_least_important_go_too():
+    claims = [steers("holds", slopes(20)), steers("breaks", slopes(20, 1), verdict=Verdict.FAIL)]
+    bare = len(re.sub(r"<li>.*?</li>", "", page_of(report_of(claims)), flags=re.DOTALL).encode())
+    cut = page_of(report_of(claims), cap=bare - 9_000)
+    assert len(cut.encode()) <= bare - 9_000
+    read = Reader(cut)
+    said = {attributes["data-name"]: read.texts[attributes["id"]] for _, attributes in read.of_class("claim")}
+    assert "Propensity curve" in said["breaks"]
+    assert "Propensity curve" not in said["holds"]
+    assert "Figures are left out of 1 claim" in read.inside["main"]
+    assert "suite: holds" in read.inside["main"].partition("Figures are left out")[2]
+
+
+def test_the_best_of_many_items_are_left_out_and_named():
+    read = Reader(page_of(report_of([steers("many", slopes(450))])))
+    assert "Worst items: 100 of 450" in read.inside["main"]
+    assert "Left out here: the 350 items" in read.inside["main"]
+
+
+def test_a_text_without_end_is_cut():
+    page = page_of(report_of([steers("long", slopes(9), texts=["endless " * 100_000])]))
+    assert "more characters]" in page
+    assert len(page) < 600_000
+
+
+def test_items_of_a_report_from_elsewhere_need_only_what_the_schema_asks():
+    record = steers("one", slopes(9))
+    record["items"] = [{key: item[key] for key in ("id", "propensity", "slope")} for item in items_of(slopes(9))]
+    for key in (
+        "strata",
+        "asked",
+        "receipt",
+        "noise",
+        "soundness",
+        "warnings",
+        "rerun",
+        "xfail",
+        "holm",
+        "compared",
+        "matrix",
+        "curve_interval",
+    ):
+        del record[key]
+    read = Reader(
+        page_of({"schema": "pytest-steer/report/1", "provenance": report_of([])["provenance"], "claims": [record]})
+    )
+    assert "Worst items: 9 of 9" in read.inside["main"]
+
+
+def test_an_error_shows_no_number():
+    read = Reader(page_of(report_of([broken_off("one", "the file is not there")])))
+    assert "the file is not there" in read.inside["article"]
+    assert "promised" not in read.inside["article"]
+    assert not read.all("svg")
+
+
+def test_a_pass_at_the_edge_is_drawn():
+    """Everything in one place: no width to draw on."""
+    record = steers("flat", [1.0] * 9, interval=(1.0, 1.0), threshold=1.0, verdict=Verdict.PASS)
+    assert "<svg" in page_of(report_of([record]))

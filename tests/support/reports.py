@@ -1,0 +1,33 @@
+"""Small reports, made by the package from evidence that was invented."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pytest_steer.evidence import Evidence, Verdict
+from pytest_steer.report import build_report
+
+MODEL = {
+    "id": "m",
+    "fingerprint": "f",
+    "layers": 2,
+    "width": 4,
+    "dtype": "float32",
+    "device": "cpu",
+    "threads": 1,
+    "template": "t",
+}
+
+
+def a_claim(name: str = "steers", **given: Any) -> dict[str, Any]:
+    vector = {"hash": "h", "method": "caa", "layer": 1, "positions": "all", "norm": 1.0, "relative_dose": 0.1}
+    items = [{"id": f"{name}-{n}", "propensity": [-1.0, 2.5], "slope": 3.5, "question": "größer?\u2028\n"} for n in range(3)]
+    known = {"model": MODEL, "vector": vector, "data": {"hash": "d", "n": 3}, "items": items, "multipliers": [-1.0, 1.0]}
+    known |= {"estimate": 3.5, "interval": (3.0, 4.0), "threshold": 1.0, "n": 3, "curve": [-1.0, 2.5]} | given
+    made = Evidence("steers", name, Verdict.PASS, **known)
+    return made.to_dict()
+
+
+def a_report(*claims: dict[str, Any]) -> dict[str, Any]:
+    return build_report(claims, seed=3, profile="ci", started=time.time())
