@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from .pytest_options import Settings
 from .pytest_partial import PartialReports
 
 if TYPE_CHECKING:
-    import pytest
-
     from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
     from .files.measuring import Measuring
@@ -59,6 +59,7 @@ class SteerSession:
         """The models of this run."""
         return self.measuring.models
 
+    @pytest.hookimpl(tryfirst=True)  # before pytest names the test
     def pytest_runtest_logstart(self) -> None:
         if self.header is not None:
             self.header()
