@@ -17,7 +17,6 @@ from .screen import message_of, one_screen, visible
 _HOOKS = f"{__package__}.plugin"
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _MOST_FRAMES = 5
-_MARGIN = 4  # columns that pytest puts in front of each line of a message
 
 
 def without_our_frames(
@@ -41,7 +40,7 @@ def without_our_frames(
     error.__cause__, error.__suppress_context__ = _shown_cause(error), True
     if isinstance(error, (SteerError, SteeringFailure)):
         error.headline = headline(error)
-        room = None if width is None else width - _MARGIN
+        room = None if width is None else width - _margin(above)
         error.args = (message_of_failure(error, brief=brief, width=room, first=len(_named(error))),)
     else:
         error.args = tuple(visible(str(said)) for said in error.args)
@@ -72,6 +71,21 @@ def headline(error: SteeringFailure | SteerError) -> str:
     """The first line of what is shown, not broken, for pytest's short summary."""
     said = error.evidence.message if isinstance(error, SteeringFailure) else str(error)
     return error.headline or visible(said.partition("\n")[0])
+
+
+def _margin(traceback: TracebackType) -> int:
+    """The columns that pytest puts in front of each line of a message: an E, and the indent of the line that failed in its function."""
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    entry = pytest.ExceptionInfo.from_exc_info((Exception, Exception(), traceback)).traceback[-1]
+    source = entry.frame.code.fullsource
+    if source is None or entry.frame.code.firstlineno >= len(source.lines):
+        return 8
+    return 4 + max(0, _indent(str(entry.statement)) - _indent(source.lines[entry.frame.code.firstlineno]))
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _named(error: BaseException) -> str:
