@@ -22,8 +22,11 @@ def heavy_modules() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_line_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_line_is_broken(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
     """A terminal so wide that words stand on one line: ``test_terminal.py`` is about narrow ones."""
+    if pytestconfig.pluginmanager.has_plugin("terminalreporter"):  # which keeps its own width
+        writer = pytestconfig.get_terminal_writer()
+        writer.fullwidth = writer.fullwidth
     monkeypatch.setenv("COLUMNS", "1000")
 
 

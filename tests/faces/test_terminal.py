@@ -111,7 +111,8 @@ def test_in_a_terminal_nothing_wraps_and_verdicts_have_colours(every_kind: Path)
         "holds or a-claim or cannot",
     ]
     shown, states = run_in_terminal(command, 80, every_kind)
-    assert too_long(shown, 80) == []
+    # With colours, pytest itself breaks lines of its short summary: it counts the codes of colours as -1 columns.
+    assert too_long(shown[shown.index("steer: ") : shown.index("short test summary")], 80) == []
     assert states
     assert max(map(width, states)) <= 80
     assert re.search(r"\[ *\d+%\]", shown)
@@ -201,7 +202,7 @@ def test_a_command_that_is_broken_can_be_copied(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     (suite / "c.steer.yaml").write_text(
-        HEAD + "  - holds_in_contexts: {steerability: 50, max_contexts: 6}\n"
+        HEAD + "  - holds_in_contexts: {steerability: 50, max_contexts: 6, min_n: 4}\n"
         'contexts: {system: ["You are a helpful assistant."], option_order: [swapped], opening: [It is]}\n'
     )
     result = pytester.runpytest("--steer-seed=3", "--steer-profile=ci", "-p", "no:cacheprovider")
