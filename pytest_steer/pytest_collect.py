@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .columns import shortened, wrapped
 from .errors import ClaimFileError, SteerError, exceptions_named
 from .failures import SteeringFailure
-from .pytest_frames import as_block, is_brief, message_of_failure
+from .pytest_columns import columns
+from .pytest_frames import as_block, headline, is_brief, message_of_failure
 from .pytest_options import SUFFIXES
 from .pytest_session import SteerSession
 from .registry import did_you_mean, nearest
@@ -159,12 +161,16 @@ class ClaimItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (SteeringFailure, SteerError)):
-            said = message_of_failure(excinfo.value, brief=is_brief(self.config))
-            return as_block(said, visible(str(self.path)), self.claim.line)
+            said = message_of_failure(excinfo.value, brief=is_brief(self.config), width=columns(self.config))
+            return as_block(said, visible(str(self.path)), self.claim.line, headline(excinfo.value))
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return Path(visible(str(self.path))), self.claim.line - 1, f"claim {self.name}"
+        return (
+            Path(visible(str(self.path))),
+            self.claim.line - 1,
+            shortened(f"claim {self.name}", columns(self.config) - len("_  _")),
+        )
 
 
 def fail_if_stale(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -203,6 +209,40 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
         return failed.to_dict()
 
 
+def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) -> None:
+    """Says of a known failure that passes which line to delete, and of assertions before the one that fails that they just passed."""
+    for evidence in item.stash[EVIDENCE]:
+        if evidence.xfail is None or not evidence.passed:
+            continue
+        if raised:
+            evidence.xfail = None
+            continue
+        if isinstance(item, ClaimItem):
+            place = f"delete the `xfail` in {shown(item.path)}:{item.claim.place_of('xfail')[0]}"  # type: ignore[union-attr]
+        else:
+            file, line, _ = item.location
+            place = f"take the xfail mark off the test in {file}:{(line or 0) + 1}"
+        evidence.warnings.insert(0, f"it passes, and was known to fail ({evidence.xfail or 'no reason given'}): {place}")
+        evidence.message = explain_message(evidence)
+    if isinstance(item, ClaimItem) and hasattr(report, "wasxfail"):
+        # Of the short summary, which pytest does not break: "XFAIL id - reason".
+        report.wasxfail = wrapped(report.wasxfail, columns(item.config), first=len(f"XFAIL {item.nodeid} - "))
+    strict = report.failed and isinstance(report.longrepr, str) and "XPASS(strict)" in report.longrepr
+    if strict:
+        width = columns(item.config)
+        said = "\n".join(explain_message(one, width) for one in item.stash[EVIDENCE])
+        if not isinstance(item, ClaimItem):
+            said += f"\n{wrapped(str(report.longrepr), width)}"
+        first = visible(item.stash[EVIDENCE][0].message.partition("\n")[0])
+        report.longrepr = as_block(said, visible(str(item.path)), (item.location[1] or 0) + 1, first)
+
+
+def explain_message(evidence: Evidence, width: int | None = None) -> str:
+    from .claims.explain import explain
+
+    return explain(evidence, width=width)
+
+
 def not_run(session: pytest.Session) -> list[str] | None:
     """The ids of the claims that were selected and not measured; None if no worker has collected any yet."""
     ended, items = session.config.stash[SESSION].ended, getattr(session, "items", [])
@@ -221,7 +261,8 @@ def show_broken(reporter: pytest.TerminalReporter, items: Iterable[pytest.Item])
     if broken:
         reporter.section("claims with errors")
     for nodeid, error in broken.items():
-        reporter.write_line(visible(f"{nodeid}: ERROR\n{textwrap.indent(one_screen(str(error)), '  ')}"))
+        said = textwrap.indent(visible(one_screen(str(error))), "  ")
+        reporter.write_line(wrapped(f"{visible(nodeid)}: ERROR\n{said}", columns(reporter.config)))
 
 
 def explained(message: str) -> str:

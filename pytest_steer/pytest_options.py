@@ -18,9 +18,9 @@ from . import registry
 from .errors import ModelError, SteerWarning
 from .file_formats import format_of, suffixes_of
 from .processor import has_bfloat16
+from .pytest_columns import usage_error
 from .registry import did_you_mean
 from .run_context import DTYPES, Effort, RunContext
-from .screen import visible
 from .sources import DEFAULT_MODEL, find_model
 
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
@@ -319,4 +319,4 @@ def _read(where: str, read: Callable[[str], Any], text: str) -> Any:
     try:
         return read(text)
     except (ValueError, ModelError) as error:
-        raise pytest.UsageError(visible(f"{where}: {error}")) from None
+        raise usage_error(f"{where}: {error}") from None

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from .pytest_options import Settings
 from .pytest_partial import PartialReports
 
 if TYPE_CHECKING:
-    import pytest
-
     from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
     from .files.measuring import Measuring
@@ -30,6 +31,7 @@ class SteerSession:
         places: of the tests with claims, by id: file, seen from pytest's root, and line, from 1 on.
         saved: what to tell about counterexamples and reports that were written.
         collected: the ids of all tests that xdist's workers collected; None without workers, and before they have.
+        header: prints the header line before the first test of xdist's workers; None without workers, and before they have collected.
         commit: that of the repository that holds the suites, where a report was asked for.
         partials: what is written of a report while the run goes on; None where none was asked for, and in xdist's workers.
     """
@@ -42,6 +44,7 @@ class SteerSession:
         self.places: dict[str, tuple[str, int]] = {}
         self.saved: list[str] = []
         self.collected: list[str] | None = None
+        self.header: Callable[[], None] | None = None
         self.commit: dict[str, Any] | None = None
         self.partials: PartialReports | None = None
         self._families: dict[int, dict[str, Evidence]] = {}
@@ -57,6 +60,12 @@ class SteerSession:
     def models(self) -> Models:
         """The models of this run."""
         return self.measuring.models
+
+    @pytest.hookimpl(tryfirst=True)  # before pytest names the test
+    def pytest_runtest_logstart(self) -> None:
+        if self.header is not None:
+            self.header()
+            self.header = _said
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The session is a plugin of its run, so that pytest hands it every report."""
@@ -108,3 +117,7 @@ class SteerSession:
         family = {entry.name: self.measuring.evidence_of(suite, entry) for entry in suite.entries}
         adjust(list(family.values()))
         return family
+
+
+def _said() -> None:
+    """The header line was printed."""
