@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..columns import in_columns, stream_columns, wrapped
 from ..errors import DataError, SteerError
 from ..run_context import RunContext
 from ..sources import shown
@@ -65,7 +67,7 @@ def command(
         measure_slopes,
         prompts_that_differ,
     )
-    from .compare_models_words import answers_record, claim_lines, slope_lines, wrapped
+    from .compare_models_words import answers_record, claim_lines, slope_lines
 
     load_extensions()
     suites = [read_suite(shown(file)) for file in files]
@@ -83,18 +85,16 @@ def command(
         )
     answers = answers_of(*slopes)
     differences = [*differences_of(*models), *prompts_that_differ(*slopes)]
+    width = stream_columns(sys.stdout)
     say(f"A: {first}\nB: {second}\n")
     for line in differences:
-        say(wrapped(f"differs in {line}" if not line.startswith("weights: equal") else line))
-    say()
-    for line in claim_lines(against):
-        say(line)
-    say()
-    for line in slope_lines(answers, *slopes):
-        say(line)
+        say(wrapped(line if line.startswith("weights: equal") else f"differs in {line}", width))
+    with in_columns(width):
+        for line in ["", *claim_lines(against), "", *slope_lines(answers, *slopes)]:
+            say(line)
     for label, failed in zip("AB", failures, strict=True):
         for name, reason in failed.items():
-            say(wrapped(f"no slopes on {label}: {name}: {reason}"))
+            say(wrapped(f"no slopes on {label}: {name}: {reason}", width))
     if out is not None:
         record: dict[str, Any] = {
             "schema": SCHEMA_NAME,

@@ -1,24 +1,18 @@
-"""What ``compare-models`` prints of the slopes of two models, in 80 columns."""
+"""What ``compare-models`` prints of two models, in the columns of the terminal."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
+from ..columns import current_columns, shortened, table, wrapped
 
 if TYPE_CHECKING:
     from ..stats import Decomposition, RankCorrelation, VarianceShare
     from ..studies.compare_models import Answers, Ranked, Slopes
 
-_WIDTH = 80
 _FACTORS = ("letter", "yes_no", "position", "context")
-
-
-def wrapped(text: str, indent: str = "  ") -> str:
-    """A text in lines of 80 columns."""
-    return textwrap.fill(text, _WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+_NAME = 24
 
 
 def claim_lines(against: Mapping[str, Any]) -> Iterator[str]:
@@ -26,38 +20,38 @@ def claim_lines(against: Mapping[str, Any]) -> Iterator[str]:
     from ..against.held_against import OUTCOMES
     from ..against.words import counts_line
 
-    yield "Claims on A and on B, paired by item"
+    yield _wrapped("Claims on A and on B, paired by item")
     for note in against["notes"]:
-        yield wrapped(f"  {note}")
+        yield _wrapped(f"  {note}")
     for entry in sorted(against["claims"], key=lambda entry: OUTCOMES.index(entry["outcome"])):
-        yield wrapped(f"  {entry['message']}", "    ")
-    yield wrapped(f"  {counts_line(against)}")
+        yield _wrapped(f"  {entry['message']}")
+    yield _wrapped(f"  {counts_line(against)}")
 
 
 def slope_lines(answers: Answers, first: Mapping[str, Slopes], second: Mapping[str, Slopes]) -> Iterator[str]:
     """The answers to Tan et al.'s questions, each under its question."""
     for name, reason in answers.refused.items():
-        yield wrapped(f"not compared: {name}: {reason}")
-    yield "Do A and B order behaviours alike? (Spearman, of steerabilities)"
+        yield _wrapped(f"not compared: {name}: {reason}")
+    yield _wrapped("Do A and B order behaviours alike? (Spearman, of steerabilities)")
     yield _ranked_line(answers.behaviours)
     rows = [[_cut(one.name), *_numbers(one.found)] for one in answers.items if one.found is not None]
     if rows:
-        yield "\nDo A and B order a behaviour's items alike? (Spearman, of slopes)"
+        yield _wrapped("\nDo A and B order a behaviour's items alike? (Spearman, of slopes)")
         yield _table(rows, ["behaviour", "n", "rho", "interval"])
     of_a, of_b = ({one.name: one for one in side} for side in answers.contexts)
-    yield "\nDoes the order of behaviours carry over to other contexts? (Spearman)"
+    yield _wrapped("\nDoes the order of behaviours carry over to other contexts? (Spearman)")
     names = list(dict.fromkeys([*of_a, *of_b]))
     if names:
         rows = [[_cut(name), *_of_context(of_a.get(name)), *_of_context(of_b.get(name))] for name in names]
         yield _table(rows, ["context", "A: n", "rho", "interval", "B: n", "rho", "interval"])
     else:
-        yield wrapped('  the claim files name no other contexts: add `contexts: {system: ["You are helpful."]}`')
-    yield "\nWhat explains the variance of the slopes? (alone; A above B)"
+        yield _wrapped('  the claim files name no other contexts: add `contexts: {system: ["You are helpful."]}`')
+    yield _wrapped("\nWhat explains the variance of the slopes? (alone; A above B)")
     yield from _shares(answers)
     for label, side in (("A", first), ("B", second)):
         for own in side.values():
             for setting, reason in own.left_out.items():
-                yield wrapped(f"left out on {label}: {own.behaviour}, {setting}: {reason}")
+                yield _wrapped(f"left out on {label}: {own.behaviour}, {setting}: {reason}")
 
 
 def _shares(answers: Answers) -> Iterator[str]:
@@ -74,11 +68,11 @@ def _shares(answers: Answers) -> Iterator[str]:
     if not rows:
         yield "  nothing can: labels and contexts do not vary, or there are under 8 items"
         return
-    yield _table(rows, ["behaviour", "", "letter", "Yes/No", "position", "context", "all"])
-    yield wrapped(
+    yield _table(rows, ["behaviour", "", "letter", "Yes/No", "position", "context", "all"], keys=2)
+    yield _wrapped(
         "Shares by themselves, with bounds at 95 % each. What two factors share is in both, so they need not add up to `all`."
     )
-    yield from map(wrapped, dict.fromkeys(together))
+    yield from map(_wrapped, dict.fromkeys(together))
 
 
 def _parts(found: Decomposition) -> list[str]:
@@ -91,7 +85,7 @@ def _share(share: VarianceShare | None) -> str:
 
 def _ranked_line(ranked: Ranked) -> str:
     if ranked.found is None:
-        return wrapped(f"  not known: {ranked.reason}")
+        return _wrapped(f"  not known: {ranked.reason}")
     n, rho, interval = _numbers(ranked.found)
     return f"  rho {rho} {interval} over {n} behaviours"
 
@@ -107,17 +101,16 @@ def _numbers(found: RankCorrelation) -> list[str]:
     return [str(found.n), f"{found.estimate:.2f}", interval]
 
 
-def _table(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
-    text: str = tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True)
-    return textwrap.indent(text, "  ")
+def _table(rows: Sequence[Sequence[str]], headers: Sequence[str], keys: int = 1) -> str:
+    return "\n".join(f"  {line}" for line in table(rows, headers, width=current_columns() - 2, keys=keys, rule=False))
 
 
-def _cut(name: str, width: int = 24) -> str:
-    """A name of at most so many characters, shortened in the middle."""
-    if len(name) <= width:
-        return name
-    left = (width - 3) // 2
-    return f"{name[:left]}...{name[left - width + 3 :]}"
+def _wrapped(text: str) -> str:
+    return wrapped(text, current_columns())
+
+
+def _cut(name: str) -> str:
+    return shortened(name, _NAME)
 
 
 def answers_record(answers: Answers, first: Mapping[str, Slopes], second: Mapping[str, Slopes]) -> dict[str, Any]:

@@ -11,20 +11,27 @@ import torch
 from pytest_steer import load_model
 from pytest_steer.cli.main import main
 
-from .conftest import HEAD
-
-CLAIMS = """
-  - steers: {steerability: 0.1}
-  - not_anti_steered: {share: 0.9}
-  - ppl_delta_below: {limit: 0.5}
+DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
+FILE = """
+model: builtin:tiny
+vector: {extract: {method: mean_difference, data: approval_train.json}, layer: 1, positions: all}
+multipliers: [-1, 0, 1]
+data: {test: approval_test.json, neutral: neutral.txt}
+claims:
+  - steers: {steerability: 0.9}
+  - not_anti_steered: {share: 0.3}
+  - ppl_delta_below: {limit: 0.05}
 """
 
 
 @pytest.fixture
-def folder(suite: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(suite)
-    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
-    return suite
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("approval_train.json", "neutral.txt"):
+        (tmp_path / name).write_text((DATA / name).read_text())
+    (tmp_path / "approval_test.json").write_text(json.dumps(json.loads((DATA / "approval_test.json").read_text())[:20]))
+    (tmp_path / "c.steer.yaml").write_text(FILE)
+    return tmp_path
 
 
 def saved(folder: Path, name: str, change) -> str:
@@ -71,19 +78,22 @@ def test_a_broken_checkpoint_is_worse_and_a_little_noise_is_not(folder, capsys):
 
 
 def test_precision_alone_is_named_as_such(folder, capsys):
-    rounded = saved(folder, "rounded", lambda weight, _: weight.to(torch.bfloat16).to(weight.dtype))
-    main(["compare-models", "builtin:tiny", rounded, "c.steer.yaml", "--tolerance", "0.05"])
+    finer = saved(folder, "finer", lambda weight, _: weight * (1 + 2**-14))  # which rounds to the same bfloat16
+    main(["compare-models", "builtin:tiny", finer, "c.steer.yaml", "--tolerance", "0.05"])
     assert "they differ in precision alone" in " ".join(capsys.readouterr().out.split())
 
 
-def test_no_line_is_wider_than_80_columns(folder, capsys):
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_is_wider_than_the_terminal(folder, capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
     far = saved(folder, "far", noisy(1.0))
     main(["compare-models", "builtin:tiny", far, "c.steer.yaml"])
-    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= width
 
 
 def test_claims_without_items_are_compared_without_slopes(folder, capsys):
-    (folder / "t.steer.yaml").write_text(f"{HEAD}\n  - ppl_delta_below: {{limit: 0.5}}\n".replace("test: test.json, ", ""))
+    text = FILE[: FILE.index("  - steers")].replace("test: approval_test.json, ", "")
+    (folder / "t.steer.yaml").write_text(f"{text}  - ppl_delta_below: {{limit: 0.5}}\n")
     assert main(["compare-models", "builtin:tiny", "builtin:tiny", "t.steer.yaml"]) == 0
     assert "1 held" in capsys.readouterr().out
 
