@@ -24,9 +24,11 @@ class SteerError(Exception):
 
     Attributes:
         key: the key of a claim that is at fault, such as ``data.test`` or ``vector.layer``; empty if none is known.
+        headline: the first line of the message as it was before a terminal's columns broke it; empty if none did.
     """
 
     key: str = ""
+    headline: str = ""
 
 
 @contextmanager

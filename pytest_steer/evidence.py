@@ -60,6 +60,7 @@ class Evidence:
         vector / data / multipliers / items / curve / curve_interval / strata / receipt / soundness / noise: see docs/report.md.
         units: what the estimate is made of, by content hash, see ``claims/units.py``; None where runs cannot be paired.
         unpaired: why not, as the end of a sentence.
+        xfail: why the claim is known to fail, while that excuses it; xfail_expires: the last day on which it does (YYYY-MM-DD), or None.
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
         compared: what it says in a comparison of methods, see ``report/matrix_rows.py``; None if nothing.
@@ -113,6 +114,7 @@ class Evidence:
     asked: dict[str, Any] | None = None
     units: dict[str, Any] | None = None
     unpaired: str | None = None
+    xfail_expires: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -173,6 +175,7 @@ class Evidence:
             "warnings": self.warnings,
             "error": self.error,
             "xfail": self.xfail,
+            "xfail_expires": self.xfail_expires,
             "rerun": self.rerun,
             "holm": self.holm,
             "message": self.message,

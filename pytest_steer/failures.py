@@ -13,7 +13,10 @@ class SteeringFailure(AssertionError):
 
     Attributes:
         evidence: everything that was measured.
+        headline: the first line of the message as it was before a terminal's columns broke it; empty if none did.
     """
+
+    headline: str = ""
 
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence

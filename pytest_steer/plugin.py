@@ -17,15 +17,20 @@ from .pytest_collect import (
     ClaimFile,
     ClaimItem,
     explained,
+    fail_if_stale,
+    mend_known,
     not_run,
     record_of,
     rerun_command,
     show_broken,
     shown_id,
+    suite_folder,
 )
+from .pytest_columns import columns, tell_worker, usage_error
 from .pytest_frames import is_brief, keep_headline, without_our_frames
 from .pytest_github import annotation_lines
 from .pytest_junit import add_properties
+from .pytest_marks import uses_steering
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_progress import Progress
 from .pytest_session import SteerSession
@@ -33,6 +38,7 @@ from .pytest_terminal import (
     announce,
     check_options,
     count_as_error,
+    models_of,
     save_counterexamples,
     stopped_lines,
     summarize,
@@ -52,7 +58,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "steer: a steering claim (every claim of a claim file has this marker)")
+    config.addinivalue_line(
+        "markers", "steer: a steering claim (claims of claim files have this marker, and tests that use assertions)"
+    )
     config.stash[SESSION] = SteerSession(read_settings(config))
     config.pluginmanager.register(config.stash[SESSION], "steer-session")
 
@@ -63,8 +71,15 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ClaimFile 
     return None
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.get_closest_marker("steer") is None and uses_steering(item):
+        item.add_marker(pytest.mark.steer)
+
+
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | list[str]:
-    return announce(config.stash[SESSION], [item for item in items if isinstance(item, ClaimItem)])
+    session = config.stash[SESSION]
+    models = [session.model_name(item.suite, item.claim) for item in items if isinstance(item, ClaimItem)]
+    return announce(session.settings.run, models, columns(config))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -72,7 +87,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     try:
         return (yield)
     except pytest.UsageError as error:
-        raise pytest.UsageError(*(visible(explained(str(message))) for message in error.args)) from None
+        raise usage_error(*(explained(str(message)) for message in error.args)) from None
 
 
 @pytest.hookimpl(trylast=True)
@@ -88,7 +103,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    session.config.stash[PROGRESS] = Progress(session.config)
+    config = session.config
+    config.stash[PROGRESS] = Progress(config)
+    if config.stash[SESSION].settings.reports and not hasattr(config, "workerinput") and not config.option.collectonly:
+        config.stash[SESSION].begin_reports(suite_folder(config))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -128,21 +146,39 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     if call.excinfo is not None:
-        call.excinfo = without_our_frames(call.excinfo, brief=is_brief(item.config))
-    records = [record_of(evidence) for evidence in item.stash.get(EVIDENCE, ())] if call.when == "call" else []
-    add_properties(item, records)
+        # A claim of a file is shown by its own item, without what pytest puts around an exception.
+        width = None if isinstance(item, ClaimItem) else columns(item.config)
+        call.excinfo = without_our_frames(call.excinfo, brief=is_brief(item.config), width=width)
+    if call.when == "call" and EVIDENCE in item.stash:
+        add_properties(item, [record_of(evidence) for evidence in item.stash[EVIDENCE]])
     report = yield
     if call.excinfo is not None:
         keep_headline(report, call.excinfo.value)
-    if records:
+    if call.when == "call" and EVIDENCE in item.stash:
+        fail_if_stale(item, report)
+        mend_known(item, report, raised=call.excinfo is not None)
         # Plain values, so that they survive the way from an xdist worker.
-        report.__dict__["steer_evidence"] = records
+        report.__dict__["steer_evidence"] = [record_of(evidence) for evidence in item.stash[EVIDENCE]]
     return report
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
-    node.config.stash[SESSION].collected = list(ids)  # all workers collect the same
+    config, session = node.config, node.config.stash[SESSION]
+    session.collected = list(ids)  # all workers collect the same
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if session.header is None and reporter is not None and reporter.verbosity >= 0:
+
+        def say() -> None:
+            for line in announce(session.settings.run, models_of(session, ids, config.rootpath), columns(config)):
+                reporter.write_line(line)
+
+        session.header = say
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    tell_worker(node.config, node.workerinput)
 
 
 @pytest.hookimpl(trylast=True)
@@ -155,6 +191,7 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
     config, run = session.config, session.config.stash[SESSION]
     if hasattr(config, "workerinput"):
         return  # the process that gathers the evidence of all xdist workers writes, so that they do not write at the same time
+    run.sort_claims()
     if run.settings.save_counterexamples:
         run.saved = save_counterexamples(config.rootpath, run.claims)
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
@@ -163,7 +200,7 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
         run.saved += stopped_lines(run, left or [], interrupted)
     if run.settings.reports or run.settings.github:
         ended = {"interrupted": interrupted, "not_run": None if left is None else len(left)}
-        lines, code = write_reports(run.settings, run.claims, run.started, **ended)
+        lines, code = write_reports(run, **ended)
         run.saved += lines
         if code is not None:
             count_as_error(config.pluginmanager.get_plugin("terminalreporter"), "not all of it could be written")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 import shlex
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .columns import shortened, wrapped
 from .errors import ClaimFileError, SteerError, exceptions_named
 from .failures import SteeringFailure
-from .pytest_frames import as_block, is_brief, message_of_failure
+from .pytest_columns import columns
+from .pytest_frames import as_block, headline, is_brief, message_of_failure
 from .pytest_options import SUFFIXES
 from .pytest_session import SteerSession
 from .registry import did_you_mean, nearest
@@ -33,6 +36,8 @@ EVIDENCE = pytest.StashKey["list[Evidence]"]()
 CONTEXTS_UNUSED = (
     "the file names contexts, but none of these kinds of claims searches them: what was measured is the context as given"
 )
+
+STRICT_KNOWN = "--steer-strict-known: a known failure that no longer applies fails, so that it hides nothing"
 
 
 class ClaimFile(pytest.File):
@@ -89,8 +94,9 @@ class ClaimItem(pytest.Item):
         self.suite = suite
         self.claim = claim
         self.add_marker(pytest.mark.steer)
-        reason = getattr(claim, "xfail", None)
-        if reason is not None:
+        reason, expires = getattr(claim, "xfail", None), getattr(claim, "xfail_expires", None)
+        self.expired = expires is not None and expires < datetime.date.today()
+        if reason is not None and not self.expired:
             # A claim that is known to fail must fail; an error in it is still an error.
             self.add_marker(pytest.mark.xfail(reason=visible(reason), raises=SteeringFailure, strict=True))
 
@@ -116,6 +122,8 @@ class ClaimItem(pytest.Item):
         if evidence.error is not None:
             raise SteerError(evidence.message)
         raise_unless_held(evidence)
+        if self.expired and self.config.stash[SESSION].settings.strict_known:
+            pytest.fail(visible(f"{self.name}: {self._expired_words()}\n{STRICT_KNOWN}"), pytrace=False)
 
     def _labelled(self, evidence: Evidence) -> Evidence:
         """The evidence with what it has from this item."""
@@ -125,9 +133,22 @@ class ClaimItem(pytest.Item):
             getattr(entry, "kind", "") == "holds_in_contexts" for entry in self.suite.entries
         ):
             evidence.warnings.append(CONTEXTS_UNUSED)
-        evidence.xfail = getattr(self.claim, "xfail", None)
+        expires = getattr(self.claim, "xfail_expires", None)
+        evidence.xfail_expires = expires.isoformat() if expires is not None else None
+        if self.expired:
+            evidence.warnings.append(self._expired_words())
+        else:
+            evidence.xfail = getattr(self.claim, "xfail", None)
         evidence.id, evidence.rerun = self.nodeid, rerun_command(self)
         return evidence
+
+    def _expired_words(self) -> str:
+        reason, last = getattr(self.claim, "xfail", None), getattr(self.claim, "xfail_expires", None)
+        line, _ = self.claim.place_of("xfail.expires") if hasattr(self.claim, "place_of") else (self.claim.line, "")
+        return (
+            f"its known failure ({reason}) expired on {last}, so nothing excuses it any more: delete `xfail`, or set a later day, "
+            f"in line {line} of {shown(self.path)}"
+        )
 
     def evidence(self) -> Evidence:
         """Measures the claim, if it could be read."""
@@ -140,12 +161,33 @@ class ClaimItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         if isinstance(excinfo.value, (SteeringFailure, SteerError)):
-            said = message_of_failure(excinfo.value, brief=is_brief(self.config))
-            return as_block(said, visible(str(self.path)), self.claim.line)
+            said = message_of_failure(excinfo.value, brief=is_brief(self.config), width=columns(self.config))
+            return as_block(said, visible(str(self.path)), self.claim.line, headline(excinfo.value))
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        return Path(visible(str(self.path))), self.claim.line - 1, f"claim {self.name}"
+        return (
+            Path(visible(str(self.path))),
+            self.claim.line - 1,
+            shortened(f"claim {self.name}", columns(self.config) - len("_  _")),
+        )
+
+
+def fail_if_stale(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Under ``--steer-strict-known``, make a failure of a test that was expected to fail and whose claims hold."""
+    expected = getattr(report, "wasxfail", None)
+    if expected is None or report.outcome != "passed" or not item.config.stash[SESSION].settings.strict_known:
+        return
+    del report.wasxfail
+    report.outcome = "failed"
+    report.longrepr = visible(f"[XPASS(strict)] {expected.removeprefix('reason: ')}\n{STRICT_KNOWN}")
+
+
+def suite_folder(config: pytest.Config) -> Path:
+    """The folder of the first suite that was asked for, else the root folder."""
+    places = (config.invocation_params.dir / text.partition("::")[0] for text in config.args)
+    found = next((place for place in places if os.path.exists(place)), config.rootpath)
+    return found if found.is_dir() else found.parent
 
 
 def shown_id(file: Path, config: pytest.Config) -> str | None:
@@ -167,6 +209,40 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
         return failed.to_dict()
 
 
+def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) -> None:
+    """Says of a known failure that passes which line to delete, and of assertions before the one that fails that they just passed."""
+    for evidence in item.stash[EVIDENCE]:
+        if evidence.xfail is None or not evidence.passed:
+            continue
+        if raised:
+            evidence.xfail = None
+            continue
+        if isinstance(item, ClaimItem):
+            place = f"delete the `xfail` in {shown(item.path)}:{item.claim.place_of('xfail')[0]}"  # type: ignore[union-attr]
+        else:
+            file, line, _ = item.location
+            place = f"take the xfail mark off the test in {file}:{(line or 0) + 1}"
+        evidence.warnings.insert(0, f"it passes, and was known to fail ({evidence.xfail or 'no reason given'}): {place}")
+        evidence.message = explain_message(evidence)
+    if isinstance(item, ClaimItem) and hasattr(report, "wasxfail"):
+        # Of the short summary, which pytest does not break: "XFAIL id - reason".
+        report.wasxfail = wrapped(report.wasxfail, columns(item.config), first=len(f"XFAIL {item.nodeid} - "))
+    strict = report.failed and isinstance(report.longrepr, str) and "XPASS(strict)" in report.longrepr
+    if strict:
+        width = columns(item.config)
+        said = "\n".join(explain_message(one, width) for one in item.stash[EVIDENCE])
+        if not isinstance(item, ClaimItem):
+            said += f"\n{wrapped(str(report.longrepr), width)}"
+        first = visible(item.stash[EVIDENCE][0].message.partition("\n")[0])
+        report.longrepr = as_block(said, visible(str(item.path)), (item.location[1] or 0) + 1, first)
+
+
+def explain_message(evidence: Evidence, width: int | None = None) -> str:
+    from .claims.explain import explain
+
+    return explain(evidence, width=width)
+
+
 def not_run(session: pytest.Session) -> list[str] | None:
     """The ids of the claims that were selected and not measured; None if no worker has collected any yet."""
     ended, items = session.config.stash[SESSION].ended, getattr(session, "items", [])
@@ -185,7 +261,8 @@ def show_broken(reporter: pytest.TerminalReporter, items: Iterable[pytest.Item])
     if broken:
         reporter.section("claims with errors")
     for nodeid, error in broken.items():
-        reporter.write_line(visible(f"{nodeid}: ERROR\n{textwrap.indent(one_screen(str(error)), '  ')}"))
+        said = textwrap.indent(visible(one_screen(str(error))), "  ")
+        reporter.write_line(wrapped(f"{visible(nodeid)}: ERROR\n{said}", columns(reporter.config)))
 
 
 def explained(message: str) -> str:

@@ -9,6 +9,7 @@ from types import TracebackType
 import pytest
 from _pytest._code.code import ReprExceptionInfo, ReprFileLocation, ReprTracebackNative
 
+from .columns import wrapped
 from .errors import SteerError
 from .failures import SteeringFailure
 from .screen import message_of, one_screen, visible
@@ -19,7 +20,7 @@ _MOST_FRAMES = 5
 
 
 def without_our_frames(
-    excinfo: pytest.ExceptionInfo[BaseException], *, brief: bool = False
+    excinfo: pytest.ExceptionInfo[BaseException], *, brief: bool, width: int | None
 ) -> pytest.ExceptionInfo[BaseException]:
     """The same error of ours without this package's frames, and without what they called; any other error as it is.
 
@@ -29,6 +30,7 @@ def without_our_frames(
 
     Args:
         brief: of a claim that does not hold, say what but not why.
+        width: columns of the terminal; None to break no line.
     """
     error = excinfo.value
     above = _above_ours(excinfo.tb)
@@ -36,12 +38,12 @@ def without_our_frames(
     if not ours or above is None:
         return excinfo
     error.__cause__, error.__suppress_context__ = _shown_cause(error), True
-    if isinstance(error, SteeringFailure):
-        error.args = (message_of_failure(error, brief=brief),)
+    if isinstance(error, (SteerError, SteeringFailure)):
+        error.headline = headline(error)
+        room = None if width is None else width - _margin(above)
+        error.args = (message_of_failure(error, brief=brief, width=room, first=len(_named(error))),)
     else:
-        error.args = tuple(
-            visible(one_screen(said) if isinstance(error, SteerError) else said) for said in map(str, error.args)
-        )
+        error.args = tuple(visible(str(said)) for said in error.args)
     return pytest.ExceptionInfo.from_exception(error.with_traceback(above))
 
 
@@ -50,26 +52,59 @@ def is_brief(config: pytest.Config) -> bool:
     return config.get_verbosity() < 0 or config.getoption("tbstyle") in ("short", "line")
 
 
-def message_of_failure(error: SteeringFailure | SteerError, *, brief: bool) -> str:
-    """What a terminal shows of a claim that does not hold, or could not be measured."""
-    if not (brief and isinstance(error, SteeringFailure)):
-        return visible(str(error))
+def message_of_failure(error: SteeringFailure | SteerError, *, brief: bool, width: int | None, first: int = 0) -> str:
+    """What a terminal of so many columns shows of a claim that does not hold, or could not be measured.
+
+    Args:
+        width: None to break no line.
+        first: columns that pytest takes in front of the first line.
+    """
+    if isinstance(error, SteerError):
+        said = visible(one_screen(str(error)))
+        return said if width is None else wrapped(said, width, first=first)
     from .claims.explain import explain
 
-    return visible(explain(error.evidence, brief=True))
+    return visible(explain(error.evidence, brief=brief, width=width, first=first))
 
 
-def as_block(text: str, file: str, line: int) -> ReprExceptionInfo:
-    """A text as pytest's block of a failing test. Where pytest wants one line of it, its first line stands for it."""
-    crash = ReprFileLocation(file, line, text.partition("\n")[0])
+def headline(error: SteeringFailure | SteerError) -> str:
+    """The first line of what is shown, not broken, for pytest's short summary."""
+    said = error.evidence.message if isinstance(error, SteeringFailure) else str(error)
+    return error.headline or visible(said.partition("\n")[0])
+
+
+def _margin(traceback: TracebackType) -> int:
+    """The columns that pytest puts in front of each line of a message: an E, and the indent of the line that failed in its function."""
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    entry = pytest.ExceptionInfo.from_exc_info((Exception, Exception(), traceback)).traceback[-1]
+    source = entry.frame.code.fullsource
+    if source is None or entry.frame.code.firstlineno >= len(source.lines):
+        return 8
+    return 4 + max(0, _indent(str(entry.statement)) - _indent(source.lines[entry.frame.code.firstlineno]))
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
+
+
+def _named(error: BaseException) -> str:
+    """The name that Python puts in front of an exception's message."""
+    return f"{type(error).__module__}.{type(error).__qualname__}: "
+
+
+def as_block(text: str, file: str, line: int, headline: str) -> ReprExceptionInfo:
+    """A text as pytest's block of a failing test. Where pytest wants one line of it, the headline stands for it."""
+    crash = ReprFileLocation(file, line, headline)
     return ReprExceptionInfo(reprtraceback=ReprTracebackNative([f"{text}\n"]), reprcrash=crash)
 
 
 def keep_headline(report: pytest.TestReport, error: BaseException) -> None:
-    """Leaves the first line of a message of ours to pytest's short summary, which repeats all of it under CI and -vv."""
+    """Leaves the headline of a message of ours to pytest's short summary, which repeats all of it under CI and -vv."""
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None and isinstance(error, (SteerError, SteeringFailure)):
-        crash.message = crash.message.partition("\n")[0]
+        name = _named(error)
+        crash.message = f"{name if crash.message.startswith(name) else ''}{headline(error)}"
 
 
 def _shown_cause(error: BaseException, left: int = 5) -> BaseException | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -17,9 +18,9 @@ from . import registry
 from .errors import ModelError, SteerWarning
 from .file_formats import format_of, suffixes_of
 from .processor import has_bfloat16
+from .pytest_columns import usage_error
 from .registry import did_you_mean
 from .run_context import DTYPES, Effort, RunContext
-from .screen import visible
 from .sources import DEFAULT_MODEL, find_model
 
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
@@ -46,6 +47,8 @@ class Settings:
         inconclusive: what an inconclusive claim is, one of ``INCONCLUSIVE``.
         holm: adjust the verdicts of each claim file for the number of its claims.
         save_counterexamples: add contexts that broke a claim to its file.
+        strict_known: an `xfail` of a claim that holds is a failure, whatever it says of itself.
+        options: those that decide what is measured and how it is judged, by name, as a report holds them.
         github: summary and annotations for GitHub Actions.
     """
 
@@ -55,6 +58,8 @@ class Settings:
     inconclusive: str
     holm: bool
     save_counterexamples: bool
+    strict_known: bool
+    options: dict[str, Any]
     github: bool
 
 
@@ -136,6 +141,10 @@ def _report(text: str) -> Path:
         raise ValueError(f"{text}: the folder {file.parent} does not exist")
     if file.is_dir():
         raise ValueError(f"{text}: is a folder")
+    if file.name.endswith(".partial.json"):
+        raise ValueError(f"{text}: is the name of a report that is not finished; take {file.name.replace('.partial', '')}")
+    if (file.is_file() or not file.exists()) and not os.access(file.parent, os.W_OK):
+        raise ValueError(f"{text}: nothing can be written in the folder {file.parent}")
     return file
 
 
@@ -203,6 +212,7 @@ FLAGS = {
     "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",
     "github": "in GitHub Actions: append the Markdown report to the step's summary, and show claims that do not hold at their lines",
     "holm": "adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
+    "strict-known": "fail an `xfail` that no longer applies: its claim holds, or the day when it expires is over",
     "no-soundness": "do not check that hooks do what they say before the first claim about each intervention",
 }
 
@@ -272,8 +282,22 @@ def read_settings(config: pytest.Config) -> Settings:
         value["inconclusive"],
         bool(flag["holm"]),
         bool(flag["save-counterexamples"]),
+        bool(flag["strict-known"]),
+        _recorded({**value, **{name: bool(given) for name, given in flag.items()}, "context": run.context}),
         bool(flag["github"]),
     )
+
+
+# Where something is kept or written decides no number.
+_NOT_RECORDED = {"cache", "counterexamples", "github", "report", "report-texts", "save-counterexamples"}
+
+
+def _recorded(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if name not in _NOT_RECORDED
+    }
 
 
 def _value(config: pytest.Config, option: _Option) -> Any:
@@ -295,4 +319,4 @@ def _read(where: str, read: Callable[[str], Any], text: str) -> Any:
     try:
         return read(text)
     except (ValueError, ModelError) as error:
-        raise pytest.UsageError(visible(f"{where}: {error}")) from None
+        raise usage_error(f"{where}: {error}") from None

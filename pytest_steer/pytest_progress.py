@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from contextlib import nullcontext
 
 import pytest
 
+from .columns import cut, shortened
 from .screen import visible
 
 EVERY = 30.0  # seconds between two lines where there is no terminal
+_LEAST_NAME, _MOST_NAME = 12, 40  # columns
 _SHARE = re.compile(r"(\d+) of (\d+)")
 
 
@@ -40,13 +43,15 @@ class Progress:
                 return
             self._shown = now
             # The cursor goes back to where pytest left it, so that pytest's own line stays whole.
-            line = visible(f"{self._name}: {text}")
-            self._write(f"\x1b7 [{line[:70]}]\x1b[K\x1b8")
+            writer = self._reporter.config.get_terminal_writer()  # type: ignore[union-attr]
+            room = writer.fullwidth - writer.width_of_current_line % writer.fullwidth - len(" []")
+            name = shortened(visible(self._name), max(_LEAST_NAME, room - len(f": {text}")))
+            self._write(f"\x1b7 [{cut(f'{name}: {visible(text)}', room)}]\x1b[K\x1b8" if room > 0 else "")
             return
         left = self._time_left(text, now)
         if now - self._said >= EVERY:
             self._said = now
-            self._write(visible(f"steer: {self._name}: {text}{left}"), own_line=True)
+            self._write(visible(f"steer: {shortened(self._name, _MOST_NAME)}: {text}{left}"), own_line=True)
 
     def clear(self) -> None:
         """Take the line away."""
@@ -72,4 +77,11 @@ class Progress:
         with self._capture.global_and_fixture_disabled() if self._capture is not None else nullcontext():
             if own_line:
                 self._reporter.ensure_newline()
-            self._reporter.write(f"{text}\n" if own_line else text, flush=True)
+                writer = self._reporter.config.get_terminal_writer()
+                if writer.width_of_current_line:  # with -q pytest does not say that it is in the middle of a line
+                    writer.line()
+                self._reporter.write(f"{text}\n", flush=True)
+            elif sys.__stdout__ is not None:
+                # Past pytest's writer, which counts the columns of all that it writes, and would put its percentages elsewhere.
+                sys.__stdout__.write(text)
+                sys.__stdout__.flush()

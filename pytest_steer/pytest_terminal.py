@@ -6,43 +6,70 @@ import json
 import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import ModelError, SteerError
-from .pytest_options import SUFFIXES, Settings
+from .columns import wrapped
+from .errors import ModelError, SteerError, exceptions_named
+from .pytest_columns import columns, painter, usage_error
+from .pytest_options import SUFFIXES
+from .pytest_partial import provenance_of
 from .run_context import RunContext
 from .screen import visible
 from .sources import find_model, shown
 
 if TYPE_CHECKING:
-    from .pytest_collect import ClaimItem
     from .pytest_session import SteerSession
 
 _MOST_IDS = 5
 
 
-def announce(session: SteerSession, claims: list[ClaimItem]) -> list[str]:
-    """The header line, only when a claim was collected."""
-    if not claims:
+def announce(run: RunContext, models: Sequence[str], width: int) -> list[str]:
+    """The header line, only when a claim was collected.
+
+    Args:
+        models: the model of each claim.
+        width: columns of the terminal.
+    """
+    if not models:
         return []
     from .prompting.template_names import template_name
 
-    models = sorted({session.model_name(item.suite, item.claim) for item in claims})
-    run = session.settings.run
-    noun = "claim" if len(claims) == 1 else "claims"
+    names = sorted({*models})
+    noun = "claim" if len(models) == 1 else "claims"
     dtype = f"{run.dtype}: bfloat16 on the CPU" if run.half_on_cpu else run.dtype
-    return [
-        visible(
-            f"steer: {len(claims)} {noun} on {', '.join(models)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
-            f"device {run.device})"
-        ),
-        *(visible(f"steer: {name}: {template}") for name in models if (template := template_name(name)) is not None),
+    lines = [
+        f"steer: {len(models)} {noun} on {', '.join(names)} (profile {run.effort.name}, seed {run.seed}, dtype {dtype}, "
+        f"device {run.device})",
+        *(f"steer: {name}: {template}" for name in names if (template := template_name(name)) is not None),
     ]
+    return [wrapped(visible(line), width) for line in lines]
+
+
+def models_of(session: SteerSession, ids: Iterable[str], root: Path) -> list[str]:
+    """The model of each claim among these ids, as its file says: xdist's workers send no more than ids."""
+    from .files import read_suite
+
+    names: dict[str, list[str]] = {}
+    for one in ids:
+        file, _, name = one.partition("::")
+        if file.endswith(SUFFIXES):
+            names.setdefault(file, []).append(name)
+    models: list[str] = []
+    for file, wanted in names.items():
+        try:
+            with exceptions_named():
+                suite = read_suite(shown(root / file))
+        except SteerError:  # which is one broken claim
+            models += [session.settings.run.model_name()] * len(wanted)
+            continue
+        entries = {visible(entry.name): entry for entry in suite.entries}
+        models += [session.model_name(suite, entries.get(name, suite.entries[0])) for name in wanted]
+    return models
 
 
 def check_options(run: RunContext) -> None:
@@ -57,7 +84,7 @@ def check_options(run: RunContext) -> None:
         try:
             pick_device(run.device)
         except ModelError as error:
-            raise pytest.UsageError(visible(f"--steer-device: {error}; 'cpu' always can")) from None
+            raise usage_error(f"--steer-device: {error}; 'cpu' always can") from None
     source = find_model(run.model) if run.model is not None else None
     if source is None or source.kind != "hub":
         return
@@ -67,17 +94,16 @@ def check_options(run: RunContext) -> None:
         cached_file(str(source.place), "config.json")
     except Exception as error:  # the hub client raises nearly anything
         first = str(error).strip().splitlines()[0]
-        raise pytest.UsageError(
-            visible(
-                f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
-                f"a hub id it cannot be had: {first}"
-            )
+        raise usage_error(
+            f"--steer-model: {run.model!r} is neither a folder, a .gguf file, builtin:NAME nor package:NAME, and as "
+            f"a hub id it cannot be had: {first}"
         ) from None
 
 
 def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], saved: list[str]) -> None:
     """The table of all claims, how many wrong verdicts to expect in it, and what was written to files."""
-    lines = []
+    width, paint = columns(reporter.config), painter(reporter)
+    notes, counts = [], ""
     if claims:
         from .report import (
             claim_table,
@@ -92,12 +118,20 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
         )
 
         reporter.section("steering claims")
-        compared = "\n\n".join(filter(None, (comparison_of(claims), entanglement_map(claims))))
-        lines += [claim_table(claims), *([f"\n{compared}\n"] if compared else [])]
-        lines += [*deployed_moves(claims), *control_ranks(claims), *texts_left_out(claims), *claim_warnings(claims)]
-        lines += [expected_false(claims), verdict_counts(claims)]
-    for line in (*lines, *saved):
-        reporter.write_line(visible(line))
+        # Colours are put in last: all that others wrote in the table is written out as visible text.
+        reporter.write_line(f"{claim_table(claims, width=width, paint=paint)}\n")
+        tables = filter(None, (comparison_of(claims, width=width), entanglement_map(claims, width=width)))
+        for text in tables:
+            reporter.write_line(f"{text}\n")
+        notes = [*deployed_moves(claims), *control_ranks(claims), *texts_left_out(claims), *claim_warnings(claims)]
+        notes.append(expected_false(claims))
+        counts = verdict_counts(claims, width=width, paint=paint)
+    for line in notes:
+        reporter.write_line(wrapped(visible(line), width))
+    if counts:
+        reporter.write_line(counts)
+    for line in saved:
+        reporter.write_line(wrapped(visible(line), width))
 
 
 def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
@@ -167,9 +201,7 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
-def write_reports(
-    settings: Settings, claims: list[dict[str, Any]], started: float, **ended: Any
-) -> tuple[list[str], int | None]:
+def write_reports(session: SteerSession, **ended: Any) -> tuple[list[str], int | None]:
     """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written.
 
     Args:
@@ -177,19 +209,26 @@ def write_reports(
     """
     from .report import build_report, fitting, with_texts, write_report
 
-    claims, faults = fitting([with_texts(claim, settings.report_texts) for claim in claims])
+    settings, partials = session.settings, session.partials
+    claims, faults = fitting([with_texts(claim, settings.report_texts) for claim in session.claims])
     lines = [f"--steer-report: {fault}" for fault in faults]
-    report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started, **ended)
+    ended |= {"started": session.started, "commit": session.commit, **provenance_of(settings)}
+    report = build_report(claims, **ended)
     code = int(pytest.ExitCode.TESTS_FAILED) if faults else None
     for path in settings.reports:
         try:
             write_report(path, report)
         except (OSError, SteerError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            lines.append(f"--steer-report: {path} cannot be written: {reason}")
+            before = "; the report that was there before is untouched" if path.is_file() else ""
+            lines.append(f"--steer-report: {path} cannot be written: {reason}{before}")
+            if partials is not None:
+                lines.append(partials.kept(path))
             code = int(pytest.ExitCode.USAGE_ERROR)
         else:
             lines.append(f"report: {path}")
+            if partials is not None:
+                partials.discard(path)
     if settings.github:
         from .pytest_github import append_summary
 

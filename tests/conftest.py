@@ -15,9 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 HERE = Path(__file__).parent
 # What ``-m quick`` runs: folders, files and single tests that are done within a minute and touch every folder of the package.
 QUICK = """
-    test_import_rules.py test_builtin_tiny.py data fuzzing
-    report/test_commit.py report/test_comparison.py report/test_entanglement.py report/test_json_report.py report/test_matrix_rows.py
-    report/test_page.py report/test_partial.py report/test_reading.py report/test_table.py report/test_texts.py
+    test_import_rules.py test_builtin_tiny.py data report fuzzing
     prompting/test_axes.py prompting/test_chat.py prompting/test_rendering.py
     stats/test_bootstrap.py stats/test_intervals.py stats/test_judge.py stats/test_planning.py
     steering/test_formats_wrong.py steering/test_interventions.py steering/test_methods.py steering/test_vectors.py

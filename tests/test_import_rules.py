@@ -15,7 +15,9 @@ ROOT = Path(__file__).resolve().parents[1] / "pytest_steer"
 # The ground: modules that anyone may import. Each of them imports only those before it.
 GROUND = (
     "screen",
+    "columns",
     "whole_file",
+    "commit",
     "errors",
     "processor",
     "sources",

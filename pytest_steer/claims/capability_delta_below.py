@@ -165,7 +165,8 @@ class CapabilityDeltaBelow:
                 *([] if questions.source == OWN_QUESTIONS else twins_of([forms[index] for index in kept], "questions")),
             ],
             details={
-                "by": self.by,
+                # Options that are labels are compared by letter whatever is asked for.
+                "by": "letters" if all(question.is_lettered for question in questions) else self.by,
                 "prompt_form": self.prompt,
                 "accuracy": {"unsteered": float(found.accuracy[0]), "steered": float(found.accuracy[1])},
                 "lost": losses,

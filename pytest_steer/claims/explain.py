@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ..columns import in_columns, wrapped
 from ..evidence import Evidence, Verdict
+from ..screen import visible
 from . import words
 from .kinds import kind_of
 
@@ -21,23 +23,34 @@ def complete(evidence: Evidence) -> None:
     evidence.message = explain(evidence)
 
 
-def explain(evidence: Evidence, *, brief: bool = False) -> str:
+def explain(evidence: Evidence, *, brief: bool = False, width: int | None = None, first: int = 0) -> str:
     """The text that a terminal shows for one claim. A pass is a few lines; everything else says why and what to do.
 
     Args:
         brief: leave out why: the curve, strata, the worst items.
+        width: columns that no line exceeds; controls are written out then. By default only tables are kept to 100.
+        first: columns that something else takes in front of the first line.
     """
+    if width is None:
+        return "\n".join(_lines(evidence, brief))
+    with in_columns(width):
+        return wrapped(visible("\n".join(_lines(evidence, brief))), width, first=first)
+
+
+def _lines(evidence: Evidence, brief: bool) -> list[str]:
     if evidence.verdict is Verdict.ERROR:
-        return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)])
+        return [f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)]
     kind = kind_of(evidence.check)
     headline = kind.said("headline", evidence)
+    if evidence.passed and evidence.xfail is not None:
+        headline = headline.replace(": PASS", ": XPASS", 1)
     few = words.too_few(evidence)
     said = f"{few}: " if few is not None and few in headline else ""  # which its warning need not say again
     lines = [headline, *(f"  warning: {warning.removeprefix(said)}" for warning in evidence.warnings)]
     lines += words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
     if evidence.passed:
-        return "\n".join(lines)
+        return lines + (words.rerun(evidence) if evidence.xfail is not None else [])
     found = evidence.counterexample
     reproduce = [f"  show the counterexample again: {found['reproduce']}"] if found else []
     why = [] if brief else kind.said("explanation", evidence)
-    return "\n".join([*lines, *why, *reproduce, *words.rerun(evidence)])
+    return [*lines, *why, *reproduce, *words.rerun(evidence)]

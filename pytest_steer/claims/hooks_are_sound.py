@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Unpack
@@ -241,7 +240,7 @@ def _broken_properties(evidence: Evidence) -> list[str]:
         example = entry["example"]
         layer = f", layer {example['layer']}" if example["layer"] is not None else ""
         lines.append(f"  {entry['property']}: {entry['promise']}")
-        lines += textwrap.wrap(entry["message"], 110, initial_indent="    ", subsequent_indent="    ")
+        lines.append(f"    {entry['message']}")
         lines += _advice(entry["property"], (evidence.soundness or {}).get("holds", ()))
         lines.append(
             f"    smallest example: texts {example['texts']!r}, multiplier {example['multiplier']:g}, padding "
@@ -255,6 +254,6 @@ def _advice(name: str, holds: Sequence[str]) -> list[str]:
     if name != "padding" or not {"batch_size", "padding_side"} <= {*holds}:
         return []
     return [
-        "    No result depends on it here: the attention mask hides padding (batch_size and padding_side hold). If nothing of yours",
-        '    averages over positions either, write `leave_out: [padding]`, in Python leave_out=["padding"].',
+        "    No result depends on it here: the attention mask hides padding (batch_size and padding_side hold). If nothing of yours "
+        'averages over positions either, write `leave_out: [padding]`, in Python leave_out=["padding"].'
     ]

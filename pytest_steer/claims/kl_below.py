@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Unpack
 
@@ -239,7 +240,9 @@ class KlBelow:
         some = every[:: step_of(len(every), _CONTROL_UNITS)]
         found = []
         for direction in directions_like(self.subject, _CONTROLS, self.seed).values():
-            one = replace(self, subject=replace(self.subject, vector=direction), **{unit: some})
+            one = copy(self)  # not `replace`, which would give every field, also those that mean nothing here
+            for name, value in (("subject", replace(self.subject, vector=direction)), (unit, some)):
+                object.__setattr__(one, name, value)
             found.append((_of_texts if on_texts else _of_items)(one).at(model, [self.subject.multiplier])[0].value)
         return {"controls": {"count": len(found), "seed": self.seed, "n": len(some), "kl": found}}
 

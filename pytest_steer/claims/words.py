@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from tabulate import tabulate
-
+from .. import columns
 from ..evidence import Direction, Evidence, Verdict
 from .numbers import low_confidence, number, promise
 
@@ -152,7 +150,7 @@ def where(evidence: Evidence, *, at: str = "deployed ") -> list[str]:
         )
         if len(doses) > 1:
             each = [f"{one['layer']}: {_dose(vector, one) or 'not known'}" for one in doses]
-            lines += textwrap.wrap(f"dose by layer: {', '.join(each)}", 118, initial_indent="  ", subsequent_indent="    ")
+            lines.append(f"  dose by layer: {', '.join(each)}")
         source = vector.get("source")
         if source:
             done = f"; here it is {vector['operation']}" if vector.get("operation") else ""
@@ -334,9 +332,9 @@ def shorten(text: str, width: int = 110) -> str:
 
 
 def table(rows: Sequence[Sequence[object]], headers: Sequence[str] = (), *, align: str = "left") -> list[str]:
-    """The lines of a table, indented."""
-    text = tabulate(rows, headers=headers, tablefmt="plain", stralign=align, disable_numparse=True)
-    return [f"    {line}".rstrip() for line in text.splitlines()]
+    """The lines of a table, indented, in the columns of the terminal (``columns.in_columns``)."""
+    lines = columns.table(rows, headers, width=columns.current_columns() - 4, right=align == "right", rule=False)
+    return [f"    {line}".rstrip() for line in lines]
 
 
 def not_looked_at(evidence: Evidence) -> list[str]:

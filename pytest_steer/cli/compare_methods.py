@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..columns import stream_columns
 from ..errors import SteerError
 from ..run_context import RunContext
 from ..sources import shown
@@ -237,7 +239,7 @@ def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: i
         say(f"{part.behaviour}: {len(part.items)} test items and {len(part.texts)} test texts are not looked at")
     for entry in {entry.chosen: entry for entry in entries if entry.chosen}.values():
         say(f"texts of {entry.source}: {'; '.join(entry.chosen)}")
-    say(f"\n{comparison_tables(found.rows, found.tasks, cost=budget)}")
+    say(f"\n{comparison_tables(found.rows, found.tasks, cost=budget, width=stream_columns(sys.stdout))}")
     for failure in found.failures:
         say(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
     say(

@@ -75,7 +75,7 @@ def command(
         started = time.time()
         records = [measure_claims(one, suites, name) for one, name in zip(runs, "AB", strict=True)]
         reports = [build_report(own, seed=run.seed, profile=run.effort.name, started=started) for own in records]
-        against = held_against(*reports, tolerance or 0.0)
+        against = held_against(reports[0], reports[1], tolerance or 0.0)
         behaviours = _behaviours(suites, behaviours_of)
         slopes, failures = zip(
             *(measure_slopes(one.models, name, behaviours) for one, name in zip(runs, (first, second), strict=True)),

@@ -111,8 +111,16 @@ def _of_columns(entry: Fields) -> Fields:
         raise DataError(
             f"the options stand under the letters {', '.join(letters)}; they have to follow each other from A on"
         )
-    choices = [str(entry[letter]) for letter in letters]
+    choices = [_option(entry[letter], letter) for letter in letters]
     return {"question": _asked(entry), "choices": tuple(choices), "answer": _index(entry.get("answer"), choices)}
+
+
+def _option(value: Any, letter: str) -> str:
+    """A cell with an option, which may be a number."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, str) and not is_number:
+        raise DataError(f"{letter!r}: expected an option, a text or a number, found {show(value)}")
+    return str(value)
 
 
 def _of_arc(entry: Fields) -> Fields:

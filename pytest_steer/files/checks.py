@@ -18,10 +18,10 @@ from pytest_steer.files.messages import Fault, faults_under
 from pytest_steer.files.methods import joint_faults, name_faults, schema_of
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys
 from pytest_steer.files.source import DataPath
-from pytest_steer.files.specs import OWN_AXES
+from pytest_steer.files.specs import OWN_AXES, read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.prompting.kinds import OWN_IS_GONE
-from pytest_steer.validation import example_of, flow
+from pytest_steer.validation import example_of, flow, shown
 
 _FILE_KEYS = valid_keys(SCHEMA)
 _DATA_KEYS = valid_keys(_FILE_KEYS["data"])
@@ -31,7 +31,7 @@ _ONE_VECTOR = {
     "this claim.",
     "oneOf": [{"required": ["vector"]}, {"required": ["intervention"]}],
 }
-_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own", "x-regex"}
+_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own", "x-regex", "x-day"}
 
 
 def faults_of(claim: Expanded, data: dict[str, Any], folder: Path) -> list[Fault]:
@@ -105,6 +105,9 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
     elif "x-either" in of_kind:
         yield from _nothing_chosen(claim, of_kind["x-either"])
     for inner, value, path in _marked(schema, claim.values, ()):
+        if "x-day" in inner and isinstance(value, str) and read_day(value) is None:
+            hint = f"Write it as year, month and day, such as {inner['examples'][0]}. {inner['description']}"
+            yield Fault(path, f"{shown(value)} is no day", hint)
         refused = list(_axis_faults(inner, value, path))
         yield from refused
         if refused or "x-axis" not in inner or not draws_demonstrations(inner, value):

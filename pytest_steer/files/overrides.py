@@ -47,7 +47,7 @@ def old_form(body: dict[str, Any], made: tuple[Combination, ...], path: DataPath
     """``per``, and ``xfail`` as a mapping, which named combinations by labels before there were overrides."""
     given = {"per": body["per"]} if "per" in body else {}
     xfail = body.get("xfail")
-    if isinstance(xfail, dict):
+    if isinstance(xfail, dict) and not xfail.keys() & {"reason", "expires"}:
         given["xfail"] = {label: {"xfail": reason} for label, reason in xfail.items()}
     for key, by_label in given.items():
         listed = by_label.items() if isinstance(by_label, dict) else ()

@@ -26,7 +26,7 @@ from pytest_steer.files.schema import (
     with_defaults,
 )
 from pytest_steer.files.source import DataPath, Source, read_source
-from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec
+from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec, read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.validation import flow
 
@@ -201,7 +201,7 @@ class _SuiteReader:
             neutral=data.get("neutral"),
             neutral_settings={key: value for key, value in neutral.items() if key != "file"},
             demonstrations=data.get("demonstrations"),
-            xfail=values.get("xfail") or None,
+            **_known_failure(values.get("xfail")),
             line=self._line(index),
             model=self._model(model.value) if model is not None else None,
             choice={axis: choice.label for axis, choice in claim.combination.items()},
@@ -274,6 +274,12 @@ class _SuiteReader:
         body = claim.get(kind)
         name = body.get("name") if isinstance(body, dict) else None
         return next((word for word in (name, kind) if _is_name(word)), None)
+
+
+def _known_failure(entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        return {"xfail": entry or None}
+    return {"xfail": entry["reason"], "xfail_expires": read_day(entry["expires"]) if "expires" in entry else None}
 
 
 def _as_mapping(texts: Any) -> dict[str, Any]:

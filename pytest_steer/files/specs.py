@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -80,6 +82,7 @@ class ClaimSpec:
         min_n: with fewer units the claim is inconclusive; None for the default of its statistic.
         cluster: the key of the items that names what belongs together, or None.
         xfail: the reason why the claim is known to fail, or None.
+        xfail_expires: the last day on which that excuses it, or None.
         line: 1-based line of the claim file.
         places: a key of the claim as it counts, such as ``vector.layer``, to the line and the key where it is written.
         model: the model that ``matrix`` gives this claim (a relative path made absolute), or None: that of the file.
@@ -108,6 +111,7 @@ class ClaimSpec:
     choice: dict[str, str] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
+    xfail_expires: datetime.date | None = None
     places: dict[str, tuple[int, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -128,6 +132,14 @@ class ClaimSpec:
         """What is wrong with the claim, beginning with the file, the line and the key where that is written."""
         line, key = self.place_of(error.key)
         return f"{shown(path)}:{line}: {key}{': ' if key else ''}{error}"
+
+
+def read_day(text: str) -> datetime.date | None:
+    """The day that a text like 2027-01-31 names, or None."""
+    try:
+        return datetime.date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
-"""Evidence to reports: terminal table and JSON. Knows nothing of pytest."""
+"""Evidence to reports: terminal table, JSON and the HTML page. Knows nothing of pytest."""
 
-from .commit import commit_of
 from .comparison import comparison_tables
 from .entanglement import entanglement_map, entanglement_rows
 from .formats import report_format
 from .matrix_rows import comparison_of, matrix_rows
 from .partial import PartialReport, partial_path
 from .reading import read_report
-from .report import build_report, fitting, report_schema, write_report
+from .report import build_report, fitting, partial_head, report_schema, write_report
 from .table import claim_table, claim_warnings, control_ranks, deployed_moves, expected_false, texts_left_out, verdict_counts
 from .texts import with_texts
 
@@ -16,7 +15,6 @@ __all__ = [
     "build_report",
     "claim_table",
     "claim_warnings",
-    "commit_of",
     "comparison_of",
     "comparison_tables",
     "control_ranks",
@@ -26,6 +24,7 @@ __all__ = [
     "expected_false",
     "fitting",
     "matrix_rows",
+    "partial_head",
     "partial_path",
     "read_report",
     "report_format",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-
-from tabulate import tabulate
+from collections.abc import Callable, Sequence
 
 from ..claims.numbers import number
+from ..columns import WITHOUT_TERMINAL, table, table_columns, wrapped
 from ..measures.compared import Interval, Row, Strength, TaskRow
+
+_Table = tuple[Sequence[Sequence[str | int]], Sequence[str]]
 
 _REACHED = {
     "most": "largest strength looked at",
@@ -17,41 +18,54 @@ _REACHED = {
 }
 
 
-def comparison_tables(rows: Sequence[Row], tasks: Sequence[TaskRow] = (), *, cost: float | None = None) -> str:
+def comparison_tables(
+    rows: Sequence[Row], tasks: Sequence[TaskRow] = (), *, cost: float | None = None, width: int = WITHOUT_TERMINAL
+) -> str:
     """All of the comparison as text: at the deployed strength, at equal cost, over all behaviours, and tasks.
 
     Args:
         cost: the wanted rise of perplexity, for the headings; None where nothing was measured at equal cost.
+        width: columns that no line exceeds. Columns of a table that find no room follow in a further table below.
     """
-    parts = []
+    parts: list[tuple[str, _Table]] = []
     order = list(dict.fromkeys(row.behaviour for row in rows))
     rows = sorted(rows, key=lambda row: order.index(row.behaviour))
     if rows:
-        parts.append(f"at each method's own deployed strength\n{_deployed(rows)}")
+        parts.append(("at each method's own deployed strength", _deployed(rows)))
         if any(row.sides is not None for row in rows):
-            parts.append(
-                "log-likelihood of the answers there: changes in nats per token, and on the scale of Pres et al. 2024\n"
-                + _sides(rows)
-            )
+            title = "log-likelihood of the answers there: changes in nats per token, and on the scale of Pres et al. 2024"
+            parts.append((title, _sides(rows)))
         if any(row.at_cost is not None for row in rows):
-            parts.append(f"at equal perplexity cost{_wanted(cost)}\n{_at_cost(rows, cost)}")
+            parts.append((f"at equal perplexity cost{_wanted(cost)}", _at_cost(rows, cost)))
         if len({row.behaviour for row in rows}) > 1:
-            parts.append(
-                "effects in standard deviations of each behaviour's unsteered propensities, methods by their mean\n"
-                + _matrix(rows)
-            )
+            title = "effects in standard deviations of each behaviour's unsteered propensities, methods by their mean"
+            parts.append((title, _matrix(rows)))
     for behaviour in dict.fromkeys(task.behaviour for task in tasks):
         own = [task for task in tasks if task.behaviour == behaviour]
         sizes = "/".join(map(str, sorted({task.n for task in own})))
-        parts.append(f"{behaviour}: accuracy of {sizes} items, first token / exact answer\n{_tasks(own, cost)}")
-    return "\n\n".join(parts)
+        parts.append((f"{behaviour}: accuracy of {sizes} items, first token / exact answer", _tasks(own, cost)))
+    is_grouped = any(_has_behaviours(headers) and table_columns(lines, headers) > width for _, (lines, headers) in parts)
+    return "\n\n".join(
+        "\n".join([wrapped(title, width), *_fitted(lines, headers, width, is_grouped)]) for title, (lines, headers) in parts
+    )
+
+
+def _has_behaviours(headers: Sequence[str]) -> bool:
+    return headers[0] == "behaviour"
+
+
+def _fitted(lines: Sequence[Sequence[str | int]], headers: Sequence[str], width: int, is_grouped: bool) -> list[str]:
+    """The lines of a table. Behaviours are headings where their column would have no room."""
+    if not (is_grouped and _has_behaviours(headers)):
+        return table(lines, headers, width=width)
+    return table([line[1:] for line in lines], headers[1:], width=width, groups=[str(line[0]) for line in lines])
 
 
 def _wanted(cost: float | None) -> str:
     return "" if cost is None else f" ({number(cost, percent=True)})"
 
 
-def _deployed(rows: Sequence[Row]) -> str:
+def _deployed(rows: Sequence[Row]) -> _Table:
     lines: list[list[str | int]] = []
     has_divergence = any(row.deployed.kl is not None for row in rows)
     has_accuracy = any(row.deployed.accuracy_lost is not None for row in rows)
@@ -63,41 +77,32 @@ def _deployed(rows: Sequence[Row]) -> str:
                 row.method,
                 row.n,
                 number(at.multiplier),
-                number(row.steerability),
-                _interval(row.steerability_interval),
+                _bounded(row.steerability, row.steerability_interval),
                 number(row.anti_steerable_share),
-                number(at.effect),
-                _interval(at.interval),
+                _bounded(at.effect, at.interval),
                 number(row.standardised(at.effect)),
                 number(at.wrong_way),
                 number(at.cost, percent=True),
                 number(at.pne),
                 *([number(at.kl)] if has_divergence else []),
-                *(
-                    [number(at.accuracy_lost, percent=True), _interval(at.accuracy_lost_interval, percent=True)]
-                    if has_accuracy
-                    else []
-                ),
+                *([_bounded(at.accuracy_lost, at.accuracy_lost_interval, percent=True)] if has_accuracy else []),
             ]
         )
     headers = [
-        "behaviour", "method", "n", "multiplier", "steerability", "interval", "anti-steerable", "effect", "interval",
-        "standardised", "wrong way", "perplexity", "PNE", *(["KL"] if has_divergence else []),
-        *(["accuracy lost", "interval"] if has_accuracy else []),
+        "behaviour", "method", "n", "multiplier", "steerability", "anti-\nsteerable", "effect", "standard-\nised", "wrong\nway",
+        "perplexity", "PNE", *(["KL"] if has_divergence else []), *(["accuracy\nlost"] if has_accuracy else []),
     ]  # fmt: skip
-    return _table(lines, headers)
+    return lines, headers
 
 
-def _sides(rows: Sequence[Row]) -> str:
+def _sides(rows: Sequence[Row]) -> _Table:
     lines = [
         [
             row.behaviour,
             row.method,
             number(row.deployed.multiplier),
-            number(sides.matching_change),
-            _interval(sides.matching_interval),
-            number(sides.not_matching_change),
-            _interval(sides.not_matching_interval),
+            _bounded(sides.matching_change, sides.matching_interval),
+            _bounded(sides.not_matching_change, sides.not_matching_interval),
             number(sides.promoted),
             number(sides.suppressed),
         ]
@@ -109,16 +114,14 @@ def _sides(rows: Sequence[Row]) -> str:
         "method",
         "multiplier",
         "matching",
-        "interval",
         "not matching",
-        "interval",
         "promoted",
         "suppressed",
     ]
-    return _table(lines, headers)
+    return lines, headers
 
 
-def _at_cost(rows: Sequence[Row], cost: float | None) -> str:
+def _at_cost(rows: Sequence[Row], cost: float | None) -> _Table:
     lines = []
     for row in rows:
         at = row.at_cost
@@ -130,8 +133,7 @@ def _at_cost(rows: Sequence[Row], cost: float | None) -> str:
                 row.method,
                 number(at.multiplier),
                 number(at.cost, percent=True),
-                number(at.effect),
-                _interval(at.interval),
+                _bounded(at.effect, at.interval),
                 number(row.standardised(at.effect)),
                 number(at.wrong_way),
                 number(at.pne),
@@ -139,9 +141,9 @@ def _at_cost(rows: Sequence[Row], cost: float | None) -> str:
             ]
         )
     headers = [
-        "behaviour", "method", "multiplier", "perplexity", "effect", "interval", "standardised", "wrong way", "PNE", "",
+        "behaviour", "method", "multiplier", "perplexity", "effect", "standard-\nised", "wrong\nway", "PNE", "note",
     ]  # fmt: skip
-    return _table(lines, headers)
+    return lines, headers
 
 
 def _note(at: Strength, wanted: float | None) -> str:
@@ -151,7 +153,7 @@ def _note(at: Strength, wanted: float | None) -> str:
     return _REACHED.get(at.reached or "", "")
 
 
-def _matrix(rows: Sequence[Row]) -> str:
+def _matrix(rows: Sequence[Row]) -> _Table:
     """Methods x behaviours. A mean is shown where a method was measured on every behaviour."""
     behaviours = list(dict.fromkeys(row.behaviour for row in rows))
     cells = {(row.method, row.behaviour): row for row in rows}
@@ -171,7 +173,7 @@ def _matrix(rows: Sequence[Row]) -> str:
     headers = ["method"]
     for name, _ in reads:
         headers += [f"{behaviour}\n{name}" for behaviour in [*behaviours, "mean"]]
-    return _table([[method, *map(number, line)] for method, line in lines], headers)
+    return [[method, *map(number, line)] for method, line in lines], headers
 
 
 def _effect(row: Row | None, read: Callable[[Row], Strength | None]) -> float | None:
@@ -179,7 +181,7 @@ def _effect(row: Row | None, read: Callable[[Row], Strength | None]) -> float | 
     return None if row is None or at is None else row.standardised(at.effect)
 
 
-def _tasks(tasks: Sequence[TaskRow], cost: float | None) -> str:
+def _tasks(tasks: Sequence[TaskRow], cost: float | None) -> _Table:
     columns = list(dict.fromkeys((task.at_cost, task.setting) for task in tasks))
     cells = {(task.method, task.at_cost, task.setting): task for task in tasks}
     lines = []
@@ -190,12 +192,9 @@ def _tasks(tasks: Sequence[TaskRow], cost: float | None) -> str:
             line.append("" if task is None else f"{task.first_token:.2f} / {task.exact:.2f}")
         lines.append(line)
     extra = f"\nequal cost{_wanted(cost)}"
-    return _table(lines, ["method", *(setting + (extra if at_cost else "") for at_cost, setting in columns)])
+    return lines, ["method", *(setting + (extra if at_cost else "") for at_cost, setting in columns)]
 
 
-def _interval(interval: Interval, *, percent: bool = False) -> str:
-    return "" if interval == (None, None) else "[{}, {}]".format(*(number(bound, percent=percent) for bound in interval))
-
-
-def _table(lines: Iterable[Sequence[str | int]], headers: Sequence[str]) -> str:
-    return str(tabulate(list(lines), headers=headers, tablefmt="simple", disable_numparse=True))
+def _bounded(value: float | None, interval: Interval, *, percent: bool = False) -> str:
+    bounds = "" if interval == (None, None) else " [{}, {}]".format(*(number(bound, percent=percent) for bound in interval))
+    return number(value, percent=percent) + bounds

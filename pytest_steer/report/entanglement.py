@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tabulate import tabulate
-
 from ..claims.numbers import number
+from ..columns import WITHOUT_TERMINAL, table, wrapped
 
 Claim = dict[str, Any]
 
@@ -43,15 +42,19 @@ def entanglement_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     return rows
 
 
-def entanglement_map(claims: Sequence[Claim]) -> str:
-    """The map as text, vectors down and behaviours across; empty where no claim file's matrix has several vectors."""
+def entanglement_map(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL) -> str:
+    """The map as text, vectors down and behaviours across; empty where no claim file's matrix has several vectors.
+
+    Args:
+        width: columns that no line exceeds.
+    """
     maps: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in entanglement_rows(claims):
         maps.setdefault((row["suite"], row["claim"]), []).append(row)
-    return "\n\n".join(_map(place, rows) for place, rows in maps.items() if len(rows) > 1)
+    return "\n\n".join(_map(place, rows, width) for place, rows in maps.items() if len(rows) > 1)
 
 
-def _map(place: tuple[str, str], rows: Sequence[dict[str, Any]]) -> str:
+def _map(place: tuple[str, str], rows: Sequence[dict[str, Any]], width: int) -> str:
     names = list(
         dict.fromkeys(one["name"] for row in rows for one in ([row["own"]] if row["own"] else []) + row["behaviours"])
     )
@@ -65,7 +68,7 @@ def _map(place: tuple[str, str], rows: Sequence[dict[str, Any]]) -> str:
     what = "mean steerability" if all(row["by"] == "slope" for row in rows) else "mean steerability or effect"
     title = f"{': '.join(place)}: {what} of other behaviours, in brackets of the vector's own (! outside of the band, ? not decided)"
     headers = ["vector", *names, "entanglement", "of choices"]
-    return f"{title}\n{tabulate(lines, headers=headers, tablefmt='simple', disable_numparse=True)}"
+    return "\n".join([wrapped(title, width), *table(lines, headers, width=width)])
 
 
 def _signed(value: float) -> str:

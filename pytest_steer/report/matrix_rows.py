@@ -13,6 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ..claims.numbers import number
+from ..columns import WITHOUT_TERMINAL
 from ..measures.compared import UNSTEERED, Row, SideChanges, Strength, TaskRow, setting_name
 from .comparison import comparison_tables
 
@@ -50,11 +51,11 @@ def matrix_rows(claims: Sequence[Claim]) -> tuple[list[Row], list[TaskRow]]:
     return rows, _once(tasks)
 
 
-def comparison_of(claims: Sequence[Claim]) -> str:
+def comparison_of(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL) -> str:
     """The tables of :func:`matrix_rows`; empty where no claim stands in a matrix."""
     rows, tasks = matrix_rows(claims)
     budgets = {budget for claim in claims if claim["matrix"] and (budget := _budget(claim)) is not None}
-    return comparison_tables(rows, tasks, cost=budgets.pop() if len(budgets) == 1 else None)
+    return comparison_tables(rows, tasks, cost=budgets.pop() if len(budgets) == 1 else None, width=width)
 
 
 def _cells(claims: Iterable[Claim]) -> list[_Cell]:

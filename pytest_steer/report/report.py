@@ -101,6 +101,12 @@ def build_report(
     return report
 
 
+def partial_head(claim: dict[str, Any], **known: Any) -> dict[str, Any]:
+    """What a partial report begins with when its first claim is finished: a report without claims. ``known`` as in :func:`build_report`."""
+    report = build_report([claim], not_run=None, **known)
+    return {"schema": report["schema"], "provenance": report["provenance"] | {"partial": True}}
+
+
 def models_of(claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What provenance says of the models under test: all, and of the first one its template and the threads that computed it."""
     models = {json.dumps(c["model"], sort_keys=True): c["model"] for c in claims if c["model"] is not None}

@@ -1,68 +1,178 @@
-"""The table of claims at the end of a run."""
+"""The table of claims at the end of a run, and the lines below it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tabulate import tabulate
-
 from ..claims.numbers import low_confidence, number, promise
+from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
+from ..screen import visible
 from ..stats import expected_false_verdicts
 
+Claim = Mapping[str, Any]
+Paint = Callable[[str, str], str]
+"""From a text and a verdict in words, or ``heading``, to the text in its colour."""
+
 _NAMED = 3
+_GAP = "  "
+_INDENT = "  "
+_LEAST_NAME = 16
 # What error rates rest on: docs/verdicts.md.
-_CONDITIONS = ", if items are independent, no\n  rare large value is missing from them and no threshold was set from them"
+_CONDITIONS = ", if items are independent, no rare large value is missing from them and no threshold was set from them"
 
 
-def claim_table(claims: Sequence[dict[str, Any]]) -> str:
-    """One row per claim: estimate, interval, threshold, n and verdict."""
-    rows = []
-    for claim in claims:
-        percent = claim["percent"]
-        low, high = (number(bound, percent) for bound in claim["interval"])
-        sign = ">=" if claim["direction"] == "at_least" else "<="
-        if claim["check"] == "beats":  # which a vector that equals its baseline does not keep
-            sign = ">"
-        measured = claim["estimate"] is not None
-        # An assertion is known by its test, a claim by its name; both follow the file in the id.
-        name = claim["id"].partition("::")[2] or claim["name"]
-        if claim["check"] not in ("", name):
-            name += f" ({claim['check']})"
-        rows.append(
-            [
-                f"{claim['suite']}: {name}",
-                claim["statistic"],
-                number(claim["estimate"], percent) if measured else "-",
-                f"[{low}, {high}]" if measured and claim["interval"] != [None, None] else "-",
-                f"{sign} {promise(claim['threshold'], percent)}" if measured else "-",
-                claim["n"] or "-",
-                verdict_words(claim)
-                + (low_confidence(claim["confidence"]) if claim["verdict"] in ("pass", "fail") else "")
-                + (", within rounding" if (claim.get("noise") or {}).get("interval_is_narrower") else ""),
-            ]
-        )
-    headers = ["claim", "statistic", "estimate", "interval", "promised", "n", "verdict"]
-    table: str = tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)
-    return table
+def claim_table(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text) -> str:
+    """One row per claim below the name of its suite: verdict, name, estimate with its interval, promise and n.
+
+    Long names are shortened in the middle. Where even these find no room, the numbers stand on a line of their own. With room to spare
+    kinds follow the names, and a further column says what the estimate is. Without, the assertions of one test stand below its name, and
+    what a matrix makes of one claim below that.
+
+    Args:
+        width: columns that no line exceeds.
+        paint: gives words their colours.
+    """
+    numbers = [_numbers(claim) for claim in claims]
+    headers = ["estimate [interval]", "promised", "n"]
+    widths = [max(map(columns_of, column)) for column in zip(headers, *numbers, strict=True)]
+    first = max(len("verdict"), *(len(_short(claim)) for claim in claims))
+    taken = len(_INDENT) + first + len(_GAP)
+    room = width - taken - sum(len(_GAP) + own for own in widths)
+    names = [_full_name(claim) for claim in claims]
+    statistics = ["statistic", *(_cell(claim["statistic"]) for claim in claims)]
+    longest = max(map(columns_of, statistics))
+    widest = max(map(columns_of, ["claim", *names]))
+    is_told = room - longest - len(_GAP) >= widest
+    if is_told:
+        room -= longest + len(_GAP)
+    is_below = room < min(_LEAST_NAME, widest)
+    room = width - taken if is_below else room
+    several = Counter(map(_group, claims))
+    has_kinds = widest <= room
+    shown = [shortened(names[at] if has_kinds else _name(claim, several), room) for at, claim in enumerate(claims)]
+    name_width = max(map(columns_of, ["claim", *shown]))
+
+    def row(verdict: str, name: str, statistic: str, cells: Sequence[str]) -> list[str]:
+        told = [padded(statistic, longest)] if is_told else []
+        each = [
+            padded(cell, own, right=at == len(cells) - 1) for at, (cell, own) in enumerate(zip(cells, widths, strict=True))
+        ]
+        if is_below:
+            below = f"{' ' * taken}{_GAP.join(each)}".rstrip()
+            return [f"{_INDENT}{verdict}{_GAP}{name}".rstrip(), *([cut(below, width)] if below else [])]
+        return [f"{_INDENT}{verdict}{_GAP}{_GAP.join([padded(name, name_width), *told, *each])}".rstrip()]
+
+    lines = row(padded("verdict", first), "claim", statistics[0], headers)
+    place: tuple[str, str] | None = None
+    group: tuple[str, ...] = ()
+    for claim, name, statistic, cells in zip(claims, shown, statistics[1:], numbers, strict=True):
+        if place != (place := _place(claim)):
+            lines.append(paint(shortened(_heading(claim, claims), width), "heading"))
+        if not has_kinds and several[_group(claim)] > 1 and group != _group(claim):
+            lines.append(f"{' ' * taken}{shortened(_cell(_group(claim)[-1]), width - taken)}")
+        group = _group(claim)
+        lines += row(paint(padded(_short(claim), first), verdict_words(claim)), name, statistic, cells)
+        if note := cut(_note(claim), 3 * (width - taken)):
+            lines += [f"{' ' * taken}{line}" for line in wrapped(note, width - taken, whole=False).split("\n")]
+    return "\n".join(lines)
 
 
-def verdict_words(claim: dict[str, Any]) -> str:
+def _place(claim: Claim) -> tuple[str, str]:
+    return claim["id"].partition("::")[0], claim["suite"]
+
+
+def _heading(claim: Claim, claims: Sequence[Claim]) -> str:
+    """The suite's name, with its file if another one has the same."""
+    file, suite = _place(claim)
+    is_shared = any(other["suite"] == suite and _place(other)[0] != file for other in claims)
+    return _cell(f"{suite} ({file})" if is_shared else suite)
+
+
+def _numbers(claim: Claim) -> list[str]:
+    """Estimate with interval, promise and n."""
+    if claim["estimate"] is None:
+        return ["-", "-", str(claim["n"] or "-")]
+    percent = claim["percent"]
+    low, high = (number(bound, percent) for bound in claim["interval"])
+    interval = f" [{low}, {high}]" if claim["interval"] != [None, None] else ""
+    sign = ">=" if claim["direction"] == "at_least" else "<="
+    if claim["check"] == "beats":  # which a vector that equals its baseline does not keep
+        sign = ">"
+    return [
+        f"{number(claim['estimate'], percent)}{interval}",
+        f"{sign} {promise(claim['threshold'], percent)}",
+        str(claim["n"] or "-"),
+    ]
+
+
+def _own_name(claim: Claim) -> str:
+    """An assertion is known by its test, a claim by its name; both follow the file in the id."""
+    return _cell(claim["id"].partition("::")[2] or claim["name"])
+
+
+def _full_name(claim: Claim) -> str:
+    name = _own_name(claim)
+    return name if claim["check"] in ("", name) else f"{name} ({claim['check']})"
+
+
+def _group(claim: Claim) -> tuple[str, ...]:
+    """What a claim shares with the other assertions of its test, or with the other combinations of its matrix; the last is its name."""
+    name = claim["id"].partition("::")[2] or claim["name"]
+    return (*_place(claim), name.partition("[")[0] if claim["matrix"] else name)
+
+
+def _name(claim: Claim, several: Mapping[tuple[str, ...], int]) -> str:
+    """The claim's name where kinds find no room. Below the name of its group: its combination, or else its kind."""
+    if several[_group(claim)] == 1:
+        return _own_name(claim)
+    return _cell(f"  {'-'.join(claim['matrix'].values()) if claim['matrix'] else claim['check']}")
+
+
+def _cell(text: str) -> str:
+    """A text of others on one line."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _short(claim: Claim) -> str:
+    """The verdict in words that have room in a narrow column."""
+    words = verdict_words(claim)
+    return words if len(words) <= len("inconclusive") else str(claim["verdict"])
+
+
+def _note(claim: Claim) -> str:
+    """What belongs to a verdict and has no column."""
+    low = low_confidence(claim["confidence"]).strip() if claim["verdict"] in ("pass", "fail") else ""
+    words = [f"{low} confidence"] if low else []
+    words += ["within rounding"] if (claim.get("noise") or {}).get("interval_is_narrower") else []
+    words += ["known to fail"] if _short(claim) != verdict_words(claim) else []
+    if claim["error"]:
+        words.append(_cell(claim["error"].partition("\n")[0]))
+    return ", ".join(words)
+
+
+def verdict_words(claim: Claim) -> str:
     """The verdict, and whether it was expected."""
     if claim["xfail"] is None or claim["verdict"] == "error":
         return str(claim["verdict"])
-    return "pass (not expected)" if claim["verdict"] == "pass" else f"{claim['verdict']} (known)"
+    return "xpass" if claim["verdict"] == "pass" else f"{claim['verdict']} (known)"
 
 
-def verdict_counts(claims: Sequence[dict[str, Any]]) -> str:
+def verdict_counts(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text) -> str:
     """How many claims came to each verdict, passes first."""
     counts = Counter(verdict_words(claim) for claim in claims)
-    order = ("pass", "pass (not expected)", "fail (known)", "inconclusive (known)", "inconclusive", "fail", "error")
-    return ", ".join(f"{counts[words]} {words}" for words in order if counts[words])
+    order = ("pass", "xpass", "fail (known)", "inconclusive (known)", "inconclusive", "fail", "error")
+    found = {f"{counts[words]} {words}": words for words in order if counts[words]}
+    lines: list[list[str]] = [[]]
+    for text in found:
+        if lines[-1] and columns_of(", ".join([*lines[-1], text])) >= width:
+            lines.append([])
+        lines[-1].append(text)
+    return ",\n".join(", ".join(paint(text, found[text]) for text in line) for line in lines)
 
 
-def expected_false(claims: Sequence[dict[str, Any]]) -> str:
+def expected_false(claims: Sequence[Claim]) -> str:
     """How many wrong verdicts to expect of the run, at the confidences used."""
     # A claim without an interval is not judged by one: nothing in it is left to chance.
     measured = [claim for claim in claims if claim["estimate"] is not None and claim["interval"] != [None, None]]
@@ -78,7 +188,7 @@ def expected_false(claims: Sequence[dict[str, Any]]) -> str:
     return f"{_expected(judged)}{_CONDITIONS}"
 
 
-def deployed_moves(claims: Sequence[dict[str, Any]]) -> list[str]:
+def deployed_moves(claims: Sequence[Claim]) -> list[str]:
     """Which way the deployed models of claims about items move; those that do not move up are named."""
     moving: dict[str, list[str]] = {}
     for claim in claims:
@@ -95,7 +205,7 @@ def deployed_moves(claims: Sequence[dict[str, Any]]) -> list[str]:
     return [f"as deployed, the model {', '.join(parts)}"]
 
 
-def control_ranks(claims: Sequence[dict[str, Any]]) -> list[str]:
+def control_ranks(claims: Sequence[Claim]) -> list[str]:
     """Where vectors rank among random directions of equal norm, for the claims that measured some, which may have passed."""
     ranked: dict[tuple[int, float], list[str]] = {}
     for claim in claims:
@@ -109,7 +219,7 @@ def control_ranks(claims: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def texts_left_out(claims: Sequence[dict[str, Any]]) -> list[str]:
+def texts_left_out(claims: Sequence[Claim]) -> list[str]:
     """Which texts were left out by which rule, for the claims that leave out some, which may have passed."""
     about: dict[str, list[str]] = {}
     for claim in claims:
@@ -120,14 +230,14 @@ def texts_left_out(claims: Sequence[dict[str, Any]]) -> list[str]:
     return [f"texts left out: {line} ({_first(names)})" for line, names in about.items()]
 
 
-def claim_warnings(claims: Sequence[dict[str, Any]]) -> list[str]:
+def claim_warnings(claims: Sequence[Claim]) -> list[str]:
     """What the readers of the table have to know, also of claims that passed; each text once, with the claims it is about."""
     about: dict[str, dict[str, list[str]]] = {}
     for claim in claims:
         for warning in claim["warnings"]:
             about.setdefault(warning, {}).setdefault(claim["suite"], []).append(claim["name"])
     return [
-        f"warning: {'; '.join(f'{suite}: ' + ', '.join(dict.fromkeys(names)) for suite, names in suites.items())}: {text}"
+        f"warning: {'; '.join(f'{suite}: {_first(list(dict.fromkeys(names)))}' for suite, names in suites.items())}: {text}"
         for text, suites in about.items()
     ]
 
@@ -137,7 +247,8 @@ def _claims(count: int) -> str:
 
 
 def _first(names: list[str]) -> str:
-    return ", ".join([*names[:_NAMED], *(["..."] if len(names) > _NAMED else [])])
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _expected(judged: list[float]) -> str:

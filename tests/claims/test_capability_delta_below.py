@@ -193,6 +193,7 @@ def test_a_model_that_gives_one_letter_whatever_is_asked():
     found = evidence(letters, questions, 0.03)
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "unsteered, the model gives option A in 120 of 120 questions: it reads letters and not questions" in found.message
+    assert "options scored by the logits of their letters" in found.message
 
 
 def test_what_cannot_be_measured(linear):

@@ -31,41 +31,50 @@ from pytest_steer.claims.figures import Curves, Distribution, EffectAgainstCost,
 from pytest_steer.prompting import Context
 from pytest_steer.registry import names
 
-ITEMS = [ContrastItem(f"Question {n} about {'abc'[n % 3] * (n + 1)}?", ("(A)",), ("(B)",), str(n)) for n in range(12)]
-OTHERS = [ContrastItem(f"Other {'xyz'[n % 3] * (n + 2)} thing?", ("(A)",), ("(B)",), str(n)) for n in range(12)]
+ITEMS = [ContrastItem(f"Question {n} about {'abc'[n % 3] * (n + 1)}?", ("(B)",), ("(A)",), str(n)) for n in range(12)]
+OTHERS = [ContrastItem(f"Other {'xyz'[n % 3] * (n + 2)} thing?", ("(B)",), ("(A)",), str(n)) for n in range(12)]
 TEXTS = [f"Text {'abcd'[n % 4] * (n + 1)} goes on, and then it ends here." for n in range(12)]
 CURVE, SLOPES = (Curves, "Propensity curve"), (Distribution, "Slopes of the items")
 
 
+MEASURED = {
+    "steers": lambda given: evidence_of(assert_steers, *given, ITEMS, steerability=0.1),
+    "not_anti_steered": lambda given: evidence_of(assert_not_anti_steered, *given, ITEMS, share=0.5, by="effect"),
+    "ppl_delta_below": lambda given: evidence_of(assert_ppl_delta_below, *given, TEXTS, limit=1.0),
+    "kl_below": lambda given: evidence_of(assert_kl_below, *given, TEXTS, limit=1.0, curve=True),
+    "generalizes": lambda given: evidence_of(
+        assert_generalizes, *given, ITEMS, retention=0.5, contexts={"polite": Context(system="Be polite.")},
+        data_sets={"others": OTHERS},
+    ),
+    "holds_in_contexts": lambda given: evidence_of(
+        assert_holds_in_contexts, *given, ITEMS, steerability=-50, contexts={"system": ["Be polite.", "Be rude."]}, min_n=2
+    ),
+    "leaves_alone": lambda given: evidence_of(assert_leaves_alone, *given, {"others": OTHERS, "more": ITEMS}, band=0.5),
+    "steers_at_cost": lambda given: evidence_of(assert_steers_at_cost, *given, ITEMS, TEXTS, effect=0.1, budget=0.05),
+    "promotes": lambda given: evidence_of(assert_promotes, *given, ITEMS, nats=0.1),
+    "suppresses": lambda given: evidence_of(assert_suppresses, *given, ITEMS, nats=0.1),
+    "beats": lambda given: evidence_of(assert_beats, *given, ITEMS, baseline=Baseline.random(3)),
+    "capability_delta_below": lambda given: evidence_of(
+        assert_capability_delta_below, *given, [Question(f"q{n}", ("yes", "no"), n % 2) for n in range(12)], limit=0.5
+    ),
+    "performs_task": lambda given: evidence_of(
+        assert_performs_task, *given, [TaskItem(f"in{n}", f"out{n}") for n in range(12)], accuracy=0.1
+    ),
+    "hooks_are_sound": lambda given: evidence_of(assert_hooks_are_sound, *given),
+}  # fmt: skip
+
+
+class Measured(dict):
+    """Kind of claim to its record, each measured once, on the same small model."""
+
+    def __missing__(self, check):
+        self[check] = MEASURED[check]((builders.random_model("llama"), builders.random_vector(1))).to_dict()
+        return self[check]
+
+
 @pytest.fixture(scope="module")
 def measured():
-    """Kind of claim to its record, each measured on the same small model."""
-    model, vector = builders.random_model("llama"), builders.random_vector(1)
-    given = (model, vector)
-    evidence = [
-        evidence_of(assert_steers, *given, ITEMS, steerability=0.1),
-        evidence_of(assert_not_anti_steered, *given, ITEMS, share=0.5, by="effect"),
-        evidence_of(assert_ppl_delta_below, *given, TEXTS, limit=1.0),
-        evidence_of(assert_kl_below, *given, TEXTS, limit=1.0, curve=True),
-        evidence_of(
-            assert_generalizes, *given, ITEMS, retention=0.5, contexts={"polite": Context(system="Be polite.")},
-            data_sets={"others": OTHERS}, multipliers=[-20, 0, 20],
-        ),
-        evidence_of(
-            assert_holds_in_contexts, *given, ITEMS, steerability=-50, contexts={"system": ["Be polite.", "Be rude."]}, min_n=2
-        ),
-        evidence_of(assert_leaves_alone, *given, {"others": OTHERS, "more": ITEMS}, band=0.5),
-        evidence_of(assert_steers_at_cost, *given, ITEMS, TEXTS, effect=0.1, budget=0.05),
-        evidence_of(assert_promotes, *given, ITEMS, nats=0.1),
-        evidence_of(assert_suppresses, *given, ITEMS, nats=0.1),
-        evidence_of(assert_beats, *given, ITEMS, baseline=Baseline.random(3)),
-        evidence_of(
-            assert_capability_delta_below, *given, [Question(f"q{n}", ("yes", "no"), n % 2) for n in range(12)], limit=0.5
-        ),
-        evidence_of(assert_performs_task, *given, [TaskItem(f"in{n}", f"out{n}") for n in range(12)], accuracy=0.1),
-        evidence_of(assert_hooks_are_sound, *given),
-    ]  # fmt: skip
-    return {one.check: one.to_dict() for one in evidence}
+    return Measured()
 
 
 FIGURES = {

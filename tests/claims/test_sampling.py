@@ -389,10 +389,10 @@ def test_a_verdict_at_low_confidence_says_so(linear):
     assert found.message.startswith("steers: PASS at 51 %  steerability")
     record = found.to_dict()
     assert (record["verdict"], record["confidence"]) == ("pass", 0.51)
-    assert claim_table([record]).splitlines()[-1].endswith("pass at 51 %")
+    assert claim_table([record]).splitlines()[-1].endswith("  at 51 % confidence")
     usual = of(assert_steers, linear, items(12), steerability=0.1, confidence=0.9)
     assert usual.message.startswith("steers: PASS  steerability")
-    assert claim_table([usual.to_dict()]).splitlines()[-1].endswith("  pass")
+    assert claim_table([usual.to_dict()]).splitlines()[-1].startswith("  pass  ")
     json.dumps(record)
 
 

@@ -111,6 +111,8 @@ WRONG = {
     ),
     "two correct": ({"prompt": "Why?", "correct": ["(A)", "(B)"], "incorrect": "(C)"}, "'correct': 2 options are right"),
     "no incorrect": ({"prompt": "Why?", "correct": "(A)", "incorrect": []}, "'incorrect': expected an answer"),
+    "a cell without a value": ({"question": "Why?", "A": "x", "B": float("nan"), "answer": "A"}, "'B': expected an option.*found NaN"),
+    "a list in a cell": ({"question": "Why?", "A": ["x"], "B": "y", "answer": "A"}, "'A': expected an option, a text or a number"),
     "a gap in the columns": ({"question": "Why?", "A": "x", "C": "y", "answer": "A"}, "under the letters A, C; they have to follow"),
     "a question alone": ({"question": "Why?"}, "a question without options"),
     "other keys": ({"q": "Why?"}, r"unknown keys \['q'\]; known shapes"),

@@ -89,6 +89,11 @@ def test_a_wrong_completion_is_an_error_that_says_where(tmp_path, entry, message
     assert "a.jsonl: line 2: " in str(caught.value)
 
 
+def test_invisible_characters_are_no_text_of_a_file(tmp_path):
+    with pytest.raises(DataError, match=r"a\.json: .*expected a text or an object with a 'text'"):
+        read_texts(put(tmp_path, "a.json", ["A text.", "\u200b"]))
+
+
 def test_columns_that_are_not_there(tmp_path):
     file = put(tmp_path, "a.json", [{"prompt": "P", "completion": "a"}])
     with pytest.raises(DataError, match="item 0: there is no column 'q'; it has 'prompt', 'completion'"):
@@ -194,6 +199,17 @@ def test_of_another_language_the_parent_has_to_be_in_it(tmp_path):
         ([{**message(0, None, "prompter"), "labels": {"name": ["quality"], "value": []}}], "lists of one length"),
         ([{**message(0, None, "prompter"), "text": None}], "line 1: 'text' has to be a text"),
         ([{"message_tree_id": "t", "prompt": {"message_id": "m"}}], "lacks message_id, text or role"),
+        (
+            [{"message_tree_id": "t", "prompt": {**message(0, None, "prompter"), "replies": 1}}],
+            "'replies' has to be a list of messages",
+        ),
+        (
+            [
+                message(0, None, "prompter"),
+                {**message(1, "m0", "assistant"), "labels": {"name": [["quality"]], "value": [1]}},
+            ],
+            "none has a label of its quality",
+        ),
     ],
 )
 def test_wrong_messages(tmp_path, entries, message_):

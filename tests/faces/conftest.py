@@ -21,6 +21,15 @@ def heavy_modules() -> None:
     model.hf(**model.tokenizer("Hello.", return_tensors="pt"))
 
 
+@pytest.fixture(autouse=True)
+def no_line_is_broken(monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
+    """A terminal so wide that words stand on one line: ``test_terminal.py`` is about narrow ones."""
+    if pytestconfig.pluginmanager.has_plugin("terminalreporter"):  # which keeps its own width
+        writer = pytestconfig.get_terminal_writer()
+        writer.fullwidth = writer.fullwidth
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
 @pytest.fixture
 def registered_here_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What a test registers is there for that test alone, although pytester runs in this process."""

@@ -34,12 +34,12 @@ def test_claims_that_hold(suite: Path, pytester: pytest.Pytester) -> None:
             "c.steer.yaml::not_anti_steered PASSED*",
             "c.steer.yaml::ppl_delta_below PASSED*",
             "*steering claims*",
-            "claim * statistic * estimate * interval * promised * n * verdict",
-            "c: steers * steerability * >= -50 * 10 * pass",
-            "c: not_anti_steered * anti-steerable share * <= 0.99 * 10 * pass",
-            "c: ppl_delta_below * perplexity delta * 12 * pass",
-            "3 verdicts at 95 %: expect at most 0.15 wrong ones, if items are independent, no",
-            "  rare large value is missing from them and no threshold was set from them",
+            "  verdict  claim * statistic * estimate [[]interval[]] * promised * n",
+            "c",
+            "  pass * steers * steerability * >= -50 *  10",
+            "  pass * not_anti_steered * anti-steerable share * <= 0.99 *  10",
+            "  pass * ppl_delta_below * perplexity delta *  12",
+            "3 verdicts at 95 %: expect at most 0.15 wrong ones, if items are independent, no rare large value is *",
             "3 pass",
         ]
     )
@@ -115,10 +115,16 @@ def test_a_known_failure_is_expected_and_a_pass_of_it_is_not(suite: Path, pytest
     (suite / "one.json").write_text(json.dumps(json.loads((suite / "test.json").read_text())[:1]))
     result = pytester.runpytest("-rxX")
     result.assert_outcomes(xfailed=1, failed=2)
-    result.stdout.fnmatch_lines(["*XPASS(strict)*thought to be broken*"])
+    result.stdout.fnmatch_lines(
+        [
+            "surprise: XPASS  steerability * promised at least -50",
+            "*delete the `xfail` in c.steer.yaml:*",
+            "  run again: pytest c.steer.yaml::surprise",
+        ]
+    )
     result.stdout.fnmatch_lines(["broken-data: ERROR  *one.json: has 1 item(s); an interval needs at least two"])
-    result.stdout.fnmatch_lines(["c: known (steers) * fail (known)", "c: surprise (steers) * pass (not expected)"])
-    result.stdout.fnmatch_lines(["1 pass (not expected), 1 fail (known), 1 error"])
+    result.stdout.fnmatch_lines(["c", "  fail (known)  known (steers) *", "  xpass  *surprise (steers) *"])
+    result.stdout.fnmatch_lines(["1 xpass, 1 fail (known), 1 error"])
 
 
 def test_an_item_stands_where_its_claim_is_written(suite: Path, pytester: pytest.Pytester) -> None:
@@ -470,9 +476,24 @@ def test_no_claims_no_words(suite: Path, pytester: pytest.Pytester) -> None:
 
 def test_claims_have_the_marker(suite: Path, pytester: pytest.Pytester) -> None:
     write(suite, PASSING)
-    pytester.makepyfile("def test_nothing(): assert 1 + 1 == 2")
-    pytester.runpytest("-m", "not steer").assert_outcomes(passed=1, deselected=3)
-    pytester.runpytest("--strict-markers", "-m", "steer", "--collect-only").stdout.fnmatch_lines(["*3/4 tests collected*"])
+    pytester.makepyfile(
+        "import pytest, pytest_steer\nfrom pytest_steer import assert_steers\nfrom hypothesis import given, strategies\n"
+        "def test_nothing(): assert 1 + 1 == 2\n"
+        "def test_named(): assert_steers\n"
+        "def test_of_the_module(): pytest_steer.assert_kl_below\n"
+        "@given(strategies.booleans())\ndef test_given(drawn): assert_steers\n"
+        "@pytest.fixture\ndef mine(steer_model): return steer_model\n"
+        "def test_of_a_fixture(mine): mine\n"
+        "def test_with(steering): steering\n"
+        "def helper(): assert_steers\n"
+        "def test_by_a_helper(): helper\n"
+    )
+    pytester.runpytest("-m", "not steer").assert_outcomes(passed=2, deselected=8)
+    listed = pytester.runpytest("--strict-markers", "-m", "steer", "--collect-only", "-q").outlines
+    assert {line.partition("::")[2] for line in listed if ".py::" in line} == {
+        "test_named", "test_of_the_module", "test_given", "test_of_a_fixture", "test_with",
+    }  # fmt: skip
+    assert "8/10 tests collected (2 deselected)" in listed[-1]
 
 
 def test_warns_about_a_letter_vector_and_about_items_seen_before(suite: Path, pytester: pytest.Pytester) -> None:

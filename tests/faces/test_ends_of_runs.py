@@ -43,8 +43,8 @@ def test_an_interrupted_run_says_what_was_kept_and_how_to_go_on(suite: Path, pyt
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(
         [
-            "c: c0 *pass",
-            "c: c1 *fail",
+            "  pass     c0 *",
+            "  fail     c1 *",
             "interrupted: 2 measured, 2 not run",
             "go on: pytest c.steer.yaml::c2 c.steer.yaml::c3",
             "scores were not kept: --steer-cache DIR keeps them",
@@ -72,7 +72,7 @@ def test_the_table_and_its_warnings_are_there_however_little_is_asked_for(suite:
     (suite / "c.steer.yaml").write_text(HEAD + "  - steers: -50\n")
     for arguments in (["-q"], ["-qq"], ["--no-header", "-q"], ["-q", "--disable-warnings"]):
         result = pytester.runpytest("-p", "no:cacheprovider", *arguments)
-        result.stdout.fnmatch_lines(["c: steers *pass", "warning: c: steers: *", "1 pass"])
+        result.stdout.fnmatch_lines(["  pass     steers *", "warning: c: steers: *", "1 pass"])
     result = pytester.runpytest("-p", "no:terminal", "-p", "no:cacheprovider", "--steer-report=r.json")
     assert result.ret == 0
     assert report_of(suite)["claims"][0]["warnings"]
@@ -105,7 +105,7 @@ def test_quiet_runs_say_what_and_not_why(suite: Path, pytester: pytest.Pytester)
         assert ("  worst items:" in said) is (not arguments)
         assert "run again: pytest c.steer.yaml::steers" in said
         assert "run again: pytest test_it.py::test_it" in said
-        result.stdout.fnmatch_lines(["steers: FAIL *promised at least 50", "  n = 10 items*", "c: steers * fail"])
+        result.stdout.fnmatch_lines(["steers: FAIL *promised at least 50", "  n = 10 items*", "  fail     steers *"])
 
 
 def test_the_short_summary_has_one_line_for_each_failure(
@@ -247,5 +247,5 @@ def test_a_second_ctrl_c_loses_nothing_and_shows_no_traceback(suite: Path, pytes
     result = pytester.runpytest_subprocess("--steer-report=r.json", "-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
-    result.stdout.fnmatch_lines(["c: c1 *fail", "interrupted: 2 measured, 2 not run", "report: *r.json"])
+    result.stdout.fnmatch_lines(["  fail * c1 *", "interrupted: 2 measured, 2 not run", "report: *r.json"])
     assert report_of(suite)["provenance"]["not_run"] == 2

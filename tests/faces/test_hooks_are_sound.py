@@ -51,7 +51,7 @@ def test_the_claim_holds_and_the_others_carry_the_record_of_their_check(claims: 
     result, found = report(pytester)
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(
-        ["c: hooks_are_sound * broken properties * 0 * - * <= 0 * 3 * pass", "2 verdicts at 95 %: expect at most *"]
+        ["  pass * hooks_are_sound * broken properties * 0 * <= 0 * 3", "2 verdicts at 95 %: expect at most *"]
     )
     claim = found["hooks_are_sound"]
     assert (claim["estimate"], claim["threshold"], claim["interval"], claim["n"]) == (0, 0, [None, None], 3)

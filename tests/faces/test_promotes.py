@@ -103,8 +103,8 @@ def test_files_and_assertions_measure_the_same_and_what_a_plain_loop_does(both: 
             "  worst items:",
             "    [[]*[]] change *: matching * -> *, not matching * -> *",
             "  run again: pytest c.steer.yaml::fails *",
-            "c: fails (promotes) * rise of matching log-likelihood * >= 5 * 12 * fail",
-            "c: too (suppresses) * fall of not matching log-likelihood * >= 5 * 12 * fail",
+            "  fail * fails (promotes) * rise of matching log-likelihood * >= 5 * 12",
+            "  fail * too (suppresses) * fall of not matching log-likelihood * >= 5 * 12",
         ]
     )
     _, by_assertion = claims_of(pytester, "test_c.py")

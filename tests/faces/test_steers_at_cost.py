@@ -47,8 +47,8 @@ def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
             "  worst items:",
             "    [[]*[]] effect *, propensity *, *",
             "  run again: pytest c.steer.yaml::fails",
-            "c: holds (steers_at_cost) * effect at equal cost * >= -50 * 10 * pass",
-            "c: in-deviations (steers_at_cost) * standardised effect at equal cost * pass",
+            "  pass * holds (steers_at_cost) * effect at equal cost * >= -50 * 10",
+            "  pass * in-deviations (steers_at_cost) * standardised effect at equal cost *",
             "warning: c: unreached: perplexity stays within the budget up to the largest multiplier tried (1, *",
         ]
     )

@@ -199,7 +199,7 @@ def test_a_divergence_that_cannot_be_told_from_rounding_has_controls(linear, on)
     """Along an axis that the unembedding does not read nothing moves; a random direction has a part along those that it reads."""
     blind = SteeringVector({0: torch.eye(8)[5]})
     data = [" ".join(["much", "up"] * (number + 1)) for number in range(12)] if on == "texts" else half_turned(12)
-    none = evidence(assert_kl_below, linear.model, blind, data, limit=0.1)
+    none = assert_kl_below(linear.model, blind, data, limit=0.1)
     controls, some = none.details["controls"], data[::2]
     drawn = [extract.random_direction(blind, seed=number) for number in range(3)]
     due = [
@@ -211,7 +211,7 @@ def test_a_divergence_that_cannot_be_told_from_rounding_has_controls(linear, on)
     assert controls == {"count": 3, "seed": 0, "n": 6, "kl": pytest.approx(due, rel=1e-4)}
     assert min(due) > 1e-4
     assert f"controls: 3 random directions of equal norm, on 6 {on}, have a divergence of" in none.message
-    assert "controls" not in evidence(assert_kl_below, linear.model, linear.vector(), data, limit=0.1).details
+    assert "controls" not in assert_kl_below(linear.model, linear.vector(), data, limit=9).details
 
 
 def test_a_task_on_which_accuracy_does_not_move_has_controls():

@@ -37,7 +37,7 @@ def part(text: str, heading: str) -> str:
 
 
 def test_every_number_stands_in_its_column():
-    text = comparison_tables([row("mood", "caa", 3.0, 1.5)], cost=0.05)
+    text = comparison_tables([row("mood", "caa", 3.0, 1.5)], cost=0.05, width=130)
     deployed = part(text, "at each method's own deployed strength")
     assert line_of(deployed, "mood", "caa") == [
         "mood", "caa", "40", "1", "1.5", "[1.25,", "1.75]", "0.2", "3", "[2.5,", "3.5]", "1.5", "0.125", "+8.0%", "0.31",
@@ -49,7 +49,9 @@ def test_every_number_stands_in_its_column():
 
 def test_both_sides_have_a_table_where_they_were_measured():
     sides = SideChanges(0.5, (0.25, None), -0.125, (-0.25, -0.0625), 0.75, None)
-    text = comparison_tables([replace(row("mood", "caa", 3.0, 1.5), sides=sides), row("mood", "pca", 1.0, 1.5)], cost=0.05)
+    text = comparison_tables(
+        [replace(row("mood", "caa", 3.0, 1.5), sides=sides), row("mood", "pca", 1.0, 1.5)], cost=0.05, width=130
+    )
     table = part(text, "log-likelihood of the answers there")
     assert line_of(table, "mood", "caa") == [
         "mood", "caa", "1", "0.5", "[0.25,", "-]", "-0.125", "[-0.25,", "-0.0625]", "0.75", "-",
@@ -92,7 +94,7 @@ def test_without_costs_there_is_no_table_at_equal_cost():
 
 def test_what_has_no_slope_or_no_spread_has_a_dash():
     found = Row("mood", "ablation", 40, None, Strength(1.0, 0.5, (0.25, 0.75), 0.0))
-    assert line_of(comparison_tables([found]), "mood", "ablation") == [
+    assert line_of(comparison_tables([found], width=130), "mood", "ablation") == [
         "mood", "ablation", "40", "1", "-", "-", "0.5", "[0.25,", "0.75]", "-", "0", "-", "-",
     ]  # fmt: skip
     assert found.to_dict()["deployed"]["effect_standardised"] is None

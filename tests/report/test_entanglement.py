@@ -41,7 +41,7 @@ CLAIMS = [
 
 
 def test_vectors_stand_down_and_behaviours_across():
-    lines = [line.split("  ") for line in entanglement_map(CLAIMS).splitlines()]
+    lines = [line.split("  ") for line in entanglement_map(CLAIMS, width=130).splitlines()]
     title, head, _, *rows = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     assert title[0].startswith("s: leaves_alone: mean steerability of other behaviours")
     assert head == ["vector", "cheer", "loud", "quiz", "entanglement", "of choices"]

@@ -11,6 +11,7 @@ import pytest
 from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, slopes, steers
 
 from pytest_steer import registry
+from pytest_steer.against.held_against import held_against
 from pytest_steer.claims import claim
 from pytest_steer.claims.figures import Distribution, Intervals, Row
 from pytest_steer.evidence import Verdict
@@ -228,6 +229,25 @@ def test_the_difference_to_an_earlier_report():
     for said in ("since the baseline: worse, -0.5 [-0.75, -0.25]", "it got worse", "1 new, 2 changed", HOSTILE[0]):
         assert said in own
     assert len(read.all("script")) == 1
+
+
+def test_what_two_runs_differ_in_is_said_in_the_words_of_the_comparison():
+    """The page of what ``held_against`` really makes: every outcome, reason and note stands on it."""
+    old = report_of([steers("one", slopes(9)), steers("two", slopes(9), verdict=Verdict.FAIL), steers("left", slopes(9))])
+    new = report_of([steers("one", slopes(9, 1), verdict=Verdict.FAIL), steers("two", slopes(9)), steers("more", slopes(9))])
+    new["provenance"]["versions"] |= {"torch": "0.0.1"}
+    against = held_against(old, new, 0.05, baseline={"path": "old.json", "commit": {"id": "c" * 40, "dirty": True}})
+    read = Reader(page_of(new | {"against": against}))
+    said = read.texts["since"]
+    for entry in against["claims"]:
+        assert f"{entry['id']}{entry['outcome'].replace('_', ' ')}" in said
+    assert {entry["outcome"] for entry in against["claims"]} >= {"gone", "new"}
+    assert all(note in said for note in against["notes"])
+    assert f"{'c' * 40} and changes that are not committed" in said
+    told = {entry["id"]: entry for entry in against["claims"]}
+    for _, attributes in read.of_class("claim"):
+        name = f"suite.steer.yaml::{attributes['data-name']}"
+        assert all(reason in read.texts[attributes["id"]] for reason in told[name]["reasons"])
 
 
 # --- claims decide their figures ---------------------------------------------------------------------------------------------

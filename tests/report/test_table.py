@@ -17,8 +17,8 @@ def test_a_claim_in_per_cent_is_shown_in_per_cent(percent, cells):
         "ppl_delta_below", "cheap", Verdict.PASS, "perplexity delta", 0.0779, (0.0643, 0.091), threshold=0.12,
         direction=Direction.AT_MOST, n=60, unit="texts", percent=percent, suite="s", id="a.steer.yaml::cheap",
     )  # fmt: skip
-    *_, line = claim_table([evidence.to_dict()]).splitlines()
-    assert line.split(None, 3)[:3] == ["s:", "cheap", "(ppl_delta_below)"]
+    *_, suite, line = claim_table([evidence.to_dict()]).splitlines()
+    assert (suite, line.split(None, 3)[:3]) == ("s", ["pass", "cheap", "(ppl_delta_below)"])
     for cell in cells:
         assert cell in line
 
@@ -37,6 +37,10 @@ def test_to_beat_is_to_do_more_than_the_margin():
     assert "  >= 0.5  " in claim_table([record("a")])
 
 
+def test_a_warning_of_many_claims_names_the_first_of_them():
+    assert claim_warnings([record(name, warnings=["weak"]) for name in "abcdef"]) == ["warning: s: a, b, c and 3 more: weak"]
+
+
 def test_a_warning_stands_once_with_all_claims_it_is_about():
     claims = [record("a", warnings=["weak", "few"]), record("b", warnings=["weak"]), record("a", "t", warnings=["weak"])]
     assert claim_warnings(claims) == ["warning: s: a, b; t: a: weak", "warning: s: a: few"]
@@ -48,7 +52,7 @@ def test_claims_that_passed_say_where_their_vector_ranks_among_random_ones():
     claims = [record(name, details=first) for name in "abcd"] + [record("e"), record("f", details=third)]
     of = "controls: of the vector and 19 random directions of equal norm, the vector ranks number"
     assert control_ranks(claims) == [
-        f"{of} 1 (p = 0.05) in 4 (s: a, s: b, s: c, ...)",
+        f"{of} 1 (p = 0.05) in 4 (s: a, s: b, s: c and 1 more)",
         f"{of} 3 (p = 0.15) in 1 (s: f)",
     ]
     assert control_ranks([record("e")]) == []

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...errors import DataError
+from ..likeness import normal_form
 from ..texts import Completion, TextLike
 from .preferences import messages_of, user_turn
 from .shapes import show
@@ -60,7 +61,7 @@ def text_of(entry: Any, columns: Mapping[str, str]) -> TextLike:
 
 
 def _plain(value: Any, name: str, entry: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not normal_form(value):  # invisible characters are no text
         raise DataError(f"expected a text or an object with a {name!r}, found {show(entry)}")
     return value
 

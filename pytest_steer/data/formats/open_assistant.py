@@ -104,7 +104,10 @@ def _tree(root: Mapping[str, Any]) -> Iterator[_Message]:
             raise DataError("a message of the tree lacks message_id, text or role")
         message = _message(node, parent)
         yield message
-        open_nodes += [(reply, message.id) for reply in reversed(node.get("replies") or ())]
+        replies = node.get("replies") or []
+        if not isinstance(replies, list):
+            raise DataError(f"'replies' has to be a list of messages, found {replies!r:.60}")
+        open_nodes += [(reply, message.id) for reply in reversed(replies)]
 
 
 def _message(entry: Mapping[str, Any], parent: Any) -> _Message:
@@ -135,7 +138,7 @@ def _quality(labels: Any) -> float | None:
     if isinstance(names, list):
         if not isinstance(values, list) or len(values) != len(names):
             raise DataError("'labels': 'name' and 'value' have to be lists of one length")
-        value = dict(zip(names, values, strict=True)).get(_LABEL)
+        value = next((value for name, value in zip(names, values, strict=True) if name == _LABEL), None)
     else:
         label = labels.get(_LABEL)
         value = label.get("value") if isinstance(label, dict) else label

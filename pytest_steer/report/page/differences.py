@@ -6,11 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...against.held_against import OUTCOMES
 from ...claims.numbers import number
-from .facts import Facts, known
-
-OUTCOMES = ("broken", "worse", "not_comparable", "gone", "new", "newly_holding", "better", "held")
-"""The most important first."""
+from .facts import Facts, commit_of, known
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,15 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """All of them, the most important first; without an earlier report there are none."""
+    """All of them, the most important first; without an earlier report there are none.
+
+    Attributes:
+        notes: what differs between the two runs.
+    """
 
     claims: list[Difference] = field(default_factory=list)
     baseline: Facts = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def of_claims(self) -> dict[str, Difference]:
@@ -42,7 +45,7 @@ class Differences:
     @property
     def counts(self) -> list[tuple[str, int]]:
         found = Counter(one.outcome for one in self.claims)
-        return [(name.replace("_", " "), found[name]) for name in OUTCOMES if found[name]]
+        return [(name.replace("_", " "), count) for name, count in found.items()]
 
 
 def differences(against: dict[str, Any] | None) -> Differences:
@@ -51,8 +54,15 @@ def differences(against: dict[str, Any] | None) -> Differences:
         return Differences()
     order = {name: place for place, name in enumerate(OUTCOMES)}
     claims = sorted(against["claims"], key=lambda one: order.get(one["outcome"], -1))
+    left_out = against.get("not_run") or 0
+    notes = [f"{left_out} claims of the baseline were not run and are left out"] if left_out else []
     return Differences(
-        [_difference(one) for one in claims], known((key, value) for key, value in against["baseline"].items())
+        [_difference(one) for one in claims],
+        known(
+            (key, commit_of(against["baseline"]) if key == "commit" else value)
+            for key, value in (against["baseline"] or {}).items()
+        ),
+        [*(against.get("notes") or ()), *notes],
     )
 
 
@@ -70,7 +80,7 @@ def _difference(one: dict[str, Any]) -> Difference:
         difference="" if one.get("difference") is None else f"{number(one['difference'], percent)}{bounds}",
         reasons=list(one.get("reasons") or ()),
         flipped=[
-            [str(item["id"]), str(item.get("question", "")), _value(item.get("before")), _value(item.get("after"))]
+            [str(item["id"]), str(item.get("question") or ""), _value(item.get("before")), _value(item.get("after"))]
             for item in one.get("flipped") or ()
         ],
         items=f"items: {changed}" if changed else "",

@@ -61,6 +61,7 @@ def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
         "suites": sorted({record["suite"] for record in records}),
         "kinds": sorted({record["check"] for record in records if record["check"]}),
         "against": against,
+        "anchor_of": {view.record["id"]: view.anchor for view in views},
         "tables": comparison_tables(comparison),
         "maps": entanglement_maps(comparison.get("entanglement") or []),
         "costs": effect_cost_figures(records),

@@ -52,7 +52,10 @@
   const follow = () => {
     const claim = claims.find((one) => `#${one.id}` === location.hash);
     if (!claim) return;
-    if (claim.hidden) form.reset();
+    if (claim.hidden) {
+      form.reset();
+      filter();
+    }
     claim.querySelector(".whole").open = true;
     claim.scrollIntoView();
   };

@@ -1,4 +1,4 @@
-"""The git commit that a run was made at."""
+"""The git commit that a run was made at. Imports nothing heavy."""
 
 from __future__ import annotations
 

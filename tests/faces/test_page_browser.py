@@ -308,6 +308,7 @@ def test_a_link_opens_its_claim_whatever_is_filtered(visit):
     page.evaluate(f"location.hash = '{anchor}'")
     sync_api.expect(page.locator(f"#{anchor} .whole[open]")).to_have_count(1)
     assert page.locator(f"#{anchor} .body").is_visible()
+    sync_api.expect(page.locator(f"#{anchor}")).to_be_in_viewport()
 
 
 def test_open_all_and_close_all(visit):

@@ -1,0 +1,101 @@
+"""``pytest-steer compare-models``: two checkpoints on one suite, exit codes, and what is said of models that cannot be held together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pytest_steer import load_model
+from pytest_steer.cli.main import main
+
+from .conftest import HEAD
+
+CLAIMS = """
+  - steers: {steerability: 0.1}
+  - not_anti_steered: {share: 0.9}
+  - ppl_delta_below: {limit: 0.5}
+"""
+
+
+@pytest.fixture
+def folder(suite: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(suite)
+    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
+    return suite
+
+
+def saved(folder: Path, name: str, change) -> str:
+    """A copy of the built-in model in a folder, with its weights changed."""
+    model, draw = load_model("builtin:tiny"), torch.Generator().manual_seed(0)
+    hf = type(model.hf)(model.hf.config)
+    hf.load_state_dict(model.hf.state_dict())
+    with torch.no_grad():
+        for weight in hf.parameters():
+            weight.copy_(change(weight, draw))
+    hf.save_pretrained(folder / name)
+    model.tokenizer.save_pretrained(folder / name)
+    return f"./{name}"
+
+
+def noisy(size: float):
+    return lambda weight, draw: weight + size * weight.std() * torch.randn(weight.shape, generator=draw)
+
+
+def test_one_model_against_itself_is_no_change(folder, capsys):
+    assert main(["compare-models", "builtin:tiny", "builtin:tiny", "c.steer.yaml", "--out", "o.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "weights: equal to the last bit: this is one checkpoint" in printed
+    assert "steers: held: pass" in printed
+    assert "equal on all" in printed
+    record = json.loads(Path("o.json").read_text())
+    assert record["schema"] == "pytest-steer/models/1"
+    assert {entry["outcome"] for entry in record["against"]["claims"]} == {"held"}
+    assert all(entry["interval"] in ([0, 0], None) for entry in record["against"]["claims"])
+    assert len(record["claims"]) == 2
+    assert [one["estimate"] for one in record["claims"][0]] == [one["estimate"] for one in record["claims"][1]]
+    (ranked,) = record["slopes"]["items"]
+    assert ranked["spearman"]["estimate"] == pytest.approx(1)
+
+
+def test_a_broken_checkpoint_is_worse_and_a_little_noise_is_not(folder, capsys):
+    near, far = saved(folder, "near", noisy(1e-4)), saved(folder, "far", noisy(1.0))
+    assert main(["compare-models", "builtin:tiny", far, "c.steer.yaml"]) == 1
+    assert "steers: broken: pass -> " in capsys.readouterr().out
+    assert main(["compare-models", "builtin:tiny", near, "c.steer.yaml", "--tolerance", "0.05"]) == 0
+    printed = capsys.readouterr().out
+    assert "differs in weights: " in printed
+    assert "steers: held: pass" in printed or "steers: better: pass" in printed
+
+
+def test_precision_alone_is_named_as_such(folder, capsys):
+    rounded = saved(folder, "rounded", lambda weight, _: weight.to(torch.bfloat16).to(weight.dtype))
+    main(["compare-models", "builtin:tiny", rounded, "c.steer.yaml", "--tolerance", "0.05"])
+    assert "they differ in precision alone" in " ".join(capsys.readouterr().out.split())
+
+
+def test_no_line_is_wider_than_80_columns(folder, capsys):
+    far = saved(folder, "far", noisy(1.0))
+    main(["compare-models", "builtin:tiny", far, "c.steer.yaml"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_claims_without_items_are_compared_without_slopes(folder, capsys):
+    (folder / "t.steer.yaml").write_text(f"{HEAD}\n  - ppl_delta_below: {{limit: 0.5}}\n".replace("test: test.json, ", ""))
+    assert main(["compare-models", "builtin:tiny", "builtin:tiny", "t.steer.yaml"]) == 0
+    assert "1 held" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_model_that_cannot_be_loaded_is_named(folder, capsys, at):
+    names = ["builtin:tiny", "builtin:tiny"]
+    names[at] = "./nowhere"
+    assert main(["compare-models", *names, "c.steer.yaml"]) == 4
+    assert "./nowhere" in capsys.readouterr().err
+
+
+def test_files_are_asked_for(folder, capsys):
+    assert main(["compare-models", "builtin:tiny", "builtin:tiny"]) == 4
+    assert "FILE" in capsys.readouterr().err
