@@ -27,7 +27,7 @@ SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 INCONCLUSIVE = ("fail", "skip", "xfail")
 TEXTS = ("all", "short", "none")
 # Suffixes of our own formats of reports, known here so that nothing heavy is imported, and the libraries that each needs.
-OWN_REPORTS: dict[str, tuple[str, ...]] = {".json": (), ".html": ("altair", "vl_convert")}
+OWN_REPORTS: dict[str, tuple[str, ...]] = {".json": (), ".html": ("altair", "vl_convert"), ".md": ()}
 # A quick look is not judged to the last digit, so "dev" also runs in bfloat16 on a CPU that has instructions for it.
 PROFILES = {
     "dev": Effort("dev", max_items=20, max_drawn=40, in_rounds=True, max_contexts=12, batch=8),

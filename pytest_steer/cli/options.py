@@ -22,12 +22,15 @@ class Command(click.Command):
 
     Args:
         example: a command line, as typed in ``example_suites/builtin``.
+        before: a command line that makes what the example needs.
         renamed: {old option: what to write now}.
     """
 
-    def __init__(self, *arguments: Any, example: str, renamed: Mapping[str, str] | None = None, **settings: Any) -> None:
+    def __init__(
+        self, *arguments: Any, example: str, before: str = "", renamed: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
         super().__init__(*arguments, **settings)
-        self.epilog = f"\b\nExample, in example_suites/builtin:\n  {example}"
+        self.epilog = f"\b\nExample, in example_suites/builtin:\n  {f'{before}{chr(10)}  ' if before else ''}{example}"
         self.context_settings["show_default"] = True
         self.example, self.renamed = example, renamed or {}
 

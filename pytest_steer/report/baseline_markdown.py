@@ -10,7 +10,7 @@ from ..claims.numbers import number
 from .markdown import code, folded, prose, table
 
 _FLIPPED = 20
-# The worst first. What is called "held" has no row.
+# The worst first. A claim that is held on the same items has no row.
 _ORDER = {
     "broken": "broken",
     "worse": "worse",
@@ -19,6 +19,7 @@ _ORDER = {
     "new": "new",
     "newly_holding": "newly holding",
     "better": "better",
+    "unchanged": "not holding, as before",
     "held": "held",
 }
 
@@ -32,6 +33,8 @@ def against_baseline(against: dict[str, Any], first: Callable[[Sequence[Any]], S
     outcomes = Counter(claim["outcome"] for claim in against["claims"])
     counts = ", ".join(f"{outcomes[outcome]} {words}" for outcome, words in _ORDER.items() if outcomes[outcome])
     baseline = against["baseline"]
+    if against.get("not_run"):
+        counts += f", {against['not_run']} of the baseline not selected"
     about = [f"sha256 {code(str(baseline['sha256'])[:12])}"] if baseline.get("sha256") else []
     if baseline.get("date"):
         about.append(f"of {prose(str(baseline['date']), 40)}")
@@ -42,8 +45,9 @@ def against_baseline(against: dict[str, Any], first: Callable[[Sequence[Any]], S
         "### Against the baseline",
         f"{counts or 'no claim'} against {code(str(baseline['path']), 160)}{f' ({about_it})' if about_it else ''}.",
     ]
+    parts += [f"- {prose(str(note), 400)}" for note in against.get("notes") or ()]
     order = list(_ORDER)
-    changed = [claim for claim in against["claims"] if claim["outcome"] != "held"]
+    changed = [claim for claim in against["claims"] if claim["outcome"] != "held" or _is_about_other_items(claim)]
     changed.sort(key=lambda claim: order.index(claim["outcome"]) if claim["outcome"] in order else len(order))
     if changed:
         headers = ["outcome", "claim", "before", "after", "difference", "paired", "items that flipped", "why"]
@@ -58,6 +62,11 @@ def against_baseline(against: dict[str, Any], first: Callable[[Sequence[Any]], S
         ]
         parts.append(folded(f"Items that flipped ({len(kept)} of {len(flipped)})", "\n".join(lines)))
     return "\n\n".join(parts)
+
+
+def _is_about_other_items(claim: dict[str, Any]) -> bool:
+    """Whether more than its numbers changed, which no claim may hide, held or not."""
+    return bool(claim.get("reasons")) or any((claim.get("items") or {}).values())
 
 
 def _row(claim: dict[str, Any]) -> list[str]:

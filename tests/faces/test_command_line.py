@@ -67,6 +67,15 @@ def test_only_the_command_line_knows_click():
         assert not found or file.parent == PACKAGE / "cli", file
 
 
+@pytest.mark.parametrize("command", ["verdict", "validate", "doctor", "inspect", "convert"])
+def test_help_is_one_screen(capsys, command):
+    """The older commands have more options than that."""
+    assert main([command, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_example_in_the_help_runs(capsys, monkeypatch, tmp_path, command):
     if command == "plot":
@@ -75,7 +84,12 @@ def test_the_example_in_the_help_runs(capsys, monkeypatch, tmp_path, command):
     shown = capsys.readouterr().out.splitlines()
     (at,) = [number for number, line in enumerate(shown) if "Example, in example_suites/builtin:" in line]
     monkeypatch.chdir(shutil.copytree(PACKAGE.parent / "example_suites" / "builtin", tmp_path / "builtin"))
-    program, *arguments = shlex.split(shown[at + 1])
+    *before, example = [line for line in shown[at + 1 :] if line.strip()]
+    for line in before:
+        program, *arguments = shlex.split(line)
+        assert program == "pytest"
+        subprocess.run([sys.executable, "-m", "pytest", *arguments], capture_output=True, check=True)
+    program, *arguments = shlex.split(example)
     assert (program, arguments[0]) == ("pytest-steer", command)
     assert main(arguments) == 0
 

@@ -95,6 +95,13 @@ def test_nothing_of_it_unless_asked(suite: Path, pytester: pytest.Pytester, outs
     assert "Broken: 1 of 1" in summary.read_text()
 
 
+def test_the_suffix_is_known_before_any_format_is_imported(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "test_other.py").write_text("def test_it():\n    pass\n")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--steer-report=out.md")
+    result.assert_outcomes(passed=1)
+    assert "No steering claim was measured" in (suite / "out.md").read_text()
+
+
 def test_without_a_place_for_the_summary_the_run_says_so_and_counts(
     suite: Path, pytester: pytest.Pytester, outside_of_github
 ) -> None:

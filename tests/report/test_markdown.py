@@ -10,10 +10,11 @@ import pytest
 from pytest_steer.evidence import Evidence, Verdict, error_evidence
 from pytest_steer.report import build_report
 from pytest_steer.report.formats.markdown_file import COMMENT, MARKER, markdown_of, to_markdown
+from pytest_steer.report.markdown import prose
 
 HOSTILE = (
-    "a|b `x` ``y`` <script>alert(1)</script> <!-- --> @team #123 GH-4 https://evil.example www.evil.example :smile: $x$ "
-    "[l](http://e) ![i](x) \\| **b** _i_ ~~s~~ &amp; \u202e \x1b[31m\r\n# head\n- item\n```\nfence\n```\n| a | b |\n</details>"
+    "a|b `x` ``y`` <script>alert(1)</script> <img src=x> <!-- --> @team #123 GH-4 https://evil.example www.evil.example :smile: $x$ "
+    "[l](http://e) ![i](x) \\| **b** _i_ ~~s~~ &amp; \u202e \x1b[31m\r\n```\n# head\n- item\n| a | b |\n</details>"
 )
 MODEL = {
     "id": "builtin:tiny", "fingerprint": "f" * 64, "layers": 6, "width": 96, "dtype": "float32", "device": "cpu",
@@ -100,18 +101,28 @@ def against(**more) -> dict:
         "confidence": 0.95, "tolerance": 0.05, "n": 60, "percent": False, "items": {"new": 1, "gone": 0, "changed": 2},
         "flipped": [{"id": "q7", "question": "Why?", "before": 1.0, "after": -1.0}], "reasons": [], "message": "",
     }  # fmt: skip
-    held = claim | {"id": "h", "outcome": "held", "flipped": []}
+    held = claim | {"id": "h", "outcome": "held", "flipped": [], "items": {"new": 0, "gone": 0, "changed": 0}}
     baseline = {"path": "old.json", "sha256": "ab" * 32, "date": "2026-01-02", "model": "builtin:tiny", "commit": None}
-    return {"baseline": baseline, "tolerance": 0.05, "claims": [held, claim | more]}
+    return {"baseline": baseline, "tolerance": 0.05, "notes": [], "not_run": 2, "claims": [held, claim | more]}
 
 
 def test_the_comparison_with_a_baseline_names_it_and_what_changed():
     text = to_markdown(report_of(record("bad", Verdict.PASS), against=against()))
-    assert "1 worse, 1 held against `old.json` (sha256 `abababababab`, of 2026-01-02, on `builtin:tiny`)." in text
+    assert (
+        "1 worse, 1 held, 2 of the baseline not selected against `old.json` (sha256 `abababababab`, of 2026-01-02, on `builtin:tiny`)."
+        in text
+    )
     row = "| **worse** | `a.steer.yaml::bad` | pass 0.5 | pass 0.25 | -0.25 [-0.5, -0.125] | 60 | 1 | items: 1 new, 2 changed |"
     assert row in text.splitlines()
     assert "- `a.steer.yaml::bad`: item `q7`, 1 before, -1 after" in text.splitlines()
     assert "`h`" not in text  # held: counted, and in the table of all claims if it is there
+
+
+def test_a_claim_that_is_held_on_other_items_is_not_held_in_silence():
+    text = to_markdown(report_of(record("bad", Verdict.PASS), against=against(outcome="held", reasons=["other dtype"])))
+    assert "2 held" in text
+    assert "| **held** | `a.steer.yaml::bad` |" in text
+    assert "| other dtype; items: 1 new, 2 changed |" in text
 
 
 def hostile_report() -> dict:
@@ -162,6 +173,10 @@ def test_github_obeys_nothing_of_the_texts():
     assert page.cells == [8] * 2 + [7] * 5
     assert not re.search(r"@\w|#\d|GH-\d|www\.|://|:\w+:", page.text)
     assert "alert(1)" in page.text  # it is shown
+
+
+def test_prose_is_no_html():
+    assert prose("a<b> & c") == "a&lt;b&gt; &amp; c"
 
 
 def test_no_line_of_a_text_begins_a_line_and_no_control_is_left():

@@ -1,7 +1,7 @@
 """``.pt`` files, as ``torch.save`` writes them: nothing in them is run.
 
-What may stand in such a file is a tensor, {layer: tensor}, a list of tensors, the state dict of a module that holds these, and the
-``steering-vectors`` package's SteeringVector. The pickle inside is first looked through opcode by opcode (nothing is called), and a file that names any other function or
+What may stand in such a file is a tensor, {layer: tensor}, a list of tensors, the state dict of a module that holds these, the file
+of lm-eval's ``steered`` model, and the ``steering-vectors`` package's SteeringVector. The pickle inside is first looked through opcode by opcode (nothing is called), and a file that names any other function or
 class is refused; what is left goes through ``torch.load(weights_only=True)``. The archive's own checksums are held against its
 content before that, because torch does not look at them.
 
@@ -25,6 +25,7 @@ import torch
 
 from ...errors import VectorError
 from .kinds import vector_format
+from .lm_eval import from_steered, is_steered
 from .names import by_names, stacked
 from .numpy_file import is_npz
 from .placing import check_has
@@ -66,6 +67,8 @@ def read(file: Path) -> Stored:
     if isinstance(content, _Holder):
         stored = from_steering_vectors(content)
         return replace(stored, directions={at: checked(d, f"layer {at}") for at, d in stored.directions.items()})
+    if is_steered(content):
+        return from_steered(content)
     if isinstance(content, dict):
         if len(content) == 1 and isinstance(inner := next(iter(content.values())), dict):
             content = inner  # {"state_dict": {...}}

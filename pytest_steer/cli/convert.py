@@ -1,0 +1,52 @@
+"""``pytest-steer convert``: from one format of vectors to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import VectorError
+from .main import OK
+from .options import Command
+from .param_types import LAYERS, VECTOR, Number
+from .terminal import load_extensions, measuring, say
+
+_LM_EVAL = "lm-eval"
+
+
+@click.command(
+    "convert",
+    cls=Command,
+    example="pytest-steer convert vectors/approval.safetensors approval.pt --to lm-eval",
+    short_help="Write a vector in another format.",
+)
+@click.argument("source", type=VECTOR, metavar="IN")
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT")
+@click.option("--layers", type=LAYERS, metavar="LAYERS", help="Take these; or the layer that IN does not say.")
+@click.option("--to", type=click.Choice([_LM_EVAL]), help="Format of a .pt file: the harness' `steered` model.")
+@click.option("--multiplier", type=Number(), default=1.0, metavar="M", help="Strength, for lm-eval.")
+@click.option("--blocks", default="layers", metavar="NAME", help="Name of the model's list of blocks, for lm-eval.")
+def command(
+    source: Path, target: Path, layers: tuple[int, ...] | None, to: str | None, multiplier: float, blocks: str
+) -> int:
+    """Write the vector of IN to OUT. The suffix of OUT says the format: .safetensors or .gguf; .pt with --to lm-eval.
+
+    IN is any file that claims read. No value is rescaled.
+    """
+    from ..steering import SteeringVector
+    from ..steering.formats.lm_eval import LATE_BINDING, write_steered
+
+    load_extensions()
+    with measuring() as warn:
+        vector = SteeringVector.load(source, layer=None if layers is None else layers[0] if len(layers) == 1 else layers)
+        if to is None and target.suffix.lower() in (".pt", ".pth"):
+            raise VectorError(f"{target}: add --to lm-eval, the one format of {target.suffix} that is written")
+        if to is None:
+            vector.save(target)
+        else:
+            if len(vector.layers) > 1:
+                warn(LATE_BINDING)
+            write_steered(vector.directions, target, multiplier=multiplier, blocks=blocks)
+    say(f"{target}: {vector}")
+    return OK

@@ -1,0 +1,107 @@
+"""``pytest-steer validate``: all that is wrong with claim files, without a model."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import ClaimFileError, SteerError, exceptions_named
+from ..sources import find_model, shown
+from .main import OK, USAGE_ERROR
+from .options import Command
+from .terminal import load_extensions, say
+
+if TYPE_CHECKING:
+    from ..files import Suite
+
+
+@click.command(
+    "validate",
+    cls=Command,
+    example="pytest-steer validate tiny.steer.yaml",
+    short_help="Say all that is wrong with claim files.",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="Print the faults as JSON.")
+def command(files: tuple[Path, ...], as_json: bool) -> int:
+    """Say all that is wrong with claim files, each fault with its line.
+
+    No model is loaded and nothing is measured, so this takes a second and fits
+    before a commit. It finds what pytest finds when it collects: keys, values,
+    names, files that are not there, models that cannot be one.
+
+    \b
+    The exit code:
+      0  nothing is wrong
+      4  there is a fault
+    """
+    whole = load_extensions()
+    found: list[dict[str, Any]] = []
+    for file in files:
+        claims, faults = _checked(file)
+        found += faults
+        if as_json:
+            continue
+        for fault in faults:
+            say(fault["message"])
+        say(f"{shown(file)}: {_counted(claims, 'claim')}, {_counted(len(faults), 'error') if faults else 'no errors'}")
+    if as_json:
+        say(json.dumps({"files": [shown(file) for file in files], "faults": found}, ensure_ascii=False, indent=1))
+    return OK if whole and not found else USAGE_ERROR
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
+
+
+def _checked(file: Path) -> tuple[int, list[dict[str, Any]]]:
+    """How many claims a file has, and what is wrong: each fault once, in the order of the file."""
+    from ..files import BrokenClaim, read_suite
+
+    try:
+        with exceptions_named():
+            suite = read_suite(shown(file))
+    except SteerError as error:
+        return 0, _faults(file, [(None, str(error))])
+    said = [(entry.name, str(entry.error)) for entry in suite.entries if isinstance(entry, BrokenClaim)]
+    return len(suite.entries), _faults(file, said + [(None, text) for text in _models(file, suite)])
+
+
+def _faults(file: Path, said: list[tuple[str | None, str]]) -> list[dict[str, Any]]:
+    """One for each fault. A message has all faults of its claim, and several claims can have the same one of a line above them."""
+    begin = re.compile(rf"^{re.escape(shown(file))}(?::(\d+))?: ", re.MULTILINE)
+    found: dict[str, dict[str, Any]] = {}
+    for claim, text in said:
+        starts = list(begin.finditer(text))
+        ends = [start.start() for start in starts[1:]] + [len(text)]
+        for start, end in zip(starts, ends, strict=True):
+            message = text[start.start() : end].rstrip()
+            line = int(start[1]) if start[1] else None
+            fault = found.setdefault(message, {"file": shown(file), "line": line, "claims": [], "message": message})
+            if claim is not None:
+                fault["claims"].append(claim)
+        if not starts:  # of no line of it
+            found.setdefault(text, {"file": shown(file), "line": None, "claims": [claim] if claim else [], "message": text})
+    return sorted(found.values(), key=lambda fault: fault["line"] or 0)
+
+
+def _models(file: Path, suite: Suite) -> list[str]:
+    """What is wrong with models that cannot be found, each once. What a hub has is not asked."""
+    from ..files import BrokenClaim
+
+    faults: dict[str, str] = {}
+    for entry in suite.entries:
+        name = None if isinstance(entry, BrokenClaim) else entry.model or suite.model
+        if name is None or name in faults or isinstance(entry, BrokenClaim):
+            continue
+        try:
+            with exceptions_named():
+                find_model(name)
+        except SteerError as error:
+            line, key = entry.place_of("model")
+            faults[name] = str(ClaimFileError(str(error), path=shown(file), line=line, where=key))
+    return list(faults.values())

@@ -1,0 +1,65 @@
+"""``pytest-steer verdict``: what a report comes to, as an exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import Command
+from .terminal import say
+
+if TYPE_CHECKING:
+    from ..report.verdict import ReportVerdict
+
+
+@click.command(
+    "verdict",
+    cls=Command,
+    before="pytest tiny.steer.yaml --steer-report report.json",
+    example="pytest-steer verdict report.json",
+    short_help="Say what a report comes to: exit code 0, 1 or 3.",
+)
+@click.argument("report", type=click.Path(path_type=Path), metavar="REPORT")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def command(report: Path, as_json: bool) -> int:
+    """Say what a JSON report of --steer-report comes to.
+
+    \b
+    The exit code:
+      0  every claim holds, but for those that are known to fail
+      1  a claim is broken, whatever else there is
+      3  none is broken, but one could not be measured or is inconclusive,
+         claims did not run, or there are none
+      4  there is no report that can be read
+    """
+    from ..report import read_report
+    from ..report.verdict import verdict_of
+
+    found = verdict_of(read_report(report))
+    if as_json:
+        say(json.dumps(_record(found), ensure_ascii=False, indent=1))
+        return found.code
+    say(found.headline)
+    for words, claims in found.not_holding:
+        for claim in claims:
+            said = str(claim["message"] or claim["error"]).partition("\n")[0]
+            say(f"  {words}: {claim['id']}\n    {said}")
+    for reason in found.missing:
+        say(f"  {reason}")
+    return found.code
+
+
+def _record(found: ReportVerdict) -> dict[str, Any]:
+    groups = {
+        "broken": found.broken,
+        "errors": found.errors,
+        "inconclusive": found.inconclusive,
+        "unexpected": found.unexpected,
+        "known": found.known,
+        "holding": found.holding,
+    }
+    ids = {name: [claim["id"] for claim in claims] for name, claims in groups.items()}
+    return {"code": found.code, "verdict": found.headline, **ids, "missing": found.missing}
