@@ -11,6 +11,7 @@ import pytest
 
 from .failures import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
+from .pytest_baseline import Baseline
 from .pytest_collect import (
     EVIDENCE,
     SESSION,
@@ -40,6 +41,7 @@ from .pytest_terminal import (
 from .run_context import current_run, running
 from .screen import visible
 
+BASELINE = pytest.StashKey[Baseline]()
 PROGRESS = pytest.StashKey[Progress]()
 
 __all__ = ["steer_load_model", "steer_model", "steering"]
@@ -51,7 +53,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "steer: a steering claim (every claim of a claim file has this marker)")
-    config.stash[SESSION] = SteerSession(read_settings(config))
+    settings = read_settings(config)
+    if settings.baseline is not None:
+        baseline = config.stash[BASELINE] = Baseline(settings.baseline, update=settings.update_baseline)
+        baseline.read()
+        config.pluginmanager.register(baseline, "steer-baseline")
+        run = replace(settings.run, baseline=baseline.report, makes_baseline=baseline.report is None)
+        settings = replace(settings, run=run)
+    config.stash[SESSION] = SteerSession(settings)
     config.pluginmanager.register(config.stash[SESSION], "steer-session")
 
 
@@ -114,7 +123,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         with running(replace(current_run(), evidence=add)):
             return (yield)
     except SteeringInconclusive as error:
-        if inconclusive == "skip":  # the user asked for it, by --steer-inconclusive
+        # The user asked for it, by --steer-inconclusive or by making the baseline that is not there yet.
+        if inconclusive == "skip" or error.evidence.details.get("makes_baseline"):
             pytest.skip(visible(str(error)))
         if inconclusive == "xfail":
             pytest.xfail(visible(str(error)))
@@ -157,9 +167,9 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
     left = not_run(session)
     if run.claims or left:
         run.saved += stopped_lines(run, left or [], interrupted)
-    if run.settings.reports:
+    if run.settings.reports or run.settings.baseline is not None:
         ended = {"interrupted": interrupted, "not_run": None if left is None else len(left)}
-        lines, code = write_reports(run.settings, run.claims, run.started, **ended)
+        lines, code = write_reports(run.settings, run.claims, run.started, config.stash.get(BASELINE, None), config, **ended)
         run.saved += lines
         if code is not None:
             count_as_error(config.pluginmanager.get_plugin("terminalreporter"), "not all of it could be written")

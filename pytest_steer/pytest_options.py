@@ -46,6 +46,7 @@ class Settings:
         inconclusive: what an inconclusive claim is, one of ``INCONCLUSIVE``.
         holm: adjust the verdicts of each claim file for the number of its claims.
         save_counterexamples: add contexts that broke a claim to its file.
+        baseline: an earlier report that the run is held against. update_baseline: write this run's report in its place.
     """
 
     run: RunContext
@@ -54,6 +55,8 @@ class Settings:
     inconclusive: str
     holm: bool
     save_counterexamples: bool
+    baseline: Path | None = None
+    update_baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,17 @@ def _report(text: str) -> Path:
     return file
 
 
+def _baseline(text: str) -> Path:
+    file = Path(text).expanduser().absolute()
+    if file.is_dir():
+        raise ValueError(f"{text}: is a folder")
+    if file.suffix.lower() != ".json":
+        raise ValueError(f"{text}: a baseline is a JSON report, whose name ends in .json")
+    if not file.parent.is_dir():
+        raise ValueError(f"{text}: the folder {file.parent} does not exist")
+    return file
+
+
 def _context(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
@@ -190,6 +204,12 @@ OPTIONS = (
         several=True,
     ),
     _Option(
+        "baseline",
+        "PATH",
+        "an earlier JSON report: what the run changes is shown, and no_regression claims are judged (default: none)",
+        _baseline,
+    ),
+    _Option(
         "report-texts",
         "WHAT",
         "what of the texts of items, prompts and contexts a report holds: all, short (80 characters each) or none",
@@ -200,6 +220,7 @@ OPTIONS = (
 FLAGS = {
     "save-counterexamples": "add every context that broke a claim to the `regressions` of its claim file",
     "holm": "adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
+    "update-baseline": "write this run's report in the place of the file that --steer-baseline names, and show what it replaces",
     "no-soundness": "do not check that hooks do what they say before the first claim about each intervention",
 }
 
@@ -262,6 +283,8 @@ def read_settings(config: pytest.Config) -> Settings:
         counterexamples=counterexamples,
         context=_read("--steer-context", _context, context) if context is not None else None,
     )
+    if flag["update-baseline"] and value["baseline"] is None:
+        raise pytest.UsageError("--steer-update-baseline: say which file: --steer-baseline PATH")
     return Settings(
         run,
         value["report"],
@@ -269,6 +292,8 @@ def read_settings(config: pytest.Config) -> Settings:
         value["inconclusive"],
         bool(flag["holm"]),
         bool(flag["save-counterexamples"]),
+        value["baseline"],
+        bool(flag["update-baseline"]),
     )
 
 

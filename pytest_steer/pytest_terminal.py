@@ -20,6 +20,7 @@ from .screen import visible
 from .sources import find_model, shown
 
 if TYPE_CHECKING:
+    from .pytest_baseline import Baseline
     from .pytest_collect import ClaimItem
     from .pytest_session import SteerSession
 
@@ -168,9 +169,14 @@ def uninterrupted() -> Iterator[None]:
 
 
 def write_reports(
-    settings: Settings, claims: list[dict[str, Any]], started: float, **ended: Any
+    settings: Settings,
+    claims: list[dict[str, Any]],
+    started: float,
+    baseline: Baseline | None,
+    config: pytest.Config,
+    **ended: Any,
 ) -> tuple[list[str], int | None]:
-    """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written.
+    """Writes the reports that were asked for, held against a baseline where there is one; what to tell of each, and the exit code to end with if one cannot be written.
 
     Args:
         ended: how the run ended, see ``build_report``.
@@ -181,6 +187,8 @@ def write_reports(
     lines = [f"--steer-report: {fault}" for fault in faults]
     report = build_report(claims, seed=settings.run.seed, profile=settings.run.effort.name, started=started, **ended)
     code = int(pytest.ExitCode.TESTS_FAILED) if faults else None
+    if baseline is not None:
+        baseline.hold(report, config)
     for path in settings.reports:
         try:
             write_report(path, report)
@@ -190,4 +198,7 @@ def write_reports(
             code = int(pytest.ExitCode.USAGE_ERROR)
         else:
             lines.append(f"report: {path}")
+    if baseline is not None and baseline.update:
+        said, failed = baseline.replace(report)
+        lines, code = [*lines, *said], code if failed is None else failed
     return lines, code

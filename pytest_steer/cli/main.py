@@ -18,7 +18,7 @@ from .terminal import say
 OK, FAILED, INTERRUPTED, USAGE_ERROR = 0, 1, 2, 4
 
 # Each is the module of its name, with underscores, and in it the function `command`.
-COMMANDS = ("sweep", "compare-methods", "plot", "show", "list", "schema")
+COMMANDS = ("sweep", "compare", "compare-methods", "plot", "show", "list", "schema")
 
 
 class _Commands(click.Group):
