@@ -21,6 +21,9 @@ OUTCOMES = (*WORSE, *UNKNOWN, "new", "newly_holding", "better", "unchanged", "he
 LEAST_N = 8
 """Paired units below which means are not compared, where the claim has no ``min_n``."""
 
+COMPARISON = "no_regression"
+"""A kind of claim that is itself a comparison with another baseline in each run: of it the verdicts alone are compared."""
+
 _RANK = {"fail": 0, "inconclusive": 1, "pass": 2}
 _MOST_FLIPPED = 20
 
@@ -112,6 +115,9 @@ def _summary(claim: Record | None) -> Entry | None:
 
 def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions: Sequence[str]) -> None:
     before, after = old["verdict"], new["verdict"]
+    if old["check"] == new["check"] == COMPARISON and "error" not in (before, after):
+        entry["outcome"] = _outcome(before, after, fell=False, rose=False)
+        return
     blocking, noted = conditions(old, new)
     blocking = [*versions, *blocking]
     entry["reasons"] = [*blocking, *noted]

@@ -304,7 +304,9 @@ def test_a_baseline_is_made_and_replaced_only_when_asked(pytester, release, chec
     result.assert_outcomes(passed=3, skipped=1)
     result.stdout.fnmatch_lines(["steer: this run makes the baseline base.json", "baseline: base.json is new: 4 claims"])
     first = file.read_bytes()
-    pytester.runpytest(*same).assert_outcomes(passed=4)
+    result = pytester.runpytest(*same)
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["*no_regression: newly holding: inconclusive -> pass", "1 newly holding, 3 held"])
     assert file.read_bytes() == first
     result = pytester.runpytest(*same, "--steer-update-baseline", "-k", "steers")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
