@@ -199,6 +199,8 @@ def fault_of(evidence: Evidence) -> str | None:
         return (
             None if evidence.error else "is an error without a reason: make it with error_evidence(), or raise a SteerError"
         )
+    if verdict is Verdict.INCONCLUSIVE and evidence.n == 0 and evidence.details.get("not_yet"):
+        return None
     missing = next((name for name in ("model", "vector", "data") if getattr(evidence, name) is None), None)
     if missing is not None or estimate is None or threshold is None:
         return f"has no {missing or ('estimate' if estimate is None else 'threshold')}"

@@ -11,6 +11,7 @@ import pytest
 
 from .failures import SteeringInconclusive
 from .fixtures import steer_load_model, steer_model, steering
+from .pytest_baseline import Baseline
 from .pytest_collect import (
     EVIDENCE,
     SESSION,
@@ -48,6 +49,7 @@ from .pytest_terminal import (
 from .run_context import current_run, running
 from .screen import visible
 
+BASELINE = pytest.StashKey[Baseline]()
 PROGRESS = pytest.StashKey[Progress]()
 
 __all__ = ["steer_load_model", "steer_model", "steering"]
@@ -61,7 +63,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "steer: a steering claim (claims of claim files have this marker, and tests that use assertions)"
     )
-    config.stash[SESSION] = SteerSession(read_settings(config))
+    settings = read_settings(config)
+    if settings.baseline is not None:
+        baseline = config.stash[BASELINE] = Baseline(settings.baseline, update=settings.update_baseline)
+        baseline.read()
+        config.pluginmanager.register(baseline, "steer-baseline")
+        run = replace(settings.run, baseline=baseline.report, makes_baseline=baseline.report is None)
+        settings = replace(settings, run=run)
+    config.stash[SESSION] = SteerSession(settings)
     config.pluginmanager.register(config.stash[SESSION], "steer-session")
 
 
@@ -105,7 +114,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     config.stash[PROGRESS] = Progress(config)
-    if config.stash[SESSION].settings.reports and not hasattr(config, "workerinput") and not config.option.collectonly:
+    settings = config.stash[SESSION].settings
+    is_told = bool(settings.reports or settings.github or settings.baseline)
+    if is_told and not hasattr(config, "workerinput") and not config.option.collectonly:
         config.stash[SESSION].begin_reports(suite_folder(config))
 
 
@@ -134,7 +145,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         with running(replace(current_run(), evidence=add)):
             return (yield)
     except SteeringInconclusive as error:
-        if inconclusive == "skip":  # the user asked for it, by --steer-inconclusive
+        # The user asked for it, by --steer-inconclusive or by making the baseline that is not there yet.
+        if inconclusive == "skip" or error.evidence.details.get("makes_baseline"):
             pytest.skip(visible(str(error)))
         if inconclusive == "xfail":
             pytest.xfail(visible(str(error)))
@@ -198,9 +210,9 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
     left = not_run(session)
     if run.claims or left:
         run.saved += stopped_lines(run, left or [], interrupted)
-    if run.settings.reports or run.settings.github:
+    if run.settings.reports or run.settings.github or run.settings.baseline is not None:
         ended = {"interrupted": interrupted, "not_run": None if left is None else len(left)}
-        lines, code = write_reports(run, **ended)
+        lines, code = write_reports(run, config.stash.get(BASELINE, None), config, **ended)
         run.saved += lines
         if code is not None:
             count_as_error(config.pluginmanager.get_plugin("terminalreporter"), "not all of it could be written")

@@ -50,6 +50,7 @@ class Settings:
         strict_known: an `xfail` of a claim that holds is a failure, whatever it says of itself.
         options: those that decide what is measured and how it is judged, by name, as a report holds them.
         github: summary and annotations for GitHub Actions.
+        baseline: an earlier report that the run is held against. update_baseline: write this run's report in its place.
     """
 
     run: RunContext
@@ -61,6 +62,8 @@ class Settings:
     strict_known: bool
     options: dict[str, Any]
     github: bool
+    baseline: Path | None = None
+    update_baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,17 @@ def _report(text: str) -> Path:
     return file
 
 
+def _baseline(text: str) -> Path:
+    file = Path(text).expanduser().absolute()
+    if file.is_dir():
+        raise ValueError(f"{text}: is a folder")
+    if file.suffix.lower() != ".json":
+        raise ValueError(f"{text}: a baseline is a JSON report, whose name ends in .json")
+    if not file.parent.is_dir():
+        raise ValueError(f"{text}: the folder {file.parent} does not exist")
+    return file
+
+
 def _context(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
@@ -201,6 +215,12 @@ OPTIONS = (
         several=True,
     ),
     _Option(
+        "baseline",
+        "PATH",
+        "an earlier JSON report: what the run changes is shown, and no_regression claims are judged (default: none)",
+        _baseline,
+    ),
+    _Option(
         "report-texts",
         "WHAT",
         "what of the texts of items, prompts and contexts a report holds: all, short (80 characters each) or none",
@@ -213,6 +233,7 @@ FLAGS = {
     "github": "in GitHub Actions: append the Markdown report to the step's summary, and show claims that do not hold at their lines",
     "holm": "adjust the verdicts of each claim file for the number of its claims (Holm 1979)",
     "strict-known": "fail an `xfail` that no longer applies: its claim holds, or the day when it expires is over",
+    "update-baseline": "write this run's report in the place of the file that --steer-baseline names, and show what it replaces",
     "no-soundness": "do not check that hooks do what they say before the first claim about each intervention",
 }
 
@@ -275,6 +296,8 @@ def read_settings(config: pytest.Config) -> Settings:
         counterexamples=counterexamples,
         context=_read("--steer-context", _context, context) if context is not None else None,
     )
+    if flag["update-baseline"] and value["baseline"] is None:
+        raise pytest.UsageError("--steer-update-baseline: say which file: --steer-baseline PATH")
     return Settings(
         run,
         value["report"],
@@ -285,11 +308,22 @@ def read_settings(config: pytest.Config) -> Settings:
         bool(flag["strict-known"]),
         _recorded({**value, **{name: bool(given) for name, given in flag.items()}, "context": run.context}),
         bool(flag["github"]),
+        value["baseline"],
+        bool(flag["update-baseline"]),
     )
 
 
 # Where something is kept or written decides no number.
-_NOT_RECORDED = {"cache", "counterexamples", "github", "report", "report-texts", "save-counterexamples"}
+_NOT_RECORDED = {
+    "baseline",
+    "update-baseline",
+    "cache",
+    "counterexamples",
+    "github",
+    "report",
+    "report-texts",
+    "save-counterexamples",
+}
 
 
 def _recorded(values: dict[str, Any]) -> dict[str, Any]:

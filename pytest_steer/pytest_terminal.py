@@ -23,6 +23,7 @@ from .screen import visible
 from .sources import find_model, shown
 
 if TYPE_CHECKING:
+    from .pytest_baseline import Baseline
     from .pytest_session import SteerSession
 
 _MOST_IDS = 5
@@ -201,8 +202,11 @@ def uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
 
 
-def write_reports(session: SteerSession, **ended: Any) -> tuple[list[str], int | None]:
-    """Writes the reports that were asked for; what to tell of each, and the exit code to end with if one cannot be written.
+def write_reports(
+    session: SteerSession, baseline: Baseline | None, config: pytest.Config, **ended: Any
+) -> tuple[list[str], int | None]:
+    """Writes the reports that were asked for, held against a baseline where there is one; what to tell of each, and the exit code to end with
+    if one cannot be written.
 
     Args:
         ended: how the run ended, see ``build_report``.
@@ -215,6 +219,8 @@ def write_reports(session: SteerSession, **ended: Any) -> tuple[list[str], int |
     ended |= {"started": session.started, "commit": session.commit, **provenance_of(settings)}
     report = build_report(claims, **ended)
     code = int(pytest.ExitCode.TESTS_FAILED) if faults else None
+    if baseline is not None:
+        baseline.hold(report, config)
     for path in settings.reports:
         try:
             write_report(path, report)
@@ -237,4 +243,7 @@ def write_reports(session: SteerSession, **ended: Any) -> tuple[list[str], int |
         except OSError as error:
             lines.append(f"--steer-github: the summary cannot be written: {error}")
             code = int(pytest.ExitCode.USAGE_ERROR)
+    if baseline is not None and baseline.update:
+        said, failed = baseline.replace(report)
+        lines, code = [*lines, *said], code if failed is None else failed
     return lines, code

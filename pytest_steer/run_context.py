@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,8 @@ class RunContext:
         progress: takes a line about long work, or None.
         evidence: takes the evidence of every assertion, or None.
         option_prefix: how options are written here, for messages.
+        baseline: an earlier report that this run is held against, or None.
+        makes_baseline: this run's report becomes the first baseline.
     """
 
     seed: int = 0
@@ -72,6 +74,8 @@ class RunContext:
     progress: Callable[[str], None] | None = None
     evidence: Callable[[Evidence], None] | None = None
     option_prefix: str = "--steer-"
+    baseline: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    makes_baseline: bool = False
 
     def model_name(self, *named: str | None) -> str:
         """The run's model, else the first one that is named, else the built-in one."""

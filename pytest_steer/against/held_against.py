@@ -21,6 +21,9 @@ OUTCOMES = (*WORSE, *UNKNOWN, "new", "newly_holding", "better", "unchanged", "he
 LEAST_N = 8
 """Paired units below which means are not compared, where the claim has no ``min_n``."""
 
+COMPARISON = "no_regression"
+"""A kind of claim that is itself a comparison with another baseline in each run: of it the verdicts alone are compared."""
+
 _RANK = {"fail": 0, "inconclusive": 1, "pass": 2}
 _MOST_FLIPPED = 20
 
@@ -46,13 +49,8 @@ def held_against(
         The report's ``against``: ``claims`` has an entry for each claim of either, ``notes`` what differs between the runs.
     """
     before, after = (report["provenance"].get("scoring", 1) for report in (old, new))
-    versions = [] if before == after else [f"version of the scoring: {before} -> {after}"]
     known = [claim for claim in old["claims"] if claim["id"] not in not_run]
-    pairs = pair_claims(known, new["claims"])
-    entries = [_entry(first, second, tolerance, versions) for first, second in pairs]
-    _name_renamed(pairs, entries)
-    for entry in entries:
-        entry["message"] = message(entry)
+    entries = [entry for *_, entry in compared(known, new["claims"], tolerance, scoring=(before, after))]
     return {
         "baseline": baseline,
         "tolerance": tolerance,
@@ -60,6 +58,23 @@ def held_against(
         "not_run": len(old["claims"]) - len(known),
         "claims": entries,
     }
+
+
+def compared(
+    old: Iterable[Record], new: Iterable[Record], tolerance: float = 0.0, *, scoring: tuple[int, int] = (1, 1)
+) -> list[tuple[Record | None, Record | None, Entry]]:
+    """The claims of two runs in pairs, each with its entry of :func:`held_against`.
+
+    Args:
+        scoring: the version of the scoring of each run.
+    """
+    versions = [] if scoring[0] == scoring[1] else [f"version of the scoring: {scoring[0]} -> {scoring[1]}"]
+    pairs = pair_claims(old, new)
+    entries = [_entry(before, after, tolerance, versions) for before, after in pairs]
+    _name_renamed(pairs, entries)
+    for entry in entries:
+        entry["message"] = message(entry)
+    return [(before, after, entry) for (before, after), entry in zip(pairs, entries, strict=True)]
 
 
 def exit_code(against: Record) -> int:
@@ -100,6 +115,9 @@ def _summary(claim: Record | None) -> Entry | None:
 
 def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions: Sequence[str]) -> None:
     before, after = old["verdict"], new["verdict"]
+    if old["check"] == new["check"] == COMPARISON and "error" not in (before, after):
+        entry["outcome"] = _outcome(before, after, fell=False, rose=False)
+        return
     blocking, noted = conditions(old, new)
     blocking = [*versions, *blocking]
     entry["reasons"] = [*blocking, *noted]
@@ -217,6 +235,7 @@ def _same_measurement(old: Record, new: Record) -> bool:
         return False
     before, after = old.get("units"), new.get("units")
     if before and after:
-        return sorted(before["ids"]) == sorted(after["ids"]) and before["how"] == after["how"]
+        both, either = {*before["ids"]} & {*after["ids"]}, {*before["ids"]} | {*after["ids"]}
+        return 2 * len(both) > len(either) and before["how"] == after["how"]
     data, other = old.get("data"), new.get("data")
     return not before and not after and bool(data and other and data["hash"] == other["hash"])

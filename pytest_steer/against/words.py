@@ -27,7 +27,7 @@ def number(value: float | None, percent: bool = False) -> str:
     """Three significant digits; a share as per cent."""
     if value is None:
         return "-"
-    return f"{100 * value:.3g}%" if percent else f"{value:.3g}"
+    return f"{100 * value + 0.0:.3g}%" if percent else f"{value + 0.0:.3g}"
 
 
 def message(entry: Record) -> str:
@@ -50,8 +50,9 @@ def _moved(entry: Record) -> str:
     if entry["difference"] is None:
         return said
     low, high = entry["interval"]
-    if entry["difference"] == low == high == 0:
-        return f", {entry['statistic']} {number(after['estimate'], percent)}, equal on all {entry['n']}"
+    if entry["difference"] == 0 and before["estimate"] == after["estimate"] and not any(entry["flips"].values()):
+        missed = f", where a change of up to {number(max(-low, high), percent)} can be missed" if high > low else ""
+        return f", {entry['statistic']} {number(after['estimate'], percent)}, equal on all {entry['n']}{missed}"
     said += f": {_signed(entry['difference'], percent)} [{_signed(low, percent)}, {_signed(high, percent)}]"
     return f"{said} over {entry['n']}{_proven(entry)}"
 

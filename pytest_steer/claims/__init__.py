@@ -14,6 +14,7 @@ from .judging import judged
 from .kinds import ClaimKind, claim, kind_of
 from .kl_below import KlBelow, assert_kl_below
 from .leaves_alone import LeavesAlone, assert_leaves_alone
+from .no_regression import NoRegression
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
@@ -37,6 +38,7 @@ __all__ = [
     "HooksAreSound",
     "KlBelow",
     "LeavesAlone",
+    "NoRegression",
     "NotAntiSteered",
     "OtherData",
     "PerformsTask",

@@ -20,6 +20,7 @@ OK, FAILED, INTERRUPTED, USAGE_ERROR = 0, 1, 2, 4
 # Each is the module of its name, with underscores, and in it the function `command`.
 COMMANDS = (
     "sweep",
+    "compare",
     "compare-methods",
     "compare-models",
     "plot",

@@ -146,6 +146,7 @@ SEED = click.IntRange(min=0)
 SHOTS = click.IntRange(min=2)  # labels are shuffled among the demonstrations
 POSITIVE = Number(min=0, min_open=True)
 TIMES = Number(min=1)
+TOLERANCE = Number(min=0)
 SHARE = Number(min=0, max=1, min_open=True)
 SHARE_BELOW_1 = Number(min=0, max=1, min_open=True, max_open=True)
 LAYERS = Parsed("layers", _layers, "numbers and ranges of decoder blocks from 0 on, such as 0-5,8")

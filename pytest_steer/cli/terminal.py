@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +22,11 @@ from ..whole_file import write_whole
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a line. Nothing that the text of others holds is obeyed by the terminal."""
     click.echo(visible(text), err=err, nl=nl)
+
+
+def width() -> int:
+    """Columns of the terminal; 80 where there is none."""
+    return max(40, shutil.get_terminal_size((80, 24)).columns)
 
 
 class Warnings:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from .. import registry
 from ..claims import Claim, ClaimKind, OtherData, kind_of
 from ..claims.in_rounds import is_in_rounds
+from ..claims.no_regression import OtherClaim
 from ..claims.sampling import sample_of
 from ..data import Items, Questions, TaskItem, Texts, read_questions, read_tasks, read_texts
 from ..data.formats import has_entries
@@ -21,6 +22,7 @@ from ..data.likeness import reach_of
 from ..data.questions import is_hub
 from ..data.texts import form_of
 from ..errors import DataError, ModelError, SteerError, at_key
+from ..evidence import Evidence
 from ..fuzzing.context_search import Search
 from ..measures.subject import Subject
 from ..model import Model, check_fits
@@ -60,11 +62,15 @@ class Builder:
 
     Args:
         run: how much is measured, with which seed; by default the current run.
+        measured: gives the evidence of another claim of the file, for a claim that asks for it.
     """
 
-    def __init__(self, model: Model, run: RunContext | None = None) -> None:
+    def __init__(
+        self, model: Model, run: RunContext | None = None, measured: Callable[[Suite, ClaimSpec], Evidence] | None = None
+    ) -> None:
         self.model = model
         self.run = run or current_run()
+        self.measured = measured or (lambda suite, claim: self.build(suite, claim).measure(self.model))
         self._vectors: dict[tuple[object, ...], SteeringVector | Intervention] = {}
         self._items: dict[tuple[object, ...], tuple[Items, Context]] = {}
 
@@ -322,6 +328,16 @@ class _Supply:
             place=f"{self._suite.path.name}::{self._claim.name}",
             only=self._read(run.context) if run.context is not None else None,
         )
+
+    @property
+    def others(self) -> list[OtherClaim]:
+        """The other claims of the file under the same combination, but for those that ask for others themselves."""
+        own, suite = self._claim, self._suite
+        return [
+            OtherClaim(one.name, suite.name, partial(self._builder.measured, suite, one))
+            for one in suite.entries
+            if isinstance(one, ClaimSpec) and one.choice == own.choice and "others" not in kind_of(one.kind).fields
+        ]
 
     @property
     def multipliers(self) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import progress
+from ..claims import kind_of
 from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence
 from ..measures.subject import model_warnings
@@ -30,11 +31,23 @@ class Measuring:
         self.run = run
         self.models = Models(run)
         self._builders: dict[int, Builder] = {}
+        self._known: dict[tuple[int, str], Evidence] = {}
 
     def evidence_of(self, suite: Suite, entry: ClaimSpec | BrokenClaim) -> Evidence:
-        """The evidence of one entry of a claim file: that of an error if it cannot be read or measured."""
+        """The evidence of one entry of a claim file: that of an error if it cannot be read or measured.
+
+        In a file with a claim that asks for others, each is measured once.
+        """
         if isinstance(entry, BrokenClaim):
             return broken_evidence(entry)
+        if not any(isinstance(one, ClaimSpec) and "others" in kind_of(one.kind).fields for one in suite.entries):
+            return self._evidence_of(suite, entry)
+        key = id(suite), entry.name
+        if key not in self._known:
+            self._known[key] = self._evidence_of(suite, entry)
+        return self._known[key]
+
+    def _evidence_of(self, suite: Suite, entry: ClaimSpec) -> Evidence:
         with warnings_noted() as said:
             try:
                 with exceptions_named():
@@ -48,7 +61,7 @@ class Measuring:
         run = self.run
         progress.report("loading the model")
         model = load_for(self.models, suite, run.model_name(claim.model, suite.model))
-        builder = self._builders.setdefault(id(model), Builder(model, run))
+        builder = self._builders.setdefault(id(model), Builder(model, run, self.evidence_of))
         progress.report("preparing the vector")
         with looked_at_once():
             evidence = builder.build(suite, claim).measure(model)

@@ -1,5 +1,6 @@
 """Evidence to reports: terminal table, JSON and the HTML page. Knows nothing of pytest."""
 
+from .baseline import baseline_of
 from .comparison import comparison_tables
 from .entanglement import entanglement_map, entanglement_rows
 from .formats import report_format
@@ -12,6 +13,7 @@ from .texts import with_texts
 
 __all__ = [
     "PartialReport",
+    "baseline_of",
     "build_report",
     "claim_table",
     "claim_warnings",

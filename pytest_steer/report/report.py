@@ -96,6 +96,7 @@ def build_report(
             "tasks": [vars(task) for task in tasks],
             "entanglement": entanglement_rows(claims),
         },
+        "against": None,
     }
     report_validator().validate(report)
     return report

@@ -1,0 +1,281 @@
+"""``no_regression``: a claim of the file, or each of them, lost at most `tolerance` since the baseline."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+from ..against import Loss, compared, loss_of, pair_units
+from ..errors import SteerError
+from ..evidence import SCORING, Direction, Evidence, Verdict
+from ..measures.compared import bounds_of
+from ..model import Model
+from ..parameters import Param
+from ..registry import did_you_mean
+from ..run_context import current_run
+from ..stats import Inference, items_needed_mean, judge, least_of
+from . import words
+from .kinds import claim
+
+Record = Mapping[str, Any]
+Pair = tuple[Record | None, Record | None, dict[str, Any]]
+
+
+class OtherClaim(NamedTuple):
+    """Another claim of the file: its name and that of its suite, and what measures it, once in a run."""
+
+    name: str
+    suite: str
+    evidence: Callable[[], Evidence]
+
+
+@claim("no_regression", title="Nothing got worse since the baseline", main="tolerance")
+@dataclass(frozen=True, kw_only=True)
+class NoRegression:
+    """A claim of the file, or each of them, lost at most `tolerance` since the report that ``--steer-baseline`` names.
+
+    A loss is how far a claim's statistic moved away from its promise, over the units that both runs have, each paired with itself. The
+    claim passes if a loss beyond `tolerance` is excluded, and fails if one is proven; of several claims each has to pass, and one that is
+    refuted at a level divided by their number is a fail (``stats.least_of``). Without values that can be paired the verdict of the
+    claim may not fall.
+
+    Raises:
+        SteerError: `of` names no claim of the file, or conditions differ so that the two runs do not compare.
+    """
+
+    tolerance: Annotated[
+        float,
+        Param(
+            "The most that may be lost, in the unit of the claim: 0.05 of a steerability, or 5 % of a share or of perplexity.",
+            title="Largest loss",
+            example=0.05,
+            at_least=0,
+        ),
+    ]
+    of: Annotated[
+        str | None,
+        Param(
+            "The name of a claim of this file; without it, every claim of the file.",
+            title="Claim that is held against the baseline",
+            example="steers",
+            schema={"type": ["string", "null"], "pattern": r"\S", "default": None},
+        ),
+    ] = None
+    others: Sequence[OtherClaim] = ()
+    confidence: float = 0.95
+    min_n: int | None = None
+    name: str = "no_regression"
+
+    def measure(self, model: Model) -> Evidence:
+        """Measure the other claims and judge what they lost.
+
+        Raises:
+            SteerError: see the class; or a claim cannot be measured.
+        """
+        chosen = self._chosen()
+        run = current_run()
+        if run.baseline is None:
+            return self._not_yet(_NO_BASELINE, makes=run.makes_baseline)
+        file = run.place.partition("::")[0]
+        measured = {one.name: one.evidence() for one in chosen}
+        suite = chosen[0].suite
+        for name, evidence in measured.items():
+            if evidence.verdict is Verdict.ERROR:
+                raise SteerError(f"{name} cannot be measured, so nothing can be held against the baseline: {evidence.error}")
+        new = [one.to_dict() | {"id": f"{file}::{one.name}", "suite": suite} for one in measured.values()]
+        pairs = compared(
+            self._known(run.baseline, file, new),
+            new,
+            self.tolerance,
+            scoring=(run.baseline["provenance"].get("scoring", 1), SCORING),
+        )
+        self._check(pairs)
+        both = [(old, now, entry) for old, now, entry in pairs if old is not None and now is not None]
+        if not both:
+            return self._not_yet("the baseline has none of these claims", makes=False)
+        return self._judged(both, pairs, measured)
+
+    def _chosen(self) -> list[OtherClaim]:
+        if self.of is None:
+            if not self.others:
+                raise SteerError("no_regression is about other claims of its file, and there are none")
+            return list(self.others)
+        found = [one for one in self.others if self.of in (one.name, one.name.partition("[")[0])]
+        if not found:
+            hint = did_you_mean(self.of, [one.name for one in self.others])
+            raise SteerError(f"of: there is no claim {self.of!r} in the file: {hint}")
+        return found
+
+    def _known(self, baseline: Record, file: str, new: Sequence[Record]) -> list[Record]:
+        """The claims of the baseline that are held against these."""
+        own = [one for one in baseline["claims"] if one["id"].partition("::")[0] == file]
+        if not own:
+            suites = {one["suite"] for one in new}
+            own = [one for one in baseline["claims"] if one["suite"] in suites]
+        names = {one["name"] for one in new}
+        choice = {one.name.partition("[")[2] for one in self.others}
+        return [
+            one
+            for one in own
+            if one["check"] != "no_regression"
+            and (one["name"] in names if self.of is not None else one["name"].partition("[")[2] in choice)
+        ]
+
+    def _check(self, pairs: Sequence[Pair]) -> None:
+        blocked = [entry for *_, entry in pairs if entry["outcome"] == "not_comparable"]
+        if blocked:
+            said = "; ".join(entry["message"] for entry in blocked)
+            raise SteerError(
+                f"what does not compare with the baseline cannot be judged: {said}. Measure as before, or make a new baseline "
+                "(--steer-update-baseline)"
+            )
+
+    def _judged(self, both: Sequence[Pair], pairs: Sequence[Pair], measured: Mapping[str, Evidence]) -> Evidence:
+        losses = {entry["name"]: self._loss(old, new, entry) for old, new, entry in both}
+        paired = [loss.gain for loss in losses.values() if loss is not None]
+        fallen = [e["name"] for *_, e in both if losses[e["name"]] is None and e["outcome"] in ("broken", "worse")]
+        gone = [entry["name"] for *_, entry in pairs if entry["outcome"] == "gone"]
+        worst = min(both, key=lambda pair: _gain_of(pair, losses[pair[2]["name"]]))[2]["name"]
+        about, loss = measured[worst], losses[worst]
+        few = [e["name"] for old, now, e in both if losses[e["name"]] is None and _has_units(old) and _has_units(now)]
+        least = least_of(paired) if paired else None
+        verdict = Verdict.PASS if least is None else judge(least, -self.tolerance, Direction.AT_LEAST)
+        estimate = -_gain_of(next(pair for pair in both if pair[2]["name"] == worst), loss)
+        if fallen:
+            verdict = Verdict.FAIL
+        elif verdict is Verdict.PASS and (gone or few or estimate > self.tolerance):
+            verdict = Verdict.INCONCLUSIVE  # nothing may pass that was not looked at
+        low, high = (None, None) if least is None else bounds_of(least)
+        ids = "".join(sorted(new["data"]["hash"] for _, new, _ in both if new is not None and new["data"]))
+        evidence = Evidence(
+            check="no_regression",
+            name=self.name,
+            verdict=verdict,
+            statistic=f"loss of {worst}" if len(both) == 1 else f"largest loss of {len(both)} claims",
+            estimate=estimate,
+            interval=(None if high is None else -high, None if low is None else -low),
+            interval_method="" if least is None else f"paired: {least.method}",
+            confidence=self.confidence,
+            threshold=self.tolerance,
+            direction=Direction.AT_MOST,
+            n=about.n if loss is None else loss.n,
+            unit="units that both runs have",
+            min_n=self.min_n,
+            percent=about.percent and len({one.percent for one in measured.values()}) == 1,
+            multiplier=about.multiplier,
+            model=about.model,
+            vector=about.vector,
+            data={
+                "hash": hashlib.sha256(ids.encode()).hexdigest(),
+                "n": sum(e["n"] for *_, e in both),
+                "source": "baseline",
+            },
+            receipt=about.receipt,
+            p_pass=None if least is None else least.p_at_least(-self.tolerance),
+            p_fail=None if least is None else least.p_at_most(-self.tolerance),
+            unpaired="it is itself a comparison",
+            details={"of": worst, "fallen": fallen, "gone": gone, "claims": [entry for *_, entry in pairs]},
+        )
+        evidence.warnings += _warnings(pairs)
+        if verdict is Verdict.INCONCLUSIVE and least is not None:
+            evidence.items_needed = _needed(paired, -self.tolerance, self.confidence)
+        return evidence
+
+    def _loss(self, old: Record | None, new: Record | None, entry: Record) -> Loss | None:
+        if entry["difference"] is None or old is None or new is None:
+            return None
+        least = self.min_n or 0
+        if entry["n"] < least:
+            raise SteerError(f"{entry['name']}: {entry['n']} units are the same, and min_n is {least}")
+        return loss_of(old, new, pair_units(old, new), confidence=self.confidence)
+
+    def _not_yet(self, why: str, *, makes: bool) -> Evidence:
+        return Evidence(
+            check="no_regression",
+            name=self.name,
+            verdict=Verdict.INCONCLUSIVE,
+            statistic="loss since the baseline",
+            threshold=self.tolerance,
+            direction=Direction.AT_MOST,
+            confidence=self.confidence,
+            unpaired="it is itself a comparison",
+            details={"not_yet": why, "makes_baseline": makes},
+            warnings=[why if why == _NO_BASELINE else f"{why}: make a new one with --steer-update-baseline"],
+        )
+
+    @staticmethod
+    def headline(evidence: Evidence) -> str:
+        details = evidence.details
+        if "not_yet" in details:
+            return f"{evidence.name}: {evidence.verdict.value.upper()}  no baseline yet"
+        reason = None
+        if details["fallen"]:
+            reason = f"the verdict of {', '.join(details['fallen'])} fell"
+        elif evidence.verdict is Verdict.INCONCLUSIVE and details["gone"]:
+            reason = f"gone since the baseline: {', '.join(details['gone'])}"
+        elif evidence.interval == (None, None):
+            reason = "no interval of the loss is possible: the verdict may not fall"
+        return words.headline(evidence, reason)
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        return [f"  {entry['message']}" for entry in evidence.details.get("claims", ())]
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        if "not_yet" in evidence.details:
+            return []
+        flipped = [one for entry in evidence.details["claims"] for one in entry["flipped"]]
+        lines = [] if evidence.details["gone"] or evidence.details["fallen"] else words.decide(evidence)
+        lines += ["  flipped, the most moved first:"] if flipped else []
+        for one in flipped[: words.WORST]:
+            text = words.shorten(one["question"] or "", 60)
+            lines.append(f"    [{one['id']}] {one['before']:.3g} -> {one['after']:.3g}  {text}")
+        return lines
+
+
+_NO_BASELINE = (
+    "no baseline yet: make one from a run of all claims, pytest --steer-baseline baseline.json --steer-update-baseline, and hold later runs "
+    "against it, pytest --steer-baseline baseline.json"
+)
+
+
+def _gain_of(pair: Pair, loss: Loss | None) -> float:
+    """How far a claim moved towards its promise."""
+    if loss is not None:
+        return loss.gain.estimate
+    old, new, _ = pair
+    assert old is not None
+    assert new is not None
+    if old["estimate"] is None or new["estimate"] is None:
+        return 0.0
+    rise = float(new["estimate"] - old["estimate"])
+    return rise if new["direction"] == "at_least" else -rise
+
+
+def _has_units(claim: Record | None) -> bool:
+    return claim is not None and claim["units"] is not None
+
+
+def _warnings(pairs: Sequence[Pair]) -> list[str]:
+    """What differs between the runs, and claims that have nothing to be held against."""
+    found = [f"{entry['name']}: {'; '.join(entry['reasons'])}" for *_, entry in pairs if entry["reasons"]]
+    found += [f"{entry['name']} is not in the baseline" for *_, entry in pairs if entry["outcome"] == "new"]
+    for *_, entry in pairs:
+        counts = [f"{count} {what}" for what, count in entry["items"].items() if count]
+        found += [f"{entry['name']}: units {', '.join(counts)}"] if counts else []
+    return found
+
+
+def _needed(gains: Sequence[Inference], at: float, confidence: float) -> int | None:
+    """Units with which the most demanding of the open claims would be decided."""
+    open_ones = [one for one in gains if one.low < at]
+    needed = [
+        items_needed_mean(one.estimate, one.standard_deviation, at, confidence=confidence)
+        for one in open_ones
+        if one.standard_deviation
+    ]
+    known = [number for number in needed if number is not None]
+    return max(known) if known and len(known) == len(open_ones) else None

@@ -1,0 +1,55 @@
+"""``pytest-steer compare``: a report held against an earlier one. Nothing is measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .main import OK
+from .options import Command
+from .param_types import TOLERANCE, output
+from .terminal import say, width, write_text
+
+REPORT = click.Path(path_type=Path)
+
+
+@click.command(
+    "compare",
+    cls=Command,
+    example="pytest-steer compare last-release.json new.json",
+    short_help="Hold a report against an earlier one.",
+)
+@click.argument("old", type=REPORT, metavar="OLD")
+@click.argument("new", type=REPORT, metavar="NEW")
+@click.option(
+    "--tolerance",
+    type=TOLERANCE,
+    default=0.0,
+    metavar="X",
+    help="A loss of more than this, in each claim's own unit, is worse once it is proven.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@click.option("--out", type=output(".json"), metavar="FILE.json", help="Write the comparison as JSON.")
+def command(old: Path, new: Path, tolerance: float, as_json: bool, out: Path | None) -> int:
+    """Hold the report NEW against OLD: what holds, what is broken or worse, new or gone, and which items flipped.
+
+    Both are JSON reports of `pytest --steer-report`. Items are paired by their content. The exit code is 0 if nothing is worse, 1 if
+    something is (a verdict falls, or a loss is proven), 3 if claims are gone or cannot be compared, 4 if a report cannot be read.
+    """
+    from ..against import exit_code, held_against, summary_lines
+    from ..report import baseline_of, read_report
+
+    before, after = read_report(old), read_report(new)
+    against: dict[str, Any] = held_against(before, after, tolerance, baseline=baseline_of(old, before))
+    content = json.dumps(against, ensure_ascii=False, indent=1, allow_nan=False)
+    if out is not None:
+        write_text(out, content + "\n")
+    if as_json:
+        say(content)
+    else:
+        for line in summary_lines(against, width()):
+            say(line)
+    return exit_code(against) or OK

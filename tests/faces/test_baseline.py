@@ -1,0 +1,335 @@
+"""``--steer-baseline``, ``no_regression``, ``--steer-update-baseline`` and ``pytest-steer compare``, on the built-in model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from pytest_steer import load_model
+from pytest_steer.cli.main import main
+from pytest_steer.report import report_schema
+
+DATA = Path(__file__).parents[2] / "example_suites" / "builtin" / "data"
+SUITE = """
+vector: {{extract: {{method: mean_difference, data: {train}}}, layer: 1, positions: all}}
+multipliers: [-1, 0, 1]
+data: {{test: items.json, neutral: neutral.txt}}
+claims:
+  - steers: {{steerability: 0.9}}
+  - not_anti_steered: {{share: 0.25}}
+  - ppl_delta_below: {{limit: 0.9}}
+"""
+HELD = "  - no_regression: {tolerance: 0.05, of: steers}\n"
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """The built-in model as it is, perturbed a little and a lot, and with weights rounded to 8 bits."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    for name in ("same", "little", "lot", "int8"):
+        model = load_model("builtin:tiny")
+        draw = torch.Generator().manual_seed(0)
+        state = {}
+        for key, weight in model.hf.state_dict().items():
+            if name == "int8":
+                scale = weight.abs().amax() / 127
+                state[key] = torch.round(weight / scale) * scale
+            else:
+                noise = {"same": 0.0, "little": 1e-3, "lot": 0.5}[name]
+                state[key] = weight + noise * weight.std() * torch.randn(weight.shape, generator=draw)
+        weights = {key: value.clone() for key, value in model.hf.state_dict().items()}
+        try:
+            model.hf.load_state_dict(state)
+            model.hf.save_pretrained(root / name)
+        finally:
+            model.hf.load_state_dict(weights)
+        model.tokenizer.save_pretrained(root / name)
+    return root
+
+
+@pytest.fixture
+def release(suite):
+    """A folder with claims that the built-in model keeps."""
+    items = json.loads((DATA / "approval_test.json").read_text())[:24]
+    (suite / "items.json").write_text(json.dumps(items))
+    (suite / "a.steer.yaml").write_text(SUITE.format(train=DATA / "approval_train.json"))
+    return suite
+
+
+def run(pytester, report, *arguments):
+    result = pytester.runpytest("--steer-report", report, *arguments)
+    return result, json.loads((Path(pytester.path) / report).read_text()) if report else None
+
+
+def compare(capsys, *arguments):
+    capsys.readouterr()
+    code = main(["compare", *map(str, arguments)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_the_same_run_twice_is_no_change_to_the_last_byte(pytester, release, capsys):
+    _, first = run(pytester, "old.json")
+    _, second = run(pytester, "new.json")
+    assert [one["units"] for one in first["claims"]] == [one["units"] for one in second["claims"]]
+    code, said, _ = compare(capsys, "old.json", "new.json", "--json", "--out", "against.json")
+    against = json.loads(said)
+    assert code == 0
+    assert against == json.loads(Path("against.json").read_text())
+    assert [one["outcome"] for one in against["claims"]] == ["held"] * 3
+    assert [one["difference"] for one in against["claims"]] == [0.0] * 3
+    assert against["claims"][0]["interval"] == [0.0, 0.0]
+    assert against["notes"] == []
+    code, said, _ = compare(capsys, "old.json", "new.json")
+    assert (code, said.splitlines()[-1]) == (0, "3 held")
+
+
+def test_checkpoints(pytester, release, checkpoints, capsys):
+    reports = {
+        name: run(pytester, f"{name}.json", "--steer-model", str(checkpoints / name))[1]
+        for name in ("same", "little", "lot", "int8")
+    }
+    found = {}
+    for name in ("little", "int8", "lot"):
+        code, said, _ = compare(capsys, "same.json", f"{name}.json", "--tolerance", "0.05", "--json")
+        found[name] = code, {one["name"]: one for one in json.loads(said)["claims"]}
+    assert found["little"][0] == 0
+    assert {one["outcome"] for one in found["little"][1].values()} == {"held"}
+    assert found["int8"][0] == 0
+    code, claims = found["lot"]
+    assert (code, claims["steers"]["outcome"]) == (1, "broken")
+    before, after = (np.array([item["slope"] for item in reports[name]["claims"][0]["items"]]) for name in ("same", "lot"))
+    plain = stats.ttest_rel(after, before).confidence_interval(0.9)
+    assert claims["steers"]["difference"] == pytest.approx((after - before).mean())
+    assert claims["steers"]["interval"] == pytest.approx([plain.low, plain.high])
+    lost = [
+        item["id"]
+        for item, own, new in zip(reports["lot"]["claims"][0]["items"], before, after, strict=True)
+        if own >= 0.9 > new
+    ]
+    assert claims["steers"]["flips"]["lost"] == len(lost)
+    assert {one["id"] for one in claims["steers"]["flipped"]} <= {*lost} | {
+        item["id"]
+        for item, own, new in zip(reports["lot"]["claims"][0]["items"], before, after, strict=True)
+        if own < 0.9 <= new
+    }
+    assert claims["steers"]["flipped"][0]["question"] in {item["question"] for item in reports["lot"]["claims"][0]["items"]}
+    # Perplexity: the paired difference of the rises, to first order.
+    rises = [
+        np.array([text["nll_steered"] - text["nll_base"] for text in reports[name]["claims"][2]["details"]["texts"]])
+        for name in ("same", "lot")
+    ]
+    entry = claims["ppl_delta_below"]
+    assert entry["difference"] == pytest.approx(np.expm1(rises[1].mean()) - np.expm1(rises[0].mean()))
+    linear = [np.exp(own.mean()) * own for own in rises]
+    plain = stats.ttest_rel(linear[1], linear[0]).confidence_interval(0.9)
+    assert entry["interval"][1] - entry["interval"][0] == pytest.approx(plain.high - plain.low)
+
+
+def test_what_differs_is_named(pytester, release, capsys):
+    run(pytester, "old.json")
+    items = json.loads((release / "items.json").read_text())
+    (release / "items.json").write_text(json.dumps(items[1:]))
+    text = (release / "a.steer.yaml").read_text()
+    (release / "a.steer.yaml").write_text(text.replace("{share: 0.25}", "{share: 0.25, name: renamed}"))
+    run(pytester, "new.json", "--steer-dtype", "bfloat16")
+    code, said, _ = compare(capsys, "old.json", "new.json", "--tolerance", "0.1")
+    said = " ".join(said.split())
+    assert code == 3
+    assert "dtype: float32 -> bfloat16" in said
+    assert "units 1 gone" in said
+    assert "looks like not_anti_steered renamed" in said
+    assert "looks renamed to renamed" in said
+    (release / "a.steer.yaml").write_text(text.replace("positions: all", "positions: last"))
+    run(pytester, "other.json")
+    code, said, _ = compare(capsys, "old.json", "other.json")
+    assert code == 3
+    assert "positions: all -> last" in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_another_template_cannot_be_compared(pytester, release, checkpoints, capsys, tmp_path):
+    folder = tmp_path / "templated"
+    shutil.copytree(checkpoints / "same", folder)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config["chat_template"] = "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }}\n{% endfor %}"
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    run(pytester, "old.json", "--steer-model", str(checkpoints / "same"))
+    run(pytester, "new.json", "--steer-model", str(folder))
+    code, said, _ = compare(capsys, "old.json", "new.json", "--json")
+    outcomes = {one["name"]: one for one in json.loads(said)["claims"]}
+    assert outcomes["steers"]["outcome"] == "not_comparable"
+    assert any(reason.startswith("chat template: ") for reason in outcomes["steers"]["reasons"])
+    assert outcomes["ppl_delta_below"]["outcome"] in ("held", "better", "worse")  # plain texts have no template
+    assert code in (1, 3)
+
+
+def test_damaged_reports_are_usage_errors(pytester, release, capsys):
+    run(pytester, "old.json")
+    text = Path("old.json").read_text()
+    Path("damaged.json").write_text(text[: len(text) // 2])
+    for arguments in (("damaged.json", "old.json"), ("old.json", "damaged.json"), ("missing.json", "old.json")):
+        code, _, error = compare(capsys, *arguments)
+        assert code == 4
+        assert "damaged" in error or "no such report" in error
+    assert compare(capsys, "old.json", "old.json", "--tolerance", "-1")[0] == 4
+    result = pytester.runpytest("--steer-baseline", "damaged.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--steer-baseline: *damaged.json: is damaged*"])
+
+
+def test_a_run_is_held_against_a_baseline(pytester, release, checkpoints):
+    run(pytester, "old.json", "--steer-model", str(checkpoints / "same"))
+    result, report = run(pytester, "new.json", "--steer-model", str(checkpoints / "lot"), "--steer-baseline", "old.json")
+    jsonschema.validate(report, report_schema())
+    outcomes = {one["name"]: one["outcome"] for one in report["against"]["claims"]}
+    assert outcomes["steers"] == "broken"
+    baseline = report["against"]["baseline"]
+    assert baseline["path"] == "old.json"
+    result.stdout.fnmatch_lines(
+        [
+            f"steer: held against old.json ({baseline['date'][:10]}, *sha256 {baseline['sha256'][:12]})",
+            "*held against the baseline*",
+            "*steers: broken: pass -> *",
+            "*1 broken*",
+        ]
+    )
+    # A selection is held against its part of the baseline, and what was not selected is not gone.
+    _, part = run(
+        pytester, "part.json", "--steer-model", str(checkpoints / "same"), "--steer-baseline", "old.json", "-k", "ppl"
+    )
+    assert [(one["name"], one["outcome"]) for one in part["against"]["claims"]] == [("ppl_delta_below", "held")]
+    assert part["against"]["not_run"] == 2
+    (release / "a.steer.yaml").write_text(
+        (release / "a.steer.yaml").read_text().replace("  - ppl_delta_below: {limit: 0.9}\n", "")
+    )
+    _, less = run(
+        pytester, "less.json", "--steer-model", str(checkpoints / "same"), "--steer-baseline", "old.json", "-k", "steers"
+    )
+    assert {one["name"]: one["outcome"] for one in less["against"]["claims"]} == {
+        "steers": "held",
+        "ppl_delta_below": "gone",
+    }
+
+
+def test_no_regression(pytester, release, checkpoints):
+    run(pytester, "old.json", "--steer-model", str(checkpoints / "same"))
+    with (release / "a.steer.yaml").open("a") as file:
+        file.write(HELD)
+    found = {}
+    for name in ("same", "little", "lot"):
+        result, report = run(
+            pytester,
+            f"{name}.json",
+            "--steer-model",
+            str(checkpoints / name),
+            "--steer-baseline",
+            "old.json",
+            "-k",
+            "no_regression",
+        )
+        (claim,) = report["claims"]
+        found[name] = claim
+    assert [found[name]["verdict"] for name in ("same", "little", "lot")] == ["pass", "pass", "fail"]
+    assert (found["same"]["estimate"], found["same"]["interval"], found["same"]["n"]) == (0.0, [0.0, 0.0], 24)
+    entry = report["claims"][0]["details"]["claims"][0]
+    assert found["lot"]["estimate"] == -entry["difference"]
+    assert found["lot"]["interval"] == [-entry["interval"][1], -entry["interval"][0]]
+    result.stdout.fnmatch_lines(
+        ["*no_regression: FAIL  loss of steers*promised at most 0.05*", "*steers: broken: pass -> *"]
+    )
+
+
+def test_no_regression_of_every_claim(pytester, release, checkpoints):
+    run(pytester, "old.json", "--steer-model", str(checkpoints / "same"))
+    with (release / "a.steer.yaml").open("a") as file:
+        file.write("  - no_regression: 0.2\n  - kl_below: {limit: 5}\n")
+    _, report = run(pytester, "new.json", "--steer-model", str(checkpoints / "same"), "--steer-baseline", "old.json")
+    claim = next(one for one in report["claims"] if one["check"] == "no_regression")
+    assert (claim["verdict"], claim["statistic"]) == ("pass", "largest loss of 3 claims")
+    assert any("kl_below is not in the baseline" in warning for warning in claim["warnings"])
+    # 24 equal flags leave room for a share that the 24 items did not show.
+    assert 0.05 < claim["interval"][1] < 0.2
+    _, report = run(pytester, "new.json", "--steer-model", str(checkpoints / "lot"), "--steer-baseline", "old.json")
+    assert next(one for one in report["claims"] if one["check"] == "no_regression")["verdict"] == "fail"
+    # A claim that is gone is no pass.
+    text = (release / "a.steer.yaml").read_text().replace("  - ppl_delta_below: {limit: 0.9}\n", "")
+    (release / "a.steer.yaml").write_text(text)
+    result, report = run(pytester, "new.json", "--steer-model", str(checkpoints / "same"), "--steer-baseline", "old.json")
+    assert next(one for one in report["claims"] if one["check"] == "no_regression")["verdict"] == "inconclusive"
+    result.stdout.fnmatch_lines(["*gone since the baseline: ppl_delta_below*"])
+
+
+def test_without_a_baseline_there_is_no_pass(pytester, release):
+    with (release / "a.steer.yaml").open("a") as file:
+        file.write(HELD)
+    result, report = run(pytester, "new.json", "-k", "no_regression")
+    assert (report["claims"][0]["verdict"], report["claims"][0]["estimate"]) == ("inconclusive", None)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*no_regression: INCONCLUSIVE  no baseline yet*", "*--steer-update-baseline*"])
+    result = pytester.runpytest("--steer-baseline", "base.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*base.json does not exist*--steer-update-baseline*"])
+    result = pytester.runpytest("--steer-update-baseline")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_unknown_names_and_other_conditions_are_errors(pytester, release):
+    run(pytester, "old.json")
+    text = (release / "a.steer.yaml").read_text()
+    (release / "a.steer.yaml").write_text(text + HELD.replace("steers", "stears"))
+    result, report = run(pytester, "new.json", "--steer-baseline", "old.json", "-k", "no_regression")
+    assert report["claims"][0]["verdict"] == "error"
+    result.stdout.fnmatch_lines(["*there is no claim 'stears'*steers*"])
+    (release / "a.steer.yaml").write_text(text.replace("positions: all", "positions: last") + HELD)
+    result, report = run(pytester, "new.json", "--steer-baseline", "old.json", "-k", "no_regression")
+    assert report["claims"][0]["verdict"] == "error"
+    result.stdout.fnmatch_lines(["*positions: all -> last*"])
+
+
+def test_a_baseline_is_made_and_replaced_only_when_asked(pytester, release, checkpoints):
+    with (release / "a.steer.yaml").open("a") as file:
+        file.write(HELD)
+    file = Path("base.json")
+    same = ("--steer-model", str(checkpoints / "same"), "--steer-baseline", "base.json")
+    result = pytester.runpytest(*same, "--steer-update-baseline")
+    result.assert_outcomes(passed=3, skipped=1)
+    result.stdout.fnmatch_lines(["steer: this run makes the baseline base.json", "baseline: base.json is new: 4 claims"])
+    first = file.read_bytes()
+    result = pytester.runpytest(*same)
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["*no_regression: newly holding: inconclusive -> pass", "1 newly holding, 3 held"])
+    assert file.read_bytes() == first
+    result = pytester.runpytest(*same, "--steer-update-baseline", "-k", "steers")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*base.json is left as it was: 3 of its claims were not selected and would be lost*"])
+    assert file.read_bytes() == first
+    lot = ("--steer-model", str(checkpoints / "lot"), "--steer-baseline", "base.json")
+    result = pytester.runpytest(*lot, "--steer-update-baseline", "-x")
+    result.stdout.fnmatch_lines(["*base.json is left as it was: this run was not finished"])
+    assert file.read_bytes() == first
+    result = pytester.runpytest(*lot, "--steer-update-baseline")
+    result.stdout.fnmatch_lines(["baseline: base.json replaced: 4 claims (*) by 4: *", "  steers: pass -> *"])
+    assert json.loads(file.read_text())["against"] is None
+    assert file.read_bytes() != first
+
+
+@pytest.mark.nightly
+def test_workers_hold_against_a_baseline_too(pytester, release, checkpoints):
+    pytest.importorskip("xdist")
+    with (release / "a.steer.yaml").open("a") as file:
+        file.write(HELD)
+    same = ("--steer-model", str(checkpoints / "same"), "--steer-baseline", "base.json")
+    pytester.runpytest_subprocess("-n", "2", *same, "--steer-update-baseline").assert_outcomes(passed=3, skipped=1)
+    result = pytester.runpytest_subprocess("-n", "2", *same, "--steer-report", "new.json", "-k", "not ppl")
+    result.assert_outcomes(passed=3)
+    against = json.loads(Path("new.json").read_text())["against"]
+    assert ({one["outcome"] for one in against["claims"]}, against["not_run"]) == ({"held", "newly_holding"}, 1)
