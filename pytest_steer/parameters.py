@@ -86,8 +86,27 @@ def properties_of(declared: Declared) -> dict[str, Schema]:
         if default is not MISSING and default is not None and "default" not in schema:
             schema["default"] = _plain(default)
             schema.setdefault("examples", [schema["default"]])
+        if "examples" not in schema and (example := _example_of(schema)) is not None:
+            schema["examples"] = [example]
         found[name] = schema
     return found
+
+
+def _example_of(schema: Schema) -> Any:
+    """A value that an editor can offer where the declaration has none: the first choice, true, or a number within the bounds."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    kinds = schema.get("type", ())
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if "boolean" in kinds:
+        return True
+    if not {"number", "integer"} & set(kinds):
+        return None
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if "number" in kinds and low is not None and high is not None:
+        return (low + high) / 2
+    return low + 1 if low is not None else high - 1 if high is not None else 1
 
 
 def required_of(declared: Declared) -> list[str]:

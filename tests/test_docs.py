@@ -67,6 +67,48 @@ def wrong_in(tree: ast.Module) -> list[str]:
     return wrong
 
 
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?!\w+:)(?P<file>[^)#\s]*)(?:#(?P<heading>[^)\s]+))?\)")
+FENCED = re.compile(r"^\s*```.*?^\s*```", re.MULTILINE | re.DOTALL)
+
+
+def headings_of(page: Path) -> set[str]:
+    """The names by which GitHub, and the site, link to a page's headings."""
+    titles = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def dead_links(page: Path) -> list[str]:
+    dead = []
+    for link in LINK.finditer(FENCED.sub("", page.read_text(encoding="utf-8"))):
+        target = (page.parent / link["file"]) if link["file"] else page
+        if not target.exists() or (link["heading"] and link["heading"] not in headings_of(target)):
+            dead.append(link[0])
+    return dead
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", ROOT / "ARCHITECTURE.md"], ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    """On GitHub. On the site, Sphinx checks them."""
+    assert dead_links(page) == []
+
+
+def test_dead_links_are_found(tmp_path: Path) -> None:
+    (tmp_path / "other.md").write_text("# One `thing`, twice\n")
+    (tmp_path / "page.md").write_text(
+        "[a](other.md#one-thing-twice) [b](other.md#one) [c](no.md) [d](#here)\n```\n[e](f)\n```\n"
+    )
+    assert dead_links(tmp_path / "page.md") == ["[b](other.md#one)", "[c](no.md)", "[d](#here)"]
+
+
+def test_every_page_is_on_the_site() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = [
+        line for tree in re.findall(r"^```{toctree}\n(.*?)^```", index, re.MULTILINE | re.DOTALL) for line in tree.split()
+    ]
+    missing = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"} - set(listed)
+    assert missing == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_imports_and_keywords_exist(page: Path) -> None:
     assert [wrong for tree in blocks(page) for wrong in wrong_in(tree)] == []

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 
-def _file(about: str) -> dict[str, Any]:
-    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True}
+def _file(about: str, example: str) -> dict[str, Any]:
+    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True, "examples": [example]}
 
 
 def _count(about: str) -> dict[str, Any]:
-    return {"description": about, "type": "integer", "minimum": 1, "maximum": 999}
+    return {"description": about, "type": "integer", "minimum": 1, "maximum": 999, "examples": [19]}
 
 
 BASELINE_SCHEMA: dict[str, Any] = {
@@ -23,24 +23,29 @@ BASELINE_SCHEMA: dict[str, Any] = {
     "properties": {
         "random": _count("So many random directions of the vector's norm."),
         "shuffled": _count("So many vectors of the same training pairs, the labels of each shuffled in another way."),
-        "unrelated": _file("Training data of another behaviour, from which the claim's method makes a vector."),
+        "unrelated": _file(
+            "Training data of another behaviour, from which the claim's method makes a vector.", "other_train.json"
+        ),
         "prompt": {
             "description": "System prompts, without steering; of several the best on `chosen_on` is to be beaten.",
             "type": "array",
             "minItems": 1,
+            "examples": [["Be honest.", "You are an honest assistant."]],
             "items": {"description": "A system prompt.", "type": "string", "pattern": r"\S"},
         },
         "model": {
             "description": "Another checkpoint, without steering, named as the model under test is.",
             "type": "string",
             "pattern": r"\S",
+            "examples": ["./my-tuned-model"],
         },
         "adapter": {
             "description": "A folder with a PEFT adapter for the model under test, without steering.",
             "type": "string",
             "pattern": r"\S",
+            "examples": ["adapters/honest"],
         },
-        "vector": _file("A saved vector or intervention, such as the last release's."),
+        "vector": _file("A saved vector or intervention, such as the last release's.", "vectors/last_release.safetensors"),
     },
     "additionalProperties": False,
     "x-baseline": True,

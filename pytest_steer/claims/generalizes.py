@@ -45,8 +45,8 @@ from .settings import (
 from .units import of_ratio, units_record
 
 
-def _file(about: str) -> dict[str, Any]:
-    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True}
+def _file(about: str, example: str) -> dict[str, Any]:
+    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True, "examples": [example]}
 
 
 @claim(
@@ -128,9 +128,15 @@ class Generalizes:
                     "pattern": r"\S",
                     "required": ["test"],
                     "properties": {
-                        "test": _file("A file of contrast items that the vector of this data set was not made from."),
-                        "train": _file("Training data, from which the claim's method makes this data set's own vector."),
-                        "vector": _file("A saved vector of this data set."),
+                        "test": _file(
+                            "A file of contrast items that the vector of this data set was not made from.",
+                            "data/formal.json",
+                        ),
+                        "train": _file(
+                            "Training data, from which the claim's method makes this data set's own vector.",
+                            "data/formal_train.json",
+                        ),
+                        "vector": _file("A saved vector of this data set.", "vectors/formal.safetensors"),
                     },
                     "additionalProperties": False,
                     "x-items": True,

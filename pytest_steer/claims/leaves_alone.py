@@ -52,8 +52,8 @@ from .settings import OtherData, checked_data, items_of, units_of
 from .units import numbered, units_record
 
 
-def _file(about: str) -> dict[str, Any]:
-    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True}
+def _file(about: str, example: str) -> dict[str, Any]:
+    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True, "examples": [example]}
 
 
 @claim("leaves_alone", title="Steering leaves other behaviours alone", main="band", directed=False)
@@ -103,9 +103,12 @@ class LeavesAlone:
                     "pattern": r"\S",
                     "required": ["test"],
                     "properties": {
-                        "test": _file("A file of contrast items of the other behaviour."),
-                        "train": _file("Training data, from which the claim's method makes this behaviour's own vector."),
-                        "vector": _file("A saved vector of this behaviour."),
+                        "test": _file("A file of contrast items of the other behaviour.", "data/honesty.json"),
+                        "train": _file(
+                            "Training data, from which the claim's method makes this behaviour's own vector.",
+                            "data/honesty_train.json",
+                        ),
+                        "vector": _file("A saved vector of this behaviour.", "vectors/honesty.safetensors"),
                     },
                     "additionalProperties": False,
                     "x-items": True,

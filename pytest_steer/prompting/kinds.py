@@ -150,6 +150,7 @@ class Axis:
             "type": "array",
             "minItems": 1,
             "uniqueItems": True,
+            "examples": [[AS_GIVEN_WORD, *(one for one in self.value_schema["examples"] if one != AS_GIVEN_WORD)]],
         }
 
     @property
