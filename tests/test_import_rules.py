@@ -22,6 +22,7 @@ GROUND = (
     "sources",
     "registry",
     "parameters",
+    "promises",
     "file_formats",
     "validation",
     "evidence",

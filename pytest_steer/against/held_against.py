@@ -181,6 +181,8 @@ def _put_loss(entry: Entry, old: Record, new: Record, pairs: Paired, loss: Loss)
 def _keeps(claim: Record, value: float) -> bool:
     """Whether a unit is on the promised side by itself."""
     at = claim["threshold"] if claim["units"]["kind"] == "mean" else 0.5
+    if at is None:
+        return True  # nothing is promised that it could miss
     return bool(value >= at if claim["direction"] == "at_least" else value <= at)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..evidence import Evidence, Verdict
 from . import words
 from .kinds import kind_of
+from .pilots import threshold_line
 
 
 def complete(evidence: Evidence) -> None:
@@ -30,14 +31,20 @@ def explain(evidence: Evidence, *, brief: bool = False) -> str:
     if evidence.verdict is Verdict.ERROR:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)])
     kind = kind_of(evidence.check)
-    headline = kind.said("headline", evidence)
+    headline = words.no_threshold(evidence) if evidence.has_no_threshold else kind.said("headline", evidence)
     few = words.too_few(evidence)
     said = f"{few}: " if few is not None and few in headline else ""  # which its warning need not say again
     lines = [headline, *(f"  warning: {warning.removeprefix(said)}" for warning in evidence.warnings)]
-    lines += words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
+    lines += (
+        threshold_line(evidence) + words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
+    )
     if evidence.passed:
         return "\n".join(lines)
     found = evidence.counterexample
     reproduce = [f"  show the counterexample again: {found['reproduce']}"] if found else []
-    why = [] if brief else kind.said("explanation", evidence)
+    if evidence.has_no_threshold:
+        why = [*words.where(evidence), *words.curve(evidence)]
+    else:
+        why = kind.said("explanation", evidence)
+    why = [] if brief else why
     return "\n".join([*lines, *why, *reproduce, *words.rerun(evidence)])

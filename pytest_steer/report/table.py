@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..claims.numbers import low_confidence, number, promise
+from ..claims.numbers import low_confidence, number, promised
 from ..stats import expected_false_verdicts
 
 _NAMED = 3
@@ -36,7 +36,7 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
                 claim["statistic"],
                 number(claim["estimate"], percent) if measured else "-",
                 f"[{low}, {high}]" if measured and claim["interval"] != [None, None] else "-",
-                f"{sign} {promise(claim['threshold'], percent)}" if measured else "-",
+                promised(sign, claim["threshold"], percent) if measured else "-",
                 claim["n"] or "-",
                 verdict_words(claim)
                 + (low_confidence(claim["confidence"]) if claim["verdict"] in ("pass", "fail") else "")
@@ -65,7 +65,7 @@ def verdict_counts(claims: Sequence[dict[str, Any]]) -> str:
 def expected_false(claims: Sequence[dict[str, Any]]) -> str:
     """How many wrong verdicts to expect of the run, at the confidences used."""
     # A claim without an interval is not judged by one: nothing in it is left to chance.
-    measured = [claim for claim in claims if claim["estimate"] is not None and claim["interval"] != [None, None]]
+    measured = [claim for claim in claims if claim["threshold"] is not None and claim["interval"] != [None, None]]
     adjusted = [claim for claim in measured if claim["holm"] is not None]
     judged = [claim["confidence"] for claim in measured if claim["holm"] is None]
     if not measured:
