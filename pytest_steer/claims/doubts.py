@@ -20,14 +20,16 @@ _DOUBTFUL = 1.5  # times the stated error rate
 
 
 def look_closer(
-    evidence: Evidence, values: Array, bounds: Bounds, at: float, clusters: Sequence[int] | None, names: Sequence[str]
+    evidence: Evidence, values: Array, bounds: Bounds, at: float | None, clusters: Sequence[int] | None, names: Sequence[str]
 ) -> None:
     """Put into the evidence of a mean the share of items on the promised side, and warnings where the verdict is doubtful.
 
     Args:
         values: [n_items] what the statistic is the mean of. bounds: its inference of values and their clusters.
-        at: the threshold on the scale of the values. names: of the items, for the warnings.
+        at: the threshold on the scale of the values; without one there is nothing to doubt. names: of the items, for the warnings.
     """
+    if at is None:
+        return
     is_least = evidence.direction is Direction.AT_LEAST
     keeps = values >= at if is_least else values <= at
     share = share_of(keeps.astype(float), confidence=evidence.confidence, clusters=clusters)

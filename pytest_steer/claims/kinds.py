@@ -14,9 +14,11 @@ from .. import registry
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, fault_of
 from ..parameters import Param, Schema, properties_of, required_of
+from ..promises import Promised, promise_schema, promised
 from ..validation import check_values
 from . import words
 from .figures import Figure, figures_of_items, worst_first
+from .pilots import note_threshold, read_pilot
 from .units import units_from_items
 
 EVERY: dict[str, Schema] = {
@@ -81,7 +83,25 @@ class ClaimKind:
     @cached_property
     def parameters(self) -> dict[str, Schema]:
         """The JSON Schema of each parameter."""
-        return properties_of(self.declared)
+        found = properties_of(self.declared)
+        numbers = {name for name in (self.main, *self.one_of) if name is not None and found[name].get("type") == "number"}
+        return {
+            name: promise_schema(schema) if name in numbers or schema.get("x-promise") else schema
+            for name, schema in found.items()
+        }
+
+    @cached_property
+    def promises(self) -> tuple[str, ...]:
+        """The parameters that the evidence's ``threshold`` comes from; of ``one_of`` the one that is given."""
+        return tuple(name for name, schema in self.parameters.items() if schema.get("x-promise"))
+
+    def promised(self, given: Mapping[str, Any]) -> dict[str, Promised]:
+        """The promises among the arguments. None is a threshold that is not there yet, but of ``one_of`` one that is not given."""
+        return {
+            name: promised(given[name], f"{self.name}: {name}")
+            for name in self.promises
+            if name in given and (given[name] is not None or name not in self.one_of)
+        }
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
@@ -265,9 +285,23 @@ def _checked(kind: ClaimKind) -> None:
         for name, other in kind.without(given).items():
             if given.get(name) is not None:
                 raise SteerError(f"{kind.name}: {says_nothing(name, other)}. Delete it, or give {other}")
-        made(self, *arguments, **given)
+        given_promises = kind.promised(given)
+        for one in given_promises.values():
+            if one.source is not None:
+                read_pilot(one.source)  # before anything is measured
+        object.__setattr__(self, _PROMISED, given_promises)
+        made(self, *arguments, **given | {name: one.value for name, one in getattr(self, _PROMISED).items()})
 
     kind.declared.__init__ = checked  # type: ignore[misc]
+
+
+_PROMISED = "_promises_given"
+
+
+def promises_of(claim: Any) -> dict[str, Promised]:
+    """The promises that a claim was given, with where their thresholds come from."""
+    found: dict[str, Promised] = getattr(claim, _PROMISED)
+    return found
 
 
 def _measuring(kind: ClaimKind) -> None:
@@ -280,19 +314,50 @@ def _measuring(kind: ClaimKind) -> None:
     @wraps(measure)
     def timed(self: Any, model: Any) -> Evidence:
         started = time.perf_counter()
-        evidence = measure(self, model)
+        evidence = _measured(measure, self, model)
         if not isinstance(evidence, Evidence):
             raise SteerError(f"{home}measure of the claim {kind.name!r} gave {type(evidence).__name__}, not Evidence")
+        evidence.promise = _threshold_from(promises_of(self), evidence)
         fault = fault_of(evidence)
         if fault is not None:
             raise SteerError(f"{home}the evidence of the claim {kind.name!r} {fault}")
+        if evidence.has_no_threshold:  # nothing was tested, alone or among others
+            evidence.p_pass = evidence.p_fail = evidence.items_needed = None
         evidence.check, evidence.seconds = kind.name, time.perf_counter() - started
         evidence.warnings += kind.weak_promises(self)
         if evidence.units is None and evidence.unpaired is None and evidence.verdict is not Verdict.ERROR:
             evidence.units = units_from_items(evidence)
+        if evidence.promise is not None:
+            note_threshold(evidence, promises_of(self)[evidence.promise], self)
         return evidence
 
     declared.measure = timed  # type: ignore[attr-defined]
+
+
+def _measured(measure: Callable[[Any, Any], Any], claim: Any, model: Any) -> Any:
+    """What a claim measures.
+
+    Raises:
+        SteerError: it counts with a threshold that is not there yet.
+    """
+    try:
+        return measure(claim, model)
+    except TypeError as error:
+        empty = [name for name, one in promises_of(claim).items() if one.value is None]
+        if not empty or "NoneType" not in str(error):
+            raise
+        raise SteerError(
+            f"{type(claim).__module__}: {type(claim).__name__} counts with {empty[0]!r}, which is None as long as it has no threshold ({error}). "
+            f"Give {empty[0]!r} a number, or have measure() leave out what needs one"
+        ) from error
+
+
+def _threshold_from(given: Mapping[str, Promised], evidence: Evidence) -> str | None:
+    """The parameter that the threshold of the evidence is, if it is one."""
+    name = next(iter(given), None)
+    if name is None or (given[name].value is None) != (evidence.threshold is None):
+        return None
+    return name
 
 
 def says_nothing(name: str, other: str) -> str:

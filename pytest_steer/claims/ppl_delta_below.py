@@ -19,6 +19,7 @@ from ..measures.compared import finite
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..soundness import check_before
 from ..stats import Direction, Verdict
 from ..steering import Intervention, SteeringVector
@@ -51,7 +52,7 @@ class PplDeltaBelow:
     subject: Subject
     texts: Sequence[TextLike]
     limit: Annotated[
-        float,
+        float | None,
         Param(
             "The largest relative rise of perplexity: 0.05 means 5 %.",
             title="Largest relative rise of perplexity",
@@ -108,7 +109,7 @@ class PplDeltaBelow:
             base,
             steered,
             self.aggregate,
-            self.limit,
+            0.0 if self.limit is None else self.limit,
             interval=self.interval,
             confidence=self.confidence,
             seed=self.seed,
@@ -119,7 +120,7 @@ class PplDeltaBelow:
             rise.found,
             steered.probes,
             threshold=self.limit,
-            scaled=rise.limit,
+            scaled=None if self.limit is None else rise.limit,
             direction=Direction.AT_MOST,
             confidence=self.confidence,
             min_n=self.min_n,
@@ -157,9 +158,10 @@ class PplDeltaBelow:
             unit="texts",
             how={"aggregate": self.aggregate, "window": self.window, "stride": self.stride},
         )
-        if evidence.verdict is Verdict.INCONCLUSIVE and self.aggregate == "arithmetic":
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and self.aggregate == "arithmetic":
             evidence.items_needed = rise.texts_needed(self.confidence)
-        look_closer(evidence, rise.values, rise.bounds, rise.at, None, texts.ids)
+        if self.limit is not None:
+            look_closer(evidence, rise.values, rise.bounds, rise.at, None, texts.ids)
         # Costs are compared by the geometric mean, whichever is promised.
         cost = evidence.estimate if self.aggregate == "geometric" else finite(relative_rise(steered, base))
         evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": cost}}
@@ -205,7 +207,7 @@ def assert_ppl_delta_below(
     vector: SteeringVector | Intervention | None,
     texts: Sequence[TextLike],
     *,
-    limit: float,
+    limit: Promise,
     aggregate: Aggregate = "geometric",
     window: int | None = None,
     stride: int | None = None,

@@ -18,6 +18,7 @@ from ..measures.pne import matching_probability, pne
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
@@ -64,7 +65,7 @@ class SteersAtCost:
     items: Items
     texts: Sequence[TextLike]
     effect: Annotated[
-        float,
+        float | None,
         Param(
             "The least mean effect: propensity at that multiplier minus propensity unsteered, for example 0.2; with `standardised`, in "
             "standard deviations.",
@@ -226,7 +227,7 @@ class SteersAtCost:
             evidence.verdict, evidence.p_pass, evidence.p_fail = Verdict.INCONCLUSIVE, 1.0, 1.0
             evidence.warnings.append(below_floor(cost.n, least, "texts"))
             evidence.items_needed = None
-        elif over:
+        elif over and self.effect is not None:
             judged_together = judge_over_budget(found, self.effect, cost, self.budget)
             if least is None or fewest >= least:
                 evidence.verdict, evidence.p_pass, evidence.p_fail = judged_together
@@ -317,7 +318,7 @@ def assert_steers_at_cost(
     items: Iterable[ItemLike],
     texts: Sequence[TextLike],
     *,
-    effect: float,
+    effect: Promise,
     budget: float,
     standardised: bool = False,
     max_multiplier: float = MAX_MULTIPLIER,

@@ -18,7 +18,8 @@ from pytest_steer.files.messages import Fault, faults_under
 from pytest_steer.files.methods import joint_faults, name_faults, schema_of
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys
 from pytest_steer.files.source import DataPath
-from pytest_steer.files.specs import OWN_AXES, read_day
+from pytest_steer.files.specs import OWN_AXES
+from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.prompting.kinds import OWN_IS_GONE
 from pytest_steer.validation import example_of, flow, shown
