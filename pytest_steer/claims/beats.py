@@ -43,9 +43,9 @@ from .over_items import (
     curve_fields,
     data_warnings,
 )
-from .ppl_delta_below import distinct_texts
 from .rivals import Measured, Rival, measure_rivals, too_few_to_beat, wrong_way
 from .sampling import Sample, sample_of
+from .text_sampling import sample_of_texts
 
 
 @claim("beats", title="The vector does more than a baseline")
@@ -161,7 +161,8 @@ class Beats:
         """
         sample = sample_of(self.items, self.cluster)
         check_enough(sample)
-        texts, repeats = distinct_texts(self.texts, self.source) if self.texts else ([], [])
+        of_texts = sample_of_texts(self.texts, self.source) if self.texts else None
+        texts, repeats = (of_texts.texts, of_texts.warnings) if of_texts else ([], ())
         soundness = check_before(model, self.subject)
         found = measure_rivals(
             model,

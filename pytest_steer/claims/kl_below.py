@@ -45,8 +45,8 @@ from .leaks import text_leaks
 from .no_effect import step_of
 from .numbers import number
 from .over_items import check_enough, check_moved, data_warnings, describe_items
-from .ppl_delta_below import describe_texts, distinct_texts
 from .sampling import sample_of
+from .text_sampling import describe_texts, sample_of_texts
 
 MeasuredOn = Literal["auto", "texts", "items"]
 
@@ -353,7 +353,8 @@ class _Measured:
 
 def _of_texts(claim: KlBelow) -> _Measured:
     assert claim.texts is not None
-    texts, repeats = distinct_texts(claim.texts, claim.source)
+    sample = sample_of_texts(claim.texts, claim.source)
+    texts = sample.texts
     subject = claim.subject
 
     def at(model: Model, grid: Sequence[float]) -> list[Divergence]:
@@ -368,7 +369,9 @@ def _of_texts(claim: KlBelow) -> _Measured:
         list(texts.ids),
         [content_of(text) for text in texts],
         describe_texts(texts, claim.source),
-        warnings=[*repeats, *text_leaks(subject.intervention.metadata, texts)],
+        sample.clusters,
+        [*sample.warnings, *text_leaks(subject.intervention.metadata, texts)],
+        sample.details(),
     )
 
 
