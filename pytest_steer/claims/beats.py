@@ -48,7 +48,7 @@ from .sampling import Sample, sample_of
 from .text_sampling import sample_of_texts
 
 
-@claim("beats", title="The vector does more than a baseline")
+@claim("beats", title="The vector does more than a baseline", only_with={"max_multiplier": "budget"})
 @dataclass(frozen=True, kw_only=True)
 class Beats:
     """The mean effect of the vector exceeds that of `baseline` by more than `margin`, on the same test items.

@@ -62,6 +62,7 @@ _CONTROLS, _CONTROL_UNITS = 3, 8
     either=("texts", "items"),
     directed=False,
     only_with={"context": "items", "cluster": "items", "multipliers": "curve"},
+    not_with={"interval": "quantile"},
 )
 @dataclass(frozen=True, kw_only=True)
 class KlBelow:

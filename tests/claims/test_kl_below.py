@@ -368,6 +368,7 @@ def test_a_quantile_that_most_positions_may_exceed_is_a_weak_promise(linear, q, 
         ({"cluster": "of"}, SteerError, "'cluster' means nothing without 'items'"),
         ({"context": Context(system="Be brief.")}, SteerError, "'context' means nothing without 'items'"),
         ({"multipliers": [0, 1]}, SteerError, "'multipliers' means nothing without 'curve'"),
+        ({"interval": "bootstrap", "quantile": 0.9}, SteerError, "'interval' means nothing beside 'quantile'. Delete one"),
     ],
 )
 def test_an_argument_that_would_be_ignored_is_refused(linear, given, error, words):
