@@ -45,12 +45,12 @@ from .over_items import (
     data_warnings,
     item_units,
 )
-from .ppl_delta_below import distinct_texts
 from .rivals import Measured, Rival, measure_rivals, too_few_to_beat, wrong_way
 from .sampling import Sample, sample_of
+from .text_sampling import sample_of_texts
 
 
-@claim("beats", title="The vector does more than a baseline")
+@claim("beats", title="The vector does more than a baseline", only_with={"max_multiplier": "budget"})
 @dataclass(frozen=True, kw_only=True)
 class Beats:
     """The mean effect of the vector exceeds that of `baseline` by more than `margin`, on the same test items.
@@ -164,7 +164,8 @@ class Beats:
         """
         sample = sample_of(self.items, self.cluster)
         check_enough(sample)
-        texts, repeats = distinct_texts(self.texts, self.source) if self.texts else ([], [])
+        of_texts = sample_of_texts(self.texts, self.source) if self.texts else None
+        texts, repeats = (of_texts.texts, of_texts.warnings) if of_texts else ([], ())
         soundness = check_before(model, self.subject)
         found = measure_rivals(
             model,

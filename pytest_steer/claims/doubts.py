@@ -75,14 +75,18 @@ def _of_single_units(
     other = f"it would not {evidence.verdict}"
     if len(decisive) > _SEVERAL:
         return [f"the verdict is close: without any one of {len(decisive)} of the {evidence.n} {evidence.unit}, {other}"]
-    one = evidence.unit.removesuffix("s") if clusters is None else "the cluster of item"
+    one = (
+        evidence.unit.removesuffix("s")
+        if clusters is None
+        else f"the cluster of {evidence.details.get('clusters', {}).get('unit', 'items').removesuffix('s')}"
+    )
     found = [names[int(np.flatnonzero(of_item == unit)[0])] for unit in decisive]
     return [f"one of them decides: without {one} {' or '.join(found)}, {other}"]
 
 
 def _of_skewness(evidence: Evidence, values: Array, is_least: bool) -> list[str]:
     """The error rate of t, where skewness makes it clearly larger than stated on the side that gave the verdict."""
-    if evidence.interval_method not in ("t", "clustered t", "sequential t", "fieller"):
+    if evidence.interval_method not in ("t", "clustered t", "sequential t", "fieller", "clustered fieller"):
         return []
     skewness, n = skewness_of(values - values.mean()), len(values)
     lower = is_least == (evidence.verdict is Verdict.PASS)

@@ -72,6 +72,7 @@ _WORDS = {"steerability": "steerability", "anti_steerable_share": "anti-steerabl
     title="The promise holds in the worst context that a search finds",
     main="steerability",
     one_of=STATISTICS,
+    not_with={"multipliers": "effect", "interval": "anti_steerable_share"},
 )
 @dataclass(frozen=True, kw_only=True)
 class HoldsInContexts:

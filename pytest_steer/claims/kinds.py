@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, TypeVar
@@ -52,7 +52,8 @@ class ClaimKind:
         any_of: parameters of which at least one is given.
         either: fields of which one is filled in: the one that the parameter ``on`` names, else the first whose data is given.
         directed: whether it says which way a behaviour is to move, so that ``direction`` means something.
-        only_with: a field to the parameter, or the field of ``either``, without which it means nothing.
+        only_with: a field or parameter to the parameter, or the field of ``either``, without which it means nothing.
+        not_with: a field or parameter to the parameter beside which it means nothing.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ClaimKind:
     either: tuple[str, ...] = ()
     directed: bool = True
     only_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    not_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     schema_more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @cached_property
@@ -152,9 +154,23 @@ class ClaimKind:
         """Whether what a file says of that name reaches it: contexts do so with its items, whether as a field or as parameters."""
         return name in self.fields or (name == "context" and "items" in self.fields)
 
-    def without(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """The fields that mean nothing beside what is given, each with what is missing."""
-        return {name: other for name, other in self.only_with.items() if given.get(other) is None or given[other] is False}
+    def meaningless(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """The fields and parameters that mean nothing beside what is given, each with the reason."""
+
+        def has(name: str) -> bool:
+            return given.get(name) is not None and given[name] is not False
+
+        lacking = {
+            name: f"without {other!r}, which this claim has not" for name, other in self.only_with.items() if not has(other)
+        }
+        return lacking | {name: f"beside {other!r}" for name, other in self.not_with.items() if has(other)}
+
+    def is_default(self, name: str, value: Any) -> bool:
+        """Whether a value of a field or parameter is what it has where none is given."""
+        default = next(one.default for one in dataclasses.fields(self.declared) if one.name == name)
+        if isinstance(default, Sequence) and not isinstance(default, str) and isinstance(value, Iterable):
+            return [*value] == [*default]
+        return value is None or bool(value == default)
 
     @property
     def searches_contexts(self) -> bool:
@@ -238,6 +254,7 @@ def claim(
     either: Sequence[str] = (),
     directed: bool = True,
     only_with: Mapping[str, str] | None = None,
+    not_with: Mapping[str, str] | None = None,
     schema: Mapping[str, Any] | None = None,
 ) -> Callable[[Declared], Declared]:
     """Register a class as a kind of claim; see docs/extending.md.
@@ -248,7 +265,7 @@ def claim(
         main: the parameter that a bare number sets.
         one_of / any_of: parameters of which exactly one, or at least one, is given.
         either: fields of which one is filled in, see :class:`ClaimKind`; the class has a parameter ``on`` that names one.
-        directed / only_with: which of what all claims take means nothing for it, see :class:`ClaimKind`.
+        directed / only_with / not_with: which of what all claims take means nothing for it, see :class:`ClaimKind`.
         schema: further keywords of JSON Schema for its parameters together.
 
     Raises:
@@ -262,7 +279,9 @@ def claim(
                 f"between `@claim(...)` and `class {declared.__name__}:`"
             )
         of_one = (tuple(one_of), tuple(any_of), tuple(either))
-        kind = ClaimKind(name, declared, title, main, *of_one, directed, dict(only_with or {}), schema or {})
+        kind = ClaimKind(
+            name, declared, title, main, *of_one, directed, dict(only_with or {}), dict(not_with or {}), schema or {}
+        )
         _checked(kind)
         _measuring(kind)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
@@ -282,9 +301,10 @@ def _checked(kind: ClaimKind) -> None:
         properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
         values = {key: value for key, value in given.items() if key in properties}
         check_values(kind.name, values, properties, required=kind.schema.get("required", ()))
-        for name, other in kind.without(given).items():
-            if given.get(name) is not None:
-                raise SteerError(f"{kind.name}: {says_nothing(name, other)}. Delete it, or give {other}")
+        for name, why in kind.meaningless(given).items():
+            if name in given and not kind.is_default(name, given[name]):
+                cure = f"Delete it, or give {kind.only_with[name]}" if why.startswith("without") else "Delete one of them"
+                raise SteerError(f"{kind.name}: {name!r} means nothing {why}. {cure}")
         given_promises = kind.promised(given)
         for one in given_promises.values():
             if one.source is not None:
@@ -358,11 +378,6 @@ def _threshold_from(given: Mapping[str, Promised], evidence: Evidence) -> str | 
     if name is None or (given[name].value is None) != (evidence.threshold is None):
         return None
     return name
-
-
-def says_nothing(name: str, other: str) -> str:
-    """That a field of ``only_with`` means nothing where ``other`` is not."""
-    return f"{name!r} means nothing without {other!r}, which this claim has not"
 
 
 _MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions"}

@@ -47,8 +47,8 @@ from .leaks import text_leaks
 from .no_effect import step_of
 from .numbers import number
 from .over_items import check_enough, check_moved, data_warnings, describe_items
-from .ppl_delta_below import describe_texts, distinct_texts
 from .sampling import sample_of
+from .text_sampling import describe_texts, sample_of_texts
 from .units import units_record
 
 MeasuredOn = Literal["auto", "texts", "items"]
@@ -65,6 +65,7 @@ _CONTROLS, _CONTROL_UNITS = 3, 8
     either=("texts", "items"),
     directed=False,
     only_with={"context": "items", "cluster": "items", "multipliers": "curve"},
+    not_with={"interval": "quantile"},
 )
 @dataclass(frozen=True, kw_only=True)
 class KlBelow:
@@ -366,7 +367,8 @@ class _Measured:
 
 def _of_texts(claim: KlBelow) -> _Measured:
     assert claim.texts is not None
-    texts, repeats = distinct_texts(claim.texts, claim.source)
+    sample = sample_of_texts(claim.texts, claim.source)
+    texts = sample.texts
     subject = claim.subject
 
     def at(model: Model, grid: Sequence[float]) -> list[Divergence]:
@@ -382,7 +384,9 @@ def _of_texts(claim: KlBelow) -> _Measured:
         [content_of(text) for text in texts],
         [form_of(text) for text in texts],
         describe_texts(texts, claim.source),
-        warnings=[*repeats, *text_leaks(subject.intervention.metadata, texts)],
+        sample.clusters,
+        [*sample.warnings, *text_leaks(subject.intervention.metadata, texts)],
+        sample.details(),
     )
 
 

@@ -53,7 +53,7 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
     drawn = evidence.details.get("sequential")
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
     clusters = evidence.details.get("clusters")
-    of += f" ({clusters['items']} items)" if clusters else ""
+    of += f" ({clusters['items']} {clusters.get('unit', 'items')})" if clusters else ""
     return (
         f"{evidence.name}: {evidence.verdict.value.upper()}{low_confidence(evidence.confidence) if evidence.verdict is not Verdict.INCONCLUSIVE else ''}  {evidence.statistic} {number(evidence.estimate, percent)} "
         f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"

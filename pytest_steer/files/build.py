@@ -229,9 +229,9 @@ def _left_out(kind: ClaimKind, claim: ClaimSpec) -> set[str]:
     """The fields that are not filled in: texts that may be missing and are, or what the claim is not measured on."""
     if not kind.either:
         missing = {name for name, needed in kind.fields.items() if name == "texts" and not needed and claim.neutral is None}
-        return missing | kind.without(claim.params).keys()
+        return missing | kind.meaningless(claim.params).keys()
     chosen = kind.chosen(claim.params.get("on"), given_data(claim))
-    return {*kind.either} - {chosen} | kind.without({**claim.params, str(chosen): True}).keys()
+    return {*kind.either} - {chosen} | kind.meaningless({**claim.params, str(chosen): True}).keys()
 
 
 def given_data(claim: ClaimSpec) -> set[str]:
