@@ -49,6 +49,10 @@ class DataError(SteerError):
     """A data file or a data set is unusable: wrong shape, empty, or not finite."""
 
 
+class TooLongError(DataError):
+    """A text has more tokens than the model takes."""
+
+
 class TokenBoundaryError(DataError):
     """Appending an answer changes the tokens of its prompt, so the answer cannot be scored on its own."""
 

@@ -51,7 +51,8 @@ class Evidence:
         statistic: what the estimate is, in words.
         estimate: the statistic; None only if there is an error.
         interval: (low, high), each a one-sided bound at ``confidence``; None where there is none.
-        threshold: what the claim promises. direction: whether the statistic has to be at least or at most that.
+        threshold: what the claim promises; None as long as it has no threshold, and then it is inconclusive. promise: the claim's parameter
+            that says it. threshold_set: where it comes from, see ``claims/pilots.py``. direction: whether the statistic has to be at least or at most that.
         n: independent units that the estimate rests on. unit: what they are.
         min_n: with fewer units there is no verdict but inconclusive; None where there is no floor.
         percent: estimate, interval and threshold are shown in per cent.
@@ -78,6 +79,8 @@ class Evidence:
     confidence: float = 0.95
     interval_method: str = ""
     threshold: float | None = None
+    promise: str | None = None
+    threshold_set: dict[str, Any] | None = None
     direction: Direction = Direction.AT_LEAST
     n: int = 0
     unit: str = "items"
@@ -121,6 +124,11 @@ class Evidence:
         return self.verdict is Verdict.PASS
 
     @property
+    def has_no_threshold(self) -> bool:
+        """Whether it was measured and not judged, since its promise has no threshold yet."""
+        return self.threshold is None and self.verdict is Verdict.INCONCLUSIVE
+
+    @property
     def counterexample(self) -> dict[str, Any] | None:
         """A context that breaks the promise: ``context``, ``estimate`` and, once complete, ``reproduce``; None if there is none."""
         found: dict[str, Any] | None = self.extra.get("counterexample")
@@ -151,6 +159,8 @@ class Evidence:
             "interval_method": self.interval_method,
             "confidence": self.confidence,
             "threshold": self.threshold,
+            "promise": self.promise,
+            "threshold_set": self.threshold_set,
             "direction": self.direction.value,
             "n": self.n,
             "unit": self.unit,
@@ -202,14 +212,20 @@ def fault_of(evidence: Evidence) -> str | None:
     if verdict is Verdict.INCONCLUSIVE and evidence.n == 0 and evidence.details.get("not_yet"):
         return None
     missing = next((name for name in ("model", "vector", "data") if getattr(evidence, name) is None), None)
-    if missing is not None or estimate is None or threshold is None:
-        return f"has no {missing or ('estimate' if estimate is None else 'threshold')}"
+    if missing is not None or estimate is None:
+        return f"has no {missing or 'estimate'}"
+    if threshold is None and evidence.promise is None:
+        return "has no threshold"
+    if threshold is None and verdict is not Verdict.INCONCLUSIVE:
+        return f"says {verdict}, and has no threshold"
     if evidence.n < 2:
         return f"rests on {evidence.n} {evidence.unit}, and an interval needs two"
-    is_least = evidence.direction is Direction.AT_LEAST
     low, high = evidence.interval
     if low is not None and high is not None and low > high:
         return f"has the interval [{low}, {high}], whose ends are the wrong way round"
+    if threshold is None:
+        return None
+    is_least = evidence.direction is Direction.AT_LEAST
     worst = low if is_least else high
     slack = 1e-9 * max(1.0, abs(threshold))  # bounds may have been judged on another scale
 

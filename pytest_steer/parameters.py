@@ -41,6 +41,7 @@ class Param:
         weak_from / weak_to: a promise of this value and above / below it can hardly fail, which a claim's evidence says as a warning.
         weak: what such a promise lets pass and what to write, as the end of a sentence that begins with name and value.
         was: the name that it had before; a claim file with that name is told the new one.
+        promise: of a claim, that it is what the evidence's ``threshold`` comes from; the main number of a claim is one without saying so.
         schema: further keywords of JSON Schema, which win over those that the type gives.
     """
 
@@ -56,6 +57,7 @@ class Param:
     weak_to: float | None = None
     weak: str = ""
     was: str = ""
+    promise: bool = False
     schema: Mapping[str, Any] = field(default_factory=dict)
 
     def to_schema(self, name: str) -> Schema:
@@ -68,6 +70,7 @@ class Param:
             "description": self.about,
             **({"x-unit": self.unit} if self.unit else {}),
             **({"x-was": self.was} if self.was else {}),
+            **({"x-promise": True} if self.promise else {}),
             **({"x-weak": {"from": self.weak_from, "to": self.weak_to, "why": self.weak}} if self.weak else {}),
             **{keyword: bound for keyword, bound in bounds.items() if bound is not None},
             **({"examples": [self.example]} if self.example is not None else {}),

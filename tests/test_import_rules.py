@@ -23,6 +23,7 @@ GROUND = (
     "sources",
     "registry",
     "parameters",
+    "promises",
     "file_formats",
     "validation",
     "evidence",

@@ -216,7 +216,7 @@ def test_measuring_writes_nothing_and_prints_nothing(tmp_path):
         many = [(f"Question {number}?", "(A)", "(B)") for number in range(24)]
         space = contexts(system=["a", "b"], noise=[{"typos": 0.1}, {"case": 0.1}])
         assert_holds_in_contexts(
-            model, vector, many, contexts=space, effect=-1e9, max_contexts=6, multipliers=(0, 1)
+            model, vector, many, contexts=space, effect=-1e9, max_contexts=6
         )
         assert_hooks_are_sound(model, vector, max_batches=2)
         assert storage_directory().home_directory == home

@@ -45,6 +45,12 @@ def _tokens(record: Record) -> Any:
     return (units["ids"][0], tokens) if units and units["ids"] and any(tokens) else None
 
 
+def _threshold(record: Record) -> Any:
+    """The threshold; that there is none yet is another condition than one that a claim without a result does not have."""
+    is_empty = record.get("threshold") is None and record.get("estimate") is not None
+    return "none yet" if is_empty else record.get("threshold")
+
+
 CONDITIONS = (
     Condition("kind of claim", _in("check"), True),
     Condition("statistic", _in("statistic"), True),
@@ -61,7 +67,7 @@ CONDITIONS = (
     Condition("operation", _in("vector", "operation"), False),
     Condition("site", _in("vector", "site"), False),
     Condition("multiplier", _in("multiplier"), False),
-    Condition("threshold", _in("threshold"), False),
+    Condition("threshold", _threshold, False),
     Condition("confidence", _in("confidence"), False),
     Condition("date", _in("asked", "date"), False),
 )

@@ -186,6 +186,8 @@ def _put_loss(entry: Entry, old: Record, new: Record, pairs: Paired, loss: Loss)
     difference, interval = loss.difference
     entry["difference"], entry["interval"] = difference, list(interval)
     flips = []
+    if new["threshold"] is None:  # there is no promised side yet
+        return
     for (_, at), before, after in zip(pairs.places, loss.before.tolist(), loss.after.tolist(), strict=True):
         sides = _keeps(new, before), _keeps(new, after)
         if sides[0] != sides[1]:
@@ -199,6 +201,8 @@ def _put_loss(entry: Entry, old: Record, new: Record, pairs: Paired, loss: Loss)
 def _keeps(claim: Record, value: float) -> bool:
     """Whether a unit is on the promised side by itself."""
     at = claim["threshold"] if claim["units"]["kind"] == "mean" else 0.5
+    if at is None:
+        return True  # nothing is promised that it could miss
     return bool(value >= at if claim["direction"] == "at_least" else value <= at)
 
 

@@ -18,12 +18,13 @@ from .no_regression import NoRegression
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
-from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below, describe_texts
+from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
 from .promotes import Promotes, assert_promotes
 from .settings import OtherData
 from .steers import Steers, assert_steers
 from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 from .suppresses import Suppresses, assert_suppresses
+from .text_sampling import describe_texts
 
 discover(__name__, __path__)
 

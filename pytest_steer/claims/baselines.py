@@ -101,10 +101,14 @@ def as_baseline(given: Any, chosen_on: Iterable[ItemLike] | None = None, multipl
         chosen_on: items on which the best of several prompts is chosen. multiplier: of a vector.
 
     Raises:
-        SteerError: it is none of these, or a multiplier for what has none.
+        SteerError: it is none of these, a multiplier for what has none, or items to choose on for what has nothing to choose.
     """
     found = given if isinstance(given, Baseline) else _made_of(given)
-    if chosen_on is not None and found.kind == "prompt":
+    if chosen_on is not None:
+        if found.kind != "prompt":
+            raise SteerError(
+                f"chosen_on is what the best of several prompts is chosen on, and the baseline is {found.kind!r}: delete it"
+            )
         found = replace(found, chosen_on=as_items(chosen_on))
     if multiplier is None:
         return found

@@ -19,6 +19,7 @@ from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Inference, least_of
@@ -29,7 +30,7 @@ from .baselines import Baseline, as_baseline
 from .common import AboutItems, Interval, IntervalMethod
 from .deployed import deployed_record, moves_of, with_deployed
 from .doubts import look_closer
-from .figures import Figure, Intervals, figures_of_items, interval_row
+from .figures import Figure, Intervals, figures_of_items, interval_row, promised_in
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
@@ -44,12 +45,12 @@ from .over_items import (
     data_warnings,
     item_units,
 )
-from .ppl_delta_below import distinct_texts
 from .rivals import Measured, Rival, measure_rivals, too_few_to_beat, wrong_way
 from .sampling import Sample, sample_of
+from .text_sampling import sample_of_texts
 
 
-@claim("beats", title="The vector does more than a baseline")
+@claim("beats", title="The vector does more than a baseline", only_with={"max_multiplier": "budget"})
 @dataclass(frozen=True, kw_only=True)
 class Beats:
     """The mean effect of the vector exceeds that of `baseline` by more than `margin`, on the same test items.
@@ -77,12 +78,13 @@ class Beats:
         ),
     ]
     margin: Annotated[
-        float,
+        float | None,
         Param(
             "The vector's mean effect is larger by more than this.",
             title="Margin",
             example=0,
             unit="propensity",
+            promise=True,
             weak_to=-1,
             weak="lets the vector do that much less than its baseline; that it does no less is promised by a margin a little below 0, such as -0.1",
         ),
@@ -162,7 +164,8 @@ class Beats:
         """
         sample = sample_of(self.items, self.cluster)
         check_enough(sample)
-        texts, repeats = distinct_texts(self.texts, self.source) if self.texts else ([], [])
+        of_texts = sample_of_texts(self.texts, self.source) if self.texts else None
+        texts, repeats = (of_texts.texts, of_texts.warnings) if of_texts else ([], ())
         soundness = check_before(model, self.subject)
         found = measure_rivals(
             model,
@@ -192,13 +195,15 @@ class Beats:
         )
         asked = asked_record(model, curve, self.context)
         least = least_of(each)
+        # A vector that equals its baseline does not beat it.
+        above = None if self.margin is None else math.nextafter(self.margin, math.inf)
         evidence = judged(
             model,
             replace(self.subject, multiplier=strength),
             least,
             curve.probes,
             threshold=self.margin,
-            scaled=math.nextafter(self.margin, math.inf),  # a vector that equals its baseline does not beat it
+            scaled=above,
             direction=Direction.AT_LEAST,
             confidence=self.confidence,
             min_n=self.min_n,
@@ -249,7 +254,6 @@ class Beats:
             )
         names = [item.id for item in sample.items]
         if len(each) == 1:
-            above = math.nextafter(self.margin, math.inf)
             look_closer(evidence, differences[0], self._mean, above, sample.clusters, names)
         evidence.compared = compared_by_items(curve, self.subject, evidence, at_deployed, sample.clusters)
         return evidence
@@ -308,7 +312,7 @@ class Beats:
             about="Paired by item: the vector's effect minus the baseline's, with bounds.",
             rows=sorted(rows, key=lambda row: row.estimate),
             x="difference of effects",
-            promised=[record["threshold"]],
+            promised=promised_in(record),
         )
         return [beaten, *figures_of_items(record)]
 
@@ -383,7 +387,7 @@ def assert_beats(
     items: Iterable[ItemLike],
     *,
     baseline: Any,
-    margin: float = 0.0,
+    margin: Promise = 0.0,
     chosen_on: Iterable[ItemLike] | None = None,
     baseline_multiplier: float | None = None,
     budget: float | None = None,

@@ -23,7 +23,7 @@ from ..stats import Inference, items_needed_within
 from ..steering import Intervention, SteeringVector, as_intervention
 from . import words
 from .figures import Figure, Intervals, curve_of, interval_row
-from .judging import floor_of
+from .judging import NOT_JUDGED, floor_of
 from .numbers import number
 from .sampling import Sample
 
@@ -56,8 +56,10 @@ class Behaviour:
         """What has to be within the band."""
         return [self.size, *([] if self.deployed_size is None else [self.deployed_size])]
 
-    def judged(self, band: float, confidence: float, min_n: int | None, tests: int) -> dict[str, Any]:
+    def judged(self, band: float | None, confidence: float, min_n: int | None, tests: int) -> dict[str, Any]:
         """The p-values and the verdict of this behaviour alone, as one of ``tests`` that can fail the claim."""
+        if band is None:
+            return NOT_JUDGED
         outside = min(1.0, tests * min(size.p_at_least(band) for size in self.sizes))
         inside = max([self.size.p_at_most(band), *(1.0 for size in self.sizes[1:] if size.estimate > band)])
         least, alpha = floor_of(self.size, min_n), 1 - confidence
@@ -264,10 +266,10 @@ def behaviours_figures(record: dict[str, Any]) -> list[Figure]:
     return [
         Intervals(
             title="Other behaviours",
-            about=f"How far steering moves each. The band of {band:g} is promised.",
+            about="How far steering moves each." + ("" if band is None else f" The band of {band:g} is promised."),
             rows=[interval_row(one, one["name"]) for one in details["behaviours"]],
             x=what,
-            promised=[-band, band],
+            promised=[] if band is None else [-band, band],
         ),
         *curve_of(record),
     ]

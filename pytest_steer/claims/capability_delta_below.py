@@ -19,6 +19,7 @@ from ..measures.multiple_choice import context_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..soundness import check_before
 from ..stats import (
     Direction,
@@ -61,7 +62,7 @@ class CapabilityDeltaBelow:
 
     subject: Subject
     limit: Annotated[
-        float,
+        float | None,
         Param(
             "The largest loss of accuracy: 0.03 means 3 of 100 questions.",
             title="Largest loss of accuracy",
@@ -187,7 +188,7 @@ class CapabilityDeltaBelow:
             kind="mean" if questions.is_weighted else "change",
             how={"by": self.by, "prompt_form": self.prompt},
         )
-        if evidence.verdict is Verdict.INCONCLUSIVE and not questions.is_weighted:
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and not questions.is_weighted:
             evidence.items_needed = items_needed_paired(
                 losses, gains, len(questions), self.limit, confidence=self.confidence
             )
@@ -270,7 +271,7 @@ def assert_capability_delta_below(
     vector: SteeringVector | Intervention | None,
     questions: Iterable[Question] | None = None,
     *,
-    limit: float,
+    limit: Promise,
     by: ScoredBy = "sum",
     prompt: PromptForm = "plain",
     **shared: Unpack[Deployment],

@@ -20,14 +20,16 @@ _DOUBTFUL = 1.5  # times the stated error rate
 
 
 def look_closer(
-    evidence: Evidence, values: Array, bounds: Bounds, at: float, clusters: Sequence[int] | None, names: Sequence[str]
+    evidence: Evidence, values: Array, bounds: Bounds, at: float | None, clusters: Sequence[int] | None, names: Sequence[str]
 ) -> None:
     """Put into the evidence of a mean the share of items on the promised side, and warnings where the verdict is doubtful.
 
     Args:
         values: [n_items] what the statistic is the mean of. bounds: its inference of values and their clusters.
-        at: the threshold on the scale of the values. names: of the items, for the warnings.
+        at: the threshold on the scale of the values; without one there is nothing to doubt. names: of the items, for the warnings.
     """
+    if at is None:
+        return
     is_least = evidence.direction is Direction.AT_LEAST
     keeps = values >= at if is_least else values <= at
     share = share_of(keeps.astype(float), confidence=evidence.confidence, clusters=clusters)
@@ -73,14 +75,18 @@ def _of_single_units(
     other = f"it would not {evidence.verdict}"
     if len(decisive) > _SEVERAL:
         return [f"the verdict is close: without any one of {len(decisive)} of the {evidence.n} {evidence.unit}, {other}"]
-    one = evidence.unit.removesuffix("s") if clusters is None else "the cluster of item"
+    one = (
+        evidence.unit.removesuffix("s")
+        if clusters is None
+        else f"the cluster of {evidence.details.get('clusters', {}).get('unit', 'items').removesuffix('s')}"
+    )
     found = [names[int(np.flatnonzero(of_item == unit)[0])] for unit in decisive]
     return [f"one of them decides: without {one} {' or '.join(found)}, {other}"]
 
 
 def _of_skewness(evidence: Evidence, values: Array, is_least: bool) -> list[str]:
     """The error rate of t, where skewness makes it clearly larger than stated on the side that gave the verdict."""
-    if evidence.interval_method not in ("t", "clustered t", "sequential t", "fieller"):
+    if evidence.interval_method not in ("t", "clustered t", "sequential t", "fieller", "clustered fieller"):
         return []
     skewness, n = skewness_of(values - values.mean()), len(values)
     lower = is_least == (evidence.verdict is Verdict.PASS)

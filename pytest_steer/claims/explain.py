@@ -7,6 +7,7 @@ from ..evidence import Evidence, Verdict
 from ..screen import visible
 from . import words
 from .kinds import kind_of
+from .pilots import threshold_line
 
 
 def complete(evidence: Evidence) -> None:
@@ -41,16 +42,22 @@ def _lines(evidence: Evidence, brief: bool) -> list[str]:
     if evidence.verdict is Verdict.ERROR:
         return [f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)]
     kind = kind_of(evidence.check)
-    headline = kind.said("headline", evidence)
+    headline = words.no_threshold(evidence) if evidence.has_no_threshold else kind.said("headline", evidence)
     if evidence.passed and evidence.xfail is not None:
         headline = headline.replace(": PASS", ": XPASS", 1)
     few = words.too_few(evidence)
     said = f"{few}: " if few is not None and few in headline else ""  # which its warning need not say again
     lines = [headline, *(f"  warning: {warning.removeprefix(said)}" for warning in evidence.warnings)]
-    lines += words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
+    lines += (
+        threshold_line(evidence) + words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
+    )
     if evidence.passed:
         return lines + (words.rerun(evidence) if evidence.xfail is not None else [])
     found = evidence.counterexample
     reproduce = [f"  show the counterexample again: {found['reproduce']}"] if found else []
-    why = [] if brief else kind.said("explanation", evidence)
+    if evidence.has_no_threshold:
+        why = [*words.where(evidence), *words.curve(evidence)]
+    else:
+        why = kind.said("explanation", evidence)
+    why = [] if brief else why
     return [*lines, *why, *reproduce, *words.rerun(evidence)]

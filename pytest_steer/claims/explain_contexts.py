@@ -13,7 +13,7 @@ from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..prompting import Context, PromptFormat, render_item
 from . import words
-from .figures import Figure, Intervals, Row, figures_of_items, interval_row
+from .figures import Figure, Intervals, Row, figures_of_items, interval_row, promised_in
 from .numbers import number
 
 MOST_ROWS = 5
@@ -75,10 +75,8 @@ def _searched(evidence: Evidence) -> str:
     details = evidence.details
     worst = details["worst"]
     tried = f"all {details['tried']} contexts tried" if details["exhausted"] else f"searched {details['tried']} contexts"
-    return (
-        f"  {tried} on {len(details['batch'])} other items; {details['breaking']} of them miss the "
-        f"threshold; as given {number(details['as_given'])}, worst {number(worst['estimate'])}"
-    )
+    missing = "" if evidence.threshold is None else f"; {details['breaking']} of them miss the threshold"
+    return f"  {tried} on {len(details['batch'])} other items{missing}; as given {number(details['as_given'])}, worst {number(worst['estimate'])}"
 
 
 def _unconfirmed(evidence: Evidence) -> list[str]:
@@ -136,7 +134,7 @@ def context_figures(record: dict[str, Any]) -> list[Figure]:
         about=f"Bars are bounds on items that the search did not see. Dots alone are {shown} contexts of the search, on its batch.",
         rows=rows,
         x=record["statistic"],
-        promised=[record["threshold"]],
+        promised=promised_in(record),
     )
     return [searched, *figures_of_items(record)]
 

@@ -155,7 +155,12 @@ def distribution_of(record: Record) -> list[Figure]:
     what, name = ("slope", "anti-steerable") if effects is None else ("effect", "moves the wrong way")
     share, mean = details.get("anti_steerable_share"), details.get("steerability")
     marked = [(mean, "mean")] if mean is not None and effects is None else []
-    if record["statistic"] in ("steerability", "negative steerability", "effect", "negative effect"):
+    if record["threshold"] is not None and record["statistic"] in (
+        "steerability",
+        "negative steerability",
+        "effect",
+        "negative effect",
+    ):
         marked.append((sign * record["threshold"], "promised"))
     return [
         Distribution(
@@ -170,6 +175,11 @@ def distribution_of(record: Record) -> list[Figure]:
             marked=marked,
         )
     ]
+
+
+def promised_in(record: Record) -> list[float]:
+    """The threshold, for ``promised``; nothing as long as there is none."""
+    return [] if record["threshold"] is None else [record["threshold"]]
 
 
 def deployed_mark(record: Record) -> list[tuple[float, str]]:

@@ -16,6 +16,7 @@ from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
@@ -25,8 +26,8 @@ from .common import AboutItems
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .holding import hold
-from .judging import judged, judged_from
-from .kinds import claim
+from .judging import NOT_JUDGED, judged, judged_from
+from .kinds import claim, promises_of
 from .no_effect import controls_of_no_effect
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings
 from .sampling import clustered, one_per_cluster, sample_of
@@ -161,7 +162,7 @@ class Generalizes:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data_sets", {name: checked_data(data) for name, data in self.data_sets.items()})
-        if (self.retention is None) == (self.tan_relative is None):
+        if len(promises_of(self)) != 1:
             raise SteerError(
                 "generalizes promises one of retention (steerability there / steerability in the base context) and tan_relative "
                 "(steerability there / that of the data set's own vector): write retention=0.5 or tan_relative=0.5"
@@ -175,22 +176,22 @@ class Generalizes:
             raise SteerError(
                 f"{sorted(twice)[0]!r} is the name of a context and of a data set: give one of them another name"
             )
-        if self.tan_relative is not None and self.contexts:
+        if self._word == "tan_relative" and self.contexts:
             raise SteerError(
                 "tan_relative compares vectors on other data sets: move `contexts` to a claim that promises retention"
             )
         for name, data in self.data_sets.items():
-            if isinstance(data, OtherData) != (self.tan_relative is not None):
+            if isinstance(data, OtherData) != (self._word == "tan_relative"):
                 raise SteerError(
                     f"data_sets.{name}: retention needs no vector of the data set: give its items alone"
-                    if self.tan_relative is None
+                    if self._word == "retention"
                     else f"data_sets.{name}: tan_relative compares with the data set's own vector: write `{name}: {{test: FILE, "
                     "train: FILE}` (or `vector: FILE`), in Python OtherData(items, vector)"
                 )
 
     @property
-    def _promised(self) -> float:
-        return float(self.tan_relative if self.retention is None else self.retention)  # type: ignore[arg-type]
+    def _promised(self) -> float | None:
+        return self.tan_relative if self._word == "tan_relative" else self.retention
 
     def measure(self, model: Model) -> Evidence:
         """Measure and judge.
@@ -210,7 +211,7 @@ class Generalizes:
         warnings += other_data_warnings(self.subject, sample, self.data_sets, others, warnings)
         soundness = check_before(model, self.subject)
         asked_there = Measuring(model, self.subject, self.base, grid, self.confidence)
-        if self.retention is None:
+        if self._word == "tan_relative":
             settings = asked_there.against_own_vectors(self.data_sets, others)
         else:
             settings = asked_there.against_base(sample, self.contexts, others)
@@ -240,7 +241,7 @@ class Generalizes:
             "worst": worst.name,
             **(
                 {"base": describe(base, self.base, repr(self.base), sign) | self._bounds(base, sample.clusters)}
-                if self.retention is not None
+                if self._word == "retention"
                 else {}
             ),
             "settings": [
@@ -276,9 +277,9 @@ class Generalizes:
             warnings=warnings,
             **curve_fields(curve, details | seen.details(), self.subject, self.confidence, worst.clusters) | seen.describe(),
         )
-        at_deployed = with_deployed(model, self.subject, curve if self.retention is None else base, self.base)
+        at_deployed = with_deployed(model, self.subject, curve if self._word == "tan_relative" else base, self.base)
         evidence.details["deployed"] = deployed_record(
-            self.subject, at_deployed, self.confidence, worst.clusters if self.retention is None else sample.clusters
+            self.subject, at_deployed, self.confidence, worst.clusters if self._word == "tan_relative" else sample.clusters
         )
         evidence.warnings += slope_warnings(evidence, self.subject)
         evidence.details |= self._controls(model, evidence, worst)
@@ -288,7 +289,7 @@ class Generalizes:
             evidence.unpaired = "a ratio of means of different items is not a mean over items"
         if evidence.verdict is Verdict.INCONCLUSIVE:
             evidence.items_needed = self._items_needed(ratios)
-        if worst.paired:
+        if worst.paired and self._promised is not None:
             # The paired ratio is at least r if the mean of shifted - r * base is at least 0, which a t test decides.
             kept = 1 - self.confidence
             level = 1 - (kept if evidence.verdict is Verdict.PASS else kept / len(ratios))
@@ -320,7 +321,7 @@ class Generalizes:
 
     @property
     def _word(self) -> str:
-        return "tan_relative" if self.retention is None else "retention"
+        return next(iter(promises_of(self)))
 
     def _controls(self, model: Model, evidence: Evidence, worst: Setting) -> dict[str, Any]:
         """Random directions in the worst setting, where it is not proven which way the deployed model moves there."""
@@ -336,22 +337,26 @@ class Generalizes:
         return {"interval": list(bounds_of(mean_t(one_per_cluster(base.slopes, clusters), confidence=self.confidence)))}
 
     def _describe_ratio(self, ratio: Inference, settings: int, fewest: int) -> dict[str, Any]:
-        verdict = judged_from(ratio, self._promised, Direction.AT_LEAST, self.min_n, fewest)
-        if verdict is Verdict.FAIL and settings * ratio.p_at_most(self._promised) > 1 - self.confidence:
-            verdict = Verdict.INCONCLUSIVE
-        return {
+        found: dict[str, Any] = {
             self._word: ratio.estimate,
             "interval": list(bounds_of(ratio)),
             "interval_method": ratio.method,
-            "p_pass": ratio.p_at_least(self._promised),
-            "p_fail": min(1.0, settings * ratio.p_at_most(self._promised)),
-            "verdict": verdict.value,
         }
+        if self._promised is None:
+            return found | NOT_JUDGED
+        verdict = judged_from(ratio, self._promised, Direction.AT_LEAST, self.min_n, fewest)
+        p_fail = min(1.0, settings * ratio.p_at_most(self._promised))
+        if verdict is Verdict.FAIL and p_fail > 1 - self.confidence:
+            verdict = Verdict.INCONCLUSIVE
+        return found | {"p_pass": ratio.p_at_least(self._promised), "p_fail": p_fail, "verdict": verdict.value}
 
     def _items_needed(self, ratios: list[Inference]) -> int | None:
         """As many as the most demanding of the settings that have not passed needs."""
-        open_ones = [ratio for ratio in ratios if judge(ratio, self._promised, Direction.AT_LEAST) is not Verdict.PASS]
-        needed = [items_needed_ratio(ratio, self._promised) for ratio in open_ones]
+        at = self._promised
+        if at is None:
+            return None
+        open_ones = [ratio for ratio in ratios if judge(ratio, at, Direction.AT_LEAST) is not Verdict.PASS]
+        needed = [items_needed_ratio(ratio, at) for ratio in open_ones]
         numbers = [number for number in needed if number is not None]
         return max(numbers) if numbers and len(numbers) == len(needed) else None
 
@@ -377,8 +382,8 @@ def assert_generalizes(
     vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     *,
-    retention: float | None = None,
-    tan_relative: float | None = None,
+    retention: Promise = None,
+    tan_relative: Promise = None,
     contexts: Mapping[str, Context] | None = None,
     data_sets: Mapping[str, Iterable[ItemLike] | OtherData] | None = None,
     base: Context = AS_GIVEN,

@@ -53,6 +53,7 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
     others = {*_OF_THE_SUBJECT, *_OF_THE_VECTOR} - (set() if declared.has_direction else {"direction"})
     _check_keywords(f"assert_{kind}", declared, shared, known | others)
     needed = {"model", *(name for name in known if declared.fields.get(name)), *declared.schema.get("required", ())}
+    needed |= {*declared.promises} - {*declared.one_of}  # None is a threshold that is not there yet
     needed |= READERS.keys() & given.keys() - known  # data from which fields are made
     fields = {"seed": current_run().seed, "name": kind, **given, **shared}
     fields = {name: value for name, value in fields.items() if value is not None or name in needed}

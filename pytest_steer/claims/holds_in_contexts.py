@@ -32,6 +32,7 @@ from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model, engine_of
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_share
@@ -43,7 +44,7 @@ from .doubts import look_closer
 from .explain_contexts import context_figures, context_lines, how_to_reproduce, nothing_searched
 from .holding import hold
 from .judging import SHARES, judged, judged_from, mean_of, open_share, share_of
-from .kinds import claim
+from .kinds import claim, promises_of
 from .no_effect import controls_of_no_effect
 from .over_items import (
     asking_warnings,
@@ -71,6 +72,7 @@ _WORDS = {"steerability": "steerability", "anti_steerable_share": "anti-steerabl
     title="The promise holds in the worst context that a search finds",
     main="steerability",
     one_of=STATISTICS,
+    not_with={"multipliers": "effect", "interval": "anti_steerable_share"},
 )
 @dataclass(frozen=True, kw_only=True)
 class HoldsInContexts:
@@ -154,7 +156,7 @@ class HoldsInContexts:
     name: str = "holds_in_contexts"
 
     def __post_init__(self) -> None:
-        given = [statistic for statistic in STATISTICS if getattr(self, statistic) is not None]
+        given = [*promises_of(self)]
         if len(given) != 1:
             raise SteerError(
                 f"holds_in_contexts takes exactly one of {', '.join(STATISTICS)}, not {' and '.join(given) or 'none'}"
@@ -163,11 +165,11 @@ class HoldsInContexts:
     @property
     def statistic(self) -> Statistic:
         """The one of the three that is promised."""
-        return next(statistic for statistic in STATISTICS if getattr(self, statistic) is not None)
+        return next(statistic for statistic in STATISTICS if statistic in promises_of(self))
 
     @property
-    def threshold(self) -> float:
-        return float(getattr(self, self.statistic))
+    def threshold(self) -> float | None:
+        return promises_of(self)[self.statistic].value
 
     def measure(self, model: Model) -> Evidence:
         """Search on the batch, then judge on the other items.
@@ -232,7 +234,11 @@ class HoldsInContexts:
         evidence.unpaired = "the search may find another worst context in each run"
         if evidence.verdict is Verdict.FAIL:
             evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
-        if evidence.verdict is Verdict.INCONCLUSIVE and self.statistic == "anti_steerable_share":
+        if (
+            evidence.verdict is Verdict.INCONCLUSIVE
+            and self.threshold is not None
+            and self.statistic == "anti_steerable_share"
+        ):
             evidence.items_needed = items_needed_share(
                 inference.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
             )
@@ -359,9 +365,9 @@ def assert_holds_in_contexts(
     items: Iterable[ItemLike],
     *,
     contexts: SearchStrategy[Context] | Mapping[str, Sequence[Any]],
-    steerability: float | None = None,
-    anti_steerable_share: float | None = None,
-    effect: float | None = None,
+    steerability: Promise = None,
+    anti_steerable_share: Promise = None,
+    effect: Promise = None,
     max_contexts: int | None = None,
     batch: int | None = None,
     listed: Sequence[Context] = (),

@@ -52,12 +52,12 @@ def draw_in_rounds(
     slopes_or_flags: Callable[[Items], Array],
     infer: Callable[[Array], Inference],
     *,
-    threshold: float,
+    threshold: float | None,
     direction: Direction,
     seed: int,
     min_n: int | None = None,
 ) -> Draw:
-    """Draw items in random order, round by round, until the bounds decide or no items are left.
+    """Draw items in random order, round by round, until the bounds decide or no items are left; all of them without a threshold.
 
     Args:
         slopes_or_flags: measures items: one number (or flag) per item.
@@ -76,6 +76,6 @@ def draw_in_rounds(
     for count in rounds(len(shuffled), first=max(LEAST_ITEMS, min_n or 0)):
         looks.append(count)
         found = checked_inference(infer(slopes_or_flags(shuffled[:count])))
-        if judge(found, threshold, direction) is not Verdict.INCONCLUSIVE:
+        if threshold is not None and judge(found, threshold, direction) is not Verdict.INCONCLUSIVE:
             break
     return Draw(shuffled[: looks[-1]], tuple(looks), len(items))

@@ -30,6 +30,9 @@ from .numbers import number
 MIN_N = 8
 """Units below which a mean is not judged: see docs/verdicts.md for the error rates there."""
 
+NOT_JUDGED: dict[str, Any] = {"p_pass": None, "p_fail": None, "verdict": Verdict.INCONCLUSIVE.value}
+"""What a record of a part of a claim says in the place of a verdict as long as there is no threshold."""
+
 SHARES = ("clopper-pearson", "clustered clopper-pearson", "sequential binomial", "paired exact")
 """Methods whose bounds are exact for any number of units."""
 
@@ -40,7 +43,7 @@ def judged(
     found: Inference,
     probes: Sequence[Probe],
     *,
-    threshold: float,
+    threshold: float | None,
     direction: Direction,
     confidence: float,
     moved: Callable[[NoiseFloor], float],
@@ -53,6 +56,7 @@ def judged(
     """The evidence of a claim that is judged by an interval.
 
     Args:
+        threshold: None as long as there is none: then the claim is inconclusive, whatever the interval.
         probes: what was asked of the model, for the receipt.
         moved: what the noise floor moves the statistic of one unit (item, text) by; for a share, the share of units that it leaves open.
         min_n: with fewer units the verdict is inconclusive; see :func:`floor_of` for None.
@@ -67,10 +71,10 @@ def judged(
     found = checked_inference(found)
     receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
     at = threshold if scaled is None else scaled
-    holds, fails = found.p_at_least(at), found.p_at_most(at)
+    holds, fails = (None, None) if at is None else (found.p_at_least(at), found.p_at_most(at))
     least, n = floor_of(found, min_n), found.n if fewest is None else fewest
     is_floored = least is not None and n < least
-    if is_floored:
+    if is_floored and at is not None:
         holds = fails = 1.0  # proves nothing, neither alone nor among others
     made: dict[str, Any] = {
         "verdict": judged_from(found, at, direction, min_n, n),
@@ -96,7 +100,7 @@ def judged(
         evidence.warnings.append(
             f"min_n {least} lets n = {n} decide, where {MIN_N} is usual: the bounds of a mean of so few hold for normal values only"
         )
-    if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation:
+    if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation and at is not None:
         evidence.items_needed = items_needed_mean(found.estimate, found.standard_deviation, at, confidence=confidence)
     _add_noise(evidence, model, noise_floor(model, noisy or probes, subject.intervention, subject.multiplier), moved)
     grid = evidence.multipliers or [0.0, subject.multiplier]
@@ -168,14 +172,16 @@ def floor_of(found: Inference, min_n: int | None) -> int | None:
     return min_n if min_n is not None or found.method in SHARES else MIN_N
 
 
-def judged_from(found: Inference, at: float, direction: Direction, min_n: int | None, n: int | None = None) -> Verdict:
-    """The verdict, which is inconclusive with fewer units than :func:`floor_of`.
+def judged_from(
+    found: Inference, at: float | None, direction: Direction, min_n: int | None, n: int | None = None
+) -> Verdict:
+    """The verdict, which is inconclusive with fewer units than :func:`floor_of` and without a threshold.
 
     Args:
         n: the units that it rests on, if that is not ``found.n``.
     """
     least = floor_of(found, min_n)
-    if least is not None and (found.n if n is None else n) < least:
+    if at is None or (least is not None and (found.n if n is None else n) < least):
         return Verdict.INCONCLUSIVE
     return judge(found, at, direction)
 

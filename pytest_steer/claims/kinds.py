@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, TypeVar
@@ -14,9 +14,11 @@ from .. import registry
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, fault_of
 from ..parameters import Param, Schema, properties_of, required_of
+from ..promises import Promised, promise_schema, promised
 from ..validation import check_values
 from . import words
 from .figures import Figure, figures_of_items, worst_first
+from .pilots import note_threshold, read_pilot
 from .units import units_from_items
 
 EVERY: dict[str, Schema] = {
@@ -50,7 +52,8 @@ class ClaimKind:
         any_of: parameters of which at least one is given.
         either: fields of which one is filled in: the one that the parameter ``on`` names, else the first whose data is given.
         directed: whether it says which way a behaviour is to move, so that ``direction`` means something.
-        only_with: a field to the parameter, or the field of ``either``, without which it means nothing.
+        only_with: a field or parameter to the parameter, or the field of ``either``, without which it means nothing.
+        not_with: a field or parameter to the parameter beside which it means nothing.
     """
 
     name: str
@@ -62,6 +65,7 @@ class ClaimKind:
     either: tuple[str, ...] = ()
     directed: bool = True
     only_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    not_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     schema_more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @cached_property
@@ -81,7 +85,25 @@ class ClaimKind:
     @cached_property
     def parameters(self) -> dict[str, Schema]:
         """The JSON Schema of each parameter."""
-        return properties_of(self.declared)
+        found = properties_of(self.declared)
+        numbers = {name for name in (self.main, *self.one_of) if name is not None and found[name].get("type") == "number"}
+        return {
+            name: promise_schema(schema) if name in numbers or schema.get("x-promise") else schema
+            for name, schema in found.items()
+        }
+
+    @cached_property
+    def promises(self) -> tuple[str, ...]:
+        """The parameters that the evidence's ``threshold`` comes from; of ``one_of`` the one that is given."""
+        return tuple(name for name, schema in self.parameters.items() if schema.get("x-promise"))
+
+    def promised(self, given: Mapping[str, Any]) -> dict[str, Promised]:
+        """The promises among the arguments. None is a threshold that is not there yet, but of ``one_of`` one that is not given."""
+        return {
+            name: promised(given[name], f"{self.name}: {name}")
+            for name in self.promises
+            if name in given and (given[name] is not None or name not in self.one_of)
+        }
 
     @cached_property
     def needs(self) -> tuple[str, ...]:
@@ -132,9 +154,23 @@ class ClaimKind:
         """Whether what a file says of that name reaches it: contexts do so with its items, whether as a field or as parameters."""
         return name in self.fields or (name == "context" and "items" in self.fields)
 
-    def without(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """The fields that mean nothing beside what is given, each with what is missing."""
-        return {name: other for name, other in self.only_with.items() if given.get(other) is None or given[other] is False}
+    def meaningless(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """The fields and parameters that mean nothing beside what is given, each with the reason."""
+
+        def has(name: str) -> bool:
+            return given.get(name) is not None and given[name] is not False
+
+        lacking = {
+            name: f"without {other!r}, which this claim has not" for name, other in self.only_with.items() if not has(other)
+        }
+        return lacking | {name: f"beside {other!r}" for name, other in self.not_with.items() if has(other)}
+
+    def is_default(self, name: str, value: Any) -> bool:
+        """Whether a value of a field or parameter is what it has where none is given."""
+        default = next(one.default for one in dataclasses.fields(self.declared) if one.name == name)
+        if isinstance(default, Sequence) and not isinstance(default, str) and isinstance(value, Iterable):
+            return [*value] == [*default]
+        return value is None or bool(value == default)
 
     @property
     def searches_contexts(self) -> bool:
@@ -218,6 +254,7 @@ def claim(
     either: Sequence[str] = (),
     directed: bool = True,
     only_with: Mapping[str, str] | None = None,
+    not_with: Mapping[str, str] | None = None,
     schema: Mapping[str, Any] | None = None,
 ) -> Callable[[Declared], Declared]:
     """Register a class as a kind of claim; see docs/extending.md.
@@ -228,7 +265,7 @@ def claim(
         main: the parameter that a bare number sets.
         one_of / any_of: parameters of which exactly one, or at least one, is given.
         either: fields of which one is filled in, see :class:`ClaimKind`; the class has a parameter ``on`` that names one.
-        directed / only_with: which of what all claims take means nothing for it, see :class:`ClaimKind`.
+        directed / only_with / not_with: which of what all claims take means nothing for it, see :class:`ClaimKind`.
         schema: further keywords of JSON Schema for its parameters together.
 
     Raises:
@@ -242,7 +279,9 @@ def claim(
                 f"between `@claim(...)` and `class {declared.__name__}:`"
             )
         of_one = (tuple(one_of), tuple(any_of), tuple(either))
-        kind = ClaimKind(name, declared, title, main, *of_one, directed, dict(only_with or {}), schema or {})
+        kind = ClaimKind(
+            name, declared, title, main, *of_one, directed, dict(only_with or {}), dict(not_with or {}), schema or {}
+        )
         _checked(kind)
         _measuring(kind)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
@@ -262,12 +301,27 @@ def _checked(kind: ClaimKind) -> None:
         properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
         values = {key: value for key, value in given.items() if key in properties}
         check_values(kind.name, values, properties, required=kind.schema.get("required", ()))
-        for name, other in kind.without(given).items():
-            if given.get(name) is not None:
-                raise SteerError(f"{kind.name}: {says_nothing(name, other)}. Delete it, or give {other}")
-        made(self, *arguments, **given)
+        for name, why in kind.meaningless(given).items():
+            if name in given and not kind.is_default(name, given[name]):
+                cure = f"Delete it, or give {kind.only_with[name]}" if why.startswith("without") else "Delete one of them"
+                raise SteerError(f"{kind.name}: {name!r} means nothing {why}. {cure}")
+        given_promises = kind.promised(given)
+        for one in given_promises.values():
+            if one.source is not None:
+                read_pilot(one.source)  # before anything is measured
+        object.__setattr__(self, _PROMISED, given_promises)
+        made(self, *arguments, **given | {name: one.value for name, one in getattr(self, _PROMISED).items()})
 
     kind.declared.__init__ = checked  # type: ignore[misc]
+
+
+_PROMISED = "_promises_given"
+
+
+def promises_of(claim: Any) -> dict[str, Promised]:
+    """The promises that a claim was given, with where their thresholds come from."""
+    found: dict[str, Promised] = getattr(claim, _PROMISED)
+    return found
 
 
 def _measuring(kind: ClaimKind) -> None:
@@ -280,24 +334,50 @@ def _measuring(kind: ClaimKind) -> None:
     @wraps(measure)
     def timed(self: Any, model: Any) -> Evidence:
         started = time.perf_counter()
-        evidence = measure(self, model)
+        evidence = _measured(measure, self, model)
         if not isinstance(evidence, Evidence):
             raise SteerError(f"{home}measure of the claim {kind.name!r} gave {type(evidence).__name__}, not Evidence")
+        evidence.promise = _threshold_from(promises_of(self), evidence)
         fault = fault_of(evidence)
         if fault is not None:
             raise SteerError(f"{home}the evidence of the claim {kind.name!r} {fault}")
+        if evidence.has_no_threshold:  # nothing was tested, alone or among others
+            evidence.p_pass = evidence.p_fail = evidence.items_needed = None
         evidence.check, evidence.seconds = kind.name, time.perf_counter() - started
         evidence.warnings += kind.weak_promises(self)
         if evidence.units is None and evidence.unpaired is None and evidence.verdict is not Verdict.ERROR:
             evidence.units = units_from_items(evidence)
+        if evidence.promise is not None:
+            note_threshold(evidence, promises_of(self)[evidence.promise], self)
         return evidence
 
     declared.measure = timed  # type: ignore[attr-defined]
 
 
-def says_nothing(name: str, other: str) -> str:
-    """That a field of ``only_with`` means nothing where ``other`` is not."""
-    return f"{name!r} means nothing without {other!r}, which this claim has not"
+def _measured(measure: Callable[[Any, Any], Any], claim: Any, model: Any) -> Any:
+    """What a claim measures.
+
+    Raises:
+        SteerError: it counts with a threshold that is not there yet.
+    """
+    try:
+        return measure(claim, model)
+    except TypeError as error:
+        empty = [name for name, one in promises_of(claim).items() if one.value is None]
+        if not empty or "NoneType" not in str(error):
+            raise
+        raise SteerError(
+            f"{type(claim).__module__}: {type(claim).__name__} counts with {empty[0]!r}, which is None as long as it has no threshold ({error}). "
+            f"Give {empty[0]!r} a number, or have measure() leave out what needs one"
+        ) from error
+
+
+def _threshold_from(given: Mapping[str, Promised], evidence: Evidence) -> str | None:
+    """The parameter that the threshold of the evidence is, if it is one."""
+    name = next(iter(given), None)
+    if name is None or (given[name].value is None) != (evidence.threshold is None):
+        return None
+    return name
 
 
 _MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions"}

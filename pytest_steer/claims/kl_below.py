@@ -31,6 +31,7 @@ from ..measures.controls import directions_like
 from ..measures.subject import Subject
 from ..model import Model, Probe
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, items_needed_quantile, quantile
@@ -38,7 +39,7 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .common import InContexts, Interval, IntervalMethod
 from .doubts import look_closer
-from .figures import Curves, Distribution, Figure, Line, deployed_mark
+from .figures import Curves, Distribution, Figure, Line, deployed_mark, promised_in
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
@@ -46,8 +47,8 @@ from .leaks import text_leaks
 from .no_effect import step_of
 from .numbers import number
 from .over_items import check_enough, check_moved, data_warnings, describe_items
-from .ppl_delta_below import describe_texts, distinct_texts
 from .sampling import sample_of
+from .text_sampling import describe_texts, sample_of_texts
 from .units import units_record
 
 MeasuredOn = Literal["auto", "texts", "items"]
@@ -64,6 +65,7 @@ _CONTROLS, _CONTROL_UNITS = 3, 8
     either=("texts", "items"),
     directed=False,
     only_with={"context": "items", "cluster": "items", "multipliers": "curve"},
+    not_with={"interval": "quantile"},
 )
 @dataclass(frozen=True, kw_only=True)
 class KlBelow:
@@ -84,7 +86,7 @@ class KlBelow:
 
     subject: Subject
     limit: Annotated[
-        float,
+        float | None,
         Param(
             "The largest divergence from the unsteered model.",
             title="Largest divergence",
@@ -200,7 +202,7 @@ class KlBelow:
                 "mean": found.value,
                 "noise_floor": floor.score**2 / 2,
                 "positions": int(every.size),
-                "within_limit": int((every <= self.limit).sum()),
+                "within_limit": None if self.limit is None else int((every <= self.limit).sum()),
                 "quantiles": {f"{q:g}": found.quantile(q) for q in (0.5, 0.9, 0.99, 1)},
                 "curve": [[float(m), own.value] for m, own in zip(grid[1:], others, strict=True)] or None,
                 taken.unit: [
@@ -220,7 +222,7 @@ class KlBelow:
             look_closer(evidence, values, self._inferred, self.limit, taken.clusters, taken.names)
         else:
             evidence.unpaired = "a quantile over positions is not a mean over units"
-            if evidence.verdict is Verdict.INCONCLUSIVE:
+            if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None:
                 evidence.items_needed = items_needed_quantile(inferred, self.limit)
         if inferred.estimate < floor.score**2 / 2:
             evidence.warnings.append(
@@ -255,10 +257,11 @@ class KlBelow:
     def remarks(evidence: Evidence) -> list[str]:
         details = evidence.details
         each = details["quantiles"]
-        within = details["within_limit"] / details["positions"]
+        within = details["within_limit"]
+        kept = "" if within is None else f" {within / details['positions']:.1%} are within the limit"
         where = "positions" if details["on"] == "texts" else "answers"
         return [
-            f"  of {details['positions']} {where} {within:.1%} are within the limit: mean {number(details['mean'])}, median {number(each['0.5'])}, "
+            f"  of {details['positions']} {where}{kept}: mean {number(details['mean'])}, median {number(each['0.5'])}, "
             f"worst decile from {number(each['0.9'])}, largest {number(each['1'])} nats",
             *(["  at each multiplier: " + _line_of(details["curve"])] if details["curve"] else []),
             *_controls_line(evidence),
@@ -285,7 +288,7 @@ class KlBelow:
             lines=[Line("KL divergence", points)],
             y="mean KL divergence, nats",
             marked=deployed_mark(record),
-            promised=[] if "quantile" in record["statistic"] else [record["threshold"]],
+            promised=[] if "quantile" in record["statistic"] else promised_in(record),
         )
         return [curve, each]
 
@@ -312,7 +315,7 @@ def assert_kl_below(
     vector: SteeringVector | Intervention | None,
     data: Sequence[str] | Iterable[ItemLike],
     *,
-    limit: float,
+    limit: Promise,
     quantile: float | None = None,
     on: MeasuredOn = "auto",
     curve: bool = False,
@@ -364,7 +367,8 @@ class _Measured:
 
 def _of_texts(claim: KlBelow) -> _Measured:
     assert claim.texts is not None
-    texts, repeats = distinct_texts(claim.texts, claim.source)
+    sample = sample_of_texts(claim.texts, claim.source)
+    texts = sample.texts
     subject = claim.subject
 
     def at(model: Model, grid: Sequence[float]) -> list[Divergence]:
@@ -380,7 +384,9 @@ def _of_texts(claim: KlBelow) -> _Measured:
         [content_of(text) for text in texts],
         [form_of(text) for text in texts],
         describe_texts(texts, claim.source),
-        warnings=[*repeats, *text_leaks(subject.intervention.metadata, texts)],
+        sample.clusters,
+        [*sample.warnings, *text_leaks(subject.intervention.metadata, texts)],
+        sample.details(),
     )
 
 

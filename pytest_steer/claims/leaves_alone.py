@@ -17,6 +17,7 @@ from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
 from ..soundness import check_before
 from ..stats import (
@@ -74,7 +75,7 @@ class LeavesAlone:
 
     subject: Subject
     band: Annotated[
-        float,
+        float | None,
         Param(
             "The most that the mean steerability of another behaviour may be above or below 0, in units of propensity (logits of "
             "letters, nats per token of worded answers) per unit of the multiplier; without a slope, the mean effect.",
@@ -214,10 +215,10 @@ class LeavesAlone:
         if at_deployed and by_slope:
             evidence.details["deployed"]["contradicts"] = self._contradiction(furthest, measured, tests)
         evidence.units = self._units(measured, at_deployed and by_slope, grid)
-        if evidence.verdict is Verdict.INCONCLUSIVE:
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.band is not None:
             evidence.items_needed = items_needed(measured, self.band, self.confidence, tests)
         self._look_closer(evidence, furthest, tests, at_deployed)
-        if evidence.verdict is Verdict.PASS:
+        if evidence.verdict is Verdict.PASS and self.band is not None:
             evidence.warnings += hidden_by_mean(measured, self.band)
         evidence.compared = {"leaves_alone": self._compared(evidence)}
         return evidence
@@ -315,7 +316,8 @@ class LeavesAlone:
         deployed = largest_size(sizes, tests=tests)
         by_slopes, by_effects = (self._verdict_of(one, measured) for one in (found, deployed))
         refuted = by_effects is Verdict.FAIL and by_slopes is not Verdict.FAIL
-        if refuted or (by_slopes is Verdict.PASS and deployed.estimate > self.band):
+        seems_outside = self.band is not None and deployed.estimate > self.band
+        if refuted or (by_slopes is Verdict.PASS and seems_outside):
             return deployed, measured[max(range(len(sizes)), key=lambda index: sizes[index].estimate)], True
         return found, furthest, False
 
@@ -354,6 +356,8 @@ class LeavesAlone:
         )
 
     def _look_closer(self, evidence: Evidence, furthest: Behaviour, tests: int, at_deployed: bool) -> None:
+        if self.band is None:
+            return
         kept = 1 - self.confidence
         level = 1 - (kept if evidence.verdict is Verdict.PASS else kept / tests)
         multiplier = float(self.subject.multiplier)
@@ -439,7 +443,7 @@ def assert_leaves_alone(
     vector: SteeringVector | Intervention | None,
     behaviours: Mapping[str, Iterable[ItemLike] | OtherData] | None = None,
     *,
-    band: float,
+    band: Promise,
     safety: Reading | None = None,
     interval: IntervalMethod = "t",
     items: Iterable[ItemLike] | None = None,

@@ -13,6 +13,7 @@ from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
 from ..stats import Direction, Inference, Verdict, items_needed_share, sequential_share
@@ -44,7 +45,7 @@ class NotAntiSteered:
     subject: Subject
     items: Items
     share: Annotated[
-        float,
+        float | None,
         Param(
             "The largest share of items that may be steered the wrong way: 0.25 means 25 %.",
             title="Largest share of anti-steerable items",
@@ -111,7 +112,7 @@ class NotAntiSteered:
             evidence.details["effects"] = [float(effect) for effect in curve.effects(self.subject.multiplier)]
         if self.controls == "auto":
             evidence.details |= controls_of_no_effect(model, self.subject, curve.items, evidence, self.seed, self.context)
-        if evidence.verdict is Verdict.INCONCLUSIVE:
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.share is not None:
             evidence.items_needed = items_needed_share(
                 found.estimate, self.share, direction=Direction.AT_MOST, confidence=self.confidence
             )
@@ -155,7 +156,7 @@ def assert_not_anti_steered(
     vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     *,
-    share: float,
+    share: Promise,
     by: By = "slope",
     sequential: bool | None = None,
     controls: int | Literal["auto"] = "auto",

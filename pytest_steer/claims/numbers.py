@@ -20,6 +20,11 @@ def promise(value: float | None, percent: bool = False) -> str:
     return f"{100 * value:+.6g}%" if percent else f"{value:.6g}"
 
 
+def promised(sign: str, value: float | None, percent: bool = False) -> str:
+    """On which side of its threshold a claim promises to be, if it has one."""
+    return "no threshold yet" if value is None else f"{sign} {promise(value, percent)}"
+
+
 def low_confidence(confidence: float) -> str:
     """What a verdict at less than 90 % is followed by."""
     return f" at {100 * confidence:.4g} %" if confidence < 0.9 else ""

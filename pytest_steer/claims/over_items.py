@@ -54,7 +54,7 @@ def measure_items(
     name: str,
     statistic: str,
     direction: Direction,
-    threshold: float,
+    threshold: float | None,
     values: Callable[[PropensityCurve], Array],
     infer: Callable[[Array], Inference],
     over_clusters: Callable[[Array, Sequence[int]], Inference] | None = None,

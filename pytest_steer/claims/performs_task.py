@@ -19,12 +19,13 @@ from ..measures.propensity import Flags
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..soundness import check_before
 from ..stats import Direction, Verdict, items_needed_share, paired_share_difference, share, share_of_clusters
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import Deployment
-from .figures import Figure, Intervals, Row
+from .figures import Figure, Intervals, Row, promised_in
 from .holding import hold
 from .judging import judged, open_share
 from .kinds import claim
@@ -74,7 +75,7 @@ class PerformsTask:
     subject: Subject
     tasks: Sequence[TaskItem]
     accuracy: Annotated[
-        float,
+        float | None,
         Param(
             "The least share of right answers: 0.5 means half of them.",
             title="Least accuracy",
@@ -215,7 +216,7 @@ class PerformsTask:
             clusters=clusters,
             how={"by": self.by, "n_shots": self.n_shots, "shuffled": self.shuffled},
         )
-        if evidence.verdict is Verdict.INCONCLUSIVE and clusters is None:
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.accuracy is not None and clusters is None:
             evidence.items_needed = items_needed_share(
                 found.estimate, self.accuracy, direction=Direction.AT_LEAST, confidence=self.confidence
             )
@@ -301,7 +302,7 @@ class PerformsTask:
                 about=f"Share of right answers by the {'first token' if by == 'first_token' else 'whole answer'}.",
                 rows=rows,
                 x=record["statistic"],
-                promised=[record["threshold"]],
+                promised=promised_in(record),
             )
         ]
 
@@ -324,7 +325,7 @@ def assert_performs_task(
     vector: SteeringVector | Intervention | None,
     tasks: Sequence[TaskItem],
     *,
-    accuracy: float,
+    accuracy: Promise,
     by: RightBy = "first_token",
     n_shots: int = 0,
     shuffled: bool = False,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
-from ..data import Completion, TextLike, Texts, as_texts
-from ..data.likeness import normal_form
-from ..data.texts import check_is_text, content_of, form_of
+from ..data import Completion, TextLike, Texts
+from ..data.texts import content_of, form_of
 from ..errors import DataError
 from ..evidence import Evidence
 from ..measures import Perplexity, asked_texts, perplexity_curves, relative_rise, unreached_warnings, warning_of
@@ -19,6 +16,7 @@ from ..measures.compared import finite
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..soundness import check_before
 from ..stats import Direction, Verdict
 from ..steering import Intervention, SteeringVector
@@ -32,7 +30,7 @@ from .kinds import claim
 from .leaks import text_leaks
 from .over_items import check_moved
 from .rises import Aggregate, rise_of
-from .sampling import kept_of, shared_ids, twins_of
+from .text_sampling import describe_texts, sample_of_texts
 from .units import units_record
 
 
@@ -42,6 +40,7 @@ class PplDeltaBelow:
     """Steering at `multiplier` raises the perplexity of the neutral texts by less than `limit`.
 
     Each text is paired with itself, and counts alike whatever its length; see ``rises.rise_of`` for the statistic and its bounds.
+    Completions of one prompt are a cluster, and n counts clusters.
 
     Attributes:
         texts: neutral texts, plain ones or completions: text that the behaviour has nothing to do with.
@@ -51,7 +50,7 @@ class PplDeltaBelow:
     subject: Subject
     texts: Sequence[TextLike]
     limit: Annotated[
-        float,
+        float | None,
         Param(
             "The largest relative rise of perplexity: 0.05 means 5 %.",
             title="Largest relative rise of perplexity",
@@ -87,7 +86,8 @@ class PplDeltaBelow:
             SoundnessError: the hooks do not do what they say.
             VectorError, MeasurementError: see ``perplexity`` and ``check_fits``.
         """
-        texts, repeats = distinct_texts(self.texts, self.source)
+        sample = sample_of_texts(self.texts, self.source)
+        texts = sample.texts
         subject, change = self.subject, self.subject.intervention
         soundness = check_before(model, subject)
         try:
@@ -108,10 +108,11 @@ class PplDeltaBelow:
             base,
             steered,
             self.aggregate,
-            self.limit,
+            0.0 if self.limit is None else self.limit,
             interval=self.interval,
             confidence=self.confidence,
             seed=self.seed,
+            clusters=sample.clusters,
         )
         evidence = judged(
             model,
@@ -119,7 +120,7 @@ class PplDeltaBelow:
             rise.found,
             steered.probes,
             threshold=self.limit,
-            scaled=rise.limit,
+            scaled=None if self.limit is None else rise.limit,
             direction=Direction.AT_MOST,
             confidence=self.confidence,
             min_n=self.min_n,
@@ -130,19 +131,20 @@ class PplDeltaBelow:
             statistic=rise.statistic,
             estimate=rise.as_share(rise.found.estimate),
             interval=(rise.as_share(rise.found.low), rise.as_share(rise.found.high)),
-            n=len(texts),
-            unit="texts",
+            n=sample.n,
+            unit=sample.unit,
             percent=True,
             data=describe_texts(texts, self.source),
             soundness=soundness,
             asked=asked_texts(model, steered.asked),
             warnings=[
-                *repeats,
+                *sample.warnings,
                 *text_leaks(change.metadata, texts),
                 *warning_of(model, math.log(base.value)),
                 *unreached_warnings([one.probes for one in steered.asked]),
             ],
             details={
+                **sample.details(),
                 "aggregate": self.aggregate,
                 "perplexity_base": rise.base,
                 "perplexity_steered": rise.steered,
@@ -155,11 +157,13 @@ class PplDeltaBelow:
             list(texts.ids),
             rise.per_text,
             unit="texts",
+            clusters=sample.clusters,
             how={"aggregate": self.aggregate, "window": self.window, "stride": self.stride},
         )
-        if evidence.verdict is Verdict.INCONCLUSIVE and self.aggregate == "arithmetic":
-            evidence.items_needed = rise.texts_needed(self.confidence)
-        look_closer(evidence, rise.values, rise.bounds, rise.at, None, texts.ids)
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and self.aggregate == "arithmetic":
+            evidence.items_needed = rise.units_needed(self.confidence)
+        if self.limit is not None:
+            look_closer(evidence, rise.values, rise.bounds, rise.at, sample.clusters, texts.ids)
         # Costs are compared by the geometric mean, whichever is promised.
         cost = evidence.estimate if self.aggregate == "geometric" else finite(relative_rise(steered, base))
         evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": cost}}
@@ -205,7 +209,7 @@ def assert_ppl_delta_below(
     vector: SteeringVector | Intervention | None,
     texts: Sequence[TextLike],
     *,
-    limit: float,
+    limit: Promise,
     aggregate: Aggregate = "geometric",
     window: int | None = None,
     stride: int | None = None,
@@ -226,42 +230,6 @@ def assert_ppl_delta_below(
     return hold("ppl_delta_below", locals())
 
 
-def distinct_texts(texts: Sequence[TextLike], source: str) -> tuple[Texts, list[str]]:
-    """The texts without those that repeat another one, and warnings about these, about near twins and about what a rule left out.
-
-    Raises:
-        DataError: fewer than two different texts, which can have no interval.
-    """
-    known = as_texts(texts)
-    for own, text in zip(known.ids, known, strict=True):
-        check_is_text(text, f"{source}: text {own}")
-    forms = [form_of(text) for text in known]
-    kept, repeats = kept_of(forms, "texts")
-    if len(kept) < 2:
-        raise DataError(f"{source}: has {len(kept)} text(s); an interval needs at least two")
-    ruled = [warning for record in known.left_out for warning in record.warnings]
-    texts = known.part(kept)
-    notes = ruled + repeats + shared_ids(texts.ids, "texts") + _shared_prompts(texts)
-    return texts, notes + twins_of([forms[index] for index in kept], "texts")
-
-
-def _shared_prompts(texts: Texts) -> list[str]:
-    """A warning about completions that answer one prompt."""
-    prompts = [normal_form(text.prompt) for text in texts if isinstance(text, Completion)]
-    count = len(set(prompts))
-    if count == len(prompts):
-        return []
-    if count == 1:
-        return [
-            f"these {len(prompts)} completions answer one prompt, and n counts the completions: the interval is about other completions of "
-            "it, and says nothing about other prompts"
-        ]
-    return [
-        f"these {len(prompts)} completions answer {count} distinct prompts, and n counts the completions: if those of one prompt are alike, "
-        "the interval is too narrow: keep one of each prompt"
-    ]
-
-
 def text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[dict[str, Any]]:
     """The evidence's record of each text."""
     return [
@@ -275,17 +243,3 @@ def text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[di
         }
         for own, text, b, s, count in zip(texts.ids, texts, base.per_text, steered.per_text, base.tokens, strict=True)
     ]
-
-
-def describe_texts(texts: Sequence[TextLike], source: str) -> dict[str, Any]:
-    """The evidence's ``data`` record, with what was chosen and left out where the texts come from."""
-    known = as_texts(texts)
-    content = json.dumps([text if isinstance(text, str) else [text.prompt, text.text] for text in known], ensure_ascii=False)
-    left_out = [{"rule": one.rule, "n": len(one.ids), "of": one.of, "ids": list(one.ids)} for one in known.left_out]
-    return {
-        "hash": hashlib.sha256(content.encode()).hexdigest(),
-        "n": len(known),
-        "source": source,
-        **({"chosen": known.chosen} if known.chosen else {}),
-        **({"left_out": left_out} if left_out else {}),
-    }

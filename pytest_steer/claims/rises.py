@@ -29,7 +29,7 @@ class Rise:
         values: [n_texts] numbers whose mean is at most ``at`` if and only if the rise is at most the limit; bounds: their inference.
         per_text: [n_texts] numbers whose mean is the rise itself, linearised; see ``claims/units.py``.
         base / steered: the two perplexities whose ratio is judged.
-        statistic: its name.
+        statistic: its name. clusters: of the texts, where some belong together.
     """
 
     found: Inference
@@ -42,11 +42,13 @@ class Rise:
     base: float
     steered: float
     statistic: str
+    clusters: Sequence[int] | None = None
 
-    def texts_needed(self, confidence: float) -> int | None:
-        """How many texts would decide, if the estimates were the truth; None if no feasible number would."""
-        spread = float(np.std(self.values, ddof=1))
-        return items_needed_mean(float(self.values.mean()), spread, self.at, confidence=confidence) if spread else None
+    def units_needed(self, confidence: float) -> int | None:
+        """How many texts (or clusters) would decide, if the estimates were the truth; None if no feasible number would."""
+        found = self.bounds(self.values, self.clusters)
+        spread = found.standard_deviation
+        return items_needed_mean(found.estimate, spread, self.at, confidence=confidence) if spread else None
 
 
 def rise_of(
@@ -58,6 +60,7 @@ def rise_of(
     interval: IntervalMethod,
     confidence: float,
     seed: int,
+    clusters: Sequence[int] | None = None,
 ) -> Rise:
     """The rise of the texts' geometric or arithmetic mean perplexity.
 
@@ -69,8 +72,8 @@ def rise_of(
         MeasurementError: an arithmetic mean is beyond the range of numbers.
     """
 
-    def bounds(values: Array, _: Sequence[int] | None = None) -> Inference:
-        return mean_of(values, interval, confidence=confidence, seed=seed)
+    def bounds(values: Array, clusters: Sequence[int] | None) -> Inference:
+        return mean_of(values, interval, confidence=confidence, seed=seed, clusters=clusters)
 
     if aggregate == "geometric":
         rises = steered.per_text - base.per_text
@@ -78,13 +81,22 @@ def rise_of(
         means = base.of_the_mean_text, steered.of_the_mean_text
         mean = float(rises.mean())
         per_text = linearised(rises, mean, math.exp(mean), math.expm1(mean))
-        return Rise(bounds(rises), at, as_share, rises, at, bounds, per_text, *means, "perplexity delta")
+        return Rise(bounds(rises, clusters), at, as_share, rises, at, bounds, per_text, *means, "perplexity delta", clusters)
     own, of_base = _perplexities(steered), _perplexities(base)
-    found = ratio_of_means(own, of_base, confidence=confidence, interval=interval, seed=seed)
+    found = ratio_of_means(own, of_base, confidence=confidence, interval=interval, seed=seed, clusters=clusters)
     values = own - (1 + limit) * of_base
     means = base.mean_of_texts, steered.mean_of_texts
     return Rise(
-        found, 1 + limit, _less_one, values, 0.0, bounds, of_ratio(own, of_base) - 1, *means, "mean perplexity delta"
+        found,
+        1 + limit,
+        _less_one,
+        values,
+        0.0,
+        bounds,
+        of_ratio(own, of_base) - 1,
+        *means,
+        "mean perplexity delta",
+        clusters,
     )
 
 

@@ -63,13 +63,13 @@ class Sample:
         return {} if self.clusters is None else cluster_record(self.key, self.clusters)
 
 
-def cluster_record(key: str | None, clusters: Sequence[int]) -> dict[str, Any]:
+def cluster_record(key: str | None, clusters: Sequence[int], **more: str) -> dict[str, Any]:
     """The evidence's ``details.clusters`` record.
 
     Args:
-        key: that names the clusters. clusters: of each item.
+        key: that names the clusters. clusters: of each item. more: the ``unit`` that is clustered, if not items.
     """
-    return {"clusters": {"key": key, "items": len(clusters), "largest": max(Counter(clusters).values())}}
+    return {"clusters": {"key": key, "items": len(clusters), "largest": max(Counter(clusters).values()), **more}}
 
 
 def sample_of(items: Items | Sample, cluster: str | None = None) -> Sample:

@@ -18,7 +18,7 @@ from ..soundness import check_before
 from ..stats import mean_t
 from ..steering import Intervention, SteeringVector
 from . import words
-from .figures import Figure, Intervals, figures_of_items, interval_row
+from .figures import Figure, Intervals, figures_of_items, interval_row, promised_in
 from .numbers import number
 from .over_items import check_has_slope, data_warnings, describe_items, wrong_share
 from .sampling import Sample, one_per_cluster
@@ -299,6 +299,6 @@ def settings_figures(record: dict[str, Any]) -> list[Figure]:
         about=f"How much of the base steerability is left in each. Curve and slopes below are those of the worst, {details['worst']}.",
         rows=[interval_row(one, one["name"], word) for one in details["settings"]],
         x=word.replace("_", " "),
-        promised=[record["threshold"]],
+        promised=promised_in(record),
     )
     return [ratios, *figures_of_items(record)]

@@ -14,6 +14,7 @@ from ..measures import MULTIPLIERS, Array
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..run_context import current_run
 from ..stats import Inference, mean_t, sequential_mean
@@ -46,7 +47,7 @@ class Steers:
     subject: Subject
     items: Items
     steerability: Annotated[
-        float,
+        float | None,
         Param(
             "The least mean steerability: the change of propensity per unit of multiplier, for example 0.3.",
             title="Least mean steerability",
@@ -130,7 +131,7 @@ def assert_steers(
     vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     *,
-    steerability: float,
+    steerability: Promise,
     interval: IntervalMethod = "t",
     sequential: bool | None = None,
     controls: int | Literal["auto"] = "auto",

@@ -18,6 +18,7 @@ from ..measures.pne import matching_probability, pne
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
@@ -33,9 +34,9 @@ from .leaks import text_leaks
 from .no_effect import controls_of_no_effect
 from .numbers import number, promise
 from .over_items import check_enough, measure_items
-from .ppl_delta_below import describe_texts, distinct_texts
 from .rises import as_share
 from .sampling import sample_of
+from .text_sampling import describe_texts, sample_of_texts
 
 
 @claim("steers_at_cost", title="The vector steers, at a given cost", main="effect")
@@ -64,7 +65,7 @@ class SteersAtCost:
     items: Items
     texts: Sequence[TextLike]
     effect: Annotated[
-        float,
+        float | None,
         Param(
             "The least mean effect: propensity at that multiplier minus propensity unsteered, for example 0.2; with `standardised`, in "
             "standard deviations.",
@@ -126,12 +127,13 @@ class SteersAtCost:
         """
         sample = sample_of(self.items, self.cluster)
         check_enough(sample)
-        texts, repeats = distinct_texts(self.texts, self.source)
+        of_texts = sample_of_texts(self.texts, self.source)
+        texts = of_texts.texts
         check_before(model, self.subject)
         at, rises = self._at_cost(model, texts)
         over = at.cost > self.budget
         # Judged together with the effect, so at half the level.
-        cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence)
+        cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence, clusters=of_texts.clusters)
         at_deployed, unsteered = self._effects(model, at, sample.items)
         scale, sign = deviation(unsteered) if self.standardised else 1.0, self.subject.effect_sign
 
@@ -220,13 +222,17 @@ class SteersAtCost:
             "budget": self.budget,
             "rank": 2,
         }
-        evidence.warnings += repeats + text_leaks(self.subject.intervention.metadata, texts) + self._warnings(at)
+        evidence.warnings += [
+            *of_texts.warnings,
+            *text_leaks(self.subject.intervention.metadata, texts),
+            *self._warnings(at),
+        ]
         fewest, least = min(found.n, cost.n), floor_of(cost, self.min_n)
         if least is not None and cost.n < least <= found.n:
             evidence.verdict, evidence.p_pass, evidence.p_fail = Verdict.INCONCLUSIVE, 1.0, 1.0
-            evidence.warnings.append(below_floor(cost.n, least, "texts"))
+            evidence.warnings.append(below_floor(cost.n, least, of_texts.unit))
             evidence.items_needed = None
-        elif over:
+        elif over and self.effect is not None:
             judged_together = judge_over_budget(found, self.effect, cost, self.budget)
             if least is None or fewest >= least:
                 evidence.verdict, evidence.p_pass, evidence.p_fail = judged_together
@@ -317,7 +323,7 @@ def assert_steers_at_cost(
     items: Iterable[ItemLike],
     texts: Sequence[TextLike],
     *,
-    effect: float,
+    effect: Promise,
     budget: float,
     standardised: bool = False,
     max_multiplier: float = MAX_MULTIPLIER,

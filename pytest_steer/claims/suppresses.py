@@ -12,6 +12,7 @@ from ..measures import MULTIPLIERS
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector
 from . import sides_words
@@ -34,7 +35,7 @@ class Suppresses:
     subject: Subject
     items: Items
     nats: Annotated[
-        float,
+        float | None,
         Param(
             "The least mean fall of the mean token log-likelihood of the answers that do not match, for example 0.05.",
             title="Least fall of the log-likelihood",
@@ -72,7 +73,7 @@ def assert_suppresses(
     vector: SteeringVector | Intervention | None,
     items: Iterable[ItemLike],
     *,
-    nats: float,
+    nats: Promise,
     beside: Iterable[ItemLike] | None = None,
     interval: IntervalMethod = "t",
     **shared: Unpack[OverItems],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from statistics import fmean, stdev
 from typing import Any
 
@@ -52,11 +53,24 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
     drawn = evidence.details.get("sequential")
     of = f" of {drawn['available']}, drawn in rounds ({', '.join(map(str, drawn['looks']))})" if drawn else ""
     clusters = evidence.details.get("clusters")
-    of += f" ({clusters['items']} items)" if clusters else ""
+    of += f" ({clusters['items']} {clusters.get('unit', 'items')})" if clusters else ""
     return (
         f"{evidence.name}: {evidence.verdict.value.upper()}{low_confidence(evidence.confidence) if evidence.verdict is not Verdict.INCONCLUSIVE else ''}  {evidence.statistic} {number(evidence.estimate, percent)} "
         f"[{low}, {high}], promised {promised} {promise(evidence.threshold, percent)}\n"
         f"  n = {evidence.n} {evidence.unit}{of}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} each side: {reason}"
+    )
+
+
+def no_threshold(evidence: Evidence) -> str:
+    """What was seen where nothing is promised yet, and how to promise something."""
+    percent = evidence.percent
+    low, high = (number(bound, percent) for bound in evidence.interval)
+    seen = f"{number(evidence.estimate, percent)} [{low}, {high}]"
+    line = f"{evidence.promise}: {{value: ..., set: {date.today()}, from: REPORT.json}}"
+    return (
+        f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {seen}, no threshold yet\n"
+        f"  no threshold yet: seen {seen} on {evidence.n} {evidence.unit}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} "
+        f"each side\n  write `{line}` with the report of this run, and judge it on other {evidence.unit}"
     )
 
 
@@ -263,7 +277,7 @@ def strata(evidence: Evidence) -> list[str]:
     """The items by matching answer; which of these miss the threshold, if it is one of the numbers that strata have."""
     if len(evidence.strata) < 2 or "effects" in evidence.details:  # strata are of slopes
         return []
-    is_bad = _MISSES.get(evidence.statistic)
+    is_bad = _MISSES.get(evidence.statistic) if evidence.threshold is not None else None
     bad = [stratum for stratum in evidence.strata if is_bad and is_bad(stratum, evidence.threshold)]
     sign = slope_sign(evidence)
     rows = [

@@ -9,9 +9,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..data import ContrastItem, Items, TaskItem, TextLike
+from ..data.texts import entry_of
 from ..errors import DataError, SteerError
 from ..measures.compared import Row
 from ..run_context import RunContext
@@ -82,7 +84,13 @@ def check_new(files: Files) -> None:
 
 
 def of_sweep(
-    sweep: Sweep, test: Items, texts: Sequence[TextLike] = (), *, chosen_on: int = 0, cluster: str | None = None
+    sweep: Sweep,
+    test: Items,
+    texts: Sequence[TextLike] = (),
+    *,
+    chosen_on: int = 0,
+    cut: Mapping[str, int] = MappingProxyType({}),
+    cluster: str | None = None,
 ) -> Chosen | None:
     """The layer and the multiplier that a sweep chose; None if it chose none.
 
@@ -90,14 +98,14 @@ def of_sweep(
 
     Args:
         test / texts: what is promised of: items and neutral texts that the sweep did not look at.
-        chosen_on: on how many other neutral texts it chose.
+        chosen_on: on how many other neutral texts it chose. cut: the ``window`` and ``stride`` of longer texts, if given.
         cluster: the key of the items that says which belong together.
     """
     choice, limits = sweep.choice, sweep.limits
     if choice is None:
         return None
     found = sweep.at(choice.layer).steerability
-    costs = {"ppl_delta_below": {"limit": limits.budget}} if texts else {}
+    costs = {"ppl_delta_below": {"limit": limits.budget, **cut}} if texts else {}
     return Chosen(
         what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items{f' and {chosen_on} validation texts' if chosen_on else ''}.",
         steering=sweep.vector,
@@ -208,7 +216,7 @@ def write_files(files: Files, chosen: Chosen, text: str) -> None:
             save_intervention(chosen.steering, files.vector)
         write_text(files.test, json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
         if files.neutral is not None:
-            write_text(files.neutral, json.dumps([*chosen.texts], indent=1, ensure_ascii=False) + "\n")
+            write_text(files.neutral, json.dumps([*map(entry_of, chosen.texts)], indent=1, ensure_ascii=False) + "\n")
         write_text(files.claims, text)
     except SteerError:
         # None was there before. A part of them would be of no use, and in the way of the next try.

@@ -142,6 +142,7 @@ FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
 TEXTS: Any = Texts()
 FOLDER: Any = click.Path(file_okay=False, path_type=Path)
 COUNT = click.IntRange(min=1)
+WINDOW = click.IntRange(min=2)
 SEED = click.IntRange(min=0)
 SHOTS = click.IntRange(min=2)  # labels are shuffled among the demonstrations
 POSITIVE = Number(min=0, min_open=True)

@@ -22,6 +22,8 @@ theirs too.
 
 ## Claims
 
+A number that a claim promises may be [empty, or say where it comes from](claims.md#thresholds).
+
 {% for name, kind in claims.items() %}
 ### `{{ name }}`
 
@@ -121,7 +123,7 @@ def _value_of(schema: Schema) -> str:
     """What a claim file can hold, in a few words: ``number > 0 and < 1, in logits``."""
     if "enum" in schema:
         return ", ".join(map(_code, schema["enum"]))
-    kind = schema.get("type", "anything")
+    kind = "number" if schema.get("x-promise") else schema.get("type", "anything")
     words = " or ".join([kind] if isinstance(kind, str) else kind)
     bounds = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
     limits = " and ".join(f"{sign} {schema[key]}" for key, sign in bounds.items() if key in schema)

@@ -69,10 +69,11 @@ def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | Bro
     """The headline of a claim and the text below it."""
     from ..files import BrokenClaim
     from ..files.build import load_for
-    from .shown_claims import shown_claim
+    from .shown_claims import promise_lines, shown_claim
 
     if isinstance(entry, BrokenClaim):
         raise entry.error
     with measuring():
         model = load_for(models, suite, run.model_name(entry.model, suite.model))
-    return f"{entry.name} ({entry.kind}) on {model.id}", "\n".join(shown_claim(model, entry, suite.path.parent))
+    head = [f"{entry.name} ({entry.kind}) on {model.id}", *promise_lines(entry)]
+    return "\n".join(head), "\n".join(shown_claim(model, entry, suite.path.parent))

@@ -16,6 +16,7 @@ from ..measures.asking_texts import ask_texts
 from ..measures.multiple_choice import asked_question
 from ..measures.tasks import task_probe
 from ..model import Model, Probe
+from ..promises import promised
 from ..steering import check_positions
 
 
@@ -58,6 +59,19 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
         for index, probe in enumerate(asked.probes):
             of = answers[index] if len(asked.probes) > 1 else ", ".join(answers)
             lines += [f"    {of}", *_sequence(model, probe)]
+    return lines
+
+
+def promise_lines(claim: ClaimSpec) -> list[str]:
+    """What is promised, and where the threshold comes from."""
+    lines = []
+    for name in kind_of(claim.kind).promises:
+        if name not in claim.params:
+            continue
+        one = promised(claim.params[name], name)
+        value = "(no threshold yet)" if one.value is None else f"{one.value:g}"
+        set_on = "" if one.set_on is None else f", set on {one.set_on}"
+        lines.append(f"  promised: {name} {value}{set_on}{'' if one.source is None else f', from {one.source}'}")
     return lines
 
 

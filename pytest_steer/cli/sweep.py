@@ -13,7 +13,7 @@ from ..errors import SteerError
 from ..run_context import RunContext
 from ..screen import visible
 from .options import Command, anti_steerable_share, budget, out, run_options, write
-from .param_types import COUNT, COUNTS, FILE, LAYERS, NUMBERS, SHARE, SPLIT, TEXTS, VECTOR, output
+from .param_types import COUNT, COUNTS, FILE, LAYERS, NUMBERS, SHARE, SPLIT, TEXTS, VECTOR, WINDOW, output
 from .terminal import colours, load_extensions, measuring, write_text
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ RENAMED = {
 @click.option(
     "--neutral", type=TEXTS, metavar="TEXTS", help="Neutral texts for the cost in perplexity (or builtin:neutral), split."
 )
+@click.option("--window", type=WINDOW, metavar="TOKENS", help="Score longer neutral texts in windows of so many tokens.")
+@click.option("--stride", type=COUNT, metavar="TOKENS", show_default="half a window", help="A window begins every TOKENS.")
+@click.option("--leave-out", metavar="REGEX", help="Leave out neutral texts that match this regular expression.")
 @click.option(
     "--keep", type=SHARE, metavar="SHARE", show_default="0.5", help="Share of layers to measure, ranked by first order."
 )
@@ -85,6 +88,9 @@ def command(
     multipliers: tuple[float, ...],
     positions: Positions,
     neutral: Path | None,
+    window: int | None,
+    stride: int | None,
+    leave_out: str | None,
     keep: float | None,
     top: int | None,
     sizes: tuple[int, ...] | None,
@@ -112,6 +118,11 @@ def command(
 
     if keep is not None and top is not None:
         raise SteerError("--keep and --top exclude each other. Delete one of them")
+    for option, value in (("--window", window), ("--stride", stride), ("--leave-out", leave_out)):
+        if value is not None and neutral is None:
+            raise SteerError(
+                f"{option} is about neutral texts, and there are none. Write --neutral TEXTS too, or delete {option}"
+            )
     if saved is not None and (train is not None or method is not None):
         raise SteerError("--vector is a vector that is made already. Delete --train and --method, or delete --vector")
     if draws is not None and sizes is None:
@@ -129,7 +140,15 @@ def command(
     read = SteeringVector.load(saved).at("all") if saved is not None else None
     seen = read.metadata if read is not None else {}
     parts = read_parts(
-        data, shares, train=train, neutral=neutral, seen=seen, seen_by=str(saved), cluster=cluster, seed=run.seed
+        data,
+        shares,
+        train=train,
+        neutral=neutral,
+        leave_out=leave_out,
+        seen=seen,
+        seen_by=str(saved),
+        cluster=cluster,
+        seed=run.seed,
     )
     if sizes is not None and parts.train is not None:
         check_sizes(sizes, parts.train)
@@ -154,6 +173,8 @@ def command(
             positions=positions,
             keep=top if top is not None else math.ceil((keep or 0.5) * len(vector.layers)),
             texts=parts.texts or None,
+            window=window,
+            stride=stride,
             limits=limits,
             cluster=cluster,
         )
@@ -189,7 +210,8 @@ def command(
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
         title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"
         write_text(heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
-    chosen = of_sweep(found, parts.test, parts.test_texts, chosen_on=len(parts.texts), cluster=cluster)
+    cut = {name: value for name, value in (("window", window), ("stride", stride)) if value is not None}
+    chosen = of_sweep(found, parts.test, parts.test_texts, chosen_on=len(parts.texts), cut=cut, cluster=cluster)
     if chosen is None:
         return 1
     show_and_write(chosen, claims, run, model=name)

@@ -32,6 +32,7 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
     if parts.texts:
         costs = [list(result.perplexity or ()) for result in measured]
         paragraphs.append("change of perplexity on the validation texts\n" + heat_map(rows, columns, costs, percent=True))
+        paragraphs += [f"texts: {record.line}" for record in parts.texts.left_out]
     limit = f" that raise perplexity by at most {sweep.limits.budget:.4g}" if parts.texts else ""
     paragraphs.append(
         "rule: of the layers with a steerability above 0 and an anti-steerable share of at most "

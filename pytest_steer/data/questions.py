@@ -145,7 +145,7 @@ def read_questions(path: str | PathLike[str] = OWN_QUESTIONS) -> Questions:
 
     Args:
         path: a JSON, JSON Lines, CSV, TSV or Parquet file of one of the shapes of docs/data.md (our own, MMLU, ARC, TruthfulQA, CAA's
-            recasts); ``builtin:capability`` (the default), the project's own 384 questions; or ``hub:ORG/NAME[/CONFIG][:SPLIT]``, a data
+            recasts); ``builtin:capability`` (the default), the project's own 384 questions; or ``hub:ORG/NAME[@REVISION][/CONFIG][:SPLIT]``, a data
             set of the hub, read by the package ``datasets`` (the split is ``test`` unless it is named).
 
     Raises:

@@ -14,6 +14,7 @@ from .. import registry
 from ..claims import Claim, ClaimKind, OtherData, kind_of
 from ..claims.in_rounds import is_in_rounds
 from ..claims.no_regression import OtherClaim
+from ..claims.pilots import read_pilot
 from ..claims.sampling import sample_of
 from ..data import Items, Questions, TaskItem, Texts, read_questions, read_tasks, read_texts
 from ..data.formats import has_entries
@@ -228,9 +229,9 @@ def _left_out(kind: ClaimKind, claim: ClaimSpec) -> set[str]:
     """The fields that are not filled in: texts that may be missing and are, or what the claim is not measured on."""
     if not kind.either:
         missing = {name for name, needed in kind.fields.items() if name == "texts" and not needed and claim.neutral is None}
-        return missing | kind.without(claim.params).keys()
+        return missing | kind.meaningless(claim.params).keys()
     chosen = kind.chosen(claim.params.get("on"), given_data(claim))
-    return {*kind.either} - {chosen} | kind.without({**claim.params, str(chosen): True}).keys()
+    return {*kind.either} - {chosen} | kind.meaningless({**claim.params, str(chosen): True}).keys()
 
 
 def given_data(claim: ClaimSpec) -> set[str]:
@@ -248,6 +249,8 @@ class _Supply:
         """A parameter as its schema means it: contexts and data files read."""
         if value is None:
             return None
+        if schema.get("x-promise"):
+            return self._promise(value, where)
         if schema.get("x-context"):
             return self._context(value)
         if schema.get("x-baseline"):
@@ -365,6 +368,15 @@ class _Supply:
 
     def _read(self, values: Mapping[str, Any]) -> Context:
         return Context.from_dict(values, examples=self._builder.demonstrations(self._claim))
+
+    def _promise(self, value: Any, where: str) -> Any:
+        """A promise; what its threshold was set on is looked at before anything is measured."""
+        if not isinstance(value, dict) or "from" not in value:
+            return value
+        file = absolute(value["from"], self._suite.path.parent)
+        with at_key(f"{where}.from"):
+            read_pilot(file)
+        return {**value, "from": str(file)}
 
     def _context(self, values: Mapping[str, Any]) -> Context:
         return self._read(values).over(self.context)

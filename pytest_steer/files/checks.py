@@ -18,7 +18,8 @@ from pytest_steer.files.messages import Fault, faults_under
 from pytest_steer.files.methods import joint_faults, name_faults, schema_of
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys
 from pytest_steer.files.source import DataPath
-from pytest_steer.files.specs import OWN_AXES, read_day
+from pytest_steer.files.specs import OWN_AXES
+from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.prompting.kinds import OWN_IS_GONE
 from pytest_steer.validation import example_of, flow, shown
@@ -138,9 +139,14 @@ def _ignored(claim: Expanded) -> Iterator[Fault]:
     """Keys written at a claim that it makes no use of; at the top level of the file they are those of the claims that do."""
     kind, has = kind_of(claim.kind), claim.values.get("data")
     data = has if isinstance(has, dict) else {}
-    without = kind.without({**claim.values, str(kind.chosen(claim.values.get("on"), data)): True})
+    meaningless = kind.meaningless({**claim.values, str(kind.chosen(claim.values.get("on"), data)): True})
     keys: dict[DataPath, Schema] = {(key,): schema for key, schema in _CLAIM_KEYS.items() if key in claim.values}
     keys |= {("data", key): schema for key, schema in _DATA_KEYS.items() if key in data}
+    keys |= {
+        (key,): {"x-fills": key}
+        for key in kind.parameters.keys() & meaningless.keys() & claim.values.keys()
+        if not kind.is_default(key, claim.values[key])
+    }
     hint = "Delete it here; at the top level of the file it is that of the claims that use it."
     for path, schema in keys.items():
         fills = schema.get("x-fills")
@@ -156,8 +162,10 @@ def _ignored(claim: Expanded) -> Iterator[Fault]:
                 yield Fault(
                     path, f"{claim.kind!r} has no direction: it says of no behaviour whether it is to rise or fall", hint
                 )
-        elif fills in without:
-            yield Fault(path, f"means nothing without {without[fills]!r}, which this claim has not", hint)
+        elif fills in meaningless:
+            other = kind.only_with.get(fills)
+            own = f"Delete it, or give {other!r}." if other is not None else "Delete one of the two."
+            yield Fault(path, f"means nothing {meaningless[fills]}", own if fills in kind.parameters else hint)
         elif not kind.takes(fills):
             yield Fault(path, f"{claim.kind!r} makes no use of it", hint)
 

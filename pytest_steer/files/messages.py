@@ -129,6 +129,9 @@ def _unknown_keys(error: ValidationError) -> Iterator[Fault]:
 
 def _elsewhere(key: str, here: Schema) -> str | None:
     """Where else in a claim file ``key`` is right."""
+    promises = [name for name, inner in valid_keys(here).items() if inner.get("x-promise") and key in inner["properties"]]
+    if promises:
+        return f"{key!r} belongs under {_listed(promises, 'or')}. "
     places = []
     if key in kinds():
         places.append(f"is a kind of claim: put it under 'claims', as `- {example_of(key, kinds()[key])}`")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pytest_steer.claims.kinds import kind_of
 from pytest_steer.files.checks import context_faults, faults_of
 from pytest_steer.files.expand import Expanded, expanded
 from pytest_steer.files.files import absolute
@@ -26,7 +27,8 @@ from pytest_steer.files.schema import (
     with_defaults,
 )
 from pytest_steer.files.source import DataPath, Source, read_source
-from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec, read_day
+from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec
+from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.validation import flow
 
@@ -150,6 +152,8 @@ class _SuiteReader:
             example = flow(kinds()[kind]["examples"][0])
             reason = f"{kind!r} has no main promise that a bare number could give"
             return [Fault(inside, reason, f"Write `- {kind}: {example}`. {kinds()[kind]['description']}")]
+        if body is None and main_of(kind) in kind_of(kind).promises:
+            return []
         if not isinstance(body, dict):
             form = {key: kinds()[kind][key] for key in ("type", "description", "examples")}
             return faults_under({"properties": {kind: form}}, {kind: body}, inside[:-1])

@@ -97,7 +97,8 @@ def _claim_or_number(name: str, kind: Any) -> Schema:
     if kind.main is None:
         return keys
     words = {key: kind.schema[key] for key in ("title", "description", "examples")}
-    return {**words, "anyOf": [keys, {"$ref": f"#/$defs/kinds/{name}/properties/{kind.main}"}]}
+    number = f"#/$defs/kinds/{name}/properties/{kind.main}"
+    return {**words, "anyOf": [keys, {"$ref": f"{number}/properties/value" if kind.main in kind.promises else number}]}
 
 
 def _add_settings(schema: Schema, place: str, other: str, declared: dict[str, Any]) -> None:
@@ -172,8 +173,18 @@ def with_defaults(values: dict[str, Any], properties: dict[str, Schema]) -> dict
     return filled
 
 
+def _as_promise(value: Any) -> Any:
+    """A promise; one that is empty in the file is not one that is left out."""
+    if value is None or isinstance(value, dict):
+        inner = (value or {"value": None})["value"]
+        return {**(value or {}), "value": None if inner is None else float(inner)}
+    return float(value)
+
+
 def as_declared(value: Any, schema: Schema) -> Any:
     """A value of a file as Python code will see it."""
+    if schema.get("x-promise"):
+        return _as_promise(value)
     # 1 and 1.0 are the same number in JSON and YAML: the schema says which of them is meant.
     if schema.get("type") == "number":
         return float(value)

@@ -273,7 +273,7 @@ class _Plain:
     def mapping(self, mapping: dict[Any, Any], depth: int) -> dict[str, Any]:
         # Every valid key is text. One that is not (14, null, a list) becomes text, and so an unknown key.
         named = {self.value(_key_text(key), depth): value for key, value in mapping.items()}
-        for key in named.keys() & {"date", "expires"}:
+        for key in named.keys() & {"date", "expires", "set"}:
             named[key] = _dates_as_text(named[key])
         return {
             name: self.value(value, depth + 1) for name, value in named.items() if depth > 0 or not name.startswith("x-")

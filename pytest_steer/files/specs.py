@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -132,14 +131,6 @@ class ClaimSpec:
         """What is wrong with the claim, beginning with the file, the line and the key where that is written."""
         line, key = self.place_of(error.key)
         return f"{shown(path)}:{line}: {key}{': ' if key else ''}{error}"
-
-
-def read_day(text: str) -> datetime.date | None:
-    """The day that a text like 2027-01-31 names, or None."""
-    try:
-        return datetime.date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
-    except ValueError:
-        return None
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,9 @@ class Trials:
         asked: how often a context was asked about; the difference to the number of rows was answered from the table.
     """
 
-    def __init__(self, measure: Callable[[Sequence[Context]], list[float]], threshold: float, direction: Direction) -> None:
+    def __init__(
+        self, measure: Callable[[Sequence[Context]], list[float]], threshold: float | None, direction: Direction
+    ) -> None:
         self._measure = measure
         self.threshold, self.direction = threshold, direction
         self._rows: dict[str, Trial] = {}
@@ -64,12 +66,12 @@ class Trials:
         return max(self.rows, key=lambda trial: self.badness(trial.estimate))
 
     def badness(self, estimate: float) -> float:
-        """By how much the estimate breaks the promise; below 0 it keeps it."""
-        gap = self.threshold - estimate
+        """By how much the estimate breaks the promise; below 0 it keeps it. Without a threshold it orders the estimates, the worst last."""
+        gap = (0.0 if self.threshold is None else self.threshold) - estimate
         return gap if self.direction is Direction.AT_LEAST else -gap
 
     def breaks(self, estimate: float) -> bool:
-        return self.badness(estimate) > 0
+        return self.threshold is not None and self.badness(estimate) > 0
 
     def knows(self, context: Context) -> bool:
         return identity(context) in self._rows

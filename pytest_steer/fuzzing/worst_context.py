@@ -68,7 +68,7 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
 def _remembering(
     trials: Trials, smallest: Trial | None, remembered: list[Context], memory: Remembered | None, *, exhausted: bool = False
 ) -> Found:
-    if memory is not None:
+    if memory is not None and trials.threshold is not None:
         for context in remembered:
             if not trials.breaks(trials.estimates([context], "remembered")[0]):
                 memory.forget(context)
@@ -79,8 +79,9 @@ def _remembering(
 
 def _simplest_of(trials: Trials) -> Trial | None:
     """The simplest trial that breaks the promise at least half as badly as the worst one; nothing is left to be shrunk."""
-    worst = trials.badness(trials.worst.estimate)
-    bad = [trial for trial in trials.rows if worst > 0 and trials.badness(trial.estimate) >= worst / 2]
+    worst = trials.worst.estimate
+    enough = trials.badness(worst) / 2
+    bad = [trial for trial in trials.rows if trials.breaks(worst) and trials.badness(trial.estimate) >= enough]
     return min(bad, key=lambda trial: simplicity(trial.context), default=None)
 
 

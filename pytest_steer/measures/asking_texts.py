@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ..data import Completion, TextLike
 from ..data.texts import as_texts, check_is_text
-from ..errors import DataError, ModelError
+from ..errors import DataError, ModelError, TooLongError
 from ..model import Model, Probe, tokenize_answer, tokenize_text
-from ..model.batch import check_texts, check_vocabulary
+from ..model.batch import check_sequence, check_texts, check_vocabulary
 from ..model.tokens import Ids
 from ..steering import Positions, first_steered
 from .windows import Window, Windows, windows_for
@@ -105,6 +105,23 @@ def ask_texts(
         else _plain(model, text, f"text {own}", positions == "all" and include_first, cut)
         for own, text in zip(ids, texts, strict=True)
     ]
+
+
+def check_scorable(
+    model: Model, texts: Sequence[TextLike], positions: Positions, *, window: int | None = None, stride: int | None = None
+) -> None:
+    """Refuse texts that :func:`perplexity` would refuse, without running the model.
+
+    Raises:
+        DataError, ModelError, SteerError: see :func:`ask_texts`. TooLongError: a text is longer than the model takes, and no window is given.
+    """
+    try:
+        for asked in ask_texts(model, texts, positions, False, window=window, stride=stride):
+            for probe in asked.probes:
+                check_sequence(model, probe.ids, probe.name)
+    except TooLongError as error:
+        limit = model.max_positions
+        raise TooLongError(f"{error}. To score it in windows, write window {limit}") from None
 
 
 def _plain(model: Model, text: str, name: str, include_first: bool, cut: Windows | None) -> AskedText:

@@ -48,6 +48,8 @@ def sweep_perplexity(
     multipliers: Sequence[float],
     positions: Positions = "after_prompt",
     include_first: bool = False,
+    window: int | None = None,
+    stride: int | None = None,
 ) -> dict[int, list[float]]:
     """{layer: relative change of perplexity at each multiplier}, the vector added at that layer alone; 0.05 is 5 % more.
 
@@ -63,5 +65,7 @@ def sweep_perplexity(
         multipliers=[0.0, *multipliers],
         positions=positions,
         include_first=include_first,
+        window=window,
+        stride=stride,
     )
     return {layer: [one.value / curve[0].value - 1 for one in curve[1:]] for layer, curve in found.items()}

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from ..errors import DataError, ModelError
+from ..errors import ModelError, TooLongError
 from .loaded import Model
 from .tokens import Ids
 
@@ -32,13 +32,13 @@ def check_sequence(model: Model, ids: Ids, name: str) -> None:
     """Refuse a sequence that the model cannot take.
 
     Raises:
-        DataError: it is too long.
+        TooLongError: it is too long.
         ModelError: it has tokens that the model does not know.
     """
     check_vocabulary(model, ids, name)
     limit = model.max_positions
     if limit is not None and len(ids) > limit:
-        raise DataError(f"{name}: has {len(ids)} tokens, but {model.id} takes at most {limit}")
+        raise TooLongError(f"{name}: has {len(ids)} tokens, but {model.id} takes at most {limit}")
 
 
 def check_texts(model: Model, texts: Iterable[str], name: str) -> None:
@@ -48,7 +48,7 @@ def check_texts(model: Model, texts: Iterable[str], name: str) -> None:
     passes is tokenised as a whole, and ``check_sequence`` counts its tokens.
 
     Raises:
-        DataError: one is too long.
+        TooLongError: one is too long.
     """
     limit = model.max_positions
     if limit is None:
@@ -60,7 +60,7 @@ def check_texts(model: Model, texts: Iterable[str], name: str) -> None:
             part = model.tokenizer(text[:characters], add_special_tokens=False, return_attention_mask=False, verbose=False)
             count = len(part["input_ids"])
             if count > limit + _CUT:
-                raise DataError(
+                raise TooLongError(
                     f"{name}: has {len(text)} characters. The first {characters} alone are {count} tokens, but {model.id} takes at "
                     f"most {limit}"
                 )

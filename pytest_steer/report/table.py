@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..claims.numbers import low_confidence, number, promise
+from ..claims.numbers import low_confidence, number, promised
 from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
 from ..screen import visible
 from ..stats import expected_false_verdicts
@@ -102,7 +102,7 @@ def _numbers(claim: Claim) -> list[str]:
         sign = ">"
     return [
         f"{number(claim['estimate'], percent)}{interval}",
-        f"{sign} {promise(claim['threshold'], percent)}",
+        promised(sign, claim["threshold"], percent),
         str(claim["n"] or "-"),
     ]
 
@@ -175,7 +175,7 @@ def verdict_counts(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, pa
 def expected_false(claims: Sequence[Claim]) -> str:
     """How many wrong verdicts to expect of the run, at the confidences used."""
     # A claim without an interval is not judged by one: nothing in it is left to chance.
-    measured = [claim for claim in claims if claim["estimate"] is not None and claim["interval"] != [None, None]]
+    measured = [claim for claim in claims if claim["threshold"] is not None and claim["interval"] != [None, None]]
     adjusted = [claim for claim in measured if claim["holm"] is not None]
     judged = [claim["confidence"] for claim in measured if claim["holm"] is None]
     if not measured:

@@ -44,7 +44,7 @@ class Inference:
         confidence: of each bound, in [0.5, 1).
         method: ``"t"``, ``"transformed t"``, ``"bootstrap"``, ``"clopper-pearson"``, ``"fieller"`` (also ``"fieller, unpaired"``,
             ``"fieller, transformed t"``, ``"fieller, bootstrap"``), ``"sequential binomial"``, ``"sequential t"``, ``"paired exact"`` or
-            ``"order statistics"``; the first four and the last also as ``"clustered ..."``.
+            ``"order statistics"``; all but the unpaired, the sequential and the paired ones also as ``"clustered ..."``.
         n: number of independent units: clusters where there are clusters, else items.
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
             None for a share or a ratio. :func:`items_needed_mean` takes it.

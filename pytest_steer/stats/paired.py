@@ -41,21 +41,23 @@ def paired_share_difference(losses: int, gains: int, n: int, *, confidence: floa
     losses, gains = checked_count(losses, "losses", least=0), checked_count(gains, "gains", least=0)
     if n < 1 or losses + gains > n:
         raise ValueError(f"losses ({losses}) and gains ({gains}) are at most n = {n}, which is at least 1")
-    tails = _Tails(losses, gains, n)
+    tails = PairedTails(losses, gains, n)
     return infer(
         tails, checked_confidence(confidence), estimate=(losses - gains) / n, method="paired exact", n=n
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Tails:
+class PairedTails:
+    """Bounds at any confidence of losses minus gains, as a share of n units, and the p-values that they invert."""
+
     losses: int
     gains: int
     n: int
 
     @cached_property
-    def _turned(self) -> _Tails:
-        return _Tails(self.gains, self.losses, self.n)
+    def _turned(self) -> PairedTails:
+        return PairedTails(self.gains, self.losses, self.n)
 
     @cached_property
     def _changing(self) -> tuple[float, float]:

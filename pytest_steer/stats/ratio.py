@@ -19,16 +19,17 @@ Hall's transformed t (:mod:`transformed`), or BCa (:mod:`bootstrap`), for which 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
-from ._arguments import FloatArray, checked_confidence, checked_values
+from ._arguments import FloatArray, checked_clusters, checked_confidence, checked_values
 from .bootstrap import RESAMPLES, bootstrap_tails, resampled_means
-from .intervals import Inference, StudentTails, Tails, infer, mean_and_deviations, root_mean_square
+from .intervals import Inference, StudentTails, Tails, deviations_of_clusters, infer, mean_and_deviations, root_mean_square
 from .least import LeastTails
 from .planning import items_needed_mean
 from .transformed import mean_transformed_t
@@ -37,6 +38,7 @@ from .transformed import mean_transformed_t
 _MOST_DOUBLINGS = 100
 
 
+Groups = npt.NDArray[np.intp]
 Interval = Literal["t", "transformed_t", "bootstrap"]
 
 
@@ -48,6 +50,7 @@ def ratio_of_means(
     confidence: float = 0.95,
     interval: Interval = "t",
     seed: int = 0,
+    clusters: Iterable[Hashable] | None = None,
 ) -> Inference:
     """Fieller's bounds of ``mean(shifted) / mean(base)``, each one-sided.
 
@@ -57,6 +60,8 @@ def ratio_of_means(
         confidence: of each bound by itself.
         interval: the test that is inverted; ``transformed_t`` and ``bootstrap`` for paired items only.
         seed: of the bootstrap.
+        clusters: one label per item, where paired items are related. The test of the mean of ``shifted - r * base`` is then the one over
+            clusters, see :func:`mean_t`, and n counts clusters; the means are still those over items.
 
     Exact for paired normal values. For others it relies on the central limit theorem, as :func:`mean_t` does. False
     passes and false fails at a confidence of 0.95, simulated with the truth on the threshold (see the tests): 5 % and 5 %
@@ -65,7 +70,8 @@ def ratio_of_means(
 
     Raises:
         ValueError: fewer than 2 values, a NaN or an infinity (with its index), a wrong shape, paired sides of different
-            lengths, a base whose mean is not positive, or another interval than ``t`` for unpaired items.
+            lengths, a base whose mean is not positive, clusters of unpaired items or fewer than 2, or another interval than ``t`` for unpaired
+            items.
     """
     if interval != "t" and not paired:
         raise ValueError(f"interval was {interval!r} for unpaired items; expected 't'.")
@@ -75,15 +81,25 @@ def ratio_of_means(
         raise ValueError(
             f"shifted had {sides[0].size} values and base {sides[1].size}; expected one of each per item, or paired=False."
         )
-    tails = _tails(*sides, paired)
+    if clusters is not None and not paired:
+        raise ValueError("clusters were given for unpaired items; expected them for paired ones.")
+    groups = None if clusters is None else checked_clusters(clusters, sides[0].size)[0]
+    tails = _tails(*sides, paired, groups)
     if interval != "t":
-        tails = replace(tails, tested=_TESTS[interval](*sides, seed))
+        tails = replace(tails, tested=_TESTS[interval](*sides, groups, seed))
     base_mean = tails.base.mean
     if not base_mean > 0:
         raise ValueError(f"base had the mean {base_mean:g}; expected one above 0, since a ratio to it would say nothing.")
     by = "" if interval == "t" else f", {interval.replace('_', ' ')}"
     method = f"fieller{by}" if paired else "fieller, unpaired"
-    return infer(tails, confidence, estimate=tails.shifted / base_mean, method=method, n=sides[0].size)
+    n = sides[0].size if groups is None else int(groups.max()) + 1
+    return infer(
+        tails,
+        confidence,
+        estimate=tails.shifted / base_mean,
+        method=method if groups is None else f"clustered {method}",
+        n=n,
+    )
 
 
 def least_ratio(ratios: Sequence[Inference]) -> Inference:
@@ -185,8 +201,10 @@ def _tails_of(ratio: Inference) -> RatioTails:
     return ratio._tails
 
 
-def _tails(shifted: FloatArray, base: FloatArray, paired: bool) -> RatioTails:
+def _tails(shifted: FloatArray, base: FloatArray, paired: bool, groups: Groups | None) -> RatioTails:
     (mean, rises), (base_mean, base_rises) = mean_and_deviations(shifted), mean_and_deviations(base)
+    if groups is not None:
+        rises, base_rises = deviations_of_clusters(rises, groups), deviations_of_clusters(base_rises, groups)
 
     def of_mean(deviations: FloatArray) -> float:
         return root_mean_square(deviations) / math.sqrt(deviations.size - 1)
@@ -201,26 +219,31 @@ def _tails(shifted: FloatArray, base: FloatArray, paired: bool) -> RatioTails:
         weight = a**2 / (rises.size - 1) + b**2 / (base_rises.size - 1)
         return math.sqrt(a + b), (a + b) ** 2 / weight if weight else min(rises.size, base_rises.size) - 1
 
-    return RatioTails(mean, StudentTails(base_mean, of_base, base.size - 1), paired_error if paired else welch_error)
+    return RatioTails(mean, StudentTails(base_mean, of_base, base_rises.size - 1), paired_error if paired else welch_error)
 
 
-def _transformed(shifted: FloatArray, base: FloatArray, _: int) -> Callable[[float], Tails]:
+def _transformed(shifted: FloatArray, base: FloatArray, groups: Groups | None, _: int) -> Callable[[float], Tails]:
     def tested(ratio: float) -> Tails:
-        return mean_transformed_t(shifted - ratio * base)._tails
+        return mean_transformed_t(shifted - ratio * base, clusters=groups)._tails
 
     return tested
 
 
-def _bootstrap(shifted: FloatArray, base: FloatArray, seed: int) -> Callable[[float], Tails]:
+def _bootstrap(shifted: FloatArray, base: FloatArray, groups: Groups | None, seed: int) -> Callable[[float], Tails]:
     # One seed draws the same items for both.
-    means, of_base = (resampled_means(values, None, seed, RESAMPLES) for values in (shifted, base))
+    each = np.arange(shifted.size) if groups is None else groups
+    sizes = None if groups is None else np.bincount(each)
+    sums = (np.bincount(each, weights=values).astype(np.float64) for values in (shifted, base))
+    means, of_base = (resampled_means(own, sizes, seed, RESAMPLES) for own in sums)
 
     def tested(ratio: float) -> Tails:
         values = shifted - ratio * base
         mean, deviations = mean_and_deviations(values)
+        if groups is not None:
+            deviations = deviations_of_clusters(deviations, groups)
         spread = root_mean_square(deviations)
         if not spread:
-            return StudentTails(mean, 0.0, values.size - 1)
+            return StudentTails(mean, 0.0, deviations.size - 1)
         return bootstrap_tails(means - ratio * of_base, mean, deviations / spread, values)
 
     return tested

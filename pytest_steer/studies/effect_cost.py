@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from .. import progress
 from ..claims.over_items import check_enough
-from ..claims.ppl_delta_below import distinct_texts
 from ..claims.rises import as_share
 from ..claims.sampling import Sample, sample_of
+from ..claims.text_sampling import TextSample, sample_of_texts
 from ..errors import DataError, MeasurementError
 from ..measures import Array, kl_curve, perplexity_curves, propensity_curve
 from ..measures.compared import bounds_of
@@ -69,7 +69,7 @@ def effect_cost(
     """Measure a line: all multipliers in one pass over the items, and one over the texts.
 
     The effect is the mean over items of the propensity minus that at 0, the cost the statistic of ``ppl_delta_below`` (geometric), or of
-    ``kl_below`` on texts. Bounds are Student's t over items (or clusters) and over texts.
+    ``kl_below`` on texts. Bounds are Student's t over items and over texts (or clusters).
 
     Args:
         multipliers: strengths; without them those of the claims. 0 and the deployed ones are added. An intervention without a linear strength is
@@ -87,7 +87,8 @@ def effect_cost(
     grid = sorted({*check_multipliers([*wanted, *drawn.deployed, 0.0])})
     sample = sample_of(entry.items, entry.cluster)
     check_enough(sample)
-    texts, _ = distinct_texts(entry.texts, entry.source)
+    of_texts = sample_of_texts(entry.texts, entry.source)
+    texts = of_texts.texts
     progress.report(f"{drawn.name}: checking the hooks")
     check_before(model, subject)
     try:
@@ -99,20 +100,20 @@ def effect_cost(
         else:
             found = perplexity_curves(model, texts, {"": change}, multipliers=grid, **subject.scope)[""]
             costs = [one.per_text - found[grid.index(0.0)].per_text for one in found]
-        points = [_point(m, curve.effects(m), sample, costs[at], cost) for at, m in enumerate(grid)]
+        points = [_point(m, curve.effects(m), sample, costs[at], of_texts, cost) for at, m in enumerate(grid)]
     except MeasurementError as error:
         raise MeasurementError(
             f"{drawn.name}: {error}. Leave out multipliers at which the model breaks down: --multipliers"
         ) from None
     points = [replace(point, is_deployed=point.multiplier in drawn.deployed) for point in points]
-    return Line(drawn.name, tuple(points), sample.n, len(texts))
+    return Line(drawn.name, tuple(points), sample.n, of_texts.n)
 
 
-def _point(multiplier: float, effects: Array, sample: Sample, costs: Array, cost: Cost) -> Point:
+def _point(multiplier: float, effects: Array, sample: Sample, costs: Array, texts: TextSample, cost: Cost) -> Point:
     if multiplier == 0:
         return Point(0.0, 0.0, (0.0, 0.0), 0.0, (0.0, 0.0))
     effect = bounds_of(mean_t(effects, confidence=CONFIDENCE, clusters=sample.clusters))
-    found = mean_t(costs, confidence=CONFIDENCE)
+    found = mean_t(costs, confidence=CONFIDENCE, clusters=texts.clusters)
     if cost == "kl":
         return Point(multiplier, float(effects.mean()), effect, found.estimate, bounds_of(found))
     rise = as_share(found.estimate)

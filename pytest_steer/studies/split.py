@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..claims.sampling import Sample
+from ..claims.text_sampling import prompt_clusters
 from ..data import Items, TextLike, Texts
 from ..data.texts import as_texts, form_of
 from ..errors import DataError
@@ -54,13 +55,16 @@ def split_sample(sample: Sample, shares: Sequence[float], *, seed: int, names: S
 def split_texts(
     texts: Sequence[TextLike], shares: Sequence[float], *, seed: int, names: Sequence[str], source: str
 ) -> list[Texts]:
-    """Texts in parts, as :func:`split_items` splits items; equal texts stay in one part.
+    """Texts in parts, as :func:`split_items` splits items; equal texts stay in one part, and so do completions of one prompt.
 
     Raises:
         DataError: a part would have fewer than two texts.
     """
-    what = f"{source}: {len(texts)} texts, {{}} of them different,"
-    parts = _split([form_of(text) for text in texts], shares, seed, names, what)
+    what, keys = f"{source}: {len(texts)} texts, {{}} of them different,", [form_of(text) for text in texts]
+    clusters = prompt_clusters(texts)
+    if clusters is not None:
+        what, keys = f"{source}: {len(texts)} texts in {{}} clusters", [(str(label),) for label in clusters]
+    parts = _split(keys, shares, seed, names, what)
     return [as_texts(texts).part(part) for part in parts]
 
 

@@ -212,6 +212,12 @@ def test_at_equal_cost(tiny, approval):
         ([], {}, "takes system prompts: a list of texts that are not empty"),
         (["a", "b"], {}, "chosen on training items, and there are none"),
         ("random", {"baseline_multiplier": 2.0}, "baseline_multiplier is that of a vector, and the baseline is 'random'"),
+        ("random", {"max_multiplier": 4.0}, "'max_multiplier' means nothing without 'budget'"),
+        (
+            "random",
+            {"chosen_on": ITEMS[:4]},
+            "chosen_on is what the best of several prompts is chosen on, and the baseline is 'random'",
+        ),
         (3, {}, 'baseline is "random"'),
         ("shuffled", {}, r"does not say what it is made of: write baseline=Baseline\.shuffled\(vectors\)"),
         ("adapter", {}, r"write baseline=load_model\(folder\)"),

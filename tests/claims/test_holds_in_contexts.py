@@ -83,6 +83,8 @@ def check(gated, **changes) -> HoldsInContexts:
         "multipliers": (-1.0, 0.0, 1.0),
     }
     values |= changes
+    if values["statistic"] == "effect":
+        del values["multipliers"]  # an effect is that of the deployed one
     searched = {field.name: values.pop(field.name) for field in fields(Search) if field.name in values}
     max_contexts, batch = searched.pop("max_contexts", 24), searched.pop("batch", None)
     values[values.pop("statistic")] = values.pop("threshold")
@@ -515,6 +517,18 @@ def test_within_a_users_own_given(gated) -> None:
         )
 
     theirs()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"effect": 0.1, "multipliers": [0, 1]}, "'multipliers' means nothing beside 'effect'. Delete one of them"),
+        ({"anti_steerable_share": 0.1, "interval": "bootstrap"}, "'interval' means nothing beside 'anti_steerable_share'"),
+    ],
+)
+def test_what_the_promise_makes_no_use_of_is_refused(gated, given, words) -> None:
+    with pytest.raises(SteerError, match=words):
+        assert_holds_in_contexts(gated.model, gated.vector(), ITEMS, contexts=AXES, **given)
 
 
 @pytest.mark.parametrize("given", [{}, {"steerability": 0.1, "effect": 0.1}])

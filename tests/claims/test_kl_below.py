@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from pytest_steer import ContrastItem, SteeringFailure, SteeringInconclusive, assert_kl_below, kl_divergence, wrap_model
+from pytest_steer import (
+    Completion,
+    ContrastItem,
+    SteeringFailure,
+    SteeringInconclusive,
+    assert_kl_below,
+    kl_divergence,
+    wrap_model,
+)
 from pytest_steer.claims.kl_below import KlBelow
 from pytest_steer.errors import DataError, SteerError
 from pytest_steer.files import BrokenClaim, read_suite
@@ -21,7 +29,7 @@ from pytest_steer.measures.subject import Subject
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, report_schema, with_texts
 from pytest_steer.run_context import RunContext, running
-from pytest_steer.stats import Verdict, quantile
+from pytest_steer.stats import Verdict, mean_t, quantile
 
 OTHERS = tuple(f"n{i}" for i in range(19))
 A = {"up": 1.0, "down": -1.0, "much": 2.0, **{word: 0.3 * i - 2.5 for i, word in enumerate(OTHERS)}}
@@ -60,6 +68,24 @@ def warned(evidence, words):
 
 
 # --- verdicts -------------------------------------------------------------------------------------------------------------------
+
+
+def test_completions_of_one_prompt_are_one_cluster():
+    model, vector = builders.random_model("llama"), builders.random_vector(1)
+    texts = [Completion(f"{own}?", f"Reply {n} {'to it ' * (n % 3)}.") for n, own in enumerate("abcdefghabca")]
+    clusters = list("abcdefghabca")
+    each = kl_divergence(model, texts, vector, multiplier=M)
+    for settings, known in (
+        ({}, mean_t(each.per_text, clusters=clusters)),
+        (
+            {"quantile": 0.5},
+            quantile(np.concatenate(each.per_position), 0.5, clusters=np.repeat(clusters, each.tokens).tolist()),
+        ),
+    ):
+        found = evidence_of(model, vector, texts, limit=10.0, positions="all", **settings)
+        assert (found.n, found.unit, found.details["clusters"]["largest"]) == (8, "clusters", 3)
+        assert (found.estimate, *found.interval) == pytest.approx((known.estimate, known.low, known.high), rel=1e-6)
+        assert warned(found, "12 texts are counted as 8 clusters")
 
 
 def test_the_mean_over_texts_of_the_means_over_positions(linear):
@@ -342,6 +368,7 @@ def test_a_quantile_that_most_positions_may_exceed_is_a_weak_promise(linear, q, 
         ({"cluster": "of"}, SteerError, "'cluster' means nothing without 'items'"),
         ({"context": Context(system="Be brief.")}, SteerError, "'context' means nothing without 'items'"),
         ({"multipliers": [0, 1]}, SteerError, "'multipliers' means nothing without 'curve'"),
+        ({"interval": "bootstrap", "quantile": 0.9}, SteerError, "'interval' means nothing beside 'quantile'. Delete one"),
     ],
 )
 def test_an_argument_that_would_be_ignored_is_refused(linear, given, error, words):

@@ -14,7 +14,7 @@ from pytest_steer.data import leave_out
 from pytest_steer.data.texts import Texts
 from pytest_steer.errors import DataError, MeasurementError
 from pytest_steer.report.texts import with_texts
-from pytest_steer.stats import Verdict
+from pytest_steer.stats import Verdict, mean_bootstrap, mean_t, mean_transformed_t
 
 C = {"up": 1.0, "down": -0.5, "still": 0.0, "much": 1.0}
 TEXTS = [f"{'still ' * n}down much still" for n in range(10)]
@@ -150,18 +150,60 @@ def test_a_rule_that_leaves_out_nothing_or_most_is_a_warning(linear, rule, words
 @pytest.mark.parametrize(
     ("prompts", "words"),
     [
-        ("abcabc", "these 6 completions answer 3 distinct prompts, and n counts the completions"),
+        ("abcabc.", "7 texts are counted as 4 clusters: some are completions of one prompt"),
+        ("aaaaaa.", "7 texts are counted as 2 clusters: some are completions of one prompt"),
         ("aaaaaa", "these 6 completions answer one prompt, and n counts the completions"),
-        ("abcdef", None),
+        ("abcdef.", None),
     ],
 )
 def test_completions_that_share_a_prompt_are_a_warning(prompts, words):
     model = builders.random_model("llama")
-    # White space makes no other prompt. A plain text has none.
-    texts = [Completion(f"{own}?{' ' * n}", f"Reply {n}.") for n, own in enumerate(prompts)] + ["Plain."]
+    texts = replies(prompts)
     found = assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e9, positions="last", min_n=2)
-    said = [warning.split(":")[0] for warning in found.warnings if "completions answer" in warning]
-    assert said == ([words] if words else [])
+    said = [warning for warning in found.warnings if "of one prompt" in warning or "answer one prompt" in warning]
+    assert [warning[: len(words or "")] for warning in said] == ([words] if words else [])
+
+
+def replies(prompts):
+    """One completion of the prompt of each letter. White space makes no other prompt; a dot is a plain text, which has none."""
+    return [
+        "Plain." if own == "." else Completion(f"{own}?{' ' * n}", f"Reply {n} {'to it ' * (n % 3)}.")
+        for n, own in enumerate(prompts)
+    ]
+
+
+@pytest.mark.parametrize("interval", ["t", "transformed_t", "bootstrap"])
+@pytest.mark.parametrize("aggregate", ["geometric", "arithmetic"])
+def test_completions_of_one_prompt_are_one_cluster(aggregate, interval):
+    model, vector = builders.random_model("llama"), builders.random_vector(1)
+    texts = replies("abcdefghabca.")
+    settings = {"aggregate": aggregate, "interval": interval, "positions": "last", "multiplier": 3}
+    with pytest.raises((SteeringFailure, SteeringInconclusive)) as decided:
+        assert_ppl_delta_below(model, vector, texts, limit=1e-9, **settings)
+    found = decided.value.evidence
+    assert (found.n, found.unit) == (9, "clusters")
+    assert found.details["clusters"] == {"key": "prompt", "items": 13, "largest": 3, "unit": "texts"}
+    assert "n = 9 clusters (13 texts), bounds by clustered " in found.message
+    base = perplexity(model, texts).per_text
+    steered = perplexity(model, texts, vector, multiplier=3, positions="last").per_text
+    clusters = [*"abcdefghabca", "plain"]
+    known = {"t": mean_t, "transformed_t": mean_transformed_t, "bootstrap": mean_bootstrap}[interval]
+    low, high = found.interval
+    if aggregate == "geometric":
+        of_logs = known(steered - base, clusters=clusters)
+        assert (low, high) == pytest.approx((math.expm1(of_logs.low), math.expm1(of_logs.high)), rel=1e-6)
+    else:  # the bounds are the rises that the test of the difference just rejects
+        for bound, side in ((low, "p_at_least"), (high, "p_at_most")):
+            difference = known(np.exp(steered) - (1 + bound) * np.exp(base), clusters=clusters)
+            assert getattr(difference, side)(0.0) == pytest.approx(0.05, abs=1e-3)
+    alone = decided_of(model, vector, [text if isinstance(text, str) else text.text for text in texts], settings)
+    assert (alone.n, alone.unit, "clusters" in alone.details) == (13, "texts", False)
+
+
+def decided_of(model, vector, texts, settings):
+    with pytest.raises((SteeringFailure, SteeringInconclusive)) as decided:
+        assert_ppl_delta_below(model, vector, texts, limit=1e-9, **settings)
+    return decided.value.evidence
 
 
 def test_texts_that_share_an_id_are_a_warning(linear):

@@ -235,7 +235,6 @@ def test_data_of_the_wrong_kind(name, value):
     [
         ("assert_steers", {"multiplier": [1.0]}, r"multiplier is one number, not \[1.0\]; multipliers= takes several"),
         ("assert_steers", {"steerability": [0.1]}, "steerability must be a number, but is a list"),
-        ("assert_steers", {"steerability": None}, "steerability must be a number, but has no value"),
         ("assert_steers", {"include_first": "no"}, "include_first is True or False, not 'no'"),
         ("assert_steers", {"allow_mismatch": ("modle",)}, r"allow_mismatch is \('model',\), \('template',\) or both"),
         (

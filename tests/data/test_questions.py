@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ import pytest
 from pytest_steer import Question, Questions, SteerError, read_questions
 from pytest_steer.data import as_questions
 from pytest_steer.errors import DataError
+from pytest_steer.files import BrokenClaim, read_suite
+from pytest_steer.files.build import Builder
 
 # A folder shared/data in the checkout or beside it; it is never committed.
 OF_OTHERS = next((at for up in Path(__file__).parents if (at := up / "shared/data/caa/test").is_dir()), None)
@@ -203,7 +208,7 @@ def test_what_is_no_question():
     assert [one.id for one in as_questions([WANTED, WANTED])] == ["0", "1"]
 
 
-@pytest.mark.parametrize("name", ["hub:mmlu", "hub:a/b/c/d", "hub:", "hub:a/b:c:d"])
+@pytest.mark.parametrize("name", ["hub:mmlu", "hub:a/b/c/d", "hub:", "hub:a/b:c:d", "hub:a/b@", "hub:a/b/c@d/e"])
 def test_names_of_the_hub_that_are_none(name):
     with pytest.raises(DataError, match=r"is written hub:ORG/NAME, then /CONFIG and :SPLIT"):
         read_questions(name)
@@ -215,20 +220,83 @@ def test_a_name_of_the_hub_without_datasets():
         read_questions("hub:cais/mmlu/all")
 
 
-def test_a_data_set_that_datasets_reads(tmp_path, monkeypatch):
+def test_a_folder_of_the_name_is_not_taken_for_a_data_set_of_the_hub(tmp_path, monkeypatch):
     pytest.importorskip("datasets", reason="the optional package datasets is not installed")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    folder = tmp_path / "org" / "name"
-    folder.mkdir(parents=True)
-    (folder / "test.jsonl").write_text("\n".join(json.dumps({**OURS, "answer": index}) for index in (1, 0)))
-    found = read_questions("hub:org/name")
-    assert [(one.question, one.choices, one.answer) for one in found] == [
-        (WANTED.question, WANTED.choices, 1),
-        (WANTED.question, WANTED.choices, 0),
-    ]
-    with pytest.raises(DataError, match=r"hub:org/name:other: cannot be loaded, split 'other'"):
-        read_questions("hub:org/name:other")
+    (tmp_path / "org" / "name").mkdir(parents=True)
+    (tmp_path / "org" / "name" / "test.jsonl").write_text(json.dumps({**OURS, "answer": 1}))
+    with pytest.raises(DataError, match=r"hub:org/name: there is a folder org/name here, and datasets would read it"):
+        read_questions("hub:org/name")
+
+
+# What a run of its own does: the libraries read the environment when they are imported.
+_OFFLINE = """
+import json, socket, sys
+from pathlib import Path
+
+def connect(*_):
+    raise AssertionError("something is fetched")
+
+socket.socket.connect = connect
+socket.getaddrinfo = connect
+import datasets
+from datasets.arrow_writer import ArrowWriter
+from pytest_steer import read_questions
+from pytest_steer.errors import DataError
+
+rows = json.loads(sys.argv[2])
+folder = Path(sys.argv[1]) / "datasets" / "org___name" / "default" / "0.0.0" / ("a1b2" * 10)
+folder.mkdir(parents=True)
+features = datasets.Dataset.from_list(rows).features
+writer = ArrowWriter(path=str(folder / "name-test.arrow"), features=features)
+for row in rows:
+    writer.write(row)
+n, size = writer.finalize()
+split = {"name": "test", "num_bytes": size, "num_examples": n, "dataset_name": "name"}
+datasets.DatasetInfo(
+    features=features, builder_name="json", dataset_name="name", config_name="default", version="0.0.0", splits={"test": split}
+).write_to_directory(str(folder))
+print(json.dumps([[one.question, list(one.choices), one.answer] for one in read_questions("hub:org/name")]))
+for name in ("hub:org/other", "hub:org/name:dev"):
+    try:
+        read_questions(name)
+    except DataError as error:
+        print(error)
+"""
+
+
+def test_a_data_set_in_the_cache_is_read_and_another_is_an_error_without_a_network(tmp_path):
+    pytest.importorskip("datasets", reason="the optional package datasets is not installed")
+    rows = [{"question": OURS["question"], "choices": OURS["choices"], "answer": index} for index in (1, 0)]
+    found = subprocess.run(
+        [sys.executable, "-c", _OFFLINE, str(tmp_path), json.dumps(rows)],
+        cwd=tmp_path, env={**os.environ, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    read, other, split = found.stdout.splitlines()
+    assert json.loads(read) == [[WANTED.question, list(WANTED.choices), index] for index in (1, 0)]
+    assert other.startswith("hub:org/other: cannot be loaded, split 'test': ConnectionError: ")
+    assert other.endswith("It is not in the cache either: fetch it once where there is a network, or name a file")
+    assert split.startswith("hub:org/name:dev: cannot be loaded, split 'dev': ")
+    assert "AssertionError" not in found.stdout
+
+
+def test_a_data_set_that_cannot_be_read_loses_no_other_claim(tmp_path, monkeypatch):
+    """Without ``datasets``, or offline with an empty cache."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "ours.json").write_text(json.dumps([{**OURS, "id": "a"}]))
+    (tmp_path / "v.npz").write_bytes(b"")
+    (tmp_path / "c.steer.yaml").write_text(
+        "vector: {file: v.npz}\nclaims:\n  - capability_delta_below: {name: hub, limit: 0.1, questions: hub:org/name}\n"
+        "  - capability_delta_below: {name: file, limit: 0.1, questions: ours.json}\n"
+    )
+    suite = read_suite(tmp_path / "c.steer.yaml")
+    assert not [entry for entry in suite.entries if isinstance(entry, BrokenClaim)]
+    first, second = suite.entries
+    builder = Builder(None)
+    with pytest.raises(SteerError, match=r"hub:org/name: (a data set of the hub is read by|cannot be loaded)"):
+        builder.questions(first.params["questions"], tmp_path)
+    assert [one.id for one in builder.questions(second.params["questions"], tmp_path)] == ["a"]
 
 
 @pytest.mark.skipif(OF_OTHERS is None, reason="there is no shared/data with the data of others")

@@ -73,8 +73,9 @@ def test_every_claim_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str])
     printed = shown(capsys)
     tokens, turn = as_the_model_sees_it()
     marked = [*tokens[:turn], "<steered from here>", *tokens[turn:], "<scored from here>", "'B' or 'A'"]
-    assert printed.splitlines()[:7] == [
+    assert printed.splitlines()[:8] == [
         "steers (steers) on builtin:tiny",
+        "  promised: steerability -50",
         "  positions after_prompt",
         "",
         "  item 0: the reply stands where the chat template puts one without thought; the logits of one next token are compared",
@@ -226,3 +227,17 @@ def test_a_claim_whose_answers_differ_in_length_says_so(folder: Path, pytester: 
     assert (matching, other) == (lengths["matching"], lengths["not_matching"])
     assert f"{lengths['matching']:g}" in claim["message"]
     result.stdout.fnmatch_lines(["*answers*tokens*"])
+
+
+def test_what_is_promised_and_where_it_comes_from(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "c.steer.yaml").write_text(
+        CLAIMS[: CLAIMS.index("  - ")]
+        + "  - steers:\n  - not_anti_steered: {share: {value: 0.25, set: 2026-11-01, from: test.json}}\n"
+        "  - beats: {baseline: random}\n"
+    )
+    lines = [line for line in shown(capsys).splitlines() if line.startswith("  promised")]
+    assert lines == [
+        "  promised: steerability (no threshold yet)",
+        "  promised: share 0.25, set on 2026-11-01, from test.json",
+        "  promised: margin 0",
+    ]

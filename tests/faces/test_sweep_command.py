@@ -15,9 +15,10 @@ import numpy as np
 import plain
 import pytest
 
-from pytest_steer import Items, SteeringVector, extract, load_model, read_items
+from pytest_steer import Items, SteeringVector, extract, load_model, perplexity, read_items
 from pytest_steer.cli.main import main
 from pytest_steer.cli.terminal import colours
+from pytest_steer.files import read_suite
 from pytest_steer.stats import mean_t
 from pytest_steer.studies.sweep import read_parts
 
@@ -237,6 +238,10 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         ([*APPROVAL, "--write", "taken.steer.yaml"], "taken.test.json exists, and is not overwritten"),
         ([*APPROVAL, "--cache", "items.json"], "'items.json' is a file"),
         ([*APPROVAL, "--device", "abacus"], "device 'abacus' cannot be used here"),
+        ([*APPROVAL, "--stride", "8"], "--stride is about neutral texts, and there are none. Write --neutral TEXTS too"),
+        ([*APPROVAL, "--leave-out", "hat"], "--leave-out is about neutral texts, and there are none"),
+        ([*APPROVAL, "--neutral", "texts.txt", "--leave-out", "("], "'(' is not a regular expression"),
+        ([*APPROVAL, "--neutral", "texts.txt", "--leave-out", "."], "no text is left: all 12 are left out (matching '.')"),
         ([*APPROVAL, "--neutral", "empty.txt"], "empty.txt: the file holds no texts"),
         ([*APPROVAL, "--neutral", "one.txt"], "one.txt: 1 texts, 1 of them different, are too few to split"),
     ],
@@ -249,6 +254,47 @@ def test_wrong_usage_is_exit_code_4_and_one_message(folder, capsys, arguments, w
     assert words in printed.err
     assert "Traceback" not in printed.err
     assert printed.out == ""
+
+
+def test_longer_neutral_texts_are_cut_or_refused_before_anything_is_measured(folder, capsys):
+    model = load_model("builtin:tiny")
+    limit = model.max_positions
+    short = (folder / "texts.txt").read_text().splitlines()
+    long = [f"{' '.join(short)} " * (1 + limit // 40) + f"The hat has {n} doors." for n in range(8)]
+    (folder / "long.json").write_text(json.dumps([*long, "Sorry, no."]))
+    given = [*APPROVAL, "--neutral", "long.json", "--top", "1", "--layers", "1", "--multipliers=1"]
+    assert main(given) == 4
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"builtin:tiny takes at most {limit}. To score it in windows, write window {limit}" in " ".join(
+        printed.err.split()
+    )
+
+    cut = ["--window", "64", "--stride", "32", "--leave-out", "(?i)sorry", "--budget", "9", "--out", "s.json"]
+    assert main([*given, *cut, "--write", "c.steer.yaml"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "texts: 1 of 9 left out, matching '(?i)sorry'" in printed
+    params = {entry.kind: entry.params for entry in read_suite("c.steer.yaml").entries}["ppl_delta_below"]
+    assert (params["limit"], params["window"], params["stride"]) == (9, 64, 32)
+    judged_on = json.loads((folder / "c.neutral.json").read_text())
+    chosen_on = [text for text in long if text not in judged_on]
+    assert (len(chosen_on), len(judged_on)) == (2, 6)
+    vector = SteeringVector.load(folder / "c.safetensors").at("all")
+    known = [perplexity(model, chosen_on, own, positions="all", window=64, stride=32).value for own in (None, vector.at(1))]
+    (layer,) = (one for one in json.loads((folder / "s.json").read_text())["layers"] if one["note"] != "pruned")
+    assert layer["perplexity_change"][1] == pytest.approx(known[1] / known[0] - 1, rel=1e-6)
+
+
+def test_neutral_completions_are_written_as_they_are_read(folder, capsys):
+    texts = [
+        {"prompt": f"Is the hat {what}?", "completion": f"It is {what}."} for what in ("red", "old", "new", "wet", "dry")
+    ]
+    (folder / "replies.json").write_text(json.dumps(texts))
+    given = [*APPROVAL, "--neutral", "replies.json", "--top", "1", "--layers", "1", "--multipliers=1", "--budget", "9"]
+    assert main([*given, "--write", "c.steer.yaml"]) == 0
+    written = json.loads((folder / "c.neutral.json").read_text())
+    assert len(written) >= 2
+    assert all(entry in texts for entry in written)
 
 
 def test_warnings_are_lines(folder, capsys):

@@ -242,3 +242,23 @@ def test_other_intervals_are_those_of_the_mean_difference_inverted(interval, see
     assert ratio_of_means(shifted, base, interval=interval, seed=5) == found
     with pytest.raises(ValueError, match="for unpaired items; expected 't'"):
         ratio_of_means(shifted, base, paired=False, interval=interval)
+
+
+@pytest.mark.parametrize("interval", ["t", "transformed_t", "bootstrap"])
+def test_over_clusters_the_test_of_the_mean_difference_is_the_one_over_clusters(interval):
+    shifted, base = made(4, n=40)
+    base = base + 3
+    clusters = [f"c{index // 3 if index < 24 else index}" for index in range(40)]
+    found = ratio_of_means(shifted, base, interval=interval, seed=5, clusters=clusters)
+    own = {"t": mean_t, "transformed_t": mean_transformed_t, "bootstrap": partial(mean_bootstrap, seed=5)}[interval]
+    assert found.n == 24
+    assert found.method == "clustered fieller" + ("" if interval == "t" else f", {interval.replace('_', ' ')}")
+    assert found.estimate == ratio_of_means(shifted, base).estimate
+    for ratio in np.linspace(found.low - 0.1, found.high + 0.1, 7):
+        plain = own(shifted - ratio * base, clusters=clusters)
+        assert found.p_at_least(ratio) == pytest.approx(plain.p_at_least(0.0), abs=2e-4)
+        assert found.p_at_most(ratio) == pytest.approx(plain.p_at_most(0.0), abs=2e-4)
+    alone = ratio_of_means(shifted, base, clusters=range(40))
+    assert (alone.low, alone.high) == pytest.approx((ratio_of_means(shifted, base).low, ratio_of_means(shifted, base).high))
+    with pytest.raises(ValueError, match="clusters were given for unpaired items"):
+        ratio_of_means(shifted, base, paired=False, clusters=clusters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,16 @@ def test_ranks_are_scipys(measured):
     filler = [own.of("filler: 2").slopes.mean() for own in second.values()]
     assert shifted["filler: 2"].found.estimate == pytest.approx(stats.spearmanr(means[1], filler).statistic)
     assert "mean of all contexts" in shifted
+
+
+def test_items_that_belong_together_are_ranked_once(measured):
+    _, _, first, second = measured
+    clusters = np.arange(len(first["approval"].ids)) // 3
+    pair = [replace(own["approval"], clusters=tuple(clusters.tolist())) for own in (first, second)]
+    (ranked,) = answers_of(*({"approval": own} for own in pair)).items
+    means = [[own.base.slopes[clusters == one].mean() for one in range(clusters.max() + 1)] for own in pair]
+    assert ranked.found.n == clusters.max() + 1
+    assert ranked.found.estimate == pytest.approx(stats.spearmanr(*means).statistic)
 
 
 def test_one_model_is_in_order_with_itself(measured):

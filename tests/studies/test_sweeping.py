@@ -10,7 +10,7 @@ import numpy as np
 import plain
 import pytest
 
-from pytest_steer import ContrastItem, Items, SteeringVector, load_model, registry
+from pytest_steer import Completion, ContrastItem, Items, SteeringVector, load_model, registry
 from pytest_steer.data.traces import traces
 from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.files.make import make_steering
@@ -77,6 +77,21 @@ def test_texts_are_split_like_items():
         DataError, match=r"neutral.txt: 3 texts, 1 of them different, are too few to split: validation 0, test 3"
     ):
         split_texts(["a b", "a  b ", "a\nb"], (30, 70), seed=0, names=("validation", "test"), source="neutral.txt")
+
+
+def test_completions_of_one_prompt_stay_in_one_part():
+    texts = [*(Completion(f"What is {n // 3}?", f"Reply {n}.") for n in range(30)), *(f"Plain {n}." for n in range(6))]
+    parts = split_texts(texts, (30, 70), seed=1, names=("validation", "test"), source="neutral.txt")
+    first, second = ({text.prompt for text in part if isinstance(text, Completion)} for part in parts)
+    assert first
+    assert second
+    assert not first & second
+    assert sorted(map(repr, [*parts[0], *parts[1]])) == sorted(map(repr, texts))
+    # Where there is but one prompt, only other completions of it can be kept apart.
+    one = split_texts(
+        [Completion("Why?", f"{n}.") for n in range(9)], (30, 70), seed=1, names=("a", "b"), source="neutral.txt"
+    )
+    assert [len(part) for part in one] == [3, 6]
 
 
 # --- data and methods ----------------------------------------------------------------------------------------------------

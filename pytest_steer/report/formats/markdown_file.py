@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...claims.numbers import number, promise
+from ...claims.numbers import number, promised
 from ..baseline_markdown import against_baseline
 from ..markdown import block, code, folded, prose, table
 from ..verdict import BROKEN, HOLDS, NOT_MEASURED, Claim, ReportVerdict, verdict_of
@@ -132,12 +132,16 @@ def _numbers(claim: Claim) -> tuple[str, str, str]:
     interval = f"[{number(low, percent)}, {number(high, percent)}]" if (low, high) != (None, None) else "-"
     # A vector that equals its baseline does not beat it.
     sign = "more than" if claim["check"] == "beats" else "at most" if claim.get("direction") == "at_most" else "at least"
-    return number(claim["estimate"], percent), interval, f"{sign} {promise(claim['threshold'], percent)}"
+    return number(claim["estimate"], percent), interval, promised(sign, claim["threshold"], percent)
+
+
+def _keeping(claim: Claim, keeps: str) -> str:
+    return keeps if claim["threshold"] is None else f"promised {keeps}"
 
 
 def _why(claim: Claim) -> str:
     """The numbers of a claim that does not hold, and why that is its verdict, on one line."""
-    estimate, interval, promised = _numbers(claim)
+    estimate, interval, keeps = _numbers(claim)
     reason = claim["message"].split("\n")[1].strip() if claim["message"].count("\n") else ""
     if not reason.startswith("n = "):
         reason = f"n = {claim['n']} {claim.get('unit', 'items')}"
@@ -150,16 +154,14 @@ def _why(claim: Claim) -> str:
         else ""
     )
     return (
-        f"{prose(claim.get('statistic', ''), 80)} **{estimate}** {prose(interval)}, promised {promised}; "
+        f"{prose(claim.get('statistic', ''), 80)} **{estimate}** {prose(interval)}, {_keeping(claim, keeps)}; "
         f"{prose(reason, _WHY)}.{broken_by}"
     )
 
 
 def _known(claim: Claim) -> str:
-    estimate, interval, promised = _numbers(claim)
-    return (
-        f"**{estimate}** {prose(interval)}, promised {promised}. It was expected to fail: {prose(str(claim['xfail']), _WHY)}"
-    )
+    estimate, interval, keeps = _numbers(claim)
+    return f"**{estimate}** {prose(interval)}, {_keeping(claim, keeps)}. It was expected to fail: {prose(str(claim['xfail']), _WHY)}"
 
 
 def _message(claim: Claim) -> str:
@@ -169,14 +171,14 @@ def _message(claim: Claim) -> str:
 
 
 def _row(claim: Claim) -> list[str]:
-    estimate, interval, promised = _numbers(claim)
+    estimate, interval, keeps = _numbers(claim)
     verdict = str(claim["verdict"])
     if claim.get("xfail") is not None and verdict != "error":
         verdict = "pass (not expected)" if verdict == "pass" else f"{verdict} (known)"
     shown = verdict if verdict == "pass" else f"**{verdict}**"
     name = code(_name(claim), _NAME, in_table=True)
     kind = prose(claim.get("statistic") or claim["check"] or "-", 80)
-    return [shown, name, kind, estimate, interval, promised, str(claim["n"] or "-")]
+    return [shown, name, kind, estimate, interval, keeps, str(claim["n"] or "-")]
 
 
 def _provenance(report: dict[str, Any]) -> str:

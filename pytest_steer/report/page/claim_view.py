@@ -13,7 +13,7 @@ from markupsafe import Markup
 from ...claims import kind_of
 from ...claims.figures import figures_of_items, worst_first
 from ...claims.kinds import ClaimKind
-from ...claims.numbers import number, promise
+from ...claims.numbers import number, promised
 from ...errors import SteerError
 from ...screen import message_of, one_screen
 from .differences import Difference
@@ -165,7 +165,9 @@ def _headline(record: dict[str, Any]) -> tuple[str, str]:
     keeps, statistic = _keeps(record), record.get("statistic") or "estimate"
     second = record["message"].partition("\n")[2].partition("\n")[0].strip()
     return (
-        f"{statistic} {number(record['estimate'], percent)}{bounds}, promised {keeps} {promise(record['threshold'], percent)}",
+        f"{statistic} {number(record['estimate'], percent)}{bounds}, "
+        + ("" if record["threshold"] is None else "promised ")
+        + promised(keeps, record["threshold"], percent),
         second,
     )
 

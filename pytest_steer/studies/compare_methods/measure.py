@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from ... import progress
 from ...claims.over_items import check_enough
-from ...claims.ppl_delta_below import distinct_texts
 from ...claims.sampling import Sample, sample_of
+from ...claims.text_sampling import sample_of_texts
 from ...data import Items, TaskItem, TextLike
 from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
@@ -108,7 +108,7 @@ def compare(
         try:
             check_enough(sample_of(entry.items, entry.cluster))
             if entry.texts:
-                distinct_texts(entry.texts, entry.source)
+                sample_of_texts(entry.texts, entry.source)
             check_fits(model, entry.subject.intervention, entry.subject.allow_mismatch)
             check_before(model, entry.subject)
         except SteerError as error:

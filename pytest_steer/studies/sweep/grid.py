@@ -10,6 +10,7 @@ from ...claims.sampling import Sample, sample_of
 from ...data import Items, TextLike
 from ...errors import DataError, SteerError
 from ...measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
+from ...measures.asking_texts import check_scorable
 from ...model import Model
 from ...stats import Inference, mean_t
 from ...steering import Positions, SteeringVector
@@ -193,6 +194,8 @@ def sweep(
     positions: Positions = "after_prompt",
     keep: int | None = None,
     texts: Sequence[TextLike] | None = None,
+    window: int | None = None,
+    stride: int | None = None,
     limits: Limits | None = None,
     cluster: str | None = None,
 ) -> Sweep:
@@ -206,11 +209,11 @@ def sweep(
         items: validation items, which the vector was not made from. Repeats are left out, and items of one question are a cluster.
         multipliers: strengths; 0 is added, since effects are differences to it.
         keep: how many layers are measured, the best by first-order steerability; None for all.
-        texts: neutral texts for the perplexity cost.
+        texts: neutral texts for the perplexity cost. window / stride: of longer ones, see :func:`perplexity`.
         cluster: a key of the items that says which belong together.
 
     Raises:
-        DataError: fewer than two distinct items. SteerError: no multiplier but 0, or ``keep`` is below 1.
+        DataError: fewer than two distinct items, or texts that cannot be scored, before anything is measured. SteerError: no multiplier but 0, or ``keep`` is below 1.
         VectorError, MeasurementError: see ``propensity_curve``.
     """
     bounds = limits if limits is not None else Limits()
@@ -223,6 +226,8 @@ def sweep(
         raise DataError(f"{items.source}: has {sample.n} item(s); a sweep needs at least two")
     if keep is not None and keep < 1:
         raise SteerError(f"at least one layer has to be kept, not {keep}")
+    if texts:
+        check_scorable(model, texts, positions, window=window, stride=stride)
     first = {
         layer: float(slopes.mean())
         for layer, slopes in first_order_slopes(model, items, vector, positions=positions).items()
@@ -230,7 +235,11 @@ def sweep(
     best = sorted(first, key=lambda layer: (-first[layer], layer))[:keep]
     kept = vector.at(sorted(best))
     curves = sweep_curves(model, items, kept, multipliers=grid, positions=positions)
-    costs = sweep_perplexity(model, texts, kept, multipliers=grid, positions=positions) if texts else {}
+    costs = (
+        sweep_perplexity(model, texts, kept, multipliers=grid, positions=positions, window=window, stride=stride)
+        if texts
+        else {}
+    )
     results = [
         LayerResult(
             layer, first[layer], curves.get(layer), tuple(costs[layer]) if layer in costs else None, "", sample.clusters

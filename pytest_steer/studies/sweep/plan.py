@@ -48,6 +48,7 @@ def read_parts(
     *,
     train: Path | None = None,
     neutral: Path | None = None,
+    leave_out: str | None = None,
     seen: Mapping[str, Any] = MappingProxyType({}),
     seen_by: str = "",
     cluster: str | None = None,
@@ -59,7 +60,7 @@ def read_parts(
         data: contrast items that are split.
         shares: of train, validation and test; of the last two only, if the vector is made from ``train`` or is there already.
         train: contrast items, texts or pairs of a task to make the vector from.
-        neutral: neutral texts, split as the validation and the test items are.
+        neutral: neutral texts, split as the validation and the test items are. leave_out: a regular expression; those that it matches are not.
         seen / seen_by: the record of a saved vector, with traces of the questions that it was made from, and its name.
         cluster: a key of the items that says which belong together; those stay in one part.
 
@@ -82,11 +83,12 @@ def read_parts(
     warnings = [*sample.warnings, *leaks(seen, [item.question for item in items], items.hash)]
     if neutral is None:
         return Parts(training, validation, test, cluster=cluster, warnings=tuple(warnings))
-    given = read_texts(neutral)
+    given = read_texts(neutral, leave_out=None if leave_out is None else {"matching": leave_out})
     kept, repeats = kept_of([form_of(text) for text in given], "texts")
     texts = given.part(kept)
     if own:
         seen = traces([item.question for item in own[0]])
+    warnings += [warning for record in given.left_out for warning in record.warnings]
     warnings += repeats + text_leaks(seen, texts)
     chosen_on, judged_on = split_texts(texts, shares[-2:], seed=seed, names=_NAMES[-2:], source=str(neutral))
     return Parts(training, validation, test, chosen_on, judged_on, cluster, tuple(dict.fromkeys(warnings)))

@@ -1,0 +1,280 @@
+"""A promise without a threshold is measured and not judged; one that says where its threshold comes from is judged as any other."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pytest_steer import SteeringVector, assert_steers, load_model
+from pytest_steer.errors import SteerError
+
+from .conftest import HEAD, lettered, steering_items
+
+# Kind, the arguments of its assertion, its promise, a number that nothing here comes near, what else it takes.
+KINDS: dict[str, tuple[str, str, float, dict[str, Any]]] = {
+    "steers": ("items", "steerability", -50, {}),
+    "not_anti_steered": ("items", "share", 0.999, {}),
+    "ppl_delta_below": ("texts", "limit", 90, {}),
+    "steers_at_cost": ("items, texts", "effect", -50, {"budget": 0.2, "max_multiplier": 2}),
+    "kl_below": ("texts", "limit", 90, {}),
+    "beats": ("items", "margin", -50, {"baseline": "random"}),
+    "promotes": ("items", "nats", 50, {}),
+    "suppresses": ("items", "nats", 50, {}),
+    "leaves_alone": ("", "band", 50, {}),
+    "holds_in_contexts": ("items", "anti_steerable_share", 0.999, {"max_contexts": 2, "batch": 2}),
+    "generalizes": ("items", "retention", 0.001, {"contexts": {"brief": {"system": "Be brief."}}}),
+    "flips": ("items", "share", 0.999, {}),
+}
+ONE_OF_SEVERAL = ("holds_in_contexts", "generalizes")
+FLIPS = '''
+from dataclasses import dataclass
+from typing import Annotated, Unpack
+
+from pytest_steer import Items, Model
+from pytest_steer.claims import claim, measure_items
+from pytest_steer.claims.common import OverItems
+from pytest_steer.claims.holding import hold
+from pytest_steer.evidence import Direction, Evidence
+from pytest_steer.measures import Subject
+from pytest_steer.parameters import Param
+from pytest_steer.stats import share
+
+
+@claim("flips", title="Steering flips answers", main="share")
+@dataclass(frozen=True, kw_only=True)
+class Flips:
+    """At least the share `share` of the items goes over."""
+
+    subject: Subject
+    items: Items
+    share: Annotated[float, Param("The least share of items that go over.", example=0.5, above=0, below=1)]
+    confidence: float = 0.95
+    name: str = "flips"
+
+    def measure(self, model: Model) -> Evidence:
+        return measure_items(
+            model, self.subject, self.items, [0.0, self.subject.multiplier], check="flips", name=self.name,
+            statistic="share of answers that flip", direction=Direction.AT_MOST, threshold=self.share,
+            values=lambda curve: ((curve.values[:, 0] <= 0) & (curve.values[:, 1] > 0)).astype(float),
+            infer=lambda flips: share(int(flips.sum()), len(flips), confidence=self.confidence),
+            confidence=self.confidence, by_effect=True,
+        )[2]
+
+
+def assert_flips(model, vector, items, *, share, **shared: Unpack[OverItems]) -> Evidence:
+    return hold("flips", locals())
+'''
+ASSERTIONS = """
+import contextlib
+import pytest_steer
+from pytest_steer import Context, extract, read_items, SteeringFailure
+from flips import assert_flips
+
+pytest_steer.assert_flips = assert_flips
+
+def test_all(steer_model):
+    vector = extract.caa(steer_model, read_items("train.json"), layer=1)
+    items = read_items("test.json")
+    texts = open("neutral.txt").read().splitlines()
+"""
+
+
+def written(face: str, suite: Path, promises: dict[str, Any]) -> str:
+    """A claim file, or a test, with two claims of each kind: one with a number, one with the promise that is given for its name."""
+    suite.joinpath("conftest.py").write_text("import flips\n")
+    suite.joinpath("flips.py").write_text(FLIPS)
+    entries, calls = "contexts: {system: ['', 'Be brief.']}\n" + HEAD, ASSERTIONS
+    for kind, (data, key, number, more) in KINDS.items():
+        for name, value in ((f"{kind} number", number), (kind, promises[kind])):
+            own = {key: value, "name": name}
+            entries += f"  - {kind}: {json.dumps(own | more)}\n"
+            in_python = dict(more)
+            if kind == "holds_in_contexts":
+                in_python["contexts"] = {"system": ["", "Be brief."]}
+            said = ", ".join(f"{k}={v!r}" for k, v in (own | in_python).items())
+            said = said.replace("{'brief': {'system': 'Be brief.'}}", "{'brief': Context(system='Be brief.')}")
+            given = ", ".join(filter(None, ("steer_model, vector", data, said)))
+            calls += f"    with contextlib.suppress(SteeringFailure):\n        pytest_steer.assert_{kind}({given})\n"
+    (suite / "c.steer.yaml").write_text(entries)
+    (suite / "test_it.py").write_text(calls)
+    return "c.steer.yaml" if face == "file" else "test_it.py"
+
+
+@pytest.fixture
+def moved(suite: Path) -> Path:
+    """The folder with items that the vector moves, so that there is something to be retained."""
+    (suite / "train.json").write_text(json.dumps(steering_items(8, 0)))
+    (suite / "test.json").write_text(json.dumps(steering_items(10, 8)))
+    return suite
+
+
+def claims_of(suite: Path, pytester: pytest.Pytester, file: str) -> dict[str, dict[str, Any]]:
+    result = pytester.runpytest(file, "--steer-report=out.json", "--steer-model=builtin:tiny", "-p", "no:cacheprovider")
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    return {claim["name"]: claim for claim in json.loads((suite / "out.json").read_text())["claims"]}
+
+
+@pytest.mark.parametrize("face", ["file", "assertion"])
+def test_without_a_threshold_everything_is_measured_and_nothing_is_judged(
+    moved: Path, pytester: pytest.Pytester, registered_here_only: None, face: str
+) -> None:
+    empty = {kind: {"value": None} if kind in ONE_OF_SEVERAL and face == "assertion" else None for kind in KINDS}
+    found = claims_of(moved, pytester, written(face, moved, empty))
+    assert found.keys() == {name for kind in KINDS for name in (kind, f"{kind} number")}
+    for kind, (_, key, number, _) in KINDS.items():
+        claim, judged = found[kind], found[f"{kind} number"]
+        assert judged["verdict"] in ("pass", "fail"), judged["message"]
+        assert judged["threshold"] == number
+        assert claim["verdict"] == "inconclusive", claim["message"]
+        assert claim["threshold"] is None
+        assert claim["promise"] == judged["promise"] == key
+        for same in ("statistic", "estimate", "interval", "confidence", "n", "unit", "direction", "items", "curve", "units"):
+            assert claim.get(same) == judged.get(same), (kind, same)
+        assert (claim["p_pass"], claim["p_fail"], claim["items_needed"]) == (None, None, None)
+        first, second, third, *_ = claim["message"].splitlines()
+        assert first.startswith(f"{kind}: INCONCLUSIVE  {claim['statistic']} ")
+        assert first.endswith(", no threshold yet")
+        assert f" on {claim['n']} {claim['unit']}," in second
+        assert f"write `{key}: {{value: ..., set: 20" in third
+        assert "threshold" not in "\n".join(claim["warnings"])
+
+
+def test_an_empty_claim_is_one_without_a_threshold(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "c.steer.yaml").write_text(
+        HEAD + "  - steers:\n  - not_anti_steered: {share: }\n  - ppl_delta_below: {limit: {value: }}\n"
+    )
+    result = pytester.runpytest("c.steer.yaml", "--steer-report=out.json", "--steer-model=builtin:tiny")
+    assert result.ret == 1
+    claims = json.loads((suite / "out.json").read_text())["claims"]
+    assert [claim["verdict"] for claim in claims] == 3 * ["inconclusive"]
+    assert [claim["promise"] for claim in claims] == ["steerability", "share", "limit"]
+    result.stdout.fnmatch_lines("*no threshold yet*")
+
+
+def pilot_of(suite: Path, pytester: pytest.Pytester, items: list[dict[str, str]], name: str = "pilot.json") -> None:
+    """Write the report of a run on these items that promises nothing yet."""
+    (suite / "pilot_items.json").write_text(json.dumps(items))
+    (suite / "p.steer.yaml").write_text(HEAD.replace("test.json", "pilot_items.json") + "  - steers:\n")
+    pytester.runpytest("p.steer.yaml", f"--steer-report={name}", "--steer-model=builtin:tiny", "-p", "no:cacheprovider")
+    assert (suite / name).is_file()
+
+
+@pytest.mark.parametrize("face", ["file", "assertion"])
+def test_a_claim_that_is_judged_on_items_of_its_pilot_says_so(
+    moved: Path, pytester: pytest.Pytester, registered_here_only: None, face: str
+) -> None:
+    # Four of the ten test items, in another order and with spaces that change no content, beside four of the training items.
+    items = [one | {"question": one["question"] + "  "} for one in steering_items(4, 8)[::-1]] + steering_items(4, 0)
+    pilot_of(moved, pytester, items)
+    digest = hashlib.sha256((moved / "pilot.json").read_bytes()).hexdigest()
+    today = datetime.date.today()
+    judged_on_items = [kind for kind, (data, *_) in KINDS.items() if data == "items"]
+    promises = {
+        kind: {"value": number, "set": today.isoformat(), "from": "pilot.json"} for kind, (_, _, number, _) in KINDS.items()
+    }
+    found = claims_of(moved, pytester, written(face, moved, promises))
+    for kind, (_, key, number, _) in KINDS.items():
+        claim, bare = found[kind], found[f"{kind} number"]
+        for same in ("verdict", "threshold", "promise", "estimate", "interval", "p_pass", "p_fail", "items_needed"):
+            assert claim[same] == bare[same], (kind, same)
+        assert claim["promise"] == key
+        assert claim["threshold"] == number
+        assert bare["threshold_set"] is None
+        record = claim["threshold_set"]
+        assert record["date"] == record["measured"] == today.isoformat()
+        assert record["from"] == "pilot.json"
+        assert record["sha256"] == digest
+        said = [text for text in claim["warnings"] if "the threshold was set on" in text]
+        if kind in (*judged_on_items, "steers_at_cost"):
+            assert (record["seen"], record["of"], record["before_data"]) == (4, 10, False), (kind, record)
+            assert said == [
+                "the threshold was set on 4 of these 10 items (pilot.json): a pass says little. Judge it on others"
+            ]
+        else:  # on texts, or on the items that ship
+            assert record["seen"] == 0
+            assert record["of"] >= 10
+            assert record["before_data"] is True
+            assert said == []
+
+
+WHEN = {
+    "all of them": ("test.json", "2999-01-01", "the threshold was set on these items (pilot.json): a pass says little. Judge it on others"),
+    "none of them": ("train.json", "today", None),
+    "not yet": ("train.json", "2999-01-01", "the threshold is said to be set on 2999-01-01, which is not yet"),
+    "before the pilot": ("train.json", "2020-01-01", "the threshold is said to be set on 2020-01-01, and pilot.json, which it comes from, was measured on"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WHEN)
+def test_what_is_known_of_a_threshold(suite: Path, pytester: pytest.Pytester, case: str) -> None:
+    data, day, warning = WHEN[case]
+    pilot_of(suite, pytester, json.loads((suite / data).read_text()))
+    day = datetime.date.today().isoformat() if day == "today" else day
+    (suite / "c.steer.yaml").write_text(
+        HEAD + f"  - steers: {{steerability: {{value: -50, set: {day}, from: pilot.json}}}}\n"
+        f"  - steers: {{name: by-file, steerability: {{value: -50, from: {data}}}}}\n"
+        f"  - steers: {{name: by-day, steerability: {{value: -50, set: {day}}}}}\n"
+    )
+    claims = claims_of(suite, pytester, "c.steer.yaml")
+    claim, by_file, by_day = (claims[name] for name in ("steers", "by-file", "by-day"))
+    said = [text for text in claim["warnings"] if text.startswith("the threshold")]
+    assert any(text.startswith(warning) for text in said) if warning else said == []
+    seen = 10 if data == "test.json" else 0
+    assert (claim["threshold_set"]["seen"], claim["threshold_set"]["of"]) == (seen, 10)
+    assert claim["threshold_set"]["before_data"] is (warning is None)
+    assert (by_file["threshold_set"]["seen"], by_file["threshold_set"]["measured"]) == (seen, None)
+    assert by_day["threshold_set"] | {"date": None} == dict.fromkeys(by_day["threshold_set"])
+    known = "all of the 10 judged here are in it" if seen else "none of the 10 judged here is in it"
+    line = next(line for line in claim["message"].splitlines() if line.startswith("  threshold set on"))
+    assert line.startswith(f"  threshold set on {day} from pilot.json of {datetime.date.today()} (sha256 ")
+    assert line.endswith(known)
+
+
+def test_a_pilot_that_cannot_be_read_is_an_error_at_its_line(suite: Path, pytester: pytest.Pytester) -> None:
+    pilot_of(suite, pytester, lettered(8))
+    whole = (suite / "pilot.json").read_text()
+    (suite / "cut.json").write_text(whole[: len(whole) // 2])
+    (suite / "newer.json").write_text(whole.replace("pytest-steer/report/1", "pytest-steer/report/2"))
+    (suite / "empty.json").write_text(json.dumps(json.loads(whole) | {"claims": []}))
+    (suite / "other.json").write_text('{"a": 1}')
+    names = ("cut", "newer", "empty", "other")
+    lines = [f"  - steers: {{name: {one}, steerability: {{value: 1, from: {one}.json}}}}\n" for one in names]
+    (suite / "c.steer.yaml").write_text(HEAD + "".join(lines))
+    claims = claims_of(suite, pytester, "c.steer.yaml")
+    wrong = {
+        "cut": "cut.json is damaged: it begins as a report and is not whole JSON",
+        "newer": "newer.json is a report of another schema: 'pytest-steer/report/2'",
+        "empty": "empty.json holds no claim that was measured",
+        "other": "other.json is neither a report of pytest-steer nor data that can be read",
+    }
+    for index, name in enumerate(names):
+        assert claims[name]["verdict"] == "error"
+        place = f"c.steer.yaml:{HEAD.count(chr(10)) + 1 + index}: claims[{index}].steers.steerability.from: "
+        assert claims[name]["error"].startswith(place + wrong[name]), claims[name]["error"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"value": 0.3, "sett": "2026-11-01"}, "steers: steerability: unknown key 'sett': did you mean 'set'?"),
+        ({"set": "2026-11-01"}, "'value' is missing"),
+        ({"value": 0.3, "set": "2026-11-31"}, "'set' is a day such as '2026-11-01', not '2026-11-31'"),
+        ({"value": 0.3, "from": "pilot.json"}, "pilot.json cannot be read: No such file or directory"),
+        ({"value": "high"}, "must be a number, but is the text 'high'"),
+    ],
+)
+def test_a_mapping_that_is_wrong_in_python(
+    given: dict[str, Any], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = load_model("builtin:tiny")
+    vector = SteeringVector({1: torch.ones(model.width)})
+    with pytest.raises(SteerError) as raised:
+        assert_steers(model, vector, [(f"Is {n} even?", "Yes", "No") for n in range(10)], steerability=given)
+    assert says in str(raised.value)
