@@ -121,7 +121,7 @@ def wider_of(
 
 @dataclass(frozen=True)
 class _Wider:
-    """The wider of two bounds on each side."""
+    """The wider of two bounds on each side, as far as a difference of shares goes."""
 
     by_t: Inference
     far: Inference
@@ -129,10 +129,12 @@ class _Wider:
     scale: float = 1.0
 
     def low(self, confidence: float) -> float:
-        return self.scale * min(_tails(self.by_t).low(confidence), _tails(self.near).low(confidence), self.by_t.estimate)
+        low = min(_tails(self.by_t).low(confidence), _tails(self.near).low(confidence), self.by_t.estimate)
+        return self.scale * max(low, -1.0)
 
     def high(self, confidence: float) -> float:
-        return self.scale * max(_tails(self.by_t).high(confidence), _tails(self.far).high(confidence), self.by_t.estimate)
+        high = max(_tails(self.by_t).high(confidence), _tails(self.far).high(confidence), self.by_t.estimate)
+        return self.scale * min(high, 1.0)
 
     def p_at_least(self, threshold: float) -> float:
         at = threshold / self.scale
