@@ -57,8 +57,8 @@ class Baseline:
             if not isinstance(self.checkpoint, Model):
                 raise SteerError(f"the baseline {self.kind!r} takes a model: write Baseline.model(load_model(...))")
         elif self.kind == "random":
-            if self.count < 1:
-                raise SteerError(f"the baseline 'random' takes at least one direction, not {self.count}")
+            if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
+                raise SteerError(f"the baseline 'random' takes a number of directions, at least 1, not {self.count!r}")
         elif not self.vectors:
             raise SteerError(f"the baseline {self.kind!r} takes a vector: write Baseline.{self.kind}(vector)")
 
@@ -153,6 +153,10 @@ def vectors_of(baseline: Baseline, subject: Subject, seed: int) -> dict[str, Sub
         drawn = {f"random {number}": random_direction(vector, seed=seed + number) for number in range(baseline.count)}
     else:
         drawn = {name: of_equal_norm(one, vector) for name, one in baseline.vectors.items()}
+    first: dict[str, str] = {}  # one that is there twice is one rival: a rank among repeats would say more than it knows
+    for name, one in drawn.items():
+        first.setdefault(one.hash, name)
+    drawn = {name: drawn[name] for name in first.values()}
     return {name: replace(subject, vector=as_the_subject(subject, one)) for name, one in drawn.items()}
 
 

@@ -45,7 +45,7 @@ from .over_items import (
     data_warnings,
     item_units,
 )
-from .rivals import Measured, Rival, measure_rivals, too_few_to_beat, wrong_way
+from .rivals import Measured, Rival, measure_rivals, not_told_apart, too_few_to_beat, unmoved, wrong_way
 from .sampling import Sample, sample_of
 from .text_sampling import sample_of_texts
 
@@ -238,12 +238,17 @@ class Beats:
         if found.over_budget is not None:
             evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
             evidence.p_pass = evidence.p_fail = 1.0  # proves nothing, neither alone nor among others
+        elif evidence.verdict is Verdict.PASS and evidence.noise is not None:
+            room = evidence.noise["statistic"]
+            alike = not_told_apart(found, [one - self.margin for one in differences], room)
+            if alike is not None:
+                _withhold(evidence, alike, room, model.dtype)
         for item, difference in zip(evidence.items or (), differences[worst], strict=True):
             item["difference"] = float(difference)
         if evidence.verdict is Verdict.PASS:
             drawn = self.baseline.kind in ("random", "shuffled")
             evidence.warnings += too_few_to_beat(len(each), self.confidence) if drawn else []
-            evidence.warnings += wrong_way(found, worst, sign)
+            evidence.warnings += unmoved(found, worst) or wrong_way(found, worst, sign)
         at_deployed = with_deployed(model, self.subject, curve, self.context)
         evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, sample.clusters)
         if self.baseline.kind != "random":  # which is that control itself
@@ -280,6 +285,7 @@ class Beats:
             ],
             "budget": self.budget,
             "over_budget": found.over_budget,
+            "within_rounding": None,
             "accuracy": found.accuracy,
             "items_won": float(np.mean(differences[worst] > 0)),
             **more,
@@ -296,7 +302,8 @@ class Beats:
 
     @staticmethod
     def headline(evidence: Evidence) -> str:
-        said = words.headline(evidence, evidence.details["over_budget"])
+        details = evidence.details
+        said = words.headline(evidence, details["over_budget"] or details["within_rounding"])
         return said.replace("promised at least", "promised more than", 1)
 
     @staticmethod
@@ -324,7 +331,7 @@ class Beats:
     def explanation(evidence: Evidence) -> list[str]:
         worst = sorted(evidence.items or (), key=lambda item: item["difference"])[: words.WORST]
         return [
-            *words.decide(evidence, _DEARER if evidence.details["over_budget"] else None),
+            *words.decide(evidence, _instead(evidence)),
             *words.where(evidence, at="" if evidence.details["budget"] else "deployed "),
             "  items on which the baseline does most against the vector:",
             *(
@@ -335,6 +342,22 @@ class Beats:
         ]
 
 
+def _withhold(evidence: Evidence, alike: str, room: float, dtype: str) -> None:
+    """Take a pass back that rounding can have made."""
+    evidence.details["within_rounding"] = (
+        f"every difference to {alike} is within rounding ({number(room)} in {dtype}) of the promised {number(evidence.threshold)}"
+    )
+    evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
+    evidence.p_pass = evidence.p_fail = 1.0
+
+
+def _instead(evidence: Evidence) -> str | None:
+    if evidence.details["over_budget"]:
+        return _DEARER
+    return _ALIKE if evidence.details["within_rounding"] else None
+
+
+_ALIKE = "hold the vector against another baseline: these two are alike"
 _DEARER = "choose a larger budget, or another baseline: at unequal cost the two do not compare"
 _STATISTIC = {
     "random": "effect over the best random direction",

@@ -172,6 +172,22 @@ def cosines(
     return {"by_layer": found, "method": method, "from_items": own is None} if found else None
 
 
+def no_cosine(name: str, subject: Subject, own: SteeringVector | Intervention) -> list[str]:
+    """A warning if there is no cosine with the vector that was given for a behaviour."""
+    vector, known = subject.intervention.vector, as_intervention(own).vector
+    if vector is None:
+        return []  # what steers is no direction, which is no fault of the behaviour's vector
+    if known is None:
+        why = "what was given as its vector adds none"
+    elif known.width != vector.width:
+        why = f"its vector has the width {known.width}, and the claim's {vector.width}"
+    elif not set(known.layers) & set(vector.layers):
+        why = f"its vector is at the layers {list(known.layers)}, and the claim's at {list(vector.layers)}"
+    else:
+        return []
+    return [f"{name}: {why}, so there is no cosine"]
+
+
 def _of_items(model: Model, items: Items, layers: Sequence[int], context: Context) -> tuple[str, Mapping[int, torch.Tensor]]:
     """The mean difference of the two sides of the items, by its method's name."""
     lettered = all(item.is_lettered for item in items)

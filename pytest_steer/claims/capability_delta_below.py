@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
@@ -25,10 +24,8 @@ from ..stats import (
     Direction,
     Inference,
     effective_n,
-    guessing_share,
     items_needed_paired,
     mean_t,
-    p_of_guessing,
     paired_share_difference,
     weighted_share_difference,
 )
@@ -39,12 +36,11 @@ from .figures import Distribution, Figure
 from .holding import hold
 from .judging import judged
 from .kinds import claim
+from .nothing_to_lose import chance_of, withhold
 from .numbers import number
 from .over_items import check_moved, warnings_about
 from .sampling import kept_of, twins_of
 from .units import units_record
-
-_ONE_LETTER = 0.9  # a model that gives one letter this often reads letters, not questions
 
 
 @claim("capability_delta_below", title="Steering costs little of what the model knows", main="limit")
@@ -139,7 +135,7 @@ class CapabilityDeltaBelow:
         changes = found.right[:, 0].astype(float) - found.right[:, 1]
         losses, gains = int((changes == 1).sum()), int((changes == -1).sum())
         inferred = self._inferred(questions, changes, losses, gains)
-        chance = _chance(found, self.confidence, limit=self.limit)
+        chance = chance_of(found, self.confidence, limit=self.limit)
         evidence = judged(
             model,
             subject,
@@ -192,7 +188,7 @@ class CapabilityDeltaBelow:
             evidence.items_needed = items_needed_paired(
                 losses, gains, len(questions), self.limit, confidence=self.confidence
             )
-        _withhold(evidence, _one_letter(found, self.by))
+        withhold(evidence, found, self.by)
         lost = {"accuracy_lost": evidence.estimate, "accuracy_lost_interval": list(evidence.interval)}
         evidence.compared = {"deployed": {"multiplier": float(subject.multiplier)} | lost}
         return evidence
@@ -293,23 +289,6 @@ def assert_capability_delta_below(
     return hold("capability_delta_below", given)
 
 
-def _chance(
-    found: Capability, confidence: float, of: Sequence[int] | None = None, *, limit: float | None = None
-) -> dict[str, Any]:
-    """What guessing would get right, and whether the unsteered model is proven to be better. Counts are unweighted.
-
-    Args:
-        of: indices of the questions; all of them by default.
-        limit: ask too whether it is proven to be better by more than that.
-    """
-    chosen = [*range(len(found.questions))] if of is None else of
-    options = [len(found.questions[index].choices) for index in chosen]
-    right = int(found.right[chosen, 0].sum())
-    p = p_of_guessing(right, options)
-    record = {"share": guessing_share(options), "p": p, "above": p <= 1 - confidence}
-    return record if limit is None else record | {"p_of_limit": p_of_guessing(right, options, more=limit)}
-
-
 def _subjects(found: Capability, confidence: float) -> list[dict[str, Any]]:
     """Per subject: questions, accuracy unsteered and steered, and whether the first is proven to be above chance."""
     names = np.array([question.subject for question in found.questions])
@@ -327,7 +306,7 @@ def _subjects(found: Capability, confidence: float) -> list[dict[str, Any]]:
                 "steered": steered,
                 "lost": int((changes == 1).sum()),
                 "gained": int((changes == -1).sum()),
-                "chance": _chance(found, confidence, own),
+                "chance": chance_of(found, confidence, own),
             }
         )
     return records
@@ -357,44 +336,6 @@ def _open(found: Capability, floor: NoiseFloor, by: ScoredBy) -> Any:
     lengths = np.array([max(one.lengths) if len(one.probes) > 1 else 1 for one in found.asked], dtype=float)
     room = math.sqrt(2) * floor.score * (lengths**-0.5 if by == "mean" else lengths**0.5)
     return (abs(found.margins) < room[:, None]).any(axis=1)
-
-
-def _withhold(evidence: Evidence, one_letter: str | None) -> None:
-    """Take a verdict back that a model with nothing to lose would get; ``details`` has why and what to do, or None."""
-    details = evidence.details
-    chance, accuracy = details["chance"], details["accuracy"]["unsteered"]
-    details["withheld"] = details["cure"] = None
-    if not chance["above"]:
-        details["withheld"] = (
-            f"unsteered accuracy {accuracy:.1%} is not proven above guessing, {chance['share']:.1%} (p = {chance['p']:.2g}), so there is "
-            "nothing to lose"
-        )
-        details["cure"] = "ask easier questions (`questions: FILE`), or more of them; or score another way (`by`, `prompt`)"
-    elif one_letter is not None:
-        details["withheld"] = (
-            f"unsteered, the model gives {one_letter}: it reads letters and not questions, so there is nothing to lose"
-        )
-        details["cure"] = "score the texts of the options, `by: sum`, on questions whose options are not in the prompt"
-    elif evidence.verdict is Verdict.PASS and chance["p_of_limit"] > 1 - evidence.confidence:
-        details["withheld"] = (
-            f"it is not proven that unsteered accuracy, {accuracy:.1%}, exceeds guessing, {chance['share']:.1%}, by more than the limit "
-            f"(p = {chance['p_of_limit']:.2g}): losing all of it could be a pass"
-        )
-        details["cure"] = "promise a smaller limit, ask more questions, or such as the model can answer (`questions: FILE`)"
-    if details["withheld"] is not None:
-        evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
-        evidence.p_pass = evidence.p_fail = 1.0  # proves nothing, neither alone nor among others
-
-
-def _one_letter(found: Capability, by: ScoredBy) -> str | None:
-    """Where options are scored by letter: the letter that the unsteered model gives whatever is asked, as the end of a sentence, or None."""
-    lettered = [index for index, one in enumerate(found.questions) if by == "letters" or one.is_lettered]
-    if not lettered:
-        return None
-    counts = np.bincount(found.chosen[lettered, 0])
-    if counts.max() < _ONE_LETTER * len(lettered):
-        return None
-    return f"option {string.ascii_uppercase[int(counts.argmax())]} in {counts.max()} of {len(lettered)} questions"
 
 
 def _template(model: Model, by: ScoredBy, prompt: PromptForm) -> str:

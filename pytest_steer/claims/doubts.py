@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -31,6 +32,8 @@ def look_closer(
     if at is None:
         return
     is_least = evidence.direction is Direction.AT_LEAST
+    if is_least and at == 0:
+        at = math.ulp(0.0)  # as it is judged
     keeps = values >= at if is_least else values <= at
     share = share_of(keeps.astype(float), confidence=evidence.confidence, clusters=clusters)
     evidence.details["on_promised_side"] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -62,7 +63,7 @@ def judged(
         min_n: with fewer units the verdict is inconclusive; see :func:`floor_of` for None.
         fewest: the least number of units that the verdict rests on, if that is not ``found.n``.
         noisy: the probes of which the noise is measured, if not all.
-        scaled: the threshold on the scale of ``found``, if that is another one.
+        scaled: the threshold on the scale of ``found``, if that is another one. One of 0 has to be exceeded where a large number is promised.
         more: the other fields of the evidence, which win over those that are made here.
 
     Raises:
@@ -71,6 +72,8 @@ def judged(
     found = checked_inference(found)
     receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
     at = threshold if scaled is None else scaled
+    if at == 0 and direction is Direction.AT_LEAST:
+        at = math.ulp(0.0)  # to be at least 0 is no promise: where nothing moves it would be kept
     holds, fails = (None, None) if at is None else (found.p_at_least(at), found.p_at_most(at))
     least, n = floor_of(found, min_n), found.n if fewest is None else fewest
     is_floored = least is not None and n < least

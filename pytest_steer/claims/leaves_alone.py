@@ -38,6 +38,7 @@ from .behaviours import (
     entanglement,
     hidden_by_mean,
     items_needed,
+    no_cosine,
 )
 from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
@@ -398,7 +399,12 @@ class LeavesAlone:
         each = {name: data_warnings(self.subject, sample) for name, sample in samples.items()}
         first = next(iter(each.values()))
         alike = [text for text in first if all(text in said for said in each.values())] if len(each) > 1 else []
-        return alike + [f"{name}: {text}" for name, said in each.items() for text in said if text not in alike]
+        given = [(name, data.vector) for name, data in self._others.items() if isinstance(data, OtherData)]
+        return [
+            *alike,
+            *(text for name, vector in given for text in no_cosine(name, self.subject, vector)),
+            *(f"{name}: {text}" for name, said in each.items() for text in said if text not in alike),
+        ]
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:

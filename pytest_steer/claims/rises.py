@@ -16,6 +16,8 @@ from .common import IntervalMethod
 from .judging import mean_of
 from .units import linearised, of_ratio
 
+_BEYOND = 700.0  # exp of more is no finite number
+
 Aggregate = Literal["geometric", "arithmetic"]
 
 
@@ -69,7 +71,7 @@ def rise_of(
     ratio of two means of the same texts (``stats.ratio_of_means``).
 
     Raises:
-        MeasurementError: an arithmetic mean is beyond the range of numbers.
+        MeasurementError: the rise, or an arithmetic mean, is beyond the range of numbers.
     """
 
     def bounds(values: Array, clusters: Sequence[int] | None) -> Inference:
@@ -80,6 +82,11 @@ def rise_of(
         at = math.log1p(limit)
         means = base.of_the_mean_text, steered.of_the_mean_text
         mean = float(rises.mean())
+        if mean >= _BEYOND:
+            raise MeasurementError(
+                f"the model breaks down: the texts lose {mean:.3g} nats of log-likelihood per token, and a rise of perplexity of exp({mean:.3g}) "
+                "is beyond the range of numbers. Deploy a smaller multiplier"
+            )
         per_text = linearised(rises, mean, math.exp(mean), math.expm1(mean))
         return Rise(bounds(rises, clusters), at, as_share, rises, at, bounds, per_text, *means, "perplexity delta", clusters)
     own, of_base = _perplexities(steered), _perplexities(base)
@@ -102,7 +109,7 @@ def rise_of(
 
 def as_share(difference: float) -> float | None:
     """exp(d) - 1, from a difference in log-likelihood to a relative rise of perplexity; None for a bound so far out that it is no finite number."""
-    return math.expm1(difference) if difference < 700 else None
+    return math.expm1(difference) if difference < _BEYOND else None
 
 
 def _less_one(ratio: float) -> float | None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..data import Items, Questions, TextLike
-from ..errors import MeasurementError, SteerError
+from ..errors import DataError, MeasurementError, SteerError
 from ..measures import (
     Array,
     PropensityCurve,
     capability,
+    chance_warnings,
     effects_at,
     multipliers_at_cost,
     perplexity,
@@ -102,7 +103,7 @@ def measure_rivals(
         steered |= rivals_of
     found = {name: (one, float(one.multiplier)) for name, one in steered.items()}
     costs: dict[str, float] = {}
-    notes: list[str] = []
+    notes = _repeated(baseline, len(steered) - 1)
     over = None
     if budget is not None:
         at = multipliers_at_cost(
@@ -122,6 +123,9 @@ def measure_rivals(
         others = [_prompt(model, baseline, items, unsteered, texts, context, subject.effect_sign)]
     elif baseline.checkpoint is not None:
         others = [_checkpoint(model, baseline, items, unsteered, texts, context)]
+        notes += chance_warnings(
+            baseline.checkpoint, [item.question for item in items]
+        )  # a broken one is beaten by anything
     if budget is not None and not has_strength(baseline):
         notes += _fixed(others, budget)
     plain = None
@@ -131,9 +135,46 @@ def measure_rivals(
     return Measured(own, tuple(others), unsteered, tuple(notes), plain, over)
 
 
+def _repeated(baseline: Baseline, count: int) -> list[str]:
+    """A warning if vectors of the baseline are the same: few training pairs have few ways to shuffle their labels.
+
+    Args:
+        count: of the rivals that are left.
+    """
+    if (given := len(baseline.vectors)) <= count or baseline.kind != "shuffled":
+        return []
+    return [
+        f"{given - count} of the {given} shuffled vectors repeat another one, which leaves {count}: few training pairs have few ways to "
+        "shuffle their labels. Train on more pairs, or hold the vector against `random`"
+    ]
+
+
 def has_strength(baseline: Baseline) -> bool:
     """Whether the baseline has a multiplier that can be chosen for its cost."""
     return baseline.kind not in ("prompt", "model", "adapter")
+
+
+def not_told_apart(found: Measured, differences: Sequence[Array], room: float) -> str | None:
+    """The first rival whose differences, of every item, are no larger than what rounding moves one by; None if there is none.
+
+    Args:
+        differences: of each rival [n_items], what the vector does more than the margin.
+    """
+    each = zip(found.rivals, differences, strict=True)
+    return next((rival.name for rival, own in each if float(abs(own).max()) <= room), None)
+
+
+def unmoved(found: Measured, worst: int) -> list[str]:
+    """A warning if the baseline that the claim is judged by does nothing to any item: anything beats it.
+
+    Args:
+        worst: its place among the rivals.
+    """
+    rival = found.rivals[worst]
+    if rival.effects.any():
+        return []
+    what = "the prompt" if "prompt" in rival.about else "the baseline"
+    return [f"{what} moves none of these items at all: to do more than that is to do anything. Does it reach the model?"]
 
 
 def wrong_way(found: Measured, worst: int, sign: int) -> list[str]:
@@ -251,6 +292,8 @@ def _prompt(
                 f"the best of {len(baseline.prompts)} prompts is chosen on training items, and there are none: give them as `chosen_on`, or "
                 "one prompt"
             )
+        if not baseline.chosen_on:
+            raise DataError(f"chosen_on: {baseline.chosen_on.source}: there are no items to choose the prompt on")
         plain = _plain(model, baseline.chosen_on, context).values[:, 0]
         tried = [
             float((_plain(model, baseline.chosen_on, _behind(context, text)).values[:, 0] - plain).mean())
@@ -282,7 +325,11 @@ def _checkpoint(
     """
     other = baseline.checkpoint
     assert other is not None
-    here, there = _plain(model, items, context), _plain(other, items, context)
+    here = _plain(model, items, context)
+    try:
+        there = _plain(other, items, context)
+    except (DataError, MeasurementError) as error:
+        raise type(error)(f"the baseline {baseline.kind!r}, {other.id}: {error}") from None
     alike = [one.ids for one in here.probes] == [one.ids for one in there.probes]
     single = all(probe.candidates is not None for curve in (here, there) for probe in curve.probes)
     if not alike and not single and context.answers != "sum":

@@ -113,7 +113,7 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
     check_moved(model, subject, np.concatenate(changes), "the items")
     wanted = 0 if subject.effect_sign > 0 else 1
     side, sign = (wanted, 1) if rises else (1 - wanted, -1)
-    values = sign * changes[side]
+    values = sign * changes[side] + 0.0  # no -0
     asked = asked_record(model, curve, claim.context)
     record = sides_record(found, at, bounds, sample.clusters)
     details: dict[str, Any] = {

@@ -37,6 +37,8 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
     percent = evidence.percent
     low, high = (number(bound, percent) for bound in evidence.interval)
     promised = "at least" if evidence.direction is Direction.AT_LEAST else "at most"
+    if evidence.direction is Direction.AT_LEAST and evidence.threshold == 0:
+        promised = "more than"
     if evidence.holm is not None and evidence.holm["verdict_alone"] != evidence.verdict.value:
         reason = (
             f"{evidence.holm['verdict_alone']} by itself, not after Holm's adjustment over {evidence.holm['claims']} claims"

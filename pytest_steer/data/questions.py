@@ -22,6 +22,7 @@ from .question_shapes import question_fields, without_header
 OWN_QUESTIONS = "builtin:capability"
 """The name of the project's own questions, which ship with the package."""
 
+_LEAST_WEIGHT = 1e-100
 _LABEL = re.compile(r"^\(([A-Za-z0-9])\)$")
 
 
@@ -69,6 +70,10 @@ class Question:
         weight = self.weight
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 < weight < math.inf:
             raise DataError(f"weight is a number above 0, not {weight!r}")
+        if not _LEAST_WEIGHT <= weight <= 1 / _LEAST_WEIGHT:  # sums of squares have to be numbers
+            raise DataError(
+                f"weight {weight!r} is out of range, {_LEAST_WEIGHT:g} to {1 / _LEAST_WEIGHT:g}: weights count by their ratios, so scale all of them"
+            )
 
     @property
     def form(self) -> tuple[str, ...]:

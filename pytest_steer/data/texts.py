@@ -119,10 +119,12 @@ def entry_of(text: TextLike) -> str | dict[str, str]:
 
 
 def check_is_text(value: object, where: str) -> None:
-    """Refuse what is neither a text nor a completion.
+    """Refuse what is neither a text nor a completion, and an empty text.
 
     Raises:
         DataError: it says what it is.
     """
     if not isinstance(value, (str, Completion)):
         raise DataError(f"{where} is a {type(value).__name__}: give a text, or Completion(prompt=..., text=...)")
+    if isinstance(value, str):
+        check_text(value, where)

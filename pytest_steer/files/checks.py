@@ -225,7 +225,8 @@ def _behaviour_faults(claim: Expanded, folder: Path) -> Iterator[Fault]:
     left_out = {claim.combination[axis].label for axis in OWN_AXES if axis in claim.combination}
     others = {name: data for name, data in behaviours.items() if name not in left_out}
     if not others:
-        reason = f"names no behaviour but {next(iter(left_out & behaviours.keys()))!r}, which is the combination's own"
+        own = " and ".join(map(repr, behaviours))
+        reason = f"names no behaviour but {own}, which {'is' if len(behaviours) == 1 else 'are'} the combination's own"
         yield Fault(("behaviours",), reason, "Name others too.")
     tested = claim.values.get("data", {}).get("test")
     for name, data in others.items():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import json
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from ..errors import ModelError
 from ..screen import one_screen
@@ -26,6 +28,10 @@ def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
         raise ModelError(f"adapter {path}: there is no such folder")
     if not (path / ADAPTER).is_file():
         raise ModelError(f"adapter {path}: has no {ADAPTER}, so it is no folder of a PEFT adapter")
+    if "peft_type" not in _config(path / ADAPTER):
+        raise ModelError(
+            f"adapter {path}: its {ADAPTER} names no 'peft_type', so it is not known what kind of adapter it is"
+        )
     if importlib.util.find_spec("peft") is None:
         raise ModelError(f"adapter {path}: needs peft, which is not installed: pip install 'pytest-steer[adapters]'")
     hf = copy.deepcopy(model.hf)
@@ -45,3 +51,18 @@ def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
             raise ModelError(f"adapter {path}: {what}: {first_few(sorted(keys))}")
     hf.eval()
     return Model(hf, model.tokenizer, f"{model.id} with {path.name}", model.unexpected)
+
+
+def _config(file: Path) -> dict[str, Any]:
+    """What an adapter's configuration holds.
+
+    Raises:
+        ModelError: it is no JSON object.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"adapter {file.parent}: its {ADAPTER} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ModelError(f"adapter {file.parent}: its {ADAPTER} is not a JSON object")
+    return found

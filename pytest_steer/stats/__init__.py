@@ -18,7 +18,7 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
 from .equivalence import items_needed_within, largest_size, size_of_mean
-from .guessing import guessing_share, p_of_guessing
+from .guessing import guessing_share, p_of_guessing, p_of_weighted_guessing
 from .intervals import Inference, mean_t, share, share_of_clusters
 from .least import least_of
 from .paired import paired_share_difference
@@ -62,6 +62,7 @@ __all__ = [
     "mean_t",
     "mean_transformed_t",
     "p_of_guessing",
+    "p_of_weighted_guessing",
     "paired_share_difference",
     "quantile",
     "rank_correlation",

@@ -118,7 +118,7 @@ def wider_tails(by_t: Inference, lost: float, gained: float, n: float, *, scale:
 
 @dataclass(frozen=True)
 class WiderTails:
-    """The wider of two bounds on each side."""
+    """The wider of two bounds on each side, as far as a difference of shares goes."""
 
     by_t: Inference
     far: PairedTails
@@ -126,10 +126,12 @@ class WiderTails:
     scale: float = 1.0
 
     def low(self, confidence: float) -> float:
-        return self.scale * min(self.by_t._tails.low(confidence), self.near.low(confidence), self.by_t.estimate)
+        low = min(self.by_t._tails.low(confidence), self.near.low(confidence), self.by_t.estimate)
+        return self.scale * max(low, -1.0)
 
     def high(self, confidence: float) -> float:
-        return self.scale * max(self.by_t._tails.high(confidence), self.far.high(confidence), self.by_t.estimate)
+        high = max(self.by_t._tails.high(confidence), self.far.high(confidence), self.by_t.estimate)
+        return self.scale * min(high, 1.0)
 
     def p_at_least(self, threshold: float) -> float:
         at = threshold / self.scale

@@ -29,7 +29,7 @@ from pytest_steer import (
     read_questions,
     wrap_model,
 )
-from pytest_steer.errors import SoundnessError, SteerError
+from pytest_steer.errors import DataError, SoundnessError, SteerError
 from pytest_steer.extract.training import Training
 from pytest_steer.files import read_suite
 from pytest_steer.files.baselines import shuffled
@@ -374,6 +374,56 @@ def test_a_pass_over_few_directions_says_how_often_chance_passes(linear, count, 
     assert says is None or says in said[0]
 
 
+def test_shuffled_vectors_that_repeat_each_other_are_one_rival(linear):
+    weak, weaker = (linear.vector(size=size) for size in (0.5, -0.5))
+    baseline = Baseline.shuffled([weak, weaker] * 9 + [weak])
+    found = evidence(linear.model, linear.vector(size=4.0), ITEMS, baseline=baseline, margin=-100)
+    assert [one["name"] for one in found.details["rivals"]] == ["shuffled 0", "shuffled 1"]
+    assert found.details["rank"]["of"] == 3
+    assert any("17 of the 19 shuffled vectors repeat another one, which leaves 2" in text for text in found.warnings)
+    assert any(
+        "the baseline is 2 directions: a vector that is drawn like them is the best in 33%" in text
+        for text in found.warnings
+    )
+
+
+def test_what_rounding_can_make_is_no_pass(linear):
+    nearly = linear.vector(size=1 - 2**-23)
+    found = evidence(linear.model, linear.vector(), ITEMS, baseline=nearly)
+    assert 0 < found.interval[0] < found.estimate < 1e-6  # it would have been a pass
+    assert found.verdict.value == "inconclusive"
+    assert "every difference to other vector is within rounding (" in found.message
+    assert "hold the vector against another baseline: these two are alike" in found.message
+    assert (found.p_pass, found.p_fail) == (1.0, 1.0)
+    assert evidence(linear.model, linear.vector(), ITEMS, baseline=nearly, margin=-0.1).passed  # no less is a promise kept
+    assert evidence(linear.model, linear.vector(), ITEMS, baseline=linear.vector(size=0.999)).passed
+
+
+def test_a_prompt_that_moves_nothing_is_said(linear):
+    found = evidence(linear.model, linear.vector(), ITEMS, baseline=["much much"])
+    assert any("the prompt moves none of these items at all" in text for text in found.warnings)
+
+
+def test_what_is_wrong_with_a_checkpoint_names_it(linear):
+    other = builders.Linear(("Question:", "Answer:", "down"), {"Answer:": 2.0}, {}, {}).model
+    with pytest.raises(DataError, match=r"the baseline 'model', linear: item 2: .*the same tokens"):
+        evidence(linear.model, linear.vector(), ITEMS, baseline=other)
+    with pytest.raises(DataError, match="chosen_on: items: there are no items to choose the prompt on"):
+        evidence(linear.model, linear.vector(), ITEMS, baseline=["much", "up"], chosen_on=[])
+    with pytest.raises(SteerError, match="takes a number of directions, at least 1, not '3'"):
+        Baseline.random("3")
+
+
+def test_a_broken_checkpoint_is_said(linear):
+    broken = copy.deepcopy(linear.model.hf)
+    with torch.no_grad():
+        broken.get_output_embeddings().weight.mul_(-50)
+    baseline = wrap_model(broken, linear.tokenizer, "broken")
+    found = evidence(linear.model, linear.vector(), ITEMS, baseline=baseline)
+    assert found.passed
+    assert any("broken reads these texts worse than chance" in text for text in found.warnings)
+
+
 def test_the_model_itself_is_no_baseline(tiny, approval):
     vector = SteeringVector({1: torch.ones(96)})
     for baseline in (tiny, load_model("builtin:tiny")):
@@ -428,6 +478,16 @@ def test_another_vector_whose_hooks_do_not_work_is_no_baseline(linear):
     broken = custom(lambda hidden, _strength, _layer: hidden + 1.0, layers=0, strength="linear", name="broken")
     with pytest.raises(SoundnessError, match="the hooks are not sound"):
         assert_beats(linear.model, linear.vector(), ITEMS, baseline=Baseline.vector(broken))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [("{}", "names no 'peft_type'"), ("[]", "is not a JSON object"), ("{", "is not JSON: Expecting property name")],
+)
+def test_a_configuration_of_no_adapter(linear, tmp_path, config, words):
+    (tmp_path / "adapter_config.json").write_text(config)
+    with pytest.raises(SteerError, match=rf"adapter .*: its adapter_config\.json {words}"):
+        with_adapter(linear.model, tmp_path)
 
 
 def test_an_adapter_is_the_model_with_it_merged(linear, tiny, approval, tmp_path, capfd):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import builders
 import numpy as np
@@ -27,7 +28,7 @@ from pytest_steer.files.build import Builder
 from pytest_steer.stats import Verdict, mean_t, paired_share_difference, weighted_share_difference
 
 # After "Answer:" at multiplier m the logit of a word is b + m c. Against "bad", at 0, at m = 1:
-B = {"good": 1.0, "fragile": 0.5, "late": -0.5, "bad": 0.0}
+B = {"good": 1.0, "fragile": 0.5, "late": -0.5, "bad": 0.0, "poor": 0.0}
 C = {"fragile": -1.0, "late": 1.0}
 RIGHT = {"kept": ("good", "bad"), "lost": ("fragile", "bad"), "gained": ("late", "bad"), "never": ("bad", "good")}
 
@@ -42,8 +43,9 @@ def ask(weights=None, **counts):
     found = []
     for sort, count in counts.items():
         for _ in range(count):
-            right, wrong = RIGHT[sort]
             swapped = len(found) % 2
+            # Not all with the same options: else the model says one thing whatever is asked.
+            right, wrong = ("poor" if one == "bad" and len(found) % 4 > 1 else one for one in RIGHT[sort])
             choices = (wrong, right) if swapped else (right, wrong)
             weight = (weights or {}).get(sort, 1.0)
             found.append(Question(f"q{len(found)}", choices, swapped, subject=f"s{len(found) % 2}", weight=weight))
@@ -194,6 +196,45 @@ def test_a_model_that_gives_one_letter_whatever_is_asked():
     assert found.verdict is Verdict.INCONCLUSIVE
     assert "unsteered, the model gives option A in 120 of 120 questions: it reads letters and not questions" in found.message
     assert "options scored by the logits of their letters" in found.message
+
+
+def test_a_model_that_gives_one_answer_whatever_is_asked(linear):
+    def found(share):
+        questions = [Question(f"q{i}", ("good", "bad"), int(i % 10 >= share)) for i in range(400)]
+        return evidence(linear, questions, 0.05)
+
+    # It says "good" to all, and that is right of 7 in 10, which no guess between two would be.
+    assert found(7).details["chance"]["above"]
+    assert found(7).verdict is Verdict.INCONCLUSIVE
+    assert (
+        "unsteered, the model gives the same option, 'good', in 400 of 400 questions: it reads options and not questions"
+        in found(7).message
+    )
+    assert (found(7).p_pass, found(7).items_needed) == (1.0, None)
+
+
+def test_guessing_is_weighted_as_accuracy_is(linear):
+    # Right are the questions that count next to nothing; of the others half, as by guessing.
+    light, heavy = ask({"kept": 0.001}, kept=300), ask(kept=100, never=100)
+    heavy = [replace(one, question=f"heavy {one.question}") for one in heavy]
+    found = evidence(linear, [*light, *heavy], 0.05)
+    assert found.interval[1] < 0.05
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.details["chance"]["p"] == pytest.approx(
+        stats.binom.sf(100, 200, 0.5), abs=0.02
+    )  # the light ones break the tie
+    assert "unsteered accuracy 50.1% is not proven above guessing, 50.0%" in found.message
+    assert evidence(linear, [*light, *(replace(one, weight=0.01) for one in heavy)], 0.2).details["chance"]["above"]
+    known = evidence(linear, [*ask({"kept": 3.0}, kept=150), *heavy[100:140]], 0.05)
+    assert known.verdict is Verdict.PASS
+    assert known.details["chance"]["share"] == 0.5
+
+
+def test_a_loss_is_no_larger_than_all(linear):
+    found = evidence(linear, [*ask(kept=200), *ask({"lost": 1e6}, lost=1)], 0.05)
+    assert found.interval[1] == 1
+    with pytest.raises(DataError, match=r"weight 1e\+308 is out of range, 1e-100 to 1e\+100.*scale all of them"):
+        ask({"kept": 1e308}, kept=1)
 
 
 def test_what_cannot_be_measured(linear):

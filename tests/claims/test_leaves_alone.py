@@ -305,7 +305,11 @@ def test_the_cosine_is_with_the_own_vector_or_with_the_direction_of_the_items(li
 
 def test_where_there_is_nothing_to_compare_there_is_no_cosine(linear):
     other = SteeringVector({1: torch.eye(8)[1]})
-    assert claim(linear, {"other": OtherData(MOVED, other)}).details["behaviours"][0]["cosine"] is None
+    found = claim(linear, {"other": OtherData(MOVED, other)})
+    assert found.details["behaviours"][0]["cosine"] is None
+    assert "other: its vector is at the layers [1], and the claim's at [0], so there is no cosine" in found.warnings
+    narrow = claim(linear, {"other": OtherData(MOVED, SteeringVector({0: torch.ones(5)}))})
+    assert "other: its vector has the width 5, and the claim's 8, so there is no cosine" in narrow.warnings
     change = custom(lambda hidden, strength, _: hidden + strength, layers=[0], strength="linear", name="shift")
     assert claim(linear, {"moved": MOVED}, vector=change).details["behaviours"][0]["cosine"] is None
 

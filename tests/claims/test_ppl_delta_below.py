@@ -120,6 +120,19 @@ def test_the_arithmetic_limit_is_that_of_the_ratio_of_the_mean_perplexities(line
         assert other.interval != found.interval
 
 
+def test_a_rise_beyond_all_numbers_says_that_the_model_breaks_down(linear):
+    with pytest.raises(
+        MeasurementError, match=r"the model breaks down: the texts lose .* nats .*Deploy a smaller multiplier"
+    ):
+        assert_ppl_delta_below(linear.model, linear.vector(), TEXTS, limit=0.1, multiplier=1e4)
+
+
+def test_an_empty_text_is_named(linear):
+    for text in ("", "\u200b"):
+        with pytest.raises(DataError, match="texts: text 1 is empty"):
+            assert_ppl_delta_below(linear.model, linear.vector(), ["up down", text, *TEXTS], limit=0.1)
+
+
 def test_a_perplexity_beyond_all_numbers_has_no_arithmetic_mean(linear):
     with pytest.raises(MeasurementError, match=r"text 0: its perplexity, exp\(.*\), is beyond the range of numbers"):
         assert_ppl_delta_below(

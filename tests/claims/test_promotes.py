@@ -8,6 +8,7 @@ from dataclasses import replace
 import builders
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from pytest_steer import (
@@ -224,6 +225,17 @@ def test_bounds_over_clusters(linear):
     assert (found.estimate, *found.interval) == pytest.approx((want.estimate, want.low, want.high), abs=1e-5)
     assert (found.n, found.unit, found.interval_method) == (6, "clusters", "clustered t")
     assert found.details["sides"]["matching"]["interval"] == pytest.approx([want.low, want.high], abs=1e-5)
+
+
+def test_what_moves_nothing_keeps_no_promise(linear):
+    across = SteeringVector({0: torch.eye(8)[5]})
+    for claim in (assert_promotes, assert_suppresses):
+        found = of(claim, linear, ITEMS, vector=across, nats=0)
+        assert (found.estimate, found.verdict.value) == (0, "fail")
+        assert "0 [0, 0], promised more than 0" in found.message
+        assert f"0 of {len(ITEMS)} keep the promise by themselves" in found.message
+    with pytest.raises(SteeringFailure, match=r"steerability 0 \[0, 0\], promised more than 0"):
+        assert_steers(linear.model, across, ITEMS, steerability=0)
 
 
 def test_repeats_and_few_items(linear):

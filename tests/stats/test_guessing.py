@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from scipy import stats
 
-from pytest_steer.stats import guessing_share, p_of_guessing
+from pytest_steer.stats import guessing_share, p_of_guessing, p_of_weighted_guessing
 
 
 def by_enumeration(right, options):
@@ -42,6 +43,27 @@ def test_many_questions_of_several_numbers_of_options():
     options = [4] * 5000 + [5] * 5000
     normal = stats.norm.sf((2350 - 2250) / (5000 * 0.25 * 0.75 + 5000 * 0.2 * 0.8) ** 0.5)
     assert p_of_guessing(2350, options) == pytest.approx(normal, rel=0.1)
+
+
+def test_the_chance_of_weighted_guesses_is_that_of_all_patterns():
+    weights, options = np.array([5.0, 1.0, 2.0, 0.5, 1.0]), [2, 4, 3, 2, 5]
+    for right in itertools.product((False, True), repeat=5):
+        wanted = 0.0
+        for pattern in itertools.product((0, 1), repeat=5):
+            chance = np.prod([1 / count if hit else 1 - 1 / count for hit, count in zip(pattern, options, strict=True)])
+            wanted += chance * (weights @ pattern >= weights @ np.array(right) - 1e-9)
+        assert p_of_weighted_guessing(right, options, weights) == pytest.approx(wanted, abs=0.012)
+    assert guessing_share([2, 4], [3, 1]) == pytest.approx(3 / 8 + 1 / 16)
+    alike = [True] * 30 + [False] * 10
+    assert p_of_weighted_guessing(alike, [2] * 40, [1.0] * 40, more=0.1) == pytest.approx(
+        p_of_guessing(30, [2] * 40, more=0.1), abs=0.01
+    )
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 0.0), (1.0, float("nan"))])
+def test_weights_that_are_none(weights):
+    with pytest.raises(ValueError, match="weights are above 0"):
+        p_of_weighted_guessing((True, False), (2, 2), weights)
 
 
 @pytest.mark.parametrize(("right", "options"), [(1, ()), (3, (2, 2)), (0, (1, 2))])
