@@ -238,7 +238,7 @@ class Beats:
         if found.over_budget is not None:
             evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
             evidence.p_pass = evidence.p_fail = 1.0  # proves nothing, neither alone nor among others
-        elif evidence.verdict is Verdict.PASS and evidence.noise is not None:
+        elif evidence.verdict is Verdict.PASS and evidence.noise is not None and self.margin is not None:
             room = evidence.noise["statistic"]
             alike = not_told_apart(found, [one - self.margin for one in differences], room)
             if alike is not None:
