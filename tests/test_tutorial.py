@@ -11,11 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
-# What differs between two runs: times, dates, hashes, and the width of the rules around them.
+# What differs between two runs: times, dates, hashes, folders, and the width of the rules around them.
 VARYING = (
     (re.compile(r"\d+\.\d+s\b"), "0.00s"),
     (re.compile(r"\d{4}-\d\d-\d\d"), "2026-01-01"),
     (re.compile(r"sha256 [0-9a-f]{6,}"), "sha256 0"),
+    (re.compile(r"report:\s+\S*/"), "report: /"),
     (re.compile(r"={3,}"), "==="),
     (re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )
