@@ -8,12 +8,14 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ..claims.numbers import low_confidence, number, promise
+from ..claims.numbers import low_confidence, number, promise, promised_side
 from ..stats import expected_false_verdicts
 
 _NAMED = 3
 # What error rates rest on: docs/verdicts.md.
 _CONDITIONS = ", if items are independent, no\n  rare large value is missing from them and no threshold was set from them"
+
+_SIGNS = {"at most": "<=", "at least": ">=", "more than": ">"}
 
 
 def claim_table(claims: Sequence[dict[str, Any]]) -> str:
@@ -22,9 +24,7 @@ def claim_table(claims: Sequence[dict[str, Any]]) -> str:
     for claim in claims:
         percent = claim["percent"]
         low, high = (number(bound, percent) for bound in claim["interval"])
-        sign = ">=" if claim["direction"] == "at_least" else "<="
-        if claim["check"] == "beats":  # which a vector that equals its baseline does not keep
-            sign = ">"
+        sign = _SIGNS[promised_side(claim)]
         measured = claim["estimate"] is not None
         # An assertion is known by its test, a claim by its name; both follow the file in the id.
         name = claim["id"].partition("::")[2] or claim["name"]
