@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..evidence import Evidence, Verdict
 from . import words
-from .kinds import kind_of
+from .kinds import ClaimKind, kind_of
 from .pilots import threshold_line
 
 
@@ -31,7 +31,7 @@ def explain(evidence: Evidence, *, brief: bool = False) -> str:
     if evidence.verdict is Verdict.ERROR:
         return "\n".join([f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)])
     kind = kind_of(evidence.check)
-    headline = words.no_threshold(evidence) if evidence.has_no_threshold else kind.said("headline", evidence)
+    headline = _headline(kind, evidence)
     few = words.too_few(evidence)
     said = f"{few}: " if few is not None and few in headline else ""  # which its warning need not say again
     lines = [headline, *(f"  warning: {warning.removeprefix(said)}" for warning in evidence.warnings)]
@@ -48,3 +48,13 @@ def explain(evidence: Evidence, *, brief: bool = False) -> str:
         why = kind.said("explanation", evidence)
     why = [] if brief else why
     return "\n".join([*lines, *why, *reproduce, *words.rerun(evidence)])
+
+
+def _headline(kind: ClaimKind, evidence: Evidence) -> str:
+    try:
+        found: str = kind.said("headline", evidence)
+    except TypeError:  # of a kind that counts with a threshold, where there is none yet
+        if not evidence.has_no_threshold:
+            raise
+        return words.no_threshold(evidence)
+    return found if "no threshold yet" in found or not evidence.has_no_threshold else words.no_threshold(evidence)

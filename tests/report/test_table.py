@@ -6,6 +6,7 @@ import pytest
 
 from pytest_steer.evidence import Direction, Evidence, Verdict
 from pytest_steer.report import claim_table, claim_warnings, control_ranks, deployed_moves
+from pytest_steer.report.table import expected_false
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,14 @@ def test_to_beat_is_to_do_more_than_the_margin():
     beats = record("a") | {"check": "beats", "threshold": 0.0}
     assert "  > 0  " in claim_table([beats])
     assert "  >= 0.5  " in claim_table([record("a")])
+
+
+def test_a_claim_without_a_threshold_promises_nothing_and_is_no_verdict_that_could_be_wrong():
+    seen = record("a") | {"threshold": None, "verdict": "inconclusive"}
+    *_, line = claim_table([seen]).splitlines()
+    assert [cell.strip() for cell in line.split("  ") if cell.strip()][-3:] == ["no threshold yet", "60", "inconclusive"]
+    assert expected_false([seen]) == "no claim was judged by an interval"
+    assert expected_false([seen, record("b")]).startswith("1 verdict at 95 %")
 
 
 def test_a_warning_stands_once_with_all_claims_it_is_about():
