@@ -312,3 +312,13 @@ def test_a_search_without_a_threshold_finds_the_worst_and_breaks_nothing() -> No
         assert not any(trials.breaks(one.estimate) for one in trials.rows)
     estimates = [one.estimate for one in least.rows]
     assert (least.worst.estimate, most.worst.estimate) == (min(estimates), max(estimates))
+
+
+def test_texts_of_a_pilot_are_known_too(suite: Path, pytester: pytest.Pytester) -> None:
+    (suite / "c.steer.yaml").write_text(HEAD + "  - ppl_delta_below:\n")
+    pytester.runpytest("c.steer.yaml", "--steer-report=pilot.json", "--steer-model=builtin:tiny", "-p", "no:cacheprovider")
+    (suite / "c.steer.yaml").write_text(HEAD + "  - ppl_delta_below: {limit: {value: 90, from: pilot.json}}\n")
+    claim = claims_of(suite, pytester, "c.steer.yaml")["ppl_delta_below"]
+    assert (claim["verdict"], claim["threshold_set"]["seen"], claim["threshold_set"]["of"]) == ("pass", 12, 12)
+    said = "the threshold was set on these texts (pilot.json): a pass says little. Judge it on others"
+    assert said in claim["warnings"]
