@@ -386,6 +386,14 @@ def test_an_error_shows_no_number():
     assert not read.all("svg")
 
 
+def test_a_claim_without_a_threshold_promises_nothing():
+    record = steers("open", slopes(40, 2), verdict=Verdict.INCONCLUSIVE) | {"threshold": None, "promise": "steerability"}
+    read = Reader(page_of(report_of([record])))
+    assert "no threshold yet" in read.inside["article"]
+    assert "promised" not in read.inside["article"]
+    assert "Propensity curve" in read.inside["article"]
+
+
 def test_a_pass_at_the_edge_is_drawn():
     """Everything in one place: no width to draw on."""
     record = steers("flat", [1.0] * 9, interval=(1.0, 1.0), threshold=1.0, verdict=Verdict.PASS)
