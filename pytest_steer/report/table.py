@@ -10,6 +10,7 @@ from ..claims.numbers import low_confidence, number, promised, promised_side
 from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
 from ..screen import visible
 from ..stats import expected_false_verdicts
+from .verdict import verdict_words
 
 Claim = Mapping[str, Any]
 Paint = Callable[[str, str], str]
@@ -150,13 +151,6 @@ def _note(claim: Claim) -> str:
     if claim["error"]:
         words.append(_cell(claim["error"].partition("\n")[0]))
     return ", ".join(words)
-
-
-def verdict_words(claim: Claim) -> str:
-    """The verdict, and whether it was expected."""
-    if claim["xfail"] is None or claim["verdict"] == "error":
-        return str(claim["verdict"])
-    return "xpass" if claim["verdict"] == "pass" else f"{claim['verdict']} (known)"
 
 
 def verdict_counts(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text) -> str:
