@@ -148,6 +148,15 @@ def test_a_loosened_threshold_does_not_hide_a_drop():
     assert "threshold: 0.6 -> 0.1" in entry["reasons"]
 
 
+def test_a_threshold_that_is_set_or_emptied_is_named():
+    entry, code = only(claim(verdict="inconclusive", threshold=None), claim())
+    assert (entry["outcome"], code) == ("newly_holding", 0)
+    assert "threshold: none yet -> 0.3" in entry["reasons"]
+    entry, code = only(claim(), claim(BEFORE - 0.2, verdict="inconclusive", threshold=None))
+    assert (entry["outcome"], code) == ("broken", 1)
+    assert "threshold: 0.3 -> none yet" in entry["reasons"]
+
+
 def test_shares_have_the_exact_paired_bound_and_say_what_flipped():
     before = np.array([0.0] * 36 + [1.0] * 4)
     after = before.copy()

@@ -45,6 +45,14 @@ def test_the_marker_is_the_first_line_and_the_verdict_the_next():
     assert verdict == "## ❌ Broken: 1 of 2 steering claims"
 
 
+def test_a_claim_without_a_threshold_is_said_to_have_none():
+    seen = record("seen", Verdict.INCONCLUSIVE) | {"threshold": None, "promise": "steerability"}
+    text = to_markdown(report_of(seen))
+    assert "| no threshold yet |" in text
+    assert "promised no" not in text
+    assert r"**0.125** \[0.0625, 0.25\], no threshold yet; n = 60" in text
+
+
 @pytest.mark.parametrize(
     ("claims", "more", "headline"),
     [
