@@ -117,7 +117,7 @@ def against(**more) -> dict:
 def test_the_comparison_with_a_baseline_names_it_and_what_changed():
     text = to_markdown(report_of(record("bad", Verdict.PASS), against=against()))
     assert (
-        "1 worse, 1 held, 2 of the baseline not selected against `old.json` (sha256 `abababababab`, of 2026-01-02, on `builtin:tiny`)."
+        "1 worse, 1 held, 2 of the baseline not run against `old.json` (sha256 `abababababab`, of 2026-01-02, on `builtin:tiny`)."
         in text
     )
     row = "| **worse** | `a.steer.yaml::bad` | pass 0.5 | pass 0.25 | -0.25 [-0.5, -0.125] | 60 | 1 | items: 1 new, 2 changed |"
