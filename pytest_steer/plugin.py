@@ -65,7 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     settings = read_settings(config)
     if settings.baseline is not None:
-        baseline = config.stash[BASELINE] = Baseline(settings.baseline, update=settings.update_baseline)
+        baseline = config.stash[BASELINE] = Baseline(
+            settings.baseline, update=settings.update_baseline, tolerance=settings.tolerance
+        )
         baseline.read()
         config.pluginmanager.register(baseline, "steer-baseline")
         run = replace(settings.run, baseline=baseline.report, makes_baseline=baseline.report is None)

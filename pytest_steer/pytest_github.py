@@ -71,9 +71,10 @@ def annotation_lines(claims: Sequence[dict[str, Any]], places: Mapping[str, Plac
 
 
 def _command(level: str, claim: dict[str, Any], place: Place | None, root: Path) -> str:
+    from .report.verdict import verdict_words
+
     name = claim["id"].partition("::")[2] or claim["name"]
-    verdict = str(claim["verdict"])
-    at = {"title": f"{name}: {verdict if verdict != 'pass' else 'holds, although known to fail'}"}
+    at = {"title": f"{name}: {verdict_words(claim)}"}
     if place is not None:
         at = {"file": _in_repository(place[0], root), "line": str(place[1]), **at}
     said = visible(claim["message"] or str(claim["error"])).split("\n")

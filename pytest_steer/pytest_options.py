@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,7 @@ from .processor import has_bfloat16
 from .pytest_columns import usage_error
 from .registry import did_you_mean
 from .run_context import DTYPES, Effort, RunContext
-from .sources import DEFAULT_MODEL, find_model
+from .sources import DEFAULT_MODEL, find_model, shown
 
 SUFFIXES = (".steer.yaml", ".steer.yml", ".steer.json")  # of claim files
 INCONCLUSIVE = ("fail", "skip", "xfail")
@@ -51,6 +52,7 @@ class Settings:
         options: those that decide what is measured and how it is judged, by name, as a report holds them.
         github: summary and annotations for GitHub Actions.
         baseline: an earlier report that the run is held against. update_baseline: write this run's report in its place.
+        tolerance: a loss beyond this, in a claim's unit, is shown as worse.
     """
 
     run: RunContext
@@ -64,6 +66,7 @@ class Settings:
     github: bool
     baseline: Path | None = None
     update_baseline: bool = False
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,27 @@ def _baseline(text: str) -> Path:
     return file
 
 
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ValueError(f"takes a number from 0 on, not {text!r}")
+    return value
+
+
+def _check_apart(baseline: Path, reports: Iterable[Path]) -> None:
+    """Refuse a report, or what is kept of it while the run goes on, that would take the baseline's place unasked."""
+    for report in reports:
+        taken = [report, report.with_suffix(".partial.json")] if report.suffix.lower() == ".json" else [report]
+        if baseline.resolve() in [path.resolve() for path in taken]:
+            raise usage_error(
+                f"--steer-report {shown(report)}: would replace the baseline {shown(baseline)}. Give the report another name, such as "
+                "--steer-report new.json; --steer-update-baseline replaces the baseline"
+            )
+
+
 def _context(text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
@@ -219,6 +243,13 @@ OPTIONS = (
         "PATH",
         "an earlier JSON report: what the run changes is shown, and no_regression claims are judged (default: none)",
         _baseline,
+    ),
+    _Option(
+        "tolerance",
+        "LOSS",
+        "with --steer-baseline: a proven loss up to this, in each claim's unit, is not shown as worse",
+        _tolerance,
+        "0",
     ),
     _Option(
         "report-texts",
@@ -298,6 +329,8 @@ def read_settings(config: pytest.Config) -> Settings:
     )
     if flag["update-baseline"] and value["baseline"] is None:
         raise pytest.UsageError("--steer-update-baseline: say which file: --steer-baseline PATH")
+    if value["baseline"] is not None:
+        _check_apart(value["baseline"], value["report"])
     return Settings(
         run,
         value["report"],
@@ -310,6 +343,7 @@ def read_settings(config: pytest.Config) -> Settings:
         bool(flag["github"]),
         value["baseline"],
         bool(flag["update-baseline"]),
+        value["tolerance"],
     )
 
 
@@ -323,6 +357,7 @@ _NOT_RECORDED = {
     "report",
     "report-texts",
     "save-counterexamples",
+    "tolerance",
 }
 
 

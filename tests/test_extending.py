@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import builders
@@ -25,6 +26,14 @@ from pytest_steer.extract.training import Training
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "example_suites" / "builtin" / "data"
 BLOCK = re.compile(r"^```(?:python|yaml)\n# (?P<file>[\w./]+)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_line_is_broken() -> Iterator[None]:
+    """So many columns that a message stands on one line in what the processes below print."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "1000")
+        yield
 
 
 def run(folder: Path, *arguments: str) -> tuple[str, list[dict]]:

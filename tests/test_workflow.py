@@ -110,11 +110,32 @@ def test_a_broken_claim_fails_the_steps_and_leaves_its_report(checkout: Path) ->
     assert json.loads((checkout / "steering.json").read_text())["claims"][0]["verdict"] == "fail"
 
 
+def test_the_run_is_held_against_the_report_of_the_last_release(checkout: Path) -> None:
+    """The report that one run leaves is the baseline of the next, which then makes a claim worse."""
+    suite = next((checkout / WORKFLOW["env"]["SUITES"]).glob("*.steer.yaml"))
+    done = run(checkout, "claims")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((checkout / "steering.json").read_text())["against"] is None
+    (checkout / "steering.json").rename(checkout / "baseline.json")
+
+    suite.write_text(suite.read_text().replace("steerability: 0.9}", "steerability: 9}"))
+    done = run(checkout, "claims")
+    assert done.returncode == 1
+    against = json.loads((checkout / "steering.json").read_text())["against"]
+    assert against["baseline"]["path"].endswith("baseline.json")
+    assert len(against["claims"]) == 6
+    by_name = {one["id"].rpartition("::")[2]: one["outcome"] for one in against["claims"]}
+    assert by_name["approval-rises"] == "broken"
+    assert by_name["loud-rises"] == "held"
+
+
 def test_every_step_that_is_ours_is_run_here() -> None:
     """The others install the package, and are GitHub's own."""
     tried = {"baseline", "claims", "verdict", "comment", "keep with the release"}
     assert set(STEPS) == {"install", *tried}
-    assert STEPS["install"]["run"] == "pip install pytest-steer"
+    assert STEPS["install"]["run"] == 'pip install "pytest-steer[page]"'
+    # The token of a pull request from a fork can only read.
+    assert "github.event.pull_request.head.repo.full_name == github.repository" in STEPS["comment"]["if"]
     known: Any = [step["uses"].partition("@")[0] for step in WORKFLOW["jobs"]["steering"]["steps"] if "uses" in step]
     assert known == ["actions/checkout", "actions/setup-python", "actions/cache", "actions/upload-artifact"]
     assert set(WORKFLOW[True] if True in WORKFLOW else WORKFLOW["on"]) == {"pull_request", "release"}

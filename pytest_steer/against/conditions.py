@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Record = Mapping[str, Any]
+MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Condition:
     """One condition.
 
     Attributes:
-        name: for messages. of: its value in a claim's record; None where the record has none.
+        name: for messages. of: its value in a claim's record; MISSING where the record has none.
         blocks: records that differ in it are not compared; else they are, and the difference is named.
     """
 
@@ -27,20 +28,28 @@ def _in(*path: str) -> Callable[[Record], Any]:
     def value(record: Record) -> Any:
         found: Any = record
         for key in path:
-            found = found.get(key) if isinstance(found, Mapping) else None
+            found = found.get(key, MISSING) if isinstance(found, Mapping) else MISSING
         return found
 
     return value
 
 
+def _template(record: Record) -> Any:
+    """The name of the template in which items were asked, with the beginning of its hash where it is the model's."""
+    name, own, digest = (
+        _in(*path)(record) for path in (("asked", "template"), ("model", "template_name"), ("model", "template"))
+    )
+    return f"{name} {digest[:12]}" if name == own and isinstance(digest, str) else name
+
+
 def _device(record: Record) -> Any:
     device = _in("model", "device")(record)
-    return device.partition(":")[0] if isinstance(device, str) else None
+    return device.partition(":")[0] if isinstance(device, str) else MISSING
 
 
 def _tokens(record: Record) -> Any:
     """The first item as tokens, which another tokenizer or another prompt changes; None where items are others, or texts were left out."""
-    shown = _in("asked", "first_item")(record)
+    shown = (record.get("asked") or {}).get("first_item")
     units, tokens = record.get("units"), [one["tokens"] for one in shown or ()]
     return (units["ids"][0], tokens) if units and units["ids"] and any(tokens) else None
 
@@ -58,7 +67,7 @@ CONDITIONS = (
     Condition("what the values are", _in("units", "kind"), True),
     Condition("positions", _in("vector", "positions"), True),
     Condition("include_first", _in("vector", "include_first"), True),
-    Condition("chat template", _in("asked", "template"), True),
+    Condition("chat template", _template, True),
     Condition("thinking", _in("asked", "thinking"), True),
     Condition("answers", _in("asked", "answers"), True),
     Condition("dtype", _in("model", "dtype"), False),
@@ -69,6 +78,7 @@ CONDITIONS = (
     Condition("multiplier", _in("multiplier"), False),
     Condition("threshold", _threshold, False),
     Condition("confidence", _in("confidence"), False),
+    Condition("min_n", _in("min_n"), False),
     Condition("date", _in("asked", "date"), False),
 )
 """Beside these, every setting in ``units.how`` blocks. The model, the vector and the data may differ: that is what is compared."""
@@ -77,18 +87,23 @@ REPORT_CONDITIONS = ("seed", "profile", "threads")
 """Of the provenance: compared, and the difference is named once. Versions of packages are named too."""
 
 
+_NAMED_ELSEWHERE = {"model", "device", "dtype", "seed", "profile"}
+"""Options whose effect is a condition of each claim or of the provenance, or is what is compared."""
+
+
 def conditions(old: Record, new: Record) -> tuple[list[str], list[str]]:
     """What differs between two records of a claim: what keeps them from being compared, and what the reader has to know.
 
-    A condition that one of the two does not have, as of a claim that could not be measured, does not differ.
+    A condition that one of the two does not have, as of a claim that could not be measured, does not differ. Null is a value, as where
+    there is no template.
     """
     blocking: list[str] = []
     noted: list[str] = []
     for condition in CONDITIONS:
         before, after = condition.of(old), condition.of(new)
-        if before is not None and after is not None and before != after:
+        if before is not MISSING and after is not MISSING and before != after:
             (blocking if condition.blocks else noted).append(f"{condition.name}: {_shown(before)} -> {_shown(after)}")
-    before, after = (_in("units", "how")(record) for record in (old, new))
+    before, after = ((record.get("units") or {}).get("how") for record in (old, new))
     if before is not None and after is not None:
         for key in [*before, *(key for key in after if key not in before)]:
             if before.get(key) != after.get(key):
@@ -107,6 +122,12 @@ def report_notes(old: Record, new: Record) -> list[str]:
         f"{key}: {before[key]} -> {after[key]}"
         for key in REPORT_CONDITIONS
         if before.get(key) is not None and after.get(key) is not None and before[key] != after[key]
+    ]
+    settings, later = before.get("options") or {}, after.get("options") or {}
+    notes += [
+        f"--steer-{name}: {_shown(settings[name])} -> {_shown(later[name])}"
+        for name in settings
+        if name in later and name not in _NAMED_ELSEWHERE and settings[name] != later[name]
     ]
     versions, others = before.get("versions") or {}, after.get("versions") or {}
     notes += [

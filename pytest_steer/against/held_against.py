@@ -7,7 +7,8 @@ from typing import Any
 
 from .conditions import conditions, report_notes
 from .losses import Loss, loss_of
-from .pairing import Paired, pair_claims, pair_units, question_of
+from .pairing import Paired, fault_of, pair_claims, pair_units, question_of
+from .promised import RANK, as_promised
 from .words import message
 
 Record = Mapping[str, Any]
@@ -24,8 +25,9 @@ LEAST_N = 8
 COMPARISON = "no_regression"
 """A kind of claim that is itself a comparison with another baseline in each run: of it the verdicts alone are compared."""
 
-_RANK = {"fail": 0, "inconclusive": 1, "pass": 2}
+_PROMISE = ("threshold", "confidence", "min_n")
 _MOST_FLIPPED = 20
+_MOST_OF_ERROR = 200
 
 
 def held_against(
@@ -50,7 +52,8 @@ def held_against(
     """
     before, after = (report["provenance"].get("scoring", 1) for report in (old, new))
     known = [claim for claim in old["claims"] if claim["id"] not in not_run]
-    entries = [entry for *_, entry in compared(known, new["claims"], tolerance, scoring=(before, after))]
+    part = is_part(old, new["provenance"].get("profile"))
+    entries = [entry for *_, entry in compared(known, new["claims"], tolerance, scoring=(before, after), part=part)]
     return {
         "baseline": baseline,
         "tolerance": tolerance,
@@ -60,17 +63,28 @@ def held_against(
     }
 
 
+def is_part(old: Record, profile: str | None) -> bool:
+    """Whether a run of this profile takes part of the data that the earlier report took."""
+    return profile == "dev" and old["provenance"].get("profile") != "dev"
+
+
 def compared(
-    old: Iterable[Record], new: Iterable[Record], tolerance: float = 0.0, *, scoring: tuple[int, int] = (1, 1)
+    old: Iterable[Record],
+    new: Iterable[Record],
+    tolerance: float = 0.0,
+    *,
+    scoring: tuple[int, int] = (1, 1),
+    part: bool = False,
 ) -> list[tuple[Record | None, Record | None, Entry]]:
     """The claims of two runs in pairs, each with its entry of :func:`held_against`.
 
     Args:
         scoring: the version of the scoring of each run.
+        part: whether the later run is known to take part of the data, see :func:`is_part`.
     """
     versions = [] if scoring[0] == scoring[1] else [f"version of the scoring: {scoring[0]} -> {scoring[1]}"]
     pairs = pair_claims(old, new)
-    entries = [_entry(before, after, tolerance, versions) for before, after in pairs]
+    entries = [_entry(before, after, tolerance, versions, part) for before, after in pairs]
     _name_renamed(pairs, entries)
     for entry in entries:
         entry["message"] = message(entry)
@@ -78,12 +92,12 @@ def compared(
 
 
 def exit_code(against: Record) -> int:
-    """1 if something is worse, else 3 if claims are gone or cannot be compared, else 0."""
+    """1 if something is worse, else 3 if claims are gone or cannot be compared, or no claim is in both, else 0."""
     outcomes = {entry["outcome"] for entry in against["claims"]}
-    return 1 if outcomes & {*WORSE} else 3 if outcomes & {*UNKNOWN} else 0
+    return 1 if outcomes & {*WORSE} else 3 if outcomes & {*UNKNOWN} or not outcomes - {"new"} else 0
 
 
-def _entry(old: Record | None, new: Record | None, tolerance: float, versions: Sequence[str]) -> Entry:
+def _entry(old: Record | None, new: Record | None, tolerance: float, versions: Sequence[str], part: bool) -> Entry:
     known = new or old
     assert known is not None
     entry: Entry = {
@@ -105,7 +119,7 @@ def _entry(old: Record | None, new: Record | None, tolerance: float, versions: S
         "reasons": [],
     }
     if old is not None and new is not None:
-        _compare(entry, old, new, tolerance, versions)
+        _compare(entry, old, new, tolerance, versions, part)
     return entry
 
 
@@ -113,20 +127,20 @@ def _summary(claim: Record | None) -> Entry | None:
     return None if claim is None else {key: claim[key] for key in ("verdict", "estimate", "interval", "threshold")}
 
 
-def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions: Sequence[str]) -> None:
+def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions: Sequence[str], part: bool) -> None:
     before, after = old["verdict"], new["verdict"]
-    if old["check"] == new["check"] == COMPARISON and "error" not in (before, after):
-        entry["outcome"] = _outcome(before, after, fell=False, rose=False)
-        return
     blocking, noted = conditions(old, new)
+    if old["check"] == new["check"] == COMPARISON:
+        # What it compares is in the entries of those claims; of itself the promise counts.
+        blocking, noted = [], [one for one in noted if one.partition(":")[0] in _PROMISE]
     blocking = [*versions, *blocking]
     entry["reasons"] = [*blocking, *noted]
     if "error" in (before, after):
-        entry["outcome"] = _of_errors(entry, before, after)
+        entry["outcome"] = _of_errors(entry, old, new)
         return
     pairs = loss = None
-    if not blocking:
-        pairs, loss = _measured(entry, old, new, blocking)
+    if not blocking and new["check"] != COMPARISON:
+        pairs, loss = _measured(entry, old, new, blocking, part)
     if blocking:
         entry["outcome"] = "not_comparable"
         return
@@ -136,18 +150,29 @@ def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions:
         _put_loss(entry, old, new, pairs, loss)
         low, high = loss.bounds
         fell, rose = low > room, high < -room
+    after, by_earlier = as_promised(old, new)
+    if by_earlier is not None:
+        entry["reasons"].append(by_earlier)
     entry["outcome"] = _outcome(before, after, fell, rose)
 
 
-def _of_errors(entry: Entry, before: str, after: str) -> str:
+def _of_errors(entry: Entry, old: Record, new: Record) -> str:
+    before, after = old["verdict"], new["verdict"]
     if after == "error":
-        entry["reasons"].append("it cannot be measured now" + (", nor could it before" if before == "error" else ""))
+        also = ", nor could it before" if before == "error" else ""
+        entry["reasons"].append(f"it cannot be measured now{also}{_said(new)}")
         return {"pass": "broken", "inconclusive": "worse"}.get(before, "not_comparable")
-    entry["reasons"].append("it could not be measured before")
+    entry["reasons"].append(f"it could not be measured before{_said(old)}")
     return "newly_holding" if after == "pass" else "not_comparable"
 
 
-def _measured(entry: Entry, old: Record, new: Record, blocking: list[str]) -> tuple[Paired | None, Loss | None]:
+def _said(claim: Record) -> str:
+    """The first line of a claim's error, after a colon."""
+    line = next(iter(str(claim.get("error") or "").strip().splitlines()), "")
+    return f": {line if len(line) <= _MOST_OF_ERROR else f'{line[:_MOST_OF_ERROR]}...'}" if line else ""
+
+
+def _measured(entry: Entry, old: Record, new: Record, blocking: list[str], part: bool) -> tuple[Paired | None, Loss | None]:
     """The pairs and the loss over them; what keeps the two from being compared is added to ``blocking``, and to the reasons."""
 
     def block(reason: str) -> None:
@@ -156,10 +181,17 @@ def _measured(entry: Entry, old: Record, new: Record, blocking: list[str]) -> tu
 
     other_data = (old.get("data") or {}).get("hash") != (new.get("data") or {}).get("hash")
     if not old.get("units") or not new.get("units"):
-        if other_data and new["interval"] != [None, None]:
+        if old.get("units") or new.get("units"):
+            block("only one of the two says what its estimate is made of")
+        elif other_data and new["interval"] != [None, None]:
             block("other data, and its values cannot be paired")
         why = new.get("unpaired") or old.get("unpaired") or "it does not say what its estimate is made of"
         entry["reasons"].append(f"no interval of the difference: {why}")
+        return None, None
+    faults = {which: fault for which, one in (("earlier", old), ("later", new)) if (fault := fault_of(one)) is not None}
+    if faults:
+        for which, fault in faults.items():
+            block(f"the {which} report is damaged: {fault}")
         return None, None
     pairs = pair_units(old, new)
     entry["items"] = {"new": pairs.new, "gone": pairs.gone, "changed": pairs.changed}
@@ -167,16 +199,24 @@ def _measured(entry: Entry, old: Record, new: Record, blocking: list[str]) -> tu
     if missing:
         block(f"not in both: {', '.join(sorted(missing))}")
         return pairs, None
-    loss = loss_of(old, new, pairs, confidence=new["confidence"])
+    entry["confidence"] = min(old["confidence"], new["confidence"])
+    loss = loss_of(old, new, pairs, confidence=entry["confidence"])
     entry["n"] = 0 if loss is None else loss.n
-    least = max(2, new.get("min_n") or (LEAST_N if new["units"]["kind"] == "mean" else 2))
+    unit = new["units"]["unit"]
+    least = max(2, old.get("min_n") or (LEAST_N if new["units"]["kind"] == "mean" else 2))
     if entry["n"] < least:
-        unit = new["units"]["unit"]
         if pairs.new or pairs.gone or pairs.changed:
             block(f"other data: {entry['n']} {unit} are the same, and {least} are needed")
         else:
             entry["reasons"].append(f"no interval of the difference: {entry['n']} {unit} are fewer than {least}")
         return pairs, None
+    sizes = {"earlier": len(old["units"]["ids"]), "later": len(new["units"]["ids"])}
+    for which, size in sizes.items():
+        if 2 * len(pairs.places) < size and not (part and which == "earlier"):
+            block(f"other data: {len(pairs.places)} of the {size} {unit} of the {which} run are in both, less than half")
+            return pairs, None
+    if (old["units"]["clusters"] is None) != (new["units"]["clusters"] is None):
+        entry["reasons"].append(f"{unit} stand in clusters in one run only")
     if loss is not None and loss.part is not None:
         entry["reasons"].append(f"most in {loss.part}")
     return pairs, loss
@@ -211,13 +251,13 @@ def _noise(claim: Record) -> float:
 
 
 def _outcome(before: str, after: str, fell: bool, rose: bool) -> str:
-    if _RANK[after] < _RANK[before]:
+    if RANK[after] < RANK[before]:
         return "broken" if before == "pass" else "worse"
     if fell:
         return "worse"
     if after == "pass":
         return "newly_holding" if before != "pass" else "better" if rose else "held"
-    return "better" if rose or _RANK[after] > _RANK[before] else "unchanged"
+    return "better" if rose or RANK[after] > RANK[before] else "unchanged"
 
 
 def _name_renamed(pairs: Iterable[tuple[Record | None, Record | None]], entries: Sequence[Entry]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,31 @@ class Paired:
     new: int
     gone: int
     changed: int
+
+
+def fault_of(record: Record) -> str | None:
+    """What in a record's ``units`` contradicts itself, as after a change by hand; None if nothing does."""
+    units = record["units"]
+    size = len(units["ids"])
+    for key in ("names", "values", "clusters", "parts"):
+        if units[key] is not None and len(units[key]) != size:
+            return f"it has {size} `ids` and {len(units[key])} `{key}`"
+    values = np.array(units["values"], dtype=np.float64)
+    if not size or record["estimate"] is None:
+        return None
+    if np.abs(values).max() > _LARGEST:
+        return f"it holds the value {values[np.abs(values).argmax()]:g}"
+    if units["kind"] != "mean" and not {*values.tolist()} <= ({0.0, 1.0} if units["kind"] == "share" else {-1.0, 0.0, 1.0}):
+        return f"its values are no {units['kind']}"
+    labels = np.array(units["parts"] or [""] * size, dtype=object)
+    means = [float(values[labels == part].mean()) for part in dict.fromkeys(labels.tolist())]
+    mean, estimate = (min if record["direction"] == "at_least" else max)(means), float(record["estimate"])
+    if abs(mean - estimate) > 1e-6 * max(1.0, float(np.abs(values).max())):
+        return f"the mean of its values is {mean:g}, and its estimate {estimate:g}"
+    return None
+
+
+_LARGEST = 1e100  # whose square is still a number
 
 
 def pair_units(old: Record, new: Record) -> Paired:
@@ -125,13 +150,14 @@ def _joined(
 def pair_claims(old: Iterable[Record], new: Iterable[Record]) -> list[tuple[Record | None, Record | None]]:
     """Claims of two reports by node id, kind and name; those of the later one first, then those that are gone.
 
-    Where no id is the same (reports written from other folders), by suite, kind and name.
+    Where no id is the same (reports written from other folders), by suite, kind and name. Suites of one name are told apart by where they
+    stand below the folder that all of a report have in common.
     """
     before, after = list(old), list(new)
-    for key in (_by_id, _by_suite):
-        known, later = key(before), key(after)
-        if known.keys() & later.keys():
-            break
+    known, later = _by_id(before), _by_id(after)
+    if not known.keys() & later.keys():
+        alike = _of_several_files(before) | _of_several_files(after)
+        known, later = _by_suite(before, alike), _by_suite(after, alike)
     pairs: list[tuple[Record | None, Record | None]] = [(known.get(one), claim) for one, claim in later.items()]
     return [*pairs, *((claim, None) for one, claim in known.items() if one not in later)]
 
@@ -140,8 +166,26 @@ def _by_id(claims: Sequence[Record]) -> dict[tuple[Any, ...], Record]:
     return _counted([(claim["id"], claim["check"], claim["name"]) for claim in claims], claims)
 
 
-def _by_suite(claims: Sequence[Record]) -> dict[tuple[Any, ...], Record]:
-    return _counted([(claim["suite"], claim["check"], claim["name"]) for claim in claims], claims)
+def _by_suite(claims: Sequence[Record], alike: Container[str]) -> dict[tuple[Any, ...], Record]:
+    folders = [_file_of(claim).split("/")[:-1] for claim in claims]
+    shared = next((depth for depth, names in enumerate(zip(*folders, strict=False)) if len({*names}) > 1), None)
+    shared = min(map(len, folders), default=0) if shared is None else shared
+    below = ["/".join(folder[shared:]) for folder in folders]
+    keys = [
+        (claim["suite"], place if claim["suite"] in alike else "", claim["check"], claim["name"])
+        for claim, place in zip(claims, below, strict=True)
+    ]
+    return _counted(keys, claims)
+
+
+def _of_several_files(claims: Sequence[Record]) -> set[str]:
+    """The suites whose name several files have."""
+    files = {(claim["suite"], _file_of(claim)) for claim in claims}
+    return {suite for suite, count in Counter(suite for suite, _ in files).items() if count > 1}
+
+
+def _file_of(claim: Record) -> str:
+    return str(claim["id"]).partition("::")[0]
 
 
 def _counted(keys: Sequence[tuple[Any, ...]], claims: Sequence[Record]) -> dict[tuple[Any, ...], Record]:

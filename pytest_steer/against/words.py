@@ -103,7 +103,7 @@ def counts_line(against: Record) -> str:
     """How many claims came to each outcome, worst first."""
     counts = Counter(entry["outcome"] for entry in against["claims"])
     said = [f"{counts[outcome]} {CALLED[outcome]}" for outcome in CALLED if counts[outcome]]
-    said += [f"{against['not_run']} of the baseline not selected"] if against["not_run"] else []
+    said += [f"{against['not_run']} of the baseline not run"] if against["not_run"] else []
     return ", ".join(said) or "no claims"
 
 

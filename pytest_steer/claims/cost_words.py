@@ -39,6 +39,8 @@ def _over_budget_reason(evidence: Evidence) -> str:
     """Why an intervention that cannot be brought within the budget got its verdict."""
     details = evidence.details
     low = details["cost_interval"][0]
+    if evidence.has_no_threshold and (low is None or low >= details["budget"]):
+        return "the cost exceeds the budget"
     if evidence.verdict is Verdict.FAIL:
         return (
             "the cost exceeds the budget" if low is None or low >= details["budget"] else "the interval is on the bad side"

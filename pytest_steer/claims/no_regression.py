@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
-from ..against import Loss, compared, loss_of, pair_units
+from ..against import Loss, compared, is_part, loss_of, pair_units
 from ..errors import SteerError
 from ..evidence import SCORING, Direction, Evidence, Verdict
 from ..measures.compared import bounds_of
@@ -90,6 +90,7 @@ class NoRegression:
             new,
             self.tolerance,
             scoring=(run.baseline["provenance"].get("scoring", 1), SCORING),
+            part=is_part(run.baseline, run.effort.name),
         )
         self._check(pairs)
         both = [(old, now, entry) for old, now, entry in pairs if old is not None and now is not None]
@@ -140,12 +141,13 @@ class NoRegression:
         worst = min(both, key=lambda pair: _gain_of(pair, losses[pair[2]["name"]]))[2]["name"]
         about, loss = measured[worst], losses[worst]
         few = [e["name"] for old, now, e in both if losses[e["name"]] is None and _has_units(old) and _has_units(now)]
+        unknown = [entry["name"] for *_, entry in both if entry["before"]["verdict"] == "error"]
         least = least_of(paired) if paired else None
         verdict = Verdict.PASS if least is None else judge(least, -self.tolerance, Direction.AT_LEAST)
-        estimate = -_gain_of(next(pair for pair in both if pair[2]["name"] == worst), loss)
+        estimate = 0.0 - _gain_of(next(pair for pair in both if pair[2]["name"] == worst), loss)  # which is never -0
         if fallen:
             verdict = Verdict.FAIL
-        elif verdict is Verdict.PASS and (gone or few or estimate > self.tolerance):
+        elif verdict is Verdict.PASS and (gone or few or unknown or estimate > self.tolerance):
             verdict = Verdict.INCONCLUSIVE  # nothing may pass that was not looked at
         low, high = (None, None) if least is None else bounds_of(least)
         ids = "".join(sorted(new["data"]["hash"] for _, new, _ in both if new is not None and new["data"]))
@@ -155,7 +157,7 @@ class NoRegression:
             verdict=verdict,
             statistic=f"loss of {worst}" if len(both) == 1 else f"largest loss of {len(both)} claims",
             estimate=estimate,
-            interval=(None if high is None else -high, None if low is None else -low),
+            interval=(None if high is None else 0.0 - high, None if low is None else 0.0 - low),
             interval_method="" if least is None else f"paired: {least.method}",
             confidence=self.confidence,
             threshold=self.tolerance,
@@ -176,7 +178,13 @@ class NoRegression:
             p_pass=None if least is None else least.p_at_least(-self.tolerance),
             p_fail=None if least is None else least.p_at_most(-self.tolerance),
             unpaired="it is itself a comparison",
-            details={"of": worst, "fallen": fallen, "gone": gone, "claims": [entry for *_, entry in pairs]},
+            details={
+                "of": worst,
+                "fallen": fallen,
+                "gone": gone,
+                "unknown": unknown,
+                "claims": [entry for *_, entry in pairs],
+            },
         )
         evidence.warnings += _warnings(pairs)
         if verdict is Verdict.INCONCLUSIVE and least is not None:
@@ -215,6 +223,8 @@ class NoRegression:
             reason = f"the verdict of {', '.join(details['fallen'])} fell"
         elif evidence.verdict is Verdict.INCONCLUSIVE and details["gone"]:
             reason = f"gone since the baseline: {', '.join(details['gone'])}"
+        elif evidence.verdict is Verdict.INCONCLUSIVE and details["unknown"]:
+            reason = f"could not be measured in the baseline: {', '.join(details['unknown'])}"
         elif evidence.interval == (None, None):
             reason = "no interval of the loss is possible: the verdict may not fall"
         return words.headline(evidence, reason)
@@ -228,7 +238,7 @@ class NoRegression:
         if "not_yet" in evidence.details:
             return []
         flipped = [one for entry in evidence.details["claims"] for one in entry["flipped"]]
-        lines = [] if evidence.details["gone"] or evidence.details["fallen"] else words.decide(evidence)
+        lines = [] if any(evidence.details[key] for key in ("gone", "fallen", "unknown")) else words.decide(evidence)
         lines += ["  flipped, the most moved first:"] if flipped else []
         for one in flipped[: words.WORST]:
             text = words.shorten(one["question"] or "", 60)

@@ -175,7 +175,7 @@ def _doubts(unit: str, record: dict[str, Any], given: Promised, pilot: Pilot | N
         what = "these" if record["seen"] == record["of"] else f"{record['seen']} of these {record['of']}"
         found.append(f"the threshold was set on {what} {unit} ({record['from']}): a pass says little. Judge it on others")
     if given.set_on is not None and given.set_on > datetime.date.today() + _ONE_DAY:
-        found.append(f"the threshold is said to be set on {given.set_on}, which is not yet")
+        found.append(f"the threshold is said to be set on {given.set_on}, which is in the future")
     if (
         given.set_on is not None
         and pilot is not None

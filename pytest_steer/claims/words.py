@@ -34,6 +34,8 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
     Args:
         reason: said instead of where the interval lies.
     """
+    if evidence.has_no_threshold:
+        return no_threshold(evidence, reason or _contradiction(evidence))
     percent = evidence.percent
     low, high = (number(bound, percent) for bound in evidence.interval)
     promised = "at least" if evidence.direction is Direction.AT_LEAST else "at most"
@@ -63,8 +65,12 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
     )
 
 
-def no_threshold(evidence: Evidence) -> str:
-    """What was seen where nothing is promised yet, and how to promise something."""
+def no_threshold(evidence: Evidence, but: str | None = None) -> str:
+    """What was seen where nothing is promised yet, and how to promise something.
+
+    Args:
+        but: why there would be no pass with a threshold either.
+    """
     percent = evidence.percent
     low, high = (number(bound, percent) for bound in evidence.interval)
     seen = f"{number(evidence.estimate, percent)} [{low}, {high}]"
@@ -72,7 +78,7 @@ def no_threshold(evidence: Evidence) -> str:
     return (
         f"{evidence.name}: {evidence.verdict.value.upper()}  {evidence.statistic} {seen}, no threshold yet\n"
         f"  no threshold yet: seen {seen} on {evidence.n} {evidence.unit}, bounds by {evidence.interval_method} at {evidence.confidence:.3g} "
-        f"each side\n  write `{line}` with the report of this run, and judge it on other {evidence.unit}"
+        f"each side{'' if but is None else f'; {but}'}\n  write `{line}` with the report of this run, and judge it on other data"
     )
 
 

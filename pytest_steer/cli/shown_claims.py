@@ -44,7 +44,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
         return lines
     if "tasks" in measured_on:
         return lines + _tasks(builder, claim)
-    if "questions" in kind.parameters:
+    if "questions" in kind.parameters and "items" not in measured_on:
         return lines + _questions(builder, claim, folder)
     if "items" not in measured_on:
         return [*lines, "  no items: the hooks are tried on prompts of their own"]

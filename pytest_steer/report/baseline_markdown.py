@@ -34,7 +34,7 @@ def against_baseline(against: dict[str, Any], first: Callable[[Sequence[Any]], S
     counts = ", ".join(f"{outcomes[outcome]} {words}" for outcome, words in _ORDER.items() if outcomes[outcome])
     baseline = against["baseline"]
     if against.get("not_run"):
-        counts += f", {against['not_run']} of the baseline not selected"
+        counts += f", {against['not_run']} of the baseline not run"
     about = [f"sha256 {code(str(baseline['sha256'])[:12])}"] if baseline.get("sha256") else []
     if baseline.get("date"):
         about.append(f"of {prose(str(baseline['date']), 40)}")

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..claims.numbers import low_confidence, number, promised
+from ..claims.numbers import low_confidence, number, promised, promised_side
 from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
 from ..screen import visible
 from ..stats import expected_false_verdicts
+from .verdict import verdict_words
 
 Claim = Mapping[str, Any]
 Paint = Callable[[str, str], str]
@@ -21,6 +22,8 @@ _INDENT = "  "
 _LEAST_NAME = 16
 # What error rates rest on: docs/verdicts.md.
 _CONDITIONS = ", if items are independent, no rare large value is missing from them and no threshold was set from them"
+
+_SIGNS = {"at most": "<=", "at least": ">=", "more than": ">"}
 
 
 def claim_table(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text) -> str:
@@ -97,9 +100,7 @@ def _numbers(claim: Claim) -> list[str]:
     percent = claim["percent"]
     low, high = (number(bound, percent) for bound in claim["interval"])
     interval = f" [{low}, {high}]" if claim["interval"] != [None, None] else ""
-    sign = ">=" if claim["direction"] == "at_least" else "<="
-    if claim["check"] == "beats":  # which a vector that equals its baseline does not keep
-        sign = ">"
+    sign = {"at least": ">=", "at most": "<=", "more than": ">"}[promised_side(claim)]
     return [
         f"{number(claim['estimate'], percent)}{interval}",
         promised(sign, claim["threshold"], percent),
@@ -150,13 +151,6 @@ def _note(claim: Claim) -> str:
     if claim["error"]:
         words.append(_cell(claim["error"].partition("\n")[0]))
     return ", ".join(words)
-
-
-def verdict_words(claim: Claim) -> str:
-    """The verdict, and whether it was expected."""
-    if claim["xfail"] is None or claim["verdict"] == "error":
-        return str(claim["verdict"])
-    return "xpass" if claim["verdict"] == "pass" else f"{claim['verdict']} (known)"
 
 
 def verdict_counts(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text) -> str:

@@ -52,7 +52,7 @@ class ReportVerdict:
             ("broken", self.broken),
             ("could not be measured", self.errors),
             ("inconclusive", self.inconclusive),
-            ("passing against expectation", self.unexpected),
+            ("xpass", self.unexpected),
             ("known to fail", self.known),
         ]
 
@@ -96,6 +96,13 @@ def verdict_of(report: Mapping[str, Any]) -> ReportVerdict:
         holding=groups["pass"],
         missing=_missing(report),
     )
+
+
+def verdict_words(claim: Mapping[str, Any]) -> str:
+    """The verdict of a claim, and whether it was expected."""
+    if claim.get("xfail") is None or claim["verdict"] == "error":
+        return str(claim["verdict"])
+    return "xpass" if claim["verdict"] == "pass" else f"{claim['verdict']} (known)"
 
 
 def _claims(count: int) -> str:

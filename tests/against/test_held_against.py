@@ -3,77 +3,15 @@
 from __future__ import annotations
 
 import copy
-import json
 
 import numpy as np
 import pytest
+from made_reports import BEFORE, DRAW, claim, only, report, units
 from scipy import stats
 
 from pytest_steer.against import exit_code, held_against, summary_lines
 from pytest_steer.against.conditions import CONDITIONS
 from pytest_steer.against.held_against import OUTCOMES
-
-DRAW = np.random.default_rng(7)
-BEFORE = DRAW.normal(0.5, 0.1, 40)
-
-
-def units(values, kind="mean", names=None, ids=None, parts=None, clusters=None, how=None):
-    names = names or [str(index) for index in range(len(values))]
-    return {
-        "kind": kind,
-        "unit": "items",
-        "ids": ids or [f"content {name}" for name in names],
-        "names": names,
-        "values": list(map(float, values)),
-        "clusters": clusters,
-        "parts": parts,
-        "how": how or {},
-    }
-
-
-def claim(values=BEFORE, verdict="pass", name="steers", direction="at_least", threshold=0.3, **more):
-    own = None if values is None else more.pop("units", None) or units(values)
-    record = {
-        "id": f"a.steer.yaml::{name}",
-        "suite": "a",
-        "check": "steers",
-        "name": name,
-        "verdict": verdict,
-        "statistic": "steerability",
-        "estimate": None if verdict == "error" else 0.4 if values is None else float(np.mean(own["values"])),
-        "interval": [0.1, 0.9],
-        "confidence": 0.95,
-        "threshold": threshold,
-        "direction": direction,
-        "n": 40,
-        "min_n": 8,
-        "percent": False,
-        "units": own,
-        "unpaired": None,
-        "noise": {"statistic": 1e-6},
-        "multiplier": 1.0,
-        "model": {"id": "m", "fingerprint": "f", "dtype": "float32", "device": "cpu", "layers": 2, "width": 8},
-        "vector": {"hash": "v", "positions": "all", "include_first": False, "layer": 1, "operation": "added"},
-        "data": {"hash": "d", "n": 40},
-        "asked": {"template": None, "thinking": None, "answers": "token", "date": None, "first_item": []},
-        "details": {},
-        "items": [{"id": n, "question": f"Question {n}?"} for n in own["names"]] if own else None,
-    }
-    if verdict == "error":
-        record |= {"units": None, "model": None, "vector": None, "data": None, "asked": None, "items": None}
-    return record | more
-
-
-def report(*claims, **provenance):
-    made = {"seed": 0, "profile": "ci", "versions": {"torch": "2"}, "scoring": 1, "interrupted": False, "not_run": 0}
-    return {"provenance": made | provenance, "claims": list(claims)}
-
-
-def only(old, new, tolerance=0.0):
-    against = held_against(report(old), report(new), tolerance)
-    json.dumps(against, allow_nan=False)
-    (entry,) = against["claims"]
-    return entry, exit_code(against)
 
 
 def test_the_same_report_twice_is_no_change():
@@ -146,6 +84,15 @@ def test_a_loosened_threshold_does_not_hide_a_drop():
     entry, code = only(claim(verdict="fail", threshold=0.6), claim(BEFORE - 0.2, threshold=0.1))
     assert (entry["outcome"], code) == ("worse", 1)
     assert "threshold: 0.6 -> 0.1" in entry["reasons"]
+
+
+def test_a_threshold_that_is_set_or_emptied_is_named():
+    entry, code = only(claim(verdict="inconclusive", threshold=None), claim())
+    assert (entry["outcome"], code) == ("newly_holding", 0)
+    assert "threshold: none yet -> 0.3" in entry["reasons"]
+    entry, code = only(claim(), claim(BEFORE - 0.2, verdict="inconclusive", threshold=None))
+    assert (entry["outcome"], code) == ("broken", 1)
+    assert "threshold: 0.3 -> none yet" in entry["reasons"]
 
 
 def test_shares_have_the_exact_paired_bound_and_say_what_flipped():
@@ -227,7 +174,10 @@ def test_clusters_of_either_run_keep_units_together():
 def test_of_several_parts_the_one_that_lost_most_counts_at_a_stricter_level():
     parts = ["a"] * 20 + ["b"] * 20
     after = BEFORE + np.where(np.arange(40) < 20, 0.0, -0.05) + DRAW.normal(0, 0.02, 40)
-    old, new = (claim(values, units=units(values, parts=parts)) for values in (BEFORE, after))
+    old, new = (
+        claim(values, units=units(values, parts=parts), estimate=min(values[:20].mean(), values[20:].mean()))
+        for values in (BEFORE, after)
+    )
     entry, _ = only(old, new)
     fall = (after - BEFORE)[20:]
     strict = stats.t.interval(1 - 2 * 0.05 / 2, 19, fall.mean(), stats.sem(fall))

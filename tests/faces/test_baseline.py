@@ -133,7 +133,8 @@ def test_checkpoints(pytester, release, checkpoints, capsys):
     assert entry["interval"][1] - entry["interval"][0] == pytest.approx(plain.high - plain.low)
 
 
-def test_what_differs_is_named(pytester, release, capsys):
+def test_what_differs_is_named(pytester, release, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     run(pytester, "old.json")
     items = json.loads((release / "items.json").read_text())
     (release / "items.json").write_text(json.dumps(items[1:]))
@@ -240,6 +241,7 @@ def test_no_regression(pytester, release, checkpoints):
         found[name] = claim
     assert [found[name]["verdict"] for name in ("same", "little", "lot")] == ["pass", "pass", "fail"]
     assert (found["same"]["estimate"], found["same"]["interval"], found["same"]["n"]) == (0.0, [0.0, 0.0], 24)
+    assert "-0" not in found["same"]["message"].partition("promised")[0]
     entry = report["claims"][0]["details"]["claims"][0]
     assert found["lot"]["estimate"] == -entry["difference"]
     assert found["lot"]["interval"] == [-entry["interval"][1], -entry["interval"][0]]
@@ -310,7 +312,7 @@ def test_a_baseline_is_made_and_replaced_only_when_asked(pytester, release, chec
     assert file.read_bytes() == first
     result = pytester.runpytest(*same, "--steer-update-baseline", "-k", "steers")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*base.json is left as it was: 3 of its claims were not selected and would be lost*"])
+    result.stdout.fnmatch_lines(["*base.json is left as it was: 3 of its claims did not run and would be lost*"])
     assert file.read_bytes() == first
     lot = ("--steer-model", str(checkpoints / "lot"), "--steer-baseline", "base.json")
     result = pytester.runpytest(*lot, "--steer-update-baseline", "-x")
@@ -333,3 +335,88 @@ def test_workers_hold_against_a_baseline_too(pytester, release, checkpoints):
     result.assert_outcomes(passed=3)
     against = json.loads(Path("new.json").read_text())["against"]
     assert ({one["outcome"] for one in against["claims"]}, against["not_run"]) == ({"held", "newly_holding"}, 1)
+
+
+@pytest.mark.parametrize("name", ["base.json", "./sub/../base.json", "link.json"])
+def test_a_report_never_takes_the_place_of_the_baseline_unasked(pytester, release, name):
+    run(pytester, "base.json")
+    (release / "sub").mkdir()
+    (release / "link.json").symlink_to(release / "base.json")
+    before = Path("base.json").read_bytes()
+    for more in ((), ("--steer-update-baseline",)):
+        result = pytester.runpytest("--steer-report", name, "--steer-baseline", "base.json", *more)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines(["*would replace the baseline*"])
+        assert Path("base.json").read_bytes() == before
+
+
+def test_nor_does_what_is_kept_of_a_report_while_the_run_goes_on(pytester, release):
+    run(pytester, "base.json")
+    shutil.copy("base.json", "new.partial.json")
+    result = pytester.runpytest("--steer-report", "new.json", "--steer-baseline", "new.partial.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert Path("new.partial.json").read_bytes() == Path("base.json").read_bytes()
+
+
+def test_a_claim_of_another_suite_of_the_same_name_hides_no_claim_that_is_gone(pytester, release):
+    text = (release / "a.steer.yaml").read_text()
+    for folder in ("one", "two"):
+        (release / folder).mkdir()
+        for name in ("items.json", "neutral.txt"):
+            shutil.copy(release / name, release / folder / name)
+        (release / folder / "a.steer.yaml").write_text(text)
+    run(pytester, "old.json", "one", "two")
+    (release / "one" / "a.steer.yaml").write_text(text.replace("  - ppl_delta_below: {limit: 0.9}\n", ""))
+    _, report = run(pytester, "new.json", "--steer-baseline", "old.json", "one", "two", "-k", "steers")
+    assert [one["id"] for one in report["against"]["claims"] if one["outcome"] == "gone"] == [
+        "one/a.steer.yaml::ppl_delta_below"
+    ]
+
+
+def test_the_tolerance_of_the_block(pytester, release):
+    run(pytester, "old.json")
+    old = json.loads(Path("old.json").read_text())
+    claim = old["claims"][0]
+    claim["units"]["values"] = [value + 0.01 for value in claim["units"]["values"]]
+    claim["estimate"] += 0.01
+    Path("old.json").write_text(json.dumps(old))
+    outcomes = []
+    for more in ((), ("--steer-tolerance", "0.05")):
+        _, report = run(pytester, "new.json", "--steer-baseline", "old.json", "-k", "steers", *more)
+        outcomes.append((report["against"]["tolerance"], report["against"]["claims"][0]["outcome"]))
+    assert outcomes == [(0.0, "worse"), (0.05, "held")]
+    for wrong in ("-1", "nan", "inf", "much"):
+        result = pytester.runpytest(f"--steer-tolerance={wrong}")
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"*--steer-tolerance: takes a number from 0 on, not '{wrong}'*"])
+
+
+def test_a_claim_that_the_baseline_could_not_measure_is_no_pass(pytester, release):
+    items = (release / "items.json").read_text()
+    (release / "items.json").unlink()
+    _, old = run(pytester, "old.json", "-k", "steers")
+    assert old["claims"][0]["verdict"] == "error"
+    (release / "items.json").write_text(items)
+    with (release / "a.steer.yaml").open("a") as file:
+        file.write(HELD)
+    result, report = run(pytester, "new.json", "--steer-baseline", "old.json", "-k", "no_regression")
+    assert report["claims"][0]["verdict"] == "inconclusive"
+    result.stdout.fnmatch_lines(["*could not be measured in the baseline: steers*"])
+
+
+def test_no_regression_is_not_about_itself(pytester, release):
+    run(pytester, "old.json")
+    with (release / "a.steer.yaml").open("a") as file:
+        file.write("  - no_regression: {tolerance: 0.05, of: no_regression}\n")
+    _, report = run(pytester, "new.json", "--steer-baseline", "old.json", "-k", "no_regression")
+    assert report["claims"][0]["verdict"] == "error"
+
+
+def test_a_lowered_threshold_does_not_hold(pytester, release, checkpoints, capsys):
+    same, lot = (("--steer-model", str(checkpoints / name)) for name in ("same", "lot"))
+    run(pytester, "old.json", *same, "-k", "steers")
+    text = (release / "a.steer.yaml").read_text()
+    (release / "a.steer.yaml").write_text(text.replace("steerability: 0.9", "steerability: -100"))
+    _, report = run(pytester, "new.json", *lot, "-k", "steers")
+    assert report["claims"][0]["verdict"] == "pass"
+    assert compare(capsys, "old.json", "new.json", "--tolerance", "1000")[0] == 1

@@ -414,7 +414,7 @@ def test_what_a_reader_has_to_know_is_said_of_passing_claims_too(suite: Path, py
     result.stdout.fnmatch_lines(
         [
             "warning: c: steers, not_anti_steered: 3 of these 13 items repeat another one (white space aside) and are left out: 10 are distinct",
-            "warning: c: steers, not_anti_steered, ppl_delta_below, seen: the file names contexts, but none of these*",
+            "warning: c: steers, not_anti_steered, ppl_delta_below and 1 more: the file names contexts, but none of these*",
             "warning: c: ppl_delta_below: this promise can hardly fail: limit 1e+06 lets perplexity double and more; 5 % is written 0.05",
             "warning: c: seen: 8 of these 8 items ask a question that the vector was extracted from*",
         ]

@@ -91,7 +91,9 @@ def test_every_claim_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str])
             "performs_task (performs_task)", "hooks_are_sound (hooks_are_sound)",
         )
     ]  # fmt: skip
-    assert "not_anti_steered (not_anti_steered) on builtin:tiny\n  the same as for steers\n" in printed
+    assert (
+        "not_anti_steered (not_anti_steered) on builtin:tiny\n  promised: share 0.99\n  the same as for steers\n" in printed
+    )
 
 
 @pytest.mark.parametrize("kind", ["promotes", "suppresses"])
@@ -142,7 +144,9 @@ def test_as_many_items_as_asked_for(folder: Path, capsys: pytest.CaptureFixture[
 def test_a_claim_like_one_that_does_not_stand_above_it_names_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     again = "  - steers: {steerability: -50, name: again}\n"
     (folder / "c.steer.yaml").write_text(CLAIMS + again)
-    assert shown(capsys).endswith("again (steers) on builtin:tiny\n  the same as for steers\n\n")
+    assert shown(capsys).endswith(
+        "again (steers) on builtin:tiny\n  promised: steerability -50\n  the same as for steers\n\n"
+    )
     assert "the same as" not in shown(capsys, "again")
 
 

@@ -45,6 +45,14 @@ def test_the_marker_is_the_first_line_and_the_verdict_the_next():
     assert verdict == "## ❌ Broken: 1 of 2 steering claims"
 
 
+def test_a_claim_without_a_threshold_is_said_to_have_none():
+    seen = record("seen", Verdict.INCONCLUSIVE) | {"threshold": None, "promise": "steerability"}
+    text = to_markdown(report_of(seen))
+    assert "| no threshold yet |" in text
+    assert "promised no" not in text
+    assert r"**0.125** \[0.0625, 0.25\], no threshold yet; n = 60" in text
+
+
 @pytest.mark.parametrize(
     ("claims", "more", "headline"),
     [
@@ -109,7 +117,7 @@ def against(**more) -> dict:
 def test_the_comparison_with_a_baseline_names_it_and_what_changed():
     text = to_markdown(report_of(record("bad", Verdict.PASS), against=against()))
     assert (
-        "1 worse, 1 held, 2 of the baseline not selected against `old.json` (sha256 `abababababab`, of 2026-01-02, on `builtin:tiny`)."
+        "1 worse, 1 held, 2 of the baseline not run against `old.json` (sha256 `abababababab`, of 2026-01-02, on `builtin:tiny`)."
         in text
     )
     row = "| **worse** | `a.steer.yaml::bad` | pass 0.5 | pass 0.25 | -0.25 [-0.5, -0.125] | 60 | 1 | items: 1 new, 2 changed |"

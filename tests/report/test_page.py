@@ -133,7 +133,7 @@ def test_verdicts_are_counted_and_the_most_important_stands_first(plain):
     tiles = [attributes["class"].split()[1] for tag, attributes in read.of_class("tile")]
     assert tiles == order
     # Never by colour alone: each claim says its verdict.
-    for words in ("broken", "could not be measured", "inconclusive", "held, not expected", "known to fail"):
+    for words in ("broken", "could not be measured", "inconclusive", "xpass", "known to fail"):
         assert words in read.inside["summary"]
 
 
@@ -384,6 +384,14 @@ def test_an_error_shows_no_number():
     assert "the file is not there" in read.inside["article"]
     assert "promised" not in read.inside["article"]
     assert not read.all("svg")
+
+
+def test_a_claim_without_a_threshold_promises_nothing():
+    record = steers("open", slopes(40, 2), verdict=Verdict.INCONCLUSIVE) | {"threshold": None, "promise": "steerability"}
+    read = Reader(page_of(report_of([record])))
+    assert "no threshold yet" in read.inside["article"]
+    assert "promised" not in read.inside["article"]
+    assert "Propensity curve" in read.inside["article"]
 
 
 def test_a_pass_at_the_edge_is_drawn():

@@ -6,6 +6,7 @@ import pytest
 
 from pytest_steer.evidence import Direction, Evidence, Verdict
 from pytest_steer.report import claim_table, claim_warnings, control_ranks, deployed_moves
+from pytest_steer.report.table import expected_false
 
 
 @pytest.mark.parametrize(
@@ -34,11 +35,21 @@ def record(name: str, suite: str = "s", **more) -> dict:
 def test_to_beat_is_to_do_more_than_the_margin():
     beats = record("a") | {"check": "beats", "threshold": 0.0}
     assert "  > 0  " in claim_table([beats])
+    assert "  > 0  " in claim_table([record("a") | {"direction": "at_least", "threshold": 0.0}])
     assert "  >= 0.5  " in claim_table([record("a")])
 
 
 def test_a_warning_of_many_claims_names_the_first_of_them():
     assert claim_warnings([record(name, warnings=["weak"]) for name in "abcdef"]) == ["warning: s: a, b, c and 3 more: weak"]
+
+
+def test_a_claim_without_a_threshold_promises_nothing_and_is_no_verdict_that_could_be_wrong():
+    seen = record("a") | {"threshold": None, "verdict": "inconclusive"}
+    *_, line = claim_table([seen]).splitlines()
+    cells = [cell.strip() for cell in line.split("  ") if cell.strip()]
+    assert (cells[0], cells[-2:]) == ("inconclusive", ["no threshold yet", "60"])
+    assert expected_false([seen]) == "no claim was judged by an interval"
+    assert expected_false([seen, record("b")]).startswith("1 verdict at 95 %")
 
 
 def test_a_warning_stands_once_with_all_claims_it_is_about():

@@ -10,7 +10,9 @@ from reports import a_claim
 
 from pytest_steer.cli.main import main
 from pytest_steer.evidence import error_evidence
-from pytest_steer.report import build_report, write_report
+from pytest_steer.report import build_report, claim_table, write_report
+from pytest_steer.report.formats.markdown_file import to_markdown
+from pytest_steer.report.page.verdicts import category_of
 from pytest_steer.report.verdict import verdict_of
 
 PASS = a_claim("a")
@@ -63,6 +65,14 @@ def test_what_is_printed_of_each_claim_that_does_not_hold(tmp_path: Path, capsys
         "  the run was interrupted",
         "  2 selected claims were not run",
     ]
+
+
+def test_a_claim_that_passes_against_expectation_has_one_word_everywhere() -> None:
+    report = build_report([PASS, STALE, KNOWN], seed=0, profile="ci", started=0.0)
+    assert verdict_of(report).counts == "1 xpass, 1 known to fail, 1 holds"
+    assert "| **xpass** | " in to_markdown(report)
+    assert claim_table([STALE]).splitlines()[-1].startswith("  xpass  ")
+    assert category_of(STALE).words == "xpass"
 
 
 def test_a_partial_report_is_not_all() -> None:

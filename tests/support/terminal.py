@@ -26,9 +26,9 @@ def too_long(text: str, columns: int) -> list[str]:
 
 
 def is_whole(line: str) -> bool:
-    """Whether a line is one path or id, or pytest's line of a test in its short summary."""
-    *others, last = _COLOUR.sub("", line).split()
-    return ("/" in last and not others) or ("::" in last and set(others) <= {"FAILED", "XFAIL", "ERROR"})
+    """Whether a line is one path or id, also of a command that goes on, or pytest's line of a test in its short summary."""
+    *others, last = _COLOUR.sub("", line).removesuffix(" \\").split()
+    return ("/" in last and not others) or ("::" in last and set(others) <= {"E", "FAILED", "XFAIL", "ERROR"})
 
 
 def run_in_terminal(command: list[str], columns: int, folder: Path) -> tuple[str, list[str]]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...claims.numbers import number, promised
+from ...claims.numbers import number, promised, promised_side
 from ..baseline_markdown import against_baseline
 from ..markdown import block, code, folded, prose, table
-from ..verdict import BROKEN, HOLDS, NOT_MEASURED, Claim, ReportVerdict, verdict_of
+from ..verdict import BROKEN, HOLDS, NOT_MEASURED, Claim, ReportVerdict, verdict_of, verdict_words
 from .kinds import report_format
 
 MARKER = "<!-- pytest-steer: summary -->"
@@ -130,9 +130,7 @@ def _numbers(claim: Claim) -> tuple[str, str, str]:
     percent = claim.get("percent", False)
     low, high = claim["interval"]
     interval = f"[{number(low, percent)}, {number(high, percent)}]" if (low, high) != (None, None) else "-"
-    # A vector that equals its baseline does not beat it.
-    sign = "more than" if claim["check"] == "beats" else "at most" if claim.get("direction") == "at_most" else "at least"
-    return number(claim["estimate"], percent), interval, promised(sign, claim["threshold"], percent)
+    return number(claim["estimate"], percent), interval, promised(promised_side(claim), claim["threshold"], percent)
 
 
 def _keeping(claim: Claim, keeps: str) -> str:
@@ -172,9 +170,7 @@ def _message(claim: Claim) -> str:
 
 def _row(claim: Claim) -> list[str]:
     estimate, interval, keeps = _numbers(claim)
-    verdict = str(claim["verdict"])
-    if claim.get("xfail") is not None and verdict != "error":
-        verdict = "pass (not expected)" if verdict == "pass" else f"{verdict} (known)"
+    verdict = verdict_words(claim)
     shown = verdict if verdict == "pass" else f"**{verdict}**"
     name = code(_name(claim), _NAME, in_table=True)
     kind = prose(claim.get("statistic") or claim["check"] or "-", 80)

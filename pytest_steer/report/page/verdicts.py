@@ -23,7 +23,7 @@ class Category:
 BROKEN = Category("broken", "broken", "\u2715", "The evidence proves that the promise is not kept.")
 ERROR = Category("error", "could not be measured", "!", "There is no result.")
 INCONCLUSIVE = Category("inconclusive", "inconclusive", "?", "The evidence proves neither.")
-UNEXPECTED = Category("unexpected", "held, not expected", "\u2260", "The claim is marked as known to fail, and it holds.")
+UNEXPECTED = Category("unexpected", "xpass", "\u2260", "The claim is marked as known to fail, and it holds.")
 KNOWN = Category("known", "known to fail", "~", "The claim is marked as known to fail, and it does not hold.")
 HELD = Category("held", "held", "\u2713", "The evidence proves that the promise is kept.")
 

@@ -1,0 +1,72 @@
+"""Reports as plain data, for tests of comparisons."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from pytest_steer.against import exit_code, held_against
+
+DRAW = np.random.default_rng(7)
+BEFORE = DRAW.normal(0.5, 0.1, 40)
+
+
+def units(values, kind="mean", names=None, ids=None, parts=None, clusters=None, how=None):
+    names = names or [str(index) for index in range(len(values))]
+    return {
+        "kind": kind,
+        "unit": "items",
+        "ids": ids or [f"content {name}" for name in names],
+        "names": names,
+        "values": list(map(float, values)),
+        "clusters": clusters,
+        "parts": parts,
+        "how": how or {},
+    }
+
+
+def claim(values=BEFORE, verdict="pass", name="steers", direction="at_least", threshold=0.3, **more):
+    own = None if values is None else more.pop("units", None) or units(values)
+    record = {
+        "id": f"a.steer.yaml::{name}",
+        "suite": "a",
+        "check": "steers",
+        "name": name,
+        "verdict": verdict,
+        "statistic": "steerability",
+        "estimate": None if verdict == "error" else 0.4 if values is None else float(np.mean(own["values"])),
+        "interval": [0.35, 0.9],
+        "p_pass": 1e-9,
+        "confidence": 0.95,
+        "threshold": threshold,
+        "direction": direction,
+        "n": 40,
+        "min_n": 8,
+        "percent": False,
+        "units": own,
+        "unpaired": None,
+        "noise": {"statistic": 1e-6},
+        "multiplier": 1.0,
+        "model": {"id": "m", "fingerprint": "f", "dtype": "float32", "device": "cpu", "layers": 2, "width": 8},
+        "vector": {"hash": "v", "positions": "all", "include_first": False, "layer": 1, "operation": "added"},
+        "data": {"hash": "d", "n": 40},
+        "asked": {"template": None, "thinking": None, "answers": "token", "date": None, "first_item": []},
+        "details": {},
+        "items": [{"id": n, "question": f"Question {n}?"} for n in own["names"]] if own else None,
+    }
+    if verdict == "error":
+        record |= {"units": None, "model": None, "vector": None, "data": None, "asked": None, "items": None}
+    return record | more
+
+
+def report(*claims, **provenance):
+    made = {"seed": 0, "profile": "ci", "versions": {"torch": "2"}, "scoring": 1, "interrupted": False, "not_run": 0}
+    return {"provenance": made | provenance, "claims": list(claims)}
+
+
+def only(old, new, tolerance=0.0):
+    against = held_against(report(old), report(new), tolerance)
+    json.dumps(against, allow_nan=False)
+    (entry,) = against["claims"]
+    return entry, exit_code(against)
