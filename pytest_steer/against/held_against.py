@@ -129,7 +129,8 @@ def _summary(claim: Record | None) -> Entry | None:
 
 def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions: Sequence[str], part: bool) -> None:
     before, after = old["verdict"], new["verdict"]
-    blocking, noted = conditions(old, new)
+    # The record of an error has no conditions.
+    blocking, noted = ([], []) if "error" in (before, after) else conditions(old, new)
     if old["check"] == new["check"] == COMPARISON:
         # What it compares is in the entries of those claims; of itself the promise counts.
         blocking, noted = [], [one for one in noted if one.partition(":")[0] in _PROMISE]

@@ -19,7 +19,8 @@ REPORT = click.Path(path_type=Path)
 @click.command(
     "compare",
     cls=Command,
-    example="pytest-steer compare last-release.json new.json",
+    before="pytest tiny.steer.yaml --steer-report old.json\n  pytest tiny.steer.yaml --steer-report new.json",
+    example="pytest-steer compare old.json new.json",
     short_help="Hold a report against an earlier one.",
 )
 @click.argument("old", type=REPORT, metavar="OLD")
@@ -37,7 +38,7 @@ def command(old: Path, new: Path, tolerance: float, as_json: bool, out: Path | N
     """Hold the report NEW against OLD: what holds, what is broken or worse, new or gone, and which items flipped.
 
     Both are JSON reports of `pytest --steer-report`. Items are paired by their content. The exit code is 0 if nothing is worse, 1 if
-    something is (a verdict falls, or a loss is proven), 3 if claims are gone or cannot be compared, 4 if a report cannot be read.
+    something is (a verdict falls, or a loss is proven), 3 if claims are gone or cannot be compared, or none is in both, 4 if a report cannot be read.
     """
     from ..against import exit_code, held_against, summary_lines
     from ..report import baseline_of, read_report

@@ -18,7 +18,7 @@ from ..errors import DataError, SteerError
 from ..run_context import RunContext
 from ..sources import shown
 from .options import Command, out, run_options
-from .param_types import COUNT, FILE, POSITIVE
+from .param_types import COUNT, FILE, TOLERANCE
 from .terminal import load_extensions, measuring, say, write_text
 
 if TYPE_CHECKING:
@@ -38,18 +38,16 @@ SCHEMA_NAME = "pytest-steer/models/1"
 @click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)
 @click.option(
     "--tolerance",
-    type=POSITIVE,
-    default=None,
-    metavar="LOSS",
-    help="A proven loss beyond this, in a claim's unit, is worse.",
+    type=TOLERANCE,
+    default=0.0,
+    metavar="X",
+    help="A loss of more than this, in each claim's own unit, is worse once it is proven.",
 )
 @click.option("--max-items", type=COUNT, metavar="N", help="The first N items and texts of each file only.")
 @click.option("--no-soundness", is_flag=True, help="Do not check the hooks of each intervention first.")
 @partial(run_options, has_model=False)
 @out
-def command(
-    *, first: str, second: str, files: tuple[Path, ...], tolerance: float | None, run: RunContext, out: Path | None
-) -> int:
+def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: float, run: RunContext, out: Path | None) -> int:
     """The claims of FILEs on models A and B, such as a checkpoint before and after fine-tuning, paired by item.
 
     Then: do A and B order behaviours alike, and what explains the slopes? Exit code 0: no claim is worse on B; 1: one is; 3: one
@@ -70,15 +68,15 @@ def command(
     from .compare_models_words import answers_record, claim_lines, slope_lines
 
     load_extensions()
-    suites = [read_suite(shown(file)) for file in files]
+    suites = [read_suite(name) for name in dict.fromkeys(shown(file) for file in files)]
     with measuring() as warned:
         runs = [Measuring(replace(run, model=name)) for name in (first, second)]
         models = [_loaded(one, name) for one, name in zip(runs, (first, second), strict=True)]
         started = time.time()
         records = [measure_claims(one, suites, name) for one, name in zip(runs, "AB", strict=True)]
         reports = [build_report(own, seed=run.seed, profile=run.effort.name, started=started) for own in records]
-        against = held_against(reports[0], reports[1], tolerance or 0.0)
-        behaviours = _behaviours(suites, behaviours_of)
+        against = held_against(reports[0], reports[1], tolerance)
+        behaviours, why_none = _behaviours(suites, behaviours_of)
         slopes, failures = zip(
             *(measure_slopes(one.models, name, behaviours) for one, name in zip(runs, (first, second), strict=True)),
             strict=True,
@@ -90,7 +88,9 @@ def command(
     for line in differences:
         say(wrapped(line if line.startswith("weights: equal") else f"differs in {line}", width))
     with in_columns(width):
-        for line in ["", *claim_lines(against), "", *slope_lines(answers, *slopes)]:
+        for line in ["", *claim_lines(against), ""]:
+            say(line)
+        for line in slope_lines(answers, *slopes) if why_none is None else [wrapped(f"no slopes: {why_none}", width)]:
             say(line)
     for label, failed in zip("AB", failures, strict=True):
         for name, reason in failed.items():
@@ -105,6 +105,7 @@ def command(
             "claims": records,
             "slopes": answers_record(answers, *slopes),
             "failures": list(failures),
+            "no_slopes": why_none,
             "warnings": warned.said,
         }
         write_text(out, json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
@@ -119,9 +120,9 @@ def _loaded(measuring: Any, name: str) -> Any:
         raise type(error)(f"{name}: {error}") from None
 
 
-def _behaviours(suites: Sequence[Suite], find: Any) -> Any:
-    """The behaviours of the files; none where their claims have no contrast items, which then are compared without slopes."""
+def _behaviours(suites: Sequence[Suite], find: Any) -> tuple[Any, str | None]:
+    """The behaviours of the files; without any, as where claims have no contrast items, also why: they are compared without slopes."""
     try:
-        return find(suites)
-    except DataError:
-        return []
+        return find(suites), None
+    except DataError as error:
+        return [], str(error)

@@ -22,7 +22,7 @@ class Command(click.Command):
 
     Args:
         example: a command line, as typed in ``example_suites/builtin``.
-        before: a command line that makes what the example needs.
+        before: command lines that make what the example needs.
         renamed: {old option: what to write now}.
     """
 

@@ -159,6 +159,9 @@ def test_xfail_hides_no_loss():
 def test_why_a_claim_cannot_be_measured_is_said():
     entry, _ = only(claim(), claim(verdict="error", error="the vector is 8 wide, the model 16\n  Extract it again"))
     assert entry["reasons"] == ["it cannot be measured now: the vector is 8 wide, the model 16"]
+    bare = {"statistic": "", "direction": "at_least", "threshold": None, "multiplier": None, "min_n": None}
+    entry, _ = only(claim(direction="at_most"), claim(verdict="error", error="no room") | bare)
+    assert entry["reasons"] == ["it cannot be measured now: no room"]
     entry, _ = only(claim(verdict="error", error="x" * 300), claim(verdict="fail"))
     assert entry["reasons"] == [f"it could not be measured before: {'x' * 200}..."]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_steer import load_model
+from pytest_steer.against.pairing import fault_of
 from pytest_steer.claims.units import linearised, of_ratio
 from pytest_steer.evidence import Evidence
 from pytest_steer.files import read_suite
@@ -99,6 +100,7 @@ def test_the_mean_of_the_values_is_the_estimate(measured):
             continue
         assert units is not None, name
         assert evidence.unpaired is None, name
+        assert fault_of(evidence.to_dict()) is None, name
         assert len(units["ids"]) == len(units["values"]) == len(units["names"]), name
         by_part = {}
         for part, value in zip(units["parts"] or ["all"] * len(units["ids"]), units["values"], strict=True):

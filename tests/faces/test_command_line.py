@@ -100,7 +100,7 @@ def test_the_example_in_the_help_runs(capsys, monkeypatch, tmp_path, command):
         ([], "pytest-steer: error: Missing command."),
         (
             ["sweeep"],
-            "pytest-steer: error: there is no command 'sweeep': did you mean 'sweep'? There are sweep, compare-methods,",
+            "pytest-steer: error: there is no command 'sweeep': did you mean 'sweep'? There are sweep, compare, compare-methods,",
         ),
         (["schema", "--reports"], "pytest-steer schema: error: No such option"),
         (["list", "claims"], "pytest-steer list: error: Got unexpected extra argument (claims)"),

@@ -95,7 +95,9 @@ def test_claims_without_items_are_compared_without_slopes(folder, capsys):
     text = FILE[: FILE.index("  - steers")].replace("test: approval_test.json, ", "")
     (folder / "t.steer.yaml").write_text(f"{text}  - ppl_delta_below: {{limit: 0.5}}\n")
     assert main(["compare-models", "builtin:tiny", "builtin:tiny", "t.steer.yaml"]) == 0
-    assert "1 held" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1 held" in printed
+    assert "no slopes: no claim has contrast items" in printed
 
 
 @pytest.mark.parametrize("at", [0, 1])
@@ -109,3 +111,61 @@ def test_a_model_that_cannot_be_loaded_is_named(folder, capsys, at):
 def test_files_are_asked_for(folder, capsys):
     assert main(["compare-models", "builtin:tiny", "builtin:tiny"]) == 4
     assert "FILE" in capsys.readouterr().err
+
+
+def wider(folder: Path) -> str:
+    """A model like the built-in one, twice as wide and with random weights."""
+    model = load_model("builtin:tiny")
+    config = type(model.hf.config).from_dict(model.hf.config.to_dict())
+    for name in ("hidden_size", "n_embd"):
+        if name in config.to_dict():
+            setattr(config, name, 2 * getattr(config, name))
+    torch.manual_seed(0)
+    type(model.hf)(config).save_pretrained(folder / "wide")
+    model.tokenizer.save_pretrained(folder / "wide")
+    return "./wide"
+
+
+def test_a_saved_vector_that_does_not_fit_the_second_model_is_said(folder, capsys):
+    vectors = DATA.parent / "vectors"
+    (folder / "approval.safetensors").write_bytes((vectors / "approval.safetensors").read_bytes())
+    text = FILE.replace(FILE[FILE.index("vector:") : FILE.index("multipliers")], "vector: {file: approval.safetensors}\n")
+    (folder / "v.steer.yaml").write_text(text)
+    assert main(["compare-models", "builtin:tiny", wider(folder), "v.steer.yaml"]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "differs in width: " in printed
+    said = "it cannot be measured now: v.steer.yaml:3: vector.file: the vector has width 96, but ./wide has width 192"
+    assert f"steers: broken: pass -> error ({said})" in printed
+    assert "no slopes on B: approval_test: " in printed
+
+
+def test_a_claim_that_cannot_be_read_is_no_success(folder, capsys):
+    (folder / "b.steer.yaml").write_text(f"{FILE}  - steers: {{steerabilty: 0.9, name: wrong}}\n")
+    assert main(["compare-models", "builtin:tiny", "builtin:tiny", "b.steer.yaml"]) == 3
+    assert "wrong: not comparable: error (it cannot be measured now, nor could it before: " in " ".join(
+        capsys.readouterr().out.split()
+    )
+
+
+def test_files_of_one_name_and_one_file_twice(folder, capsys):
+    (folder / "sub").mkdir()
+    for name in ("approval_train.json", "approval_test.json", "neutral.txt", "c.steer.yaml"):
+        (folder / "sub" / name).write_text((folder / name).read_text())
+    arguments = ["c.steer.yaml", "sub/c.steer.yaml", "c.steer.yaml", "--out", "o.json", "--no-soundness"]
+    assert main(["compare-models", "builtin:tiny", "builtin:tiny", *arguments]) == 0
+    ids = [entry["id"] for entry in json.loads(Path("o.json").read_text())["against"]["claims"]]
+    assert len(ids) == len({*ids}) == 6
+    assert {one.partition("::")[0] for one in ids} == {"c.steer.yaml", "sub/c.steer.yaml"}
+
+
+def test_nothing_of_a_name_is_obeyed_by_the_terminal(folder, capsys):
+    (folder / "h.steer.yaml").write_text(FILE.replace("steers: {steer", 'steers: {name: "a\\e[2Jb", steer'))
+    assert main(["compare-models", "builtin:tiny", "builtin:tiny", "h.steer.yaml", "--no-soundness"]) == 3
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+
+
+def test_a_tolerance_is_a_number_from_0_on(folder, capsys):
+    assert main(["compare-models", "builtin:tiny", "builtin:tiny", "c.steer.yaml", "--tolerance", "0"]) == 0
+    for wrong in ("-1", "nan", "much"):
+        assert main(["compare-models", "builtin:tiny", "builtin:tiny", "c.steer.yaml", "--tolerance", wrong]) == 4
