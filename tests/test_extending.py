@@ -200,7 +200,11 @@ def test_parameters_of_every_type_reach_the_claim_and_a_missing_file_is_an_error
 
 
 def test_a_declaration_without_an_example_is_an_error_of_its_own_module(folder: Path) -> None:
-    (folder / "bare.py").write_text(ODD.replace(", example=0.1", "").replace('"odd"', '"bare"'))
+    (folder / "bare.py").write_text(
+        ODD.replace('float, Param("The least effect.", example=0.1)', 'str, Param("The least effect.")').replace(
+            '"odd"', '"bare"'
+        )
+    )
     command = [sys.executable, "-c", "import bare"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)

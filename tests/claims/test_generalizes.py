@@ -26,6 +26,7 @@ from pytest_steer import (
     propensity_curve,
 )
 from pytest_steer.claims import Generalizes
+from pytest_steer.columns import in_columns
 from pytest_steer.errors import DataError, MeasurementError
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Verdict
@@ -239,7 +240,8 @@ def test_slopes_are_those_of_a_plain_implementation():
 
 def test_the_message_and_the_report_hold_every_setting(linear):
     other = [item(*pair, number) for number, pair in enumerate(PAIRS[:5])]
-    found = claim(linear, 0.5, contexts={"small": Context(option_labels="a/b")}, data_sets={"other": other}, min_n=5)
+    with in_columns(200):
+        found = claim(linear, 0.5, contexts={"small": Context(option_labels="a/b")}, data_sets={"other": other}, min_n=5)
     for words in (
         "generalizes: FAIL  least retention of 2 ",
         "promised at least 0.5",

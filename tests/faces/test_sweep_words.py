@@ -15,6 +15,7 @@ from pytest_steer import ContrastItem, Items, SteeringVector, read_items, read_t
 from pytest_steer.cli.claim_file import claim_text, files_of, of_sweep, room_for, write_files
 from pytest_steer.cli.heat_map import heat_map, heat_map_svg
 from pytest_steer.cli.sweep_words import layer_table, sweep_text
+from pytest_steer.data import Texts
 from pytest_steer.errors import DataError, SteerError
 from pytest_steer.files import read_suite
 from pytest_steer.run_context import RunContext
@@ -34,7 +35,7 @@ def known(c, **settings):
 
 
 def said(found, texts=()):
-    parts = Parts(None, found.items, found.items, tuple(texts), tuple(texts))
+    parts = Parts(None, found.items, found.items, Texts(texts), Texts(texts))
     return sweep_text(found, parts, model="m", vector="v.gguf")
 
 

@@ -122,7 +122,7 @@ def test_scores_under_a_hook_that_seems_harmless_are_not_kept_on_disk(tmp_path):
 def test_another_version_of_this_package_or_its_scoring_finds_nothing(tmp_path, monkeypatch):
     want = curve(fresh(tmp_path))
     with monkeypatch.context() as patched:
-        patched.setattr("pytest_steer.model.identity._SCORING", 10**6)
+        patched.setattr("pytest_steer.model.identity.SCORING", 10**6)
         model = fresh(tmp_path)
         curve(model)
         assert engine_of(model).disk.found == 0
