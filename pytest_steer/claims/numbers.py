@@ -13,7 +13,7 @@ def number(value: float | None, percent: bool = False) -> str:
     if percent:
         value = round(value, 3) + 0.0  # no "-0.0%"
         return f"{value:+.1%}" if abs(value) < 10 else f"{value:+,.0%}"
-    return f"{value:.3g}"
+    return f"{value + 0.0:.3g}"  # no "-0"
 
 
 def promise(value: float | None, percent: bool = False) -> str:

@@ -184,7 +184,7 @@ def claim_text(chosen: Chosen, files: Files, run: RunContext, *, model: str) -> 
     data = {"test": files.test.name} | ({"neutral": files.neutral.name} if files.neutral is not None else {})
     data |= {"cluster": chosen.cluster} if chosen.cluster is not None else {}
     entries = {
-        "model": _seen_from(files.claims.parent, model),
+        "model": seen_from(files.claims.parent, model),
         **({"allow_unexpected": list(run.allow_unexpected)} if run.allow_unexpected else {}),
         key: {"file": files.vector.name, **chosen.at},
         "multiplier": chosen.multiplier,
@@ -193,8 +193,8 @@ def claim_text(chosen: Chosen, files: Files, run: RunContext, *, model: str) -> 
         "data": data,
     }
     lines = [f"# {chosen.what} The test items {'and the neutral texts ' if chosen.texts else ''}are others."]
-    lines += [f"{name}: {_flow(value)}" for name, value in entries.items()]
-    lines += ["claims:", *(f"  - {kind}: {_flow(parameters)}" for kind, parameters in chosen.claims.items()), ""]
+    lines += [f"{name}: {flow(value)}" for name, value in entries.items()]
+    lines += ["claims:", *(f"  - {kind}: {flow(parameters)}" for kind, parameters in chosen.claims.items()), ""]
     return "\n".join(lines)
 
 
@@ -263,21 +263,25 @@ def _pair_entry(task: TaskItem, cluster: str | None) -> dict[str, Any]:
     return {**pair, cluster: task.meta[cluster]} if cluster is not None else pair
 
 
-def _seen_from(folder: Path, model: str) -> str:
-    """A model's name in a claim file of this folder: a path is seen from there, and other names stay."""
-    path = Path(model).expanduser()
+def seen_from(folder: Path, name: str, *, mark: bool = True) -> str:
+    """A model's name, or a path, in a claim file of this folder: a path is seen from there, and other names stay.
+
+    Args:
+        mark: begin paths with ``./``, which tells a model's folder from a hub id.
+    """
+    path = Path(name).expanduser()
     if path.is_absolute() or not path.exists():
-        return model
+        return name
     seen = Path(os.path.relpath(path, folder)).as_posix()
-    return seen if seen.startswith("..") else f"./{seen}"
+    return seen if seen.startswith("..") or not mark else f"./{seen}"
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value on one line of YAML."""
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{key}: {_flow(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {flow(one)}' for key, one in value.items())}}}"
     if isinstance(value, list):
-        return f"[{', '.join(map(_flow, value))}]"
+        return f"[{', '.join(map(flow, value))}]"
     if isinstance(value, float):
         return f"{value:.12g}"
     return value if isinstance(value, str) and _BARE.match(value) else json.dumps(value, ensure_ascii=False)

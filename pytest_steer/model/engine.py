@@ -247,7 +247,7 @@ class Engine:
             fits = self._fits(way, batch) and not (way.prefix and no_room)  # earlier batches of this group may have shown it
             try:
                 if fits and way.prefix and prefix is None:
-                    prefix = run_prefix(self.model, batch[0], group.prefix)
+                    prefix = self._run_prefix(batch[0], group.prefix)
                 if fits:
                     answers, taken = self._computed(batch, way, prefix if way.prefix else None), way
                     if way.kind != "plain" and not all(np.isfinite(scores).all() for _, scores in answers):
@@ -270,6 +270,9 @@ class Engine:
                 if row.pair.intervention is not None:
                     self._taken.setdefault(row.pair.intervention.hash, Counter())[str(taken)] += 1
             yield answers
+
+    def _run_prefix(self, bundle: Bundle, length: int) -> Prefix:
+        return run_prefix(self.model, bundle, length)
 
     def _choose(self, bundle: Bundle, prefix: int) -> Way:
         """The cheapest of the ways that fit the model."""

@@ -201,7 +201,7 @@ def scores_of(
         divergences, likelihoods = _compared(logits, base, count, several, at_once)
         scores += zip(own, divergences.cpu().numpy(), strict=True)
         if beside:
-            with_them = zip(_without_divergence(own), likelihoods.double().cpu().numpy(), strict=True)
+            with_them = zip(without_divergence(own), likelihoods.double().cpu().numpy(), strict=True)
             # A token of no probability has an ordinary divergence. Whoever asks for its likelihood gets the error.
             scores += [(row, likelihood) for row, likelihood in with_them if np.isfinite(likelihood).all()]
     return scores
@@ -225,7 +225,7 @@ def _compared(
     return torch.cat(parts, 1), torch.cat(likelihoods, 1)
 
 
-def _without_divergence(rows: Sequence[Row]) -> list[Row]:
+def without_divergence(rows: Sequence[Row]) -> list[Row]:
     """The rows of the log-likelihoods at the same positions, that of the unsteered model first."""
     probe = replace(rows[0].probe, diverges=False)
     pairs = [Pair(None, 0.0), *(row.pair for row in rows)]

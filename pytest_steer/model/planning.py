@@ -53,6 +53,23 @@ def ways_of(model: Model, bundle: Bundle, prefix: int) -> dict[Way, float]:
     return found
 
 
+def cost_of(model: Model, batch: Sequence[Bundle], prefix: int, kind: Kind) -> float:
+    """The operations of a batch, in the unit of :func:`ways_of`."""
+    return sum(_cost(model, bundle, prefix, kind) for bundle in batch)
+
+
+def tokens_of(model: Model, batch: Sequence[Bundle], prefix: int, kind: Kind) -> float:
+    """How many tokens of a batch go through a block, in the mean over the blocks; padding is not counted."""
+    total = 0.0
+    for bundle in batch:
+        if kind == "plain":
+            total += sum(len(row.probe.ids) for row in bundle.rows) + sum(len(probe.ids) for probe in bundle.compared)
+        else:
+            rows, length = _entries(bundle, prefix, kind, model.n_layers)
+            total += float((rows * length).mean())
+    return total
+
+
 def _cost(model: Model, bundle: Bundle, prefix: int, kind: Kind) -> float:
     """Token-blocks, with attention: a block of width w takes about 24 w^2 operations per token, and attention to n tokens 4 n w."""
     rows, length = _entries(bundle, prefix, kind, model.n_layers)

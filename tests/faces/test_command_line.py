@@ -67,7 +67,7 @@ def test_only_the_command_line_knows_click():
         assert not found or file.parent == PACKAGE / "cli", file
 
 
-@pytest.mark.parametrize("command", ["verdict", "validate", "doctor", "inspect", "convert"])
+@pytest.mark.parametrize("command", ["verdict", "validate", "doctor", "inspect", "convert", "explain"])
 def test_help_is_one_screen(capsys, command):
     """The older commands have more options than that."""
     assert main([command, "--help"]) == 0
@@ -100,7 +100,7 @@ def test_the_example_in_the_help_runs(capsys, monkeypatch, tmp_path, command):
         ([], "pytest-steer: error: Missing command."),
         (
             ["sweeep"],
-            "pytest-steer: error: there is no command 'sweeep': did you mean 'sweep'? There are sweep, compare, compare-methods,",
+            "pytest-steer: error: there is no command 'sweeep': did you mean 'sweep'? There are sweep, compare,",
         ),
         (["schema", "--reports"], "pytest-steer schema: error: No such option"),
         (["list", "claims"], "pytest-steer list: error: Got unexpected extra argument (claims)"),

@@ -1,0 +1,174 @@
+"""``pytest-steer explain``: what the claims of a file would cost, before they are measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import DataError, SteerError
+from ..run_context import DTYPES, RunContext, running
+from ..sources import shown
+from .main import OK, USAGE_ERROR
+from .options import Command
+from .param_types import FOLDER
+from .terminal import clear_line, load_extensions, measuring, progress_line, say
+
+if TYPE_CHECKING:
+    from ..files import BrokenClaim, ClaimSpec
+    from ..files.explaining import Course, Explained
+
+
+@click.command(
+    "explain",
+    cls=Command,
+    example="pytest-steer explain tiny.steer.yaml::approval-rises",
+    short_help="Say what claims would cost, and how the engine plans them.",
+)
+@click.argument("claims", metavar="FILE[::CLAIM]")
+@click.option("--model", metavar="MODEL", help="Wins over the file's.")
+@click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Precision of the weights.")
+@click.option("--profile", type=click.Choice(("dev", "ci", "nightly")), default="ci", help="Effort of the run.")
+@click.option("--cache", type=FOLDER, metavar="DIR", help="Folder of scores that the run would have.")
+@click.option("--no-soundness", is_flag=True, help="Without the check of the hooks.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def command(
+    claims: str,
+    model: str | None,
+    device: str,
+    dtype: str,
+    profile: str,
+    cache: Path | None,
+    no_soundness: bool,
+    as_json: bool,
+) -> int:
+    """Print the scores, forwards, tokens and seconds that claims would take.
+
+    No score is computed. Vectors are made and hooks are checked, and a few
+    forwards are timed. Two numbers: the scores decide how many are asked for.
+    The options are those of pytest, without `steer-`.
+    """
+    from ..files import read_suite
+    from ..files.explaining import Explaining
+    from ..processor import has_bfloat16
+    from ..pytest_options import PROFILES
+
+    file, _, name = claims.partition("::")
+    if not Path(file).is_file():
+        raise DataError(f"{file}: there is no such file. Write FILE.steer.yaml or FILE.steer.yaml::CLAIM")
+    load_extensions()
+    run = RunContext(
+        model=model,
+        device=device,
+        dtype=dtype,
+        half_on_cpu=profile == "dev" and dtype == "auto" and has_bfloat16(),
+        effort=PROFILES[profile],
+        cache=cache,
+        soundness=not no_soundness,
+        progress=progress_line(sys.stderr),
+        option_prefix="--",
+    )
+    suite = read_suite(shown(Path(file)))
+    names = [entry.name for entry in suite.entries]
+    if name and name not in names:
+        raise DataError(f"{suite.path.name} has no claim {name!r}; it has {', '.join(names)}")
+    records, faulty = [], False
+    with measuring(), running(run):
+        for entry, found in Explaining(run).all(suite, [one for one in suite.entries if name in ("", one.name)]):
+            record = {
+                "claim": entry.name,
+                **(_error(suite.path, entry, found) if isinstance(found, SteerError) else _record(found)),
+            }
+            records.append(record)
+            faulty = faulty or "error" in record
+            clear_line(sys.stderr)
+            if not as_json:
+                say("\n".join(_lines(record)))
+    if as_json:
+        say(json.dumps({"file": shown(Path(file)), "claims": records}, ensure_ascii=False, indent=1))
+    elif len(records) > 1:
+        least, most = (sum(one.get("seconds", (0, 0))[end] for one in records) for end in (0, 1))
+        say(f"together about {_seconds(least, most)} (an estimate), without loading the model")
+    return USAGE_ERROR if faulty else OK
+
+
+def _error(path: Path, entry: ClaimSpec | BrokenClaim, error: SteerError) -> dict[str, Any]:
+    from ..files import BrokenClaim
+
+    return {"error": str(error) if isinstance(entry, BrokenClaim) else entry.located(error, path)}
+
+
+def _record(found: Explained) -> dict[str, Any]:
+    """Every number as [least, most] of the rehearsals."""
+
+    def ends(value: Any) -> list[Any]:
+        return list(found.between(value))
+
+    ways: dict[str, list[int]] = {}
+    for way in dict.fromkeys(way for course in found.courses for way in course.ways):
+        ways[way] = ends(lambda course, way=way: course.ways.get(way, 0))
+    stopped: list[Course] = [course for course in found.courses if course.stopped]
+    return {
+        "check": found.claim.kind,
+        "model": found.model.id,
+        "layers": {"changed": None if found.layers is None else list(found.layers), "of": found.model.n_layers},
+        "scores": {
+            "asked": ends(lambda course: course.asked),
+            "known": ends(lambda course: course.known),
+            "cached": ends(lambda course: course.cached),
+            "computed": ends(lambda course: course.computed),
+        },
+        "ways": ways,
+        "forwards": ends(lambda course: len(course.passes)),
+        "checks": ends(lambda course: sum(one.what == "check" for one in course.passes)),
+        "tokens": [round(tokens) for tokens in ends(found.tokens)],
+        "plain_tokens": ends(found.plain_tokens),
+        "depends_on_scores": found.depends,
+        "seconds": [round(seconds, 3) for seconds in found.seconds],
+        "seconds_prepared": round(found.prepared, 3),
+        "seconds_checked": round(found.checked, 3),
+        "stopped": stopped[0].stopped if stopped else None,
+    }
+
+
+def _lines(record: dict[str, Any]) -> list[str]:
+    if "error" in record:
+        return [f"{record['claim']}: error: {record['error']}", ""]
+    layers, scores = record["layers"], record["scores"]
+    changed = "no layer changed" if layers["changed"] is None else f"layer {', '.join(map(str, layers['changed']))} changed"
+    head = f"{record['claim']} ({record['check']}) on {record['model']}: {changed}, of {layers['of']}"
+    lines = [
+        head,
+        f"  scores    {_count(scores['asked'])} asked: {_count(scores['computed'])} computed, {_count(scores['known'])} known already, "
+        f"{_count(scores['cached'])} in the cache",
+        *(f"  way       {way}: {_count(rows)} scores" for way, rows in record["ways"].items()),
+        f"  forwards  {_count(record['forwards'])}, {_count(record['checks'])} of them to check ways and noise",
+        f"  tokens    {_count(record['tokens'])} through all layers (a forward for each score: {_count(record['plain_tokens'])})",
+        f"  time      about {_seconds(*record['seconds'])} (an estimate; {record['seconds_prepared']:.1f} s for data and vector, "
+        f"{record['seconds_checked']:.1f} s for hooks, doses and statistics)",
+    ]
+    if record["depends_on_scores"]:
+        lines.append("  note      the scores decide how many are asked for: a vector without effect, and one with much")
+    if record["stopped"] is not None:
+        lines.append(f"  note      counted up to: {record['stopped'].splitlines()[0]}")
+    return [*lines, ""]
+
+
+def _count(ends: list[int]) -> str:
+    least, most = ends
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def _seconds(least: float, most: float) -> str:
+    one, other = _duration(least), _duration(most)
+    return one if one == other else f"{one} to {other}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
