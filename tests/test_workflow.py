@@ -19,6 +19,11 @@ STEPS = {step["name"]: step for step in WORKFLOW["jobs"]["steering"]["steps"] if
 # A stand-in for GitHub's own program, which no test may reach: it keeps what it was asked, and answers as the file says.
 GH = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >> "$RUNNER/asked.txt"
+if [ "$1 $2" = "release download" ]; then
+  [ "$3" = "$(cat "$RUNNER/reported.txt" 2>/dev/null)" ] || exit 1
+  echo "{}" > baseline.json
+  exit 0
+fi
 cat "$RUNNER/answer.txt" 2>/dev/null
 exit "$(cat "$RUNNER/code.txt")"
 """
@@ -69,10 +74,8 @@ def asked(checkout: Path) -> list[str]:
 
 def test_what_is_run_on_each_pull_request(checkout: Path) -> None:
     runner = checkout.parent / "runner"
-    (runner / "code.txt").write_text("1")  # there is no release yet
-    done = run(checkout, "baseline")
-    assert (done.returncode, done.stdout) == (0, "no release has a report yet\n")
-    (runner / "code.txt").write_text("0")
+    done = run(checkout, "baseline")  # there is no release yet
+    assert (done.returncode, done.stdout) == (0, "no earlier release has a report\n")
 
     done = run(checkout, "claims")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -108,6 +111,18 @@ def test_a_broken_claim_fails_the_steps_and_leaves_its_report(checkout: Path) ->
     assert done.returncode == 1
     assert done.stdout.startswith("Broken: 1 of 6 steering claims\n")
     assert json.loads((checkout / "steering.json").read_text())["claims"][0]["verdict"] == "fail"
+
+
+def test_the_baseline_is_the_newest_earlier_release_with_a_report(checkout: Path) -> None:
+    runner = checkout.parent / "runner"
+    (runner / "answer.txt").write_text("v3\nv2\nv1\nv0\n")
+    (runner / "reported.txt").write_text("v1")
+    done = run(checkout, "baseline", TAG="v3")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (checkout / "baseline.json").exists()
+    assert [line.split()[2] for line in asked(checkout)[1:]] == ["v2", "v1"]
+    (runner / "code.txt").write_text("4")  # as GitHub's program ends without a valid token
+    assert run(checkout, "baseline").returncode == 4
 
 
 def test_the_run_is_held_against_the_report_of_the_last_release(checkout: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -86,8 +87,10 @@ def compared(
     pairs = pair_claims(old, new)
     entries = [_entry(before, after, tolerance, versions, part) for before, after in pairs]
     _name_renamed(pairs, entries)
+    names = Counter(entry["name"] for entry in entries)
     for entry in entries:
-        entry["message"] = message(entry)
+        # Several claims of one name are told apart by their files.
+        entry["message"] = message({**entry, "name": entry["id"]} if names[entry["name"]] > 1 else entry)
     return [(before, after, entry) for (before, after), entry in zip(pairs, entries, strict=True)]
 
 
@@ -271,8 +274,9 @@ def _name_renamed(pairs: Iterable[tuple[Record | None, Record | None]], entries:
         alike = [(claim, other) for claim, other in fresh if _same_measurement(old, claim)]
         if len(alike) == 1:
             claim, other = alike[0]
-            entry["reasons"].append(f"looks renamed to {claim['name']}")
-            other["reasons"].append(f"looks like {old['name']} renamed")
+            key = "id" if claim["name"] == old["name"] else "name"
+            entry["reasons"].append(f"looks renamed to {claim[key]}")
+            other["reasons"].append(f"looks like {old[key]} renamed")
 
 
 def _same_measurement(old: Record, new: Record) -> bool:

@@ -38,6 +38,8 @@ def command(
     from ..steering.formats.lm_eval import LATE_BINDING, write_steered
 
     load_extensions()
+    if target.exists():
+        raise VectorError(f"{target} exists, and is not overwritten. Delete it, or write to another name")
     with measuring() as warn:
         vector = SteeringVector.load(source, layer=None if layers is None else layers[0] if len(layers) == 1 else layers)
         if to is None and target.suffix.lower() in (".pt", ".pth"):

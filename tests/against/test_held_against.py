@@ -272,6 +272,16 @@ def test_new_gone_and_renamed_claims():
     assert "renamed" not in next(entry for entry in against["claims"] if entry["name"] == "added")["message"]
 
 
+def test_claims_of_one_name_are_told_apart_by_their_files():
+    old, new = claim(id="a.steer.yaml::steers"), claim(id="b.steer.yaml::steers")
+    old, new = old | {"suite": "a"}, new | {"suite": "b"}
+    messages = [entry["message"] for entry in held_against(report(old), report(new))["claims"]]
+    assert sorted(messages) == [
+        "a.steer.yaml::steers: gone: was pass (looks renamed to b.steer.yaml::steers)",
+        "b.steer.yaml::steers: new: pass (looks like a.steer.yaml::steers renamed)",
+    ]
+
+
 def test_one_wins_over_three():
     broken = held_against(report(claim(), claim(name="b")), report(claim(verdict="fail")))
     assert {entry["outcome"] for entry in broken["claims"]} == {"broken", "gone"}

@@ -145,6 +145,10 @@ def test_convert_between_our_formats_and_what_it_refuses(folder: Path, capsys) -
     assert "v.pt: add --to lm-eval" in capsys.readouterr().err
     assert main(["convert", "v.gguf", "v.safetensors", "--to", "lm-eval"]) == 4
     assert "lm-eval takes .pt or .pth" in capsys.readouterr().err
+    before = Path("v.gguf").read_bytes()
+    assert main(["convert", "v.gguf", "v.gguf"]) == 4
+    assert "v.gguf exists, and is not overwritten" in capsys.readouterr().err
+    assert Path("v.gguf").read_bytes() == before
     SteeringVector({1: torch.ones(4), 2: torch.ones(4)}).save("two.safetensors")
     assert main(["convert", "two.safetensors", "two.pt", "--to", "lm-eval", "--blocks", "h"]) == 0
     assert "warning: lm-eval adds the last vector of such a file at every one of its layers" in capsys.readouterr().err
