@@ -101,6 +101,7 @@ def test_what_is_run_on_each_pull_request(checkout: Path) -> None:
     assert asked(checkout)[-1] == "release upload v1 steering.json --clobber"
 
 
+@pytest.mark.nightly
 def test_a_broken_claim_fails_the_steps_and_leaves_its_report(checkout: Path) -> None:
     suite = next((checkout / WORKFLOW["env"]["SUITES"]).glob("*.steer.yaml"))
     suite.write_text(suite.read_text().replace("steerability: 0.9}", "steerability: 9}"))
@@ -125,6 +126,7 @@ def test_the_baseline_is_the_newest_earlier_release_with_a_report(checkout: Path
     assert run(checkout, "baseline").returncode == 4
 
 
+@pytest.mark.nightly
 def test_the_run_is_held_against_the_report_of_the_last_release(checkout: Path) -> None:
     """The report that one run leaves is the baseline of the next, which then makes a claim worse."""
     suite = next((checkout / WORKFLOW["env"]["SUITES"]).glob("*.steer.yaml"))

@@ -203,6 +203,7 @@ def pytest_runtest_logreport(report):
 """
 
 
+@pytest.mark.nightly
 def test_an_interrupted_run_of_xdist_says_how_many_were_not_run(
     suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

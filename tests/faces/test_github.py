@@ -155,7 +155,7 @@ def test_a_step_that_has_its_megabyte_is_left_as_it_is(tmp_path: Path, outside_o
 
 
 @pytest.mark.parametrize("family", ["xunit1", "xunit2"])
-@pytest.mark.parametrize("workers", [(), ("-n1",)])
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n1",), marks=pytest.mark.nightly)])
 def test_junit_has_the_numbers_of_every_claim(
     suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, family: str, workers: tuple[str, ...]
 ) -> None:

@@ -89,6 +89,7 @@ def test_what_no_option_says_is_asked_for(folder: Path) -> None:
     check_it_runs("asked.steer.yaml")
 
 
+@pytest.mark.nightly
 def test_a_saved_vector_and_another_folder(folder: Path, capsys) -> None:
     """Paths are seen from the claim file."""
     Path("claims").mkdir()

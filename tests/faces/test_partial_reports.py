@@ -69,6 +69,7 @@ def test_a_killed_worker_loses_the_claim_that_it_was_at(killing: Path, pytester:
     assert not (killing / "r.partial.json").exists()
 
 
+@pytest.mark.nightly
 def test_what_workers_have_finished_is_written_as_it_arrives(killing: Path, pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist")
     # The process that gathers the evidence is killed, the worker's parent.
@@ -79,6 +80,7 @@ def test_what_workers_have_finished_is_written_as_it_arrives(killing: Path, pyte
     assert not (killing / "r.json").exists()
 
 
+@pytest.mark.nightly
 def test_evidence_of_workers_is_in_the_order_of_the_file(suite: Path, pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist")
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
