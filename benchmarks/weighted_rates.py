@@ -67,7 +67,7 @@ def changes(draw: np.random.Generator, losses: Values, correlation: float, suite
     both = RIGHT * after + correlation * np.sqrt(RIGHT * (1 - RIGHT) * after * (1 - after))
     both = after if math.isnan(correlation) else both
     lost, gained = RIGHT - both, after - both
-    assert (gained >= 0).all(), "no two answers are so much correlated at so large a loss"
+    assert (gained >= 0).all(), "this correlation of the two answers is impossible at this loss"
     seen = draw.random((suites, len(losses)))
     return np.where(seen < lost, 1.0, np.where(seen < lost + gained, -1.0, 0.0))
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from .main import OK
-from .options import Command
-from .param_types import TOLERANCE, output
+from .options import Command, tolerance
+from .param_types import output
 from .terminal import say, width, write_text
 
 REPORT = click.Path(path_type=Path)
@@ -25,13 +25,7 @@ REPORT = click.Path(path_type=Path)
 )
 @click.argument("old", type=REPORT, metavar="OLD")
 @click.argument("new", type=REPORT, metavar="NEW")
-@click.option(
-    "--tolerance",
-    type=TOLERANCE,
-    default=0.0,
-    metavar="X",
-    help="A loss of more than this, in each claim's own unit, is worse once it is proven.",
-)
+@tolerance
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 @click.option("--out", type=output(".json"), metavar="FILE.json", help="Write the comparison as JSON.")
 def command(old: Path, new: Path, tolerance: float, as_json: bool, out: Path | None) -> int:

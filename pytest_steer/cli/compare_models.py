@@ -17,8 +17,8 @@ from ..columns import in_columns, stream_columns, wrapped
 from ..errors import DataError, SteerError
 from ..run_context import RunContext
 from ..sources import shown
-from .options import Command, out, run_options
-from .param_types import COUNT, FILE, TOLERANCE
+from .options import Command, out, run_options, tolerance
+from .param_types import COUNT, FILE
 from .terminal import load_extensions, measuring, say, write_text
 
 if TYPE_CHECKING:
@@ -36,13 +36,7 @@ SCHEMA_NAME = "pytest-steer/models/1"
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)
-@click.option(
-    "--tolerance",
-    type=TOLERANCE,
-    default=0.0,
-    metavar="X",
-    help="A loss of more than this, in each claim's own unit, is worse once it is proven.",
-)
+@tolerance
 @click.option("--max-items", type=COUNT, metavar="N", help="The first N items and texts of each file only.")
 @click.option("--no-soundness", is_flag=True, help="Do not check the hooks of each intervention first.")
 @partial(run_options, has_model=False)

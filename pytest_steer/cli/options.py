@@ -11,7 +11,7 @@ import click
 
 from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL
-from .param_types import FILE, FOLDER, POSITIVE, SEED, SHARE_BELOW_1, output
+from .param_types import FILE, FOLDER, POSITIVE, SEED, SHARE_BELOW_1, TOLERANCE, output
 from .terminal import progress_line
 
 Function = Callable[..., Any]
@@ -100,6 +100,13 @@ anti_steerable_share = click.option(
     default=0.25,
     metavar="SHARE",
     help="Largest share of items that move the wrong way.",
+)
+tolerance = click.option(
+    "--tolerance",
+    type=TOLERANCE,
+    default=0.0,
+    metavar="X",
+    help="A loss of more than this, in each claim's own unit, is worse once it is proven.",
 )
 out = click.option("--out", type=output(".json"), metavar="FILE.json", help="Write everything that was measured.")
 write = click.option(

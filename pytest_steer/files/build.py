@@ -370,7 +370,7 @@ class _Supply:
         return Context.from_dict(values, examples=self._builder.demonstrations(self._claim))
 
     def _promise(self, value: Any, where: str) -> Any:
-        """A promise; what its threshold was set on is looked at before anything is measured."""
+        """Resolve the paths of a promise, and read the file that its threshold was set on before anything is measured."""
         if not isinstance(value, dict) or "from" not in value:
             return value
         file = absolute(value["from"], self._suite.path.parent)

@@ -31,15 +31,7 @@ def swap_options(item: ContrastItem) -> ContrastItem:
             f"item {item.id}: cannot swap the options: expected two lines '(X) text' with the labels "
             f"{sorted(labels)}, found {[option['label'] for option in options]}"
         )
-    first, second = options
-    question = (
-        item.question[: first.start("text")]
-        + second["text"]
-        + item.question[first.end("text") : second.start("text")]
-        + first["text"]
-        + item.question[second.end("text") :]
-    )
-    return ContrastItem(question, item.not_matching, item.matching, item.id, item.meta)
+    return ContrastItem(_exchanged(item.question, "text"), item.not_matching, item.matching, item.id, item.meta)
 
 
 def exchange_labels(item: ContrastItem) -> ContrastItem:
@@ -51,15 +43,14 @@ def exchange_labels(item: ContrastItem) -> ContrastItem:
         DataError: as :func:`swap_options`.
     """
     swapped = swap_options(item)  # whose answers have the other labels, as those here
-    first, second = find_options(item.question)
-    question = (
-        item.question[: first.start("label")]
-        + second["label"]
-        + item.question[first.end("label") : second.start("label")]
-        + first["label"]
-        + item.question[second.end("label") :]
-    )
-    return ContrastItem(question, swapped.matching, swapped.not_matching, item.id, item.meta)
+    return ContrastItem(_exchanged(item.question, "label"), swapped.matching, swapped.not_matching, item.id, item.meta)
+
+
+def _exchanged(question: str, part: str) -> str:
+    """The question with the ``text`` or the ``label`` of its two options exchanged."""
+    first, second = find_options(question)
+    between = question[first.end(part) : second.start(part)]
+    return question[: first.start(part)] + second[part] + between + first[part] + question[second.end(part) :]
 
 
 def within(item: ContrastItem, text: str) -> ContrastItem:

@@ -51,7 +51,7 @@ def p_of_guessing(right: int, options: Sequence[int], *, more: float = 0.0) -> f
 def p_of_weighted_guessing(
     right: Sequence[bool], options: Sequence[int], weights: Sequence[float], *, more: float = 0.0, seed: int = 0
 ) -> float:
-    """The chance that guessing gets at least so large a weighted share right, simulated.
+    """Simulate the chance that guessing reaches this weighted share of right answers.
 
     Args:
         right: for each question whether it was answered right. options / more: see :func:`p_of_guessing`. weights: of the questions, above 0.

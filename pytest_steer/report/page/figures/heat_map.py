@@ -18,7 +18,7 @@ class HeatMap:
     """Numbers by row and column.
 
     Attributes:
-        cells: (row, column) to value. marks: (row, column) to a sign behind the number.
+        cells: the value of each (row, column). marks: a sign that follows the number of a (row, column).
     """
 
     title: str
