@@ -9,6 +9,7 @@ import torch
 
 from pytest_steer import (
     SteerError,
+    SteeringFailure,
     TaskItem,
     assert_not_anti_steered,
     assert_ppl_delta_below,
@@ -108,6 +109,8 @@ def test_a_real_dose_with_a_small_effect_is_a_measurement():
     """Along an axis that the unembedding of the answers does not read: the dose is large, the effect exactly 0."""
     linear = builders.Linear(("Question:", "Answer:", "a", "b"), {"Answer:": 2.0}, {"a": 1.0}, {})
     items = [("a" * (index + 1), "a", "b") for index in range(9)]
+    with pytest.raises(SteeringFailure, match="promised more"):  # than 0, which a vector that moves nothing does not keep
+        assert_steers(linear.model, linear.vector(), items, steerability=0.0)
     found = assert_steers(linear.model, linear.vector(), items, steerability=-0.1)
     assert (found.estimate, found.interval) == (0.0, (0.0, 0.0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -174,6 +175,25 @@ def test_what_cannot_be_paired_is_refused(measured):
     assert mixed.refused == {"a": "the two models were asked different items"}
     assert mixed.behaviours.found is None
     assert "at least 3 behaviours" in mixed.behaviours.reason
+
+
+def test_slopes_in_other_units_are_refused(measured):
+    _, _, first, _ = measured
+    own = first["approval"]
+    worded = dataclasses.replace(
+        own, settings=[dataclasses.replace(own.base, by_token=frozenset({not next(iter(own.base.by_token))}))]
+    )
+    assert "their slopes have different units" in unpaired(own, worded)
+    assert "their slopes have different units" in answers_of({"a": own}, {"a": worded}).refused["a"]
+
+
+def test_slopes_of_a_behaviour_that_is_meant_to_fall_are_turned_round(folder, measured):
+    (folder / "falls.steer.yaml").write_text(FILE.replace("claims:", "direction: lowers\nclaims:"))
+    behaviours = [one for one in behaviours_of([read_suite(folder / "falls.steer.yaml")]) if one.name == "approval"]
+    with running(RunContext()):
+        found, failures = measure_slopes(measured[1], "builtin:tiny", behaviours)
+    assert not failures
+    np.testing.assert_allclose(found["approval"].base.slopes, -measured[2]["approval"].base.slopes, atol=1e-5)
 
 
 def test_without_contrast_items_there_is_nothing_to_compare(folder):
