@@ -27,7 +27,8 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         if self._held is None or self._held[0].shape[-2] < length:
             if not self.is_initialized:
                 self.lazy_initialization(key_states, value_states)
-            assert self.keys is not None and self.values is not None
+            assert self.keys is not None
+            assert self.values is not None
             self._held = self._grown(self.keys, key_states, before), self._grown(self.values, value_states, before)
         for held, new in zip(self._held, (key_states, value_states), strict=True):
             held[:, :, before:length] = new
