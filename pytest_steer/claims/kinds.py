@@ -36,7 +36,14 @@ EVERY: dict[str, Schema] = {
 Declared = TypeVar("Declared", bound=type)
 
 # What a claim is measured on is filled in by the name of its field, as pytest fills in fixtures; these come from files under ``data``.
-_FROM_DATA = {"items": "test", "tasks": "test", "texts": "neutral", "demonstrations": "demonstrations"}
+_FROM_DATA = {
+    "items": "test",
+    "tasks": "test",
+    "texts": "neutral",
+    "prompts": "prompts",
+    "demonstrations": "demonstrations",
+}
+_INSTEAD = {"prompts": "test"}  # the file that serves where there is none of the key
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,14 @@ class ClaimKind:
     def needs(self) -> tuple[str, ...]:
         """The keys of ``data`` that it cannot be measured without."""
         return tuple(dict.fromkeys(key for name, key in _FROM_DATA.items() if self.fields.get(name)))
+
+    def needed(self, given: Container[str]) -> tuple[str, ...]:
+        """Its ``needs``, with the file that serves instead where only that is given."""
+        return tuple(
+            dict.fromkeys(
+                _INSTEAD[key] if key not in given and _INSTEAD.get(key, key) in given else key for key in self.needs
+            )
+        )
 
     @cached_property
     def uses(self) -> tuple[str, ...]:
