@@ -24,6 +24,7 @@ LOOPS = "loops"
 NEVER_ANSWERS = "never leaves its block of thought"
 CUT_INSIDE = "cut inside its block of thought"
 NO_THOUGHT = "has no block of thought"
+ENDED = "the conversation ends before it"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def split(model: Model, reply: Any) -> Parts:
     tokenizer's tokens name.
     """
     parsed = _parsed(model, reply)
-    return parsed or parts_of(reply.raw, begun=ends_in_thought(reply.prompt), kinds=_kinds(model))
+    return parsed or parts_of(reply.text, begun=ends_in_thought(reply.prompt), kinds=_kinds(model))
 
 
 @once_per_model
