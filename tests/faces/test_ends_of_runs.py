@@ -33,7 +33,9 @@ def report_of(suite: Path) -> dict:
     return report
 
 
-@pytest.mark.parametrize("what", ["raise KeyboardInterrupt", "pytest.exit('enough')"])
+@pytest.mark.parametrize(
+    "what", ["raise KeyboardInterrupt", pytest.param("pytest.exit('enough')", marks=pytest.mark.nightly)]
+)
 def test_an_interrupted_run_says_what_was_kept_and_how_to_go_on(suite: Path, pytester: pytest.Pytester, what: str) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     (suite / "conftest.py").write_text(STOPPING.format(what=what))
