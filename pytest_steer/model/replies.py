@@ -44,6 +44,8 @@ class Reply:
         finish_reason: ``stop`` (an end token of the model's generation_config) or ``length`` (``max_new_tokens``).
         prompt: the rendered conversation that it goes on from.
         thinking: where it begins, see ``PromptText``: ``closed``, ``open``, or None without a chat template.
+        prompt_ids: the tokens of the prompt.
+        steer_from: index of the first steered token of prompt and reply, if the turn is steered.
     """
 
     text: str
@@ -52,6 +54,8 @@ class Reply:
     finish_reason: FinishReason
     prompt: str
     thinking: str | None
+    prompt_ids: Ids = ()
+    steer_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,8 +148,8 @@ def replies(
             notes |= dict.fromkeys(prompt.text.notes)
             prompts[place] = prompt, Asked(prompt.ids, multiplier, start, sample, name)
         tokens = written(model, [asked for _, asked in prompts.values()], change, drawing)
-        for (place, (prompt, _)), own in zip(prompts.items(), tokens, strict=True):
-            found[place].append(_reply(model, prompt, own, ends))
+        for (place, (prompt, asked)), own in zip(prompts.items(), tokens, strict=True):
+            found[place].append(_reply(model, prompt, asked, own, ends))
     of = tuple(
         tuple(tuple(tuple(found[d, m, s]) for s in range(drawing.samples)) for m in range(len(grid)))
         for d in range(len(put))
@@ -227,11 +231,12 @@ class _Conversation:
         return replace(opened, thinking=closed.thinking, notes=closed.notes)
 
 
-def _reply(model: Model, prompt: _Prompt, tokens: Ids, ends: frozenset[int]) -> Reply:
+def _reply(model: Model, prompt: _Prompt, asked: Asked, tokens: Ids, ends: frozenset[int]) -> Reply:
     left_out = _left_out(model)
     text = str(model.tokenizer.decode([token for token in tokens if token not in left_out], skip_special_tokens=False))
     raw = decoded(model.tokenizer, tokens)
-    return Reply(text, raw, tokens, finish_reason(tokens, ends), prompt.text.text, prompt.text.thinking)
+    reason = finish_reason(tokens, ends)
+    return Reply(text, raw, tokens, reason, prompt.text.text, prompt.text.thinking, asked.ids, asked.steer_from)
 
 
 @once_per_model
