@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..data import ContrastItem, Dialogue
-from ..errors import ModelError
 from .chat import TurnsText
 from .contexts import AS_GIVEN, Context
 from .conversation import messages_of
@@ -34,15 +33,11 @@ def render_turn(
     setting = context.setting(template)
     messages = list(dialogue.messages)
     told = messages.pop(0)["content"] if messages and messages[0]["role"] == "system" else None
-    try:
-        return setting.form.turns(
-            [context.put(item).question for item in items],
-            replies,
-            told if setting.system is None else setting.system,
-            before=[*messages_of(context.turns(items[0])), *messages],
-            tools=dialogue.tools,
-            thinking_open=setting.thinking_open,
-        )
-    except ModelError as error:
-        where = f"turn {len(replies) + 1}: " if replies else ""
-        raise ModelError(f"{where}{error}") from None
+    return setting.form.turns(
+        [context.put(item).question for item in items],
+        replies,
+        told if setting.system is None else setting.system,
+        before=[*messages_of(context.turns(items[0])), *messages],
+        tools=dialogue.tools,
+        thinking_open=setting.thinking_open,
+    )
