@@ -89,7 +89,10 @@ def test_what_is_printed_is_compared() -> None:
 
 def test_the_tables_of_sample_sizes_are_right() -> None:
     text = (ROOT / "docs" / "thresholds.md").read_text(encoding="utf-8")
-    rows = [[float(cell) for cell in row.split("|")[1:-1]] for row in re.findall(r"^ *(\|(?: *[\d.]+ *\|)+)$", text, re.MULTILINE)]
+    rows = [
+        [float(cell) for cell in row.split("|")[1:-1]]
+        for row in re.findall(r"^ *(\|(?: *[\d.]+ *\|)+)$", text, re.MULTILINE)
+    ]
     means, shares = [row for row in rows if len(row) == 4], [row for row in rows if len(row) == 3]
     assert (len(means), len(shares)) == (4, 6)
     for estimate, threshold, deviation, items in means:
