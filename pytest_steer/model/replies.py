@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..data.dialogues import Dialogue, DialogueLike, Dialogues, as_dialogues
+from ..data import Dialogue, DialogueLike, Dialogues, as_dialogues
 from ..errors import DataError, ModelError, SteerError
 from ..prompting import AS_GIVEN, Context
 from ..prompting.chat import PromptText
@@ -28,6 +28,7 @@ from .written import written
 
 __all__ = ["Drawing", "Replies", "Reply", "replies"]
 
+GREEDY = Drawing()
 # Special tokens that say what a part of a reply is, such as a thought or a call of a tool.
 _MARKS = re.compile("think|thought|reason|tool|call|channel|message|python_tag", re.I)
 
@@ -83,7 +84,7 @@ def replies(
     vector: SteeringVector | Intervention,
     *,
     multipliers: Sequence[float],
-    drawing: Drawing = Drawing(),
+    drawing: Drawing = GREEDY,
     positions: Positions = "after_prompt",
     include_first: bool = False,
     from_turn: int = 1,
@@ -225,7 +226,9 @@ class _Conversation:
         if setting.form.render is None:  # the first token brings its own space
             return PromptText(opened.text.rstrip(" "), opened.turn_end, None, opened.notes)
         # Without a block of thought the model goes on from the generation prompt, as it is deployed.
-        return opened if closed.opening.split() == opened.opening.split() else closed
+        if closed.opening.split() != opened.opening.split():
+            return closed
+        return replace(opened, thinking=closed.thinking, notes=closed.notes)
 
 
 def _reply(model: Model, prompt: _Prompt, asked: Asked, tokens: Ids, ends: frozenset[int]) -> Reply:
@@ -239,5 +242,7 @@ def _reply(model: Model, prompt: _Prompt, asked: Asked, tokens: Ids, ends: froze
 @once_per_model
 def _left_out(model: Model) -> frozenset[int]:
     """The special tokens that are no part of what a reply says."""
-    ids = getattr(model.tokenizer, "all_special_ids", ())
-    return frozenset(one for one in ids if not _MARKS.search(str(model.tokenizer.convert_ids_to_tokens(one))))
+    named = dict.fromkeys(getattr(model.tokenizer, "all_special_ids", ()))
+    added = getattr(model.tokenizer, "added_tokens_decoder", {})
+    special = {*named, *(number for number, token in added.items() if token.special)}
+    return frozenset(one for one in special if not _MARKS.search(str(model.tokenizer.convert_ids_to_tokens(one))))

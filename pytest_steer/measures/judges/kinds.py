@@ -108,7 +108,8 @@ class JudgeKind:
     @cached_property
     def filled(self) -> tuple[str, ...]:
         """Its fields that are filled in by name."""
-        return tuple(one.name for one in dataclasses.fields(self.declared) if one.name in _FILLED)
+        names = (one.name for one in dataclasses.fields(self.declared))
+        return tuple(name for name in names if name in _FILLED and name not in self.settings)
 
     @cached_property
     def schema(self) -> Schema:
