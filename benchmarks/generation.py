@@ -29,8 +29,9 @@ from plain_ways import hook
 from tabulate import tabulate
 from work import alternate, vectors
 
-from pytest_steer import Model, SteeringVector, generate, load_model, wrap_model
-from pytest_steer.model import encode
+from pytest_steer import Model, SteeringVector, generate, load_model
+from pytest_steer.model import encode, engine_of
+from pytest_steer.model.writing import ways_tried
 
 PROMPTS = (
     "How do I keep basil alive on a windowsill?",
@@ -131,9 +132,10 @@ class Work:
         return float(hidden[0, 1:].norm(dim=-1).median())
 
     def ours(self, multipliers: Sequence[float]) -> np.ndarray:
-        fresh = wrap_model(self.model.hf, self.model.tokenizer, self.model.id)
+        for remembered in (engine_of, ways_tried):
+            self.model.kept.pop(remembered, None)
         vector = SteeringVector({self.layer: self.direction})
-        found = generate(fresh, self.prompts, vector, multipliers=multipliers, max_new_tokens=self.tokens)
+        found = generate(self.model, self.prompts, vector, multipliers=multipliers, max_new_tokens=self.tokens)
         return np.array([[row[number].tokens for row in found] for number in range(len(multipliers))])
 
     def batched(self, multipliers: Sequence[float]) -> np.ndarray:

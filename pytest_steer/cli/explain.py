@@ -122,6 +122,8 @@ def _record(found: Explained) -> dict[str, Any]:
             "cached": ends(lambda course: course.cached),
             "computed": ends(lambda course: course.computed),
         },
+        "replies": ends(lambda course: course.replies),
+        "reply_tokens": ends(lambda course: course.reply_tokens),
         "ways": ways,
         "forwards": ends(lambda course: len(course.passes)),
         "checks": ends(lambda course: sum(one.what == "check" for one in course.passes)),
@@ -151,6 +153,12 @@ def _lines(record: dict[str, Any]) -> list[str]:
         f"  time      about {_seconds(*record['seconds'])} (an estimate; {record['seconds_prepared']:.1f} s for data and vector, "
         f"{record['seconds_checked']:.1f} s for hooks, doses and statistics)",
     ]
+    if record["replies"][1]:
+        lines.insert(
+            2,
+            f"  replies   {_count(record['replies'])} of those computed, of {_count(record['reply_tokens'])} tokens at most; the time to "
+            "write them is not in the estimate",
+        )
     if record["depends_on_scores"]:
         lines.append("  note      the scores decide how many are asked for: a vector without effect, and one with much")
     if record["stopped"] is not None:

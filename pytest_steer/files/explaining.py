@@ -31,6 +31,7 @@ class Course:
         cached: those that the folder of scores has.
         passes: the forwards that compute them.
         stopped: why the rehearsal ended early, or None: placeholders can be such that nothing can be said about them.
+        replies / reply_tokens: how many of the computed scores are replies, and how many tokens they have at most.
     """
 
     asked: int
@@ -38,6 +39,8 @@ class Course:
     cached: int
     passes: tuple[Pass, ...]
     stopped: str | None = None
+    replies: int = 0
+    reply_tokens: int = 0
 
     @property
     def known(self) -> int:
@@ -156,7 +159,7 @@ class Explaining:
 
 def _rehearsed(measure: Callable[[Model], object], model: Model, engine: Rehearsal) -> tuple[Course, float]:
     before = engine.forwards, engine.remembered, engine.disk.found if engine.disk else 0
-    engine.passes = []
+    engine.passes, engine.replies, engine.reply_tokens = [], 0, 0
     stopped = None
     start = perf_counter()
     try:
@@ -167,4 +170,6 @@ def _rehearsed(measure: Callable[[Model], object], model: Model, engine: Rehears
     seconds = perf_counter() - start
     computed, remembered = engine.forwards - before[0], engine.remembered - before[1]
     cached = (engine.disk.found if engine.disk else 0) - before[2]
-    return Course(computed + remembered, computed, cached, tuple(engine.passes), stopped), seconds
+    passes = tuple(engine.passes)
+    asked = computed + remembered
+    return Course(asked, computed, cached, passes, stopped, engine.replies, engine.reply_tokens), seconds

@@ -14,7 +14,7 @@ from ..steering import Intervention, Rows, SteeredBatch
 from .batch import padded
 from .forward import traits_of
 from .hooks import hooked
-from .loaded import Model
+from .loaded import Model, once_per_model
 from .probes import common_prefix
 from .roomy import has_room, roomy_cache, shift
 from .tokens import Ids
@@ -75,7 +75,6 @@ class CachedRows:
     def __init__(self, model: Model, intervention: Intervention, rows: Sequence[Growing], room: int) -> None:
         self.model, self.intervention = model, intervention
         self._looked = Rows(None)
-        self._keeps = "logits_to_keep" in inspect.signature(model.hf.forward).parameters
         self._cache: Any = roomy_cache(model.hf.config, room)
         self._mask = self._strength = self._begins = torch.zeros(0, 0)
         distinct = list(dict.fromkeys(rows))
@@ -146,7 +145,7 @@ class CachedRows:
             self._looked.memory[name] = decided[chosen.to(decided.device)]
 
     @torch.inference_mode()
-    def _forward(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _forward(self, sequences: Sequence[Ids]) -> torch.Tensor:
         """Run the next tokens of each row, padded on the left; the logits of what follows the last ones."""
         device, traits = self.model.device, traits_of(self.model)
         ids, real = padded(sequences, "left")
@@ -164,7 +163,7 @@ class CachedRows:
         if traits.takes_positions:
             # Absolute positions (GPT-2) count real tokens only.
             inputs["position_ids"] = places.clamp(min=0).to(device)
-        if self._keeps:
+        if keeps_logits(self.model):
             inputs["logits_to_keep"] = 1
         steering: AbstractContextManager[None] = nullcontext()
         steered = (real != 0) & (places >= self._begins) & (self._strength != 0)
@@ -225,6 +224,13 @@ def logits_of(
         dose = torch.full((copies, 1), row.multiplier, device=model.device), at >= row.steer_from
         looked = Rows(at < len(row.ids))
         steering = hooked(model, intervention, lambda: dose, rows=lambda: looked)
+    kept = {"logits_to_keep": last} if keeps_logits(model) else {}
     with steering:
-        logits: torch.Tensor = model.hf(input_ids=batch, use_cache=False).logits
+        logits: torch.Tensor = model.hf(input_ids=batch, use_cache=False, **kept).logits
     return logits[0, -last:].float()
+
+
+@once_per_model
+def keeps_logits(model: Model) -> bool:
+    """Whether a model can be asked for the logits of its last positions alone."""
+    return "logits_to_keep" in inspect.signature(model.hf.forward).parameters

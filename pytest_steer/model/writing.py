@@ -117,14 +117,56 @@ class Writer:
         yield from self._written(asked[middle:], shared)
 
     def _decoded(self, asked: list[Asked], shared: bool) -> dict[Asked, Ids]:
+        """The replies of a batch, in the fastest way that the model's layers allow and that gives what the plain one gives.
+
+        A way is tried on the first batch that takes it, with and without shorter prompts beside longer ones: its first logits are held
+        against those of whole forwards.
+        """
+        padded = len({len(one.ids) for one in asked}) > 1
+        known = ways_tried(self.model)
+        for way, rows in self._ways(asked, shared):
+            if known.get((way, padded), True):
+                trial = None if (way, padded) in known else _Trial(self, rows)
+                try:
+                    grown = CachedRows(self.model, self.intervention, rows, self.drawing.max_new_tokens)
+                    found = self._grown(asked, grown, trial)
+                    if trial is None or trial.is_right():
+                        if trial is not None and trial.is_enough:
+                            known[way, padded] = True
+                        return found
+                except (*MISFITS, MeasurementError) as error:
+                    if is_out_of_memory(error):
+                        raise
+                    if trial is None and isinstance(error, MeasurementError):
+                        raise
+                known[way, padded] = False
+        rows = [Growing(one.ids, one.multiplier, one.steer_from) for one in asked]
+        return self._grown(asked, PlainRows(self.model, self.intervention, rows), None)
+
+    def _ways(self, asked: Sequence[Asked], shared: bool) -> Iterator[tuple[str, list[Growing]]]:
+        """The ways in which one batch can hold the rows, the fastest first."""
+        apart = [Growing(one.ids, one.multiplier, one.steer_from) for one in asked]
+        if self.intervention.applied is not None and any(row.multiplier != 0 for row in apart):
+            return
+        abilities = abilities_of(self.model)
+        together = [replace(row, shared=self._shared(one)) for row, one in zip(apart, asked, strict=True)]
+        saves = len({row.ids[: row.shared] for row in together}) < len(set(together))
+        if shared and saves and abilities.branches:
+            yield "shared prompt", together
+        if abilities.caches:
+            yield "one batch", apart
+
+    def _grown(self, asked: Sequence[Asked], grown: GrowingRows, trial: _Trial | None) -> dict[Asked, Ids]:
+        """The replies whose rows are these."""
         new, ends = self.drawing.max_new_tokens, np.array(sorted(self.ends), dtype=np.int64)
         points = np.stack([self.drawing.points(one.ids, one.multiplier, one.sample) for one in asked])
         tokens = np.zeros((len(asked), new), dtype=np.int64)
         lengths = np.full(len(asked), new)
-        grown = self._rows(asked, shared)
         # The replies whose rows are in the batch, and the places in it of those that still grow.
         rows = live = np.arange(len(asked))
         for at in range(new):
+            if trial is not None:
+                trial.see(grown.logits, rows[live], live, tokens[:, :at])
             self._check(grown.logits, asked, rows, live, at)
             chosen = np.array(self.drawing.choose(grown.logits, points[rows, at] if points.size else ()))
             tokens[rows[live], at] = chosen[live]
@@ -148,58 +190,46 @@ class Writer:
                 "float32 may help"
             )
 
-    def _rows(self, asked: Sequence[Asked], shared: bool) -> GrowingRows:
-        """The rows in the fastest way that the model's layers allow and that gives what the plain one gives, see ``_works``."""
-        apart = [Growing(one.ids, one.multiplier, one.steer_from) for one in asked]
-        abilities = abilities_of(self.model)
-        ways: list[tuple[str, list[Growing]]] = []
-        if self.intervention.applied is None or all(row.multiplier == 0 for row in apart):
-            together = [replace(row, shared=self._shared(one)) for row, one in zip(apart, asked, strict=True)]
-            saves = len({row.ids[: row.shared] for row in together}) < len(set(together))
-            if shared and saves and abilities.branches:
-                ways.append(("shared prompt", together))
-            if abilities.caches:
-                ways.append(("one batch", apart))
-        for way, rows in ways:
-            if self._works(way, rows):
-                return CachedRows(self.model, self.intervention, rows, self.drawing.max_new_tokens)
-        return PlainRows(self.model, self.intervention, apart)
 
-    def _works(self, way: str, rows: Sequence[Growing]) -> bool:
-        """Whether a way is right on this model. It is tried once, with and without shorter prompts beside longer ones."""
-        by_length = sorted(rows, key=lambda row: (len(row.ids), abs(row.multiplier)))
-        padded = len(by_length[0].ids) != len(by_length[-1].ids)
-        known = ways_tried(self.model)
-        if (way, padded) not in known:
-            # Two rows of the longest prompt and one of the shortest, those that are steered most.
-            shortest, longest = ([row for row in by_length if row.ids == by_length[end].ids] for end in (0, -1))
-            known[way, padded] = self._is_right(list(dict.fromkeys([shortest[-1], *longest[-2:]])))
-        return known[way, padded]
+class _Trial:
+    """Holds the first logits of a few rows of a batch against those of whole forwards of each row by itself.
 
-    def _is_right(self, trial: Sequence[Growing]) -> bool:
-        """Whether cached rows give the logits of plain ones for a few tokens. No position sees a later one, so one whole forward has all."""
-        said: list[list[int]] = [list(row.ids) for row in trial]
-        cached: list[torch.Tensor] = []
-        try:
-            fast = CachedRows(self.model, self.intervention, trial, _TRIAL_TOKENS)
-            for _ in range(_TRIAL_TOKENS):
-                cached.append(fast.logits)
-                tokens = fast.logits.argmax(1).tolist()
-                for ids, token in zip(said, tokens, strict=True):
-                    ids.append(token)
-                fast.feed(tokens, range(len(trial)))
-        except MISFITS:
-            return False
-        cached.append(fast.logits)
-        noise = self._noise(trial) if is_coarse(self.model.dtype) else Noise()
-        both = []
-        for number, (row, ids) in enumerate(zip(trial, said, strict=True)):
-            whole = logits_of(self.model, self.intervention, row, ids, last=len(cached))
-            both += [(own[number], at) for own, at in zip(cached, whole, strict=True)]
-        return agree(self.model.dtype, _scores([one for one, _ in both]), _scores([other for _, other in both]), noise)
+    The rows are two of the longest prompt and one of the shortest, those that are steered most.
+    """
 
-    def _noise(self, trial: Sequence[Growing]) -> Noise:
-        """How far plain logits move if a row runs twice in one batch instead of once, on whole prompts and on their last tokens."""
+    def __init__(self, writer: Writer, rows: Sequence[Growing]) -> None:
+        self._model, self._intervention = writer.model, writer.intervention
+        order = sorted(range(len(rows)), key=lambda row: (len(rows[row].ids), abs(rows[row].multiplier)))
+        shortest, longest = ([row for row in order if rows[row].ids == rows[order[end]].ids] for end in (0, -1))
+        self._rows = {row: rows[row] for row in (shortest[-1], *longest[-2:])}
+        self._seen: dict[int, list[torch.Tensor]] = {row: [] for row in self._rows}
+        self._said: dict[int, list[int]] = {row: [] for row in self._rows}
+
+    def see(self, logits: torch.Tensor, rows: np.ndarray, places: np.ndarray, tokens: np.ndarray) -> None:
+        """Take note of the logits of the rows that are tried, at most so many."""
+        for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+            if row in self._rows and len(self._seen[row]) <= _TRIAL_TOKENS:
+                self._seen[row].append(logits[place].clone())
+                self._said[row] = tokens[row].tolist()
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether logits were seen that rest on a cache that had grown."""
+        return max(map(len, self._seen.values())) > min(2, _TRIAL_TOKENS)
+
+    def is_right(self) -> bool:
+        """Whether the logits are those of whole forwards. No position sees a later one, so one forward of a row has all."""
+        plain: list[torch.Tensor] = []
+        for row, seen in self._seen.items():
+            ids = [*self._rows[row].ids, *self._said[row]]
+            plain += logits_of(self._model, self._intervention, self._rows[row], ids, last=len(seen))
+        cached = [own for seen in self._seen.values() for own in seen]
+        noise = self._noise() if is_coarse(self._model.dtype) else Noise()
+        return agree(self._model.dtype, _scores(cached), _scores(plain), noise)
+
+    def _noise(self) -> Noise:
+        """How far plain logits move if a row runs several times in one batch instead of once, on whole prompts and on their last tokens."""
+        trial = list(self._rows.values())
         short = [
             replace(row, ids=row.ids[-_SHORT:], steer_from=max(0, row.steer_from - len(row.ids) + _SHORT), shared=0)
             for row in trial
@@ -207,7 +237,7 @@ class Writer:
         found = Noise()
         for rows in (trial, short):
             alone, several = (
-                [logits_of(self.model, self.intervention, row, row.ids, copies=copies)[0] for row in rows]
+                [logits_of(self._model, self._intervention, row, row.ids, copies=copies)[0] for row in rows]
                 for copies in (1, _COPIES)
             )
             found |= noise_between(_scores(alone), _scores(several))

@@ -142,6 +142,27 @@ def test_what_stands_before_the_first_steered_token_runs_once(family):
     assert seen == [common, len(PROMPTS) * (longest - common), rows * opening] + [rows] * (NEW - 1)
 
 
+@pytest.mark.parametrize("scope", ["all", "after_prompt"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom", "mpt", "falcon alibi"])
+def test_what_all_prompts_begin_with_runs_once(family, scope):
+    """Shorter prompts keep a part of the start only, and run the rest of it again, so that all padding is on the left."""
+    model, vector = wrap_model(builders.random_hf(family), builders.tokenizer(), family), builders.random_vector(0, 2)
+    prompts, context, seen = ("Hi there", "What is it?", "Why?"), Context(system=builders.LONG), []
+    handle = plain.blocks_of(model.hf)[0].register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[:2]))
+    try:
+        found = generate(model, prompts, vector, multipliers=GRID, positions=scope, max_new_tokens=4, context=context)
+    finally:
+        handle.remove()
+    assert all(ways_tried(model).values())
+    put = [prompt_ids(model, question, builders.LONG) for question in prompts]
+    common = next(at for at, tokens in enumerate(zip(*(ids for ids, _ in put), strict=False)) if len(set(tokens)) > 1)
+    assert (3 if scope == "all" else 1, common) in seen
+    for (ids, turn), row in zip(put, found, strict=True):
+        for m, generation in zip(GRID, row, strict=True):
+            said, start = list(generation.tokens), plain.start_of(scope, turn, len(ids))
+            assert said == in_one_forward(model, ids, said, vector, m, start, likeliest)
+
+
 @pytest.mark.parametrize("chat", [True, False])
 def test_multiplier_zero_is_the_models_own_generate(chat):
     model, vector = builders.random_model("qwen2", chat), builders.random_vector(1)

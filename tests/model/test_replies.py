@@ -16,6 +16,7 @@ from pytest_steer import Dialogue, generate, wrap_model
 from pytest_steer.errors import DataError, ModelError, SteerError
 from pytest_steer.model import engine_of
 from pytest_steer.model.memo import DiskMemo
+from pytest_steer.model.rehearsal import rehearsing
 from pytest_steer.model.replies import Drawing, replies
 from pytest_steer.steering import applied, as_intervention, custom, gated_by_condition
 
@@ -180,14 +181,32 @@ def test_replies_outlive_the_run_and_damaged_ones_are_written_again(tmp_path):
 
 
 def test_a_function_of_the_users_own_is_not_kept_on_disk(tmp_path):
-    counts = []
-    for _ in range(2):
-        model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
-        engine_of(model).disk = DiskMemo(tmp_path)
-        own = custom(lambda h, s, layer: h + s, layers=1, strength="linear", name="own")
-        replies(model, ["Hi"], own, multipliers=[0.0, 1.0], drawing=Drawing(2))
-        counts.append(engine_of(model).forwards)
-    assert counts == [2, 1]
+    model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
+    engine_of(model).disk = DiskMemo(tmp_path)
+    own = custom(lambda h, s, layer: h + s, layers=1, strength="linear", name="own")
+    replies(model, ["Hi"], own, multipliers=[0.0, 1.0], drawing=Drawing(2))
+    assert engine_of(model).forwards == 2
+    with sqlite3.connect(tmp_path / "scores-2.sqlite") as connection:
+        assert connection.execute("SELECT count(*) FROM scores").fetchone() == (1,)  # the unsteered one
+    connection.close()
+
+
+def test_a_rehearsal_counts_the_replies_and_writes_none():
+    model = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "m")
+    twin, engine = rehearsing(model, moves=1.0)
+    ran = []
+    handle = model.hf.register_forward_hook(lambda *_: ran.append(1))
+    try:
+        found = replies(twin, TWO, VECTOR, multipliers=GRID, drawing=DRAWN, from_turn=2)
+        ran.clear()
+        again = replies(twin, TWO, VECTOR, multipliers=GRID, drawing=Drawing(4), from_turn=2)
+    finally:
+        handle.remove()
+    # The first turn is the same at all multipliers.
+    assert (engine.replies, engine.reply_tokens) == (2 * 2 * 4 + 2 * 4, 5 * 2 * 2 * 4 + 4 * 2 * 4)
+    assert not ran
+    assert {len(turns) for row in (*found.of, *again.of) for samples in row for turns in samples} == {2}
+    assert engine_of(model).forwards == 0
 
 
 # --- rows that end ---------------------------------------------------------------------------------------------------------
