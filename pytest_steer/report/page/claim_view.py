@@ -16,6 +16,7 @@ from ...claims.kinds import ClaimKind
 from ...claims.numbers import number, promised
 from ...errors import SteerError
 from ...screen import message_of, one_screen
+from ..marks import marks_of
 from .conversations import RepliesView, replies_view
 from .differences import Difference
 from .facts import Facts, facts_of
@@ -47,6 +48,7 @@ class ClaimView:
         is_drawn: whether its figures, if it has some, are on the page.
         items: the worst first; ``shown`` of them are on the page.
         order: what the items are ordered by (``slope``, ``effect``).
+        marks: what belongs to the verdict and stands beside it, in few words each.
     """
 
     record: dict[str, Any]
@@ -69,6 +71,7 @@ class ClaimView:
     replies: RepliesView | None = None
     items: list[ItemView] = field(default_factory=list)
     order: str = "slope"
+    marks: list[str] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     shown: int = 0
     rows: list[Markup] = field(default_factory=list)
@@ -120,6 +123,7 @@ def claim_view(
         else "effect"
         if record["details"].get("effects")
         else "slope",
+        marks=marks_of(record),
         values=[float(value) for value, _ in worst],
     )
 
