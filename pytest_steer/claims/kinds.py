@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from .. import registry
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, fault_of
-from ..parameters import Param, Schema, properties_of, required_of
+from ..parameters import Param, Schema, names_of, properties_of, required_of
 from ..promises import Promised, promise_schema, promised
 from ..validation import check_values
 from . import words
@@ -86,8 +86,13 @@ class ClaimKind:
         return {
             one.name: one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
             for one in dataclasses.fields(self.declared)
-            if one.name not in self.parameters
+            if one.name not in self.field_of.values()
         }
+
+    @cached_property
+    def field_of(self) -> dict[str, str]:
+        """Parameter to the field of the class that holds it."""
+        return {name: field for field, name in names_of(self.declared).items()}
 
     @cached_property
     def parameters(self) -> dict[str, Schema]:
@@ -151,7 +156,7 @@ class ClaimKind:
         """A warning for each parameter of a claim with a value at which its promise can hardly fail."""
         found = []
         for name, schema in self.parameters.items():
-            value, weak = getattr(claim, name, None), schema.get("x-weak")
+            value, weak = getattr(claim, self.field_of[name], None), schema.get("x-weak")
             if weak is None or value is None:
                 continue
             if value >= (math.inf if weak["from"] is None else weak["from"]) or value <= (
@@ -162,8 +167,8 @@ class ClaimKind:
 
     @property
     def has_direction(self) -> bool:
-        """Whether it is about a behaviour that the deployed model raises or lowers, which contrast items show."""
-        return self.directed and "items" in self.fields
+        """Whether it is about a behaviour that the deployed model raises or lowers, which contrast items or replies show."""
+        return self.directed and bool({"items", "prompts"} & self.fields.keys())
 
     def takes(self, name: str) -> bool:
         """Whether what a file says of that name reaches it: contexts do so with its items, whether as a field or as parameters."""
@@ -182,7 +187,8 @@ class ClaimKind:
 
     def is_default(self, name: str, value: Any) -> bool:
         """Whether a value of a field or parameter is what it has where none is given."""
-        default = next(one.default for one in dataclasses.fields(self.declared) if one.name == name)
+        field = self.field_of.get(name, name)
+        default = next(one.default for one in dataclasses.fields(self.declared) if one.name == field)
         if isinstance(default, Sequence) and not isinstance(default, str) and isinstance(value, Iterable):
             return [*value] == [*default]
         return value is None or bool(value == default)
@@ -325,7 +331,8 @@ def _checked(kind: ClaimKind) -> None:
             if one.source is not None:
                 read_pilot(one.source)  # before anything is measured
         object.__setattr__(self, _PROMISED, given_promises)
-        made(self, *arguments, **given | {name: one.value for name, one in getattr(self, _PROMISED).items()})
+        given |= {name: one.value for name, one in getattr(self, _PROMISED).items()}
+        made(self, *arguments, **{kind.field_of.get(name, name): value for name, value in given.items()})
 
     kind.declared.__init__ = checked  # type: ignore[misc]
 
@@ -395,7 +402,7 @@ def _threshold_from(given: Mapping[str, Promised], evidence: Evidence) -> str | 
     return name
 
 
-_MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions"}
+_MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions", "x-judge"}
 
 
 def _keys(schema: Schema) -> set[str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 
-from ..data.dialogues import Dialogue, DialogueLike, Dialogues, as_dialogues
+from ..data import Dialogue, DialogueLike, Dialogues, as_dialogues
 from ..errors import DataError, ModelError, SteerError
-from ..prompting import AS_GIVEN, Context
+from ..prompting import AS_GIVEN, Context, render_turn
 from ..prompting.chat import PromptText
-from ..prompting.formats import Setting
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .answers import end_tokens
 from .arguments import checks_arguments
@@ -28,6 +26,7 @@ from .written import written
 
 __all__ = ["Drawing", "Replies", "Reply", "replies"]
 
+GREEDY = Drawing()
 # Special tokens that say what a part of a reply is, such as a thought or a call of a tool.
 _MARKS = re.compile("think|thought|reason|tool|call|channel|message|python_tag", re.I)
 
@@ -43,6 +42,8 @@ class Reply:
         finish_reason: ``stop`` (an end token of the model's generation_config) or ``length`` (``max_new_tokens``).
         prompt: the rendered conversation that it goes on from.
         thinking: where it begins, see ``PromptText``: ``closed``, ``open``, or None without a chat template.
+        prompt_ids: the tokens of the prompt.
+        steer_from: index of the first steered token of prompt and reply, if the turn is steered.
     """
 
     text: str
@@ -51,6 +52,8 @@ class Reply:
     finish_reason: FinishReason
     prompt: str
     thinking: str | None
+    prompt_ids: Ids = ()
+    steer_from: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def replies(
     vector: SteeringVector | Intervention,
     *,
     multipliers: Sequence[float],
-    drawing: Drawing = Drawing(),
+    drawing: Drawing = GREEDY,
     positions: Positions = "after_prompt",
     include_first: bool = False,
     from_turn: int = 1,
@@ -115,7 +118,7 @@ def replies(
     asked_of = as_dialogues(dialogues)
     _check_turns(asked_of, from_turn)
     for dialogue in asked_of:
-        check_texts(model, dialogue.turns, f"prompt {dialogue.id}")
+        check_texts(model, dialogue.asked, f"prompt {dialogue.id}")
     put = [_Conversation(model, dialogue, context, from_turn) for dialogue in asked_of]
     places = [(d, m, s) for d in range(len(put)) for m in range(len(grid)) for s in range(drawing.samples)]
     found: dict[tuple[int, int, int], list[Reply]] = {place: [] for place in places}
@@ -143,8 +146,8 @@ def replies(
             notes |= dict.fromkeys(prompt.text.notes)
             prompts[place] = prompt, Asked(prompt.ids, multiplier, start, sample, name)
         tokens = written(model, [asked for _, asked in prompts.values()], change, drawing)
-        for (place, (prompt, _)), own in zip(prompts.items(), tokens, strict=True):
-            found[place].append(_reply(model, prompt, own, ends))
+        for (place, (prompt, asked)), own in zip(prompts.items(), tokens, strict=True):
+            found[place].append(_reply(model, prompt, asked, own, ends))
     of = tuple(
         tuple(tuple(tuple(found[d, m, s]) for s in range(drawing.samples)) for m in range(len(grid)))
         for d in range(len(put))
@@ -196,43 +199,34 @@ class _Conversation:
         return self._known[key]
 
     def _tokenized(self, said: tuple[str, ...], name: str) -> _Prompt:
-        setting = self.context.setting(self.model.format)
-        text = self._text(setting, said, name)
-        plain = setting.form.render is None
-        ids, spans = encode(self.model.tokenizer, text.text, plain)
-        turn_end, reply_at = text.turn_end, None
-        if len(said) >= self.from_turn:
-            first = self._text(setting, said[: self.from_turn - 1], name)
-            turn_end = first.turn_end
-            if not text.text.startswith(first.turn):
-                raise ModelError(f"{name}: the chat template changes turn {self.from_turn} once another one follows it")
-            reply_at = text.text.find(said[self.from_turn - 1].strip(), turn_end)
-        at = len(ids) if reply_at is None else next(i for i, (_, end) in enumerate(spans) if end > reply_at)
-        return _Prompt(text, ids, tokens_before(spans, turn_end), at)
-
-    def _text(self, setting: Setting, said: Sequence[str], name: str) -> PromptText:
-        turns = list(zip(self.dialogue.turns, said, strict=False))
-        put = partial(setting.form.prompt, self.dialogue.turns[len(said)], setting.system, turns)
         try:
-            opened = put(thinking_open=True)
-            closed = opened if setting.thinking_open else put(thinking_open=False)
+            found = render_turn(self.dialogue, said, self.model.format, self.context)
         except ModelError as error:
             raise ModelError(f"{name}: {error}") from None
-        if setting.form.render is None:  # the first token brings its own space
-            return PromptText(opened.text.rstrip(" "), opened.turn_end, None, opened.notes)
-        # Without a block of thought the model goes on from the generation prompt, as it is deployed.
-        return opened if closed.opening.split() == opened.opening.split() else closed
+        text = found.prompt
+        plain = self.context.setting(self.model.format).form.render is None
+        if plain:  # the first token brings its own space
+            text = replace(text, text=text.text.rstrip(" "))
+        ids, spans = encode(self.model.tokenizer, text.text, plain)
+        turn = min(self.from_turn, len(said) + 1)
+        at, end = len(ids), found.replies_at[turn - 1]
+        if turn <= len(said):
+            at = next(index for index, (_, stop) in enumerate(spans) if stop > end)
+        return _Prompt(text, ids, tokens_before(spans, found.turn_ends[turn - 1]), at)
 
 
-def _reply(model: Model, prompt: _Prompt, tokens: Ids, ends: frozenset[int]) -> Reply:
+def _reply(model: Model, prompt: _Prompt, asked: Asked, tokens: Ids, ends: frozenset[int]) -> Reply:
     left_out = _left_out(model)
     text = str(model.tokenizer.decode([token for token in tokens if token not in left_out], skip_special_tokens=False))
     raw = decoded(model.tokenizer, tokens)
-    return Reply(text, raw, tokens, finish_reason(tokens, ends), prompt.text.text, prompt.text.thinking)
+    reason = finish_reason(tokens, ends)
+    return Reply(text, raw, tokens, reason, prompt.text.text, prompt.text.thinking, asked.ids, asked.steer_from)
 
 
 @once_per_model
 def _left_out(model: Model) -> frozenset[int]:
     """The special tokens that are no part of what a reply says."""
-    ids = getattr(model.tokenizer, "all_special_ids", ())
-    return frozenset(one for one in ids if not _MARKS.search(str(model.tokenizer.convert_ids_to_tokens(one))))
+    named = dict.fromkeys(getattr(model.tokenizer, "all_special_ids", ()))
+    added = getattr(model.tokenizer, "added_tokens_decoder", {})
+    special = {*named, *(number for number, token in added.items() if token.special)}
+    return frozenset(one for one in special if not _MARKS.search(str(model.tokenizer.convert_ids_to_tokens(one))))

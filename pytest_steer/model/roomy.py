@@ -9,13 +9,13 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 
-class _RoomyLayer(DynamicLayer):
+class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values of every token, as a view of larger tensors: what ``DynamicLayer`` holds, to the last bit."""
 
     _layer_type = None  # transformers registers no layer of that type
 
     def __init__(self, room: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._room = room
         self._held: tuple[torch.Tensor, torch.Tensor] | None = None
 
@@ -27,6 +27,8 @@ class _RoomyLayer(DynamicLayer):
         if self._held is None or self._held[0].shape[-2] < length:
             if not self.is_initialized:
                 self.lazy_initialization(key_states, value_states)
+            assert self.keys is not None
+            assert self.values is not None
             self._held = self._grown(self.keys, key_states, before), self._grown(self.values, value_states, before)
         for held, new in zip(self._held, (key_states, value_states), strict=True):
             held[:, :, before:length] = new
@@ -34,7 +36,7 @@ class _RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        super().reorder_cache(beam_idx)
+        super().reorder_cache(beam_idx)  # type: ignore[arg-type]
         self._held = None
 
     def _grown(self, old: torch.Tensor, new: torch.Tensor, before: int) -> torch.Tensor:
