@@ -193,7 +193,7 @@ def test_no_layer_keeps_the_limits(folder, capsys):
     ("arguments", "words"),
     [
         (["sweep"], "Missing option '--data'"),
-        (["sweep", "--data", "nothing.json"], "'nothing.json' does not exist"),
+        (["sweep", "--data", "nothing.json"], "nothing.json: there is no such file"),
         (["sweep", "--data", "."], "'.' is a directory"),
         (["sweep", "--data", "texts.json"], "texts.json: expected a list of contrast items, found two lists of texts"),
         (["sweep", "--data", "items.json", "--model", "builtin:tny"], "Did you mean 'builtin:tiny'"),
@@ -201,7 +201,7 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         (["sweep", "--data", "items.json", "--train", "items.json"], "30 questions of items.json are also in items.json"),
         (["sweep", "--data", "items.json", "--train", "texts.json"], "caa compares two answers to one question"),
         (["sweep", "--data", "items.json", "--split", "40/60"], "Write train/validation/test: --split 40/20/40"),
-        (["sweep", "--data", "items.json", "--vector", "no.gguf"], "'no.gguf' does not exist"),
+        (["sweep", "--data", "items.json", "--vector", "no.gguf"], "no.gguf: there is no such file"),
         ([*APPROVAL, "--vector", "items.json"], "--vector is a vector that is made already. Delete --train and --method"),
         ([*APPROVAL, "--split", "1/1/1"], "Write validation/test: --split 30/70"),
         ([*APPROVAL, "--split", "1/x"], "'1/x'. Write three numbers above 0"),
