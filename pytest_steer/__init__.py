@@ -20,6 +20,7 @@ _HOMES = {
     "ContrastItem": "data",
     "Context": "prompting",
     "Deployed": "measures",
+    "Dialogue": "data",
     "Divergence": "measures",
     "Evidence": "evidence",
     "Generation": "model",
@@ -67,6 +68,7 @@ _HOMES = {
     "prompts": "prompting.strategies",
     "propensity_curve": "measures",
     "read_items": "data",
+    "read_prompts": "data",
     "read_questions": "data",
     "read_tasks": "data",
     "read_texts": "data",
@@ -97,11 +99,13 @@ if TYPE_CHECKING:
     from .claims import assert_suppresses as assert_suppresses
     from .data import Completion as Completion
     from .data import ContrastItem as ContrastItem
+    from .data import Dialogue as Dialogue
     from .data import Items as Items
     from .data import Question as Question
     from .data import Questions as Questions
     from .data import TaskItem as TaskItem
     from .data import read_items as read_items
+    from .data import read_prompts as read_prompts
     from .data import read_questions as read_questions
     from .data import read_tasks as read_tasks
     from .data import read_texts as read_texts

@@ -61,6 +61,7 @@ class Evidence:
         vector / data / multipliers / items / curve / curve_interval / strata / receipt / soundness / noise: see docs/report.md.
         units: what the estimate is made of, by content hash, see ``claims/units.py``; None where runs cannot be paired.
         unpaired: why not, as the end of a sentence.
+        replies: what the model wrote, unsteered and steered, see ``claims/shown_replies.py``; None where it wrote nothing.
         xfail: why the claim is known to fail, while that excuses it; xfail_expires: the last day on which it does (YYYY-MM-DD), or None.
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
@@ -118,6 +119,7 @@ class Evidence:
     units: dict[str, Any] | None = None
     unpaired: str | None = None
     xfail_expires: str | None = None
+    replies: dict[str, Any] | None = None
 
     @property
     def passed(self) -> bool:
@@ -181,6 +183,7 @@ class Evidence:
             "receipt": self.receipt,
             "soundness": self.soundness,
             "asked": self.asked,
+            "replies": self.replies,
             "noise": self.noise,
             "warnings": self.warnings,
             "error": self.error,

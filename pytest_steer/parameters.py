@@ -40,6 +40,7 @@ class Param:
         above / below / at_least / at_most: bounds.
         weak_from / weak_to: a promise of this value and above / below it can hardly fail, which a claim's evidence says as a warning.
         weak: what such a promise lets pass and what to write, as the end of a sentence that begins with name and value.
+        called: its name in claim files and assertions, where the field cannot have that name.
         was: the name that it had before; a claim file with that name is told the new one.
         promise: of a claim, that it is what the evidence's ``threshold`` comes from; the main number of a claim is one without saying so.
         schema: further keywords of JSON Schema, which win over those that the type gives.
@@ -56,6 +57,7 @@ class Param:
     weak_from: float | None = None
     weak_to: float | None = None
     weak: str = ""
+    called: str = ""
     was: str = ""
     promise: bool = False
     schema: Mapping[str, Any] = field(default_factory=dict)
@@ -91,8 +93,14 @@ def properties_of(declared: Declared) -> dict[str, Schema]:
             schema.setdefault("examples", [schema["default"]])
         if "examples" not in schema and (example := _example_of(schema)) is not None:
             schema["examples"] = [example]
-        found[name] = schema
+        found[names_of(declared)[name]] = schema
     return found
+
+
+def names_of(declared: Declared) -> dict[str, str]:
+    """The field of each parameter to the parameter's name."""
+    params = {name: param_of(hint) for name, hint in hints_of(declared).items()}
+    return {name: param.called or name for name, param in params.items() if param is not None}
 
 
 def _example_of(schema: Schema) -> Any:
@@ -114,8 +122,8 @@ def _example_of(schema: Schema) -> Any:
 
 def required_of(declared: Declared) -> list[str]:
     """The parameters without a default."""
-    known = properties_of(declared)
-    return [name for name, default in _defaults_of(declared).items() if name in known and default is MISSING]
+    names = names_of(declared)
+    return [names[field] for field, default in _defaults_of(declared).items() if field in names and default is MISSING]
 
 
 def check_takes(function: Callable[..., Any], wanted: Sequence[str], what: str) -> None:

@@ -26,6 +26,7 @@ from .pytest_collect import (
     show_broken,
     shown_id,
     suite_folder,
+    typed_id,
 )
 from .pytest_columns import columns, tell_worker, usage_error
 from .pytest_frames import is_brief, keep_headline, without_our_frames
@@ -216,7 +217,7 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
     interrupted = exitstatus == pytest.ExitCode.INTERRUPTED
     left = not_run(session)
     if run.claims or left:
-        run.saved += stopped_lines(run, left or [], interrupted)
+        run.saved += stopped_lines(run, [typed_id(one, config) for one in left or ()], interrupted)
     if run.settings.reports or run.settings.github or run.settings.baseline is not None:
         ended = {"interrupted": interrupted, "not_run": None if left is None else len(left)}
         lines, code = write_reports(run, config.stash.get(BASELINE, None), config, **ended)

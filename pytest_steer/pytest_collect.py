@@ -308,16 +308,25 @@ def _has_claims(file: Path) -> bool:
 
 
 def rerun_command(item: pytest.Item) -> str:
-    """The command that runs one test again, with the steering options of this run."""
+    """The command that runs one test again, in the folder where pytest was started, with the steering options of this run."""
     config = item.config
-    parts = ["pytest", item.nodeid]
+    parts = ["pytest", typed_id(item.nodeid, config)]
     for name in ("model", "device", "dtype", "profile", "seed"):
         given = config.getoption(f"steer_{name}")
-        if given is not None:
-            parts += [f"--steer-{name}", str(given)]
+        if given is not None:  # with an equals sign: pytest takes a folder that stands alone for an argument
+            parts.append(f"--steer-{name}={given}")
     context = config.getoption("steer_context")
     if context is not None:
         parts += ["--steer-context", context]
     if config.getoption("steer_holm"):
         parts.append("--steer-holm")
     return shlex.join(parts)
+
+
+def typed_id(nodeid: str, config: pytest.Config) -> str:
+    """A test's id as it is typed where pytest was started. The ids of pytest begin at its root folder."""
+    file, mark, name = nodeid.partition("::")
+    here = config.invocation_params.dir
+    return (
+        nodeid if here == config.rootpath else Path(os.path.relpath(config.rootpath / file, here)).as_posix() + mark + name
+    )

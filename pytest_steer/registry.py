@@ -18,7 +18,7 @@ from .errors import SteerError
 from .screen import message_of
 
 GROUP = "pytest_steer"
-KINDS = ("claim", "method", "intervention", "recipe", "axis", "vector format", "data format", "report format")
+KINDS = ("claim", "method", "intervention", "recipe", "axis", "vector format", "data format", "report format", "judge")
 
 _things: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 _homes: dict[tuple[str, str], str] = {}

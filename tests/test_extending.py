@@ -497,7 +497,7 @@ def test_a_module_that_is_loaded_again_registers_again(tmp_path: Path, monkeypat
         registry.forget("axis", "again")
 
 
-@pytest.mark.parametrize("holm", [False, True])
+@pytest.mark.parametrize("holm", [pytest.param(False, marks=pytest.mark.nightly), True])
 def test_a_faulty_claim_is_one_error_in_table_and_report_and_the_rest_runs(folder: Path, tmp_path: Path, holm: bool) -> None:
     made = tmp_path / "made"
     shutil.copytree(folder, made)

@@ -114,7 +114,9 @@ def run_suite(tmp_path: Path, *arguments: str) -> dict:
 
 # One behaviour of each outcome every day, and all of them at night.
 @pytest.mark.parametrize(
-    "chosen", ["sentiment or overconfidence", pytest.param("", marks=pytest.mark.nightly)], ids=["few", "all"]
+    "chosen",
+    ["sentiment-rises or sentiment-cost or overconfidence", pytest.param("", marks=pytest.mark.nightly)],
+    ids=["few", "all"],
 )
 def test_the_example_suite_as_a_user_runs_it(tmp_path: Path, chosen: str) -> None:
     report = run_suite(tmp_path, "example_suites/smollm2", "-k", chosen)
@@ -189,7 +191,7 @@ def test_two_methods_of_the_comparison_as_a_user_runs_it(tmp_path: Path) -> None
 # Both ends of the curve every day, and all of it at night.
 @pytest.mark.parametrize(
     "chosen",
-    ["fiftieth-beats or collapse-promotes or collapse-suppresses", pytest.param("", marks=pytest.mark.nightly)],
+    ["collapse-promotes or collapse-suppresses", pytest.param("", marks=pytest.mark.nightly)],
     ids=["few", "all"],
 )
 def test_the_suite_of_costs_as_a_user_runs_it(tmp_path: Path, chosen: str) -> None:
@@ -199,7 +201,8 @@ def test_the_suite_of_costs_as_a_user_runs_it(tmp_path: Path, chosen: str) -> No
     assert {verdict for verdict, known in verdicts.values() if not known} == {"pass"}
     assert {verdict for verdict, known in verdicts.values() if known} == {"fail"}
     # A prompt wins and is said to win, and a dose that breaks the model lowers both sides.
-    assert verdicts["fiftieth-beats-asking"] == ("fail", True)
     assert verdicts["collapse-promotes"] == ("fail", True)
-    assert claims["fiftieth-beats-asking"]["interval"][1] < 0
+    if not chosen:
+        assert verdicts["fiftieth-beats-asking"] == ("fail", True)
+        assert claims["fiftieth-beats-asking"]["interval"][1] < 0
     assert any("degradation" in warning for warning in claims["collapse-suppresses"]["warnings"])

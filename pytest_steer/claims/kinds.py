@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from .. import registry
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, fault_of
-from ..parameters import Param, Schema, properties_of, required_of
+from ..parameters import Param, Schema, names_of, properties_of, required_of
 from ..promises import Promised, promise_schema, promised
 from ..validation import check_values
 from . import words
@@ -36,7 +36,14 @@ EVERY: dict[str, Schema] = {
 Declared = TypeVar("Declared", bound=type)
 
 # What a claim is measured on is filled in by the name of its field, as pytest fills in fixtures; these come from files under ``data``.
-_FROM_DATA = {"items": "test", "tasks": "test", "texts": "neutral", "demonstrations": "demonstrations"}
+_FROM_DATA = {
+    "items": "test",
+    "tasks": "test",
+    "texts": "neutral",
+    "prompts": "prompts",
+    "demonstrations": "demonstrations",
+}
+_INSTEAD = {"prompts": "test"}  # the file that serves where there is none of the key
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,13 @@ class ClaimKind:
         return {
             one.name: one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
             for one in dataclasses.fields(self.declared)
-            if one.name not in self.parameters
+            if one.name not in self.field_of.values()
         }
+
+    @cached_property
+    def field_of(self) -> dict[str, str]:
+        """Parameter to the field of the class that holds it."""
+        return {name: field for field, name in names_of(self.declared).items()}
 
     @cached_property
     def parameters(self) -> dict[str, Schema]:
@@ -110,6 +122,14 @@ class ClaimKind:
         """The keys of ``data`` that it cannot be measured without."""
         return tuple(dict.fromkeys(key for name, key in _FROM_DATA.items() if self.fields.get(name)))
 
+    def needed(self, given: Container[str]) -> tuple[str, ...]:
+        """Its ``needs``, with the file that serves instead where only that is given."""
+        return tuple(
+            dict.fromkeys(
+                _INSTEAD[key] if key not in given and _INSTEAD.get(key, key) in given else key for key in self.needs
+            )
+        )
+
     @cached_property
     def uses(self) -> tuple[str, ...]:
         """Other keys of ``data`` that it reads where they are given."""
@@ -136,7 +156,7 @@ class ClaimKind:
         """A warning for each parameter of a claim with a value at which its promise can hardly fail."""
         found = []
         for name, schema in self.parameters.items():
-            value, weak = getattr(claim, name, None), schema.get("x-weak")
+            value, weak = getattr(claim, self.field_of[name], None), schema.get("x-weak")
             if weak is None or value is None:
                 continue
             if value >= (math.inf if weak["from"] is None else weak["from"]) or value <= (
@@ -167,7 +187,8 @@ class ClaimKind:
 
     def is_default(self, name: str, value: Any) -> bool:
         """Whether a value of a field or parameter is what it has where none is given."""
-        default = next(one.default for one in dataclasses.fields(self.declared) if one.name == name)
+        field = self.field_of.get(name, name)
+        default = next(one.default for one in dataclasses.fields(self.declared) if one.name == field)
         if isinstance(default, Sequence) and not isinstance(default, str) and isinstance(value, Iterable):
             return [*value] == [*default]
         return value is None or bool(value == default)
@@ -310,7 +331,8 @@ def _checked(kind: ClaimKind) -> None:
             if one.source is not None:
                 read_pilot(one.source)  # before anything is measured
         object.__setattr__(self, _PROMISED, given_promises)
-        made(self, *arguments, **given | {name: one.value for name, one in getattr(self, _PROMISED).items()})
+        given |= {name: one.value for name, one in getattr(self, _PROMISED).items()}
+        made(self, *arguments, **{kind.field_of.get(name, name): value for name, value in given.items()})
 
     kind.declared.__init__ = checked  # type: ignore[misc]
 

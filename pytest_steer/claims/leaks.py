@@ -12,24 +12,24 @@ from ..data.traces import Known, answers_in, is_comparable, known_in
 _SHOWN = 50  # characters
 
 
-def leaks(record: Mapping[str, Any], questions: Sequence[str], data_hash: str) -> list[str]:
+def leaks(record: Mapping[str, Any], questions: Sequence[str], data_hash: str, *, unit: str = "items") -> list[str]:
     """Warnings about test items whose question is in the training data.
 
     Args:
-        record: the metadata of the vector. questions: or inputs, one per item. data_hash: of all items.
+        record: the metadata of the vector. questions: or inputs, one per item. data_hash: of all items. unit: what they are.
     """
     if not record.get("item_hashes") and record.get("data_hash") == data_hash:
-        return [_asked(Known(same=len(questions)), len(questions), "questions")]
+        return [_asked(Known(same=len(questions)), len(questions), "questions", unit)]
     known, seen = known_in(questions, record), str(record.get("seen", "questions"))
     found = []
     if known.asked:
-        found.append(_asked(known, len(questions), seen))
+        found.append(_asked(known, len(questions), seen, unit))
     if known.near:
         found.append(
-            f"{known.near} of these {len(questions)} items nearly repeat one of the {seen} that the vector was extracted from"
+            f"{known.near} of these {len(questions)} {unit} nearly repeat one of the {seen} that the vector was extracted from"
             f"{'' if known.within else _such_as(known)}: test it on others"
         )
-    return found + _not_comparable(record, "items")
+    return found + _not_comparable(record, unit)
 
 
 def text_leaks(record: Mapping[str, Any], texts: Sequence[TextLike]) -> list[str]:
@@ -58,11 +58,11 @@ def text_leaks(record: Mapping[str, Any], texts: Sequence[TextLike]) -> list[str
     return found + _not_comparable(record, "texts")
 
 
-def _asked(known: Known, n: int, seen: str) -> str:
+def _asked(known: Known, n: int, seen: str, unit: str) -> str:
     what = "ask a question" if seen == "questions" else "ask what is in the texts"
     some = "" if known.within == known.asked else f"{known.within} of them "
     part = f", {some}in another form or among other words{_such_as(known)}" if known.within else ""
-    return f"{known.asked} of these {n} items {what} that the vector was extracted from{part}: test it on questions that it did not see"
+    return f"{known.asked} of these {n} {unit} {what} that the vector was extracted from{part}: test it on questions that it did not see"
 
 
 def _such_as(known: Known) -> str:

@@ -291,14 +291,14 @@ def _thinking_matters(model: Model) -> bool:
     return model.format.prompt("Is it?").text != model.format.prompt("Is it?", thinking_open=True).text
 
 
-def warnings_about(subject: Subject, questions: Sequence[str], data_hash: str) -> list[str]:
+def warnings_about(subject: Subject, questions: Sequence[str], data_hash: str, *, unit: str = "items") -> list[str]:
     """What the reader of a claim about some items of any kind has to know about them and the vector.
 
     Args:
-        questions: or inputs, one per item. data_hash: of all items.
+        questions: or inputs, one per item. data_hash: of all items. unit: what they are.
     """
     record = subject.intervention.metadata
-    found = leaks(record, questions, data_hash)
+    found = leaks(record, questions, data_hash, unit=unit)
     letters = letter_imbalance(record.get("label_balance") or {})
     if letters:
         found.append(letters)

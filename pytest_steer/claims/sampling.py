@@ -90,12 +90,12 @@ def sample_of(items: Items | Sample, cluster: str | None = None) -> Sample:
     labels: list[Hashable] = list(range(len(items)))
     if cluster is not None:
         with at_key("data.cluster"):
-            labels = _labels([(f"item {item.id}", item.meta) for item in items], cluster, items.source)
+            labels = labels_of([(f"item {item.id}", item.meta) for item in items], cluster, items.source)
     before = len(set(labels))
     questions = [_question(item) for item in items]
     # Options that are listed are what is asked; other answers may be the sample.
     one_question = len(items) > 1 and len(set(questions)) == 1 and isinstance(questions[0], str)
-    joined = _joined(labels, forms if one_question else questions)
+    joined = cluster_numbers(labels, forms if one_question else questions)
     clusters = None if len(set(joined)) == len(items) else tuple(joined)
     if clusters is not None and len(items) > 1 and len(set(clusters)) == 1:
         raise DataError(
@@ -125,10 +125,10 @@ def clusters_of_tasks(tasks: Sequence[TaskItem], cluster: str | None, source: st
     labels: list[Hashable] = list(range(len(tasks)))
     if cluster is not None:
         with at_key("data.cluster"):
-            labels = _labels(
+            labels = labels_of(
                 [(f"pair {index} ({task.input!r})", task.meta) for index, task in enumerate(tasks)], cluster, source
             )
-    joined = _joined(labels, [task.form[0] for task in tasks])
+    joined = cluster_numbers(labels, [task.form[0] for task in tasks])
     if len(set(joined)) == len(tasks):
         return None
     if len(set(joined)) == 1:
@@ -207,7 +207,7 @@ def one_per_cluster(values: Array, clusters: Sequence[int] | None) -> Array:
     return means
 
 
-def _labels(units: Sequence[tuple[str, Mapping[str, object]]], key: str, source: str) -> list[Hashable]:
+def labels_of(units: Sequence[tuple[str, Mapping[str, object]]], key: str, source: str) -> list[Hashable]:
     """What each unit, given by its name and its other keys, has under a key."""
     known = list(dict.fromkeys(name for _, meta in units for name in meta))
     if key not in known:
@@ -240,7 +240,7 @@ def _how(items: Items, questions: Sequence[Hashable]) -> str:
     return " or ".join(["with its options in another order"] * swapped + ["with other answers"] * answered)
 
 
-def _joined(labels: Sequence[Hashable], forms: Sequence[Hashable]) -> list[int]:
+def cluster_numbers(labels: Sequence[Hashable], forms: Sequence[Hashable]) -> list[int]:
     """Numbers of clusters: items of one label are together, and so are items of one form."""
     parent = list(range(len(labels)))
 

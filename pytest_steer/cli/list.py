@@ -26,6 +26,7 @@ def command(markdown: bool) -> int:
     """
     # What each of them has registers itself when it is imported.
     from .. import claims, data, extract, prompting, report, steering  # noqa: F401
+    from ..measures import judges  # noqa: F401
     from .reference import page, sentence_of  # which makes text by a library
 
     whole = load_extensions()

@@ -1,5 +1,6 @@
 """Contrast items, task pairs, texts and the readers of their files. Knows nothing of models or pytest."""
 
+from .dialogues import Dialogue, DialogueLike, Dialogues, as_dialogues, read_prompts
 from .formats import data_format, read_contrast_texts, read_items, read_texts
 from .items import ContrastItem, ItemLike, Items, as_items
 from .leave_out import leave_out
@@ -10,7 +11,7 @@ from .tasks import TaskItem, read_tasks
 from .texts import Completion, TextLike, Texts, as_texts
 
 __all__ = [
-    "OWN_QUESTIONS", "Completion", "ContrastItem", "ItemLike", "Items", "Question", "Questions", "TaskItem", "TextLike", "Texts",
-    "as_items", "as_questions", "as_texts", "data_format", "items_as_tasks", "leave_out", "read_contrast_texts", "read_items",
-    "read_questions", "read_tasks", "read_texts", "safety_items", "task_items",
+    "OWN_QUESTIONS", "Completion", "ContrastItem", "Dialogue", "DialogueLike", "Dialogues", "ItemLike", "Items", "Question", "Questions", "TaskItem", "TextLike", "Texts",
+    "as_dialogues", "as_items", "as_questions", "as_texts", "data_format", "items_as_tasks", "leave_out", "read_contrast_texts", "read_items",
+    "read_prompts", "read_questions", "read_tasks", "read_texts", "safety_items", "task_items",
 ]  # fmt: skip

@@ -16,7 +16,18 @@ from ..claims.in_rounds import is_in_rounds
 from ..claims.no_regression import OtherClaim
 from ..claims.pilots import read_pilot
 from ..claims.sampling import sample_of
-from ..data import Items, Questions, TaskItem, Texts, read_questions, read_tasks, read_texts
+from ..data import (
+    Dialogues,
+    Items,
+    Questions,
+    TaskItem,
+    Texts,
+    as_dialogues,
+    read_prompts,
+    read_questions,
+    read_tasks,
+    read_texts,
+)
 from ..data.formats import has_entries
 from ..data.formats.entries import is_builtin
 from ..data.likeness import reach_of
@@ -164,6 +175,21 @@ class Builder:
             texts = read_texts(claim.neutral, columns=columns, **claim.neutral_settings)
             return texts[: reach_of([form_of(text) for text in texts], self.run.effort.max_items)]
 
+    def prompts(self, claim: ClaimSpec) -> Dialogues:
+        """What the model is asked to reply to: the file of ``data.prompts``, else the questions of ``data.test``.
+
+        Raises:
+            DataError: the claim has neither, or it cannot be read.
+        """
+        if claim.prompts is None and claim.test is None:
+            raise DataError(f"{claim.name}: needs data.prompts, or data.test, whose questions are asked")
+        if claim.prompts is None:
+            found = as_dialogues(self.test_items(claim)[0])
+        else:
+            with at_key("data.prompts"):
+                found = read_prompts(claim.prompts, columns=claim.columns)
+        return found[: reach_of([one.form for one in found], self.run.effort.max_items)]
+
     def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
         """The pairs of a task, of ``data.test`` unless another file is named.
 
@@ -226,9 +252,10 @@ class Builder:
 
 
 def _left_out(kind: ClaimKind, claim: ClaimSpec) -> set[str]:
-    """The fields that are not filled in: texts that may be missing and are, or what the claim is not measured on."""
+    """The fields that are not filled in: data that may be missing and are, or what the claim is not measured on."""
     if not kind.either:
-        missing = {name for name, needed in kind.fields.items() if name == "texts" and not needed and claim.neutral is None}
+        lacks = {"texts": claim.neutral is None, "prompts": claim.prompts is None and claim.test is None}
+        missing = {name for name, needed in kind.fields.items() if lacks.get(name) and not needed}
         return missing | kind.meaningless(claim.params).keys()
     chosen = kind.chosen(claim.params.get("on"), given_data(claim))
     return {*kind.either} - {chosen} | kind.meaningless({**claim.params, str(chosen): True}).keys()
@@ -236,7 +263,8 @@ def _left_out(kind: ClaimKind, claim: ClaimSpec) -> set[str]:
 
 def given_data(claim: ClaimSpec) -> set[str]:
     """The keys of ``data`` that a claim has of what claims are measured on."""
-    return {key for key, file in (("test", claim.test), ("neutral", claim.neutral)) if file is not None}
+    files = {"test": claim.test, "neutral": claim.neutral, "prompts": claim.prompts}
+    return {key for key, file in files.items() if file is not None}
 
 
 class _Supply:
@@ -277,7 +305,9 @@ class _Supply:
 
     @cached_property
     def _asked(self) -> tuple[Items | None, Context]:
-        if self._claim.test is None and not kind_of(self._claim.kind).fields.get("items", True):
+        fields = kind_of(self._claim.kind).fields
+        on_prompts = self._claim.prompts is not None and "prompts" in fields and "items" not in fields
+        if on_prompts or (self._claim.test is None and not fields.get("items", True)):
             return None, replace(AS_GIVEN, **self._claim.asked)  # type: ignore[arg-type]
         return self._builder.test_items(self._claim, sequential=self.sequential)
 
@@ -298,6 +328,10 @@ class _Supply:
         return self._builder.texts(self._claim)
 
     @property
+    def prompts(self) -> Dialogues:
+        return self._builder.prompts(self._claim)
+
+    @property
     def tasks(self) -> tuple[TaskItem, ...]:
         return self._builder.first_tasks(self._builder.tasks(self._claim))
 
@@ -308,9 +342,9 @@ class _Supply:
 
     @property
     def source(self) -> str:
-        """Where its texts or tasks come from."""
-        is_of_texts = "texts" in kind_of(self._claim.kind).fields and self._claim.neutral is not None
-        file = self._claim.neutral if is_of_texts else self._claim.test
+        """Where its texts, prompts or tasks come from."""
+        fields, files = kind_of(self._claim.kind).fields, {"texts": self._claim.neutral, "prompts": self._claim.prompts}
+        file = next((file for name, file in files.items() if name in fields and file is not None), self._claim.test)
         return shown(file) if file is not None else "texts"
 
     @property

@@ -78,11 +78,12 @@ def _whole_schema(claim: Expanded) -> Schema:
     whole: dict[str, Schema] = {
         key: schema_of(claim.values[key], key) for key in ("vector", "intervention") if key in claim.values
     }
-    needs = of_kind["x-needs"]
+    has = claim.values.get("data")
+    needs = kind_of(claim.kind).needed(has if isinstance(has, dict) else {})
     example = {key: _DATA_KEYS[key]["examples"][0] for key in needs}
     about = " ".join(_DATA_KEYS[key]["description"] for key in needs)
     shared = resolved(every["data"])
-    whole["data"] = {**shared, "description": about or shared["description"], "required": needs, "examples": [example]}
+    whole["data"] = {**shared, "description": about or shared["description"], "required": [*needs], "examples": [example]}
     return {
         **{key: value for key, value in of_kind.items() if key not in ("$ref", "unevaluatedProperties")},
         "properties": {**of_kind["properties"], **every, **whole},
@@ -99,7 +100,7 @@ def _touches(faults: list[Fault], path: DataPath) -> bool:
 def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fault]:
     """Files that are not there, values that an axis refuses, and what parameters do not say together."""
     of_kind, has = kinds()[claim.kind], claim.values.get("data", {})
-    used = {*of_kind["x-needs"], *of_kind["x-uses"]}
+    used = {*kind_of(claim.kind).needed(has), *of_kind["x-uses"]}
     chosen = kind_of(claim.kind).chosen(claim.values.get("on"), has)
     if chosen is not None:
         used.add(of_kind["x-either"][chosen])

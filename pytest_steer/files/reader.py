@@ -205,6 +205,7 @@ class _SuiteReader:
             neutral=data.get("neutral"),
             neutral_settings={key: value for key, value in neutral.items() if key != "file"},
             demonstrations=data.get("demonstrations"),
+            prompts=data.get("prompts"),
             **_known_failure(values.get("xfail")),
             line=self._line(index),
             model=self._model(model.value) if model is not None else None,

@@ -13,17 +13,18 @@ import pytest_steer.claims
 import pytest_steer.extract
 import pytest_steer.steering  # noqa: F401  (these register ours)
 from pytest_steer import registry
+from pytest_steer.measures.judges import judge_schema
 from pytest_steer.prompting import known_axes
 from pytest_steer.validation import Checks
 
 Schema = dict[str, Any]
 
 SCHEMA: Schema = json.loads(files(__package__).joinpath("schema.json").read_text(encoding="utf-8"))
-"""What claim files hold beside what claims, methods, interventions and axes declare of themselves."""
+"""What claim files hold beside what claims, methods, interventions, judges and axes declare of themselves."""
 
 
 def full_schema() -> Schema:
-    """The JSON Schema of claim files, with every claim, method, intervention and axis that is registered."""
+    """The JSON Schema of claim files, with every claim, method, intervention, judge and axis that is registered."""
     return _made(registry.version())
 
 
@@ -83,6 +84,7 @@ def _made(version: int) -> Schema:
     }
     _add_settings(found, "#/$defs/vector/properties/extract", "#/$defs/method/properties/extract", methods)
     _add_settings(found, "#/$defs/intervention", "#/$defs/method", ways)
+    defs["judge"] = judge_schema()
     axes = known_axes()
     value_of = {name: {"$ref": f"#/$defs/axes/properties/{name}"} for name in axes}
     defs["axes"]["properties"] = {name: {**axis.value_schema, "x-axis": name} for name, axis in axes.items()}

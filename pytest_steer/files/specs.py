@@ -75,6 +75,7 @@ class ClaimSpec:
         direction: ``raises`` or ``lowers``: what the deployed model is meant to do.
         test: the contrast items. Only if the kind needs them it is sure that the file was there.
         neutral: the neutral texts. Only if the kind needs them it is sure that the file was there.
+        prompts: what the model is asked to reply to, under the same condition; None for the questions of ``test``.
         neutral_settings: what of them is read and left out, as keywords of ``read_texts``.
         demonstrations: the items that demonstrations are drawn from, under the same condition.
         columns: what the columns of the data are called, where they have other names.
@@ -104,6 +105,7 @@ class ClaimSpec:
     model: str | None = None
     direction: Literal["raises", "lowers"] = "raises"
     demonstrations: Path | None = None
+    prompts: Path | None = None
     neutral_settings: dict[str, Any] = field(default_factory=dict)
     min_n: int | None = None
     cluster: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from ..steering import Intervention
 from .applied import check_steady, run_batch
 from .batch import Padding, check_sequence, check_vocabulary
 from .doses import Doses
+from .drawing import Drawing
 from .forward import Prefix, run_prefix
 from .identity import disk_key, is_hooked, state_of
 from .layout import Way, in_order
@@ -32,6 +33,7 @@ from .recent import Recent, Tensors
 from .state import measured
 from .structure import structure_of
 from .trial import MISFITS, is_out_of_memory
+from .writing import Writer
 
 _Answers = list[tuple[Row, Scores]]
 _One = TypeVar("_One")
@@ -128,6 +130,10 @@ class Engine:
         self._check_applied(wanted)
         return [[self._memo[row.key] for row in rows] for rows in asked]
 
+    def writer(self, intervention: Intervention, drawing: Drawing) -> Writer:
+        """What writes the replies that are not remembered."""
+        return Writer(self.model, intervention, drawing)
+
     def path(self, intervention: Intervention) -> str:
         """The ways in which forwards under this intervention were run, in the order of their first use."""
         return "; ".join(self.paths(intervention)) or str(Way("plain"))
@@ -192,6 +198,38 @@ class Engine:
         self._recent.keep(key, found)
         return found
 
+    def remembered_values(
+        self, keys: Mapping[bytes, bool], compute: Callable[[list[bytes]], Iterable[Mapping[bytes, Scores]]]
+    ) -> list[Scores]:
+        """Values that the model gives, from memory or from disk if they are there.
+
+        Args:
+            keys: what they depend on beside the model, and whether that says all about them, so that they may be kept on disk.
+            compute: gives those that are not there, in parts.
+        """
+        self._look_at_model()
+        known = self._recalled(keys)
+        unknown = [key for key in keys if key not in known]
+        self.remembered += len(keys) - len(unknown)
+        for part in compute(unknown) if unknown else ():
+            self._store(part, keys)
+            self.forwards += len(part)
+        return [self._memo[key] for key in keys]
+
+    def _recalled(self, keys: Mapping[bytes, bool]) -> dict[bytes, Scores]:
+        """The memory, with what is on disk of these keys."""
+        if self.disk is not None and self._part is not None:
+            part = self._part
+            wanted = {key: part + key for key, durable in keys.items() if durable and key not in self._memo}
+            self._memo |= self.disk.read(wanted) if wanted else {}
+        return self._memo
+
+    def _store(self, found: Mapping[bytes, Scores], keys: Mapping[bytes, bool]) -> None:
+        """Keep values in memory, and on disk those that may be kept there."""
+        self._memo |= found
+        if self.disk is not None and self._part is not None:
+            self.disk.write({self._part + key: value for key, value in found.items() if keys[key]})
+
     def _look_at_model(self) -> None:
         """Forget all scores if anything that they depend on has changed, and see whether the disk can be asked.
 
@@ -208,24 +246,21 @@ class Engine:
 
     def _unknown(self, asked: list[list[Row]]) -> list[Row]:
         """The rows whose scores are neither in memory nor on disk."""
-        found = {row.key: row for rows in asked for row in rows if row.key not in self._memo}
-        if self.disk is not None and self._part is not None and found:
-            self._memo |= self.disk.read({key: self._part + key for key, row in found.items() if _is_durable(row.pair)})
-        unknown = [row for key, row in found.items() if key not in self._memo]
+        found = {row.key: row for rows in asked for row in rows}
+        known = self._recalled({key: _is_durable(row.pair) for key, row in found.items()})
+        unknown = [row for key, row in found.items() if key not in known]
         self.remembered += sum(map(len, asked)) - len(unknown)
         return unknown
 
     def _keep(self, answers: _Answers) -> None:
-        """Keep the scores of a batch in memory, and on disk if there is a folder for it."""
+        """Keep the scores of a batch."""
         for row, scores in answers:
             if not np.isfinite(scores).all():
                 raise MeasurementError(
                     f"{row.probe.name}: the model gives NaN or infinity at multiplier {row.pair.multiplier:g}; "
                     "a smaller multiplier or float32 may help"
                 )
-            self._memo[row.key] = scores
-        if self.disk is not None and self._part is not None:
-            self.disk.write({self._part + row.key: scores for row, scores in answers if _is_durable(row.pair)})
+        self._store({row.key: scores for row, scores in answers}, {row.key: _is_durable(row.pair) for row, _ in answers})
 
     def _check_applied(self, rows: Sequence[Row]) -> None:
         """Refuse a user's own way of steering that does not steer alike whenever it is asked; each is asked thoroughly once."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
@@ -11,6 +11,8 @@ from typing import Literal, cast
 
 import numpy as np
 
+from ..steering import Intervention
+from .drawing import Drawing
 from .engine import Engine, engine_of
 from .forward import Prefix, run_prefix, without_divergence
 from .layout import Way
@@ -19,6 +21,8 @@ from .memo import DiskMemo, Scores
 from .planning import cost_of, tokens_of
 from .probes import Bundle, Row
 from .recent import Tensors
+from .tokens import Ids
+from .writing import Asked, Writer
 
 
 @dataclass(frozen=True)
@@ -72,16 +76,24 @@ class Rehearsal(Engine):
     Attributes:
         passes: the planned forwards, in order.
         moves: how far a multiplier of 1 moves the placeholders: 0 is a vector without effect.
+        reply_tokens: the most tokens that would be generated.
     """
 
     def __init__(self, model: Model, *, disk: DiskMemo | None, moves: float) -> None:
         super().__init__(model)
         self.disk, self.moves = None if disk is None else cast(DiskMemo, _ReadOnly(disk)), moves
         self.passes: list[Pass] = []
+        self.reply_tokens = 0
         self._checking = False
 
     def _keep(self, answers: list[tuple[Row, Scores]]) -> None:
         self._memo |= {row.key: scores for row, scores in answers}
+
+    def _store(self, found: Mapping[bytes, Scores], keys: Mapping[bytes, bool]) -> None:
+        self._memo |= found
+
+    def writer(self, intervention: Intervention, drawing: Drawing) -> Writer:
+        return _Placeholders(self, intervention, drawing)
 
     def _check_applied(self, rows: Sequence[Row]) -> None:
         """Nothing: a placeholder cannot show whether a user's own way of steering is steady."""
@@ -129,6 +141,21 @@ class Rehearsal(Engine):
             found = -1 - of_probe.random(count) + 0.01 * of_row.normal(size=count) - abs(moved) / 20
             found += 0 if is_first else -moved
         return np.asarray(found, dtype=np.float64)
+
+
+class _Placeholders(Writer):
+    """Writes replies of the greatest length whose tokens mean nothing, and counts them."""
+
+    def __init__(self, engine: Rehearsal, intervention: Intervention, drawing: Drawing) -> None:
+        super().__init__(engine.model, intervention, drawing)
+        self._engine = engine
+
+    def write(self, asked: Sequence[Asked]) -> Iterator[dict[Asked, Ids]]:
+        new, size = self.drawing.max_new_tokens, min(self.model.vocabulary, len(self.model.tokenizer))
+        for one in asked:
+            draws = _draws(one.key(self.intervention, self.drawing, self.ends))
+            yield {one: tuple(draws.integers(size, size=new).tolist())}
+        self._engine.reply_tokens += new * len(asked)
 
 
 def rehearsing(model: Model, *, moves: float, like: Model | None = None) -> tuple[Model, Rehearsal]:

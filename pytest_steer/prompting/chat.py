@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ModelError
+from .thoughts import end_of_open_thought, ends_with_closed_thought
 
 Message = dict[str, Any]
 Turn = tuple[str, str]
@@ -25,14 +25,6 @@ Render = Callable[..., str]
 _PART = "'type': 'text'"
 # A question of more characters than this stands in a text only if it was put there.
 _BY_CHANCE = 24
-
-# How templates mark a block of thought: <think>, [THINK], <|START_THINKING|>. A template that writes the reply into such a block without
-# closing it has to be told to close it.
-_THOUGHT = re.compile(
-    r"(?P<left><\|?|\[|◁)(?P<name>[^\s<>\[\]◁▷|]*(?:think|thought|reasoning)[^\s<>\[\]◁▷|]*)(?P<right>\|?>|\]|▷)", re.I
-)
-_BEGIN = re.compile("start|begin", re.I)
-_NOT_BEGIN = re.compile("^/|^no|end", re.I)
 
 
 @dataclass(frozen=True)
@@ -85,8 +77,7 @@ def chat_prompt(
     conversation, opened, notes = _first_that_renders(render, question, system, turns)
     if thinking_open:
         text, thinking = opened, "open"
-        last = _last_thought(opened)
-        if last is not None and _NOT_BEGIN.search(last["name"]):
+        if ends_with_closed_thought(opened):
             notes += ("the chat template's generation prompt closes the block of thought by itself",)
     else:
         written, conversation, more = _outside_of_thought(conversation)
@@ -243,12 +234,12 @@ def _outside_of_thought(conversation: _Conversation) -> tuple[str | None, _Conve
     if written is None:
         note = "the chat template does not render a reply to this conversation; the generation prompt is used"
         return None, conversation, (note,)
-    end = _end_of_open_thought(written)
+    end = end_of_open_thought(written)
     if end is None:
         return written, conversation, notes
     without_thought = replace(conversation, settings={**conversation.settings, "enable_thinking": False})
     other, _ = _before_the_reply(without_thought)
-    if other is not None and _end_of_open_thought(other) is None:
+    if other is not None and end_of_open_thought(other) is None:
         note = "rendered with enable_thinking=False: as given, the template puts the reply inside a block of thought"
         return other, without_thought, (*notes, note)
     note = f"the template puts the reply inside a block of thought; {end!r} was written to close it"
@@ -288,21 +279,6 @@ def _before_the_reply(conversation: _Conversation) -> tuple[str | None, tuple[st
         if without is not None and bare_opened.rpartition(question)[2] == tail:
             return before + question + without.rpartition(question)[2], (_LOST,)
     return None, ()
-
-
-def _end_of_open_thought(text: str) -> str | None:
-    """The marker that would close the block of thought in which a text ends; None if it ends in none."""
-    last = _last_thought(text)
-    if last is None or _NOT_BEGIN.search(last["name"]):
-        return None
-    name, begins = _BEGIN.subn(lambda begin: "END" if begin[0].isupper() else "end", last["name"])
-    return last["left"] + (name if begins else f"/{name}") + last["right"]
-
-
-def _last_thought(text: str) -> re.Match[str] | None:
-    """The marker of a block of thought at the very end of a text. Others do not count, since system prompts name such markers too."""
-    blocks = list(_THOUGHT.finditer(text))
-    return blocks[-1] if blocks and not text[blocks[-1].end() :].strip() else None
 
 
 def _turn_end(conversation: _Conversation, text: str, markers: Iterable[str]) -> int:

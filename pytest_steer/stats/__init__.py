@@ -2,8 +2,8 @@
 
 Read in this order: :mod:`intervals` (what an inference is; Student's t and Clopper-Pearson), :mod:`bootstrap`
 (BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how
-many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`least` (the smallest of several), :mod:`paired` (the
-difference of two shares of the same units), :mod:`weighted` (the same of weighted or clustered units), :mod:`guessing` (more right answers than by
+many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`least` and :mod:`largest` (the smallest and the largest of several), :mod:`paired` (the
+difference of two shares of the same units), :mod:`fillings` (units without an outcome), :mod:`weighted` (the same of weighted or clustered units), :mod:`guessing` (more right answers than by
 guessing), :mod:`ranks` (two measures of the same units), :mod:`variance`
 (what labels explain of the values), :mod:`quantile` (order statistics of values in clusters),
 :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
@@ -18,8 +18,10 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 from ..evidence import Direction, Verdict
 from .bootstrap import mean_bootstrap
 from .equivalence import items_needed_within, largest_size, size_of_mean
+from .fillings import between_fillings
 from .guessing import guessing_share, p_of_guessing, p_of_weighted_guessing
 from .intervals import Inference, mean_t, share, share_of_clusters
+from .largest import as_rise, largest_of
 from .least import least_of
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
@@ -41,6 +43,8 @@ __all__ = [
     "RankCorrelation",
     "VarianceShare",
     "Verdict",
+    "as_rise",
+    "between_fillings",
     "change_difference",
     "effective_n",
     "error_rate_of_t",
@@ -55,6 +59,7 @@ __all__ = [
     "items_needed_share",
     "items_needed_within",
     "judge",
+    "largest_of",
     "largest_size",
     "least_of",
     "least_ratio",

@@ -77,7 +77,7 @@ def test_a_claim_that_fails_says_why(suite: Path, pytester: pytest.Pytester) -> 
             "    [[]*[]] slope *, propensity *, *, *",
             "      Case *: which one? (A) * (B) *",
             "      matching: (?)   not matching: (?)",
-            "  run again: pytest c.steer.yaml::steers --steer-seed 3",
+            "  run again: pytest c.steer.yaml::steers --steer-seed=3",
         ]
     )
     result.stdout.no_fnmatch_line("*Traceback*")

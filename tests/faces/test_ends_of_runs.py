@@ -33,7 +33,9 @@ def report_of(suite: Path) -> dict:
     return report
 
 
-@pytest.mark.parametrize("what", ["raise KeyboardInterrupt", "pytest.exit('enough')"])
+@pytest.mark.parametrize(
+    "what", ["raise KeyboardInterrupt", pytest.param("pytest.exit('enough')", marks=pytest.mark.nightly)]
+)
 def test_an_interrupted_run_says_what_was_kept_and_how_to_go_on(suite: Path, pytester: pytest.Pytester, what: str) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     (suite / "conftest.py").write_text(STOPPING.format(what=what))
@@ -55,6 +57,23 @@ def test_an_interrupted_run_says_what_was_kept_and_how_to_go_on(suite: Path, pyt
     assert report["provenance"]["interrupted"]
     assert report["provenance"]["not_run"] == 2
     assert [claim["name"] for claim in report["claims"]] == ["c0", "c1"]
+
+
+def test_commands_to_copy_are_those_of_the_folder_where_pytest_was_started(
+    suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
+    (suite / "pytest.ini").write_text("[pytest]\n")
+    (suite / "below").mkdir()
+    monkeypatch.chdir(suite / "below")
+    result = pytester.runpytest("-x", "--steer-model=builtin:tiny", "-p", "no:cacheprovider", "../c.steer.yaml")
+    result.stdout.fnmatch_lines(
+        [
+            f"rootdir: {suite}",
+            "  run again: pytest ../c.steer.yaml::c1 --steer-model=builtin:tiny",
+            "go on: pytest ../c.steer.yaml::c2 ../c.steer.yaml::c3",
+        ]
+    )
 
 
 def test_a_run_that_stops_at_the_first_failure_says_how_many_were_not_run(suite: Path, pytester: pytest.Pytester) -> None:

@@ -64,6 +64,7 @@ def test_a_report(here: Path) -> None:
     assert not list(here.glob(".r.json*"))
 
 
+@pytest.mark.nightly
 def test_a_cache(here: Path) -> None:
     ended = run(5000, "--steer-cache=kept", "c.steer.yaml")
     assert ended.returncode == 0
@@ -101,6 +102,7 @@ def test_contexts_that_broke_a_claim(broken_by_a_context: Path) -> None:
     ]
 
 
+@pytest.mark.nightly
 def test_pytests_cache_that_cannot_be_made(broken_by_a_context: Path) -> None:
     """Its folder is a file, so that root cannot make it either."""
     (broken_by_a_context / ".pytest_cache").touch()
@@ -110,6 +112,7 @@ def test_pytests_cache_that_cannot_be_made(broken_by_a_context: Path) -> None:
     assert "pytest's cache folder cannot be written" in ended.stdout
 
 
+@pytest.mark.nightly
 def test_regressions(broken_by_a_context: Path) -> None:
     before = (broken_by_a_context / "c.steer.yaml").read_text()
     ended = run(20, "--steer-save-counterexamples", "c.steer.yaml")

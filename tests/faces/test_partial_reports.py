@@ -56,6 +56,7 @@ def test_a_killed_run_leaves_the_old_report_and_a_partial_one(killing: Path, pyt
     assert timed == [{**claim, "seconds": 0} for claim in whole["claims"][:2]]
 
 
+@pytest.mark.nightly
 def test_a_killed_worker_loses_the_claim_that_it_was_at(killing: Path, pytester: pytest.Pytester) -> None:
     """And the whole report, of what all workers measured, is in the order of the file."""
     pytest.importorskip("xdist")
@@ -112,6 +113,7 @@ def test_a_folder_that_vanishes(suite: Path, pytester: pytest.Pytester) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_where_the_whole_report_has_no_room_the_partial_one_stays(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     (suite / "r.json").write_text("the one before")
@@ -130,7 +132,9 @@ def test_where_the_whole_report_has_no_room_the_partial_one_stays(suite: Path, p
     assert sorted(file.name for file in suite.glob("*r.*json*")) == ["r.json", "r.partial.json"]
 
 
-@pytest.mark.parametrize("ending", ["raise KeyboardInterrupt", "pytest.exit('enough')"])
+@pytest.mark.parametrize(
+    "ending", ["raise KeyboardInterrupt", pytest.param("pytest.exit('enough')", marks=pytest.mark.nightly)]
+)
 def test_an_end_that_writes_the_whole_report_leaves_no_partial_one(
     suite: Path, pytester: pytest.Pytester, ending: str
 ) -> None:
@@ -141,6 +145,7 @@ def test_an_end_that_writes_the_whole_report_leaves_no_partial_one(
     assert not (suite / "r.partial.json").exists()
 
 
+@pytest.mark.nightly
 def test_only_beside_a_json_report(killing: Path, pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess(*PLAIN)
     assert not list(killing.glob("*.partial*"))

@@ -15,7 +15,8 @@ import pytest_steer
 from pytest_steer import Context, ContrastItem, Intervention, generate, load_model, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
 from pytest_steer.model import steered
-from pytest_steer.model.generation import _Sampling, ways_tried
+from pytest_steer.model.drawing import Drawing
+from pytest_steer.model.writing import ways_tried
 from pytest_steer.steering import custom
 
 SCOPES = ("all", "after_prompt", "last")
@@ -66,7 +67,7 @@ def likeliest(logits):
     return logits.index(best)
 
 
-def drawn(stream, temperature, top_p=1.0):
+def drawn(points, temperature, top_p=1.0):
     """Inversion of the distribution function, spelled out."""
 
     def choose(logits):
@@ -79,7 +80,7 @@ def drawn(stream, temperature, top_p=1.0):
             reach = next(n for n, total in enumerate(sums) if total >= top_p)
             assert min(abs(total - top_p) for total in sums) > 1e-6
             order = order[: reach + 1]
-        point = stream.random() * math.fsum(chances[t] for t in order)
+        point = next(points) * math.fsum(chances[t] for t in order)
         below = 0.0
         for token in order:
             below += chances[token]
@@ -124,11 +125,11 @@ def test_drawn_rows_equal_each_by_itself(family, scope, top_p):
     model, vector = builders.random_model(family), builders.random_vector(0, 2)
     how = {"do_sample": True, "temperature": 0.8, "top_p": top_p, "seed": 5}
     found = generate(model, PROMPTS, vector, multipliers=GRID, positions=scope, max_new_tokens=NEW, **how)
-    sampling = _Sampling(0.8, top_p, 5)
+    drawing = Drawing(NEW, temperature=0.8, top_p=top_p, seed=5)
     for question, row in zip(PROMPTS, found, strict=True):
         ids, turn = prompt_ids(model, question)
         for m, generation in zip(GRID, row, strict=True):
-            choose = drawn(sampling.stream(tuple(ids), m), 0.8, top_p)
+            choose = drawn(iter(drawing.points(tuple(ids), m, 0)), 0.8, top_p)
             said = list(generation.tokens)
             assert said == in_one_forward(model, ids, said, vector, m, plain.start_of(scope, turn, len(ids)), choose)
             assert len(said) == NEW
@@ -143,14 +144,19 @@ def test_rows_equal_a_forward_per_token(family):
     assert list(found.tokens) == alone(model, ids, vector, 2.0, turn, NEW, likeliest)
 
 
+def unasked(model):
+    """The same model, of which no reply is remembered."""
+    return wrap_model(model.hf, model.tokenizer, model.id)
+
+
 def test_a_row_does_not_depend_on_the_rows_beside_it():
     model, vector = builders.random_model("llama"), builders.random_vector(1)
     how = {"do_sample": True, "max_new_tokens": NEW}
     together = generate(model, PROMPTS, vector, multipliers=GRID, seed=1, **how)
     for question, row in zip(PROMPTS, together, strict=True):
         for m, generation in zip(GRID, row, strict=True):
-            assert generate(model, [question], vector, multipliers=[m], seed=1, **how) == [[generation]]
-    backwards = generate(model, PROMPTS[::-1], vector, multipliers=GRID[::-1], seed=1, **how)
+            assert generate(unasked(model), [question], vector, multipliers=[m], seed=1, **how) == [[generation]]
+    backwards = generate(unasked(model), PROMPTS[::-1], vector, multipliers=GRID[::-1], seed=1, **how)
     assert [row[::-1] for row in backwards[::-1]] == together
     other = generate(model, PROMPTS, vector, multipliers=GRID, seed=2, **how)
     assert all(a.tokens != b.tokens for one, two in zip(together, other, strict=True) for a, b in zip(one, two, strict=True))
@@ -167,14 +173,11 @@ def test_rwkv_has_no_cache_to_repeat_and_takes_the_plain_way():
 
 
 def test_a_cache_that_loses_the_multiplier_is_found_out(monkeypatch):
-    """A way that is wrong without an error: the cache repeats the wrong prompt's rows."""
+    """A way that is wrong without an error: rows get what the cache keeps of another row's prompt."""
     from transformers import DynamicCache
 
-    def tile(cache, repeats):
-        for layer in cache.layers:
-            layer.keys, layer.values = (t.repeat(repeats, 1, 1, 1) for t in (layer.keys, layer.values))
-
-    monkeypatch.setattr(DynamicCache, "batch_repeat_interleave", tile)
+    right = DynamicCache.reorder_cache
+    monkeypatch.setattr(DynamicCache, "reorder_cache", lambda cache, rows: right(cache, rows.roll(1)))
     model, vector = wrap_model(builders.random_hf("llama"), builders.tokenizer(), "llama"), builders.random_vector(1)
     found = generate(model, PROMPTS, vector, multipliers=GRID, max_new_tokens=NEW)
     assert ways_tried(model) == {("shared prompt", True): False, ("one batch", True): True}
@@ -292,8 +295,8 @@ def test_context_items_and_interventions():
 def test_small_batches_give_the_same(monkeypatch):
     model, vector = builders.random_model("gemma3"), builders.random_vector(1)
     want = generate(model, [*PROMPTS, *PROMPTS], vector, multipliers=GRID, max_new_tokens=4)
-    monkeypatch.setattr("pytest_steer.model.generation._MAX_TOKENS", (1, 1))
-    assert generate(model, [*PROMPTS, *PROMPTS], vector, multipliers=GRID, max_new_tokens=4) == want
+    monkeypatch.setattr("pytest_steer.model.writing._MAX_TOKENS", (1, 1))
+    assert generate(unasked(model), [*PROMPTS, *PROMPTS], vector, multipliers=GRID, max_new_tokens=4) == want
 
 
 @pytest.mark.parametrize(

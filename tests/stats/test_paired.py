@@ -44,7 +44,7 @@ def test_the_p_value_is_that_of_a_plain_search(losses, gains, n, d):
     assert found._tails.p_at_most(d) == pytest.approx(largest + level, abs=2e-5)
 
 
-@pytest.mark.parametrize("n", [8, 13])
+@pytest.mark.parametrize("n", [8, pytest.param(13, marks=pytest.mark.nightly)])
 def test_no_difference_has_more_wrong_bounds_than_stated(n):
     """Over all counts, for a grid of differences and shares of units that change: not simulated, but summed."""
     every = outcomes(n)

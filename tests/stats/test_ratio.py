@@ -151,8 +151,10 @@ def exponential(rng, n=20):
     ("draw", "paired", "most"),
     [
         pytest.param(normal, True, (0.058, 0.058), id="normal"),
-        pytest.param(lambda rng: (normal(rng)[0], normal(rng, 40)[1]), False, (0.06, 0.06), id="unpaired"),
-        pytest.param(exponential, True, (0.03, 0.125), id="skewed"),
+        pytest.param(
+            lambda rng: (normal(rng)[0], normal(rng, 40)[1]), False, (0.06, 0.06), id="unpaired", marks=pytest.mark.nightly
+        ),
+        pytest.param(exponential, True, (0.03, 0.125), id="skewed", marks=pytest.mark.nightly),
         pytest.param(lambda rng: exponential(rng, 100), True, (0.04, 0.085), id="skewed, many", marks=pytest.mark.nightly),
     ],
 )
@@ -188,7 +190,7 @@ def test_the_least_of_several():
     [
         # What it needs, the level of each, is held to its formula every day in the test of the least of several.
         pytest.param((0.5, 0.5, 0.5, 0.5), id="all at it", marks=pytest.mark.nightly),
-        pytest.param((0.5, 2.0, 2.0, 2.0), id="one at it"),
+        pytest.param((0.5, 2.0, 2.0, 2.0), id="one at it", marks=pytest.mark.nightly),
     ],
 )
 def test_false_verdicts_of_the_least_of_four(truths):

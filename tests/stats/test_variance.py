@@ -117,7 +117,7 @@ def test_bad_input_is_named():
     [
         ({"letter": 0.02, "yes_no": 0.02, "context": 0.02}, False),
         ({"letter": 0.3, "yes_no": 0.1, "context": 0.02}, False),
-        ({"letter": 0.3, "yes_no": 0.1, "context": 0.02}, True),
+        pytest.param({"letter": 0.3, "yes_no": 0.1, "context": 0.02}, True, marks=pytest.mark.nightly),
     ],
 )
 def test_bounds_are_wrong_about_as_often_as_stated(shares, heavy):

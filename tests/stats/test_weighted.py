@@ -85,6 +85,10 @@ def test_how_many_questions_decide():
     needed = items_needed_paired(0, 0, 20, 0.03)
     assert paired_share_difference(0, 0, needed).high <= 0.03 < paired_share_difference(0, 0, needed - 1).high
     assert items_needed_paired(3, 0, 100, 0.03) is None
+
+
+@pytest.mark.nightly
+def test_so_many_questions_decide_as_often_as_the_power_says():
     needed, random = items_needed_paired(10, 4, 384, 0.04), np.random.default_rng(1)
     counts = random.multinomial(needed, [10 / 384, 4 / 384, 370 / 384], size=40)
     passes = [paired_share_difference(int(a), int(b), needed).high <= 0.04 for a, b, _ in counts]

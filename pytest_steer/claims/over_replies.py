@@ -1,0 +1,240 @@
+"""What claims about replies share: their parameters, what they count, and writing the replies, base and steered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, TypedDict
+
+from ..errors import MeasurementError
+from ..measures.outcomes import ENDED, Outcome, Span, read_reply
+from ..measures.shown import shown_probe
+from ..measures.subject import Subject
+from ..model import Model, Probe
+from ..model.drawing import Drawing
+from ..model.replies import Reply, replies
+from ..parameters import Param
+from ..prompting import Context
+from .common import Deployment
+from .prompt_sampling import PromptSample, prompt_warnings
+from .sampling import cluster_record
+
+MaxNewTokens = Annotated[
+    int,
+    Param("A reply of so many tokens is cut there.", title="Longest reply", example=64, unit="tokens", at_least=1),
+]
+Samples = Annotated[
+    int,
+    Param(
+        "Replies to each prompt. They count as one cluster, since they may agree with each other. More than one need a `temperature`.",
+        title="Replies to each prompt",
+        example=4,
+        at_least=1,
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    Param(
+        "Tokens are drawn at this temperature, seeded; without it the likeliest token is taken (greedy).",
+        title="Temperature",
+        example=0.7,
+        above=0,
+        schema={"type": ["number", "null"], "default": None},
+    ),
+]
+TopP = Annotated[
+    float,
+    Param(
+        "Only the likeliest tokens are drawn, up to the first at which their summed probability reaches this.",
+        title="Nucleus",
+        example=0.9,
+        above=0,
+        at_most=1,
+    ),
+]
+JudgedSpan = Annotated[
+    Span,
+    Param(
+        "What of a reply is judged: answer is what stands outside of its blocks of thought, thought what stands in them, both is the two.",
+        title="Span",
+        example="answer",
+    ),
+]
+FromTurn = Annotated[
+    int,
+    Param(
+        "The first turn that is steered; the turns before it are written by the unsteered model. The reply to the last turn is judged.",
+        title="First steered turn",
+        example=2,
+        at_least=1,
+        at_most=10,
+    ),
+]
+
+
+class OverReplies(Deployment, total=False):
+    """Keywords of every assertion about replies.
+
+    Attributes:
+        max_new_tokens: a reply of so many tokens is cut there; 64 by default.
+        samples: replies to each prompt, which count as one cluster.
+        temperature / top_p: how tokens are drawn; without a temperature the likeliest one is taken.
+        span: what of a reply is judged: ``answer`` (the default), ``thought`` or ``both``.
+        from_turn: the first turn that is steered; 1 by default.
+        context: system prompt, template, thinking and date.
+        cluster: a key of the prompts' ``meta`` that names what belongs together: bounds are over clusters.
+    """
+
+    max_new_tokens: int
+    samples: int
+    temperature: float | None
+    top_p: float
+    span: Span
+    from_turn: int
+    context: Context
+    cluster: str
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """All replies at one multiplier, the samples of a prompt side by side.
+
+    Attributes:
+        turns: for each reply the replies to all turns of its prompt.
+        outcomes: of the reply to the last turn, which is the one that is judged.
+    """
+
+    multiplier: float
+    turns: tuple[tuple[Reply, ...], ...]
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def last(self) -> tuple[Reply, ...]:
+        return tuple(one[-1] for one in self.turns)
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """The replies of a claim.
+
+    Attributes:
+        sides: one for each multiplier, in their order.
+        notes: what the chat template made necessary.
+    """
+
+    sample: PromptSample
+    drawing: Drawing
+    span: Span
+    sides: tuple[Side, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def clusters(self) -> tuple[int, ...] | None:
+        """The cluster of each reply: samples of a prompt, and prompts that belong together. None if each stands for itself."""
+        labels = self.sample.clusters or tuple(range(len(self.sample.dialogues)))
+        found = tuple(label for label in labels for _ in range(self.drawing.samples))
+        return None if len(set(found)) == len(found) else found
+
+    @property
+    def ids(self) -> list[tuple[int, int]]:
+        """For each reply the number of its prompt and of its sample."""
+        return [(prompt, sample) for prompt in range(len(self.sample.dialogues)) for sample in range(self.drawing.samples)]
+
+
+def write_replies(
+    model: Model,
+    subject: Subject,
+    sample: PromptSample,
+    multipliers: Sequence[float],
+    *,
+    drawing: Drawing,
+    span: Span,
+    from_turn: int,
+    context: Context,
+) -> Written:
+    """Write the replies to the prompts at each multiplier.
+
+    Raises:
+        MeasurementError: the replies at a multiplier are all empty.
+        SteerError: see ``model.replies.replies``.
+    """
+    found = replies(
+        model,
+        sample.dialogues,
+        subject.intervention,
+        multipliers=multipliers,
+        drawing=drawing,
+        from_turn=from_turn,
+        context=context,
+        **subject.scope,
+    )
+    sides = []
+    for at, multiplier in enumerate(multipliers):
+        turns = tuple(turns for own in found.of for turns in own[at])
+        why = [found.ended.get((prompt, at, number)) for prompt, own in enumerate(found.of) for number in range(len(own[at]))]
+        outcomes = tuple(
+            read_reply(model, one[-1], span) if ended is None else Outcome("", f"{ENDED}: {ended}")
+            for one, ended in zip(turns, why, strict=True)
+        )
+        if all(one.is_empty for one in outcomes):
+            raise MeasurementError(_all_empty(multiplier, outcomes, span))
+        sides.append(Side(float(multiplier), turns, outcomes))
+    return Written(sample, drawing, span, tuple(sides), tuple(found.notes))
+
+
+def _all_empty(multiplier: float, outcomes: Sequence[Outcome], span: Span) -> str:
+    where = "of the unsteered model" if multiplier == 0 else f"at multiplier {multiplier:g}"
+    return (
+        f"all {len(outcomes)} replies {where} are empty ({span}): there is nothing to judge. Look at the prompt under `asked` in the report, "
+        "raise max_new_tokens, or deploy a smaller multiplier"
+    )
+
+
+def reply_probes(side: Side) -> list[Probe]:
+    """The judged replies with the prompts that they were given, as sequences: their tokens, and where steering begins."""
+    return [
+        Probe((*one.prompt_ids, *one.tokens), one.steer_from, score_from=len(one.prompt_ids), name=f"reply {at}")
+        for at, one in enumerate(side.last)
+    ]
+
+
+def asked_replies(model: Model, written: Written, context: Context) -> dict[str, Any]:
+    """The evidence's ``asked`` record: how the prompts were put, and the first one as the model sees it, up to its reply."""
+    first = written.sides[-1].last[0]
+    prompt = Probe(first.prompt_ids, first.steer_from, candidates=())
+    return {
+        "template": context.setting(model.format).form.name,
+        "thinking": first.thinking,
+        "date": None if first.thinking is None else (context.date or model.format.date),
+        "answers": None,
+        "lengths": None,
+        "notes": list(written.notes),
+        "first_item": [shown_probe(model, prompt) | {"candidates": None}],
+    }
+
+
+def describe_prompts(written: Written) -> dict[str, Any]:
+    """Fields of evidence: the data, and what n counts."""
+    sample = written.sample
+    return {"n": sample.n, "unit": sample.unit, "data": sample.describe()}
+
+
+def cluster_details(written: Written) -> dict[str, Any]:
+    """The evidence's ``details.clusters`` record, if there are clusters of replies."""
+    return {} if written.clusters is None else cluster_record(written.sample.key, written.clusters, unit="replies")
+
+
+def reply_warnings(subject: Subject, written: Written) -> list[str]:
+    """What the reader of a claim about replies has to know about the prompts, the vector and what it does to the replies."""
+    found = [*prompt_warnings(subject, written.sample), *written.notes]
+    base, *others = written.sides
+    same = [all(one.tokens == two.tokens for one, two in zip(side.last, base.last, strict=True)) for side in others]
+    if base.multiplier == 0 and any(same):
+        at = others[same.index(True)].multiplier
+        found.append(f"at multiplier {at:g} every reply is that of the unsteered model, token by token: steering changes nothing here")
+    return found
+
+
+def drawing_record(drawing: Drawing) -> dict[str, Any]:
+    """How tokens are chosen, for the evidence."""
+    return asdict(drawing)

@@ -1,0 +1,87 @@
+"""How fluent a reply is: four numbers, each of one reply. Repetition and perplexity rise where text collapses, the other two fall."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import MeasurementError
+from ..model import Model, Probe, engine_of
+from .asking import Array
+
+FluencyMeasure = Literal["repetition", "distinct_2", "entropy", "base_perplexity"]
+
+LOWER_IS_WORSE: tuple[FluencyMeasure, ...] = ("distinct_2", "entropy")
+"""Measures of which a promise is a least value; of the others it is a largest one."""
+FEWEST: dict[FluencyMeasure, int] = {"repetition": 5, "distinct_2": 2, "entropy": 4, "base_perplexity": 1}
+"""Tokens below which a reply has no such number: with one n-gram there is nothing that could repeat."""
+COLLAPSED: dict[FluencyMeasure, float] = {"repetition": 1.0, "distinct_2": 0.0, "entropy": 0.0}
+"""What each is at its worst."""
+
+
+def repetition(tokens: Sequence[int], n: int = 4) -> float:
+    """The share of n-grams that repeat an earlier one: 1 - distinct n-grams / n-grams, from 0 to below 1.
+
+    It is seq-rep-n of Welleck et al. 2020 (arXiv 1908.04319), with n = 4 as there.
+
+    Raises:
+        MeasurementError: fewer than n + 1 tokens, among which no n-gram could repeat.
+    """
+    found = _grams(tokens, n, n + 1)
+    return 1 - len(found) / found.total()
+
+
+def distinct(tokens: Sequence[int], n: int = 2) -> float:
+    """The number of distinct n-grams divided by the number of tokens, from above 0 to below 1 (Li et al. 2016, arXiv 1510.03055).
+
+    Raises:
+        MeasurementError: fewer than n tokens.
+    """
+    return len(_grams(tokens, n, n)) / len(tokens)
+
+
+def ngram_entropy(tokens: Sequence[int]) -> float:
+    """(2/3 H_2 + 4/3 H_3) / 2 in bits, with H_n the entropy of the reply's distribution of n-grams.
+
+    The entropy is that of Zhang et al. 2018 (arXiv 1809.05972), the weights are those of Meng et al. 2022 (arXiv 2202.05262). It grows with the length of
+    a reply, so that values compare only at equal ``max_new_tokens``.
+
+    Raises:
+        MeasurementError: fewer than 4 tokens.
+    """
+    entropies = []
+    for n in (2, 3):
+        counts = np.array([*_grams(tokens, n, 4).values()], dtype=float)
+        shares = counts / counts.sum()
+        entropies.append(float(-(shares * np.log2(shares)).sum()))
+    return abs(2 / 3 * entropies[0] + 4 / 3 * entropies[1]) / 2  # abs: a reply of one n-gram has -0
+
+
+def base_nll(model: Model, replies: Sequence[tuple[Sequence[int], Sequence[int], str]]) -> Array:
+    """[n_replies] the mean negative log-likelihood per token of replies under the unsteered model, in nats; exp of it is the perplexity.
+
+    Args:
+        replies: (tokens of the prompt, tokens of the reply, name for messages). All tokens of the reply are scored, the end token too.
+
+    Raises:
+        MeasurementError: an empty prompt or reply, or a log-likelihood that is NaN or infinite.
+    """
+    probes = []
+    for prompt, own, name in replies:
+        if not prompt or not own:
+            raise MeasurementError(f"{name}: has no tokens to score")
+        ids = (*map(int, prompt), *map(int, own))
+        probes.append(Probe(ids, len(ids) - 1, score_from=len(prompt), name=name))
+    scores: Any = engine_of(model).run_pairs(probes, [(None, 0.0)])
+    return np.array([-float(np.mean(one[0])) for one in scores])
+
+
+def _grams(tokens: Sequence[int], n: int, fewest: int) -> Counter[tuple[int, ...]]:
+    if len(tokens) < fewest:
+        raise MeasurementError(
+            f"a text of {len(tokens)} tokens has too few {n}-grams to say anything about: {fewest} tokens do"
+        )
+    return Counter(tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1))

@@ -1,0 +1,31 @@
+"""Who decides whether a reply is accepted: the registered judges, one module each, and how replies are put to them."""
+
+from ...registry import discover
+from .chat import Chat
+from .classifier import Classifier
+from .contains import Contains
+from .judged import judged
+from .kinds import Exchange, Judge, JudgeKind, Judgement, judge, judge_kind, judge_schema, make_judge
+from .local import Local
+from .python import PythonFunction
+from .regex import Regex
+
+discover(__name__, __path__)
+
+__all__ = [
+    "Chat",
+    "Classifier",
+    "Contains",
+    "Exchange",
+    "Judge",
+    "JudgeKind",
+    "Judgement",
+    "Local",
+    "PythonFunction",
+    "Regex",
+    "judge",
+    "judge_kind",
+    "judge_schema",
+    "judged",
+    "make_judge",
+]

@@ -1,0 +1,263 @@
+"""Judges: what the decorator :func:`judge` makes of a class, and how a claim's ``judge:`` becomes one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from ... import registry
+from ...errors import SteerError
+from ...parameters import Schema, properties_of, required_of
+from ...validation import check_values, example_of, flow, shown
+
+Declared = TypeVar("Declared", bound=type)
+
+_FILLED = ("base", "model")
+"""Fields that are filled in by name: the folder that paths are relative to, and the model under test."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One reply to be judged, with what it replies to.
+
+    Attributes:
+        prompt: the conversation so far: user's and model's turns alternate, and the last one is the user's.
+        reply: the text that is judged.
+        id: names the prompt. The replies to one prompt have the same id, which says nothing of the side that a reply is from.
+    """
+
+    prompt: tuple[str, ...]
+    reply: str
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge said of one reply.
+
+    Attributes:
+        accepted: whether the reply keeps what the judge looks for; None if there is no judgement.
+        score: the number that decided, of judges that give one.
+        said: the judge's own words, of judges that have some.
+        missing: why there is no judgement.
+    """
+
+    accepted: bool | None
+    score: float | None = None
+    said: str | None = None
+    missing: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.accepted is not None and not isinstance(self.accepted, bool):
+            raise SteerError(f"a judgement's `accepted` is True, False or None, not {shown(self.accepted)}")
+        if (self.accepted is None) != bool(self.missing):
+            raise SteerError("a judgement has either a verdict, `accepted`, or the reason why there is none, `missing`")
+
+    @classmethod
+    def none(cls, why: str, *, said: str | None = None) -> Judgement:
+        """No judgement, for this reason."""
+        return cls(None, said=said, missing=why)
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Whatever judges replies."""
+
+    def judge(self, exchanges: Sequence[Exchange], /) -> Iterable[Judgement]:
+        """One judgement per exchange, in their order: a list, or a generator, which is closed when no more are needed."""
+
+    def record(self) -> dict[str, Any]:
+        """All that determines its judgements, as plain data: it stands in the evidence, and remembered judgements go by it."""
+
+
+@dataclass(frozen=True)
+class JudgeKind:
+    """One kind of judge.
+
+    Attributes:
+        name: its key under ``judge`` in a claim file.
+        declared: the class: its fields with a ``Param`` are its settings.
+        title: what it does, in a few words.
+        main: the setting that a bare value sets, ``judge: {regex: "yes"}``.
+    """
+
+    name: str
+    declared: type
+    title: str
+    main: str | None = None
+
+    @cached_property
+    def about(self) -> str:
+        """The first paragraph of the class's docstring."""
+        return " ".join((self.declared.__doc__ or "").strip().split("\n\n")[0].split())
+
+    @cached_property
+    def settings(self) -> dict[str, Schema]:
+        """The JSON Schema of each setting."""
+        return properties_of(self.declared)
+
+    @cached_property
+    def required(self) -> list[str]:
+        """The settings without a default."""
+        return required_of(self.declared)
+
+    @cached_property
+    def filled(self) -> tuple[str, ...]:
+        """Its fields that are filled in by name."""
+        names = (one.name for one in dataclasses.fields(self.declared))
+        return tuple(name for name in names if name in _FILLED and name not in self.settings)
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The JSON Schema of what stands under its name: its settings, or the main one's value."""
+        needed = list(dict.fromkeys([*self.required, *([self.main] if self.main else [])]))
+        for name in needed:
+            if "examples" not in self.settings.get(name, {}):
+                raise SteerError(
+                    f"{self.declared.__module__}: {name!r} of the judge {self.name!r} needs an example: Param(..., example=...)"
+                )
+        example = {name: self.settings[name]["examples"][0] for name in needed}
+        words = {"title": self.title, "description": self.about}
+        keys = {
+            **words,
+            "type": "object",
+            "properties": self.settings,
+            "required": self.required,
+            "additionalProperties": False,
+            "examples": [example],
+        }
+        if self.main is None:
+            return keys
+        return {**words, "anyOf": [keys, self.settings[self.main]], "examples": [example[self.main]]}
+
+    def make(self, settings: Mapping[str, Any], filled: Mapping[str, Any]) -> Judge:
+        """The judge with these settings.
+
+        Raises:
+            SteerError: a setting is unknown, missing, or cannot have its value.
+        """
+        made: Judge = self.declared(**settings, **{name: filled[name] for name in self.filled if name in filled})
+        return made
+
+
+def judge(name: str, *, title: str, main: str | None = None) -> Callable[[Declared], Declared]:
+    """Register a class as a kind of judge; see docs/judges.md.
+
+    Args:
+        name: its key under ``judge`` in a claim file.
+        title: what it does, in a few words.
+        main: the setting that a bare value sets.
+
+    Raises:
+        SteerError: the name is taken, or the class is no dataclass with the methods of :class:`Judge`.
+    """
+
+    def decorate(declared: Declared) -> Declared:
+        home = declared.__module__
+        if not dataclasses.is_dataclass(declared):
+            raise SteerError(
+                f"{home}: the judge {name!r} is declared by a dataclass: write `@dataclass(frozen=True)` between `@judge(...)` and "
+                f"`class {declared.__name__}:`"
+            )
+        for method, wanted in (("judge", "judge(self, exchanges)"), ("record", "record(self)")):
+            if not callable(getattr(declared, method, None)):
+                raise SteerError(f"{home}: the judge {name!r} needs a method {wanted}")
+        kind = JudgeKind(name, declared, title, main)
+        if main is not None and main not in kind.settings:
+            raise SteerError(f"{home}: {main!r}, the main setting of the judge {name!r}, is no field with a Param")
+        for field in dataclasses.fields(declared):
+            has_default = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+            if field.name not in kind.settings and not has_default and field.name not in _FILLED:
+                raise SteerError(
+                    f"{home}: nothing says what {field.name!r} of the judge {name!r} is: declare it as a setting, "
+                    f"`{field.name}: Annotated[str, Param('...')]`, or give it a default; filled in are {', '.join(_FILLED)}"
+                )
+        _checked(kind)
+        _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
+        registry.register("judge", name, kind, home=home)
+        return declared
+
+    return decorate
+
+
+def _checked(kind: JudgeKind) -> None:
+    """Make a class refuse values that its settings cannot have, before anything of its own looks at them."""
+    made = kind.declared.__init__  # type: ignore[misc]
+    names = [field.name for field in dataclasses.fields(kind.declared) if field.init]
+    what = f"the judge {kind.name!r}"
+
+    @wraps(made)
+    def checked(self: Any, *arguments: Any, **given: Any) -> None:
+        if len(arguments) > len(names):
+            raise SteerError(f"{what} takes {len(names)} values ({', '.join(names)}), not {len(arguments)}")
+        values = {**dict(zip(names, arguments, strict=False)), **given}
+        settings = {name: value for name, value in values.items() if name not in names or name in kind.settings}
+        check_values(what, settings, kind.settings, required=kind.required)
+        for name in kind.required:
+            if name not in values:
+                about = kind.settings[name]
+                raise SteerError(f"{what}: {name!r} is missing. Add `{example_of(name, about)}`. {about['description']}")
+        made(self, **{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+    kind.declared.__init__ = checked  # type: ignore[misc]
+
+
+def judge_kind(name: str) -> JudgeKind:
+    """The kind of judge of that name.
+
+    Raises:
+        SteerError: there is none.
+    """
+    found: JudgeKind = registry.find("judge", name)
+    return found
+
+
+def judge_schema() -> Schema:
+    """The JSON Schema of a claim's ``judge``: one key, the judge's name, with its settings or its main one's value."""
+    known = registry.things("judge")
+    return {
+        "title": "Judge",
+        "description": f"Who decides whether a reply is accepted: {', '.join(known)}. See docs/judges.md.",
+        "type": "object",
+        "properties": {name: kind.schema for name, kind in known.items()},
+        "additionalProperties": False,
+        "minProperties": 1,
+        "maxProperties": 1,
+        "examples": [{"regex": known["regex"].schema["examples"][0]}] if "regex" in known else [],
+    }
+
+
+def make_judge(spec: Any, *, where: str = "judge", base: Path | None = None, model: Any = None) -> Judge:
+    """The judge that a claim names.
+
+    Args:
+        spec: ``{"regex": "yes"}`` or ``{"regex": {"pattern": "yes", "flags": ["ignorecase"]}}``; a :class:`Judge` is taken as it is.
+        where: the place in the claim, for messages.
+        base: the folder that paths are relative to; the current one without it.
+        model: the model under test, for judges that ask for it.
+
+    Raises:
+        SteerError: there is no such judge, or a setting is unknown, missing or wrong; or what it needs is not there, such as a module.
+    """
+    if isinstance(spec, Judge):
+        return spec
+    known = registry.names("judge")
+    if not isinstance(spec, Mapping) or len(spec) != 1:
+        raise SteerError(
+            f"{where}: a judge is one key with its settings, `{{regex: ...}}`, not {shown(spec)}. There are {', '.join(known)}"
+        )
+    [(name, given)] = spec.items()
+    try:
+        kind = judge_kind(str(name))
+        if not isinstance(given, Mapping):
+            if kind.main is None:
+                example = flow({kind.name: kind.schema["examples"][0]})
+                raise SteerError(f"the judge {kind.name!r} takes its settings by name: `{example}`")
+            given = {kind.main: given}
+        return kind.make(given, {"base": base if base is not None else Path(), "model": model})
+    except SteerError as error:
+        raise SteerError(f"{where}: {error}") from None

@@ -1,0 +1,100 @@
+"""The judge ``local``: a model in a folder gives each reply a score by a rubric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+
+from ...errors import DataError
+from ...model import Model, load_model
+from ...model.generation import Generation, generate
+from ...parameters import Param
+from ...run_context import current_run
+from ...sources import find_model
+from ...steering import SteeringVector
+from .kinds import Exchange, Judgement, judge
+from .model_names import named_from
+from .rubric import SCALE, UnreadableScoreError, check_scoring, end_of, request_of, score_of
+
+_BATCH = 8
+
+
+@judge("local", title="A model in a folder")
+@dataclass(frozen=True)
+class Local:
+    """A model that is loaded beside the one under test gives each reply a score by a rubric. It takes the likeliest tokens."""
+
+    model: Annotated[str, Param("A model's folder, or another name that `model` may have.", example="models/qwen3-4b")]
+    rubric: Annotated[
+        str,
+        Param(
+            "What is judged, in words. The conversation and the reply stand in the places `{prompt}` and `{reply}`, or after it.",
+            example="How friendly is the reply?",
+        ),
+    ]
+    scale: Annotated[Sequence[float], Param("The lowest and the highest score.", example=[1, 10], schema=SCALE)]
+    at_least: Annotated[float, Param("The least score of a reply that is accepted.", example=6)]
+    max_new_tokens: Annotated[int, Param("How long an answer may be.", at_least=1, unit="tokens")] = 512
+    cache: Annotated[
+        bool | None,
+        Param("Whether judgements are kept on disk; without it, if `--steer-cache` names a folder.", example=True),
+    ] = None
+    base: Path = Path()
+
+    def __post_init__(self) -> None:
+        check_scoring(self.scale, self.at_least, "the judge 'local'")
+        find_model(named_from(self.base, self.model))
+
+    @cached_property
+    def _loaded(self) -> Model:
+        run = current_run()
+        return _load(named_from(self.base, self.model), run.dtype, run.device)
+
+    def judge(self, exchanges: Sequence[Exchange]) -> Iterator[Judgement]:
+        for start in range(0, len(exchanges), _BATCH):
+            asked = [request_of(self.rubric, one, self.scale) for one in exchanges[start : start + _BATCH]]
+            try:
+                answers: list[Generation | DataError] = [*self._answers(asked)]
+            except DataError:  # one of them does not fit the model
+                answers = [self._answer_or_error(one) for one in asked]
+            yield from map(self._judgement, answers)
+
+    def _answers(self, asked: Sequence[str]) -> list[Generation]:
+        model = self._loaded
+        unsteered = SteeringVector({0: torch.zeros(model.width)})
+        rows = generate(model, asked, unsteered, multipliers=[0.0], max_new_tokens=self.max_new_tokens)
+        return [row[0] for row in rows]
+
+    def _answer_or_error(self, asked: str) -> Generation | DataError:
+        try:
+            return self._answers([asked])[0]
+        except DataError as error:
+            return error
+
+    def _judgement(self, answer: Generation | DataError) -> Judgement:
+        if isinstance(answer, DataError):
+            return Judgement.none(str(answer).removeprefix("prompt 0: "))
+        said = end_of(answer.text)
+        if answer.finish_reason == "length":
+            return Judgement.none(f"the answer does not end within {self.max_new_tokens} tokens", said=said)
+        try:
+            score = score_of(answer.text, self.scale)
+        except UnreadableScoreError as error:
+            return Judgement.none(str(error), said=said)
+        return Judgement(score >= self.at_least, score=score, said=said)
+
+    def record(self) -> dict[str, Any]:
+        names = ("model", "rubric", "at_least", "max_new_tokens")
+        own = {name: getattr(self, name) for name in names}
+        model = self._loaded
+        return {"judge": "local", **own, "scale": list(self.scale), "fingerprint": model.fingerprint, "dtype": model.dtype}
+
+
+@lru_cache(maxsize=1)
+def _load(name: str, dtype: str, device: str) -> Model:
+    return load_model(name, dtype=dtype, device=device)

@@ -1,0 +1,248 @@
+"""Replies under steering: of one turn or of several, where each conversation goes on with the model's own replies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from ..data import Dialogue, DialogueLike, Dialogues, as_dialogues
+from ..errors import DataError, ModelError, SteerError
+from ..prompting import AS_GIVEN, Context
+from ..prompting.chat import PromptText
+from ..prompting.formats import Setting
+from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
+from .answers import end_tokens
+from .arguments import checks_arguments
+from .batch import check_texts
+from .drawing import Drawing
+from .fits import check_fits
+from .generation import FinishReason, check_room, finish_reason
+from .hooks import strengths_of
+from .loaded import Model, once_per_model
+from .state import measured
+from .tokens import Ids, decoded, encode, tokens_before
+from .writing import Asked
+from .written import written
+
+__all__ = ["Drawing", "Replies", "Reply", "replies"]
+
+GREEDY = Drawing()
+# Special tokens that say what a part of a reply is, such as a thought or a call of a tool.
+_MARKS = re.compile("think|thought|reason|tool|call|channel|message|python_tag", re.I)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model wrote in one turn.
+
+    Attributes:
+        text: the whole reply, thought and answer. Special tokens are left out, but for those that mark thoughts and calls of tools.
+        raw: the same with all special tokens.
+        tokens: the generated tokens, with the end token if there was one.
+        finish_reason: ``stop`` (an end token of the model's generation_config) or ``length`` (``max_new_tokens``).
+        prompt: the rendered conversation that it goes on from.
+        thinking: where it begins, see ``PromptText``: ``closed``, ``open``, or None without a chat template.
+        prompt_ids: the tokens of the prompt.
+        steer_from: index of the first steered token of prompt and reply, if the turn is steered.
+    """
+
+    text: str
+    raw: str
+    tokens: Ids
+    finish_reason: FinishReason
+    prompt: str
+    thinking: str | None
+    prompt_ids: Ids = ()
+    steer_from: int = 0
+
+
+@dataclass(frozen=True)
+class Replies:
+    """The replies to dialogues at several multipliers.
+
+    Attributes:
+        dialogues: what was replied to. multipliers: in the order of ``of``.
+        of: [dialogue][multiplier][sample] -> the replies of one conversation, one per turn. A conversation that ends early has fewer.
+        ended: why, for each conversation that ends early: (dialogue, multiplier's index, sample) -> in words.
+        notes: adjustments that the chat template made necessary, for the reader of a report.
+    """
+
+    dialogues: Dialogues
+    multipliers: tuple[float, ...]
+    of: tuple[tuple[tuple[tuple[Reply, ...], ...], ...], ...]
+    ended: dict[tuple[int, int, int], str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@checks_arguments
+@measured
+def replies(
+    model: Model,
+    dialogues: Iterable[DialogueLike],
+    vector: SteeringVector | Intervention,
+    *,
+    multipliers: Sequence[float],
+    drawing: Drawing = GREEDY,
+    positions: Positions = "after_prompt",
+    include_first: bool = False,
+    from_turn: int = 1,
+    context: Context = AS_GIVEN,
+    allow_mismatch: tuple[str, ...] = (),
+) -> Replies:
+    """The model's replies to each dialogue at each multiplier.
+
+    In a dialogue of several turns, each prompt is the template's rendering of the conversation with the replies before it, so each sample at
+    each multiplier has its own conversation. Replies before ``from_turn`` are the unsteered model's. Multiplier 0 is the unsteered model,
+    whatever the intervention. Replies are remembered like scores, see ``written``.
+
+    Args:
+        vector: a steering vector (added), or any intervention.
+        drawing: how tokens are chosen, and how many samples there are. A sample's draws depend on the seed, its prompt, its multiplier and
+            its number alone.
+        positions: ``after_prompt`` steers all that follows the user's turn ``from_turn``, later turns of the user too; ``last`` all from the
+            token on that predicts the first one of the reply to that turn; ``all`` the whole conversation, in turns from ``from_turn`` on.
+        from_turn: the turn, from 1 on, whose reply is the first steered one.
+        context: how questions are put; the prompt is the template's generation prompt. A block of thought is closed unless the
+            context says ``thinking="open"``.
+
+    Raises:
+        DataError: no dialogues, one without a turn ``from_turn``, or one that does not fit the model with ``max_new_tokens`` after it.
+        ModelError: the chat template does not take a dialogue.
+        VectorError: the intervention does not fit the model, see ``check_fits``.
+        SteerError: an argument out of its range, or a ``steered`` block is open on the model.
+        MeasurementError: a logit is NaN or infinite.
+    """
+    scope, grid = check_positions(positions), tuple(m + 0.0 for m in strengths_of(multipliers))
+    change = as_intervention(vector)
+    check_fits(model, change, allow_mismatch)
+    asked_of = as_dialogues(dialogues)
+    _check_turns(asked_of, from_turn)
+    for dialogue in asked_of:
+        check_texts(model, dialogue.turns, f"prompt {dialogue.id}")
+    put = [_Conversation(model, dialogue, context, from_turn) for dialogue in asked_of]
+    places = [(d, m, s) for d in range(len(put)) for m in range(len(grid)) for s in range(drawing.samples)]
+    found: dict[tuple[int, int, int], list[Reply]] = {place: [] for place in places}
+    ended: dict[tuple[int, int, int], str] = {}
+    notes: dict[str, None] = {}
+    ends = end_tokens(model)
+    for turn in range(1, asked_of.most_turns + 1):
+        prompts: dict[tuple[int, int, int], tuple[_Prompt, Asked]] = {}
+        for place in places:
+            d, m, sample = place
+            if place in ended or turn > len(asked_of[d].turns):
+                continue
+            name = f"prompt {asked_of[d].id}" + (f", turn {turn}" if turn > 1 else "")
+            multiplier = grid[m] if turn >= from_turn else 0.0
+            try:
+                prompt = put[d].prompt([reply.text for reply in found[place]], name)
+                check_room(model, prompt.ids, drawing.max_new_tokens, name)
+            except (ModelError, DataError) as error:
+                if turn == 1:
+                    raise
+                # What the model itself has written is no fault of the data.
+                ended[place] = str(error)
+                continue
+            start = first_steered(scope, turn_end=prompt.turn_end, prompt_end=prompt.reply_at, include_first=include_first)
+            notes |= dict.fromkeys(prompt.text.notes)
+            prompts[place] = prompt, Asked(prompt.ids, multiplier, start, sample, name)
+        tokens = written(model, [asked for _, asked in prompts.values()], change, drawing)
+        for (place, (prompt, asked)), own in zip(prompts.items(), tokens, strict=True):
+            found[place].append(_reply(model, prompt, asked, own, ends))
+    of = tuple(
+        tuple(tuple(tuple(found[d, m, s]) for s in range(drawing.samples)) for m in range(len(grid)))
+        for d in range(len(put))
+    )
+    return Replies(asked_of, grid, of, ended, tuple(notes))
+
+
+def _check_turns(dialogues: Dialogues, from_turn: int) -> None:
+    if isinstance(from_turn, bool) or not isinstance(from_turn, int) or from_turn < 1:
+        raise SteerError(f"from_turn is the number of a turn, from 1 on, not {from_turn!r}")
+    short = next((one for one in dialogues if len(one.turns) < from_turn), None)
+    if short is not None:
+        raise DataError(
+            f"prompt {short.id}: has {len(short.turns)} turn(s), so nothing is steered from turn {from_turn} on: lower from_turn, or "
+            "take the prompt out"
+        )
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    """The prompt of one turn.
+
+    Attributes:
+        turn_end: how many of its tokens stand before the end of the user's turn from which on steering is.
+        reply_at: index of the first token of the reply to that turn; the number of tokens if it is the one to come.
+    """
+
+    text: PromptText
+    ids: Ids
+    turn_end: int
+    reply_at: int
+
+
+@dataclass
+class _Conversation:
+    """A dialogue as the model is asked it."""
+
+    model: Model
+    dialogue: Dialogue
+    context: Context
+    from_turn: int
+    _known: dict[tuple[str, ...], _Prompt] = field(default_factory=dict)
+
+    def prompt(self, said: Sequence[str], name: str) -> _Prompt:
+        """The prompt of the turn that follows these replies."""
+        key = tuple(said)
+        if key not in self._known:
+            self._known[key] = self._tokenized(key, name)
+        return self._known[key]
+
+    def _tokenized(self, said: tuple[str, ...], name: str) -> _Prompt:
+        setting = self.context.setting(self.model.format)
+        text = self._text(setting, said, name)
+        plain = setting.form.render is None
+        ids, spans = encode(self.model.tokenizer, text.text, plain)
+        turn_end, reply_at = text.turn_end, None
+        if len(said) >= self.from_turn:
+            first = self._text(setting, said[: self.from_turn - 1], name)
+            turn_end = first.turn_end
+            if not text.text.startswith(first.turn):
+                raise ModelError(f"{name}: the chat template changes turn {self.from_turn} once another one follows it")
+            reply_at = text.text.find(said[self.from_turn - 1].strip(), turn_end)
+        at = len(ids) if reply_at is None else next(i for i, (_, end) in enumerate(spans) if end > reply_at)
+        return _Prompt(text, ids, tokens_before(spans, turn_end), at)
+
+    def _text(self, setting: Setting, said: Sequence[str], name: str) -> PromptText:
+        turns = list(zip(self.dialogue.turns, said, strict=False))
+        put = partial(setting.form.prompt, self.dialogue.turns[len(said)], setting.system, turns)
+        try:
+            opened = put(thinking_open=True)
+            closed = opened if setting.thinking_open else put(thinking_open=False)
+        except ModelError as error:
+            raise ModelError(f"{name}: {error}") from None
+        if setting.form.render is None:  # the first token brings its own space
+            return PromptText(opened.text.rstrip(" "), opened.turn_end, None, opened.notes)
+        # Without a block of thought the model goes on from the generation prompt, as it is deployed.
+        if closed.opening.split() != opened.opening.split():
+            return closed
+        return replace(opened, thinking=closed.thinking, notes=closed.notes)
+
+
+def _reply(model: Model, prompt: _Prompt, asked: Asked, tokens: Ids, ends: frozenset[int]) -> Reply:
+    left_out = _left_out(model)
+    text = str(model.tokenizer.decode([token for token in tokens if token not in left_out], skip_special_tokens=False))
+    raw = decoded(model.tokenizer, tokens)
+    reason = finish_reason(tokens, ends)
+    return Reply(text, raw, tokens, reason, prompt.text.text, prompt.text.thinking, asked.ids, asked.steer_from)
+
+
+@once_per_model
+def _left_out(model: Model) -> frozenset[int]:
+    """The special tokens that are no part of what a reply says."""
+    named = dict.fromkeys(getattr(model.tokenizer, "all_special_ids", ()))
+    added = getattr(model.tokenizer, "added_tokens_decoder", {})
+    special = {*named, *(number for number, token in added.items() if token.special)}
+    return frozenset(one for one in special if not _MARKS.search(str(model.tokenizer.convert_ids_to_tokens(one))))
