@@ -137,6 +137,7 @@ def _record(found: Explained) -> dict[str, Any]:
         "checks": ends(lambda part: sum(one.what == "check" for one in part.passes)),
         "tokens": ends(found.tokens),
         "plain_tokens": ends(found.plain_tokens),
+        "reply_tokens": ends(lambda part: part.written),
         "depends_on_scores": found.depends,
         "search": None if looks is None else {"least": looks[0], "most": looks[1], "of": looks[2]},
         "seconds": [round(seconds, 3) for seconds in found.seconds],
@@ -161,6 +162,11 @@ def _lines(record: dict[str, Any]) -> list[str]:
         *(f"  way       {way}: {_count(rows)} scores" for way, rows in record["ways"].items()),
         f"  forwards  {_count(record['forwards'])}, {_count(record['checks'])} of them to check ways and noise",
         f"  tokens    {_count(record['tokens'])} through all layers (a forward for each score: {_count(record['plain_tokens'])})",
+        *(
+            [f"  replies   {_count(record['reply_tokens'])} tokens at most are written, whose time is not in the estimate"]
+            if any(record["reply_tokens"])
+            else []
+        ),
         f"  time      about {_seconds(*record['seconds'])} (an estimate; {record['seconds_prepared']:.1f} s for data and vector, "
         f"{record['seconds_checked']:.1f} s for hooks, doses and statistics)",
     ]

@@ -17,7 +17,7 @@ from .main import OK
 from .options import Command
 from .param_types import LAYERS, VECTOR
 from .terminal import load_extensions, measuring, say
-from .vector_record import labelled, record_lines
+from .vector_record import record_lines
 
 if TYPE_CHECKING:
     from ..steering import SteeringVector
@@ -69,7 +69,7 @@ def command(file: Path, layers: tuple[int, ...] | None, others: tuple[Path, ...]
     with in_columns(stream_columns(sys.stdout)):
         say(shown(file))
         said = [("hash", vector.hash[:16]), ("width", str(vector.width)), ("layers", _ranges(vector.layers))]
-        for line in (*labelled(said), *record_lines(vector.metadata), ""):
+        for line in (*record_lines(vector.metadata, said), ""):
             say(line)
         for line in _table(rows, list(compared), vector.metadata.get("reliability"), has_dose=model is not None):
             say(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..columns import columns_of, current_columns, cut, padded
@@ -39,17 +39,16 @@ _LABELS = {
 }
 
 
-def record_lines(metadata: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each thing that a vector's metadata say, those with a label first, each cut to the columns of the terminal."""
+def record_lines(metadata: Mapping[str, Any], above: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
+    """One line for each thing that a vector's metadata say, those with a label first, each cut to the columns of the terminal.
+
+    Args:
+        above: labels and values that stand above them.
+    """
     known = [key for key in _LABELS if key in metadata]
     others = [key for key in metadata if key not in _LABELS and key not in _ELSEWHERE]
-    rows = [row for key in known for row in _rows(key, metadata)]
+    rows = [*above, *(row for key in known for row in _rows(key, metadata))]
     rows += [(key.replace("_", " "), _plain(metadata[key])) for key in others]
-    yield from labelled(rows)
-
-
-def labelled(rows: list[tuple[str, str]]) -> Iterator[str]:
-    """Lines of a label and a value, below each other."""
     room = max(12, current_columns() // 3)
     width = max((columns_of(cut(label, room)) for label, _ in rows), default=0)
     for label, value in rows:

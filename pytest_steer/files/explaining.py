@@ -25,11 +25,13 @@ MOVES = (0.0, 10.0, -10.0)
 
 @dataclass(frozen=True)
 class Counted:
-    """What a part of a rehearsal asks for: scores, those of them that are computed or in the folder of scores, and the forwards."""
+    """What a part of a rehearsal asks for: scores, those of them that are computed or in the folder of scores, the most tokens of replies that
+    are written, and the forwards that compute scores."""
 
     asked: int
     computed: int
     cached: int
+    written: int
     passes: tuple[Pass, ...]
 
     @property
@@ -215,14 +217,15 @@ class _Counting:
     looks: list[Look] = field(default_factory=list)
     limits: list[tuple[int, str]] = field(default_factory=list)
 
-    def now(self) -> tuple[int, int, int, int]:
+    def now(self) -> tuple[int, int, int, int, int]:
         engine = self.engine
         cached = engine.disk.found if engine.disk else 0
-        return engine.forwards + engine.remembered, engine.forwards, cached, len(engine.passes)
+        asked = engine.forwards + engine.remembered
+        return asked, engine.forwards, cached, engine.reply_tokens, len(engine.passes)
 
-    def since(self, before: tuple[int, int, int, int]) -> tuple[int, int, int, tuple[Pass, ...]]:
-        asked, computed, cached, _ = (now - then for now, then in zip(self.now(), before, strict=True))
-        return asked, computed, cached, tuple(self.engine.passes[before[3] :])
+    def since(self, before: tuple[int, int, int, int, int]) -> tuple[int, int, int, int, tuple[Pass, ...]]:
+        asked, computed, cached, written, _ = (now - then for now, then in zip(self.now(), before, strict=True))
+        return asked, computed, cached, written, tuple(self.engine.passes[before[-1] :])
 
     def most(self, count: int, what: str) -> None:
         self.limits.append((count, what))

@@ -118,7 +118,8 @@ def _chart(curves: Sequence[Curve], title: str) -> Any:
     def told(palette: Sequence[Any]) -> Any:
         return alt.Scale(domain=names, range=list(palette[: len(names)]))
 
-    legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=340) if len(curves) > 1 else None
+    look: dict[str, Any] = {"symbolSize": 120, "symbolOpacity": 1, "symbolStrokeWidth": 0}
+    legend = alt.Legend(title=None, orient="bottom", columns=2, labelLimit=340, **look) if len(curves) > 1 else None
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X("x:Q", title="Multiplier", scale=alt.Scale(nice=False, padding=16)),
         color=alt.Color("line:N", scale=told(COLOURS), legend=legend),

@@ -114,7 +114,7 @@ def test_the_example_in_the_help_runs(capsys, monkeypatch, tmp_path, command):
             "pytest-steer compare: error: Missing argument 'NEW'.\nUsage: pytest-steer compare [OPTIONS]",
         ),
         (
-            ["show", "claims.py", "--items", "x"],
+            ["show", "claims.py"],
             "pytest-steer show: error: Invalid value for 'FILE': claims.py: there is no such file",
         ),
         (

@@ -194,7 +194,7 @@ def test_no_layer_keeps_the_limits(folder, capsys):
     [
         (["sweep"], "Missing option '--data'"),
         (["sweep", "--data", "nothing.json"], "nothing.json: there is no such file"),
-        (["sweep", "--data", "."], "'.' is a directory"),
+        (["sweep", "--data", "."], ".: is a folder. Name a file in it"),
         (["sweep", "--data", "texts.json"], "texts.json: expected a list of contrast items, found two lists of texts"),
         (["sweep", "--data", "items.json", "--model", "builtin:tny"], "Did you mean 'builtin:tiny'"),
         (["sweep", "--data", "items.json", "--method", "icv"], "method 'icv' has no layer to choose"),
