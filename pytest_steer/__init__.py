@@ -44,14 +44,17 @@ _HOMES = {
     "assert_beats": "claims",
     "assert_capability_delta_below": "claims",
     "assert_generalizes": "claims",
+    "assert_generates": "claims",
     "assert_holds_in_contexts": "claims",
     "assert_hooks_are_sound": "claims",
     "assert_kl_below": "claims",
     "assert_leaves_alone": "claims",
+    "assert_no_cliff": "claims",
     "assert_not_anti_steered": "claims",
     "assert_performs_task": "claims",
     "assert_ppl_delta_below": "claims",
     "assert_promotes": "claims",
+    "assert_stays_fluent": "claims",
     "assert_steers": "claims",
     "assert_steers_at_cost": "claims",
     "assert_suppresses": "claims",
@@ -86,14 +89,17 @@ if TYPE_CHECKING:
     from .claims import assert_beats as assert_beats
     from .claims import assert_capability_delta_below as assert_capability_delta_below
     from .claims import assert_generalizes as assert_generalizes
+    from .claims import assert_generates as assert_generates
     from .claims import assert_holds_in_contexts as assert_holds_in_contexts
     from .claims import assert_hooks_are_sound as assert_hooks_are_sound
     from .claims import assert_kl_below as assert_kl_below
     from .claims import assert_leaves_alone as assert_leaves_alone
+    from .claims import assert_no_cliff as assert_no_cliff
     from .claims import assert_not_anti_steered as assert_not_anti_steered
     from .claims import assert_performs_task as assert_performs_task
     from .claims import assert_ppl_delta_below as assert_ppl_delta_below
     from .claims import assert_promotes as assert_promotes
+    from .claims import assert_stays_fluent as assert_stays_fluent
     from .claims import assert_steers as assert_steers
     from .claims import assert_steers_at_cost as assert_steers_at_cost
     from .claims import assert_suppresses as assert_suppresses

@@ -7,6 +7,7 @@ from .beats import Beats, assert_beats
 from .capability_delta_below import CapabilityDeltaBelow, assert_capability_delta_below
 from .explain import complete, explain
 from .generalizes import Generalizes, assert_generalizes
+from .generates import Generates, assert_generates
 from .holding import Claim, raise_unless_held
 from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
@@ -14,6 +15,7 @@ from .judging import judged
 from .kinds import ClaimKind, claim, kind_of
 from .kl_below import KlBelow, assert_kl_below
 from .leaves_alone import LeavesAlone, assert_leaves_alone
+from .no_cliff import NoCliff, assert_no_cliff
 from .no_regression import NoRegression
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
@@ -21,6 +23,7 @@ from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
 from .promotes import Promotes, assert_promotes
 from .settings import OtherData
+from .stays_fluent import StaysFluent, assert_stays_fluent
 from .steers import Steers, assert_steers
 from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 from .suppresses import Suppresses, assert_suppresses
@@ -35,30 +38,36 @@ __all__ = [
     "Claim",
     "ClaimKind",
     "Generalizes",
+    "Generates",
     "HoldsInContexts",
     "HooksAreSound",
     "KlBelow",
     "LeavesAlone",
+    "NoCliff",
     "NoRegression",
     "NotAntiSteered",
     "OtherData",
     "PerformsTask",
     "PplDeltaBelow",
     "Promotes",
+    "StaysFluent",
     "Steers",
     "SteersAtCost",
     "Suppresses",
     "assert_beats",
     "assert_capability_delta_below",
     "assert_generalizes",
+    "assert_generates",
     "assert_holds_in_contexts",
     "assert_hooks_are_sound",
     "assert_kl_below",
     "assert_leaves_alone",
+    "assert_no_cliff",
     "assert_not_anti_steered",
     "assert_performs_task",
     "assert_ppl_delta_below",
     "assert_promotes",
+    "assert_stays_fluent",
     "assert_steers",
     "assert_steers_at_cost",
     "assert_suppresses",

@@ -13,7 +13,7 @@ from ..data import ItemLike, Items, Question, Questions, TextLike, as_questions
 from ..data.traces import known_in, traces
 from ..errors import SteerError
 from ..evidence import Direction, Evidence, Verdict
-from ..measures import Array, asked_record, propensity_curve
+from ..measures import Array, asked_record, perplexity, propensity_curve, reading_of_texts
 from ..measures.at_cost import MAX_MULTIPLIER
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
@@ -26,7 +26,7 @@ from ..stats import Inference, least_of
 from ..steering import Intervention, SteeringVector
 from . import words
 from .baseline_schema import BASELINE_SCHEMA
-from .baselines import Baseline, as_baseline
+from .baselines import Baseline, as_baseline, check_choice
 from .common import AboutItems, Interval, IntervalMethod
 from .deployed import deployed_record, moves_of, with_deployed
 from .doubts import look_closer
@@ -48,6 +48,7 @@ from .over_items import (
 from .rivals import Measured, Rival, measure_rivals, not_told_apart, too_few_to_beat, unmoved, wrong_way
 from .sampling import Sample, sample_of
 from .text_sampling import sample_of_texts
+from .unread import withhold_unread
 
 
 @claim("beats", title="The vector does more than a baseline", only_with={"max_multiplier": "budget"})
@@ -62,7 +63,7 @@ class Beats:
     ones is the best of the 20 with a probability of 5 %, so that is the most that a random direction passes.
 
     Raises:
-        SteerError: the baseline cannot be used, or ``budget`` without neutral texts.
+        SteerError: the baseline cannot be used, several prompts without items to choose on, or ``budget`` without neutral texts.
     """
 
     subject: Subject
@@ -148,6 +149,7 @@ class Beats:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "baseline", as_baseline(self.baseline, self.chosen_on, self.baseline_multiplier))
+        check_choice(self.baseline)
         if self.questions is not None:
             object.__setattr__(self, "questions", as_questions(self.questions))
         if self.budget is not None and not self.texts:
@@ -243,6 +245,9 @@ class Beats:
             alike = not_told_apart(found, [one - self.margin for one in differences], room)
             if alike is not None:
                 _withhold(evidence, alike, room, model.dtype)
+        if self.budget is not None and of_texts is not None:
+            reading = reading_of_texts(model, perplexity(model, texts).per_text)
+            evidence.details["reading"] = withhold_unread(evidence, reading, of_texts.clusters)
         for item, difference in zip(evidence.items or (), differences[worst], strict=True):
             item["difference"] = float(difference)
         if evidence.verdict is Verdict.PASS:

@@ -46,7 +46,8 @@ def collapse(is_within: Callable[[float], bool], known: dict[float, bool], cap: 
         tried = above / 2
         within, above = (tried, above) if is_within(tried) else (None, tried)
     for _ in range(HALVINGS if within is not None and above is not None else 0):
-        assert within is not None and above is not None
+        assert within is not None
+        assert above is not None
         tried = (within + above) / 2
         within, above = (tried, above) if is_within(tried) else (within, tried)
     return Collapse(within, above)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
-from ..data import as_items
+from ..data import as_dialogues, as_items
 from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence, Verdict, error_evidence
 from ..failures import SteeringFailure, SteeringInconclusive
@@ -96,6 +96,8 @@ def _claim_of(
     check_values(declared.name, {name: fields[name] for name in EVERY if name in fields}, EVERY)
     if "items" in fields:
         fields["items"] = as_items(fields["items"])
+    if "prompts" in fields:
+        fields["prompts"] = as_dialogues(fields["prompts"])
     fields["subject"] = _subject(declared.name, fields)
     fields |= {name: make() for name, make in late.items()}
     made: Claim = declared.declared(**{name: fields[name] for name in known if name in fields})

@@ -167,8 +167,8 @@ class ClaimKind:
 
     @property
     def has_direction(self) -> bool:
-        """Whether it is about a behaviour that the deployed model raises or lowers, which contrast items show."""
-        return self.directed and "items" in self.fields
+        """Whether it is about a behaviour that the deployed model raises or lowers, which contrast items or replies show."""
+        return self.directed and bool({"items", "prompts"} & self.fields.keys())
 
     def takes(self, name: str) -> bool:
         """Whether what a file says of that name reaches it: contexts do so with its items, whether as a field or as parameters."""
@@ -402,7 +402,7 @@ def _threshold_from(given: Mapping[str, Promised], evidence: Evidence) -> str | 
     return name
 
 
-_MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions"}
+_MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions", "x-judge"}
 
 
 def _keys(schema: Schema) -> set[str]:

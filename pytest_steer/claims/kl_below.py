@@ -18,13 +18,16 @@ from ..measures import (
     MULTIPLIERS,
     Array,
     Divergence,
+    Reading,
     asked_as_text,
     can_have_controls,
-    chance_warnings,
     kl_at_answers,
     kl_curve,
     marked_token,
     noise_floor,
+    perplexity,
+    reading_of_questions,
+    reading_of_texts,
     unreached_warnings,
 )
 from ..measures.controls import directions_like
@@ -50,6 +53,7 @@ from .over_items import check_enough, check_moved, data_warnings, describe_items
 from .sampling import sample_of
 from .text_sampling import describe_texts, sample_of_texts
 from .units import units_record
+from .unread import withhold_unread
 
 MeasuredOn = Literal["auto", "texts", "items"]
 
@@ -193,7 +197,6 @@ class KlBelow:
             asked=asked_as_text(model, found.probes[0]),
             warnings=[
                 *taken.warnings,
-                *chance_warnings(model, taken.texts),
                 *(unreached_warnings(_by_text(found)) if on_texts else []),
             ],
             details={
@@ -214,6 +217,8 @@ class KlBelow:
                 "worst_positions": _worst_positions(model, found, taken.names),
             },
         )
+        # The likelihoods of the texts came with the divergences.
+        evidence.details["reading"] = withhold_unread(evidence, taken.reading(model), taken.clusters if on_texts else None)
         if self.quantile is None:
             how = {} if on_texts else {"context": self.context.to_dict()}
             evidence.units = units_record(
@@ -222,7 +227,7 @@ class KlBelow:
             look_closer(evidence, values, self._inferred, self.limit, taken.clusters, taken.names)
         else:
             evidence.unpaired = "a quantile over positions is not a mean over units"
-            if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None:
+            if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and "withheld" not in evidence.details:
                 evidence.items_needed = items_needed_quantile(inferred, self.limit)
         if inferred.estimate < floor.score**2 / 2:
             evidence.warnings.append(
@@ -348,13 +353,14 @@ class _Measured:
     """What a claim is measured on.
 
     Attributes:
-        at: the divergences at some multipliers.
+        at: the divergences at some multipliers. reading: how the unsteered model reads the texts or questions.
         clusters: the cluster of each unit, or None if each stands for itself.
         names / texts: of the units, for the words. forms: their content in normal form.
         described: the evidence's ``data`` record.
     """
 
     at: Callable[[Model, Sequence[float]], list[Divergence]]
+    reading: Callable[[Model], Reading | None]
     unit: str
     names: list[str]
     texts: list[str]
@@ -379,6 +385,7 @@ def _of_texts(claim: KlBelow) -> _Measured:
 
     return _Measured(
         at,
+        lambda model: reading_of_texts(model, perplexity(model, texts).per_text),
         "texts",
         list(texts.ids),
         [content_of(text) for text in texts],
@@ -399,11 +406,13 @@ def _of_items(claim: KlBelow) -> _Measured:
     def at(model: Model, grid: Sequence[float]) -> list[Divergence]:
         return kl_at_answers(model, items, subject.intervention, multipliers=grid, context=claim.context, **subject.scope)
 
+    questions = [item.question for item in items]
     return _Measured(
         at,
+        lambda model: reading_of_questions(model, questions),
         "items",
         [item.id for item in items],
-        [item.question for item in items],
+        questions,
         [item.form for item in items],
         describe_items(items),
         sample.clusters,

@@ -12,7 +12,7 @@ from ..data import ItemLike, Items, safety_items
 from ..data.safety import SAFETY_SUITE, Reading
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
-from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record, propensity_curve
+from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record, propensity_curve, reading_of_questions
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -52,6 +52,7 @@ from .over_items import asking_warnings, check_enough, check_has_slope, check_mo
 from .sampling import Sample, sample_of
 from .settings import OtherData, checked_data, items_of, units_of
 from .units import numbered, units_record
+from .unread import withhold_unread
 
 
 def _file(about: str, example: str) -> dict[str, Any]:
@@ -218,6 +219,9 @@ class LeavesAlone:
         evidence.units = self._units(measured, at_deployed and by_slope, grid)
         if evidence.verdict is Verdict.INCONCLUSIVE and self.band is not None:
             evidence.items_needed = items_needed(measured, self.band, self.confidence, tests)
+        for one, row in zip(measured, evidence.details["behaviours"], strict=True):
+            reading = reading_of_questions(model, [item.question for item in one.sample.items])
+            row["reading"] = withhold_unread(evidence, reading, of=one.name)
         self._look_closer(evidence, furthest, tests, at_deployed)
         if evidence.verdict is Verdict.PASS and self.band is not None:
             evidence.warnings += hidden_by_mean(measured, self.band)

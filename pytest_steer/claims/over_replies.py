@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 from ..errors import MeasurementError
 from ..measures.outcomes import ENDED, Outcome, Span, read_reply
@@ -171,7 +171,9 @@ def write_replies(
     sides = []
     for at, multiplier in enumerate(multipliers):
         turns = tuple(turns for own in found.of for turns in own[at])
-        why = [found.ended.get((prompt, at, number)) for prompt, own in enumerate(found.of) for number in range(len(own[at]))]
+        why = [
+            found.ended.get((prompt, at, number)) for prompt, own in enumerate(found.of) for number in range(len(own[at]))
+        ]
         outcomes = tuple(
             read_reply(model, one[-1], span) if ended is None else Outcome("", f"{ENDED}: {ended}")
             for one, ended in zip(turns, why, strict=True)
@@ -231,7 +233,9 @@ def reply_warnings(subject: Subject, written: Written) -> list[str]:
     same = [all(one.tokens == two.tokens for one, two in zip(side.last, base.last, strict=True)) for side in others]
     if base.multiplier == 0 and any(same):
         at = others[same.index(True)].multiplier
-        found.append(f"at multiplier {at:g} every reply is that of the unsteered model, token by token: steering changes nothing here")
+        found.append(
+            f"at multiplier {at:g} every reply is that of the unsteered model, token by token: steering changes nothing here"
+        )
     return found
 
 

@@ -128,21 +128,18 @@ def worst_replies(evidence: Evidence) -> list[str]:
     lines = ["  worst replies:"]
     for one in found["of"][:WORST]:
         sample = f", sample {one['sample']}" if found["drawing"]["samples"] > 1 else ""
-        lines.append(_in_line(f"    [{one['id']}{sample}] {one['prompt'][-1]}"))
-        lines += [_in_line(f"      {name:8} {_said(one[name])}{one[name]['turns'][-1]!r}") for name in SIDES]
+        lines.append(_cut(f"    [{one['id']}{sample}] {' '.join(one['prompt'][-1].split())}"))
+        lines += [_cut(f"      {name + ':':8} {_said(one[name])}{one[name]['turns'][-1]!r}") for name in SIDES]
     return lines
 
 
 def _said(side: Mapping[str, Any]) -> str:
     """The outcome of a reply, in front of its text."""
-    if side["outcome"] is None:
-        return ""
-    score = "" if side["score"] is None else f" {number(side['score'])}"
-    why = "" if side["why"] is None else f" ({_short(side['why'])})"
-    return f"{side['outcome']}{score}{why}: "
+    score = "" if side["score"] is None else number(side["score"])
+    why = "" if side["why"] is None else f"({_short(side['why'])})"
+    said = " ".join(part for part in (side["outcome"] or "", score, why) if part)
+    return f"{said}  " if said else ""
 
 
-def _in_line(text: str) -> str:
-    """A text in one line of the terminal; white space at its start is its indent."""
-    indent = text[: len(text) - len(text.lstrip())]
-    return cut(indent + " ".join(visible(text).split()), current_columns())
+def _cut(line: str) -> str:
+    return cut(visible(line), current_columns())

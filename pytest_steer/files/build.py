@@ -36,6 +36,7 @@ from ..data.texts import form_of
 from ..errors import DataError, ModelError, SteerError, at_key
 from ..evidence import Evidence
 from ..fuzzing.context_search import Search
+from ..measures.judges import make_judge
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of
@@ -283,6 +284,9 @@ class _Supply:
             return self._context(value)
         if schema.get("x-baseline"):
             return make_baseline(self._builder.model, self._builder.run, self._claim, value, self._suite.path.parent)
+        if schema.get("x-judge"):
+            with at_key(where):
+                return make_judge(value, where=where, base=self._suite.path.parent, model=self._builder.model)
         if schema.get("x-items"):
             with at_key(where):
                 return self._other_data(value, where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -16,8 +16,8 @@ FluencyMeasure = Literal["repetition", "distinct_2", "entropy", "base_perplexity
 
 LOWER_IS_WORSE: tuple[FluencyMeasure, ...] = ("distinct_2", "entropy")
 """Measures of which a promise is a least value; of the others it is a largest one."""
-FEWEST: dict[FluencyMeasure, int] = {"repetition": 5, "distinct_2": 2, "entropy": 4, "base_perplexity": 1}
-"""Tokens below which a reply has no such number: with one n-gram there is nothing that could repeat."""
+FEWEST: dict[FluencyMeasure, int] = {"repetition": 1, "distinct_2": 2, "entropy": 4, "base_perplexity": 1}
+"""Tokens below which a reply has no such number."""
 COLLAPSED: dict[FluencyMeasure, float] = {"repetition": 1.0, "distinct_2": 0.0, "entropy": 0.0}
 """What each is at its worst."""
 
@@ -25,13 +25,13 @@ COLLAPSED: dict[FluencyMeasure, float] = {"repetition": 1.0, "distinct_2": 0.0, 
 def repetition(tokens: Sequence[int], n: int = 4) -> float:
     """The share of n-grams that repeat an earlier one: 1 - distinct n-grams / n-grams, from 0 to below 1.
 
-    It is seq-rep-n of Welleck et al. 2020 (arXiv 1908.04319), with n = 4 as there.
+    It is seq-rep-n of Welleck et al. 2020 (arXiv 1908.04319), with n = 4 as there. In a text of up to n tokens no n-gram can repeat: 0.
 
     Raises:
-        MeasurementError: fewer than n + 1 tokens, among which no n-gram could repeat.
+        MeasurementError: no tokens.
     """
-    found = _grams(tokens, n, n + 1)
-    return 1 - len(found) / found.total()
+    found = _grams(tokens, n, 1)
+    return 1 - len(found) / found.total() if found else 0.0
 
 
 def distinct(tokens: Sequence[int], n: int = 2) -> float:
@@ -60,28 +60,20 @@ def ngram_entropy(tokens: Sequence[int]) -> float:
     return abs(2 / 3 * entropies[0] + 4 / 3 * entropies[1]) / 2  # abs: a reply of one n-gram has -0
 
 
-def base_nll(model: Model, replies: Sequence[tuple[Sequence[int], Sequence[int], str]]) -> Array:
+def base_nll(model: Model, replies: Sequence[Probe]) -> Array:
     """[n_replies] the mean negative log-likelihood per token of replies under the unsteered model, in nats; exp of it is the perplexity.
 
     Args:
-        replies: (tokens of the prompt, tokens of the reply, name for messages). All tokens of the reply are scored, the end token too.
+        replies: prompts with the replies that were written after them, from ``score_from`` on. All their tokens are scored, the end token too.
 
     Raises:
-        MeasurementError: an empty prompt or reply, or a log-likelihood that is NaN or infinite.
+        MeasurementError: a log-likelihood is NaN or infinite.
     """
-    probes = []
-    for prompt, own, name in replies:
-        if not prompt or not own:
-            raise MeasurementError(f"{name}: has no tokens to score")
-        ids = (*map(int, prompt), *map(int, own))
-        probes.append(Probe(ids, len(ids) - 1, score_from=len(prompt), name=name))
-    scores: Any = engine_of(model).run_pairs(probes, [(None, 0.0)])
-    return np.array([-float(np.mean(one[0])) for one in scores])
+    scores = engine_of(model).run_pairs(replies, [(None, 0.0)])
+    return np.array([-float(one[0].mean()) for one in scores])
 
 
 def _grams(tokens: Sequence[int], n: int, fewest: int) -> Counter[tuple[int, ...]]:
     if len(tokens) < fewest:
-        raise MeasurementError(
-            f"a text of {len(tokens)} tokens has too few {n}-grams to say anything about: {fewest} tokens do"
-        )
+        raise MeasurementError(f"a text of {len(tokens)} tokens is too short for this measure: it takes {fewest}")
     return Counter(tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1))

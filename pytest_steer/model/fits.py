@@ -54,8 +54,12 @@ def check_fits(model: Model, intervention: Intervention, allow_mismatch: tuple[s
 
 def mismatches(model: Model, intervention: Intervention) -> tuple[str, ...]:
     """What an intervention was made with that is not the model's: ``model``, ``template``."""
-    own = {"model": ("model_fingerprint", model.fingerprint), "template": ("template_hash", model.template_hash)}
-    return tuple(what for what, (key, now) in own.items() if intervention.metadata.get(key) not in (None, now))
+    made = {
+        what: intervention.metadata.get(key) for what, key in (("model", "model_fingerprint"), ("template", "template_hash"))
+    }
+    # A fingerprint takes seconds, so it is taken where there is another to compare it with.
+    own = {"model": lambda: model.fingerprint, "template": lambda: model.template_hash}
+    return tuple(what for what, value in made.items() if value is not None and value != own[what]())
 
 
 def mismatch_warnings(model: Model, intervention: Intervention) -> list[str]:

@@ -77,13 +77,14 @@ class Rehearsal(Engine):
         passes: the planned forwards, in order.
         moves: how far a multiplier of 1 moves the placeholders: 0 is a vector without effect.
         reply_tokens: the most tokens that would be generated.
+        judged_replies: the replies that judges would be asked about.
     """
 
     def __init__(self, model: Model, *, disk: DiskMemo | None, moves: float) -> None:
         super().__init__(model)
         self.disk, self.moves = None if disk is None else cast(DiskMemo, _ReadOnly(disk)), moves
         self.passes: list[Pass] = []
-        self.reply_tokens = 0
+        self.reply_tokens = self.judged_replies = 0
         self._checking = False
 
     def _keep(self, answers: list[tuple[Row, Scores]]) -> None:

@@ -171,10 +171,9 @@ class Writer:
         padded = len(by_length[0].ids) != len(by_length[-1].ids)
         known = ways_tried(self.model)
         if (way, padded) not in known:
-            # Of the shortest prompt and the longest one the rows that are steered most.
-            ends = [[row for row in by_length if row.ids == one.ids] for one in (by_length[0], by_length[-1])]
-            trial = dict.fromkeys(row for rows_of in ends for row in rows_of[-2:])
-            known[way, padded] = self._is_right(list(trial))
+            # Two rows of the longest prompt and one of the shortest, those that are steered most.
+            shortest, longest = ([row for row in by_length if row.ids == by_length[end].ids] for end in (0, -1))
+            known[way, padded] = self._is_right(list(dict.fromkeys([shortest[-1], *longest[-2:]])))
         return known[way, padded]
 
     def _is_right(self, trial: Sequence[Growing]) -> bool:

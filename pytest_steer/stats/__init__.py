@@ -4,7 +4,7 @@ Read in this order: :mod:`intervals` (what an inference is; Student's t and Clop
 (BCa), :mod:`transformed` (Hall's t for skewed values), :mod:`verdict` (pass, fail, inconclusive), :mod:`planning` (how
 many items decide a claim), :mod:`ratio` (one mean relative to another), :mod:`least` and :mod:`largest` (the smallest and the largest of several), :mod:`paired` (the
 difference of two shares of the same units), :mod:`fillings` (units without an outcome), :mod:`weighted` (the same of weighted or clustered units), :mod:`guessing` (more right answers than by
-guessing), :mod:`ranks` (two measures of the same units), :mod:`variance`
+guessing), :mod:`ranks` (two measures of the same units), :mod:`agreement` (two raters of the same units), :mod:`variance`
 (what labels explain of the values), :mod:`quantile` (order statistics of values in clusters),
 :mod:`sequential` (bounds for looking early) and :mod:`suite` (many claims at once).
 ``_arguments`` only checks arguments.
@@ -16,6 +16,7 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 """
 
 from ..evidence import Direction, Verdict
+from .agreement import Kappa, cohen_kappa
 from .bootstrap import mean_bootstrap
 from .equivalence import items_needed_within, largest_size, size_of_mean
 from .fillings import between_fillings
@@ -40,12 +41,14 @@ __all__ = [
     "Direction",
     "FalseVerdicts",
     "Inference",
+    "Kappa",
     "RankCorrelation",
     "VarianceShare",
     "Verdict",
     "as_rise",
     "between_fillings",
     "change_difference",
+    "cohen_kappa",
     "effective_n",
     "error_rate_of_t",
     "expected_false_verdicts",

@@ -30,9 +30,8 @@ def test_a_reply_is_split_at_its_markers_of_thought(text, begun, kinds, thought,
 
 
 def test_a_prompt_that_opens_a_block_of_thought():
-    assert (
-        ends_in_thought("user: Hi\nassistant: <think>\n") and end_of_open_thought("<|START_THINKING|>") == "<|END_THINKING|>"
-    )
+    assert ends_in_thought("user: Hi\nassistant: <think>\n")
+    assert end_of_open_thought("<|START_THINKING|>") == "<|END_THINKING|>"
     assert not ends_in_thought("assistant: <think>\n\n</think>\n\n")
     assert not ends_in_thought("Mark thoughts by <think>. Hi")
 
@@ -67,7 +66,8 @@ def outcome(thought, answer, tokens=range(20), finish="stop", span="answer"):
 )
 def test_why_a_reply_is_undetermined(given, text, why):
     found = outcome(**given)
-    assert found.text == text and found.cut == (given.get("finish") == "length")
+    assert found.text == text
+    assert found.cut == (given.get("finish") == "length")
     assert (found.why is None) if why is None else found.why.startswith(why)
     assert found.is_undetermined == (why is not None)
 

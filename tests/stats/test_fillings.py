@@ -11,7 +11,8 @@ def test_each_bound_is_that_of_the_filling_that_is_worse_for_it():
     least, most = share(10, 20), share(14, 20)
     found = between_fillings(least, most, Direction.AT_LEAST)
     assert (found.low, found.high, found.estimate) == (least.low, most.high, 0.5)
-    assert found.p_at_least(0.3) == least.p_at_least(0.3) and found.p_at_most(0.9) == most.p_at_most(0.9)
+    assert found.p_at_least(0.3) == least.p_at_least(0.3)
+    assert found.p_at_most(0.9) == most.p_at_most(0.9)
     assert between_fillings(least, most, Direction.AT_MOST).estimate == 0.7
 
 
@@ -32,7 +33,8 @@ def test_fillings_that_are_exchanged_are_refused():
 def test_the_largest_needs_all_upper_bounds_and_one_lower_bound_at_a_divided_level():
     one, two = mean_t([0.1, 0.2, 0.3]), mean_t([0.0, 0.1, 0.05, 0.02])
     found = largest_of([one, two])
-    assert found.estimate == one.estimate and found.n == 3
+    assert found.estimate == one.estimate
+    assert found.n == 3
     assert found.high == max(one.high, two.high)
     assert found.low == max(mean_t(values, confidence=0.975).low for values in ([0.1, 0.2, 0.3], [0.0, 0.1, 0.05, 0.02]))
     assert found.p_at_most(0.4) == max(one.p_at_most(0.4), two.p_at_most(0.4))

@@ -6,6 +6,7 @@ from .classifier import Classifier
 from .contains import Contains
 from .judged import judged
 from .kinds import Exchange, Judge, JudgeKind, Judgement, judge, judge_kind, judge_schema, make_judge
+from .labels import Agreement, Label, Rated, agreement, read_labels
 from .local import Local
 from .python import PythonFunction
 from .regex import Regex
@@ -13,6 +14,7 @@ from .regex import Regex
 discover(__name__, __path__)
 
 __all__ = [
+    "Agreement",
     "Chat",
     "Classifier",
     "Contains",
@@ -20,12 +22,16 @@ __all__ = [
     "Judge",
     "JudgeKind",
     "Judgement",
+    "Label",
     "Local",
     "PythonFunction",
+    "Rated",
     "Regex",
+    "agreement",
     "judge",
     "judge_kind",
     "judge_schema",
     "judged",
     "make_judge",
+    "read_labels",
 ]

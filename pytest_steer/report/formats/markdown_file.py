@@ -10,6 +10,7 @@ from typing import Any
 from ...claims.numbers import number, promised, promised_side
 from ..baseline_markdown import against_baseline
 from ..markdown import block, code, folded, prose, table
+from ..marks import marks_of
 from ..verdict import BROKEN, HOLDS, NOT_MEASURED, Claim, ReportVerdict, verdict_of, verdict_words
 from .kinds import report_format
 
@@ -171,7 +172,7 @@ def _message(claim: Claim) -> str:
 def _row(claim: Claim) -> list[str]:
     estimate, interval, keeps = _numbers(claim)
     verdict = verdict_words(claim)
-    shown = verdict if verdict == "pass" else f"**{verdict}**"
+    shown = ", ".join([verdict if verdict == "pass" else f"**{verdict}**", *map(prose, marks_of(claim))])
     name = code(_name(claim), _NAME, in_table=True)
     kind = prose(claim.get("statistic") or claim["check"] or "-", 80)
     return [shown, name, kind, estimate, interval, keeps, str(claim["n"] or "-")]

@@ -16,6 +16,7 @@ from ...claims.kinds import ClaimKind
 from ...claims.numbers import number, promised
 from ...errors import SteerError
 from ...screen import message_of, one_screen
+from ..marks import marks_of
 from .differences import Difference
 from .facts import Facts, facts_of
 from .figures import Drawn, draw, strip
@@ -45,6 +46,7 @@ class ClaimView:
         is_drawn: whether its figures, if it has some, are on the page.
         items: the worst first; ``shown`` of them are on the page.
         order: what the items are ordered by (``slope``, ``effect``).
+        marks: what belongs to the verdict and stands beside it, in few words each.
     """
 
     record: dict[str, Any]
@@ -66,6 +68,7 @@ class ClaimView:
     is_drawn: bool
     items: list[ItemView] = field(default_factory=list)
     order: str = "slope"
+    marks: list[str] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     shown: int = 0
     rows: list[Markup] = field(default_factory=list)
@@ -109,6 +112,7 @@ def claim_view(
         else "effect"
         if record["details"].get("effects")
         else "slope",
+        marks=marks_of(record),
         values=[float(value) for value, _ in worst],
     )
 

@@ -1,0 +1,458 @@
+"""``no_cliff``: perplexity and repetition stay within `budget` at the deployed multiplier and beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Unpack
+
+import numpy as np
+
+from ..data import DialogueLike, Dialogues, TextLike
+from ..data.texts import form_of
+from ..errors import MeasurementError, SteerError
+from ..evidence import Evidence
+from ..measures import Array, Perplexity, perplexity_curves, relative_rise, warning_of
+from ..measures.compared import bounds_of
+from ..measures.subject import Subject
+from ..model import Model
+from ..model.drawing import Drawing
+from ..parameters import Param
+from ..promises import Promise
+from ..prompting import AS_GIVEN, Context
+from ..soundness import check_before
+from ..stats import Direction, Inference, as_rise, largest_of
+from ..steering import Intervention, SteeringVector
+from . import words
+from .collapse import SMALLEST, collapse
+from .common import Interval, IntervalMethod, Stride, Window
+from .figures import Figure, Intervals, interval_row, promised_in
+from .fluency_of import values_of
+from .holding import hold
+from .judging import judged, judged_from, mean_of
+from .kinds import claim
+from .leaks import text_leaks
+from .numbers import number, promise
+from .over_replies import (
+    FromTurn,
+    JudgedSpan,
+    MaxNewTokens,
+    OverReplies,
+    Samples,
+    Side,
+    Temperature,
+    TopP,
+    Written,
+    asked_replies,
+    cluster_details,
+    reply_probes,
+    reply_warnings,
+    write_replies,
+)
+from .prompt_sampling import PromptSample, sample_of_prompts
+from .rises import as_share
+from .shown_replies import Ruling, counts_lines, replies_record, unjudged, worst_replies
+from .text_sampling import TextSample, describe_texts, sample_of_texts
+from .units import linearised, numbered, units_record
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A rise at one multiplier: of perplexity (relative), or of the share of repeated 4-grams (absolute).
+
+    Attributes:
+        values: numbers whose mean is the rise. clusters: of these.
+        forms / names: what each is of.
+    """
+
+    what: str
+    multiplier: float
+    found: Inference
+    values: Array
+    clusters: list[int] | None
+    forms: list[tuple[str, ...]]
+    names: list[str]
+
+    @property
+    def name(self) -> str:
+        return f"{self.what} at {self.multiplier:g}"
+
+
+@claim("no_cliff", title="Steered, text does not collapse a step further", main="budget", directed=False)
+@dataclass(frozen=True, kw_only=True)
+class NoCliff:
+    """Perplexity on the neutral texts and repetition of replies rise by at most `budget`, at `multiplier` and at (1 + `beyond`) times it.
+
+    Perplexity rises relatively (the statistic of `ppl_delta_below`), the share of repeated 4-grams absolutely. A pass needs all four upper
+    bounds within the budget, a fail one rise that is proven to exceed it. The strength at which text collapses is looked for and shown.
+
+    Attributes:
+        prompts: what the model is asked to reply to. texts: neutral texts.
+
+    Raises:
+        SteerError: settings of drawing that cannot be used.
+    """
+
+    subject: Subject
+    prompts: Dialogues
+    texts: Sequence[TextLike]
+    budget: Annotated[
+        float | None,
+        Param(
+            "The largest rise: of perplexity 0.2 means 20 %, of the share of repeated 4-grams 20 percentage points.",
+            title="Largest rise",
+            example=0.2,
+            above=0,
+            weak_from=1,
+            weak="lets perplexity double; 20 % is written 0.2",
+        ),
+    ]
+    beyond: Annotated[
+        float,
+        Param("How much further than the deployed multiplier is looked: 0.5 means at 1.5 times it.", example=0.5, above=0),
+    ] = 0.5
+    max_multiplier: Annotated[
+        float,
+        Param(
+            "Up to how many deployed multipliers the strength at which text collapses is looked for.",
+            title="Largest multiplier tried",
+            example=4.0,
+            at_least=1,
+        ),
+    ] = 8.0
+    window: Window = None
+    stride: Stride = None
+    interval: Interval = "t"
+    max_new_tokens: MaxNewTokens = 64
+    samples: Samples = 1
+    temperature: Temperature = None
+    top_p: TopP = 1.0
+    span: JudgedSpan = "answer"
+    from_turn: FromTurn = 1
+    context: Context = AS_GIVEN
+    confidence: float = 0.95
+    min_n: int | None = None
+    seed: int = 0
+    cluster: str | None = None
+    source: str = "texts"
+    name: str = "no_cliff"
+
+    def __post_init__(self) -> None:
+        _ = self._drawing
+
+    @property
+    def _drawing(self) -> Drawing:
+        return Drawing(self.max_new_tokens, self.samples, self.temperature, self.top_p, self.seed)
+
+    def measure(self, model: Model) -> Evidence:
+        """Measure and judge.
+
+        Raises:
+            DataError: fewer than two prompts or texts, or one that cannot be asked or scored.
+            MeasurementError: all replies at a judged multiplier are empty, or the model gives NaN or infinity there.
+            SoundnessError: the hooks do not do what they say.
+            SteerError: the intervention has one fixed strength.
+        """
+        subject = self.subject
+        if subject.intervention.strength == "ignored":
+            raise SteerError(
+                f"no_cliff: {subject.intervention.method!r} has one fixed strength, so there is none beyond it. Claim what it costs: "
+                "ppl_delta_below and stays_fluent"
+            )
+        deployed = float(subject.multiplier)
+        grid = [deployed, (1 + self.beyond) * deployed]
+        sample, of_texts = sample_of_prompts(self.prompts, self.cluster), sample_of_texts(self.texts, self.source)
+        soundness = check_before(model, subject)
+        base, *curve = self._perplexities(model, of_texts, [0.0, *grid])
+        written = self._written(model, sample, [0.0, *grid])
+        parts = [self._perplexity(of_texts, base, at, m) for at, m in zip(curve, grid, strict=True)]
+        parts += [self._repetition(model, written, side) for side in written.sides[1:]]
+        found = largest_of([one.found for one in parts])
+        largest = max(parts, key=lambda one: one.found.estimate)
+        evidence = judged(
+            model,
+            subject,
+            found,
+            reply_probes(written.sides[1]),
+            threshold=self.budget,
+            direction=Direction.AT_MOST,
+            confidence=self.confidence,
+            min_n=self.min_n,
+            moved=lambda _: 0.0,
+            check="no_cliff",
+            name=self.name,
+            statistic="largest rise of perplexity and repetition",
+            percent=True,
+            n=found.n,
+            unit="texts and replies",
+            data=describe_texts(of_texts.texts, self.source) | {"prompts": sample.describe()},
+            soundness=soundness,
+            asked=asked_replies(model, written, self.context),
+            warnings=[
+                *reply_warnings(subject, written),
+                *of_texts.warnings,
+                *text_leaks(subject.intervention.metadata, of_texts.texts),
+                *warning_of(model, float(np.log(base.value))),
+            ],
+            details={
+                "largest": largest.name,
+                "parts": [self._record(one) for one in parts],
+                "from_turn": self.from_turn,
+            }
+            | cluster_details(written),
+        )
+        evidence.noise = None  # how far rounding moves a number of texts is not known
+        evidence.items_needed = None
+        evidence.replies = self._replies(model, written)
+        evidence.units = self._units(parts)
+        evidence.details["collapse"] = self._collapse(model, of_texts, sample, parts)
+        return evidence
+
+    def _perplexities(self, model: Model, texts: TextSample, multipliers: Sequence[float]) -> list[Perplexity]:
+        found = perplexity_curves(
+            model,
+            texts.texts,
+            {"steered": self.subject.intervention},
+            multipliers=multipliers,
+            window=self.window,
+            stride=self.stride,
+            **self.subject.scope,
+        )
+        return found["steered"]
+
+    def _written(self, model: Model, sample: PromptSample, multipliers: Sequence[float]) -> Written:
+        return write_replies(
+            model,
+            self.subject,
+            sample,
+            multipliers,
+            drawing=self._drawing,
+            span=self.span,
+            from_turn=self.from_turn,
+            context=self.context,
+        )
+
+    def _mean(self, values: Array, clusters: Sequence[int] | None) -> Inference:
+        return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
+
+    def _perplexity(self, texts: TextSample, base: Perplexity, steered: Perplexity, multiplier: float) -> _Part:
+        rises = steered.per_text - base.per_text
+        mean = float(rises.mean())
+        share = as_share(mean)
+        if share is None:
+            raise MeasurementError(
+                f"the model breaks down at multiplier {multiplier:g}: the texts lose {mean:.3g} nats of log-likelihood per token. Deploy a "
+                "smaller multiplier"
+            )
+        clusters = None if texts.clusters is None else list(texts.clusters)
+        return _Part(
+            "perplexity",
+            multiplier,
+            as_rise(self._mean(rises, clusters)),
+            linearised(rises, mean, share + 1, share),
+            clusters,
+            [form_of(text) for text in texts.texts],
+            list(texts.texts.ids),
+        )
+
+    def _repetition(self, model: Model, written: Written, side: Side) -> _Part:
+        """The rise of the share of repeated 4-grams, of replies to the same prompts. A pair without a number on one side is left out."""
+        before, after = (values_of(model, one, "repetition") for one in (written.sides[0], side))
+        kept = ~(before.short | before.collapsed | after.short)
+        labels = written.clusters or tuple(range(len(kept)))
+        clusters = [label for label, is_kept in zip(labels, kept, strict=True) if is_kept]
+        if len(set(clusters)) < 2:
+            raise MeasurementError(
+                f"repetition can be compared of {int(kept.sum())} of {len(kept)} replies at multiplier {side.multiplier:g}: the others have "
+                "too few tokens. Raise max_new_tokens, or ask for longer replies"
+            )
+        values = (after.values - before.values)[kept]
+        together = None if len(set(clusters)) == len(clusters) else clusters
+        places = [written.ids[at] for at in np.flatnonzero(kept)]
+        dialogues = written.sample.dialogues
+        return _Part(
+            "repetition",
+            side.multiplier,
+            self._mean(values, together),
+            values,
+            together,
+            [(*dialogues[prompt].form, str(number)) for prompt, number in places],
+            [dialogues[prompt].id for prompt, _ in places],
+        )
+
+    def _record(self, part: _Part) -> dict[str, Any]:
+        return {
+            "what": part.what,
+            "multiplier": part.multiplier,
+            "estimate": part.found.estimate,
+            "interval": list(bounds_of(part.found)),
+            "n": part.found.n,
+            "verdict": judged_from(part.found, self.budget, Direction.AT_MOST, self.min_n).value,
+        }
+
+    def _replies(self, model: Model, written: Written) -> dict[str, Any]:
+        sides = written.sides[:2]
+        scores = [values_of(model, side, "repetition").values for side in sides]
+        rulings = [
+            [
+                Ruling(ruling.outcome, ruling.why, None if np.isnan(score) else float(score))
+                for ruling, score in zip(unjudged(side), own, strict=True)
+            ]
+            for side, own in zip(sides, scores, strict=True)
+        ]
+        worst = np.argsort(-np.nan_to_num(scores[1], nan=-1), kind="stable").tolist()
+        return replies_record(written, rulings, worst)
+
+    def _units(self, parts: Sequence[_Part]) -> dict[str, Any]:
+        labels = [(at, own) for at, part in enumerate(parts) for own in part.clusters or range(len(part.values))]
+        return units_record(
+            [(*form, part.name) for part in parts for form in part.forms],
+            [name for part in parts for name in part.names],
+            np.concatenate([part.values for part in parts]),
+            unit="texts and replies",
+            clusters=numbered(labels),
+            parts=[part.name for part in parts for _ in part.values],
+            how={
+                "beyond": self.beyond,
+                "window": self.window,
+                "stride": self.stride,
+                "span": self.span,
+                "drawing": asdict(self._drawing),
+                "from_turn": self.from_turn,
+                "context": self.context.to_dict(),
+            },
+        )
+
+    def _collapse(
+        self, model: Model, texts: TextSample, sample: PromptSample, parts: Sequence[_Part]
+    ) -> dict[str, Any] | None:
+        """Where the text collapses; None as long as there is no budget."""
+        budget = self.budget
+        if budget is None:
+            return None
+        rises: dict[float, dict[str, float | None]] = {}
+        for part in parts:
+            rises.setdefault(part.multiplier, {})[part.what] = part.found.estimate
+        known = {at: all(one is not None and one <= budget for one in own.values()) for at, own in rises.items()}
+
+        def is_within(multiplier: float) -> bool:
+            rises[multiplier] = self._rises(model, texts, sample, multiplier, budget)
+            return all(one is not None and one <= budget for one in rises[multiplier].values())
+
+        deployed = float(self.subject.multiplier)
+        linear = self.subject.intervention.strength == "linear"
+        cap = deployed * self.max_multiplier if linear else deployed
+        found = collapse(is_within, known, cap)
+        return {
+            "within": found.within,
+            "above": found.above,
+            "cap": cap,
+            "looked_at": [{"multiplier": at, **rises[at]} for at in sorted(rises, key=abs)],
+        }
+
+    def _rises(
+        self, model: Model, texts: TextSample, sample: PromptSample, multiplier: float, budget: float
+    ) -> dict[str, float | None]:
+        """The rises at a multiplier; None where the model gives NaN or infinity, or no replies. Replies are written only if they can matter."""
+        try:
+            base, steered = self._perplexities(model, texts, [0.0, multiplier])
+            rise = relative_rise(steered, base)
+            if rise > budget:
+                return {"perplexity": rise if np.isfinite(rise) else None}
+            written = self._written(model, sample, [0.0, multiplier])
+            return {"perplexity": rise, "repetition": self._repetition(model, written, written.sides[1]).found.estimate}
+        except MeasurementError:
+            return {"perplexity": None}
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        return [
+            Intervals(
+                title="What rises",
+                about="Perplexity relatively, repetition absolutely, at the deployed multiplier and beyond it.",
+                rows=[interval_row(one, f"{one['what']} at {one['multiplier']:g}") for one in record["details"]["parts"]],
+                x="rise",
+                promised=promised_in(record),
+                percent=True,
+            )
+        ]
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        rows = [
+            [
+                one["what"],
+                f"{one['multiplier']:g}",
+                number(one["estimate"], percent=True),
+                "[{}, {}]".format(*(number(bound, percent=True) for bound in one["interval"])),
+                one["n"],
+                one["verdict"],
+            ]
+            for one in evidence.details["parts"]
+        ]
+        return [
+            *words.table(rows, ["rise of", "at", "", "interval", "n", ""]),
+            *_collapse_line(evidence),
+            *counts_lines(evidence),
+            *words.not_looked_at(evidence),
+            *words.texts_chosen(evidence.data),
+        ]
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        instead = "not enough evidence: measure more texts and prompts"
+        few = words.too_few(evidence) is not None
+        return [
+            *words.decide(evidence, None if few else instead),
+            *words.where(evidence),
+            *worst_replies(evidence),
+        ]
+
+
+def _collapse_line(evidence: Evidence) -> list[str]:
+    found = evidence.details["collapse"]
+    if found is None:
+        return []
+    within, above = found["within"], found["above"]
+    if above is None:
+        return [f"  text does not collapse up to multiplier {within:g}, the largest that was tried"]
+    rises = next(one for one in found["looked_at"] if one["multiplier"] == above)
+    each = [
+        f"{what} {number(rises[what], percent=True)}" for what in ("perplexity", "repetition") if rises.get(what) is not None
+    ]
+    seen = f" ({', '.join(each)})" if each else " (the model gives NaN or infinity, or no replies)"
+    budget = promise(evidence.threshold, percent=True)
+    if within is None:
+        return [
+            f"  text is beyond {budget} at multiplier {above:g} already{seen}, the smallest that was tried (1/{SMALLEST})"
+        ]
+    return [f"  text collapses between multiplier {within:g} and {above:g}{seen}, by the budget of {budget}"]
+
+
+def assert_no_cliff(
+    model: Model,
+    vector: SteeringVector | Intervention | None,
+    prompts: Iterable[DialogueLike],
+    texts: Sequence[TextLike],
+    *,
+    budget: Promise,
+    beyond: float = 0.5,
+    max_multiplier: float = 8.0,
+    window: int | None = None,
+    stride: int | None = None,
+    interval: IntervalMethod = "t",
+    **shared: Unpack[OverReplies],
+) -> Evidence:
+    """Assert that perplexity on ``texts`` and repetition of replies to ``prompts`` stay within ``budget``, a step further too.
+
+    Args:
+        prompts: at least two texts, :class:`Dialogue` or contrast items, whose questions are asked.
+        texts: neutral texts, at least two; see :func:`perplexity`.
+        budget: the promise: the largest rise of perplexity (0.2 is 20 %) and of the share of repeated 4-grams (0.2 is 20 points).
+        beyond: 0.5 looks at the deployed multiplier and at 1.5 times it.
+        max_multiplier: up to how many deployed multipliers the strength at which text collapses is looked for.
+        window / stride: see :func:`perplexity`.
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    return hold("no_cliff", locals())

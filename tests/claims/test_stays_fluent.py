@@ -1,0 +1,107 @@
+"""``stays_fluent``: against closed forms of a model that writes one token for ever, and one that answers in a word."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from evidence import evidence_of, said
+from replying import BARE, MOVED, SILENT, STAYS, looping, moving
+from scipy import stats
+
+from pytest_steer import SteerError, assert_stays_fluent
+from pytest_steer.errors import MeasurementError
+
+TOKENS = 16
+TEN = MOVED[:10]
+
+
+@pytest.fixture(scope="module")
+def loop():
+    return looping()
+
+
+@pytest.fixture(scope="module")
+def linear():
+    return moving()
+
+
+def found(linear, prompts, measure, limit, **more):
+    settings = {"max_new_tokens": TOKENS, "context": BARE, "include_first": True} | more
+    return evidence_of(assert_stays_fluent, linear.model, linear.vector(), prompts, measure=measure, limit=limit, **settings)
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "good", "bad"),
+    [
+        ("repetition", 1 - 1 / (TOKENS - 3), 0.95, 0.9),
+        ("distinct_2", 1 / TOKENS, 0.05, 0.1),
+        ("entropy", 0.0, None, 0.1),  # an entropy of at least 0 is no promise
+    ],
+)
+def test_one_token_for_ever(loop, measure, value, good, bad):
+    for limit, verdict in ((good, "pass"), (bad, "fail")):
+        if limit is not None:
+            evidence = found(loop, TEN, measure, limit, multiplier=3.0)
+            assert evidence.verdict.value == verdict
+            assert (evidence.estimate, *evidence.interval) == pytest.approx((value, value, value))
+            assert evidence.direction.value == ("at_most" if measure == "repetition" else "at_least")
+            assert said(evidence, "all 10 values are equal")
+
+
+def test_the_perplexity_is_that_of_the_unsteered_model(loop):
+    # The reply is "on" for ever. Unsteered, "on" has logit 0 after "moved" ("up" 2, the end -1), and after "on" all words are alike.
+    words = len(loop.words)
+    first = math.log(words - 2 + math.exp(2) + math.exp(-1))
+    nll = (first + (TOKENS - 1) * math.log(words)) / TOKENS
+    evidence = found(loop, TEN, "base_perplexity", 2 * math.exp(nll), multiplier=3.0)
+    assert (evidence.estimate, *evidence.interval) == pytest.approx((math.exp(nll),) * 3, rel=1e-5)
+    assert evidence.verdict.value == "pass"
+    assert np.mean(evidence.units["values"]) == pytest.approx(evidence.estimate)
+    # Unsteered it writes "up" and the end.
+    end = math.log(words - 2 + math.exp(-2) + math.exp(1)) - 1
+    assert evidence.details["base"] == pytest.approx(math.exp((first - 2 + end) / 2), rel=1e-5)
+    assert found(loop, TEN, "base_perplexity", 0.9 * math.exp(nll), multiplier=3.0).verdict.value == "fail"
+
+
+def test_bounds_are_those_of_t_over_prompts_with_samples_as_clusters(loop):
+    settings = {"multiplier": 1.5, "samples": 3, "temperature": 1.0}
+    evidence = found(loop, TEN, "repetition", 0.5, **settings)
+    values = np.array(evidence.details["values"]["steered"]).reshape(10, 3)
+    assert values.std() > 0
+    means = values.mean(1)
+    assert evidence.interval == pytest.approx(stats.t.interval(0.9, 9, means.mean(), stats.sem(means)))
+    assert (evidence.n, evidence.unit) == (10, "prompts")
+
+
+def test_an_empty_reply_counts_as_the_worst_for_a_pass_and_is_left_out_for_a_fail(linear):
+    prompts = [*STAYS[:16], *SILENT[:4]]
+    evidence = found(linear, prompts, "repetition", 0.3)
+    filled = stats.t.interval(0.9, 19, 0.2, stats.sem([0] * 16 + [1] * 4))
+    assert evidence.interval == pytest.approx((0, filled[1]))
+    assert evidence.estimate == pytest.approx(0.2)
+    assert evidence.verdict.value == "inconclusive"
+    assert "steered: 4 empty" in evidence.message
+    least = found(linear, prompts, "distinct_2", 0.2)
+    assert least.interval[0] == 0 == least.estimate  # "up" alone has no bigram, and is left out
+    assert said(least, "16 of 20 replies have fewer than 2 tokens")
+
+
+def test_replies_that_cannot_be_measured_are_an_error(linear):
+    with pytest.raises(MeasurementError, match="entropy can be measured of 0 of 10 replies"):
+        found(linear, STAYS[:10], "entropy", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("measure", "limit", "message"),
+    [
+        ("repetition", 1.5, "between 0 and 1"),
+        ("base_perplexity", 0.9, "between 1"),
+        ("fluency", 1, "measure"),
+        ("distinct_2", -1, "limit"),
+    ],
+)
+def test_limits_that_a_measure_cannot_have(linear, measure, limit, message):
+    with pytest.raises(SteerError, match=message):
+        found(linear, STAYS[:10], measure, limit)
