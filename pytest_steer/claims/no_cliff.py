@@ -12,7 +12,7 @@ from ..data import DialogueLike, Dialogues, TextLike
 from ..data.texts import form_of
 from ..errors import MeasurementError, SteerError
 from ..evidence import Evidence
-from ..measures import Array, Perplexity, perplexity_curves, relative_rise, warning_of
+from ..measures import Array, Perplexity, perplexity_curves, reading_of_texts, relative_rise
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -192,7 +192,7 @@ class NoCliff:
                 *reply_warnings(subject, written),
                 *of_texts.warnings,
                 *text_leaks(subject.intervention.metadata, of_texts.texts),
-                *warning_of(model, float(np.log(base.value))),
+                *reading_of_texts(model, base.per_text).warnings,
             ],
             details={
                 "largest": largest.name,
