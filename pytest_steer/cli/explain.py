@@ -127,6 +127,8 @@ def _record(found: Explained) -> dict[str, Any]:
         "checks": ends(lambda course: sum(one.what == "check" for one in course.passes)),
         "tokens": [round(tokens) for tokens in ends(found.tokens)],
         "plain_tokens": ends(found.plain_tokens),
+        "reply_tokens": ends(lambda course: course.reply_tokens),
+        "judged_replies": ends(lambda course: course.judged),
         "depends_on_scores": found.depends,
         "seconds": [round(seconds, 3) for seconds in found.seconds],
         "seconds_prepared": round(found.prepared, 3),
@@ -148,7 +150,8 @@ def _lines(record: dict[str, Any]) -> list[str]:
         *(f"  way       {way}: {_count(rows)} scores" for way, rows in record["ways"].items()),
         f"  forwards  {_count(record['forwards'])}, {_count(record['checks'])} of them to check ways and noise",
         f"  tokens    {_count(record['tokens'])} through all layers (a forward for each score: {_count(record['plain_tokens'])})",
-        f"  time      about {_seconds(*record['seconds'])} (an estimate; {record['seconds_prepared']:.1f} s for data and vector, "
+        *_of_replies(record),
+        f"  time      about {_seconds(*record['seconds'])} (an estimate{', without replies' if record['reply_tokens'][1] else ''}; {record['seconds_prepared']:.1f} s for data and vector, "
         f"{record['seconds_checked']:.1f} s for hooks, doses and statistics)",
     ]
     if record["depends_on_scores"]:
@@ -156,6 +159,13 @@ def _lines(record: dict[str, Any]) -> list[str]:
     if record["stopped"] is not None:
         lines.append(f"  note      counted up to: {record['stopped'].splitlines()[0]}")
     return [*lines, ""]
+
+
+def _of_replies(record: dict[str, Any]) -> list[str]:
+    if not record["reply_tokens"][1]:
+        return []
+    judged = f"; {_count(record['judged_replies'])} replies for the judge" if record["judged_replies"][1] else ""
+    return [f"  replies   at most {_count(record['reply_tokens'])} tokens to write{judged}"]
 
 
 def _count(ends: list[int]) -> str:

@@ -31,6 +31,8 @@ class Course:
         cached: those that the folder of scores has.
         passes: the forwards that compute them.
         stopped: why the rehearsal ended early, or None: placeholders can be such that nothing can be said about them.
+        reply_tokens: the most tokens of replies that would be written.
+        judged: replies that judges would be asked about, if none is undetermined.
     """
 
     asked: int
@@ -38,6 +40,8 @@ class Course:
     cached: int
     passes: tuple[Pass, ...]
     stopped: str | None = None
+    reply_tokens: int = 0
+    judged: int = 0
 
     @property
     def known(self) -> int:
@@ -64,7 +68,7 @@ class Explained:
         courses: one for each of ``MOVES``.
         prepared: seconds that data and vector took; 0 if they were there.
         checked: seconds of what a rehearsal runs: the check of the hooks, the dose, statistics.
-        seconds: (least, most) expected seconds of the claim, data and vector included.
+        seconds: (least, most) expected seconds of the claim, data and vector included, writing and judging replies not.
     """
 
     claim: ClaimSpec
@@ -156,7 +160,7 @@ class Explaining:
 
 def _rehearsed(measure: Callable[[Model], object], model: Model, engine: Rehearsal) -> tuple[Course, float]:
     before = engine.forwards, engine.remembered, engine.disk.found if engine.disk else 0
-    engine.passes = []
+    engine.passes, engine.reply_tokens, engine.judged_replies = [], 0, 0
     stopped = None
     start = perf_counter()
     try:
@@ -167,4 +171,5 @@ def _rehearsed(measure: Callable[[Model], object], model: Model, engine: Rehears
     seconds = perf_counter() - start
     computed, remembered = engine.forwards - before[0], engine.remembered - before[1]
     cached = (engine.disk.found if engine.disk else 0) - before[2]
-    return Course(computed + remembered, computed, cached, tuple(engine.passes), stopped), seconds
+    of_replies = engine.reply_tokens, engine.judged_replies
+    return Course(computed + remembered, computed, cached, tuple(engine.passes), stopped, *of_replies), seconds
