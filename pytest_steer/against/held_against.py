@@ -24,7 +24,8 @@ LEAST_N = 8
 """Paired units below which means are not compared, where the claim has no ``min_n``."""
 
 COMPARISON = "no_regression"
-"""A kind of claim that is itself a comparison with another baseline in each run: of it the verdicts alone are compared."""
+"""A kind of claim that is itself a comparison with the baseline of its run. What it finds is in the entries of the claims that it is about, so it is left
+out; only where its promise changed or it cannot be measured are its verdicts compared."""
 
 _PROMISE = ("threshold", "confidence", "min_n")
 _MOST_FLIPPED = 20
@@ -49,19 +50,39 @@ def held_against(
         not_run: ids of claims of ``old`` that this run did not select, which are left out.
 
     Returns:
-        The report's ``against``: ``claims`` has an entry for each claim of either, ``notes`` what differs between the runs.
+        The report's ``against``: ``claims`` has an entry for each claim of either, ``notes`` what differs between the runs, and which claims
+        are left out, and why.
     """
     before, after = (report["provenance"].get("scoring", 1) for report in (old, new))
     known = [claim for claim in old["claims"] if claim["id"] not in not_run]
     part = is_part(old, new["provenance"].get("profile"))
-    entries = [entry for *_, entry in compared(known, new["claims"], tolerance, scoring=(before, after), part=part)]
+    pairs = compared(known, new["claims"], tolerance, scoring=(before, after), part=part)
+    both = {now["id"]: (one, now) for one, now, _ in pairs if one is not None and now is not None}
+    left_out = {own: pair for own, pair in both.items() if _says_nothing_more(*pair, both)}
     return {
         "baseline": baseline,
         "tolerance": tolerance,
-        "notes": report_notes(old, new),
+        "notes": [*report_notes(old, new), *(_left_out(*pair) for pair in left_out.values())],
         "not_run": len(old["claims"]) - len(known),
-        "claims": entries,
+        "claims": [entry for *_, entry in pairs if entry["id"] not in left_out],
     }
+
+
+def _says_nothing_more(old: Record, new: Record, both: Container[str]) -> bool:
+    """Whether a claim is a comparison whose loss stands in the entries of other claims.
+
+    Args:
+        both: ids of the claims that both reports have.
+    """
+    if not old["check"] == new["check"] == COMPARISON or "error" in (old["verdict"], new["verdict"]):
+        return False
+    is_as_before = not any(one.partition(":")[0] in _PROMISE for one in conditions(old, new)[1])
+    return is_as_before and all(one["id"] in both for one in new["details"].get("claims", ()))
+
+
+def _left_out(old: Record, new: Record) -> str:
+    verdicts = new["verdict"] if old["verdict"] == new["verdict"] else f"{old['verdict']} -> {new['verdict']}"
+    return f"{new['name']} ({verdicts}) is left out: it is itself a comparison with a baseline"
 
 
 def is_part(old: Record, profile: str | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from ..data import ItemLike, Items, as_items
-from ..errors import SteerError
+from ..errors import DataError, SteerError
 from ..extract import random_direction
 from ..measures import can_have_controls
 from ..measures.controls import as_the_subject
@@ -115,6 +115,25 @@ def as_baseline(given: Any, chosen_on: Iterable[ItemLike] | None = None, multipl
     if found.kind != "vector":
         raise SteerError(f"baseline_multiplier is that of a vector, and the baseline is {found.kind!r}: delete it")
     return replace(found, multiplier=float(multiplier))
+
+
+def check_choice(baseline: Baseline) -> None:
+    """Refuse several prompts with nothing to choose the best of them on.
+
+    Raises:
+        SteerError: there are no training items. DataError: there is none among them.
+    """
+    if len(baseline.prompts) < 2:
+        return
+    if baseline.chosen_on is None:
+        raise SteerError(nothing_to_choose_on(len(baseline.prompts), "give them as `chosen_on`, or one prompt"))
+    if not baseline.chosen_on:
+        raise DataError(f"chosen_on: {baseline.chosen_on.source}: there are no items to choose the prompt on")
+
+
+def nothing_to_choose_on(count: int, why: str) -> str:
+    """The words for prompts of which none can be chosen."""
+    return f"the best of {count} prompts is chosen on training items, and there are none: {why}"
 
 
 def _made_of(given: Any) -> Baseline:

@@ -207,10 +207,6 @@ class CapabilityDeltaBelow:
         return {"unsteered": base, "steered": steered, "change": change.estimate, "interval": list(bounds_of(change))}
 
     @staticmethod
-    def headline(evidence: Evidence) -> str:
-        return words.headline(evidence, evidence.details["withheld"])
-
-    @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         details = evidence.details
         accuracy, probability, chance = details["accuracy"], details["probability"], details["chance"]
@@ -247,7 +243,7 @@ class CapabilityDeltaBelow:
     def explanation(evidence: Evidence) -> list[str]:
         details = evidence.details
         return [
-            *words.decide(evidence, details["cure"]),
+            *words.decide(evidence),
             *words.where(evidence),
             f"  asked: {evidence.asked['template'] if evidence.asked else ''}; options scored by {_SCORED[details['by']]}",
             *_table(details["subjects"]),

@@ -9,7 +9,8 @@ from .numbers import number, promise
 
 def headline(evidence: Evidence) -> str:
     """The verdict with its numbers, and why, where the cost is judged too."""
-    return words.headline(evidence, _over_budget_reason(evidence) if evidence.details["over_budget"] else None)
+    is_over = evidence.details["over_budget"] and not evidence.details.get("withheld")
+    return words.headline(evidence, _over_budget_reason(evidence) if is_over else None)
 
 
 def remarks(evidence: Evidence) -> list[str]:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 from ..data import ItemLike, Items
 from ..errors import SteerError
 from ..evidence import Evidence
-from ..fuzzing.context_search import Found, Search
-from ..fuzzing.trials import Trials, axis_shares
+from ..fuzzing.context_search import Search
+from ..fuzzing.trials import Trials
 from ..measures import (
     MULTIPLIERS,
     Array,
@@ -28,7 +28,6 @@ from ..measures import (
     curves_in_contexts,
     strata,
 )
-from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model, engine_of
 from ..parameters import Param
@@ -39,6 +38,7 @@ from ..stats import Direction, Inference, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import WEAK_MEAN, WEAK_SHARE, AboutItems, Interval, IntervalMethod
+from .context_looks import Look, search_details
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .explain_contexts import context_figures, context_lines, how_to_reproduce, nothing_searched
@@ -243,7 +243,9 @@ class HoldsInContexts:
                 inference.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
             )
         evidence.details = (
-            self._details(trials, found, batch.items, decisive, looks) | {"max_contexts": max_contexts} | fresh.details()
+            search_details(self.statistic, self.seed, trials, found, batch.items, decisive, looks)
+            | {"max_contexts": max_contexts}
+            | fresh.details()
         )
         if linear:
             evidence.details |= curve_details(curve, self.subject)
@@ -319,33 +321,9 @@ class HoldsInContexts:
             return share_of(values, confidence=self.confidence, clusters=clusters)
         return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
-    def _judged(self, context: Context, curve: PropensityCurve, clusters: Sequence[int] | None) -> _Judged:
+    def _judged(self, context: Context, curve: PropensityCurve, clusters: Sequence[int] | None) -> Look:
         found = self._bounds(self._values(curve), clusters)
-        return _Judged(context, curve, found, judged_from(found, self.threshold, self._direction, self.min_n))
-
-    def _details(
-        self, trials: Trials, found: Found, batch: Items, decisive: _Judged, looks: list[_Judged]
-    ) -> dict[str, Any]:
-        rows = trials.rows
-        breaking = [row for row in rows if trials.breaks(row.estimate)]
-        unchosen = [row for row in rows if row.how in ("single", "drawn") or row.context == AS_GIVEN]
-        suspicion = found.smallest if decisive.verdict is not Verdict.FAIL else None
-        return {
-            "statistic": self.statistic,
-            "context": decisive.context.to_dict(),
-            "contexts": [row.describe() for row in rows],
-            "tried": len(rows),
-            "exhausted": found.exhausted,
-            "breaking": len(breaking),
-            "worst": found.worst.describe(),
-            "as_given": next((row.estimate for row in rows if row.context == AS_GIVEN), None),
-            "unconfirmed": suspicion.describe() if suspicion is not None else None,
-            "judged": [one.describe() for one in looks],
-            "axes": [axis.describe() for axis in axis_shares(unchosen)],
-            "unchosen": len(unchosen),
-            "batch": [item.id for item in batch],
-            "seed": self.seed,
-        }
+        return Look(context, curve, found, judged_from(found, self.threshold, self._direction, self.min_n))
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
@@ -398,21 +376,3 @@ def assert_holds_in_contexts(
         locals(),
         late={"search": lambda: search_of(contexts, listed, only, str(shared.get("name", "holds_in_contexts")))},
     )
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A context in which fresh items were looked at."""
-
-    context: Context
-    curve: PropensityCurve
-    inference: Inference
-    verdict: Verdict
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "context": self.context.to_dict(),
-            "estimate": self.inference.estimate,
-            "interval": list(bounds_of(self.inference)),
-            "verdict": self.verdict.value,
-        }

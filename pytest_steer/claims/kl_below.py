@@ -18,13 +18,16 @@ from ..measures import (
     MULTIPLIERS,
     Array,
     Divergence,
+    Reading,
     asked_as_text,
     can_have_controls,
-    chance_warnings,
     kl_at_answers,
     kl_curve,
     marked_token,
     noise_floor,
+    perplexity,
+    reading_of_questions,
+    reading_of_texts,
     unreached_warnings,
 )
 from ..measures.controls import directions_like
@@ -36,10 +39,9 @@ from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, items_needed_quantile, quantile
 from ..steering import Intervention, SteeringVector
-from . import words
+from . import kl_words
 from .common import InContexts, Interval, IntervalMethod
 from .doubts import look_closer
-from .figures import Curves, Distribution, Figure, Line, deployed_mark, promised_in
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
@@ -50,6 +52,7 @@ from .over_items import check_enough, check_moved, data_warnings, describe_items
 from .sampling import sample_of
 from .text_sampling import describe_texts, sample_of_texts
 from .units import units_record
+from .unread import withhold_unread
 
 MeasuredOn = Literal["auto", "texts", "items"]
 
@@ -193,7 +196,6 @@ class KlBelow:
             asked=asked_as_text(model, found.probes[0]),
             warnings=[
                 *taken.warnings,
-                *chance_warnings(model, taken.texts),
                 *(unreached_warnings(_by_text(found)) if on_texts else []),
             ],
             details={
@@ -214,6 +216,8 @@ class KlBelow:
                 "worst_positions": _worst_positions(model, found, taken.names),
             },
         )
+        # The likelihoods of the texts came with the divergences.
+        evidence.details["reading"] = withhold_unread(evidence, taken.reading(model), taken.clusters if on_texts else None)
         if self.quantile is None:
             how = {} if on_texts else {"context": self.context.to_dict()}
             evidence.units = units_record(
@@ -222,7 +226,7 @@ class KlBelow:
             look_closer(evidence, values, self._inferred, self.limit, taken.clusters, taken.names)
         else:
             evidence.unpaired = "a quantile over positions is not a mean over units"
-            if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None:
+            if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and "withheld" not in evidence.details:
                 evidence.items_needed = items_needed_quantile(inferred, self.limit)
         if inferred.estimate < floor.score**2 / 2:
             evidence.warnings.append(
@@ -253,61 +257,9 @@ class KlBelow:
             return quantile(values, self.quantile, confidence=self.confidence, clusters=clusters)
         return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
-    @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        details = evidence.details
-        each = details["quantiles"]
-        within = details["within_limit"]
-        kept = "" if within is None else f" {within / details['positions']:.1%} are within the limit"
-        where = "positions" if details["on"] == "texts" else "answers"
-        return [
-            f"  of {details['positions']} {where}{kept}: mean {number(details['mean'])}, median {number(each['0.5'])}, "
-            f"worst decile from {number(each['0.9'])}, largest {number(each['1'])} nats",
-            *(["  at each multiplier: " + _line_of(details["curve"])] if details["curve"] else []),
-            *_controls_line(evidence),
-            *words.not_looked_at(evidence),
-        ]
-
-    @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        details = record["details"]
-        unit = details["on"]
-        each = Distribution(
-            title="Divergence by text" if unit == "texts" else "Divergence by item",
-            about=f"Mean KL divergence over the positions of each of {len(details[unit])} {unit}.",
-            values=[one["kl"] for one in details[unit]],
-            x="KL divergence, nats",
-            unit=unit,
-        )
-        if not details["curve"]:
-            return [each]
-        points = sorted([(0.0, 0.0), *((multiplier, kl) for multiplier, kl in details["curve"])])
-        curve = Curves(
-            title="Divergence over the multiplier",
-            about="The unsteered model, at 0, diverges by 0.",
-            lines=[Line("KL divergence", points)],
-            y="mean KL divergence, nats",
-            marked=deployed_mark(record),
-            promised=[] if "quantile" in record["statistic"] else promised_in(record),
-        )
-        return [curve, each]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        details = evidence.details
-        unit = details["on"]
-        worst = sorted(details[unit], key=lambda one: -one["kl"])[: words.WORST]
-        return [
-            *words.decide(evidence),
-            *words.where(evidence),
-            f"  worst {unit} (nats, mean over positions and largest):",
-            *(
-                f"    [{one['id']}] {number(one['kl'])}, {number(one['largest'])}  {words.shorten(one['text'], 90)}"
-                for one in worst
-            ),
-            "  worst positions (nats, and the token that is predicted there):",
-            *(f"    [{one['id']}] {number(one['kl'])}  {one['text']}" for one in details["worst_positions"]),
-        ]
+    remarks = staticmethod(kl_words.remarks)
+    explanation = staticmethod(kl_words.explanation)
+    figures = staticmethod(kl_words.figures)
 
 
 def assert_kl_below(
@@ -348,13 +300,14 @@ class _Measured:
     """What a claim is measured on.
 
     Attributes:
-        at: the divergences at some multipliers.
+        at: the divergences at some multipliers. reading: how the unsteered model reads the texts or questions.
         clusters: the cluster of each unit, or None if each stands for itself.
         names / texts: of the units, for the words. forms: their content in normal form.
         described: the evidence's ``data`` record.
     """
 
     at: Callable[[Model, Sequence[float]], list[Divergence]]
+    reading: Callable[[Model], Reading | None]
     unit: str
     names: list[str]
     texts: list[str]
@@ -379,6 +332,7 @@ def _of_texts(claim: KlBelow) -> _Measured:
 
     return _Measured(
         at,
+        lambda model: reading_of_texts(model, perplexity(model, texts).per_text),
         "texts",
         list(texts.ids),
         [content_of(text) for text in texts],
@@ -399,28 +353,19 @@ def _of_items(claim: KlBelow) -> _Measured:
     def at(model: Model, grid: Sequence[float]) -> list[Divergence]:
         return kl_at_answers(model, items, subject.intervention, multipliers=grid, context=claim.context, **subject.scope)
 
+    questions = [item.question for item in items]
     return _Measured(
         at,
+        lambda model: reading_of_questions(model, questions),
         "items",
         [item.id for item in items],
-        [item.question for item in items],
+        questions,
         [item.form for item in items],
         describe_items(items),
         sample.clusters,
         data_warnings(subject, sample),
         sample.details(),
     )
-
-
-def _controls_line(evidence: Evidence) -> list[str]:
-    found = evidence.details.get("controls")
-    if found is None:
-        return []
-    unit = evidence.details["on"]
-    return [
-        f"  controls: {found['count']} random directions of equal norm, on {found['n']} {unit}, have a divergence of {number(min(found['kl']))} to "
-        f"{number(max(found['kl']))} nats"
-    ]
 
 
 def _by_text(found: Divergence) -> list[list[Probe]]:
@@ -440,7 +385,3 @@ def _worst_positions(model: Model, found: Divergence, names: Sequence[str]) -> l
     ]
     worst = sorted(places, key=lambda place: -place[0])[:_WORST_POSITIONS]
     return [{"id": name, "position": at, "kl": kl, "text": marked_token(model, probe, at)} for kl, name, probe, at in worst]
-
-
-def _line_of(curve: list[list[float]]) -> str:
-    return ", ".join(f"{multiplier:g}: {number(kl)}" for multiplier, kl in sorted(curve))

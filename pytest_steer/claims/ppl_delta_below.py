@@ -11,7 +11,7 @@ from ..data import Completion, TextLike, Texts
 from ..data.texts import content_of, form_of
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import Perplexity, asked_texts, perplexity_curves, relative_rise, unreached_warnings, warning_of
+from ..measures import Perplexity, asked_texts, perplexity_curves, reading_of_texts, relative_rise, unreached_warnings
 from ..measures.compared import finite
 from ..measures.subject import Subject
 from ..model import Model
@@ -32,6 +32,7 @@ from .over_items import check_moved
 from .rises import Aggregate, rise_of
 from .text_sampling import describe_texts, sample_of_texts
 from .units import units_record
+from .unread import withhold_unread
 
 
 @claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
@@ -140,7 +141,6 @@ class PplDeltaBelow:
             warnings=[
                 *sample.warnings,
                 *text_leaks(change.metadata, texts),
-                *warning_of(model, math.log(base.value)),
                 *unreached_warnings([one.probes for one in steered.asked]),
             ],
             details={
@@ -162,6 +162,7 @@ class PplDeltaBelow:
         )
         if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and self.aggregate == "arithmetic":
             evidence.items_needed = rise.units_needed(self.confidence)
+        evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base.per_text), sample.clusters)
         if self.limit is not None:
             look_closer(evidence, rise.values, rise.bounds, rise.at, sample.clusters, texts.ids)
         # Costs are compared by the geometric mean, whichever is promised.

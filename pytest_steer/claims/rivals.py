@@ -287,13 +287,7 @@ def _prompt(
     tried = None
     best = 0
     if len(baseline.prompts) > 1:
-        if baseline.chosen_on is None:
-            raise SteerError(
-                f"the best of {len(baseline.prompts)} prompts is chosen on training items, and there are none: give them as `chosen_on`, or "
-                "one prompt"
-            )
-        if not baseline.chosen_on:
-            raise DataError(f"chosen_on: {baseline.chosen_on.source}: there are no items to choose the prompt on")
+        assert baseline.chosen_on is not None  # see `check_choice`
         plain = _plain(model, baseline.chosen_on, context).values[:, 0]
         tried = [
             float((_plain(model, baseline.chosen_on, _behind(context, text)).values[:, 0] - plain).mean())

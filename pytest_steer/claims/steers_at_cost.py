@@ -11,7 +11,7 @@ from typing import Annotated, Any, Unpack
 from ..data import ItemLike, Items, TextLike, Texts
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
-from ..measures import Array, AtCost, deviation, effects_at, multipliers_at_cost, perplexity
+from ..measures import Array, AtCost, deviation, effects_at, multipliers_at_cost, perplexity, reading_of_texts
 from ..measures.at_cost import MAX_MULTIPLIER, spread
 from ..measures.compared import finite, strength_of
 from ..measures.pne import matching_probability, pne
@@ -37,6 +37,7 @@ from .over_items import check_enough, measure_items
 from .rises import as_share
 from .sampling import sample_of
 from .text_sampling import describe_texts, sample_of_texts
+from .unread import withhold_unread
 
 
 @claim("steers_at_cost", title="The vector steers, at a given cost", main="effect")
@@ -130,7 +131,7 @@ class SteersAtCost:
         of_texts = sample_of_texts(self.texts, self.source)
         texts = of_texts.texts
         check_before(model, self.subject)
-        at, rises = self._at_cost(model, texts)
+        at, rises, base = self._at_cost(model, texts)
         over = at.cost > self.budget
         # Judged together with the effect, so at half the level.
         cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence, clusters=of_texts.clusters)
@@ -237,14 +238,15 @@ class SteersAtCost:
             if least is None or fewest >= least:
                 evidence.verdict, evidence.p_pass, evidence.p_fail = judged_together
             evidence.items_needed = None
+        evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base), of_texts.clusters)
         evidence.details |= controls_of_no_effect(model, self.subject, sample.items, evidence, self.seed, self.context)
         return evidence
 
     def _mean(self, effects: Array, clusters: Sequence[int] | None = None) -> Inference:
         return mean_of(effects, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
-    def _at_cost(self, model: Model, texts: Texts) -> tuple[AtCost, Array]:
-        """The multiplier, and what each text's negative log-likelihood per token has risen by there."""
+    def _at_cost(self, model: Model, texts: Texts) -> tuple[AtCost, Array, Array]:
+        """The multiplier, what each text's negative log-likelihood per token has risen by there, and what it is unsteered."""
         subject = self.subject
         asked: dict[str, Any] = {**subject.scope, "window": self.window, "stride": self.stride}
         try:
@@ -259,7 +261,8 @@ class SteersAtCost:
                 allow_mismatch=subject.allow_mismatch,
             )[0]
             steered = perplexity(model, texts, subject.vector, multiplier=at.multiplier, **asked)
-            return at, steered.per_text - perplexity(model, texts, **asked).per_text
+            base = perplexity(model, texts, **asked)
+            return at, steered.per_text - base.per_text, base.per_text
         except DataError as error:
             raise DataError(f"{self.source}: {error}") from None
 

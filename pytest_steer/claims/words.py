@@ -35,7 +35,7 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
         reason: said instead of where the interval lies.
     """
     if evidence.has_no_threshold:
-        return no_threshold(evidence, reason or _contradiction(evidence))
+        return no_threshold(evidence, reason or _withheld(evidence) or _contradiction(evidence))
     percent = evidence.percent
     low, high = (number(bound, percent) for bound in evidence.interval)
     promised = "at least" if evidence.direction is Direction.AT_LEAST else "at most"
@@ -47,7 +47,8 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
         )
     elif reason is None:
         reason = (
-            _contradiction(evidence)
+            _withheld(evidence)
+            or _contradiction(evidence)
             or {
                 Verdict.PASS: "the interval is on the good side",
                 Verdict.FAIL: "the interval is on the bad side",
@@ -100,6 +101,8 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
         return [
             "  the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
         ]
+    if _withheld(evidence):
+        instead = evidence.details["cure"]
     if instead is None and _contradiction(evidence):
         instead = "choose a smaller deployed multiplier, or multipliers that reach it"
     if instead is not None:
@@ -114,6 +117,12 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
     return [
         f"  not enough evidence: {plan} {evidence.items_needed} {evidence.unit} would decide (80 % power, if the estimate is the truth)"
     ]
+
+
+def _withheld(evidence: Evidence) -> str | None:
+    """Why a pass was taken back, or None."""
+    found: str | None = evidence.details.get("withheld")
+    return found
 
 
 def _contradiction(evidence: Evidence) -> str | None:

@@ -77,7 +77,7 @@ def _faults(file: Path, said: list[tuple[str | None, str]]) -> list[dict[str, An
     found: dict[str, dict[str, Any]] = {}
     for claim, text in said:
         starts = list(begin.finditer(text))
-        ends = [start.start() for start in starts[1:]] + [len(text)]
+        ends = [*(start.start() for start in starts[1:]), len(text)][: len(starts)]
         for start, end in zip(starts, ends, strict=True):
             message = text[start.start() : end].rstrip()
             line = int(start[1]) if start[1] else None

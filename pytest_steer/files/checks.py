@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pytest_steer.claims.baselines import nothing_to_choose_on
 from pytest_steer.claims.kinds import kind_of
 from pytest_steer.data.leave_out import check_expression
 from pytest_steer.data.questions import is_hub
@@ -19,6 +20,7 @@ from pytest_steer.files.methods import joint_faults, name_faults, schema_of
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys
 from pytest_steer.files.source import DataPath
 from pytest_steer.files.specs import OWN_AXES
+from pytest_steer.files.training import holds_items
 from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.prompting.kinds import OWN_IS_GONE
@@ -122,6 +124,7 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
     yield from _setting_faults(claim)
     yield from _ignored(claim)
     yield from _behaviour_faults(claim, folder)
+    yield from _prompt_faults(claim, folder)
     for inner, value, path in _marked(schema, claim.values, ()):
         unused = path[0] == "data" and claim.at(path)[0] == "data" and path[1] not in used
         if "x-regex" in inner and isinstance(value, str):
@@ -244,6 +247,27 @@ def _behaviour_faults(claim: Expanded, folder: Path) -> Iterator[Fault]:
             reason = "the claim's vector is a saved one, so no method is known that would make another from 'train'"
             hint = "Delete 'train' to compare with the direction of the test items, or write `vector: FILE`, a saved vector of this behaviour."
             yield Fault((*path, "train"), reason, hint)
+
+
+def _prompt_faults(claim: Expanded, folder: Path) -> Iterator[Fault]:
+    """Of the prompts that ``beats`` chooses from, without ``chosen_on``: the vector's own training data has to be contrast items."""
+    values = claim.values
+    baseline, entry = values.get("baseline"), values.get(claim.section)
+    prompts = baseline.get("prompt") if isinstance(baseline, dict) else None
+    if not isinstance(prompts, list) or len(prompts) < 2 or values.get("chosen_on") is not None:
+        return
+    extract = entry.get("extract") if isinstance(entry, dict) else None
+    named = extract.get("data") if isinstance(extract, dict) else None
+    why = "the claim's vector is made from no training file"
+    if isinstance(named, str):
+        file, why = absolute(named, folder), f"{named!r} has no contrast items"
+        try:
+            if not file.is_file() or holds_items(file, values.get("data", {}).get("columns")):
+                return
+        except DataError:
+            return  # what is wrong with it is said when it is read
+    hint = "Add `chosen_on: FILE`, contrast items on which the claim is not tested, or write one prompt."
+    yield Fault(("baseline", "prompt"), nothing_to_choose_on(len(prompts), why), hint)
 
 
 def _axis_faults(schema: Schema, value: Any, path: DataPath) -> Iterator[Fault]:

@@ -59,6 +59,11 @@ def contrast_data(file: Path, columns: Columns | None = None) -> Items | Texts:
     return read_items(file, columns=columns)
 
 
+def holds_items(file: Path, columns: Columns | None = None) -> bool:
+    """Whether the first entry of a file is neither a pair of a task nor a contrast text, so that the file is read as contrast items."""
+    return not holds_tasks(file, columns) and not is_contrast_texts(next(entries(file), (None, None))[1])
+
+
 def holds_tasks(file: Path, columns: Columns | None = None) -> bool:
     """Whether the first entry of a file has an input and an output."""
     try:

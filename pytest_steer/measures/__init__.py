@@ -4,7 +4,7 @@ from .answer_likelihood import AnswerLikelihoods, answer_likelihoods, by_quartil
 from .asking import Array
 from .asking_texts import unreached_warnings
 from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
-from .chance import chance_warnings, warning_of
+from .chance import Reading, chance_warnings, reading_of_questions, reading_of_texts
 from .controls import can_have_controls, random_controls
 from .first_order import first_order_slopes
 from .kl import Divergence, kl_at_answers, kl_curve, kl_divergence
@@ -42,6 +42,7 @@ __all__ = [
     "Perplexity",
     "PromptForm",
     "PropensityCurve",
+    "Reading",
     "Receipt",
     "ScoredBy",
     "Stratum",
@@ -78,6 +79,8 @@ __all__ = [
     "propensity_curve",
     "propensity_curves",
     "random_controls",
+    "reading_of_questions",
+    "reading_of_texts",
     "relative_mean_rise",
     "relative_rise",
     "shown_line",
@@ -90,6 +93,5 @@ __all__ = [
     "task_accuracies",
     "task_accuracy",
     "unreached_warnings",
-    "warning_of",
     "with_label",
 ]

@@ -4,56 +4,102 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ..errors import DataError
 from ..model import Model, engine_of, tokenize_text
 from ..model.loaded import once_per_model
+from ..model.noise import eps_of
 from ..model.state import measured
 from ..model.tokens import Ids
+from .asking import Array
 
 _TEXTS, _TOKENS = 8, 64
 # Fewer tokens than this say nothing.
 _LEAST = 32
+_ROUNDINGS = 4
 
 
-@once_per_model
-def _seen(_model: Model) -> dict[tuple[int, tuple[Ids, ...]], float]:
-    """What was measured of a model, by its weights and the texts."""
-    return {}
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """How the unsteered model reads some texts, beside chance: the uniform distribution over the vocabulary, whose perplexity is its size.
 
-
-def chance_warnings(model: Model, texts: Sequence[str]) -> list[str]:
-    """A warning if the unsteered model finds these texts no likelier than tokens drawn at random would be.
-
-    Chance is the uniform distribution over the vocabulary, whose perplexity is its size. A few texts are read, and the first tokens of each.
+    Attributes:
+        model: its name. vocabulary: how many tokens it has. eps: the rounding of its dtype.
+        per_text: float64 [n_texts], mean negative log-likelihood per token, in nats.
+        of: what was read, for messages.
     """
-    sample = _sample(model, texts)
+
+    model: str
+    vocabulary: int
+    eps: float
+    per_text: Array
+    of: str = "these texts"
+
+    @property
+    def loss(self) -> float:
+        """The mean over the texts, in which each counts alike."""
+        return float(self.per_text.mean())
+
+    @property
+    def chance(self) -> float:
+        """The negative log-likelihood per token of a uniform guess, in nats."""
+        return math.log(self.vocabulary)
+
+    def is_better_at(self, loss: float) -> bool:
+        """Whether so small a negative log-likelihood is better than chance by more than rounding."""
+        return loss < self.chance * (1 - _ROUNDINGS * self.eps)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A warning if the texts are no likelier than tokens drawn at random would be."""
+        if not self.loss > self.chance * (1 + _ROUNDINGS * self.eps):
+            return []
+        perplexity = math.exp(min(self.loss, 700.0))
+        return [
+            f"{self.model} reads {self.of} worse than chance: perplexity {perplexity:,.0f} (geometric mean), and {self.vocabulary:,} for tokens "
+            "drawn at random. Are its weights and its tokenizer the right ones?"
+        ]
+
+
+def reading_of_texts(model: Model, per_text: Array) -> Reading:
+    """The reading of texts whose unsteered negative log-likelihoods per token are known, [n_texts]."""
+    return Reading(model.id, model.vocabulary, eps_of(model.dtype), per_text)
+
+
+def reading_of_questions(model: Model, questions: Sequence[str]) -> Reading | None:
+    """How the unsteered model reads questions as plain text: a few of them, and the first tokens of each. None if they are too short to say."""
+    sample = _sample(model, questions)
     if sum(len(ids) - 1 for ids in sample) < _LEAST:
-        return []
+        return None
     seen, key = _seen(model), (model.weights_state(), sample)
     if key not in seen:
         found = engine_of(model).remembered_tensors(
-            ("chance", sample), lambda: {"loss": torch.tensor(_mean_loss(model, sample), dtype=torch.float64)}
+            ("chance per text", sample), lambda: {"losses": torch.tensor(_losses(model, sample), dtype=torch.float64)}
         )
-        seen[key] = float(found["loss"])
-    return warning_of(model, seen[key])
+        seen[key] = found["losses"].numpy()
+    of = f"the questions (the first {_TOKENS} tokens of {len(sample)})"
+    return Reading(model.id, model.vocabulary, eps_of(model.dtype), np.asarray(seen[key]), of)
 
 
-def warning_of(model: Model, loss: float) -> list[str]:
-    """The same of a mean negative log-likelihood per token, in nats."""
-    if not loss > math.log(model.vocabulary):
-        return []
-    return [
-        f"{model.id} reads these texts worse than chance: perplexity {math.exp(min(loss, 700.0)):,.0f}, and {model.vocabulary:,} for tokens drawn "
-        "at random. Are its weights and its tokenizer the right ones?"
-    ]
+def chance_warnings(model: Model, questions: Sequence[str]) -> list[str]:
+    """The warning of :func:`reading_of_questions`, if there is one."""
+    reading = reading_of_questions(model, questions)
+    return [] if reading is None else reading.warnings
 
 
-def _sample(model: Model, texts: Sequence[str]) -> tuple[Ids, ...]:
+@once_per_model
+def _seen(_model: Model) -> dict[tuple[int, tuple[Ids, ...]], Array]:
+    """What was measured of a model, by its weights and the questions."""
+    return {}
+
+
+def _sample(model: Model, questions: Sequence[str]) -> tuple[Ids, ...]:
     found = []
-    for text in texts[:: max(1, len(texts) // _TEXTS)][:_TEXTS]:
+    for text in questions[:: max(1, len(questions) // _TEXTS)][:_TEXTS]:
         try:
             found.append(tokenize_text(model.tokenizer, text, "text")[: min(_TOKENS, model.max_positions or _TOKENS)])
         except DataError:  # a single token
@@ -63,11 +109,10 @@ def _sample(model: Model, texts: Sequence[str]) -> tuple[Ids, ...]:
 
 @measured
 @torch.no_grad()
-def _mean_loss(model: Model, sample: Sequence[Ids]) -> float:
-    total = count = 0.0
+def _losses(model: Model, sample: Sequence[Ids]) -> list[float]:
+    found = []
     for ids in sample:
         tokens = torch.tensor([ids], device=model.device)
         logits = model.hf(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False).logits[0, :-1].float()
-        total += float(torch.nn.functional.cross_entropy(logits, tokens[0, 1:], reduction="sum"))
-        count += len(ids) - 1
-    return total / count
+        found.append(float(torch.nn.functional.cross_entropy(logits, tokens[0, 1:], reduction="mean")))
+    return found

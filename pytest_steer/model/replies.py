@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from ..data import Dialogue, DialogueLike, Dialogues, as_dialogues
 from ..errors import DataError, ModelError, SteerError
-from ..prompting import AS_GIVEN, Context
+from ..prompting import AS_GIVEN, Context, render_turn
 from ..prompting.chat import PromptText
-from ..prompting.formats import Setting
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .answers import end_tokens
 from .arguments import checks_arguments
@@ -120,7 +118,7 @@ def replies(
     asked_of = as_dialogues(dialogues)
     _check_turns(asked_of, from_turn)
     for dialogue in asked_of:
-        check_texts(model, dialogue.turns, f"prompt {dialogue.id}")
+        check_texts(model, dialogue.asked, f"prompt {dialogue.id}")
     put = [_Conversation(model, dialogue, context, from_turn) for dialogue in asked_of]
     places = [(d, m, s) for d in range(len(put)) for m in range(len(grid)) for s in range(drawing.samples)]
     found: dict[tuple[int, int, int], list[Reply]] = {place: [] for place in places}
@@ -201,34 +199,20 @@ class _Conversation:
         return self._known[key]
 
     def _tokenized(self, said: tuple[str, ...], name: str) -> _Prompt:
-        setting = self.context.setting(self.model.format)
-        text = self._text(setting, said, name)
-        plain = setting.form.render is None
-        ids, spans = encode(self.model.tokenizer, text.text, plain)
-        turn_end, reply_at = text.turn_end, None
-        if len(said) >= self.from_turn:
-            first = self._text(setting, said[: self.from_turn - 1], name)
-            turn_end = first.turn_end
-            if not text.text.startswith(first.turn):
-                raise ModelError(f"{name}: the chat template changes turn {self.from_turn} once another one follows it")
-            reply_at = text.text.find(said[self.from_turn - 1].strip(), turn_end)
-        at = len(ids) if reply_at is None else next(i for i, (_, end) in enumerate(spans) if end > reply_at)
-        return _Prompt(text, ids, tokens_before(spans, turn_end), at)
-
-    def _text(self, setting: Setting, said: Sequence[str], name: str) -> PromptText:
-        turns = list(zip(self.dialogue.turns, said, strict=False))
-        put = partial(setting.form.prompt, self.dialogue.turns[len(said)], setting.system, turns)
         try:
-            opened = put(thinking_open=True)
-            closed = opened if setting.thinking_open else put(thinking_open=False)
+            found = render_turn(self.dialogue, said, self.model.format, self.context)
         except ModelError as error:
             raise ModelError(f"{name}: {error}") from None
-        if setting.form.render is None:  # the first token brings its own space
-            return PromptText(opened.text.rstrip(" "), opened.turn_end, None, opened.notes)
-        # Without a block of thought the model goes on from the generation prompt, as it is deployed.
-        if closed.opening.split() != opened.opening.split():
-            return closed
-        return replace(opened, thinking=closed.thinking, notes=closed.notes)
+        text = found.prompt
+        plain = self.context.setting(self.model.format).form.render is None
+        if plain:  # the first token brings its own space
+            text = replace(text, text=text.text.rstrip(" "))
+        ids, spans = encode(self.model.tokenizer, text.text, plain)
+        turn = min(self.from_turn, len(said) + 1)
+        at, end = len(ids), found.replies_at[turn - 1]
+        if turn <= len(said):
+            at = next(index for index, (_, stop) in enumerate(spans) if stop > end)
+        return _Prompt(text, ids, tokens_before(spans, found.turn_ends[turn - 1]), at)
 
 
 def _reply(model: Model, prompt: _Prompt, asked: Asked, tokens: Ids, ends: frozenset[int]) -> Reply:

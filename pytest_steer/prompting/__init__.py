@@ -5,6 +5,7 @@ The Hypothesis strategies are in ``prompting.strategies``, which is imported onl
 
 from .axes.noise import Noise
 from .contexts import AS_GIVEN, IN_TASK_FORM, Context
+from .dialogues import render_turn
 from .formats import PromptFormat
 from .kinds import Axis, axis, known_axes
 from .options import exchange_labels, swap_options
@@ -22,5 +23,6 @@ __all__ = [
     "exchange_labels",
     "known_axes",
     "render_item",
+    "render_turn",
     "swap_options",
 ]

@@ -7,24 +7,12 @@ channel) is read off the template: the conversation is rendered once with a repl
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ..errors import ModelError
+from .conversation import SYSTEM, Conversation, Message, Render, Tools, first_that_renders, stands_in, text_of
 from .thoughts import end_of_open_thought, ends_with_closed_thought
-
-Message = dict[str, Any]
-Turn = tuple[str, str]
-"""What a user said, and the reply."""
-Render = Callable[..., str]
-"""(messages, add_generation_prompt, **settings of the template) -> text."""
-
-# How a template that takes no parts writes one.
-_PART = "'type': 'text'"
-# A question of more characters than this stands in a text only if it was put there.
-_BY_CHANCE = 24
 
 
 @dataclass(frozen=True)
@@ -61,171 +49,165 @@ class PromptText:
 
 
 def chat_prompt(
-    render: Render, question: str, system: str | None, turns: Sequence[Turn], *, thinking_open: bool, markers: Iterable[str]
+    render: Render,
+    question: str,
+    system: str | None,
+    before: Sequence[Message],
+    *,
+    thinking_open: bool,
+    markers: Iterable[str],
 ) -> PromptText:
     """The template's rendering of a conversation up to the reply.
 
     Args:
         system: the system prompt; None leaves it to the template.
-        turns: earlier (user, reply) turns.
+        before: the messages before the question.
         thinking_open: end with the generation prompt instead of where the template puts a reply.
         markers: texts that are one token each, so that the end of the user's turn is not put inside one.
 
     Raises:
         ModelError: the template cannot render the conversation, or drops a part of it.
     """
-    conversation, opened, notes = _first_that_renders(render, question, system, turns)
+    conversation, opened, notes = first_that_renders(render, question, system, before)
     if thinking_open:
-        text, thinking = opened, "open"
-        if ends_with_closed_thought(opened):
-            notes += ("the chat template's generation prompt closes the block of thought by itself",)
-    else:
-        written, conversation, more = _outside_of_thought(conversation)
-        text, thinking = (opened, "open") if written is None else (written, "closed")
-        notes += more
-    return PromptText(text, _turn_end(conversation, text, markers), thinking, notes)
+        return _open(conversation, opened, notes, markers)
+    return _closed(conversation, opened, notes, markers)[0]
 
 
 @dataclass(frozen=True)
-class _Conversation:
-    """A conversation in a form that a template takes.
+class TurnsText:
+    """A conversation of several turns as text, up to the first character of the reply to the last of them.
 
     Attributes:
-        settings: arguments of the template.
-        question / system: what has to be in the rendered text; the system prompt may stand inside the first user turn.
+        prompt: the text; its ``turn_end`` is that of the last turn.
+        turn_ends: for each turn the number of characters that belong to it and what stands before it.
+        replies_at: for each turn the number of characters before the reply to it; of the last one, all.
     """
 
-    render: Render
-    messages: list[Message]
-    settings: dict[str, Any]
-    question: str
-    system: str | None
+    prompt: PromptText
+    turn_ends: tuple[int, ...]
+    replies_at: tuple[int, ...]
 
-    def opened(self) -> str:
-        """The rendered text with the generation prompt."""
-        return self.render(self.messages, True, **self.settings)
-
-    def up_to_the_reply(self, followed: bool = False) -> str | None:
-        """The rendered text before a reply, or None if there is none. ``followed``: another question follows the reply."""
-        whole = str(self.messages)
-        reply = next(word for n in range(1000) if (word := f"reply{n}x") not in whole)
-        last = self.messages[-1]
-        said = [*self.messages, _like(last, "assistant", reply), *([last] if followed else [])]
-        try:
-            text = self.render(said, False, **self.settings)
-        except ModelError:
-            return None
-        before, found, _ = text.partition(reply)
-        return before if found else None
-
-    def dropped(self, text: str, rendered: Callable[[_Conversation], str | None]) -> str | None:
-        """What the template leaves out of the conversation in ``text``, in words; None if it is all there."""
-        if _PART in text and _PART not in self.question:
-            return "the question's form: it writes the list of parts that a message is made of"
-        if not _stands_in(self.question, text) or not self._takes_question(rendered):
-            return "the question, or cuts it: its text is not in the rendered prompt"
-        if self.system and not (self._takes_system(rendered) and _stands_in(self.system, text)):
-            return _SYSTEM
-        if not all(_stands_in(_text_of(m), text) for m in self.messages if m["role"] == "user"):
-            return "earlier turns"
-        return None
-
-    def _takes_question(self, rendered: Callable[[_Conversation], str | None]) -> bool:
-        """Whether the last message is rendered; a short question may stand elsewhere in the text by chance."""
-        if len(_squeezed(self.question)) > _BY_CHANCE:
-            return True
-        word = "question0asked"
-        try:
-            text = rendered(replace(self, messages=[*self.messages[:-1], _like(self.messages[-1], "user", word)]))
-        except ModelError:
-            return False
-        return text is not None and word in text
-
-    def _takes_system(self, rendered: Callable[[_Conversation], str | None]) -> bool:
-        """Whether a system message is rendered.
-
-        It is tried with a system prompt that stands nowhere else, since the real one can be part of a question or the template's own.
-        """
-        first, *others = self.messages
-        if first["role"] != "system":
-            return True
-        word = "system0prompt"
-        try:
-            text = rendered(replace(self, messages=[_like(first, "system", word), *others]))
-        except ModelError:
-            return False
-        return text is not None and word in text
+    def is_bare(self, turn: int) -> bool:
+        """Whether nothing but spaces stands between a turn, from 1 on, and its reply, as after ``[/INST]``."""
+        return not self.prompt.text[self.turn_ends[turn - 1] : self.replies_at[turn - 1]].strip(" ")
 
 
-# Templates for tools or documents alone need lists of them, and empty lists will do.
-_SETTINGS: tuple[dict[str, Any], ...] = ({}, {"tools": [], "documents": []})
+def chat_turns(
+    render: Render,
+    turns: Sequence[str],
+    replies: Sequence[str],
+    system: str | None,
+    before: Sequence[Message],
+    tools: Tools = (),
+    *,
+    thinking_open: bool,
+    markers: Iterable[str],
+) -> TurnsText:
+    """The template's rendering of a dialogue as a model is asked to reply to its last turn.
+
+    The text ends with the template's generation prompt. Without ``thinking_open`` it ends where the template puts a reply, if more than space
+    stands between the two: a closed block of thought, a channel header.
+
+    Args:
+        turns: what the user says. replies: to all turns but the last one.
+        before: a transcript before the first turn.
+        tools: descriptions of tools that the template renders.
+
+    Raises:
+        ModelError: the template cannot render the conversation, or drops a message or the tools.
+    """
+    markers = tuple(markers)
+    said = [message for turn in zip(turns, replies, strict=False) for message in _exchange(*turn)]
+    conversation, opened, notes = first_that_renders(render, turns[-1], system, [*before, *said], tools)
+    prompt = _open(conversation, opened, notes, markers)
+    if not thinking_open:
+        closed, other = _closed(conversation, opened, notes, markers)
+        if closed.opening.split() == prompt.opening.split():
+            prompt = PromptText(prompt.text, prompt.turn_end, closed.thinking, closed.notes)
+        else:
+            prompt, conversation = closed, other
+    return _with_turns(conversation, prompt, len(turns), markers)
 
 
-def _first_that_renders(
-    render: Render, question: str, system: str | None, turns: Sequence[Turn]
-) -> tuple[_Conversation, str, tuple[str, ...]]:
-    """The first form of the conversation that the template takes, its text with the generation prompt, and notes."""
-    reasons: list[str] = []
-    for merged in (False, True) if system else (False,):
-        for parts in (False, True):
-            for settings in _SETTINGS:
-                messages = _messages(question, None if merged else system, turns)
-                if merged:
-                    messages[0]["content"] = f"{system}\n\n{messages[0]['content']}"
-                if parts:
-                    messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
-                conversation = _Conversation(render, messages, settings, question, system)
-                try:
-                    text = conversation.opened()
-                except ModelError as error:
-                    reasons.append(str(error))
-                    continue
-                dropped = conversation.dropped(text, _Conversation.opened)
-                if dropped is None:
-                    return conversation, text, (_MERGED,) if merged else ()
-                reasons.append(f"the chat template drops {dropped}")
-    if system == "":
-        # A template without a place for a system prompt has none to be empty.
-        return _first_that_renders(render, question, None, turns)
-    raise ModelError(reasons[0])
+def _exchange(turn: str, reply: str) -> tuple[Message, Message]:
+    return {"role": "user", "content": turn}, {"role": "assistant", "content": reply}
 
 
-_MERGED = (
-    "the chat template has no place for a system prompt, so it stands at the start of the first user turn, a blank line before the "
-    "question"
-)
+def _open(conversation: Conversation, opened: str, notes: tuple[str, ...], markers: Iterable[str]) -> PromptText:
+    if ends_with_closed_thought(opened):
+        notes += ("the chat template's generation prompt closes the block of thought by itself",)
+    return PromptText(opened, _turn_end(conversation, opened, markers), "open", notes)
 
 
-def _messages(question: str, system: str | None, turns: Sequence[Turn]) -> list[Message]:
-    messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
-    for user, reply in turns:
-        messages += [{"role": "user", "content": user}, {"role": "assistant", "content": reply}]
-    return [*messages, {"role": "user", "content": question}]
+def _closed(
+    conversation: Conversation, opened: str, notes: tuple[str, ...], markers: Iterable[str]
+) -> tuple[PromptText, Conversation]:
+    written, conversation, more = _outside_of_thought(conversation)
+    text, thinking = (opened, "open") if written is None else (written, "closed")
+    return PromptText(text, _turn_end(conversation, text, markers), thinking, notes + more), conversation
 
 
-def _like(message: Message, role: str, text: str) -> Message:
-    """A message whose content is a text or a list of parts, like that of another one."""
-    return {"role": role, "content": text if isinstance(message["content"], str) else [{"type": "text", "text": text}]}
+def _with_turns(conversation: Conversation, prompt: PromptText, n: int, markers: Iterable[str]) -> TurnsText:
+    """Where the turns of a prompt end, and where the replies to them begin.
 
+    The last turn's end is known. An earlier one ends with the same text after its last character, if it stands there too.
 
-def _text_of(message: Message) -> str:
-    content = message["content"]
-    return content if isinstance(content, str) else str(content[0]["text"])
-
-
-def _stands_in(said: str, text: str) -> bool:
-    """Whether a text holds what was said, as it is or as JSON. White space is ignored, since some templates change it."""
-    whole = _squeezed(text)
-    return any(
-        _squeezed(form) in whole for form in (said, json.dumps(said)[1:-1], json.dumps(said, ensure_ascii=False)[1:-1])
+    Raises:
+        ModelError: it cannot be told where an earlier turn ends.
+    """
+    if n == 1:
+        return TurnsText(prompt, (prompt.turn_end,), (len(prompt.text),))
+    messages, text = conversation.messages, prompt.turn
+    users = [index for index, message in enumerate(messages) if message["role"] == "user"][-n:]
+    rendered = next(
+        (other for other in (conversation.opened(), conversation.up_to_the_reply()) if other and other.startswith(text)),
+        None,
     )
+    if rendered is None:
+        raise ModelError(
+            "the chat template writes earlier turns otherwise once a reply follows, so it is not known where they end"
+        )
+    tail = text[_end_of_content(conversation, users[-1], rendered, len(text)) :]
+    ends, starts = [], []
+    for number, index in enumerate(users[:-1], start=1):
+        start = _start_of_content(conversation, index + 1, rendered, markers)
+        end = _end_of_content(conversation, index, rendered, start)
+        if text[end:start].startswith(tail):
+            end += len(tail)
+        else:
+            part = replace(conversation, messages=messages[: index + 1])
+            shared = _shared(text, part.render(part.messages, False, **part.settings), markers)
+            if not end <= shared <= start:
+                raise ModelError(f"it cannot be told where turn {number} ends under the chat template")
+            end = shared
+        ends.append(end)
+        starts.append(start)
+    return TurnsText(prompt, (*ends, prompt.turn_end), (*starts, len(prompt.text)))
 
 
-def _squeezed(text: str) -> str:
-    return "".join(text.split())
+def _start_of_content(conversation: Conversation, index: int, text: str, markers: Iterable[str]) -> int:
+    """Where in a text the content of a message begins, with its thought if the template renders that."""
+    word = conversation.new_word("reply")
+    other = conversation.saying(index, word).opened()
+    return min(_shared(text, other, markers), other.find(word) if word in other else len(text))
 
 
-def _outside_of_thought(conversation: _Conversation) -> tuple[str | None, _Conversation, tuple[str, ...]]:
+def _end_of_content(conversation: Conversation, index: int, text: str, before: int) -> int:
+    """Where in a text the content of a message ends."""
+    word = conversation.new_word("turn")
+    other = conversation.saying(index, word).opened()
+    after = other[other.rfind(word) + len(word) :]
+    if word in other and text.endswith(after) and len(text) - len(after) <= before:
+        return len(text) - len(after)
+    said = text_of(conversation.messages[index]).strip()
+    at = text.rfind(said, 0, before)
+    if at < 0:
+        raise ModelError("the chat template changes what the user says, so it cannot be told where a turn ends")
+    return at + len(said)
+
+
+def _outside_of_thought(conversation: Conversation) -> tuple[str | None, Conversation, tuple[str, ...]]:
     """The text before the reply, outside of any block of thought, the conversation with the settings that gave it, and notes.
 
     There is no text if the template renders no reply.
@@ -246,17 +228,16 @@ def _outside_of_thought(conversation: _Conversation) -> tuple[str | None, _Conve
     return written.rstrip() + end, conversation, (*notes, note)
 
 
-_SYSTEM = "the system prompt"
 _FOLLOWED = "the chat template refuses a conversation that ends with a reply, so the reply stands as it does before a further question"
 _LOST = "the chat template drops the system prompt once a reply follows, so it stands where the template puts it before one"
 
 
-def _before_the_reply(conversation: _Conversation) -> tuple[str | None, tuple[str, ...]]:
+def _before_the_reply(conversation: Conversation) -> tuple[str | None, tuple[str, ...]]:
     """The text before a reply as the template writes it, and notes; None if it writes none."""
     question = conversation.question.strip()
     for followed in (False, True):  # some templates refuse a conversation that ends with a reply
 
-        def up_to_the_reply(other: _Conversation, followed: bool = followed) -> str | None:
+        def up_to_the_reply(other: Conversation, followed: bool = followed) -> str | None:
             return other.up_to_the_reply(followed)
 
         written = up_to_the_reply(conversation)
@@ -265,7 +246,7 @@ def _before_the_reply(conversation: _Conversation) -> tuple[str | None, tuple[st
         dropped = conversation.dropped(written, up_to_the_reply)
         if dropped is None:
             return written, (_FOLLOWED,) if followed else ()
-        if dropped != _SYSTEM:
+        if dropped != SYSTEM:
             continue
         # Some templates put the system prompt into the last message only, and lose it once a reply follows. What stands before the
         # reply is read off the conversation without the system prompt.
@@ -281,7 +262,7 @@ def _before_the_reply(conversation: _Conversation) -> tuple[str | None, tuple[st
     return None, ()
 
 
-def _turn_end(conversation: _Conversation, text: str, markers: Iterable[str]) -> int:
+def _turn_end(conversation: Conversation, text: str, markers: Iterable[str]) -> int:
     """Where in a prompt the user's turn ends.
 
     Nearly every template writes more text after the turn once a reply follows. If one does not (it closes the conversation
@@ -295,7 +276,7 @@ def _turn_end(conversation: _Conversation, text: str, markers: Iterable[str]) ->
     reply = conversation.up_to_the_reply()
     with_reply = len(text) if reply is None else _shared(text, reply, markers)
     # Where the system prompt is lost once a reply follows, the two texts part before the question and say nothing.
-    return min(end, with_reply) if _stands_in(conversation.question, text[:with_reply]) else end
+    return min(end, with_reply) if stands_in(conversation.question, text[:with_reply]) else end
 
 
 def _shared(text: str, other: str, markers: Iterable[str]) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from ..data import ContrastItem, Items, as_items
 from ..errors import DataError
 from . import axes as _axes  # noqa: F401  (registers ours)
-from .chat import Turn
+from .conversation import Turn
 from .formats import PromptFormat, Setting
 from .kinds import Axis, axis_of, known_axes, plain
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import DataError
-from .chat import PromptText, Render, Turn, chat_prompt
+from ..errors import DataError, ModelError
+from .chat import PromptText, TurnsText, chat_prompt, chat_turns
+from .conversation import Message, Render, Tools, Turn, messages_of
 
 RenderWith = Callable[..., str]
 """(source of a chat template, messages, add_generation_prompt, **settings of the template) -> text."""
@@ -89,7 +90,48 @@ class PromptFormat:
         if self.render is None:
             return self._filled(question, system, turns)
         dated = partial(self.render, date=self.date)
-        return chat_prompt(dated, question, system, turns, thinking_open=thinking_open, markers=self.markers)
+        return chat_prompt(dated, question, system, messages_of(turns), thinking_open=thinking_open, markers=self.markers)
+
+    def turns(
+        self,
+        turns: Sequence[str],
+        replies: Sequence[str] = (),
+        system: str | None = None,
+        *,
+        before: Sequence[Message] = (),
+        tools: Tools = (),
+        thinking_open: bool = False,
+    ) -> TurnsText:
+        """A dialogue as text, as a model is asked to reply to its last turn: see ``chat_turns``.
+
+        Args:
+            turns: what the user says. replies: to all turns but the last one.
+            system: the system prompt; None leaves it to the template.
+            before: a transcript before the first turn, without a system prompt.
+
+        Raises:
+            ModelError: the chat template cannot render the dialogue, or drops a message or the tools; there is none, and the dialogue
+                has tools.
+        """
+        if self.render is None:
+            return self._filled_turns(turns, replies, system, before, tools)
+        dated = partial(self.render, date=self.date)
+        return chat_turns(dated, turns, replies, system, before, tools, thinking_open=thinking_open, markers=self.markers)
+
+    def _filled_turns(
+        self, turns: Sequence[str], replies: Sequence[str], system: str | None, before: Sequence[Message], tools: Tools
+    ) -> TurnsText:
+        roles = [message["role"] for message in before]
+        if tools or roles != ["user", "assistant"] * (len(roles) // 2):
+            what = "tools" if tools or "tool" in roles else f"messages of {', '.join(roles)} before the first turn"
+            raise ModelError(f"there is no chat template, which alone renders {what}")
+        said = [message["content"] for message in before]
+        shown = [*zip(said[::2], said[1::2], strict=True), *zip(turns, replies, strict=False)]
+        found = [self._filled(user, system, shown[:number]) for number, (user, _) in enumerate(shown)]
+        last = self._filled(turns[-1], system, shown)
+        earlier = found[len(said) // 2 :]
+        ends = (*(one.turn_end for one in earlier), last.turn_end)
+        return TurnsText(last, ends, (*(len(one.text) for one in earlier), len(last.text)))
 
     def _filled(self, question: str, system: str | None, turns: Sequence[Turn]) -> PromptText:
         # The system prompt stands once, in the first turn.

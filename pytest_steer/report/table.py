@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..claims.numbers import low_confidence, number, promised, promised_side
+from ..claims.numbers import number, promised, promised_side
 from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
 from ..screen import visible
 from ..stats import expected_false_verdicts
+from .marks import marks_of
 from .verdict import verdict_words
 
 Claim = Mapping[str, Any]
@@ -144,9 +145,7 @@ def _short(claim: Claim) -> str:
 
 def _note(claim: Claim) -> str:
     """What belongs to a verdict and has no column."""
-    low = low_confidence(claim["confidence"]).strip() if claim["verdict"] in ("pass", "fail") else ""
-    words = [f"{low} confidence"] if low else []
-    words += ["within rounding"] if (claim.get("noise") or {}).get("interval_is_narrower") else []
+    words = marks_of(claim)
     words += ["known to fail"] if _short(claim) != verdict_words(claim) else []
     if claim["error"]:
         words.append(_cell(claim["error"].partition("\n")[0]))

@@ -56,9 +56,22 @@ def test_a_loosened_no_regression_is_judged_as_before():
     )
     assert (entry["outcome"], code) == ("broken", 1)
     assert "threshold: 0.05 -> 10" in entry["reasons"]
-    before = claim(None, "inconclusive", name="n", **own, multiplier=None, vector=None)
-    entry, _ = only(before, claim(None, name="n", **own))
-    assert (entry["outcome"], entry["reasons"]) == ("newly_holding", [])
+
+
+def test_one_loss_is_shown_once_and_what_is_left_out_is_named():
+    """The loss of a claim, and that of the comparison which is about it."""
+    own = {"check": "no_regression", "direction": "at_most", "statistic": "loss of steers", "threshold": 0.05}
+    about = {"claims": [{"id": claim()["id"]}]}
+    old = report(claim(), claim(None, "inconclusive", name="n", **own, multiplier=None, vector=None))
+    new = report(claim(BEFORE - 0.3, "fail", interval=[0.1, 0.25]), claim(None, "fail", name="n", **own, details=about))
+    against = held_against(old, new)
+    assert [(one["name"], one["outcome"]) for one in against["claims"]] == [("steers", "broken")]
+    assert against["notes"] == ["n (inconclusive -> fail) is left out: it is itself a comparison with a baseline"]
+    assert exit_code(against) == 1
+    # Where the claim that it is about was not run, or it could not be measured, nothing else shows it.
+    for one in (new["claims"][1], claim(None, "error", name="n", **own, error="why")):
+        (entry,) = [one for one in held_against(old, report(one))["claims"] if one["name"] == "n"]
+        assert entry["outcome"] == "worse"
 
 
 @pytest.mark.parametrize(

@@ -29,11 +29,13 @@ from pytest_steer import (
     read_questions,
     wrap_model,
 )
+from pytest_steer.claims.beats import Beats
 from pytest_steer.errors import DataError, SoundnessError, SteerError
 from pytest_steer.extract.training import Training
-from pytest_steer.files import read_suite
+from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.baselines import shuffled
 from pytest_steer.files.build import Builder
+from pytest_steer.measures.subject import Subject
 from pytest_steer.model.adapters import with_adapter
 from pytest_steer.stats import mean_t
 from pytest_steer.steering import ablate, custom
@@ -333,7 +335,10 @@ def test_every_baseline_in_a_claim_file(tiny, tmp_path):
     assert found["vector"].estimate == 0
     assert found["unrelated"].details["rivals"][0]["method"] == "mean_difference"
     assert "there is nothing to beat" in wrong["model"]
-    assert "chosen on training items, and there are none" in wrong["unchosen"]
+    assert "chosen on training items, and there are none: '" in wrong["unchosen"]
+    assert "approval_train.json' has no contrast items" in wrong["unchosen"]
+    (unchosen,) = [spec for spec in suite.entries if spec.name == "unchosen"]
+    assert isinstance(unchosen, BrokenClaim)  # found without a model
     assert "has too many properties" in wrong["two"]
     assert "must be random, shuffled, or one baseline" in wrong["typo"]
     assert "there is no such folder" in wrong["adapter"]
@@ -410,6 +415,8 @@ def test_what_is_wrong_with_a_checkpoint_names_it(linear):
         evidence(linear.model, linear.vector(), ITEMS, baseline=other)
     with pytest.raises(DataError, match="chosen_on: items: there are no items to choose the prompt on"):
         evidence(linear.model, linear.vector(), ITEMS, baseline=["much", "up"], chosen_on=[])
+    with pytest.raises(SteerError, match="the best of 2 prompts is chosen on training items, and there are none: give them"):
+        Beats(subject=Subject(linear.vector()), items=Items(ITEMS), baseline=["much", "up"])
     with pytest.raises(SteerError, match="takes a number of directions, at least 1, not '3'"):
         Baseline.random("3")
 
@@ -421,7 +428,7 @@ def test_a_broken_checkpoint_is_said(linear):
     baseline = wrap_model(broken, linear.tokenizer, "broken")
     found = evidence(linear.model, linear.vector(), ITEMS, baseline=baseline)
     assert found.passed
-    assert any("broken reads these texts worse than chance" in text for text in found.warnings)
+    assert any("broken reads the questions (the first 64 tokens of 7) worse than chance" in text for text in found.warnings)
 
 
 def test_the_model_itself_is_no_baseline(tiny, approval):

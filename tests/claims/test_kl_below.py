@@ -136,7 +136,8 @@ def test_items_where_their_answers_begin(linear):
     items = [ContrastItem(f"Is {i} {'very ' * (i % 3)}odd?", ("(A)",), ("(B)",), str(i)) for i in range(12)]
     found = evidence_of(model, builders.random_vector(1), items, limit=10.0)
     (measured,) = kl_at_answers(model, items, builders.random_vector(1), multipliers=[M])
-    assert (found.verdict, found.n, found.unit) == (Verdict.PASS, 12, "items")
+    assert (found.n, found.unit) == (12, "items")
+    assert found.interval[1] < 10
     assert found.estimate == pytest.approx(measured.value)
     assert [one["kl"] for one in found.details["items"]] == pytest.approx(measured.per_text.tolist())
     assert "of 12 answers 100.0% are within the limit" in found.message

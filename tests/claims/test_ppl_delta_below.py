@@ -172,7 +172,9 @@ def test_a_rule_that_leaves_out_nothing_or_most_is_a_warning(linear, rule, words
 def test_completions_that_share_a_prompt_are_a_warning(prompts, words):
     model = builders.random_model("llama")
     texts = replies(prompts)
-    found = assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e9, positions="last", min_n=2)
+    with pytest.raises(SteeringFailure) as failed:
+        assert_ppl_delta_below(model, builders.random_vector(1), texts, limit=1e-9, positions="last", min_n=2)
+    found = failed.value.evidence
     said = [warning for warning in found.warnings if "of one prompt" in warning or "answer one prompt" in warning]
     assert [warning[: len(words or "")] for warning in said] == ([words] if words else [])
 

@@ -44,6 +44,11 @@ def registered_here_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 WORDS = ["tea", "coffee", "rain", "snow", "bread", "soup", "a walk", "a nap", "the train", "the bus", "a song", "a book"]
 
 
+# Of what the built-in model was trained on, so that it reads the texts.
+PLACES = ["hill", "mill", "inn", "lake", "forest", "market", "school", "bridge", "garden", "tower", "island", "meadow"]
+READ = [(place, ("Anna", "Tom", "Ruth", "Hugo")[index % 4]) for index, place in enumerate(PLACES)]
+
+
 def lettered(count: int, start: int = 0) -> list[dict[str, str]]:
     """Contrast items in the CAA manner; the matching letter alternates."""
     items = []
@@ -75,9 +80,7 @@ def suite(pytester: pytest.Pytester) -> Path:
     root = Path(pytester.path)
     (root / "train.json").write_text(json.dumps(lettered(8)))
     (root / "test.json").write_text(json.dumps(lettered(10, start=8)))
-    (root / "neutral.txt").write_text(
-        "\n".join(f"Line {i} is about {word} and nothing else." for i, word in enumerate(WORDS))
-    )
+    (root / "neutral.txt").write_text("\n".join(f"The {place} is grey. {who} lives at the {place}." for place, who in READ))
     (root / "pytest.ini").write_text("[pytest]\nsteer_no_soundness = true\n")
     return root
 

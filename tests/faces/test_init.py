@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
+from forked import run_module
 from ruamel.yaml import YAML
 
 from pytest_steer import SteeringVector, extract, load_model, perplexity, propensity_curve, read_items, read_texts
@@ -32,8 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check_it_runs(file: str) -> None:
     """pytest measures each claim, and each is inconclusive since it has no threshold."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file, "--steer-report", "seen.json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_module("pytest", "-q", "-p", "no:cacheprovider", file, "--steer-report", "seen.json")
     assert done.returncode == 1, done.stdout + done.stderr
     claims = json.loads(Path("seen.json").read_text())["claims"]
     assert [one["check"] for one in claims] == KINDS
@@ -75,11 +73,10 @@ def test_what_was_seen_is_what_is_there(folder: Path) -> None:
 
 def test_what_no_option_says_is_asked_for(folder: Path) -> None:
     """By stdin, with defaults taken by an empty line, and an answer that is none asked for again."""
-    command = [sys.executable, "-m", "pytest_steer", "init"]
     answers = [
         "asked.steer.yaml", "", "", "data/gone.json", "data/approval_train.json", "", "1", "data/approval_test.json", "data/neutral.txt",
     ]  # fmt: skip
-    done = subprocess.run(command, input="\n".join([*answers, ""]), capture_output=True, text=True, check=False)
+    done = run_module("pytest_steer", "init", input="\n".join([*answers, ""]))
     assert done.returncode == 0, done.stderr
     written = YAML(typ="safe", pure=True).load(Path("asked.steer.yaml").read_text())
     assert written["model"] == "builtin:tiny"

@@ -61,6 +61,17 @@ def test_validate_says_a_fault_of_several_claims_once(folder: Path, capsys) -> N
     assert "c.steer.yaml: 3 claims, 3 errors\n" in printed
 
 
+def test_validate_says_a_fault_that_names_no_line(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: str) -> None:
+        raise RuntimeError("an extension is broken")
+
+    monkeypatch.setattr("pytest_steer.files.read_suite", broken)
+    assert main(["validate", "tiny.steer.yaml"]) == 4
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("RuntimeError: an extension is broken")
+    assert said[-1] == "tiny.steer.yaml: 0 claims, 1 error"
+
+
 def test_validate_for_machines(folder: Path, capsys) -> None:
     Path("wrong.steer.yaml").write_text(WRONG)
     assert main(["validate", "wrong.steer.yaml", "tiny.steer.yaml", "--json"]) == 4

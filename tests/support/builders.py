@@ -366,6 +366,9 @@ class Linear:
     v = e1 at any layer, after the tokens ..., t (t steered at multiplier m)
 
         logit_j = a_t * b_j + m * c_j
+
+    Beside the words there are as many tokens that it knows never to come: their logits are far below. So it reads texts of its words better than
+    chance, even where all words are alike to it. The embedding of every token has a small part along e7 for that.
     """
 
     def __init__(self, words: tuple[str, ...], a: dict[str, float], b: dict[str, float], c: dict[str, float]) -> None:
@@ -373,7 +376,7 @@ class Linear:
         self.tokenizer = word_tokenizer(words)
         width = 8
         config = transformers.OPTConfig(
-            vocab_size=len(self.words), hidden_size=width, ffn_dim=8, num_hidden_layers=2, num_attention_heads=2,
+            vocab_size=2 * len(self.words), hidden_size=width, ffn_dim=8, num_hidden_layers=2, num_attention_heads=2,
             max_position_embeddings=64, word_embed_proj_dim=width, dropout=0.0, tie_word_embeddings=False,
             do_layer_norm_before=True, _remove_final_layer_norm=True, bos_token_id=0, eos_token_id=0, pad_token_id=None,
         )  # fmt: skip
@@ -386,6 +389,8 @@ class Linear:
                 hf.get_input_embeddings().weight[number, 0] = a.get(word, 0.0)
                 hf.get_output_embeddings().weight[number, 0] = b.get(word, 0.0)
                 hf.get_output_embeddings().weight[number, 1] = c.get(word, 0.0)
+            hf.get_input_embeddings().weight[:, 7] = 1e-5
+            hf.get_output_embeddings().weight[len(self.words) :, 7] = -60e5
         self.model = wrap_model(hf, self.tokenizer, "linear")
 
     def vector(self, layer: int = 0, size: float = 1.0) -> SteeringVector:

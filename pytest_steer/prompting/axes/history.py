@@ -6,7 +6,7 @@ from typing import Any
 
 from ...data import ContrastItem, Items
 from ...errors import DataError
-from ..chat import Turn
+from ..conversation import Turn
 from ..kinds import axis
 
 _EXAMPLE = [["Hello.", "Hello! How can I help?"]]

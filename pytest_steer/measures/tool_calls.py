@@ -1,0 +1,253 @@
+"""Calls of tools in a reply: read with the tokenizer's own parsing of responses, or with a named parser. Nothing is evaluated.
+
+A parser takes the text of a reply and gives its calls; a part that is meant as a call and is none is a malformed one. The forms are those
+that released chat templates ask for, see docs/claims.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import regex
+
+from ..data.leave_out import PATIENCE, check_expression
+from ..errors import DataError, SteerError
+from ..model import Model
+from ..registry import did_you_mean
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a tool.
+
+    Attributes:
+        name / arguments: as the model wrote them.
+        fault: why it is malformed; None for a call that can be read.
+    """
+
+    name: str = ""
+    arguments: Any = None
+    fault: str | None = None
+
+
+Parser = Callable[[str], list[Call]]
+_FENCE = re.compile(r"^```[\w-]*\n(?P<inner>.*?)\n?```$", re.DOTALL)
+_HERMES = re.compile(r"<tool_call>(?P<inner>.*?)(?P<end></tool_call>|\Z)", re.DOTALL)
+_MISTRAL = "[TOOL_CALLS]"
+_MISTRAL_CALL = re.compile(r"\s*(?P<name>[\w.-]+)\s*(?:\[CALL_ID\]\s*\w+\s*)?(?:\[ARGS\])?\s*(?P<inner>\{.*)", re.DOTALL)
+_PYTHON_TAG = "<|python_tag|>"
+_PYTHONIC = re.compile(r"<\|tool_call_start\|>(?P<inner>.*?)(?:<\|tool_call_end\|>|\Z)", re.DOTALL)
+_LONGEST = 20_000  # characters of Python that are read
+
+
+def json_calls(text: str) -> list[Call]:
+    """The reply is a JSON object ``{name, arguments}`` (or ``parameters``), or a list of them, bare or in a fence of code."""
+    text = text.strip()
+    fenced = _FENCE.match(text)
+    text = fenced["inner"].strip() if fenced else text
+    return _of_json(text) if text[:1] in ("{", "[") else []
+
+
+def hermes_calls(text: str) -> list[Call]:
+    """Each ``<tool_call>{...}</tool_call>`` holds one call as JSON (Hermes 2 Pro, Qwen 2.5, Qwen 3)."""
+    calls = []
+    for found in _HERMES.finditer(text):
+        calls += _of_json(found["inner"].strip()) if found["end"] else [Call(fault="<tool_call> is not closed")]
+    return calls
+
+
+def mistral_calls(text: str) -> list[Call]:
+    """``[TOOL_CALLS]`` and a JSON list of calls, or ``[TOOL_CALLS]name[ARGS]{...}`` (Mistral)."""
+    calls = []
+    for part in text.split(_MISTRAL)[1:]:
+        part = part.strip()
+        named = _MISTRAL_CALL.fullmatch(part)
+        if part[:1] in ("[", "{"):
+            calls += _of_json(part)
+        elif named is None:
+            calls.append(Call(fault="no name and arguments stand after [TOOL_CALLS]"))
+        else:
+            calls.append(_with_arguments(named["name"], named["inner"].strip()))
+    return calls
+
+
+def llama3_json_calls(text: str) -> list[Call]:
+    """JSON objects ``{name, parameters}``, several with a semicolon between them, after ``<|python_tag|>`` or bare (Llama 3)."""
+    text = text.strip().removeprefix(_PYTHON_TAG).strip()
+    if not text.startswith("{"):
+        return []
+    decoder = _decoder()
+    calls: list[Call] = []
+    while text:
+        try:
+            value, end = decoder.raw_decode(text)
+        except ValueError as error:
+            return [*calls, Call(fault=_not_json(error))]
+        calls.append(_of_object(value))
+        text = text[end:].lstrip("; \n")
+    return calls
+
+
+def pythonic_calls(text: str) -> list[Call]:
+    """A list of calls in Python's form, ``[search(query="x")]``, bare, after ``<|python_tag|>`` or between ``<|tool_call_start|>`` and its
+    end (Llama 3.2, Llama 4, LFM 2). Arguments are named and are literals."""
+    marked = [found["inner"] for found in _PYTHONIC.finditer(text)]
+    bare = text.strip()
+    if not marked and bare.startswith(_PYTHON_TAG):
+        marked = [bare.removeprefix(_PYTHON_TAG)]
+    if not marked:
+        marked = [bare] if re.match(r"\[\s*[A-Za-z_][\w.]*\(", bare) else []
+    return [call for part in marked for call in _of_python(part.strip())]
+
+
+PARSERS: dict[str, Parser] = {
+    "json": json_calls,
+    "hermes": hermes_calls,
+    "mistral": mistral_calls,
+    "llama3_json": llama3_json_calls,
+    "pythonic": pythonic_calls,
+}
+
+
+def regex_parser(expression: str) -> Parser:
+    """A parser by a regular expression with the groups ``name`` and ``arguments`` (JSON).
+
+    Raises:
+        SteerError: it is none, or has not these groups.
+    """
+    try:
+        check_expression(expression)
+    except DataError as error:
+        raise SteerError(f"parser: {error}") from None
+    compiled = regex.compile(expression)
+    lacking = [name for name in ("name", "arguments") if name not in compiled.groupindex]
+    if lacking:
+        raise SteerError(f"parser: the expression has no group {lacking[0]!r}: write (?P<{lacking[0]}>...)")
+
+    def calls(text: str) -> list[Call]:
+        try:
+            found = [*compiled.finditer(text, timeout=PATIENCE)]
+        except TimeoutError:
+            raise SteerError(f"parser: the expression takes more than {PATIENCE:g} s over a reply") from None
+        return [_with_arguments(one["name"] or "", (one["arguments"] or "").strip()) for one in found]
+
+    return calls
+
+
+def parser_of(spec: str | Mapping[str, str]) -> Parser:
+    """The parser of that name, or ``{"regex": expression}``.
+
+    Raises:
+        SteerError: there is none.
+    """
+    if isinstance(spec, Mapping):
+        if set(spec) != {"regex"}:
+            raise SteerError(f"parser: expected a name or {{regex: ...}}, not {dict(spec)!r}")
+        return regex_parser(spec["regex"])
+    if spec not in PARSERS:
+        raise SteerError(f"parser: unknown parser {spec!r}: {did_you_mean(str(spec), PARSERS)}")
+    return PARSERS[spec]
+
+
+def has_own_parsing(model: Model) -> bool:
+    """Whether the tokenizer says how its responses are read (transformers' ``response_template``)."""
+    return getattr(model.tokenizer, "response_template", None) is not None
+
+
+def own_calls(model: Model, raw: str, prompt: str, tools: list[dict[str, Any]]) -> list[Call]:
+    """The calls of a reply as the tokenizer's own parsing reads them.
+
+    Args:
+        raw: the reply with all special tokens. prompt: the rendered conversation before it.
+    """
+    try:
+        message = model.tokenizer.parse_response(raw, prefix=prompt, tools=tools)
+    except Exception as error:  # of a parser of the tokenizer's own: whatever it raises
+        return [Call(fault=f"the tokenizer's own parsing refuses the reply: {error}")]
+    return [_of_object(call) for call in message.get("tool_calls") or ()]
+
+
+def _decoder() -> json.JSONDecoder:
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is no JSON number")
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("an object has a key twice")
+        return found
+
+    return json.JSONDecoder(parse_constant=refuse, object_pairs_hook=mapping)
+
+
+def _not_json(error: Exception) -> str:
+    return f"is not valid JSON: {error}"
+
+
+def _of_json(text: str) -> list[Call]:
+    try:
+        value = _decoder().decode(text)
+    except (ValueError, RecursionError) as error:
+        return [Call(fault=_not_json(error))]
+    return [_of_object(one) for one in (value if isinstance(value, list) else [value])]
+
+
+def _of_object(value: Any) -> Call:
+    """The call of ``{name, arguments | parameters}``, which may stand under ``function``."""
+    if isinstance(value, Mapping) and isinstance(value.get("function"), Mapping):
+        value = value["function"]
+    if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+        return Call(fault="is no object with a name and arguments")
+    key = next((key for key in ("arguments", "parameters") if key in value), None)
+    if key is None:
+        return Call(value["name"], fault="has no arguments")
+    arguments = value[key]
+    return _with_arguments(value["name"], arguments) if isinstance(arguments, str) else _checked(value["name"], arguments)
+
+
+def _with_arguments(name: str, arguments: str) -> Call:
+    try:
+        return _checked(name, _decoder().decode(arguments))
+    except (ValueError, RecursionError) as error:
+        return Call(name, fault=f"its arguments: {_not_json(error)}")
+
+
+def _checked(name: str, arguments: Any) -> Call:
+    if not isinstance(arguments, Mapping):
+        return Call(name, fault="its arguments are no object")
+    return Call(name, dict(arguments))
+
+
+def _of_python(text: str) -> Iterator[Call]:
+    if len(text) > _LONGEST:
+        yield Call(fault=f"is longer than {_LONGEST} characters")
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what the model writes, such as an escape that is none
+            parsed = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        yield Call(fault=f"is not Python: {error}")
+        return
+    for node in parsed.elts if isinstance(parsed, (ast.List, ast.Tuple)) else [parsed]:
+        yield _of_node(node)
+
+
+def _of_node(node: ast.expr) -> Call:
+    if not isinstance(node, ast.Call):
+        return Call(fault="is no call")
+    name = ast.unparse(node.func).removesuffix(".call")
+    if not re.fullmatch(r"[\w.]+", name):
+        return Call(fault="is no call of a name")
+    if node.args or any(keyword.arg is None for keyword in node.keywords):
+        return Call(name, fault="has an argument without a name")
+    try:
+        return Call(name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords})
+    except (ValueError, RecursionError):
+        return Call(name, fault="has an argument that is no literal")
