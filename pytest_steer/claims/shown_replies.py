@@ -19,7 +19,7 @@ MAX_CHARACTERS = 2000
 
 Ruled = Literal["accepted", "rejected", "undetermined", "missing"]
 RULED: tuple[Ruled, ...] = ("accepted", "rejected", "undetermined", "missing")
-SIDES = ("base", "steered")
+SIDES: tuple[Literal["base"], Literal["steered"]] = ("base", "steered")
 
 
 @dataclass(frozen=True)
