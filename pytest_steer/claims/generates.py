@@ -44,7 +44,7 @@ from .over_replies import (
     write_replies,
 )
 from .prompt_sampling import sample_of_prompts
-from .rulings import Shares, rulings_of, share_accepted, share_gained, share_record
+from .rulings import Shares, rule_on, share_accepted, share_gained, share_record
 from .shown_replies import Ruling, counts_lines, replies_record, worst_replies
 from .units import UnitKind, units_record
 
@@ -147,10 +147,10 @@ class Generates:
             from_turn=self.from_turn,
             context=self.context,
         )
-        ruled = rulings_of(model, self.judge, written, seed=self.seed)
+        ruled = rule_on(model, self.judge, written, seed=self.seed)
         base, steered = ruled.sides
         agreed = None
-        if labels is not None:
+        if labels is not None and self.labels is not None:
             agreed = agreement(labels, ruled.rated, source=shown(Path(self.labels)), confidence=self.confidence)
         shares = self._shares(base, steered, written)
         evidence = judged(

@@ -33,7 +33,7 @@ class Rulings:
     rated: tuple[Rated, ...]
 
 
-def rulings_of(model: Model, judge: Judge, written: Written, *, seed: int) -> Rulings:
+def rule_on(model: Model, judge: Judge, written: Written, *, seed: int) -> Rulings:
     """The judge's rulings on the unsteered and the steered replies. It sees only replies that can be judged, one at a time, and not which side
     they are from.
 
@@ -49,9 +49,8 @@ def rulings_of(model: Model, judge: Judge, written: Written, *, seed: int) -> Ru
     exchanges = [exchange for *_, exchange in asked]
     if isinstance(engine := engine_of(model), Rehearsal):
         engine.judged_replies += len(exchanges)
-        found = [
-            Judgement(index % 2 == 0) for index in range(len(exchanges))
-        ]  # its replies say nothing, and a judge may cost money
+        # The replies say nothing, and a judge may cost money.
+        found = [Judgement(index % 2 == 0) for index in range(len(exchanges))]
     else:
         found = judged(judge, exchanges, seed=seed) if exchanges else []
     said = {(name, at): one for (name, at, _), one in zip(asked, found, strict=True)}
@@ -63,11 +62,16 @@ def rulings_of(model: Model, judge: Judge, written: Written, *, seed: int) -> Ru
         for name, side in zip(SIDES, written.sides, strict=True)
     )
     dialogues = written.sample.dialogues
-    rated = []
+    rated: list[Rated] = []
     for (name, at, exchange), one in zip(asked, found, strict=True):
         prompt, sample = written.ids[at]
         rated.append(Rated(replace(exchange, id=dialogues[prompt].id), one, name, sample))
     return Rulings(sides, tuple(rated))
+
+
+def rulings_of(model: Model, judge: Judge, written: Written, *, seed: int) -> Sequence[Sequence[Ruling]]:
+    """The rulings of :func:`rule_on` alone."""
+    return rule_on(model, judge, written, seed=seed).sides
 
 
 def _ruling(found: Judgement) -> Ruling:
