@@ -35,6 +35,7 @@ from .pytest_junit import add_properties
 from .pytest_marks import uses_steering
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_progress import Progress
+from .pytest_rootdir import moved_rootdir
 from .pytest_session import SteerSession
 from .pytest_terminal import (
     announce,
@@ -86,6 +87,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ClaimFile 
 def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("steer") is None and uses_steering(item):
         item.add_marker(pytest.mark.steer)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return moved_rootdir(config)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | list[str]:
