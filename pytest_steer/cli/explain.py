@@ -138,6 +138,7 @@ def _record(found: Explained) -> dict[str, Any]:
         "tokens": ends(found.tokens),
         "plain_tokens": ends(found.plain_tokens),
         "reply_tokens": ends(lambda part: part.written),
+        "judged_replies": ends(lambda part: part.judged),
         "depends_on_scores": found.depends,
         "search": None if looks is None else {"least": looks[0], "most": looks[1], "of": looks[2]},
         "seconds": [round(seconds, 3) for seconds in found.seconds],
@@ -163,7 +164,9 @@ def _lines(record: dict[str, Any]) -> list[str]:
         f"  forwards  {_count(record['forwards'])}, {_count(record['checks'])} of them to check ways and noise",
         f"  tokens    {_count(record['tokens'])} through all layers (a forward for each score: {_count(record['plain_tokens'])})",
         *(
-            [f"  replies   {_count(record['reply_tokens'])} tokens at most are written, whose time is not in the estimate"]
+            [
+                f"  replies   {_count(record['reply_tokens'])} tokens at most are written, {_count(record['judged_replies'])} replies are judged; their time is not in the estimate"
+            ]
             if any(record["reply_tokens"])
             else []
         ),

@@ -26,12 +26,13 @@ MOVES = (0.0, 10.0, -10.0)
 @dataclass(frozen=True)
 class Counted:
     """What a part of a rehearsal asks for: scores, those of them that are computed or in the folder of scores, the most tokens of replies that
-    are written, and the forwards that compute scores."""
+    are written, the replies that judges are asked about, and the forwards that compute scores."""
 
     asked: int
     computed: int
     cached: int
     written: int
+    judged: int
     passes: tuple[Pass, ...]
 
     @property
@@ -217,15 +218,16 @@ class _Counting:
     looks: list[Look] = field(default_factory=list)
     limits: list[tuple[int, str]] = field(default_factory=list)
 
-    def now(self) -> tuple[int, int, int, int, int]:
+    def now(self) -> tuple[int, int, int, int, int, int]:
         engine = self.engine
         cached = engine.disk.found if engine.disk else 0
         asked = engine.forwards + engine.remembered
-        return asked, engine.forwards, cached, engine.reply_tokens, len(engine.passes)
+        return asked, engine.forwards, cached, engine.reply_tokens, engine.judged_replies, len(engine.passes)
 
-    def since(self, before: tuple[int, int, int, int, int]) -> tuple[int, int, int, int, tuple[Pass, ...]]:
-        asked, computed, cached, written, _ = (now - then for now, then in zip(self.now(), before, strict=True))
-        return asked, computed, cached, written, tuple(self.engine.passes[before[-1] :])
+    def since(self, before: tuple[int, int, int, int, int, int]) -> tuple[int, int, int, int, int, tuple[Pass, ...]]:
+        *counts, _ = (now - then for now, then in zip(self.now(), before, strict=True))
+        asked, computed, cached, written, judged = counts
+        return asked, computed, cached, written, judged, tuple(self.engine.passes[before[-1] :])
 
     def most(self, count: int, what: str) -> None:
         self.limits.append((count, what))
