@@ -110,7 +110,7 @@ def test_a_rehearsal_asks_no_judge_and_counts_what_it_would_be_asked(folder, mon
     }
     (course, *_) = explained["yes"].courses
     assert course.stopped is None
-    assert (course.reply_tokens, course.judged) == (2 * 10 * 8, 20)
+    assert (course.written, course.judged) == (2 * 10 * 8, 20)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_an_empty_reply_counts_as_the_worst_for_a_pass_and_is_left_out_for_a_fai
     assert evidence.interval == pytest.approx((0, filled[1]))
     assert evidence.estimate == pytest.approx(0.2)
     assert evidence.verdict.value == "inconclusive"
-    assert "steered: 4 empty" in evidence.message
+    assert "steered replies:   4 empty" in evidence.message
 
 
 def test_replies_that_cannot_be_measured_are_an_error(linear):
