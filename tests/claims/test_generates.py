@@ -53,7 +53,7 @@ def test_an_undetermined_reply_counts_against_the_promise_for_a_pass_and_for_it_
     assert evidence.estimate == (0.5 if direction == "raises" else 0.7)
     assert evidence.direction.value == ("at_least" if direction == "raises" else "at_most")
     assert evidence.replies["counts"]["steered"]["undetermined"] == 4
-    assert "steered: 10 accepted, 6 rejected, 4 undetermined (4 empty)" in evidence.message
+    assert "steered replies:   10 accepted, 6 rejected, 4 undetermined (4 empty)" in evidence.message
 
 
 def test_replies_that_are_all_undetermined_prove_nothing():

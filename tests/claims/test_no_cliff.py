@@ -15,8 +15,8 @@ from pytest_steer.claims.collapse import collapse
 from pytest_steer.steering import custom
 
 TOKENS = 16
-# Texts of words that steering makes less likely alike: m is added to "on" alone.
-TEXTS = [f"{'up ' * n}moved0 moved1 moved2 moved3" for n in range(10)]
+# Steering makes all their words less likely, since m is added to "on" alone. The model reads them better than chance: "up" after "moved0".
+TEXTS = [f"{'moved1 ' * n}moved0 up moved2 up" for n in range(10)]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from pytest_steer import (
     read_prompts,
     read_texts,
 )
+from pytest_steer.against.pairing import fault_of, pair_units
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.explaining import Explaining
@@ -96,6 +97,8 @@ def test_a_file_and_an_assertion_give_the_same_evidence(tiny, folder):
             key: value for key, value in own.items() if key not in varies
         }
         assert mine["data"]["hash"] == own["data"]["hash"]
+        assert fault_of(mine) is None  # a later run can be paired with it
+        assert len(pair_units(mine, own).places) == len(mine["units"]["values"])
         assert mine["verdict"] in ("pass", "inconclusive"), spec.name
 
 
