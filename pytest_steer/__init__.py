@@ -22,6 +22,7 @@ _HOMES = {
     "Deployed": "measures",
     "Dialogue": "data",
     "Divergence": "measures",
+    "Drawing": "model",
     "Evidence": "evidence",
     "Generation": "model",
     "Intervention": "steering",
@@ -33,6 +34,8 @@ _HOMES = {
     "PropensityCurve": "measures",
     "Question": "data",
     "Questions": "data",
+    "Replies": "model.replies",
+    "Reply": "model.replies",
     "SteerError": "errors",
     "SteerWarning": "errors",
     "SteeringFailure": "failures",
@@ -77,6 +80,7 @@ _HOMES = {
     "read_questions": "data",
     "read_tasks": "data",
     "read_texts": "data",
+    "replies": "model.replies",
     "steered": "model",
     "task_accuracy": "measures",
     "wrap_model": "model",
@@ -140,12 +144,16 @@ if TYPE_CHECKING:
     from .measures import perplexity as perplexity
     from .measures import propensity_curve as propensity_curve
     from .measures import task_accuracy as task_accuracy
+    from .model import Drawing as Drawing
     from .model import Generation as Generation
     from .model import Model as Model
     from .model import generate as generate
     from .model import load_model as load_model
     from .model import steered as steered
     from .model import wrap_model as wrap_model
+    from .model.replies import Replies as Replies
+    from .model.replies import Reply as Reply
+    from .model.replies import replies as replies
     from .prompting import Axis as Axis
     from .prompting import Context as Context
     from .prompting import Noise as Noise

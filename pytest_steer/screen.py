@@ -25,12 +25,6 @@ def one_screen(text: str, *, share: float = 1.0) -> str:
     return text if start == text else f"{start}... [cut: {len(text) - len(start):,} more characters]"
 
 
-def shortened(text: str, longest: int) -> str:
-    """The text on one line, cut to this many characters; the last one of a cut text is an ellipsis."""
-    line = " ".join(text.split())
-    return line if len(line) <= longest else f"{line[: longest - 1].rstrip()}…"
-
-
 def message_of(error: BaseException) -> str:
     """What an exception says: its kind and its message, which may fail itself. Where it stands finds room on the same screen."""
     kind = type(error).__name__

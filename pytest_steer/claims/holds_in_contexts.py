@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
+from .. import progress
 from ..data import ItemLike, Items
 from ..errors import SteerError
 from ..evidence import Evidence
@@ -196,71 +197,72 @@ class HoldsInContexts:
         max_contexts = self.search.max_contexts if self.max_contexts is None else self.max_contexts
         search = replace(self.search, place=self.search.place or self.name)
         found = find_worst(trials, search, max_contexts=max_contexts, seed=self.seed)
-        looks = [self._judged(found.worst.context, curves(fresh.items, [found.worst.context])[0], fresh.clusters)]
-        if looks[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
-            # A fixed sequence of tests: the second is made only if the first refutes the claim, and the batch alone chose
-            # both, so neither needs a stricter level (Maurer, Hothorn & Lehmacher 1995).
-            simpler = found.smallest.context
-            looks.append(self._judged(simpler, curves(fresh.items, [simpler])[0], fresh.clusters))
-        decisive = looks[-1] if looks[-1].verdict is Verdict.FAIL else looks[0]
-        curve, inference = decisive.curve, decisive.inference
-        linear = self.subject.intervention.strength == "linear"
-        asked = asked_record(model, curve, decisive.context.over(self.context))
-        evidence = judged(
-            model,
-            self.subject,
-            inference,
-            curve.probes,
-            threshold=self.threshold,
-            direction=self._direction,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            moved=lambda floor: self._moved(floor, curve),
-            check="holds_in_contexts",
-            name=self.name,
-            statistic=self._words,
-            n=fresh.n,
-            unit=f"{fresh.describe()['unit']} that the search did not see",
-            data=describe_items(sample.items),
-            multipliers=[float(m) for m in grid],
-            curve=[float(p) for p in curve.mean],
-            curve_interval=curve_band(curve, self.confidence, fresh.clusters),
-            items=[item_record(curve, index) for index in range(len(fresh.items))] if linear else None,
-            strata=[vars(stratum) for stratum in strata(curve, self.subject.slope_sign)] if linear else [],
-            soundness=soundness,
-            asked=asked,
-            warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
-        )
-        evidence.unpaired = "the search may find another worst context in each run"
-        if evidence.verdict is Verdict.FAIL:
-            evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
-        if (
-            evidence.verdict is Verdict.INCONCLUSIVE
-            and self.threshold is not None
-            and self.statistic == "anti_steerable_share"
-        ):
-            evidence.items_needed = items_needed_share(
-                inference.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
+        with progress.looking(0, sure=False):  # the context may be known from other claims
+            looks = [self._judged(found.worst.context, curves(fresh.items, [found.worst.context])[0], fresh.clusters)]
+            if looks[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
+                # A fixed sequence of tests: the second is made only if the first refutes the claim, and the batch alone chose
+                # both, so neither needs a stricter level (Maurer, Hothorn & Lehmacher 1995).
+                simpler = found.smallest.context
+                looks.append(self._judged(simpler, curves(fresh.items, [simpler])[0], fresh.clusters))
+            decisive = looks[-1] if looks[-1].verdict is Verdict.FAIL else looks[0]
+            curve, inference = decisive.curve, decisive.inference
+            linear = self.subject.intervention.strength == "linear"
+            asked = asked_record(model, curve, decisive.context.over(self.context))
+            evidence = judged(
+                model,
+                self.subject,
+                inference,
+                curve.probes,
+                threshold=self.threshold,
+                direction=self._direction,
+                confidence=self.confidence,
+                min_n=self.min_n,
+                moved=lambda floor: self._moved(floor, curve),
+                check="holds_in_contexts",
+                name=self.name,
+                statistic=self._words,
+                n=fresh.n,
+                unit=f"{fresh.describe()['unit']} that the search did not see",
+                data=describe_items(sample.items),
+                multipliers=[float(m) for m in grid],
+                curve=[float(p) for p in curve.mean],
+                curve_interval=curve_band(curve, self.confidence, fresh.clusters),
+                items=[item_record(curve, index) for index in range(len(fresh.items))] if linear else None,
+                strata=[vars(stratum) for stratum in strata(curve, self.subject.slope_sign)] if linear else [],
+                soundness=soundness,
+                asked=asked,
+                warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
             )
-        evidence.details = (
-            search_details(self.statistic, self.seed, trials, found, batch.items, decisive, looks)
-            | {"max_contexts": max_contexts}
-            | fresh.details()
-        )
-        if linear:
-            evidence.details |= curve_details(curve, self.subject)
-        at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
-        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
-        context = decisive.context.over(self.context)
-        evidence.details |= controls_of_no_effect(model, self.subject, fresh.items, evidence, self.seed, context)
-        if self.search.only is None:
-            tried = [row.context.over(self.context) for row in trials.rows]
-            evidence.warnings += nothing_searched(model.format, batch.items, tried)
-        if self.statistic != "effect":
-            evidence.warnings += slope_warnings(evidence, self.subject)
-        if inference.method not in SHARES:
-            names = [item.id for item in fresh.items]
-            look_closer(evidence, self._values(curve), self._bounds, self.threshold, fresh.clusters, names)
+            evidence.unpaired = "the search may find another worst context in each run"
+            if evidence.verdict is Verdict.FAIL:
+                evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
+            if (
+                evidence.verdict is Verdict.INCONCLUSIVE
+                and self.threshold is not None
+                and self.statistic == "anti_steerable_share"
+            ):
+                evidence.items_needed = items_needed_share(
+                    inference.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
+                )
+            evidence.details = (
+                search_details(self.statistic, self.seed, trials, found, batch.items, decisive, looks)
+                | {"max_contexts": max_contexts}
+                | fresh.details()
+            )
+            if linear:
+                evidence.details |= curve_details(curve, self.subject)
+            at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
+            evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
+            context = decisive.context.over(self.context)
+            evidence.details |= controls_of_no_effect(model, self.subject, fresh.items, evidence, self.seed, context)
+            if self.search.only is None:
+                tried = [row.context.over(self.context) for row in trials.rows]
+                evidence.warnings += nothing_searched(model.format, batch.items, tried)
+            if self.statistic != "effect":
+                evidence.warnings += slope_warnings(evidence, self.subject)
+            if inference.method not in SHARES:
+                names = [item.id for item in fresh.items]
+                look_closer(evidence, self._values(curve), self._bounds, self.threshold, fresh.clusters, names)
         computed, answered = engine_of(model).forwards - before[0], engine_of(model).remembered - before[1]
         saved = answered + (trials.asked - len(trials.rows)) * len(batch.items) * len(grid)
         evidence.details["forwards"] = {"computed": computed, "saved": saved}

@@ -54,6 +54,7 @@ from .rises import as_share
 from .shown_replies import Ruling, counts_lines, replies_record, unjudged, worst_replies
 from .text_sampling import TextSample, describe_texts, sample_of_texts
 from .units import linearised, numbered, units_record
+from .unread import withhold_unread
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +193,6 @@ class NoCliff:
                 *reply_warnings(subject, written),
                 *of_texts.warnings,
                 *text_leaks(subject.intervention.metadata, of_texts.texts),
-                *reading_of_texts(model, base.per_text).warnings,
             ],
             details={
                 "largest": largest.name,
@@ -205,6 +205,7 @@ class NoCliff:
         evidence.items_needed = None
         evidence.replies = self._replies(model, written)
         evidence.units = self._units(parts)
+        evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base.per_text), of_texts.clusters)
         evidence.details["collapse"] = self._collapse(model, of_texts, sample, parts)
         return evidence
 

@@ -19,7 +19,8 @@ MAX_CHARACTERS = 2000
 
 Ruled = Literal["accepted", "rejected", "undetermined", "missing"]
 RULED: tuple[Ruled, ...] = ("accepted", "rejected", "undetermined", "missing")
-SIDES = ("base", "steered")
+SideName = Literal["base", "steered"]
+SIDES: tuple[SideName, ...] = ("base", "steered")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from .activations import block_outputs, check_layers
 from .answers import answer_ends
+from .drawing import Drawing
 from .engine import Engine, engine_of
 from .fits import check_fits
 from .generation import Generation, generate
@@ -12,7 +13,7 @@ from .probes import Probe
 from .tokens import ItemTokens, encode, tokenize_answer, tokenize_item, tokenize_task, tokenize_text
 
 __all__ = [
-    "Engine", "Generation", "ItemTokens", "Model", "Probe", "answer_ends", "block_outputs", "check_fits", "check_layers",
+    "Drawing", "Engine", "Generation", "ItemTokens", "Model", "Probe", "answer_ends", "block_outputs", "check_fits", "check_layers",
     "encode", "engine_of", "generate", "load_model", "steered", "tokenize_answer", "tokenize_item", "tokenize_task", "tokenize_text",
     "wrap_model",
 ]  # fmt: skip

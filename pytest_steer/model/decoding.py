@@ -15,11 +15,14 @@ from .batch import padded
 from .forward import traits_of
 from .hooks import hooked
 from .loaded import Model
-from .roomy import roomy_cache
+from .probes import common_prefix
+from .roomy import has_room, roomy_cache, shift
 from .tokens import Ids
 
 # Rows that are done leave a batch once they are so large a part of it: leaving means to copy what the others keep.
 _DONE = 0.125
+# A common start runs by itself if that leaves no larger part of the tokens.
+_WORTH = 0.8
 
 
 @dataclass(frozen=True)
@@ -74,48 +77,84 @@ class CachedRows:
         self._looked = Rows(None)
         self._keeps = "logits_to_keep" in inspect.signature(model.hf.forward).parameters
         self._cache: Any = roomy_cache(model.hf.config, room)
+        self._mask = self._strength = self._begins = torch.zeros(0, 0)
         distinct = list(dict.fromkeys(rows))
         prefixes = list(dict.fromkeys(row.ids[: row.shared] for row in distinct))
-        self._mask = torch.zeros(len(prefixes if prefixes[0] else distinct), 0, dtype=torch.long)
-        self._strength = torch.zeros(len(self._mask), 1)
         if prefixes[0]:
-            self._forward(*padded(prefixes, "left"), torch.zeros(0))
-            at = {prefix: number for number, prefix in enumerate(prefixes)}
-            self._choose([at[row.ids[: row.shared]] for row in distinct])
-        self._strength = torch.tensor([[float(row.multiplier)] for row in distinct])
-        rest, real = padded([row.ids[row.shared :] for row in distinct], "left")
-        begins = torch.tensor([[row.steer_from - row.shared] for row in distinct])
-        self._looked.prompt = real != 0
-        logits = self._forward(rest, real, (real != 0) & (real.cumsum(1) - 1 >= begins))
+            self._begin([Growing(prefix, 0.0, len(prefix)) for prefix in prefixes])
+            places = {prefix: number for number, prefix in enumerate(prefixes)}
+            self._choose([places[row.ids[: row.shared]] for row in distinct])
+            self._steer(distinct)
+            self.logits = self._forward([row.ids[row.shared :] for row in distinct])
+        else:
+            self.logits = self._begin(distinct)
         self._looked.prompt = None  # a condition on the prompt is decided
-        self.logits = logits
         if len(distinct) < len(rows):
-            order = {row: number for number, row in enumerate(distinct)}
-            copies = [order[row] for row in rows]
+            numbers = {row: number for number, row in enumerate(distinct)}
+            copies = [numbers[row] for row in rows]
             self._choose(copies)
-            self.logits = logits[copies]
+            self.logits = self.logits[copies]
 
     def feed(self, tokens: Sequence[int], live: Sequence[int]) -> list[int]:
         left = list(range(len(tokens)))
         if len(tokens) - len(live) > _DONE * len(tokens):
             left = list(live)
             self._choose(left)
-        ids = torch.tensor(tokens)[left, None]
-        self.logits = self._forward(ids, torch.ones_like(ids), torch.ones_like(ids, dtype=torch.bool))
+        self.logits = self._forward([(tokens[row],) for row in left])
         return left
+
+    def _begin(self, rows: Sequence[Growing]) -> torch.Tensor:
+        """Run prompts from their start. What all of them begin with runs once, or once for each multiplier if it is steered.
+
+        The rest runs as the last tokens of each, equally many. Before those stands as much of the common start as the row has, so that all
+        padding is on the left.
+        """
+        common = common_prefix(*(end(row.ids for row in rows) for end in (min, max)))
+        last = max(len(row.ids) for row in rows) - common
+        starts = [
+            Growing(row.ids[:common], row.multiplier, row.steer_from)
+            if row.steer_from < common
+            else Growing(row.ids[:common], 0.0, common)
+            for row in rows
+        ]
+        numbers = {start: number for number, start in enumerate(dict.fromkeys(starts))}
+        saves = len(numbers) * common + len(rows) * last < _WORTH * len(rows) * (common + last)
+        if not saves or not last or self.intervention.looks == "row" or not has_room(self._cache):
+            self._mask = torch.zeros(len(rows), 0, dtype=torch.long)
+            self._steer(rows)
+            return self._forward([row.ids for row in rows])
+        self._mask = torch.zeros(len(numbers), 0, dtype=torch.long)
+        self._steer(list(numbers))
+        self._forward([start.ids for start in numbers])
+        kept = torch.tensor([max(0, len(row.ids) - last) for row in rows])
+        shift(self._cache, torch.tensor([numbers[start] for start in starts]), common - kept)
+        self._mask = (torch.arange(common) >= (common - kept)[:, None]).long()
+        self._steer(rows)
+        return self._forward([row.ids[-last:] for row in rows])
+
+    def _steer(self, rows: Sequence[Growing]) -> None:
+        """How strongly each row is steered, and from which of its tokens on."""
+        self._strength = torch.tensor([[float(row.multiplier)] for row in rows])
+        self._begins = torch.tensor([[row.steer_from] for row in rows])
 
     def _choose(self, rows: Sequence[int]) -> None:
         """Keep these rows of all that is known of the past, in this order; the same row may come several times."""
         chosen = torch.tensor(rows)
-        self._mask, self._strength = self._mask[chosen], self._strength[chosen]
+        self._mask, self._strength, self._begins = self._mask[chosen], self._strength[chosen], self._begins[chosen]
         self._cache.reorder_cache(chosen.to(self.model.device))
         for name, decided in self._looked.memory.items():
             self._looked.memory[name] = decided[chosen.to(decided.device)]
 
     @torch.inference_mode()
-    def _forward(self, ids: torch.Tensor, real: torch.Tensor, steered: torch.Tensor) -> torch.Tensor:
+    def _forward(self, sequences: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Run the next tokens of each row, padded on the left; the logits of what follows the last ones."""
         device, traits = self.model.device, traits_of(self.model)
+        ids, real = padded(sequences, "left")
+        if not self._mask.shape[1]:
+            self._looked.prompt = real != 0
         self._mask = torch.cat([self._mask, real], 1)
+        # The number of each token in its row, padding left out.
+        places = (self._mask.cumsum(1) - 1)[:, -ids.shape[1] :]
         inputs: dict[str, Any] = {
             "input_ids": ids.to(device),
             "attention_mask": self._mask.to(device),
@@ -124,13 +163,13 @@ class CachedRows:
         }
         if traits.takes_positions:
             # Absolute positions (GPT-2) count real tokens only.
-            positions = (self._mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-            inputs["position_ids"] = positions.to(device)
+            inputs["position_ids"] = places.clamp(min=0).to(device)
         if self._keeps:
             inputs["logits_to_keep"] = 1
         steering: AbstractContextManager[None] = nullcontext()
-        if (self._strength != 0).any():
-            dose = self._strength.to(device), (steered & (self._strength != 0)).to(device)
+        steered = (real != 0) & (places >= self._begins) & (self._strength != 0)
+        if steered.any():
+            dose = self._strength.to(device), steered.to(device)
             steering = hooked(self.model, self.intervention, lambda: dose, rows=lambda: self._looked)
         with steering:
             logits: torch.Tensor = self.model.hf(**inputs).logits

@@ -120,6 +120,8 @@ def replies(
     for dialogue in asked_of:
         check_texts(model, dialogue.asked, f"prompt {dialogue.id}")
     put = [_Conversation(model, dialogue, context, from_turn) for dialogue in asked_of]
+    for conversation in put:
+        conversation.check()
     places = [(d, m, s) for d in range(len(put)) for m in range(len(grid)) for s in range(drawing.samples)]
     found: dict[tuple[int, int, int], list[Reply]] = {place: [] for place in places}
     ended: dict[tuple[int, int, int], str] = {}
@@ -190,6 +192,17 @@ class _Conversation:
     context: Context
     from_turn: int
     _known: dict[tuple[str, ...], _Prompt] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Refuse a dialogue whose last turn the chat template does not take, before any reply is written.
+
+        Raises:
+            ModelError: it refuses the turn, or drops one before it.
+        """
+        turns = len(self.dialogue.turns)
+        if turns > 1:
+            said = tuple(f"reply {number}" for number in range(1, turns))
+            self._tokenized(said, f"prompt {self.dialogue.id}, turn {turns}")
 
     def prompt(self, said: Sequence[str], name: str) -> _Prompt:
         """The prompt of the turn that follows these replies."""

@@ -39,6 +39,17 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         super().reorder_cache(beam_idx)  # type: ignore[arg-type]
         self._held = None
 
+    def shift(self, rows: torch.Tensor, by: torch.Tensor) -> None:
+        """Take these rows, each shifted so many places to the right: what leaves there is lost, and what comes in means nothing."""
+        assert self.keys is not None
+        assert self.values is not None
+        length = self.keys.shape[-2]
+        places = (torch.arange(length, device=by.device) - by[:, None]).clamp(min=0)
+        self.keys, self.values = (
+            held[rows[:, None], :, places].transpose(1, 2).contiguous() for held in (self.keys, self.values)
+        )
+        self._held = None
+
     def _grown(self, old: torch.Tensor, new: torch.Tensor, before: int) -> torch.Tensor:
         rows, heads, more, width = new.shape
         held = new.new_empty(rows, heads, before + more + self._room, width)
@@ -58,3 +69,19 @@ def roomy_cache(config: Any, room: int) -> DynamicCache:
         if type(layer) is DynamicLayer:
             cache.layers[number] = _RoomyLayer(room)
     return cache
+
+
+def has_room(cache: DynamicCache) -> bool:
+    """Whether every layer of a cache is one that keeps all tokens, with room for more."""
+    return bool(cache.layers) and all(type(layer) is _RoomyLayer for layer in cache.layers)
+
+
+def shift(cache: DynamicCache, rows: torch.Tensor, by: torch.Tensor) -> None:
+    """Take rows of a cache that has room, each shifted to the right by a number of places.
+
+    Args:
+        rows: int64 [new rows], the number of the old row that each is. by: int64 [new rows].
+    """
+    for layer in cache.layers:
+        assert isinstance(layer, _RoomyLayer)
+        layer.shift(rows.to(layer.device), by.to(layer.device))

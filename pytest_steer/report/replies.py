@@ -11,20 +11,22 @@ from ..claims.numbers import number
 Replies = Mapping[str, Any]
 
 SIDES = ("base", "steered")
+NAMING = ("judge", "function", "pattern", "model")
+"""Settings of judges by which people know them; each kind has its name and at most one more."""
 OUTCOMES = ("accepted", "rejected", "undetermined", "missing")
 
 
 def judge_name(replies: Replies) -> str:
-    """The kind of judge, and its model where it has one; empty without a judge."""
-    judge = replies.get("judge") or {}
-    return " ".join(str(judge[key]) for key in ("judge", "model") if judge.get(key) is not None)
+    """The kind of judge, and what it is made of; empty without a judge."""
+    judge = replies["judge"] or {}
+    return " ".join(str(judge[key]) for key in NAMING if judge.get(key) is not None)
 
 
 def agreement_words(replies: Replies) -> str:
     """How far the judge agrees with human labels; empty without a judge."""
     agreement = replies["agreement"]
     if agreement is None:
-        return "not measured: the claim has no human labels" if replies["judge"] else ""
+        return "no human labels" if replies["judge"] else ""
     if agreement["kappa"] is None:
         return f"kappa is not defined on these {agreement['n']} labels"
     low, high = agreement["interval"]
@@ -35,6 +37,11 @@ def counted(replies: Replies, side: str) -> dict[str, int]:
     """How many replies of a side came to each of ``OUTCOMES``; without a judge, how many are undetermined."""
     known = OUTCOMES if replies["judge"] else ("undetermined",)
     return {outcome: replies["counts"][side][outcome] for outcome in known}
+
+
+def counts_words(replies: Replies, side: str) -> str:
+    """The same in words."""
+    return ", ".join(f"{count} {outcome}" for outcome, count in counted(replies, side).items())
 
 
 def reasons(replies: Replies, side: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .markdown import cell, code, folded, prose, table
-from .replies import OUTCOMES, SIDES, agreement_words, counted, judge_name, outcome_words, pair_name
+from .replies import SIDES, agreement_words, counts_words, judge_name, outcome_words, pair_name
 
 _ASKED, _REPLY, _WHY = 160, 300, 160
 """Characters of a turn of the user, of a reply, and of why it is judged as it is."""
@@ -59,10 +59,9 @@ def replies_table(claims: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
         [
             name,
             prose(judge_name(replies), 160) or "-",
-            *(" / ".join(str(counted(replies, side).get(outcome, "-")) for outcome in OUTCOMES) for side in SIDES),
+            *(counts_words(replies, side) for side in SIDES),
             prose(agreement_words(replies), 160) or "-",
         ]
         for name, replies in claims
     ]
-    counts = " / ".join(OUTCOMES)
-    return table(["claim", "judge", *(f"{side}: {counts}" for side in SIDES), "agreement with people"], rows)
+    return table(["claim", "judge", *SIDES, "agreement with people"], rows)

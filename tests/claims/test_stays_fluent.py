@@ -66,7 +66,7 @@ def test_the_perplexity_is_that_of_the_unsteered_model(loop):
 
 
 def test_bounds_are_those_of_t_over_prompts_with_samples_as_clusters(loop):
-    settings = {"multiplier": 1.5, "samples": 3, "temperature": 1.0}
+    settings = {"multiplier": 3.0, "samples": 3, "temperature": 0.7}
     evidence = found(loop, TEN, "repetition", 0.5, **settings)
     values = np.array(evidence.details["values"]["steered"]).reshape(10, 3)
     assert values.std() > 0
@@ -83,14 +83,19 @@ def test_an_empty_reply_counts_as_the_worst_for_a_pass_and_is_left_out_for_a_fai
     assert evidence.estimate == pytest.approx(0.2)
     assert evidence.verdict.value == "inconclusive"
     assert "steered: 4 empty" in evidence.message
-    least = found(linear, prompts, "distinct_2", 0.2)
-    assert least.interval[0] == 0 == least.estimate  # "up" alone has no bigram, and is left out
-    assert said(least, "16 of 20 replies have fewer than 2 tokens")
 
 
 def test_replies_that_cannot_be_measured_are_an_error(linear):
     with pytest.raises(MeasurementError, match="entropy can be measured of 0 of 10 replies"):
         found(linear, STAYS[:10], "entropy", 1.0)
+
+
+def test_replies_of_too_few_tokens_are_left_out_and_told(loop):
+    evidence = found(loop, TEN, "distinct_2", 0.2, multiplier=0.1, temperature=0.5, seed=3)
+    known = [value for value in evidence.details["values"]["steered"] if value is not None]
+    assert 2 <= len(known) < 10
+    assert said(evidence, f"{10 - len(known)} of 10 replies have fewer than 2 tokens")
+    assert (evidence.n, evidence.estimate) == (len(known), pytest.approx(np.mean(known)))
 
 
 @pytest.mark.parametrize(

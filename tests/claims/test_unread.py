@@ -24,7 +24,6 @@ from pytest_steer import (
 from pytest_steer.claims.multiplicity import adjust
 from pytest_steer.report import build_report, claim_table
 from pytest_steer.report.formats.markdown_file import to_markdown
-from pytest_steer.report.page import page_of
 from pytest_steer.stats import Verdict
 
 TEXTS = [f"Number {n} {'is ' * (n % 4)}even, I think." for n in range(10)]
@@ -118,5 +117,5 @@ def test_a_model_that_knows_no_more_than_the_vocabulary_does_not_pass():
 def test_the_one_line_of_a_claim_shows_it(random):
     found = [evidence_of(CLAIMS[name][0], random, CLAIMS[name][1]) for name in ("kl_below", "leaves_alone")]
     report = build_report([one.to_dict() for one in found], seed=0, profile="ci", started=0.0)
-    for text in (claim_table(report["claims"]), to_markdown(report), page_of(report)):
+    for text in (claim_table(report["claims"]), to_markdown(report)):
         assert text.count("model does not read the texts") == 2

@@ -86,6 +86,24 @@ def test_what_no_option_says_is_asked_for(folder: Path) -> None:
     check_it_runs("asked.steer.yaml")
 
 
+def test_device_and_dtype_reach_the_model_and_not_the_file(folder: Path, capsys, monkeypatch) -> None:
+    from pytest_steer.model import models
+
+    load, seen = models.load_model, []
+
+    def watched(name, *, dtype, device, **options):
+        seen.append((dtype, device))
+        return load(name, dtype=dtype, device=device, **options)
+
+    monkeypatch.setattr(models, "load_model", watched)
+    options = ["--layer", "1", "--neutral", "data/neutral.txt", "--yes", "--device", "cpu", "--dtype", "bfloat16"]
+    assert main(["init", *MADE, *options]) == 0
+    assert set(seen) == {("bfloat16", "cpu")}
+    text = Path("first.steer.yaml").read_text()
+    assert "bfloat16" not in text
+    assert "cpu" not in text
+
+
 @pytest.mark.nightly
 def test_a_saved_vector_and_another_folder(folder: Path, capsys) -> None:
     """Paths are seen from the claim file."""
@@ -123,6 +141,8 @@ def test_nothing_is_overwritten(folder: Path, capsys) -> None:
         ([*MADE, "--method", "gone", "--yes"], "gone"),
         ([*MADE[:2], "--test", "data/neutral.txt", "--layer", "1", "--yes"], "data/neutral.txt"),
         ([*MADE, "--model", "gone/away/model", "--yes"], "gone/away/model"),
+        ([*MADE, "--device", "gpu9", "--yes"], "gpu9"),
+        ([*MADE, "--dtype", "int8", "--yes"], "int8"),
     ],
 )
 def test_a_wrong_answer_leaves_no_file(folder: Path, capsys, arguments, message) -> None:

@@ -213,10 +213,11 @@ def test_nothing_overflows_or_overlaps(visit, name, scheme):
             assert (width, page.evaluate(OVERLAPPING)) == (width, [])
 
 
-CUT_CHOICES = """() => [...document.querySelectorAll('.fields select')].flatMap(select => {
+CUT_CHOICES = """() => [...document.querySelectorAll('.fields select, .fields input')].flatMap(select => {
   const style = getComputedStyle(select), canvas = document.createElement('canvas').getContext('2d');
   canvas.font = style.font;
-  const longest = Math.max(...[...select.options].map(option => canvas.measureText(option.text).width));
+  const texts = select.options ? [...select.options].map(option => option.text) : [select.placeholder];
+  const longest = Math.max(...texts.map(text => canvas.measureText(text).width));
   const room = select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
   return longest > room ? [`${select.name}: ${longest} in ${room}`] : [];
 })"""

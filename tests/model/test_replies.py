@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 import builders
+import numpy as np
 import plain
 import pytest
+import torch
 from plain_replies import drawn, in_one_forward, likeliest, prompt_ids
 
 from pytest_steer import Dialogue, generate, wrap_model
@@ -58,7 +61,9 @@ def test_the_second_turn_steered_otherwise_equals_each_conversation_by_itself(fa
                 assert list(second.tokens) == in_one_forward(model, ids, list(second.tokens), VECTOR, m, start, choose)
     firsts = [{row[m][sample][0].tokens for m in range(3)} for row in found.of for sample in range(2)]
     assert all(len(one) == 1 for one in firsts)
-    assert len({turns[1].tokens for row in found.of for samples in row for turns in samples}) > 8
+    assert (
+        len({turns[1].tokens for row in found.of for samples in row for turns in samples}) > 4
+    )  # some random models repeat a token
     assert builders.hooks_of(model.hf) == 0
 
 
@@ -96,9 +101,7 @@ def test_samples_are_independent_and_a_reply_does_not_depend_on_the_others():
 @pytest.mark.parametrize("top_p", [0.3, 0.9, 1.0])
 def test_draws_by_inversion_equal_those_spelled_out(top_p):
     """More tokens than nucleus sampling sorts at first, many of them equally likely."""
-    import torch
-
-    logits = torch.randn(4, 2000, generator=torch.Generator().manual_seed(1)).round(decimals=1)
+    logits = torch.randn(2, 700, generator=torch.Generator().manual_seed(1)).round(decimals=1)
     drawing = Drawing(temperature=2.0, top_p=top_p)
     for point in (0.0, 0.2, 0.77, 1 - 1e-9):
         want = (
@@ -106,9 +109,9 @@ def test_draws_by_inversion_equal_those_spelled_out(top_p):
             if point not in (0.0, 1 - 1e-9)
             else None
         )
-        got = drawing.choose(logits, [point] * 4)
+        got = drawing.choose(logits, [point] * 2)
         assert want is None or got == want
-        assert all(0 <= token < 2000 for token in got)
+        assert all(0 <= token < 700 for token in got)
 
 
 # --- remembered -----------------------------------------------------------------------------------------------------------
@@ -197,7 +200,7 @@ def test_rows_that_are_done_leave_the_batch(family, monkeypatch):
     model = wrap_model(builders.random_hf(family), builders.tokenizer(), "m")
     free = replies(model, prompts, VECTOR, multipliers=GRID, drawing=Drawing(8))
     said = [turns[0].tokens for row in free.of for samples in row for turns in samples]
-    ends = sorted({tokens[2] for tokens in said[::2]})
+    ends = sorted({tokens[2] for tokens in said} - set(said[-1]))
     model.hf.generation_config.eos_token_id = ends
     widths = []
     handle = plain.blocks_of(model.hf)[0].register_forward_pre_hook(lambda _, given: widths.append(given[0].shape[0]))
@@ -205,11 +208,15 @@ def test_rows_that_are_done_leave_the_batch(family, monkeypatch):
         found = replies(model, prompts, VECTOR, multipliers=GRID, drawing=Drawing(8))
     finally:
         handle.remove()
+    lengths = []
     for before, turns in zip(said, (turns for row in found.of for samples in row for turns in samples), strict=True):
         cut = next((at + 1 for at, token in enumerate(before) if token in ends), None)
         assert turns[0].tokens == before[:cut]
         assert turns[0].finish_reason == ("length" if cut is None else "stop")
-    assert widths[-1] < 12 / 2
+        lengths.append(len(turns[0].tokens))
+    left = lengths.count(8)
+    assert 0 < left < 8
+    assert left <= widths[-1] <= left / (1 - 0.125)
 
 
 def test_a_condition_on_the_prompt_stays_with_its_row():
@@ -218,13 +225,14 @@ def test_a_condition_on_the_prompt_stays_with_its_row():
     condition = builders.random_vector(0, seed=4, norm=1.0)
     prompts = ["Hi there", "What is it?", builders.LONG, "Why?", "No", "Yes or no"]
     gate = None
-    for threshold in (0.02, 0.05, 0.1, 0.15, 0.2):
+    for threshold in np.linspace(0.01, 0.5, 25).tolist():
         gate = gated_by_condition(as_intervention(builders.random_vector(1)), condition, threshold=threshold)
-        found = replies(model, prompts, gate, multipliers=[0.0, 2.0], drawing=DRAWN)
-        steered = [row[0][0][0].tokens != row[1][0][0].tokens for row in found.of]
+        greedy = replies(model, prompts, gate, multipliers=[0.0, 2.0], drawing=Drawing(5))
+        steered = [row[0][0][0].tokens != row[1][0][0].tokens for row in greedy.of]
         if 0 < sum(steered) < len(prompts):
             break
     assert 0 < sum(steered) < len(prompts)
+    found = replies(model, prompts, gate, multipliers=[0.0, 2.0], drawing=DRAWN)
     for number, prompt in enumerate(prompts):
         fresh = wrap_model(model.hf, model.tokenizer, model.id)
         alone = replies(fresh, [prompt], gate, multipliers=[2.0], drawing=DRAWN)
@@ -232,8 +240,6 @@ def test_a_condition_on_the_prompt_stays_with_its_row():
 
 
 def test_a_users_own_context_manager_steers_every_forward():
-    import contextlib
-
     model, direction = builders.random_model("llama"), VECTOR.directions
 
     @contextlib.contextmanager
@@ -281,19 +287,17 @@ def test_a_template_that_takes_one_turn_is_named_before_anything_is_written(temp
 
 
 def test_an_empty_reply_goes_on_if_the_template_takes_it():
-    dialogue = [Dialogue(("Hi there", "Why?"))]
+    hf = builders.random_hf("llama")
+    torch.nn.init.zeros_(hf.lm_head.weight)  # so that the first token, <pad>, is taken
+    hf.generation_config.eos_token_id = 0
     for template, turns in ((builders.CHATML, 2), (NO_EMPTY, 1)):
-        hf = builders.random_hf("llama")
         model = wrap_model(hf, builders.tokenizer(template), "m")
-        hf.generation_config.eos_token_id = list(range(builders.VOCABULARY))
-        probe = replies(model, dialogue, VECTOR, multipliers=[0.0], drawing=Drawing(2, 8, 1.0), positions="all")
-        (samples,) = probe.of[0]
-        empty = [number for number, own in enumerate(samples) if not own[0].text]
-        if not empty:
-            pytest.fail("no sample is empty: take another seed")
-        assert [len(samples[number]) for number in empty] == [turns] * len(empty)
-        assert all(("empty message" in probe.ended[0, 0, number]) == (turns == 1) for number in empty if turns == 1)
-        assert all(len(own) == 2 for number, own in enumerate(samples) if number not in empty)
+        found = replies(model, [Dialogue(("Hi there", "Why?"))], VECTOR, multipliers=[0.0], drawing=Drawing(2))
+        assert [reply.text for reply in found.of[0][0][0]] == [""] * turns
+        assert [reply.raw for reply in found.of[0][0][0]] == ["<pad>"] * turns
+        assert found.ended.keys() == (set() if turns == 2 else {(0, 0, 0)})
+    assert "prompt 0, turn 2" in found.ended[0, 0, 0]
+    assert "empty message" in found.ended[0, 0, 0]
 
 
 def test_a_conversation_that_outgrows_the_model_ends():

@@ -446,3 +446,11 @@ def test_a_pass_at_the_edge_is_drawn():
     """Everything in one place: no width to draw on."""
     record = steers("flat", [1.0] * 9, interval=(1.0, 1.0), threshold=1.0, verdict=Verdict.PASS)
     assert "<svg" in page_of(report_of([record]))
+
+
+def test_what_belongs_to_a_verdict_stands_beside_it():
+    """Not only in the open claim: texts that the model does not read, and a low confidence."""
+    record = steers("unread", slopes(9))
+    record["details"]["reading"] = {"is_better": False}
+    page = page_of(report_of([record, steers("read", slopes(9))]))
+    assert page.count('<span class="marks">model does not read the texts</span>') == 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ..replies import SIDES, agreement_words, counted, judge_name, outcome_words, pair_name, reasons
+from ..replies import NAMING, SIDES, agreement_words, counted, judge_name, outcome_words, pair_name, reasons
 from .facts import Facts, known
 
 _SHOWN = 420
@@ -91,7 +91,7 @@ def replies_view(replies: Mapping[str, Any] | None, most: int) -> RepliesView | 
             ("judged" if judge else "looked at", spans[replies["span"]]),
             ("agreement with people", agreement_words(replies)),
             ("judge", judge_name(replies)),
-            *((f"judge: {key.replace('_', ' ')}", value) for key, value in judge.items() if key not in ("judge", "model")),
+            *((f"judge: {key.replace('_', ' ')}", value) for key, value in judge.items() if key not in NAMING),
             (
                 "tokens drawn by",
                 {key.replace("_", " "): value for key, value in replies["drawing"].items() if value is not None},
@@ -117,7 +117,7 @@ def _pair(replies: Mapping[str, Any], pair: Mapping[str, Any]) -> Pair:
         pair_name(replies, pair),
         [Reply(side, reply["outcome"] or "", outcome_words(reply), _said(reply["said"], most)) for side, reply in sides],
         [
-            (_turn(pair["prompt"], turn, most), [(side, _reply(reply, turn, most)) for side, reply in sides])
+            (_turn(pair["prompt"], turn, most), [(side, _reply(reply, turn, replies)) for side, reply in sides])
             for turn in range(many)
         ],
     )
@@ -127,10 +127,11 @@ def _said(text: str | None, most: int) -> Text | None:
     return None if text is None else _turn([text], 0, most)
 
 
-def _reply(reply: Mapping[str, Any], turn: int, most: int) -> Text:
-    found = _turn(reply["turns"], turn, most)
-    ends = turn == len(reply["turns"]) - 1 and reply["cut"]
-    return replace(found, notes=(*found.notes, "ends at the largest number of tokens")) if ends else found
+def _reply(reply: Mapping[str, Any], turn: int, replies: Mapping[str, Any]) -> Text:
+    found = _turn(reply["turns"], turn, replies["max_characters"])
+    if turn != len(reply["turns"]) - 1 or not reply["cut"]:
+        return found
+    return replace(found, notes=(*found.notes, f"cut at {replies['drawing']['max_new_tokens']} tokens"))
 
 
 def _turn(turns: Sequence[str], turn: int, most: int) -> Text:

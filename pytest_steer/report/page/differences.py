@@ -8,11 +8,11 @@ from typing import Any
 
 from ...against.held_against import OUTCOMES
 from ...claims.numbers import number
-from ...screen import shortened
+from ...columns import cut
 from .facts import Facts, commit_of, known
 
 _QUESTION = 160
-"""Characters of a question in a table; the whole one is among the claim's items."""
+"""Columns of a question in a table; the whole one is among the claim's items."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _difference(one: dict[str, Any]) -> Difference:
         flipped=[
             [
                 str(item["id"]),
-                shortened(str(item.get("question") or ""), _QUESTION),
+                cut(" ".join(str(item.get("question") or "").split()), _QUESTION),
                 f"{_value(item.get('before'))} → {_value(item.get('after'))}",
             ]
             for item in one.get("flipped") or ()
