@@ -45,7 +45,9 @@ _HOMES = {
     "TaskItem": "data",
     "answer_likelihoods": "measures",
     "assert_beats": "claims",
+    "assert_calls_tool": "claims",
     "assert_capability_delta_below": "claims",
+    "assert_drifts_less": "claims",
     "assert_generalizes": "claims",
     "assert_generates": "claims",
     "assert_holds_in_contexts": "claims",
@@ -91,7 +93,9 @@ if TYPE_CHECKING:
     from .claims import Baseline as Baseline
     from .claims import OtherData as OtherData
     from .claims import assert_beats as assert_beats
+    from .claims import assert_calls_tool as assert_calls_tool
     from .claims import assert_capability_delta_below as assert_capability_delta_below
+    from .claims import assert_drifts_less as assert_drifts_less
     from .claims import assert_generalizes as assert_generalizes
     from .claims import assert_generates as assert_generates
     from .claims import assert_holds_in_contexts as assert_holds_in_contexts

@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -175,6 +175,20 @@ def _json_lines(argument: str, room: int, indent: str) -> str:
     except ValueError:
         return argument
     return shlex.quote("{" + f",\n{indent}  ".join(entries) + "}")
+
+
+def beside(rows: Mapping[str, str], width: int) -> list[str]:
+    """The lines of a list of names and texts, the texts wrapped below each other. A name is never shortened; a long one has its own line."""
+    indent = 4 + min(max(map(columns_of, rows), default=0), width // 3)
+    lines = []
+    for name, text in rows.items():
+        first, *more = wrapped(text, width - indent).split("\n")
+        head = f"  {name}"
+        if columns_of(head) + 2 > indent:
+            lines.append(head)
+            head = ""
+        lines += [padded(head, indent) + first, *(" " * indent + line for line in more)]
+    return lines
 
 
 def table(

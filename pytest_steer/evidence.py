@@ -10,7 +10,7 @@ from typing import Any
 from .errors import MeasurementError
 from .screen import one_screen
 
-SCORING = 1
+SCORING = 2
 """Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
 interval or its verdict. Reports of two versions are not compared, and scores on disk are computed anew."""
 

@@ -32,9 +32,11 @@ from .pytest_columns import columns, tell_worker, usage_error
 from .pytest_frames import is_brief, keep_headline, without_our_frames
 from .pytest_github import annotation_lines
 from .pytest_junit import add_properties
+from .pytest_letters import note_letter, status_of
 from .pytest_marks import uses_steering
 from .pytest_options import SUFFIXES, add_options, read_settings
 from .pytest_progress import Progress
+from .pytest_rootdir import moved_rootdir
 from .pytest_session import SteerSession
 from .pytest_terminal import (
     announce,
@@ -86,6 +88,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> ClaimFile 
 def pytest_itemcollected(item: pytest.Item) -> None:
     if item.get_closest_marker("steer") is None and uses_steering(item):
         item.add_marker(pytest.mark.steer)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    return moved_rootdir(config)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str | list[str]:
@@ -169,12 +175,17 @@ def pytest_runtest_makereport(
     report = yield
     if call.excinfo is not None:
         keep_headline(report, call.excinfo.value)
+        note_letter(report, call.excinfo.value)
     if call.when == "call" and EVIDENCE in item.stash:
         fail_if_stale(item, report)
         mend_known(item, report, raised=call.excinfo is not None)
         # Plain values, so that they survive the way from an xdist worker.
         report.__dict__["steer_evidence"] = [record_of(evidence) for evidence in item.stash[EVIDENCE]]
     return report
+
+
+def pytest_report_teststatus(report: pytest.TestReport | pytest.CollectReport) -> tuple[str, str, str] | None:
+    return status_of(report)
 
 
 @pytest.hookimpl(optionalhook=True)

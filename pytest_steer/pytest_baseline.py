@@ -155,7 +155,7 @@ class Baseline:
     def _replaced(self, report: dict[str, Any]) -> list[str]:
         count = len(report["claims"])
         if self.report is None or self.against is None:
-            return [f"baseline: {shown(self.path)} is new: {count} claims"]
+            return [f"baseline: {shown(self.path)} is new: {count} {'claim' if count == 1 else 'claims'}"]
         from .against import baseline_words
         from .against.words import counts_line
 

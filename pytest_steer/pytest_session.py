@@ -108,15 +108,8 @@ class SteerSession:
             return self.measuring.evidence_of(suite, claim)
         family = self._families.get(id(suite))
         if family is None:
-            family = self._families[id(suite)] = self._measure_family(suite)
+            family = self._families[id(suite)] = self.measuring.family_of(suite)
         return family[claim.name]
-
-    def _measure_family(self, suite: Suite) -> dict[str, Evidence]:
-        from .claims.multiplicity import adjust
-
-        family = {entry.name: self.measuring.evidence_of(suite, entry) for entry in suite.entries}
-        adjust(list(family.values()))
-        return family
 
 
 def _said() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .sources import DEFAULT_MODEL
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from .evidence import Evidence
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+class Looks(Protocol):
+    """Told of searches, which try more or less as the scores come in."""
+
+    def most(self, count: int, what: str) -> None:
+        """A search tries at most so many: ``contexts`` or ``multipliers``."""
+
+    def look(self, count: int, *, sure: bool) -> AbstractContextManager[None]:
+        """So many are measured in the body; ``sure``: whatever the scores are. 0: something beside that may be known by then."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class RunContext:
         option_prefix: how options are written here, for messages.
         baseline: an earlier report that this run is held against, or None.
         makes_baseline: this run's report becomes the first baseline.
+        looks: told of searches, or None.
     """
 
     seed: int = 0
@@ -76,6 +87,7 @@ class RunContext:
     option_prefix: str = "--steer-"
     baseline: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     makes_baseline: bool = False
+    looks: Looks | None = field(default=None, compare=False, repr=False)
 
     def model_name(self, *named: str | None) -> str:
         """The run's model, else the first one that is named, else the built-in one."""

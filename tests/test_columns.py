@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from terminal import too_long, width
 
-from pytest_steer.columns import columns_of, cut, padded, shortened, table, table_columns, wrapped
+from pytest_steer.columns import beside, columns_of, cut, padded, shortened, table, table_columns, wrapped
 from pytest_steer.report.table import claim_table, verdict_counts
 
 WORDS = st.text(st.sampled_from("ab 漢é\u0301字-"), max_size=200)
@@ -156,3 +156,16 @@ def test_a_suite_is_a_heading_and_two_of_one_name_say_their_files():
 def test_what_the_estimate_is_stands_beside_it_where_there_is_room():
     assert "steerability" in claim_table([RECORD], width=100)
     assert "steerability" not in claim_table([RECORD], width=62)
+
+
+def test_a_list_of_names_and_texts_hangs_below_its_texts():
+    long_name = "n" * 30
+    lines = beside({"a": "one two three four five", "bcd": "漢字", long_name: "six"}, 30)
+    assert lines == [
+        "  a           one two three",
+        "                four five",
+        "  bcd         漢字",
+        f"  {long_name}",
+        "              six",
+    ]
+    assert beside({}, 80) == []

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import builders
 import pytest
+from forked import run_module
 
 from pytest_steer import Context, Items, Model, SteeringVector, registry, wrap_model
 from pytest_steer.data import as_items
@@ -38,9 +39,10 @@ def no_line_is_broken() -> Iterator[None]:
 
 def run(folder: Path, *arguments: str) -> tuple[str, list[dict]]:
     """What pytest prints in a folder, and the claims of its report."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "--steer-report=out.json", *arguments]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    done = run_module(
+        "pytest", "-p", "no:cacheprovider", "-q", "--steer-report=out.json", *arguments, cwd=folder, env=environment
+    )
     report = folder / "out.json"
     return done.stdout + done.stderr, json.loads(report.read_text())["claims"] if report.is_file() else []
 
@@ -199,16 +201,17 @@ def test_parameters_of_every_type_reach_the_claim_and_a_missing_file_is_an_error
     assert "odd.steer.yaml:6: claims[1].odd.file: there is no file" in said
 
 
-def test_a_declaration_without_an_example_is_an_error_of_its_own_module(folder: Path) -> None:
-    (folder / "bare.py").write_text(
+def test_a_declaration_without_an_example_is_an_error_of_its_own_module(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "bare.py").write_text(
         ODD.replace('float, Param("The least effect.", example=0.1)', 'str, Param("The least effect.")').replace(
             '"odd"', '"bare"'
         )
     )
-    command = [sys.executable, "-c", "import bare"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
-    assert "bare: 'least' of the claim 'bare' needs an example: Param(..., example=...)" in done.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        SteerError, match=re.escape("bare: 'least' of the claim 'bare' needs an example: Param(..., example=...)")
+    ):
+        importlib.import_module("bare")
 
 
 def test_a_field_that_nothing_fills_in_is_named(strange: tuple[str, list[dict]]) -> None:
@@ -261,18 +264,10 @@ def test_formats_of_others_work_wherever_ours_do(folder: Path, tmp_path: Path) -
     assert "could not convert string to float: 'one'" in said
     assert "bad.toml: items[0]: unknown keys" in said
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + len(claims)
-    command = "import sys; from pytest_steer.cli.main import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
 
     def steer(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", command, *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-        )
+        return run_module("pytest_steer", *arguments, cwd=tmp_path, env=environment)
 
     shown = steer("list").stdout
     for kind, name, module in (("vector", "vec", "vec"), ("data", "toml", "toml_data"), ("report", "csv", "report_csv")):
@@ -297,8 +292,7 @@ def test_formats_of_others_work_wherever_ours_do(folder: Path, tmp_path: Path) -
 
 def test_a_report_whose_suffix_nobody_knows_is_a_usage_error_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "test_a.py").write_text("def test_a():\n    raise SystemExit('it ran')\n")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--steer-report=out.jsn"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = run_module("pytest", "-p", "no:cacheprovider", "--steer-report=out.jsn", cwd=tmp_path)
     assert done.returncode == 4
     assert "--steer-report: out.jsn: no report format has the suffix '.jsn'; did you mean '.json'? There are" in done.stderr
     assert "it ran" not in done.stdout + done.stderr
@@ -331,14 +325,13 @@ def test_a_report_format_that_fails_is_named_and_the_other_reports_are_written(t
         ("'mine', suffixes='.mine'", "needs a list of suffixes"),
     ],
 )
-def test_a_format_that_cannot_be_registered_says_why(tmp_path: Path, arguments: str, message: str) -> None:
+def test_a_format_that_cannot_be_registered_says_why(tmp_path: Path, monkeypatch, arguments: str, message: str) -> None:
     (tmp_path / "mine.py").write_text(
         f"from pytest_steer.data import data_format\n\n\n@data_format({arguments})\ndef read(file):\n    return []\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    command = [sys.executable, "-c", "import mine"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
-    assert re.search(f"mine: .*{message}", done.stderr), done.stderr
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SteerError, match=f"mine: .*{message}"):
+        importlib.import_module("mine")
 
 
 FAULTY = """\

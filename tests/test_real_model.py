@@ -6,14 +6,13 @@ import importlib.util
 import itertools
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import plain
 import pytest
+from forked import run_module
 
 from pytest_steer import (
     Context,
@@ -98,13 +97,9 @@ def _threads() -> dict[str, str]:
 def run_suite(tmp_path: Path, *arguments: str) -> dict:
     """The report of a run of pytest as a user starts it, all claims of which held or failed as they are known to."""
     report_file = tmp_path / "out.json"
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments, "-p", "no:cacheprovider", f"--steer-report={report_file}"],
-        cwd=ROOT,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"} | _threads(),
-        capture_output=True,
-        text=True,
-        check=False,
+    options = ["-p", "no:cacheprovider", f"--steer-report={report_file}"]
+    run = run_module(
+        "pytest", *arguments, *options, cwd=ROOT, env={**os.environ, "HF_HUB_OFFLINE": "1"} | _threads(), timeout=3600
     )
     assert run.returncode == 0, run.stdout + run.stderr
     report = json.loads(report_file.read_text())

@@ -4,7 +4,9 @@ from ..registry import discover
 from ..soundness import check_before
 from .baselines import Baseline
 from .beats import Beats, assert_beats
+from .calls_tool import CallsTool, assert_calls_tool
 from .capability_delta_below import CapabilityDeltaBelow, assert_capability_delta_below
+from .drifts_less import DriftsLess, assert_drifts_less
 from .explain import complete, explain
 from .generalizes import Generalizes, assert_generalizes
 from .generates import Generates, assert_generates
@@ -34,9 +36,11 @@ discover(__name__, __path__)
 __all__ = [
     "Baseline",
     "Beats",
+    "CallsTool",
     "CapabilityDeltaBelow",
     "Claim",
     "ClaimKind",
+    "DriftsLess",
     "Generalizes",
     "Generates",
     "HoldsInContexts",
@@ -55,7 +59,9 @@ __all__ = [
     "SteersAtCost",
     "Suppresses",
     "assert_beats",
+    "assert_calls_tool",
     "assert_capability_delta_below",
+    "assert_drifts_less",
     "assert_generalizes",
     "assert_generates",
     "assert_holds_in_contexts",

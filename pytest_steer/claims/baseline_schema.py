@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-
-def _file(about: str, example: str) -> dict[str, Any]:
-    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True, "examples": [example]}
+from .other_data_schema import file_schema
 
 
 def _count(about: str) -> dict[str, Any]:
@@ -23,7 +21,7 @@ BASELINE_SCHEMA: dict[str, Any] = {
     "properties": {
         "random": _count("So many random directions of the vector's norm."),
         "shuffled": _count("So many vectors of the same training pairs, the labels of each shuffled in another way."),
-        "unrelated": _file(
+        "unrelated": file_schema(
             "Training data of another behaviour, from which the claim's method makes a vector.", "other_train.json"
         ),
         "prompt": {
@@ -45,7 +43,9 @@ BASELINE_SCHEMA: dict[str, Any] = {
             "pattern": r"\S",
             "examples": ["adapters/honest"],
         },
-        "vector": _file("A saved vector or intervention, such as the last release's.", "vectors/last_release.safetensors"),
+        "vector": file_schema(
+            "A saved vector or intervention, such as the last release's.", "vectors/last_release.safetensors"
+        ),
     },
     "additionalProperties": False,
     "x-baseline": True,

@@ -24,13 +24,12 @@ from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Inference, least_of
 from ..steering import Intervention, SteeringVector
-from . import words
+from . import beats_words
 from .baseline_schema import BASELINE_SCHEMA
 from .baselines import Baseline, as_baseline, check_choice
 from .common import AboutItems, Interval, IntervalMethod
 from .deployed import deployed_record, moves_of, with_deployed
 from .doubts import look_closer
-from .figures import Figure, Intervals, figures_of_items, interval_row, promised_in
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
@@ -305,46 +304,11 @@ class Beats:
             return []
         return [f"the prompt was chosen on {shared} of these {len(sample.items)} questions, which flatters it"]
 
-    @staticmethod
-    def headline(evidence: Evidence) -> str:
-        details = evidence.details
-        said = words.headline(evidence, details["over_budget"] or details["within_rounding"])
-        return said.replace("promised at least", "promised more than", 1)
-
-    @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return [*words.remarks(evidence), *_table(evidence), *words.controls_beside(evidence)]
-
-    @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        rivals = record["details"]["rivals"]
-        rows = [interval_row(one, one["name"], "difference") for one in rivals]
-        beaten = Intervals(
-            title="What the vector does more than each baseline",
-            about="Paired by item: the vector's effect minus the baseline's, with bounds.",
-            rows=sorted(rows, key=lambda row: row.estimate),
-            x="difference of effects",
-            promised=promised_in(record),
-        )
-        return [beaten, *figures_of_items(record)]
-
-    @staticmethod
-    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
-        return sorted(((item["difference"], item) for item in record["items"]), key=lambda pair: float(pair[0]))
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        worst = sorted(evidence.items or (), key=lambda item: item["difference"])[: words.WORST]
-        return [
-            *words.decide(evidence, _instead(evidence)),
-            *words.where(evidence, at="" if evidence.details["budget"] else "deployed "),
-            "  items on which the baseline does most against the vector:",
-            *(
-                f"    [{item['id']}] vector {number(item['propensity'][1] - item['propensity'][0])}, difference {number(item['difference'])}  "
-                f"{words.shorten(item['question'], 70)}"
-                for item in worst
-            ),
-        ]
+    headline = staticmethod(beats_words.headline)
+    remarks = staticmethod(beats_words.remarks)
+    explanation = staticmethod(beats_words.explanation)
+    figures = staticmethod(beats_words.figures)
+    worst_first = staticmethod(beats_words.worst_first)
 
 
 def _withhold(evidence: Evidence, alike: str, room: float, dtype: str) -> None:
@@ -356,14 +320,6 @@ def _withhold(evidence: Evidence, alike: str, room: float, dtype: str) -> None:
     evidence.p_pass = evidence.p_fail = 1.0
 
 
-def _instead(evidence: Evidence) -> str | None:
-    if evidence.details["over_budget"]:
-        return _DEARER
-    return _ALIKE if evidence.details["within_rounding"] else None
-
-
-_ALIKE = "hold the vector against another baseline: these two are alike"
-_DEARER = "choose a larger budget, or another baseline: at unequal cost the two do not compare"
 _STATISTIC = {
     "random": "effect over the best random direction",
     "shuffled": "effect over the best shuffled vector",
@@ -384,29 +340,6 @@ def _described(rival: Rival) -> dict[str, Any]:
         "cost": rival.cost if rival.cost is None or math.isfinite(rival.cost) else None,
         **rival.about,
     }
-
-
-def _table(evidence: Evidence) -> list[str]:
-    """The vector and what it is held against: of many rivals the best one, and where the vector ranks."""
-    details = evidence.details
-    best = next(one for one in details["rivals"] if one["name"] == details["worst"])
-    rows = []
-    for one in (details["vector"], best):
-        cost = "" if one["cost"] is None else f"{one['cost']:+.1%}"
-        strength = "" if one["multiplier"] is None else f"{one['multiplier']:.3g}"
-        low, high = map(number, one.get("interval", (None, None)))
-        difference = f"{number(one['difference'])} [{low}, {high}]" if "difference" in one else ""
-        right = [] if details["accuracy"] is None else [f"{one['accuracy']:.1%}"]
-        rows.append([one["name"], strength, number(one["mean_effect"]), difference, cost, *right])
-    answers = [] if details["accuracy"] is None else [f"right answers ({details['accuracy']:.1%} plain)"]
-    lines = words.table(rows, ["", "multiplier", "mean effect", "vector is larger by", "perplexity", *answers])
-    if "prompt" in best:
-        lines.append(f"  prompt: {words.shorten(best['prompt'], 100)}")
-    if "rank" in details:
-        rank = details["rank"]
-        lines.append(f"  the vector is number {rank['number']} of {rank['of']} (p = {rank['p']:.3g})")
-    lines.append(f"  the vector does more on {details['items_won']:.0%} of the items")
-    return lines
 
 
 def assert_beats(

@@ -29,6 +29,7 @@ from .holding import hold
 from .judging import NOT_JUDGED, judged, judged_from
 from .kinds import claim, promises_of
 from .no_effect import controls_of_no_effect
+from .other_data_schema import CONTEXTS_SCHEMA, DATA_SETS_SCHEMA
 from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings
 from .sampling import clustered, one_per_cluster, sample_of
 from .settings import (
@@ -44,10 +45,6 @@ from .settings import (
     settings_table,
 )
 from .units import of_ratio, units_record
-
-
-def _file(about: str, example: str) -> dict[str, Any]:
-    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True, "examples": [example]}
 
 
 @claim(
@@ -101,16 +98,7 @@ class Generalizes:
             "Names of contexts, each with what is not as given in it: `{swapped: {option_order: swapped}}`.",
             title="Shifted contexts",
             example={"swapped": {"option_order": "swapped"}},
-            schema={
-                "type": "object",
-                "additionalProperties": {
-                    "$ref": "#/$defs/context",
-                    "description": "A value for each axis that is not as given, `{option_order: swapped}`.",
-                    "minProperties": 1,
-                    "examples": [{"option_order": "swapped"}],
-                    "x-context": True,
-                },
-            },
+            schema=CONTEXTS_SCHEMA,
         ),
     ] = field(default_factory=dict)
     data_sets: Annotated[
@@ -121,28 +109,7 @@ class Generalizes:
             "`{formal: {test: data/formal.json, train: data/formal_train.json}}`.",
             title="Other data sets",
             example={"formal": "data/formal.json"},
-            schema={
-                "type": "object",
-                "additionalProperties": {
-                    "description": "A file of contrast items, or the files `test` and `train` (or `vector`).",
-                    "type": ["string", "object"],
-                    "pattern": r"\S",
-                    "required": ["test"],
-                    "properties": {
-                        "test": _file(
-                            "A file of contrast items that the vector of this data set was not made from.",
-                            "data/formal.json",
-                        ),
-                        "train": _file(
-                            "Training data, from which the claim's method makes this data set's own vector.",
-                            "data/formal_train.json",
-                        ),
-                        "vector": _file("A saved vector of this data set.", "vectors/formal.safetensors"),
-                    },
-                    "additionalProperties": False,
-                    "x-items": True,
-                },
-            },
+            schema=DATA_SETS_SCHEMA,
         ),
     ] = field(default_factory=dict)
     base: Annotated[

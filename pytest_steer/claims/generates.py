@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any, Unpack
 
 from ..data import DialogueLike, Dialogues
 from ..errors import SteerError
 from ..evidence import Evidence
-from ..measures.judges import Judge, judge_schema, make_judge
+from ..measures.judges import Judge, agreement, judge_schema, make_judge, read_labels
 from ..measures.subject import Subject
 from ..model import Model
 from ..model.drawing import Drawing
@@ -17,6 +18,7 @@ from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
+from ..sources import shown
 from ..stats import Direction, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
 from . import words
@@ -24,6 +26,7 @@ from .figures import Figure, Intervals, Row, promised_in
 from .holding import hold
 from .judging import judged
 from .kinds import claim
+from .numbers import number
 from .over_replies import (
     FromTurn,
     JudgedSpan,
@@ -41,7 +44,7 @@ from .over_replies import (
     write_replies,
 )
 from .prompt_sampling import sample_of_prompts
-from .rulings import Shares, rulings_of, share_accepted, share_gained, share_record
+from .rulings import Shares, rule_on, share_accepted, share_gained, share_record
 from .shown_replies import Ruling, counts_lines, replies_record, worst_replies
 from .units import UnitKind, units_record
 
@@ -88,6 +91,14 @@ class Generates:
             example=True,
         ),
     ] = False
+    labels: Annotated[
+        Path | None,
+        Param(
+            "A file of human labels of replies: the judge's agreement with them (Cohen's kappa) is shown beside the claim.",
+            title="Human labels",
+            example="data/labels.jsonl",
+        ),
+    ] = None
     max_new_tokens: MaxNewTokens = 64
     samples: Samples = 1
     temperature: Temperature = None
@@ -124,6 +135,7 @@ class Generates:
         """
         subject = self.subject
         sample = sample_of_prompts(self.prompts, self.cluster)
+        labels = None if self.labels is None else read_labels(self.labels)
         soundness = check_before(model, subject)
         written = write_replies(
             model,
@@ -135,7 +147,11 @@ class Generates:
             from_turn=self.from_turn,
             context=self.context,
         )
-        base, steered = rulings_of(model, self.judge, written, seed=self.seed)
+        ruled = rule_on(model, self.judge, written, seed=self.seed)
+        base, steered = ruled.sides
+        agreed = None
+        if labels is not None and self.labels is not None:
+            agreed = agreement(labels, ruled.rated, source=shown(Path(self.labels)), confidence=self.confidence)
         shares = self._shares(base, steered, written)
         evidence = judged(
             model,
@@ -152,7 +168,7 @@ class Generates:
             statistic=self._statistic,
             soundness=soundness,
             asked=asked_replies(model, written, self.context),
-            warnings=reply_warnings(subject, written),
+            warnings=[*reply_warnings(subject, written), *(agreed.warnings if agreed is not None else ())],
             details=self._details(base, steered, written) | cluster_details(written),
             **describe_prompts(written),
         )
@@ -163,6 +179,7 @@ class Generates:
             (base, steered),
             self._worst_first(base, steered),
             judge=record,
+            agreement=None if agreed is None else agreed.record(),
         )
         evidence.units = self._units(shares, written, record)
         if evidence.verdict is Verdict.INCONCLUSIVE and self.share is not None:
@@ -264,11 +281,25 @@ class Generates:
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
-        return [*counts_lines(evidence), *words.not_looked_at(evidence)]
+        return [*counts_lines(evidence), *_judge_line(evidence), *words.not_looked_at(evidence)]
 
     @staticmethod
     def explanation(evidence: Evidence) -> list[str]:
         return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
+
+
+def _judge_line(evidence: Evidence) -> list[str]:
+    """The span that is judged, by whom, and how far people agree."""
+    replies = evidence.replies
+    if replies is None:
+        return []
+    found = replies["agreement"]
+    agreed = ""
+    if found is not None and found["kappa"] is not None:
+        low, high = map(number, found["interval"])
+        agreed = f"; Cohen's kappa with {found['n']} human labels {number(found['kappa'])} [{low}, {high}]"
+    span = {"answer": "the answer", "thought": "the thought", "both": "thought and answer"}[replies["span"]]
+    return [f"  judged: {span}, by {replies['judge'].get('judge', 'a judge')}{agreed}"]
 
 
 def assert_generates(
@@ -279,6 +310,7 @@ def assert_generates(
     share: Promise,
     judge: Judge | Mapping[str, Any],
     against_base: bool = False,
+    labels: Path | str | None = None,
     **shared: Unpack[OverReplies],
 ) -> Evidence:
     """Assert that the share of the steered model's replies that the judge accepts is at least ``share``.
@@ -288,6 +320,7 @@ def assert_generates(
         share: the promise, between 0 and 1; the largest share with ``direction="lowers"``; the difference with ``against_base``.
         judge: ``{"regex": "pattern"}`` or another kind of judge with its settings, or an object with ``judge`` and ``record``.
         against_base: judge the share of accepted replies steered minus unsteered, paired by prompt.
+        labels: a file of human labels of replies; the judge's agreement with them is shown.
 
     The other arguments and what is raised are those of :func:`assert_steers`.
     """

@@ -96,7 +96,7 @@ def _claim_of(
     check_values(declared.name, {name: fields[name] for name in EVERY if name in fields}, EVERY)
     if "items" in fields:
         fields["items"] = as_items(fields["items"])
-    if "prompts" in fields:
+    if declared.fields.get("prompts"):
         fields["prompts"] = as_dialogues(fields["prompts"])
     fields["subject"] = _subject(declared.name, fields)
     fields |= {name: make() for name, make in late.items()}

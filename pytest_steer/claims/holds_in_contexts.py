@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
+from .. import progress
 from ..data import ItemLike, Items
 from ..errors import SteerError
 from ..evidence import Evidence
-from ..fuzzing.context_search import Found, Search
-from ..fuzzing.trials import Trials, axis_shares
+from ..fuzzing.context_search import Search
+from ..fuzzing.trials import Trials
 from ..measures import (
     MULTIPLIERS,
     Array,
@@ -28,7 +29,6 @@ from ..measures import (
     curves_in_contexts,
     strata,
 )
-from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model, engine_of
 from ..parameters import Param
@@ -39,6 +39,7 @@ from ..stats import Direction, Inference, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import WEAK_MEAN, WEAK_SHARE, AboutItems, Interval, IntervalMethod
+from .context_looks import Look, search_details
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .explain_contexts import context_figures, context_lines, how_to_reproduce, nothing_searched
@@ -196,69 +197,72 @@ class HoldsInContexts:
         max_contexts = self.search.max_contexts if self.max_contexts is None else self.max_contexts
         search = replace(self.search, place=self.search.place or self.name)
         found = find_worst(trials, search, max_contexts=max_contexts, seed=self.seed)
-        looks = [self._judged(found.worst.context, curves(fresh.items, [found.worst.context])[0], fresh.clusters)]
-        if looks[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
-            # A fixed sequence of tests: the second is made only if the first refutes the claim, and the batch alone chose
-            # both, so neither needs a stricter level (Maurer, Hothorn & Lehmacher 1995).
-            simpler = found.smallest.context
-            looks.append(self._judged(simpler, curves(fresh.items, [simpler])[0], fresh.clusters))
-        decisive = looks[-1] if looks[-1].verdict is Verdict.FAIL else looks[0]
-        curve, inference = decisive.curve, decisive.inference
-        linear = self.subject.intervention.strength == "linear"
-        asked = asked_record(model, curve, decisive.context.over(self.context))
-        evidence = judged(
-            model,
-            self.subject,
-            inference,
-            curve.probes,
-            threshold=self.threshold,
-            direction=self._direction,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            moved=lambda floor: self._moved(floor, curve),
-            check="holds_in_contexts",
-            name=self.name,
-            statistic=self._words,
-            n=fresh.n,
-            unit=f"{fresh.describe()['unit']} that the search did not see",
-            data=describe_items(sample.items),
-            multipliers=[float(m) for m in grid],
-            curve=[float(p) for p in curve.mean],
-            curve_interval=curve_band(curve, self.confidence, fresh.clusters),
-            items=[item_record(curve, index) for index in range(len(fresh.items))] if linear else None,
-            strata=[vars(stratum) for stratum in strata(curve, self.subject.slope_sign)] if linear else [],
-            soundness=soundness,
-            asked=asked,
-            warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
-        )
-        evidence.unpaired = "the search may find another worst context in each run"
-        if evidence.verdict is Verdict.FAIL:
-            evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
-        if (
-            evidence.verdict is Verdict.INCONCLUSIVE
-            and self.threshold is not None
-            and self.statistic == "anti_steerable_share"
-        ):
-            evidence.items_needed = items_needed_share(
-                inference.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
+        with progress.looking(0, sure=False):  # the context may be known from other claims
+            looks = [self._judged(found.worst.context, curves(fresh.items, [found.worst.context])[0], fresh.clusters)]
+            if looks[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
+                # A fixed sequence of tests: the second is made only if the first refutes the claim, and the batch alone chose
+                # both, so neither needs a stricter level (Maurer, Hothorn & Lehmacher 1995).
+                simpler = found.smallest.context
+                looks.append(self._judged(simpler, curves(fresh.items, [simpler])[0], fresh.clusters))
+            decisive = looks[-1] if looks[-1].verdict is Verdict.FAIL else looks[0]
+            curve, inference = decisive.curve, decisive.inference
+            linear = self.subject.intervention.strength == "linear"
+            asked = asked_record(model, curve, decisive.context.over(self.context))
+            evidence = judged(
+                model,
+                self.subject,
+                inference,
+                curve.probes,
+                threshold=self.threshold,
+                direction=self._direction,
+                confidence=self.confidence,
+                min_n=self.min_n,
+                moved=lambda floor: self._moved(floor, curve),
+                check="holds_in_contexts",
+                name=self.name,
+                statistic=self._words,
+                n=fresh.n,
+                unit=f"{fresh.describe()['unit']} that the search did not see",
+                data=describe_items(sample.items),
+                multipliers=[float(m) for m in grid],
+                curve=[float(p) for p in curve.mean],
+                curve_interval=curve_band(curve, self.confidence, fresh.clusters),
+                items=[item_record(curve, index) for index in range(len(fresh.items))] if linear else None,
+                strata=[vars(stratum) for stratum in strata(curve, self.subject.slope_sign)] if linear else [],
+                soundness=soundness,
+                asked=asked,
+                warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
             )
-        evidence.details = (
-            self._details(trials, found, batch.items, decisive, looks) | {"max_contexts": max_contexts} | fresh.details()
-        )
-        if linear:
-            evidence.details |= curve_details(curve, self.subject)
-        at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
-        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
-        context = decisive.context.over(self.context)
-        evidence.details |= controls_of_no_effect(model, self.subject, fresh.items, evidence, self.seed, context)
-        if self.search.only is None:
-            tried = [row.context.over(self.context) for row in trials.rows]
-            evidence.warnings += nothing_searched(model.format, batch.items, tried)
-        if self.statistic != "effect":
-            evidence.warnings += slope_warnings(evidence, self.subject)
-        if inference.method not in SHARES:
-            names = [item.id for item in fresh.items]
-            look_closer(evidence, self._values(curve), self._bounds, self.threshold, fresh.clusters, names)
+            evidence.unpaired = "the search may find another worst context in each run"
+            if evidence.verdict is Verdict.FAIL:
+                evidence.extra["counterexample"] = {"context": decisive.context.to_dict(), "estimate": inference.estimate}
+            if (
+                evidence.verdict is Verdict.INCONCLUSIVE
+                and self.threshold is not None
+                and self.statistic == "anti_steerable_share"
+            ):
+                evidence.items_needed = items_needed_share(
+                    inference.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
+                )
+            evidence.details = (
+                search_details(self.statistic, self.seed, trials, found, batch.items, decisive, looks)
+                | {"max_contexts": max_contexts}
+                | fresh.details()
+            )
+            if linear:
+                evidence.details |= curve_details(curve, self.subject)
+            at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
+            evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
+            context = decisive.context.over(self.context)
+            evidence.details |= controls_of_no_effect(model, self.subject, fresh.items, evidence, self.seed, context)
+            if self.search.only is None:
+                tried = [row.context.over(self.context) for row in trials.rows]
+                evidence.warnings += nothing_searched(model.format, batch.items, tried)
+            if self.statistic != "effect":
+                evidence.warnings += slope_warnings(evidence, self.subject)
+            if inference.method not in SHARES:
+                names = [item.id for item in fresh.items]
+                look_closer(evidence, self._values(curve), self._bounds, self.threshold, fresh.clusters, names)
         computed, answered = engine_of(model).forwards - before[0], engine_of(model).remembered - before[1]
         saved = answered + (trials.asked - len(trials.rows)) * len(batch.items) * len(grid)
         evidence.details["forwards"] = {"computed": computed, "saved": saved}
@@ -319,33 +323,9 @@ class HoldsInContexts:
             return share_of(values, confidence=self.confidence, clusters=clusters)
         return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
-    def _judged(self, context: Context, curve: PropensityCurve, clusters: Sequence[int] | None) -> _Judged:
+    def _judged(self, context: Context, curve: PropensityCurve, clusters: Sequence[int] | None) -> Look:
         found = self._bounds(self._values(curve), clusters)
-        return _Judged(context, curve, found, judged_from(found, self.threshold, self._direction, self.min_n))
-
-    def _details(
-        self, trials: Trials, found: Found, batch: Items, decisive: _Judged, looks: list[_Judged]
-    ) -> dict[str, Any]:
-        rows = trials.rows
-        breaking = [row for row in rows if trials.breaks(row.estimate)]
-        unchosen = [row for row in rows if row.how in ("single", "drawn") or row.context == AS_GIVEN]
-        suspicion = found.smallest if decisive.verdict is not Verdict.FAIL else None
-        return {
-            "statistic": self.statistic,
-            "context": decisive.context.to_dict(),
-            "contexts": [row.describe() for row in rows],
-            "tried": len(rows),
-            "exhausted": found.exhausted,
-            "breaking": len(breaking),
-            "worst": found.worst.describe(),
-            "as_given": next((row.estimate for row in rows if row.context == AS_GIVEN), None),
-            "unconfirmed": suspicion.describe() if suspicion is not None else None,
-            "judged": [one.describe() for one in looks],
-            "axes": [axis.describe() for axis in axis_shares(unchosen)],
-            "unchosen": len(unchosen),
-            "batch": [item.id for item in batch],
-            "seed": self.seed,
-        }
+        return Look(context, curve, found, judged_from(found, self.threshold, self._direction, self.min_n))
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
@@ -398,21 +378,3 @@ def assert_holds_in_contexts(
         locals(),
         late={"search": lambda: search_of(contexts, listed, only, str(shared.get("name", "holds_in_contexts")))},
     )
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A context in which fresh items were looked at."""
-
-    context: Context
-    curve: PropensityCurve
-    inference: Inference
-    verdict: Verdict
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "context": self.context.to_dict(),
-            "estimate": self.inference.estimate,
-            "interval": list(bounds_of(self.inference)),
-            "verdict": self.verdict.value,
-        }

@@ -39,7 +39,7 @@ class HooksAreSound:
 
     Attributes:
         subject: what steers: this package, or a user's own way that is declared to do it.
-        prompts: prompts of the user's own, drawn as often as made-up ones.
+        own_texts: prompts of the user's own, drawn as often as made-up ones. (``prompts`` is filled in from a claim file's data.)
         leave_out: names of properties to leave out.
         tensors: the user's own tensors: steering may not change them.
 
@@ -68,13 +68,13 @@ class HooksAreSound:
             schema={"type": ["array", "string"], "items": {"type": "string"}, "default": []},
         ),
     ] = ()
-    prompts: Sequence[str] = ()
+    own_texts: Sequence[str] = ()
     tensors: Sequence[torch.Tensor] = ()
     seed: int = 0
     name: str = "hooks_are_sound"
 
     def __post_init__(self) -> None:
-        if isinstance(self.prompts, str) or not all(isinstance(prompt, str) for prompt in self.prompts):
+        if isinstance(self.own_texts, str) or not all(isinstance(prompt, str) for prompt in self.own_texts):
             raise SteerError("prompts is a list of texts")
         if not PROPERTIES.keys() - {*check_names(self.leave_out), "runs", "template"}:
             raise SteerError("hooks_are_sound: leave_out leaves no property of steering to look at: name fewer")
@@ -94,7 +94,7 @@ class HooksAreSound:
                 model,
                 lambda layer: self._target(model, layer),
                 layers=self._layers(model),
-                texts=self.prompts,
+                texts=self.own_texts,
                 examples=self.max_batches,
                 seed=self.seed,
                 leave_out=self.leave_out,
@@ -131,7 +131,7 @@ class HooksAreSound:
             model=describe_model(model),
             vector=self.subject.describe(receipt),
             data={
-                "hash": hashlib.sha256(repr((self.seed, self.max_batches, tuple(self.prompts))).encode()).hexdigest(),
+                "hash": hashlib.sha256(repr((self.seed, self.max_batches, tuple(self.own_texts))).encode()).hexdigest(),
                 "n": found["examples"],
                 "source": "drawn batches",
             },
@@ -229,7 +229,10 @@ def assert_hooks_are_sound(
     return hold(
         "hooks_are_sound",
         locals(),
-        late={"tensors": lambda: [one for one in (directions or {}).values() if hasattr(one, "detach")]},
+        late={
+            "tensors": lambda: [one for one in (directions or {}).values() if hasattr(one, "detach")],
+            "own_texts": lambda: prompts,
+        },
     )
 
 

@@ -168,7 +168,7 @@ class ClaimKind:
     @property
     def has_direction(self) -> bool:
         """Whether it is about a behaviour that the deployed model raises or lowers, which contrast items or replies show."""
-        return self.directed and bool({"items", "prompts"} & self.fields.keys())
+        return self.directed and ("items" in self.fields or self.fields.get("prompts", False))
 
     def takes(self, name: str) -> bool:
         """Whether what a file says of that name reaches it: contexts do so with its items, whether as a field or as parameters."""

@@ -39,10 +39,9 @@ from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, items_needed_quantile, quantile
 from ..steering import Intervention, SteeringVector
-from . import words
+from . import kl_words
 from .common import InContexts, Interval, IntervalMethod
 from .doubts import look_closer
-from .figures import Curves, Distribution, Figure, Line, deployed_mark, promised_in
 from .holding import hold
 from .judging import judged, mean_of
 from .kinds import claim
@@ -258,61 +257,9 @@ class KlBelow:
             return quantile(values, self.quantile, confidence=self.confidence, clusters=clusters)
         return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
-    @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        details = evidence.details
-        each = details["quantiles"]
-        within = details["within_limit"]
-        kept = "" if within is None else f" {within / details['positions']:.1%} are within the limit"
-        where = "positions" if details["on"] == "texts" else "answers"
-        return [
-            f"  of {details['positions']} {where}{kept}: mean {number(details['mean'])}, median {number(each['0.5'])}, "
-            f"worst decile from {number(each['0.9'])}, largest {number(each['1'])} nats",
-            *(["  at each multiplier: " + _line_of(details["curve"])] if details["curve"] else []),
-            *_controls_line(evidence),
-            *words.not_looked_at(evidence),
-        ]
-
-    @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        details = record["details"]
-        unit = details["on"]
-        each = Distribution(
-            title="Divergence by text" if unit == "texts" else "Divergence by item",
-            about=f"Mean KL divergence over the positions of each of {len(details[unit])} {unit}.",
-            values=[one["kl"] for one in details[unit]],
-            x="KL divergence, nats",
-            unit=unit,
-        )
-        if not details["curve"]:
-            return [each]
-        points = sorted([(0.0, 0.0), *((multiplier, kl) for multiplier, kl in details["curve"])])
-        curve = Curves(
-            title="Divergence over the multiplier",
-            about="The unsteered model, at 0, diverges by 0.",
-            lines=[Line("KL divergence", points)],
-            y="mean KL divergence, nats",
-            marked=deployed_mark(record),
-            promised=[] if "quantile" in record["statistic"] else promised_in(record),
-        )
-        return [curve, each]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        details = evidence.details
-        unit = details["on"]
-        worst = sorted(details[unit], key=lambda one: -one["kl"])[: words.WORST]
-        return [
-            *words.decide(evidence),
-            *words.where(evidence),
-            f"  worst {unit} (nats, mean over positions and largest):",
-            *(
-                f"    [{one['id']}] {number(one['kl'])}, {number(one['largest'])}  {words.shorten(one['text'], 90)}"
-                for one in worst
-            ),
-            "  worst positions (nats, and the token that is predicted there):",
-            *(f"    [{one['id']}] {number(one['kl'])}  {one['text']}" for one in details["worst_positions"]),
-        ]
+    remarks = staticmethod(kl_words.remarks)
+    explanation = staticmethod(kl_words.explanation)
+    figures = staticmethod(kl_words.figures)
 
 
 def assert_kl_below(
@@ -421,17 +368,6 @@ def _of_items(claim: KlBelow) -> _Measured:
     )
 
 
-def _controls_line(evidence: Evidence) -> list[str]:
-    found = evidence.details.get("controls")
-    if found is None:
-        return []
-    unit = evidence.details["on"]
-    return [
-        f"  controls: {found['count']} random directions of equal norm, on {found['n']} {unit}, have a divergence of {number(min(found['kl']))} to "
-        f"{number(max(found['kl']))} nats"
-    ]
-
-
 def _by_text(found: Divergence) -> list[list[Probe]]:
     """The probes of each text."""
     own: dict[int, list[Probe]] = {}
@@ -449,7 +385,3 @@ def _worst_positions(model: Model, found: Divergence, names: Sequence[str]) -> l
     ]
     worst = sorted(places, key=lambda place: -place[0])[:_WORST_POSITIONS]
     return [{"id": name, "position": at, "kl": kl, "text": marked_token(model, probe, at)} for kl, name, probe, at in worst]
-
-
-def _line_of(curve: list[list[float]]) -> str:
-    return ", ".join(f"{multiplier:g}: {number(kl)}" for multiplier, kl in sorted(curve))

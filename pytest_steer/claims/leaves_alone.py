@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
-import numpy as np
-
 from ..data import ItemLike, Items, safety_items
 from ..data.safety import SAFETY_SUITE, Reading
 from ..errors import DataError, SteerError
@@ -40,23 +38,19 @@ from .behaviours import (
     items_needed,
     no_cosine,
 )
+from .behaviours_evidence import behaviours_compared, behaviours_units, look_closer_at
 from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
-from .doubts import look_closer
 from .figures import worst_first
 from .holding import hold
-from .judging import judged, judged_from, mean_of, share_of
+from .judging import judged, judged_from, mean_of
 from .kinds import claim
 from .numbers import number
+from .other_data_schema import BEHAVIOURS_SCHEMA
 from .over_items import asking_warnings, check_enough, check_has_slope, check_moved, curve_fields, data_warnings
 from .sampling import Sample, sample_of
 from .settings import OtherData, checked_data, items_of, units_of
-from .units import numbered, units_record
 from .unread import withhold_unread
-
-
-def _file(about: str, example: str) -> dict[str, Any]:
-    return {"description": about, "type": "string", "pattern": r"\S", "x-file": True, "examples": [example]}
 
 
 @claim("leaves_alone", title="Steering leaves other behaviours alone", main="band", directed=False)
@@ -96,28 +90,7 @@ class LeavesAlone:
             "the combination's behaviour or vector is left out. Without any, the safety items that ship are measured.",
             title="Other behaviours",
             example={"honesty": "data/honesty.json"},
-            schema={
-                "type": ["object", "null"],
-                "default": None,
-                "minProperties": 1,
-                "additionalProperties": {
-                    "description": "A file of contrast items, or the file `test` with `train` or `vector`.",
-                    "type": ["string", "object"],
-                    "pattern": r"\S",
-                    "required": ["test"],
-                    "properties": {
-                        "test": _file("A file of contrast items of the other behaviour.", "data/honesty.json"),
-                        "train": _file(
-                            "Training data, from which the claim's method makes this behaviour's own vector.",
-                            "data/honesty_train.json",
-                        ),
-                        "vector": _file("A saved vector of this behaviour.", "vectors/honesty.safetensors"),
-                    },
-                    "additionalProperties": False,
-                    "x-items": True,
-                    "x-others": True,
-                },
-            },
+            schema=BEHAVIOURS_SCHEMA,
         ),
     ] = None
     safety: Annotated[
@@ -216,16 +189,18 @@ class LeavesAlone:
             evidence.warnings += far_grid(evidence, self.subject)
         if at_deployed and by_slope:
             evidence.details["deployed"]["contradicts"] = self._contradiction(furthest, measured, tests)
-        evidence.units = self._units(measured, at_deployed and by_slope, grid)
+        evidence.units = behaviours_units(measured, float(self.subject.multiplier), at_deployed and by_slope, grid)
         if evidence.verdict is Verdict.INCONCLUSIVE and self.band is not None:
             evidence.items_needed = items_needed(measured, self.band, self.confidence, tests)
         for one, row in zip(measured, evidence.details["behaviours"], strict=True):
             reading = reading_of_questions(model, [item.question for item in one.sample.items])
             row["reading"] = withhold_unread(evidence, reading, of=one.name)
-        self._look_closer(evidence, furthest, tests, at_deployed)
+        if self.band is not None:
+            multiplier = float(self.subject.multiplier)
+            look_closer_at(evidence, furthest, self.band, tests, multiplier, at_deployed, self._mean)
         if evidence.verdict is Verdict.PASS and self.band is not None:
             evidence.warnings += hidden_by_mean(measured, self.band)
-        evidence.compared = {"leaves_alone": self._compared(evidence)}
+        evidence.compared = {"leaves_alone": behaviours_compared(evidence)}
         return evidence
 
     @property
@@ -337,66 +312,6 @@ class LeavesAlone:
             f"the slopes alone would {would}, and at the deployed multiplier {self.subject.multiplier:g} the mean effect on {furthest.name} "
             f"is {number(furthest.effect.estimate)} [{low}, {high}]"
         )
-
-    def _units(self, measured: Sequence[Behaviour], by_effect: bool, grid: list[float]) -> dict[str, Any]:
-        """The evidence's ``units`` record: the items of each behaviour, turned so that its mean is its size.
-
-        Args:
-            by_effect: the effects at the deployed multiplier, per unit of it, decide in the place of slopes.
-        """
-        multiplier = float(self.subject.multiplier)
-        parts = [one.at_deployed.effects(multiplier) / multiplier if by_effect else one.values for one in measured]
-        items = [item for one in measured for item in one.sample.items]
-        numbers = [*range(len(measured))]
-        labels = [(at, own) for at in numbers for own in measured[at].sample.clusters or range(len(parts[at]))]
-        put = {one.name: {"context": one.context.to_dict()} for one in measured}
-        return units_record(
-            [item.form for item in items],
-            [item.id for item in items],
-            np.concatenate([own if own.mean() >= 0 else -own for own in parts]),
-            unit="items",
-            clusters=numbered(labels),
-            parts=[one.name for one in measured for _ in one.values] if len(measured) > 1 else None,
-            how={"put": put} if by_effect else {"put": put, "multipliers": grid},
-        )
-
-    def _look_closer(self, evidence: Evidence, furthest: Behaviour, tests: int, at_deployed: bool) -> None:
-        if self.band is None:
-            return
-        kept = 1 - self.confidence
-        level = 1 - (kept if evidence.verdict is Verdict.PASS else kept / tests)
-        multiplier = float(self.subject.multiplier)
-        values = furthest.values
-        if at_deployed and furthest.deployed_size is not None:
-            values = furthest.at_deployed.effects(multiplier) / multiplier
-        look_closer(
-            evidence,
-            values if values.mean() >= 0 else -values,
-            lambda values, clusters: self._mean(values, clusters, level),
-            self.band,
-            furthest.sample.clusters,
-            [item.id for item in furthest.sample.items],
-        )
-        inside = abs(values) <= self.band
-        share = share_of(inside.astype(float), confidence=self.confidence, clusters=furthest.sample.clusters)
-        evidence.details["on_promised_side"] = {
-            "items": int(inside.sum()),
-            "of": len(inside),
-            "share": share.estimate,
-            "interval": [share.low, share.high],
-        }
-
-    @staticmethod
-    def _compared(evidence: Evidence) -> dict[str, Any]:
-        kept = ("name", "estimate", "interval", "effect", "verdict")
-        details = evidence.details
-        return {
-            "by": details["by"],
-            "band": evidence.threshold,
-            "behaviours": [{key: one[key] for key in kept} for one in details["behaviours"]],
-            "own": {key: details["own"][key] for key in kept[1:4]} if "own" in details else None,
-            "entanglement": details["entanglement"],
-        }
 
     def _warnings(self, samples: Mapping[str, Sample]) -> list[str]:
         """What has to be known of each behaviour's items; what is said of all alike is about the vector, and said once."""

@@ -12,7 +12,7 @@ from ..data import DialogueLike, Dialogues, TextLike
 from ..data.texts import form_of
 from ..errors import MeasurementError, SteerError
 from ..evidence import Evidence
-from ..measures import Array, Perplexity, perplexity_curves, relative_rise, warning_of
+from ..measures import Array, Perplexity, perplexity_curves, reading_of_texts, relative_rise
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
@@ -54,6 +54,7 @@ from .rises import as_share
 from .shown_replies import Ruling, counts_lines, replies_record, unjudged, worst_replies
 from .text_sampling import TextSample, describe_texts, sample_of_texts
 from .units import linearised, numbered, units_record
+from .unread import withhold_unread
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +193,6 @@ class NoCliff:
                 *reply_warnings(subject, written),
                 *of_texts.warnings,
                 *text_leaks(subject.intervention.metadata, of_texts.texts),
-                *warning_of(model, float(np.log(base.value))),
             ],
             details={
                 "largest": largest.name,
@@ -205,7 +205,9 @@ class NoCliff:
         evidence.items_needed = None
         evidence.replies = self._replies(model, written)
         evidence.units = self._units(parts)
+        evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base.per_text), of_texts.clusters)
         evidence.details["collapse"] = self._collapse(model, of_texts, sample, parts)
+        evidence.details["noted"] = [line.strip() for line in _collapse_line(evidence)]
         return evidence
 
     def _perplexities(self, model: Model, texts: TextSample, multipliers: Sequence[float]) -> list[Perplexity]:

@@ -3,56 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..evidence import Direction
 from ..measures import Array
-from ..measures.judges import Exchange, Judge, Judgement, judged
+from ..measures.judges import Exchange, Judge, Judgement, Rated, judged
 from ..measures.outcomes import split
 from ..model import Model, engine_of
 from ..model.rehearsal import Rehearsal
 from ..stats import Inference, between_fillings, paired_share_difference, share_difference_of_clusters
 from .judging import share_of
 from .over_replies import Side, Written
-from .shown_replies import Ruled, Ruling
+from .shown_replies import SIDES, Ruled, Ruling
 
 
-def rulings_of(model: Model, judge: Judge, written: Written, *, seed: int) -> list[list[Ruling]]:
-    """The judge's rulings on the replies of each side. It sees only replies that can be judged, one at a time, and not which side they are from.
+@dataclass(frozen=True, eq=False)
+class Rulings:
+    """What became of the replies.
+
+    Attributes:
+        sides: for each side a ruling per reply.
+        rated: the replies that the judge was asked about, to be held against human labels.
+    """
+
+    sides: tuple[list[Ruling], ...]
+    rated: tuple[Rated, ...]
+
+
+def rule_on(model: Model, judge: Judge, written: Written, *, seed: int) -> Rulings:
+    """The judge's rulings on the unsteered and the steered replies. It sees only replies that can be judged, one at a time, and not which side
+    they are from.
 
     Raises:
         MeasurementError: more than 5 % of the replies have no judgement. SteerError: see ``measures.judges.judged``.
     """
     asked = [
-        (number, at)
-        for number, side in enumerate(written.sides)
+        (name, at, _exchange(model, written, side, at))
+        for name, side in zip(SIDES, written.sides, strict=True)
         for at, outcome in enumerate(side.outcomes)
         if not outcome.is_undetermined
     ]
-    exchanges = [_exchange(model, written, written.sides[number], at) for number, at in asked]
+    exchanges = [exchange for *_, exchange in asked]
     if isinstance(engine := engine_of(model), Rehearsal):
         engine.judged_replies += len(exchanges)
-        found = [
-            Judgement(index % 2 == 0) for index in range(len(exchanges))
-        ]  # its replies say nothing, and a judge may cost money
+        # The replies say nothing, and a judge may cost money.
+        found = [Judgement(index % 2 == 0) for index in range(len(exchanges))]
     else:
         found = judged(judge, exchanges, seed=seed) if exchanges else []
-    said = dict(zip(asked, found, strict=True))
-    rulings = []
-    for number, side in enumerate(written.sides):
-        own = []
-        for at, outcome in enumerate(side.outcomes):
-            if outcome.is_undetermined:
-                own.append(Ruling("undetermined", outcome.why))
-                continue
-            one = said[number, at]
-            ruled: Ruled = "missing" if one.accepted is None else "accepted" if one.accepted else "rejected"
-            own.append(Ruling(ruled, one.missing, one.score, one.said))
-        rulings.append(own)
-    return rulings
+    said = {(name, at): one for (name, at, _), one in zip(asked, found, strict=True)}
+    sides = tuple(
+        [
+            Ruling("undetermined", outcome.why) if outcome.is_undetermined else _ruling(said[name, at])
+            for at, outcome in enumerate(side.outcomes)
+        ]
+        for name, side in zip(SIDES, written.sides, strict=True)
+    )
+    dialogues = written.sample.dialogues
+    rated: list[Rated] = []
+    for (name, at, exchange), one in zip(asked, found, strict=True):
+        prompt, sample = written.ids[at]
+        rated.append(Rated(replace(exchange, id=dialogues[prompt].id), one, name, sample))
+    return Rulings(sides, tuple(rated))
+
+
+def rulings_of(model: Model, judge: Judge, written: Written, *, seed: int) -> Sequence[Sequence[Ruling]]:
+    """The rulings of :func:`rule_on` alone."""
+    return rule_on(model, judge, written, seed=seed).sides
+
+
+def _ruling(found: Judgement) -> Ruling:
+    ruled: Ruled = "missing" if found.accepted is None else "accepted" if found.accepted else "rejected"
+    return Ruling(ruled, found.missing, found.score, found.said)
 
 
 def _exchange(model: Model, written: Written, side: Side, at: int) -> Exchange:

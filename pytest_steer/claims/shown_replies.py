@@ -19,7 +19,8 @@ MAX_CHARACTERS = 2000
 
 Ruled = Literal["accepted", "rejected", "undetermined", "missing"]
 RULED: tuple[Ruled, ...] = ("accepted", "rejected", "undetermined", "missing")
-SIDES = ("base", "steered")
+SideName = Literal["base", "steered"]
+SIDES: tuple[SideName, ...] = ("base", "steered")
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,9 @@ def _reply(side: Side, ruling: Ruling, at: int) -> dict[str, Any]:
     }
 
 
+_CALLED = {"base": "unsteered replies:", "steered": "steered replies:"}
+
+
 def counts_lines(evidence: Evidence) -> list[str]:
     """How many replies were accepted, and what became of the others, a line each for base and steered."""
     found = evidence.replies
@@ -111,7 +115,7 @@ def counts_lines(evidence: Evidence) -> list[str]:
         reasons = Counter(_short(one[name]["why"]) for one in found["of"] if one[name]["why"])
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         if known or why:
-            lines.append(f"  {name + ':':9}{', '.join(known)}{f' ({why})' if why and known else why}")
+            lines.append(f"  {_CALLED[name]:18} {', '.join(known)}{f' ({why})' if why and known else why}")
     return lines
 
 

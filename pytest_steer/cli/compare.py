@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..columns import stream_columns
 from .main import OK
 from .options import Command, tolerance
 from .param_types import output
-from .terminal import say, width, write_text
+from .terminal import say, write_text
 
 REPORT = click.Path(path_type=Path)
 
@@ -45,6 +47,6 @@ def command(old: Path, new: Path, tolerance: float, as_json: bool, out: Path | N
     if as_json:
         say(content)
     else:
-        for line in summary_lines(against, width()):
+        for line in summary_lines(against, stream_columns(sys.stdout)):
             say(line)
     return exit_code(against) or OK

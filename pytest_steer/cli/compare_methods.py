@@ -48,7 +48,7 @@ class _Measured:
     short_help="Compare all methods of a claim file.",
 )
 @claim_file
-@click.option("--methods", type=NAMES, default=(), metavar="A,B", help="These methods only, by their names in the table.")
+@click.option("--methods", type=NAMES, default=(), metavar="A,B", help="These methods only.")
 @click.option("--behaviours", type=NAMES, default=(), metavar="A,B", help="These behaviours only.")
 @click.option(
     "--vector",
@@ -56,21 +56,19 @@ class _Measured:
     type=SAVED_VECTOR,
     multiple=True,
     metavar="FILE[@LAYERS]",
-    help="Compare this saved vector too (repeatable).",
+    help="This saved vector too (repeatable).",
 )
 @budget
-@click.option(
-    "--max-multiplier", type=TIMES, default=8.0, metavar="TIMES", help="Largest multiplier tried, in deployed ones."
-)
+@click.option("--max-multiplier", type=TIMES, default=8.0, metavar="X", help="Largest tried.")
 @anti_steerable_share
-@click.option("--n-shots", type=SHOTS, default=5, metavar="N", help="Demonstrations in few-shot prompts of tasks.")
-@click.option("--max-items", type=COUNT, metavar="N", help="The first N items and texts of each file only.")
-@click.option("--no-soundness", is_flag=True, help="Do not check the hooks of each intervention first.")
+@click.option("--n-shots", type=SHOTS, default=5, metavar="N", help="Demonstrations.")
+@click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
+@click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
 @click.option(
     "--split",
     type=SPLIT_IN_TWO,
     metavar="30/70",
-    help="Compare on the first part of items and texts; --write is judged on the second.",
+    help="Choose on the first part, judge on the rest.",
 )
 @run_options
 @out
@@ -90,11 +88,11 @@ def command(
     out: Path | None,
     claims: Path | None,
 ) -> int:
-    """Every method on every behaviour that a claim FILE names (`matrix:`).
+    """Every method on every behaviour that a claim FILE names (`matrix:`), on
+    the same items and texts: steerability, items that move the wrong way and
+    perplexity as deployed, the effect at equal cost, accuracy on tasks.
 
-    All are measured on the same items and texts: steerability, items that move the wrong way and perplexity at each method's own
-    strength, the effect at equal perplexity cost, and the accuracy on tasks. The file's promises are not judged. The exit code
-    is 1 if something could not be measured, or nothing keeps the limits of --write.
+    Exit code 1: something could not be measured, or nothing keeps the limits.
     """
     from ..files import read_suite
     from ..model.models import Models

@@ -25,10 +25,15 @@ _LM_EVAL = "lm-eval"
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False), metavar="OUT")
 @click.option("--layers", type=LAYERS, metavar="LAYERS", help="Take these; or the layer that IN does not say.")
 @click.option("--to", type=click.Choice([_LM_EVAL]), help="Format of a .pt file: the harness' `steered` model.")
-@click.option("--multiplier", type=Number(), default=1.0, metavar="M", help="Strength, for lm-eval.")
-@click.option("--blocks", default="layers", metavar="NAME", help="Name of the model's list of blocks, for lm-eval.")
+@click.option("--multiplier", type=Number(), metavar="M", show_default="1", help="Strength, for lm-eval.")
+@click.option("--blocks", metavar="NAME", show_default="layers", help="Name of the list of blocks, for lm-eval.")
 def command(
-    source: Path, target: Path, layers: tuple[int, ...] | None, to: str | None, multiplier: float, blocks: str
+    source: Path,
+    target: Path,
+    layers: tuple[int, ...] | None,
+    to: str | None,
+    multiplier: float | None,
+    blocks: str | None,
 ) -> int:
     """Write the vector of IN to OUT. The suffix of OUT says the format: .safetensors or .gguf; .pt with --to lm-eval.
 
@@ -38,6 +43,11 @@ def command(
     from ..steering.formats.lm_eval import LATE_BINDING, write_steered
 
     load_extensions()
+    for option, given in (("--multiplier", multiplier), ("--blocks", blocks)):
+        if given is not None and to is None:
+            raise VectorError(
+                f"{option}: is for --to lm-eval, the one format that says it. Delete {option}, or add --to lm-eval"
+            )
     if target.exists():
         raise VectorError(f"{target} exists, and is not overwritten. Delete it, or write to another name")
     with measuring() as warn:
@@ -49,6 +59,8 @@ def command(
         else:
             if len(vector.layers) > 1:
                 warn(LATE_BINDING)
-            write_steered(vector.directions, target, multiplier=multiplier, blocks=blocks)
+            write_steered(
+                vector.directions, target, multiplier=1.0 if multiplier is None else multiplier, blocks=blocks or "layers"
+            )
     say(f"{target}: {vector}")
     return OK

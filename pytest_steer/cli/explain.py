@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..columns import stream_columns, wrapped
 from ..errors import DataError, SteerError
+from ..registry import did_you_mean
 from ..run_context import DTYPES, RunContext, running
+from ..screen import visible
 from ..sources import shown
 from .main import OK, USAGE_ERROR
 from .options import Command
-from .param_types import FOLDER
+from .param_types import FOLDER, meant
 from .terminal import clear_line, load_extensions, measuring, progress_line, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec
-    from ..files.explaining import Course, Explained
+    from ..files.explaining import Counted, Explained
 
 
 @click.command(
@@ -29,7 +34,7 @@ if TYPE_CHECKING:
     short_help="Say what claims would cost, and how the engine plans them.",
 )
 @click.argument("claims", metavar="FILE[::CLAIM]")
-@click.option("--model", metavar="MODEL", help="Wins over the file's.")
+@click.option("--model", metavar="MODEL", help="Wins over the file's.  [default: builtin:tiny]", show_default=False)
 @click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs.")
 @click.option("--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Precision of the weights.")
 @click.option("--profile", type=click.Choice(("dev", "ci", "nightly")), default="ci", help="Effort of the run.")
@@ -49,7 +54,8 @@ def command(
     """Print the scores, forwards, tokens and seconds that claims would take.
 
     No score is computed. Vectors are made and hooks are checked, and a few
-    forwards are timed. Two numbers: the scores decide how many are asked for.
+    forwards are timed. Two numbers: the scores decide how many are asked for;
+    with a search, its limits give the least and the most.
     The options are those of pytest, without `steer-`.
     """
     from ..files import read_suite
@@ -59,7 +65,8 @@ def command(
 
     file, _, name = claims.partition("::")
     if not Path(file).is_file():
-        raise DataError(f"{file}: there is no such file. Write FILE.steer.yaml or FILE.steer.yaml::CLAIM")
+        fault = "is a folder" if Path(file).is_dir() else f"there is no such file{meant(Path(file))}"
+        raise DataError(f"{file}: {fault}. Write FILE.steer.yaml or FILE.steer.yaml::CLAIM")
     load_extensions()
     run = RunContext(
         model=model,
@@ -75,8 +82,8 @@ def command(
     suite = read_suite(shown(Path(file)))
     names = [entry.name for entry in suite.entries]
     if name and name not in names:
-        raise DataError(f"{suite.path.name} has no claim {name!r}; it has {', '.join(names)}")
-    records, faulty = [], False
+        raise DataError(f"{suite.path.name} has no claim {name!r}: {did_you_mean(name, names)}")
+    records, faulty, columns = [], False, stream_columns(sys.stdout)
     with measuring(), running(run):
         for entry, found in Explaining(run).all(suite, [one for one in suite.entries if name in ("", one.name)]):
             record = {
@@ -87,7 +94,7 @@ def command(
             faulty = faulty or "error" in record
             clear_line(sys.stderr)
             if not as_json:
-                say("\n".join(_lines(record)))
+                say("\n".join(wrapped(visible(line), columns) for line in _lines(record)))
     if as_json:
         say(json.dumps({"file": shown(Path(file)), "claims": records}, ensure_ascii=False, indent=1))
     elif len(records) > 1:
@@ -103,37 +110,41 @@ def _error(path: Path, entry: ClaimSpec | BrokenClaim, error: SteerError) -> dic
 
 
 def _record(found: Explained) -> dict[str, Any]:
-    """Every number as [least, most] of the rehearsals."""
+    """Every number as [least, most]: bounds by the limits of its searches, else those of the rehearsals."""
 
-    def ends(value: Any) -> list[Any]:
-        return list(found.between(value))
+    def ends(value: Callable[[Counted], float]) -> list[int]:
+        least, most = found.between(value)
+        return [math.floor(least), math.ceil(most)]
 
-    ways: dict[str, list[int]] = {}
-    for way in dict.fromkeys(way for course in found.courses for way in course.ways):
-        ways[way] = ends(lambda course, way=way: course.ways.get(way, 0))
-    stopped: list[Course] = [course for course in found.courses if course.stopped]
+    ways = {
+        way: ends(lambda part, way=way: part.ways.get(way, 0))  # type: ignore[misc]
+        for way in dict.fromkeys(way for course in found.courses for way in course.ways)
+    }
+    stopped = [course.stopped for course in found.courses if course.stopped]
+    looks = found.looks
     return {
         "check": found.claim.kind,
         "model": found.model.id,
         "layers": {"changed": None if found.layers is None else list(found.layers), "of": found.model.n_layers},
         "scores": {
-            "asked": ends(lambda course: course.asked),
-            "known": ends(lambda course: course.known),
-            "cached": ends(lambda course: course.cached),
-            "computed": ends(lambda course: course.computed),
+            "asked": ends(lambda part: part.asked),
+            "known": ends(lambda part: part.known),
+            "cached": ends(lambda part: part.cached),
+            "computed": ends(lambda part: part.computed),
         },
-        "replies": ends(lambda course: course.replies),
-        "reply_tokens": ends(lambda course: course.reply_tokens),
         "ways": ways,
-        "forwards": ends(lambda course: len(course.passes)),
-        "checks": ends(lambda course: sum(one.what == "check" for one in course.passes)),
-        "tokens": [round(tokens) for tokens in ends(found.tokens)],
+        "forwards": ends(lambda part: len(part.passes)),
+        "checks": ends(lambda part: sum(one.what == "check" for one in part.passes)),
+        "tokens": ends(found.tokens),
         "plain_tokens": ends(found.plain_tokens),
+        "reply_tokens": ends(lambda part: part.written),
+        "judged_replies": ends(lambda part: part.judged),
         "depends_on_scores": found.depends,
+        "search": None if looks is None else {"least": looks[0], "most": looks[1], "of": looks[2]},
         "seconds": [round(seconds, 3) for seconds in found.seconds],
         "seconds_prepared": round(found.prepared, 3),
         "seconds_checked": round(found.checked, 3),
-        "stopped": stopped[0].stopped if stopped else None,
+        "stopped": stopped[0] if stopped else None,
     }
 
 
@@ -143,24 +154,34 @@ def _lines(record: dict[str, Any]) -> list[str]:
     layers, scores = record["layers"], record["scores"]
     changed = "no layer changed" if layers["changed"] is None else f"layer {', '.join(map(str, layers['changed']))} changed"
     head = f"{record['claim']} ({record['check']}) on {record['model']}: {changed}, of {layers['of']}"
+    search = record["search"]
     lines = [
         head,
+        *([f"  search    {_count([search['least'], search['most']])} {search['of']}, by its limits"] if search else []),
         f"  scores    {_count(scores['asked'])} asked: {_count(scores['computed'])} computed, {_count(scores['known'])} known already, "
         f"{_count(scores['cached'])} in the cache",
         *(f"  way       {way}: {_count(rows)} scores" for way, rows in record["ways"].items()),
         f"  forwards  {_count(record['forwards'])}, {_count(record['checks'])} of them to check ways and noise",
         f"  tokens    {_count(record['tokens'])} through all layers (a forward for each score: {_count(record['plain_tokens'])})",
+        *(
+            [
+                f"  replies   {_count(record['reply_tokens'])} tokens at most are written, {_count(record['judged_replies'])} replies are judged; their time is not in the estimate"
+            ]
+            if any(record["reply_tokens"])
+            else []
+        ),
         f"  time      about {_seconds(*record['seconds'])} (an estimate; {record['seconds_prepared']:.1f} s for data and vector, "
         f"{record['seconds_checked']:.1f} s for hooks, doses and statistics)",
     ]
-    if record["replies"][1]:
-        lines.insert(
-            2,
-            f"  replies   {_count(record['replies'])} of those computed, of {_count(record['reply_tokens'])} tokens at most; the time to "
-            "write them is not in the estimate",
+    if search and search["least"] < search["most"]:
+        lines.append(
+            f"  note      least: the {search['of']} that are tried whatever the scores are; most: as many as the limits allow, each "
+            "counted like the costliest one that was rehearsed"
         )
-    if record["depends_on_scores"]:
-        lines.append("  note      the scores decide how many are asked for: a vector without effect, and one with much")
+    elif record["depends_on_scores"]:
+        lines.append(
+            "  note      the scores decide how many are asked for: two examples, no bounds, of a vector without effect and one with much"
+        )
     if record["stopped"] is not None:
         lines.append(f"  note      counted up to: {record['stopped'].splitlines()[0]}")
     return [*lines, ""]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DataError, SteerError
-from ..run_context import Effort, RunContext, running
+from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL, shown
 from .main import OK
 from .options import Command
@@ -49,24 +49,30 @@ class _Asking:
 @click.command(
     "init",
     cls=Command,
-    example="pytest-steer init --train data/loud_train.json --test data/loud_test.json --yes",
+    example="pytest-steer init --train data/loud_train.json \\\n  --test data/loud_test.json --yes",
     short_help="Write a first claim file.",
 )
-@click.option(
-    "--model", metavar="MODEL", help="Folder, .gguf, hub id, builtin:NAME.  [default: builtin:tiny]", show_default=False
-)
+@click.option("--model", metavar="MODEL", help="As for pytest.  [default: builtin:tiny]", show_default=False)
 @click.option("--vector", "saved", type=VECTOR, metavar="FILE", help="A saved vector.")
 @click.option("--train", type=FILE, metavar="FILE", help="Or the data that it is made from.")
 @click.option("--method", metavar="NAME", help="How it is made.  [default: as fits the data]", show_default=False)
 @click.option("--layer", type=LAYERS, metavar="N", help="Decoder block.  [default: the middle]", show_default=False)
 @click.option(
-    "--positions", type=click.Choice(["all", "after_prompt", "last"]), default="after_prompt", help="Steered tokens."
+    "--positions",
+    type=click.Choice(["all", "after_prompt", "last"]),
+    default="after_prompt",
+    metavar="WHERE",
+    help="all, after_prompt or last.",
 )
 @click.option("--test", type=FILE, metavar="FILE", help="Contrast items that it is tested on.")
 @click.option(
     "--neutral", type=TEXTS, metavar="TEXTS", help="Neutral texts.  [default: builtin:neutral]", show_default=False
 )
 @click.option("--out", type=_OUT, metavar="FILE", help="[default: first.steer.yaml]", show_default=False)
+@click.option("--device", default="auto", metavar="DEVICE", help="Not kept in the file.")
+@click.option(
+    "--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Of the weights; not kept in the file."
+)
 @click.option("--yes", is_flag=True, help="Ask nothing: take the defaults.")
 def command(
     *,
@@ -79,10 +85,11 @@ def command(
     test: Path | None,
     neutral: Path | None,
     out: Path | None,
+    device: str,
+    dtype: str,
     yes: bool,
 ) -> int:
     """Write a first claim file that runs, and the schema that editors read.
-
     What no option says is asked for. At most 40 items are measured. Thresholds
     stay empty, with what was seen beside them. Nothing is overwritten.
     """
@@ -96,7 +103,14 @@ def command(
     if out.exists():
         raise DataError(f"{out} exists, and is not overwritten. Delete it, or write another one with --out")
     name = ask(model, "--model", "Model (folder, .gguf file, hub id, builtin:NAME)", str, DEFAULT_MODEL)
-    run = RunContext(model=name, effort=Effort(max_items=MOST_ITEMS), progress=progress_line(sys.stderr), option_prefix="--")
+    run = RunContext(
+        model=name,
+        device=device,
+        dtype=dtype,
+        effort=Effort(max_items=MOST_ITEMS),
+        progress=progress_line(sys.stderr),
+        option_prefix="--",
+    )
     with measuring() as warn, running(run):
         vector = _vector(ask, _loaded(run), saved, train, method, layer)
         test = ask(test, "--test", "Contrast items to test it on (file)", FILE)

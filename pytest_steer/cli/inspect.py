@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..columns import current_columns, in_columns, stream_columns, table
 from ..run_context import RunContext, running
 from ..sources import shown
 from .main import OK
 from .options import Command
 from .param_types import LAYERS, VECTOR
 from .terminal import load_extensions, measuring, say
+from .vector_record import record_lines
 
 if TYPE_CHECKING:
     from ..steering import SteeringVector
@@ -62,19 +66,25 @@ def command(file: Path, layers: tuple[int, ...] | None, others: tuple[Path, ...]
         record = {"file": shown(file), "width": vector.width, "hash": vector.hash, "metadata": vector.metadata}
         say(json.dumps({**record, "model": model, "layers": rows}, ensure_ascii=False, indent=1, default=str))
         return OK
-    say(f"{shown(file)}: {vector}")
-    say(f"hash {vector.hash[:16]}")
-    for key, value in vector.metadata.items():
-        say(f"  {key}: {_short(value)}")
-    say(_table(rows, list(compared), model))
+    with in_columns(stream_columns(sys.stdout)):
+        say(shown(file))
+        said = [("hash", vector.hash[:16]), ("width", str(vector.width)), ("layers", _ranges(vector.layers))]
+        for line in (*record_lines(vector.metadata, said), ""):
+            say(line)
+        for line in _table(rows, list(compared), vector.metadata.get("reliability"), has_dose=model is not None):
+            say(line)
     return OK
 
 
-def _short(value: object) -> str:
-    if isinstance(value, (list, tuple)) and len(value) > 6:
-        return f"{len(value)} values"
-    text = str(value)
-    return text if len(text) <= 100 else f"{len(text):,} characters"
+def _ranges(layers: Sequence[int]) -> str:
+    """Layers in words, such as ``0-5, 8``."""
+    runs: list[list[int]] = []
+    for layer in layers:
+        if runs and layer == runs[-1][-1] + 1:
+            runs[-1].append(layer)
+        else:
+            runs.append([layer])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _cosine(vector: SteeringVector, other: SteeringVector, layer: int) -> float | None:
@@ -109,15 +119,24 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
     return {dose.layer: dose.relative_dose for dose in receipt.doses}
 
 
-def _table(rows: list[dict[str, Any]], names: list[str], model: str | None) -> str:
-    from tabulate import tabulate
+def _table(rows: list[dict[str, Any]], names: list[str], reliability: Any, *, has_dose: bool) -> list[str]:
+    """The layers.
 
-    headers = ["layer", "norm", *(["of hidden norm"] if model is not None else []), *(f"cosine to {name}" for name in names)]
-    lines = []
+    Args:
+        reliability: agreement and d' on the data that the vector is made from, by layer; None where it has no such record.
+    """
+    known = reliability if isinstance(reliability, Mapping) else {}
+    headers = ["layer", "norm", *(["agreement", "d'"] if known else []), *(["of hidden\nnorm"] if has_dose else [])]
+    headers += [f"cosine to\n{name}" for name in names]
+    cells = []
     for row in rows:
-        dose = row["relative_dose"]
-        shares = [] if model is None else ["-" if dose is None else f"{dose:.1%}"]
-        cosines = ["-" if value is None else f"{value:.3f}" for value in row["cosines"].values()]
-        lines.append([row["layer"], f"{row['norm']:.3g}", *shares, *cosines])
-    table: str = tabulate(lines, headers=headers, tablefmt="simple", disable_numparse=True)
-    return table
+        own = known.get(str(row["layer"])) or {}
+        said = [_number(own.get(name), ".2f") for name in ("agreement", "d_prime")] if known else []
+        doses = [_number(row["relative_dose"], ".1%")] if has_dose else []
+        cosines = [_number(value, ".3f") for value in row["cosines"].values()]
+        cells.append([row["layer"], _number(row["norm"], ".3g"), *said, *doses, *cosines])
+    return table(cells, headers, width=current_columns(), right=True)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

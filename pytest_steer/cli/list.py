@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from .. import registry
+from ..columns import beside, stream_columns
 from .options import Command
 from .terminal import load_extensions, say
 
@@ -30,13 +33,14 @@ def command(markdown: bool) -> int:
     if markdown:
         say(page(), nl=False)
         return 0 if whole else 1
+    columns = stream_columns(sys.stdout)
     for kind in registry.KINDS:
         things = registry.things(kind)
         if not things:
             continue
         say({"axis": "axes"}.get(kind, f"{kind}s"))
-        width = max(map(len, things))
-        for name, thing in things.items():
-            say(f"  {name:{width}}  {sentence_of(thing)} ({registry.home_of(kind, name)})")
+        rows = {name: f"{sentence_of(thing)} ({registry.home_of(kind, name)})" for name, thing in things.items()}
+        for line in beside(rows, columns):
+            say(line)
         say()
     return 0 if whole else 1

@@ -9,9 +9,10 @@ from importlib import import_module
 import click
 
 from .. import __version__
+from ..columns import stream_columns, wrapped
 from ..errors import MeasurementError, SteerError
 from ..registry import did_you_mean
-from ..screen import one_screen
+from ..screen import one_screen, visible
 from .terminal import say
 
 # pytest's: claims or limits not kept, interrupted, wrong usage.
@@ -69,12 +70,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         say("interrupted", err=True)
         return INTERRUPTED
+    except click.MissingParameter as error:
+        usage = error.ctx.get_usage() if error.ctx is not None else ""
+        say(_fitting(f"{name}: error: {error.format_message()}\n{usage}\nAll options: {name} --help"), err=True)
+        return USAGE_ERROR
     except click.ClickException as error:
-        say(f"{name}: error: {error.format_message()}\nAll options: {name} --help", err=True)
+        say(_fitting(f"{name}: error: {error.format_message()}\nAll options: {name} --help"), err=True)
         return USAGE_ERROR
     except SteerError as error:
-        say(f"{name}: error: {one_screen(str(error))}", err=True)
+        say(_fitting(f"{name}: error: {one_screen(str(error))}"), err=True)
         return FAILED if isinstance(error, MeasurementError) else USAGE_ERROR
+
+
+def _fitting(text: str) -> str:
+    """An error in the columns of the terminal."""
+    return wrapped(visible(text), stream_columns(sys.stderr))
 
 
 if __name__ == "__main__":

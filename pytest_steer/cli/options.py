@@ -11,7 +11,7 @@ import click
 
 from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL
-from .param_types import FILE, FOLDER, POSITIVE, SEED, SHARE_BELOW_1, TOLERANCE, output
+from .param_types import COUNT, FILE, FOLDER, POSITIVE, SEED, SHARE_BELOW_1, TOLERANCE, WINDOW, output
 from .terminal import progress_line
 
 Function = Callable[..., Any]
@@ -21,8 +21,8 @@ class Command(click.Command):
     """A command that shows its defaults and an example, and knows how its options were called before.
 
     Args:
-        example: a command line, as typed in ``example_suites/builtin``.
-        before: command lines that make what the example needs.
+        example: a command line, as typed in ``example_suites/builtin``. A long one goes on in the next line after a backslash.
+        before: command lines that make what the example needs, one per line.
         renamed: {old option: what to write now}.
     """
 
@@ -30,7 +30,8 @@ class Command(click.Command):
         self, *arguments: Any, example: str, before: str = "", renamed: Mapping[str, str] | None = None, **settings: Any
     ) -> None:
         super().__init__(*arguments, **settings)
-        self.epilog = f"\b\nExample, in example_suites/builtin:\n  {f'{before}{chr(10)}  ' if before else ''}{example}"
+        lines = [*before.splitlines(), *example.splitlines()]
+        self.epilog = "\b\nExample, in example_suites/builtin:\n" + "\n".join(f"  {line}" for line in lines)
         self.context_settings["show_default"] = True
         self.example, self.renamed = example, renamed or {}
 
@@ -45,22 +46,12 @@ class Command(click.Command):
 
 
 _OF_THE_RUN = (
-    click.option(
-        "--model",
-        metavar="MODEL",
-        show_default=DEFAULT_MODEL,
-        help="Folder, .gguf file, hub id, builtin:NAME or package:NAME; wins over a file's.",
-    ),
+    click.option("--model", metavar="MODEL", show_default=False, help=f"Wins over the file's.  [default: {DEFAULT_MODEL}]"),
     click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs."),
-    click.option("--dtype", type=click.Choice(DTYPES), default="auto", help="Precision of the weights."),
-    click.option(
-        "--allow-unexpected",
-        multiple=True,
-        metavar="PATTERN",
-        help="Leave out weights of these names that the model has no place for (repeatable).",
-    ),
-    click.option("--cache", type=FOLDER, metavar="DIR", help="Keep scores in this folder across runs."),
-    click.option("--seed", type=SEED, default=0, metavar="N", help="Everything random follows it."),
+    click.option("--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Precision of the weights."),
+    click.option("--allow-unexpected", multiple=True, metavar="PATTERN", help="Weights that may be left out (repeatable)."),
+    click.option("--cache", type=FOLDER, metavar="DIR", help="Keep scores here across runs."),
+    click.option("--seed", type=SEED, default=0, metavar="N", help="Seeds everything random."),
 )
 
 
@@ -91,28 +82,28 @@ def run_options(function: Function, *, has_model: bool = True) -> Function:
 
 
 claim_file = click.argument("file", type=FILE, metavar="FILE")
-budget = click.option(
-    "--budget", type=POSITIVE, default=0.05, metavar="RISE", help="Perplexity that may be spent, as a relative rise."
-)
+budget = click.option("--budget", type=POSITIVE, default=0.05, metavar="RISE", help="Limit of the cost.")
 anti_steerable_share = click.option(
     "--anti-steerable-share",
     type=SHARE_BELOW_1,
     default=0.25,
     metavar="SHARE",
-    help="Largest share of items that move the wrong way.",
+    help="Limit of items that move the wrong way.",
 )
 tolerance = click.option(
     "--tolerance",
     type=TOLERANCE,
     default=0.0,
     metavar="X",
-    help="A loss of more than this, in each claim's own unit, is worse once it is proven.",
+    help="Loss that is let pass.",
 )
-out = click.option("--out", type=output(".json"), metavar="FILE.json", help="Write everything that was measured.")
+window = click.option("--window", type=WINDOW, metavar="TOKENS", help="Score longer texts in windows.")
+stride = click.option("--stride", type=COUNT, metavar="TOKENS", show_default="half", help="Step of the windows.")
+out = click.option("--out", type=output(".json"), metavar="FILE.json", help="Write all that was measured.")
 write = click.option(
     "--write",
     "claims",
     type=output(".steer.yaml", ".steer.yml"),
-    metavar="FILE.steer.yaml",
-    help="Write the claim file of what was chosen, with vector and test part.",
+    metavar="FILE",
+    help="Write a claim file of what was chosen.",
 )

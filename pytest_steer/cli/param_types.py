@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,36 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in the lates
             self.fail(f"{value!r}. Write {self.wanted}", param, ctx)
 
 
-class Texts(click.Path):
+class There(click.Path):
+    """A file, or a file or folder, that is there; of another one the name that was probably meant is said."""
+
+    def __init__(self, *, folders: bool = False) -> None:
+        super().__init__(dir_okay=folders, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if not path.exists():
+            self.fail(f"{value}: there is no such file{meant(path)}", param, ctx)
+        if path.is_dir() and not self.dir_okay:
+            self.fail(f"{value}: is a folder. Name a file in it", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def meant(path: Path) -> str:
+    """The name beside it that was probably meant, as a sentence that goes on."""
+    try:
+        names = [one.name for one in path.parent.iterdir()]
+    except OSError:
+        return f", nor a folder {path.parent}"
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f". Did you mean {path.with_name(close[0])}?" if close else ""
+
+
+class Texts(There):
     """A file of texts, or the name of shipped ones."""
 
     def __init__(self) -> None:
-        super().__init__(exists=True, dir_okay=False, path_type=Path)
+        super().__init__()
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from ..data.formats.entries import builtin_file, full_name, is_builtin
@@ -53,10 +80,24 @@ class Texts(click.Path):
         return Path(full_name(str(value)))
 
 
+class Whole(click.IntRange):
+    """A whole number in a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d+\s*", value):
+            self.fail(f"{value!r}. Write a whole number, {self._describe_range()}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Number(click.FloatRange):
     """A number in a range, without NaN and infinity."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str):
+            try:
+                float(value)
+            except ValueError:
+                self.fail(f"{value!r}. Write a number such as 0.5", param, ctx)
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value!r} is not a finite number", param, ctx)
@@ -116,7 +157,7 @@ def _saved_vector(text: str) -> SavedVector:
         return Path(text), None
     name, at, layers = text.rpartition("@")
     if not at or not Path(name).exists():
-        raise click.BadParameter(f"{name or text}: no such file")
+        raise click.BadParameter(f"{name or text}: there is no such file{meant(Path(name or text))}")
     return Path(name), _layers(layers)
 
 
@@ -137,14 +178,14 @@ def output(*suffixes: str) -> Parsed:
 
 
 # A vector can be a folder with one file per layer.
-VECTOR: Any = click.Path(exists=True, path_type=Path)
-FILE: Any = click.Path(exists=True, dir_okay=False, path_type=Path)
+VECTOR: Any = There(folders=True)
+FILE: Any = There()
 TEXTS: Any = Texts()
 FOLDER: Any = click.Path(file_okay=False, path_type=Path)
-COUNT = click.IntRange(min=1)
-WINDOW = click.IntRange(min=2)
-SEED = click.IntRange(min=0)
-SHOTS = click.IntRange(min=2)  # labels are shuffled among the demonstrations
+COUNT = Whole(min=1)
+WINDOW = Whole(min=2)
+SEED = Whole(min=0)
+SHOTS = Whole(min=2)  # labels are shuffled among the demonstrations
 POSITIVE = Number(min=0, min_open=True)
 TIMES = Number(min=1)
 TOLERANCE = Number(min=0)

@@ -1,31 +1,37 @@
-"""``pytest-steer plot``: effect against cost over the multiplier, from a claim file to a picture."""
+"""``pytest-steer plot``: effect against cost over the multiplier from a claim file, or the curves of a report."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.core import ParameterSource
 
+from ..columns import in_columns, stream_columns, wrapped
 from ..errors import DataError, SteerError
+from ..registry import did_you_mean
 from ..run_context import RunContext
 from ..screen import visible
 from ..sources import shown
-from .options import Command, claim_file, run_options
+from .main import OK
+from .options import Command, claim_file, run_options, stride, window
 from .param_types import COUNT, NAMES, NUMBERS, output
 from .terminal import load_extensions, measuring, say, write_bytes
 
 if TYPE_CHECKING:
     from ..studies.effect_cost import Drawn
 
-SCHEMA_NAME = "pytest-steer/effect-cost/1"
+SUFFIXES = (".steer.json",)  # of claim files that are JSON, which reports are too
+SCHEMA_NAME, CURVES_SCHEMA_NAME = "pytest-steer/effect-cost/1", "pytest-steer/curves/1"
 
 
 @click.command(
     "plot",
     cls=Command,
-    example="pytest-steer plot tiny.steer.yaml --behaviours approval_test --multipliers=-1,0.5,2,4 --out curve.svg",
+    example="pytest-steer plot tiny.steer.yaml --behaviours approval_test \\\n  --multipliers=-1,0.5,2,4 --out curve.svg",
     short_help="Draw effect against cost over the multiplier.",
 )
 @claim_file
@@ -36,21 +42,23 @@ SCHEMA_NAME = "pytest-steer/effect-cost/1"
     required=True,
     multiple=True,
     metavar="FILE",
-    help="The picture as .svg or .png, its numbers as .json (repeatable).",
+    help=".svg, .png, or .json (repeatable).",
 )
-@click.option(
-    "--multipliers", type=NUMBERS, metavar="M,M", show_default="the file's", help="Strengths; 0 and the deployed are added."
-)
+@click.option("--multipliers", type=NUMBERS, metavar="M,M", show_default="the file's", help="Strengths.")
 @click.option(
     "--cost",
     type=click.Choice(["perplexity", "kl"]),
     default="perplexity",
-    help="What is drawn to the right: perplexity, or KL from the unsteered model.",
+    metavar="WHAT",
+    help="perplexity or kl.",
 )
-@click.option("--methods", type=NAMES, default=(), metavar="A,B", help="These methods only, by the names in the picture.")
+@click.option("--methods", type=NAMES, default=(), metavar="A,B", help="These methods only.")
 @click.option("--behaviours", type=NAMES, default=(), metavar="A,B", help="These behaviours only.")
-@click.option("--max-items", type=COUNT, metavar="N", help="The first N items and texts of each file only.")
-@click.option("--no-soundness", is_flag=True, help="Do not check the hooks of each intervention first.")
+@click.option("--claims", type=NAMES, default=(), metavar="A,B", help="Of a report: these claims only.")
+@window
+@stride
+@click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
+@click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
 @run_options
 def command(
     *,
@@ -60,13 +68,24 @@ def command(
     cost: Literal["perplexity", "kl"],
     methods: tuple[str, ...],
     behaviours: tuple[str, ...],
+    claims: tuple[str, ...],
+    window: int | None,
+    stride: int | None,
     run: RunContext,
 ) -> int:
-    """Effect against cost, one line per vector of a claim FILE and one point per multiplier.
+    """Effect against cost, one line per vector of a claim FILE, one point per
+    multiplier: effects on data.test, costs on data.neutral.
 
-    The effect is measured on the items (data.test), the cost on the neutral texts (data.neutral); the deployed multipliers are
-    marked. The file's promises are not judged. Pictures need an extra: pip install "pytest-steer[page]".
+    Of a JSON report of --steer-report: its propensity curves, without measuring.
+    Pictures need an extra: pip install "pytest-steer[page]".
     """
+    if file.suffix.lower() == ".json" and not file.name.endswith(SUFFIXES):
+        _check_nothing_measured(file)
+        return _plot_report(file, files, claims)
+    if claims:
+        raise SteerError("--claims: is for a report. Choose lines of a claim file with --methods or --behaviours")
+    if (window is not None or stride is not None) and cost == "kl":
+        raise SteerError("--window: is for perplexity. Delete --window and --stride, or --cost kl")
     from ..files import read_suite
     from ..files.build import Builder, load_for
     from ..measures.subject import cache_warnings, model_warnings
@@ -94,21 +113,83 @@ def command(
         drawn = drawn_of(entries)
         if len(drawn) > MOST_LINES:
             raise SteerError(f"{len(drawn)} lines cannot be told apart, {MOST_LINES} can. {_fewer(drawn)}")
-        lines = [effect_cost(model, one, cost=cost, multipliers=multipliers) for one in drawn]
+        lines = [effect_cost(model, one, cost=cost, multipliers=multipliers, window=window, stride=stride) for one in drawn]
         for text in cache_warnings(model):
             warn(text)
     title = f"{suite.name}: what steering does to {model.id}, and what it costs"
-    say(f"{model.id} (seed {run.seed}, dtype {model.dtype}, device {model.device})\n\n{effect_cost_table(lines, cost)}\n")
+    columns = stream_columns(sys.stdout)
+    with in_columns(columns):
+        say(wrapped(f"{model.id} (seed {run.seed}, dtype {model.dtype}, device {model.device})", columns))
+        say(f"\n{effect_cost_table(lines, cost)}\n")
     for one in files:
         if one.suffix.lower() == ".json":
             content = {"schema": SCHEMA_NAME, "file": shown(file), "model": model.id, "seed": run.seed, "cost": cost}
-            content |= {"confidence": CONFIDENCE, "lines": [line.to_dict() for line in lines]}
-            data = (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+            data = _json(content | {"confidence": CONFIDENCE, "lines": [line.to_dict() for line in lines]})
         else:
             data = effect_cost_picture(lines, cost, title=visible(title), confidence=CONFIDENCE, suffix=one.suffix.lower())
         write_bytes(one, data)
         say(f"written: {one}")
-    return 0
+    return OK
+
+
+def _check_nothing_measured(report: Path) -> None:
+    """Refuse options that mean nothing for a report.
+
+    Raises:
+        SteerError: one was given.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        is_given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if is_given and option.name not in ("file", "files", "claims"):
+            raise SteerError(
+                f"{option.opts[0]}: means nothing for {shown(report)}, a report of which nothing is measured. Delete it"
+            )
+
+
+def _plot_report(file: Path, files: tuple[Path, ...], names: tuple[str, ...]) -> int:
+    """The propensity curves of a report.
+
+    Raises:
+        SteerError: it cannot be read, or has no such curves.
+    """
+    from ..report import read_report
+    from ..report.effect_cost import MOST_LINES, check_drawable
+    from ..report.propensity_curves import curves_in, curves_picture, curves_table
+
+    pictures = [one for one in files if one.suffix.lower() != ".json"]
+    if pictures:
+        check_drawable()
+    report = read_report(file)
+    known = [claim["name"] for claim in report["claims"]]
+    for name in names:
+        if name not in known:
+            raise DataError(f"{shown(file)}: has no claim {name!r}: {did_you_mean(name, known)}")
+    curves = curves_in([claim for claim in report["claims"] if not names or claim["name"] in names])
+    if not curves:
+        raise DataError(
+            f"{shown(file)}: no claim {'of these ' if names else ''}has a curve over multipliers, as those about contrast items have"
+        )
+    if pictures and len(curves) > MOST_LINES:
+        first = ",".join(curve.claims[0] for curve in curves[:3])
+        raise SteerError(f"{len(curves)} curves cannot be told apart, {MOST_LINES} can. Add --claims {first}")
+    with in_columns(stream_columns(sys.stdout)):
+        say(f"{curves_table(curves)}\n")
+    models = sorted({(claim.get("model") or {}).get("id", "") for claim in report["claims"]} - {""})
+    title = visible(f"{shown(file)}: propensity on {', '.join(models)}")
+    for one in files:
+        content = {"schema": CURVES_SCHEMA_NAME, "file": shown(file), "models": models}
+        if one in pictures:
+            data = curves_picture(curves, title=title, suffix=one.suffix.lower())
+        else:
+            data = _json(content | {"curves": [curve.to_dict() for curve in curves]})
+        write_bytes(one, data)
+        say(f"written: {one}")
+    return OK
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
 
 
 def _fewer(drawn: list[Drawn]) -> str:

@@ -61,6 +61,21 @@ A number that a claim promises may be [empty, or say where it comes from](claims
 {{ table(kind.settings, kind.required) }}
 
 {% endfor %}
+## Judges
+
+`judge: {NAME: {...}}` in a claim about replies, with these settings. See [judges.md](judges.md).
+
+{% for name, kind in judges.items() %}
+### `{{ name }}`
+
+{{ kind.title }}. {{ kind.about }}
+
+`judge: {{ flow({name: kind.example}) }}`{% if kind.main %}, or `judge: {{ flow({name: kind.schema.examples[0]}) }}`{% endif %}
+
+
+{{ table(kind.settings, kind.required) }}
+
+{% endfor %}
 ## Axes of contexts
 
 | Axis | What a value is | Example |
@@ -94,6 +109,7 @@ def page() -> str:
         claims=registry.things("claim"),
         methods=registry.things("method"),
         interventions=registry.things("intervention"),
+        judges=registry.things("judge"),
         axes=registry.things("axis"),
         formats={f"{kind.capitalize()}s": kind for kind in registry.KINDS if kind.endswith("format")},
         things=registry.things,
@@ -123,6 +139,8 @@ def _value_of(schema: Schema) -> str:
     """What a claim file can hold, in a few words: ``number > 0 and < 1, in logits``."""
     if "enum" in schema:
         return ", ".join(map(_code, schema["enum"]))
+    if "$ref" in schema and "x-words" in schema:
+        return str(schema["x-words"])
     kind = "number" if schema.get("x-promise") else schema.get("type", "anything")
     words = " or ".join([kind] if isinstance(kind, str) else kind)
     bounds = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}

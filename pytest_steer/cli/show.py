@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ..columns import in_columns, stream_columns, wrapped
 from ..errors import DataError, SteerError, exceptions_named
+from ..registry import did_you_mean
 from ..run_context import RunContext
+from ..screen import visible
 from ..sources import shown
 from .main import OK, USAGE_ERROR
 from .options import Command, claim_file, run_options
@@ -24,11 +28,11 @@ if TYPE_CHECKING:
     "show",
     cls=Command,
     example="pytest-steer show tiny.steer.yaml --items 2",
-    short_help="Print the first items of a claim file as the model sees them.",
+    short_help="Print the first items as the model sees them.",
 )
 @claim_file
 @click.argument("claim", required=False)
-@click.option("--items", "max_items", type=COUNT, default=1, metavar="N", help="How many items of each claim.")
+@click.option("--items", "max_items", type=COUNT, default=1, metavar="N", help="So many of each claim.")
 @run_options
 def command(file: Path, claim: str | None, run: RunContext) -> int:
     """Print the tokens of the first items of each claim of FILE, or of one CLAIM by its name.
@@ -43,30 +47,30 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     suite = read_suite(shown(file))
     names = [entry.name for entry in suite.entries]
     if claim is not None and claim not in names:
-        raise DataError(f"{suite.path.name} has no claim {claim!r}; it has {', '.join(names)}")
+        raise DataError(f"{suite.path.name} has no claim {claim!r}: {did_you_mean(claim, names)}")
     models = Models(run)
     first: dict[str, str] = {}  # a text to the claim that it was printed for
-    faulty = False
+    faulty, columns = False, stream_columns(sys.stdout)
     for entry in suite.entries:
         if claim not in (None, entry.name):
             continue
         try:
             with exceptions_named():
-                head, text = _shown(models, run, suite, entry)
+                head, text = _shown(models, run, suite, entry, columns)
         except SteerError as error:
             said = str(error) if isinstance(entry, BrokenClaim) else entry.located(error, suite.path)
-            say(f"{entry.name}: error: {said}\n", err=True)
+            say(wrapped(f"{entry.name}: error: {said}\n", stream_columns(sys.stderr)), err=True)
             faulty = True
             continue
         # Claims of one file mostly ask the same items in the same way.
         same = first.setdefault(text, entry.name)
-        say(head)
-        say(f"{text}\n" if same == entry.name else f"  the same as for {same}\n")
+        say(wrapped(head, columns))
+        say(f"{text if same == entry.name else wrapped(f'  the same as for {same}', columns)}\n")
     return USAGE_ERROR if faulty else OK
 
 
-def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | BrokenClaim) -> tuple[str, str]:
-    """The headline of a claim and the text below it."""
+def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | BrokenClaim, columns: int) -> tuple[str, str]:
+    """The headline of a claim and the text below it, in so many columns."""
     from ..files import BrokenClaim
     from ..files.build import load_for
     from .shown_claims import promise_lines, shown_claim
@@ -76,4 +80,6 @@ def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | Bro
     with measuring():
         model = load_for(models, suite, run.model_name(entry.model, suite.model))
     head = [f"{entry.name} ({entry.kind}) on {model.id}", *promise_lines(entry)]
-    return "\n".join(head), "\n".join(shown_claim(model, entry, suite.path.parent))
+    with in_columns(columns):
+        lines = shown_claim(model, entry, suite.path.parent)
+    return "\n".join(head), "\n".join(wrapped(visible(line), columns) for line in lines)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..claims import kind_of
+from ..columns import columns_of, current_columns
 from ..data import OWN_QUESTIONS
 from ..data.demonstrations import draw_demonstrations
 from ..files import ClaimSpec
@@ -14,9 +15,11 @@ from ..measures import shown_line, shown_probe
 from ..measures.asking import Asked, asked_of
 from ..measures.asking_texts import ask_texts
 from ..measures.multiple_choice import asked_question
+from ..measures.shown import SEPARATOR
 from ..measures.tasks import task_probe
 from ..model import Model, Probe
 from ..promises import promised
+from ..screen import visible
 from ..steering import check_positions
 
 
@@ -129,5 +132,21 @@ def _how(asked: Asked) -> str:
 
 def _sequence(model: Model, probe: Probe) -> list[str]:
     record: dict[str, Any] = shown_probe(model, probe)
-    return [f"      {len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}",
-            f"      {shown_line(record)}"]  # fmt: skip
+    counted = f"{len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}"
+    return [f"      {counted}", *_broken(shown_line(record))]
+
+
+def _broken(line: str) -> list[str]:
+    """A sequence in the columns of the terminal. A line ends before a separator, so that the spaces of a token are seen."""
+    room = current_columns() - 6
+    lines = [""]
+    for number, token in enumerate(visible(line).split(SEPARATOR)):
+        piece = token if number == 0 else SEPARATOR + token
+        if lines[-1] and columns_of(lines[-1] + piece) > room:
+            lines.append("")
+        while columns_of(piece) > room:  # a token that is longer than a line
+            most = room if piece.isascii() else room // 2
+            lines[-1], piece = piece[:most], piece[most:]
+            lines.append("")
+        lines[-1] += piece
+    return [f"      {one}" for one in lines]

@@ -12,8 +12,8 @@ import click
 from ..errors import SteerError
 from ..run_context import RunContext
 from ..screen import visible
-from .options import Command, anti_steerable_share, budget, out, run_options, write
-from .param_types import COUNT, COUNTS, FILE, LAYERS, NUMBERS, SHARE, SPLIT, TEXTS, VECTOR, WINDOW, output
+from .options import Command, anti_steerable_share, budget, out, run_options, stride, window, write
+from .param_types import COUNT, COUNTS, FILE, LAYERS, NUMBERS, SHARE, SPLIT, TEXTS, VECTOR, output
 from .terminal import colours, load_extensions, measuring, write_text
 
 if TYPE_CHECKING:
@@ -34,46 +34,44 @@ RENAMED = {
     "sweep",
     cls=Command,
     renamed=RENAMED,
-    example="pytest-steer sweep --data data/approval_test.json --train data/approval_train.json --method mean_difference --top 2",
+    example="pytest-steer sweep --data data/approval_test.json \\\n"
+    "  --train data/approval_train.json --method mean_difference --top 2",
     short_help="Find a layer and a multiplier for a vector.",
 )
 @click.option("--data", type=FILE, required=True, metavar="ITEMS", help="Contrast items, which are split.")
-@click.option("--train", type=FILE, metavar="FILE", help="Make the vector from this file, and split --data in two.")
-@click.option("--method", metavar="NAME", show_default="caa", help="How the vector is made; `pytest-steer list` names all.")
-@click.option("--vector", "saved", type=VECTOR, metavar="FILE", help="Sweep this saved vector, and split --data in two.")
-@click.option("--cluster", metavar="KEY", help="Key of the items of --data that says which belong together.")
-@click.option("--split", type=SPLIT, metavar="40/20/40", help="Train/validation/test; 30/70 with --train or --vector.")
+@click.option("--train", type=FILE, metavar="FILE", help="Make the vector from this file.")
+@click.option("--method", metavar="NAME", show_default="caa", help="How it is made.")
+@click.option("--vector", "saved", type=VECTOR, metavar="FILE", help="Or sweep this saved vector.")
+@click.option("--cluster", metavar="KEY", help="Key of the items that belong together.")
+@click.option("--split", type=SPLIT, metavar="40/20/40", help="Parts of --data; 30/70 with --train, --vector.")
 @click.option("--layers", type=LAYERS, metavar="0-5,8", show_default="all", help="Decoder blocks.")
-@click.option("--multipliers", type=NUMBERS, default="-1.5,-1,-0.5,0.5,1,1.5", metavar="M,M", help="Strengths; 0 is added.")
+@click.option("--multipliers", type=NUMBERS, default="-1.5,-1,-0.5,0.5,1,1.5", metavar="M,M", help="Strengths.")
 @click.option(
     "--positions",
     type=click.Choice(["all", "after_prompt", "last"]),
     default="after_prompt",
-    help="Tokens that are steered.",
+    metavar="WHERE",
+    help="all, after_prompt or last.",
 )
-@click.option(
-    "--neutral", type=TEXTS, metavar="TEXTS", help="Neutral texts for the cost in perplexity (or builtin:neutral), split."
-)
-@click.option("--window", type=WINDOW, metavar="TOKENS", help="Score longer neutral texts in windows of so many tokens.")
-@click.option("--stride", type=COUNT, metavar="TOKENS", show_default="half a window", help="A window begins every TOKENS.")
-@click.option("--leave-out", metavar="REGEX", help="Leave out neutral texts that match this regular expression.")
-@click.option(
-    "--keep", type=SHARE, metavar="SHARE", show_default="0.5", help="Share of layers to measure, ranked by first order."
-)
-@click.option("--top", type=COUNT, metavar="N", help="Number of layers to measure, instead of --keep.")
+@click.option("--neutral", type=TEXTS, metavar="TEXTS", help="Texts for the cost, or builtin:neutral.")
+@window
+@stride
+@click.option("--leave-out", metavar="REGEX", help="Neutral texts that are left out.")
+@click.option("--keep", type=SHARE, metavar="SHARE", show_default="0.5", help="Share of layers.")
+@click.option("--top", type=COUNT, metavar="N", help="Or so many layers.")
 @click.option(
     "--pairs",
     "sizes",
     type=COUNTS,
     metavar="N,N",
-    help="Also measure vectors from so many training pairs, at the chosen layer and multiplier.",
+    help="Also vectors from so many training pairs.",
 )
-@click.option("--draws", type=COUNT, metavar="N", show_default="3", help="Random parts of the pairs for each N of --pairs.")
+@click.option("--draws", type=COUNT, metavar="N", show_default="3", help="Draws for each N.")
 @anti_steerable_share
 @budget
 @run_options
 @out
-@click.option("--heatmap", type=output(".svg"), metavar="FILE.svg", help="Write the heat map of effects as a picture.")
+@click.option("--heatmap", type=output(".svg"), metavar="FILE.svg", help="Write the heat map of effects.")
 @write
 def command(
     *,
@@ -101,10 +99,10 @@ def command(
     heatmap: Path | None,
     claims: Path | None,
 ) -> int:
-    """Layers x multipliers for one steering vector.
+    """Layers x multipliers for one steering vector. What is chosen becomes a
+    claim file about a part of the data that the sweep does not look at.
 
-    The vector is made from the train part of the data, ranked and measured on the validation part, and what is chosen becomes a
-    claim file about the test part, which the sweep does not look at. The exit code is 1 if nothing keeps the limits.
+    Exit code 1: nothing keeps the limits.
     """
     from ..extract import unreliable
     from ..measures.subject import cache_warnings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any, TextIO
 import click
 
 from .. import registry
+from ..columns import stream_columns, wrapped
 from ..errors import DataError, SteerWarning
 from ..screen import visible
 from ..whole_file import write_whole
@@ -22,11 +22,6 @@ from ..whole_file import write_whole
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     """Print a line. Nothing that the text of others holds is obeyed by the terminal."""
     click.echo(visible(text), err=err, nl=nl)
-
-
-def width() -> int:
-    """Columns of the terminal; 80 where there is none."""
-    return max(40, shutil.get_terminal_size((80, 24)).columns)
 
 
 class Warnings:
@@ -39,7 +34,7 @@ class Warnings:
         if text not in self.said:
             self.said.append(text)
             clear_line(sys.stderr)
-            say(f"warning: {text}", err=True)
+            say(wrapped(visible(f"warning: {text}"), stream_columns(sys.stderr)), err=True)
 
 
 @contextmanager

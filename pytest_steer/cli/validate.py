@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..columns import stream_columns, wrapped
 from ..errors import ClaimFileError, SteerError, exceptions_named
+from ..screen import visible
 from ..sources import find_model, shown
 from .main import OK, USAGE_ERROR
 from .options import Command
@@ -47,7 +50,7 @@ def command(files: tuple[Path, ...], as_json: bool) -> int:
         if as_json:
             continue
         for fault in faults:
-            say(fault["message"])
+            say(wrapped(visible(fault["message"]), stream_columns(sys.stdout)))
         say(f"{shown(file)}: {_counted(claims, 'claim')}, {_counted(len(faults), 'error') if faults else 'no errors'}")
     if as_json:
         say(json.dumps({"files": [shown(file) for file in files], "faults": found}, ensure_ascii=False, indent=1))
@@ -77,7 +80,7 @@ def _faults(file: Path, said: list[tuple[str | None, str]]) -> list[dict[str, An
     found: dict[str, dict[str, Any]] = {}
     for claim, text in said:
         starts = list(begin.finditer(text))
-        ends = [start.start() for start in starts[1:]] + [len(text)]
+        ends = [*(start.start() for start in starts[1:]), len(text)][: len(starts)]
         for start, end in zip(starts, ends, strict=True):
             message = text[start.start() : end].rstrip()
             line = int(start[1]) if start[1] else None

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from ..errors import SteerError, exceptions_named
 from ..measures import Subject
 from ..model import Model
+from ..model.layout import Way
 from ..model.loaded import looked_at_once
 from ..model.models import Models
 from ..model.rehearsal import Pass, Rehearsal, rehearsing, seconds_per_cost
-from ..run_context import RunContext
+from ..run_context import RunContext, current_run, running
 from .build import Builder, load_for
 from .specs import BrokenClaim, ClaimSpec, Suite
 
@@ -22,25 +24,16 @@ MOVES = (0.0, 10.0, -10.0)
 
 
 @dataclass(frozen=True)
-class Course:
-    """One rehearsal of a claim.
-
-    Attributes:
-        asked: scores that the claim asks for.
-        computed: those that are computed; the others are known.
-        cached: those that the folder of scores has.
-        passes: the forwards that compute them.
-        stopped: why the rehearsal ended early, or None: placeholders can be such that nothing can be said about them.
-        replies / reply_tokens: how many of the computed scores are replies, and how many tokens they have at most.
-    """
+class Counted:
+    """What a part of a rehearsal asks for: scores, those of them that are computed or in the folder of scores, the most tokens of replies that
+    are written, the replies that judges are asked about, and the forwards that compute scores."""
 
     asked: int
     computed: int
     cached: int
+    written: int
+    judged: int
     passes: tuple[Pass, ...]
-    stopped: str | None = None
-    replies: int = 0
-    reply_tokens: int = 0
 
     @property
     def known(self) -> int:
@@ -58,6 +51,38 @@ class Course:
 
 
 @dataclass(frozen=True)
+class Look(Counted):
+    """A part of a search that is measured in one go.
+
+    Attributes:
+        count: of so many contexts or multipliers; 0 if it is none of those that are tried, but may be of one that is known by then.
+        sure: whatever the scores are.
+    """
+
+    count: int
+    sure: bool
+
+
+@dataclass(frozen=True)
+class Course(Counted):
+    """One rehearsal of a claim.
+
+    Attributes:
+        looks: what its searches tried. most: what they try at most, and what that is; None without a search.
+        stopped: why the rehearsal ended early, or None: placeholders can be such that nothing can be said about them.
+    """
+
+    looks: tuple[Look, ...] = ()
+    most: tuple[int, str] | None = None
+    stopped: str | None = None
+
+    @property
+    def sure(self) -> int:
+        """How many its searches try, whatever the scores are."""
+        return sum(look.count for look in self.looks if look.sure)
+
+
+@dataclass(frozen=True)
 class Explained:
     """What a claim would cost on a model.
 
@@ -67,7 +92,7 @@ class Explained:
         courses: one for each of ``MOVES``.
         prepared: seconds that data and vector took; 0 if they were there.
         checked: seconds of what a rehearsal runs: the check of the hooks, the dose, statistics.
-        seconds: (least, most) expected seconds of the claim, data and vector included.
+        per_cost: seconds per unit of :meth:`Pass.cost` for each way.
     """
 
     claim: ClaimSpec
@@ -76,25 +101,55 @@ class Explained:
     courses: tuple[Course, ...]
     prepared: float
     checked: float
-    seconds: tuple[float, float]
+    per_cost: Mapping[Way, float]
 
-    def between(self, value: Callable[[Course], float]) -> tuple[float, float]:
-        """The least and the most of a number over the courses."""
-        values = [value(course) for course in self.courses]
-        return min(values), max(values)
+    def between(self, value: Callable[[Counted], float]) -> tuple[float, float]:
+        """The least and the most of a number that adds up over scores or forwards.
+
+        With a search they are bounds: what it tries whatever the scores are, and as much as its limits allow, each further context or
+        multiplier counted like the costliest one of the rehearsals. Without, they are the least and the most of the rehearsals.
+        """
+        each = [value(look) / look.count for course in self.courses for look in course.looks if look.count]
+        ends = []
+        for course in self.courses:
+            least = value(course) - sum(value(look) for look in course.looks if not look.sure)
+            left = course.most[0] - course.sure if course.most is not None else 0
+            beside = sum(value(look) for look in course.looks if not look.count)
+            ends.append((least, least + beside + left * max(each, default=0.0)))
+        return min(least for least, _ in ends), max(most for _, most in ends)
+
+    @property
+    def looks(self) -> tuple[int, int, str] | None:
+        """The least and the most that searches try, and what; None without a search."""
+        found = [course for course in self.courses if course.most is not None]
+        if not found:
+            return None
+        most, what = max(course.most for course in found if course.most is not None)
+        return min(course.sure for course in found), most, what
 
     @property
     def depends(self) -> bool:
         """Whether the scores decide how many are asked for."""
-        return len({(course.asked, course.computed, len(course.passes)) for course in self.courses}) > 1
+        varies = len({(course.asked, course.computed, len(course.passes)) for course in self.courses}) > 1
+        return varies or (self.looks is not None and self.looks[0] < self.looks[1])
 
-    def tokens(self, course: Course) -> float:
+    @property
+    def seconds(self) -> tuple[float, float]:
+        """Expected seconds of the claim, data and vector included."""
+        least, most = self.between(self._scoring)
+        return self.prepared + self.checked + least, self.prepared + self.checked + most
+
+    def _scoring(self, part: Counted) -> float:
+        usual = min(self.per_cost.values(), default=0.0)
+        return sum(one.cost(self.model) * self.per_cost.get(one.way, usual) for one in part.passes)
+
+    def tokens(self, part: Counted) -> float:
         """Tokens through all blocks: what passes through some of them counts for as large a part."""
-        return sum(one.tokens(self.model) for one in course.passes)
+        return sum(one.tokens(self.model) for one in part.passes)
 
-    def plain_tokens(self, course: Course) -> int:
+    def plain_tokens(self, part: Counted) -> int:
         """The same with one forward for each score, and for each unsteered row that scores are differences from."""
-        bundles = [bundle for one in course.passes if one.what == "scores" for bundle in one.batch]
+        bundles = [bundle for one in part.passes if one.what == "scores" for bundle in one.batch]
         rows = [row.probe for bundle in bundles for row in bundle.rows]
         return sum(len(probe.ids) for probe in (*rows, *(probe for bundle in bundles for probe in bundle.compared)))
 
@@ -143,8 +198,6 @@ class Explaining:
             courses.append(course)
             checked = checked or seconds  # later rehearsals find the hooks checked
         per_cost = seconds_per_cost(model, [one for course in courses for one in course.passes])
-        usual = min(per_cost.values(), default=0.0)
-        scoring = [sum(one.cost(model) * per_cost.get(one.way, usual) for one in course.passes) for course in courses]
         subject = getattr(claim, "subject", None)
         return Explained(
             entry,
@@ -153,23 +206,48 @@ class Explaining:
             tuple(courses),
             prepared,
             checked,
-            (prepared + checked + min(scoring), prepared + checked + max(scoring)),
+            per_cost,
         )
 
 
+@dataclass
+class _Counting:
+    """Counts what an engine is asked for, and in which parts by searches."""
+
+    engine: Rehearsal
+    looks: list[Look] = field(default_factory=list)
+    limits: list[tuple[int, str]] = field(default_factory=list)
+
+    def now(self) -> tuple[int, int, int, int, int, int]:
+        engine = self.engine
+        cached = engine.disk.found if engine.disk else 0
+        asked = engine.forwards + engine.remembered
+        return asked, engine.forwards, cached, engine.reply_tokens, engine.judged_replies, len(engine.passes)
+
+    def since(self, before: tuple[int, int, int, int, int, int]) -> tuple[int, int, int, int, int, tuple[Pass, ...]]:
+        *counts, _ = (now - then for now, then in zip(self.now(), before, strict=True))
+        asked, computed, cached, written, judged = counts
+        return asked, computed, cached, written, judged, tuple(self.engine.passes[before[-1] :])
+
+    def most(self, count: int, what: str) -> None:
+        self.limits.append((count, what))
+
+    @contextmanager
+    def look(self, count: int, *, sure: bool) -> Iterator[None]:
+        before = self.now()
+        yield
+        self.looks.append(Look(*self.since(before), count, sure))
+
+
 def _rehearsed(measure: Callable[[Model], object], model: Model, engine: Rehearsal) -> tuple[Course, float]:
-    before = engine.forwards, engine.remembered, engine.disk.found if engine.disk else 0
-    engine.passes, engine.replies, engine.reply_tokens = [], 0, 0
-    stopped = None
-    start = perf_counter()
+    engine.passes = []
+    counting, stopped = _Counting(engine), None
+    before, start = counting.now(), perf_counter()
     try:
-        with looked_at_once():
+        with looked_at_once(), running(replace(current_run(), looks=counting)):
             measure(model)
     except SteerError as error:
         stopped = str(error)
     seconds = perf_counter() - start
-    computed, remembered = engine.forwards - before[0], engine.remembered - before[1]
-    cached = (engine.disk.found if engine.disk else 0) - before[2]
-    passes = tuple(engine.passes)
-    asked = computed + remembered
-    return Course(asked, computed, cached, passes, stopped, engine.replies, engine.reply_tokens), seconds
+    most = (sum(count for count, _ in counting.limits), counting.limits[0][1]) if counting.limits else None
+    return Course(*counting.since(before), tuple(counting.looks), most, stopped), seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import progress
 from ..claims import kind_of
+from ..claims.multiplicity import adjust
 from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence
 from ..measures.subject import model_warnings
@@ -46,6 +47,12 @@ class Measuring:
         if key not in self._known:
             self._known[key] = self._evidence_of(suite, entry)
         return self._known[key]
+
+    def family_of(self, suite: Suite) -> dict[str, Evidence]:
+        """By name the evidence of every claim of a file, with Holm's adjustment over them."""
+        family = {entry.name: self.evidence_of(suite, entry) for entry in suite.entries}
+        adjust(list(family.values()))
+        return family
 
     def _evidence_of(self, suite: Suite, entry: ClaimSpec) -> Evidence:
         with warnings_noted() as said:

@@ -10,13 +10,15 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .. import progress
 from ..errors import DataError
 from ..prompting import AS_GIVEN, Context
 from ..prompting.flat import Read, as_text, identity
 from ..stats import Direction
 
 How = Literal["listed", "remembered", "single", "drawn", "climbed", "recombined", "shrunk"]
-
+# Which contexts these are does not depend on what was measured in others.
+_SURE: tuple[How, ...] = ("listed", "remembered", "single", "drawn")
 # More combinations of the values seen than this are not enumerated; then only neighbours of the worst contexts are.
 _MOST_COMBINATIONS = 5000
 
@@ -82,7 +84,9 @@ class Trials:
         self.asked += len(wanted)
         new = {identity(context): context for context in wanted if not self.knows(context)}
         if new:
-            for (key, context), estimate in zip(new.items(), self._measure(list(new.values())), strict=True):
+            with progress.looking(len(new), sure=how in _SURE):
+                found = self._measure(list(new.values()))
+            for (key, context), estimate in zip(new.items(), found, strict=True):
                 self._rows[key] = Trial(context, estimate, how)
         return [self._rows[identity(context)].estimate for context in wanted]
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .. import progress
 from ..prompting import AS_GIVEN, Context
 from ..prompting.flat import Read, identity
 from .context_search import Found, Search
@@ -35,6 +36,7 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
         SteerError: a context cannot be measured.
     """
     if asked.only is not None:
+        progress.most_looks(1, "contexts")
         trials.estimates([asked.only], "listed")
         return Found(trials.worst, None)
     space, around = asked.space, survey(asked.space, seed=seed)
@@ -47,8 +49,11 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
     if every is not None:
         trials.estimates([context for context in every if len(context.to_dict()) == 1], "single")
         trials.estimates(every, "drawn")
+        progress.most_looks(len(trials.rows), "contexts")
         return _remembering(trials, _simplest_of(trials), remembered, memory, exhausted=True)
     first = len(trials.rows)
+    axes = len(around.values) if asked.free else 0
+    progress.most_looks(first + most_contexts(max_contexts, axes, shrinks=trials.threshold is not None), "contexts")
     for_hypothesis = max_contexts
     if asked.free:
         trials.estimates(_one_axis(around.values, read, 2 * max_contexts // 5), "single")
@@ -63,6 +68,14 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
         trials.estimates(more, "recombined")
     smallest = _smallest(trials, space, for_hypothesis, seed, max_contexts, read if asked.free else None)
     return _remembering(trials, smallest, remembered, memory)
+
+
+def most_contexts(max_contexts: int, axes: int, *, shrinks: bool) -> int:
+    """How many contexts :func:`find_worst` tries at most, besides as given and those that are listed or remembered.
+
+    Shrinking tries up to ``max_contexts`` more, and then sets the axes back to as given, each of those that are left in each round.
+    """
+    return 2 * max_contexts + axes * (axes + 1) // 2 if shrinks else max_contexts
 
 
 def _remembering(

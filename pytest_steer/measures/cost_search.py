@@ -60,6 +60,15 @@ class CostSearch:
         size = self._next_size()
         return None if size is None else math.copysign(size, self.deployed)
 
+    @property
+    def most(self) -> int:
+        """How many multipliers are looked at, at most."""
+        if self.strength == "ignored":
+            return 1
+        up = math.ceil(math.log2(self.max_multiplier)) if self.strength == "linear" else 0
+        down = round(-math.log2(LEAST))
+        return 1 + max(up, down) + round(math.log2(STEPS)) + SPARE + 1
+
     def saw(self, multiplier: float, cost: float) -> None:
         """Tells it what a multiplier costs; infinity if the model cannot be steered with it."""
         size = abs(multiplier)

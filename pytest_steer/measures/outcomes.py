@@ -141,7 +141,9 @@ def _parsed(model: Model, reply: Any) -> Parts | None:
         return None
     thought = next((message[key] for key in ("thinking", "reasoning_content", "reasoning") if message.get(key)), None)
     answer = message.get("content")
-    return Parts(thought, None if thought and not answer and not message.get("tool_calls") else answer or "")
+    if message.get("tool_calls") and not answer:
+        answer = reply.text  # a call of a tool is an answer
+    return Parts(thought, None if thought and not answer else answer or "")
 
 
 def check_span(span: str) -> Span:

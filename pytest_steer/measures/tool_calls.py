@@ -82,7 +82,8 @@ def llama3_json_calls(text: str) -> list[Call]:
     text = text.strip().removeprefix(_PYTHON_TAG).strip()
     if not text.startswith("{"):
         return []
-    decoder, calls = _decoder(), []
+    decoder = _decoder()
+    calls: list[Call] = []
     while text:
         try:
             value, end = decoder.raw_decode(text)

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,16 @@ def converted(file: Path) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def stored_in(file: Path) -> str:
+    """The type in which most of the weights of a GGUF file are stored, such as ``Q4_1``; ``F32``, ``F16`` and ``BF16`` are not quantised."""
+    from gguf import GGUFReader
+
+    counts: Counter[str] = Counter()
+    for tensor in GGUFReader(file).tensors:
+        counts[tensor.tensor_type.name] += int(tensor.n_elements)
+    return counts.most_common(1)[0][0]
 
 
 def left_out_of(folder: Path) -> tuple[str, ...]:

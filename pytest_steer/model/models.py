@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from functools import cached_property
+
+import torch
 
 from ..errors import SteerError
 from ..run_context import RunContext
@@ -59,3 +62,10 @@ class Models:
     @cached_property
     def _disk(self) -> DiskMemo | None:
         return DiskMemo(self.run.cache) if self.run.cache is not None else None
+
+
+def free_memory() -> None:
+    """Give back the memory of models that nothing refers to any more; modules and hooks refer to each other in circles."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -76,7 +76,7 @@ class Rehearsal(Engine):
     Attributes:
         passes: the planned forwards, in order.
         moves: how far a multiplier of 1 moves the placeholders: 0 is a vector without effect.
-        replies / reply_tokens: how many replies would be written, and how many tokens they have at most.
+        reply_tokens: the most tokens that would be generated.
         judged_replies: the replies that judges would be asked about.
     """
 
@@ -84,7 +84,7 @@ class Rehearsal(Engine):
         super().__init__(model)
         self.disk, self.moves = None if disk is None else cast(DiskMemo, _ReadOnly(disk)), moves
         self.passes: list[Pass] = []
-        self.replies = self.reply_tokens = self.judged_replies = 0
+        self.reply_tokens = self.judged_replies = 0
         self._checking = False
 
     def _keep(self, answers: list[tuple[Row, Scores]]) -> None:
@@ -156,7 +156,6 @@ class _Placeholders(Writer):
         for one in asked:
             draws = _draws(one.key(self.intervention, self.drawing, self.ends))
             yield {one: tuple(draws.integers(size, size=new).tolist())}
-        self._engine.replies += len(asked)
         self._engine.reply_tokens += new * len(asked)
 
 

@@ -53,6 +53,7 @@ def chat_prompt(
     question: str,
     system: str | None,
     before: Sequence[Message],
+    tools: Tools = (),
     *,
     thinking_open: bool,
     markers: Iterable[str],
@@ -62,13 +63,14 @@ def chat_prompt(
     Args:
         system: the system prompt; None leaves it to the template.
         before: the messages before the question.
+        tools: descriptions of tools that the template renders.
         thinking_open: end with the generation prompt instead of where the template puts a reply.
         markers: texts that are one token each, so that the end of the user's turn is not put inside one.
 
     Raises:
         ModelError: the template cannot render the conversation, or drops a part of it.
     """
-    conversation, opened, notes = first_that_renders(render, question, system, before)
+    conversation, opened, notes = first_that_renders(render, question, system, before, tools)
     if thinking_open:
         return _open(conversation, opened, notes, markers)
     return _closed(conversation, opened, notes, markers)[0]

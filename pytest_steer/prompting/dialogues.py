@@ -37,7 +37,7 @@ def render_turn(
         [context.put(item).question for item in items],
         replies,
         told if setting.system is None else setting.system,
-        before=[*messages_of(context.turns(items[0])), *messages],
-        tools=dialogue.tools,
+        before=[*setting.before, *messages_of(context.turns(items[0])), *messages],
+        tools=(*setting.tools, *dialogue.tools),
         thinking_open=setting.thinking_open,
     )

@@ -74,7 +74,14 @@ class PromptFormat:
         return dataclasses.replace(form, template=template, render=partial(self.render_with, template))
 
     def prompt(
-        self, question: str, system: str | None = None, turns: Sequence[Turn] = (), *, thinking_open: bool = False
+        self,
+        question: str,
+        system: str | None = None,
+        turns: Sequence[Turn] = (),
+        *,
+        thinking_open: bool = False,
+        before: Sequence[Message] = (),
+        tools: Tools = (),
     ) -> PromptText:
         """A conversation as text, up to the first character of the reply.
 
@@ -83,14 +90,18 @@ class PromptFormat:
             turns: earlier (user, reply) turns, in order.
             thinking_open: end with the chat template's generation prompt, where a model that thinks begins to think, instead of
                 where the template puts a reply.
+            before: a transcript before the earlier turns, without a system prompt.
+            tools: descriptions of tools that the template renders.
 
         Raises:
-            ModelError: the chat template cannot render the conversation, or drops the question or the system prompt.
+            ModelError: the chat template cannot render the conversation, or drops a part of it; there is none, and the conversation has
+                tools.
         """
         if self.render is None:
-            return self._filled(question, system, turns)
+            return self._filled(question, system, [*_shown(before, tools), *turns])
         dated = partial(self.render, date=self.date)
-        return chat_prompt(dated, question, system, messages_of(turns), thinking_open=thinking_open, markers=self.markers)
+        said = [*before, *messages_of(turns)]
+        return chat_prompt(dated, question, system, said, tools, thinking_open=thinking_open, markers=self.markers)
 
     def turns(
         self,
@@ -121,15 +132,10 @@ class PromptFormat:
     def _filled_turns(
         self, turns: Sequence[str], replies: Sequence[str], system: str | None, before: Sequence[Message], tools: Tools
     ) -> TurnsText:
-        roles = [message["role"] for message in before]
-        if tools or roles != ["user", "assistant"] * (len(roles) // 2):
-            what = "tools" if tools or "tool" in roles else f"messages of {', '.join(roles)} before the first turn"
-            raise ModelError(f"there is no chat template, which alone renders {what}")
-        said = [message["content"] for message in before]
-        shown = [*zip(said[::2], said[1::2], strict=True), *zip(turns, replies, strict=False)]
+        shown = [*_shown(before, tools), *zip(turns, replies, strict=False)]
         found = [self._filled(user, system, shown[:number]) for number, (user, _) in enumerate(shown)]
         last = self._filled(turns[-1], system, shown)
-        earlier = found[len(said) // 2 :]
+        earlier = found[len(shown) - len(turns) + 1 :]
         ends = (*(one.turn_end for one in earlier), last.turn_end)
         return TurnsText(last, ends, (*(len(one.text) for one in earlier), len(last.text)))
 
@@ -146,6 +152,20 @@ class PromptFormat:
         return PromptText(turn + after, len(turn))
 
 
+def _shown(before: Sequence[Message], tools: Tools) -> list[Turn]:
+    """A transcript as (user, reply) turns, which is what can be put without a chat template.
+
+    Raises:
+        ModelError: it is something else.
+    """
+    roles = [message["role"] for message in before]
+    if tools or roles != ["user", "assistant"] * (len(roles) // 2):
+        what = "tools" if tools or "tool" in roles else f"messages of {', '.join(roles)} before the question"
+        raise ModelError(f"there is no chat template, which alone renders {what}")
+    said = [str(message["content"]) for message in before]
+    return [*zip(said[::2], said[1::2], strict=True)]
+
+
 @dataclass(frozen=True)
 class Setting:
     """How a prompt is made: what the axes of a context change besides the item and the turns.
@@ -153,12 +173,14 @@ class Setting:
     Attributes:
         form: how the conversation becomes text.
         system: the system prompt; None leaves it to the template.
-        thinking_open: see ``PromptFormat.prompt``.
+        thinking_open / before / tools: see ``PromptFormat.prompt``.
     """
 
     form: PromptFormat
     system: str | None = None
     thinking_open: bool = False
+    before: tuple[Message, ...] = ()
+    tools: Tools = ()
 
 
 def check_date(value: str | datetime.date) -> str:

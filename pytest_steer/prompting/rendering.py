@@ -56,7 +56,14 @@ def render_item(item: ContrastItem, template: PromptFormat, context: Context = A
     """
     setting = context.setting(template)
     put = context.put(item)
-    prompt = setting.form.prompt(put.question, setting.system, context.turns(item), thinking_open=setting.thinking_open)
+    prompt = setting.form.prompt(
+        put.question,
+        setting.system,
+        context.turns(item),
+        thinking_open=setting.thinking_open,
+        before=setting.before,
+        tools=setting.tools,
+    )
     letters = put.is_lettered
     matching, not_matching = (
         tuple(answer.strip()[1] if letters else answer.strip() for answer in side)

@@ -44,7 +44,8 @@ def parts_of(text: str, *, begun: bool, kinds: Iterable[str]) -> Parts:
     What stands before a closing marker without an opening one is thought too: some templates open the block in the prompt.
     """
     known = frozenset(kinds)
-    thought, answer = [], []
+    thought: list[str] = []
+    answer: list[str] = []
     inside, seen, start = begun, begun, 0
     for found in _MARKER.finditer(text):
         if _kind(found) not in known:

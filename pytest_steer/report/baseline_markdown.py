@@ -56,12 +56,17 @@ def against_baseline(against: dict[str, Any], first: Callable[[Sequence[Any]], S
     if flipped:
         kept = flipped[:_FLIPPED]
         lines = [
-            f"- {code(str(claim['id']), 160)}: item {code(str(item['id']), 80)}, {number(item['before'])} before, "
-            f"{number(item['after'])} after"
+            f"- {code(str(claim['id']), 160)}: item {code(str(item['id']), 80)}, "
+            f"{number(item['before'])} → {number(item['after'])}{_asked(item)}"
             for claim, item in kept
         ]
         parts.append(folded(f"Items that flipped ({len(kept)} of {len(flipped)})", "\n".join(lines)))
     return "\n\n".join(parts)
+
+
+def _asked(item: dict[str, Any]) -> str:
+    """The question of an item, where the report has it."""
+    return f": {prose(str(item['question']), 160)}" if item.get("question") else ""
 
 
 def _is_about_other_items(claim: dict[str, Any]) -> bool:

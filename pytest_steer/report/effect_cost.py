@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Literal
 
-from tabulate import tabulate
-
 from ..claims.numbers import number
+from ..columns import current_columns, table
 from ..errors import SteerError
 
 Bounds = tuple[float | None, float | None]
@@ -23,10 +22,10 @@ SIZE = (760, 500)
 PNG_SCALE = 2
 
 # Okabe and Ito's colours, which the colour-blind tell apart, without the yellow, which is invisible in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#777777")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#777777")
 # In black and white, lines differ by these.
-_DASHES = ((1, 0), (7, 3), (2, 2), (8, 3, 2, 3), (12, 4), (4, 4), (1, 3), (10, 2, 2, 2, 2, 2))
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+DASHES = ((1, 0), (7, 3), (2, 2), (8, 3, 2, 3), (12, 4), (4, 4), (1, 3), (10, 2, 2, 2, 2, 2))
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 _AXES = {
     "perplexity": "Cost: rise of perplexity (square root of its logarithm)",
     "kl": "Cost: KL(unsteered || steered), nats per token (square root)",
@@ -89,23 +88,18 @@ class Line:
 def effect_cost_table(lines: Sequence[Line], cost: Cost) -> str:
     """The numbers of the picture, with the deployed multipliers marked."""
     percent = cost == "perplexity"
+    points = [(line.name, one) for line in lines for one in line.points]
     rows = [
         [
-            line.name,
             f"{one.multiplier:g}",
-            number(one.effect),
-            _interval(one.effect_bounds),
-            number(one.cost, percent=percent),
-            _interval(one.cost_bounds, percent=percent),
+            f"{number(one.effect)} {_interval(one.effect_bounds)}",
+            f"{number(one.cost, percent=percent)} {_interval(one.cost_bounds, percent=percent)}",
             "deployed" if one.is_deployed else "",
         ]
-        for line in lines
-        for one in line.points
+        for _, one in points
     ]
-    headers = ["vector", "multiplier", "effect", "interval", "perplexity" if percent else "KL", "interval", ""]
-    align = ("left", "right", "right", "right", "right", "right", "left")
-    table: str = tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
-    return table
+    headers = ["multiplier", "effect [interval]", f"{'perplexity' if percent else 'KL'} [interval]", ""]
+    return "\n".join(table(rows, headers, width=current_columns(), groups=[name for name, _ in points]))
 
 
 def check_drawable() -> None:
@@ -135,7 +129,15 @@ def effect_cost_picture(lines: Sequence[Line], cost: Cost, *, title: str, confid
         SteerError: Altair or vl-convert is not installed.
     """
     check_drawable()
-    chart = _chart(lines, cost, title, confidence)
+    return saved(_chart(lines, cost, title, confidence), title=title, said=_described(lines, cost), suffix=suffix)
+
+
+def saved(chart: Any, *, title: str, said: str, suffix: str) -> bytes:
+    """A chart of Altair as the bytes of a file.
+
+    Args:
+        said: the picture in words, for screen readers. suffix: ``.svg`` or ``.png``.
+    """
     if suffix == ".png":
         drawn = io.BytesIO()
         chart.save(drawn, format="png", scale_factor=PNG_SCALE)
@@ -143,9 +145,9 @@ def effect_cost_picture(lines: Sequence[Line], cost: Cost, *, title: str, confid
     text = io.StringIO()
     chart.save(text, format="svg")
     # Screen readers read these two; Vega writes neither.
-    said = f"<title>{escape(title)}</title><desc>{escape(_described(lines, cost))}</desc>"
+    words = f"<title>{escape(title)}</title><desc>{escape(said)}</desc>"
     start, end, rest = text.getvalue().partition(">")
-    return f'{start} role="img"{end}{said}{rest}\n'.encode()
+    return f'{start} role="img"{end}{words}{rest}\n'.encode()
 
 
 def _chart(lines: Sequence[Line], cost: Cost, title: str, confidence: float) -> Any:
@@ -175,7 +177,7 @@ def _chart(lines: Sequence[Line], cost: Cost, title: str, confidence: float) -> 
         y=alt.Y(
             "effect:Q", title="Effect: mean change of propensity (nats, or logits of labels)", scale=alt.Scale(padding=24)
         ),
-        color=alt.Color("line:N", scale=told(_COLOURS), legend=legend),
+        color=alt.Color("line:N", scale=told(COLOURS), legend=legend),
     )
     zero = alt.Chart(alt.InlineData(values=[{"effect": 0}])).mark_rule(color="#999999", strokeWidth=1).encode(y="effect:Q")
     bars = [
@@ -183,10 +185,10 @@ def _chart(lines: Sequence[Line], cost: Cost, title: str, confidence: float) -> 
         base.mark_rule(strokeWidth=1.5, opacity=0.55).encode(x=alt.X("cost_low:Q", scale=scale), x2="cost_high:Q"),
     ]
     path = base.mark_line(strokeWidth=2).encode(
-        order="multiplier:Q", strokeDash=alt.StrokeDash("line:N", scale=told(_DASHES), legend=None)
+        order="multiplier:Q", strokeDash=alt.StrokeDash("line:N", scale=told(DASHES), legend=None)
     )
     points = base.mark_point(filled=True, size=55, opacity=1).encode(
-        shape=alt.Shape("line:N", scale=told(_SHAPES), legend=legend), description="said:N"
+        shape=alt.Shape("line:N", scale=told(SHAPES), legend=legend), description="said:N"
     )
     rings = base.transform_filter("datum.is_deployed").mark_point(
         size=300, shape="circle", filled=False, color="#000000", strokeWidth=2, aria=False

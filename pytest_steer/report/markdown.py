@@ -27,6 +27,17 @@ def prose(text: str, longest: int | None = None) -> str:
     return text.replace("$", "<span>$</span>")  # which begins a formula
 
 
+def cell(text: str, longest: int) -> str:
+    """The text escaped for a cell of a table, its lines apart.
+
+    Args:
+        longest: characters that are kept.
+    """
+    text = visible(text.replace("\r\n", "\n")).strip()
+    text = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return "<br>".join(prose(line) for line in text.split("\n") if line.strip())
+
+
 def code(text: str, longest: int | None = None, *, in_table: bool = False) -> str:
     """The text on one line as a code span.
 

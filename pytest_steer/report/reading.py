@@ -151,6 +151,8 @@ def _finite(text: str) -> float:
 
 def _again(path: Path) -> str:
     whole = path.with_name(path.name.replace(".partial.json", ".json"))
+    if whole.suffix.lower() != ".json":  # which --steer-report would not write, or overwrite
+        return "Name a file that was written by: pytest --steer-report report.json"
     return f"Write it again: pytest --steer-report {shown(whole)}"
 
 

@@ -77,7 +77,9 @@ def claim_table(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint
         if not has_kinds and several[_group(claim)] > 1 and group != _group(claim):
             lines.append(f"{' ' * taken}{shortened(_cell(_group(claim)[-1]), width - taken)}")
         group = _group(claim)
-        lines += row(paint(padded(_short(claim), first), verdict_words(claim)), name, statistic, cells)
+        short = _short(claim)
+        space = " " * (first - columns_of(short))
+        lines += row(f"{paint(short, verdict_words(claim))}{space}", name, statistic, cells)
         if note := cut(_note(claim), 3 * (width - taken)):
             lines += [f"{' ' * taken}{line}" for line in wrapped(note, width - taken, whole=False).split("\n")]
     return "\n".join(lines)
@@ -210,6 +212,11 @@ def control_ranks(claims: Sequence[Claim]) -> list[str]:
         f"(p = {p:.3g}) in {len(names)} ({_first(names)})"
         for (count, p), names in ranked.items()
     ]
+
+
+def noted_lines(claims: Sequence[Claim]) -> list[str]:
+    """What claims found beside their verdicts and their readers want to know although they passed (``details.noted``)."""
+    return [f"{claim['suite']}: {claim['name']}: {line}" for claim in claims for line in claim["details"].get("noted", ())]
 
 
 def texts_left_out(claims: Sequence[Claim]) -> list[str]:

@@ -7,7 +7,8 @@ import re
 from typing import Any
 
 _LONGEST = 80
-_OF_DATA = {"question", "choices", "matching", "not_matching", "prompt", "text", "input", "output"}
+_OF_DATA = {"question", "choices", "matching", "not_matching", "prompt", "text", "input", "output", "turns", "said"}
+_EMPTY: dict[str, Any] = {"prompt": [], "turns": [], "said": None}  # of replies, which have these keys with or without texts
 _NAME = re.compile(r"[\w.+-]{1,20}")  # of a value that an axis declares; all else is somebody's text
 _QUOTED = re.compile(r"""(?<!\w)(['"])(?:\\.|(?!\1)[^\n\\])+\1(?!\w)""")
 
@@ -51,7 +52,8 @@ class _Cut:
             left_out = texts if self._whole else set()
             for name in left_out:
                 self._text(value[name])
-            return {name: self._value(inner, name) for name, inner in value.items() if name not in left_out}
+            found = {name: self._value(inner, name) for name, inner in value.items() if name not in left_out}
+            return found | {name: _EMPTY[name] for name in left_out & _EMPTY.keys() if {"sample", "turns"} & value.keys()}
         if key in _OF_DATA:
             return self._text(value)
         if isinstance(value, list):

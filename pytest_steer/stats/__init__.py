@@ -34,7 +34,13 @@ from .suite import FalseVerdicts, expected_false_verdicts, holm
 from .transformed import error_rate_of_t, is_clearly_skewed, mean_transformed_t, skewness_of
 from .variance import Decomposition, VarianceShare, variance_shares
 from .verdict import judge
-from .weighted import change_difference, effective_n, share_difference_of_clusters, weighted_share_difference
+from .weighted import (
+    change_difference,
+    change_difference_of_clusters,
+    effective_n,
+    share_difference_of_clusters,
+    weighted_share_difference,
+)
 
 __all__ = [
     "Decomposition",
@@ -48,6 +54,7 @@ __all__ = [
     "as_rise",
     "between_fillings",
     "change_difference",
+    "change_difference_of_clusters",
     "cohen_kappa",
     "effective_n",
     "error_rate_of_t",

@@ -79,6 +79,32 @@ def change_difference(differences: npt.ArrayLike, *, confidence: float = 0.95) -
     )
 
 
+def change_difference_of_clusters(
+    differences: npt.ArrayLike, clusters: Sequence[Hashable], *, confidence: float = 0.95
+) -> Inference:
+    """The bounds of :func:`change_difference` of units that are related within clusters.
+
+    Args:
+        differences: -2, -1, 0, 1 or 2, one per unit. clusters: one label per unit.
+
+    Each bound is the wider of t over clusters and the exact paired bound at as many units as are independent at least, as in
+    :func:`share_difference_of_clusters`.
+
+    Raises:
+        ValueError: fewer than two clusters, or other differences.
+    """
+    change = checked_values(differences)
+    if not np.isin(change, (-2.0, -1.0, 0.0, 1.0, 2.0)).all():
+        raise ValueError("differences of changes are -2, -1, 0, 1 or 2")
+    by_t = mean_t(change / 2, confidence=confidence, clusters=clusters)
+    sizes = np.unique(np.asarray(clusters), return_counts=True)[1]
+    lost, gained = (float(np.maximum(sign * change, 0).mean()) / 2 for sign in (1, -1))
+    independent = change.size**2 / float((sizes.astype(float) ** 2).sum())
+    return _inferred(
+        wider_tails(by_t, lost, gained, independent, scale=2.0), confidence, by_t.n, "clustered paired, of changes"
+    )
+
+
 def share_difference_of_clusters(
     changes: npt.ArrayLike, clusters: Sequence[Hashable], *, confidence: float = 0.95
 ) -> Inference:

@@ -64,7 +64,13 @@ def _name(entry: Entry, entries: Sequence[Entry]) -> str:
 
 
 def effect_cost(
-    model: Model, drawn: Drawn, *, cost: Cost = "perplexity", multipliers: Sequence[float] | None = None
+    model: Model,
+    drawn: Drawn,
+    *,
+    cost: Cost = "perplexity",
+    multipliers: Sequence[float] | None = None,
+    window: int | None = None,
+    stride: int | None = None,
 ) -> Line:
     """Measure a line: all multipliers in one pass over the items, and one over the texts.
 
@@ -74,6 +80,7 @@ def effect_cost(
     Args:
         multipliers: strengths; without them those of the claims. 0 and the deployed ones are added. An intervention without a linear strength is
             measured at these two only, unless multipliers are given.
+        window / stride: of longer texts, for the perplexity, see ``perplexity``.
 
     Raises:
         DataError: fewer than two items or texts.
@@ -98,7 +105,9 @@ def effect_cost(
         if cost == "kl":
             costs = [found.per_text for found in kl_curve(model, texts, change, multipliers=grid, **subject.scope)]
         else:
-            found = perplexity_curves(model, texts, {"": change}, multipliers=grid, **subject.scope)[""]
+            found = perplexity_curves(
+                model, texts, {"": change}, multipliers=grid, window=window, stride=stride, **subject.scope
+            )[""]
             costs = [one.per_text - found[grid.index(0.0)].per_text for one in found]
         points = [_point(m, curve.effects(m), sample, costs[at], of_texts, cost) for at, m in enumerate(grid)]
     except MeasurementError as error:

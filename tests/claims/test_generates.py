@@ -53,7 +53,7 @@ def test_an_undetermined_reply_counts_against_the_promise_for_a_pass_and_for_it_
     assert evidence.estimate == (0.5 if direction == "raises" else 0.7)
     assert evidence.direction.value == ("at_least" if direction == "raises" else "at_most")
     assert evidence.replies["counts"]["steered"]["undetermined"] == 4
-    assert "steered: 10 accepted, 6 rejected, 4 undetermined (4 empty)" in evidence.message
+    assert "steered replies:   10 accepted, 6 rejected, 4 undetermined (4 empty)" in evidence.message
 
 
 def test_replies_that_are_all_undetermined_prove_nothing():
@@ -180,6 +180,24 @@ def test_the_record_is_that_of_the_schema_and_says_what_was_asked(linear):
         {"tokens": ["moved0"], "first_steered": 0, "first_scored": 1, "candidates": None}
     ]
     assert record["receipt"]["steered_tokens"] == 9 * 3 + 2  # prompt, word and end; prompt and end
+
+
+def test_agreement_with_human_labels_stands_beside_the_claim(linear, tmp_path):
+    labels = tmp_path / "labels.jsonl"
+
+    def write(accepts):
+        rows = [{"id": str(at), "side": "steered", "accepted": accepts(at)} for at in range(20)]
+        labels.write_text("\n".join(map(json.dumps, rows)))
+        return found(linear, [*MOVED[:10], *STAYS[:10]], labels=labels)
+
+    evidence = write(lambda at: at < 9)  # of ten that the judge accepts, people accept nine
+    agreed = evidence.replies["agreement"]
+    assert (agreed["kappa"], agreed["n"]) == (pytest.approx(0.9), 20)
+    assert "judged: the answer, by regex; Cohen's kappa with 20 human labels 0.9 [" in evidence.message
+    assert not said(evidence, "kappa")
+    assert said(write(lambda at: at % 2 == 0), "below 0.4 its verdicts mean little")
+    same = write(lambda at: True)
+    assert same.replies["agreement"]["kappa"] is not None
 
 
 def test_a_steering_vector_that_changes_no_reply_is_told(linear):

@@ -11,12 +11,12 @@ from replying import BARE, MOVED, looping
 from scipy import stats
 
 from pytest_steer import SteerError, assert_no_cliff
-from pytest_steer.claims.collapse import Collapse, collapse
+from pytest_steer.claims.collapse import collapse
 from pytest_steer.steering import custom
 
 TOKENS = 16
-# Texts of words that steering makes less likely alike: m is added to "on" alone.
-TEXTS = [f"{'up ' * n}moved0 moved1 moved2 moved3" for n in range(10)]
+# Steering makes all their words less likely, since m is added to "on" alone. The model reads them better than chance: "up" after "moved0".
+TEXTS = [f"{'moved1 ' * n}moved0 up moved2 up" for n in range(10)]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_a_pass_needs_all_four_upper_bounds_and_the_strength_of_collapse_is_foun
     assert (at["within"], at["above"]) == pytest.approx((0.975, 1.05))
     assert "text collapses between multiplier 0.975 and 1.05 (perplexity +" in evidence.message
     assert "repetition +84.6%), by the budget of +20%" in evidence.message
-    tight = found(loop, 0.02, multiplier=0.4)
+    tight = found(loop, 0.005, multiplier=0.4)
     assert tight.verdict.value == "fail"
     assert tight.details["collapse"]["above"] <= 0.4
     assert found(loop, evidence.interval[1] * 0.999, multiplier=0.4).verdict.value == "inconclusive"
@@ -120,6 +120,7 @@ def test_the_search_doubles_halves_and_then_looks_between(threshold, known, cap,
 
     given = {sign * one: one < threshold for one in known}
     signed = tuple(None if one is None else sign * one for one in expected)
-    assert collapse(is_within, given, sign * cap) == Collapse(*signed)
+    found = collapse(is_within, given, sign * cap)
+    assert (found.within, found.above) == pytest.approx(signed)
     assert len(tried) <= 9
     assert not {*tried} & {*given}

@@ -24,6 +24,7 @@ from pytest_steer import (
     wrap_model,
 )
 from pytest_steer.claims.common import OverItems
+from pytest_steer.claims.over_replies import OverReplies
 from pytest_steer.files.schema import full_schema
 from pytest_steer.measures.subject import Subject
 
@@ -54,6 +55,7 @@ STEERS = ("vector", "intervention", "deployed", "at")
 ITEMS = [(f"Is {i} even?", f"({'AB'[i % 2]})", f"({'BA'[i % 2]})") for i in range(4)]
 TEXTS = ["A text.", "Another one."]
 TASKS = [TaskItem(str(i), str(i + 1)) for i in range(4)]
+PROMPTS = ["Who?", "Why?"]
 QUESTIONS = [Question(f"Is {i} even?", ("Yes", "No"), i % 2) for i in range(4)]
 VECTOR = builders.random_vector(1)
 
@@ -103,8 +105,10 @@ def test_defaults_are_those_of_the_claim_file(name):
             continue
         empty = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
         assert (parameter.default or None) == (empty or None), parameter.name
-    assert all(key in get_type_hints(OverItems) or key in inspect.signature(assertion).parameters
-               for key in registry.find("claim", name).parameters)  # fmt: skip
+    shared = get_type_hints(OverReplies if "prompts" in fields else OverItems)
+    assert all(
+        key in shared or key in inspect.signature(assertion).parameters for key in registry.find("claim", name).parameters
+    )
 
 
 def test_what_all_claims_share_has_the_defaults_of_the_claim_file():
@@ -139,6 +143,9 @@ CALLS = {
     "assert_hooks_are_sound": ((VECTOR,), {}),
     "assert_kl_below": ((VECTOR, TEXTS), {"limit": 0.1}),
     "kl_divergence": ((TEXTS, VECTOR), {}),
+    "assert_generates": ((VECTOR, PROMPTS), {"share": 0.5, "judge": {"regex": "a"}}),
+    "assert_stays_fluent": ((VECTOR, PROMPTS), {"measure": "entropy", "limit": 0.1}),
+    "assert_no_cliff": ((VECTOR, PROMPTS, TEXTS), {"budget": 0.1}),
     "assert_leaves_alone": ((VECTOR,), {"band": 0.1, "behaviours": {"other": ITEMS}}),
     "propensity_curve": ((ITEMS, VECTOR), {}),
     "answer_likelihoods": ((ITEMS, VECTOR), {}),
@@ -227,8 +234,11 @@ def test_a_tensor_for_a_vector(name):
 )
 def test_data_of_the_wrong_kind(name, value):
     arguments, more = CALLS[name]
-    given = [value if one in (ITEMS, TEXTS, TASKS, QUESTIONS) else one for one in arguments]
-    with pytest.raises(SteerError, match=rf"{name}: \w+ is .*read a file with read_\w+\(path\), or give a list"):
+    given = [value if one in (ITEMS, TEXTS, TASKS, QUESTIONS, PROMPTS) else one for one in arguments]
+    words = (
+        rf"{name}: \w+ is .*read a file with read_\w+\(path\), or give a list|prompts are a list, not .*read_prompts\(path\)"
+    )
+    with pytest.raises(SteerError, match=words):
         called(name)(builders.random_model("llama"), *given, **more)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import builders
 import numpy as np
+import plain
 import pytest
 from evidence import evidence_of, said
 from replying import BARE, MOVED, SILENT, STAYS, looping, moving
@@ -12,6 +14,7 @@ from scipy import stats
 
 from pytest_steer import SteerError, assert_stays_fluent
 from pytest_steer.errors import MeasurementError
+from pytest_steer.model.replies import Drawing, replies
 
 TOKENS = 16
 TEN = MOVED[:10]
@@ -65,8 +68,21 @@ def test_the_perplexity_is_that_of_the_unsteered_model(loop):
     assert found(loop, TEN, "base_perplexity", 0.9 * math.exp(nll), multiplier=3.0).verdict.value == "fail"
 
 
+def test_the_perplexity_is_that_of_a_plain_forward():
+    model, vector = builders.random_model("llama"), builders.random_vector(1)
+    prompts = ["Is it so?", "Or not at all?", "When?"]
+    settings = {"measure": "base_perplexity", "limit": 2.0, "max_new_tokens": 6, "multiplier": 2.0}
+    evidence = evidence_of(assert_stays_fluent, model, vector, prompts, **settings)
+    written = replies(model, prompts, vector, multipliers=[2.0], drawing=Drawing(max_new_tokens=6))
+    for (((reply,),),), found in zip(written.of, evidence.details["values"]["steered"], strict=True):
+        rows = plain.logits(model.hf, [*reply.prompt_ids, *reply.tokens]).log_softmax(-1)
+        first = len(reply.prompt_ids)
+        nll = -np.mean([float(rows[first + at - 1, token]) for at, token in enumerate(reply.tokens)])
+        assert found == pytest.approx(math.exp(nll), rel=1e-4)
+
+
 def test_bounds_are_those_of_t_over_prompts_with_samples_as_clusters(loop):
-    settings = {"multiplier": 1.5, "samples": 3, "temperature": 1.0}
+    settings = {"multiplier": 3.0, "samples": 3, "temperature": 0.7}
     evidence = found(loop, TEN, "repetition", 0.5, **settings)
     values = np.array(evidence.details["values"]["steered"]).reshape(10, 3)
     assert values.std() > 0
@@ -82,15 +98,20 @@ def test_an_empty_reply_counts_as_the_worst_for_a_pass_and_is_left_out_for_a_fai
     assert evidence.interval == pytest.approx((0, filled[1]))
     assert evidence.estimate == pytest.approx(0.2)
     assert evidence.verdict.value == "inconclusive"
-    assert "steered: 4 empty" in evidence.message
-    least = found(linear, prompts, "distinct_2", 0.2)
-    assert least.interval[0] == 0 == least.estimate  # "up" alone has no bigram, and is left out
-    assert said(least, "16 of 20 replies have fewer than 2 tokens")
+    assert "steered replies:   4 empty" in evidence.message
 
 
 def test_replies_that_cannot_be_measured_are_an_error(linear):
     with pytest.raises(MeasurementError, match="entropy can be measured of 0 of 10 replies"):
         found(linear, STAYS[:10], "entropy", 1.0)
+
+
+def test_replies_of_too_few_tokens_are_left_out_and_told(loop):
+    evidence = found(loop, TEN, "distinct_2", 0.2, multiplier=0.1, temperature=0.5, seed=3)
+    known = [value for value in evidence.details["values"]["steered"] if value is not None]
+    assert 2 <= len(known) < 10
+    assert said(evidence, f"{10 - len(known)} of 10 replies have fewer than 2 tokens")
+    assert (evidence.n, evidence.estimate) == (len(known), pytest.approx(np.mean(known)))
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,12 @@ def registered_here_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 WORDS = ["tea", "coffee", "rain", "snow", "bread", "soup", "a walk", "a nap", "the train", "the bus", "a song", "a book"]
 
 
-# Of what the built-in model was trained on, so that it reads the texts.
+# Texts mostly of what the built-in model was trained on, so that it reads them; their last words are others, which steering can spoil.
 PLACES = ["hill", "mill", "inn", "lake", "forest", "market", "school", "bridge", "garden", "tower", "island", "meadow"]
-READ = [(place, ("Anna", "Tom", "Ruth", "Hugo")[index % 4]) for index, place in enumerate(PLACES)]
+READ = [
+    f"The {place} has two doors. {('Anna', 'Tom', 'Ruth', 'Hugo')[at % 4]} lives at the {place}. {word}."
+    for at, (place, word) in enumerate(zip(PLACES, WORDS, strict=True))
+]
 
 
 def lettered(count: int, start: int = 0) -> list[dict[str, str]]:
@@ -80,7 +83,7 @@ def suite(pytester: pytest.Pytester) -> Path:
     root = Path(pytester.path)
     (root / "train.json").write_text(json.dumps(lettered(8)))
     (root / "test.json").write_text(json.dumps(lettered(10, start=8)))
-    (root / "neutral.txt").write_text("\n".join(f"The {place} is grey. {who} lives at the {place}." for place, who in READ))
+    (root / "neutral.txt").write_text("\n".join(READ))
     (root / "pytest.ini").write_text("[pytest]\nsteer_no_soundness = true\n")
     return root
 

@@ -10,7 +10,9 @@ import jsonschema
 import pytest
 import torch
 
-from pytest_steer import SteeringVector, load_model, pytest_options
+from pytest_steer import SteeringInconclusive, SteeringVector, load_model, pytest_options
+from pytest_steer.evidence import Evidence, Verdict
+from pytest_steer.pytest_letters import note_letter, status_of
 from pytest_steer.report import report_schema
 
 from .conftest import HEAD, lettered
@@ -93,6 +95,30 @@ def test_inconclusive_fails_and_says_how_many_items_would_decide(suite: Path, py
     result = pytester.runpytest()
     assert result.ret == 1
     result.stdout.fnmatch_lines(["not_anti_steered: INCONCLUSIVE *", "*not enough evidence: about * items would decide*"])
+
+
+def test_letters_tell_broken_from_undecided_and_unmeasured_and_all_are_failed(
+    suite: Path, pytester: pytest.Pytester
+) -> None:
+    claims = [
+        "steers: {name: holds, steerability: -50}", "steers: {name: broken, steerability: 50}",
+        "not_anti_steered: {name: few, share: 0.5, min_n: 500}", "steers: {name: gone, steerability: 1, data: {test: gone.json}}",
+    ]  # fmt: skip
+    write(suite, "".join(f"  - {claim}\n" for claim in claims))
+    pytester.makepyfile("def test_other():\n    assert False\n")
+    result = pytester.runpytest(
+        "-rf", "c.steer.yaml", "test_letters_tell_broken_from_undecided_and_unmeasured_and_all_are_failed.py"
+    )
+    result.assert_outcomes(passed=1, failed=4)
+    result.stdout.fnmatch_lines(["c.steer.yaml .F[?]! *", "*.py F *"])
+    result.stdout.fnmatch_lines([f"FAILED c.steer.yaml::{name}*" for name in ("broken", "few", "gone")])
+
+
+def test_a_letter_comes_from_a_worker_with_its_report() -> None:
+    report = pytest.TestReport("a::b", ("a", 0, "b"), {}, "failed", "why", "call")
+    assert status_of(report) is None
+    note_letter(report, SteeringInconclusive(Evidence("steers", "b", Verdict.INCONCLUSIVE)))
+    assert status_of(pytest.TestReport._from_json(report._to_json())) == ("failed", "?", "FAILED")
 
 
 @pytest.mark.parametrize(("what", "outcome"), [("skip", "skipped"), ("xfail", "xfailed")])

@@ -97,8 +97,8 @@ def test_the_claims_of_a_run_make_the_same_table(folder, pytester):
         assert row["n"] == want["n"]
         for at in ("deployed", "at_cost"):
             for key in ("multiplier", "effect", "wrong_way", "cost", "effect_standardised"):
-                np.testing.assert_allclose(row[at][key], want[at][key], atol=1e-6)
-            np.testing.assert_allclose(row[at]["interval"], want[at]["interval"], atol=1e-6)
+                np.testing.assert_allclose(row[at][key], want[at][key], atol=1e-5)
+            np.testing.assert_allclose(row[at]["interval"], want[at]["interval"], atol=1e-5)
         assert row["at_cost"]["reached"] == want["at_cost"]["reached"]
 
 
@@ -408,7 +408,7 @@ def test_what_no_claim_file_can_be_written_about(folder, capsys, change, message
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["nowhere.steer.yaml"], "'nowhere.steer.yaml' does not exist"),
+        (["nowhere.steer.yaml"], "nowhere.steer.yaml: there is no such file"),
         (["c.steer.yaml", "--budget", "0"], "0.0 is not in the range x>0"),
         (["c.steer.yaml", "--cost", "0.1"], "--cost is now --budget. Write --budget RISE"),
         (["c.steer.yaml", "--most=2"], "--most is now --max-multiplier. Write --max-multiplier TIMES"),
@@ -422,7 +422,7 @@ def test_what_no_claim_file_can_be_written_about(folder, capsys, change, message
         (["c.steer.yaml", "--out", "x.txt"], "has to end in .json"),
         (["broken.steer.yaml"], "broken.steer.yaml:2"),
         (["c.steer.yaml", "--max-multiplier", "0.5"], "0.5 is not in the range x>=1"),
-        (["c.steer.yaml", "--vector", "no.safetensors"], "no.safetensors: no such file"),
+        (["c.steer.yaml", "--vector", "no.safetensors"], "no.safetensors: there is no such file"),
     ],
 )
 def test_wrong_usage(folder, capsys, options: list[str], message: str):

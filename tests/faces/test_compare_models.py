@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,84 @@ def test_a_broken_checkpoint_is_worse_and_a_little_noise_is_not(folder, capsys):
     printed = capsys.readouterr().out
     assert "differs in weights: " in printed
     assert "steers: held: pass" in printed or "steers: better: pass" in printed
+
+
+def test_one_model_is_in_memory_at_a_time(folder, capsys, monkeypatch):
+    """When the second one is loaded nothing refers to the first any more."""
+    from pytest_steer.model import models
+
+    load, loaded = models.load_model, []
+
+    def watched(*arguments, **options):
+        assert [one() for one in loaded] == [None] * len(loaded)
+        model = load(*arguments, **options)
+        loaded.append(weakref.ref(model.hf))
+        return model
+
+    monkeypatch.setattr(models, "load_model", watched)
+    assert (
+        main(["compare-models", "builtin:tiny", saved(folder, "near", noisy(1e-4)), "c.steer.yaml", "--tolerance", "1"]) == 0
+    )
+    assert len(loaded) == 2
+    assert [one() for one in loaded] == [None, None]
+
+
+def test_verdicts_are_adjusted_where_the_file_says_so(folder, capsys):
+    """At a threshold that the bound of a claim by itself just keeps, and beside one that is never proven: Holm takes its p-value twice."""
+    arguments = ["compare-models", "builtin:tiny", "builtin:tiny", "c.steer.yaml", "--out", "o.json", "--no-soundness"]
+    main(arguments)
+    alone = json.loads(Path("o.json").read_text())["claims"][0]
+    low = alone[0]["interval"][0]
+    text = FILE.replace("steerability: 0.9", f"steerability: {low - 1e-5}").replace("share: 0.3", "share: 0.02")
+    for holm, verdict in ((False, "pass"), (True, "inconclusive")):
+        Path("c.steer.yaml").write_text(f"{text}holm: {str(holm).lower()}\n")
+        main(arguments)
+        for side in json.loads(Path("o.json").read_text())["claims"]:
+            assert side[0]["verdict"] == verdict
+            assert (side[0]["holm"] is not None) == holm
+
+
+@pytest.fixture
+def quantised(folder, monkeypatch):
+    """The built-in model with its matrices in 8 bits, as a GGUF file."""
+    import gguf
+    from gguf_model import write_builtin
+
+    monkeypatch.setenv("PYTEST_STEER_CACHE", str(folder / "cache"))
+    write_builtin(folder / "q8.gguf", gguf.GGMLQuantizationType.Q8_0)
+    return "./q8.gguf"
+
+
+def test_a_quantised_copy_is_compared_and_named_as_such(folder, quantised, capsys):
+    """B's numbers are those of the same model with each matrix rounded to 8 bits by hand."""
+    import gguf
+    import plain
+
+    from pytest_steer import read_items
+    from pytest_steer.files import read_suite
+    from pytest_steer.files.build import Builder
+
+    arguments = ["compare-models", "builtin:tiny", quantised, "c.steer.yaml", "--tolerance", "0.05", "--out", "o.json"]
+    assert main([*arguments, "--no-soundness"]) == 0
+    printed = capsys.readouterr().out
+    assert "differs in quantisation: none and Q8_0" in printed
+    assert "differs in weights: " in printed
+    assert "3 held" in printed
+    record = json.loads(Path("o.json").read_text())
+    assert record["claims"][0][0]["estimate"] != record["claims"][1][0]["estimate"]
+
+    model, kind = load_model("builtin:tiny"), gguf.GGMLQuantizationType.Q8_0
+    with torch.no_grad():
+        for weight in model.hf.parameters():
+            if weight.ndim == 2:
+                rounded = gguf.quants.dequantize(gguf.quants.quantize(weight.numpy(), kind), kind)
+                weight.copy_(torch.from_numpy(rounded))
+    vector = Builder(model).steering(read_suite("c.steer.yaml").entries[0].vector)
+    items = list(read_items("approval_test.json"))
+    values = plain.curve(model.hf, model.tokenizer, items, vector.directions, (-1.0, 0.0, 1.0), "all")
+    slopes = plain.slopes(values, (-1, 0, 1))
+    assert record["claims"][1][0]["estimate"] == pytest.approx(slopes.mean(), abs=1e-4)
+    assert abs(record["claims"][0][0]["estimate"] - slopes.mean()) > 3e-4
 
 
 def test_precision_alone_is_named_as_such(folder, capsys):

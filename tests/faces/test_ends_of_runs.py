@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 import jsonschema
 import pytest
+from forked import runpytest
 
 import pytest_steer.pytest_progress
 from pytest_steer.report import report_schema
@@ -40,7 +42,7 @@ def test_an_interrupted_run_says_what_was_kept_and_how_to_go_on(suite: Path, pyt
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     (suite / "conftest.py").write_text(STOPPING.format(what=what))
     # In this process it would end the tests here.
-    run = pytester.runpytest_subprocess if "Keyboard" in what else pytester.runpytest
+    run = partial(runpytest, pytester) if "Keyboard" in what else pytester.runpytest
     result = run("--steer-report=r.json", "-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(
@@ -264,7 +266,7 @@ def pytest_runtest_call(item):
 def test_a_second_ctrl_c_loses_nothing_and_shows_no_traceback(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     (suite / "conftest.py").write_text(TWICE)
-    result = pytester.runpytest_subprocess("--steer-report=r.json", "-p", "no:cacheprovider")
+    result = runpytest(pytester, "--steer-report=r.json", "-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert "Traceback" not in result.stdout.str() + result.stderr.str()
     result.stdout.fnmatch_lines(["  fail * c1 *", "interrupted: 2 measured, 2 not run", "report: *r.json"])

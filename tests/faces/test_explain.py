@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+import torch
 
 from pytest_steer.cli.main import main
 from pytest_steer.errors import SteerError
@@ -89,6 +90,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, file: str, run: RunContext) -> tup
                     "forwards": seen["forwards"] - before[2]["forwards"],
                     "tokens": (seen["tokens"] - before[2]["tokens"]) / model.n_layers,
                     "estimate": evidence.estimate,
+                    "details": evidence.details,
                 }
             )
     for handle in handles:
@@ -115,8 +117,7 @@ def test_it_says_what_a_run_does(folder: Path, capsys, monkeypatch, file: str) -
     for before, after in zip(said, real, strict=True):
         if before["depends_on_scores"]:
             least, most = before["scores"]["computed"]
-            spread = 4 if before["check"] == "holds_in_contexts" else 1  # the worst context may be one that is known
-            assert least / spread <= after["computed"] <= most * spread
+            assert least <= after["computed"] <= most
 
 
 def test_the_time_is_about_right(folder: Path, capsys, monkeypatch) -> None:
@@ -152,6 +153,48 @@ def test_nothing_is_written_to_the_folder(folder: Path, capsys, tmp_path) -> Non
         assert connection.execute("SELECT count(*) FROM scores").fetchone() == (first,)
 
 
+SEARCH = (
+    MORE.partition("contexts:")[0]
+    + """\
+contexts: {system: ["", "You are kind.", "You are a villager, who lives in the village."], filler: [1, 2, 3], noise: [{typos: 0.1, seed: 0}]}
+claims:
+  - holds_in_contexts: {steerability: THRESHOLD, max_contexts: 10}
+"""
+)
+
+
+@pytest.mark.parametrize("threshold", [-5, 0.9, 50])
+def test_a_search_stays_within_what_its_limits_allow(folder: Path, capsys, monkeypatch, threshold: float) -> None:
+    """Where the promise holds nothing is shrunk; at 50 as given breaks it already; at 0.9 some contexts do."""
+    file = Path("search.steer.yaml")
+    file.write_text(SEARCH.replace("THRESHOLD", str(threshold)))
+    (said,) = explained(capsys, str(file))
+    least, most = said["search"]["least"], said["search"]["most"]
+    assert said["search"]["of"] == "contexts"
+    # As given, four of one axis, and at least one that is drawn; ten to search, ten and (3 + 2 + 1) to shrink.
+    assert 5 < least <= 11
+    assert most == 1 + 10 + 10 + 6
+    (real,), _ = measured(monkeypatch, str(file), RunContext())
+    assert least <= real["details"]["tried"] <= most
+    for key in ("computed", "forwards", "tokens"):
+        low, high = said["scores"][key] if key == "computed" else said[key]
+        assert low <= real[key] + 1e-9
+        assert real[key] <= (1.3 if key == "tokens" else 1) * high  # a run pads rows
+    assert said["seconds"][0] < said["seconds"][1]
+    assert main(["explain", str(file)]) == 0
+    assert f"  search    {least} to {most} contexts, by its limits\n" in capsys.readouterr().out
+
+
+def test_a_search_for_a_multiplier_has_limits_too(folder: Path, capsys, monkeypatch) -> None:
+    claim = "claims:\n  - steers_at_cost: {effect: 0.1, budget: 0.05}\n"
+    Path("cost.steer.yaml").write_text(MORE.partition("contexts:")[0] + claim)
+    (said,) = explained(capsys, "cost.steer.yaml")
+    assert said["search"] == {"least": 1, "most": 1 + 10 + 12, "of": "multipliers"}
+    (real,), _ = measured(monkeypatch, "cost.steer.yaml", RunContext())
+    least, most = said["scores"]["computed"]
+    assert least <= real["computed"] <= most
+
+
 def test_a_claim_in_rounds_has_two_numbers(folder: Path, capsys) -> None:
     Path("rounds.steer.yaml").write_text(
         MORE.partition("contexts:")[0] + "claims:\n  - not_anti_steered: {share: 0.5, sequential: true}\n"
@@ -160,7 +203,7 @@ def test_a_claim_in_rounds_has_two_numbers(folder: Path, capsys) -> None:
     assert one["depends_on_scores"]
     assert one["scores"]["computed"][0] < one["scores"]["computed"][1]
     assert main(["explain", "rounds.steer.yaml"]) == 0
-    assert "the scores decide how many are asked for" in capsys.readouterr().out
+    assert "the scores decide how many are asked for: two examples, no bounds" in capsys.readouterr().out
 
 
 def test_a_profile_is_that_of_the_run(folder: Path, capsys) -> None:
@@ -176,7 +219,7 @@ def test_words_and_what_is_wrong(folder: Path, capsys) -> None:
     assert "an estimate" in printed
     for arguments, message in (
         (["gone.steer.yaml"], "gone.steer.yaml: there is no such file"),
-        (["tiny.steer.yaml::gone"], "has no claim 'gone'; it has approval-rises"),
+        (["tiny.steer.yaml::gone"], "has no claim 'gone': There are approval-rises"),
     ):
         assert main(["explain", *arguments]) == 4
         assert message in capsys.readouterr().err
@@ -197,3 +240,23 @@ def test_a_rehearsal_leaves_the_model_and_its_scores_alone(folder: Path) -> None
     assert not [one for _, one in found if isinstance(one, SteerError)]
     engine = engine_of(explaining.models.load("builtin:tiny"))
     assert engine.forwards == engine.remembered == 0
+
+
+def test_tokens_of_replies_are_counted_and_not_timed() -> None:
+    from pytest_steer import SteeringVector, load_model
+    from pytest_steer.files.explaining import _rehearsed
+    from pytest_steer.model.drawing import Drawing
+    from pytest_steer.model.rehearsal import rehearsing
+    from pytest_steer.model.replies import replies
+
+    model = load_model("builtin:tiny")
+    vector = SteeringVector({1: torch.ones(model.width)})
+    twin, engine = rehearsing(model, moves=0.0)
+
+    def measure(rehearsed):
+        return replies(rehearsed, ["Hello.", "Who are you?"], vector, multipliers=[1.0], drawing=Drawing(max_new_tokens=7))
+
+    course, _ = _rehearsed(measure, twin, engine)
+    assert course.stopped is None
+    assert course.written == 2 * 7
+    assert _rehearsed(measure, twin, engine)[0].written == 0  # known by then

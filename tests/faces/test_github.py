@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from forked import runpytest
 
 from pytest_steer.evidence import Evidence, Verdict
 from pytest_steer.pytest_github import annotation_lines, append_summary
@@ -97,7 +98,7 @@ def test_nothing_of_it_unless_asked(suite: Path, pytester: pytest.Pytester, outs
 
 def test_the_suffix_is_known_before_any_format_is_imported(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "test_other.py").write_text("def test_it():\n    pass\n")
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "--steer-report=out.md")
+    result = runpytest(pytester, "-p", "no:cacheprovider", "--steer-report=out.md")
     result.assert_outcomes(passed=1)
     assert "No steering claim was measured" in (suite / "out.md").read_text()
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import numpy as np
 import pytest
+from forked import run_module
 from ruamel.yaml import YAML
 
 from pytest_steer import SteeringVector, extract, load_model, perplexity, propensity_curve, read_items, read_texts
@@ -32,8 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def check_it_runs(file: str) -> None:
     """pytest measures each claim, and each is inconclusive since it has no threshold."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", file, "--steer-report", "seen.json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_module("pytest", "-q", "-p", "no:cacheprovider", file, "--steer-report", "seen.json")
     assert done.returncode == 1, done.stdout + done.stderr
     claims = json.loads(Path("seen.json").read_text())["claims"]
     assert [one["check"] for one in claims] == KINDS
@@ -75,11 +73,10 @@ def test_what_was_seen_is_what_is_there(folder: Path) -> None:
 
 def test_what_no_option_says_is_asked_for(folder: Path) -> None:
     """By stdin, with defaults taken by an empty line, and an answer that is none asked for again."""
-    command = [sys.executable, "-m", "pytest_steer", "init"]
     answers = [
         "asked.steer.yaml", "", "", "data/gone.json", "data/approval_train.json", "", "1", "data/approval_test.json", "data/neutral.txt",
     ]  # fmt: skip
-    done = subprocess.run(command, input="\n".join([*answers, ""]), capture_output=True, text=True, check=False)
+    done = run_module("pytest_steer", "init", input="\n".join([*answers, ""]))
     assert done.returncode == 0, done.stderr
     written = YAML(typ="safe", pure=True).load(Path("asked.steer.yaml").read_text())
     assert written["model"] == "builtin:tiny"
@@ -87,6 +84,24 @@ def test_what_no_option_says_is_asked_for(folder: Path) -> None:
     assert written["vector"] == {"extract": made, "layer": 1, "positions": "after_prompt"}
     assert written["data"] == {"test": "data/approval_test.json", "neutral": "data/neutral.txt"}
     check_it_runs("asked.steer.yaml")
+
+
+def test_device_and_dtype_reach_the_model_and_not_the_file(folder: Path, capsys, monkeypatch) -> None:
+    from pytest_steer.model import models
+
+    load, seen = models.load_model, []
+
+    def watched(name, *, dtype, device, **options):
+        seen.append((dtype, device))
+        return load(name, dtype=dtype, device=device, **options)
+
+    monkeypatch.setattr(models, "load_model", watched)
+    options = ["--layer", "1", "--neutral", "data/neutral.txt", "--yes", "--device", "cpu", "--dtype", "bfloat16"]
+    assert main(["init", *MADE, *options]) == 0
+    assert set(seen) == {("bfloat16", "cpu")}
+    text = Path("first.steer.yaml").read_text()
+    assert "bfloat16" not in text
+    assert "cpu" not in text
 
 
 @pytest.mark.nightly
@@ -126,6 +141,8 @@ def test_nothing_is_overwritten(folder: Path, capsys) -> None:
         ([*MADE, "--method", "gone", "--yes"], "gone"),
         ([*MADE[:2], "--test", "data/neutral.txt", "--layer", "1", "--yes"], "data/neutral.txt"),
         ([*MADE, "--model", "gone/away/model", "--yes"], "gone/away/model"),
+        ([*MADE, "--device", "gpu9", "--yes"], "gpu9"),
+        ([*MADE, "--dtype", "int8", "--yes"], "int8"),
     ],
 )
 def test_a_wrong_answer_leaves_no_file(folder: Path, capsys, arguments, message) -> None:

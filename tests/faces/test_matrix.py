@@ -91,7 +91,7 @@ def test_many_methods_on_many_behaviours(suite: Path, pytester: pytest.Pytester)
     pairs = [{"input": one, "output": other} for one, other in zip(("hot", "big", "up", "old", "wet"), ("cold", "small", "down", "new", "dry"), strict=True)]  # fmt: skip
     (suite / "opposites.json").write_text(json.dumps(pairs))
     (suite / "more.json").write_text(json.dumps([{"input": p["output"], "output": p["input"]} for p in pairs]))
-    (suite / "short.txt").write_text("One line.\nAnother line.\nA third.\n")
+    (suite / "short.txt").write_text("The hill is grey.\nThe mill is grey.\nThe inn has two doors.\n")
     torch.manual_seed(0)
     SteeringVector({2: torch.randn(load_model("builtin:tiny").width)}).save(suite / "saved.safetensors")
     (suite / "m.steer.yaml").write_text(COMPARED)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from forked import runpytest
 
 from pytest_steer.report import read_report
 
@@ -39,7 +40,7 @@ def killing(suite: Path) -> Path:
 
 def test_a_killed_run_leaves_the_old_report_and_a_partial_one(killing: Path, pytester: pytest.Pytester) -> None:
     (killing / "r.json").write_text("the one before")
-    result = pytester.runpytest_subprocess("--steer-report=r.json", *PLAIN)
+    result = runpytest(pytester, "--steer-report=r.json", *PLAIN)
     assert result.ret == -9
     assert (killing / "r.json").read_text() == "the one before"
     partial = read_report(killing / "r.partial.json")
@@ -94,7 +95,7 @@ def test_evidence_of_workers_is_in_the_order_of_the_file(suite: Path, pytester: 
 
 
 def test_texts_that_no_report_may_hold_are_not_in_the_partial_one(killing: Path, pytester: pytest.Pytester) -> None:
-    pytester.runpytest_subprocess("--steer-report=r.json", "--steer-report-texts=none", *PLAIN)
+    runpytest(pytester, "--steer-report=r.json", "--steer-report-texts=none", *PLAIN)
     assert names_in(killing / "r.partial.json") == ["c0", "c1"]
     assert "question" not in read_report(killing / "r.partial.json")["claims"][0]["items"][0]
 
@@ -119,7 +120,7 @@ def test_where_the_whole_report_has_no_room_the_partial_one_stays(suite: Path, p
     (suite / "r.json").write_text("the one before")
     full = "import resource; size = os.stat('r.partial.json').st_size + 5000; resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))"
     (suite / "conftest.py").write_text(IN_C2.format(what=full))
-    result = pytester.runpytest_subprocess("--steer-report=r.json", *PLAIN)
+    result = runpytest(pytester, "--steer-report=r.json", *PLAIN)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(
         [
@@ -140,14 +141,14 @@ def test_an_end_that_writes_the_whole_report_leaves_no_partial_one(
 ) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     (suite / "conftest.py").write_text(IN_C2.format(what=ending))
-    assert pytester.runpytest_subprocess("--steer-report=r.json", *PLAIN).ret == pytest.ExitCode.INTERRUPTED
+    assert runpytest(pytester, "--steer-report=r.json", *PLAIN).ret == pytest.ExitCode.INTERRUPTED
     assert names_in(suite / "r.json") == ["c0", "c1"]
     assert not (suite / "r.partial.json").exists()
 
 
 @pytest.mark.nightly
 def test_only_beside_a_json_report(killing: Path, pytester: pytest.Pytester) -> None:
-    pytester.runpytest_subprocess(*PLAIN)
+    runpytest(pytester, *PLAIN)
     assert not list(killing.glob("*.partial*"))
 
 

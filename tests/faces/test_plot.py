@@ -57,7 +57,7 @@ def bounds(values: np.ndarray) -> tuple[float, float]:
     return values.mean() - half, values.mean() + half
 
 
-def test_the_numbers_are_those_of_the_plain_way(folder, capsys):
+def test_the_numbers_are_those_of_the_plain_way(folder, capsys, monkeypatch):
     found = plotted("--multipliers", "20,-10")
     (line,) = found["lines"]
     # The deployed multipliers of both claims are added, and 0.
@@ -83,7 +83,10 @@ def test_the_numbers_are_those_of_the_plain_way(folder, capsys):
     assert abs(line["points"][-1]["effect"]) > 0.05
     assert abs(line["points"][-1]["cost"]) > 0.05
     printed = capsys.readouterr().out
-    assert re.search(r"caa +1 .* deployed\n", printed)
+    assert re.search(r"^caa\n  -10 .*\n(  .*\n)*  1 .* deployed\n", printed, re.M)
+    monkeypatch.setenv("COLUMNS", "50")
+    plotted("--multipliers", "20,-10")
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 50
     assert "written: n.json" in printed
 
 
@@ -161,6 +164,117 @@ def test_hostile_names_stay_text(folder):
     drawn = ET.fromstring(Path("c.svg").read_text())
     assert drawn[0].text.startswith("<script>alert(1)</script> & ")
     assert not list(drawn.iter(f"{SVG}script"))
+
+
+def test_long_texts_are_scored_in_windows(folder):
+    """The cost against `perplexity` with the same windows, which is tested against a plain forward of each."""
+    from pytest_steer import perplexity
+
+    (folder / "neutral.txt").write_text("\n".join(f"{n} is a number and no word at all, " * 4 for n in range(3)))
+    (whole,), (cut,) = (plotted("--multipliers", "20", *more)["lines"] for more in ((), ("--window", "12", "--stride", "6")))
+    model, texts = load_model("builtin:tiny"), read_texts("neutral.txt")
+    steered, base = (
+        perplexity(model, texts, the_vector(model), multiplier=m, positions="after_prompt", window=12, stride=6)
+        for m in (20, 0)
+    )
+    assert cut["points"][-1]["cost"] == pytest.approx(np.expm1((steered.per_text - base.per_text).mean()), rel=1e-4)
+    assert cut["points"][-1]["cost"] != pytest.approx(whole["points"][-1]["cost"], rel=1e-3)
+
+
+def reported(folder: Path, names=("a", "b", "c")) -> Path:
+    """A report of three claims; the first two are about the same items."""
+    from made_reports import claim
+
+    grid, curve = [-1.0, 0.0, 1.0], [0.1, 0.4, 0.9]
+    band = [[0.0, 0.2], [0.3, 0.5], [0.8, 1.0]]
+    made = [
+        claim(name=names[0], multipliers=grid, curve=curve, curve_interval=band, multiplier=1.0),
+        claim(name=names[1], multipliers=grid, curve=curve, curve_interval=band, multiplier=-1.0),
+        claim(name=names[2], multipliers=[0.0, 2.0], curve=[0.4, -0.25], curve_interval=None, multiplier=2.0),
+        claim(name="texts", multipliers=None, curve=None),
+    ]
+    path = folder / "old.json"
+    path.write_text(json.dumps({"claims": made}))
+    return path
+
+
+@pytest.fixture
+def report(folder, monkeypatch):
+    """Read without the schema, which made-up records do not keep: ``test_a_report_of_a_run`` reads a real one."""
+    from pytest_steer import report as reports
+
+    monkeypatch.setattr(reports, "read_report", lambda path: json.loads(Path(path).read_text()))
+    return reported(folder)
+
+
+def test_the_curves_of_a_report_are_those_in_it(report, capsys):
+    assert main(["plot", "old.json", "--out", "n.json"]) == 0
+    found = json.loads(Path("n.json").read_text())
+    assert found["schema"] == "pytest-steer/curves/1"
+    first, second = found["curves"]
+    assert (first["claims"], first["deployed"], second["claims"]) == (["a", "b"], [1.0, -1.0], ["c"])
+    assert [one["propensity"] for one in first["points"]] == [0.1, 0.4, 0.9]
+    assert [one["interval"] for one in first["points"]] == [[0.0, 0.2], [0.3, 0.5], [0.8, 1.0]]
+    assert second["points"][1] == {"multiplier": 2.0, "propensity": -0.25, "interval": [None, None]}
+    printed = capsys.readouterr().out
+    assert re.search(r"^a and 1 other\n  -1 +0\.1 \[0, 0\.2\] +deployed\n  0 +0\.4 \[0\.3, 0\.5\]\n", printed, re.M)
+    assert re.search(r"^c\n  0 +0\.4\n  2 +-0\.25 +deployed\n", printed, re.M)
+    assert main(["plot", "old.json", "--out", "n.json", "--claims", "c"]) == 0
+    assert [one["claims"] for one in json.loads(Path("n.json").read_text())["curves"]] == [["c"]]
+
+
+@needs_altair
+def test_the_curves_of_a_report_are_drawn_where_their_numbers_say(report):
+    assert main(["plot", "old.json", "--out", "c.svg", "--out", "c.png"]) == 0
+    drawn = ET.fromstring(Path("c.svg").read_text())
+    assert (drawn[0].tag, drawn[1].tag, drawn.get("role")) == (f"{SVG}title", f"{SVG}desc", "img")
+    marks = {
+        one.get("aria-label"): list(map(float, re.match(r"translate\((\S+?),(\S+?)\)", one.get("transform")).groups()))
+        for one in drawn.iter(f"{SVG}path")
+        if " at multiplier " in (one.get("aria-label") or "")
+    }
+    places = {(-1, 0.1), (0, 0.4), (1, 0.9), (2, -0.25)}
+    found = np.array([
+        [*map(float, re.search(r": (\S+) at multiplier (\S+)$", said).groups()), *place] for said, place in marks.items()
+    ])  # fmt: skip
+    assert {(x, y) for y, x, *_ in found.tolist()} == places
+    assert np.corrcoef(found[:, 1], found[:, 2])[0, 1] > 0.99999
+    assert np.corrcoef(-found[:, 0], found[:, 3])[0, 1] > 0.99999
+    assert Path("c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_report_of_a_run(folder, pytester, capsys):
+    pytester.runpytest("--steer-report=old.json", "c.steer.yaml")
+    (claim, _) = json.loads(Path("old.json").read_text())["claims"]
+    assert main(["plot", "old.json", "--out", "n.json"]) == 0
+    (curve,) = json.loads(Path("n.json").read_text())["curves"]
+    assert curve["claims"] == ["small"]
+    assert [one["multiplier"] for one in curve["points"]] == claim["multipliers"]
+    assert [one["propensity"] for one in curve["points"]] == claim["curve"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--multipliers", "1"], "--multipliers: means nothing for old.json, a report of which nothing is measured"),
+        (["--model", "builtin:tiny"], "--model: means nothing for old.json"),
+        (["--claims", "aa"], "old.json: has no claim 'aa': did you mean 'a'?"),
+        (["--claims", "texts"], "no claim of these has a curve over multipliers"),
+    ],
+)
+def test_what_a_report_cannot_show(report, capsys, options, words):
+    assert main(["plot", "old.json", "--out", "n.json", *options]) == 4
+    assert words in capsys.readouterr().err
+
+
+def test_options_that_do_not_go_together(folder, capsys):
+    assert main(["plot", "c.steer.yaml", "--out", "n.json", "--claims", "small"]) == 4
+    assert "--claims: is for a report" in capsys.readouterr().err
+    assert main(["plot", "c.steer.yaml", "--out", "n.json", "--window", "8", "--cost", "kl"]) == 4
+    assert "--window: is for perplexity" in capsys.readouterr().err
+    Path("other.json").write_text("{}")
+    assert main(["plot", "other.json", "--out", "n.json"]) == 4
+    assert "other.json" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

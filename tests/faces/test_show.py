@@ -96,6 +96,21 @@ def test_every_claim_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str])
     )
 
 
+def test_no_line_is_wider_than_the_terminal_and_no_space_of_a_token_is_lost(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = shown(capsys, "worded")
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = shown(capsys, "worded")
+    assert max(map(len, narrow.splitlines())) <= 60 < max(map(len, whole.splitlines()))
+    assert narrow.replace("\n      ·", "·").count("·") == whole.count("·")
+    for line in whole.splitlines():
+        if "·" in line:
+            assert line in narrow.replace("\n      ·", "·")
+        else:
+            assert " ".join(line.split()) in " ".join(narrow.split())
+
+
 @pytest.mark.parametrize("kind", ["promotes", "suppresses"])
 def test_letters_are_scored_by_their_likelihood_where_a_claim_does_that(
     folder: Path, capsys: pytest.CaptureFixture[str], kind: str
@@ -182,13 +197,13 @@ def test_an_unknown_claim_and_a_broken_one(folder: Path, capsys: pytest.CaptureF
     assert main(["show", "c.steer.yaml", "stears"]) == 4
     error = capsys.readouterr().err
     assert error.startswith(
-        "pytest-steer show: error: c.steer.yaml has no claim 'stears'; it has steers, not_anti_steered, worded"
+        "pytest-steer show: error: c.steer.yaml has no claim 'stears': did you mean 'steers'? There are steers, not_anti_steered, worded"
     )
     (folder / "c.steer.yaml").write_text(CLAIMS.replace("{test: worded.json}", "{test: wordy.json}"))
     assert main(["show", "c.steer.yaml", "worded"]) == 4
     assert "there is no file" in capsys.readouterr().err
     assert main(["show", "none.steer.yaml"]) == 4
-    assert "'none.steer.yaml' does not exist" in capsys.readouterr().err
+    assert "none.steer.yaml: there is no such file" in capsys.readouterr().err
 
 
 def test_the_evidence_has_what_show_prints(folder: Path, pytester: pytest.Pytester) -> None:

@@ -61,6 +61,17 @@ def test_validate_says_a_fault_of_several_claims_once(folder: Path, capsys) -> N
     assert "c.steer.yaml: 3 claims, 3 errors\n" in printed
 
 
+def test_validate_says_a_fault_that_names_no_line(folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: str) -> None:
+        raise RuntimeError("an extension is broken")
+
+    monkeypatch.setattr("pytest_steer.files.read_suite", broken)
+    assert main(["validate", "tiny.steer.yaml"]) == 4
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("RuntimeError: an extension is broken")
+    assert said[-1] == "tiny.steer.yaml: 0 claims, 1 error"
+
+
 def test_validate_for_machines(folder: Path, capsys) -> None:
     Path("wrong.steer.yaml").write_text(WRONG)
     assert main(["validate", "wrong.steer.yaml", "tiny.steer.yaml", "--json"]) == 4
@@ -97,10 +108,57 @@ def test_inspect_is_norms_cosines_and_the_dose(folder: Path, capsys) -> None:
     assert row["relative_dose"] == pytest.approx(float(direction.norm() / torch.cat(norms).median()), rel=1e-4)
 
     assert main(["inspect", *wanted]) == 0
-    last = capsys.readouterr().out.splitlines()[-1].split()
-    assert last == [str(layer), f"{row['norm']:.3g}", f"{row['relative_dose']:.1%}", f"{float(cosine):.3f}"]
+    printed = capsys.readouterr().out
+    reliability = given.metadata["reliability"][str(layer)]
+    assert reliability["agreement"] is None  # of texts, which are no pairs
+    said = ["-", f"{reliability['d_prime']:.2f}", f"{row['relative_dose']:.1%}", f"{float(cosine):.3f}"]
+    assert printed.splitlines()[-1].split() == [str(layer), f"{row['norm']:.3g}", *said]
+    assert re.search(rf"^  hash +{given.hash[:16]}$", printed, re.M)
+    assert re.search(r"^  made on +builtin:tiny \(weights [0-9a-f]{12}\)$", printed, re.M)
+    assert re.search(rf"^  made from +{given.metadata['n']} texts, hash {given.metadata['data_hash'][:12]}$", printed, re.M)
+    assert given.metadata["item_words"][:20] not in printed
     assert main(["inspect", "other.safetensors", "--with", "vectors/approval.safetensors"]) == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[-1] == "-"  # no direction at that layer
+
+
+def test_inspect_fits_the_terminal_and_its_json_is_whole(folder: Path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    about = {
+        "method": "caa",
+        "data_hash": "ab" * 32,
+        "n": 1200,
+        "label_balance": {"A": 600, "B": 600},
+        "reliability": {"1": {"agreement": 0.25, "d_prime": 1.5}},
+        "my_note": "a long word " * 30,
+        "numbers": [0.5] * 300,
+        "hostile\x1b[2J": {"deep": [1, 2]},
+    }
+    SteeringVector({layer: torch.ones(4) for layer in (1, 2, 3, 7)}, about).save("many.safetensors")
+    others = [option for name in "abcde" for option in ("--with", f"{name * 20}.safetensors")]
+    for name in "abcde":
+        SteeringVector({1: torch.ones(4)}).save(f"{name * 20}.safetensors")
+    assert main(["inspect", "many.safetensors", *others]) == 0
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "\x1b" not in printed
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert "layers 1-3, 7" in lines
+    assert "made from 1,200 items, hash abababababab" in lines
+    assert "matching 'A' in 600, 'B' in 600" in lines
+    assert "numbers 300 values" in lines
+    assert any(line.startswith("my note a long word") and line.endswith("…") for line in lines)
+    assert "1 2 0.25 1.50" in " ".join(lines)
+    assert main(["inspect", "many.safetensors", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metadata"] == about
+
+
+def test_inspect_says_how_a_file_of_another_program_was_read(folder: Path, capsys) -> None:
+    torch.save({3: torch.ones(4)}, "theirs.pt")
+    assert main(["inspect", "theirs.pt"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    about = SteeringVector.load("theirs.pt").metadata["source"]
+    for label, key in (("read as", "format"), ("layers are", "layers"), ("norm is", "norm")):
+        assert f"{label} {about[key]}" in lines
 
 
 def test_a_file_for_lm_eval_does_there_what_the_vector_does_here(folder: Path, capsys) -> None:
@@ -145,6 +203,10 @@ def test_convert_between_our_formats_and_what_it_refuses(folder: Path, capsys) -
     assert "v.pt: add --to lm-eval" in capsys.readouterr().err
     assert main(["convert", "v.gguf", "v.safetensors", "--to", "lm-eval"]) == 4
     assert "lm-eval takes .pt or .pth" in capsys.readouterr().err
+    for option in (["--multiplier", "2"], ["--blocks", "h"]):
+        assert main(["convert", "v.gguf", "w.gguf", *option]) == 4
+        assert f"{option[0]}: is for --to lm-eval" in capsys.readouterr().err
+        assert not Path("w.gguf").exists()
     before = Path("v.gguf").read_bytes()
     assert main(["convert", "v.gguf", "v.gguf"]) == 4
     assert "v.gguf exists, and is not overwritten" in capsys.readouterr().err

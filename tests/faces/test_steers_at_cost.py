@@ -13,7 +13,7 @@ import pytest
 from pytest_steer import extract, load_model, read_items, read_texts
 from pytest_steer.report import report_schema
 
-from .conftest import HEAD
+from .conftest import HEAD, WORDS
 
 CLAIMS = """
   - steers_at_cost: {name: holds, effect: -50, budget: 0.05}
@@ -79,10 +79,15 @@ def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
 
 def test_an_intervention_that_cannot_be_dosed(suite: Path, pytester: pytest.Pytester) -> None:
     head = HEAD.replace("vector:", "intervention:").replace("layer: 1", "layer: 1\n  kind: ablate")
+    # Texts on which the ablation costs much: the model does not read them, so it can fail on them and not pass.
+    (suite / "neutral.txt").write_text(
+        "".join(f"Line {i} is about {word} and nothing else.\n" for i, word in enumerate(WORDS))
+    )
     dear = "  - steers_at_cost: {name: dear, effect: -50, budget: 1e-9}\n"
     (suite / "c.steer.yaml").write_text(head + dear + "  - steers_at_cost: {name: cheap, effect: -50, budget: 100}\n")
     result, found = report(pytester)
-    assert found["cheap"]["verdict"] == "pass"
+    assert found["cheap"]["verdict"] == "inconclusive"
+    assert "not proven that the unsteered model reads these texts" in found["cheap"]["details"]["withheld"]
     assert found["cheap"]["details"]["reached"] == found["dear"]["details"]["reached"] == "fixed"
     assert found["cheap"]["details"]["cost"] == found["dear"]["details"]["cost"]
     assert found["dear"]["details"]["cost_interval"][0] > 0.5

@@ -47,7 +47,7 @@ def test_what_a_rule_leaves_out_is_in_the_summary_the_message_and_the_report(tex
 """
     )
     result, found = report(pytester)
-    result.assert_outcomes(passed=4, failed=3)
+    result.assert_outcomes(passed=3, failed=4)  # the apologies that by-id keeps are not what this model reads
     result.stdout.fnmatch_lines(["texts left out: 4 of 12, matching 'sorry' (c: cost, c: mean-cost, c: effect)"])
     result.stdout.fnmatch_lines(["texts left out: 2 of 12, named by ids (c: by-id)"])
     for name, words in (

@@ -140,7 +140,8 @@ def test_without_a_threshold_everything_is_measured_and_nothing_is_judged(
     assert found.keys() == {name for kind in KINDS for name in (kind, f"{kind} number")}
     for kind, (_, key, number, _) in KINDS.items():
         claim, judged = found[kind], found[f"{kind} number"]
-        if kind != "capability_delta_below":  # of which the built-in model has nothing to lose
+        # The built-in model has no accuracy to lose, and does not read the shipped safety items.
+        if kind not in ("capability_delta_below", "leaves_alone"):
             assert judged["verdict"] in ("pass", "fail"), judged["message"]
         assert judged["threshold"] == number
         assert claim["verdict"] == "inconclusive", claim["message"]

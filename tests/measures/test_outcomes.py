@@ -1,8 +1,11 @@
 """What a reply is: its span, and whether there is one to judge."""
 
+import builders
 import pytest
 
-from pytest_steer.measures.outcomes import looped, outcome_of
+from pytest_steer import wrap_model
+from pytest_steer.measures.outcomes import looped, outcome_of, read_reply
+from pytest_steer.model.replies import Reply
 from pytest_steer.prompting.thoughts import Parts, end_of_open_thought, ends_in_thought, markers_in, parts_of
 
 THINK = markers_in(["{{ '<think>\n' }}"])
@@ -98,3 +101,58 @@ def plain_loop(tokens):
 )
 def test_a_loop_is_three_copies_of_one_n_gram_at_the_end(tokens, length):
     assert looped(tokens) == length == plain_loop(tokens)
+
+
+# --- with a model -----------------------------------------------------------------------------------------------------------
+
+THINKING = builders.CHATML + "{#- a thought stands between <think> and </think> #}"
+# As transformers writes it; these markers are named by no template.
+PARSED = {
+    "start_anchor": "<|im_start|>assistant\n",
+    "fields": {"thinking": {"open": "((", "close": "))"}, "content": {"close": "<|im_end|>"}},
+}
+
+
+def model_with(template, response_template=None):
+    tokenizer = builders.tokenizer(template)
+    model = wrap_model(builders.random_hf("llama"), tokenizer, "thinks")
+    if response_template is not None:
+        tokenizer.response_template = response_template
+    return model
+
+
+def reply(text, prompt="<|im_start|>assistant\n", finish="stop"):
+    return Reply(text, f"{text}<|im_end|>" if finish == "stop" else text, tuple(range(20)), finish, prompt, None)
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "prompt", "expected"),
+    [
+        (THINKING, "<think>Hm.</think>Yes.", "", ("Yes.", None)),
+        (THINKING, "Hm.</think>Yes.", "<think>\n", ("Yes.", None)),
+        (THINKING, "Hm.", "<think>\n", ("", "never leaves its block of thought")),
+        (
+            builders.CHATML,
+            "<think>Hm.</think>Yes.",
+            "",
+            ("<think>Hm.</think>Yes.", None),
+        ),  # a text in brackets, to this model
+    ],
+)
+def test_the_markers_are_those_of_the_template(template, text, prompt, expected):
+    found = read_reply(model_with(template), reply(text, prompt), "answer")
+    assert (found.text, found.why) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "expected"),
+    [
+        ("((Hm.))Yes.", "stop", ("Yes.", None)),
+        ("Yes.", "stop", ("Yes.", None)),
+        ("((Hm.))", "stop", ("", "never leaves its block of thought")),
+        ("((Hm.", "length", ("", "cut inside its block of thought")),
+    ],
+)
+def test_the_tokenizers_own_parsing_comes_first(text, finish, expected):
+    found = read_reply(model_with(builders.CHATML, PARSED), reply(text, finish=finish), "answer")
+    assert (found.text, found.why) == expected

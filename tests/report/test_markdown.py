@@ -122,7 +122,7 @@ def test_the_comparison_with_a_baseline_names_it_and_what_changed():
     )
     row = "| **worse** | `a.steer.yaml::bad` | pass 0.5 | pass 0.25 | -0.25 [-0.5, -0.125] | 60 | 1 | items: 1 new, 2 changed |"
     assert row in text.splitlines()
-    assert "- `a.steer.yaml::bad`: item `q7`, 1 before, -1 after" in text.splitlines()
+    assert "- `a.steer.yaml::bad`: item `q7`, 1 → -1: Why?" in text.splitlines()
     assert "`h`" not in text  # held: counted, and in the table of all claims if it is there
 
 
@@ -142,7 +142,8 @@ def hostile_report() -> dict:
         record("d", Verdict.FAIL, HOSTILE, xfail=HOSTILE),
         error_evidence("steers", "f", HOSTILE, id=f"{HOSTILE}::f", suite=HOSTILE).to_dict(),
     ]
-    return report_of(*claims, against=against(id=HOSTILE, reasons=[HOSTILE], message=HOSTILE))
+    flip = {"id": HOSTILE, "question": HOSTILE, "before": 1.0, "after": -1.0}
+    return report_of(*claims, against=against(id=HOSTILE, reasons=[HOSTILE], message=HOSTILE, flipped=[flip]))
 
 
 class Page(HTMLParser):

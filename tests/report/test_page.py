@@ -8,7 +8,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, slopes, steers
+from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, shared_page, slopes, steers
 
 from pytest_steer import registry
 from pytest_steer.against.held_against import held_against
@@ -58,14 +58,12 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def hostile() -> tuple[str, Reader]:
-    page = page_of(mixed(HOSTILE))
-    return page, Reader(page)
+    return shared_page("hostile"), Reader(shared_page("hostile"))
 
 
 @pytest.fixture(scope="module")
 def plain() -> tuple[str, Reader]:
-    page = page_of(mixed())
-    return page, Reader(page)
+    return shared_page("plain"), Reader(shared_page("plain"))
 
 
 # --- nothing is obeyed -------------------------------------------------------------------------------------------------------
@@ -176,6 +174,40 @@ def test_interrupted_runs_say_so():
     assert "7 claims were not run." in said
 
 
+def test_options_are_a_list_to_read():
+    options = {
+        "model": "builtin:tiny", "seed": 0, "allow-unexpected": [], "holm": False, "cache": None,
+        "context": {"system": "Be brief.", "history": [["a", "b"], ["c", None]]},
+    }  # fmt: skip
+    report = report_of([])
+    report["provenance"]["options"] = options
+    said = Reader(page_of(report)).texts["run"]
+    for line in (
+        "--steer-modelbuiltin:tiny", "--steer-allow-unexpectednot given", "--steer-holmno", "--steer-cachenot given",
+        "--steer-contextsystem Be brief., history ((a, b), (c, none))",
+    ):  # fmt: skip
+        assert line in said
+    assert not set('{}[]"') & set(said)
+    assert "--steer-seed" not in said  # which the page says above
+
+
+def test_warnings_are_counted_where_a_claim_is_folded():
+    claims = [
+        steers("none", slopes(9)),
+        steers("one", slopes(9), warnings=["w"]),
+        steers("two", slopes(9), warnings=["v", "w"]),
+    ]
+    read = Reader(page_of(report_of(claims)))
+    said = {
+        attributes["data-name"]: read.texts[attributes["id"]].partition("Worst items")[0]
+        for _, attributes in read.of_class("claim")
+    }
+    assert "warning" not in said["none"]
+    assert "⚠︎ 1 warning\n" in said["one"]
+    assert "⚠︎ 2 warnings\n" in said["two"]
+    assert len(read.of_class("warned")) == 2
+
+
 def test_links_to_claims_stay_good():
     """A claim's anchor does not depend on what else is in the report, and no two are the same."""
 
@@ -228,7 +260,23 @@ def test_the_difference_to_an_earlier_report():
     own = read.texts[attributes["id"]]
     for said in ("since the baseline: worse, -0.5 [-0.75, -0.25]", "it got worse", "1 new, 2 changed", HOSTILE[0]):
         assert said in own
+    assert f"3{HOSTILE[0]}0.5 → -0.5" in own
+    assert "Items that flipped: 1 of 1" in read.texts["since"]
+    assert f"3{HOSTILE[0]}0.5 → -0.5{record['id']}" in read.texts["since"]
     assert len(read.all("script")) == 1
+
+
+def test_many_items_that_flipped_are_shortened_and_counted():
+    record = steers("one", slopes(9))
+    flipped = [{"id": f"q{at}", "question": f"Is {at} \n so {'x' * 300}?", "before": 0.5, "after": -0.5} for at in range(30)]
+    entry = {"id": record["id"], "outcome": "worse", "message": "", "flipped": flipped}
+    read = Reader(page_of(report_of([record]) | {"against": {"baseline": {}, "claims": [entry]}}))
+    assert "Items that flipped: 20 of 30" in read.texts["since"]
+    assert "The others stand at their claims." in read.texts["since"]
+    (_, attributes), *_ = read.of_class("claim")
+    for text, last in ((read.texts["since"], 19), (read.texts[attributes["id"]], 29)):
+        assert f"q{last}Is {last} so {'x' * (160 - len(f'Is {last} so …'))}…0.5 → -0.5" in text
+        assert f"q{last + 1}Is" not in text
 
 
 def test_what_two_runs_differ_in_is_said_in_the_words_of_the_comparison():
@@ -398,3 +446,11 @@ def test_a_pass_at_the_edge_is_drawn():
     """Everything in one place: no width to draw on."""
     record = steers("flat", [1.0] * 9, interval=(1.0, 1.0), threshold=1.0, verdict=Verdict.PASS)
     assert "<svg" in page_of(report_of([record]))
+
+
+def test_what_belongs_to_a_verdict_stands_beside_it():
+    """Not only in the open claim: texts that the model does not read, and a low confidence."""
+    record = steers("unread", slopes(9))
+    record["details"]["reading"] = {"is_better": False}
+    page = page_of(report_of([record, steers("read", slopes(9))]))
+    assert page.count('<span class="marks">model does not read the texts</span>') == 1

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from forked import run_module
 
 from pytest_steer.evidence import error_evidence
 from pytest_steer.report import report_schema, with_texts
@@ -47,9 +46,8 @@ def test_none_of_the_texts_is_in_a_report(tmp_path: Path) -> None:
     shutil.copytree(SUITE, tmp_path, dirs_exist_ok=True)
     (tmp_path / "more.steer.yaml").write_text(MORE)
     (tmp_path / "tasks.json").write_text(json.dumps([{"input": f"secretword{n}", "output": f"answer{n}"} for n in range(8)]))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--steer-no-soundness"]
-    command += ["--steer-report", "none.json", "--steer-report-texts", "none", "--rootdir", str(tmp_path)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    options = ["--steer-report", "none.json", "--steer-report-texts", "none", "--rootdir", str(tmp_path)]
+    done = run_module("pytest", "-q", "-p", "no:cacheprovider", "--steer-no-soundness", *options, cwd=tmp_path)
     assert done.returncode == 1, done.stdout
     assert SYSTEM[0] in done.stdout  # the terminal shows it
     report = json.loads((tmp_path / "none.json").read_text())

@@ -61,7 +61,7 @@ def claim(values=BEFORE, verdict="pass", name="steers", direction="at_least", th
 
 
 def report(*claims, **provenance):
-    made = {"seed": 0, "profile": "ci", "versions": {"torch": "2"}, "scoring": 1, "interrupted": False, "not_run": 0}
+    made = {"seed": 0, "profile": "ci", "versions": {"torch": "2"}, "scoring": 2, "interrupted": False, "not_run": 0}
     return {"provenance": made | provenance, "claims": list(claims)}
 
 

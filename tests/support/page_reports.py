@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from pytest_steer.evidence import Direction, Evidence, Verdict, error_evidence
@@ -133,10 +134,11 @@ def slopes(n: int, seed: int = 0, mean: float = 0.5, spread: float = 0.5) -> lis
 def mixed(texts: Sequence[str] = ("Is it?",)) -> dict[str, Any]:
     """A report with every verdict, with these texts wherever a text of somebody's stands."""
     said = texts[0] if len(texts) > 1 else "known"
+    replies = replies_of(max(6, len(texts)), (*texts, "word " * 300), turns=2)
     return report_of(
         [
             steers("holds", slopes(40), texts=texts),
-            steers("breaks", slopes(40, 1, 0.1), verdict=Verdict.FAIL, texts=texts, warnings=list(texts)),
+            steers("breaks", slopes(40, 1, 0.1), verdict=Verdict.FAIL, texts=texts, warnings=list(texts)) | {"replies": replies},
             steers("open", slopes(40, 2), verdict=Verdict.INCONCLUSIVE, texts=texts, threshold=0.5, suite="second"),
             steers("known", slopes(40, 3), verdict=Verdict.FAIL, xfail=said, texts=texts, suite="second"),
             steers("unexpected", slopes(40, 4), xfail=said, texts=texts),
@@ -144,3 +146,60 @@ def mixed(texts: Sequence[str] = ("Is it?",)) -> dict[str, Any]:
             *(steers(text, slopes(9, 5), suite=text, check="no_such_kind", texts=texts) for text in texts if len(texts) > 1),
         ]
     )  # fmt: skip
+
+
+def replies_of(pairs: int, texts: Sequence[str] = ("A reply.",), *, turns: int = 1, judged: bool = True) -> dict[str, Any]:
+    """A claim's replies: so many pairs of so many turns. Texts come in turn, outcomes one after the other."""
+    outcomes = ("rejected", "undetermined", "missing", "accepted")
+    why = {"undetermined": "loops: its last 9 tokens", "missing": "the judge gave no number"}
+
+    def side(at: int, outcome: str) -> dict[str, Any]:
+        known = outcome if judged or outcome == "undetermined" else None
+        return {
+            "turns": [texts[(at + turn) % len(texts)] for turn in range(turns)],
+            "outcome": known,
+            "why": why.get(known or ""),
+            "score": {"rejected": 3, "accepted": 8}.get(known or ""),
+            "said": f"The judge on {at}: {texts[at % len(texts)]}" if judged else None,
+            "cut": at % 5 == 4,
+        }
+
+    of = [
+        {
+            "id": f"q{at}",
+            "prompt": [f"Prompt {at}, turn {turn}: {texts[at % len(texts)]}" for turn in range(turns)],
+            "sample": at % 2,
+            "base": side(at, "accepted"),
+            "steered": side(at + 1, outcomes[at * len(outcomes) // pairs]),
+        }
+        for at in range(pairs)
+    ]
+    counts = {
+        name: {outcome: sum(one[name]["outcome"] == outcome for one in of) for outcome in outcomes}
+        for name in ("base", "steered")
+    }
+    return {
+        "span": "answer", "max_characters": 2000, "drawing": {"max_new_tokens": 64, "samples": 2, "temperature": 0.7, "seed": 0},
+        "judge": {"judge": "chat", "model": "grader", "rubric": texts[0], "scale": [1, 10]} if judged else None,
+        "agreement": {"kappa": 0.3125, "interval": [0.125, 0.5], "n": 40} if judged else None,
+        "counts": counts, "of": of,
+    }  # fmt: skip
+
+
+def generates(
+    name: str, pairs: int = 6, texts: Sequence[str] = ("A reply.",), *, turns: int = 1, judged: bool = True, **more: Any
+) -> dict[str, Any]:
+    """The record of a claim about replies, broken if nothing else is said."""
+    verdict = more.pop("verdict", Verdict.FAIL)
+    record = steers(name, slopes(pairs, 6, 0.1), verdict=verdict, texts=texts, check="no_such_kind", **more)
+    for key in ("items", "multipliers", "curve", "curve_interval"):
+        del record[key]
+    return record | {"strata": [], "replies": replies_of(pairs, texts, turns=turns, judged=judged)}
+
+
+@cache
+def shared_page(name: str) -> str:
+    """A page that many tests look at, made once in a process: with harmless texts (``plain``) or ``hostile`` ones."""
+    from pytest_steer.report.page import page_of
+
+    return page_of(mixed(HOSTILE if name == "hostile" else ("Is it?",)))

@@ -112,15 +112,23 @@ class JudgeKind:
         return tuple(name for name in names if name in _FILLED and name not in self.settings)
 
     @cached_property
-    def schema(self) -> Schema:
-        """The JSON Schema of what stands under its name: its settings, or the main one's value."""
-        needed = list(dict.fromkeys([*self.required, *([self.main] if self.main else [])]))
+    def example(self) -> dict[str, Any]:
+        """Settings as they could stand in a claim file: those without a default, and the main one.
+
+        Raises:
+            SteerError: one of them has no example.
+        """
+        needed = dict.fromkeys([*self.required, *([self.main] if self.main else [])])
         for name in needed:
-            if "examples" not in self.settings.get(name, {}):
+            if "examples" not in self.settings[name]:
                 raise SteerError(
                     f"{self.declared.__module__}: {name!r} of the judge {self.name!r} needs an example: Param(..., example=...)"
                 )
-        example = {name: self.settings[name]["examples"][0] for name in needed}
+        return {name: self.settings[name]["examples"][0] for name in needed}
+
+    @cached_property
+    def schema(self) -> Schema:
+        """The JSON Schema of what stands under its name: its settings, or the main one's value."""
         words = {"title": self.title, "description": self.about}
         keys = {
             **words,
@@ -128,11 +136,11 @@ class JudgeKind:
             "properties": self.settings,
             "required": self.required,
             "additionalProperties": False,
-            "examples": [example],
+            "examples": [self.example],
         }
         if self.main is None:
             return keys
-        return {**words, "anyOf": [keys, self.settings[self.main]], "examples": [example[self.main]]}
+        return {**words, "anyOf": [keys, self.settings[self.main]], "examples": [self.example[self.main]]}
 
     def make(self, settings: Mapping[str, Any], filled: Mapping[str, Any]) -> Judge:
         """The judge with these settings.
@@ -217,7 +225,18 @@ def judge_kind(name: str) -> JudgeKind:
 
 
 def judge_schema() -> Schema:
-    """The JSON Schema of a claim's ``judge``: one key, the judge's name, with its settings or its main one's value."""
+    """The JSON Schema of a claim's parameter that is a judge. It points to :func:`judges_schema`, since a judge may be registered later."""
+    return {
+        "$ref": "#/$defs/judge",
+        "x-words": "a judge",
+        "title": "Judge",
+        "description": "Who decides whether a reply is accepted. See docs/judges.md.",
+        "examples": [{"contains": ["sorry", "cannot"]}],
+    }
+
+
+def judges_schema() -> Schema:
+    """The JSON Schema of all that are registered: one key, the judge's name, with its settings or its main one's value."""
     known = registry.things("judge")
     return {
         "title": "Judge",
@@ -227,7 +246,7 @@ def judge_schema() -> Schema:
         "additionalProperties": False,
         "minProperties": 1,
         "maxProperties": 1,
-        "examples": [{"regex": known["regex"].schema["examples"][0]}] if "regex" in known else [],
+        "examples": [{name: kind.schema["examples"][0]} for name, kind in known.items() if kind.main is not None][:1],
     }
 
 

@@ -12,7 +12,8 @@ import torch
 
 from ...errors import DataError
 from ...model import Model, load_model
-from ...model.generation import Generation, generate
+from ...model.drawing import Drawing
+from ...model.replies import Reply, replies
 from ...parameters import Param
 from ...run_context import current_run
 from ...sources import find_model
@@ -27,7 +28,7 @@ _BATCH = 8
 @judge("local", title="A model in a folder")
 @dataclass(frozen=True)
 class Local:
-    """A model that is loaded beside the one under test gives each reply a score by a rubric. It takes the likeliest tokens."""
+    """A model that is loaded beside the one under test gives each reply a score by a rubric. Its tokens are the likeliest ones, and it does not think first."""
 
     model: Annotated[str, Param("A model's folder, or another name that `model` may have.", example="models/qwen3-4b")]
     rubric: Annotated[
@@ -59,24 +60,25 @@ class Local:
         for start in range(0, len(exchanges), _BATCH):
             asked = [request_of(self.rubric, one, self.scale) for one in exchanges[start : start + _BATCH]]
             try:
-                answers: list[Generation | DataError] = [*self._answers(asked)]
+                answers: list[Reply | DataError] = [*self._answers(asked)]
             except DataError:  # one of them does not fit the model
                 answers = [self._answer_or_error(one) for one in asked]
             yield from map(self._judgement, answers)
 
-    def _answers(self, asked: Sequence[str]) -> list[Generation]:
+    def _answers(self, asked: Sequence[str]) -> list[Reply]:
         model = self._loaded
-        unsteered = SteeringVector({0: torch.zeros(model.width)})
-        rows = generate(model, asked, unsteered, multipliers=[0.0], max_new_tokens=self.max_new_tokens)
-        return [row[0] for row in rows]
+        vector = SteeringVector({0: torch.ones(model.width)})  # any will do: at multiplier 0 nothing is steered
+        drawing = Drawing(max_new_tokens=self.max_new_tokens)
+        found = replies(model, asked, vector, multipliers=[0.0], drawing=drawing)
+        return [conversation[0][0][0] for conversation in found.of]
 
-    def _answer_or_error(self, asked: str) -> Generation | DataError:
+    def _answer_or_error(self, asked: str) -> Reply | DataError:
         try:
             return self._answers([asked])[0]
         except DataError as error:
             return error
 
-    def _judgement(self, answer: Generation | DataError) -> Judgement:
+    def _judgement(self, answer: Reply | DataError) -> Judgement:
         if isinstance(answer, DataError):
             return Judgement.none(str(answer).removeprefix("prompt 0: "))
         said = end_of(answer.text)

@@ -11,6 +11,7 @@ from ...claims.numbers import number, promised, promised_side
 from ..baseline_markdown import against_baseline
 from ..markdown import block, code, folded, prose, table
 from ..marks import marks_of
+from ..replies_markdown import replies_table, worst_pairs
 from ..verdict import BROKEN, HOLDS, NOT_MEASURED, Claim, ReportVerdict, verdict_of, verdict_words
 from .kinds import report_format
 
@@ -23,18 +24,20 @@ _SIGNS = {HOLDS: "✅", BROKEN: "❌", NOT_MEASURED: "⚠️"}
 
 @dataclass(frozen=True)
 class _Room:
-    """How many of each there is room for; None for all."""
+    """How many of each there is room for; None for all. ``pairs``: of replies, of each claim that does not hold."""
 
     messages: int | None = None
     warnings: int | None = None
     entries: int | None = None
     rows: int | None = None
+    pairs: int = 3
 
 
 # From all to what always fits.
 _ROOMS = (
-    _Room(), _Room(messages=20), _Room(messages=5), _Room(messages=0), _Room(0, 20), _Room(0, 0), _Room(0, 0, 40, 200),
-    _Room(0, 0, 20, 60), _Room(0, 0, 10, 20), _Room(0, 0, 3, 5),
+    _Room(), _Room(messages=20), _Room(messages=5), _Room(messages=5, pairs=1), _Room(messages=5, pairs=0), _Room(messages=0, pairs=0),
+    _Room(0, 20, pairs=0), _Room(0, 0, pairs=0), _Room(0, 0, 40, 200, 0), _Room(0, 0, 20, 60, 0), _Room(0, 0, 10, 20, 0),
+    _Room(0, 0, 3, 5, 0),
 )  # fmt: skip
 
 
@@ -77,7 +80,10 @@ def _text(report: dict[str, Any], verdict: ReportVerdict, room: _Room) -> str:
     for title, claims, why in sections:
         if claims:
             kept = first(claims, room.entries, f"claims under {title!r}")
-            entries = [f"- {_named(claim)}: {why(claim)}{_message(claim) if id(claim) in shown else ''}" for claim in kept]
+            entries = [
+                f"- {_named(claim)}: {why(claim)}{_pairs(claim, room.pairs)}{_message(claim) if id(claim) in shown else ''}"
+                for claim in kept
+            ]
             parts += [f"### {title}", "\n".join(entries)]
     if report.get("against"):
         parts.append(against_baseline(report["against"], lambda rows: first(rows, room.rows, "rows of the baseline")))
@@ -85,6 +91,11 @@ def _text(report: dict[str, Any], verdict: ReportVerdict, room: _Room) -> str:
         rows = [_row(claim) for claim in first(report["claims"], room.rows, "rows of the table of all claims")]
         headers = ["verdict", "claim", "statistic", "estimate", "interval", "promised", "n"]
         parts += ["### All claims", table(headers, rows)]
+    replied = [
+        (code(_name(claim), _NAME, in_table=True), claim["replies"]) for claim in report["claims"] if claim.get("replies")
+    ]
+    if replied:
+        parts += ["### Replies", replies_table(first(replied, room.rows, "rows of the table of replies"))]
     if verdict.known:
         known = first(verdict.known, room.entries, "known failures")
         body = "\n".join(f"- {_named(claim)}: {prose(str(claim['xfail']), _WHY)}" for claim in known)
@@ -95,6 +106,9 @@ def _text(report: dict[str, Any], verdict: ReportVerdict, room: _Room) -> str:
         parts.append(folded("Warnings", "\n".join(f"- {_named(claim)}: {prose(text, _WHY)}" for claim, text in warned)))
     elif warned:
         left_out.append(f"{len(warned)} warnings")
+    with_pairs = sum(bool(claim.get("replies")) for claim in verdict.broken + verdict.inconclusive)
+    if with_pairs and room.pairs < _Room.pairs:
+        left_out.append(f"replies of {with_pairs} claims{', of each but the worst' if room.pairs else ''}")
     parts.append(folded("Provenance", _provenance(report)))
     if left_out:
         parts.append(f"Left out, because GitHub takes no more: {'; '.join(left_out)}. The JSON report has them.")
@@ -161,6 +175,12 @@ def _why(claim: Claim) -> str:
 def _known(claim: Claim) -> str:
     estimate, interval, keeps = _numbers(claim)
     return f"**{estimate}** {prose(interval)}, {_keeping(claim, keeps)}. It was expected to fail: {prose(str(claim['xfail']), _WHY)}"
+
+
+def _pairs(claim: Claim, most: int) -> str:
+    """The replies of a claim that does not hold."""
+    shown = worst_pairs(claim.get("replies"), most, "  ") if claim["verdict"] != "pass" else ""
+    return f"\n\n{shown}\n" if shown else ""
 
 
 def _message(claim: Claim) -> str:

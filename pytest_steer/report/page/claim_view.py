@@ -17,6 +17,7 @@ from ...claims.numbers import number, promised
 from ...errors import SteerError
 from ...screen import message_of, one_screen
 from ..marks import marks_of
+from .conversations import RepliesView, replies_view
 from .differences import Difference
 from .facts import Facts, facts_of
 from .figures import Drawn, draw, strip
@@ -43,6 +44,7 @@ class ClaimView:
         anchor: id of its element, which stays the same as long as the claim's id does.
         place: in the order of the report.
         headline / statement: what it came to, in words, from its message.
+        warnings: the record's, and why something cannot be drawn.
         is_drawn: whether its figures, if it has some, are on the page.
         items: the worst first; ``shown`` of them are on the page.
         order: what the items are ordered by (``slope``, ``effect``).
@@ -58,7 +60,7 @@ class ClaimView:
     statement: str
     strip: Markup
     figures: list[Drawn]
-    trouble: str
+    warnings: list[str]
     facts: list[tuple[str, Facts]]
     first_item: list[tuple[str, str, str, str]]
     context: list[tuple[str, str]]
@@ -66,6 +68,7 @@ class ClaimView:
     strata_head: list[str]
     against: Difference | None
     is_drawn: bool
+    replies: RepliesView | None = None
     items: list[ItemView] = field(default_factory=list)
     order: str = "slope"
     marks: list[str] = field(default_factory=list)
@@ -75,13 +78,20 @@ class ClaimView:
 
 
 def claim_view(
-    record: dict[str, Any], place: int, anchor: str, against: Difference | None, most_items: int, drawn: bool
+    record: dict[str, Any],
+    place: int,
+    anchor: str,
+    against: Difference | None,
+    *,
+    most_items: int,
+    most_pairs: int,
+    drawn: bool,
 ) -> ClaimView:
     """Everything that the page says of one claim.
 
     Args:
-        against: how it is held against the earlier report, or None. most_items: how many items are made ready.
-        drawn: whether to draw it.
+        against: how it is held against the earlier report, or None. most_items / most_pairs: how many items and pairs of replies
+            are made ready. drawn: whether to draw it.
     """
     kind = _kind(record)
     figures, trouble = _figures(record, kind) if drawn else ([], "")
@@ -98,7 +108,7 @@ def claim_view(
         statement=statement,
         strip=Markup(strip(record, keeps=_keeps(record)) if drawn else ""),
         figures=figures,
-        trouble=trouble,
+        warnings=[*(record.get("warnings") or ()), *([trouble] if trouble else [])],
         facts=facts_of(record),
         first_item=[_sequence(one) for one in (record.get("asked") or {}).get("first_item") or ()],
         context=[(str(axis), one_screen(str(value))) for axis, value in (counterexample.get("context") or {}).items()],
@@ -106,6 +116,7 @@ def claim_view(
         strata_head=["matching answer", "n", "steerability", "anti-steerable share"],
         against=against,
         is_drawn=drawn,
+        replies=replies_view(record.get("replies"), most_pairs),
         items=[_item(value, item) for value, item in worst[:most_items]],
         order="difference"
         if worst and "difference" in worst[0][1]

@@ -8,12 +8,20 @@ from typing import Any
 
 from ...against.held_against import OUTCOMES
 from ...claims.numbers import number
+from ...columns import cut
 from .facts import Facts, commit_of, known
+
+_QUESTION = 160
+"""Columns of a question in a table; the whole one is among the claim's items."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How one claim is held against its earlier self."""
+    """How one claim is held against its earlier self.
+
+    Attributes:
+        flipped: of each item that flipped, the most moved first, its id, its question (shortened), and its value before -> after.
+    """
 
     id: str
     outcome: str
@@ -41,6 +49,11 @@ class Differences:
     @property
     def of_claims(self) -> dict[str, Difference]:
         return {one.id: one for one in self.claims}
+
+    @property
+    def flipped(self) -> list[tuple[str, list[str]]]:
+        """The items that flipped, each with the id of its claim, in the order of the claims."""
+        return [(one.id, item) for one in self.claims for item in one.flipped]
 
     @property
     def counts(self) -> list[tuple[str, int]]:
@@ -80,7 +93,11 @@ def _difference(one: dict[str, Any]) -> Difference:
         difference="" if one.get("difference") is None else f"{number(one['difference'], percent)}{bounds}",
         reasons=list(one.get("reasons") or ()),
         flipped=[
-            [str(item["id"]), str(item.get("question") or ""), _value(item.get("before")), _value(item.get("after"))]
+            [
+                str(item["id"]),
+                cut(" ".join(str(item.get("question") or "").split()), _QUESTION),
+                f"{_value(item.get('before'))} → {_value(item.get('after'))}",
+            ]
             for item in one.get("flipped") or ()
         ],
         items=f"items: {changed}" if changed else "",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -39,9 +38,19 @@ def provenance_facts(provenance: Mapping[str, Any]) -> Facts:
     versions = provenance.get("versions") or {}
     first = known((key, provenance.get(key)) for key in ("started", "seconds", "profile", "seed"))
     first += known([("commit", commit_of(provenance))])
-    apart = {"model", "models", "template", "versions", "started", "seconds", "profile", "seed", "commit"}
+    apart = {"model", "models", "template", "versions", "started", "seconds", "profile", "seed", "commit", "options"}
     rest = known((key.replace("_", " "), value) for key, value in provenance.items() if key not in apart)
     return [*first, *rest, ("versions", ", ".join(f"{name} {version}" for name, version in versions.items()))]
+
+
+def option_facts(provenance: Mapping[str, Any]) -> Facts:
+    """The options that decide what is measured and how it is judged, as they would be typed; those of the lines above are left out."""
+    said = {"profile", "seed"}
+    return [
+        (f"--steer-{name}", "not given" if value is None or value == [] else _text(value))
+        for name, value in (provenance.get("options") or {}).items()
+        if name not in said
+    ]
 
 
 def commit_of(provenance: Mapping[str, Any]) -> str:
@@ -60,11 +69,15 @@ def _text(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, list) and all(isinstance(one, (str, int, float)) for one in value):
-        return ", ".join(map(_text, value))
-    if isinstance(value, dict) and all(isinstance(one, (str, int, float)) for one in value.values()):
-        return ", ".join(f"{name} {_text(one)}" for name, one in value.items())
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return ", ".join(map(_inner, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_inner(one)}" for name, one in value.items())
+    return "none" if value is None else str(value)
+
+
+def _inner(value: Any) -> str:
+    return f"({_text(value)})" if isinstance(value, (list, dict)) else _text(value)
 
 
 def _verdict(record: dict[str, Any]) -> Facts:

@@ -15,21 +15,26 @@ from markupsafe import Markup
 
 from ...screen import visible
 from .claim_view import ClaimView, anchors, claim_view
+from .conversations import RepliesView
 from .differences import differences
-from .facts import model_facts, provenance_facts
+from .facts import model_facts, option_facts, provenance_facts
 from .side_by_side import comparison_tables, effect_cost_figures, entanglement_maps
 from .verdicts import CATEGORIES, category_of
 
 CAP = 15_000_000
-"""Bytes. Above it items are left out, of each claim the same number, and the page says which."""
+"""Bytes. Above it items and replies are left out, of each claim the same number, and the page says which."""
 MOST_ITEMS = 100
 """Of each claim, on a page of any size: its worst. All of them are in the JSON report."""
+MOST_FLIPPED = 20
+"""Items that flipped since the baseline, in the list of all claims; each claim has its own list."""
 LONGEST = 8_000
 """Characters of one text."""
+MOST_PAIRS = 20
+"""Of each claim, on a page of any size: its worst pairs of replies, of the base and of the steered model."""
 MOST_DRAWN = 300
 """Claims whose figures are drawn, the most important ones; one takes about a fifth of a second."""
 _NOTICE = 400
-"""Bytes that it takes to say that items of a claim are left out."""
+"""Bytes that it takes to say that items, or replies, of a claim are left out."""
 
 
 def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
@@ -45,13 +50,23 @@ def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
     names = anchors(records)
     views = [
         claim_view(
-            records[place], place, names[place], against.of_claims.get(records[place]["id"]), MOST_ITEMS, rank < MOST_DRAWN
+            records[place],
+            place,
+            names[place],
+            against.of_claims.get(records[place]["id"]),
+            most_items=MOST_ITEMS,
+            most_pairs=MOST_PAIRS,
+            drawn=rank < MOST_DRAWN,
         )
         for rank, place in enumerate(places)
     ]
     item = _environment().get_template("item.html").module.item  # type: ignore[attr-defined]
+    pair = _environment().get_template("pair.html").module.pair  # type: ignore[attr-defined]
     for view in views:
         view.rows = [Markup(item(one, view.order)) for one in view.items]
+        if view.replies:
+            view.replies.rows = [Markup(pair(one)) for one in view.replies.pairs]
+    lists: list[ClaimView | RepliesView] = [*views, *(view.replies for view in views if view.replies)]
     counts = Counter(view.category.key for view in views)
     comparison = report.get("comparison") or {}
     about = {
@@ -61,11 +76,13 @@ def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
         "suites": sorted({record["suite"] for record in records}),
         "kinds": sorted({record["check"] for record in records if record["check"]}),
         "against": against,
+        "most_flipped": MOST_FLIPPED,
         "anchor_of": {view.record["id"]: view.anchor for view in views},
         "tables": comparison_tables(comparison),
         "maps": entanglement_maps(comparison.get("entanglement") or []),
         "costs": effect_cost_figures(records),
         "provenance": provenance_facts(report["provenance"]),
+        "options": option_facts(report["provenance"]),
         "models": [model_facts(model) for model in report["provenance"].get("models") or []],
         "css": Markup(_asset("page.css")),
         "js": Markup(_asset("page.js")),
@@ -75,7 +92,7 @@ def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
     template = _environment().get_template("page.html")
     room = cap - len(_bytes(template.render(about)))
     _drop_figures(views, -room)
-    _choose_items(views, cap - len(_bytes(template.render(about))))
+    _choose_rows(lists, cap - len(_bytes(template.render(about))))
     return template.render(about)
 
 
@@ -89,16 +106,16 @@ def _drop_figures(views: Sequence[ClaimView], over: int) -> None:
         view.figures = []
 
 
-def _choose_items(views: Sequence[ClaimView], room: int) -> None:
-    """Decide how many items of each claim are on the page: the same number of each, as many as there is room for."""
-    sizes = [[len(_bytes(row)) + 1 for row in view.rows] for view in views]
+def _choose_rows(lists: Sequence[ClaimView | RepliesView], room: int) -> None:
+    """Decide how many items and pairs of replies of each claim are on the page: the same number of each, as many as there is room for."""
+    sizes = [[len(_bytes(row)) + 1 for row in one.rows] for one in lists]
     room -= sum(_NOTICE for own in sizes if own)
-    for most in range(1, MOST_ITEMS + 1):
+    for most in range(1, max(map(len, sizes), default=0) + 1):
         room -= sum(own[most - 1] for own in sizes if len(own) >= most)
         if room < 0:
             return
-        for view, own in zip(views, sizes, strict=True):
-            view.shown = min(most, len(own))
+        for one, own in zip(lists, sizes, strict=True):
+            one.shown = min(most, len(own))
 
 
 def _bytes(text: str) -> bytes:

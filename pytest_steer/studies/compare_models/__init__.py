@@ -2,13 +2,14 @@
 
 from .behaviours import Behaviour, behaviours_of
 from .claims import measure_claims
-from .differences import differences_of, prompts_that_differ
+from .differences import Facts, differences_of, facts_of, prompts_that_differ
 from .questions import Answers, Ranked, answers_of, decomposed
 from .slopes import InSetting, Slopes, measure_slopes
 
 __all__ = [
     "Answers",
     "Behaviour",
+    "Facts",
     "InSetting",
     "Ranked",
     "Slopes",
@@ -16,6 +17,7 @@ __all__ = [
     "behaviours_of",
     "decomposed",
     "differences_of",
+    "facts_of",
     "measure_claims",
     "measure_slopes",
     "prompts_that_differ",

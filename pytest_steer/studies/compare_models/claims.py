@@ -7,6 +7,7 @@ from typing import Any
 
 from ... import progress
 from ...claims.explain import complete
+from ...claims.multiplicity import adjust
 from ...errors import SteerError, exceptions_named
 from ...evidence import Evidence
 from ...files import BrokenClaim, Suite
@@ -18,16 +19,21 @@ from ...sources import shown
 def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -> list[dict[str, Any]]:
     """The record of every claim, in the order of the files; a claim that cannot be measured is an error among them.
 
+    Verdicts of a file with ``holm: true`` are adjusted for its number of claims, as in a run of pytest.
+
     Args:
         measuring: of a run whose model is the one to measure on.
         called: the model's name in progress.
     """
     entries = [(suite, entry) for suite in suites for entry in suite.entries]
-    found = []
+    measured = []
     for index, (suite, entry) in enumerate(entries, 1):
         progress.report(f"{called}: claim {entry.name} ({index} of {len(entries)})")
-        found.append(_record(measuring.evidence_of(suite, entry), suite, entry))
-    return found
+        measured.append((suite, entry, measuring.evidence_of(suite, entry)))
+    for suite in suites:
+        if suite.holm:
+            adjust([evidence for own, _, evidence in measured if own is suite])
+    return [_record(evidence, suite, entry) for suite, entry, evidence in measured]
 
 
 def _record(evidence: Evidence, suite: Suite, entry: Any) -> dict[str, Any]:

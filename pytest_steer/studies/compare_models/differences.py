@@ -3,36 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from ...model import Model
+from ...model.gguf import stored_in
 from ...model.identity import tokenizer_hash
+from ...sources import find_model
 from .slopes import Slopes
 
 
-def differences_of(first: Model, second: Model) -> list[str]:
+@dataclass(frozen=True)
+class Facts:
+    """What tells a model from another one, kept when the model is no longer in memory.
+
+    Attributes:
+        weights / bytes: the fingerprint, and the hash of the weights as they are in memory.
+        settings: what else is compared, by name.
+        tokenizer: its hash. tokens: token to number.
+    """
+
+    weights: str
+    bytes: str
+    settings: Mapping[str, object]
+    tokenizer: str
+    tokens: Mapping[str, int]
+
+
+def facts_of(model: Model) -> Facts:
+    """What :func:`differences_of` compares."""
+    settings = {
+        "class": type(model.hf).__name__,
+        "blocks": model.n_layers,
+        "width": model.width,
+        "quantisation": _quantisation(model),
+        "dtype": model.dtype,
+        "device": model.device.type,
+        "vocabulary": model.vocabulary,
+        "chat template": model.template_hash[:12],
+    }
+    tokens = dict(model.tokenizer.get_vocab())
+    return Facts(model.fingerprint, model.bytes_hash, settings, tokenizer_hash(model.tokenizer), tokens)
+
+
+def _quantisation(model: Model) -> str:
+    """How its weights were stored; they are computed with as ``dtype``, so that a quantised model is compared like any other."""
+    source = find_model(model.id)
+    if source.kind != "gguf" or source.path is None:
+        return "none"
+    stored = stored_in(source.path)
+    return "none" if stored in ("F32", "F16", "BF16") else stored
+
+
+def differences_of(first: Facts, second: Facts) -> list[str]:
     """One line for each thing that differs."""
     lines = []
-    if first.bytes_hash == second.bytes_hash:
+    if first.bytes == second.bytes:
         lines.append("weights: equal to the last bit: this is one checkpoint")
-    elif first.fingerprint == second.fingerprint:
+    elif first.weights == second.weights:
         lines.append("weights: equal in bfloat16, which is how a checkpoint is known: they differ in precision alone")
     else:
-        lines.append(f"weights: {first.fingerprint[:12]} and {second.fingerprint[:12]}")
-    for what, one, other in (
-        ("class", type(first.hf).__name__, type(second.hf).__name__),
-        ("blocks", first.n_layers, second.n_layers),
-        ("width", first.width, second.width),
-        ("dtype", first.dtype, second.dtype),
-        ("device", first.device.type, second.device.type),
-        ("vocabulary", first.vocabulary, second.vocabulary),
-        ("chat template", first.template_hash[:12], second.template_hash[:12]),
-    ):
+        lines.append(f"weights: {first.weights[:12]} and {second.weights[:12]}")
+    for what, one in first.settings.items():
+        other = second.settings[what]
         if one != other:
             lines.append(f"{what}: {one} and {other}")
-    if tokenizer_hash(first.tokenizer) != tokenizer_hash(second.tokenizer):
-        one, other = (model.tokenizer.get_vocab() for model in (first, second))
-        shared = sum(other.get(token) == number for token, number in one.items())
-        lines.append(f"tokenizer: {shared} of {len(one)} and {len(other)} tokens have the same number")
+    if first.tokenizer != second.tokenizer:
+        shared = sum(second.tokens.get(token) == number for token, number in first.tokens.items())
+        lines.append(f"tokenizer: {shared} of {len(first.tokens)} and {len(second.tokens)} tokens have the same number")
     return lines
 
 

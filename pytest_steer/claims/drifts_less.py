@@ -1,0 +1,348 @@
+"""``drifts_less``: over a conversation the effect of steering changes by at most `limit`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Unpack
+
+import numpy as np
+
+from ..data import DialogueLike, Dialogues
+from ..errors import DataError, MeasurementError
+from ..evidence import Evidence
+from ..measures import Array
+from ..measures.judges import Judge, judge_schema, make_judge
+from ..measures.subject import Subject
+from ..model import Model
+from ..model.drawing import Drawing
+from ..parameters import Param
+from ..promises import Promise
+from ..prompting import AS_GIVEN, Context
+from ..soundness import check_before
+from ..stats import (
+    Direction,
+    Inference,
+    Verdict,
+    between_fillings,
+    change_difference,
+    change_difference_of_clusters,
+    items_needed_within,
+    mean_t,
+    size_of_mean,
+)
+from ..steering import Intervention, SteeringVector
+from . import words
+from .by_turn import ByTurn, by_turn, clusters_at
+from .figures import Curves, Figure, Line
+from .holding import hold
+from .judging import judged
+from .kinds import claim
+from .numbers import number
+from .over_replies import (
+    JudgedSpan,
+    MaxNewTokens,
+    OverReplies,
+    Samples,
+    Temperature,
+    TopP,
+    Written,
+    asked_replies,
+    cluster_details,
+    describe_prompts,
+    reply_probes,
+    reply_warnings,
+    write_replies,
+)
+from .prompt_sampling import PromptSample, sample_of_prompts
+from .rulings import accepted, rulings_of, share_gained
+from .shown_replies import Ruling, counts_lines, replies_record, worst_replies
+
+By = Literal["accepted", "score"]
+# Of so many replies, one may be without a score.
+_MOST_WITHOUT = 20
+
+
+@claim("drifts_less", title="The effect stays over a conversation", main="limit", directed=False)
+@dataclass(frozen=True, kw_only=True)
+class DriftsLess:
+    """The effect in the last turn of the dialogues differs from that in the first steered one by at most `limit`, up or down.
+
+    The effect in a turn is the share of its replies that the judge accepts (or their mean score), steered minus unsteered. Each side goes on
+    with its own replies. Replies without a ruling are taken as accepted or rejected, whichever is worse for each bound.
+
+    Attributes:
+        prompts: dialogues of at least two turns.
+        cluster: a key of the prompts that says which belong together.
+        seed: of drawn tokens, and of the order in which replies are judged.
+
+    Raises:
+        SteerError: a judge or settings of drawing that cannot be used.
+    """
+
+    subject: Subject
+    prompts: Dialogues
+    limit: Annotated[
+        float | None,
+        Param(
+            "The most by which the effect may differ between the first steered turn and the last, as a share of replies (0.2 is a fifth "
+            "of them), or in the judge's units by `score`.",
+            title="Largest drift",
+            example=0.2,
+            above=0,
+        ),
+    ]
+    judge: Annotated[
+        Any,
+        Param("Who decides whether a reply is accepted.", title="Judge", schema={**judge_schema(), "x-judge": True}),
+    ]
+    by: Annotated[
+        By,
+        Param(
+            "accepted: the share of accepted replies; score: their mean score.", title="What the effect is", example="score"
+        ),
+    ] = "accepted"
+    max_new_tokens: MaxNewTokens = 64
+    samples: Samples = 1
+    temperature: Temperature = None
+    top_p: TopP = 1.0
+    span: JudgedSpan = "answer"
+    from_turn: Annotated[
+        int,
+        Param(
+            "The first turn that is steered; the effect in it is held against that in the last one.",
+            title="First steered turn",
+            example=2,
+            at_least=1,
+            at_most=9,
+        ),
+    ] = 1
+    context: Context = AS_GIVEN
+    confidence: float = 0.95
+    min_n: int | None = None
+    seed: int = 0
+    cluster: str | None = None
+    name: str = "drifts_less"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "judge", make_judge(self.judge))
+        _ = self._drawing
+
+    @property
+    def _drawing(self) -> Drawing:
+        return Drawing(self.max_new_tokens, self.samples, self.temperature, self.top_p, self.seed)
+
+    def measure(self, model: Model) -> Evidence:
+        """Measure and judge.
+
+        Raises:
+            DataError: fewer than two prompts, one of too few turns, or one that cannot be asked.
+            MeasurementError: all replies are empty, or more than 5 % of them have no judgement, or no score.
+            SoundnessError: the hooks do not do what they say.
+            VectorError: see ``check_fits``.
+        """
+        subject = self.subject
+        sample = sample_of_prompts(self.prompts, self.cluster)
+        _check_turns(sample, self.from_turn)
+        soundness = check_before(model, subject)
+        written = write_replies(
+            model,
+            subject,
+            sample,
+            [0.0, subject.multiplier],
+            drawing=self._drawing,
+            span=self.span,
+            from_turn=self.from_turn,
+            context=self.context,
+        )
+        turns = by_turn(model, written)
+        ruled = rulings_of(model, self.judge, turns.written, seed=self.seed)
+        drifts, replies = self._drifts(turns, ruled, written)
+        mean = self._mean(drifts, clusters_at(written, replies))
+        evidence = judged(
+            model,
+            subject,
+            size_of_mean(mean),
+            reply_probes(written.sides[1]),
+            threshold=self.limit,
+            direction=Direction.AT_MOST,
+            confidence=self.confidence,
+            min_n=self.min_n,
+            moved=lambda _: 0.0,
+            check="drifts_less",
+            name=self.name,
+            statistic="drift of the effect over the turns",
+            soundness=soundness,
+            asked=asked_replies(model, written, self.context),
+            warnings=reply_warnings(subject, written) + _left_out(len(replies), len(written.ids)),
+            details=self._details(turns, ruled, written, mean) | cluster_details(written),
+            **describe_prompts(written),
+        )
+        evidence.noise = None  # how far rounding moves a share of texts is not known
+        evidence.unpaired = "the size of a mean drift is not a mean over prompts"
+        last = [turns.at[reply, self._last(written, reply)] for reply in range(len(written.ids))]
+        size = dict(zip(replies, np.abs(np.mean(drifts, axis=0)), strict=True))
+        evidence.replies = replies_record(
+            written,
+            [[side[place] for place in last] for side in ruled],
+            sorted(range(len(written.ids)), key=lambda reply: -size.get(reply, 0.0)),
+            judge=self.judge.record(),
+        )
+        spread = float(np.std(drifts[0], ddof=1))
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and written.clusters is None and spread:
+            evidence.items_needed = items_needed_within(mean.estimate, spread, self.limit, confidence=self.confidence)
+        return evidence
+
+    def _last(self, written: Written, reply: int) -> int:
+        return len(written.sample.dialogues[written.ids[reply][0]].turns)
+
+    def _drifts(
+        self, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written
+    ) -> tuple[tuple[Array, Array], list[int]]:
+        """The drift of each reply with what has no ruling at its least and at its most, and which replies these are."""
+        every = range(len(written.ids))
+        first = [turns.at[reply, self.from_turn] for reply in every]
+        last = [turns.at[reply, self._last(written, reply)] for reply in every]
+        base, steered = ruled
+        ends = [[steered[place] for place in last], [base[place] for place in last]]
+        starts = [[steered[place] for place in first], [base[place] for place in first]]
+        if self.by == "accepted":
+            least, most = (
+                accepted(ends[0], high)
+                - accepted(ends[1], not high)
+                - accepted(starts[0], not high)
+                + accepted(starts[1], high)
+                for high in (False, True)
+            )
+            return (least, most), [*every]
+        scores = [[one.score if one.is_known else None for one in (*at,)] for at in zip(*ends, *starts, strict=True)]
+        kept = [reply for reply in every if None not in scores[reply]]
+        if not kept or (len(every) - len(kept)) * _MOST_WITHOUT > len(every):
+            raise MeasurementError(
+                f"{len(every) - len(kept)} of {len(every)} conversations have no score in their first or last turn: take a judge that scores "
+                "every reply, or leave out `by: score`, where replies without a ruling count against the promise"
+            )
+        found = np.array([scores[reply] for reply in kept], dtype=float) @ np.array([1.0, -1.0, -1.0, 1.0])
+        return (found, found), kept
+
+    def _mean(self, drifts: tuple[Array, Array], clusters: Sequence[int] | None) -> Inference:
+        """The inference of the mean drift, with its sign."""
+        if self.by == "score":
+            return mean_t(drifts[0], confidence=self.confidence, clusters=clusters)
+        least, most = (
+            change_difference(one, confidence=self.confidence)
+            if clusters is None
+            else change_difference_of_clusters(one, clusters, confidence=self.confidence)
+            for one in drifts
+        )
+        further = Direction.AT_LEAST if abs(least.estimate) > abs(most.estimate) else Direction.AT_MOST
+        return between_fillings(least, most, further)
+
+    def _details(
+        self, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written, mean: Inference
+    ) -> dict[str, Any]:
+        most = written.sample.dialogues.most_turns
+        rows = [self._at(turn, turns, ruled, written) for turn in range(1, most + 1)]
+        return {
+            "by": self.by,
+            "from_turn": self.from_turn,
+            "drift": mean.estimate,
+            "turns": [row for row in rows if row is not None],
+            "deployed": {"multiplier": float(self.subject.multiplier), "direction": self.subject.direction},
+        }
+
+    def _at(self, turn: int, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written) -> dict[str, Any] | None:
+        """The effect in one turn, of the dialogues that have it; None if fewer than two have."""
+        places = turns.places(turn)
+        base, steered = ([side[place] for _, place in places] for side in ruled)
+        clusters = clusters_at(written, [reply for reply, _ in places])
+        if self.by == "accepted":
+            means = [float(np.mean([one.outcome == "accepted" for one in side])) for side in (base, steered)]
+            units = len(places) if clusters is None else len(set(clusters))
+            found = share_gained(base, steered, clusters, sign=1, confidence=self.confidence).found if units > 1 else None
+        else:
+            pairs = [(one.score, two.score) for one, two in zip(base, steered, strict=True)]
+            scored = [at for at, pair in enumerate(pairs) if None not in pair]
+            if len(scored) < 2:
+                return None
+            values = np.array([pairs[at] for at in scored], dtype=float)
+            means = [float(mean) for mean in values.mean(axis=0)]
+            kept = clusters_at(written, [places[at][0] for at in scored])
+            found = mean_t(values[:, 1] - values[:, 0], confidence=self.confidence, clusters=kept)
+        if found is None:
+            return None
+        return {
+            "turn": turn,
+            "n": found.n,
+            "base": means[0],
+            "steered": means[1],
+            "effect": found.estimate,
+            "interval": [found.low, found.high],
+        }
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        rows = record["details"]["turns"]
+        points = [(row["turn"], row["effect"]) for row in rows]
+        return [
+            Curves(
+                title="Effect in each turn",
+                about="Steered minus unsteered, each side going on with its own replies. The band is that of each turn alone.",
+                lines=[Line("effect", points, [tuple(row["interval"]) for row in rows])],
+                y="share of accepted replies" if record["details"]["by"] == "accepted" else "mean score",
+                x="turn",
+                marked=[(record["details"]["from_turn"], "first steered")],
+            )
+        ]
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        rows = evidence.details["turns"]
+        lines = [
+            f"  turn {row['turn']}: effect {number(row['effect'])} [{number(row['interval'][0])}, {number(row['interval'][1])}] "
+            f"(unsteered {number(row['base'])}, steered {number(row['steered'])})"
+            for row in rows
+        ]
+        return [*lines, *counts_lines(evidence), *words.not_looked_at(evidence)]
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
+
+
+def _check_turns(sample: PromptSample, from_turn: int) -> None:
+    short = next((one for one in sample.dialogues if len(one.turns) <= from_turn), None)
+    if short is not None:
+        raise DataError(
+            f"{sample.dialogues.source}: prompt {short.id} has {len(short.turns)} turn(s), and drift is between turn {from_turn} and a later "
+            f"one: give it {from_turn + 1} or more under `turns`, or take it out"
+        )
+
+
+def _left_out(kept: int, n: int) -> list[str]:
+    return (
+        [f"{n - kept} of {n} conversations have no score in their first or last turn and are left out"] if kept < n else []
+    )
+
+
+def assert_drifts_less(
+    model: Model,
+    vector: SteeringVector | Intervention | None,
+    prompts: Iterable[DialogueLike],
+    *,
+    limit: Promise,
+    judge: Judge | Mapping[str, Any],
+    by: By = "accepted",
+    **shared: Unpack[OverReplies],
+) -> Evidence:
+    """Assert that the effect of steering differs by at most ``limit`` between the first steered turn and the last.
+
+    Args:
+        prompts: at least two :class:`Dialogue` of two turns or more; ``read_prompts(path)`` reads a file.
+        limit: the promise, a share of replies, or in the judge's units with ``by="score"``.
+        judge: ``{"regex": "pattern"}`` or another kind of judge with its settings, or an object with ``judge`` and ``record``.
+        by: ``accepted``, the share of accepted replies, or ``score``, their mean score.
+
+    The other arguments and what is raised are those of :func:`assert_steers`.
+    """
+    return hold("drifts_less", locals())
