@@ -114,6 +114,7 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
             deployed_moves,
             entanglement_map,
             expected_false,
+            noted_lines,
             texts_left_out,
             verdict_counts,
         )
@@ -124,7 +125,13 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
         tables = filter(None, (comparison_of(claims, width=width), entanglement_map(claims, width=width)))
         for text in tables:
             reporter.write_line(f"{text}\n")
-        notes = [*deployed_moves(claims), *control_ranks(claims), *texts_left_out(claims), *claim_warnings(claims)]
+        notes = [
+            *deployed_moves(claims),
+            *noted_lines(claims),
+            *control_ranks(claims),
+            *texts_left_out(claims),
+            *claim_warnings(claims),
+        ]
         notes.append(expected_false(claims))
         counts = verdict_counts(claims, width=width, paint=paint)
     for line in notes:

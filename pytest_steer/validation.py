@@ -240,6 +240,14 @@ def _max_items(error: ValidationError) -> tuple[str, str]:
     return f"takes at most {error.validator_value} entries, but has {len(error.instance)}", ""
 
 
+def _max_properties(error: ValidationError) -> tuple[str, str]:
+    keys = ", ".join(map(shown, error.instance))
+    return (
+        f"takes {error.validator_value} key{'s' if error.validator_value > 1 else ''}, but has {len(error.instance)}: {keys}",
+        "",
+    )
+
+
 def _unique(error: ValidationError) -> tuple[str, str]:
     items = error.instance
     twice = next((item for index, item in enumerate(items) if item in items[:index]), items[0])
@@ -268,6 +276,7 @@ _REASONS: dict[str, Callable[[ValidationError], tuple[str, str]]] = {
     "minItems": _min_items,
     "maxItems": _max_items,
     "minProperties": lambda error: ("is an empty mapping", ""),
+    "maxProperties": _max_properties,
     "uniqueItems": _unique,
     "pattern": _pattern,
 }

@@ -139,6 +139,8 @@ def _value_of(schema: Schema) -> str:
     """What a claim file can hold, in a few words: ``number > 0 and < 1, in logits``."""
     if "enum" in schema:
         return ", ".join(map(_code, schema["enum"]))
+    if "$ref" in schema and "x-words" in schema:
+        return str(schema["x-words"])
     kind = "number" if schema.get("x-promise") else schema.get("type", "anything")
     words = " or ".join([kind] if isinstance(kind, str) else kind)
     bounds = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}

@@ -13,7 +13,7 @@ import pytest_steer.claims
 import pytest_steer.extract
 import pytest_steer.steering  # noqa: F401  (these register ours)
 from pytest_steer import registry
-from pytest_steer.measures.judges import judge_schema
+from pytest_steer.measures.judges import judges_schema
 from pytest_steer.prompting import known_axes
 from pytest_steer.validation import Checks
 
@@ -84,7 +84,7 @@ def _made(version: int) -> Schema:
     }
     _add_settings(found, "#/$defs/vector/properties/extract", "#/$defs/method/properties/extract", methods)
     _add_settings(found, "#/$defs/intervention", "#/$defs/method", ways)
-    defs["judge"] = judge_schema()
+    defs["judge"] = judges_schema()
     axes = known_axes()
     value_of = {name: {"$ref": f"#/$defs/axes/properties/{name}"} for name in axes}
     defs["axes"]["properties"] = {name: {**axis.value_schema, "x-axis": name} for name, axis in axes.items()}

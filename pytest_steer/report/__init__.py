@@ -8,7 +8,16 @@ from .matrix_rows import comparison_of, matrix_rows
 from .partial import PartialReport, partial_path
 from .reading import read_report
 from .report import build_report, fitting, partial_head, report_schema, write_report
-from .table import claim_table, claim_warnings, control_ranks, deployed_moves, expected_false, texts_left_out, verdict_counts
+from .table import (
+    claim_table,
+    claim_warnings,
+    control_ranks,
+    deployed_moves,
+    expected_false,
+    noted_lines,
+    texts_left_out,
+    verdict_counts,
+)
 from .texts import with_texts
 
 __all__ = [
@@ -26,6 +35,7 @@ __all__ = [
     "expected_false",
     "fitting",
     "matrix_rows",
+    "noted_lines",
     "partial_head",
     "partial_path",
     "read_report",

@@ -214,6 +214,11 @@ def control_ranks(claims: Sequence[Claim]) -> list[str]:
     ]
 
 
+def noted_lines(claims: Sequence[Claim]) -> list[str]:
+    """What claims found beside their verdicts and their readers want to know although they passed (``details.noted``)."""
+    return [f"{claim['suite']}: {claim['name']}: {line}" for claim in claims for line in claim["details"].get("noted", ())]
+
+
 def texts_left_out(claims: Sequence[Claim]) -> list[str]:
     """Which texts were left out by which rule, for the claims that leave out some, which may have passed."""
     about: dict[str, list[str]] = {}

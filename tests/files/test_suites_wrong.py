@@ -27,6 +27,7 @@ LISTS = {
     "{axes}": list(known_axes()),
     "{methods}": registry.names("method"),
     "{interventions}": registry.names("intervention"),
+    "{judges}": registry.names("judge"),
     "{extract keys}": list(valid_keys(INTERVENTION["extract"])),
     "{intervention keys}": list(INTERVENTION),
 }

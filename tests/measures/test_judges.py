@@ -21,8 +21,8 @@ from pytest_steer.measures.judges import (
     Judgement,
     Regex,
     judge,
-    judge_schema,
     judged,
+    judges_schema,
     make_judge,
 )
 from pytest_steer.measures.judges.order import blind_order
@@ -100,10 +100,10 @@ def test_a_judge_is_made_of_its_entry_in_a_claim():
 
 
 def test_the_schema_takes_what_make_judge_takes():
-    valid = Draft202012Validator(judge_schema()).is_valid
+    valid = Draft202012Validator(judges_schema()).is_valid
     assert all(map(valid, [{"regex": "a"}, {"regex": {"pattern": "a"}}, {"contains": ["a", "b"]}]))
     assert not any(map(valid, [{}, {"regex": "a", "contains": "b"}, {"regex": {"patern": "a"}}, {"regx": "a"}, "regex"]))
-    Draft202012Validator.check_schema(judge_schema())
+    Draft202012Validator.check_schema(judges_schema())
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def polite():
 def test_a_judge_of_others_is_made_and_fills_in_its_folder(polite):
     made = make_judge({"polite": "please"}, base=Path("here"))
     assert (made.words, made.base) == ("please", Path("here"))
-    assert "polite" in judge_schema()["properties"]
+    assert "polite" in judges_schema()["properties"]
     assert [one.accepted for one in judged(made, exchanges("yes please", "no"), seed=0)] == [True, False]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_steer.evidence import Direction, Evidence, Verdict
-from pytest_steer.report import claim_table, claim_warnings, control_ranks, deployed_moves
+from pytest_steer.report import claim_table, claim_warnings, control_ranks, deployed_moves, noted_lines
 from pytest_steer.report.table import expected_false
 
 
@@ -67,6 +67,11 @@ def test_claims_that_passed_say_where_their_vector_ranks_among_random_ones():
         f"{of} 3 (p = 0.15) in 1 (s: f)",
     ]
     assert control_ranks([record("e")]) == []
+
+
+def test_what_a_claim_that_passed_found_beside_its_verdict():
+    claims = [record("a", details={"noted": ["text collapses between 2 and 3"]}), record("b")]
+    assert noted_lines(claims) == ["s: a: text collapses between 2 and 3"]
 
 
 @pytest.mark.parametrize(

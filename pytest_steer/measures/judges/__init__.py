@@ -5,7 +5,7 @@ from .chat import Chat
 from .classifier import Classifier
 from .contains import Contains
 from .judged import judged
-from .kinds import Exchange, Judge, JudgeKind, Judgement, judge, judge_kind, judge_schema, make_judge
+from .kinds import Exchange, Judge, JudgeKind, Judgement, judge, judge_kind, judge_schema, judges_schema, make_judge
 from .labels import Agreement, Label, Rated, agreement, read_labels
 from .local import Local
 from .python import PythonFunction
@@ -32,6 +32,7 @@ __all__ = [
     "judge_kind",
     "judge_schema",
     "judged",
+    "judges_schema",
     "make_judge",
     "read_labels",
 ]

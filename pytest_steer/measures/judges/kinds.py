@@ -225,7 +225,18 @@ def judge_kind(name: str) -> JudgeKind:
 
 
 def judge_schema() -> Schema:
-    """The JSON Schema of a claim's ``judge``: one key, the judge's name, with its settings or its main one's value."""
+    """The JSON Schema of a claim's parameter that is a judge. It points to :func:`judges_schema`, since a judge may be registered later."""
+    return {
+        "$ref": "#/$defs/judge",
+        "x-words": "a judge",
+        "title": "Judge",
+        "description": "Who decides whether a reply is accepted. See docs/judges.md.",
+        "examples": [{"contains": ["sorry", "cannot"]}],
+    }
+
+
+def judges_schema() -> Schema:
+    """The JSON Schema of all that are registered: one key, the judge's name, with its settings or its main one's value."""
     known = registry.things("judge")
     return {
         "title": "Judge",
@@ -235,7 +246,7 @@ def judge_schema() -> Schema:
         "additionalProperties": False,
         "minProperties": 1,
         "maxProperties": 1,
-        "examples": [{"regex": known["regex"].schema["examples"][0]}] if "regex" in known else [],
+        "examples": [{name: kind.schema["examples"][0]} for name, kind in known.items() if kind.main is not None][:1],
     }
 
 
