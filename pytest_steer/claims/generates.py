@@ -168,7 +168,7 @@ class Generates:
             statistic=self._statistic,
             soundness=soundness,
             asked=asked_replies(model, written, self.context),
-            warnings=[*reply_warnings(subject, written), *(agreed.warnings if agreed is not None else ())],
+            warnings=[*reply_warnings(subject, written, model), *(agreed.warnings if agreed is not None else ())],
             details=self._details(base, steered, written) | cluster_details(written),
             **describe_prompts(written),
         )

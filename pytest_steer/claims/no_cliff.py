@@ -9,7 +9,6 @@ from typing import Annotated, Any, Unpack
 import numpy as np
 
 from ..data import DialogueLike, Dialogues, TextLike
-from ..data.texts import form_of
 from ..errors import MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import Array, Perplexity, perplexity_curves, reading_of_texts, relative_rise
@@ -21,25 +20,24 @@ from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
-from ..stats import Direction, Inference, as_rise, largest_of
+from ..stats import Direction, Inference, largest_of
 from ..steering import Intervention, SteeringVector
 from . import words
-from .collapse import SMALLEST, collapse
+from .cliff import Part, collapse_line, perplexity_part, repetition_part, repetition_replies, units_of
+from .collapse import collapse
 from .common import Interval, IntervalMethod, Stride, Window
 from .figures import Figure, Intervals, interval_row, promised_in
-from .fluency_of import values_of
 from .holding import hold
 from .judging import judged, judged_from, mean_of
 from .kinds import claim
 from .leaks import text_leaks
-from .numbers import number, promise
+from .numbers import number
 from .over_replies import (
     FromTurn,
     JudgedSpan,
     MaxNewTokens,
     OverReplies,
     Samples,
-    Side,
     Temperature,
     TopP,
     Written,
@@ -50,33 +48,9 @@ from .over_replies import (
     write_replies,
 )
 from .prompt_sampling import PromptSample, sample_of_prompts
-from .rises import as_share
-from .shown_replies import Ruling, counts_lines, replies_record, unjudged, worst_replies
+from .shown_replies import counts_lines, worst_replies
 from .text_sampling import TextSample, describe_texts, sample_of_texts
-from .units import linearised, numbered, units_record
 from .unread import withhold_unread
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """A rise at one multiplier: of perplexity (relative), or of the share of repeated 4-grams (absolute).
-
-    Attributes:
-        values: numbers whose mean is the rise. clusters: of these.
-        forms / names: what each is of.
-    """
-
-    what: str
-    multiplier: float
-    found: Inference
-    values: Array
-    clusters: list[int] | None
-    forms: list[tuple[str, ...]]
-    names: list[str]
-
-    @property
-    def name(self) -> str:
-        return f"{self.what} at {self.multiplier:g}"
 
 
 @claim("no_cliff", title="Steered, text does not collapse a step further", main="budget", directed=False)
@@ -150,7 +124,7 @@ class NoCliff:
 
         Raises:
             DataError: fewer than two prompts or texts, or one that cannot be asked or scored.
-            MeasurementError: all replies at a judged multiplier are empty, or the model gives NaN or infinity there.
+            MeasurementError: all replies at the deployed multiplier are empty, or the model gives NaN or infinity there.
             SoundnessError: the hooks do not do what they say.
             SteerError: the intervention has one fixed strength.
         """
@@ -165,9 +139,9 @@ class NoCliff:
         sample, of_texts = sample_of_prompts(self.prompts, self.cluster), sample_of_texts(self.texts, self.source)
         soundness = check_before(model, subject)
         base, *curve = self._perplexities(model, of_texts, [0.0, *grid])
-        written = self._written(model, sample, [0.0, *grid])
-        parts = [self._perplexity(of_texts, base, at, m) for at, m in zip(curve, grid, strict=True)]
-        parts += [self._repetition(model, written, side) for side in written.sides[1:]]
+        written = self._written(model, sample, [0.0, *grid], may_be_empty=grid[1:])
+        parts = [perplexity_part(of_texts, base, at, m, self._mean) for at, m in zip(curve, grid, strict=True)]
+        parts += [repetition_part(model, written, side, self._mean) for side in written.sides[1:]]
         found = largest_of([one.found for one in parts])
         largest = max(parts, key=lambda one: one.found.estimate)
         evidence = judged(
@@ -190,7 +164,7 @@ class NoCliff:
             soundness=soundness,
             asked=asked_replies(model, written, self.context),
             warnings=[
-                *reply_warnings(subject, written),
+                *reply_warnings(subject, written, model),
                 *of_texts.warnings,
                 *text_leaks(subject.intervention.metadata, of_texts.texts),
             ],
@@ -203,8 +177,19 @@ class NoCliff:
         )
         evidence.noise = None  # how far rounding moves a number of texts is not known
         evidence.items_needed = None
-        evidence.replies = self._replies(model, written)
-        evidence.units = self._units(parts)
+        evidence.replies = repetition_replies(model, written)
+        evidence.units = units_of(
+            parts,
+            {
+                "beyond": self.beyond,
+                "window": self.window,
+                "stride": self.stride,
+                "span": self.span,
+                "drawing": asdict(self._drawing),
+                "from_turn": self.from_turn,
+                "context": self.context.to_dict(),
+            },
+        )
         evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base.per_text), of_texts.clusters)
         evidence.details["collapse"] = self._collapse(model, of_texts, sample, parts)
         evidence.details["noted"] = [line.strip() for line in _collapse_line(evidence)]
@@ -222,7 +207,9 @@ class NoCliff:
         )
         return found["steered"]
 
-    def _written(self, model: Model, sample: PromptSample, multipliers: Sequence[float]) -> Written:
+    def _written(
+        self, model: Model, sample: PromptSample, multipliers: Sequence[float], *, may_be_empty: Sequence[float]
+    ) -> Written:
         return write_replies(
             model,
             self.subject,
@@ -232,57 +219,13 @@ class NoCliff:
             span=self.span,
             from_turn=self.from_turn,
             context=self.context,
+            may_be_empty=may_be_empty,
         )
 
     def _mean(self, values: Array, clusters: Sequence[int] | None) -> Inference:
         return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
 
-    def _perplexity(self, texts: TextSample, base: Perplexity, steered: Perplexity, multiplier: float) -> _Part:
-        rises = steered.per_text - base.per_text
-        mean = float(rises.mean())
-        share = as_share(mean)
-        if share is None:
-            raise MeasurementError(
-                f"the model breaks down at multiplier {multiplier:g}: the texts lose {mean:.3g} nats of log-likelihood per token. Deploy a "
-                "smaller multiplier"
-            )
-        clusters = None if texts.clusters is None else list(texts.clusters)
-        return _Part(
-            "perplexity",
-            multiplier,
-            as_rise(self._mean(rises, clusters)),
-            linearised(rises, mean, share + 1, share),
-            clusters,
-            [form_of(text) for text in texts.texts],
-            list(texts.texts.ids),
-        )
-
-    def _repetition(self, model: Model, written: Written, side: Side) -> _Part:
-        """The rise of the share of repeated 4-grams, of replies to the same prompts. A pair without a number on one side is left out."""
-        before, after = (values_of(model, one, "repetition") for one in (written.sides[0], side))
-        kept = ~(before.short | before.collapsed | after.short)
-        labels = written.clusters or tuple(range(len(kept)))
-        clusters = [label for label, is_kept in zip(labels, kept, strict=True) if is_kept]
-        if len(set(clusters)) < 2:
-            raise MeasurementError(
-                f"repetition can be compared of {int(kept.sum())} of {len(kept)} replies at multiplier {side.multiplier:g}: the others have "
-                "too few tokens. Raise max_new_tokens, or ask for longer replies"
-            )
-        values = (after.values - before.values)[kept]
-        together = None if len(set(clusters)) == len(clusters) else clusters
-        places = [written.ids[at] for at in np.flatnonzero(kept)]
-        dialogues = written.sample.dialogues
-        return _Part(
-            "repetition",
-            side.multiplier,
-            self._mean(values, together),
-            values,
-            together,
-            [(*dialogues[prompt].form, str(number)) for prompt, number in places],
-            [dialogues[prompt].id for prompt, _ in places],
-        )
-
-    def _record(self, part: _Part) -> dict[str, Any]:
+    def _record(self, part: Part) -> dict[str, Any]:
         return {
             "what": part.what,
             "multiplier": part.multiplier,
@@ -292,41 +235,8 @@ class NoCliff:
             "verdict": judged_from(part.found, self.budget, Direction.AT_MOST, self.min_n).value,
         }
 
-    def _replies(self, model: Model, written: Written) -> dict[str, Any]:
-        sides = written.sides[:2]
-        scores = [values_of(model, side, "repetition").values for side in sides]
-        rulings = [
-            [
-                Ruling(ruling.outcome, ruling.why, None if np.isnan(score) else float(score))
-                for ruling, score in zip(unjudged(side), own, strict=True)
-            ]
-            for side, own in zip(sides, scores, strict=True)
-        ]
-        worst = np.argsort(-np.nan_to_num(scores[1], nan=-1), kind="stable").tolist()
-        return replies_record(written, rulings, worst)
-
-    def _units(self, parts: Sequence[_Part]) -> dict[str, Any]:
-        labels = [(at, own) for at, part in enumerate(parts) for own in part.clusters or range(len(part.values))]
-        return units_record(
-            [(*form, part.name) for part in parts for form in part.forms],
-            [name for part in parts for name in part.names],
-            np.concatenate([part.values for part in parts]),
-            unit="texts and replies",
-            clusters=numbered(labels),
-            parts=[part.name for part in parts for _ in part.values],
-            how={
-                "beyond": self.beyond,
-                "window": self.window,
-                "stride": self.stride,
-                "span": self.span,
-                "drawing": asdict(self._drawing),
-                "from_turn": self.from_turn,
-                "context": self.context.to_dict(),
-            },
-        )
-
     def _collapse(
-        self, model: Model, texts: TextSample, sample: PromptSample, parts: Sequence[_Part]
+        self, model: Model, texts: TextSample, sample: PromptSample, parts: Sequence[Part]
     ) -> dict[str, Any] | None:
         """Where the text collapses; None as long as there is no budget."""
         budget = self.budget
@@ -361,8 +271,11 @@ class NoCliff:
             rise = relative_rise(steered, base)
             if rise > budget:
                 return {"perplexity": rise if np.isfinite(rise) else None}
-            written = self._written(model, sample, [0.0, multiplier])
-            return {"perplexity": rise, "repetition": self._repetition(model, written, written.sides[1]).found.estimate}
+            written = self._written(model, sample, [0.0, multiplier], may_be_empty=[multiplier])
+            return {
+                "perplexity": rise,
+                "repetition": repetition_part(model, written, written.sides[1], self._mean).found.estimate,
+            }
         except MeasurementError:
             return {"perplexity": None}
 
@@ -394,7 +307,7 @@ class NoCliff:
         ]
         return [
             *words.table(rows, ["rise of", "at", "", "interval", "n", ""]),
-            *_collapse_line(evidence),
+            *collapse_line(evidence),
             *counts_lines(evidence),
             *words.not_looked_at(evidence),
             *words.texts_chosen(evidence.data),
@@ -409,26 +322,6 @@ class NoCliff:
             *words.where(evidence),
             *worst_replies(evidence),
         ]
-
-
-def _collapse_line(evidence: Evidence) -> list[str]:
-    found = evidence.details["collapse"]
-    if found is None:
-        return []
-    within, above = found["within"], found["above"]
-    if above is None:
-        return [f"  text does not collapse up to multiplier {within:g}, the largest that was tried"]
-    rises = next(one for one in found["looked_at"] if one["multiplier"] == above)
-    each = [
-        f"{what} {number(rises[what], percent=True)}" for what in ("perplexity", "repetition") if rises.get(what) is not None
-    ]
-    seen = f" ({', '.join(each)})" if each else " (the model gives NaN or infinity, or no replies)"
-    budget = promise(evidence.threshold, percent=True)
-    if within is None:
-        return [
-            f"  text is beyond {budget} at multiplier {above:g} already{seen}, the smallest that was tried (1/{SMALLEST})"
-        ]
-    return [f"  text collapses between multiplier {within:g} and {above:g}{seen}, by the budget of {budget}"]
 
 
 def assert_no_cliff(

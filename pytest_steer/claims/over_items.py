@@ -274,16 +274,18 @@ def asking_warnings(model: Model, subject: Subject, asked: dict[str, Any] | None
     """What the reader has to know about how the items were put to the model, and whether it reads their language at all."""
     questions = [item.question for item in items]
     found = [*chance_warnings(model, questions), *control_token_warnings(model, questions)]
-    if asked is None:
-        return found
-    found += asked["notes"]
+    return found if asked is None else [*found, *asked["notes"], *thinking_warnings(model, subject, asked["thinking"])]
+
+
+def thinking_warnings(model: Model, subject: Subject, thinking: str | None) -> list[str]:
+    """A warning if the vector was made with another ``thinking`` than the claim is measured with, and the model's template tells the two apart."""
     made = subject.intervention.metadata.get("thinking")
-    if made and asked["thinking"] and made != asked["thinking"] and _thinking_matters(model):
-        found.append(
-            f"the vector was made with thinking {made}, and this claim is measured with thinking {asked['thinking']}: steering can differ "
-            "widely between the two"
-        )
-    return found
+    if not (made and thinking and made != thinking and _thinking_matters(model)):
+        return []
+    return [
+        f"the vector was made with thinking {made}, and this claim is measured with thinking {thinking}: steering can differ widely between "
+        "the two"
+    ]
 
 
 def _thinking_matters(model: Model) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from ..errors import MeasurementError
+from ..measures import chance_warnings
 from ..measures.outcomes import ENDED, Outcome, Span, read_reply
 from ..measures.shown import shown_probe
 from ..measures.subject import Subject
@@ -16,6 +17,8 @@ from ..model.replies import Reply, replies
 from ..parameters import Param
 from ..prompting import Context
 from .common import Deployment
+from .control_tokens import control_token_warnings
+from .over_items import thinking_warnings
 from .prompt_sampling import PromptSample, prompt_warnings
 from .sampling import cluster_record
 
@@ -151,8 +154,12 @@ def write_replies(
     span: Span,
     from_turn: int,
     context: Context,
+    may_be_empty: Sequence[float] = (),
 ) -> Written:
     """Write the replies to the prompts at each multiplier.
+
+    Args:
+        may_be_empty: multipliers at which it is no error if all replies are.
 
     Raises:
         MeasurementError: the replies at a multiplier are all empty.
@@ -178,7 +185,7 @@ def write_replies(
             read_reply(model, one[-1], span) if ended is None else Outcome("", f"{ENDED}: {ended}")
             for one, ended in zip(turns, why, strict=True)
         )
-        if all(one.is_empty for one in outcomes):
+        if multiplier not in may_be_empty and all(one.is_empty for one in outcomes):
             raise MeasurementError(_all_empty(multiplier, outcomes, span))
         sides.append(Side(float(multiplier), turns, outcomes))
     return Written(sample, drawing, span, tuple(sides), tuple(found.notes))
@@ -226,9 +233,17 @@ def cluster_details(written: Written) -> dict[str, Any]:
     return {} if written.clusters is None else cluster_record(written.sample.key, written.clusters, unit="replies")
 
 
-def reply_warnings(subject: Subject, written: Written) -> list[str]:
-    """What the reader of a claim about replies has to know about the prompts, the vector and what it does to the replies."""
+def reply_warnings(subject: Subject, written: Written, model: Model | None = None) -> list[str]:
+    """What the reader of a claim about replies has to know about the prompts, the vector and what it does to the replies.
+
+    Args:
+        model: looks at how the model reads the prompts, too.
+    """
     found = [*prompt_warnings(subject, written.sample), *written.notes]
+    if model is not None:
+        texts = ["\n\n".join(one.asked) for one in written.sample.dialogues]
+        found += [*chance_warnings(model, texts), *control_token_warnings(model, texts)]
+        found += thinking_warnings(model, subject, written.sides[-1].last[0].thinking)
     base, *others = written.sides
     same = [all(one.tokens == two.tokens for one, two in zip(side.last, base.last, strict=True)) for side in others]
     if base.multiplier == 0 and any(same):

@@ -171,7 +171,7 @@ class StaysFluent:
             interval=(_bound(scale, found.low), _bound(scale, found.high)),
             soundness=soundness,
             asked=asked_replies(model, written, self.context),
-            warnings=[*reply_warnings(subject, written), *_short_warnings(steered, self.quantity)],
+            warnings=[*reply_warnings(subject, written, model), *_short_warnings(steered, self.quantity)],
             details={
                 "measure": self.quantity,
                 "from_turn": self.from_turn,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import builders
 import numpy as np
 import pytest
 from evidence import evidence_of
@@ -12,6 +13,7 @@ from scipy import stats
 
 from pytest_steer import SteerError, assert_no_cliff
 from pytest_steer.claims.collapse import collapse
+from pytest_steer.errors import MeasurementError
 from pytest_steer.steering import custom
 
 TOKENS = 16
@@ -90,6 +92,19 @@ def test_text_that_does_not_collapse(loop):
     evidence = found(loop, 0.5, multiplier=0.1, max_multiplier=8.0)
     assert evidence.details["collapse"]["above"] is None
     assert "text does not collapse up to multiplier 0.8, the largest that was tried" in evidence.message
+
+
+def test_replies_that_are_all_empty_beyond_the_deployed_multiplier_are_a_cliff():
+    # From m = 0.75 on the end (-1 + 4 m) wins over "up" (2), so that replies are empty.
+    ends = builders.Linear(
+        (*MOVED, "up"), {**dict.fromkeys(MOVED, 1.0), "up": -1.0}, {"up": 2.0, "<unk>": -1.0}, {"<unk>": 4.0}
+    )
+    evidence = found(ends, 0.2, multiplier=0.6)
+    (one,) = (one for one in evidence.details["parts"] if one["what"] == "repetition" and one["multiplier"] > 0.6)
+    assert one["estimate"] == 1
+    assert one["verdict"] == "fail"
+    with pytest.raises(MeasurementError, match=r"all 10 replies at multiplier 1\.5 are empty"):
+        found(ends, 0.2, multiplier=1.5)
 
 
 def test_a_fixed_strength_has_nothing_beyond_it(loop):
