@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, Literal, Unpack
 
 from ..data import Dialogue, DialogueLike, Dialogues
 from ..data.transcripts import name_of
@@ -93,37 +93,26 @@ class CallsTool:
             "Arguments that the call has to have, with these values; it may have others.",
             title="Promised arguments",
             example={"query": "weather Rome"},
-            schema={"type": "object"},
+            schema={"type": "object", "default": {}},
         ),
     ] = None  # type: ignore[assignment]
     parser: Annotated[
-        Any,
+        Literal["json", "hermes", "mistral", "llama3_json", "pythonic", "regex"] | None,
         Param(
             "How calls are read where the tokenizer does not say it itself: json (a bare object), hermes (<tool_call>), mistral ([TOOL_CALLS]), "
-            "llama3_json, pythonic, or `{regex: ...}` with the groups name and arguments.",
+            "llama3_json, pythonic, or regex, which `pattern` gives.",
             title="Parser of calls",
             example="hermes",
-            schema={
-                "anyOf": [
-                    {"enum": [*PARSERS]},
-                    {
-                        "type": "object",
-                        "properties": {
-                            "regex": {
-                                "title": "Expression",
-                                "description": "A regular expression with the groups name and arguments (JSON).",
-                                "type": "string",
-                                "pattern": "\\S",
-                                "examples": [r"CALL (?P<name>\w+) (?P<arguments>\{.*\})"],
-                                "x-regex": True,
-                            }
-                        },
-                        "required": ["regex"],
-                        "additionalProperties": False,
-                    },
-                    {"type": "null"},
-                ]
-            },
+            schema={"enum": [*PARSERS, "regex", None], "default": None},
+        ),
+    ] = None
+    pattern: Annotated[
+        str | None,
+        Param(
+            "With `parser: regex`: a regular expression that finds a call, with the groups name and arguments (JSON).",
+            title="Pattern of a call",
+            example=r"CALL (?P<name>\w+) (?P<arguments>\{.*\})",
+            schema={"type": ["string", "null"], "default": None, "x-regex": True},
         ),
     ] = None
     max_new_tokens: MaxNewTokens = 64
@@ -140,8 +129,8 @@ class CallsTool:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arguments", dict(self.arguments or {}))
-        if self.parser is not None:
-            parser_of(self.parser)
+        if self.parser is not None or self.pattern is not None:
+            parser_of(self.parser, self.pattern)
         _ = self._drawing
 
     @property
@@ -227,8 +216,8 @@ class CallsTool:
     @property
     def _record(self) -> dict[str, Any]:
         """What a reply is read by."""
-        parser = dict(self.parser) if isinstance(self.parser, Mapping) else self.parser
-        return {"judge": "calls_tool", "tool": self.tool, "arguments": dict(self.arguments), "parser": parser}
+        how = {"parser": self.parser, "pattern": self.pattern}
+        return {"judge": "calls_tool", "tool": self.tool, "arguments": dict(self.arguments), **how}
 
     def _tool_of(self, dialogue: Dialogue) -> dict[str, Any]:
         tool = dialogue.tool(self.tool)
@@ -242,11 +231,11 @@ class CallsTool:
     def _parser(self, model: Model) -> Parser | None:
         """The named parser, or None for the tokenizer's own."""
         if self.parser is not None:
-            return parser_of(self.parser)
+            return parser_of(self.parser, self.pattern)
         if not has_own_parsing(model):
             raise SteerError(
                 "the tokenizer does not say how calls of tools are read (it has no response_template): add `parser:`, one of "
-                f"{', '.join(PARSERS)}, or {{regex: ...}}"
+                f"{', '.join(PARSERS)}, or regex with `pattern:`"
             )
         return None
 
@@ -347,7 +336,8 @@ def assert_calls_tool(
     share: Promise,
     tool: str,
     arguments: Mapping[str, Any] | None = None,
-    parser: str | Mapping[str, str] | None = None,
+    parser: str | None = None,
+    pattern: str | None = None,
     **shared: Unpack[OverReplies],
 ) -> Evidence:
     """Assert that the share of the steered model's replies that call a tool is at least ``share``.
@@ -356,8 +346,9 @@ def assert_calls_tool(
         prompts: at least two :class:`Dialogue` with ``tools``; ``read_prompts(path)`` reads a file.
         share: the promise, between 0 and 1.
         tool: the tool's name. arguments: that the call has to have, with these values.
-        parser: ``json``, ``hermes``, ``mistral``, ``llama3_json``, ``pythonic`` or ``{"regex": expression}``; by default the
+        parser: ``json``, ``hermes``, ``mistral``, ``llama3_json``, ``pythonic`` or ``regex``, which ``pattern`` gives; by default the
             tokenizer's own parsing of responses.
+        pattern: an expression with the groups ``name`` and ``arguments``.
 
     The other arguments and what is raised are those of :func:`assert_steers`.
     """

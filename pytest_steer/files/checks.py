@@ -34,7 +34,6 @@ _ONE_VECTOR = {
     "this claim.",
     "oneOf": [{"required": ["vector"]}, {"required": ["intervention"]}],
 }
-_TYPES: dict[Any, type | tuple[()]] = {"object": dict, "string": str, "array": list}
 _MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own", "x-regex", "x-day"}
 
 
@@ -287,10 +286,6 @@ def _marked(schema: Schema, value: Any, path: DataPath) -> Iterator[tuple[Schema
     schema = resolved(schema)
     if schema.keys() & _MARKS:
         yield schema, value, path
-    for branch in schema.get("anyOf", ()):
-        kind = resolved(branch).get("type")
-        if isinstance(kind, str) and isinstance(value, _TYPES.get(kind, ())):
-            yield from _marked(branch, value, path)
     if isinstance(value, list) and "items" in schema:
         for index, inner in enumerate(value):
             yield from _marked(schema["items"], inner, (*path, index))

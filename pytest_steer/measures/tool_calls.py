@@ -124,35 +124,39 @@ def regex_parser(expression: str) -> Parser:
     try:
         check_expression(expression)
     except DataError as error:
-        raise SteerError(f"parser: {error}") from None
+        raise SteerError(f"pattern: {error}") from None
     compiled = regex.compile(expression)
     lacking = [name for name in ("name", "arguments") if name not in compiled.groupindex]
     if lacking:
-        raise SteerError(f"parser: the expression has no group {lacking[0]!r}: write (?P<{lacking[0]}>...)")
+        raise SteerError(f"pattern: the expression has no group {lacking[0]!r}: write (?P<{lacking[0]}>...)")
 
     def calls(text: str) -> list[Call]:
         try:
             found = [*compiled.finditer(text, timeout=PATIENCE)]
         except TimeoutError:
-            raise SteerError(f"parser: the expression takes more than {PATIENCE:g} s over a reply") from None
+            raise SteerError(f"pattern: the expression takes more than {PATIENCE:g} s over a reply") from None
         return [_with_arguments(one["name"] or "", (one["arguments"] or "").strip()) for one in found]
 
     return calls
 
 
-def parser_of(spec: str | Mapping[str, str]) -> Parser:
-    """The parser of that name, or ``{"regex": expression}``.
+def parser_of(name: str | None, pattern: str | None = None) -> Parser:
+    """The parser of that name; ``regex`` is the one of the pattern.
 
     Raises:
-        SteerError: there is none.
+        SteerError: there is none, or a pattern is missing or means nothing.
     """
-    if isinstance(spec, Mapping):
-        if set(spec) != {"regex"}:
-            raise SteerError(f"parser: expected a name or {{regex: ...}}, not {dict(spec)!r}")
-        return regex_parser(spec["regex"])
-    if spec not in PARSERS:
-        raise SteerError(f"parser: unknown parser {spec!r}: {did_you_mean(str(spec), PARSERS)}")
-    return PARSERS[spec]
+    if name == "regex" and pattern is not None:
+        return regex_parser(pattern)
+    if name == "regex":
+        raise SteerError(
+            "parser: regex needs `pattern`, with the groups name and arguments: CALL (?P<name>...) (?P<arguments>...)"
+        )
+    if pattern is not None:
+        raise SteerError(f"pattern: means nothing with parser {name!r}: write `parser: regex`, or delete it")
+    if name not in PARSERS:
+        raise SteerError(f"parser: unknown parser {name!r}: {did_you_mean(str(name), [*PARSERS, 'regex'])}")
+    return PARSERS[name]
 
 
 def has_own_parsing(model: Model) -> bool:

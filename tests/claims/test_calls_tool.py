@@ -116,6 +116,8 @@ def test_calls_are_read_with_the_tokenizers_own_parsing_where_it_has_one():
     evidence = evidence_of(assert_calls_tool, own, vector, prompts(*MOVED[:12], *STAYS[:2]), **settings)
     assert evidence.details["outcomes"]["steered"]["calls the tool"] == 12
     assert evidence.details["outcomes"]["steered"]["no call"] == 2
+    # A reply that is a call and nothing else says something: they are not all empty.
+    assert evidence_of(assert_calls_tool, own, vector, prompts(*MOVED[:12]), **settings).estimate == 1
     with pytest.raises(SteerError, match=r"has no response_template.*add `parser:`, one of json, hermes"):
         evidence_of(assert_calls_tool, model, vector, prompts(*MOVED[:12]), **settings)
 
@@ -157,7 +159,7 @@ def test_a_claim_file_names_the_tool(tmp_path):
         "vector: {file: v.safetensors, positions: all, include_first: true}\ndata: {prompts: prompts.jsonl}\nclaims:\n"
         "  - calls_tool: {share: 0.8, tool: search, arguments: {query: Rome}, parser: json, max_new_tokens: 4}\n"
         "  - calls_tool: {name: misspelt, share: 0.8, tool: search, parser: hermez}\n"
-        "  - calls_tool: {name: by-regex, share: 0.8, tool: search, parser: {regex: '('}}\n",
+        "  - calls_tool: {name: by-regex, share: 0.8, tool: search, parser: regex, pattern: '('}\n",
         encoding="utf-8",
     )
     suite = read_suite(tmp_path / "a.steer.yaml")

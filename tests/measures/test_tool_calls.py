@@ -25,6 +25,10 @@ TOOL = {
 }
 
 
+def named(parser):
+    return parser_of("regex", parser["regex"]) if isinstance(parser, dict) else parser_of(parser)
+
+
 @pytest.mark.parametrize(
     ("parser", "text", "calls"),
     [
@@ -54,7 +58,7 @@ TOOL = {
     ],
 )  # fmt: skip
 def test_each_form_is_read(parser, text, calls):
-    assert parser_of(parser)(text) == calls
+    assert named(parser)(text) == calls
 
 
 @pytest.mark.parametrize(
@@ -83,7 +87,7 @@ def test_each_form_is_read(parser, text, calls):
     ],
 )  # fmt: skip
 def test_what_is_meant_as_a_call_and_is_none_is_malformed(parser, text, fault):
-    found = parser_of(parser)(text)[-1]
+    found = named(parser)(text)[-1]
     assert fault in found.fault
 
 
@@ -96,22 +100,24 @@ def test_nothing_is_evaluated(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("parser", "message"),
     [
-        ("herms", "unknown parser 'herms': did you mean 'hermes'"),
-        ({"regex": "("}, "is not a regular expression"),
-        ({"regex": r"(?P<name>\w+)"}, "has no group 'arguments'"),
-        ({"pattern": "x"}, "expected a name or {regex: ...}"),
+        (("herms",), "unknown parser 'herms': did you mean 'hermes'"),
+        (("regex",), "regex needs `pattern`"),
+        (("json", "x"), "pattern: means nothing with parser 'json'"),
+        ((None, "x"), "means nothing with parser None: write `parser: regex`"),
+        (("regex", "("), "is not a regular expression"),
+        (("regex", r"(?P<name>\w+)"), "has no group 'arguments'"),
     ],
 )
 def test_parsers_that_are_none(parser, message):
     with pytest.raises(SteerError) as error:
-        parser_of(parser)
+        parser_of(*parser)
     assert message.casefold() in str(error.value).casefold()
 
 
 def test_an_expression_that_takes_too_long_is_an_error(monkeypatch):
     monkeypatch.setattr("pytest_steer.measures.tool_calls.PATIENCE", 0.05)
     with pytest.raises(SteerError, match=r"takes more than 0.05 s over a reply"):
-        parser_of({"regex": r"^(?P<name>(a|aa)+)(?P<arguments>)$"})("a" * 60 + "b")
+        parser_of("regex", r"^(?P<name>(a|aa)+)(?P<arguments>)$")("a" * 60 + "b")
 
 
 def test_arguments_are_held_against_the_tools_own_schema():

@@ -95,7 +95,9 @@ def _read(value: Any) -> Transcript:
                     "description": "A message: role and content; of the assistant with tool_calls, of a tool with tool_call_id.",
                     "type": "object",
                     "required": ["role"],
-                    "properties": {"role": {"description": "Whose message it is.", "enum": list(ROLES)}},
+                    "properties": {
+                        "role": {"description": "Whose message it is.", "enum": list(ROLES), "examples": ["user"]}
+                    },
                 },
                 "examples": [_EXAMPLE["messages"]],
             },
