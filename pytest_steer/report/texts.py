@@ -56,6 +56,8 @@ class _Cut:
             return found | {name: _EMPTY[name] for name in left_out & _EMPTY.keys() if {"sample", "turns"} & value.keys()}
         if key in _OF_DATA:
             return self._text(value)
+        if key == "why" and isinstance(value, str):  # a judge's answer that cannot be read is quoted
+            return self._words(value)
         if isinstance(value, list):
             return [self._value(inner, "") for inner in value]
         return self._of_context(value) if key == "value" else value

@@ -102,10 +102,12 @@ def test_an_empty_reply_one_that_is_cut_and_one_that_was_left_out_are_told_apart
     assert "(the report has no more of it)" in text
     assert "(left out of the report)" not in text
     record["replies"]["judge"]["rubric"] = "a rubric"
+    record["replies"]["of"][3]["steered"]["why"] = "no number in 'Some secret'"
     bare = with_texts(record, "none")
     report = report_of([bare])
     text = said(bare).inside["article"]
-    for hidden in ("Some words.", "Prompt 1", "The judge on"):
+    assert "missing: no number in '...'" in text
+    for hidden in ("Some words.", "Some secret", "Prompt 1", "The judge on"):
         assert hidden not in text
         assert hidden not in to_markdown(report)
     assert text.count("(left out of the report)") == 5 * 3
@@ -189,7 +191,7 @@ def test_the_replies_of_a_claim_that_was_measured():
         replies = ("(empty)", "(empty)") if name in SILENT else (f"up{ends}", f"{'down' if name in MOVED else 'up'}{ends}")
         assert "user{}base{}steered{}".format(name, *replies) in text
     assert "listening" in text
-    row = next(line for line in to_markdown(report_of([record])).splitlines() if "listening" in line)
+    row = next(line for line in to_markdown(report_of([record])).splitlines() if "| listening |" in line)
     assert (
         "| 0 accepted, 29 rejected, 2 undetermined, 0 missing | 16 accepted, 12 rejected, 2 undetermined, 1 missing |" in row
     )
@@ -206,12 +208,11 @@ def html_of(report):
 
 
 def test_a_broken_claim_shows_its_worst_replies_in_markdown():
-    report = report_of(
-        [generates("talks", 12, ["First line.\nSecond line.", "Other."]), generates("holds", 4, verdict=Verdict.PASS)]
-    )
+    holding = [generates("holds", 4, verdict=Verdict.PASS), generates("xpass", 4, verdict=Verdict.PASS, xfail="a reason")]
+    report = report_of([generates("talks", 12, ["First line.\nSecond line.", "Other."]), *holding])
     lines = [line.strip() for line in to_markdown(report).splitlines()]
     assert "<details><summary>Replies, the worst first (3 of 12)</summary>" in lines
-    assert lines.count("| asked | base | steered |") == 1  # a claim that holds shows none
+    assert lines.count("| asked | base | steered |") == 1  # claims that hold show none
     assert "| **`q0, sample 0`** | **accepted, score 8** | **rejected, score 3** |" in lines
     assert "| Prompt 0, turn 0: First line.<br>Second line. | First line.<br>Second line. | Other. |" in lines
     row = "| `suite: talks` | chat grader | 12 accepted, 0 rejected, 0 undetermined, 0 missing | 3 accepted, 3 rejected, 3 undetermined, 3 missing | Cohen's kappa 0.312 \\[0.125, 0.5\\] on 40 labels |"
