@@ -276,7 +276,7 @@ class DriftsLess:
             "n": found.n,
             "base": means[0],
             "steered": means[1],
-            "effect": found.estimate,
+            "effect": means[1] - means[0],
             "interval": [found.low, found.high],
         }
 

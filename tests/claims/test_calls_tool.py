@@ -109,7 +109,7 @@ def test_calls_are_read_with_the_tokenizers_own_parsing_where_it_has_one():
     tokenizer = copy.deepcopy(model.tokenizer)
     call = {"open": "<call>", "close": "</call>", "content": "json", "repeats": True}
     tokenizer.response_template = {
-        "defaults": {"role": "assistant"}, "start_anchor": "fetch", "fields": {"content": {}, "tool_calls": call}
+        "defaults": {"role": "assistant"}, "start_anchor": "fetch", "fields": {"content": {"close": "<unk>"}, "tool_calls": call}
     }  # fmt: skip
     own = wrap_model(model.hf, tokenizer, "own parsing")
     settings = {"share": 0.5, "tool": "search", "max_new_tokens": 4, "include_first": True}

@@ -33,6 +33,7 @@ CLAIMS = """
         swapped: {option_order: swapped, option_labels: 1/2}
         shots: {few_shot: 2, noise: {typos: 0.2, seed: 1}}
         shouted: {shout: 2, history: [[Hello., Hello!]]}
+        talked: {transcript: {messages: [{role: user, content: Hello.}, {role: assistant, content: Hello!}]}}
 """
 
 
@@ -54,9 +55,11 @@ def test_generalizes_over_contexts_data_and_an_axis_of_a_conftest(steering_suite
     result.assert_outcomes(passed=1)
     (claim,) = json.loads((steering_suite / "out.json").read_text())["claims"]
     details = claim["details"]
-    assert [row["name"] for row in details["settings"]] == ["swapped", "shots", "shouted", "other"]
+    assert [row["name"] for row in details["settings"]] == ["swapped", "shots", "shouted", "talked", "other"]
     assert details["settings"][2]["context"] == {"history": [["Hello.", "Hello!"]], "shout": 2}
-    assert [row["n"] for row in details["settings"]] == [10, 10, 10, 6]
+    said = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Hello!"}]
+    assert details["settings"][3]["context"] == {"transcript": {"messages": said}}
+    assert [row["n"] for row in details["settings"]] == [10, 10, 10, 10, 6]
     # Yes and No have no order and no labels to change, so that context is the one as given.
     assert details["settings"][0]["slopes"] == details["base"]["slopes"]
     assert details["settings"][1]["slopes"] != details["base"]["slopes"]
