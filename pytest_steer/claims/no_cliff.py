@@ -192,7 +192,7 @@ class NoCliff:
         )
         evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base.per_text), of_texts.clusters)
         evidence.details["collapse"] = self._collapse(model, of_texts, sample, parts)
-        evidence.details["noted"] = [line.strip() for line in _collapse_line(evidence)]
+        evidence.details["noted"] = [line.strip() for line in collapse_line(evidence)]
         return evidence
 
     def _perplexities(self, model: Model, texts: TextSample, multipliers: Sequence[float]) -> list[Perplexity]:
