@@ -183,6 +183,18 @@ def test_two_methods_of_the_comparison_as_a_user_runs_it(tmp_path: Path) -> None
     assert tasks["icv", "zero-shot"] == 0
 
 
+@pytest.mark.nightly
+def test_the_suite_of_generated_text_as_a_user_runs_it(tmp_path: Path) -> None:
+    pytest.importorskip("vaderSentiment", reason="the judge needs a lexicon: pip install vaderSentiment")
+    report = run_suite(tmp_path, "example_suites/open_ended")
+    claims = {claim["name"]: claim for claim in report["claims"]}
+    assert {claim["verdict"] for claim in claims.values()} == {"pass"}
+    counts = claims["writes-positive"]["replies"]["counts"]
+    assert counts["steered"]["accepted"] > counts["base"]["accepted"] > 0
+    assert claims["writes-positive"]["estimate"] == counts["steered"]["accepted"] / 32
+    assert 1.5 < claims["no-cliff"]["details"]["collapse"]["within"] < claims["no-cliff"]["details"]["collapse"]["above"] < 3
+
+
 # Both ends of the curve every day, and all of it at night.
 @pytest.mark.parametrize(
     "chosen",
