@@ -51,6 +51,7 @@ def test_an_undetermined_reply_counts_against_the_promise_for_a_pass_and_for_it_
     evidence = found(linear, [*MOVED[:10], *STAYS[:6], *SILENT[:4]], direction=direction)
     assert evidence.interval == pytest.approx((bounds(10, 20)[0], bounds(14, 20)[1]))
     assert evidence.estimate == (0.5 if direction == "raises" else 0.7)
+    assert np.mean(evidence.units["values"]) == pytest.approx(evidence.estimate)
     assert evidence.direction.value == ("at_least" if direction == "raises" else "at_most")
     assert evidence.replies["counts"]["steered"]["undetermined"] == 4
     assert "steered replies:   10 accepted, 6 rejected, 4 undetermined (4 empty)" in evidence.message
