@@ -135,3 +135,24 @@ def test_labels_that_contradict_each_other_are_an_error(tmp_path):
         DataError, match=r"^labels.jsonl: line 2 accepts a reply that line 1 does not: 'steered 1.0'. Keep one"
     ):
         agreement(labels, [rated(1, True)], source="labels.jsonl")
+
+
+def in_turn_two(at: int, side: str, accepted: bool) -> Rated:
+    exchange = Exchange((f"question {at}", f"{side} said", "Why?"), f"{side} {at}", id=f"id{at}")
+    return Rated(exchange, Judgement(accepted), side)
+
+
+def test_a_label_is_of_one_dialogue(tmp_path):
+    labels = read_labels(lines(tmp_path / "labels.jsonl", {"prompt": "Why?", "side": "base", "accepted": True}))
+    with pytest.raises(DataError, match=r"labels.jsonl: line 1 is of replies to several dialogues, since its prompt 'Why"):
+        agreement(labels, [in_turn_two(at, "base", True) for at in range(2)], source="labels.jsonl")
+
+
+def test_replies_in_one_dialogue_are_a_cluster_whatever_was_said_before(tmp_path):
+    """The same with and without a first turn of the model's own in between."""
+    answers = [(at, side, at % 3 > 0, at % 4 > 0) for at in range(12) for side in ("base", "steered")]
+    entries = [{"id": f"id{at}", "side": side, "accepted": one} for at, side, one, _ in answers]
+    labels = read_labels(lines(tmp_path / "labels.jsonl", *entries))
+    one = agreement(labels, [rated(at, other, side=side) for at, side, _, other in answers], source="labels.jsonl")
+    two = agreement(labels, [in_turn_two(at, side, other) for at, side, _, other in answers], source="labels.jsonl")
+    assert one.record() == two.record()

@@ -139,18 +139,23 @@ def agreement(labels: Sequence[Label], rated: Iterable[Rated], *, source: str, c
     Args:
         rated: all replies of a claim, base and steered.
         source: the file of the labels, for warnings.
-        confidence: of each bound. Replies to one prompt are a cluster.
+        confidence: of each bound. Replies in one dialogue are a cluster, whatever the model said in the turns before.
 
     Raises:
-        DataError: one reply has labels that contradict each other.
+        DataError: one reply has labels that contradict each other, or one label is of replies to several dialogues.
     """
-    used: set[str] = set()
+    used: dict[str, tuple[str, str]] = {}
     people: list[bool] = []
     judge: list[bool] = []
-    prompts: list[tuple[str, ...]] = []
+    dialogues: list[tuple[str, str]] = []
     for one in rated:
         own = [label for label in labels if label.is_of(one)]
-        used |= {label.where for label in own}
+        for label in own:
+            if used.setdefault(label.where, _dialogue(one)) != _dialogue(one):
+                raise DataError(
+                    f"{source}: {label.where} is of replies to several dialogues, since its prompt {shown(label.prompt or label.id)} ends "
+                    "them all: name one by `id`, or write its whole conversation"
+                )
         if len({label.accepted for label in own}) > 1:
             for_it, against = (next(one.where for one in own if one.accepted is answer) for answer in (True, False))
             raise DataError(
@@ -159,10 +164,14 @@ def agreement(labels: Sequence[Label], rated: Iterable[Rated], *, source: str, c
         if own and one.judgement.accepted is not None:
             people.append(own[0].accepted)
             judge.append(one.judgement.accepted)
-            prompts.append(one.exchange.prompt)
-    kappa = cohen_kappa(people, judge, clusters=prompts, confidence=confidence)
+            dialogues.append(_dialogue(one))
+    kappa = cohen_kappa(people, judge, clusters=dialogues, confidence=confidence)
     strays = [label.where for label in labels if label.where not in used]
     return Agreement(kappa, len(people), tuple(_warnings(kappa, people, judge, strays, len(labels), source)))
+
+
+def _dialogue(rated: Rated) -> tuple[str, str]:
+    return rated.exchange.id, rated.exchange.prompt[0]
 
 
 def _warnings(
