@@ -75,6 +75,10 @@ FromTurn = Annotated[
 ]
 
 
+# A text of so many tokens is hardly the answer to several questions; a shorter one, such as "Yes.", may be.
+_LONG = 8
+
+
 class OverReplies(Deployment, total=False):
     """Keywords of every assertion about replies.
 
@@ -245,6 +249,7 @@ def reply_warnings(subject: Subject, written: Written, model: Model | None = Non
         found += [*chance_warnings(model, texts), *control_token_warnings(model, texts)]
         found += thinking_warnings(model, subject, written.sides[-1].last[0].thinking)
     base, *others = written.sides
+    found += [one for side in others for one in _one_for_all(side)]
     same = [all(one.tokens == two.tokens for one, two in zip(side.last, base.last, strict=True)) for side in others]
     if base.multiplier == 0 and any(same):
         at = others[same.index(True)].multiplier
@@ -252,6 +257,17 @@ def reply_warnings(subject: Subject, written: Written, model: Model | None = Non
             f"at multiplier {at:g} every reply is that of the unsteered model, token by token: steering changes nothing here"
         )
     return found
+
+
+def _one_for_all(side: Side) -> list[str]:
+    """A longer text that is the reply to every prompt was not read from any of them."""
+    texts = {one.tokens for one in side.last}
+    if len(texts) > 1 or len(side.last[0].tokens) < _LONG:
+        return []
+    return [
+        f"at multiplier {side.multiplier:g} all {len(side.last)} replies are one text of {len(side.last[0].tokens)} tokens, whatever the prompt: "
+        "the model does not answer its prompts any more"
+    ]
 
 
 def drawing_record(drawing: Drawing) -> dict[str, Any]:

@@ -235,3 +235,11 @@ def test_a_judge_that_says_the_same_of_all_replies_is_told(linear, word, directi
 )
 def test_a_share_that_can_hardly_fail_is_told(linear, more):
     assert said(found(linear, MOVED[:8], **more), "this promise can hardly fail: share")
+
+
+def test_one_text_as_the_reply_to_every_prompt_is_told():
+    loop = looping()
+    for tokens, is_long in ((8, True), (7, False)):
+        settings = {"max_new_tokens": tokens, "context": BARE, "include_first": True, "multiplier": 3.0}
+        evidence = evidence_of(assert_generates, loop.model, loop.vector(), MOVED[:8], share=0.5, judge=DOWN, **settings)
+        assert bool(said(evidence, "all 8 replies are one text of 8 tokens")) is is_long
