@@ -322,6 +322,10 @@ def test_a_baseline_is_made_and_replaced_only_when_asked(pytester, release, chec
     result = pytester.runpytest(*lot, "--steer-update-baseline")
     result.stdout.fnmatch_lines(["baseline: base.json replaced: 4 claims (*) by 4: *", "  steers: pass -> *"])
     assert json.loads(file.read_text())["against"] is None
+    with (release / "a.steer.yaml").open("a") as claims:
+        claims.write("  - no_regression: {name: loose, of: steers, tolerance: 5}\n")
+    result = pytester.runpytest(*lot, "-k", "loose")
+    result.stdout.fnmatch_lines(["*this promise can hardly fail: tolerance 5 lets more be lost*"])
     assert file.read_bytes() != first
 
 
