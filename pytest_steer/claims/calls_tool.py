@@ -273,8 +273,11 @@ class CallsTool:
 
     def _ruling(self, calls: Sequence[Call], tool: Mapping[str, Any], outcome: Outcome) -> Ruling:
         """What became of a reply: that of the call that comes nearest to the promise."""
+        # One without any words may be a call of special tokens alone.
+        if outcome.is_undetermined and (not calls or not outcome.is_empty):
+            return Ruling("undetermined", outcome.why)
         if not calls:
-            return Ruling("undetermined", outcome.why) if outcome.is_undetermined else Ruling("rejected", NO_CALL)
+            return Ruling("rejected", NO_CALL)
         found = [self._call(call, tool) for call in calls]
         best = min(found, key=lambda one: _ORDER.index(str(one.why or CALLED).partition(":")[0]))
         if outcome.cut and str(best.why).startswith(MALFORMED):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Unpack
 import numpy as np
 
 from ..data import DialogueLike, Dialogues
-from ..errors import DataError, MeasurementError
+from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import Array
 from ..measures.judges import Judge, judge_schema, make_judge
@@ -55,10 +55,12 @@ from .over_replies import (
     write_replies,
 )
 from .prompt_sampling import PromptSample, sample_of_prompts
-from .rulings import accepted, rulings_of, share_gained
+from .rulings import accepted, judge_warnings, rulings_of, share_gained
 from .shown_replies import Ruling, counts_lines, replies_record, worst_replies
 
 By = Literal["accepted", "score"]
+# From an effect of -1, as a difference of shares, to one of 1.
+_LARGEST = 2
 # Of so many replies, one may be without a score.
 _MOST_WITHOUT = 20
 
@@ -126,6 +128,10 @@ class DriftsLess:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "judge", make_judge(self.judge))
+        if self.by == "accepted" and self.limit is not None and self.limit >= _LARGEST:
+            raise SteerError(
+                f"drifts_less: limit {self.limit:g} cannot fail: the effect is a difference of shares, so it drifts by at most {_LARGEST}"
+            )
         _ = self._drawing
 
     @property
@@ -159,6 +165,7 @@ class DriftsLess:
         ruled = rulings_of(model, self.judge, turns.written, seed=self.seed)
         drifts, replies = self._drifts(turns, ruled, written)
         mean = self._mean(drifts, clusters_at(written, replies))
+        details = self._details(turns, ruled, written, mean)
         evidence = judged(
             model,
             subject,
@@ -174,8 +181,13 @@ class DriftsLess:
             statistic="drift of the effect over the turns",
             soundness=soundness,
             asked=asked_replies(model, written, self.context),
-            warnings=reply_warnings(subject, written) + _left_out(len(replies), len(written.ids)),
-            details=self._details(turns, ruled, written, mean) | cluster_details(written),
+            warnings=[
+                *reply_warnings(subject, written),
+                *judge_warnings(ruled),
+                *_left_out(len(replies), len(written.ids)),
+                *self._nothing_to_drift(details["turns"]),
+            ],
+            details=details | cluster_details(written),
             **describe_prompts(written),
         )
         evidence.noise = None  # how far rounding moves a share of texts is not known
@@ -250,6 +262,16 @@ class DriftsLess:
             "turns": [row for row in rows if row is not None],
             "deployed": {"multiplier": float(self.subject.multiplier), "direction": self.subject.direction},
         }
+
+    def _nothing_to_drift(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """An effect that is not there keeps every limit."""
+        first = next((row for row in rows if row["turn"] == self.from_turn), None)
+        if first is None or not first["interval"][0] <= 0 <= first["interval"][1]:
+            return []
+        return [
+            f"in turn {self.from_turn} no effect of steering is proven, so there may be none that could drift: claim it with generates "
+            "(`against_base: true`), too"
+        ]
 
     def _at(self, turn: int, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written) -> dict[str, Any] | None:
         """The effect in one turn, of the dialogues that have it; None if fewer than two have."""

@@ -44,7 +44,7 @@ from .over_replies import (
     write_replies,
 )
 from .prompt_sampling import sample_of_prompts
-from .rulings import Shares, rule_on, share_accepted, share_gained, share_record
+from .rulings import Shares, judge_warnings, rule_on, share_accepted, share_gained, share_record
 from .shown_replies import Ruling, counts_lines, replies_record, worst_replies
 from .units import UnitKind, units_record
 
@@ -168,7 +168,12 @@ class Generates:
             statistic=self._statistic,
             soundness=soundness,
             asked=asked_replies(model, written, self.context),
-            warnings=[*reply_warnings(subject, written, model), *(agreed.warnings if agreed is not None else ())],
+            warnings=[
+                *reply_warnings(subject, written, model),
+                *judge_warnings(ruled.sides),
+                *self._weak(),
+                *(agreed.warnings if agreed is not None else ()),
+            ],
             details=self._details(base, steered, written) | cluster_details(written),
             **describe_prompts(written),
         )
@@ -199,6 +204,19 @@ class Generates:
         if not self.against_base:
             return "share of accepted replies"
         return f"{'fall' if self._lowers else 'rise'} of the share of accepted replies"
+
+    def _weak(self) -> list[str]:
+        """A promise that can hardly fail; what ``Param`` says of weak ones knows nothing of the direction."""
+        share = self.share
+        if share is None or (share > 0.05 if self._direction is Direction.AT_LEAST else share < 0.95):
+            return []
+        if not self.against_base:
+            return [f"this promise can hardly fail: share {share:g} is kept by nearly every model"]
+        if share > -0.2:
+            return []
+        return [
+            f"this promise can hardly fail: share {share:g} lets steering do that much harm; that it does none is promised by one a little below 0"
+        ]
 
     def _shares(self, base: Sequence[Ruling], steered: Sequence[Ruling], written: Written) -> Shares:
         clusters = written.clusters

@@ -171,7 +171,11 @@ class StaysFluent:
             interval=(_bound(scale, found.low), _bound(scale, found.high)),
             soundness=soundness,
             asked=asked_replies(model, written, self.context),
-            warnings=[*reply_warnings(subject, written, model), *_short_warnings(steered, self.quantity)],
+            warnings=[
+                *reply_warnings(subject, written, model),
+                *_short_warnings(steered, self.quantity),
+                *_weak_warnings(self.limit, self.quantity),
+            ],
             details={
                 "measure": self.quantity,
                 "from_turn": self.from_turn,
@@ -215,6 +219,12 @@ class StaysFluent:
         independent = [
             int(one.sum()) if own is None else len(set(own)) for one, own in zip((known, kept), clusters, strict=True)
         ]
+        left_out = int(steered.short.sum())
+        if left_out > _MOST_LEFT_OUT[self.quantity] * len(kept):
+            raise MeasurementError(
+                f"{left_out} of {len(kept)} steered replies have {_TOO_LITTLE[self.quantity]}, so {NAMES[self.quantity]} would be that of a few "
+                "others: measure repetition, of which an empty reply has the worst value, or ask for longer replies"
+            )
         if min(independent) < 2:
             raise MeasurementError(
                 f"{NAMES[self.quantity]} can be measured of {int(known.sum())} of {len(known)} replies: the others have fewer than "
@@ -268,6 +278,18 @@ class StaysFluent:
         return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
 
 
+_TOO_LITTLE: dict[FluencyMeasure, str] = {
+    measure: "no text" if measure == "base_perplexity" else f"fewer than {FEWEST[measure]} tokens" for measure in NAMES
+}
+# The largest part of the replies that may have no number. Short ones may be answers, empty ones are none.
+_MOST_LEFT_OUT: dict[FluencyMeasure, float] = {measure: 0.05 if measure == "base_perplexity" else 0.5 for measure in NAMES}
+# A limit from which on the promise can hardly fail, and what it lets happen.
+_WEAK: dict[FluencyMeasure, tuple[float, str]] = {
+    "repetition": (0.5, "lets half of the 4-grams repeat"),
+    "distinct_2": (0.1, "lets nine of ten bigrams repeat"),
+    "entropy": (1.0, "is kept by a reply of a few n-grams, over and over"),
+    "base_perplexity": (1000.0, "is that of words in no order"),
+}
 _RANGES: dict[FluencyMeasure, tuple[float, float]] = {
     "repetition": (0.0, 1.0),
     "distinct_2": (0.0, 1.0),
@@ -313,8 +335,16 @@ def _short_warnings(found: Values, measure: FluencyMeasure) -> list[str]:
     if not short:
         return []
     return [
-        f"{short} of {len(found.short)} replies have fewer than {FEWEST[measure]} tokens, too few for {NAMES[measure]}, and are left out"
+        f"{short} of {len(found.short)} replies have {_TOO_LITTLE[measure]}, too little for {NAMES[measure]}, and are left out"
     ]
+
+
+def _weak_warnings(limit: float | None, measure: FluencyMeasure) -> list[str]:
+    """What a limit that can hardly fail lets happen."""
+    at, lets = _WEAK[measure]
+    if limit is None or (limit > at if measure in LOWER_IS_WORSE else limit < at):
+        return []
+    return [f"this promise can hardly fail: limit {limit:g} {lets}"]
 
 
 def assert_stays_fluent(

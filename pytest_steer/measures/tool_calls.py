@@ -87,7 +87,7 @@ def llama3_json_calls(text: str) -> list[Call]:
     while text:
         try:
             value, end = decoder.raw_decode(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return [*calls, Call(fault=_not_json(error))]
         calls.append(_of_object(value))
         text = text[end:].lstrip("; \n")
@@ -174,7 +174,8 @@ def own_calls(model: Model, raw: str, prompt: str, tools: list[dict[str, Any]]) 
         message = model.tokenizer.parse_response(raw, prefix=prompt, tools=tools)
     except Exception as error:  # of a parser of the tokenizer's own: whatever it raises
         return [Call(fault=f"the tokenizer's own parsing refuses the reply: {error}")]
-    return [_of_object(call) for call in message.get("tool_calls") or ()]
+    calls = message.get("tool_calls") if isinstance(message, Mapping) else None
+    return [_of_object(call) for call in calls or ()]
 
 
 def _decoder() -> json.JSONDecoder:
@@ -225,6 +226,10 @@ def _with_arguments(name: str, arguments: str) -> Call:
 def _checked(name: str, arguments: Any) -> Call:
     if not isinstance(arguments, Mapping):
         return Call(name, fault="its arguments are no object")
+    try:
+        json.dumps([name, arguments], ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):  # a set, a key that is no text, infinity, half of a surrogate pair
+        return Call(fault="holds what JSON cannot hold")
     return Call(name, dict(arguments))
 
 
@@ -246,12 +251,28 @@ def _of_python(text: str) -> Iterator[Call]:
 def _of_node(node: ast.expr) -> Call:
     if not isinstance(node, ast.Call):
         return Call(fault="is no call")
-    name = ast.unparse(node.func).removesuffix(".call")
+    try:
+        name = ast.unparse(node.func).removesuffix(".call")
+    except RecursionError:
+        name = ""
     if not re.fullmatch(r"[\w.]+", name):
         return Call(fault="is no call of a name")
     if node.args or any(keyword.arg is None for keyword in node.keywords):
         return Call(name, fault="has an argument without a name")
     try:
-        return Call(name, {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords})
-    except (ValueError, RecursionError):
+        return _checked(name, {str(keyword.arg): _plain(ast.literal_eval(keyword.value)) for keyword in node.keywords})
+    except (ValueError, TypeError, RecursionError):  # TypeError: a key or a member that cannot be one, {[1]: 2}
         return Call(name, fault="has an argument that is no literal")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it: a tuple is a list, and a key that is no text is an error.
+
+    Raises:
+        TypeError: it has such a key.
+    """
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError("a key is no text")
+        return {key: _plain(own) for key, own in value.items()}
+    return [_plain(own) for own in value] if isinstance(value, (list, tuple)) else value

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
@@ -18,16 +19,20 @@ def fault_of_arguments(tool: Mapping[str, Any], arguments: Mapping[str, Any]) ->
     """What a tool's JSON Schema has against the arguments of a call; None if they are valid.
 
     Raises:
-        DataError: the schema refers to another document.
+        DataError: the schema is none, or refers to another document.
     """
     function = tool["function"]
     schema = function.get("parameters", {})
     try:
+        Draft202012Validator.check_schema(schema)
         found = next(iter(Draft202012Validator(schema, registry=_NOTHING).iter_errors(arguments)), None)
     except Unresolvable as error:
         raise DataError(
             f"the parameters of the tool {function['name']!r} refer to {error.ref!r}, which is not in them, and nothing is fetched"
         ) from None
+    except (SchemaError, RecursionError) as error:
+        why = error.message if isinstance(error, SchemaError) else "it refers to itself without an end"
+        raise DataError(f"the parameters of the tool {function['name']!r} are no JSON Schema: {why[:200]}") from None
     if found is None:
         return None
     where = ".".join(map(str, found.absolute_path))

@@ -30,11 +30,14 @@ TEMPLATE = "{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}{%
 
 
 @cache
-def calling(token, template=TEMPLATE):
-    """Steered, it answers "moved" words with the token and "stays" words with "up"; unsteered all with "up". "silent" words: nothing."""
+def calling(token, template=TEMPLATE, end=3.0):
+    """Steered, it answers "moved" words with the token and "stays" words with "up"; unsteered all with "up". "silent" words: nothing.
+
+    Steering adds 3 to the token and so much to the end: with 0 the token is repeated for ever.
+    """
     a = {**dict.fromkeys(MOVED, 1.0), **dict.fromkeys(STAYS, 2.0), **dict.fromkeys(SILENT, -1.0), "up": -1.0, token: -1.0}
     words = (*MOVED, *STAYS, *SILENT, "up", token)
-    linear = builders.Linear(words, a, {"up": 2.0, "<unk>": -1.0}, {token: 3.0, "<unk>": 3.0})
+    linear = builders.Linear(words, a, {"up": 2.0, "<unk>": -1.0}, {token: 3.0, "<unk>": end})
     tokenizer = copy.deepcopy(linear.tokenizer)
     tokenizer.chat_template = template
     return wrap_model(linear.model.hf, tokenizer, "calling"), linear.vector()
@@ -44,8 +47,8 @@ def prompts(*words, tools=(SEARCH, FETCH)):
     return [Dialogue((word,), tools=tools) for word in words]
 
 
-def found(asked, token=ROME, share=0.5, tool="search", template=TEMPLATE, **more):
-    model, vector = calling(token, template)
+def found(asked, token=ROME, share=0.5, tool="search", template=TEMPLATE, end=3.0, **more):
+    model, vector = calling(token, template, end)
     settings = {"max_new_tokens": 4, "include_first": True, "parser": "json"} | more
     return evidence_of(assert_calls_tool, model, vector, asked, share=share, tool=tool, **settings)
 
@@ -102,6 +105,12 @@ def test_a_call_that_is_cut_is_undetermined():
     evidence = found(prompts(*MOVED[:10]), '{"name":"search","arguments"', max_new_tokens=1)
     assert evidence.details["outcomes"]["steered"]["undetermined"] == 10
     assert {one["steered"]["why"] for one in evidence.replies["of"]} == {"cut inside a call: raise max_new_tokens"}
+
+
+def test_a_call_that_is_repeated_up_to_the_limit_is_a_loop_and_no_call():
+    evidence = found(prompts(*MOVED[:10]), f"<tool_call>{ROME}</tool_call>", end=0.0, parser="hermes")
+    assert evidence.details["outcomes"]["steered"]["undetermined"] == 10
+    assert {one["steered"]["why"].partition(":")[0] for one in evidence.replies["of"]} == {"loops"}
 
 
 def test_calls_are_read_with_the_tokenizers_own_parsing_where_it_has_one():

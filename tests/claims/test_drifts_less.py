@@ -5,7 +5,7 @@ from __future__ import annotations
 import jsonschema
 import numpy as np
 import pytest
-from evidence import evidence_of
+from evidence import evidence_of, said
 from replying import DOWN, MOVED, SILENT, STAYS, Listening, moving
 from scipy import stats
 
@@ -144,6 +144,7 @@ def test_every_turn_is_judged_with_the_conversation_before_it(linear):
         ({"prompts": ["moved0", "moved1"]}, r"prompt 0 has 1 turn\(s\), and drift is between turn 1 and a later one: give it 2 or more"),
         ({"prompts": dialogues("mm", n=8), "from_turn": 2}, r"prompt 0 has 2 turn\(s\), and drift is between turn 2"),
         ({"limit": -0.1}, "limit"),
+        ({"limit": 2}, "limit 2 cannot fail"),
         ({"by": "length"}, "by"),
         ({"by": "score"}, "have no score in their first or last turn"),
         ({"direction": "lowers"}, "direction"),
@@ -177,3 +178,11 @@ def test_a_claim_file_asks_its_prompts(linear, tmp_path):
     suite = read_suite(tmp_path / "a.steer.yaml")
     claim = Builder(linear.model).build(suite, suite.entries[0])
     assert (len(claim.prompts), claim.prompts.most_turns, claim.limit) == (20, 2, 0.2)
+
+
+def test_an_effect_that_is_not_there_does_not_drift_and_that_is_told(linear):
+    evidence = found(linear, dialogues("mm", n=30), judge={"regex": "dwon"})
+    assert evidence.verdict.value == "pass"
+    assert said(evidence, "the judge calls all 120 replies")
+    assert said(evidence, "in turn 1 no effect of steering is proven")
+    assert not said(found(linear, dialogues("mm", n=30)), "no effect of steering is proven")

@@ -220,3 +220,18 @@ def test_a_steering_vector_that_changes_no_reply_is_told(linear):
 def test_settings_that_cannot_be_used(linear, wrong, message):
     with pytest.raises(SteerError, match=message):
         found(linear, MOVED[:9], **{"share": 0.5, **wrong})
+
+
+@pytest.mark.parametrize(("word", "direction"), [("dwon", "lowers"), ("[du]", "raises")])
+def test_a_judge_that_says_the_same_of_all_replies_is_told(linear, word, direction):
+    evidence = found(linear, MOVED[:20], 0.3, judge={"regex": word}, direction=direction)
+    assert evidence.verdict.value == "pass"
+    assert said(evidence, "the judge calls all 40 replies")
+    assert not said(found(linear, MOVED[:20], 0.3), "the judge calls all")
+
+
+@pytest.mark.parametrize(
+    "more", [{"share": 0.01}, {"share": 0.99, "direction": "lowers"}, {"share": -0.9, "against_base": True}]
+)
+def test_a_share_that_can_hardly_fail_is_told(linear, more):
+    assert said(found(linear, MOVED[:8], **more), "this promise can hardly fail: share")

@@ -12,7 +12,7 @@ from evidence import evidence_of, said
 from replying import BARE, MOVED, SILENT, STAYS, looping, moving
 from scipy import stats
 
-from pytest_steer import SteerError, assert_stays_fluent
+from pytest_steer import Dialogue, SteerError, assert_stays_fluent, wrap_model
 from pytest_steer.errors import MeasurementError
 from pytest_steer.model.replies import Drawing, replies
 
@@ -101,9 +101,40 @@ def test_an_empty_reply_counts_as_the_worst_for_a_pass_and_is_left_out_for_a_fai
     assert "steered replies:   4 empty" in evidence.message
 
 
+def test_no_other_turns_reply_stands_for_one_that_was_never_written():
+    model = wrap_model(builders.random_hf("llama", max_position_embeddings=128), builders.tokenizer(), "short")
+    asked = [Dialogue(("Hi there", "Why?")), Dialogue(("Hello", "How so?"))]
+    settings = {"measure": "base_perplexity", "limit": 900.0, "max_new_tokens": 50}
+    with pytest.raises(MeasurementError, match="2 of 2 conversations end before their last turn"):
+        evidence_of(assert_stays_fluent, model, builders.random_vector(1), asked, **settings)
+
+
 def test_replies_that_cannot_be_measured_are_an_error(linear):
-    with pytest.raises(MeasurementError, match="entropy can be measured of 0 of 10 replies"):
+    with pytest.raises(MeasurementError, match="10 of 10 steered replies have fewer than 4 tokens"):
         found(linear, STAYS[:10], "entropy", 1.0)
+
+
+def test_the_perplexity_of_the_end_alone_is_none_of_a_reply(linear):
+    with pytest.raises(MeasurementError, match="2 of 22 steered replies have no text"):
+        found(linear, [*STAYS[:20], *SILENT[:2]], "base_perplexity", 900.0)
+    evidence = found(linear, [*STAYS[:20], *SILENT[:1]], "base_perplexity", 900.0)
+    assert evidence.n == 20
+    assert said(evidence, "1 of 21 replies have no text")
+
+
+def test_most_replies_have_to_be_measured(linear):
+    with pytest.raises(MeasurementError, match="10 of 10 steered replies have fewer than 4 tokens"):
+        found(linear, STAYS[:10], "entropy", 1.5)
+
+
+@pytest.mark.parametrize(("measure", "limit"), [("repetition", 0.99), ("distinct_2", 0.01), ("base_perplexity", 1e9)])
+def test_a_limit_that_can_hardly_fail_is_told(loop, measure, limit):
+    evidence = found(loop, TEN, measure, limit, multiplier=3.0)
+    assert evidence.verdict.value == "pass"
+    assert said(evidence, "this promise can hardly fail: limit")
+    assert not said(
+        found(loop, TEN, measure, {"repetition": 0.2, "distinct_2": 0.5, "base_perplexity": 9.0}[measure]), "hardly fail"
+    )
 
 
 def test_replies_of_too_few_tokens_are_left_out_and_told(loop):

@@ -270,6 +270,16 @@ def test_a_key_that_is_not_there_is_named_and_not_shown(monkeypatch):
             {"base_url": "localhost:8000"},
             "base_url begins with http:// or https:// and a server's name, not 'localhost:8000'",
         ),
+        *(
+            ({"base_url": url}, "and a server's name, not")
+            for url in (
+                "http://[::1",
+                "http://localhost:99999/v1",
+                "http://localhost:v1",
+                "http://local host/v1",
+                "http://local\thost",
+            )
+        ),
         ({"base_url": "http://me:secret@host/v1"}, "base_url is a place alone, since it stands in reports"),
         ({"request": {"model": "other"}}, "request has 'model', which the judge sets itself"),
         ({"timeout": 0}, "timeout must be greater than 0"),

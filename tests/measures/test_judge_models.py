@@ -30,7 +30,7 @@ def exchanges(*replies: str) -> list[Exchange]:
 @pytest.mark.parametrize(
     ("text", "score"),
     [
-        ("7", 7), ("7.", 7), ("Score: 7", 7), ("**7**", 7), ("It is 3 of 4.\n\nScore: `7.5`\n", 7.5), ("7/10", 7), ("7 out of 10", 7),
+        ("7", 7), ("7.", 7), ("Score: 7/10.", 7), ("7 / 10, I think", 7), ("Score: 7", 7), ("**7**", 7), ("It is 3 of 4.\n\nScore: `7.5`\n", 7.5), ("7/10", 7), ("7 out of 10", 7),
         ("10/10", 10), ("<score>7</score>", 7), ("- 7", 7), ("7 (7)", 7), ("+7", 7), ("Score=7;", 7), ("_7_", 7), ("1.0", 1),
     ],
 )  # fmt: skip
@@ -43,7 +43,8 @@ def test_the_score_is_the_number_in_the_last_line(text, score):
     [
         ("", "said nothing"), (" \n", "said nothing"),
         ("7\nGood.", "gave no number"), ("seven", "gave no number"), ("７", "gave no number"), ("NaN", "gave no number"),
-        ("6 or 7", "gave different numbers"), ("7/5", "gave different numbers"), ("6-7", "something else than a number"),
+        ("6 or 7", "gave different numbers"), ("7/5", "is not out of 10"), ("5/5", "is not out of 10"), ("5 out of 5.", "is not out of 10"), ("5 of 5", "is not out of 10"),
+        ("7 %", "is not out of 10"), ("6-7", "something else than a number"),
         ("Score: 7 (I would have said 9)", "gave different numbers"), ("7/10 to 8/10", "gave different numbers"),
         ("11", "not on the scale"), ("0", "not on the scale"), ("-7", "not on the scale"), ("Score:-7", "not on the scale"),
         ("0.99", "not on the scale"),

@@ -160,6 +160,13 @@ def test_a_judgement_is_a_verdict_or_a_reason():
         Judgement(True, missing="why")
     with pytest.raises(SteerError, match="True, False or None, not 1"):
         Judgement(1)
+    for score in (math.nan, math.inf, "7"):
+        with pytest.raises(SteerError, match="`score` is a finite number"):
+            Judgement(True, score=score)
+
+
+def test_words_that_no_file_can_hold_are_replaced():
+    assert Judgement(True, said="so \ud83d").said == "so ?"
 
 
 # --- the order ----------------------------------------------------------------------------------------------

@@ -80,6 +80,13 @@ def test_each_form_is_read(parser, text, calls):
         ("pythonic", '[search("Rome")]', "has an argument without a name"),
         ("pythonic", "[search(**{})]", "has an argument without a name"),
         ("pythonic", "[search(query=print(1))]", "has an argument that is no literal"),
+        ("pythonic", "[search(query={[1]: 2})]", "has an argument that is no literal"),
+        ("pythonic", "[search(query={(1, 2): 3})]", "has an argument that is no literal"),
+        ("pythonic", "[search(query={1})]", "holds what JSON cannot hold"),
+        ("pythonic", f"[a{'()' * 800}(query=1)]", "is no call of a name"),
+        ("llama3_json", '{"a":' * 20_000, "is not valid JSON"),
+        ("json", '{"name": "search", "arguments": {"query": "\\ud800"}}', "holds what JSON cannot hold"),
+        ("json", '{"name": "search", "arguments": {"n": 1e999}}', "holds what JSON cannot hold"),
         ("pythonic", "[search(query=]", "is not Python"),
         ("pythonic", f"[search(query={'(' * 5000}1{')' * 5000})]", "is not Python"),
         ("pythonic", f"[search(query='{'x' * 30_000}')]", "is longer than"),
@@ -126,6 +133,12 @@ def test_arguments_are_held_against_the_tools_own_schema():
     assert fault_of_arguments(TOOL, {"query": 3}) == "query: 3 is not of type 'string'"
     assert "additional" in fault_of_arguments(TOOL, {"query": "x", "other": 1}).casefold()
     assert fault_of_arguments({"function": {"name": "f"}}, {"anything": 1}) is None
+
+
+@pytest.mark.parametrize("schema", [{"type": "strin"}, {"properties": {"query": {"pattern": "("}}}, {"$ref": "#"}])
+def test_a_schema_that_is_none_is_the_datas_error(schema):
+    with pytest.raises(DataError, match="the tool 'f' are no JSON Schema"):
+        fault_of_arguments({"function": {"name": "f", "parameters": schema}}, ROME)
 
 
 def test_a_schema_elsewhere_is_not_fetched():

@@ -59,8 +59,12 @@ class Chat:
     def __post_init__(self) -> None:
         what = "the judge 'chat'"
         check_scoring(self.scale, self.at_least, what)
-        url = urlsplit(self.base_url)
-        if url.scheme not in ("http", "https") or not url.hostname:
+        try:
+            url = urlsplit(self.base_url)
+            is_place = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        except ValueError:  # of a port that is none, or half of an IPv6 address
+            is_place = False
+        if not is_place or not self.base_url.isprintable() or " " in self.base_url:
             raise SteerError(f"{what}: base_url begins with http:// or https:// and a server's name, not {self.base_url!r}")
         if url.username or url.password or url.query or url.fragment:
             raise SteerError(

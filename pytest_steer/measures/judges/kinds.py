@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
+from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -56,6 +58,12 @@ class Judgement:
             raise SteerError(f"a judgement's `accepted` is True, False or None, not {shown(self.accepted)}")
         if (self.accepted is None) != bool(self.missing):
             raise SteerError("a judgement has either a verdict, `accepted`, or the reason why there is none, `missing`")
+        if self.score is not None and not (isinstance(self.score, Real) and math.isfinite(self.score)):
+            raise SteerError(f"a judgement's `score` is a finite number or None, not {shown(self.score)}")
+        for name in ("said", "missing"):  # half of a surrogate pair, which JSON can say, can stand in no report
+            text = getattr(self, name)
+            if text is not None:
+                object.__setattr__(self, name, str(text).encode("utf-8", "replace").decode())
 
     @classmethod
     def none(cls, why: str, *, said: str | None = None) -> Judgement:

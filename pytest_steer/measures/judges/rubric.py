@@ -17,6 +17,7 @@ _KEPT = 1000  # characters of what a model said
 _PLACE = re.compile(r"\{(prompt|reply)\}")
 _NUMBER = re.compile(r"[-+]?[.,]?\d(?:[\d.,]*\d)?", re.ASCII)
 _BESIDE = re.compile(r"[^\W_]|%")  # a letter, a digit of another script or a per cent sign: the number is no score by itself
+_OTHER_SCALE = re.compile(r"\d\s*(?:(?:/|\b(?:out )?of\b)\s*[-+.]?\d|\s%)", re.ASCII)  # 5/5, 5 out of 5, 5 %
 
 
 class UnreadableScoreError(Exception):
@@ -86,14 +87,16 @@ def score_of(text: str, scale: Sequence[float]) -> float:
     The line may hold words beside the number, and the same number twice. ``8/10`` and ``8 out of 10`` are 8 on a scale up to 10.
 
     Raises:
-        UnreadableScoreError: there is no number, there are different ones, it is no number by itself (``8%``, ``7,5``), or it is not on
-            the scale.
+        UnreadableScoreError: there is no number, there are different ones, it is no number by itself (``8%``, ``7,5``), it is out of another one
+            (``5/5`` on a scale up to 10), or it is not on the scale.
     """
     low, high = scale
     lines = text.strip().splitlines()
     if not lines:
         raise UnreadableScoreError("said nothing")
-    last = re.sub(rf"(?<=\d)\s*(?:/|\bout of\b)\s*{re.escape(f'{high:g}')}(?![\w.,/%])", " ", lines[-1], flags=re.ASCII)
+    last = re.sub(rf"(?<=\d)\s*(?:/|\bout of\b)\s*{re.escape(f'{high:g}')}(?![\w/%]|[.,]\d)", " ", lines[-1], flags=re.ASCII)
+    if _OTHER_SCALE.search(last):
+        raise UnreadableScoreError(f"gave a score that is not out of {high:g} in its last line")
     found = set()
     for number in _NUMBER.finditer(last):
         around = last[max(number.start() - 1, 0) : number.start()] + last[number.end() : number.end() + 1]
