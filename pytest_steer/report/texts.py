@@ -57,7 +57,8 @@ class _Cut:
         if key in _OF_DATA:
             return self._text(value)
         if key == "why" and isinstance(value, str):  # a judge's answer that cannot be read is quoted
-            return self._words(value)
+            # So may be a call of a tool, without quotes.
+            return self._words(value.partition(":")[0] if self._whole else value)
         if isinstance(value, list):
             return [self._value(inner, "") for inner in value]
         return self._of_context(value) if key == "value" else value

@@ -79,6 +79,18 @@ def test_none_of_the_texts_is_in_a_report(tmp_path: Path) -> None:
     assert all(item["id"] for item in searched["items"])
 
 
+def test_what_a_model_called_is_left_out_too() -> None:
+    record = error_evidence("calls_tool", "mine", "no").to_dict()
+    why = (
+        "a call of another tool: Private",
+        'other arguments than promised: search({"Private": 3})',
+        "has no block of thought",
+    )
+    record["replies"] = {"of": [{"steered": {"turns": ["x"], "said": "x", "why": one}} for one in why]}
+    kept = with_texts(record, "none")["replies"]["of"]
+    assert [one["steered"]["why"] for one in kept] == ["a call of another tool", "other arguments than promised", why[2]]
+
+
 @pytest.mark.parametrize("texts", ["short", "none"])
 def test_messages_keep_no_more_than_the_texts(texts: str) -> None:
     long = "All is said in this text of ours, " * 9
