@@ -229,7 +229,7 @@ def _finish(session: pytest.Session, exitstatus: int) -> None:
         lines, code = write_reports(run, config.stash.get(BASELINE, None), config, **ended)
         run.saved += lines
         if code is not None:
-            count_as_error(config.pluginmanager.get_plugin("terminalreporter"), "not all of it could be written")
+            count_as_error(config.pluginmanager.get_plugin("terminalreporter"), lines)
             session.exitstatus = code
 
 

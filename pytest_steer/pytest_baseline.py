@@ -165,8 +165,9 @@ class Baseline:
             if entry["before"] and entry["after"] and entry["before"]["verdict"] != entry["after"]["verdict"]
         ]
         gone = [f"  {entry['message']}" for entry in self.against["claims"] if entry["outcome"] == "gone"]
+        before = len(self.report["claims"])
         return [
-            f"baseline: {shown(self.path)} replaced: {len(self.report['claims'])} claims ({baseline_words(self.source)}) by {count}: "
+            f"baseline: {shown(self.path)} replaced: {before} {'claim' if before == 1 else 'claims'} ({baseline_words(self.source)}) by {count}: "
             f"{counts_line(self.against)}",
             *changed,
             *gone,

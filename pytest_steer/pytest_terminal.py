@@ -171,10 +171,15 @@ def save_counterexamples(root: Path, claims: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def count_as_error(reporter: pytest.TerminalReporter | None, fault: str) -> None:
-    """Lets the last lines of the run say that there was an error, which no test had."""
+def count_as_error(reporter: pytest.TerminalReporter | None, told: Iterable[str]) -> None:
+    """Lets the last lines of the run say that there was an error, which no test had.
+
+    Args:
+        told: what :func:`write_reports` tells. The first option that a line names is the one that failed.
+    """
     if reporter is not None:
-        found = pytest.TestReport("--steer-report", ("--steer-report", None, ""), {}, "failed", fault, "teardown")
+        option = next((line.partition(":")[0] for line in told if line.startswith("--steer-")), "--steer-report")
+        found = pytest.TestReport(option, (option, None, ""), {}, "failed", "not all of it could be written", "teardown")
         reporter.stats.setdefault("error", []).append(found)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import indent
+from types import ModuleType
 
 import click
 import pytest
 
+import pytest_steer.measures.judges  # noqa: F401  (registers ours)
 from pytest_steer import registry
 from pytest_steer.cli.main import COMMANDS, _root
 from pytest_steer.cli.param_types import Parsed, Texts
@@ -42,6 +46,8 @@ def fenced(page: Path, *kinds: str) -> Iterator[str]:
 
 def completed(part: str) -> str:
     """The part with what a claim file needs besides, in place of what its page leaves out."""
+    if part.startswith("judge:"):
+        part = f"- generates:\n    share: 0.6\n{indent(part, '    ')}"
     if part.lstrip().startswith("- "):
         part = f"claims:\n{part}"
     keys = set(re.findall(r"^([\w-]+):", part, re.MULTILINE))
@@ -78,18 +84,21 @@ def test_claim_files_are_valid(page: Path, tmp_path: Path, monkeypatch: pytest.M
     if page.stem == "extending":
         pytest.skip("needs what the page registers: tests/test_extending.py runs it")
     monkeypatch.chdir(tmp_path)
-    axes = [block for block in fenced(page, "python") if "@axis(" in block]
-    if page.stem == "contexts":  # the axis of the page that it links to
-        axes = [block for block in fenced(ROOT / "docs" / "write-an-axis.md", "python") if "@axis(" in block]
-    before = set(known_axes())
-    for block in axes:
-        exec(compile(block, str(page), "exec"), {"__name__": "an_axis"})
+    # The page's own axes and judges; of contexts.md the axis of the page that it links to.
+    source = ROOT / "docs" / "write-an-axis.md" if page.stem == "contexts" else page
+    before = {"axis": set(known_axes()), "judge": set(registry.names("judge"))}
+    for block in fenced(source, "python"):
+        if "@axis(" in block or "@judge(" in block:
+            module = ModuleType("of_the_page")
+            monkeypatch.setitem(sys.modules, "of_the_page", module)  # in which dataclasses look their annotations up
+            exec(compile(block, str(page), "exec"), vars(module))
     try:
         for part in fenced(page, "yaml"):
             assert faults_of(part, tmp_path, ABOVE.get(page.stem, "")) == [], part
     finally:
-        for name in set(known_axes()) - before:
-            registry.forget("axis", name)
+        for kind, names in before.items():
+            for name in set(registry.names(kind)) - names:
+                registry.forget(kind, name)
 
 
 def test_an_invalid_claim_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

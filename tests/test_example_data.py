@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pytest_steer.data import read_contrast_texts, read_items, read_tasks, read_texts
+from pytest_steer.data import read_contrast_texts, read_items, read_prompts, read_tasks, read_texts
 from pytest_steer.errors import DataError
 
 SUITES = Path(__file__).resolve().parents[1] / "example_suites"
@@ -80,10 +80,23 @@ def content(file: Path) -> Content:
             found[kind] = read(file)
         except DataError as error:
             refused.append(str(error))
+    if not found and (dialogues := dialogues_of(file)) is not None:
+        return dialogues
     if len(found) != 1:
         return Content("unknown", [], faults=[f"taken by {sorted(found)} and not by one reader", *refused])
     ((kind, value),) = found.items()
     return {"tasks": of_tasks, "items": of_items, "sides": of_sides, "texts": of_texts}[kind](value)
+
+
+def dialogues_of(file: Path) -> Content | None:
+    try:
+        dialogues = read_prompts(file)
+    except DataError:
+        return None
+    if any(len(one.turns) < 2 for one in dialogues):
+        return None
+    turns = [turn for one in dialogues for turn in one.turns]
+    return Content("dialogues", turns, faults=repeated("turn", turns))
 
 
 def of_tasks(tasks: Any) -> Content:

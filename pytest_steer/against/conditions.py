@@ -39,7 +39,10 @@ def _template(record: Record) -> Any:
     name, own, digest = (
         _in(*path)(record) for path in (("asked", "template"), ("model", "template_name"), ("model", "template"))
     )
-    return f"{name} {digest[:12]}" if name == own and isinstance(digest, str) else name
+    if name != own or not isinstance(digest, str):
+        return name
+    # The name of a template without one is the beginning of its hash.
+    return name.removeprefix("chat template ") if digest[:12] in name else f"{name} {digest[:12]}"
 
 
 def _device(record: Record) -> Any:
@@ -112,7 +115,19 @@ def conditions(old: Record, new: Record) -> tuple[list[str], list[str]]:
         before, after = _tokens(old), _tokens(new)
         if before and after and before[0] == after[0] and before[1] != after[1]:
             noted.append("the first item is other tokens: another tokenizer, or another prompt around it")
+        noted += _reads_worse(old, new)
     return blocking, noted
+
+
+def _reads_worse(old: Record, new: Record) -> list[str]:
+    """That the unsteered model reads the same texts or questions worse than before. A claim about what steering changes does not see it."""
+    readings = [(record.get("details") or {}).get("reading") for record in (old, new)]
+    before, after = readings
+    if not before or not after or _in("data", "hash")(old) != _in("data", "hash")(new):
+        return []
+    if None in (before["interval"][1], after["interval"][0]) or after["interval"][0] <= before["interval"][1]:
+        return []
+    return [f"the unsteered model reads its data worse: {before['loss']:.3g} -> {after['loss']:.3g} nats per token"]
 
 
 def report_notes(old: Record, new: Record) -> list[str]:
@@ -123,6 +138,7 @@ def report_notes(old: Record, new: Record) -> list[str]:
         for key in REPORT_CONDITIONS
         if before.get(key) is not None and after.get(key) is not None and before[key] != after[key]
     ]
+    notes += _other_model(before.get("model") or {}, after.get("model") or {})
     settings, later = before.get("options") or {}, after.get("options") or {}
     notes += [
         f"--steer-{name}: {_shown(settings[name])} -> {_shown(later[name])}"
@@ -136,9 +152,17 @@ def report_notes(old: Record, new: Record) -> list[str]:
         if name in others and versions[name] != others[name]
     ]
     for which, run in (("earlier", before), ("later", after)):
-        if run.get("interrupted") or run.get("not_run"):
+        if run.get("interrupted") or run.get("not_run") or run.get("partial"):
             notes.append(f"the {which} run was not finished")
     return notes
+
+
+def _other_model(before: Record, after: Record) -> list[str]:
+    """The models of two runs by name and fingerprint, if the fingerprints differ."""
+    if not before.get("fingerprint") or not after.get("fingerprint") or before["fingerprint"] == after["fingerprint"]:
+        return []
+    shown = [f"{model.get('id')} ({model['fingerprint'][:12]})" for model in (before, after)]
+    return [f"model: {shown[0]} -> {shown[1]}"]
 
 
 def _shown(value: Any) -> str:

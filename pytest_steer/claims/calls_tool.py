@@ -22,7 +22,7 @@ from ..model.replies import Reply
 from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
-from ..registry import did_you_mean
+from ..registry import did_you_mean, nearest
 from ..soundness import check_before
 from ..stats import Direction, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
@@ -60,9 +60,11 @@ CALLED, MALFORMED, NO_CALL, OTHER_TOOL, OTHER_ARGUMENTS = (
     "other arguments than promised",
 )
 CUT = "cut inside a call"
+UNNAMED = "calls_tool"
+"""The name of a claim that is given none."""
 
 
-@claim("calls_tool", title="Steered, the model calls a tool", main="share", directed=False)
+@claim("calls_tool", title="Steered, the model calls a tool", main="share", any_of=("tool", "name"), directed=False)
 @dataclass(frozen=True, kw_only=True)
 class CallsTool:
     """The share of replies that hold a well-formed call of the tool `tool` is at least `share`.
@@ -75,9 +77,10 @@ class CallsTool:
         prompts: dialogues whose `tools` have the tool.
         cluster: a key of the prompts that says which belong together.
         seed: of drawn tokens.
+        name: the claim's name, which stands for `tool` where that is not given.
 
     Raises:
-        SteerError: a parser or settings of drawing that cannot be used.
+        SteerError: neither a tool nor a name; a parser or settings of drawing that cannot be used.
     """
 
     subject: Subject
@@ -86,7 +89,15 @@ class CallsTool:
         float | None,
         Param("The least share of replies that call the tool.", title="Share of replies", example=0.9, above=0, below=1),
     ]
-    tool: Annotated[str, Param("The name of the tool, as the prompts' `tools` give it.", title="Tool", example="search")]
+    tool: Annotated[
+        str,
+        Param(
+            "The name of the tool, as the prompts' `tools` give it; without it the claim's `name` is the tool.",
+            title="Tool",
+            example="search",
+            schema={"x-default-key": "name"},
+        ),
+    ] = None  # type: ignore[assignment]
     arguments: Annotated[
         Mapping[str, Any],
         Param(
@@ -125,9 +136,14 @@ class CallsTool:
     min_n: int | None = None
     seed: int = 0
     cluster: str | None = None
-    name: str = "calls_tool"
+    name: str = UNNAMED
 
     def __post_init__(self) -> None:
+        if self.tool is None and self.name == UNNAMED:
+            raise SteerError(
+                f'{UNNAMED}: nothing names the tool: write name="search", which names the claim too, or tool="search"'
+            )
+        object.__setattr__(self, "tool", self.name if self.tool is None else self.tool)
         object.__setattr__(self, "arguments", dict(self.arguments or {}))
         if self.parser is not None or self.pattern is not None:
             parser_of(self.parser, self.pattern)
@@ -225,8 +241,10 @@ class CallsTool:
             return tool
         if not dialogue.tools:
             raise DataError(f"prompt {dialogue.id}: has no tools: add `tools: [...]`, which the chat template renders")
-        meant = did_you_mean(self.tool, [name_of(one) for one in dialogue.tools])
-        raise DataError(f"prompt {dialogue.id}: has no tool {self.tool!r}: {meant}")
+        names = [name_of(one) for one in dialogue.tools]
+        unsaid = self.name.partition("[")[0] == self.tool  # of a matrix, a name has the combination in brackets
+        why = f", which is the claim's name: add `tool: {nearest(self.tool, names) or names[0]}`" if unsaid else ""
+        raise DataError(f"prompt {dialogue.id}: has no tool {self.tool!r}{why}: {did_you_mean(self.tool, names)}")
 
     def _parser(self, model: Model) -> Parser | None:
         """The named parser, or None for the tokenizer's own."""
@@ -337,7 +355,7 @@ def assert_calls_tool(
     prompts: Iterable[DialogueLike],
     *,
     share: Promise,
-    tool: str,
+    tool: str | None = None,
     arguments: Mapping[str, Any] | None = None,
     parser: str | None = None,
     pattern: str | None = None,
@@ -348,7 +366,7 @@ def assert_calls_tool(
     Args:
         prompts: at least two :class:`Dialogue` with ``tools``; ``read_prompts(path)`` reads a file.
         share: the promise, between 0 and 1.
-        tool: the tool's name. arguments: that the call has to have, with these values.
+        tool: the tool's name; by default ``name``, which names the claim too. arguments: that the call has to have, with these values.
         parser: ``json``, ``hermes``, ``mistral``, ``llama3_json``, ``pythonic`` or ``regex``, which ``pattern`` gives; by default the
             tokenizer's own parsing of responses.
         pattern: an expression with the groups ``name`` and ``arguments``.

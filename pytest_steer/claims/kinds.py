@@ -56,7 +56,7 @@ class ClaimKind:
         title: what it promises, in a few words.
         main: the parameter that a bare number sets, ``- steers: 0.3``.
         one_of: parameters of which exactly one is given.
-        any_of: parameters of which at least one is given.
+        any_of: parameters, or keys of every claim, of which at least one is given.
         either: fields of which one is filled in: the one that the parameter ``on`` names, else the first whose data is given.
         directed: whether it says which way a behaviour is to move, so that ``direction`` means something.
         only_with: a field or parameter to the parameter, or the field of ``either``, without which it means nothing.

@@ -52,6 +52,8 @@ class NoRegression:
             title="Largest loss",
             example=0.05,
             at_least=0,
+            weak_from=2,
+            weak="lets more be lost than a share or a doubled perplexity can lose; 5 % is written 0.05",
         ),
     ]
     of: Annotated[

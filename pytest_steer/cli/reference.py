@@ -29,7 +29,7 @@ A number that a claim promises may be [empty, or say where it comes from](claims
 
 {{ kind.title }}. {{ kind.about }}
 
-`- {{ name }}: {{ flow(kind.schema.examples[0]) }}`{% if kind.main %}, or `- {{ name }}: {{ flow(kind.schema.examples[0][kind.main]) }}`{% endif %}
+`- {{ name }}: {{ flow(kind.schema.examples[0]) }}`{% if kind.main and kind.schema.examples[0]|length == 1 %}, or `- {{ name }}: {{ flow(kind.schema.examples[0][kind.main]) }}`{% endif %}
 {%- if kind.needs %}. Needs {% for key in kind.needs %}`data.{{ key }}`{{ " or `data.test`" if key == "prompts" }}{{ ", " if not loop.last }}{% endfor %}.{% endif %}
 {%- if kind.choices %}. Needs {% for key in kind.choices.values() %}`data.{{ key }}`{{ " or " if not loop.last }}{% endfor %}.{% endif %}
 

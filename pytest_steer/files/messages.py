@@ -228,7 +228,11 @@ def _choice(path: DataPath, keys: list[str], schema: Schema, value: dict[str, An
     there = [key for key in keys if key in value]
     if there:
         return Fault((*path, there[-1]), f"cannot stand beside {_listed(there[:-1])}", "Delete one of them.")
-    return Fault(path, f"needs {_listed(keys, 'or')}", resolved(schema).get("description", ""))
+    about = valid_keys(schema)
+    stand_for = {key: one["x-default-key"] for key, one in about.items() if "x-default-key" in one}
+    lines = [f"`{example_of(other, about[key])}` or `{example_of(key, about[key])}`" for key, other in stand_for.items()]
+    hint = " ".join([*(f"Write {line}." for line in lines), resolved(schema).get("description", "")])
+    return Fault(path, f"needs {_listed(keys, 'or')}", hint)
 
 
 def _is_choice_of_keys(error: ValidationError) -> bool:

@@ -163,7 +163,7 @@ def valid_keys(schema: Schema) -> dict[str, Schema]:
 def with_defaults(values: dict[str, Any], properties: dict[str, Schema]) -> dict[str, Any]:
     """Those of ``values`` that ``properties`` knows, numbers as declared, and defaults for the absent ones.
 
-    A key that is absent and has no default stays absent.
+    A key that is absent and has no default stays absent. ``x-default-key`` names another key of which it has the value then.
     """
     filled = {}
     for key, schema in properties.items():
@@ -172,6 +172,8 @@ def with_defaults(values: dict[str, Any], properties: dict[str, Schema]) -> dict
             filled[key] = as_declared(values[key], schema)
         elif "default" in schema:
             filled[key] = as_declared(schema["default"], schema)
+        elif schema.get("x-default-key") in values:
+            filled[key] = values[schema["x-default-key"]]
     return filled
 
 

@@ -68,7 +68,7 @@ class ReportVerdict:
         if open_ones:
             return f"Not shown to hold: {open_ones} of {said}"
         if self.missing:
-            return f"Not all was measured: {said} of this report hold"
+            return f"Not all was measured: {said} of this report {'holds' if self.count == 1 else 'hold'}"
         if self.known:
             return f"{len(self.holding) + len(self.unexpected)} of {said} hold, {len(self.known)} known to fail"
         return f"All {said} hold" if self.count > 1 else "The one steering claim holds"

@@ -255,9 +255,9 @@ def test_another_tokenizer_is_named():
 
 
 def test_another_version_of_the_scoring_compares_nothing():
-    against = held_against(report(claim()), report(claim(), scoring=2))
+    against = held_against(report(claim()), report(claim(), scoring=3))
     assert exit_code(against) == 3
-    assert "version of the scoring: 1 -> 2" in against["claims"][0]["message"]
+    assert "version of the scoring: 2 -> 3" in against["claims"][0]["message"]
 
 
 def test_new_gone_and_renamed_claims():
@@ -301,6 +301,30 @@ def test_reports_of_other_folders_are_paired_by_suite_and_name():
 def test_differences_between_the_runs_are_named_once():
     against = held_against(report(claim()), report(claim(), seed=1, versions={"torch": "3"}, interrupted=True))
     assert against["notes"] == ["seed: 0 -> 1", "torch: 2 -> 3", "the later run was not finished"]
+
+
+def test_a_run_that_was_killed_is_named_on_either_side():
+    assert held_against(report(claim(), partial=True), report(claim()))["notes"] == ["the earlier run was not finished"]
+    assert held_against(report(claim()), report(claim(), partial=True))["notes"] == ["the later run was not finished"]
+
+
+def test_another_model_is_named_with_its_fingerprint_also_where_the_path_is_the_same():
+    old, same, other = (
+        report(claim(), model={"id": "./m", "fingerprint": print_}) for print_ in ("a" * 16, "a" * 16, "b" * 16)
+    )
+    assert held_against(old, same)["notes"] == []
+    assert held_against(old, other)["notes"] == ["model: ./m (aaaaaaaaaaaa) -> ./m (bbbbbbbbbbbb)"]
+
+
+def test_the_hash_of_a_template_stands_once():
+    old, new = claim(), claim()
+    for record, digest in ((old, "a" * 64), (new, "b" * 64)):
+        record["model"] |= {"template": digest, "template_name": f"chat template {digest[:12]}"}
+        record["asked"]["template"] = f"chat template {digest[:12]}"
+    assert "chat template: aaaaaaaaaaaa -> bbbbbbbbbbbb" in only(old, new)[0]["reasons"]
+    for record in (old, new):
+        record["model"]["template_name"] = record["asked"]["template"] = "chatml"
+    assert "chat template: chatml aaaaaaaaaaaa -> chatml bbbbbbbbbbbb" in only(old, new)[0]["reasons"]
 
 
 def test_no_line_of_the_summary_is_wider_than_the_terminal():

@@ -191,3 +191,16 @@ def test_suites_of_one_name_are_told_apart_by_their_folders():
         ("a/x.steer.yaml::steers", "gone"),
     ]
     assert exit_code(held_against(of("a"), of("b"))) == 0  # moved, and no other has its name
+
+
+def reading(loss, low, high):
+    return {"reading": {"loss": loss, "interval": [low, high], "chance": 6.9, "is_better": True, "texts": 40}}
+
+
+def test_an_unsteered_model_that_got_worse_is_named():
+    old = claim(details=reading(0.992, 0.98, 1.0))
+    worse = "the unsteered model reads its data worse: 0.992 -> 1.95 nats per token"
+    assert worse in only(old, claim(details=reading(1.947, 1.9, 2.0)))[0]["message"]
+    for alike in (reading(1.0, 0.99, 1.01), reading(0.5, 0.4, 0.6), reading(1.947, None, 2.0), {"reading": None}, {}):
+        assert only(old, claim(details=alike))[0]["reasons"] == []
+    assert only(old, claim(details=reading(1.947, 1.9, 2.0), data={"hash": "other", "n": 40}))[0]["reasons"] == []

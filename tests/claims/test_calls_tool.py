@@ -135,7 +135,12 @@ def test_calls_are_read_with_the_tokenizers_own_parsing_where_it_has_one():
     ("more", "message"),
     [
         ({"asked": [Dialogue((word,)) for word in MOVED[:8]]}, "prompt 0: has no tools"),
-        ({"tool": "serch"}, "prompt 0: has no tool 'serch': did you mean 'search'"),
+        ({"tool": "serch"}, "prompt 0: has no tool 'serch': did you mean 'search'? There are search, fetch"),
+        (
+            {"tool": None, "name": "serch"},
+            "no tool 'serch', which is the claim's name: add `tool: search`: did you mean 'search'?",
+        ),
+        ({"tool": None}, 'nothing names the tool: write name="search", which names the claim too, or tool="search"'),
         ({"parser": "jsn"}, "jsn"),
         ({"template": "{% for m in messages %}{{ m.content }} {% endfor %}"}, "drops the tools: the name of 'search'"),
         ({"share": 1.5}, "share"),
@@ -147,6 +152,15 @@ def test_what_cannot_be_measured_is_an_error(more, message):
     with pytest.raises((SteerError, TypeError)) as error:
         found(more.pop("asked"), **more)
     assert message.casefold() in str(error.value).casefold()
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [({"tool": None, "name": "search"}, "search"), ({"name": "looks-it-up"}, "looks-it-up"), ({}, "calls_tool")],
+)
+def test_the_name_of_the_claim_is_the_tool_where_none_is_given(more, name):
+    evidence = found(prompts(*MOVED[:8]), **more)
+    assert (evidence.name, evidence.statistic, evidence.estimate) == (name, "share of replies that call 'search'", 1.0)
 
 
 def test_the_record_is_that_of_the_schema():
@@ -167,6 +181,7 @@ def test_a_claim_file_names_the_tool(tmp_path):
     (tmp_path / "a.steer.yaml").write_text(
         "vector: {file: v.safetensors, positions: all, include_first: true}\ndata: {prompts: prompts.jsonl}\nclaims:\n"
         "  - calls_tool: {share: 0.8, tool: search, arguments: {query: Rome}, parser: json, max_new_tokens: 4}\n"
+        "  - calls_tool: {name: search, share: 0.9, parser: json}\n"
         "  - calls_tool: {name: misspelt, share: 0.8, tool: search, parser: hermez}\n"
         "  - calls_tool: {name: by-regex, share: 0.8, tool: search, parser: regex, pattern: '('}\n",
         encoding="utf-8",
@@ -174,6 +189,19 @@ def test_a_claim_file_names_the_tool(tmp_path):
     suite = read_suite(tmp_path / "a.steer.yaml")
     evidence = Builder(model).build(suite, suite.entries[0]).measure(model)
     assert (evidence.verdict.value, evidence.estimate) == ("pass", 1.0)
-    assert [entry.line for entry in suite.entries] == [4, 5, 6]
-    assert "hermes" in str(suite.entries[1].error)
-    assert "is not a regular expression" in str(suite.entries[2].error)
+    assert [entry.line for entry in suite.entries] == [4, 5, 6, 7]
+    assert (suite.entries[1].name, suite.entries[1].params["tool"]) == ("search", "search")
+    assert "hermes" in str(suite.entries[2].error)
+    assert "is not a regular expression" in str(suite.entries[3].error)
+
+
+def test_under_a_matrix_the_tool_is_the_name_as_it_is_written(tmp_path):
+    (tmp_path / "prompts.txt").write_text("up\ndown\n", encoding="utf-8")
+    (tmp_path / "train.json").write_text("[]", encoding="utf-8")
+    (tmp_path / "a.steer.yaml").write_text(
+        "vector: {extract: {method: caa, data: train.json}, layer: 1}\nmatrix: {layer: [1, 2]}\ndata: {prompts: prompts.txt}\n"
+        "claims:\n  - calls_tool: {share: 0.9, name: search, parser: json}\n",
+        encoding="utf-8",
+    )
+    found = [(one.name, one.params["tool"]) for one in read_suite(tmp_path / "a.steer.yaml").entries]
+    assert found == [("search[1]", "search"), ("search[2]", "search")]

@@ -71,7 +71,7 @@ def test_the_headline(claims, more, headline):
 def test_a_run_that_was_interrupted_is_no_run_in_which_all_holds():
     report = build_report([record("a", Verdict.PASS)], seed=0, profile="ci", started=0.0, interrupted=True, not_run=2)
     text = to_markdown(report)
-    assert "## ⚠️ Not all was measured: 1 steering claim of this report hold" in text
+    assert "## ⚠️ Not all was measured: 1 steering claim of this report holds" in text
     assert "**Not all was measured:** the run was interrupted; 2 selected claims were not run." in text
 
 
