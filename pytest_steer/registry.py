@@ -115,10 +115,10 @@ def nearest(word: str, options: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
-    """``did you mean 'caa'? There are caa, pca``."""
+    """``did you mean 'caa'? There are caa, pca``, or ``there are caa, pca``: how a sentence ends."""
     known = list(options)
     meant = nearest(word, known)
-    return (f"did you mean {meant!r}? " if meant else "") + f"There are {', '.join(known) or 'none'}"
+    return (f"did you mean {meant!r}? There are " if meant else "there are ") + (", ".join(known) or "none")
 
 
 def discover(package: str, path: Iterable[str]) -> None:

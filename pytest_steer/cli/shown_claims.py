@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from ..measures.multiple_choice import asked_question
 from ..measures.shown import SEPARATOR
 from ..measures.tasks import task_probe
 from ..model import Model, Probe
+from ..model.replies import prompt_of_turn
 from ..promises import promised
+from ..prompting import AS_GIVEN
 from ..screen import visible
 from ..steering import check_positions
 
@@ -44,7 +47,9 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
         for own, asked_text in zip(texts.ids, ask_texts(model, texts, positions, spec.include_first, **cut), strict=True):
             lines += ["", f"  text {own}", *(f"  note: {note}" for note in asked_text.notes)]
             lines += [line for probe in asked_text.probes for line in _sequence(model, probe)]
-        return lines
+        return lines + (_prompts(builder, claim) if "prompts" in measured_on else [])
+    if "prompts" in measured_on:
+        return lines + _prompts(builder, claim)
     if "tasks" in measured_on:
         return lines + _tasks(builder, claim)
     if "questions" in kind.parameters and "items" not in measured_on:
@@ -117,12 +122,45 @@ def _tasks(builder: Builder, claim: ClaimSpec) -> list[str]:
     return lines
 
 
+def _prompts(builder: Builder, claim: ClaimSpec) -> list[str]:
+    """The prompt of the last turn of each dialogue; nothing is generated, so the replies before it are stand-ins."""
+    if claim.prompts is None and claim.test is None:
+        return []
+    model, spec = builder.model, claim.vector
+    context = replace(AS_GIVEN, **claim.asked) if claim.prompts is not None else builder.test_items(claim)[1]  # type: ignore[arg-type]
+    lines = []
+    for dialogue in builder.prompts(claim):
+        said = [f"(reply {turn})" for turn in range(1, len(dialogue.turns))]
+        probe, text = prompt_of_turn(
+            model,
+            dialogue,
+            said,
+            positions=check_positions(spec.positions),
+            include_first=spec.include_first,
+            from_turn=claim.params.get("from_turn") or 1,
+            context=context,
+        )
+        stand_ins = f"; {' and '.join(said)} for what the model writes" if said else ""
+        lines += [
+            "",
+            f"  prompt {dialogue.id}: {_PLACES[text.thinking]}{stand_ins}",
+            *(f"  note: {note}" for note in text.notes),
+        ]
+        record = shown_probe(model, probe) | {"first_scored": None, "candidates": None}
+        counted = f"{len(probe.ids)} tokens, steered from {probe.steer_from}; the reply follows"
+        lines += [f"      {counted}", *_broken(shown_line(record))]
+    return lines
+
+
+_PLACES = {
+    None: "no chat template",
+    "closed": "the reply stands where the chat template puts one without thought",
+    "open": "the reply follows the generation prompt (thinking: open)",
+}
+
+
 def _how(asked: Asked) -> str:
-    thinking = {
-        None: "no chat template",
-        "closed": "the reply stands where the chat template puts one without thought",
-        "open": "the reply follows the generation prompt (thinking: open)",
-    }[asked.thinking]
+    thinking = _PLACES[asked.thinking]
     if asked.probes[0].candidates is not None:
         return f"{thinking}; the logits of one next token are compared"
     how = "sum" if asked.summed else "mean"

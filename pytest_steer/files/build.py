@@ -286,7 +286,7 @@ class _Supply:
             return make_baseline(self._builder.model, self._builder.run, self._claim, value, self._suite.path.parent)
         if schema.get("x-judge"):
             with at_key(where):
-                return make_judge(value, where=where, base=self._suite.path.parent, model=self._builder.model)
+                return make_judge(value, where=None, base=self._suite.path.parent, model=self._builder.model)
         if schema.get("x-items"):
             with at_key(where):
                 return self._other_data(value, where)

@@ -165,9 +165,21 @@ def _settled(errors: Iterable[ValidationError]) -> Iterator[ValidationError]:
     """Replaces "fits none of these" by the fault of the alternative that was most likely meant."""
     for error in errors:
         if error.validator in ("anyOf", "oneOf") and not _is_choice_of_keys(error):
-            yield best_match([error])
+            yield from _of_the_meant(error)
         else:
             yield error
+
+
+def _of_the_meant(error: ValidationError) -> Iterator[ValidationError]:
+    """All faults of the one alternative that takes such a kind of value (a mapping, a text); else the most likely one."""
+    alternatives: dict[Any, list[ValidationError]] = {}
+    for fault in error.context or ():
+        alternatives.setdefault(fault.schema_path[0], []).append(fault)
+    fits = [own for own in alternatives.values() if not any(one.validator == "type" and not one.path for one in own)]
+    if isinstance(error.instance, dict) and len(fits) == 1:
+        yield from _settled(fits[0])
+    else:
+        yield best_match([error])
 
 
 def _explain(error: ValidationError, meant: set[DataPath]) -> Iterator[Fault]:

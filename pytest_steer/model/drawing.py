@@ -56,10 +56,12 @@ class Drawing:
             raise SteerError(f"seed is a whole number, not {self.seed!r}")
         if self.temperature is None and self.samples > 1:
             raise SteerError(
-                f"{self.samples} samples without a temperature would all be the same: give one, or take one sample"
+                f"{self.samples} samples without a temperature would all be the same: give a temperature, such as 0.7"
             )
         if self.temperature is None and self.top_p != 1:
-            raise SteerError("top_p says how tokens are drawn, and nothing is drawn without a temperature")
+            raise SteerError(
+                "top_p says how tokens are drawn, and nothing is drawn without a temperature: give one, such as 0.7"
+            )
 
     @property
     def is_greedy(self) -> bool:

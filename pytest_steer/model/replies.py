@@ -19,6 +19,7 @@ from .fits import check_fits
 from .generation import FinishReason, check_room, finish_reason
 from .hooks import strengths_of
 from .loaded import Model, once_per_model
+from .probes import Probe
 from .state import measured
 from .tokens import Ids, decoded, encode, tokens_before
 from .writing import Asked
@@ -155,6 +156,37 @@ def replies(
         for d in range(len(put))
     )
     return Replies(asked_of, grid, of, ended, tuple(notes))
+
+
+def prompt_of_turn(
+    model: Model,
+    dialogue: Dialogue,
+    said: Sequence[str],
+    *,
+    positions: Positions = "after_prompt",
+    include_first: bool = False,
+    from_turn: int = 1,
+    context: Context = AS_GIVEN,
+) -> tuple[Probe, PromptText]:
+    """The prompt of the turn that follows the given replies, as :func:`replies` asks it.
+
+    Args:
+        said: replies to the turns before, fewer than there are turns.
+
+    Returns:
+        Its tokens with the first steered one (the number of tokens if that is the reply's first), and its text.
+
+    Raises:
+        DataError: there is no turn ``from_turn``.
+        ModelError: the chat template does not take the dialogue.
+    """
+    _check_turns(as_dialogues([dialogue]), from_turn)
+    name = f"prompt {dialogue.id}" + (f", turn {len(said) + 1}" if said else "")
+    prompt = _Conversation(model, dialogue, context, from_turn).prompt(said, name)
+    start = first_steered(
+        check_positions(positions), turn_end=prompt.turn_end, prompt_end=prompt.reply_at, include_first=include_first
+    )
+    return Probe(prompt.ids, start, candidates=(), name=name), prompt.text
 
 
 def _check_turns(dialogues: Dialogues, from_turn: int) -> None:

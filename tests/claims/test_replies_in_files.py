@@ -117,6 +117,10 @@ def test_a_rehearsal_asks_no_judge_and_counts_what_it_would_be_asked(folder, mon
     ("claim", "words"),
     [
         ('generates: {share: 0.6, judge: {regx: "a"}}', "Did you mean 'regex'"),
+        (
+            'generates: {share: 0.6, judge: {regex: {patern: "a"}}}',
+            "judge.regex.patern: unknown key 'patern'\n  Did you mean 'pattern'?",
+        ),
         ("generates: {share: 0.6}", "'judge' is missing"),
         ('generates: {share: 0.6, judg: {regex: "a"}}', "Did you mean 'judge'"),
         ("stays_fluent: {measure: repetitions, limit: 0.2}", "must be repetition, distinct_2"),

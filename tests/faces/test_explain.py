@@ -219,7 +219,7 @@ def test_words_and_what_is_wrong(folder: Path, capsys) -> None:
     assert "an estimate" in printed
     for arguments, message in (
         (["gone.steer.yaml"], "gone.steer.yaml: there is no such file"),
-        (["tiny.steer.yaml::gone"], "has no claim 'gone': There are approval-rises"),
+        (["tiny.steer.yaml::gone"], "has no claim 'gone': there are approval-rises"),
     ):
         assert main(["explain", *arguments]) == 4
         assert message in capsys.readouterr().err

@@ -147,6 +147,27 @@ def test_texts_tasks_and_hooks(folder: Path, capsys: pytest.CaptureFixture[str])
     assert "no items: the hooks are tried on prompts of their own" in shown(capsys, "hooks_are_sound")
 
 
+def test_prompts_of_claims_about_replies(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where steering begins: after the user's first turn, and from `from_turn: 2` on after the second."""
+    (folder / "turns.jsonl").write_text(json.dumps({"turns": ["How was the trip?", "Tell me more."]}) + "\n")
+    claims = "  - generates: {share: 0.5, judge: {contains: a}, data: {prompts: turns.jsonl}}\n"
+    with (folder / "c.steer.yaml").open("a") as file:
+        file.write(claims + claims.replace("{share", "{name: later, from_turn: 2, share") + "  - no_cliff: {budget: 0.2}\n")
+    tokenizer = load_model("builtin:tiny").tokenizer
+    said = [("user", "How was the trip?"), ("assistant", "(reply 1)"), ("user", "Tell me more.")]
+    messages = [{"role": role, "content": text} for role, text in said]
+    whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    for name, turns in (("generates", 1), ("later", 3)):
+        turn = tokenizer.apply_chat_template(messages[:turns], tokenize=False)
+        printed = shown(capsys, name)
+        assert "  prompt 0: the reply stands where the chat template puts one" in printed
+        lines = [line[6:] for line in printed.splitlines() if line.startswith("      ")]
+        line = "".join(lines[1:]).replace("·", "").replace("\\n", "\n")
+        assert line == f"{turn}<steered from here>{whole[len(turn) :]}"
+    cliff = shown(capsys, "no_cliff")
+    assert cliff.index("  text 0") < cliff.index("  prompt ")
+
+
 def test_as_many_items_as_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = shown(capsys, "steers", "--items", "3")
     assert [line.split(":")[0] for line in printed.splitlines() if line.startswith("  item ")] == [

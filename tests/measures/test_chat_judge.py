@@ -146,7 +146,9 @@ def test_a_reply_that_is_never_judged_is_missing_and_the_others_are_not_lost():
 def test_no_server_is_an_error_that_names_it():
     with servers.serving(servers.says("7")) as server:
         judge = chat(server)
-    with pytest.raises(MeasurementError, match=r"1 x no connection to http://127.0.0.1:\d+/v1/chat/completions$"):
+    with pytest.raises(
+        MeasurementError, match=r"1 x no connection to http://127.0.0.1:\d+/v1/chat/completions \(is the server running\?\)$"
+    ):
         judged(judge, pairs(5), seed=0)
 
 

@@ -313,7 +313,9 @@ def test_what_a_local_model_writes_is_read_as_a_score():
 
     assert judgement("Kind.\n8") == Judgement(True, score=8.0, said="Kind.\n8")
     assert judgement("3") == Judgement(False, score=3.0, said="3")
-    assert judgement("8", "length") == Judgement(None, missing="the answer does not end within 512 tokens", said="8")
+    assert judgement("8", "length") == Judgement(
+        None, missing="the answer does not end within 512 tokens (max_new_tokens)", said="8"
+    )
     assert judgement("Kind.").missing == "gave no number in its last line"
 
 

@@ -87,7 +87,7 @@ def test_to_dict_holds_only_what_is_not_as_given():
     ("values", "message"),
     [
         ({"option_oder": "swapped"}, "unknown context axis 'option_oder': did you mean 'option_order'? There are system"),
-        ({"colour": "red"}, "unknown context axis 'colour': There are system"),
+        ({"colour": "red"}, "unknown context axis 'colour': there are system"),
         (["system"], "a context is a mapping of axes to values, not ['system']"),
         ({"option_order": "up"}, "option_order is 'as_given' or 'swapped', not 'up'"),
     ],

@@ -411,7 +411,7 @@ def test_files_that_are_none_of_ours(tmp_path):
     for record, message in [
         ("no json", "is not a readable intervention file, damaged or cut off: JSONDecodeError"),
         ("[]", "is not a readable intervention file"),
-        ('{"kind": "melt", "options": {}, ' + rest, r"there is no intervention 'melt': There are ablate, add, add_at_unit_norm, add_keeping_norm"),
+        ('{"kind": "melt", "options": {}, ' + rest, r"there is no intervention 'melt': there are ablate, add, add_at_unit_norm, add_keeping_norm"),
         ('{"kind": "affine", "options": {"site": "block"}, ' + rest, "affine map is needed for at least one layer"),
         ('{"kind": "masked", "options": {}, ' + rest, "is not a readable intervention file, damaged or cut off: KeyError: 'site'"),
         ('{"kind": "add", "options": {"sight": 1}, ' + rest, "is not a readable intervention file, .*'sight'"),

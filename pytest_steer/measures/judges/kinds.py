@@ -258,12 +258,12 @@ def judges_schema() -> Schema:
     }
 
 
-def make_judge(spec: Any, *, where: str = "judge", base: Path | None = None, model: Any = None) -> Judge:
+def make_judge(spec: Any, *, where: str | None = "judge", base: Path | None = None, model: Any = None) -> Judge:
     """The judge that a claim names.
 
     Args:
         spec: ``{"regex": "yes"}`` or ``{"regex": {"pattern": "yes", "flags": ["ignorecase"]}}``; a :class:`Judge` is taken as it is.
-        where: the place in the claim, for messages.
+        where: the place in the claim, for messages; None if the caller says it.
         base: the folder that paths are relative to; the current one without it.
         model: the model under test, for judges that ask for it.
 
@@ -272,10 +272,10 @@ def make_judge(spec: Any, *, where: str = "judge", base: Path | None = None, mod
     """
     if isinstance(spec, Judge):
         return spec
-    known = registry.names("judge")
+    known, place = registry.names("judge"), "" if where is None else f"{where}: "
     if not isinstance(spec, Mapping) or len(spec) != 1:
         raise SteerError(
-            f"{where}: a judge is one key with its settings, `{{regex: ...}}`, not {shown(spec)}. There are {', '.join(known)}"
+            f"{place}a judge is one key with its settings, `{{regex: ...}}`, not {shown(spec)}. There are {', '.join(known)}"
         )
     [(name, given)] = spec.items()
     try:
@@ -287,4 +287,4 @@ def make_judge(spec: Any, *, where: str = "judge", base: Path | None = None, mod
             given = {kind.main: given}
         return kind.make(given, {"base": base if base is not None else Path(), "model": model})
     except SteerError as error:
-        raise SteerError(f"{where}: {error}") from None
+        raise SteerError(f"{place}{error}") from None

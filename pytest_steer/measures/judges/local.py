@@ -83,7 +83,7 @@ class Local:
             return Judgement.none(str(answer).removeprefix("prompt 0: "))
         said = end_of(answer.text)
         if answer.finish_reason == "length":
-            return Judgement.none(f"the answer does not end within {self.max_new_tokens} tokens", said=said)
+            return Judgement.none(f"the answer does not end within {self.max_new_tokens} tokens (max_new_tokens)", said=said)
         try:
             score = score_of(answer.text, self.scale)
         except UnreadableScoreError as error:

@@ -157,7 +157,7 @@ class _Run:
         except TimeoutError:
             raise UnusableAnswerError(f"no whole answer within {self.server.timeout:g} s") from None
         except self.httpx.ConnectError:
-            raise UnusableAnswerError(f"no connection to {self.server.url}") from None
+            raise UnusableAnswerError(f"no connection to {self.server.url} (is the server running?)") from None
         except self.httpx.RemoteProtocolError:
             raise UnusableAnswerError("the connection was closed before the answer was whole") from None
         except self.httpx.HTTPError as error:
