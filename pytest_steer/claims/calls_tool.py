@@ -49,7 +49,7 @@ from .over_replies import (
 )
 from .prompt_sampling import sample_of_prompts
 from .rulings import share_accepted, share_record
-from .shown_replies import SIDES, Ruling, replies_record, worst_replies
+from .shown_replies import SIDES, Ruling, noted_replies, replies_record, worst_replies
 from .units import units_record
 
 CALLED, MALFORMED, NO_CALL, OTHER_TOOL, OTHER_ARGUMENTS = (
@@ -208,6 +208,7 @@ class CallsTool:
             sorted(range(len(steered)), key=lambda at: (order[str(steered[at].outcome)], -order[str(base[at].outcome)])),
             judge=self._record,
         )
+        evidence.details["noted"] = noted_replies(evidence)
         dialogues = written.sample.dialogues
         evidence.units = units_record(
             [(*dialogues[prompt].form, str(number)) for prompt, number in written.ids],

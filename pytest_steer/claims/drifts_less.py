@@ -56,7 +56,7 @@ from .over_replies import (
 )
 from .prompt_sampling import PromptSample, sample_of_prompts
 from .rulings import accepted, judge_warnings, rulings_of, share_gained
-from .shown_replies import Ruling, counts_lines, replies_record, worst_replies
+from .shown_replies import Ruling, counts_lines, noted_replies, replies_record, worst_replies
 
 By = Literal["accepted", "score"]
 # From an effect of -1, as a difference of shares, to one of 1.
@@ -200,6 +200,7 @@ class DriftsLess:
             sorted(range(len(written.ids)), key=lambda reply: -size.get(reply, 0.0)),
             judge=self.judge.record(),
         )
+        evidence.details["noted"] = noted_replies(evidence)
         spread = float(np.std(drifts[0], ddof=1))
         if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and written.clusters is None and spread:
             evidence.items_needed = items_needed_within(mean.estimate, spread, self.limit, confidence=self.confidence)

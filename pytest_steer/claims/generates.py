@@ -26,7 +26,6 @@ from .figures import Figure, Intervals, Row, promised_in
 from .holding import hold
 from .judging import judged
 from .kinds import claim
-from .numbers import number
 from .over_replies import (
     FromTurn,
     JudgedSpan,
@@ -45,7 +44,7 @@ from .over_replies import (
 )
 from .prompt_sampling import sample_of_prompts
 from .rulings import Shares, judge_warnings, rule_on, share_accepted, share_gained, share_record
-from .shown_replies import Ruling, counts_lines, replies_record, worst_replies
+from .shown_replies import Ruling, agreement_words, counts_lines, noted_replies, replies_record, worst_replies
 from .units import UnitKind, units_record
 
 
@@ -186,6 +185,7 @@ class Generates:
             judge=record,
             agreement=None if agreed is None else agreed.record(),
         )
+        evidence.details["noted"] = noted_replies(evidence)
         evidence.units = self._units(shares, written, record)
         if evidence.verdict is Verdict.INCONCLUSIVE and self.share is not None:
             evidence.items_needed = self._needed(evidence, written)
@@ -311,13 +311,9 @@ def _judge_line(evidence: Evidence) -> list[str]:
     replies = evidence.replies
     if replies is None:
         return []
-    found = replies["agreement"]
-    agreed = ""
-    if found is not None and found["kappa"] is not None:
-        low, high = map(number, found["interval"])
-        agreed = f"; Cohen's kappa with {found['n']} human labels {number(found['kappa'])} [{low}, {high}]"
+    agreed = agreement_words(replies)
     span = {"answer": "the answer", "thought": "the thought", "both": "thought and answer"}[replies["span"]]
-    return [f"  judged: {span}, by {replies['judge'].get('judge', 'a judge')}{agreed}"]
+    return [f"  judged: {span}, by {replies['judge'].get('judge', 'a judge')}{f'; {agreed}' if agreed else ''}"]
 
 
 def assert_generates(

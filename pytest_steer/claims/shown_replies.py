@@ -119,6 +119,25 @@ def counts_lines(evidence: Evidence) -> list[str]:
     return lines
 
 
+def noted_replies(evidence: Evidence) -> list[str]:
+    """What the reader of a passing claim about replies wants to know: replies without a ruling, and how far people agree with the judge."""
+    found = evidence.replies
+    if found is None:
+        return []
+    unruled = any(one[name]["why"] for one in found["of"] for name in SIDES)
+    lines = [" ".join(line.split()) for line in counts_lines(evidence)] if unruled else []
+    return lines + ([agreement_words(found)] if agreement_words(found) else [])
+
+
+def agreement_words(replies: Mapping[str, Any]) -> str:
+    """The judge's agreement with human labels; empty without labels."""
+    found = replies["agreement"]
+    if found is None or found["kappa"] is None:
+        return ""
+    low, high = map(number, found["interval"])
+    return f"Cohen's kappa with {found['n']} human labels {number(found['kappa'])} [{low}, {high}]"
+
+
 def _short(why: str) -> str:
     """A reason without its details."""
     return why.partition(":")[0]

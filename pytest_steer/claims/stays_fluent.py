@@ -49,7 +49,7 @@ from .over_replies import (
     write_replies,
 )
 from .prompt_sampling import sample_of_prompts
-from .shown_replies import Ruling, counts_lines, replies_record, unjudged, worst_replies
+from .shown_replies import Ruling, counts_lines, noted_replies, replies_record, unjudged, worst_replies
 from .units import linearised, units_record
 
 NAMES: dict[FluencyMeasure, str] = {
@@ -192,6 +192,7 @@ class StaysFluent:
         ]
         worst = np.argsort(-self._badness(steered.values), kind="stable").tolist()
         evidence.replies = replies_record(written, rulings, worst)
+        evidence.details["noted"] = noted_replies(evidence)
         values, clusters = steered.values[kept], self._clusters(written, kept)
         names = [sample.dialogues[written.ids[at][0]].id for at in np.flatnonzero(kept)]
         evidence.units = units_record(

@@ -64,6 +64,7 @@ def test_replies_that_are_all_undetermined_prove_nothing():
         assert evidence.verdict is Verdict.INCONCLUSIVE
         assert evidence.interval == (0.0, 1.0)
         assert {one["steered"]["why"].partition(":")[0] for one in evidence.replies["of"]} == {"loops"}
+        assert any("undetermined" in line and "loops" in line for line in evidence.details["noted"])
 
 
 @pytest.mark.parametrize("direction", ["raises", "lowers"])
@@ -195,6 +196,7 @@ def test_agreement_with_human_labels_stands_beside_the_claim(linear, tmp_path):
     agreed = evidence.replies["agreement"]
     assert (agreed["kappa"], agreed["n"]) == (pytest.approx(0.9), 20)
     assert "judged: the answer, by regex; Cohen's kappa with 20 human labels 0.9 [" in evidence.message
+    assert any(line.startswith("Cohen's kappa with 20 human labels 0.9 [") for line in evidence.details["noted"])
     assert not said(evidence, "kappa")
     assert said(write(lambda at: at % 2 == 0), "below 0.4 its verdicts mean little")
     same = write(lambda at: True)
