@@ -89,6 +89,11 @@ def test_what_is_run_on_each_pull_request(checkout: Path) -> None:
     done = run(checkout, "verdict")
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "4 of 6 steering claims hold, 2 known to fail")
 
+    assert (run(checkout, "compare").returncode, (checkout / "baseline.json").exists()) == (0, False)
+    (checkout / "baseline.json").write_text((checkout / "steering.json").read_text().replace("approval-cost", "approval-other"))
+    assert run(checkout, "compare").returncode == 3  # a claim that is gone
+    (checkout / "baseline.json").unlink()
+
     assert run(checkout, "comment").returncode == 0
     assert asked(checkout)[-1] == "api --method POST repos/owner/name/issues/7/comments --field body=@steering.md --silent"
     (runner / "answer.txt").write_text("4711\n")  # the comment is there already
@@ -148,7 +153,7 @@ def test_the_run_is_held_against_the_report_of_the_last_release(checkout: Path) 
 
 def test_every_step_that_is_ours_is_run_here() -> None:
     """The others install the package, and are GitHub's own."""
-    tried = {"baseline", "claims", "verdict", "comment", "keep with the release"}
+    tried = {"baseline", "claims", "verdict", "compare", "comment", "keep with the release"}
     assert set(STEPS) == {"install", *tried}
     assert STEPS["install"]["run"] == 'pip install "pytest-steer[page]"'
     # The token of a pull request from a fork can only read.
