@@ -90,7 +90,9 @@ def test_what_is_run_on_each_pull_request(checkout: Path) -> None:
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "4 of 6 steering claims hold, 2 known to fail")
 
     assert (run(checkout, "compare").returncode, (checkout / "baseline.json").exists()) == (0, False)
-    (checkout / "baseline.json").write_text((checkout / "steering.json").read_text().replace("approval-cost", "approval-other"))
+    (checkout / "baseline.json").write_text(
+        (checkout / "steering.json").read_text().replace("approval-cost", "approval-other")
+    )
     assert run(checkout, "compare").returncode == 3  # a claim that is gone
     (checkout / "baseline.json").unlink()
 

@@ -96,6 +96,7 @@ class Generates:
             "A file of human labels of replies: the judge's agreement with them (Cohen's kappa) is shown beside the claim.",
             title="Human labels",
             example="data/labels.jsonl",
+            schema={"type": ["string", "null"], "default": None},
         ),
     ] = None
     max_new_tokens: MaxNewTokens = 64

@@ -20,6 +20,8 @@ from .trials import How, Trial, Trials, recombined, simplicity, without
 
 # A space of which 200 draws show so few contexts holds hardly more; drawing 20 times as many then meets nearly all of them.
 _FEW = 50
+# So many simpler values of an axis are tried in the place of the one that breaks the promise.
+_SIMPLER = 8
 
 
 def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -> Found:
@@ -66,16 +68,17 @@ def find_worst(trials: Trials, asked: Search, *, max_contexts: int, seed: int) -
         left = max_contexts - (len(trials.rows) - first)
         more = recombined(trials.rows, trials.badness, math.ceil(left / rounds_left), read=read, seed=seed)
         trials.estimates(more, "recombined")
-    smallest = _smallest(trials, space, for_hypothesis, seed, max_contexts, read if asked.free else None)
+    smallest = _smallest(trials, space, for_hypothesis, seed, max_contexts, read if asked.free else None, around.values)
     return _remembering(trials, smallest, remembered, memory)
 
 
 def most_contexts(max_contexts: int, axes: int, *, shrinks: bool) -> int:
     """How many contexts :func:`find_worst` tries at most, besides as given and those that are listed or remembered.
 
-    Shrinking tries up to ``max_contexts`` more, and then sets the axes back to as given, each of those that are left in each round.
+    Shrinking tries up to ``max_contexts`` more, then sets the axes back to as given, each of those that are left in each round, and then
+    tries simpler values of those that stay.
     """
-    return 2 * max_contexts + axes * (axes + 1) // 2 if shrinks else max_contexts
+    return 2 * max_contexts + axes * (axes + 1) // 2 + axes * _SIMPLER if shrinks else max_contexts
 
 
 def _remembering(
@@ -105,7 +108,15 @@ def _one_axis(values: Mapping[str, Sequence[Any]], read: Read, most: int) -> lis
     return [read({axis: value}) for axis, value in pairs[:most]]
 
 
-def _smallest(trials: Trials, space: Space, for_hypothesis: int, seed: int, limit: int, read: Read | None) -> Trial | None:
+def _smallest(
+    trials: Trials,
+    space: Space,
+    for_hypothesis: int,
+    seed: int,
+    limit: int,
+    read: Read | None,
+    values: Mapping[str, Sequence[Any]],
+) -> Trial | None:
     worst = trials.worst
     if not trials.breaks(worst.estimate):
         return None
@@ -133,6 +144,7 @@ def _smallest(trials: Trials, space: Space, for_hypothesis: int, seed: int, limi
     simplest = min(bad, key=simplicity)
     if read is not None:
         simplest = _with_axes_as_given(trials, simplest, is_bad_enough, read)
+        simplest = _with_simpler_values(trials, simplest, is_bad_enough, read, values)
     return next(trial for trial in trials.rows if identity(trial.context) == identity(simplest))
 
 
@@ -145,6 +157,22 @@ def _with_axes_as_given(trials: Trials, context: Context, is_bad_enough: Callabl
         if not spared:
             break
         context = max(spared, key=lambda pair: pair[0])[1]
+    return context
+
+
+def _with_simpler_values(
+    trials: Trials,
+    context: Context,
+    is_bad_enough: Callable[[float], bool],
+    read: Read,
+    values: Mapping[str, Sequence[Any]],
+) -> Context:
+    """The context with the simplest value of each axis that is left, among those of the survey, with which it is still bad enough."""
+    for axis in context.to_dict():
+        others = [read(context.to_dict() | {axis: value}) for value in values.get(axis, ())]
+        simpler = sorted((c for c in others if simplicity(c) < simplicity(context)), key=simplicity)[:_SIMPLER]
+        estimates = trials.estimates(simpler, "shrunk") if simpler else []
+        context = next((c for e, c in zip(estimates, simpler, strict=True) if is_bad_enough(e)), context)
     return context
 
 

@@ -339,7 +339,7 @@ def test_every_baseline_in_a_claim_file(tiny, tmp_path):
     assert "approval_train.json' has no contrast items" in wrong["unchosen"]
     (unchosen,) = [spec for spec in suite.entries if spec.name == "unchosen"]
     assert isinstance(unchosen, BrokenClaim)  # found without a model
-    assert "has too many properties" in wrong["two"]
+    assert "beats.baseline: takes 1" in wrong["two"]
     assert "must be random, shuffled, or one baseline" in wrong["typo"]
     assert "there is no such folder" in wrong["adapter"]
 

@@ -42,8 +42,15 @@ CLAIMS = """
   - leaves_alone: {name: two, band: 0.5, behaviours: {other: other.json, more: more.json}}
   - holds_in_contexts: {steerability: 0.1, max_contexts: 3}
   - hooks_are_sound: {max_batches: 2}
+  - generates: {share: 0.1, judge: {regex: "[aeiou]"}, max_new_tokens: 4}
+  - generates: {name: gained, share: 0.1, against_base: true, judge: {regex: "Yes"}, max_new_tokens: 4}
+  - stays_fluent: {measure: distinct_2, limit: 0.1, max_new_tokens: 4}
+  - no_cliff: {budget: 0.5, max_multiplier: 1, max_new_tokens: 4}
+  - drifts_less: {limit: 0.5, judge: {regex: "Yes"}, max_new_tokens: 4, data: {prompts: turns.jsonl}}
 """
-UNPAIRED = {"worst-decile", "beats-random", "holds_in_contexts", "hooks_are_sound"}
+UNPAIRED = {"worst-decile", "beats-random", "holds_in_contexts", "hooks_are_sound", "drifts_less"}
+# The built-in model's template renders no tools.
+ELSEWHERE = {"no_regression", "calls_tool"}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,8 @@ def folder(tmp_path_factory):
             for n in range(12)
         )
     )
+    turns = [{"turns": [one["question"], "Why?"]} for one in items[:12]]
+    (root / "turns.jsonl").write_text("\n".join(map(json.dumps, turns)))
     return root
 
 
@@ -88,7 +97,7 @@ def measured(folder) -> dict[str, Evidence]:
 
 
 def test_every_kind_of_claim_is_here(measured):
-    assert {evidence.check for evidence in measured.values()} | {"no_regression"} >= set(names("claim"))
+    assert {evidence.check for evidence in measured.values()} | ELSEWHERE >= set(names("claim"))
 
 
 def test_the_mean_of_the_values_is_the_estimate(measured):

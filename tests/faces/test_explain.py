@@ -171,9 +171,9 @@ def test_a_search_stays_within_what_its_limits_allow(folder: Path, capsys, monke
     (said,) = explained(capsys, str(file))
     least, most = said["search"]["least"], said["search"]["most"]
     assert said["search"]["of"] == "contexts"
-    # As given, four of one axis, and at least one that is drawn; ten to search, ten and (3 + 2 + 1) to shrink.
+    # As given, four of one axis, and at least one that is drawn; ten to search; ten, (3 + 2 + 1) and 3 times 8 values to shrink.
     assert 5 < least <= 11
-    assert most == 1 + 10 + 10 + 6
+    assert most == 1 + 10 + 10 + 6 + 24
     (real,), _ = measured(monkeypatch, str(file), RunContext())
     assert least <= real["details"]["tried"] <= most
     for key in ("computed", "forwards", "tokens"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from forked import runpytest
 
+from pytest_steer.evidence import SCORING
 from pytest_steer.report import read_report
 
 from .conftest import HEAD
@@ -171,7 +172,7 @@ def test_the_run_is_in_the_provenance(suite: Path, pytester: pytest.Pytester) ->
     import torch
 
     assert found["threads"] == found["model"]["threads"] == torch.get_num_threads()
-    assert (found["scoring"], found["commit"]) == (1, None)
+    assert (found["scoring"], found["commit"]) == (SCORING, None)
     assert {"python", "pytest-steer", "torch", "transformers", "tokenizers"} <= found["versions"].keys()
     (claim,) = read_report(suite / "r.json")["claims"]
     for fingerprint in (found["model"]["fingerprint"], found["template"], claim["vector"]["hash"], claim["data"]["hash"]):
