@@ -44,16 +44,23 @@ def look_closer(
     }
     if evidence.verdict not in (Verdict.PASS, Verdict.FAIL):
         return
-    if values.min() == values.max():
-        most = 1 - (1 - evidence.confidence) ** (1 / evidence.n)
-        evidence.warnings.append(
-            f"all {len(values)} values are equal, so the interval has no width; up to {most:.0%} of all {evidence.unit} could be others and "
-            "be missed"
-        )
+    if equal := equal_values(evidence, values):
+        evidence.warnings += equal
         return
     if "sequential" not in evidence.details:
         evidence.warnings += _of_single_units(evidence, values, bounds, at, clusters, names)
     evidence.warnings += _of_skewness(evidence, one_per_cluster(values, clusters), is_least)
+
+
+def equal_values(evidence: Evidence, values: Array) -> list[str]:
+    """The warning of a verdict on values that are all equal, whose interval has no width; none otherwise."""
+    if evidence.verdict not in (Verdict.PASS, Verdict.FAIL) or values.min() < values.max():
+        return []
+    most = 1 - (1 - evidence.confidence) ** (1 / evidence.n)
+    return [
+        f"all {len(values)} values are equal, so the interval has no width; up to {most:.0%} of all {evidence.unit} could be others and "
+        "be missed"
+    ]
 
 
 def _of_single_units(

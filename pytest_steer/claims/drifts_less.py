@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Unpack
@@ -34,6 +35,7 @@ from ..stats import (
 from ..steering import Intervention, SteeringVector
 from . import words
 from .by_turn import ByTurn, by_turn, clusters_at
+from .doubts import equal_values
 from .figures import Curves, Figure, Line
 from .holding import hold
 from .judging import judged
@@ -201,10 +203,22 @@ class DriftsLess:
             judge=self.judge.record(),
         )
         evidence.details["noted"] = noted_replies(evidence)
-        spread = float(np.std(drifts[0], ddof=1))
-        if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and written.clusters is None and spread:
-            evidence.items_needed = items_needed_within(mean.estimate, spread, self.limit, confidence=self.confidence)
+        if self.by == "score":
+            evidence.warnings += equal_values(evidence, drifts[0])
+        if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and written.clusters is None:
+            evidence.items_needed = self._needed(drifts[0], mean.estimate, self.limit)
         return evidence
+
+    def _needed(self, drifts: Array, estimate: float, limit: float) -> int | None:
+        """How many dialogues would decide, if the drifts are the truth."""
+        spread = float(np.std(drifts, ddof=1))
+        if spread:
+            return items_needed_within(estimate, spread, limit, confidence=self.confidence)
+        if estimate or self.by == "score":
+            return None
+        # All drifts are 0, and the bound is twice the exact one of a share of half the limit, of which n times nothing was seen.
+        half = min(limit / 2, 1.0)
+        return 2 if half == 1 else math.ceil(math.log1p(-self.confidence) / math.log1p(-half))
 
     def _last(self, written: Written, reply: int) -> int:
         return len(written.sample.dialogues[written.ids[reply][0]].turns)

@@ -111,6 +111,8 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
         return [f"  not enough evidence: measure at least {evidence.min_n} {evidence.unit}"]
     if evidence.holm is not None:
         return ["  not enough evidence; how many items would decide depends on the other claims of the file"]
+    if evidence.items_needed is None and evidence.replies is not None and "clusters" in evidence.details:
+        return ["  not enough evidence: measure more prompts (how many would decide is not known of replies in clusters)"]
     if evidence.items_needed is None:
         return ["  not enough evidence, and the estimate is so close to the threshold that no feasible number would decide"]
     plan = "a fixed sample of about" if "sequential" in evidence.details else "about"

@@ -186,3 +186,26 @@ def test_an_effect_that_is_not_there_does_not_drift_and_that_is_told(linear):
     assert said(evidence, "the judge calls all 120 replies")
     assert said(evidence, "in turn 1 no effect of steering is proven")
     assert not said(found(linear, dialogues("mm", n=30)), "no effect of steering is proven")
+
+
+@pytest.mark.parametrize("limit", [0.2, 0.3])
+def test_how_many_dialogues_decide_where_none_drifts(linear, limit):
+    """The least number whose exact bound is within the limit; a smaller one leaves the claim open."""
+    needed = found(linear, dialogues("mm", n=12), limit=limit).items_needed
+    decides = [change_difference(np.zeros(n), confidence=0.95).high <= limit for n in (needed - 1, needed)]
+    assert decides == [False, True]
+
+
+def test_equal_drifts_of_scores_are_doubted(linear):
+    evidence = found(linear, dialogues("mm", n=12), judge=Listening(), by="score")
+    assert (evidence.verdict.value, evidence.interval) == ("pass", (0.0, 0.0))
+    assert any(
+        warning.startswith("all 12 values are equal, so the interval has no width; up to 22%")
+        for warning in evidence.warnings
+    )
+
+
+def test_samples_in_clusters_ask_for_more_prompts(linear):
+    evidence = found(linear, dialogues("mm", n=12), samples=2, temperature=0.1)
+    assert (evidence.verdict.value, evidence.items_needed) == ("inconclusive", None)
+    assert "not enough evidence: measure more prompts" in "\n".join(DriftsLess.explanation(evidence))
