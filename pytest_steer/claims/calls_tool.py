@@ -263,7 +263,7 @@ class CallsTool:
     ) -> Iterable[Ruling]:
         for (prompt, _), turns, outcome in zip(written.ids, side.turns, side.outcomes, strict=True):
             dialogue, reply = written.sample.dialogues[prompt], turns[-1]
-            if len(turns) < len(dialogue.turns):  # the conversation ended before
+            if len(turns) < dialogue.n_replies:  # the conversation ended before
                 yield Ruling("undetermined", outcome.why)
                 continue
             if parser is None:

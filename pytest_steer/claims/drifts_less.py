@@ -221,7 +221,7 @@ class DriftsLess:
         return 2 if half == 1 else math.ceil(math.log1p(-self.confidence) / math.log1p(-half))
 
     def _last(self, written: Written, reply: int) -> int:
-        return len(written.sample.dialogues[written.ids[reply][0]].turns)
+        return written.sample.dialogues[written.ids[reply][0]].n_replies
 
     def _drifts(
         self, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written
@@ -348,10 +348,10 @@ class DriftsLess:
 
 
 def _check_turns(sample: PromptSample, from_turn: int) -> None:
-    short = next((one for one in sample.dialogues if len(one.turns) <= from_turn), None)
+    short = next((one for one in sample.dialogues if one.n_replies <= from_turn), None)
     if short is not None:
         raise DataError(
-            f"{sample.dialogues.source}: prompt {short.id} has {len(short.turns)} turn(s), and drift is between turn {from_turn} and a later "
+            f"{sample.dialogues.source}: prompt {short.id} has {short.n_replies} turn(s), and drift is between turn {from_turn} and a later "
             f"one: give it {from_turn + 1} or more under `turns`, or take it out"
         )
 

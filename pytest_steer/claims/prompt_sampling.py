@@ -67,7 +67,7 @@ def sample_of_prompts(dialogues: Iterable[DialogueLike], cluster: str | None = N
     if cluster is not None:
         with at_key("data.cluster"):
             labels = labels_of([(f"prompt {one.id}", one.meta) for one in known], cluster, known.source)
-    numbers = cluster_numbers(labels, [(normal_form(one.turns[0]), repr(one.messages)) for one in known])
+    numbers = cluster_numbers(labels, [(normal_form(one.said[0]), repr(one.messages)) for one in known])
     clusters = None if len(set(numbers)) == len(known) else tuple(numbers)
     if clusters is not None and len(set(clusters)) == 1:
         raise DataError(f"{known.source}: all prompts are one cluster, which says nothing about others")

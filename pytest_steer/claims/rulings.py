@@ -93,8 +93,8 @@ def _ruling(found: Judgement) -> Ruling:
 def _exchange(model: Model, written: Written, side: Side, at: int) -> Exchange:
     prompt, sample = written.ids[at]
     dialogue, turns = written.sample.dialogues[prompt], side.turns[at]
-    said = [dialogue.turns[0]]
-    for reply, turn in zip(turns, dialogue.turns[1:], strict=False):
+    said = [dialogue.said[0]]
+    for reply, turn in zip(turns, dialogue.said[1:], strict=False):
         said += [(split(model, reply).answer or reply.text).strip(), turn]
     return Exchange(tuple(said), side.outcomes[at].text, f"{prompt}.{sample}")
 

@@ -75,7 +75,7 @@ def replies_record(
         "of": [
             {
                 "id": dialogues[places[at][0]].id,
-                "prompt": [text[:MAX_CHARACTERS] for text in dialogues[places[at][0]].turns],
+                "prompt": [text[:MAX_CHARACTERS] for text in dialogues[places[at][0]].said],
                 "sample": places[at][1],
                 **{name: _reply(side, own[at], at) for name, (side, own) in named.items()},
             }

@@ -92,9 +92,13 @@ def _turns(entry: Mapping[str, Any], key: str | None, columns: Mapping[str, str]
 def _last_turn(messages: list[Any], key: str) -> dict[str, Any]:
     last = messages[-1] if messages else None
     role = last.get("role") if isinstance(last, Mapping) else None
+    if role == "tool":
+        return {"messages": messages}
     if not isinstance(last, Mapping) or role != "user":
         there = f"the last one is the {role}'s" if role else f"the last one is {show(last)}" if messages else "there is none"
-        raise DataError(f"{key!r}: the last message has to be the user's turn that is replied to, and {there}")
+        raise DataError(
+            f"{key!r}: the last message has to be the user's turn or the tool's result that is replied to, and {there}"
+        )
     text = text_of(last.get("content"))
     return {"messages": messages[:-1], "turns": (last.get("content") if text is None else text,)}
 

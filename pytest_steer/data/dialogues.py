@@ -27,7 +27,8 @@ class Dialogue:
     """What a model is asked to reply to.
 
     Attributes:
-        turns: the user's turns, 1 to 10, in order; the model's own replies stand between them.
+        turns: the user's turns, 1 to 10, in order; the model's own replies stand between them. None, if the transcript ends with a
+            tool's result, to which the model replies then. A user's message at its end becomes the turn.
         messages: an earlier transcript before the first turn, ``{role, content}`` and ``tool_calls`` as chat templates take them.
         tools: descriptions of the tools that the template renders, ``{type: function, function: {name, description, parameters}}``.
         id: where it stands in its data set; stable under slicing.
@@ -35,10 +36,10 @@ class Dialogue:
         meta: what else its entry holds.
 
     Raises:
-        DataError: no turn or more than ten, an empty one, a message or a tool of another form.
+        DataError: nothing to reply to, more than ten turns, an empty one, a message or a tool of another form.
     """
 
-    turns: tuple[str, ...]
+    turns: tuple[str, ...] = ()
     messages: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     tools: tuple[dict[str, Any], ...] = field(default=(), hash=False)
     id: str = field(default="", compare=False)
@@ -50,18 +51,48 @@ class Dialogue:
         if not isinstance(turns, Iterable):
             raise DataError(f"turns is a list of texts, not {turns!r}")
         object.__setattr__(self, "turns", tuple(turns))
-        if not 1 <= len(self.turns) <= MOST_TURNS:
+        if len(self.turns) > MOST_TURNS:
             raise DataError(f"a dialogue has 1 to {MOST_TURNS} turns of the user, not {len(self.turns)}")
         for number, turn in enumerate(self.turns, start=1):
             check_text(turn, f"turn {number}")
         object.__setattr__(self, "messages", check_messages(self.messages))
         object.__setattr__(self, "tools", check_tools(self.tools))
+        if not self.turns:
+            self._reply_to_transcript()
+
+    def _reply_to_transcript(self) -> None:
+        """Of a dialogue without turns: take the user's last message as the turn, or see that there is a tool's result to reply to."""
+        last = self.messages[-1] if self.messages else {"role": None}
+        if last["role"] == "user":
+            object.__setattr__(self, "turns", (last["content"],))
+            object.__setattr__(self, "messages", self.messages[:-1])
+        elif last["role"] != "tool":
+            there = f", not with a message of the {last['role']}" if self.messages else ""
+            raise DataError(
+                f"a dialogue has 1 to {MOST_TURNS} turns of the user, not 0, or a transcript that ends with a tool's result{there}"
+            )
+        elif all(message["role"] != "user" for message in self.messages):
+            raise DataError("the transcript has no message of the user: put it before the call of the tool")
 
     @property
     def form(self) -> tuple[str, ...]:
         """The normal form: the turns, and the transcript and tools where there are any. Dialogues of one form are one dialogue."""
         before = [json.dumps(part, ensure_ascii=False, sort_keys=True) for part in (self.messages, self.tools)]
         return (*map(normal_form, self.turns), *(["\n", *before] if self.messages or self.tools else []))
+
+    @property
+    def n_replies(self) -> int:
+        """How many replies the model writes: one to each turn, or one to the transcript that ends with a tool's result."""
+        return len(self.turns) or 1
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """What each reply is to, for readers: the turns, or the user's last message with the results of tools after it, as one text."""
+        if self.turns:
+            return self.turns
+        last = max(index for index, message in enumerate(self.messages) if message["role"] == "user")
+        results = [f"[{one['name']}] {one['content']}" for one in self.messages[last + 1 :] if one["role"] == "tool"]
+        return ("\n\n".join([self.messages[last]["content"], *results]),)
 
     @property
     def asked(self) -> tuple[str, ...]:
@@ -122,8 +153,8 @@ class Dialogues(Sequence[Dialogue]):
 
     @property
     def most_turns(self) -> int:
-        """The number of turns of the longest one."""
-        return max((len(one.turns) for one in self), default=0)
+        """The number of replies to the longest one."""
+        return max((one.n_replies for one in self), default=0)
 
 
 DialogueLike = str | Dialogue | ContrastItem
@@ -157,8 +188,8 @@ def read_prompts(path: str | PathLike[str], *, columns: Mapping[str, str] | None
     """Read what a model is asked to reply to.
 
     The lines of a text file (blank ones are skipped), or entries of a JSON, JSON Lines, CSV, TSV or Parquet file: a text, ``{question}``,
-    ``{prompt}``, ``{turns: [...]}`` (MT-Bench), ``{messages: [...]}`` that ends with the user's turn, each also with ``tools``. Contrast items
-    give their questions.
+    ``{prompt}``, ``{turns: [...]}`` (MT-Bench), ``{messages: [...]}`` that ends with the user's turn or a tool's result, each also with
+    ``tools``. Contrast items give their questions.
 
     Args:
         columns: another name of the prompt, ``{"prompt": "q"}``, and ``id``.

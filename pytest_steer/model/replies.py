@@ -102,7 +102,8 @@ def replies(
             its number alone.
         positions: ``after_prompt`` steers all that follows the user's turn ``from_turn``, later turns of the user too; ``last`` all from the
             token on that predicts the first one of the reply to that turn; ``all`` the whole conversation, in turns from ``from_turn`` on.
-        from_turn: the turn, from 1 on, whose reply is the first steered one.
+        from_turn: the turn, from 1 on, whose reply is the first steered one. A reply to a tool's result at the end of the transcript is
+            that to turn 1, and the result stands for the user's turn.
         context: how questions are put; the prompt is the template's generation prompt. A block of thought is closed unless the
             context says ``thinking="open"``.
 
@@ -132,7 +133,7 @@ def replies(
         prompts: dict[tuple[int, int, int], tuple[_Prompt, Asked]] = {}
         for place in places:
             d, m, sample = place
-            if place in ended or turn > len(asked_of[d].turns):
+            if place in ended or turn > asked_of[d].n_replies:
                 continue
             name = f"prompt {asked_of[d].id}" + (f", turn {turn}" if turn > 1 else "")
             multiplier = grid[m] if turn >= from_turn else 0.0
@@ -192,10 +193,10 @@ def prompt_of_turn(
 def _check_turns(dialogues: Dialogues, from_turn: int) -> None:
     if isinstance(from_turn, bool) or not isinstance(from_turn, int) or from_turn < 1:
         raise SteerError(f"from_turn is the number of a turn, from 1 on, not {from_turn!r}")
-    short = next((one for one in dialogues if len(one.turns) < from_turn), None)
+    short = next((one for one in dialogues if one.n_replies < from_turn), None)
     if short is not None:
         raise DataError(
-            f"prompt {short.id}: has {len(short.turns)} turn(s), so nothing is steered from turn {from_turn} on: lower from_turn, or "
+            f"prompt {short.id}: has {short.n_replies} turn(s), so nothing is steered from turn {from_turn} on: lower from_turn, or "
             "take the prompt out"
         )
 
@@ -231,7 +232,7 @@ class _Conversation:
         Raises:
             ModelError: it refuses the turn, or drops one before it.
         """
-        turns = len(self.dialogue.turns)
+        turns = self.dialogue.n_replies
         if turns > 1:
             said = tuple(f"reply {number}" for number in range(1, turns))
             self._tokenized(said, f"prompt {self.dialogue.id}, turn {turns}")

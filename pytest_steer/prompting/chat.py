@@ -70,7 +70,8 @@ def chat_prompt(
     Raises:
         ModelError: the template cannot render the conversation, or drops a part of it.
     """
-    conversation, opened, notes = first_that_renders(render, question, system, before, tools)
+    said = [*before, {"role": "user", "content": question}]
+    conversation, opened, notes = first_that_renders(render, said, system, tools)
     if thinking_open:
         return _open(conversation, opened, notes, markers)
     return _closed(conversation, opened, notes, markers)[0]
@@ -82,7 +83,8 @@ class TurnsText:
 
     Attributes:
         prompt: the text; its ``turn_end`` is that of the last turn.
-        turn_ends: for each turn the number of characters that belong to it and what stands before it.
+        turn_ends: for each turn the number of characters that belong to it and what stands before it. Of a transcript that ends with a
+            tool's result and is replied to without a turn, the result stands for one.
         replies_at: for each turn the number of characters before the reply to it; of the last one, all.
     """
 
@@ -106,14 +108,14 @@ def chat_turns(
     thinking_open: bool,
     markers: Iterable[str],
 ) -> TurnsText:
-    """The template's rendering of a dialogue as a model is asked to reply to its last turn.
+    """The template's rendering of a dialogue as a model is asked to reply to its last turn, or to the transcript if it has no turn.
 
     The text ends with the template's generation prompt. Without ``thinking_open`` it ends where the template puts a reply, if more than space
     stands between the two: a closed block of thought, a channel header.
 
     Args:
         turns: what the user says. replies: to all turns but the last one.
-        before: a transcript before the first turn.
+        before: a transcript before the first turn; without turns, it ends with a tool's result.
         tools: descriptions of tools that the template renders.
 
     Raises:
@@ -121,7 +123,8 @@ def chat_turns(
     """
     markers = tuple(markers)
     said = [message for turn in zip(turns, replies, strict=False) for message in _exchange(*turn)]
-    conversation, opened, notes = first_that_renders(render, turns[-1], system, [*before, *said], tools)
+    last = [{"role": "user", "content": turn} for turn in turns[-1:]]
+    conversation, opened, notes = first_that_renders(render, [*before, *said, *last], system, tools)
     prompt = _open(conversation, opened, notes, markers)
     if not thinking_open:
         closed, other = _closed(conversation, opened, notes, markers)
@@ -129,7 +132,7 @@ def chat_turns(
             prompt = PromptText(prompt.text, prompt.turn_end, closed.thinking, closed.notes)
         else:
             prompt, conversation = closed, other
-    return _with_turns(conversation, prompt, len(turns), markers)
+    return _with_turns(conversation, prompt, len(turns) or 1, markers)
 
 
 def _exchange(turn: str, reply: str) -> tuple[Message, Message]:

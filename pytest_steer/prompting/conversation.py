@@ -36,7 +36,8 @@ class Conversation:
 
     Attributes:
         settings: arguments of the template.
-        question / system: what has to be in the rendered text; the system prompt may stand inside the first user turn.
+        question / system: what has to be in the rendered text: that of the last message, the user's or a tool's, and the system prompt,
+            which may stand inside the first user turn.
         tools: descriptions that have to be in the text too.
     """
 
@@ -79,7 +80,8 @@ class Conversation:
         if _PART in text and _PART not in self.question:
             return "the question's form: it writes the list of parts that a message is made of"
         if not stands_in(self.question, text) or not self._takes_question(rendered):
-            return "the question, or cuts it: its text is not in the rendered prompt"
+            last = "tool's result" if self.messages[-1]["role"] == "tool" else "question"
+            return f"the {last}, or cuts it: its text is not in the rendered prompt"
         if self.system and not (self._takes_system(rendered) and stands_in(self.system, text)):
             return SYSTEM
         if not all(stands_in(text_of(m), text) for m in self.messages if m["role"] == "user"):
@@ -173,18 +175,18 @@ class Conversation:
 
 
 def first_that_renders(
-    render: Render, question: str, system: str | None, before: Sequence[Message], tools: Tools = ()
+    render: Render, said: Sequence[Message], system: str | None, tools: Tools = ()
 ) -> tuple[Conversation, str, tuple[str, ...]]:
     """The first form of the conversation that the template takes, its text with the generation prompt, and notes.
 
     Args:
-        before: the messages before the question, without a system prompt.
+        said: the messages, without a system prompt; the last one is the user's or a tool's.
 
     Raises:
         ModelError: the template takes none; it says why it does not take the plainest one.
     """
     reasons: list[str] = []
-    for conversation, notes in _forms(render, question, system, before, tools):
+    for conversation, notes in _forms(render, said, system, tools):
         try:
             text = conversation.opened()
         except ModelError as error:
@@ -196,7 +198,7 @@ def first_that_renders(
         reasons.append(f"the chat template drops {dropped}")
     if system == "":
         # A template without a place for a system prompt has none to be empty.
-        return first_that_renders(render, question, None, before, tools)
+        return first_that_renders(render, said, None, tools)
     raise ModelError(reasons[0])
 
 
@@ -208,24 +210,23 @@ _NUMBERED = "the chat template refuses the ids of the calls of tools, so they ha
 
 
 def _forms(
-    render: Render, question: str, system: str | None, before: Sequence[Message], tools: Tools
+    render: Render, said: Sequence[Message], system: str | None, tools: Tools
 ) -> Iterator[tuple[Conversation, tuple[str, ...]]]:
     """The forms in which a conversation can be put, the plainest first, each with a note of what was changed."""
-    has_calls = any(message.get("tool_calls") for message in before)
+    has_calls = any(message.get("tool_calls") for message in said)
     for merged in (False, True) if system else (False,):
         for numbered in (False, True) if has_calls else (False,):
             for as_text in (False, True) if has_calls else (False,):
                 for parts in (False, True):
                     for more in _DOCUMENTS:
-                        messages = [*before, {"role": "user", "content": question}]
-                        messages = _with_system(messages, system, merged)
+                        messages = _with_system([*said], system, merged)
                         if has_calls:
                             messages = _with_calls(messages, numbered, as_text)
                         if parts:
                             messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
                         settings = {**more, **({"tools": list(tools)} if tools else {})}
                         notes = (_MERGED,) * merged + (_NUMBERED,) * numbered
-                        yield Conversation(render, messages, settings, question, system, tools), notes
+                        yield Conversation(render, messages, settings, said[-1]["content"], system, tools), notes
 
 
 def _with_system(messages: list[Message], system: str | None, merged: bool) -> list[Message]:

@@ -116,7 +116,7 @@ class PromptFormat:
         """A dialogue as text, as a model is asked to reply to its last turn: see ``chat_turns``.
 
         Args:
-            turns: what the user says. replies: to all turns but the last one.
+            turns: what the user says; none to reply to ``before``, which ends with a tool's result. replies: to all turns but the last one.
             system: the system prompt; None leaves it to the template.
             before: a transcript before the first turn, without a system prompt.
 

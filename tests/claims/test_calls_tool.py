@@ -163,6 +163,22 @@ def test_the_name_of_the_claim_is_the_tool_where_none_is_given(more, name):
     assert (evidence.name, evidence.statistic, evidence.estimate) == (name, "share of replies that call 'search'", 1.0)
 
 
+def test_a_reply_to_a_tools_result_is_read_and_shown_with_it():
+    def after(word):
+        call = {"role": "assistant", "tool_calls": [{"name": "fetch", "arguments": {}}]}
+        return Dialogue(
+            messages=({"role": "user", "content": "up"}, call, {"role": "tool", "content": word}), tools=(SEARCH, FETCH)
+        )
+
+    template = TEMPLATE.replace(
+        "{{ message.content }} ",
+        "{% for call in message.tool_calls or [] %}{{ call.function.name }} {% endfor %}{{ message.content }} ",
+    )
+    evidence = found([after(word) for word in (*MOVED[:6], *STAYS[:2])], template=template)
+    assert (evidence.estimate, evidence.n) == (0.75, 8)
+    assert evidence.replies["of"][0]["prompt"] == [f"up\n\n[fetch] {STAYS[0]}"]
+
+
 def test_the_record_is_that_of_the_schema():
     evidence = found(prompts(*MOVED[:10], *STAYS[:10]))
     record = evidence.to_dict()

@@ -96,10 +96,19 @@ def test_a_transcript_can_stand_beside_turns(tmp_path):
     assert (one.messages, one.turns) == ((USER, REPLY), ("One?", "Two?"))
 
 
+def test_a_transcript_can_end_with_a_tools_result_or_the_users_message(tmp_path):
+    (one,) = read_prompts(_file(tmp_path, "a.json", [{"messages": [USER, CALL, RESULT], "tools": [SEARCH]}]))
+    assert (one.turns, one.n_replies, len(one.messages)) == ((), 1, 3)
+    assert one.said == ('Hello.\n\n[search] {"found": 1}',)
+    assert Dialogue(messages=(USER, REPLY, {"role": "user", "content": "Why?"})) == Dialogue(("Why?",), (USER, REPLY))
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
         ({"turns": []}, "1 to 10 turns of the user, not 0"),
+        ({"messages": [CALL, RESULT]}, "the transcript has no message of the user: put it before the call of the tool"),
+        ({"messages": [USER, REPLY], "turns": []}, "that ends with a tool's result, not with a message of the assistant"),
         ({"turns": ["x"] * 11}, "not 11"),
         ({"turns": ["x", " "]}, "turn 2 is empty"),
         ({"turns": ["x", 3]}, "turn 2 has to be a text, not 3"),
@@ -109,7 +118,7 @@ def test_a_transcript_can_stand_beside_turns(tmp_path):
         ({"promt": "x"}, "unknown keys ['promt']"),
         ({"input": "hot", "output": "cold"}, "is a pair of a task"),
         (3, "expected a text or an object, found 3"),
-        ({"messages": []}, "the last message has to be the user's turn that is replied to, and there is none"),
+        ({"messages": []}, "the last message has to be the user's turn or the tool's result that is replied to, and there is none"),
         ({"messages": [USER, REPLY]}, "the last one is the assistant's"),
         ({"messages": [USER, SYSTEM, USER]}, "message 1: a system prompt is the first message"),
         ({"messages": [{"role": "human", "content": "x"}, USER]}, "message 0: unknown role 'human'"),

@@ -16,6 +16,7 @@ from pytest_steer import Dialogue
 from pytest_steer.errors import ModelError
 from pytest_steer.model.chat_template import render_chat
 from pytest_steer.prompting import Context, PromptFormat, render_turn
+from pytest_steer.prompting.chat import common_prefix
 from pytest_steer.sources import BUILTIN_FOLDER
 
 FOLDER = Path(os.environ.get("PYTEST_STEER_CHAT_DATA") or Path(__file__).parents[2].parent / "shared" / "data" / "chat")
@@ -46,6 +47,7 @@ AFTER_A_CALL = Dialogue(
     ),
     tools=(SEARCH,),
 )  # fmt: skip
+AFTER_A_RESULT = Dialogue(messages=AFTER_A_CALL.messages[:3], tools=(SEARCH,))
 
 # What stands after the first turn's last character up to its end, what stands between that and the reply, and whether tools and the
 # transcript with a call are rendered: "yes", or what is refused.
@@ -158,14 +160,14 @@ def _form(template):
     return PromptFormat(template=source, markers=markers, render=partial(render_chat, _tokenizer(), source))
 
 
-def _plain(template, messages, **more):
-    """transformers' own rendering with the generation prompt; of the forms that templates take, the first that this one takes."""
+def _plain(template, messages, *, opened=True, **more):
+    """transformers' own rendering, by default with the generation prompt; of the forms that templates take, the first that this one takes."""
     for parts in (False, True):
         put = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages] if parts else messages
         for given in (more, {"tools": [], **more}):
             try:
                 text = _tokenizer().apply_chat_template(
-                    put, chat_template=_form(template).template, tokenize=False, add_generation_prompt=True, **given
+                    put, chat_template=_form(template).template, tokenize=False, add_generation_prompt=opened, **given
                 )
             except Exception:  # templates raise what they like
                 continue
@@ -219,6 +221,32 @@ def test_the_first_turn_ends_at_the_same_place_when_a_template_drops_the_thought
         assert text[thought.replies_at[0] :].startswith(("A secret", "<think>", "\nA secret"))
     else:
         assert text[: thought.replies_at[0]] == plain.prompt.text[: plain.replies_at[0]]
+
+
+# One template writes a tool's result otherwise once a reply follows, one its generation prompt unasked: the end is where the texts part.
+ENDS_BEFORE = {
+    "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use": "<|im_end|>",
+    "CohereForAI-c4ai-command-r7b-12-2024-tool_use": "<|START_THINKING|><|END_THINKING|>",
+}
+
+
+@pytest.mark.parametrize("template", TABLE)
+def test_a_transcript_that_ends_with_a_result_is_the_templates_own_rendering(template):
+    dropped = {
+        "microsoft-Phi-3.5-mini-instruct": "drops the tool's result, or cuts it: its text is not in the rendered prompt"
+    }
+    outcome = _outcome(template, AFTER_A_RESULT)
+    assert outcome == dropped.get(template, TABLE[template][3])
+    if outcome != "yes":
+        return
+    found = render_turn(AFTER_A_RESULT, (), _form(template), Context(thinking="open"))
+    said = [*AFTER_A_RESULT.messages], {"tools": [*AFTER_A_RESULT.tools]}
+    assert found.prompt.text == _plain(template, said[0], **said[1])
+    (end,) = found.turn_ends
+    shared = common_prefix(_plain(template, said[0], opened=False, **said[1]), found.prompt.text)
+    assert found.prompt.text[:shared] == found.prompt.text[:end] + ENDS_BEFORE.get(template, "")
+    closed = render_turn(AFTER_A_RESULT, (), _form(template))
+    assert closed.prompt.turn == found.prompt.turn or template in ENDS_BEFORE
 
 
 def test_the_tools_reach_the_text_as_their_template_writes_them():

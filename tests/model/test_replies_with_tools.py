@@ -7,8 +7,8 @@ import plain
 import pytest
 import torch
 
-from pytest_steer import Dialogue, SteeringVector, wrap_model
-from pytest_steer.errors import ModelError
+from pytest_steer import Context, Dialogue, SteeringVector, wrap_model
+from pytest_steer.errors import DataError, ModelError
 from pytest_steer.model.drawing import Drawing
 from pytest_steer.model.replies import replies
 
@@ -63,6 +63,31 @@ def test_a_reply_is_that_of_whole_forwards_over_the_templates_own_prompt(model, 
             assert list(reply.tokens) == want[: len(reply.tokens)]
             said.append({"role": "assistant", "content": reply.text})
     assert found.of[0][0] != found.of[0][1]
+
+
+RESULT = Dialogue(messages=AGENT.messages[:3], tools=AGENT.tools)
+
+
+def test_a_tools_result_at_the_end_of_the_transcript_is_replied_to(model):
+    vector = SteeringVector({1: 3 * torch.ones(model.width)})
+    asked = [RESULT, Dialogue(("Hello.",))]  # of other lengths, so that one row is padded
+    found = replies(model, asked, vector, multipliers=[0.0, 1.0], drawing=Drawing(NEW))
+    prompt, result = (
+        model.tokenizer.apply_chat_template(
+            [*RESULT.messages], tokenize=False, add_generation_prompt=opened, tools=[*RESULT.tools]
+        )
+        for opened in (True, False)
+    )
+    ids, before = (plain.ids_of(model.tokenizer, text, special=False) for text in (prompt, result))
+    for m, ((reply,),) in zip((0.0, 1.0), found.of[0], strict=True):
+        assert (reply.prompt, reply.steer_from) == (prompt, len(before))
+        want = plain.greedy(model.hf, ids, NEW, vector.directions, m, len(before), keep=1)
+        assert list(reply.tokens) == want[: len(reply.tokens)]
+    assert found.of[0][0] != found.of[0][1]
+    with pytest.raises(DataError, match=r"prompt 0: has 1 turn\(s\), so nothing is steered from turn 2 on"):
+        replies(model, [RESULT], vector, multipliers=[1.0], drawing=Drawing(NEW), from_turn=2)
+    with pytest.raises(DataError, match="ends with a tool's result, and the context changes the user's question"):
+        replies(model, [RESULT], vector, multipliers=[1.0], drawing=Drawing(NEW), context=Context(wording="please"))
 
 
 def test_a_template_without_tools_is_named_with_the_prompt(model):
