@@ -79,7 +79,7 @@ def generate(
         do_sample: draw each token, at ``temperature`` and within ``top_p``; otherwise the likeliest one is taken.
         seed: of the draws. A row's draws depend on the seed, its prompt and its multiplier alone, so the same prompt
             twice gives the same text twice: take another seed for another sample.
-        context: system prompt and option order.
+        context: system prompt, date, and axes that change the question. Others are refused: ``replies`` heeds them.
 
     Returns:
         [prompt][multiplier] -> Generation.
@@ -97,6 +97,7 @@ def generate(
     drawing = _drawing(max_new_tokens, do_sample, temperature, top_p, seed)
     if isinstance(prompts, (str, ContrastItem)):
         raise DataError("prompts are a list of questions or items; put a single one into a list")
+    _check_heeded(context)
     questions = [_question(prompt, index, context) for index, prompt in enumerate(prompts)]
     if not questions:
         raise DataError("there are no prompts to answer")
@@ -120,6 +121,16 @@ def generate(
         ]
         for number, question in enumerate(questions)
     ]
+
+
+def _check_heeded(context: Context) -> None:
+    """Refuse axes that would be left out: generation goes on from the generation prompt of a single question."""
+    heeded = ("system", "date")
+    unheeded = [axis.name for axis, value in context.values if axis.on != "item" and axis.name not in heeded]
+    if unheeded and (unheeded != ["thinking"] or context.thinking != "open"):
+        raise SteerError(
+            f"generate does not put {unheeded[0]!r} of the context to the model: call replies(model, dialogues, vector, ...), which does"
+        )
 
 
 def _question(prompt: str | ContrastItem, index: int, context: Context) -> str:

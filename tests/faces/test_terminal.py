@@ -128,9 +128,9 @@ def test_in_a_terminal_nothing_wraps_and_verdicts_have_colours(every_kind: Path)
     assert states
     assert max(map(width, states)) <= 80
     assert re.search(r"\[ *\d+%\]", shown)
-    assert re.search(r"^  \x1b\[32mpass +\x1b\[0m  holds", shown, re.MULTILINE)
-    assert re.search(r"^  \x1b\[31m\x1b\[1mfail +\x1b\[0m  a-claim", shown, re.MULTILINE)
-    assert re.search(r"^  \x1b\[33minconclusive *\x1b\[0m  cannot", shown, re.MULTILINE)
+    assert re.search(r"^  \x1b\[32mpass\x1b\[0m +holds", shown, re.MULTILINE)
+    assert re.search(r"^  \x1b\[31m\x1b\[1mfail\x1b\[0m +a-claim", shown, re.MULTILINE)
+    assert re.search(r"^  \x1b\[33minconclusive\x1b\[0m +cannot", shown, re.MULTILINE)
     assert re.search(r"^\x1b\[1mc\x1b\[0m$", shown, re.MULTILINE)
 
 

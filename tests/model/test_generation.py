@@ -293,3 +293,11 @@ def test_a_steered_model_is_refused():
 def test_the_public_names():
     assert pytest_steer.generate is generate
     assert pytest_steer.Generation.__name__ == "Generation"
+
+
+@pytest.mark.parametrize("context", [Context(history=[["Hello.", "Hi."]]), Context(template="plain")])
+def test_a_context_that_is_not_heeded_is_refused(context):
+    with pytest.raises(SteerError, match=r"does not put '(history|template)' of the context to the model: call replies"):
+        generate(
+            builders.random_model("llama"), ["Hi there"], builders.random_vector(1), multipliers=[0, 1], context=context
+        )
