@@ -150,6 +150,10 @@ class Baseline:
         if self.against is not None and self.against["not_run"]:
             names = self._left
             return f"{len(names)} of its claims did not run and would be lost: {_named(names)}. Run all claims"
+        # An error has no number that a later run could be held against.
+        errors = [claim["id"] for claim in report["claims"] if claim["verdict"] == "error"]
+        if errors:
+            return f"{len(errors)} of this run's claims could not be measured: {_named(errors)}. Mend or remove them first"
         return None
 
     def _replaced(self, report: dict[str, Any]) -> list[str]:

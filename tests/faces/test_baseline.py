@@ -322,6 +322,19 @@ def test_a_baseline_is_made_and_replaced_only_when_asked(pytester, release, chec
     result = pytester.runpytest(*lot, "--steer-update-baseline")
     result.stdout.fnmatch_lines(["baseline: base.json replaced: 4 claims (*) by 4: *", "  steers: pass -> *"])
     assert json.loads(file.read_text())["against"] is None
+    second = file.read_bytes()
+    with (release / "b.steer.yaml").open("w") as broken:
+        broken.write(
+            (release / "a.steer.yaml")
+            .read_text()
+            .replace("claims:", "claims:\n  - steers: {name: gone, steerability: 0, data: {test: gone.json}}", 1)
+        )
+    result = pytester.runpytest(*lot, "--steer-update-baseline")
+    result.stdout.fnmatch_lines(
+        ["*base.json is left as it was: 1 of this run's claims could not be measured: b.steer.yaml::gone*"]
+    )
+    assert file.read_bytes() == second
+    (release / "b.steer.yaml").unlink()
     with (release / "a.steer.yaml").open("a") as claims:
         claims.write("  - no_regression: {name: loose, of: steers, tolerance: 5}\n")
     result = pytester.runpytest(*lot, "-k", "loose")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import find
 from hypothesis import strategies as st
 
-from pytest_steer import Context, ContrastItem, Dialogue, contexts, wrap_model
+from pytest_steer import Context, ContrastItem, Dialogue, SteeringFailure, assert_holds_in_contexts, contexts, wrap_model
 from pytest_steer.errors import DataError, ModelError
 from pytest_steer.prompting import AS_GIVEN, PromptFormat, known_axes, render_item, render_turn
 from pytest_steer.prompting.axes.transcript import Transcript
@@ -151,3 +151,25 @@ def test_without_a_chat_template_turns_are_put_and_tools_are_not():
     assert rendered.prompt == "Question: Hello.\n\nAnswer: Hi.\n\nQuestion: Is it so?\n\nAnswer: "
     with pytest.raises(ModelError, match="there is no chat template, which alone renders tools"):
         render_item(ITEM, PromptFormat(), Context(transcript=VALUE))
+
+
+def test_a_search_tries_it_and_shrinks_it_away():
+    model, items = (
+        wrap_model(builders.random_model("llama").hf, builders.tokenizer(TEMPLATE), "m"),
+        [ContrastItem(f"Is it {word}?", ("Yes",), ("No",), str(n)) for n, word in enumerate("abcdefghijkl")],
+    )
+    with pytest.raises(SteeringFailure) as failure:
+        assert_holds_in_contexts(
+            model,
+            builders.random_vector(1),
+            items,
+            contexts={"transcript": [None, VALUE, TALK]},
+            steerability=1e3,
+            multipliers=[-1, 1],
+            batch=4,
+        )
+    evidence = failure.value.evidence
+    tried = [row["context"].get("transcript") for row in evidence.details["contexts"]]
+    assert Context(transcript=VALUE).to_dict()["transcript"] in tried
+    assert TALK in tried
+    assert evidence.counterexample["context"] == {}  # it breaks the promise without any transcript
