@@ -282,7 +282,7 @@ def test_a_cluster_of_one_item_each_changes_nothing(linear):
             DataError,
             "all items are one cluster",
         ),
-        (items(12), {"cluster": "about"}, DataError, "none of its 12 items has the key 'about'.*There are none"),
+        (items(12), {"cluster": "about"}, DataError, "none of its 12 items has the key 'about'.*there are none"),
         (TOGETHER, {"cluster": "about", "sequential": True}, SteerError, "12 clusters of items that belong together"),
     ],
 )

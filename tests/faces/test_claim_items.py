@@ -264,7 +264,7 @@ def test_a_model_of_the_claim_file_that_is_not_there_fails_its_claims_only(suite
         ("--steer-profile=weekly", "*must be one of dev, ci, nightly*"),
         ("--steer-seed=-1", "*whole number from 0 on*"),
         ("--steer-inconclusive=pass", "*must be one of fail, skip, xfail*"),
-        ("--steer-report=out.pdf", "*no report format has the suffix '.pdf'; There are *.json*"),
+        ("--steer-report=out.pdf", "*no report format has the suffix '.pdf'; there are *.json*"),
         ("--steer-report=nowhere/out.json", "*does not exist*"),
     ],
 )

@@ -61,7 +61,7 @@ def test_what_a_file_says_of_its_data(clustered: Path, pytester: pytest.Pytester
     result.stdout.fnmatch_lines(
         [
             "*c.steer.yaml:11: *data.cluster: test.json: none of its 20 items has the key 'abuot' that cluster names: did you mean 'about'*",
-            "*data.cluster: pairs.json: none of its 9 items has the key 'about'*There are none*",
+            "*data.cluster: pairs.json: none of its 9 items has the key 'about'*there are none*",
             "  pass * unsure (steers)*",
             "  * at 51 % confidence",
             "warning: c: few: n = 10 is below min_n 20: so few clusters*",
