@@ -39,6 +39,8 @@ matrix:
     opposites: {train: pairs.json, test: pairs.json, demonstrations: pairs.json}
 claims:
 """
+# An effect is made of four float32 logits below 16, each rounded by half a unit in its last place in a batch of another shape.
+ROUNDING = 4 * float(np.spacing(np.float32(8))) / 2
 CLAIMS = """
   - not_anti_steered: {share: 0.99, by: effect}
   - ppl_delta_below: {limit: 90}
@@ -96,9 +98,11 @@ def test_the_claims_of_a_run_make_the_same_table(folder, pytester):
         want = rows[row["method"], row["behaviour"]]
         assert row["n"] == want["n"]
         for at in ("deployed", "at_cost"):
-            for key in ("multiplier", "effect", "wrong_way", "cost", "effect_standardised"):
-                np.testing.assert_allclose(row[at][key], want[at][key], atol=1e-5)
-            np.testing.assert_allclose(row[at]["interval"], want[at]["interval"], atol=1e-5)
+            assert row[at]["multiplier"] == want[at]["multiplier"]
+            for key in ("wrong_way", "cost"):
+                np.testing.assert_allclose(row[at][key], want[at][key], rtol=0, atol=1e-7)
+            for key in ("effect", "effect_standardised", "interval"):
+                np.testing.assert_allclose(row[at][key], want[at][key], rtol=0, atol=ROUNDING)
         assert row["at_cost"]["reached"] == want["at_cost"]["reached"]
 
 
