@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal, Unpack
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Unpack
 
 from ..data import Dialogue, DialogueLike, Dialogues
 from ..data.transcripts import name_of
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
-from ..measures.outcomes import Outcome
+from ..measures.outcomes import Outcome, Span
 from ..measures.subject import Subject
 from ..measures.tool_calls import PARSERS, Call, Parser, has_own_parsing, own_calls, parser_of
 from ..measures.tool_schemas import fault_of_arguments, holds
 from ..model import Model
-from ..model.drawing import Drawing
 from ..model.replies import Reply
 from ..parameters import Param
 from ..promises import Promise
@@ -43,6 +42,8 @@ from .over_replies import (
     asked_replies,
     cluster_details,
     describe_prompts,
+    drawing_of,
+    how_written,
     reply_probes,
     reply_warnings,
     write_replies,
@@ -131,6 +132,7 @@ class CallsTool:
     temperature: Temperature = None
     top_p: TopP = 1.0
     from_turn: FromTurn = 1
+    span: ClassVar[Span] = "answer"  # outside of which no call counts
     context: Context = AS_GIVEN
     confidence: float = 0.95
     min_n: int | None = None
@@ -147,11 +149,7 @@ class CallsTool:
         object.__setattr__(self, "arguments", dict(self.arguments or {}))
         if self.parser is not None or self.pattern is not None:
             parser_of(self.parser, self.pattern)
-        _ = self._drawing
-
-    @property
-    def _drawing(self) -> Drawing:
-        return Drawing(self.max_new_tokens, self.samples, self.temperature, self.top_p, self.seed)
+        drawing_of(self)
 
     def measure(self, model: Model) -> Evidence:
         """Measure and judge.
@@ -169,16 +167,7 @@ class CallsTool:
         tools = [self._tool_of(one) for one in sample.dialogues]
         parser = self._parser(model)
         soundness = check_before(model, subject)
-        written = write_replies(
-            model,
-            subject,
-            sample,
-            [0.0, subject.multiplier],
-            drawing=self._drawing,
-            span="answer",
-            from_turn=self.from_turn,
-            context=self.context,
-        )
+        written = write_replies(model, self, sample, [0.0, subject.multiplier])
         base, steered = ([*self._rulings(model, parser, written, side, tools)] for side in written.sides)
         shares = share_accepted(steered, written.clusters, Direction.AT_LEAST, confidence=self.confidence)
         evidence = judged(
@@ -219,9 +208,7 @@ class CallsTool:
             clusters=written.clusters,
             how={
                 "judge": self._record,
-                "drawing": asdict(self._drawing),
-                "from_turn": self.from_turn,
-                "context": self.context.to_dict(),
+                **how_written(self),
             },
         )
         if evidence.verdict is Verdict.INCONCLUSIVE and self.share is not None and written.clusters is None:

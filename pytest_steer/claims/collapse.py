@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 # After the strength lies between two of which one is within the budget, their distance is halved so many times.
 HALVINGS = 3
-# The smallest strength that is looked at is the deployed one divided by this.
+# The smallest multiplier tried is the deployed one divided by this.
 SMALLEST = 64
 
 

@@ -16,7 +16,6 @@ from ..measures import Array
 from ..measures.judges import Judge, judge_schema, make_judge
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.drawing import Drawing
 from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
@@ -52,6 +51,7 @@ from .over_replies import (
     asked_replies,
     cluster_details,
     describe_prompts,
+    drawing_of,
     reply_probes,
     reply_warnings,
     write_replies,
@@ -134,11 +134,7 @@ class DriftsLess:
             raise SteerError(
                 f"drifts_less: limit {self.limit:g} cannot fail: the effect is a difference of shares, so it drifts by at most {_LARGEST}"
             )
-        _ = self._drawing
-
-    @property
-    def _drawing(self) -> Drawing:
-        return Drawing(self.max_new_tokens, self.samples, self.temperature, self.top_p, self.seed)
+        drawing_of(self)
 
     def measure(self, model: Model) -> Evidence:
         """Measure and judge.
@@ -153,16 +149,7 @@ class DriftsLess:
         sample = sample_of_prompts(self.prompts, self.cluster)
         _check_turns(sample, self.from_turn)
         soundness = check_before(model, subject)
-        written = write_replies(
-            model,
-            subject,
-            sample,
-            [0.0, subject.multiplier],
-            drawing=self._drawing,
-            span=self.span,
-            from_turn=self.from_turn,
-            context=self.context,
-        )
+        written = write_replies(model, self, sample, [0.0, subject.multiplier])
         turns = by_turn(model, written)
         ruled = rulings_of(model, self.judge, turns.written, seed=self.seed)
         drifts, replies = self._drifts(turns, ruled, written)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Unpack
 
@@ -13,7 +13,6 @@ from ..evidence import Evidence
 from ..measures.judges import Judge, agreement, judge_schema, make_judge, read_labels
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.drawing import Drawing
 from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
@@ -38,6 +37,8 @@ from .over_replies import (
     asked_replies,
     cluster_details,
     describe_prompts,
+    drawing_of,
+    how_written,
     reply_probes,
     reply_warnings,
     write_replies,
@@ -118,11 +119,7 @@ class Generates:
             raise SteerError(
                 f"generates: share is above 0, not {self.share:g}: without against_base it is a share of the replies"
             )
-        _ = self._drawing
-
-    @property
-    def _drawing(self) -> Drawing:
-        return Drawing(self.max_new_tokens, self.samples, self.temperature, self.top_p, self.seed)
+        drawing_of(self)
 
     def measure(self, model: Model) -> Evidence:
         """Measure and judge.
@@ -137,16 +134,7 @@ class Generates:
         sample = sample_of_prompts(self.prompts, self.cluster)
         labels = None if self.labels is None else read_labels(self.labels)
         soundness = check_before(model, subject)
-        written = write_replies(
-            model,
-            subject,
-            sample,
-            [0.0, subject.multiplier],
-            drawing=self._drawing,
-            span=self.span,
-            from_turn=self.from_turn,
-            context=self.context,
-        )
+        written = write_replies(model, self, sample, [0.0, subject.multiplier])
         ruled = rule_on(model, self.judge, written, seed=self.seed)
         base, steered = ruled.sides
         agreed = None
@@ -264,10 +252,7 @@ class Generates:
             how={
                 "judge": dict(judge),
                 "against_base": self.against_base,
-                "span": self.span,
-                "drawing": asdict(self._drawing),
-                "from_turn": self.from_turn,
-                "context": self.context.to_dict(),
+                **how_written(self),
             },
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -15,7 +15,6 @@ from ..measures import Array, Perplexity, perplexity_curves, reading_of_texts, r
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.drawing import Drawing
 from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
@@ -43,6 +42,8 @@ from .over_replies import (
     Written,
     asked_replies,
     cluster_details,
+    drawing_of,
+    how_written,
     reply_probes,
     reply_warnings,
     write_replies,
@@ -113,11 +114,7 @@ class NoCliff:
     name: str = "no_cliff"
 
     def __post_init__(self) -> None:
-        _ = self._drawing
-
-    @property
-    def _drawing(self) -> Drawing:
-        return Drawing(self.max_new_tokens, self.samples, self.temperature, self.top_p, self.seed)
+        drawing_of(self)
 
     def measure(self, model: Model) -> Evidence:
         """Measure and judge.
@@ -184,10 +181,7 @@ class NoCliff:
                 "beyond": self.beyond,
                 "window": self.window,
                 "stride": self.stride,
-                "span": self.span,
-                "drawing": asdict(self._drawing),
-                "from_turn": self.from_turn,
-                "context": self.context.to_dict(),
+                **how_written(self),
             },
         )
         evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base.per_text), of_texts.clusters)
@@ -210,17 +204,7 @@ class NoCliff:
     def _written(
         self, model: Model, sample: PromptSample, multipliers: Sequence[float], *, may_be_empty: Sequence[float]
     ) -> Written:
-        return write_replies(
-            model,
-            self.subject,
-            sample,
-            multipliers,
-            drawing=self._drawing,
-            span=self.span,
-            from_turn=self.from_turn,
-            context=self.context,
-            may_be_empty=may_be_empty,
-        )
+        return write_replies(model, self, sample, multipliers, may_be_empty=may_be_empty)
 
     def _mean(self, values: Array, clusters: Sequence[int] | None) -> Inference:
         return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from ..errors import MeasurementError
 from ..measures import chance_warnings
@@ -148,19 +148,57 @@ class Written:
         return [(prompt, sample) for prompt in range(len(self.sample.dialogues)) for sample in range(self.drawing.samples)]
 
 
+class AboutReplies(Protocol):
+    """A claim about replies, as far as it says how they are written."""
+
+    @property
+    def subject(self) -> Subject: ...
+    @property
+    def max_new_tokens(self) -> int: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def temperature(self) -> float | None: ...
+    @property
+    def top_p(self) -> float: ...
+    @property
+    def span(self) -> Span: ...
+    @property
+    def from_turn(self) -> int: ...
+    @property
+    def context(self) -> Context: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def drawing_of(claim: AboutReplies) -> Drawing:
+    """How the tokens of a claim's replies are chosen.
+
+    Raises:
+        SteerError: settings that cannot be used.
+    """
+    return Drawing(claim.max_new_tokens, claim.samples, claim.temperature, claim.top_p, claim.seed)
+
+
+def how_written(claim: AboutReplies) -> dict[str, Any]:
+    """What the replies depend on besides their prompts, for the evidence's ``units``: where it differs, two runs are not compared."""
+    return {
+        "span": claim.span,
+        "drawing": asdict(drawing_of(claim)),
+        "from_turn": claim.from_turn,
+        "context": claim.context.to_dict(),
+    }
+
+
 def write_replies(
     model: Model,
-    subject: Subject,
+    claim: AboutReplies,
     sample: PromptSample,
     multipliers: Sequence[float],
     *,
-    drawing: Drawing,
-    span: Span,
-    from_turn: int,
-    context: Context,
     may_be_empty: Sequence[float] = (),
 ) -> Written:
-    """Write the replies to the prompts at each multiplier.
+    """Write the replies to a claim's prompts at each multiplier.
 
     Args:
         may_be_empty: multipliers at which it is no error if all replies are.
@@ -169,15 +207,16 @@ def write_replies(
         MeasurementError: the replies at a multiplier are all empty.
         SteerError: see ``model.replies.replies``.
     """
+    drawing, span = drawing_of(claim), claim.span
     found = replies(
         model,
         sample.dialogues,
-        subject.intervention,
+        claim.subject.intervention,
         multipliers=multipliers,
         drawing=drawing,
-        from_turn=from_turn,
-        context=context,
-        **subject.scope,
+        from_turn=claim.from_turn,
+        context=claim.context,
+        **claim.subject.scope,
     )
     sides = []
     for at, multiplier in enumerate(multipliers):

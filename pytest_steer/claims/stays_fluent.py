@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
 import numpy as np
@@ -16,7 +16,6 @@ from ..measures import Array
 from ..measures.fluency import FEWEST, LOWER_IS_WORSE, FluencyMeasure
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.drawing import Drawing
 from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
@@ -44,6 +43,8 @@ from .over_replies import (
     asked_replies,
     cluster_details,
     describe_prompts,
+    drawing_of,
+    how_written,
     reply_probes,
     reply_warnings,
     write_replies,
@@ -117,11 +118,7 @@ class StaysFluent:
             raise SteerError(
                 f"stays_fluent: limit {self.limit:g} cannot fail or cannot hold: {NAMES[self.quantity]} is between {least:g} and {most:g}"
             )
-        _ = self._drawing
-
-    @property
-    def _drawing(self) -> Drawing:
-        return Drawing(self.max_new_tokens, self.samples, self.temperature, self.top_p, self.seed)
+        drawing_of(self)
 
     @property
     def _direction(self) -> Direction:
@@ -139,16 +136,7 @@ class StaysFluent:
         subject = self.subject
         sample = sample_of_prompts(self.prompts, self.cluster)
         soundness = check_before(model, subject)
-        written = write_replies(
-            model,
-            subject,
-            sample,
-            [0.0, subject.multiplier],
-            drawing=self._drawing,
-            span=self.span,
-            from_turn=self.from_turn,
-            context=self.context,
-        )
+        written = write_replies(model, self, sample, [0.0, subject.multiplier])
         base, steered = (values_of(model, side, self.quantity) for side in written.sides)
         found, kept = self._inferred(steered, written)
         scale = _Scale(math.exp, math.log) if self.quantity == "base_perplexity" else _Scale(float, float)
@@ -203,10 +191,7 @@ class StaysFluent:
             clusters=clusters,
             how={
                 "measure": self.quantity,
-                "span": self.span,
-                "drawing": asdict(self._drawing),
-                "from_turn": self.from_turn,
-                "context": self.context.to_dict(),
+                **how_written(self),
             },
         )
         look_closer(evidence, values, self._mean_of, at, clusters, names)

@@ -131,13 +131,14 @@ def _measure(
     from ..claims.leaks import text_leaks
     from ..claims.over_items import data_warnings
     from ..claims.sampling import sample_of
-    from ..files.build import Builder, load_for
+    from ..files.build import load_for
+    from ..files.inputs import Inputs
     from ..measures.subject import cache_warnings, model_warnings
     from ..studies.compare_methods import compare, entries_of, split_entries
 
     with measuring() as warn:
         model = load_for(models, suite, plan.model)
-        entries, unmade = entries_of(plan, Builder(model))
+        entries, unmade = entries_of(plan, Inputs(model))
         judged: Sequence[Entry] = ()
         if split is not None:
             entries, judged = split_entries(entries, split, seed=models.run.seed)

@@ -87,7 +87,8 @@ def command(
     if (window is not None or stride is not None) and cost == "kl":
         raise SteerError("--window: is for perplexity. Delete --window and --stride, or --cost kl")
     from ..files import read_suite
-    from ..files.build import Builder, load_for
+    from ..files.build import load_for
+    from ..files.inputs import Inputs
     from ..measures.subject import cache_warnings, model_warnings
     from ..model.models import Models
     from ..report.effect_cost import MOST_LINES, check_drawable, effect_cost_picture, effect_cost_table
@@ -107,7 +108,7 @@ def command(
         model = load_for(Models(run), suite, plan.model)
         for text in model_warnings(model):
             warn(text)
-        entries, failures = entries_of(plan, Builder(model))
+        entries, failures = entries_of(plan, Inputs(model))
         if failures:
             raise DataError(f"{failures[0].method} on {failures[0].behaviour}: {failures[0].reason}")
         drawn = drawn_of(entries)

@@ -11,7 +11,8 @@ from ..columns import columns_of, current_columns
 from ..data import OWN_QUESTIONS
 from ..data.demonstrations import draw_demonstrations
 from ..files import ClaimSpec
-from ..files.build import Builder, given_data
+from ..files.build import given_data
+from ..files.inputs import Inputs
 from ..measures import shown_line, shown_probe
 from ..measures.asking import Asked, asked_of
 from ..measures.asking_texts import ask_texts
@@ -38,27 +39,27 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     spec = claim.vector
     positions = check_positions(spec.positions)
     lines = [f"  positions {positions}{', the first one included' if spec.include_first else ''}"]
-    builder = Builder(model)
+    inputs = Inputs(model)
     kind = kind_of(claim.kind)
     chosen = kind.chosen(claim.params.get("on"), given_data(claim))
     measured_on = {*kind.fields} - ({*kind.either} - {chosen})
     if "texts" in measured_on and "items" not in measured_on:
-        texts, cut = builder.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}
+        texts, cut = inputs.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}
         for own, asked_text in zip(texts.ids, ask_texts(model, texts, positions, spec.include_first, **cut), strict=True):
             lines += ["", f"  text {own}", *(f"  note: {note}" for note in asked_text.notes)]
             lines += [line for probe in asked_text.probes for line in _sequence(model, probe)]
-        return lines + (_prompts(builder, claim) if "prompts" in measured_on else [])
+        return lines + (_prompts(inputs, claim) if "prompts" in measured_on else [])
     if "prompts" in measured_on:
-        return lines + _prompts(builder, claim)
+        return lines + _prompts(inputs, claim)
     if "tasks" in measured_on:
-        return lines + _tasks(builder, claim)
+        return lines + _tasks(inputs, claim)
     if "questions" in kind.parameters and "items" not in measured_on:
-        return lines + _questions(builder, claim, folder)
+        return lines + _questions(inputs, claim, folder)
     if "items" not in measured_on:
         return [*lines, "  no items: the hooks are tried on prompts of their own"]
     if claim.test is None and not kind.fields["items"]:
         return [*lines, "  no data.test: it is measured on other data alone"]
-    items, context = builder.test_items(claim)
+    items, context = inputs.test_items(claim)
     likelihoods = getattr(kind_of(claim.kind).declared, "asks_likelihoods", False)
     for item in items:
         asked = asked_of(model, item, positions, spec.include_first, context, likelihoods=likelihoods)
@@ -83,9 +84,9 @@ def promise_lines(claim: ClaimSpec) -> list[str]:
     return lines
 
 
-def _questions(builder: Builder, claim: ClaimSpec, folder: Path) -> list[str]:
-    model, spec, params = builder.model, claim.vector, claim.params
-    questions = builder.questions(params.get("questions") or OWN_QUESTIONS, folder)
+def _questions(inputs: Inputs, claim: ClaimSpec, folder: Path) -> list[str]:
+    model, spec, params = inputs.model, claim.vector, claim.params
+    questions = inputs.questions(params.get("questions") or OWN_QUESTIONS, folder)
     lines = []
     for question in questions:
         asked = asked_question(
@@ -99,12 +100,12 @@ def _questions(builder: Builder, claim: ClaimSpec, folder: Path) -> list[str]:
     return lines
 
 
-def _tasks(builder: Builder, claim: ClaimSpec) -> list[str]:
-    model, run = builder.model, builder.run
-    pool = builder.tasks(claim, claim.demonstrations)
+def _tasks(inputs: Inputs, claim: ClaimSpec) -> list[str]:
+    model, run = inputs.model, inputs.run
+    pool = inputs.tasks(claim, claim.demonstrations)
     n_shots, shuffled = claim.params["n_shots"], claim.params["shuffled"]
     lines = []
-    for index, query in enumerate(builder.tasks(claim)[: run.effort.max_items]):
+    for index, query in enumerate(inputs.tasks(claim)[: run.effort.max_items]):
         probe = task_probe(
             model,
             draw_demonstrations(query, pool, n_shots, shuffled=shuffled, seed=run.seed),
@@ -122,14 +123,14 @@ def _tasks(builder: Builder, claim: ClaimSpec) -> list[str]:
     return lines
 
 
-def _prompts(builder: Builder, claim: ClaimSpec) -> list[str]:
+def _prompts(inputs: Inputs, claim: ClaimSpec) -> list[str]:
     """The prompt of the last turn of each dialogue; nothing is generated, so the replies before it are stand-ins."""
     if claim.prompts is None and claim.test is None:
         return []
-    model, spec = builder.model, claim.vector
-    context = replace(AS_GIVEN, **claim.asked) if claim.prompts is not None else builder.test_items(claim)[1]  # type: ignore[arg-type]
+    model, spec = inputs.model, claim.vector
+    context = replace(AS_GIVEN, **claim.asked) if claim.prompts is not None else inputs.test_items(claim)[1]  # type: ignore[arg-type]
     lines = []
-    for dialogue in builder.prompts(claim):
+    for dialogue in inputs.prompts(claim):
         said = [f"(reply {turn})" for turn in range(1, len(dialogue.turns))]
         probe, text = prompt_of_turn(
             model,

@@ -19,9 +19,9 @@ from .probes import common_prefix
 from .roomy import has_room, roomy_cache, shift
 from .tokens import Ids
 
-# Rows that are done leave a batch once they are so large a part of it: leaving means to copy what the others keep.
+# Finished rows leave a batch when they make up this share of it. Leaving copies the caches of all rows that stay.
 _DONE = 0.125
-# A common start runs by itself if that leaves no larger part of the tokens.
+# A common start runs by itself if at most this share of the tokens is left.
 _WORTH = 0.8
 
 

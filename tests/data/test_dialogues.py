@@ -187,7 +187,7 @@ def test_what_are_no_dialogues(given, message):
         as_dialogues(given)
 
 
-@pytest.mark.skipif(OF_OTHERS is None, reason="no shared/data folder")
+@pytest.mark.skipif(OF_OTHERS is None, reason="the data of others (MT-Bench, HarmBench, ...) is not part of the project")
 def test_files_of_others():
     assert read_prompts(OF_OTHERS / "mt_bench/question.jsonl").most_turns == 2
     for file in OF_OTHERS.glob("caa/test/*/test_dataset_ab.json"):

@@ -295,8 +295,8 @@ def test_a_data_set_that_cannot_be_read_loses_no_other_claim(tmp_path, monkeypat
     first, second = suite.entries
     builder = Builder(None)
     with pytest.raises(SteerError, match=r"hub:org/name: (a data set of the hub is read by|cannot be loaded)"):
-        builder.questions(first.params["questions"], tmp_path)
-    assert [one.id for one in builder.questions(second.params["questions"], tmp_path)] == ["a"]
+        builder.inputs.questions(first.params["questions"], tmp_path)
+    assert [one.id for one in builder.inputs.questions(second.params["questions"], tmp_path)] == ["a"]
 
 
 @pytest.mark.skipif(OF_OTHERS is None, reason="there is no shared/data with the data of others")

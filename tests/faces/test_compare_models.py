@@ -131,7 +131,7 @@ def test_a_quantised_copy_is_compared_and_named_as_such(folder, quantised, capsy
 
     from pytest_steer import read_items
     from pytest_steer.files import read_suite
-    from pytest_steer.files.build import Builder
+    from pytest_steer.files.inputs import Inputs
 
     arguments = ["compare-models", "builtin:tiny", quantised, "c.steer.yaml", "--tolerance", "0.05", "--out", "o.json"]
     assert main([*arguments, "--no-soundness"]) == 0
@@ -148,7 +148,7 @@ def test_a_quantised_copy_is_compared_and_named_as_such(folder, quantised, capsy
             if weight.ndim == 2:
                 rounded = gguf.quants.dequantize(gguf.quants.quantize(weight.numpy(), kind), kind)
                 weight.copy_(torch.from_numpy(rounded))
-    vector = Builder(model).steering(read_suite("c.steer.yaml").entries[0].vector)
+    vector = Inputs(model).steering(read_suite("c.steer.yaml").entries[0].vector)
     items = list(read_items("approval_test.json"))
     values = plain.curve(model.hf, model.tokenizer, items, vector.directions, (-1.0, 0.0, 1.0), "all")
     slopes = plain.slopes(values, (-1, 0, 1))

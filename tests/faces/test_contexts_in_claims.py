@@ -125,7 +125,7 @@ def test_the_files_contexts_become_a_strategy(tmp_path: Path) -> None:
     (claim,) = suite.entries
     assert isinstance(claim, ClaimSpec)
     builder = Builder(load_model("builtin:tiny"), RunContext(seed=0, effort=Effort(max_items=3)))
-    space = contexts(**suite.contexts, examples=builder.demonstrations(claim))
+    space = contexts(**suite.contexts, examples=builder.inputs.demonstrations(claim))
 
     from hypothesis import find, settings
 

@@ -18,7 +18,7 @@ from scipy import stats
 from pytest_steer import SteeringVector, load_model, read_items, read_texts
 from pytest_steer.cli.main import main
 from pytest_steer.files import read_suite
-from pytest_steer.files.build import Builder
+from pytest_steer.files.inputs import Inputs
 
 from .conftest import HEAD
 
@@ -49,7 +49,7 @@ def plotted(*options: str) -> dict:
 
 def the_vector(model) -> SteeringVector:
     suite = read_suite("c.steer.yaml")
-    return Builder(model).steering(suite.entries[0].vector)
+    return Inputs(model).steering(suite.entries[0].vector)
 
 
 def bounds(values: np.ndarray) -> tuple[float, float]:

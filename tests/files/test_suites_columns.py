@@ -13,6 +13,7 @@ from pytest_steer import read_items, read_tasks
 from pytest_steer.errors import DataError
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
+from pytest_steer.files.inputs import Inputs
 from pytest_steer.files.make import make_steering
 from pytest_steer.run_context import RunContext
 from pytest_steer.steering import as_intervention
@@ -80,7 +81,7 @@ def test_every_claim_measures_the_same_with_other_names(place):
     one, other = (builder.build(suite, next(c for c in side if c.kind == "generalizes")) for side in (own, known))
     assert one.data_sets == other.data_sets
     assert one.items == other.items
-    assert [builder.demonstrations(side[0]) for side in (own, known)] == [one.items, one.items]
+    assert [builder.inputs.demonstrations(side[0]) for side in (own, known)] == [one.items, one.items]
 
 
 def test_one_file_under_two_readings_is_two_data_sets(place):
@@ -89,7 +90,7 @@ def test_one_file_under_two_readings_is_two_data_sets(place):
         columns = f"{{question: q, matching: {matching}, not_matching: {other}}}"
         text += f"  - steers: {{steerability: 0.1, name: {name}, data: {{test: items.csv, columns: {columns}}}}}\n"
     builder = Builder(builders.random_model("llama"))
-    one, turned = (builder.test_items(claim)[0] for claim in claims(place, text))
+    one, turned = (builder.inputs.test_items(claim)[0] for claim in claims(place, text))
     assert [item.matching for item in one] == [item.not_matching for item in turned]
     assert one != turned
 
@@ -134,7 +135,7 @@ claims:
     assert measured(place, named_ppl) == measured(place, known_ppl)
     model = builders.random_model("llama")
     (plan,) = plan_of(read_suite(place / "x.steer.yaml"), RunContext(model="m"))
-    entries, unmade = entries_of(plan, Builder(model))
+    entries, unmade = entries_of(plan, Inputs(model))
     assert not unmade
     own, other = entries  # what `pytest-steer compare-methods` measures
     assert own.items == other.items
@@ -145,9 +146,9 @@ def test_text_files_have_no_columns_and_other_tables_ask(place):
     text = "vector: {file: v.safetensors}\ndata: {neutral: %s}\nclaims:\n  - ppl_delta_below: {limit: 0.5}\n"
     model = builders.random_model("llama")
     (claim,) = claims(place, text % "lines.txt, columns: {text: body}")
-    assert Builder(model).texts(claim) == ["One line.", "Another line."]
+    assert Inputs(model).texts(claim) == ["One line.", "Another line."]
     (claim,) = claims(place, text % "neutral.csv, columns: {text: body}")
-    assert Builder(model).texts(claim) == [entry["text"] for entry in NEUTRAL]
+    assert Inputs(model).texts(claim) == [entry["text"] for entry in NEUTRAL]
     (claim,) = claims(place, text % "neutral.csv")
     with pytest.raises(DataError, match=r"neutral\.csv: line 2: has the columns 'n', 'body': which of them holds the texts"):
         Builder(model).build(read_suite(place / "x.steer.yaml"), claim)
@@ -173,5 +174,5 @@ def test_preferences_triples_and_wrapped_lists_are_data_of_every_claim(place):
 def test_the_expression_of_the_items_reads_them_again(place):
     text = "vector: {file: v.safetensors}\ndata: {test: items.csv, columns: {question: q, matching: good, not_matching: bad}}\nclaims:\n  - steers: {steerability: 0.1}\n"
     (claim,) = claims(place, text)
-    items, _ = Builder(builders.random_model("llama")).test_items(claim)
+    items, _ = Inputs(builders.random_model("llama")).test_items(claim)
     assert eval(items.expression, {"read_items": read_items, "read_tasks": read_tasks}) == items

@@ -17,6 +17,7 @@ from pytest_steer.data import TaskItem, items_as_tasks, task_items
 from pytest_steer.errors import DataError
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
+from pytest_steer.files.inputs import Inputs
 from pytest_steer.files.make import make_steering
 from pytest_steer.files.training import read_training
 from pytest_steer.prompting import AS_GIVEN, IN_TASK_FORM, Context
@@ -243,10 +244,10 @@ def test_steers_on_a_task_is_the_plain_curve(model, place, vector):
     assert [item["matching"] for item in steers.items] == [[pair.output] for pair in PAIRS]
     share = builder.build(suite, claims["not_anti_steered"]).measure(model)
     assert share.estimate == pytest.approx((plain.slopes(want, GRID) <= 0).mean())
-    items, context = builder.test_items(claims["steers"])
+    items, context = builder.inputs.test_items(claims["steers"])
     assert (list(items), context) == (list(task_items(PAIRS, seed=SEED)), IN_TASK_FORM)
-    assert builder.test_items(claims["steers"])[0] is items
-    subject = builder.subject(claims["steers"])
+    assert builder.inputs.test_items(claims["steers"])[0] is items
+    subject = builder.inputs.subject(claims["steers"])
     assert (subject.intervention.hash, subject.multiplier, subject.positions) == (as_intervention(vector).hash, 1.0, "all")
 
 
@@ -266,7 +267,7 @@ def test_the_effect_at_a_cost_is_that_of_the_task_form(model, place, vector):
 def test_other_wrong_answers_with_another_seed(model, place, vector):
     (claim,) = claims_of(place, HEAD + "claims:\n  - steers: {steerability: 0}\n").values()
     drawn = {
-        tuple(item.not_matching for item in Builder(model, RunContext(seed=seed)).test_items(claim)[0]) for seed in range(6)
+        tuple(item.not_matching for item in Inputs(model, RunContext(seed=seed)).test_items(claim)[0]) for seed in range(6)
     }
     assert len(drawn) > 1
 

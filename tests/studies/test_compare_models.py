@@ -17,7 +17,7 @@ from pytest_steer import load_model, read_items
 from pytest_steer.data import ContrastItem
 from pytest_steer.errors import DataError
 from pytest_steer.files import read_suite
-from pytest_steer.files.build import Builder
+from pytest_steer.files.inputs import Inputs
 from pytest_steer.model.models import Models
 from pytest_steer.prompting import exchange_labels, swap_options
 from pytest_steer.run_context import RunContext, running
@@ -99,7 +99,7 @@ def test_the_slopes_are_those_of_the_plain_way(folder, measured, other):
     for name, place, found in (("builtin:tiny", "builtin:tiny", first), ("other", str(other), second)):
         model = models.load(place)
         for behaviour in ("approval", "quiz"):
-            vector = Builder(model).subject(by_name[behaviour].claim).vector
+            vector = Inputs(model).subject(by_name[behaviour].claim).vector
             items = list(read_items(folder / f"{behaviour}_test.json"))
             variants = {"as given": items}
             if behaviour == "quiz":

@@ -13,7 +13,7 @@ import torch
 from pytest_steer import SteeringVector, load_model, read_items, read_tasks, read_texts, task_accuracy
 from pytest_steer.errors import ClaimFileError, DataError
 from pytest_steer.files import read_suite
-from pytest_steer.files.build import Builder
+from pytest_steer.files.inputs import Inputs
 from pytest_steer.model import engine_of
 from pytest_steer.run_context import RunContext, running
 from pytest_steer.studies.compare_methods import compare, plan_of
@@ -59,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 def measured(folder: Path, model, *, seed: int = 0, **options):
     (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), RunContext())
     assert plan.model == "builtin:tiny"
-    entries, unmade = entries_of(plan, Builder(model))
+    entries, unmade = entries_of(plan, Inputs(model))
     with running(RunContext(seed=seed, soundness=False)):
         return entries, unmade, compare(model, entries, **options)
 
@@ -72,7 +72,7 @@ def test_pairs_in_columns_of_other_names(folder, model):
     )
     (folder / "c.steer.yaml").write_text(text)
     (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), RunContext())
-    entries, unmade = entries_of(plan, Builder(model))
+    entries, unmade = entries_of(plan, Inputs(model))
     assert not unmade
     wanted = [(word, WORDS[index - 1]) for index, word in enumerate(WORDS)]
     for entry in (entry for entry in entries if entry.behaviour == "words"):
@@ -245,7 +245,7 @@ claims:
   - steers: {name: late, steerability: 0.1, multiplier: 2}
 """)
     (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), RunContext())
-    entries, _ = entries_of(plan, Builder(load_model("builtin:tiny")))
+    entries, _ = entries_of(plan, Inputs(load_model("builtin:tiny")))
     assert [(entry.method, entry.behaviour, entry.subject.multiplier) for entry in entries] == [
         ("mean_difference", "approval_test", 1.0),
         ("mean_difference", "loud_test", 1.0),
@@ -261,7 +261,7 @@ def test_one_vector_applied_in_two_ways_is_two_rows(folder):
         f"  - not_anti_steered: {{name: held, share: 0.2, by: effect, intervention: {vector}, kind: clamp, value: 3}}}}\n"
     )
     (plan,) = plan_of(read_suite(folder / "c.steer.yaml"), RunContext())
-    entries, _ = entries_of(plan, Builder(load_model("builtin:tiny")))
+    entries, _ = entries_of(plan, Inputs(load_model("builtin:tiny")))
     assert [(entry.method, entry.subject.intervention.strength) for entry in entries] == [
         ("mean_difference", "linear"), ("mean_difference (2)", "interpolated"),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from ...data.likeness import distinct
 from ...data.texts import form_of
 from ...errors import DataError, SteerError
 from ...files import BrokenClaim, ClaimSpec, Suite
-from ...files.build import Builder
+from ...files.inputs import Inputs
 from ...files.specs import VectorSpec
 from ...files.training import holds_tasks
 from ...run_context import RunContext
@@ -77,7 +77,7 @@ def plan_of(
     return [plan for plan in found if plan.claims]
 
 
-def entries_of(plan: Plan, builder: Builder) -> tuple[list[Entry], list[Failure]]:
+def entries_of(plan: Plan, inputs: Inputs) -> tuple[list[Entry], list[Failure]]:
     """The plan with its vectors made and its data read, and what could not be."""
     found: list[Entry] = []
     failures: list[Failure] = []
@@ -90,27 +90,27 @@ def entries_of(plan: Plan, builder: Builder) -> tuple[list[Entry], list[Failure]
         earlier.append(claim.multiplier)
         progress.report(f"preparing {method} for {behaviour} ({index} of {len(plan.claims)})")
         try:
-            found.append(_entry(claim, method, behaviour, builder))
+            found.append(_entry(claim, method, behaviour, inputs))
         except SteerError as error:
             failures.append(Failure(method, behaviour, str(error)))
     return found, failures
 
 
-def _entry(claim: ClaimSpec, method: str, behaviour: str, builder: Builder) -> Entry:
-    items, context = builder.test_items(claim)
+def _entry(claim: ClaimSpec, method: str, behaviour: str, inputs: Inputs) -> Entry:
+    items, context = inputs.test_items(claim)
     assert claim.test is not None  # plan_of has seen to it
     is_task = holds_tasks(claim.test, claim.columns)
-    texts = builder.texts(claim) if claim.neutral is not None else Texts(())
+    texts = inputs.texts(claim) if claim.neutral is not None else Texts(())
     return Entry(
         method=method,
         behaviour=behaviour,
-        subject=builder.subject(claim),
+        subject=inputs.subject(claim),
         multipliers=tuple(claim.multipliers),
         items=items,
         context=context,
         texts=tuple(texts[index] for index in distinct([form_of(text) for text in texts])),
         chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
-        tasks=builder.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else (),
+        tasks=inputs.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),
         source=shown(claim.neutral) if claim.neutral is not None else "texts",

@@ -10,7 +10,8 @@ from ...claims.over_items import check_has_slope
 from ...claims.sampling import sample_of
 from ...data import Items
 from ...errors import SteerError
-from ...files.build import Builder, load_for
+from ...files.build import load_for
+from ...files.inputs import Inputs
 from ...measures import Array, PropensityCurve, propensity_curve
 from ...measures.strata import factors_of
 from ...measures.subject import Subject
@@ -74,22 +75,22 @@ def measure_slopes(models: Models, name: str, behaviours: Sequence[Behaviour]) -
     """
     found: dict[str, Slopes] = {}
     failures: dict[str, str] = {}
-    builders: dict[int, Builder] = {}
+    inputs_of: dict[int, Inputs] = {}
     for index, behaviour in enumerate(behaviours, 1):
         model = load_for(models, behaviour.suite, name)
-        builder = builders.setdefault(id(model), Builder(model))
+        inputs = inputs_of.setdefault(id(model), Inputs(model))
         progress.report(f"{name}: slopes of {behaviour.name} ({index} of {len(behaviours)})")
         try:
-            found[behaviour.name] = _slopes(model, builder, behaviour)
+            found[behaviour.name] = _slopes(model, inputs, behaviour)
         except SteerError as error:
             failures[behaviour.name] = str(error)
     return found, failures
 
 
-def _slopes(model: Model, builder: Builder, behaviour: Behaviour) -> Slopes:
+def _slopes(model: Model, inputs: Inputs, behaviour: Behaviour) -> Slopes:
     claim = behaviour.claim
-    subject = builder.subject(claim)
-    everything, base = builder.test_items(claim)
+    subject = inputs.subject(claim)
+    everything, base = inputs.test_items(claim)
     sample = sample_of(everything, claim.cluster)
     grid = check_has_slope(subject, claim.multipliers)
     check_before(model, subject)

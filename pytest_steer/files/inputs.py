@@ -1,0 +1,187 @@
+"""What the claims of claim files are measured on: data that is read, and vectors that are made, each once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..claims.in_rounds import is_in_rounds
+from ..claims.sampling import sample_of
+from ..data import (
+    Dialogues,
+    Items,
+    Questions,
+    TaskItem,
+    Texts,
+    as_dialogues,
+    read_prompts,
+    read_questions,
+    read_tasks,
+    read_texts,
+)
+from ..data.formats import has_entries
+from ..data.formats.entries import is_builtin
+from ..data.likeness import reach_of
+from ..data.questions import is_hub
+from ..data.texts import form_of
+from ..errors import DataError, at_key
+from ..measures.subject import Subject
+from ..model import Model, check_fits
+from ..model.identity import state_of
+from ..prompting import Context
+from ..run_context import RunContext, current_run
+from ..steering import Intervention, SteeringVector, as_intervention, check_positions
+from .files import absolute
+from .make import make_steering
+from .specs import ClaimSpec, VectorSpec
+from .training import read_test_items
+
+
+class Inputs:
+    """What the claims of claim files are measured on, for one model; each vector and data set is made once.
+
+    Args:
+        run: how much is measured, with which seed; by default the current run.
+    """
+
+    def __init__(self, model: Model, run: RunContext | None = None) -> None:
+        self.model = model
+        self.run = run or current_run()
+        self._vectors: dict[tuple[object, ...], SteeringVector | Intervention] = {}
+        self._items: dict[tuple[object, ...], tuple[Items, Context]] = {}
+
+    def subject(self, claim: ClaimSpec) -> Subject:
+        """What a claim is about: its vector or intervention, made or read once for all claims that share it, and its dose.
+
+        Raises:
+            SteerError: the vector cannot be made or read.
+        """
+        spec = claim.vector
+        vector = self.steering(spec)
+        with at_key(f"{spec.section}.{'extract' if spec.file is None else 'file'}"):
+            check_fits(self.model, as_intervention(vector), spec.allow_mismatch)
+        return Subject(
+            vector=vector,
+            multiplier=claim.multiplier,
+            positions=check_positions(spec.positions),
+            include_first=spec.include_first,
+            allow_mismatch=spec.allow_mismatch,
+            direction=claim.direction,
+        )
+
+    def test_items(self, claim: ClaimSpec, *, sequential: bool = False) -> tuple[Items, Context]:
+        """The items of ``data.test`` that a claim is measured on, and the context in which they are asked as given.
+
+        Of a file of {input, output} pairs these are the items of the task (``data.task_items``), asked in the form of a task.
+
+        Args:
+            sequential: drawn in rounds, so that a profile's limit is ``max_drawn`` rather than ``max_items``.
+
+        Raises:
+            DataError: the claim has no ``data.test``, or it cannot be read.
+        """
+        if claim.test is None:
+            raise DataError(f"{claim.name}: needs data.test")
+        with at_key("data.test"):
+            items, form = self.read_items(claim.test, claim)
+        context = replace(form, **claim.asked)  # type: ignore[arg-type]
+        effort = self.run.effort
+        if not sequential:
+            return self.first_items(items), context
+        if effort.max_drawn is None or len(items) <= effort.max_drawn:
+            return items, context
+        # A random part, the same for all claims, so that they share their scores.
+        part = np.random.default_rng(self.run.seed).permutation(len(items))
+        part = part[: reach_of([items[int(index)].form for index in part], effort.max_drawn)]
+        return Items((items[int(index)] for index in sorted(part)), items.source), context
+
+    def texts(self, claim: ClaimSpec) -> Texts:
+        """The neutral texts of a claim.
+
+        Raises:
+            DataError: the claim has no ``data.neutral``, or it cannot be read.
+        """
+        if claim.neutral is None:
+            raise DataError(f"{claim.name}: needs data.neutral: a file of texts, or builtin:neutral, which is shipped")
+        # A text file has no columns; what data.columns says of texts is then about others of the file's data.
+        columns = claim.columns if is_builtin(claim.neutral) or has_entries(claim.neutral) else {}
+        with at_key("data.neutral"):
+            texts = read_texts(claim.neutral, columns=columns, **claim.neutral_settings)
+            return texts[: reach_of([form_of(text) for text in texts], self.run.effort.max_items)]
+
+    def prompts(self, claim: ClaimSpec) -> Dialogues:
+        """What the model is asked to reply to: the file of ``data.prompts``, else the questions of ``data.test``.
+
+        Raises:
+            DataError: the claim has neither, or it cannot be read.
+        """
+        if claim.prompts is None and claim.test is None:
+            raise DataError(f"{claim.name}: needs data.prompts, or data.test, whose questions are asked")
+        if claim.prompts is None:
+            found = as_dialogues(self.test_items(claim)[0])
+        else:
+            with at_key("data.prompts"):
+                found = read_prompts(claim.prompts, columns=claim.columns)
+        return found[: reach_of([one.form for one in found], self.run.effort.max_items)]
+
+    def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
+        """The pairs of a task, of ``data.test`` unless another file is named.
+
+        Raises:
+            DataError: the claim has no ``data.test``, or it cannot be read.
+        """
+        if claim.test is None:
+            raise DataError(f"{claim.name}: needs data.test")
+        with at_key("data.test" if file in (None, claim.test) else "data.demonstrations"):
+            return read_tasks(file or claim.test, columns=claim.columns)
+
+    def first_items(self, items: Items) -> Items:
+        """As many as the profile measures: repeats of another one, which are left out, do not count."""
+        return items[: reach_of([item.form for item in items], self.run.effort.max_items)]
+
+    def first_tasks(self, tasks: tuple[TaskItem, ...]) -> tuple[TaskItem, ...]:
+        """The same of pairs."""
+        return tasks[: reach_of([task.form for task in tasks], self.run.effort.max_items)]
+
+    def questions(self, name: str, folder: Path) -> Questions:
+        """Multiple-choice questions: of a file, a path relative to the folder; of the package; or of the hub.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        return read_questions(name if is_hub(name) else absolute(name, folder)).part(self.run.effort.max_items)
+
+    def is_sequential(self, claim: ClaimSpec) -> bool:
+        """Whether a claim draws its items in rounds."""
+        said = claim.params.get("sequential", False)
+        known = said if isinstance(said, bool) else None  # "profile"
+        if known is None and self.run.effort.in_rounds and claim.test is not None:
+            with at_key("data.test"):
+                items = sample_of(self.read_items(claim.test, claim)[0], claim.cluster).drawable
+        else:
+            items = 0
+        return is_in_rounds(known, self.run.effort, items, claim.params.get("interval", "t"))
+
+    def demonstrations(self, claim: ClaimSpec) -> Items | None:
+        """The items that demonstrations are drawn from, or None if the file names none.
+
+        Raises:
+            DataError: they cannot be read.
+        """
+        with at_key("data.demonstrations"):
+            return self.read_items(claim.demonstrations, claim)[0] if claim.demonstrations is not None else None
+
+    def read_items(self, path: Path, claim: ClaimSpec) -> tuple[Items, Context]:
+        key = path, tuple(sorted(claim.columns.items()))
+        if key not in self._items:
+            self._items[key] = read_test_items(path, self.run.seed, claim.columns)
+        return self._items[key]
+
+    def steering(self, spec: VectorSpec) -> SteeringVector | Intervention:
+        """The vector or intervention of an entry, made once for a state of the model."""
+        key = (state_of(self.model), *spec.key)
+        if key not in self._vectors:
+            self._vectors[key] = make_steering(self.model, spec, self.run.seed)
+        return self._vectors[key]
