@@ -11,10 +11,13 @@ from evidence import evidence_of, said
 from replying import BARE, DOWN, MOVED, SILENT, STAYS, Listening, looping, moving
 from scipy import stats
 
-from pytest_steer import Dialogue, SteerError, assert_generates
+from pytest_steer import Context, Dialogue, SteerError, assert_generates
 from pytest_steer.claims import shown_replies
 from pytest_steer.claims.explain import explain
+from pytest_steer.claims.generates import Generates
+from pytest_steer.claims.over_replies import how_written
 from pytest_steer.columns import columns_of
+from pytest_steer.data import as_dialogues
 from pytest_steer.errors import MeasurementError
 from pytest_steer.report import report_schema
 from pytest_steer.stats import Verdict, paired_share_difference, share_difference_of_clusters, share_of_clusters
@@ -245,3 +248,24 @@ def test_one_text_as_the_reply_to_every_prompt_is_told():
         settings = {"max_new_tokens": tokens, "context": BARE, "include_first": True, "multiplier": 3.0}
         evidence = evidence_of(assert_generates, loop.model, loop.vector(), MOVED[:8], share=0.5, judge=DOWN, **settings)
         assert bool(said(evidence, "all 8 replies are one text of 8 tokens")) is is_long
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"max_new_tokens": 5},
+        {"samples": 2, "temperature": 0.7},
+        {"from_turn": 2},
+        {"context": Context(system="Be odd.")},
+        {"span": "both"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_replies_that_were_written_otherwise_are_not_those_of_the_baseline(other):
+    """In ``units.how``, in which a difference makes two runs not comparable."""
+
+    def how(**more):
+        return how_written(Generates(subject=None, prompts=as_dialogues(["a", "b"]), share=0.5, judge=DOWN, **more))
+
+    assert how() == how()
+    assert how(**other) != how()
