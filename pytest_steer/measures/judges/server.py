@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +19,9 @@ from ...screen import visible
 Found = TypeVar("Found")
 
 _LARGEST = 2**20  # bytes of an answer
+# So many times as many requests as are open at once are begun before the first of them is read: one that is slow does not hold up the
+# others, and a judge that fails is not asked about all replies before that is seen.
+_AHEAD = 4
 _LONGEST_WAIT = 30.0  # seconds before asking again
 _PASSING = {408, 409, 425, 429}  # states that pass by themselves, beside those from 500 on
 _SHOWN = 160  # characters of what a server says about an error
@@ -77,10 +82,18 @@ class Server:
         run = _Run(self, read, missing)
         # The event loop runs in a thread of its own, since a test may run in one already.
         with start_blocking_portal() as portal, portal.wrap_async_context_manager(run.opened()):
-            answers = [portal.start_task_soon(run.answer, body) for body in bodies]
+            waiting, answers = iter(bodies), deque[Any]()
+
+            def begin(count: int) -> None:
+                answers.extend(portal.start_task_soon(run.answer, body) for body in itertools.islice(waiting, count))
+
             try:
-                for answer in answers:
-                    yield answer.result()
+                begin(_AHEAD * self.at_once)
+                while answers:
+                    found = answers[0].result()  # stays among those that are cancelled, should waiting be interrupted
+                    answers.popleft()
+                    yield found
+                    begin(1)
             finally:
                 for answer in answers:
                     answer.cancel()
