@@ -1,0 +1,1 @@
+"""Plain types that every floor may use. Imports nothing of the project but its own ground."""

@@ -1,0 +1,32 @@
+"""The golden suite is left out unless a file or this folder is named on the command line, and brings a model that renders tools."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TOOLS = (
+    "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool.function.name }} {% endfor %}<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def pytest_configure(config):
+    """Make ``models/tools``, the built-in model with a chat template that renders tools, which claim files name."""
+    folder = HERE / "models" / "tools"
+    if not folder.exists():
+        tiny = Path(find_spec("pytest_steer").origin).parent / "builtin" / "tiny"
+        shutil.copytree(tiny, folder)
+        file = folder / "tokenizer_config.json"
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        file.write_text(json.dumps(settings | {"chat_template": TOOLS}), encoding="utf-8")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Collect nothing here in a run of all tests: golden reports are recorded by ``tools/golden.py``."""
+    named = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
+    return None if any(HERE == path or HERE in path.parents for path in named) else True
