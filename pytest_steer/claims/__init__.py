@@ -13,7 +13,7 @@ from .generates import Generates, assert_generates
 from .holding import Claim, raise_unless_held
 from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
-from .judging import judged
+from .judged import judged
 from .kinds import ClaimKind, claim, kind_of
 from .kl_below import KlBelow, assert_kl_below
 from .leaves_alone import LeavesAlone, assert_leaves_alone
@@ -23,6 +23,7 @@ from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
+from .running import evidence_of
 from .promotes import Promotes, assert_promotes
 from .settings import OtherData
 from .stays_fluent import StaysFluent, assert_stays_fluent
@@ -80,6 +81,7 @@ __all__ = [
     "check_before",
     "claim",
     "complete",
+    "evidence_of",
     "describe_texts",
     "explain",
     "judged",

@@ -31,7 +31,7 @@ from .common import AboutItems, Interval, IntervalMethod
 from .deployed import deployed_record, moves_of, with_deployed
 from .doubts import look_closer
 from .holding import hold
-from .judging import judged, mean_of
+from .judged import judged, mean_of
 from .kinds import claim
 from .leaks import text_leaks
 from .no_effect import controls_of_no_effect
@@ -229,7 +229,7 @@ class Beats:
                 self.confidence,
                 sample.clusters,
             )
-            | sample.describe(),
+            | sample.counts(),
         )
         if len(each) == 1:
             how = {"baseline": self.baseline.kind, "budget": self.budget, "context": self.context.to_dict()}

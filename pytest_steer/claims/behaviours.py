@@ -23,7 +23,7 @@ from ..stats import Inference, items_needed_within
 from ..steering import Intervention, SteeringVector, as_intervention
 from . import words
 from .figures import Figure, Intervals, curve_of, interval_row
-from .judging import NOT_JUDGED, floor_of
+from .judged import NOT_JUDGED, floor_of
 from .numbers import number
 from .sampling import Sample
 

@@ -12,7 +12,7 @@ from ..measures import Array
 from ..stats import Inference
 from .behaviours import Behaviour
 from .doubts import look_closer
-from .judging import share_of
+from .judged import share_of
 from .units import numbered, units_record
 
 Mean = Callable[[Array, "Sequence[int] | None", float], Inference]

@@ -34,7 +34,7 @@ from . import words
 from .common import Deployment
 from .figures import Distribution, Figure
 from .holding import hold
-from .judging import judged
+from .judged import judged
 from .kinds import claim
 from .nothing_to_lose import chance_of, withhold
 from .numbers import number

@@ -10,7 +10,7 @@ import numpy as np
 from ..evidence import Direction, Evidence, Verdict
 from ..measures import Array
 from ..stats import Inference, error_rate_of_t, is_clearly_skewed, judge, skewness_of
-from .judging import share_of
+from .judged import share_of
 from .sampling import one_per_cluster
 
 Bounds = Callable[[Array, "Sequence[int] | None"], Inference]

@@ -37,7 +37,7 @@ from .by_turn import ByTurn, by_turn, clusters_at
 from .doubts import equal_values
 from .figures import Curves, Figure, Line
 from .holding import hold
-from .judging import judged
+from .judged import judged
 from .kinds import claim
 from .numbers import number
 from .over_replies import (

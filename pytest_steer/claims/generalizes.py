@@ -26,7 +26,7 @@ from .common import AboutItems
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .holding import hold
-from .judging import NOT_JUDGED, judged, judged_from
+from .judged import NOT_JUDGED, judged, judged_from
 from .kinds import claim, promises_of
 from .no_effect import controls_of_no_effect
 from .other_data_schema import CONTEXTS_SCHEMA, DATA_SETS_SCHEMA
@@ -242,7 +242,7 @@ class Generalizes:
             soundness=soundness,
             asked=asked,
             warnings=warnings,
-            **curve_fields(curve, details | seen.details(), self.subject, self.confidence, worst.clusters) | seen.describe(),
+            **curve_fields(curve, details | seen.details(), self.subject, self.confidence, worst.clusters) | seen.counts(),
         )
         at_deployed = with_deployed(model, self.subject, curve if self._word == "tan_relative" else base, self.base)
         evidence.details["deployed"] = deployed_record(

@@ -23,7 +23,7 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .figures import Figure, Intervals, Row, promised_in
 from .holding import hold
-from .judging import judged
+from .judged import judged
 from .kinds import claim
 from .over_replies import (
     FromTurn,

@@ -44,7 +44,7 @@ from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .explain_contexts import context_figures, context_lines, how_to_reproduce, nothing_searched
 from .holding import hold
-from .judging import SHARES, judged, judged_from, mean_of, open_share, share_of
+from .judged import SHARES, judged, judged_from, mean_of, open_share, share_of
 from .kinds import claim, promises_of
 from .no_effect import controls_of_no_effect
 from .over_items import (
@@ -222,7 +222,7 @@ class HoldsInContexts:
                 name=self.name,
                 statistic=self._words,
                 n=fresh.n,
-                unit=f"{fresh.describe()['unit']} that the search did not see",
+                unit=f"{fresh.counts()['unit']} that the search did not see",
                 data=describe_items(sample.items),
                 multipliers=[float(m) for m in grid],
                 curve=[float(p) for p in curve.mean],

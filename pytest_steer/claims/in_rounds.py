@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..measures import Array
 from ..run_context import Effort
 from ..stats import Direction, Inference, Verdict, judge, rounds
-from .judging import checked_inference
+from .judged import checked_inference
 
 # Before that many items the bounds of a mean say nothing, see stats/sequential.py.
 LEAST_ITEMS = 8

@@ -43,7 +43,7 @@ from . import kl_words
 from .common import InContexts, Interval, IntervalMethod
 from .doubts import look_closer
 from .holding import hold
-from .judging import judged, mean_of
+from .judged import judged, mean_of
 from .kinds import claim
 from .leaks import text_leaks
 from .no_effect import step_of

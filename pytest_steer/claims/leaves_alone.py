@@ -43,7 +43,7 @@ from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
 from .figures import worst_first
 from .holding import hold
-from .judging import judged, judged_from, mean_of
+from .judged import judged, judged_from, mean_of
 from .kinds import claim
 from .numbers import number
 from .other_data_schema import BEHAVIOURS_SCHEMA
@@ -183,7 +183,7 @@ class LeavesAlone:
                 self.confidence,
                 furthest.sample.clusters,
             )
-            | furthest.sample.describe(),
+            | furthest.sample.counts(),
         )
         if by_slope:
             evidence.warnings += far_grid(evidence, self.subject)

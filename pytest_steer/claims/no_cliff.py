@@ -27,7 +27,7 @@ from .collapse import collapse
 from .common import Interval, IntervalMethod, Stride, Window
 from .figures import Figure, Intervals, interval_row, promised_in
 from .holding import hold
-from .judging import judged, judged_from, mean_of
+from .judged import judged, judged_from, mean_of
 from .kinds import claim
 from .leaks import text_leaks
 from .numbers import number

@@ -38,7 +38,7 @@ from .control_tokens import control_token_warnings
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .in_rounds import draw_in_rounds
-from .judging import SHARES, judged
+from .judged import SHARES, judged
 from .leaks import leaks
 from .sampling import Sample, sample_of
 from .units import UnitKind, units_record
@@ -144,7 +144,7 @@ def measure_items(
         asked=asked,
         strata=[vars(stratum) for stratum in strata(curve, subject.slope_sign)],
         warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.items),
-        **curve_fields(curve, details, subject, confidence, sample.clusters) | sample.describe(),
+        **curve_fields(curve, details, subject, confidence, sample.clusters) | sample.counts(),
     )
     evidence.units = _units(values(curve), found, sample, context, None if by_effect else grid)
     at_deployed = with_deployed(model, subject, curve, context)

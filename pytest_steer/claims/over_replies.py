@@ -16,64 +16,11 @@ from ..model.drawing import Drawing
 from ..model.replies import Reply, replies
 from ..parameters import Param
 from ..prompting import Context
-from .common import Deployment
+from .common import Deployment, FromTurn, JudgedSpan, MaxNewTokens, Samples, Temperature, TopP
 from .control_tokens import control_token_warnings
 from .over_items import thinking_warnings
 from .prompt_sampling import PromptSample, prompt_warnings
 from .sampling import cluster_record
-
-MaxNewTokens = Annotated[
-    int,
-    Param("A reply of so many tokens is cut there.", title="Longest reply", example=64, unit="tokens", at_least=1),
-]
-Samples = Annotated[
-    int,
-    Param(
-        "Replies to each prompt. They count as one cluster, since they may agree with each other. More than one need a `temperature`.",
-        title="Replies to each prompt",
-        example=4,
-        at_least=1,
-    ),
-]
-Temperature = Annotated[
-    float | None,
-    Param(
-        "Tokens are drawn at this temperature, seeded; without it the likeliest token is taken (greedy).",
-        title="Temperature",
-        example=0.7,
-        above=0,
-        schema={"type": ["number", "null"], "default": None},
-    ),
-]
-TopP = Annotated[
-    float,
-    Param(
-        "Only the likeliest tokens are drawn, up to the first at which their summed probability reaches this.",
-        title="Nucleus",
-        example=0.9,
-        above=0,
-        at_most=1,
-    ),
-]
-JudgedSpan = Annotated[
-    Span,
-    Param(
-        "What of a reply is judged: answer is what stands outside of its blocks of thought, thought what stands in them, both is the two.",
-        title="Span",
-        example="answer",
-    ),
-]
-FromTurn = Annotated[
-    int,
-    Param(
-        "The first turn that is steered; the turns before it are written by the unsteered model. The reply to the last turn is judged.",
-        title="First steered turn",
-        example=2,
-        at_least=1,
-        at_most=10,
-    ),
-]
-
 
 # A text of so many tokens is hardly the answer to several questions; a shorter one, such as "Yes.", may be.
 _LONG = 8

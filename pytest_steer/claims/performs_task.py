@@ -26,7 +26,7 @@ from ..steering import Intervention, SteeringVector
 from . import task_words
 from .common import Deployment
 from .holding import hold
-from .judging import judged, open_share
+from .judged import judged, open_share
 from .kinds import claim
 from .no_effect import CONTROLS, step_of
 from .over_items import warnings_about

@@ -25,7 +25,7 @@ from .common import Deployment, Interval, IntervalMethod, Stride, Window
 from .doubts import look_closer
 from .figures import Distribution, Figure
 from .holding import hold
-from .judging import judged
+from .judged import judged
 from .kinds import claim
 from .leaks import text_leaks
 from .over_items import check_moved

@@ -15,7 +15,7 @@ from ..measures.outcomes import split
 from ..model import Model, engine_of
 from ..model.rehearsal import Rehearsal
 from ..stats import Inference, between_fillings, paired_share_difference, share_difference_of_clusters
-from .judging import share_of
+from .judged import share_of
 from .over_replies import Side, Written
 from .shown_replies import SIDES, Ruled, Ruling
 

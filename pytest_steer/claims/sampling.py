@@ -13,9 +13,12 @@ import numpy as np
 
 from ..data import ContrastItem, Items, TaskItem
 from ..data.likeness import TooManyPairs, Twins, case_twins, distinct, near_twins, normal_form, number_twins, without_order
+from ..core.finding import Finding, code
 from ..errors import DataError, at_key
 from ..measures import Array
 from ..registry import did_you_mean
+
+_repeats = code("repeated-units", signal="s", meaning="m", cure="c")
 
 # In characters: longer than any prompt, and looking for twins would take minutes.
 _LONGEST = 4_000_000
@@ -42,6 +45,22 @@ class Sample:
         return len(self.items) if self.clusters is None else len(set(self.clusters))
 
     @property
+    def names(self) -> list[str]:
+        return [item.id for item in self.items]
+
+    @property
+    def forms(self) -> list[tuple[str, ...]]:
+        return [item.form for item in self.items]
+
+    @property
+    def called(self) -> str:
+        return "items"
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return tuple(_repeats(one) for one in self.warnings)
+
+    @property
     def drawable(self) -> int:
         """Items that may be drawn one by one."""
         return len(self.items) if self.clusters is None else 0
@@ -54,7 +73,14 @@ class Sample:
             labels = None
         return Sample(Items((self.items[index] for index in kept), self.items.source), labels, self.key, self.warnings)
 
+    @property
+    def units(self) -> Items:
+        return self.items
+
     def describe(self) -> dict[str, Any]:
+        return {"hash": self.items.hash, "n": len(self.items), "source": self.items.source}
+
+    def counts(self) -> dict[str, Any]:
         """Fields of evidence: what n counts."""
         return {"n": self.n, "unit": "items" if self.clusters is None else "clusters"}
 

@@ -31,7 +31,7 @@ from .beside import beside_record
 from .common import IntervalMethod
 from .deployed import deployed_record
 from .doubts import look_closer
-from .judging import judged, mean_of
+from .judged import judged, mean_of
 from .no_effect import controls_of_no_effect
 from .numbers import number
 from .over_items import (
@@ -151,7 +151,7 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
         asked=asked,
         strata=_strata(found, changes),
         warnings=warnings,
-        **curve_fields(curve, details | sample.details(), subject, claim.confidence, sample.clusters) | sample.describe(),
+        **curve_fields(curve, details | sample.details(), subject, claim.confidence, sample.clusters) | sample.counts(),
     )
     for item, own, others in zip(evidence.items or (), found.matching, found.not_matching, strict=True):
         item |= {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}

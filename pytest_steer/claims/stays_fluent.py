@@ -28,7 +28,7 @@ from .doubts import look_closer
 from .figures import Distribution, Figure, promised_in
 from .fluency_of import Values, values_of
 from .holding import hold
-from .judging import judged, mean_of
+from .judged import judged, mean_of
 from .kinds import claim
 from .numbers import number
 from .over_replies import (

@@ -28,7 +28,7 @@ from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod, Stride, Win
 from .deployed import moves_of
 from .figures import CostPoint, EffectAgainstCost, Figure, figures_of_items
 from .holding import hold
-from .judging import below_floor, floor_of, mean_of
+from .judged import below_floor, floor_of, mean_of
 from .kinds import claim
 from .leaks import text_leaks
 from .no_effect import controls_of_no_effect

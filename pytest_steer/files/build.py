@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from .. import registry
-from ..claims import Claim, ClaimKind, OtherData, kind_of
+from ..claims import Claim, ClaimKind, OtherData, evidence_of, kind_of
 from ..claims.no_regression import OtherClaim
 from ..claims.pilots import read_pilot
 from ..data import (
@@ -64,7 +64,7 @@ class Builder:
     ) -> None:
         self.model = model
         self.inputs = Inputs(model, run)
-        self.measured = measured or (lambda suite, claim: self.build(suite, claim).measure(self.model))
+        self.measured = measured or (lambda suite, claim: evidence_of(self.build(suite, claim), self.model))
 
     def build(self, suite: Suite, claim: ClaimSpec) -> Claim:
         """The claim of a file, with what it is measured on.
@@ -165,6 +165,30 @@ class _Supply:
     @property
     def subject(self) -> Subject:
         return self._inputs.subject(self._claim)
+
+    @property
+    def vector(self) -> Any:
+        return self.subject.vector
+
+    @property
+    def multiplier(self) -> float:
+        return self.subject.multiplier
+
+    @property
+    def positions(self) -> str:
+        return self.subject.positions
+
+    @property
+    def include_first(self) -> bool:
+        return self.subject.include_first
+
+    @property
+    def allow_mismatch(self) -> tuple[str, ...]:
+        return self.subject.allow_mismatch
+
+    @property
+    def direction(self) -> str:
+        return self.subject.direction
 
     @property
     def items(self) -> Items | None:
