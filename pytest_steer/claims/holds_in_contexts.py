@@ -18,8 +18,7 @@ from .. import progress
 from ..data import ItemLike, Items
 from ..errors import SteerError
 from ..evidence import Evidence
-from ..fuzzing.context_search import Search
-from ..fuzzing.trials import Trials
+from ..fuzzing.trials import Search, Trials
 from ..measures import (
     MULTIPLIERS,
     Array,

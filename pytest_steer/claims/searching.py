@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DataError, SteerError
-from ..fuzzing.context_search import Search
+from ..fuzzing.trials import Search
 from ..prompting import Context
 from ..run_context import current_run
 from .sampling import Sample

@@ -109,7 +109,8 @@ def command(
     from ..model import check_layers
     from ..model.models import Models
     from ..steering import SteeringVector
-    from ..studies.sweep import Limits, check_sizes, data_efficiency, find_method, read_parts, sweep, vector_at
+    from ..studies.data_efficiency import check_sizes, data_efficiency
+    from ..studies.sweep import Limits, find_method, read_parts, sweep, vector_at
     from .claim_file import check_new, files_of, of_sweep, show_and_write
     from .heat_map import heat_map_svg
     from .sweep_words import efficiency_table, sweep_text

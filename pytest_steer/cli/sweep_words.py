@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from ..claims.sampling import Sample, sample_of
-from ..studies.sweep import Candidate, Limits, PairsResult, Parts, Sweep
+from ..studies.data_efficiency import PairsResult
+from ..studies.sweep import Candidate, Limits, Parts, Sweep
 from .heat_map import heat_map
 
 

@@ -17,7 +17,7 @@ from pytest_steer.files.inputs import Inputs
 from pytest_steer.files.make import make_steering
 from pytest_steer.run_context import RunContext
 from pytest_steer.steering import as_intervention
-from pytest_steer.studies.compare_methods.plan import entries_of, plan_of
+from pytest_steer.studies.compare_methods import entries_of, plan_of
 
 WORDS = ("tea", "ice", "sun", "moon", "bread", "stone")
 ITEMS = [{"question": f"What of the {word}?", "matching": f"Good {word}.", "not_matching": f"Bad {word}."} for word in WORDS]

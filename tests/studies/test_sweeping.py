@@ -16,8 +16,7 @@ from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.files.make import make_steering
 from pytest_steer.files.specs import VectorSpec
 from pytest_steer.studies.split import split_items, split_texts
-from pytest_steer.studies.sweep import Limits, find_method, read_parts, sweep, vector_at, vector_methods
-from pytest_steer.studies.sweep.grid import Candidate
+from pytest_steer.studies.sweep import Candidate, Limits, find_method, read_parts, sweep, vector_at, vector_methods
 
 LAYERS = tuple(range(builders.LAYERS))
 ITEMS = Items((*builders.LETTERED, *builders.WORDED), "six items")

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...claims.sampling import sample_of
-from ...data import Items
-from ...errors import DataError, SteerError
-from ...extract.kinds import MethodKind
-from ...extract.training import Training
-from ...measures import Array, propensity_curves
-from ...model import Model
-from ...stats import Inference, mean_t
-from ...steering import Positions, SteeringVector
-from .methods import vector_at
+from ..claims.sampling import sample_of
+from ..data import Items
+from ..errors import DataError, SteerError
+from ..extract.kinds import MethodKind
+from ..extract.training import Training
+from ..measures import Array, propensity_curves
+from ..model import Model
+from ..stats import Inference, mean_t
+from ..steering import Positions, SteeringVector
+from .sweep import vector_at
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,19 +1,160 @@
-"""The sweep: layers ranked by first order, the best ones measured at every multiplier, and one pair chosen."""
+"""Looking for a layer and a multiplier: splitting the data, making the vector, measuring the grid, choosing. Knows nothing of pytest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
-from ...claims.sampling import Sample, sample_of
-from ...data import Items, TextLike
-from ...errors import DataError, SteerError
-from ...measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
-from ...measures.asking_texts import check_scorable
-from ...model import Model
-from ...stats import Inference, mean_t
-from ...steering import Positions, SteeringVector
+from .. import progress, registry
+from ..claims.leaks import leaks, text_leaks
+from ..claims.sampling import Sample, kept_of, sample_of
+from ..data import Items, TextLike, Texts, read_items, read_texts
+from ..data.texts import form_of
+from ..data.traces import Seen, known_in, traces
+from ..errors import DataError, SteerError
+from ..extract.kinds import MethodKind
+from ..extract.training import Training
+from ..files.training import read_training
+from ..measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
+from ..measures.asking_texts import check_scorable
+from ..model import Model
+from ..registry import did_you_mean
+from ..stats import Inference, mean_t
+from ..steering import Positions, SteeringVector
+from .split import split_sample, split_texts
+
+_NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The data of a sweep.
+
+    Attributes:
+        train: what the vector is made from; None for one that is there already.
+        validation / test: items to choose a layer and a multiplier on, and to test the choice on.
+        texts / test_texts: neutral texts for the same two purposes, or none.
+        cluster: the key of the items that says which belong together; those are in one part.
+        warnings: what the reader has to know about the data.
+    """
+
+    train: Training | None
+    validation: Items
+    test: Items
+    texts: Texts = field(default_factory=lambda: Texts(()))
+    test_texts: Texts = field(default_factory=lambda: Texts(()))
+    cluster: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def read_parts(
+    data: Path,
+    shares: Sequence[float],
+    *,
+    train: Path | None = None,
+    neutral: Path | None = None,
+    leave_out: str | None = None,
+    seen: Mapping[str, Any] = MappingProxyType({}),
+    seen_by: str = "",
+    cluster: str | None = None,
+    seed: int,
+) -> Parts:
+    """Reads and splits the data of a sweep.
+
+    Args:
+        data: contrast items that are split.
+        shares: of train, validation and test; of the last two only, if the vector is made from ``train`` or is there already.
+        train: contrast items, texts or pairs of a task to make the vector from.
+        neutral: neutral texts, split as the validation and the test items are. leave_out: a regular expression; those that it matches are not.
+        seen / seen_by: the record of a saved vector, with traces of the questions that it was made from, and its name.
+        cluster: a key of the items that says which belong together; those stay in one part.
+
+    Raises:
+        DataError: a file cannot be used, a part would be too small, or the vector is made from questions of ``data``.
+    """
+    sample = sample_of(Items(read_items(data), str(data)), cluster)
+    *own, validation, test = (part.items for part in split_sample(sample, shares, seed=seed, names=_NAMES[-len(shares) :]))
+    training = Training(own[0], None, None, data, seed) if own else None
+    if train is not None:
+        training = read_training(train, seed)
+        seen, seen_by = traces(*_texts_of(training)), str(train)
+    items = sample.items
+    known = known_in((item.question for item in items), seen)
+    if known.same:
+        raise DataError(
+            f"{known.same} questions of {data} are also in {seen_by}: a vector has to be judged on items that it was not made "
+            f"from. Take them out of {data}"
+        )
+    warnings = [*sample.warnings, *leaks(seen, [item.question for item in items], items.hash)]
+    if neutral is None:
+        return Parts(training, validation, test, cluster=cluster, warnings=tuple(warnings))
+    given = read_texts(neutral, leave_out=None if leave_out is None else {"matching": leave_out})
+    kept, repeats = kept_of([form_of(text) for text in given], "texts")
+    texts = given.part(kept)
+    if own:
+        seen = traces([item.question for item in own[0]])
+    warnings += [warning for record in given.left_out for warning in record.warnings]
+    warnings += repeats + text_leaks(seen, texts)
+    chosen_on, judged_on = split_texts(texts, shares[-2:], seed=seed, names=_NAMES[-2:], source=str(neutral))
+    return Parts(training, validation, test, chosen_on, judged_on, cluster, tuple(dict.fromkeys(warnings)))
+
+
+def _texts_of(training: Training) -> tuple[list[str], Seen]:
+    """What a vector's record has traces of."""
+    if training.texts is not None:
+        return [text for side in training.texts for text in side], "texts"
+    return [item.question for item in training.given or ()] + [task.input for task in training.tasks or ()], "questions"
+
+
+def vector_methods() -> dict[str, MethodKind]:
+    """The registered methods that give a vector at a layer of one's choice."""
+    methods: dict[str, MethodKind] = registry.things("method")
+    return {name: kind for name, kind in methods.items() if not kind.gives_intervention and kind.layers != "none"}
+
+
+def find_method(name: str) -> MethodKind:
+    """The method of that name.
+
+    Raises:
+        SteerError: there is none that gives a vector with a direction per layer.
+    """
+    methods = vector_methods()
+    if name not in methods and name in registry.names("method"):
+        raise SteerError(
+            f"method {name!r} has no layer to choose: it acts on all layers at once, or gives another intervention than a vector. "
+            "Measure it with pytest-steer compare-methods"
+        )
+    if name not in methods:
+        raise SteerError(f"no method {name!r} gives a vector to sweep: {did_you_mean(name, sorted(methods))}")
+    return methods[name]
+
+
+def vector_at(kind: MethodKind, model: Model, training: Training, layers: tuple[int, ...], seed: int) -> SteeringVector:
+    """The vector of a method at each of these layers."""
+    if kind.layers == "several":
+        return _made(kind, model, training, layers, seed)
+    if not kind.needs_layer:  # where such a vector is added does not change what it is
+        made = _made(kind, model, training, layers[:1], seed)
+        return SteeringVector(dict.fromkeys(layers, made.directions[layers[0]]), made.metadata)
+    directions: dict[int, Any] = {}
+    metadata: dict[str, Any] = {}
+    reliability: dict[str, Any] = {}
+    for number, layer in enumerate(layers, 1):
+        progress.report(f"{kind.name} at layer {layer} ({number} of {len(layers)})")
+        made = _made(kind, model, training, (layer,), seed)
+        directions[layer], metadata = made.directions[layer], dict(made.metadata)
+        reliability |= metadata.get("reliability", {})
+    return SteeringVector(directions, {**metadata, "reliability": reliability})
+
+
+def _made(kind: MethodKind, model: Model, training: Training, layers: tuple[int, ...], seed: int) -> SteeringVector:
+    made = kind.extract(model, training, layers=layers, context=training.context, seed=seed, settings={})
+    assert isinstance(made, SteeringVector)  # as its return type says
+    return made
+
 
 SCHEMA = "pytest-steer/sweep/1"
 Limit = Literal["anti_steerable_share", "budget"]

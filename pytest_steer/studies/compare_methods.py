@@ -1,29 +1,189 @@
-"""Measuring methods on behaviours: everything that rows of one model share is asked of it at once."""
+"""Comparing methods: all of them on the same behaviours, at their own strength and at equal perplexity cost. Knows nothing of pytest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
-from ... import progress
-from ...claims.over_items import check_enough
-from ...claims.sampling import Sample, sample_of
-from ...claims.text_sampling import sample_of_texts
-from ...data import Items, TaskItem, TextLike
-from ...errors import DataError, MeasurementError, SteerError
-from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
-from ...measures.at_cost import spread
-from ...measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
-from ...measures.pne import pne
-from ...measures.subject import Subject
-from ...model import Model, check_fits
-from ...prompting import Context
-from ...run_context import current_run
-from ...soundness import check_before
-from ...stats import mean_t
-from ...steering import Intervention
+from .. import progress
+from ..claims.over_items import check_enough
+from ..claims.sampling import Sample, sample_of
+from ..claims.text_sampling import sample_of_texts
+from ..data import Items, TaskItem, TextLike, Texts, read_tasks
+from ..data.likeness import distinct
+from ..data.texts import form_of
+from ..errors import DataError, MeasurementError, SteerError
+from ..files import BrokenClaim, ClaimSpec, Suite
+from ..files.inputs import Inputs
+from ..files.specs import VectorSpec
+from ..files.training import holds_tasks
+from ..measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
+from ..measures.at_cost import spread
+from ..measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
+from ..measures.pne import pne
+from ..measures.subject import Subject
+from ..model import Model, check_fits
+from ..prompting import Context
+from ..run_context import RunContext, current_run
+from ..soundness import check_before
+from ..sources import shown
+from ..stats import mean_t
+from ..steering import Intervention
+from .split import split_sample, split_texts
+
+Saved = tuple[Path, tuple[int, ...] | None]
+"""A saved vector's file, and the layers at which it steers; None for the only one that it has."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared on one model.
+
+    Attributes:
+        model: its name, as the file or the option gives it.
+    """
+
+    model: str
+    claims: tuple[ClaimSpec, ...]
+
+
+def plan_of(
+    suite: Suite,
+    run: RunContext,
+    *,
+    methods: Sequence[str] = (),
+    behaviours: Sequence[str] = (),
+    vectors: Sequence[Saved] = (),
+) -> list[Plan]:
+    """One plan per model of a claim file; each combination of method and behaviour once.
+
+    Args:
+        run: its model wins over the file's.
+        methods / behaviours: compare these only, by the names that the table shows; all if empty.
+        vectors: saved vectors that are compared too, on every behaviour and as the first claim about it steers: in its scope and
+            at its strengths.
+
+    Raises:
+        ClaimFileError: a claim of the file is broken.
+        DataError: nothing to compare, or a name that the file does not have.
+    """
+    plans: dict[str, dict[tuple[object, ...], ClaimSpec]] = {}
+    for entry in suite.entries:
+        if isinstance(entry, BrokenClaim):
+            raise entry.error
+        if entry.test is None:
+            continue
+        name = run.model_name(entry.model, suite.model)
+        plans.setdefault(name, {}).setdefault((method_name(entry), behaviour_name(entry), *_place(entry)), entry)
+    known = [claim for claims in plans.values() for claim in claims.values()]
+    if not known:
+        raise DataError(f"{suite.path.name}: no claim of the file has items (data.test), so there is nothing to compare")
+    _check_names("method", methods, map(method_name, known))
+    _check_names("behaviour", behaviours, map(behaviour_name, known))
+    found = []
+    for name, claims in plans.items():
+        saved = _saved(claims.values(), vectors)
+        wanted = [claim for claim in claims.values() if not methods or method_name(claim) in methods] + saved
+        wanted = [claim for claim in wanted if not behaviours or behaviour_name(claim) in behaviours]
+        found.append(Plan(name, tuple(wanted)))
+    return [plan for plan in found if plan.claims]
+
+
+def entries_of(plan: Plan, inputs: Inputs) -> tuple[list[Entry], list[Failure]]:
+    """The plan with its vectors made and its data read, and what could not be."""
+    found: list[Entry] = []
+    failures: list[Failure] = []
+    strengths: dict[tuple[str, str], list[float]] = {}
+    for index, claim in enumerate(plan.claims, 1):
+        method, behaviour = method_name(claim), behaviour_name(claim)
+        # Two claims may steer with one method at two strengths, or in two other ways: both are shown.
+        earlier = strengths.setdefault((method, behaviour), [])
+        method = further_name(method, claim.multiplier, earlier)
+        earlier.append(claim.multiplier)
+        progress.report(f"preparing {method} for {behaviour} ({index} of {len(plan.claims)})")
+        try:
+            found.append(_entry(claim, method, behaviour, inputs))
+        except SteerError as error:
+            failures.append(Failure(method, behaviour, str(error)))
+    return found, failures
+
+
+def _entry(claim: ClaimSpec, method: str, behaviour: str, inputs: Inputs) -> Entry:
+    items, context = inputs.test_items(claim)
+    assert claim.test is not None  # plan_of has seen to it
+    is_task = holds_tasks(claim.test, claim.columns)
+    texts = inputs.texts(claim) if claim.neutral is not None else Texts(())
+    return Entry(
+        method=method,
+        behaviour=behaviour,
+        subject=inputs.subject(claim),
+        multipliers=tuple(claim.multipliers),
+        items=items,
+        context=context,
+        texts=tuple(texts[index] for index in distinct([form_of(text) for text in texts])),
+        chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
+        tasks=inputs.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else (),
+        # All pairs of the file, however many are asked about, as for performs_task.
+        examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),
+        source=shown(claim.neutral) if claim.neutral is not None else "texts",
+        cluster=claim.cluster,
+        asked=claim.asked,
+    )
+
+
+def further_name(method: str, multiplier: float, earlier: Sequence[float]) -> str:
+    """The name of a method that stands in the table already, at these multipliers: with its own multiplier, or numbered."""
+    if not earlier:
+        return method
+    return f"{method} x {multiplier:g}" if multiplier not in earlier else f"{method} ({len(earlier) + 1})"
+
+
+def method_name(claim: ClaimSpec) -> str:
+    """What stands in the column of methods: the choices of the matrix other than the behaviour and the model; without any, the
+    method of extraction or the name of the vector's file."""
+    choices = [label for axis, label in claim.choice.items() if axis not in ("behaviour", "model")]
+    if choices:
+        return "-".join(choices)
+    return claim.vector.method or (claim.vector.file.stem if claim.vector.file is not None else claim.name)
+
+
+def behaviour_name(claim: ClaimSpec) -> str:
+    """The behaviour's name in the matrix, or that of its test file."""
+    return claim.choice.get("behaviour") or (claim.test.stem if claim.test is not None else claim.name)
+
+
+def _place(claim: ClaimSpec) -> tuple[object, ...]:
+    """What tells two claims of one method on one behaviour apart."""
+    vector = claim.vector
+    return vector.key, vector.positions, vector.include_first, claim.multiplier, claim.test
+
+
+def _saved(claims: Iterable[ClaimSpec], vectors: Sequence[Saved]) -> list[ClaimSpec]:
+    """For each behaviour its first claim, with each saved vector instead of its vector."""
+    firsts: dict[str, ClaimSpec] = {}
+    for claim in claims:
+        firsts.setdefault(behaviour_name(claim), claim)
+    found = []
+    for file, layers in vectors:
+        where = f"@{'+'.join(map(str, layers))}" if layers is not None else ""
+        for behaviour, first in firsts.items():
+            own = first.vector
+            # An intervention's file is taken too, and says itself how it is applied.
+            vector = VectorSpec(file, None, None, layers, own.positions, own.include_first, (), first.line, shape={})
+            choice = {"behaviour": behaviour, "method": f"{file.stem}{where}"}
+            found.append(replace(first, name=file.stem, vector=vector, choice=choice))
+    return found
+
+
+def _check_names(what: str, given: Sequence[str], known: Iterable[str]) -> None:
+    names = list(dict.fromkeys(known))
+    for name in given:
+        if name not in names:
+            raise DataError(f"there is no {what} {name!r} in the file; there are: {', '.join(names)}")
+
 
 T = TypeVar("T")
 SHOTS = 5
@@ -291,3 +451,42 @@ def _grouped(values: Iterable[T], key: Callable[[T], Key]) -> list[tuple[Key, li
     for value in values:
         found.setdefault(key(value), []).append(value)
     return list(found.items())
+
+
+_NAMES = ("validation", "test")
+
+
+def split_entries(entries: Sequence[Entry], shares: Sequence[float], *, seed: int) -> tuple[list[Entry], list[Entry]]:
+    """Every entry on the validation part of its items and texts, and on the test part. Repeats are left out, and clusters stay in one part.
+
+    Raises:
+        DataError: a part would have fewer than two items or texts.
+    """
+    validation: list[Entry] = []
+    test: list[Entry] = []
+    for entry in entries:
+        items = [part.items for part in split_sample(sample_of(entry.items, entry.cluster), shares, seed=seed, names=_NAMES)]
+        texts = split_texts(entry.texts, shares, seed=seed, names=_NAMES, source=entry.source) if entry.texts else [(), ()]
+        for part, own_items, own_texts in zip((validation, test), items, texts, strict=True):
+            # An item that was made of a pair has the pair's number as its id.
+            tasks = tuple(entry.tasks[int(item.id)] for item in own_items) if entry.tasks else ()
+            part.append(replace(entry, items=own_items, texts=tuple(own_texts), tasks=tasks))
+    return validation, test
+
+
+def within(row: Row, *, budget: float, share: float) -> bool:
+    """Whether a method raises the propensity at equal cost, within the perplexity budget and the share of items that move the wrong way."""
+    at = row.at_cost
+    if at is None or at.effect is None or at.cost is None or at.wrong_way is None:
+        return False  # a row of the comparison always has them; one of a claim may lack some
+    return at.effect > 0 and at.cost <= budget and at.wrong_way <= share
+
+
+def best_of(rows: Sequence[Row], *, budget: float, share: float) -> Row | None:
+    """Of the methods that were measured at equal cost, the one of the largest effect; one that keeps the limits before any other."""
+
+    def order(row: Row) -> tuple[bool, float]:
+        assert row.at_cost is not None
+        return within(row, budget=budget, share=share), row.at_cost.effect or 0.0
+
+    return max((row for row in rows if row.at_cost is not None), key=order, default=None)
