@@ -9,17 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from ..data import ContrastItem, Items, TaskItem, TextLike
 from ..data.texts import entry_of
 from ..errors import DataError, SteerError
-from ..measures.compared import Row
 from ..run_context import RunContext
 from ..steering import Intervention, SteeringVector, save_intervention
-from ..studies.compare_methods import Entry
-from ..studies.sweep import Sweep
 from .terminal import say, write_text
 
 LOOKS_BETTER = (
@@ -81,84 +77,6 @@ def check_new(files: Files) -> None:
     for path in vars(files).values():
         if path is not None and path.exists():
             raise DataError(f"--write: {path} exists, and is not overwritten. Delete it, or write to another name")
-
-
-def of_sweep(
-    sweep: Sweep,
-    test: Items,
-    texts: Sequence[TextLike] = (),
-    *,
-    chosen_on: int = 0,
-    cut: Mapping[str, int] = MappingProxyType({}),
-    cluster: str | None = None,
-) -> Chosen | None:
-    """The layer and the multiplier that a sweep chose; None if it chose none.
-
-    The promised steerability is what the validation items leave room for; the other promises are the limits of the sweep.
-
-    Args:
-        test / texts: what is promised of: items and neutral texts that the sweep did not look at.
-        chosen_on: on how many other neutral texts it chose. cut: the ``window`` and ``stride`` of longer texts, if given.
-        cluster: the key of the items that says which belong together.
-    """
-    choice, limits = sweep.choice, sweep.limits
-    if choice is None:
-        return None
-    found = sweep.at(choice.layer).steerability
-    costs = {"ppl_delta_below": {"limit": limits.budget, **cut}} if texts else {}
-    return Chosen(
-        what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items{f' and {chosen_on} validation texts' if chosen_on else ''}.",
-        steering=sweep.vector,
-        at={"layer": choice.layer, "positions": sweep.positions},
-        multiplier=choice.multiplier,
-        multipliers=sweep.multipliers,
-        claims={
-            "steers": {"steerability": room_for(found.estimate, found.low)},
-            "not_anti_steered": {"share": limits.anti_steerable_share},
-            **costs,
-        },
-        test=test,
-        texts=texts,
-        cluster=cluster,
-    )
-
-
-def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, share: float) -> Chosen:
-    """The method that a comparison chose.
-
-    The promised effect is what the validation items leave room for.
-
-    Args:
-        chosen / judged: the method on the validation part of the data, and on the test part.
-        row: what was measured on the validation part.
-    """
-    assert row.at_cost is not None  # by which it was chosen
-    effect, low = row.at_cost.effect, row.at_cost.interval[0]
-    assert effect is not None
-    assert low is not None  # Student's bounds are finite
-    subject = chosen.subject
-    layers = list(subject.vector.layers) if isinstance(subject.vector, SteeringVector) else []
-    at = {
-        "layer": layers[0] if len(layers) == 1 else layers,
-        "positions": subject.positions,
-        "include_first": subject.include_first,
-        "allow_mismatch": list(subject.allow_mismatch),
-    }
-    return Chosen(
-        what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items and {len(chosen.texts)} texts.",
-        steering=subject.vector,
-        at={key: value for key, value in at.items() if value not in ([], False)},
-        multiplier=row.at_cost.multiplier,
-        multipliers=chosen.multipliers,
-        claims={
-            "steers_at_cost": {"effect": room_for(effect, low), "budget": budget},
-            "not_anti_steered": {"share": share, "by": "effect"},
-        },
-        test=judged.tasks or judged.items,
-        texts=judged.texts,
-        asked=chosen.asked,
-        cluster=judged.cluster,
-    )
 
 
 def room_for(estimate: float, low: float) -> float:

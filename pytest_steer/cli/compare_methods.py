@@ -15,8 +15,22 @@ from ..columns import stream_columns
 from ..errors import SteerError
 from ..run_context import RunContext
 from ..sources import shown
-from .options import Command, anti_steerable_share, budget, claim_file, out, run_options, write
-from .param_types import COUNT, NAMES, SAVED_VECTOR, SHOTS, SPLIT_IN_TWO, TIMES, SavedVector
+from .options import (
+    COUNT,
+    NAMES,
+    SAVED_VECTOR,
+    SHOTS,
+    SPLIT_IN_TWO,
+    TIMES,
+    Command,
+    SavedVector,
+    anti_steerable_share,
+    budget,
+    claim_file,
+    out,
+    run_options,
+    write,
+)
 from .terminal import load_extensions, measuring, say, write_text
 
 if TYPE_CHECKING:
@@ -24,6 +38,7 @@ if TYPE_CHECKING:
     from ..measures.compared import Row
     from ..model import Model
     from ..studies.compare_methods import Comparison, Entry, Plan
+    from .claim_file import Chosen
 
 SCHEMA_NAME = "pytest-steer/comparison/1"
 RENAMED = {"--cost": "--budget RISE", "--most": "--max-multiplier TIMES", "--shots": "--n-shots N"}
@@ -193,7 +208,7 @@ def _check_writable(claims: Path, plans: Sequence[Plan]) -> None:
 def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, budget: float, share: float) -> bool:
     """Write the claim file of the best method, or say what the best one lacks; whether there is one."""
     from ..studies.compare_methods import best_of, within
-    from .claim_file import LOOKS_BETTER, of_comparison, show_and_write
+    from .claim_file import LOOKS_BETTER, show_and_write
 
     best = best_of(measured.found.rows, budget=budget, share=share)
     if best is None or best.at_cost is None:
@@ -213,6 +228,47 @@ def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, b
     chosen = of_comparison(entry, judged, best, budget=budget, share=share)
     show_and_write(chosen, claims, run, model=plan.model)
     return True
+
+
+def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, share: float) -> Chosen:
+    """The method that a comparison chose.
+
+    The promised effect is what the validation items leave room for.
+
+    Args:
+        chosen / judged: the method on the validation part of the data, and on the test part.
+        row: what was measured on the validation part.
+    """
+    from ..steering import SteeringVector
+    from .claim_file import Chosen, room_for
+
+    assert row.at_cost is not None  # by which it was chosen
+    effect, low = row.at_cost.effect, row.at_cost.interval[0]
+    assert effect is not None
+    assert low is not None  # Student's bounds are finite
+    subject = chosen.subject
+    layers = list(subject.vector.layers) if isinstance(subject.vector, SteeringVector) else []
+    at = {
+        "layer": layers[0] if len(layers) == 1 else layers,
+        "positions": subject.positions,
+        "include_first": subject.include_first,
+        "allow_mismatch": list(subject.allow_mismatch),
+    }
+    return Chosen(
+        what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items and {len(chosen.texts)} texts.",
+        steering=subject.vector,
+        at={key: value for key, value in at.items() if value not in ([], False)},
+        multiplier=row.at_cost.multiplier,
+        multipliers=chosen.multipliers,
+        claims={
+            "steers_at_cost": {"effect": room_for(effect, low), "budget": budget},
+            "not_anti_steered": {"share": share, "by": "effect"},
+        },
+        test=judged.tasks or judged.items,
+        texts=judged.texts,
+        asked=chosen.asked,
+        cluster=judged.cluster,
+    )
 
 
 def _what_to_try(best: Row, budget: float, share: float) -> str:

@@ -8,8 +8,7 @@ import click
 
 from ..errors import VectorError
 from .main import OK
-from .options import Command
-from .param_types import LAYERS, VECTOR, Number
+from .options import LAYERS, VECTOR, Command, Number
 from .terminal import load_extensions, measuring, say
 
 _LM_EVAL = "lm-eval"

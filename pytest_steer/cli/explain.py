@@ -18,8 +18,7 @@ from ..run_context import DTYPES, RunContext, running
 from ..screen import visible
 from ..sources import shown
 from .main import OK, USAGE_ERROR
-from .options import Command
-from .param_types import FOLDER, meant
+from .options import FOLDER, Command, meant
 from .terminal import clear_line, load_extensions, measuring, progress_line, say
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from ..errors import DataError, SteerError
 from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL, shown
 from .main import OK
-from .options import Command
-from .param_types import FILE, LAYERS, TEXTS, VECTOR, output
+from .options import FILE, LAYERS, TEXTS, VECTOR, Command, output
 from .terminal import clear_line, load_extensions, measuring, progress_line, say, write_text
 
 if TYPE_CHECKING:

@@ -1,18 +1,211 @@
-"""Options that several commands share, each declared once, and the names that options had before."""
+"""Options of the commands: the types of their values, and those that several commands share, each declared once."""
 
 from __future__ import annotations
 
+import difflib
 import functools
+import math
+import re
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
+from ..errors import DataError
 from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL
-from .param_types import COUNT, FILE, FOLDER, POSITIVE, SEED, SHARE_BELOW_1, TOLERANCE, WINDOW, output
 from .terminal import progress_line
+
+SavedVector = tuple[Path, tuple[int, ...] | None]
+"""A file, and the layers at which it steers, where they were said."""
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in the latest click only
+    """A type of option.
+
+    Args:
+        read: takes the text; a ValueError means that it is not what was wanted.
+        wanted: what was, with an example.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], Any], wanted: str) -> None:
+        self.name, self.read, self.wanted = name, read, wanted
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value  # a default
+        try:
+            return self.read(value)
+        except ValueError:
+            self.fail(f"{value!r}. Write {self.wanted}", param, ctx)
+
+
+class There(click.Path):
+    """A file, or a file or folder, that is there; of another one the name that was probably meant is said."""
+
+    def __init__(self, *, folders: bool = False) -> None:
+        super().__init__(dir_okay=folders, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if not path.exists():
+            self.fail(f"{value}: there is no such file{meant(path)}", param, ctx)
+        if path.is_dir() and not self.dir_okay:
+            self.fail(f"{value}: is a folder. Name a file in it", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def meant(path: Path) -> str:
+    """The name beside it that was probably meant, as a sentence that goes on."""
+    try:
+        names = [one.name for one in path.parent.iterdir()]
+    except OSError:
+        return f", nor a folder {path.parent}"
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f". Did you mean {path.with_name(close[0])}?" if close else ""
+
+
+class Texts(There):
+    """A file of texts, or the name of shipped ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ..data.formats.entries import builtin_file, full_name, is_builtin
+
+        if not is_builtin(value):
+            return super().convert(value, param, ctx)
+        try:
+            builtin_file(str(value))
+        except DataError as error:
+            self.fail(str(error), param, ctx)
+        return Path(full_name(str(value)))
+
+
+class Whole(click.IntRange):
+    """A whole number in a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d+\s*", value):
+            self.fail(f"{value!r}. Write a whole number, {self._describe_range()}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range, without NaN and infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str):
+            try:
+                float(value)
+            except ValueError:
+                self.fail(f"{value!r}. Write a number such as 0.5", param, ctx)
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        start, end = int(first), int(last if dash else first)
+        if not 0 <= start <= end:
+            raise ValueError
+        if end > 10_000:
+            raise click.BadParameter(f"no model has {end} decoder blocks")
+        found.update(range(start, end + 1))
+    return tuple(sorted(found))
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(_finite, text.split(",")))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    found = tuple(sorted({int(part) for part in text.split(",")}))
+    if found[0] < 1:
+        raise ValueError
+    return found
+
+
+def _split(*counts: int) -> Callable[[str], tuple[float, ...]]:
+    def read(text: str) -> tuple[float, ...]:
+        shares = tuple(map(_finite, text.split("/")))
+        if len(shares) not in counts or min(shares) <= 0:
+            raise ValueError
+        return shares
+
+    return read
+
+
+def _names(text: str) -> tuple[str, ...]:
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found:
+        raise ValueError
+    return found
+
+
+def _saved_vector(text: str) -> SavedVector:
+    if Path(text).exists():
+        return Path(text), None
+    name, at, layers = text.rpartition("@")
+    if not at or not Path(name).exists():
+        raise click.BadParameter(f"{name or text}: there is no such file{meant(Path(name or text))}")
+    return Path(name), _layers(layers)
+
+
+def output(*suffixes: str) -> Parsed:
+    """A file to write: its suffix is one of these, and its folder is there."""
+
+    def read(text: str) -> Path:
+        path = Path(text)
+        if not path.name.lower().endswith(suffixes):
+            raise click.BadParameter(f"{text}: the name has to end in {' or '.join(suffixes)}")
+        if path.is_dir():
+            raise click.BadParameter(f"{text}: is a folder")
+        if not path.parent.is_dir():
+            raise click.BadParameter(f"{text}: the folder {path.parent} does not exist")
+        return path
+
+    return Parsed("file", read, f"a file name that ends in {' or '.join(suffixes)}")
+
+
+# A vector can be a folder with one file per layer.
+VECTOR: Any = There(folders=True)
+FILE: Any = There()
+TEXTS: Any = Texts()
+FOLDER: Any = click.Path(file_okay=False, path_type=Path)
+COUNT = Whole(min=1)
+WINDOW = Whole(min=2)
+SEED = Whole(min=0)
+SHOTS = Whole(min=2)  # labels are shuffled among the demonstrations
+POSITIVE = Number(min=0, min_open=True)
+TIMES = Number(min=1)
+TOLERANCE = Number(min=0)
+SHARE = Number(min=0, max=1, min_open=True)
+SHARE_BELOW_1 = Number(min=0, max=1, min_open=True, max_open=True)
+LAYERS = Parsed("layers", _layers, "numbers and ranges of decoder blocks from 0 on, such as 0-5,8")
+COUNTS = Parsed("counts", _counts, "whole numbers from 1 on with commas between them, such as 8,16,32")
+NUMBERS = Parsed("numbers", _numbers, "numbers with commas between them, such as -1,0.5,1")
+SPLIT_IN_TWO = Parsed("split", _split(2), "two numbers above 0 such as 30/70")
+SPLIT = Parsed(
+    "split", _split(2, 3), "three numbers above 0 such as 40/20/40, or two with --train or --vector, such as 30/70"
+)
+NAMES = Parsed("names", _names, "names such as caa,icv, or leave the option out for all")
+SAVED_VECTOR = Parsed("vector", _saved_vector, "a file and the layers at which it steers, such as v.safetensors@14")
+
 
 Function = Callable[..., Any]
 

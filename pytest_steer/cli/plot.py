@@ -17,8 +17,7 @@ from ..run_context import RunContext
 from ..screen import visible
 from ..sources import shown
 from .main import OK
-from .options import Command, claim_file, run_options, stride, window
-from .param_types import COUNT, NAMES, NUMBERS, output
+from .options import COUNT, NAMES, NUMBERS, Command, claim_file, output, run_options, stride, window
 from .terminal import load_extensions, measuring, say, write_bytes
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ import pytest
 from scipy import stats
 
 from pytest_steer import ContrastItem, Items, SteeringVector, read_items, read_texts
-from pytest_steer.cli.claim_file import claim_text, files_of, of_sweep, room_for, write_files
-from pytest_steer.cli.heat_map import heat_map, heat_map_svg
-from pytest_steer.cli.sweep_words import layer_table, sweep_text
+from pytest_steer.cli.claim_file import claim_text, files_of, room_for, write_files
+from pytest_steer.cli.sweep import heat_map, heat_map_svg, layer_table, of_sweep, sweep_text
 from pytest_steer.data import Texts
 from pytest_steer.errors import DataError, SteerError
 from pytest_steer.files import read_suite
