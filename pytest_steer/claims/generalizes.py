@@ -78,7 +78,6 @@ class Generalizes:
             title="Least share of the base steerability",
             example=0.5,
             above=0,
-            was="relative",
         ),
     ] = None
     tan_relative: Annotated[
@@ -89,7 +88,6 @@ class Generalizes:
             title="Least share of the own vector's steerability",
             example=0.5,
             above=0,
-            was="relative",
         ),
     ] = None
     contexts: Annotated[

@@ -108,10 +108,6 @@ def _check_keywords(call: str, declared: ClaimKind, shared: Mapping[str, Any], k
     unknown = next((name for name in shared if name not in known), None)
     if unknown is None:
         return
-    now = [new for new, schema in declared.parameters.items() if schema.get("x-was") == unknown]
-    if now:
-        lines = " or ".join(f"{new}={shared[unknown]!r}" for new in now)
-        raise TypeError(f"{call}: {unknown!r} is now called {' or '.join(map(repr, now))}: write {lines}")
     if unknown == "direction":
         raise TypeError(f"{call}() takes no direction: it says of no behaviour whether it is to rise or fall; delete it")
     hint = did_you_mean(unknown, sorted({*known} - {"subject", "search", "source"}))

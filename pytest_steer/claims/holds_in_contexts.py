@@ -109,7 +109,6 @@ class HoldsInContexts:
         Param(
             "The largest share of items whose steerability is not above 0, in any context: 0.25 means 25 %.",
             title="Largest share of anti-steerable items",
-            was="anti_steerable",
             example=0.25,
             above=0,
             below=1,
@@ -132,7 +131,6 @@ class HoldsInContexts:
         Param(
             "How many contexts are looked at; without it, what --steer-profile says.",
             title="Number of contexts",
-            was="examples",
             example=40,
             at_least=1,
         ),

@@ -52,7 +52,6 @@ class HooksAreSound:
         Param(
             "How many batches are drawn, a whole number from 2 on; 20 takes seconds on a small model.",
             title="Batches that are tried",
-            was="examples",
             example=20,
             at_least=2,
             at_most=10_000,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..claims.kinds import starters
 from ..data import ContrastItem, Items, TaskItem, TextLike
 from ..data.texts import entry_of
 from ..errors import DataError, SteerError
@@ -77,6 +78,19 @@ def check_new(files: Files) -> None:
     for path in vars(files).values():
         if path is not None and path.exists():
             raise DataError(f"--write: {path} exists, and is not overwritten. Delete it, or write to another name")
+
+
+def claims_of(command: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The claims that a command writes, {kind: parameters}. A kind whose main promise was not found is left out.
+
+    Args:
+        found: what the command found, by the names of parameters.
+    """
+    return {
+        kind: {name: found[name] for name in names if name in found}
+        for kind, names in starters(command).items()
+        if names[0] in found
+    }
 
 
 def room_for(estimate: float, low: float) -> float:

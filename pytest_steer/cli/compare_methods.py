@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from .claim_file import Chosen
 
 SCHEMA_NAME = "pytest-steer/comparison/1"
-RENAMED = {"--cost": "--budget RISE", "--most": "--max-multiplier TIMES", "--shots": "--n-shots N"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ class _Measured:
 @click.command(
     "compare-methods",
     cls=Command,
-    renamed=RENAMED,
     example="pytest-steer compare-methods tiny.steer.yaml --max-items 20",
     short_help="Compare all methods of a claim file.",
 )
@@ -240,7 +238,7 @@ def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, shar
         row: what was measured on the validation part.
     """
     from ..steering import SteeringVector
-    from .claim_file import Chosen, room_for
+    from .claim_file import Chosen, claims_of, room_for
 
     assert row.at_cost is not None  # by which it was chosen
     effect, low = row.at_cost.effect, row.at_cost.interval[0]
@@ -254,16 +252,14 @@ def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, shar
         "include_first": subject.include_first,
         "allow_mismatch": list(subject.allow_mismatch),
     }
+    promised = {"effect": room_for(effect, low), "budget": budget, "share": share, "by": "effect"}
     return Chosen(
         what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items and {len(chosen.texts)} texts.",
         steering=subject.vector,
         at={key: value for key, value in at.items() if value not in ([], False)},
         multiplier=row.at_cost.multiplier,
         multipliers=chosen.multipliers,
-        claims={
-            "steers_at_cost": {"effect": room_for(effect, low), "budget": budget},
-            "not_anti_steered": {"share": share, "by": "effect"},
-        },
+        claims=claims_of("compare-methods", promised),
         test=judged.tasks or judged.items,
         texts=judged.texts,
         asked=chosen.asked,

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 SCHEMA = "claim.schema.json"
 MOST_ITEMS = 40
 _OUT = output(".steer.yaml", ".steer.yml")
-# The claims of a first file, each with the promise that stays empty.
-_PROMISES = {"steers": "steerability", "not_anti_steered": "share", "ppl_delta_below": "limit"}
 
 
 @dataclass
@@ -211,6 +209,7 @@ def _measured(run: RunContext, file: Path) -> list[Evidence]:
 
 
 def _text(entries: dict[str, Any], seen: Sequence[Evidence]) -> str:
+    from ..claims.kinds import starters
     from .claim_file import flow
 
     lines = [
@@ -220,7 +219,7 @@ def _text(entries: dict[str, Any], seen: Sequence[Evidence]) -> str:
         "claims:",
     ]
     beside = {evidence.check: f"  # {_seen(evidence)}" for evidence in seen}
-    lines += [f"  - {kind}: {{{promise}: }}{beside.get(kind, '')}" for kind, promise in _PROMISES.items()]
+    lines += [f"  - {kind}: {{{promise}: }}{beside.get(kind, '')}" for kind, (promise, *_) in starters("init").items()]
     return "\n".join([*lines, ""])
 
 

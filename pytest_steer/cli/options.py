@@ -7,7 +7,7 @@ import functools
 import math
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -211,31 +211,19 @@ Function = Callable[..., Any]
 
 
 class Command(click.Command):
-    """A command that shows its defaults and an example, and knows how its options were called before.
+    """A command that shows its defaults and an example.
 
     Args:
         example: a command line, as typed in ``example_suites/builtin``. A long one goes on in the next line after a backslash.
         before: command lines that make what the example needs, one per line.
-        renamed: {old option: what to write now}.
     """
 
-    def __init__(
-        self, *arguments: Any, example: str, before: str = "", renamed: Mapping[str, str] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, *arguments: Any, example: str, before: str = "", **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         lines = [*before.splitlines(), *example.splitlines()]
         self.epilog = "\b\nExample, in example_suites/builtin:\n" + "\n".join(f"  {line}" for line in lines)
         self.context_settings["show_default"] = True
-        self.example, self.renamed = example, renamed or {}
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if error.option_name not in self.renamed:
-                raise
-            new = self.renamed[error.option_name]
-            raise click.UsageError(f"{error.option_name} is now {new.split()[0]}. Write {new}", ctx) from None
+        self.example = example
 
 
 _OF_THE_RUN = (

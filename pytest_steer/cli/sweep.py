@@ -47,18 +47,11 @@ if TYPE_CHECKING:
     from .claim_file import Chosen
 
 SPLIT_IN_THREE, SPLIT_IN_TWO = (40.0, 20.0, 40.0), (30.0, 70.0)
-RENAMED = {
-    "--anti-steerable": "--anti-steerable-share SHARE",
-    "--ppl-limit": "--budget RISE",
-    "--test-out": "--write FILE.steer.yaml, which writes the test part beside the claim file",
-    "--vector-out": "--write FILE.steer.yaml, which writes the vector beside the claim file",
-}
 
 
 @click.command(
     "sweep",
     cls=Command,
-    renamed=RENAMED,
     example="pytest-steer sweep --data data/approval_test.json \\\n"
     "  --train data/approval_train.json --method mean_difference --top 2",
     short_help="Find a layer and a multiplier for a vector.",
@@ -258,24 +251,21 @@ def of_sweep(
         chosen_on: on how many other neutral texts it chose. cut: the ``window`` and ``stride`` of longer texts, if given.
         cluster: the key of the items that says which belong together.
     """
-    from .claim_file import Chosen, room_for
+    from .claim_file import Chosen, claims_of, room_for
 
     choice, limits = sweep.choice, sweep.limits
     if choice is None:
         return None
     found = sweep.at(choice.layer).steerability
-    costs = {"ppl_delta_below": {"limit": limits.budget, **cut}} if texts else {}
+    promised = {"steerability": room_for(found.estimate, found.low), "share": limits.anti_steerable_share}
+    costs = {"limit": limits.budget, **cut} if texts else {}
     return Chosen(
         what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items{f' and {chosen_on} validation texts' if chosen_on else ''}.",
         steering=sweep.vector,
         at={"layer": choice.layer, "positions": sweep.positions},
         multiplier=choice.multiplier,
         multipliers=sweep.multipliers,
-        claims={
-            "steers": {"steerability": room_for(found.estimate, found.low)},
-            "not_anti_steered": {"share": limits.anti_steerable_share},
-            **costs,
-        },
+        claims=claims_of("sweep", {**promised, **costs}),
         test=test,
         texts=texts,
         cluster=cluster,
