@@ -161,7 +161,7 @@ def _measure(
         for entry in entries:
             for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster)):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
-            for text in text_leaks(entry.subject.intervention.metadata, entry.texts):
+            for text in text_leaks(entry.subject.intervention.metadata, entry.neutral.texts):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
         found = compare(model, entries, **settings)
         for text in cache_warnings(model):
@@ -254,14 +254,14 @@ def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, shar
     }
     promised = {"effect": room_for(effect, low), "budget": budget, "share": share, "by": "effect"}
     return Chosen(
-        what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items and {len(chosen.texts)} texts.",
+        what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items and {len(chosen.neutral.texts)} texts.",
         steering=subject.vector,
         at={key: value for key, value in at.items() if value not in ([], False)},
         multiplier=row.at_cost.multiplier,
         multipliers=chosen.multipliers,
         claims=claims_of("compare-methods", promised),
         test=judged.tasks or judged.items,
-        texts=judged.texts,
+        texts=judged.neutral.texts,
         asked=chosen.asked,
         cluster=judged.cluster,
     )
@@ -287,9 +287,9 @@ def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: i
     what = f"{len(methods)} {noun} on {', '.join(behaviours)}" if methods else "nothing could be measured"
     say(f"{model.id}: {what} (seed {seed}, dtype {model.dtype}, device {model.device})")
     for part in {entry.behaviour: entry for entry in measured.judged}.values():
-        say(f"{part.behaviour}: {len(part.items)} test items and {len(part.texts)} test texts are not looked at")
-    for entry in {entry.chosen: entry for entry in entries if entry.chosen}.values():
-        say(f"texts of {entry.source}: {'; '.join(entry.chosen)}")
+        say(f"{part.behaviour}: {len(part.items)} test items and {len(part.neutral.texts)} test texts are not looked at")
+    for neutral in {entry.neutral.chosen: entry.neutral for entry in entries if entry.neutral.chosen}.values():
+        say(f"texts of {neutral.source}: {'; '.join(neutral.chosen)}")
     say(f"\n{comparison_tables(found.rows, found.tasks, cost=budget, width=stream_columns(sys.stdout))}")
     for failure in found.failures:
         say(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
@@ -299,7 +299,7 @@ def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: i
     )
     for line in _advice(entries, found, max_multiplier):
         say(line)
-    if any(not entry.texts for entry in entries):
+    if any(not entry.neutral.texts for entry in entries):
         say("no cost was measured where data.neutral is missing")
 
 
@@ -335,7 +335,7 @@ def _record(measured: _Measured, settings: dict[str, Any]) -> dict[str, Any]:
             }
             for entry in measured.entries
         ],
-        "texts": {entry.source: list(entry.chosen) for entry in measured.entries if entry.chosen},
+        "texts": {entry.neutral.source: list(entry.neutral.chosen) for entry in measured.entries if entry.neutral.chosen},
         "rows": [row.to_dict() for row in found.rows],
         "tasks": [vars(task) for task in found.tasks],
         "failures": [vars(failure) for failure in found.failures],

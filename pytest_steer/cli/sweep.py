@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,7 +38,6 @@ from .terminal import colours, load_extensions, measuring, write_text
 
 if TYPE_CHECKING:
     from ..claims.sampling import Sample
-    from ..data import Items, TextLike
     from ..model import Model
     from ..steering import Positions, SteeringVector
     from ..studies.data_efficiency import PairsResult
@@ -128,7 +126,7 @@ def command(
     from ..model.models import Models
     from ..steering import SteeringVector
     from ..studies.data_efficiency import check_sizes, data_efficiency
-    from ..studies.sweep import Limits, find_method, read_parts, sweep, vector_at
+    from ..studies.sweep import Limits, Neutral, find_method, read_parts, sweep, vector_at
     from .claim_file import check_new, files_of, show_and_write
 
     if keep is not None and top is not None:
@@ -153,15 +151,13 @@ def command(
         check_new(files_of(claims, has_texts=neutral is not None))
     kind = find_method(method or "caa")
     read = SteeringVector.load(saved).at("all") if saved is not None else None
-    seen = read.metadata if read is not None else {}
+    windows = {name: value for name, value in (("window", window), ("stride", stride)) if value is not None}
     parts = read_parts(
         data,
         shares,
         train=train,
-        neutral=neutral,
-        leave_out=leave_out,
-        seen=seen,
-        seen_by=str(saved),
+        saved=(str(saved), read.metadata) if read is not None else None,
+        neutral=Neutral(neutral, leave_out, windows) if neutral is not None else None,
         cluster=cluster,
         seed=run.seed,
     )
@@ -182,32 +178,16 @@ def command(
             warn(weak)
         found = sweep(
             model,
-            parts.validation,
+            parts,
             vector,
             multipliers=multipliers,
             positions=positions,
             keep=top if top is not None else math.ceil((keep or 0.5) * len(vector.layers)),
-            texts=parts.texts or None,
-            window=window,
-            stride=stride,
             limits=limits,
-            cluster=cluster,
         )
         at, fewer = found.choice or found.nearest, []
         if sizes is not None and parts.train is not None:
-            fewer = data_efficiency(
-                model,
-                kind,
-                parts.train,
-                found.items,
-                layer=at.layer,
-                multiplier=at.multiplier,
-                sizes=sizes,
-                draws=draws or 3,
-                positions=positions,
-                cluster=cluster,
-                seed=run.seed,
-            )
+            fewer = data_efficiency(model, kind, parts.train, found, at, sizes=sizes, draws=draws or 3, seed=run.seed)
         for text in cache_warnings(model):
             warn(text)
     name = run.model_name()
@@ -225,31 +205,17 @@ def command(
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
         title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"
         write_text(heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
-    cut = {name: value for name, value in (("window", window), ("stride", stride)) if value is not None}
-    chosen = of_sweep(found, parts.test, parts.test_texts, chosen_on=len(parts.texts), cut=cut, cluster=cluster)
+    chosen = of_sweep(found, parts)
     if chosen is None:
         return 1
     show_and_write(chosen, claims, run, model=name)
     return 0
 
 
-def of_sweep(
-    sweep: Sweep,
-    test: Items,
-    texts: Sequence[TextLike] = (),
-    *,
-    chosen_on: int = 0,
-    cut: Mapping[str, int] = MappingProxyType({}),
-    cluster: str | None = None,
-) -> Chosen | None:
-    """The layer and the multiplier that a sweep chose; None if it chose none.
+def of_sweep(sweep: Sweep, parts: Parts) -> Chosen | None:
+    """The layer and the multiplier that a sweep chose, with the data to judge them on; None if it chose none.
 
-    The promised steerability is what the validation items leave room for; the other promises are the limits of the sweep.
-
-    Args:
-        test / texts: what is promised of: items and neutral texts that the sweep did not look at.
-        chosen_on: on how many other neutral texts it chose. cut: the ``window`` and ``stride`` of longer texts, if given.
-        cluster: the key of the items that says which belong together.
+    The promised steerability is what the validation items leave room for. The other promises are the limits of the sweep.
     """
     from .claim_file import Chosen, claims_of, room_for
 
@@ -258,17 +224,18 @@ def of_sweep(
         return None
     found = sweep.at(choice.layer).steerability
     promised = {"steerability": room_for(found.estimate, found.low), "share": limits.anti_steerable_share}
-    costs = {"limit": limits.budget, **cut} if texts else {}
+    costs = {"limit": limits.budget, **parts.windows} if parts.test_texts else {}
+    texts = f" and {len(parts.texts)} validation texts" if parts.texts else ""
     return Chosen(
-        what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items{f' and {chosen_on} validation texts' if chosen_on else ''}.",
+        what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items{texts}.",
         steering=sweep.vector,
         at={"layer": choice.layer, "positions": sweep.positions},
         multiplier=choice.multiplier,
         multipliers=sweep.multipliers,
         claims=claims_of("sweep", {**promised, **costs}),
-        test=test,
-        texts=texts,
-        cluster=cluster,
+        test=parts.test,
+        texts=parts.test_texts,
+        cluster=parts.cluster,
     )
 
 

@@ -123,12 +123,14 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, inputs: Inputs) -> Ent
         multipliers=tuple(claim.multipliers),
         items=items,
         context=context,
-        texts=tuple(texts[index] for index in distinct([form_of(text) for text in texts])),
-        chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
+        neutral=NeutralTexts(
+            texts=tuple(texts[index] for index in distinct([form_of(text) for text in texts])),
+            source=shown(claim.neutral) if claim.neutral is not None else "texts",
+            chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
+        ),
         tasks=inputs.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else (),
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),
-        source=shown(claim.neutral) if claim.neutral is not None else "texts",
         cluster=claim.cluster,
         asked=claim.asked,
     )
@@ -191,6 +193,20 @@ SHOTS = 5
 _CHECKED = ("model", "template")
 
 
+@dataclass(frozen=True)
+class NeutralTexts:
+    """Neutral texts of an entry, or none.
+
+    Attributes:
+        source: where they come from, for messages.
+        chosen: how they were chosen from more, and what was left out by which rule, a line each.
+    """
+
+    texts: tuple[TextLike, ...]
+    source: str
+    chosen: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Entry:
     """One method on one behaviour, ready to be measured.
@@ -199,8 +215,7 @@ class Entry:
         subject: what steers, at the strength and in the scope in which the method is deployed.
         multipliers: of the propensity curve, for an intervention that has a slope.
         items / context: held-out items of the behaviour, and how they are asked.
-        texts: neutral texts, or none. source: where they come from, for messages.
-        chosen: how the texts were chosen from more, and what was left out by which rule, a line each.
+        neutral: the texts on which its cost is measured.
         tasks: the pairs, if the behaviour is a task. examples: what their demonstrations are drawn from.
         cluster: the key of the items that names what belongs together, or None.
         asked: how items are asked, as keys of a claim file.
@@ -212,11 +227,9 @@ class Entry:
     multipliers: tuple[float, ...]
     items: Items
     context: Context
-    texts: tuple[TextLike, ...] = ()
-    chosen: tuple[str, ...] = ()
+    neutral: NeutralTexts
     tasks: tuple[TaskItem, ...] = ()
     examples: tuple[TaskItem, ...] = ()
-    source: str = "texts"
     cluster: str | None = None
     asked: Mapping[str, str] = field(default_factory=dict)
 
@@ -267,8 +280,8 @@ def compare(
         progress.report(f"checking the hooks of {entry.method} on {entry.behaviour} ({index} of {len(entries)})")
         try:
             check_enough(sample_of(entry.items, entry.cluster))
-            if entry.texts:
-                sample_of_texts(entry.texts, entry.source)
+            if entry.neutral.texts:
+                sample_of_texts(entry.neutral.texts, entry.neutral.source)
             check_fits(model, entry.subject.intervention, entry.subject.allow_mismatch)
             check_before(model, entry.subject)
         except SteerError as error:
@@ -281,7 +294,7 @@ def compare(
     def left() -> list[Entry]:
         return [entry for entry in entries if entry not in failed]
 
-    with_texts = _grouped((entry for entry in left() if entry.texts), lambda entry: entry.texts)
+    with_texts = _grouped((entry for entry in left() if entry.neutral.texts), lambda entry: entry.neutral.texts)
     for texts, own in with_texts:
         progress.report(f"strengths of equal cost on {len(texts)} texts")
         at_cost |= _each(own, failed, partial(_at_cost, model, texts, budget, max_multiplier))
@@ -466,11 +479,14 @@ def split_entries(entries: Sequence[Entry], shares: Sequence[float], *, seed: in
     test: list[Entry] = []
     for entry in entries:
         items = [part.items for part in split_sample(sample_of(entry.items, entry.cluster), shares, seed=seed, names=_NAMES)]
-        texts = split_texts(entry.texts, shares, seed=seed, names=_NAMES, source=entry.source) if entry.texts else [(), ()]
+        given, texts = entry.neutral, [Texts(()), Texts(())]
+        if given.texts:
+            texts = split_texts(given.texts, shares, seed=seed, names=_NAMES, source=given.source)
         for part, own_items, own_texts in zip((validation, test), items, texts, strict=True):
             # An item that was made of a pair has the pair's number as its id.
             tasks = tuple(entry.tasks[int(item.id)] for item in own_items) if entry.tasks else ()
-            part.append(replace(entry, items=own_items, texts=tuple(own_texts), tasks=tasks))
+            neutral = replace(given, texts=tuple(own_texts))
+            part.append(replace(entry, items=own_items, neutral=neutral, tasks=tasks))
     return validation, test
 
 

@@ -40,7 +40,7 @@ def drawn_of(entries: Sequence[Entry]) -> list[Drawn]:
     """
     groups: dict[tuple[object, ...], list[Entry]] = {}
     for entry in entries:
-        if not entry.texts:
+        if not entry.neutral.texts:
             raise DataError(
                 f"{entry.behaviour}: no neutral texts (data.neutral), on which the cost is measured. Add `data: {{neutral: builtin:neutral}}` "
                 "to the claim file"
@@ -94,7 +94,7 @@ def effect_cost(
     grid = sorted({*check_multipliers([*wanted, *drawn.deployed, 0.0])})
     sample = sample_of(entry.items, entry.cluster)
     check_enough(sample)
-    of_texts = sample_of_texts(entry.texts, entry.source)
+    of_texts = sample_of_texts(entry.neutral.texts, entry.neutral.source)
     texts = of_texts.texts
     progress.report(f"{drawn.name}: checking the hooks")
     check_before(model, subject)

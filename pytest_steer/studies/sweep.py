@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from .. import progress, registry
 from ..claims.leaks import leaks, text_leaks
 from ..claims.sampling import Sample, kept_of, sample_of
-from ..data import Items, TextLike, Texts, read_items, read_texts
+from ..data import Items, Texts, read_items, read_texts
 from ..data.texts import form_of
 from ..data.traces import Seen, known_in, traces
 from ..errors import DataError, SteerError
@@ -30,6 +29,21 @@ _NAMES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
+class Neutral:
+    """Neutral texts that a sweep reads.
+
+    Attributes:
+        file: where they are.
+        leave_out: a regular expression; texts that it matches are left out.
+        windows: the ``window`` and ``stride`` in which longer texts are scored, where they are given.
+    """
+
+    file: Path
+    leave_out: str | None = None
+    windows: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Parts:
     """The data of a sweep.
 
@@ -37,6 +51,7 @@ class Parts:
         train: what the vector is made from; None for one that is there already.
         validation / test: items to choose a layer and a multiplier on, and to test the choice on.
         texts / test_texts: neutral texts for the same two purposes, or none.
+        windows: the ``window`` and ``stride`` in which longer texts are scored, where they are given.
         cluster: the key of the items that says which belong together; those are in one part.
         warnings: what the reader has to know about the data.
     """
@@ -46,6 +61,7 @@ class Parts:
     test: Items
     texts: Texts = field(default_factory=lambda: Texts(()))
     test_texts: Texts = field(default_factory=lambda: Texts(()))
+    windows: Mapping[str, int] = field(default_factory=dict)
     cluster: str | None = None
     warnings: tuple[str, ...] = ()
 
@@ -55,21 +71,19 @@ def read_parts(
     shares: Sequence[float],
     *,
     train: Path | None = None,
-    neutral: Path | None = None,
-    leave_out: str | None = None,
-    seen: Mapping[str, Any] = MappingProxyType({}),
-    seen_by: str = "",
+    saved: tuple[str, Mapping[str, Any]] | None = None,
+    neutral: Neutral | None = None,
     cluster: str | None = None,
     seed: int,
 ) -> Parts:
-    """Reads and splits the data of a sweep.
+    """Read and split the data of a sweep.
 
     Args:
         data: contrast items that are split.
         shares: of train, validation and test; of the last two only, if the vector is made from ``train`` or is there already.
         train: contrast items, texts or pairs of a task to make the vector from.
-        neutral: neutral texts, split as the validation and the test items are. leave_out: a regular expression; those that it matches are not.
-        seen / seen_by: the record of a saved vector, with traces of the questions that it was made from, and its name.
+        saved: the name and the metadata of a saved vector, with traces of the questions that it was made from.
+        neutral: neutral texts, split as the validation and the test items are.
         cluster: a key of the items that says which belong together; those stay in one part.
 
     Raises:
@@ -78,6 +92,7 @@ def read_parts(
     sample = sample_of(Items(read_items(data), str(data)), cluster)
     *own, validation, test = (part.items for part in split_sample(sample, shares, seed=seed, names=_NAMES[-len(shares) :]))
     training = Training(own[0], None, None, data, seed) if own else None
+    seen_by, seen = saved or ("", {})
     if train is not None:
         training = read_training(train, seed)
         seen, seen_by = traces(*_texts_of(training)), str(train)
@@ -91,15 +106,15 @@ def read_parts(
     warnings = [*sample.warnings, *leaks(seen, [item.question for item in items], items.hash)]
     if neutral is None:
         return Parts(training, validation, test, cluster=cluster, warnings=tuple(warnings))
-    given = read_texts(neutral, leave_out=None if leave_out is None else {"matching": leave_out})
+    given = read_texts(neutral.file, leave_out=None if neutral.leave_out is None else {"matching": neutral.leave_out})
     kept, repeats = kept_of([form_of(text) for text in given], "texts")
     texts = given.part(kept)
     if own:
         seen = traces([item.question for item in own[0]])
     warnings += [warning for record in given.left_out for warning in record.warnings]
     warnings += repeats + text_leaks(seen, texts)
-    chosen_on, judged_on = split_texts(texts, shares[-2:], seed=seed, names=_NAMES[-2:], source=str(neutral))
-    return Parts(training, validation, test, chosen_on, judged_on, cluster, tuple(dict.fromkeys(warnings)))
+    chosen_on, judged_on = split_texts(texts, shares[-2:], seed=seed, names=_NAMES[-2:], source=str(neutral.file))
+    return Parts(training, validation, test, chosen_on, judged_on, neutral.windows, cluster, tuple(dict.fromkeys(warnings)))
 
 
 def _texts_of(training: Training) -> tuple[list[str], Seen]:
@@ -328,30 +343,25 @@ class Sweep:
 
 def sweep(
     model: Model,
-    items: Items,
+    parts: Parts,
     vector: SteeringVector,
     *,
     multipliers: Sequence[float],
     positions: Positions = "after_prompt",
     keep: int | None = None,
-    texts: Sequence[TextLike] | None = None,
-    window: int | None = None,
-    stride: int | None = None,
     limits: Limits | None = None,
-    cluster: str | None = None,
 ) -> Sweep:
-    """Measures a vector at each of its layers alone, and chooses a layer and a multiplier.
+    """Measure a vector at each of its layers alone on validation data, and choose a layer and a multiplier.
 
     The choice: among the measured layers with a steerability above 0 and an anti-steerable share within the limit, the one of
     the largest steerability; there, among the multipliers that raise the mean propensity within the perplexity limit, the one
     that raises it most. A layer without such a multiplier is passed over.
 
     Args:
-        items: validation items, which the vector was not made from. Repeats are left out, and items of one question are a cluster.
+        parts: its validation items, which the vector was not made from, and their neutral texts. Repeats are left out, and items of one
+            question are a cluster. Without texts there is no perplexity cost.
         multipliers: strengths; 0 is added, since effects are differences to it.
         keep: how many layers are measured, the best by first-order steerability; None for all.
-        texts: neutral texts for the perplexity cost. window / stride: of longer ones, see :func:`perplexity`.
-        cluster: a key of the items that says which belong together.
 
     Raises:
         DataError: fewer than two distinct items, or texts that cannot be scored, before anything is measured. SteerError: no multiplier but 0, or ``keep`` is below 1.
@@ -361,14 +371,14 @@ def sweep(
     grid = sorted({*check_multipliers(multipliers), 0.0})
     if len(grid) < 2:
         raise SteerError("a sweep needs at least one multiplier other than 0")
-    sample = sample_of(items, cluster)
-    items = sample.items
+    sample = sample_of(parts.validation, parts.cluster)
+    items, texts = sample.items, parts.texts
     if sample.n < 2:
         raise DataError(f"{items.source}: has {sample.n} item(s); a sweep needs at least two")
     if keep is not None and keep < 1:
         raise SteerError(f"at least one layer has to be kept, not {keep}")
     if texts:
-        check_scorable(model, texts, positions, window=window, stride=stride)
+        check_scorable(model, texts, positions, **parts.windows)
     first = {
         layer: float(slopes.mean())
         for layer, slopes in first_order_slopes(model, items, vector, positions=positions).items()
@@ -377,7 +387,15 @@ def sweep(
     kept = vector.at(sorted(best))
     curves = sweep_curves(model, items, kept, multipliers=grid, positions=positions)
     costs = (
-        sweep_perplexity(model, texts, kept, multipliers=grid, positions=positions, window=window, stride=stride)
+        sweep_perplexity(
+            model,
+            texts,
+            kept,
+            multipliers=grid,
+            positions=positions,
+            window=parts.windows.get("window"),
+            stride=parts.windows.get("stride"),
+        )
         if texts
         else {}
     )

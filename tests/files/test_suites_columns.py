@@ -139,7 +139,7 @@ claims:
     assert not unmade
     own, other = entries  # what `pytest-steer compare-methods` measures
     assert own.items == other.items
-    assert own.texts == other.texts == tuple(entry["text"] for entry in NEUTRAL)
+    assert own.neutral.texts == other.neutral.texts == tuple(entry["text"] for entry in NEUTRAL)
 
 
 def test_text_files_have_no_columns_and_other_tables_ask(place):
