@@ -1,4 +1,4 @@
-"""What a study chose, as a claim file and the files beside it that it names."""
+"""The claim file of a study's choice, with the vector and data files that it names."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _BARE = re.compile(r"^(?!(?:null|true|false|yes|no|on|off)$)[A-Za-z_./][\w./-]*(
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a study chose.
+    """A study's choice: what steers, where, how strongly, and the data to judge it on.
 
     Attributes:
-        what: what was chosen on which items, for the comment at the top of the file.
+        what: one sentence about the choice and its data, for the comment at the top of the file.
         steering: what steers. at: the keys that say where and how it is applied.
         multiplier / multipliers: the chosen strength, and those of the propensity curve.
         claims: the promises, as {kind: parameters}.
-        test / texts: what the choice is judged on.
+        test / texts: items and neutral texts to judge the choice on.
         asked: how items are asked, as keys of a claim file.
-        cluster: the key of the test items that says which belong together.
+        cluster: the key of the test items that names their cluster.
     """
 
     what: str
@@ -54,7 +54,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Files:
-    """A claim file, and the files that it names, which stand beside it."""
+    """Paths of a claim file and of the files that it names, in the same folder."""
 
     claims: Path
     vector: Path
@@ -63,14 +63,14 @@ class Files:
 
 
 def files_of(claims: Path, *, has_texts: bool) -> Files:
-    """``chosen.steer.yaml`` names ``chosen.safetensors``, ``chosen.test.json`` and, with texts, ``chosen.neutral.json``."""
+    """Paths for a claim file: ``c.steer.yaml`` names ``c.safetensors``, ``c.test.json`` and, with texts, ``c.neutral.json``."""
     stem = claims.name.partition(".steer.")[0]
     vector, test, neutral = (claims.with_name(stem + suffix) for suffix in (".safetensors", ".test.json", ".neutral.json"))
     return Files(claims, vector, test, neutral if has_texts else None)
 
 
 def check_new(files: Files) -> None:
-    """Refuses to overwrite a file.
+    """Refuse to overwrite a file.
 
     Raises:
         DataError: one of them exists.
@@ -94,7 +94,7 @@ def claims_of(command: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any
 
 
 def room_for(estimate: float, low: float) -> float:
-    """A promise that items of the same kind and number are likely to keep.
+    """Return a threshold that other items of the same kind and number are likely to meet.
 
     It is the estimate less twice the distance to its lower bound, rounded down to two digits, and at least 0: once for the
     interval of the validation items and once for that of the test items, each of which is a bound at 0.95.
@@ -159,7 +159,7 @@ def write_files(files: Files, chosen: Chosen, text: str) -> None:
 
 
 def show_and_write(chosen: Chosen, claims: Path | None, run: RunContext, *, model: str) -> None:
-    """Print the claim file, and write it with the files that it names where ``--write`` says so.
+    """Print the claim file. With ``--write``, write it and the files that it names.
 
     Raises:
         SteerError: see :func:`write_files`.
@@ -176,7 +176,7 @@ def show_and_write(chosen: Chosen, claims: Path | None, run: RunContext, *, mode
 
 
 def _caa_entry(item: ContrastItem, cluster: str | None) -> dict[str, Any]:
-    """An item in the shape of CAA, which ``read_items`` reads, with what its cluster goes by."""
+    """A contrast item in CAA's JSON format, with the key of its cluster."""
 
     def plain(answers: tuple[str, ...]) -> str | list[str]:
         return answers[0] if len(answers) == 1 else list(answers)
@@ -196,7 +196,7 @@ def _pair_entry(task: TaskItem, cluster: str | None) -> dict[str, Any]:
 
 
 def seen_from(folder: Path, name: str, *, mark: bool = True) -> str:
-    """A model's name, or a path, in a claim file of this folder: a path is seen from there, and other names stay.
+    """Return a path relative to the folder of a claim file; hub ids and other names stay as they are.
 
     Args:
         mark: begin paths with ``./``, which tells a model's folder from a hub id.

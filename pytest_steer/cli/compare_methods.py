@@ -45,7 +45,7 @@ SCHEMA_NAME = "pytest-steer/comparison/1"
 
 @dataclass(frozen=True)
 class _Measured:
-    """What was measured on one model. With ``--write`` or ``--split``, ``judged`` are the entries on what was left for testing."""
+    """The comparison on one model. With ``--write`` or ``--split``, ``judged`` holds the entries on the test part of the data."""
 
     model: Model
     entries: Sequence[Entry]
@@ -170,7 +170,7 @@ def _measure(
 
 
 def _check_settled(vectors: Sequence[SavedVector]) -> None:
-    """Refuses a saved vector of several layers of which nobody says at which to steer."""
+    """Refuse a saved vector of several layers without a layer to steer at."""
     from ..steering import SteeringVector, holds_intervention
 
     for file, layers in vectors:
@@ -186,7 +186,7 @@ def _check_settled(vectors: Sequence[SavedVector]) -> None:
 
 
 def _check_writable(claims: Path, plans: Sequence[Plan]) -> None:
-    """Refuses ``--write`` before anything is measured: a claim file is about one model and one behaviour, at equal perplexity cost."""
+    """Refuse ``--write`` before anything is measured, unless there is one model, one behaviour and neutral texts."""
     from ..studies.compare_methods import behaviour_name
     from .claim_file import check_new, files_of
 
@@ -204,7 +204,7 @@ def _check_writable(claims: Path, plans: Sequence[Plan]) -> None:
 
 
 def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, budget: float, share: float) -> bool:
-    """Write the claim file of the best method, or say what the best one lacks; whether there is one."""
+    """Write the claim file of the best method and return True, or print which limit the best method exceeds."""
     from ..studies.compare_methods import best_of, within
     from .claim_file import LOOKS_BETTER, show_and_write
 
@@ -229,7 +229,7 @@ def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, b
 
 
 def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, share: float) -> Chosen:
-    """The method that a comparison chose.
+    """The method that a comparison chose, with the test data to judge it on.
 
     The promised effect is what the validation items leave room for.
 
@@ -304,7 +304,7 @@ def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: i
 
 
 def _advice(entries: Sequence[Entry], found: Comparison, max_multiplier: float) -> Iterator[str]:
-    """What to try for methods whose perplexity does not meet the budget at any multiplier tried."""
+    """Suggest a multiplier for each method that misses the perplexity budget at every multiplier tried."""
     linear = {(one.method, one.behaviour) for one in entries if one.subject.intervention.strength == "linear"}
     for row in found.rows:
         at, name = row.at_cost, f"{row.method} on {row.behaviour}"

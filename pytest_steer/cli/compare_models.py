@@ -102,7 +102,7 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
 
 @dataclass(frozen=True)
 class _Side:
-    """What was measured of one of the models. It holds nothing of the model, so that one of them is in memory at a time."""
+    """The measurements on one model. They hold no part of the model, so one model is in memory at a time."""
 
     facts: Facts
     claims: list[dict[str, Any]]
@@ -128,7 +128,7 @@ def _measured(run: RunContext, name: str, label: str, suites: Sequence[Suite], b
 
 
 def _named(name: str, function: Callable[[str], T], argument: str) -> T:
-    """What the function returns; an error of it begins with the model's name."""
+    """Call the function; its errors begin with the model's name."""
     try:
         return function(argument)
     except SteerError as error:
@@ -137,7 +137,7 @@ def _named(name: str, function: Callable[[str], T], argument: str) -> T:
 
 
 def _behaviours(suites: Sequence[Suite], find: Any) -> tuple[Any, str | None]:
-    """The behaviours of the files; without any, as where claims have no contrast items, also why: they are compared without slopes."""
+    """The behaviours of the files, and if there are none, why: such files are compared without slopes."""
     try:
         return find(suites), None
     except DataError as error:
@@ -149,7 +149,7 @@ _NAME = 24
 
 
 def claim_lines(against: Mapping[str, Any]) -> Iterator[str]:
-    """What became of each claim, worst first, and how many came to what."""
+    """The outcome of each claim, worst first, and the number of claims per outcome."""
     from ..against.held_against import OUTCOMES
     from ..against.words import counts_line
 
@@ -247,7 +247,7 @@ def _cut(name: str) -> str:
 
 
 def answers_record(answers: Answers, first: Mapping[str, Slopes], second: Mapping[str, Slopes]) -> dict[str, Any]:
-    """The same as JSON values."""
+    """The answers and slopes as JSON values."""
     return {
         "behaviours": _ranked_record(answers.behaviours),
         "items": [_ranked_record(one) for one in answers.items],

@@ -91,7 +91,7 @@ def _found(name: str) -> str:
 
 
 def _hooks() -> dict[str, Any]:
-    """What the check before every claim says on the built-in model."""
+    """The result of the hook check on the built-in model."""
     import torch
 
     from ..measures.subject import Subject

@@ -109,7 +109,7 @@ def _error(path: Path, entry: ClaimSpec | BrokenClaim, error: SteerError) -> dic
 
 
 def _record(found: Explained) -> dict[str, Any]:
-    """Every number as [least, most]: bounds by the limits of its searches, else those of the rehearsals."""
+    """The counts as JSON values, each as [least, most]: bounds from the search limits, or from the rehearsals."""
 
     def ends(value: Callable[[Counted], float]) -> list[int]:
         least, most = found.between(value)

@@ -29,7 +29,7 @@ _OUT = output(".steer.yaml", ".steer.yml")
 
 @dataclass
 class _Asking:
-    """Takes an answer from an option, else from a prompt, else its default."""
+    """Takes an answer from an option, else from a prompt, else the default."""
 
     asks: bool
 
@@ -147,7 +147,7 @@ def _loaded(run: RunContext) -> Model:
 def _vector(
     ask: _Asking, model: Model, saved: Path | None, train: Path | None, method: str | None, layer: tuple[int, ...] | None
 ) -> dict[str, Any]:
-    """The entry ``vector`` of the claim file, but for its positions; paths as they were given.
+    """The entry ``vector`` of the claim file, without its positions. Paths stay as given.
 
     Raises:
         SteerError: there is no vector, or it does not fit the model.
@@ -188,7 +188,7 @@ def _method_for(train: Path) -> str:
 
 
 def _measured(run: RunContext, file: Path) -> list[Evidence]:
-    """What is seen on a few items.
+    """Measure the claims of the file on a few items.
 
     Raises:
         SteerError: a claim cannot be measured.

@@ -86,7 +86,7 @@ def _ranges(layers: Sequence[int]) -> str:
 
 
 def _cosine(vector: SteeringVector, other: SteeringVector, layer: int) -> float | None:
-    """None where the other has no direction of this width at this layer."""
+    """Cosine of the two directions at a layer; None if the other vector has no direction of this width there."""
     if layer not in other.directions or other.width != vector.width:
         return None
     one, two = vector.directions[layer].double(), other.directions[layer].double()
@@ -94,7 +94,7 @@ def _cosine(vector: SteeringVector, other: SteeringVector, layer: int) -> float 
 
 
 def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
-    """Layer to the norm over the median norm of hidden states.
+    """The norm of each layer's direction as a share of the median norm of hidden states.
 
     Raises:
         SteerError: the model cannot be loaded, or the vector does not fit it.
@@ -118,10 +118,10 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
 
 
 def _table(rows: list[dict[str, Any]], names: list[str], reliability: Any, *, has_dose: bool) -> list[str]:
-    """The layers.
+    """The table of layers.
 
     Args:
-        reliability: agreement and d' on the data that the vector is made from, by layer; None where it has no such record.
+        reliability: agreement and d' on the training data by layer, or None.
     """
     known = reliability if isinstance(reliability, Mapping) else {}
     headers = ["layer", "norm", *(["agreement", "d'"] if known else []), *(["of hidden\nnorm"] if has_dose else [])]
@@ -172,10 +172,10 @@ _LABELS = {
 
 
 def record_lines(metadata: Mapping[str, Any], above: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
-    """One line for each thing that a vector's metadata say, those with a label first, each cut to the columns of the terminal.
+    """A vector's metadata as lines of label and value, known labels first, cut to the columns of the terminal.
 
     Args:
-        above: labels and values that stand above them.
+        above: labels and values for the lines above.
     """
     known = [key for key in _LABELS if key in metadata]
     others = [key for key in metadata if key not in _LABELS and key not in _ELSEWHERE]
@@ -219,7 +219,7 @@ def _value(key: str, value: Any, metadata: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value as it would stand in JSON; a text without quotation marks, and of a long list how many it has."""
+    """A value as JSON. Text loses its quotation marks, and a long list becomes its length."""
     if isinstance(value, str):
         return value
     if isinstance(value, (list, tuple)) and len(value) > 12:

@@ -140,7 +140,7 @@ _TAKES = {
 
 
 def page() -> str:
-    """The whole page."""
+    """The reference page as Markdown."""
     import jinja2
 
     environment = jinja2.Environment(trim_blocks=True, autoescape=False, undefined=jinja2.StrictUndefined)
@@ -175,7 +175,7 @@ def _table(parameters: Mapping[str, Schema], required: list[str]) -> str:
 
 
 def _value_of(schema: Schema) -> str:
-    """What a claim file can hold, in a few words: ``number > 0 and < 1, in logits``."""
+    """The values that a claim file may have for a key: ``number > 0 and < 1, in logits``."""
     if "enum" in schema:
         return ", ".join(map(_code, schema["enum"]))
     if "$ref" in schema and "x-words" in schema:
@@ -200,7 +200,7 @@ def _paragraph(function: Any) -> str:
 
 
 def _flow(value: Any) -> str:
-    """A value as a claim file holds it on one line."""
+    """A value on one line of YAML."""
     from ruamel.yaml import YAML
 
     yaml, text = YAML(), StringIO()
@@ -218,7 +218,7 @@ def _cell(text: str) -> str:
 
 
 def sentence_of(thing: Any) -> str:
-    """The first sentence of what a thing says of itself, as ``about`` or in its docstring."""
+    """The first sentence of a registered thing's ``about`` or docstring."""
     text = getattr(thing, "about", None) or inspect.getdoc(getattr(thing, "function", thing)) or ""
     paragraph = " ".join(str(text).strip().split("\n\n")[0].split())
     return re.split(r"(?<=\.)\s+(?=[A-Z])", paragraph)[0]

@@ -19,15 +19,15 @@ from ..sources import DEFAULT_MODEL
 from .terminal import progress_line
 
 SavedVector = tuple[Path, tuple[int, ...] | None]
-"""A file, and the layers at which it steers, where they were said."""
+"""A vector file and the layers to steer at; None for the layers of the file."""
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in the latest click only
     """A type of option.
 
     Args:
-        read: takes the text; a ValueError means that it is not what was wanted.
-        wanted: what was, with an example.
+        read: parses the text; raises a ValueError for another form.
+        wanted: the expected form, with an example, for messages.
     """
 
     def __init__(self, name: str, read: Callable[[str], Any], wanted: str) -> None:
@@ -43,7 +43,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in the lates
 
 
 class There(click.Path):
-    """A file, or a file or folder, that is there; of another one the name that was probably meant is said."""
+    """An existing file, or with ``folders`` an existing file or folder. The message for a missing path suggests a similar name."""
 
     def __init__(self, *, folders: bool = False) -> None:
         super().__init__(dir_okay=folders, path_type=Path)
@@ -58,7 +58,7 @@ class There(click.Path):
 
 
 def meant(path: Path) -> str:
-    """The name beside it that was probably meant, as a sentence that goes on."""
+    """Suggest a similar name in the same folder, as the end of a message."""
     try:
         names = [one.name for one in path.parent.iterdir()]
     except OSError:
@@ -68,7 +68,7 @@ def meant(path: Path) -> str:
 
 
 class Texts(There):
-    """A file of texts, or the name of shipped ones."""
+    """A file of texts, or the name of a shipped one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ def _saved_vector(text: str) -> SavedVector:
 
 
 def output(*suffixes: str) -> Parsed:
-    """A file to write: its suffix is one of these, and its folder is there."""
+    """A file to write, with one of these suffixes, in an existing folder."""
 
     def read(text: str) -> Path:
         path = Path(text)
@@ -214,8 +214,8 @@ class Command(click.Command):
     """A command that shows its defaults and an example.
 
     Args:
-        example: a command line, as typed in ``example_suites/builtin``. A long one goes on in the next line after a backslash.
-        before: command lines that make what the example needs, one per line.
+        example: a command line, as typed in ``example_suites/builtin``. A backslash continues it on the next line.
+        before: command lines that create the files of the example, one per line.
     """
 
     def __init__(self, *arguments: Any, example: str, before: str = "", **settings: Any) -> None:
@@ -237,8 +237,9 @@ _OF_THE_RUN = (
 
 
 def run_options(function: Function, *, has_model: bool = True) -> Function:
-    """The options of the run, with ``--max-items`` and ``--no-soundness`` of commands that have them. The function takes them as
-    ``run``, which is current while it runs.
+    """Add the options of a run. The function gets them as ``run``, which is the current run while it runs.
+
+    ``--max-items`` and ``--no-soundness`` become part of the run in commands that have them.
 
     Args:
         has_model: whether ``--model`` is among them.

@@ -133,7 +133,7 @@ def command(
 
 
 def _check_nothing_measured(report: Path) -> None:
-    """Refuse options that mean nothing for a report.
+    """Refuse options that have no meaning for a report.
 
     Raises:
         SteerError: one was given.
@@ -148,7 +148,7 @@ def _check_nothing_measured(report: Path) -> None:
 
 
 def _plot_report(file: Path, files: tuple[Path, ...], names: tuple[str, ...]) -> int:
-    """The propensity curves of a report.
+    """Draw the propensity curves of a report.
 
     Raises:
         SteerError: it cannot be read, or has no such curves.
@@ -193,7 +193,7 @@ def _json(content: dict[str, Any]) -> bytes:
 
 
 def _fewer(drawn: list[Drawn]) -> str:
-    """The line to type for fewer lines."""
+    """The option to type for fewer lines."""
     behaviours = list(dict.fromkeys(one.entry.behaviour for one in drawn))
     if len(behaviours) > 1:
         return f"Add --behaviours {behaviours[0]}"

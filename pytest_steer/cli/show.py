@@ -73,7 +73,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
 
 
 def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | BrokenClaim, columns: int) -> tuple[str, str]:
-    """The headline of a claim and the text below it, in so many columns."""
+    """The headline of a claim and the text below it, wrapped to the columns."""
     from ..files import BrokenClaim
     from ..files.build import load_for
 
@@ -88,10 +88,10 @@ def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | Bro
 
 
 def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
-    """The lines about a claim: of as many of its items, texts, pairs or questions as the run's effort says.
+    """Describe a claim's first items, texts, pairs or questions, as many as the run's effort allows.
 
     Args:
-        folder: where paths of the claim file begin.
+        folder: the folder that the claim file's paths are relative to.
 
     Raises:
         SteerError: its data cannot be used.
@@ -139,7 +139,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
 
 
 def promise_lines(claim: ClaimSpec) -> list[str]:
-    """What is promised, and where the threshold comes from."""
+    """One line per promise: its threshold and the threshold's source."""
     from ..claims import kind_of
     from ..promises import promised
 
@@ -202,7 +202,7 @@ def _tasks(inputs: Inputs, claim: ClaimSpec) -> list[str]:
 
 
 def _prompts(inputs: Inputs, claim: ClaimSpec) -> list[str]:
-    """The prompt of the last turn of each dialogue; nothing is generated, so the replies before it are stand-ins."""
+    """The prompt of the last turn of each dialogue. Nothing is generated, so earlier replies are placeholders."""
     from ..measures import shown_line, shown_probe
     from ..model.replies import prompt_of_turn
     from ..prompting import AS_GIVEN
@@ -261,7 +261,7 @@ def _sequence(model: Model, probe: Probe) -> list[str]:
 
 
 def _broken(line: str) -> list[str]:
-    """A sequence in the columns of the terminal. A line ends before a separator, so that the spaces of a token are seen."""
+    """Wrap a sequence to the columns of the terminal. Lines end before a separator, so a token's spaces stay visible."""
     from ..measures.shown import SEPARATOR
 
     room = current_columns() - 6

@@ -250,7 +250,7 @@ def _shares(split: tuple[float, ...] | None, *, in_three: bool) -> tuple[float, 
 
 
 def _at(model: Model, vector: SteeringVector, layers: tuple[int, ...] | None) -> SteeringVector:
-    """A saved vector at these of its layers, if they are blocks of the model."""
+    """A saved vector at these layers. Refuses layers that the model does not have."""
     from ..model import check_fits
     from ..steering import as_intervention, check_depth
 
@@ -267,10 +267,10 @@ def _made_from(vector: SteeringVector, parts: Parts) -> str:
 
 
 def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
-    """Everything that was measured, and what was chosen.
+    """The tables and heat maps of a sweep, and its choice.
 
     Args:
-        model / vector: what they are called.
+        model / vector: their names.
     """
     from ..claims.sampling import sample_of
 
@@ -300,12 +300,12 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
 
 
 def counted(sample: Sample, name: str) -> str:
-    """How many items, and in how many clusters."""
+    """The number of items and of their clusters."""
     return f"{len(sample.items)} {name} items" + (f" ({sample.n} clusters)" if sample.clusters is not None else "")
 
 
 def layer_table(sweep: Sweep) -> str:
-    """One line per layer: what ranked it, what was measured, and why it cannot be chosen."""
+    """The table of layers: first-order rank, measured values, and why a layer cannot be chosen."""
     from tabulate import tabulate
 
     rows = []
@@ -323,7 +323,7 @@ def layer_table(sweep: Sweep) -> str:
 
 
 def efficiency_table(found: Sequence[PairsResult], at: Candidate) -> str:
-    """The effect by how many training pairs a vector is made from."""
+    """The table of effects by the number of training pairs."""
     from tabulate import tabulate
 
     rows = []
@@ -354,7 +354,7 @@ def _chosen(sweep: Sweep) -> str:
 
 
 def _why_none(sweep: Sweep) -> Iterator[str]:
-    """The nearest candidate, the limits that it breaks and by how much, and one thing to try."""
+    """The nearest candidate, the limits that it exceeds and by how much, and one suggestion."""
     nearest = sweep.nearest
     yield f"nearest: layer {nearest.layer}, multiplier {nearest.multiplier:g}"
     yield from (f"  {line}" for line in _broken(nearest, sweep.limits))
@@ -401,7 +401,7 @@ _DARK = (0, 1, 10)  # steps of the palettes on which the text is white
 
 
 def heat_map(rows: Sequence[str], columns: Sequence[str], cells: Cells, *, percent: bool = False) -> str:
-    """A coloured map with one number per cell. ``click.echo`` leaves the colours out where nobody sees them.
+    """A heat map with one number per cell. ``click.echo`` drops the colours where the output is no terminal.
 
     Args:
         cells: [rows][columns]; the strongest colour is the largest absolute value.
@@ -423,7 +423,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], cells: Cells, *, perce
 
 
 def heat_map_svg(title: str, rows: Sequence[str], columns: Sequence[str], cells: Cells, *, percent: bool = False) -> str:
-    """The same map as a picture, with a title over each cell for the pointer."""
+    """The heat map as an SVG picture, with a tooltip for each cell."""
     wide, high, left, top = 64, 28, 70, 64
     size = (left + wide * len(columns) + 20, top + high * len(rows) + 20)
     parts = [

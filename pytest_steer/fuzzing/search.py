@@ -60,7 +60,7 @@ def drawn(space: Space, *, examples: int, seed: int) -> list[Context]:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a space contains, as far as 200 contexts drawn from it show.
+    """The contents of a space, as seen in 200 contexts drawn from it.
 
     Attributes:
         values: values other than as given on each axis (see ``Context.to_dict``), as JSON values in the order first met.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Which contexts are searched, and how.
+    """Settings of a search for the worst context.
 
     Attributes:
         space: the contexts: a Hypothesis strategy.
@@ -56,7 +56,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Found:
-    """What the search came to.
+    """The result of a search.
 
     Attributes:
         worst: the worst context tried.
@@ -98,7 +98,7 @@ class Trial:
 
 
 class Trials:
-    """Measures contexts and keeps what was found; a context is measured once.
+    """Measures contexts and keeps the estimates. A context is measured once.
 
     Attributes:
         asked: how often a context was asked about; the difference to the number of rows was answered from the table.
@@ -147,7 +147,7 @@ class Trials:
 
 @dataclass(frozen=True)
 class AxisShare:
-    """How much of the variation among contexts goes with one axis.
+    """The share of the variation between contexts that one axis explains.
 
     Attributes:
         share: sum over the axis' values v of n_v (mean_v - mean)^2, divided by the sum over the contexts of

@@ -339,7 +339,7 @@ class Bench:
 
 @contextmanager
 def _unsteered() -> Iterator[None]:
-    """What the model cannot do unsteered says nothing about steering."""
+    """Run the unsteered model. A failure of it makes the property not applicable."""
     try:
         yield
     except torch.OutOfMemoryError:

@@ -36,7 +36,7 @@ _PLAIN = ("", "0")
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, if they are names of properties.
+    """Return the names, or refuse one that is no property.
 
     Raises:
         SteerError: one is not.
@@ -99,7 +99,7 @@ def examine(
 
 
 class Trial:
-    """Asks properties about examples, and remembers the answers.
+    """Tests properties on examples, and remembers the results.
 
     Args:
         known: what is known about the unsteered model. Targets of one model can share it.

@@ -63,7 +63,7 @@ class Case:
 
 
 def wrong_dose(case: Case, base: Outcome, steered: Outcome, reference: Outcome | None) -> str | None:
-    """What is wrong at the lowest declared block. The first position has its own property."""
+    """The fault in the dose at the lowest declared block. The first position is a property of its own."""
     for row, line in enumerate(case.lines):
         start = case.target.start(line)
         before, after = base.row(row, case.low), steered.row(row, case.low)

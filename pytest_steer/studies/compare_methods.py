@@ -1,4 +1,4 @@
-"""Comparing methods: all of them on the same behaviours, at their own strength and at equal perplexity cost. Knows nothing of pytest."""
+"""Comparing methods on the same behaviours, as deployed and at equal perplexity cost: plan, measuring, choice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Saved = tuple[Path, tuple[int, ...] | None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared on one model.
+    """The claims that are compared on one model.
 
     Attributes:
         model: its name, as the file or the option gives it.
@@ -58,7 +58,7 @@ def plan_of(
     behaviours: Sequence[str] = (),
     vectors: Sequence[Saved] = (),
 ) -> list[Plan]:
-    """One plan per model of a claim file; each combination of method and behaviour once.
+    """Plan a comparison: one plan per model of a claim file, with each combination of method and behaviour once.
 
     Args:
         run: its model wins over the file's.
@@ -93,7 +93,7 @@ def plan_of(
 
 
 def entries_of(plan: Plan, inputs: Inputs) -> tuple[list[Entry], list[Failure]]:
-    """The plan with its vectors made and its data read, and what could not be."""
+    """Make the vectors and read the data of a plan. Returns the entries and the failures."""
     found: list[Entry] = []
     failures: list[Failure] = []
     strengths: dict[tuple[str, str], list[float]] = {}
@@ -137,15 +137,15 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, inputs: Inputs) -> Ent
 
 
 def further_name(method: str, multiplier: float, earlier: Sequence[float]) -> str:
-    """The name of a method that stands in the table already, at these multipliers: with its own multiplier, or numbered."""
+    """A distinct name for a method that the table already has at ``earlier`` multipliers: with its multiplier, or numbered."""
     if not earlier:
         return method
     return f"{method} x {multiplier:g}" if multiplier not in earlier else f"{method} ({len(earlier) + 1})"
 
 
 def method_name(claim: ClaimSpec) -> str:
-    """What stands in the column of methods: the choices of the matrix other than the behaviour and the model; without any, the
-    method of extraction or the name of the vector's file."""
+    """The method's name in the table: its choices of the matrix other than behaviour and model, else its method of extraction or its
+    vector's file."""
     choices = [label for axis, label in claim.choice.items() if axis not in ("behaviour", "model")]
     if choices:
         return "-".join(choices)
@@ -158,13 +158,13 @@ def behaviour_name(claim: ClaimSpec) -> str:
 
 
 def _place(claim: ClaimSpec) -> tuple[object, ...]:
-    """What tells two claims of one method on one behaviour apart."""
+    """The settings that distinguish two claims of one method on one behaviour."""
     vector = claim.vector
     return vector.key, vector.positions, vector.include_first, claim.multiplier, claim.test
 
 
 def _saved(claims: Iterable[ClaimSpec], vectors: Sequence[Saved]) -> list[ClaimSpec]:
-    """For each behaviour its first claim, with each saved vector instead of its vector."""
+    """The first claim of each behaviour, with each saved vector in place of its own."""
     firsts: dict[str, ClaimSpec] = {}
     for claim in claims:
         firsts.setdefault(behaviour_name(claim), claim)
@@ -236,7 +236,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Failure:
-    """A method that could not be measured on a behaviour, and why."""
+    """A method that could not be measured on a behaviour, with the reason."""
 
     method: str
     behaviour: str
@@ -245,7 +245,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured, in the order of the entries, and what could not be."""
+    """The measurements in the order of the entries, and the failures."""
 
     rows: tuple[Row, ...]
     tasks: tuple[TaskRow, ...]
@@ -261,7 +261,7 @@ def compare(
     n_shots: int = SHOTS,
     confidence: float = 0.95,
 ) -> Comparison:
-    """Measures every entry at its deployed strength and at the strength where perplexity has risen by ``budget``.
+    """Measure every entry at its deployed strength and at the strength where perplexity has risen by ``budget``.
 
     An entry that cannot be measured is left out of the rows, and the failures say why; the others do not suffer from it.
 
@@ -313,7 +313,7 @@ def compare(
 def _each(
     entries: Sequence[Entry], failed: dict[Entry, SteerError], measure: Callable[[Sequence[Entry]], dict[Entry, T]]
 ) -> dict[Entry, T]:
-    """What is measured of all entries at once; where that fails, of each by itself, and ``failed`` says whose fault it is."""
+    """Measure all entries at once. If that fails, measure each by itself and note the failing ones in ``failed``."""
     try:
         return measure(entries)
     except (MeasurementError, DataError) as error:
@@ -329,7 +329,7 @@ def _each(
 def _at_cost(
     model: Model, texts: Sequence[TextLike], budget: float, max_multiplier: float, entries: Sequence[Entry]
 ) -> dict[Entry, AtCost]:
-    """The strengths of equal cost, searched together."""
+    """Search the multipliers of equal cost of all entries together."""
     deployed = {entry: entry.subject for entry in entries}
     return multipliers_at_cost(model, texts, deployed, budget=budget, max_multiplier=max_multiplier, allow_mismatch=_CHECKED)
 
@@ -385,7 +385,7 @@ def _rows(
 
 
 def _slopes(model: Model, items: Items, context: Context, entries: Sequence[Entry]) -> dict[Entry, Array]:
-    """Slopes of the items' propensity curves, of the entries that have some."""
+    """Slopes of the items' propensity curves, for interventions with a linear strength."""
     found: dict[Entry, Array] = {}
     linear = [entry for entry in entries if entry.subject.intervention.strength == "linear"]
     for (grid, positions, include_first), own in _grouped(
@@ -459,7 +459,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def _grouped(values: Iterable[T], key: Callable[[T], Key]) -> list[tuple[Key, list[T]]]:
-    """Values of equal key together, in the order in which the keys first come."""
+    """Group values by key, in the order of first appearance."""
     found: dict[Key, list[T]] = {}
     for value in values:
         found.setdefault(key(value), []).append(value)
@@ -470,7 +470,7 @@ _NAMES = ("validation", "test")
 
 
 def split_entries(entries: Sequence[Entry], shares: Sequence[float], *, seed: int) -> tuple[list[Entry], list[Entry]]:
-    """Every entry on the validation part of its items and texts, and on the test part. Repeats are left out, and clusters stay in one part.
+    """Split the data of every entry into validation and test parts. Repeats are dropped, and clusters stay in one part.
 
     Raises:
         DataError: a part would have fewer than two items or texts.
@@ -499,7 +499,7 @@ def within(row: Row, *, budget: float, share: float) -> bool:
 
 
 def best_of(rows: Sequence[Row], *, budget: float, share: float) -> Row | None:
-    """Of the methods that were measured at equal cost, the one of the largest effect; one that keeps the limits before any other."""
+    """The row with the largest effect at equal cost. Rows within the limits come first."""
 
     def order(row: Row) -> tuple[bool, float]:
         assert row.at_cost is not None

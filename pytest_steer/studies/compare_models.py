@@ -109,8 +109,8 @@ def contexts_of(suite: Suite) -> dict[str, Context]:
 
 
 def variants_of(items: Items) -> dict[str, Items]:
-    """The same items with their two options swapped, with the labels exchanged, and with both: a letter and its position are then not
-    the same thing. Empty unless every item has two lettered options."""
+    """The same items with their two options swapped, with the labels exchanged, and with both, to separate a letter from its position.
+    Empty unless every item has two lettered options."""
     try:
         if not all(item.is_lettered for item in items):
             return {}
@@ -176,7 +176,7 @@ class InSetting:
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """What was measured of one behaviour on one model.
+    """The slopes of one behaviour's items on one model, in every setting.
 
     Attributes:
         ids: the content hash of each item. settings: as given first.
@@ -198,7 +198,7 @@ class Slopes:
 
 
 def measure_slopes(models: Models, name: str, behaviours: Sequence[Behaviour]) -> tuple[dict[str, Slopes], dict[str, str]]:
-    """By behaviour what was measured on the model of this name, and why the others could not be.
+    """Measure the slopes of each behaviour on a model. Returns them, and the reasons of failures, by behaviour.
 
     Raises:
         ModelError: the model cannot be loaded.
@@ -255,13 +255,13 @@ def _in_setting(
 
 
 def _prompts(curve: PropensityCurve) -> list[object]:
-    """What each item's sequences are, as tokens."""
+    """The token sequences of each item."""
     return [tuple((tuple(probe.ids), probe.candidates) for probe in asked.probes) for asked in curve.asked]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What tells a model from another one, kept when the model is no longer in memory.
+    """Facts about a model to compare, kept after the model has left memory.
 
     Attributes:
         weights / bytes: the fingerprint, and the hash of the weights as they are in memory.
@@ -277,7 +277,7 @@ class Facts:
 
 
 def facts_of(model: Model) -> Facts:
-    """What :func:`differences_of` compares."""
+    """Collect the facts that :func:`differences_of` compares."""
     settings = {
         "class": type(model.hf).__name__,
         "blocks": model.n_layers,
@@ -293,7 +293,7 @@ def facts_of(model: Model) -> Facts:
 
 
 def _quantisation(model: Model) -> str:
-    """How its weights were stored; they are computed with as ``dtype``, so that a quantised model is compared like any other."""
+    """The stored format of quantised weights. They are computed in ``dtype``, so a quantised model is compared like any other."""
     source = find_model(model.id)
     if source.kind != "gguf" or source.path is None:
         return "none"
@@ -372,11 +372,11 @@ def _labelled(evidence: Evidence, suite: Suite, entry: Any) -> Evidence:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A rank correlation, and of what.
+    """A rank correlation, with its subject.
 
     Attributes:
         of: the behaviours, or the one whose items are ranked.
-        reason: why there is none.
+        reason: why there is no correlation.
     """
 
     name: str
@@ -387,7 +387,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Answers:
-    """What is known of two models together.
+    """The answers to the questions about two models.
 
     Attributes:
         behaviours: of the two models' steerabilities, over behaviours.

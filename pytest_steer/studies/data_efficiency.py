@@ -22,7 +22,7 @@ from .sweep import Candidate, Sweep, vector_at
 
 @dataclass(frozen=True, eq=False)
 class PairsResult:
-    """Vectors of one number of training pairs, each made from another random part of them.
+    """The effects of vectors from one number of training pairs, each made from a different random part.
 
     Attributes:
         pairs: how many pairs each vector is made from.
@@ -116,7 +116,7 @@ def data_efficiency(
 
 
 def check_sizes(sizes: Sequence[int], training: Training) -> None:
-    """Refuse numbers of pairs that the training data do not have.
+    """Refuse numbers of pairs that exceed the training data.
 
     Raises:
         SteerError: a size is below 1 or above the number of training pairs.
@@ -130,7 +130,7 @@ def check_sizes(sizes: Sequence[int], training: Training) -> None:
 
 
 def pairs_in(training: Training) -> int:
-    """How many pairs there are: contrast items, pairs of a task, or texts of the shorter side."""
+    """The number of training pairs: contrast items, pairs of a task, or texts of the shorter side."""
     if training.texts is not None:
         return min(map(len, training.texts))
     return len(training.held)

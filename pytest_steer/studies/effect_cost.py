@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A line to be measured: a vector on a behaviour, with all multipliers at which claims deploy it."""
+    """A line to measure: a vector on a behaviour, with the multipliers at which claims deploy it."""
 
     name: str
     entry: Entry
@@ -57,7 +57,7 @@ def drawn_of(entries: Sequence[Entry]) -> list[Drawn]:
 
 
 def _name(entry: Entry, entries: Sequence[Entry]) -> str:
-    """The method, the behaviour or both: whatever tells the lines apart."""
+    """A line's name: the method, the behaviour or both, whichever distinguishes the lines."""
     if len({one.behaviour for one in entries}) == 1:
         return entry.method
     return entry.behaviour if len({one.method for one in entries}) == 1 else f"{entry.behaviour}: {entry.method}"

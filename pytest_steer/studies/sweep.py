@@ -1,4 +1,4 @@
-"""Looking for a layer and a multiplier: splitting the data, making the vector, measuring the grid, choosing. Knows nothing of pytest."""
+"""A sweep over layers and multipliers: its data, the vector at each layer, the measured grid, and the choice."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Parts:
     """The data of a sweep.
 
     Attributes:
-        train: what the vector is made from; None for one that is there already.
+        train: the training data; None for a saved vector.
         validation / test: items to choose a layer and a multiplier on, and to test the choice on.
         texts / test_texts: neutral texts for the same two purposes, or none.
         windows: the ``window`` and ``stride`` in which longer texts are scored, where they are given.
-        cluster: the key of the items that says which belong together; those are in one part.
-        warnings: what the reader has to know about the data.
+        cluster: the key of the items that names their cluster. A cluster is in one part.
+        warnings: about the data, for the reader.
     """
 
     train: Training | None
@@ -84,7 +84,7 @@ def read_parts(
         train: contrast items, texts or pairs of a task to make the vector from.
         saved: the name and the metadata of a saved vector, with traces of the questions that it was made from.
         neutral: neutral texts, split as the validation and the test items are.
-        cluster: a key of the items that says which belong together; those stay in one part.
+        cluster: the key of the items that names their cluster. A cluster stays in one part.
 
     Raises:
         DataError: a file cannot be used, a part would be too small, or the vector is made from questions of ``data``.
@@ -118,14 +118,14 @@ def read_parts(
 
 
 def _texts_of(training: Training) -> tuple[list[str], Seen]:
-    """What a vector's record has traces of."""
+    """The training texts whose traces a vector's metadata hold, and their kind."""
     if training.texts is not None:
         return [text for side in training.texts for text in side], "texts"
     return [item.question for item in training.given or ()] + [task.input for task in training.tasks or ()], "questions"
 
 
 def vector_methods() -> dict[str, MethodKind]:
-    """The registered methods that give a vector at a layer of one's choice."""
+    """The registered methods that give a vector at a chosen layer."""
     methods: dict[str, MethodKind] = registry.things("method")
     return {name: kind for name, kind in methods.items() if not kind.gives_intervention and kind.layers != "none"}
 
@@ -177,7 +177,7 @@ Limit = Literal["anti_steerable_share", "budget"]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a choice must keep.
+    """The limits of a choice.
 
     Attributes:
         anti_steerable_share: largest share of validation items with slope <= 0.
@@ -196,7 +196,7 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class LayerResult:
-    """What was found at one layer, the vector added there alone.
+    """The measurements at one layer, with the vector added there alone.
 
     Attributes:
         first_order: mean over items of the slope at multiplier 0, from the gradient; it ranks and decides nothing.
@@ -239,11 +239,11 @@ class LayerResult:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A layer and a multiplier that were measured, held against the limits.
+    """A measured layer and multiplier, compared with the limits.
 
     Attributes:
         perplexity: relative rise; None without neutral texts.
-        excess: limits that are broken to by how much, as a share of the limit: 0.5 is half as much again as is allowed.
+        excess: each exceeded limit to the excess as a share of the limit: 0.5 is half as much again as allowed.
     """
 
     layer: int
@@ -310,8 +310,8 @@ class Sweep:
 
     @property
     def nearest(self) -> Candidate:
-        """The candidate that comes nearest to keeping the limits: of those that steer, the one of the smallest excess, else the one
-        of the largest steerability."""
+        """The candidate nearest to the limits: the one with the smallest excess of those that steer, else the one with the
+        largest steerability."""
 
         def distance(one: Candidate) -> tuple[bool, float, float]:
             return not one.steers, sum(one.excess.values()) if one.steers else -one.steerability, -one.effect
