@@ -1,4 +1,4 @@
-"""The claim file of a study's choice, with the vector and data files that it names."""
+"""Claim files of the commands: reading one, and writing a study's choice with the vector and data files that it names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from ..claims.kinds import starters
 from ..data import ContrastItem, Items, TaskItem, TextLike
 from ..data.texts import entry_of
 from ..errors import DataError, SteerError
+from ..files import Suite, read_suite
+from ..registry import did_you_mean
 from ..run_context import RunContext
+from ..sources import shown
 from ..steering import Intervention, SteeringVector, save_intervention
 from .terminal import say, write_text
 
@@ -24,6 +27,19 @@ LOOKS_BETTER = (
 )
 # A YAML scalar that needs no quotes inside of a flow mapping; everything else is written as JSON, which YAML reads.
 _BARE = re.compile(r"^(?!(?:null|true|false|yes|no|on|off)$)[A-Za-z_./][\w./-]*(?::[\w./-]+)*$", re.IGNORECASE)
+
+
+def suite_with(file: Path, claim: str | None) -> Suite:
+    """Read a claim file.
+
+    Raises:
+        DataError: it has no claim of this name.
+    """
+    suite = read_suite(shown(file))
+    names = [entry.name for entry in suite.entries]
+    if claim is not None and claim not in names:
+        raise DataError(f"{suite.path.name} has no claim {claim!r}: {did_you_mean(claim, names)}")
+    return suite
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from ..errors import SteerError
 from ..run_context import RunContext
 from ..sources import shown
 from .options import (
-    COUNT,
     NAMES,
     SAVED_VECTOR,
     SHOTS,
@@ -27,6 +26,8 @@ from .options import (
     anti_steerable_share,
     budget,
     claim_file,
+    max_items,
+    no_soundness,
     out,
     run_options,
     write,
@@ -75,8 +76,8 @@ class _Measured:
 @click.option("--max-multiplier", type=TIMES, default=8.0, metavar="X", help="Largest tried.")
 @anti_steerable_share
 @click.option("--n-shots", type=SHOTS, default=5, metavar="N", help="Demonstrations.")
-@click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
-@click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
+@max_items
+@no_soundness
 @click.option(
     "--split",
     type=SPLIT_IN_TWO,

@@ -17,7 +17,7 @@ from ..columns import current_columns, in_columns, shortened, stream_columns, ta
 from ..errors import DataError, SteerError
 from ..run_context import RunContext
 from ..sources import find_model, shown
-from .options import COUNT, FILE, Command, out, run_options, tolerance
+from .options import FILE, Command, max_items, no_soundness, out, run_options, tolerance
 from .terminal import load_extensions, measuring, say, write_text
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ SCHEMA_NAME = "pytest-steer/models/1"
 @click.argument("second", metavar="B")
 @click.argument("files", type=FILE, metavar="FILE...", nargs=-1, required=True)
 @tolerance
-@click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
-@click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
+@max_items
+@no_soundness
 @partial(run_options, has_model=False)
 @out
 def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: float, run: RunContext, out: Path | None) -> int:

@@ -14,7 +14,7 @@ from ..columns import columns_of, current_columns, cut, in_columns, padded, stre
 from ..run_context import RunContext, running
 from ..sources import shown
 from .main import OK
-from .options import LAYERS, VECTOR, Command
+from .options import LAYERS, VECTOR, Command, as_json, load_vector
 from .terminal import load_extensions, measuring, say
 
 if TYPE_CHECKING:
@@ -33,23 +33,17 @@ _TEXTS = 16
 @click.option("--layers", type=LAYERS, metavar="LAYERS", help="These alone; or the layer that VECTOR does not say.")
 @click.option("--with", "others", type=VECTOR, multiple=True, metavar="FILE", help="Cosine to this one (repeatable).")
 @click.option("--model", metavar="MODEL", help="Dose on this model, relative to its hidden states.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@as_json
 def command(file: Path, layers: tuple[int, ...] | None, others: tuple[Path, ...], model: str | None, as_json: bool) -> int:
     """Print where a vector comes from and, for each layer, its norm and its cosine to others.
 
     With --model: the norm as a share of the median norm of the hidden states
     there, over 16 neutral texts at multiplier 1, positions all but the first.
     """
-    from ..steering import SteeringVector
-
     load_extensions()
-
-    def load(path: Path) -> SteeringVector:
-        return SteeringVector.load(path, layer=None if layers is None else layers[0] if len(layers) == 1 else layers)
-
     with measuring():
-        vector = load(file)
-        compared = {shown(path): load(path) for path in others}
+        vector = load_vector(file, layers)
+        compared = {shown(path): load_vector(path, layers) for path in others}
         doses = {} if model is None else _doses(vector, model)
     rows = [
         {

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from ..errors import DataError
 from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL
 from .terminal import progress_line
+
+if TYPE_CHECKING:
+    from ..steering import SteeringVector
 
 SavedVector = tuple[Path, tuple[int, ...] | None]
 """A vector file and the layers to steer at; None for the layers of the file."""
@@ -166,6 +169,13 @@ def _saved_vector(text: str) -> SavedVector:
     return Path(name), _layers(layers)
 
 
+def load_vector(file: Path, layers: tuple[int, ...] | None) -> SteeringVector:
+    """Load a saved vector at the layers of ``--layers``; without them, at all its layers."""
+    from ..steering import SteeringVector
+
+    return SteeringVector.load(file, layer=None if layers is None else layers[0] if len(layers) == 1 else layers)
+
+
 def output(*suffixes: str) -> Parsed:
     """A file to write, with one of these suffixes, in an existing folder."""
 
@@ -226,10 +236,18 @@ class Command(click.Command):
         self.example = example
 
 
+model = click.option(
+    "--model", metavar="MODEL", show_default=False, help=f"Wins over the file's.  [default: {DEFAULT_MODEL}]"
+)
+device = click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs.")
+dtype = click.option("--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Precision of the weights.")
+max_items = click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
+no_soundness = click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 _OF_THE_RUN = (
-    click.option("--model", metavar="MODEL", show_default=False, help=f"Wins over the file's.  [default: {DEFAULT_MODEL}]"),
-    click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs."),
-    click.option("--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Precision of the weights."),
+    model,
+    device,
+    dtype,
     click.option("--allow-unexpected", multiple=True, metavar="PATTERN", help="Weights that may be left out (repeatable)."),
     click.option("--cache", type=FOLDER, metavar="DIR", help="Keep scores here across runs."),
     click.option("--seed", type=SEED, default=0, metavar="N", help="Seeds everything random."),

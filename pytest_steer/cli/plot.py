@@ -17,7 +17,7 @@ from ..run_context import RunContext
 from ..screen import visible
 from ..sources import shown
 from .main import OK
-from .options import COUNT, NAMES, NUMBERS, Command, claim_file, output, run_options, stride, window
+from .options import NAMES, NUMBERS, Command, claim_file, max_items, no_soundness, output, run_options, stride, window
 from .terminal import load_extensions, measuring, say, write_bytes
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ SCHEMA_NAME, CURVES_SCHEMA_NAME = "pytest-steer/effect-cost/1", "pytest-steer/cu
 @click.option("--claims", type=NAMES, default=(), metavar="A,B", help="Of a report: these claims only.")
 @window
 @stride
-@click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
-@click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
+@max_items
+@no_soundness
 @run_options
 def command(
     *,

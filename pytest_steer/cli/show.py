@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..columns import columns_of, current_columns, in_columns, stream_columns, wrapped
-from ..errors import DataError, SteerError, exceptions_named
-from ..registry import did_you_mean
+from ..errors import SteerError, exceptions_named
 from ..run_context import RunContext
 from ..screen import visible
-from ..sources import shown
 from .main import OK, USAGE_ERROR
 from .options import COUNT, Command, claim_file, run_options
 from .terminal import load_extensions, measuring, say
@@ -43,14 +41,12 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     The first steered and the first scored token are marked. Nothing is measured and no vector is made. A claim that cannot be shown
     is an error on stderr, and the others follow; the exit code is then 4.
     """
-    from ..files import BrokenClaim, read_suite
+    from ..files import BrokenClaim
     from ..model.models import Models
+    from .claim_file import suite_with
 
     load_extensions()
-    suite = read_suite(shown(file))
-    names = [entry.name for entry in suite.entries]
-    if claim is not None and claim not in names:
-        raise DataError(f"{suite.path.name} has no claim {claim!r}: {did_you_mean(claim, names)}")
+    suite = suite_with(file, claim)
     models = Models(run)
     first: dict[str, str] = {}  # a text to the claim that it was printed for
     faulty, columns = False, stream_columns(sys.stdout)
