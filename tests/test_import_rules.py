@@ -32,13 +32,13 @@ GROUND = (
     "progress",
 )
 ORDER = (
-    "stats", "against", "data", "prompting", "steering", "model", "extract", "measures", "soundness", "fuzzing", "claims", "files", "report",
+    "core", "stats", "against", "data", "prompting", "steering", "model", "extract", "measures", "soundness", "fuzzing", "claims", "files", "report",
     "studies",
 )  # fmt: skip
 # Folders that must not know of others although these stand before them.
 IGNORANT = {"steering": {"data", "prompting"}, "report": {"files"}}
 HEAVY = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "gguf")
-WITHOUT_TORCH = ("stats", "against", "data", "prompting", "report")
+WITHOUT_TORCH = ("core", "stats", "against", "data", "prompting", "report")
 WITH_HYPOTHESIS = ("prompting", "fuzzing", "soundness")
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -29,7 +29,6 @@ from .stays_fluent import StaysFluent, assert_stays_fluent
 from .steers import Steers, assert_steers
 from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 from .suppresses import Suppresses, assert_suppresses
-from .text_sampling import describe_texts
 
 discover(__name__, __path__)
 
@@ -80,7 +79,6 @@ __all__ = [
     "check_before",
     "claim",
     "complete",
-    "describe_texts",
     "explain",
     "judged",
     "kind_of",

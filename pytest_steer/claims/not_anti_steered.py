@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal, Unpack
 
-from ..data import ItemLike, Items
+from ..data import ItemLike, Items, Sample, sample_of
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve
 from ..measures.subject import Subject
@@ -26,7 +26,6 @@ from .judging import open_share, share_of
 from .kinds import claim
 from .no_effect import controls_of_no_effect
 from .over_items import measure_items
-from .sampling import Sample, sample_of
 
 By = Literal["slope", "effect"]
 
@@ -119,7 +118,7 @@ class NotAntiSteered:
         return evidence
 
     @cached_property
-    def _sample(self) -> Sample:
+    def _sample(self) -> Sample[Items]:
         return sample_of(self.items, self.cluster)
 
     @property

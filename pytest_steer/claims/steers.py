@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Literal, Unpack
 
-from ..data import ItemLike, Items
+from ..data import ItemLike, Items, Sample, sample_of
 from ..errors import SteerError
 from ..evidence import Direction, Evidence
 from ..measures import MULTIPLIERS, Array
@@ -28,7 +28,6 @@ from .judging import mean_of
 from .kinds import claim
 from .no_effect import controls_of_no_effect
 from .over_items import measure_items
-from .sampling import Sample, sample_of
 
 
 @claim("steers", title="The vector steers", main="steerability")
@@ -106,7 +105,7 @@ class Steers:
         return evidence
 
     @cached_property
-    def _sample(self) -> Sample:
+    def _sample(self) -> Sample[Items]:
         return sample_of(self.items, self.cluster)
 
     @property

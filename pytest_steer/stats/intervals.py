@@ -1,7 +1,7 @@
 """An inference (an estimate with two bounds), and two ways to make one: Student's t for a mean, Clopper-Pearson for a share."""
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -291,6 +291,15 @@ def deviations_of_clusters(deviations: FloatArray, cluster_of_item: npt.NDArray[
     sums = np.bincount(cluster_of_item, weights=deviations)
     items_outside = deviations.size - np.bincount(cluster_of_item)
     return ((sums.size - 1) * sums / items_outside).astype(np.float64)
+
+
+def one_per_cluster(values: FloatArray, clusters: Sequence[int] | None) -> FloatArray:
+    """[n_clusters] the mean of each cluster's values, in the order of their numbers; the values themselves without clusters."""
+    if clusters is None:
+        return values
+    place = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    means: FloatArray = np.bincount(place, weights=values) / np.bincount(place)
+    return means
 
 
 def root_mean_square(deviations: FloatArray) -> float:
