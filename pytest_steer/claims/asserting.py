@@ -93,9 +93,7 @@ def _untaken(_: Evidence) -> None:
     """Does nothing: used when no run collects evidence."""
 
 
-def _bound(
-    call: str, kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
+def _bound(call: str, kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments by name.
 
     Raises:

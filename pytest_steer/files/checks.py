@@ -10,8 +10,8 @@ from typing import Any
 
 from pytest_steer.claims.baselines import nothing_to_choose_on
 from pytest_steer.claims.kinds import kind_of
-from pytest_steer.data.leave_out import check_expression
 from pytest_steer.data.questions import is_hub
+from pytest_steer.data.texts import check_expression
 from pytest_steer.errors import DataError
 from pytest_steer.files.expand import Expanded
 from pytest_steer.files.files import absolute, missing_file

@@ -29,4 +29,4 @@ def pytest_configure(config):
 def pytest_ignore_collect(collection_path, config):
     """Collect nothing here in a run of all tests: golden reports are recorded by ``tools/golden.py``."""
     named = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
-    return None if any(HERE == path or HERE in path.parents for path in named) else True
+    return None if any(path == HERE or HERE in path.parents for path in named) else True

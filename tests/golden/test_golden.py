@@ -108,7 +108,9 @@ def test_steers_in_a_context(model, vector, items):
 
 
 def test_steers_few_tuples(model, vector):
-    assert_steers(model, vector, [("Do you like the hat?", "Yes", "No"), ("Do you like tea?", "Yes", "No")], steerability=0.5)
+    assert_steers(
+        model, vector, [("Do you like the hat?", "Yes", "No"), ("Do you like tea?", "Yes", "No")], steerability=0.5
+    )
 
 
 def test_steers_of_nothing(model, vector):
@@ -131,7 +133,9 @@ def test_not_anti_steered(model, vector, loud, items, loud_items):
 
 
 def test_not_anti_steered_by_an_ablation(model, vector, items):
-    assert_not_anti_steered(model, ablate(vector[1] if isinstance(vector, dict) else vector, layers=[1]), items, share=0.5, by="effect")
+    assert_not_anti_steered(
+        model, ablate(vector[1] if isinstance(vector, dict) else vector, layers=[1]), items, share=0.5, by="effect"
+    )
 
 
 def test_promotes_and_suppresses(model, vector, items):
@@ -199,7 +203,9 @@ def test_holds_in_contexts(model, vector, items):
 
 def test_performs_task(model, vector):
     tasks = read_tasks(DATA / "yes_tasks.jsonl")
-    assert_performs_task(model, vector, tasks, accuracy=0.1, n_shots=2, demonstrations=read_tasks(DATA / "shown_tasks.jsonl"), **ALL)
+    assert_performs_task(
+        model, vector, tasks, accuracy=0.1, n_shots=2, demonstrations=read_tasks(DATA / "shown_tasks.jsonl"), **ALL
+    )
 
 
 def test_hooks_are_sound(model, vector):
