@@ -268,6 +268,10 @@ class _Supply:
         return self._claim.min_n
 
     @property
+    def silence(self) -> dict[str, str]:
+        return self._claim.silence
+
+    @property
     def seed(self) -> int:
         return self._inputs.run.seed
 
