@@ -133,7 +133,7 @@ def _measure(
     from ..claims.over_items import data_warnings
     from ..files.build import load_for
     from ..files.inputs import Inputs
-    from ..measures.subject import cache_warnings, model_warnings
+    from ..measures.subject import cache_warnings, model_findings
     from ..studies.compare_methods import compare, entries_of, split_entries
 
     with measuring() as warn:
@@ -143,7 +143,7 @@ def _measure(
         if split is not None:
             entries, judged = split_entries(entries, split, seed=models.run.seed)
         # Before the long part, so that weak training data can be a reason to stop.
-        for text in model_warnings(model):
+        for text in map(str, model_findings(model)):
             warn(text)
         for entry in entries:
             for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster, at_least=0)):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ... import progress
 from ...claims.explain import complete
-from ...claims.multiplicity import adjust
+from ...claims.multiplicity import adjusted
 from ...errors import SteerError, exceptions_named
 from ...evidence import Evidence
 from ...files import BrokenClaim, Suite
@@ -32,7 +32,9 @@ def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -
         measured.append((suite, entry, measuring.evidence_of(suite, entry)))
     for suite in suites:
         if suite.holm:
-            adjust([evidence for own, _, evidence in measured if own is suite])
+            own = [place for place, (one, *_) in enumerate(measured) if one is suite]
+            for place, evidence in zip(own, adjusted([measured[place][2] for place in own]), strict=True):
+                measured[place] = (*measured[place][:2], evidence)
     return [_record(evidence, suite, entry) for suite, entry, evidence in measured]
 
 
@@ -47,7 +49,11 @@ def _record(evidence: Evidence, suite: Suite, entry: Any) -> dict[str, Any]:
 
 
 def _labelled(evidence: Evidence, suite: Suite, entry: Any) -> Evidence:
-    evidence.suite, evidence.id = suite.name, f"{shown(suite.path)}::{entry.name}"
-    evidence.matrix, evidence.xfail = getattr(entry, "choice", None) or None, getattr(entry, "xfail", None)
-    complete(evidence)
-    return evidence
+    return complete(
+        evidence.but(
+            suite=suite.name,
+            id=f"{shown(suite.path)}::{entry.name}",
+            matrix=getattr(entry, "choice", None) or None,
+            xfail=getattr(entry, "xfail", None),
+        )
+    )
