@@ -49,12 +49,14 @@ class Run:
         name: folder of the recording. ``--only`` takes it or the start of it.
         arguments: of pytest, or of the module ``pytest_steer`` with ``is_command``. ``{out}`` stands for the run's folder.
         timeout: in seconds.
+        threads: of torch. Of a small model one is as fast as two, also beside other work.
     """
 
     name: str
     arguments: tuple[str, ...]
     is_command: bool = False
-    timeout: int = 900
+    timeout: int = 3600
+    threads: str = "1"
 
 
 def _golden(name: str, *arguments: str) -> Run:
@@ -76,6 +78,7 @@ RUNS = (
             "tools",
             "tasks",
             "interventions",
+            "slow",
             "matrix",
             "holm",
             "errors",
@@ -110,11 +113,11 @@ RUNS = (
     _command("explain", "explain", "@/replies.steer.yaml", "@/holm.steer.yaml"),
     _command("compare", "compare", "{out}/../release-before/report.json", "{out}/../release-after/report.json"),
     _command("verdict", "verdict", "{out}/../items/report.json"),
-    Run("builtin", ("example_suites/builtin",)),
-    Run("open_ended", ("example_suites/open_ended",)),
-    Run("smollm2", ("example_suites/smollm2",)),
-    Run("costs", ("example_suites/costs",)),
-    Run("methods", ("example_suites/methods",), timeout=2400),
+    Run("builtin", ("example_suites/builtin",), threads="2"),
+    Run("open_ended", ("example_suites/open_ended",), threads="2"),
+    Run("smollm2", ("example_suites/smollm2",), threads="2"),
+    Run("costs", ("example_suites/costs",), threads="2"),
+    Run("methods", ("example_suites/methods",), threads="2", timeout=10800),
 )
 NAMES = tuple(run.name for run in RUNS)
 
@@ -183,7 +186,7 @@ def _record(run: Run, out: Path, *, code: Path, inputs: dict[str, str]) -> bool:
         "COLUMNS": "80",
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": str(code),
-        "OMP_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": run.threads,
         "HF_HUB_OFFLINE": "1",
         "NO_COLOR": "1",
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -23,14 +23,13 @@ from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
-from .running import evidence_of
 from .promotes import Promotes, assert_promotes
+from .running import evidence_of
 from .settings import OtherData
 from .stays_fluent import StaysFluent, assert_stays_fluent
 from .steers import Steers, assert_steers
 from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 from .suppresses import Suppresses, assert_suppresses
-from .text_sampling import describe_texts
 
 discover(__name__, __path__)
 
@@ -82,7 +81,6 @@ __all__ = [
     "claim",
     "complete",
     "evidence_of",
-    "describe_texts",
     "explain",
     "judged",
     "kind_of",

@@ -13,7 +13,19 @@ from typing import Any, ClassVar, Protocol, dataclass_transform
 
 import torch
 
-from ..data import DialogueLike, ItemLike, TextLike
+from ..data import (
+    DialogueLike,
+    Dialogues,
+    ItemLike,
+    Items,
+    Sample,
+    TextLike,
+    Texts,
+    as_dialogues,
+    as_items,
+    as_texts,
+    sample_of,
+)
 from ..errors import SteerError
 from ..evidence import Direction
 from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve, random_controls
@@ -40,8 +52,7 @@ from .controls import controls_of_no_effect
 from .in_rounds import draw_in_rounds, is_in_rounds
 from .judging import Judgement, judge_measurement
 from .measurement import Measurement
-from .over_items import check_enough, check_has_slope
-from .sampling import Sample, sample_of
+from .over_items import check_has_slope
 
 Vector = SteeringVector | Intervention | None
 
@@ -111,9 +122,7 @@ class Claim(Declared):
 
     def judge(self, ask: Ask, measured: Measurement) -> Judgement:
         """Judge by the interval of the measurement's estimator."""
-        return judge_measurement(
-            ask, measured, threshold=self.threshold, confidence=self.confidence, min_n=self.min_n
-        )
+        return judge_measurement(ask, measured, threshold=self.threshold, confidence=self.confidence, min_n=self.min_n)
 
     def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:
         """Withhold a verdict for a reason of the kind's own."""
@@ -179,9 +188,9 @@ class AboutItems(Claim):
     cluster: str | None = None
 
     @cached_property
-    def sampled_items(self) -> Sample:
+    def sampled_items(self) -> Sample[Items]:
         """The distinct items and their clusters."""
-        return sample_of(self.items, self.cluster)  # type: ignore[arg-type]
+        return sample_of(as_items(self.items), self.cluster)
 
 
 class OverItems(AboutItems):
@@ -230,7 +239,6 @@ class OverCurve(OverItems):
             grid: multipliers, if not the claim's own. is_slope: the numbers depend on the slope over the grid.
         """
         sample, details = self.sampled_items, dict[str, Any]()
-        check_enough(sample)
         multipliers = check_has_slope(self.subject, self.multipliers if grid is None else grid, by_effect=not is_slope)
         if getattr(estimator, "sequential", False):
             if sample.clusters is not None:
@@ -239,7 +247,7 @@ class OverCurve(OverItems):
                     "together: set sequential: false"
                 )
             draw = draw_in_rounds(
-                sample.items,
+                sample.units,
                 lambda items: values(ask.propensity(items, multipliers)),
                 lambda numbers: estimator.infer(numbers, confidence=self.confidence, direction=direction),
                 threshold=self.threshold,
@@ -247,8 +255,8 @@ class OverCurve(OverItems):
                 seed=self.seed,
                 min_n=self.min_n,
             )
-            sample, details = dataclasses.replace(sample, items=draw.items), {"sequential": draw.describe()}
-        curve = ask.propensity(sample.items, multipliers)
+            sample, details = dataclasses.replace(sample, units=draw.items), {"sequential": draw.describe()}
+        curve = ask.propensity(sample.units, multipliers)
         if isinstance(self.controls, int) and self.controls:
             found = random_controls(ask.model, self.subject, curve, self.controls, seed=self.seed, context=ask.context)
             details["controls"] = found
@@ -283,11 +291,9 @@ class OverTexts(Claim):
     source: str = "texts"
 
     @cached_property
-    def sampled_texts(self) -> Any:
+    def sampled_texts(self) -> Sample[Texts]:
         """The distinct texts and their clusters."""
-        from .text_sampling import sample_of_texts
-
-        return sample_of_texts(self.texts, self.source)
+        return sample_of(as_texts(self.texts, self.source))
 
 
 class OverReplies(Claim):
@@ -328,19 +334,15 @@ class OverReplies(Claim):
         return Drawing(self.max_new_tokens, self.samples, self.temperature, self.top_p, self.seed)
 
     @cached_property
-    def sampled_prompts(self) -> Any:
+    def sampled_prompts(self) -> Sample[Dialogues]:
         """The distinct dialogues and their clusters."""
-        from .prompt_sampling import sample_of_prompts
-
-        return sample_of_prompts(self.prompts, self.cluster)
+        return sample_of(as_dialogues(self.prompts), self.cluster)
 
 
 def _what_steers(claim: Claim) -> SteeringVector | Intervention:
     call = f"assert_{claim.kind.name}"
     declared = {
-        name: value
-        for name in ("vector", "directions", "layers")
-        if (value := getattr(claim, name, None)) is not None
+        name: value for name in ("vector", "directions", "layers") if (value := getattr(claim, name, None)) is not None
     }
     if claim.apply is None and not declared:
         raise SteerError(f"{call}: nothing steers: give a SteeringVector or an Intervention as the vector")

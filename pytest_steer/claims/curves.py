@@ -31,9 +31,7 @@ def with_deployed(ask: Ask, curve: PropensityCurve) -> PropensityCurve:
     return ask.propensity(curve.items, [0.0, deployed])
 
 
-def moves_of_deployed(
-    subject: Subject, deployed: PropensityCurve, confidence: float, clusters: Sequence[int] | None
-) -> str:
+def moves_of_deployed(subject: Subject, deployed: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> str:
     """Which way the mean effect at the deployed multiplier is proven to be: ``up``, ``down`` or ``neither way``."""
     effects = deployed.effects(float(subject.multiplier))
     return moves_of(mean_t(effects, confidence=confidence, clusters=clusters))

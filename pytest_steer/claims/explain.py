@@ -10,18 +10,18 @@ from .kinds import ClaimKind, kind_of
 from .pilots import threshold_line
 
 
-def complete(evidence: Evidence) -> None:
-    """Write into evidence what depends on the run it belongs to: how to see a counterexample again, and the message.
+def complete(evidence: Evidence) -> Evidence:
+    """The evidence with what depends on the run it belongs to: how to see a counterexample again, and the message.
 
     Call it when nothing else of the evidence changes any more.
     """
     if evidence.check:
         try:
-            evidence.extra = kind_of(evidence.check).said("extra", evidence)
+            evidence = evidence.but(extra=kind_of(evidence.check).said("extra", evidence))
         except Exception:  # of a user's claim, which may be the error itself
             if evidence.verdict is not Verdict.ERROR:
                 raise
-    evidence.message = explain(evidence)
+    return evidence.but(message=explain(evidence))
 
 
 def explain(evidence: Evidence, *, brief: bool = False, width: int | None = None, first: int = 0) -> str:
@@ -48,6 +48,7 @@ def _lines(evidence: Evidence, brief: bool) -> list[str]:
     few = words.too_few(evidence)
     said = f"{few}: " if few is not None and few in headline else ""  # which its warning need not say again
     lines = [headline, *(f"  warning: {warning.removeprefix(said)}" for warning in evidence.warnings)]
+    lines += [f"  silenced: {one['code']} ({one['reason']})" for one in evidence.silenced]
     lines += (
         threshold_line(evidence) + words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
     )

@@ -18,14 +18,13 @@ from ..measures.subject import Subject
 from ..model import Model
 from ..model.fits import mismatch_warnings
 from ..registry import did_you_mean
-from ..stats import error_rate_of_t, is_clearly_skewed, judge, skewness_of
+from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
 from ..stats.estimators import MIN_N, Estimator, Share
 from .control_tokens import control_token_warnings
 from .judging import Judgement, few_units
 from .leaks import leaks, text_leaks
 from .measurement import Measurement
 from .numbers import number
-from .sampling import one_per_cluster
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +136,10 @@ def of_training_data(found: Found) -> Iterator[Finding]:
     record, sample = found.subject.intervention.metadata, found.measured.sample
     asked = found.asked_texts
     if asked:
-        yield from map(overlap, leaks(record, asked, sample.describe()["hash"], unit=sample.called if sample.called == "prompts" else "items"))
+        yield from map(
+            overlap,
+            leaks(record, asked, sample.describe()["hash"], unit=sample.called if sample.called == "prompts" else "items"),
+        )
     else:
         yield from map(overlap, text_leaks(record, list(sample.units)))
 
@@ -312,9 +314,7 @@ def on_promised_side(found: Found) -> dict[str, Any]:
         return {}
     values, at, _ = seen
     keeps = values >= at if found.judgement.direction is Direction.AT_LEAST else values <= at
-    share = Share().infer(
-        keeps.astype(float), found.measured.entries.clusters, confidence=found.judgement.found.confidence
-    )
+    share = Share().infer(keeps.astype(float), found.measured.entries.clusters, confidence=found.judgement.found.confidence)
     return {
         "on_promised_side": {
             "items": int(keeps.sum()),
@@ -444,8 +444,10 @@ def of_the_deployed_multiplier(found: Found) -> Iterator[Finding]:
     deployed, sizes = abs(subject.multiplier), sorted(abs(float(one)) for one in measured.curve.multipliers if one)
     if sizes and not _FAR * sizes[-1] >= deployed >= sizes[0] / _FAR:
         is_large = deployed > sizes[-1]
-        side = f"largest multiplier of the slope is {sizes[-1]:g}" if is_large else (
-            f"smallest multiplier of the slope other than 0 is {sizes[0]:g}"
+        side = (
+            f"largest multiplier of the slope is {sizes[-1]:g}"
+            if is_large
+            else (f"smallest multiplier of the slope other than 0 is {sizes[0]:g}")
         )
         yield far_from_grid(
             f"the {side} and the deployed one is {subject.multiplier:g}, more than {_FAR} times as {'large' if is_large else 'small'}: the slope says "

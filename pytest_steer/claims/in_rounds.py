@@ -71,7 +71,7 @@ def draw_in_rounds(
     if len(items) < LEAST_ITEMS:
         raise DataError(f"{items.source}: has {len(items)} items; drawing in rounds needs at least {LEAST_ITEMS}")
     order = np.random.default_rng(seed).permutation(len(items))
-    shuffled = Items((items[int(i)] for i in order), items.source)
+    shuffled = items.part(map(int, order))
     looks: list[int] = []
     for count in rounds(len(shuffled), first=max(LEAST_ITEMS, min_n or 0)):
         looks.append(count)

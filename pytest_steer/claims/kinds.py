@@ -11,10 +11,10 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from .. import registry
+from ..data import as_dialogues, as_items
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, fault_of
 from ..parameters import Param, Schema, hints_of, names_of, param_of, properties_of, required_of
-from ..data import as_dialogues, as_items
 from ..promises import Promised, promise_schema, promised
 from ..validation import check_values
 from . import words

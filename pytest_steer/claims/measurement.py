@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.finding import Finding
+from ..data import Sample
 from ..data.likeness import content_hash
 from ..evidence import Direction
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
 from ..measures.subject import Subject
 from ..model import Probe
 from ..stats.estimators import Estimator
-from .sampling import Sample
 
 Clusters = Sequence[int] | None
 
@@ -66,7 +66,7 @@ class Counted:
         }
 
 
-def counted(sample: Sample) -> Counted:
+def counted(sample: Sample[Any]) -> Counted:
     """The entries of a sample, each with its cluster."""
     return Counted(sample.names, sample.forms, sample.called, sample.clusters)
 
@@ -120,7 +120,7 @@ class Measurement:
         fields: other fields of the evidence, such as ``replies`` or ``strata``.
     """
 
-    sample: Sample
+    sample: Sample[Any]
     values: Array
     estimator: Estimator
     statistic: str

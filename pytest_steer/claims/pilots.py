@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.finding import Finding, Weight, code
-from ..data import ContrastItem, as_texts, read_items, read_questions, read_tasks, read_texts
+from ..data import ContrastItem, read_items, read_questions, read_tasks, read_texts
 from ..data.likeness import content_hash
 from ..data.texts import form_of
 from ..errors import DataError, SteerError
@@ -103,10 +103,10 @@ def _of_report(report: dict[str, Any]) -> set[str]:
 def _of_data(file: Path) -> set[str]:
     """The hashes of what a data file holds."""
     readers: list[Callable[[], Sequence[Sequence[str]]]] = [
-        lambda: [item.form for item in read_items(file)],
-        lambda: [task.form for task in read_tasks(file)],
-        lambda: [question.form for question in read_questions(file)],
-        lambda: [form_of(text) for text in as_texts(read_texts(file))],
+        lambda: read_items(file).forms,
+        lambda: read_tasks(file).forms,
+        lambda: read_questions(file).forms,
+        lambda: read_texts(file).forms,
     ]
     found: set[str] = set()
     first: DataError | None = None

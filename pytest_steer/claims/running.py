@@ -64,15 +64,11 @@ def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
     )
 
 
-def _doubted(
-    claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement
-) -> tuple[Judgement, dict[str, Any]]:
+def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
     details = {**measured.sample.details(), **measured.details}
     if measured.deployed is not None and "deployed" not in details:
-        details["deployed"] = deployed_record(
-            ask.subject, measured.deployed, claim.confidence, measured.entries.clusters
-        )
+        details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, measured.entries.clusters)
     if measured.is_slope and measured.curve is not None:
         judgement = _contradicted(judgement, measured, details["deployed"])
     judgement = claim.doubt(ask, measured, judgement)
@@ -87,9 +83,7 @@ def _contradicted(judgement: Judgement, measured: Measurement, at: dict[str, Any
     It does if the mean effect has another sign than the slope gives it, provided that one of the two is significant.
     """
     assert measured.curve is not None
-    slope = mean_t(
-        measured.curve.slopes, confidence=judgement.found.confidence, clusters=measured.entries.clusters
-    )
+    slope = mean_t(measured.curve.slopes, confidence=judgement.found.confidence, clusters=measured.entries.clusters)
     sign = 1 if at["multiplier"] > 0 else -1
     expected = "up" if slope.estimate * sign > 0 else "down"
     is_opposite = at["moves"] == {"up": "down", "down": "up"}[expected]

@@ -144,10 +144,10 @@ def _measure(
 ) -> _Measured:
     from ..claims.leaks import text_leaks
     from ..claims.over_items import data_warnings
-    from ..claims.sampling import sample_of
+    from ..data import sample_of
     from ..files.build import load_for
     from ..files.inputs import Inputs
-    from ..measures.subject import cache_warnings, model_warnings
+    from ..measures.subject import cache_warnings, model_findings
     from ..studies.compare_methods import compare, entries_of, split_entries
 
     with measuring() as warn:
@@ -157,10 +157,10 @@ def _measure(
         if split is not None:
             entries, judged = split_entries(entries, split, seed=models.run.seed)
         # Before the long part, so that weak training data can be a reason to stop.
-        for text in model_warnings(model):
+        for text in map(str, model_findings(model)):
             warn(text)
         for entry in entries:
-            for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster)):
+            for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster, at_least=0)):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
             for text in text_leaks(entry.subject.intervention.metadata, entry.neutral.texts):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")

@@ -88,7 +88,7 @@ def command(
     from ..files import read_suite
     from ..files.build import load_for
     from ..files.inputs import Inputs
-    from ..measures.subject import cache_warnings, model_warnings
+    from ..measures.subject import cache_warnings, model_findings
     from ..model.models import Models
     from ..report.effect_cost import MOST_LINES, check_drawable, effect_cost_picture, effect_cost_table
     from ..studies.compare_methods import entries_of, plan_of
@@ -105,7 +105,7 @@ def command(
         )
     with measuring() as warn:
         model = load_for(Models(run), suite, plan.model)
-        for text in model_warnings(model):
+        for text in map(str, model_findings(model)):
             warn(text)
         entries, failures = entries_of(plan, Inputs(model))
         if failures:

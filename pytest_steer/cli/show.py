@@ -171,7 +171,7 @@ def _questions(inputs: Inputs, claim: ClaimSpec, folder: Path) -> list[str]:
 
 
 def _tasks(inputs: Inputs, claim: ClaimSpec) -> list[str]:
-    from ..data.demonstrations import draw_demonstrations
+    from ..data.tasks import draw_demonstrations
     from ..measures.tasks import task_probe
     from ..steering import check_positions
 

@@ -37,7 +37,7 @@ from .options import (
 from .terminal import colours, load_extensions, measuring, write_text
 
 if TYPE_CHECKING:
-    from ..claims.sampling import Sample
+    from ..data import Items, Sample
     from ..model import Model
     from ..steering import Positions, SteeringVector
     from ..studies.data_efficiency import PairsResult
@@ -272,13 +272,13 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
     Args:
         model / vector: their names.
     """
-    from ..claims.sampling import sample_of
+    from ..data import sample_of
 
     measured, columns = sweep.measured, [f"{m:g}" for m in sweep.multipliers]
     rows = [str(result.layer) for result in measured]
     texts = [f"{len(part)} {name} texts" for name, part in (("validation", parts.texts), ("test", parts.test_texts)) if part]
     chosen_on = ", ".join([counted(sweep.sample, "validation"), *texts[:1]])
-    kept = " and ".join([counted(sample_of(parts.test, parts.cluster), "test"), *texts[1:]])
+    kept = " and ".join([counted(sample_of(parts.test, parts.cluster, at_least=0), "test"), *texts[1:]])
     paragraphs = [
         f"{model}: {vector}, positions {sweep.positions}\n{chosen_on}; {kept} are not looked at\n"
         f"first order ranks the layers; the best {len(measured)} of {len(sweep.layers)} are measured at every multiplier",
@@ -299,9 +299,9 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
     return "\n\n".join(paragraphs)
 
 
-def counted(sample: Sample, name: str) -> str:
+def counted(sample: Sample[Items], name: str) -> str:
     """The number of items and of their clusters."""
-    return f"{len(sample.items)} {name} items" + (f" ({sample.n} clusters)" if sample.clusters is not None else "")
+    return f"{len(sample.units)} {name} items" + (f" ({sample.n} clusters)" if sample.clusters is not None else "")
 
 
 def layer_table(sweep: Sweep) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data import Items, TaskItem, items_as_tasks, task_items
+from ..data import Items, TaskItem, Tasks, items_as_tasks, task_items
 from ..errors import DataError
 from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
 from ..sources import shown
@@ -27,12 +27,12 @@ class Training:
 
     given: Items | None
     texts: Texts | None
-    tasks: tuple[TaskItem, ...] | None
+    tasks: Tasks | None
     file: Path
     seed: int
 
     @property
-    def held(self) -> Items | Texts | tuple[TaskItem, ...]:
+    def held(self) -> Items | Texts | Tasks:
         """The data as the file holds them."""
         found = self.given or self.texts or self.tasks
         assert found is not None  # an empty file is an error of its reader
@@ -67,7 +67,7 @@ class Training:
             "answer_not_matching_behavior}) or pairs of a task ({input, output})"
         )
 
-    def demonstrations(self, method: str) -> tuple[TaskItem, ...]:
+    def demonstrations(self, method: str) -> Tasks:
         """Pairs of input and output: of contrast items question -> matching answer, of texts negative -> positive, by place.
 
         Raises:
@@ -84,4 +84,4 @@ class Training:
                 f"{len(negative)} negative and {len(positive)} positive ones: bring as many of each, or contrast items, or pairs of "
                 "a task ({input, output})"
             )
-        return tuple(TaskItem(before, after) for before, after in zip(negative, positive, strict=True))
+        return Tasks(TaskItem(before, after) for before, after in zip(negative, positive, strict=True))

@@ -14,7 +14,7 @@ from ..claims.pilots import read_pilot
 from ..data import (
     Dialogues,
     Items,
-    TaskItem,
+    Tasks,
     Texts,
 )
 from ..errors import DataError, ModelError, SteerError, at_key
@@ -207,11 +207,11 @@ class _Supply:
         return self._inputs.prompts(self._claim)
 
     @property
-    def tasks(self) -> tuple[TaskItem, ...]:
+    def tasks(self) -> Tasks:
         return self._inputs.first_tasks(self._inputs.tasks(self._claim))
 
     @property
-    def demonstrations(self) -> tuple[TaskItem, ...]:
+    def demonstrations(self) -> Tasks:
         # All pairs of the file, however many are asked about, so that every profile sees the same prompts.
         return self._inputs.tasks(self._claim, self._claim.demonstrations or self._claim.test)
 
@@ -266,6 +266,10 @@ class _Supply:
     @property
     def min_n(self) -> int | None:
         return self._claim.min_n
+
+    @property
+    def silence(self) -> dict[str, str]:
+        return self._claim.silence
 
     @property
     def seed(self) -> int:

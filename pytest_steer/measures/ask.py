@@ -150,15 +150,11 @@ class Ask:
         self._note("the texts", np.concatenate([one.per_text - base.per_text for one in steered]))
         return base, steered
 
-    def divergence(
-        self, texts: Sequence[TextLike], multipliers: Sequence[float], *, source: str = ""
-    ) -> list[Divergence]:
+    def divergence(self, texts: Sequence[TextLike], multipliers: Sequence[float], *, source: str = "") -> list[Divergence]:
         """KL(unsteered || steered) of the next token's distribution at each position of the texts."""
         _ = self.soundness
         with _named(source):
-            found = kl_curve(
-                self.model, texts, self.subject.intervention, multipliers=multipliers, **self.subject.scope
-            )
+            found = kl_curve(self.model, texts, self.subject.intervention, multipliers=multipliers, **self.subject.scope)
         return self._diverged("the texts", found)
 
     def divergence_at_answers(self, items: Iterable[ItemLike], multipliers: Sequence[float]) -> list[Divergence]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import regex
 
-from ..data.leave_out import PATIENCE, check_expression
+from ..data.texts import PATIENCE, check_expression
 from ..errors import DataError, SteerError
 from ..model import Model
 from ..registry import did_you_mean

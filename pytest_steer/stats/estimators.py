@@ -259,9 +259,7 @@ class Ratio:
         self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
     ) -> Inference:
         above, below = values.T
-        return ratio_of_means(
-            above, below, confidence=confidence, interval=self.interval, seed=self.seed, clusters=clusters
-        )
+        return ratio_of_means(above, below, confidence=confidence, interval=self.interval, seed=self.seed, clusters=clusters)
 
     def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
         above, below = values.T

@@ -1,7 +1,7 @@
 """An inference (an estimate with two bounds), and two ways to make one: Student's t for a mean, Clopper-Pearson for a share."""
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -185,7 +185,9 @@ def share(successes: int, n: int, *, confidence: float = 0.95) -> Inference:
     successes = checked_count(successes, "successes", least=0)
     if successes > n:
         raise ValueError(f"successes was {successes} of n = {n}; expected no more successes than items.")
-    return infer(BinomialTails(successes, n), confidence, estimate=successes / n, method="clopper-pearson", n=n, is_exact=True)
+    return infer(
+        BinomialTails(successes, n), confidence, estimate=successes / n, method="clopper-pearson", n=n, is_exact=True
+    )
 
 
 def share_of_clusters(outcomes: npt.ArrayLike, clusters: Iterable[Hashable], *, confidence: float = 0.95) -> Inference:
@@ -301,6 +303,15 @@ def deviations_of_clusters(deviations: FloatArray, cluster_of_item: npt.NDArray[
     sums = np.bincount(cluster_of_item, weights=deviations)
     items_outside = deviations.size - np.bincount(cluster_of_item)
     return ((sums.size - 1) * sums / items_outside).astype(np.float64)
+
+
+def one_per_cluster(values: FloatArray, clusters: Sequence[int] | None) -> FloatArray:
+    """[n_clusters] the mean of each cluster's values, in the order of their numbers; the values themselves without clusters."""
+    if clusters is None:
+        return values
+    place = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    means: FloatArray = np.bincount(place, weights=values) / np.bincount(place)
+    return means
 
 
 def root_mean_square(deviations: FloatArray) -> float:

@@ -9,12 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from .. import progress
-from ..claims.over_items import check_enough
-from ..claims.sampling import Sample, sample_of
-from ..claims.text_sampling import sample_of_texts
-from ..data import Items, TaskItem, TextLike, Texts, read_tasks
-from ..data.likeness import distinct
-from ..data.texts import form_of
+from ..data import Items, Sample, Tasks, TextLike, Texts, as_texts, read_tasks, sample_of
+from ..data.units import without_repeats
 from ..errors import DataError, MeasurementError, SteerError
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.inputs import Inputs
@@ -124,13 +120,13 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, inputs: Inputs) -> Ent
         items=items,
         context=context,
         neutral=NeutralTexts(
-            texts=tuple(texts[index] for index in distinct([form_of(text) for text in texts])),
+            texts=tuple(without_repeats(texts)[0]),
             source=shown(claim.neutral) if claim.neutral is not None else "texts",
             chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
         ),
-        tasks=inputs.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else (),
+        tasks=inputs.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else NO_TASKS,
         # All pairs of the file, however many are asked about, as for performs_task.
-        examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),
+        examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else NO_TASKS,
         cluster=claim.cluster,
         asked=claim.asked,
     )
@@ -193,6 +189,9 @@ SHOTS = 5
 _CHECKED = ("model", "template")
 
 
+NO_TASKS = Tasks(())
+
+
 @dataclass(frozen=True)
 class NeutralTexts:
     """Neutral texts of an entry, or none.
@@ -228,8 +227,8 @@ class Entry:
     items: Items
     context: Context
     neutral: NeutralTexts
-    tasks: tuple[TaskItem, ...] = ()
-    examples: tuple[TaskItem, ...] = ()
+    tasks: Tasks = NO_TASKS
+    examples: Tasks = NO_TASKS
     cluster: str | None = None
     asked: Mapping[str, str] = field(default_factory=dict)
 
@@ -279,9 +278,9 @@ def compare(
     for index, entry in enumerate(entries, 1):
         progress.report(f"checking the hooks of {entry.method} on {entry.behaviour} ({index} of {len(entries)})")
         try:
-            check_enough(sample_of(entry.items, entry.cluster))
+            sample_of(entry.items, entry.cluster)
             if entry.neutral.texts:
-                sample_of_texts(entry.neutral.texts, entry.neutral.source)
+                sample_of(as_texts(entry.neutral.texts, entry.neutral.source))
             check_fits(model, entry.subject.intervention, entry.subject.allow_mismatch)
             check_before(model, entry.subject)
         except SteerError as error:
@@ -336,7 +335,7 @@ def _at_cost(
 
 def _rows(
     model: Model,
-    sample: Sample,
+    sample: Sample[Items],
     context: Context,
     at_cost: Mapping[Entry, AtCost],
     confidence: float,
@@ -347,8 +346,8 @@ def _rows(
         asked[entry, "deployed"] = entry.subject, entry.subject.multiplier
         if entry in at_cost:
             asked[entry, "at cost"] = entry.subject, at_cost[entry].multiplier
-    effects, unsteered = effects_at(model, sample.items, asked, context=context, allow_mismatch=_CHECKED)
-    slopes = _slopes(model, sample.items, context, entries)
+    effects, unsteered = effects_at(model, sample.units, asked, context=context, allow_mismatch=_CHECKED)
+    slopes = _slopes(model, sample.units, context, entries)
     found: dict[Entry, Row] = {}
     for entry in entries:
         own, at = entry.subject.multiplier, at_cost.get(entry)
@@ -408,8 +407,8 @@ def _slopes(model: Model, items: Items, context: Context, entries: Sequence[Entr
 def _tasks(
     model: Model,
     behaviour: str,
-    tasks: tuple[TaskItem, ...],
-    examples: tuple[TaskItem, ...],
+    tasks: Tasks,
+    examples: Tasks,
     entries: Sequence[Entry],
     at_cost: Mapping[Entry, AtCost],
     n_shots: int,
@@ -478,13 +477,14 @@ def split_entries(entries: Sequence[Entry], shares: Sequence[float], *, seed: in
     validation: list[Entry] = []
     test: list[Entry] = []
     for entry in entries:
-        items = [part.items for part in split_sample(sample_of(entry.items, entry.cluster), shares, seed=seed, names=_NAMES)]
+        sample = sample_of(entry.items, entry.cluster, at_least=0)
+        items = [part.units for part in split_sample(sample, shares, seed=seed, names=_NAMES)]
         given, texts = entry.neutral, [Texts(()), Texts(())]
         if given.texts:
             texts = split_texts(given.texts, shares, seed=seed, names=_NAMES, source=given.source)
         for part, own_items, own_texts in zip((validation, test), items, texts, strict=True):
             # An item that was made of a pair has the pair's number as its id.
-            tasks = tuple(entry.tasks[int(item.id)] for item in own_items) if entry.tasks else ()
+            tasks = entry.tasks.part(int(item.id) for item in own_items) if entry.tasks else entry.tasks
             neutral = replace(given, texts=tuple(own_texts))
             part.append(replace(entry, items=own_items, neutral=neutral, tasks=tasks))
     return validation, test

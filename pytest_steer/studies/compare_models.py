@@ -11,10 +11,9 @@ import numpy as np
 
 from .. import progress
 from ..claims.explain import complete
-from ..claims.multiplicity import adjust
+from ..claims.multiplicity import adjusted
 from ..claims.over_items import check_has_slope
-from ..claims.sampling import sample_of
-from ..data import Items
+from ..data import Items, sample_of
 from ..errors import DataError, SteerError, exceptions_named
 from ..evidence import Evidence
 from ..files import BrokenClaim, ClaimSpec, Suite
@@ -221,19 +220,19 @@ def _slopes(model: Model, inputs: Inputs, behaviour: Behaviour) -> Slopes:
     claim = behaviour.claim
     subject = inputs.subject(claim)
     everything, base = inputs.test_items(claim)
-    sample = sample_of(everything, claim.cluster)
+    sample = sample_of(everything, claim.cluster, at_least=0)
     grid = check_has_slope(subject, claim.multipliers)
     check_before(model, subject)
     settings: list[InSetting] = []
     left_out: dict[str, str] = {}
-    for name, items, context, shifted in each_setting(behaviour, sample.items, base):
+    for name, items, context, shifted in each_setting(behaviour, sample.units, base):
         try:
             settings.append(_in_setting(model, subject, items, context, grid, name, shifted))
         except SteerError as error:
             if name == BASE:
                 raise
             left_out[name] = str(error)
-    return Slopes(behaviour.name, sample.items.item_hashes, sample.clusters, settings, left_out)
+    return Slopes(behaviour.name, sample.units.item_hashes, sample.clusters, settings, left_out)
 
 
 def _in_setting(
@@ -349,7 +348,9 @@ def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -
         measured.append((suite, entry, measuring.evidence_of(suite, entry)))
     for suite in suites:
         if suite.holm:
-            adjust([evidence for own, _, evidence in measured if own is suite])
+            own = [place for place, (one, *_) in enumerate(measured) if one is suite]
+            for place, evidence in zip(own, adjusted([measured[place][2] for place in own]), strict=True):
+                measured[place] = (*measured[place][:2], evidence)
     return [_record(evidence, suite, entry) for suite, entry, evidence in measured]
 
 
@@ -364,10 +365,14 @@ def _record(evidence: Evidence, suite: Suite, entry: Any) -> dict[str, Any]:
 
 
 def _labelled(evidence: Evidence, suite: Suite, entry: Any) -> Evidence:
-    evidence.suite, evidence.id = suite.name, f"{shown(suite.path)}::{entry.name}"
-    evidence.matrix, evidence.xfail = getattr(entry, "choice", None) or None, getattr(entry, "xfail", None)
-    complete(evidence)
-    return evidence
+    return complete(
+        evidence.but(
+            suite=suite.name,
+            id=f"{shown(suite.path)}::{entry.name}",
+            matrix=getattr(entry, "choice", None) or None,
+            xfail=getattr(entry, "xfail", None),
+        )
+    )
 
 
 @dataclass(frozen=True)

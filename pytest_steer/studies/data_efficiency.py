@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data import Items
 from ..errors import DataError, SteerError
 from ..extract.kinds import MethodKind
 from ..extract.training import Training
@@ -105,7 +104,7 @@ def data_efficiency(
             except DataError as error:
                 raise DataError(f"a vector from {size} pairs: {error}") from None
     sample = swept.sample
-    curves = propensity_curves(model, sample.items, made, multipliers=[0.0, at.multiplier], positions=swept.positions)
+    curves = propensity_curves(model, sample.units, made, multipliers=[0.0, at.multiplier], positions=swept.positions)
     found = []
     for size in sorted(set(sizes)):
         names = [name for name in made if name[0] == size]
@@ -144,12 +143,9 @@ def part_of(training: Training, size: int, *, seed: int) -> Training:
         return [int(index) for index in generator.permutation(count)[:size]]
 
     if training.given is not None:
-        return replace(
-            training,
-            given=Items((training.given[index] for index in drawn(len(training.given))), training.given.source),
-        )
+        return replace(training, given=training.given.part(drawn(len(training.given))))
     if training.tasks is not None:
-        return replace(training, tasks=tuple(training.tasks[index] for index in drawn(len(training.tasks))))
+        return replace(training, tasks=training.tasks.part(drawn(len(training.tasks))))
     assert training.texts is not None
     positive, negative = training.texts
     order = drawn(len(positive))

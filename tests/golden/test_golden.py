@@ -42,9 +42,9 @@ from pytest_steer.steering import ablate
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
-BUILTIN = HERE.parents[1] / "example_suites" / "builtin" / "data"
 ALL = {"positions": "all"}
-CALL = {"parser": "regex", "pattern": "(?P<name>Yes|No)(?P<arguments>)", "max_new_tokens": 6}
+SMALL = {"positions": "all", "multipliers": [-1, 0, 1]}
+CALL = {"parser": "regex", "pattern": r"(?P<name>Yes|No)(?P<arguments>\{\})", "max_new_tokens": 6}
 
 
 @pytest.fixture(scope="module")
@@ -54,22 +54,22 @@ def model(steer_load_model):
 
 @pytest.fixture(scope="module")
 def vector(model):
-    return extract.mean_difference(model, *read_contrast_texts(BUILTIN / "approval_train.json"), layer=1)
+    return extract.mean_difference(model, *read_contrast_texts(DATA / "approval_train.json"), layer=1)
 
 
 @pytest.fixture(scope="module")
 def loud(model):
-    return extract.mean_difference(model, *read_contrast_texts(BUILTIN / "loud_train.json"), layer=1)
+    return extract.mean_difference(model, *read_contrast_texts(DATA / "loud_train.json"), layer=1)
 
 
 @pytest.fixture(scope="module")
 def items():
-    return read_items(BUILTIN / "approval_test.json")
+    return read_items(DATA / "approval.jsonl")
 
 
 @pytest.fixture(scope="module")
 def loud_items():
-    return read_items(BUILTIN / "loud_test.json")
+    return read_items(DATA / "loud.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -86,29 +86,33 @@ def prompts():
 
 
 def test_steers(model, vector, items):
-    evidence = assert_steers(model, vector, items, steerability=0.9, **ALL)
+    evidence = assert_steers(model, vector, items, steerability=0.9, **SMALL)
     assert evidence.passed
-    assert_steers(model, vector, items, steerability={"value": 0.9, "set": "2026-01-05", "from": DATA / "few.jsonl"}, **ALL)
+    assert_steers(
+        model, vector, items, steerability={"value": 0.9, "set": "2026-01-05", "from": DATA / "few.jsonl"}, **SMALL
+    )
 
 
 def test_steers_fails(model, vector, items):
-    assert_steers(model, vector, items, steerability=3, **ALL)
+    assert_steers(model, vector, items, steerability=3, **SMALL)
 
 
 def test_steers_has_no_threshold(model, loud, loud_items):
-    assert_steers(model, loud, loud_items, steerability=None, interval="bootstrap", **ALL)
+    assert_steers(model, loud, loud_items, steerability=None, interval="bootstrap", **SMALL)
 
 
 def test_steers_is_inconclusive(model, loud, loud_items):
-    assert_steers(model, loud, loud_items, steerability=0.15, sequential=True, **ALL)
+    assert_steers(model, loud, loud_items, steerability=0.15, sequential=True, **SMALL)
 
 
 def test_steers_in_a_context(model, vector, items):
-    assert_steers(model, vector, items[:20], steerability=0.5, context=Context(wording="please"), controls=5, **ALL)
+    assert_steers(model, vector, items[:20], steerability=0.5, context=Context(wording="please"), controls=5, **SMALL)
 
 
 def test_steers_few_tuples(model, vector):
-    assert_steers(model, vector, [("Do you like the hat?", "Yes", "No"), ("Do you like tea?", "Yes", "No")], steerability=0.5)
+    assert_steers(
+        model, vector, [("Do you like the hat?", "Yes", "No"), ("Do you like tea?", "Yes", "No")], steerability=0.5
+    )
 
 
 def test_steers_of_nothing(model, vector):
@@ -117,30 +121,30 @@ def test_steers_of_nothing(model, vector):
 
 @pytest.mark.xfail(raises=SteeringFailure, strict=True, reason="asks too much on purpose")
 def test_steers_is_known_to_fail(model, vector, items):
-    assert_steers(model, vector, items, steerability=3, name="asks-too-much", **ALL)
+    assert_steers(model, vector, items, steerability=3, name="asks-too-much", **SMALL)
 
 
 @pytest.mark.xfail(raises=SteeringFailure, reason="holds on purpose")
 def test_steers_is_known_to_fail_and_holds(model, vector, items):
-    assert_steers(model, vector, items, steerability=0.5, **ALL)
+    assert_steers(model, vector, items, steerability=0.5, **SMALL)
 
 
 def test_not_anti_steered(model, vector, loud, items, loud_items):
-    assert_not_anti_steered(model, vector, items, share=0.1, by="effect", **ALL)
-    assert_not_anti_steered(model, loud, loud_items, share=0.1, name="loud", **ALL)
+    assert_not_anti_steered(model, vector, items, share=0.1, by="effect", **SMALL)
+    assert_not_anti_steered(model, loud, loud_items, share=0.1, name="loud", **SMALL)
 
 
 def test_not_anti_steered_by_an_ablation(model, vector, items):
-    assert_not_anti_steered(model, ablate(vector[1] if isinstance(vector, dict) else vector, layers=[1]), items, share=0.5, by="effect")
+    assert_not_anti_steered(model, ablate(vector, layers=[1]), items, share=0.5, by="effect")
 
 
 def test_promotes_and_suppresses(model, vector, items):
-    assert_promotes(model, vector, items, nats=0.05, **ALL)
-    assert_suppresses(model, vector, items, nats=0.05, min_n=100, **ALL)
+    assert_promotes(model, vector, items, nats=0.05, **SMALL)
+    assert_suppresses(model, vector, items, nats=0.05, min_n=100, **SMALL)
 
 
 def test_promotes_by_the_wrong_sign(model, vector, items):
-    assert_promotes(model, vector, items, nats=0.05, multiplier=-1.0, **ALL)
+    assert_promotes(model, vector, items, nats=0.05, multiplier=-1.0, **SMALL)
 
 
 # --- texts and costs
@@ -166,44 +170,44 @@ def test_steers_at_cost(model, vector, items, texts):
 
 
 def test_beats(model, vector, loud, items):
-    assert_beats(model, vector, items, baseline=Baseline.random(5), multipliers=[0, 1], **ALL) if False else assert_beats(
-        model, vector, items, baseline=Baseline.random(5), **ALL
-    )
+    assert_beats(model, vector, items, baseline=Baseline.random(5), **ALL)
     assert_beats(model, vector, items, baseline=loud, **ALL)
     assert_beats(model, vector, items, baseline=["You like everything."], chosen_on=items[:8], margin=2, **ALL)
 
 
 def test_leaves_alone(model, vector, loud_items):
-    assert_leaves_alone(model, vector, {"loud": loud_items, "quiz": read_items(DATA / "letters.jsonl")}, band=0.4, **ALL)
-    assert_leaves_alone(model, vector, {"cheer": read_items(BUILTIN / "cheer_test.json")}, band=0.1, **ALL)
+    assert_leaves_alone(model, vector, {"loud": loud_items, "quiz": read_items(DATA / "letters.jsonl")}, band=0.9, **SMALL)
+    assert_leaves_alone(model, vector, {"cheer": read_items(DATA / "cheer.jsonl")}, band=0.1, **SMALL)
 
 
 def test_generalizes(model, vector, items):
-    assert_generalizes(model, vector, items, retention=0.8, contexts={"polite": Context(wording="please")}, **ALL)
-    cheer = extract.mean_difference(model, *read_contrast_texts(BUILTIN / "cheer_train.json"), layer=1)
-    others = {"cheer": OtherData(read_items(BUILTIN / "cheer_test.json"), cheer)}
-    assert_generalizes(model, vector, items, tan_relative=1.5, data_sets=others, **ALL)
+    assert_generalizes(model, vector, items, retention=0.8, contexts={"polite": Context(wording="please")}, **SMALL)
+    cheer = extract.mean_difference(model, *read_contrast_texts(DATA / "cheer_train.json"), layer=1)
+    others = {"cheer": OtherData(read_items(DATA / "cheer.jsonl"), cheer)}
+    assert_generalizes(model, vector, items, tan_relative=1.5, data_sets=others, **SMALL)
 
 
 def test_capability(model, vector):
     questions = read_questions(DATA / "questions.jsonl")
-    assert_capability_delta_below(model, vector, questions, limit=0.2, by="letters", prompt="chat")
+    assert_capability_delta_below(model, vector, questions, limit=0.25, by="letters", prompt="chat")
     assert_capability_delta_below(model, vector, questions, limit=0.01)
 
 
 def test_holds_in_contexts(model, vector, items):
     axes = {"wording": ["as_given", "please"], "distractor": ["as_given", "It is raining."]}
-    assert_holds_in_contexts(model, vector, items, contexts=axes, steerability=0.3, **ALL)
+    assert_holds_in_contexts(model, vector, items, contexts=axes, steerability=0.3, **SMALL)
     assert_holds_in_contexts(model, vector, items, contexts=axes, effect={"value": 5}, max_contexts=3, **ALL)
 
 
 def test_performs_task(model, vector):
     tasks = read_tasks(DATA / "yes_tasks.jsonl")
-    assert_performs_task(model, vector, tasks, accuracy=0.1, n_shots=2, demonstrations=read_tasks(DATA / "shown_tasks.jsonl"), **ALL)
+    assert_performs_task(
+        model, vector, tasks, accuracy=0.1, n_shots=2, demonstrations=read_tasks(DATA / "shown_tasks.jsonl"), **ALL
+    )
 
 
 def test_hooks_are_sound(model, vector):
-    assert_hooks_are_sound(model, vector, max_batches=3)
+    assert_hooks_are_sound(model, vector, max_batches=2)
 
 
 # --- replies
@@ -213,7 +217,7 @@ def test_generates(model, vector, prompts):
     short = {"max_new_tokens": 10, **ALL}
     assert_generates(model, vector, prompts, share=0.6, judge={"regex": "^Yes"}, **short)
     assert_generates(model, vector, prompts, share=0.3, judge={"contains": "Yes"}, against_base=True, **short)
-    assert_generates(model, vector, prompts, share=0.9, judge={"python": "golden_judges:none_of_short"}, **short)
+    assert_generates(model, vector, prompts, share=0.9, judge={"python": "golden_judges:not_of_hats"}, **short)
 
 
 def test_generates_by_a_judge_in_python(model, vector, prompts):
@@ -231,11 +235,11 @@ def test_generates_by_a_judge_in_python(model, vector, prompts):
 
 def test_stays_fluent(model, vector, prompts):
     assert_stays_fluent(model, vector, prompts, measure="repetition", limit=0.2, max_new_tokens=10, **ALL)
-    assert_stays_fluent(model, vector, prompts, measure="entropy", limit=9, max_new_tokens=10, **ALL)
+    assert_stays_fluent(model, vector, prompts, measure="distinct_2", limit=0.9, max_new_tokens=10, **ALL)
 
 
 def test_no_cliff(model, vector, prompts, texts):
-    assert_no_cliff(model, vector, prompts, texts, budget=0.3, max_new_tokens=10, **ALL)
+    assert_no_cliff(model, vector, prompts, texts, budget=0.3, max_multiplier=2, max_new_tokens=10, **ALL)
 
 
 def test_drifts_less(model, vector):
@@ -245,7 +249,7 @@ def test_drifts_less(model, vector):
 
 def test_calls_tool(steer_load_model, vector):
     tools = steer_load_model("tests/golden/models/tools")
-    own = extract.mean_difference(tools, *read_contrast_texts(BUILTIN / "approval_train.json"), layer=1)
+    own = extract.mean_difference(tools, *read_contrast_texts(DATA / "approval_train.json"), layer=1)
     dialogues = read_prompts(DATA / "tools.jsonl")
     assert_calls_tool(tools, own, dialogues, share=0.7, tool="Yes", **CALL, **ALL)
     assert_calls_tool(tools, own, dialogues, share=0.7, tool="No", **CALL, **ALL)
