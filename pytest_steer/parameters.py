@@ -237,6 +237,8 @@ def _schema(hint: Any, name: str) -> Schema:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return {"enum": list(arguments)}
+    if origin in (Union, types.UnionType) and float in arguments and any(get_origin(one) is Mapping for one in arguments):
+        return dict(_TYPES[float])  # a promise
     if origin in (Union, types.UnionType):
         kinds = [_schema(one, name) for one in arguments if one is not type(None)]
         if len(kinds) == 1:

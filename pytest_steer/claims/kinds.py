@@ -173,7 +173,8 @@ class ClaimKind:
         """A warning for each parameter of a claim with a value at which its promise can hardly fail."""
         found = []
         for name, schema in self.parameters.items():
-            value, weak = getattr(claim, self.field_of[name], None), schema.get("x-weak")
+            weak = schema.get("x-weak")
+            value: Any = getattr(claim, self.field_of[name], None)
             value = promised(value, name).value if isinstance(value, Mapping) and "value" in value else value
             if weak is None or value is None:
                 continue
@@ -378,7 +379,7 @@ def _checked(kind: ClaimKind) -> None:
     kind.declared.__init__ = checked  # type: ignore[misc]
 
 
-_READ = {"items": as_items, "prompts": as_dialogues}
+_READ: dict[str, Callable[[Any], Any]] = {"items": as_items, "prompts": as_dialogues}
 
 
 def _reading(kind: ClaimKind) -> None:

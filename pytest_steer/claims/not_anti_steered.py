@@ -43,7 +43,6 @@ class NotAntiSteered(OverCurve):
             below=1,
             weak_from=0.6,
             weak=WEAK_SHARE,
-            schema={"type": "number"},
         ),
     ]
     by: Annotated[

@@ -43,7 +43,6 @@ class Steers(OverCurve):
             unit="propensity per unit of the multiplier",
             weak_to=-1,
             weak=WEAK_MEAN,
-            schema={"type": "number"},
         ),
     ]
     interval: Interval = "t"
