@@ -31,8 +31,8 @@ def evidence_of(claim: Any, model: Model) -> Evidence:
         SteerError: it cannot be measured; the subclasses say why.
     """
     if not isinstance(claim, Claim):
-        found: Evidence = claim.measure(model)
-        return found
+        old: Evidence = claim.measure(model)
+        return old
     started = time.perf_counter()
     check_silence(claim.silence, claim.name)
     ask = Ask(model, claim.subject, claim.context_asked, check_before)
