@@ -142,7 +142,7 @@ def command(
 
 
 def _loaded(run: RunContext) -> Model:
-    from ..model.models import Models
+    from ..model.loading import Models
 
     return Models(run).load(run.model_name())
 

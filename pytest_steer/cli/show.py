@@ -21,7 +21,7 @@ from .terminal import load_extensions, measuring, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec, Suite
-    from ..model.models import Models
+    from ..model.loading import Models
 
 
 @click.command(
@@ -41,7 +41,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     is an error on stderr, and the others follow; the exit code is then 4.
     """
     from ..files import BrokenClaim, read_suite
-    from ..model.models import Models
+    from ..model.loading import Models
 
     load_extensions()
     suite = read_suite(shown(file))

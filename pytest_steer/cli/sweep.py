@@ -107,7 +107,7 @@ def command(
     from ..extract import unreliable
     from ..measures.subject import cache_warnings
     from ..model import check_layers
-    from ..model.models import Models
+    from ..model.loading import Models
     from ..steering import SteeringVector
     from ..studies.sweep import Limits, check_sizes, data_efficiency, find_method, read_parts, sweep, vector_at
     from .claim_file import check_new, files_of, of_sweep, show_and_write

@@ -15,9 +15,8 @@ from ..data import ContrastItem, as_items
 from ..data.traces import traces
 from ..errors import DataError, SteerWarning
 from ..model import Model, block_outputs, check_layers, tokenize_answer, tokenize_item, tokenize_text
-from ..model.batch import check_sequence, check_texts
 from ..model.state import measured
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_sequence, check_texts
 from ..prompting import AS_GIVEN, Context, render_item
 from .readouts import ItemReadout, TextReadout
 

@@ -15,10 +15,9 @@ from ..data.tasks import tasks_hash
 from ..data.traces import traces
 from ..errors import DataError, ModelError, SteerWarning
 from ..model import Model, Probe, block_outputs, check_layers, engine_of, tokenize_task
-from ..model.batch import check_texts
 from ..model.patching import Patch, Patcher
 from ..model.sites import layers_with_heads, n_heads, output_projection
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_texts
 from ..parameters import Param, properties_of
 from ..steering import SteeringVector
 from ..validation import check_values

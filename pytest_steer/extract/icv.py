@@ -14,8 +14,7 @@ from ..data.tasks import tasks_hash
 from ..data.traces import traces
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
-from ..model.batch import check_texts
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_texts
 from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, add_at_unit_norm, add_keeping_norm

@@ -8,8 +8,8 @@ from ..claims.multiplicity import adjust
 from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence
 from ..measures.subject import model_warnings
-from ..model.loaded import looked_at_once
-from ..model.models import Models
+from ..model.loading import Models
+from ..model.model import looked_at_once
 from ..run_context import RunContext
 from .build import Builder, load_for
 from .failed import broken_evidence, failed_evidence

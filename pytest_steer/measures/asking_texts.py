@@ -9,8 +9,7 @@ from ..data import Completion, TextLike
 from ..data.texts import as_texts, check_is_text
 from ..errors import DataError, ModelError, TooLongError
 from ..model import Model, Probe, tokenize_answer, tokenize_text
-from ..model.batch import check_sequence, check_texts, check_vocabulary
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_sequence, check_texts, check_vocabulary
 from ..steering import Positions, first_steered
 from .windows import Window, Windows, windows_for
 

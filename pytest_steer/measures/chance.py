@@ -11,7 +11,7 @@ import torch
 
 from ..errors import DataError
 from ..model import Model, engine_of, tokenize_text
-from ..model.loaded import once_per_model
+from ..model.model import once_per_model
 from ..model.noise import eps_of
 from ..model.state import measured
 from ..model.tokens import Ids

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..errors import SteerError
 from ..model import Model
-from ..model.loaded import once_per_model
+from ..model.model import once_per_model
 from ..prompting.thoughts import Parts, ends_in_thought, markers_in, parts_of
 
 Span = Literal["answer", "thought", "both"]

@@ -13,8 +13,7 @@ from ..data.demonstrations import draw_demonstrations
 from ..errors import DataError, ModelError, SteerError
 from ..model import Model, Probe, answer_ends, check_fits, engine_of, tokenize_task
 from ..model.arguments import checks_arguments
-from ..model.batch import check_texts
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_texts
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .asking import Array
 from .propensity import Flags, Name, check_dose, check_multipliers

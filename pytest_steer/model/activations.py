@@ -9,7 +9,7 @@ import torch
 from ..errors import VectorError
 from ..steering import Site
 from .engine import engine_of
-from .loaded import Model
+from .model import Model
 from .outputs import Reader, read_outputs
 from .tokens import Ids
 

@@ -10,13 +10,13 @@ import torch
 
 from ..errors import SteerError
 from ..steering import SteeredBatch
-from .batch import Padding
 from .forward import Prefix, inputs_of, run, scores_of
 from .layout import Way, lay_out
-from .loaded import Model
 from .memo import Scores
+from .model import Model
 from .noise import FLOOR, is_coarse, noise_between, spacing
 from .probes import Bundle, Row, bundle_up
+from .tokens import Padding
 
 # How many spacings of a 16-bit type the shape of a batch may move a score by.
 _SPACINGS = 4

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import MeasurementError, SteerError
 from ..steering import Intervention, Rows, Site
-from .loaded import Model
+from .model import Model
 from .noise import eps_of, is_coarse
 from .outputs import read_outputs
 from .probes import Pair, Probe

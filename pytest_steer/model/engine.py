@@ -17,22 +17,20 @@ from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
 from .applied import check_steady, run_batch
-from .batch import Padding, check_sequence, check_vocabulary
 from .doses import Doses
 from .drawing import Drawing
 from .forward import Prefix, run_prefix
 from .identity import disk_key, is_hooked, state_of
 from .layout import Way, in_order
-from .loaded import Model, once_per_model
 from .memo import DiskMemo, Scores
-from .noise import Noise, agree, in_nats, is_coarse, noise_between, shortened, spacing
+from .model import Model, once_per_model
+from .noise import MISFITS, Noise, agree, in_nats, is_coarse, is_out_of_memory, noise_between, shortened, spacing
 from .planning import Budget, batches, half_of, halves, ways_of
 from .prefixes import Group, group_by_prefix
 from .probes import Bundle, Pair, Probe, Row, bundle_up, key_of
 from .recent import Recent, Tensors
-from .state import measured
-from .structure import structure_of
-from .trial import MISFITS, is_out_of_memory
+from .state import measured, structure_of
+from .tokens import Padding, check_sequence, check_vocabulary
 from .writing import Writer
 
 _Answers = list[tuple[Row, Scores]]

@@ -14,8 +14,8 @@ from torch.nn.modules import module as torch_module
 
 from ..errors import ModelError
 from ..screen import message_of
-from .loaded import Model
-from .trial import difference, trial_ids, trial_logits
+from .model import Model
+from .noise import difference, trial_ids, trial_logits
 from .weights import first_few
 
 HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")

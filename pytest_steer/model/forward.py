@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -13,53 +12,20 @@ import torch
 from transformers import DynamicCache
 
 from ..steering import Rows
-from .batch import Padding
-from .configuration import numbers_of
+from .abilities import traits_of
 from .divergence import divergence
 from .growth import growing
 from .hooks import hooked
 from .layout import Dose, Plan, Way, lay_out
-from .loaded import Model, once_per_model
 from .memo import Scores
+from .model import Model
 from .prefixes import replaying
 from .probes import Bundle, Pair, Probe, Row, key_of
-from .structure import structure_of
+from .tokens import Padding
 from .unembedding import can_unembed_apart, logits_at, reading
 
 # Logits that are held at once where a row is compared with another, so that a long text of a large vocabulary fits in memory.
 _MOST_ON_CPU, _MOST = 2**25, 2**28
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What forwards need to know of a model's class.
-
-    Attributes:
-        takes_positions: whether it can be told the position of each token.
-        cache_name: the argument that takes keys and values of earlier tokens.
-        heads: numbers of attention heads.
-        sizes: all numbers of its configuration. Arguments of blocks are told apart by size, so the number of entries of a plan
-            must be none of them.
-    """
-
-    takes_positions: bool
-    cache_name: str
-    heads: tuple[int, ...]
-    sizes: frozenset[int]
-
-
-@once_per_model
-def traits_of(model: Model) -> Traits:
-    """What forwards need to know of a model's class, read off its signature and its configuration."""
-    arguments = inspect.signature(model.hf.forward).parameters
-    config = model.config
-    names = ("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head")
-    heads = tuple(dict.fromkeys(count for name in names for count in numbers_of(config, name)))
-    numbers = {value for value in config.to_dict().values() if isinstance(value, int)}
-    numbers |= {model.width // count for count in heads if count}
-    # transformers 5.24 renamed the argument; both names may be there.
-    cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
-    return Traits(structure_of(model).told_positions, cache_name, heads, frozenset(numbers))
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,13 @@ from ..data import ContrastItem
 from ..errors import DataError, SteerError
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
-from .answers import end_tokens
 from .arguments import checks_arguments
-from .batch import check_texts
 from .drawing import Drawing
-from .fits import check_fits
 from .hooks import strengths_of
-from .loaded import Model
+from .model import Model
+from .sites import check_fits
 from .state import measured
-from .tokens import Ids, tokenize_prompt
+from .tokens import Ids, check_texts, end_tokens, tokenize_prompt
 from .writing import Asked
 from .written import written
 

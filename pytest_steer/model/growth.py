@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .layout import Plan
-from .loaded import Model
+from .model import Model
 from .sites import hidden_of, with_hidden
 
 

@@ -18,7 +18,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..evidence import SCORING
 from .foreign import PART_OF_MODELS, Found, Watch, global_hooks, hooks_of, maker_of
-from .loaded import Model, identity_of
+from .model import Model, identity_of
 
 _OF_TORCH = frozenset(vars(torch.nn.Module())) - {"training"}
 # Where a model was loaded from and what it has warned about.

@@ -21,8 +21,8 @@ from typing import Literal
 import torch
 
 from ..steering import Intervention
-from .batch import Padding
 from .probes import Bundle, Pair, Probe, Row
+from .tokens import Padding
 
 _BASE = b""  # the key of rows that are only read for the sake of others
 Kind = Literal["plain", "shared depth", "shared positions"]

@@ -10,11 +10,10 @@ import torch
 from .. import progress
 from ..errors import MeasurementError
 from ..steering import Site
-from .batch import check_sequence, padded
-from .loaded import Model
+from .model import Model
 from .sites import attached
 from .state import measured
-from .tokens import Ids
+from .tokens import Ids, check_sequence, padded
 
 Reader = Callable[[int, torch.Tensor], torch.Tensor]
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from .abilities import abilities_of
 from .layout import Kind, Way, in_order
-from .loaded import Model
+from .model import Model
 from .prefixes import Group
 from .probes import Bundle, Pair
-from .structure import structure_of
+from .state import structure_of
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from .drawing import Drawing
 from .engine import Engine, engine_of
 from .forward import Prefix, run_prefix, without_divergence
 from .layout import Way
-from .loaded import Model
 from .memo import DiskMemo, Scores
+from .model import Model
 from .planning import cost_of, tokens_of
 from .probes import Bundle, Row
 from .recent import Tensors

@@ -11,17 +11,15 @@ from ..errors import DataError, ModelError, SteerError
 from ..prompting import AS_GIVEN, Context, render_turn
 from ..prompting.chat import PromptText
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
-from .answers import end_tokens
 from .arguments import checks_arguments
-from .batch import check_texts
 from .drawing import Drawing
-from .fits import check_fits
 from .generation import FinishReason, check_room, finish_reason
 from .hooks import strengths_of
-from .loaded import Model, once_per_model
+from .model import Model, once_per_model
 from .probes import Probe
+from .sites import check_fits
 from .state import measured
-from .tokens import Ids, decoded, encode, tokens_before
+from .tokens import Ids, check_texts, decoded, encode, end_tokens, tokens_before
 from .writing import Asked
 from .written import written
 

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from .loaded import Model, once_per_model
-from .noise import eps_of
-from .trial import MISFITS, trial_ids
+from .model import Model, once_per_model
+from .noise import MISFITS, eps_of, trial_ids
 
 
 def logits_at(

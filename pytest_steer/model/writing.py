@@ -13,14 +13,12 @@ import torch
 from ..errors import MeasurementError
 from ..steering import Intervention
 from .abilities import abilities_of
-from .answers import end_tokens
 from .decoding import CachedRows, Growing, GrowingRows, PlainRows, logits_of
 from .drawing import Drawing
-from .loaded import Model, once_per_model
 from .memo import Scores
-from .noise import Noise, agree, is_coarse, noise_between
-from .tokens import Ids
-from .trial import MISFITS, is_out_of_memory
+from .model import Model, once_per_model
+from .noise import MISFITS, Noise, agree, is_coarse, is_out_of_memory, noise_between
+from .tokens import Ids, end_tokens
 
 # Rows times tokens of one batch, on a CPU and elsewhere, bounded by the memory of the cache.
 _MAX_TOKENS = (2**15, 2**18)

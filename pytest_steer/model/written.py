@@ -10,8 +10,8 @@ from .. import progress
 from ..steering import Intervention
 from .drawing import Drawing
 from .engine import engine_of
-from .loaded import Model
 from .memo import Scores
+from .model import Model
 from .tokens import Ids
 from .writing import Asked
 

@@ -36,7 +36,7 @@ from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.baselines import shuffled
 from pytest_steer.files.build import Builder
 from pytest_steer.measures.subject import Subject
-from pytest_steer.model.adapters import with_adapter
+from pytest_steer.model.loading import with_adapter
 from pytest_steer.stats import mean_t
 from pytest_steer.steering import ablate, custom
 

@@ -19,7 +19,7 @@ from pytest_steer.errors import SteerError, SteerWarning
 from pytest_steer.measures import steering_receipt
 from pytest_steer.model import Engine, engine_of, outputs
 from pytest_steer.model.memo import DiskMemo
-from pytest_steer.model.structure import structure_of
+from pytest_steer.model.state import structure_of
 from pytest_steer.steering import add_keeping_norm, as_intervention, custom
 
 GRID = (-1.0, 0.0, 1.0)

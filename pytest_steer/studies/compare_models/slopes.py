@@ -16,7 +16,7 @@ from ...measures import Array, PropensityCurve, propensity_curve
 from ...measures.strata import factors_of
 from ...measures.subject import Subject
 from ...model import Model
-from ...model.models import Models
+from ...model.loading import Models
 from ...prompting import Context
 from ...soundness import check_before
 from .behaviours import BASE, Behaviour, each_setting, position_of
