@@ -17,9 +17,9 @@ from ..data.traces import traces
 from ..errors import DataError, MeasurementError, VectorError
 from ..model import Model, block_outputs, check_layers, engine_of
 from ..model.hooks import hooked
+from ..model.logits import logits_at
 from ..model.state import measuring
 from ..model.tokens import Ids
-from ..model.unembedding import logits_at
 from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector, custom

@@ -16,17 +16,15 @@ from safetensors.torch import load, save
 from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
 from ..steering import Intervention
-from .applied import check_steady, run_batch
 from .doses import Doses
 from .drawing import Drawing
-from .forward import Prefix, run_prefix
+from .forward import Prefix, check_steady, run_batch, run_prefix
 from .identity import disk_key, is_hooked, state_of
 from .layout import Way, in_order
 from .memo import DiskMemo, Scores
 from .model import Model, once_per_model
 from .noise import MISFITS, Noise, agree, in_nats, is_coarse, is_out_of_memory, noise_between, shortened, spacing
-from .planning import Budget, batches, half_of, halves, ways_of
-from .prefixes import Group, group_by_prefix
+from .planning import Budget, Group, batches, group_by_prefix, half_of, halves, ways_of
 from .probes import Bundle, Pair, Probe, Row, bundle_up, key_of
 from .recent import Recent, Tensors
 from .state import measured, structure_of

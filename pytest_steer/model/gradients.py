@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from ..errors import MeasurementError
+from .logits import logits_at
 from .model import Model
 from .probes import Probe
 from .sites import attached
 from .state import measured
 from .tokens import check_sequence, padded
-from .unembedding import logits_at
 
 Objective = Callable[[list[torch.Tensor]], torch.Tensor]
 

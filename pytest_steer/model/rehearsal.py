@@ -14,8 +14,9 @@ import numpy as np
 from ..steering import Intervention
 from .drawing import Drawing
 from .engine import Engine, engine_of
-from .forward import Prefix, run_prefix, without_divergence
+from .forward import Prefix, run_prefix
 from .layout import Way
+from .logits import without_divergence
 from .memo import DiskMemo, Scores
 from .model import Model
 from .planning import cost_of, tokens_of
