@@ -11,8 +11,8 @@ from .. import progress
 from ..data import ItemLike, as_items
 from ..errors import DataError
 from ..model import Model, check_fits
+from ..model.activations import block_gradients
 from ..model.arguments import checks_arguments
-from ..model.gradients import block_gradients
 from ..prompting import AS_GIVEN, Context
 from ..steering import Positions, SteeringVector, add, check_positions
 from .asking import Array, Asked, asked_of

@@ -1,8 +1,8 @@
 """Load models, find their blocks, run and steer forwards. Knows nothing of claims or pytest."""
 
-from .activations import block_outputs, check_layers
+from .activations import check_layers
 from .drawing import Drawing
-from .engine import Engine, engine_of
+from .engine import Engine, block_outputs, engine_of
 from .generation import Generation, generate
 from .hooks import steered
 from .loading import load_model, wrap_model

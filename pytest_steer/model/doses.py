@@ -10,9 +10,9 @@ import torch
 
 from ..errors import MeasurementError, SteerError
 from ..steering import Intervention, Rows, Site
+from .activations import read_outputs
 from .model import Model
 from .noise import eps_of, is_coarse
-from .outputs import read_outputs
 from .probes import Pair, Probe
 
 Remembered = Callable[[tuple[object, ...], Callable[[], dict[str, torch.Tensor]]], dict[str, torch.Tensor]]

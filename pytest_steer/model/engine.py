@@ -15,20 +15,20 @@ from safetensors.torch import load, save
 
 from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
-from ..steering import Intervention
+from ..steering import Intervention, Site
+from .activations import Reader, read_outputs
 from .doses import Doses
 from .drawing import Drawing
 from .forward import Prefix, check_steady, run_batch, run_prefix
 from .identity import disk_key, is_hooked, state_of
 from .layout import Way, in_order
-from .memo import DiskMemo, Scores
+from .memo import DiskMemo, Recent, Scores, Tensors
 from .model import Model, once_per_model
 from .noise import MISFITS, Noise, agree, in_nats, is_coarse, is_out_of_memory, noise_between, shortened, spacing
 from .planning import Budget, Group, batches, group_by_prefix, half_of, halves, ways_of
 from .probes import Bundle, Pair, Probe, Row, bundle_up, key_of
-from .recent import Recent, Tensors
 from .state import measured, structure_of
-from .tokens import Padding, check_sequence, check_vocabulary
+from .tokens import Ids, Padding, check_sequence, check_vocabulary
 from .writing import Writer
 
 _Answers = list[tuple[Row, Scores]]
@@ -431,3 +431,39 @@ def _logit_of(probe: Probe) -> Probe:
 
 def _is_durable(pair: Pair) -> bool:
     return pair.intervention is None or pair.intervention.durable
+
+
+def block_outputs(
+    model: Model,
+    sequences: Sequence[Ids],
+    layers: Sequence[int],
+    read: Reader | Mapping[int, Reader],
+    site: Site = "block",
+    reading: tuple[object, ...] | None = None,
+    on_disk: bool = True,
+) -> dict[int, list[torch.Tensor]]:
+    """What is read from the outputs of decoder blocks (or from a site inside of them), for each sequence by itself.
+
+    Args:
+        read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them; one for all layers, or
+            one for each.
+        reading: what ``read`` does and depends on. What it gave is then remembered, with ``on_disk`` in the folder of scores too, if there is one.
+
+    Returns:
+        {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.
+
+    Raises:
+        SteerError: a ``steered`` block is open on the model.
+        DataError: a sequence is longer than the model allows.
+        MeasurementError: an activation is NaN or infinite.
+    """
+    if reading is None:
+        return read_outputs(model, sequences, layers, read, site)
+
+    def named() -> dict[str, torch.Tensor]:
+        kept = read_outputs(model, sequences, layers, read, site)
+        return {f"{layer} {index}": own for layer, rows in kept.items() for index, own in enumerate(rows)}
+
+    what = ("outputs", tuple(sequences), tuple(layers), site, reading)
+    found = engine_of(model).remembered_tensors(what, named, on_disk=on_disk)
+    return {layer: [found[f"{layer} {index}"] for index in range(len(sequences))] for layer in layers}

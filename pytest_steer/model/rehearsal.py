@@ -17,11 +17,10 @@ from .engine import Engine, engine_of
 from .forward import Prefix, run_prefix
 from .layout import Way
 from .logits import without_divergence
-from .memo import DiskMemo, Scores
+from .memo import DiskMemo, Scores, Tensors
 from .model import Model
 from .planning import cost_of, tokens_of
 from .probes import Bundle, Row
-from .recent import Tensors
 from .tokens import Ids
 from .writing import Asked, Writer
 

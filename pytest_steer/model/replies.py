@@ -13,7 +13,7 @@ from ..prompting.chat import PromptText
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .arguments import checks_arguments
 from .drawing import Drawing
-from .generation import FinishReason, check_room, finish_reason
+from .generation import FinishReason, check_room, finish_reason, written
 from .hooks import strengths_of
 from .model import Model, once_per_model
 from .probes import Probe
@@ -21,7 +21,6 @@ from .sites import check_fits
 from .state import measured
 from .tokens import Ids, check_texts, decoded, encode, end_tokens, tokens_before
 from .writing import Asked
-from .written import written
 
 __all__ = ["Drawing", "Replies", "Reply", "replies"]
 
