@@ -18,9 +18,8 @@ import numpy as np
 import torch
 
 from ...errors import VectorError
-from .kinds import vector_format
-from .names import by_names, stacked
-from .stored import Stored, checked_rows
+from .kinds import Stored, checked_rows, vector_format
+from .layers import by_names, stacked
 
 _MOST_BYTES = 2**30
 """What one array may hold. A stack of all layers of the largest models has some 20 MB; a deflated entry could claim anything."""

@@ -24,12 +24,10 @@ from typing import Any
 import torch
 
 from ...errors import VectorError
-from .kinds import vector_format
+from .kinds import Stored, checked, checked_rows, layer_number, source, vector_format
+from .layers import by_names, check_has, stacked
 from .lm_eval import from_steered, is_steered
-from .names import by_names, stacked
 from .numpy_file import is_npz
-from .placing import check_has
-from .stored import Stored, checked, checked_rows, layer_number, source
 
 CAA = "the file's name, as the 0-based decoder block whose output is changed (CAA)"
 STEERING_VECTORS = "layer N is the output of decoder block N, 0-based (steering-vectors)"
