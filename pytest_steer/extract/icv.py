@@ -19,9 +19,8 @@ from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, add_at_unit_norm, add_keeping_norm
 from ..validation import check_values
-from .contrast import Contrast, Texts, item_sequences, record_of
+from .contrast import Contrast, Texts, item_sequences, record_of, reliability
 from .kinds import method
-from .reliability import reliability
 
 
 @method("icv", takes="any")

@@ -24,9 +24,8 @@ from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector, custom
 from ..validation import check_values
-from .contrast import item_sequences, read_contrast, record_of
+from .contrast import item_sequences, read_contrast, record_of, reliability
 from .kinds import method
-from .reliability import reliability
 
 
 @method("learned", takes="items")

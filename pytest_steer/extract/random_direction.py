@@ -9,10 +9,9 @@ import torch
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
-from .contrast import Data
+from .contrast import AnyReadout, Data
 from .kinds import method
 from .mean_matching import mean_matching
-from .readouts import AnyReadout
 
 
 def random_direction(like: SteeringVector, *, seed: int = 0) -> SteeringVector:

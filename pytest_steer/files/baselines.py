@@ -11,7 +11,7 @@ import numpy as np
 
 from ..claims.baselines import COUNT, Baseline
 from ..errors import DataError, SteerError, at_key
-from ..extract.training import Training
+from ..extract.kinds import Training
 from ..model import Model, check_fits
 from ..model.loading import Models, with_adapter
 from ..run_context import RunContext

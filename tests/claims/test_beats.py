@@ -31,7 +31,7 @@ from pytest_steer import (
 )
 from pytest_steer.claims.beats import Beats
 from pytest_steer.errors import DataError, SoundnessError, SteerError
-from pytest_steer.extract.training import Training
+from pytest_steer.extract.kinds import Training
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.baselines import shuffled
 from pytest_steer.files.build import Builder

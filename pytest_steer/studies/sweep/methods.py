@@ -6,8 +6,7 @@ from typing import Any
 
 from ... import progress, registry
 from ...errors import SteerError
-from ...extract.kinds import MethodKind
-from ...extract.training import Training
+from ...extract.kinds import MethodKind, Training
 from ...model import Model
 from ...registry import did_you_mean
 from ...steering import SteeringVector

@@ -12,8 +12,7 @@ import torch
 from ...claims.sampling import sample_of
 from ...data import Items
 from ...errors import DataError, SteerError
-from ...extract.kinds import MethodKind
-from ...extract.training import Training
+from ...extract.kinds import MethodKind, Training
 from ...measures import Array, propensity_curves
 from ...model import Model
 from ...stats import Inference, mean_t

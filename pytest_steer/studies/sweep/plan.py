@@ -14,7 +14,7 @@ from ...data import Items, Texts, read_items, read_texts
 from ...data.texts import form_of
 from ...data.traces import Seen, known_in, traces
 from ...errors import DataError
-from ...extract.training import Training
+from ...extract.kinds import Training
 from ...files.training import read_training
 from ..split import split_sample, split_texts
 
