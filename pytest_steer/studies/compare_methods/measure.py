@@ -14,9 +14,8 @@ from ...claims.text_sampling import sample_of_texts
 from ...data import Items, TaskItem, TextLike
 from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
-from ...measures.at_cost import spread
+from ...measures.at_cost import pne, spread
 from ...measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
-from ...measures.pne import pne
 from ...measures.subject import Subject
 from ...model import Model, check_fits
 from ...prompting import Context
