@@ -197,7 +197,7 @@ def _rows(
 
 
 def letter_imbalance(counts: Mapping[str, int]) -> str | None:
-    """The words of the warning about unbalanced answer letters, or None if they are balanced well enough.
+    """The warning about unbalanced answer letters, or None if they are balanced well enough.
 
     Args:
         counts: how often each label was the matching answer, as in ``Items.label_balance``.
@@ -213,7 +213,7 @@ def letter_imbalance(counts: Mapping[str, int]) -> str | None:
 
 
 def record_of(model: Model, data_hash: str, n: int, readout: str, template_hash: str | None) -> dict[str, Any]:
-    """The part of a vector's metadata that says where it comes from."""
+    """The part of a vector's metadata about its origin."""
     return {
         "model": model.id,
         "model_fingerprint": model.fingerprint,
@@ -268,10 +268,10 @@ def reliability(contrast: Contrast, directions: Mapping[int, torch.Tensor]) -> d
 
 
 def unreliable(record: Mapping[str, Any]) -> str | None:
-    """The words of the warning about a vector that its own data do not support, or None.
+    """The warning about a vector that its own data do not support, or None.
 
     Args:
-        record: metadata of a vector, of which ``reliability`` counts.
+        record: metadata of a vector with ``reliability``.
     """
     low = []
     for layer, found in (record.get("reliability") or {}).items():

@@ -174,7 +174,7 @@ def _drawn(
     shuffle: bool,
     queries: Sequence[TaskItem] | None = None,
 ) -> tuple[list[TaskItem], TaskItem]:
-    """Demonstrations and a query, of ``queries`` if they are given; with the demonstrations' outputs dealt out anew if they are shuffled."""
+    """Demonstrations and a query, of ``queries`` if they are given; with the demonstrations' outputs shuffled among them if asked."""
     if queries is None:
         *shown, query = draw.sample(list(tasks), n_shots + 1)
     else:

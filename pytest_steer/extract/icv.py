@@ -44,7 +44,7 @@ def icv(
     differences of the demonstrations. The vector is divided up again by blocks and applied to every block's MLP output at every token,
     keeping the norm. Use ``positions="all"``. A principal direction has an arbitrary sign, here that of the mean of D.
 
-    Paper and code differ, and ``variant`` says what is followed:
+    Paper and code differ; ``variant`` chooses between them:
 
     - ``paper``: the first principal direction of D, not centred, of length 1; added by ``steering.add_keeping_norm``.
     - ``code``: the first principal direction of the centred D plus the mean of D (which outweighs a direction of length 1 where

@@ -101,7 +101,7 @@ Function = TypeVar("Function", bound=Callable[..., SteeringVector | Intervention
 Takes = Literal["items", "contrast", "demonstrations", "any"]
 Layers = Literal["several", "one", "none"]
 
-_TAKEN = ("method", "data", "columns")  # what ``extract:`` says whatever the method
+_TAKEN = ("method", "data", "columns")  # keys of ``extract:`` for any method
 _FORMS: dict[Takes, Callable[[Training, str], Any]] = {
     "items": Training.items,
     "contrast": Training.contrast,
@@ -150,7 +150,7 @@ class MethodKind:
 
     @cached_property
     def gives_intervention(self) -> bool:
-        """Whether it says itself how it is applied."""
+        """Whether it gives an intervention, which settles how it is applied."""
         return hints_of(self.function).get("return") is Intervention
 
     def extract(
@@ -169,8 +169,8 @@ class MethodKind:
             settings: those of other methods are left aside.
 
         Raises:
-            SteerError: the data cannot be used, there is no layer, or what comes out is neither vector nor intervention, or one for
-                other layers.
+            SteerError: the data cannot be used, there is no layer, or the result is neither vector nor intervention, or for other
+                layers.
         """
         if not layers and self.needs_layer:
             raise SteerError(f"the method {self.name} needs a layer")

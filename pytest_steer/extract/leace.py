@@ -20,7 +20,7 @@ _LARGEST_GAP = 0.05
 
 # Of the median deviation.
 _DOMINATING = 10
-# Over many directions of which each leaves a little.
+# Over many directions, each of which leaves a little.
 _LARGEST_HIDDEN_GAP = 0.5
 
 

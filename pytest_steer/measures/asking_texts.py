@@ -45,10 +45,10 @@ def unreached(asked: Sequence[Sequence[Probe]]) -> list[int]:
 
 
 def check_reached(asked: Sequence[Sequence[Probe]]) -> None:
-    """Refuse texts of which steering can change none: zero steered tokens are no measurement.
+    """Refuse texts that steering cannot change: zero steered tokens would measure nothing.
 
     Raises:
-        DataError: it says what is too short.
+        DataError: names what is too short.
     """
     if asked and len(unreached(asked)) == len(asked):
         raise DataError(
@@ -168,7 +168,7 @@ def _window(whole: Probe, window: Window, include_first: bool) -> Probe:
 
 @dataclass(frozen=True)
 class Window:
-    """Tokens ``start`` to ``end`` of a text, of which those from ``scored`` on are scored. Places count from the text's start."""
+    """Tokens ``start`` to ``end`` of a text; those from ``scored`` on are scored. Places count from the text's start."""
 
     start: int
     end: int

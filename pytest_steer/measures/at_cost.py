@@ -159,7 +159,7 @@ def check_budget(budget: float, max_multiplier: float = MAX_MULTIPLIER, toleranc
     """Refuses arguments of :func:`multipliers_at_cost` that cannot be used.
 
     Raises:
-        SteerError: it says which, and what is expected.
+        SteerError: names the argument and the expected values.
     """
     if not 0 < budget < math.inf:
         raise SteerError(f"budget has to be a positive number (0.05 allows perplexity to rise by 5 %), not {budget}")
@@ -296,8 +296,8 @@ LEAST = 2.0**-10
 
 @dataclass
 class CostSearch:
-    """Search for the largest multiplier within a budget, along the sign of the deployed one. Measure the cost of :attr:`next` and
-    report it with :meth:`saw`, until ``next`` is None.
+    """Search for the largest multiplier within a budget, along the sign of the deployed one; knows nothing of models. Measure the cost of
+    :attr:`next` and report it with :meth:`saw`, until ``next`` is None.
 
     It starts at the deployed multiplier, doubles while the cost is within the budget and halves while it is above. Between the
     two that it then has, it goes on where a power law through both would meet the budget, or in the middle once that is three
@@ -330,13 +330,13 @@ class CostSearch:
 
     @property
     def next(self) -> float | None:
-        """The multiplier to look at; None if the search has ended."""
+        """The multiplier to try next; None if the search has ended."""
         size = self._next_size()
         return None if size is None else math.copysign(size, self.deployed)
 
     @property
     def most(self) -> int:
-        """How many multipliers are looked at, at most."""
+        """The largest number of multipliers that are tried."""
         if self.strength == "ignored":
             return 1
         up = math.ceil(math.log2(self.max_multiplier)) if self.strength == "linear" else 0
@@ -344,7 +344,7 @@ class CostSearch:
         return 1 + max(up, down) + round(math.log2(STEPS)) + SPARE + 1
 
     def saw(self, multiplier: float, cost: float) -> None:
-        """Tells it what a multiplier costs; infinity if the model cannot be steered with it."""
+        """Record the cost of a multiplier; infinity if the model overflows under it."""
         size = abs(multiplier)
         self.looked_at[multiplier] = cost
         if self._bracket is not None:
@@ -431,7 +431,7 @@ def matching_probability(propensities: Array) -> float:
 
 
 def pne(effects: Array, unsteered: Array, mean_rise: float) -> float | None:
-    """[p(a) - p(0)] / [PPL(a) / PPL(0)] at a strength a.
+    """The perplexity-normalised effect (von Rütte et al. 2024, arXiv 2402.14433): [p(a) - p(0)] / [PPL(a) / PPL(0)] at multiplier a.
 
     In the paper p is the share of generated replies in which a classifier finds the concept, or the mean of the classifier's
     probability. Here it is :func:`matching_probability`, which needs no classifier. PPL is as in the paper the arithmetic mean of the

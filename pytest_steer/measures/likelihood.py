@@ -74,7 +74,7 @@ def perplexity(
     """Perplexity of texts, each by itself. Plain ones are read as they are, completions as replies to their prompts.
 
     Args:
-        texts: ``str``, of which every token but the first is scored, and :class:`Completion`, of which the tokens of ``text`` are, see
+        texts: ``str``, scored at every token except the first, and :class:`Completion`, scored at the tokens of ``text``, see
             ``asking_texts.ask_texts``.
         vector: what the model is steered with; None for the unsteered model.
         positions: which tokens are steered. A plain text has no prompt, so all its tokens count as generated ones: every scope steers

@@ -25,8 +25,8 @@ class LayerDose:
     Attributes:
         layer: decoder block whose output is changed.
         norm: Euclidean norm of the steering vector there; None if the intervention is not a vector.
-        median_hidden_norm: median norm of what is unsteered there, at steered positions: the block's output, or the intervention's own site. The median, since a few
-            positions can have norms tens of times the others'.
+        median_hidden_norm: median norm of the unsteered hidden states at steered positions, at the block's output or the intervention's site.
+            The median, since a few positions can have norms tens of times the others'.
         relative_dose: |multiplier| * norm / median_hidden_norm; None without a vector.
         displacement: median over steered positions of the norm of the change that the intervention makes there, divided by the
             norm of what is unsteered there. This is the real dose where norms are kept, or more than one direction moves. None for a
@@ -42,7 +42,7 @@ class LayerDose:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was steered.
+    """The steered tokens and the dose of one intervention.
 
     Attributes:
         operation: what was done with the direction: ``added``, ``projected out``, ...
@@ -84,7 +84,7 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
 
 
 def _moves_alone(intervention: Intervention) -> bool:
-    """Whether what it does at a position is known from what stands there."""
+    """Whether its effect at a position depends only on the hidden state there."""
     return intervention.looks == "position" and (intervention.applied is None or intervention.applied.is_declared)
 
 
@@ -142,11 +142,11 @@ class NoiseFloor:
 
     @property
     def effect(self) -> float:
-        """What it moves a difference of two propensities by, each a difference of two answers."""
+        """How far it moves a difference of two propensities, each a difference of two answers."""
         return 2 * self.answer
 
     def slope(self, multipliers: Sequence[float]) -> float:
-        """What it moves an item's slope over these multipliers by."""
+        """How far it moves an item's slope over these multipliers."""
         centred = np.asarray(multipliers, dtype=float) - np.mean(multipliers)
         return math.sqrt(2) * self.answer / float(np.sqrt(centred @ centred))
 

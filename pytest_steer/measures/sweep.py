@@ -98,8 +98,8 @@ def first_order_slopes(
     """d propensity / d multiplier at multiplier 0, if the vector were added at one of its layers alone.
 
     By the chain rule it is the gradient of the propensity with respect to the block's output, summed over the steered
-    positions, times the layer's direction. It ranks layers; it is no measurement of steerability, since the curve need not
-    be straight, and no claim is decided by it.
+    positions, times the layer's direction. It ranks layers. It does not measure steerability, since the curve need not
+    be straight, and decides no claim.
 
     Returns:
         {layer: float64 [n_items]}.

@@ -23,7 +23,7 @@ LayerKind = Literal["attention", "window", "recurrent", "keeps nothing", "unknow
 
 _TOKENS = 6
 _CACHE_NAMES = ("past_key_values", "cache")
-# Fields of an output that are no state. Any other field may be one that the class invented.
+# Fields of an output without state. Any other field may be state of the class's own invention.
 _NO_STATE = frozenset(
     {"loss", "logits", "hidden_states", "attentions", "aux_loss", "router_logits", "rope_deltas", "image_hidden_states"}
 )
@@ -127,7 +127,7 @@ def _keeps_every_token(layer: Any) -> bool:
 
 @dataclass(frozen=True)
 class Traits:
-    """What forwards need to know of a model's class.
+    """Traits of a model's class that forwards depend on.
 
     Attributes:
         takes_positions: whether it can be told the position of each token.
@@ -145,7 +145,7 @@ class Traits:
 
 @once_per_model
 def traits_of(model: Model) -> Traits:
-    """What forwards need to know of a model's class, read off its signature and its configuration."""
+    """Traits of a model's class that forwards depend on, read off its signature and its configuration."""
     arguments = inspect.signature(model.hf.forward).parameters
     config = model.config
     names = ("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head")

@@ -31,7 +31,7 @@ class _Enough(Exception):
 def read_outputs(
     model: Model, sequences: Sequence[Ids], layers: Sequence[int], read: Reader | Mapping[int, Reader], site: Site = "block"
 ) -> dict[int, list[torch.Tensor]]:
-    """What is read from the outputs of decoder blocks, or from a site inside of them; nothing of it is remembered.
+    """Values read from the outputs of decoder blocks, or from a site inside of them, without remembering them.
 
     See ``engine.block_outputs``, which remembers.
     """
@@ -121,7 +121,7 @@ def block_gradients(
         return see
 
     places = [(row, at) for row, probe in enumerate(probes) for at in probe.reads]
-    # Whoever measures may have switched gradients off. A model that was loaded in inference mode has none to give.
+    # The caller may have switched gradients off. A model that was loaded in inference mode has no gradients.
     with torch.inference_mode(False), torch.enable_grad(), attached(model, layers, "block", keep):
         try:
             ids, mask = (value.to(model.device) for value in padded([probe.ids for probe in probes]))

@@ -260,7 +260,7 @@ class _RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._held = None
 
     def shift(self, rows: torch.Tensor, by: torch.Tensor) -> None:
-        """Take these rows, each shifted so many places to the right: what leaves there is lost, and what comes in means nothing."""
+        """Keep these rows, each shifted to the right by a number of places. Values shifted out are lost; those shifted in are arbitrary."""
         assert self.keys is not None
         assert self.values is not None
         length = self.keys.shape[-2]

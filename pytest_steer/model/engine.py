@@ -33,7 +33,7 @@ from .writing import Writer
 
 _Answers = list[tuple[Row, Scores]]
 _One = TypeVar("_One")
-# Bytes of tensors that are kept on disk as one entry. Activations of all layers of a large model take more, and are read anew.
+# Largest entry on disk, in bytes. Activations of all layers of a large model exceed it and are read again.
 _MOST_ON_DISK = 2**26
 # How many rows a way is tried on in 16 bits, where one may be right by chance, and how many show the noise by themselves.
 _TRIED, _ALONE = 24, 4
@@ -178,8 +178,8 @@ class Engine:
         """Tensors that the model gives, from memory or from disk if they are there.
 
         Args:
-            what: all they depend on beside the model; everything in it has a ``repr`` that says what it is.
-            on_disk: False for what is large and cheap, or what no ``repr`` says all about.
+            what: everything except the model that they depend on; the ``repr`` of each part identifies it.
+            on_disk: False for tensors that are large and cheap, or that no ``repr`` identifies.
         """
         self._look_at_model()
         key = hashlib.blake2b(repr(what).encode(), digest_size=20).digest()
@@ -200,8 +200,8 @@ class Engine:
         """Values that the model gives, from memory or from disk if they are there.
 
         Args:
-            keys: what they depend on beside the model, and whether that says all about them, so that they may be kept on disk.
-            compute: gives those that are not there, in parts.
+            keys: hash of everything except the model that a value depends on -> whether the value may be kept on disk.
+            compute: yields the missing ones, in parts.
         """
         self._look_at_model()
         known = self._recalled(keys)
@@ -282,7 +282,7 @@ class Engine:
                 if fits:
                     answers, taken = self._computed(batch, way, prefix if way.prefix else None), way
                     if way.kind != "plain" and not all(np.isfinite(scores).all() for _, scores in answers):
-                        # A branch that overflows spoils those beside it, whatever the way, so each runs by itself.
+                        # A branch that overflows spoils the other branches, whatever the way, so each runs by itself.
                         taken = Way("plain")
                         answers = self._computed(batch, taken, None)
                     fits = self._tried(batch, taken, _asked(batch, answers))
@@ -442,12 +442,13 @@ def block_outputs(
     reading: tuple[object, ...] | None = None,
     on_disk: bool = True,
 ) -> dict[int, list[torch.Tensor]]:
-    """What is read from the outputs of decoder blocks (or from a site inside of them), for each sequence by itself.
+    """Values read from the outputs of decoder blocks (or from a site inside of them), for each sequence by itself.
 
     Args:
         read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them; one for all layers, or
             one for each.
-        reading: what ``read`` does and depends on. What it gave is then remembered, with ``on_disk`` in the folder of scores too, if there is one.
+        reading: identifies ``read`` and everything it depends on. Its values are then remembered, with ``on_disk`` also in the folder of
+            scores, if there is one.
 
     Returns:
         {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.

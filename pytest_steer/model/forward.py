@@ -56,7 +56,7 @@ def run_prefix(model: Model, bundle: Bundle, length: int) -> Prefix:
 def run(
     model: Model, bundles: Sequence[Bundle], way: Way, padding: Padding, prefix: Prefix | None
 ) -> list[tuple[Row, Scores]]:
-    """Scores of all rows of the bundles; beside divergences the log-likelihoods that came with them, see :func:`scores_of`."""
+    """Scores of all rows of the bundles, and with divergences the log-likelihoods of the same tokens, see :func:`scores_of`."""
     shared = prefix.length if prefix else 0
     plan = lay_out(bundles, way, shared, padding, traits_of(model).sizes)
     cache = replaying(prefix.filled, prefix.plan, plan) if prefix else None
@@ -124,7 +124,7 @@ def _steer(stack: ExitStack, model: Model, plan: Plan, dose: Dose) -> None:
 
 
 class _Kept(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values of a prefix, put before those of every row without being stored anew."""
+    """Keys and values of a prefix, put before those of every row without being stored again."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -185,7 +185,7 @@ def run_batch(
 def check_steady(
     model: Model, rows: Sequence[Row], scores: Mapping[bytes, Scores], unsteered: Mapping[bytes, Scores], *, thorough: bool
 ) -> None:
-    """Ask a few of the rows that a user's context manager steered again: by themselves, and beside copies of themselves.
+    """Ask a few of the rows that a user's context manager steered again: by themselves, and in a batch of copies.
 
     Args:
         rows: that were measured under one such manager. scores: what was found, by the key of the row.
@@ -196,7 +196,7 @@ def check_steady(
         SteerError: the same tokens get other scores.
     """
     largest = max(_alike(rows), key=len)
-    # What moved least is most likely a row that was not steered, and what moved most one that was.
+    # The row that moved least was most likely not steered, and the one that moved most was.
     moved = {row.key: noise_between([scores[row.key]], [unsteered[row.key]]).largest for row in rows if row.key in unsteered}
     known = sorted((row for row in rows if row.key in moved), key=lambda row: moved[row.key]) or [*rows]
     for row in dict.fromkeys([largest[0], known[0], known[-1]] if thorough else known[:1]):

@@ -107,7 +107,7 @@ def generate(
     asked = []
     for index, question in enumerate(questions):
         check_texts(model, (question,), f"prompt {index}")
-        # What is generated goes on from the generation prompt; in the plain form the first token brings its own space.
+        # Generation continues the generation prompt; in the plain form the first token brings its own space.
         put = form.prompt(question, context.system, thinking_open=True)
         opening = put.opening if form.render is not None else put.opening.rstrip(" ")
         ids, turn_end = tokenize_prompt(model.tokenizer, put.turn, opening, form.render is None)
@@ -126,7 +126,7 @@ def generate(
 
 
 def _check_heeded(context: Context) -> None:
-    """Refuse axes that would be left out: generation goes on from the generation prompt of a single question."""
+    """Refuse axes that generation would ignore: it continues the generation prompt of a single question."""
     heeded = ("system", "date")
     unheeded = [axis.name for axis, value in context.values if axis.on != "item" and axis.name not in heeded]
     if unheeded and (unheeded != ["thinking"] or context.thinking != "open"):

@@ -41,7 +41,7 @@ def hooked(
         dose: called in each block's hook; gives (strength [rows, positions or 1], steered bool [rows, positions]) of the forward that
             is running.
         part: the rows (and positions) that the dose covers; None for all.
-        rows: called there too; gives what an intervention that looks at whole rows may know of them.
+        rows: called in each block's hook; gives what an intervention that looks at whole rows may know.
 
     Raises:
         ModelError: a block has no such site as far as can be told.
@@ -142,7 +142,7 @@ def steered(
 
 @contextmanager
 def _each_generation_anew(hf: Any, scope: _Scope) -> Iterator[None]:
-    """Make a scope start anew at each call of the model's ``generate``."""
+    """Make a scope start again at each call of the model's ``generate``."""
     own, before = getattr(hf, "generate", None), vars(hf).get("generate")
     if own is None:
         yield
@@ -215,7 +215,7 @@ def _is_filled(state: Any) -> bool:
     except (AttributeError, ValueError, LookupError, TypeError):
         if _length_of(state) is None:
             return True
-    # MiniMax keeps its states in a list beside the layers.
+    # MiniMax keeps its states in a list next to the layers.
     lists = (value for value in vars(state).values() if isinstance(value, list))
     return any(isinstance(held, torch.Tensor) for own in lists for held in own)
 
@@ -371,7 +371,7 @@ class _Scope:
         """How many real tokens of the row come before the end of the last user's turn."""
         if ids is not None and self.model.format.render is not None:
             tokens = ids[row][real[row] != 0].tolist()
-            # As text, since a tokenizer merges the ends of a mark with what is beside them.
+            # As text, since a tokenizer merges the ends of a mark with its neighbours.
             text = decoded(self.model.tokenizer, tokens)
             marks = turn_marks(self.model)
             end = marks.end_in(text)
@@ -385,7 +385,7 @@ class _Scope:
 
 @dataclass(frozen=True)
 class TurnMarks:
-    """What the template writes around the end of a user's turn, as the tokenizer decodes it.
+    """The template's text around the end of a user's turn, as the tokenizer decodes it.
 
     Attributes:
         openings: between the turn and a reply.
@@ -436,7 +436,7 @@ def _telling(marks: list[str]) -> tuple[str, ...]:
 
 
 def _as_decoded(model: Model, prompt: PromptText) -> tuple[str, str]:
-    """The user's turn and the opening of the reply as the tokenizer decodes them: some put spaces beside special tokens."""
+    """The user's turn and the prefill of the reply as the tokenizer decodes them: some put spaces next to special tokens."""
     ids, spans = encode(model.tokenizer, prompt.text, special_tokens=False)
     count = tokens_before(spans, prompt.turn_end)
     if count and spans[count - 1][1] > prompt.turn_end:  # one token holds both ends

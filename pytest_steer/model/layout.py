@@ -102,7 +102,7 @@ class Plan:
 
     Attributes:
         ids / positions / steered: [rows, tokens] as they are at the last block.
-        real: bool [rows, tokens]: which of them are no padding.
+        real: bool [rows, tokens]: False for padding.
         seen: bool [rows, tokens, tokens], or None if the ordinary causal mask is right.
         births: for each block at whose input entries are born, the entries they copy: [new] (axis 0) or [rows, new] (axis 1).
         rows: the wanted scores.
@@ -340,7 +340,7 @@ def growing(model: Model, plan: Plan, shared: int = 0, per_row: tuple[int, ...] 
 
     Args:
         shared: length of a prefix whose keys come before those of the row.
-        per_row: numbers of attention heads: an argument may hold so many entries for each row.
+        per_row: numbers of attention heads: an argument may hold that many entries per row.
     """
     axis, full = plan.axis, plan.ids.shape[plan.axis]
 

@@ -96,7 +96,7 @@ def load_model(
 
 
 def _adapter_in(source: ModelSource) -> bool:
-    """Whether the model's folder holds a PEFT adapter beside its weights.
+    """Whether the model's folder holds a PEFT adapter next to the weights.
 
     Raises:
         ModelError: it does, and peft is not installed: transformers would leave the adapter out in silence.
@@ -175,7 +175,7 @@ def pick_dtype(dtype: str, device: torch.device) -> Any:
 
 
 class Models:
-    """Loads the models of a run, with its score cache. A model is loaded once per name, dtype and device, and a failure is kept too."""
+    """Loads the models of a run, with its score cache, once per name, dtype and device. A failure is raised again without another try."""
 
     def __init__(self, run: RunContext) -> None:
         self.run = run
@@ -189,7 +189,7 @@ class Models:
 
         Args:
             dtype / device: instead of the run's.
-            allow_unexpected: patterns of weights that may be left out, beside those of the run.
+            allow_unexpected: patterns of weights that may be left out, in addition to those of the run.
 
         Raises:
             SteerError: the cache's folder cannot be used, or see ``pytest_steer.load_model``.
@@ -222,7 +222,7 @@ class Models:
 
 
 def free_memory() -> None:
-    """Give back the memory of models that nothing refers to any more; modules and hooks refer to each other in circles."""
+    """Free the memory of unused models: modules and hooks refer to each other in circles."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -25,7 +25,7 @@ def logits_at(
 ) -> torch.Tensor:
     """Logits of one forward at some (row, position) pairs.
 
-    What a model does to its logits after the unembedding (softcapping, scaling) is kept.
+    Softcapping, scaling and whatever else the model does after the unembedding still applies.
 
     Args:
         inputs: arguments of the model's forward.
@@ -152,8 +152,8 @@ def scores_of(
         logits: gives those of some reads, [reads, vocabulary or only], by their numbers; the reads of the rows are in the order of the rows.
         bases: for each row the number of the first read of the unsteered model that it is compared with.
         at_once: how many reads may be asked for together where they are compared.
-        beside: with each divergence also give the log-likelihoods of the same tokens, steered and unsteered. They cost next to
-            nothing there, and a claim about perplexity on the same texts would need a forward for them.
+        beside: with each divergence also give the log-likelihoods of the same tokens, steered and unsteered. They are nearly free here,
+            and save a claim about perplexity on the same texts a forward.
     """
     columns = {token: index for index, token in enumerate(only or ())}
     scores: list[tuple[Row, Scores]] = []
@@ -229,7 +229,7 @@ def _margins(probe: Probe, logits: torch.Tensor) -> torch.Tensor:
     return best.double() - other.double()
 
 
-# Logits at a time: the float64 copies of so many stay within a processor's cache or little more.
+# Logits at a time: their float64 copies about fill a processor's cache.
 _LOGITS_AT_ONCE = 2**18
 
 

@@ -28,13 +28,13 @@ class DiskMemo:
 
     Each is found by what it depends on, see ``identity.disk_key``. SQLite keeps concurrent writers apart and a killed process from
     leaving half a score. Every entry carries a hash of itself, and one that does not match is dropped and computed again. A file
-    whose content is proven wrong is begun anew, unless another process has it open. Where the file cannot be used (locked, read-only,
+    with wrong content is deleted and made again, unless another process has it open. Where the file cannot be used (locked, read-only,
     no space), the run goes on without it.
 
     Attributes:
         found: how many scores were taken from the folder.
         dropped: how many damaged entries, and files, were deleted.
-        notes: what the user has to be told and has not been told yet.
+        notes: messages for the user that were not shown yet.
 
     Raises:
         SteerError: the path cannot be that of a cache: a file in the place of the folder, or a folder in the place of the file.
@@ -158,7 +158,7 @@ class DiskMemo:
 
 
 def _deleted_if_unused(path: Path) -> bool:
-    """Delete the file and what SQLite keeps beside it, unless another process has it open."""
+    """Delete the file and SQLite's companion files, unless another process has it open."""
     try:
         with path.open("rb+") as file:
             if not _locked_for_us(file.fileno()):
@@ -187,12 +187,12 @@ def _checksum(key: bytes, value: bytes) -> bytes:
 
 
 Tensors = dict[str, torch.Tensor]
-# Bytes that are kept for one model. Activations of all layers of a large one take more, and are read anew.
+# Bytes in memory for one model. Activations of all layers of a large model exceed it and are read again.
 _MOST_IN_MEMORY = 2**28
 
 
 class Recent:
-    """Keeps tensors by what they are. What takes more than the limit by itself is not kept, and the least recently used goes first."""
+    """Keeps tensors by their key, the most recently used ones within a limit of memory. Larger entries are not kept at all."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, Tensors] = OrderedDict()
@@ -206,7 +206,7 @@ class Recent:
         return _copies(self._kept[what])
 
     def keep(self, what: bytes, tensors: Tensors) -> None:
-        """Keep copies: what is handed out may be changed, and a view would keep the whole batch that it is a part of."""
+        """Keep copies: callers may change tensors, and a view would hold the whole batch in memory."""
         if what in self._kept or _bytes(tensors) > _MOST_IN_MEMORY:
             return
         self._kept[what] = _copies(tensors)

@@ -25,7 +25,7 @@ from .weights import checksum, hash_of_bytes, without_values
 R = TypeVar("R")
 _looked_at: ContextVar[dict[tuple[object, ...], int] | None] = ContextVar("steer_looked_at", default=None)
 
-# Settings of a configuration that say how it was stored or is run, not what the model computes.
+# Settings about storage and running, which do not change what the model computes.
 _NOT_IDENTITY = {
     "_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache",
     "_attn_implementation", "_attn_implementation_autoset", "quantization_config", "output_hidden_states",
@@ -41,7 +41,7 @@ class Model:
         hf: the transformers model, in evaluation mode.
         tokenizer: its tokenizer.
         id: the name it was loaded by.
-        unexpected: names of weights in its files that it has no place for and that were left out on request.
+        unexpected: names of weights in its files that its class does not have, left out on request.
         steering_blocks: how many ``steered`` blocks are open on it.
         kept: results of functions that run once per model, see ``once_per_model``.
         loaded_weights: ``weights_checksum`` of a model that a run has loaded by its name; None for any other.
@@ -196,7 +196,7 @@ def once_per_model(function: Callable[[Model], R]) -> Callable[[Model], R]:
 
 
 def identity_of(config: Any) -> Any:
-    """A configuration without the settings that say how it is stored or run, at every depth."""
+    """A configuration without its settings about storage and running, at every depth."""
     if not isinstance(config, dict):
         return config
     return {key: identity_of(value) for key, value in config.items() if key not in _NOT_IDENTITY}

@@ -124,8 +124,7 @@ def _typical(apart: Scores) -> float:
 
 
 MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
-"""What a model raises when it cannot take what it is given (a tree mask, cut arguments, a cache). Any model class may be given,
-and each raises something else."""
+"""Errors of a model that cannot take its arguments (a tree mask, cut arguments, a cache). Each model class raises something else."""
 
 _TRIAL_TEXT = (
     "The first snow fell early that year, and nobody in the village had expected it. Children ran out to see it before it melted; "

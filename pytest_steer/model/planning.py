@@ -123,7 +123,7 @@ def batches(
 
 @dataclass(frozen=True)
 class _Use:
-    """What a batch takes: rows and the longest row at each block, and logits."""
+    """The size of a batch: rows and the longest row at each block, and logits."""
 
     rows: np.ndarray | float = 0.0
     length: np.ndarray | float = 0.0

@@ -20,13 +20,13 @@ from .state import check_layer
 
 See = Callable[[torch.Tensor], torch.Tensor | None]
 
-# What transformers calls them: the MLP of a block (OPT has its second linear layer there instead), the attention of a
+# Their names in transformers: the MLP of a block (OPT has its second linear layer there instead), the attention of a
 # block, and the output projection of an attention.
 _MLP = ("mlp", "feed_forward", "ffn", "block_sparse_moe", "moe", "fc2", "shared_mlp", "mlp_block")
-# A second MLP beside the first, as in Granite's mixtures of experts and LongCat: what is added is the sum of both.
+# A second MLP next to the first, as in Granite's mixtures of experts and LongCat: the block adds the sum of both.
 _SECOND_MLP = ("shared_mlp", "mlps")
 _ATTENTION = ("self_attn", "attn", "attention", "self_attention")
-# What may be an attention or a recurrence, layer by layer (Nemotron-H, RecurrentGemma).
+# Names of an attention or a recurrence, layer by layer (Nemotron-H, RecurrentGemma).
 _MIXER = ("mixer", "temporal_block")
 _PROJECTION = ("o_proj", "out_proj", "c_proj", "dense", "wo", "Wo")
 
@@ -265,7 +265,7 @@ def check_fits(model: Model, intervention: Intervention, allow_mismatch: tuple[s
 
 
 def mismatches(model: Model, intervention: Intervention) -> tuple[str, ...]:
-    """What an intervention was made with that is not the model's: ``model``, ``template``."""
+    """Differences between the model and what an intervention was made with: ``model``, ``template``."""
     made = {
         what: intervention.metadata.get(key) for what, key in (("model", "model_fingerprint"), ("template", "template_hash"))
     }
@@ -275,7 +275,7 @@ def mismatches(model: Model, intervention: Intervention) -> tuple[str, ...]:
 
 
 def mismatch_warnings(model: Model, intervention: Intervention) -> list[str]:
-    """Warnings about what ``allow_mismatch`` has accepted, of an intervention that ``check_fits`` has let through."""
+    """Warnings about the mismatches of an intervention that ``allow_mismatch`` accepted."""
     made_on = intervention.metadata.get("model")
     words = {"model": f"on the model {made_on}, not on {model.id}", "template": "under another chat template"}
     found = [words[what] for what in mismatches(model, intervention)]

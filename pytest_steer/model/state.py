@@ -58,7 +58,7 @@ def measured(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def check_state(model: Model) -> None:
-    """Refuse a model that would not give its own numbers, as far as can be told before it runs.
+    """Refuse a model that would not give its own numbers, as far as this shows before it runs.
 
     Raises:
         ModelError: weights have no values, or training mode or replaced forwards change what it computes.
@@ -111,7 +111,7 @@ def watched(model: Model, *, steered: bool = True) -> Iterator[None]:
 
 @contextmanager
 def trusting() -> Iterator[None]:
-    """Accept the hooks that are on a model in the body: they are what is being checked."""
+    """Accept the hooks on a model in the body: they are being checked themselves."""
     token = _trusting.set(True)
     try:
         yield
@@ -128,13 +128,13 @@ _ROUNDING, _COARSE_ROUNDING = 1e-4, 5e-2
 
 @dataclass(frozen=True)
 class Structure:
-    """What is known about a model's blocks.
+    """Properties of a model's blocks.
 
     Attributes:
         refused: {layer: why nothing can be read or changed at its output}.
         left_out: layers that do not run on text alone.
-        told_positions: whether the model can be told the position of each token, counted from 0. RoBERTa and its kin count from
-            the number of their padding token on, and are left to do so.
+        told_positions: whether the model takes the position of each token, counted from 0. RoBERTa and its kin count from the number
+            of their padding token and keep doing so.
     """
 
     refused: dict[int, str]
@@ -144,13 +144,13 @@ class Structure:
 
 @once_per_model
 def structure_of(model: Model) -> Structure:
-    """What a first small forward shows of the blocks.
+    """The structure of a model's blocks, from a first small forward.
 
     Raises:
         ModelError: the model does not run on tokens alone, or does not read from left to right.
     """
     hooks = [found for found in check_ready(model) if found.module is not None and found.table in FORWARD_TABLES]
-    # What hooks of others change is checked where something is measured.
+    # Changes by other hooks are checked at each measurement.
     with lifted(hooks):
         return _look_at(model)
 

@@ -113,7 +113,7 @@ def _to_the_first_difference(
 
 
 def tokenize_answer(tokenizer: Any, turn: str, opening: str, answer: str, special_tokens: bool, name: str) -> AnswerTokens:
-    """Tokens of a user's turn, the opening of the reply and an answer, as one string.
+    """Tokens of a user's turn, the prefill of the reply and an answer, as one string.
 
     Raises:
         TokenBoundaryError: the answer adds no token, or no token comes before it.
@@ -129,7 +129,7 @@ def tokenize_answer(tokenizer: Any, turn: str, opening: str, answer: str, specia
 
 
 def tokenize_prompt(tokenizer: Any, turn: str, opening: str, special_tokens: bool) -> tuple[Ids, int]:
-    """Tokens of a user's turn and the opening of the reply, and how many of them belong to the turn."""
+    """Tokens of a user's turn and the prefill of the reply, and how many of them belong to the turn."""
     ids, spans = encode(tokenizer, turn + opening, special_tokens)
     return ids, tokens_before(spans, len(turn))
 
@@ -170,7 +170,7 @@ def tokenize_text(tokenizer: Any, text: str, name: str) -> Ids:
 def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, Spans]:
     """Token ids, and for each the characters of the text (start, end) that it holds; special tokens hold none.
 
-    Special tokens that the tokenizer adds after the text (an end marker) are dropped, since the text continues. A begin token that the
+    Special tokens that the tokenizer adds after the text (an end marker) are dropped, since the text continues. A BOS that the
     text already contains is not added again.
     """
     fast = bool(getattr(tokenizer, "is_fast", False))
@@ -258,7 +258,7 @@ def _line_breaks(model: Model) -> Ids:
 
 
 Padding = Literal["left", "right"]
-_CUT = 16  # tokens more than there would be, at most, where a cut goes through a word
+_CUT = 16  # most additional tokens that a cut through a word can cause
 
 
 def padded(sequences: Sequence[Ids], side: Padding = "right") -> tuple[torch.Tensor, torch.Tensor]:
@@ -290,8 +290,8 @@ def check_sequence(model: Model, ids: Ids, name: str) -> None:
 def check_texts(model: Model, texts: Iterable[str], name: str) -> None:
     """Refuse a text that is far longer than the model allows, before all of it is rendered and tokenised.
 
-    Of a text of more than 8 characters for each token that the model takes, only so much is tokenised, then 64 and 256 for each. What
-    passes is tokenised as a whole, and ``check_sequence`` counts its tokens.
+    A text with more than 8 characters per token of the limit is first tokenised up to there, then up to 64 and up to 256 characters
+    per token. A text that passes is tokenised as a whole, and ``check_sequence`` counts its tokens.
 
     Raises:
         TooLongError: one is too long.

@@ -70,9 +70,9 @@ def check_complete(name: str, hf: Any, info: Mapping[str, Any]) -> None:
 
 
 def unexpected_weights(hf: Any, info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the weights in the files for which the model has no place, transformers' own list of those to ignore left out.
+    """Names of the weights in the files that the model does not have, except those that transformers itself ignores.
 
-    Buffers that a model computes by itself are no weights, though older versions of transformers saved them.
+    Buffers that the model computes itself do not count, although older versions of transformers saved them.
     """
     computed = {name for name, _ in hf.named_buffers()}
     return tuple(sorted(set(info["unexpected_keys"]) - computed))
@@ -121,7 +121,7 @@ def first_few(names: Sequence[str]) -> str:
 
 
 def _patterns(names: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Few patterns that cover the names and nothing that the model knows."""
+    """A few patterns that match the names and no weight of the model."""
     starts = dict.fromkeys(_own_start(name, known) for name in names)
     if len(starts) > _SUGGESTED:
         starts = dict.fromkeys(f"^{name.split('.')[0]}." for name in names)

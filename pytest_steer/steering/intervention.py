@@ -89,7 +89,7 @@ Apply = Callable[..., AbstractContextManager[Any]]
 
 @dataclass
 class Rows:
-    """What an intervention that looks at whole rows knows of the running forward.
+    """The running forward, as far as an intervention that looks at whole rows needs it.
 
     Attributes:
         prompt: bool [rows, positions], the tokens of each row's prompt (no padding, no answer); None in a forward that goes
@@ -103,7 +103,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Applied:
-    """A user's own way of steering: any library's hooks, in a context manager.
+    """A custom way of steering: any library's hooks, in a context manager.
 
     Attributes:
         apply: ``apply(multiplier)`` or ``apply(multiplier, batch)``; gives a context manager that steers every forward in its body.
@@ -188,7 +188,7 @@ class Intervention:
         vector: the steering vector that is added, if that is what it does.
         metadata: where it comes from, as in :class:`SteeringVector`.
         recipe: what it is made of, so that it can be written to a file; None for functions of the user's own.
-        applied: the context manager that steers in the place of ``transform``, which then only says what it should do; else None.
+        applied: the context manager that steers instead of ``transform``, which then only declares its effect; else None.
     """
 
     layers: tuple[int, ...]
@@ -213,7 +213,7 @@ class Intervention:
 
     @property
     def operation(self) -> str:
-        """What is done with the direction, in words: one file can be added by one program and projected out by another."""
+        """The operation in words: one program may add a file's direction and another project it out."""
         return operation(self.recipe) if self.recipe is not None else "changed by a custom function"
 
     @property

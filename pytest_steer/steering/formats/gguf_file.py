@@ -32,7 +32,7 @@ _FLOATS = ("F32", "F16", "F64", "BF16")
 
 
 def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> None:
-    """As repeng's ``export_gguf`` does (architecture controlvector, its hint and count, float32), and our record beside it."""
+    """As repeng's ``export_gguf`` does (architecture controlvector, its hint and count, float32), and our record next to it."""
     from gguf import GGUFWriter
 
     if 0 in directions:

@@ -1,4 +1,4 @@
-"""``.npy`` and ``.npz``, as numpy writes them: nothing in them is unpickled, and every claimed size is held against the file.
+"""``.npy`` and ``.npz``, as numpy writes them: nothing in them is unpickled, and every claimed size is compared with the file.
 
 Layout: ``numpy.lib.format``. An ``.npy`` file is a header (type of values, order, shape) and the values; an ``.npz`` file is a zip
 archive of these, stored or deflated. Layers: a single array [width] does not say its layer, the rows of [layers, width] are
