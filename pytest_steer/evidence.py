@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from .core.finding import Finding
 from .errors import MeasurementError
 from .screen import one_screen
 
@@ -120,6 +121,13 @@ class Evidence:
     unpaired: str | None = None
     xfail_expires: str | None = None
     replies: dict[str, Any] | None = None
+    findings: tuple[Finding, ...] = ()
+    silenced: tuple[dict[str, str], ...] = ()
+    withheld: dict[str, str] | None = None
+
+    def but(self, **changes: Any) -> Evidence:
+        """The evidence with other values in some fields."""
+        return replace(self, **changes)
 
     @property
     def passed(self) -> bool:
@@ -186,6 +194,9 @@ class Evidence:
             "replies": self.replies,
             "noise": self.noise,
             "warnings": self.warnings,
+            "findings": [one.to_dict() for one in self.findings],
+            "silenced": [*self.silenced],
+            "withheld": self.withheld,
             "error": self.error,
             "xfail": self.xfail,
             "xfail_expires": self.xfail_expires,

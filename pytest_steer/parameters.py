@@ -43,6 +43,8 @@ class Param:
         called: its name in claim files and assertions, where the field cannot have that name.
         was: the name that it had before; a claim file with that name is told the new one.
         promise: of a claim, that it is what the evidence's ``threshold`` comes from; the main number of a claim is one without saying so.
+        judges: it changes how a claim is judged or shown, and not what is measured of a unit, so that runs with other values compare.
+        reads: makes the field's value of what is given, such as items of a list of dictionaries.
         schema: further keywords of JSON Schema, which win over those that the type gives.
     """
 
@@ -60,6 +62,8 @@ class Param:
     called: str = ""
     was: str = ""
     promise: bool = False
+    judges: bool = False
+    reads: Callable[[Any], Any] | None = None
     schema: Mapping[str, Any] = field(default_factory=dict)
 
     def to_schema(self, name: str) -> Schema:

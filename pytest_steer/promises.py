@@ -25,11 +25,13 @@ class Promised:
         value: the threshold; None if there is none yet.
         set_on: the day on which it was set (``set``).
         source: the file with the data that it was set on (``from``).
+        name: of the parameter.
     """
 
     value: float | None
     set_on: datetime.date | None = None
     source: str | None = None
+    name: str = ""
 
 
 def promised(given: Promise, name: str) -> Promised:

@@ -9,7 +9,7 @@ import plain_tasks
 import pytest
 
 from pytest_steer import TaskItem, extract, load_model
-from pytest_steer.data.demonstrations import draw_demonstrations
+from pytest_steer.data.tasks import draw_demonstrations
 from pytest_steer.measures import task_accuracies
 
 pytestmark = [

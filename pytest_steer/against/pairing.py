@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.clusters import clusters_of
+
 Record = Mapping[str, Any]
 
 
@@ -24,7 +26,7 @@ class Paired:
 
     places: list[tuple[int, int]]
     parts: list[str]
-    clusters: list[int] | None
+    clusters: tuple[int, ...] | None
     new: int
     gone: int
     changed: int
@@ -71,10 +73,15 @@ def pair_units(old: Record, new: Record) -> Paired:
         for one, used in zip((before, after), taken, strict=True)
     ]
     changed = _shared(old, left[0], new, left[1])
+    together = [
+        [clusters[pair[side]] for pair in places]
+        for side, clusters in enumerate((before["clusters"], after["clusters"]))
+        if clusters is not None
+    ]
     return Paired(
         places,
         [keys[1][index][0] for _, index in places],
-        _joined(before["clusters"], after["clusters"], places),
+        clusters_of(*together) if together else None,
         len(left[1]) - changed,
         len(left[0]) - changed,
         changed,
@@ -122,29 +129,6 @@ def question_of(record: Record, name: str) -> str | None:
                 if text is not None:
                     return str(text)
     return None
-
-
-def _joined(
-    before: Sequence[int] | None, after: Sequence[int] | None, places: Sequence[tuple[int, int]]
-) -> list[int] | None:
-    """One number for units that are together in either run."""
-    if before is None and after is None:
-        return None
-    parent = list(range(len(places)))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            index = parent[index] = parent[parent[index]]
-        return index
-
-    for side, clusters in enumerate((before, after)):
-        first: dict[int, int] = {}
-        for index, pair in enumerate(places):
-            if clusters is not None:
-                parent[root(index)] = root(first.setdefault(clusters[pair[side]], index))
-    labels = [root(index) for index in range(len(places))]
-    numbers = np.unique(labels, return_inverse=True)[1].tolist() if labels else []
-    return None if len(set(numbers)) == len(numbers) else [int(one) for one in numbers]
 
 
 def pair_claims(old: Iterable[Record], new: Iterable[Record]) -> list[tuple[Record | None, Record | None]]:

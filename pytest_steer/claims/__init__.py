@@ -13,7 +13,7 @@ from .generates import Generates, assert_generates
 from .holding import Claim, raise_unless_held
 from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
-from .judging import judged
+from .judged import judged
 from .kinds import ClaimKind, claim, kind_of
 from .kl_below import KlBelow, assert_kl_below
 from .leaves_alone import LeavesAlone, assert_leaves_alone
@@ -24,12 +24,12 @@ from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
 from .promotes import Promotes, assert_promotes
+from .running import evidence_of
 from .settings import OtherData
 from .stays_fluent import StaysFluent, assert_stays_fluent
 from .steers import Steers, assert_steers
 from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 from .suppresses import Suppresses, assert_suppresses
-from .text_sampling import describe_texts
 
 discover(__name__, __path__)
 
@@ -80,7 +80,7 @@ __all__ = [
     "check_before",
     "claim",
     "complete",
-    "describe_texts",
+    "evidence_of",
     "explain",
     "judged",
     "kind_of",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Unpack
 
 import numpy as np
 
-from ..data import ItemLike, Items, Question, Questions, TextLike, as_questions
+from ..data import ItemLike, Items, Question, Questions, Sample, TextLike, as_questions, as_texts, sample_of
 from ..data.traces import known_in, traces
 from ..errors import SteerError
 from ..evidence import Direction, Evidence, Verdict
@@ -31,22 +31,19 @@ from .common import AboutItems, Interval, IntervalMethod
 from .deployed import deployed_record, moves_of, with_deployed
 from .doubts import look_closer
 from .holding import hold
-from .judging import judged, mean_of
+from .judged import judged, mean_of
 from .kinds import claim
 from .leaks import text_leaks
 from .no_effect import controls_of_no_effect
 from .numbers import number
 from .over_items import (
     asking_warnings,
-    check_enough,
     compared_by_items,
     curve_fields,
     data_warnings,
     item_units,
 )
 from .rivals import Measured, Rival, measure_rivals, not_told_apart, too_few_to_beat, unmoved, wrong_way
-from .sampling import Sample, sample_of
-from .text_sampling import sample_of_texts
 from .unread import withhold_unread
 
 
@@ -164,15 +161,14 @@ class Beats:
             SteerError, VectorError, MeasurementError: see ``rivals.measure_rivals``.
         """
         sample = sample_of(self.items, self.cluster)
-        check_enough(sample)
-        of_texts = sample_of_texts(self.texts, self.source) if self.texts else None
-        texts, repeats = (of_texts.texts, of_texts.warnings) if of_texts else ([], ())
+        of_texts = sample_of(as_texts(self.texts, self.source)) if self.texts else None
+        texts, repeats = (of_texts.units, [*map(str, of_texts.findings)]) if of_texts else ([], ())
         soundness = check_before(model, self.subject)
         found = measure_rivals(
             model,
             self.subject,
             self.baseline,
-            sample.items,
+            sample.units,
             texts,
             context=self.context,
             budget=self.budget,
@@ -188,7 +184,7 @@ class Beats:
         assert strength is not None
         curve = propensity_curve(
             model,
-            sample.items,
+            sample.units,
             self.subject.intervention,
             multipliers=[0.0, strength],
             context=self.context,
@@ -216,7 +212,7 @@ class Beats:
             asked=asked,
             warnings=[
                 *data_warnings(self.subject, sample),
-                *asking_warnings(model, self.subject, asked, sample.items),
+                *asking_warnings(model, self.subject, asked, sample.units),
                 *repeats,
                 *text_leaks(self.subject.intervention.metadata, texts),
                 *found.notes,
@@ -229,7 +225,7 @@ class Beats:
                 self.confidence,
                 sample.clusters,
             )
-            | sample.describe(),
+            | sample.counts(),
         )
         if len(each) == 1:
             how = {"baseline": self.baseline.kind, "budget": self.budget, "context": self.context.to_dict()}
@@ -259,9 +255,9 @@ class Beats:
             compared = replace(self.subject, multiplier=strength)
             moves = "neither way" if moves_of(each[worst]) == "neither way" else None
             evidence.details |= controls_of_no_effect(
-                model, compared, sample.items, evidence, self.seed, self.context, moves=moves
+                model, compared, sample.units, evidence, self.seed, self.context, moves=moves
             )
-        names = [item.id for item in sample.items]
+        names = [item.id for item in sample.units]
         if len(each) == 1:
             look_closer(evidence, differences[0], self._mean, above, sample.clusters, names)
         evidence.compared = compared_by_items(curve, self.subject, evidence, at_deployed, sample.clusters)
@@ -295,14 +291,14 @@ class Beats:
             **more,
         }
 
-    def _leaks(self, sample: Sample) -> list[str]:
+    def _leaks(self, sample: Sample[Items]) -> list[str]:
         chosen_on = self.baseline.chosen_on
         if chosen_on is None or len(self.baseline.prompts) < 2:
             return []
-        known = known_in([item.question for item in sample.items], traces([item.question for item in chosen_on]))
+        known = known_in([item.question for item in sample.units], traces([item.question for item in chosen_on]))
         if not (shared := known.asked + known.near):
             return []
-        return [f"the prompt was chosen on {shared} of these {len(sample.items)} questions, which flatters it"]
+        return [f"the prompt was chosen on {shared} of these {len(sample.units)} questions, which flatters it"]
 
     headline = staticmethod(beats_words.headline)
     remarks = staticmethod(beats_words.remarks)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..data import Items
+from ..data import Items, Sample
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..extract import read_contrast
@@ -23,9 +23,8 @@ from ..stats import Inference, items_needed_within
 from ..steering import Intervention, SteeringVector, as_intervention
 from . import words
 from .figures import Figure, Intervals, curve_of, interval_row
-from .judging import NOT_JUDGED, floor_of
+from .judged import NOT_JUDGED, floor_of
 from .numbers import number
-from .sampling import Sample
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Behaviour:
     """
 
     name: str
-    sample: Sample
+    sample: Sample[Items]
     context: Context
     curve: PropensityCurve
     at_deployed: PropensityCurve
@@ -197,7 +196,7 @@ def _of_items(model: Model, items: Items, layers: Sequence[int], context: Contex
     return "caa" if lettered else "mean_difference", {at: contrast.mean_difference(at) for at in contrast.layers}
 
 
-def check_others(samples: dict[str, Sample], own: Items | None) -> list[str]:
+def check_others(samples: dict[str, Sample[Items]], own: Items | None) -> list[str]:
     """Refuse behaviours that are the claim's own or one another, and warn of shared items.
 
     Raises:
@@ -206,7 +205,7 @@ def check_others(samples: dict[str, Sample], own: Items | None) -> list[str]:
     found = []
     known: dict[str, set[tuple[str, ...]]] = {} if own is None else {"data.test": {item.form for item in own}}
     for name, sample in samples.items():
-        forms = {item.form for item in sample.items}
+        forms = {item.form for item in sample.units}
         for other, seen in known.items():
             shared = len(forms & seen)
             if shared == len(forms) and other == "data.test":

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ..core.clusters import clusters_of
 from ..evidence import Evidence, Verdict
 from ..measures import Array
 from ..stats import Inference
 from .behaviours import Behaviour
 from .doubts import look_closer
-from .judging import share_of
-from .units import numbered, units_record
+from .judged import share_of
+from .units import units_record
 
 Mean = Callable[[Array, "Sequence[int] | None", float], Inference]
 
@@ -25,7 +26,7 @@ def behaviours_units(measured: Sequence[Behaviour], multiplier: float, by_effect
         by_effect: the effects at the deployed multiplier, per unit of it, decide in the place of slopes.
     """
     parts = [one.at_deployed.effects(multiplier) / multiplier if by_effect else one.values for one in measured]
-    items = [item for one in measured for item in one.sample.items]
+    items = [item for one in measured for item in one.sample.units]
     numbers = [*range(len(measured))]
     labels = [(at, own) for at in numbers for own in measured[at].sample.clusters or range(len(parts[at]))]
     put = {one.name: {"context": one.context.to_dict()} for one in measured}
@@ -34,7 +35,7 @@ def behaviours_units(measured: Sequence[Behaviour], multiplier: float, by_effect
         [item.id for item in items],
         np.concatenate([own if own.mean() >= 0 else -own for own in parts]),
         unit="items",
-        clusters=numbered(labels),
+        clusters=clusters_of(labels),
         parts=[one.name for one in measured for _ in one.values] if len(measured) > 1 else None,
         how={"put": put} if by_effect else {"put": put, "multipliers": grid},
     )
@@ -60,7 +61,7 @@ def look_closer_at(
         lambda values, clusters: mean(values, clusters, level),
         band,
         furthest.sample.clusters,
-        [item.id for item in furthest.sample.items],
+        [item.id for item in furthest.sample.units],
     )
     inside = abs(values) <= band
     share = share_of(inside.astype(float), confidence=evidence.confidence, clusters=furthest.sample.clusters)

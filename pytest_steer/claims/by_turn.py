@@ -32,7 +32,7 @@ def by_turn(model: Model, written: Written) -> ByTurn:
     """The replies of whole dialogues, cut at each turn."""
     samples = written.drawing.samples
     cut, order = [], []
-    for number, dialogue in enumerate(written.sample.dialogues):
+    for number, dialogue in enumerate(written.sample.units):
         for turn in range(1, len(dialogue.turns) + 1):
             cut.append(replace(dialogue, turns=dialogue.turns[:turn]))
             order += [(number * samples + sample, turn) for sample in range(samples)]
@@ -44,14 +44,14 @@ def by_turn(model: Model, written: Written) -> ByTurn:
         )
         for side in written.sides
     ]
-    known = written.sample.dialogues
-    sample = replace(written.sample, dialogues=Dialogues(cut, known.source), clusters=None)
+    known = written.sample.units
+    sample = replace(written.sample, units=Dialogues(cut, known.source), clusters=None)
     return ByTurn(replace(written, sample=sample, sides=tuple(sides)), {key: place for place, key in enumerate(order)})
 
 
 def _outcome(model: Model, written: Written, side: Side, reply: int, turn: int) -> Outcome:
     turns = side.turns[reply]
-    if turn == len(written.sample.dialogues[reply // written.drawing.samples].turns):
+    if turn == len(written.sample.units[reply // written.drawing.samples].turns):
         return side.outcomes[reply]
     return read_reply(model, turns[turn - 1], written.span) if turn <= len(turns) else Outcome("", ENDED)
 

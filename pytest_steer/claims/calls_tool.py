@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Unpack
 
-from ..data import Dialogue, DialogueLike, Dialogues
+from ..data import Dialogue, DialogueLike, Dialogues, as_dialogues, sample_of
 from ..data.transcripts import name_of
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
@@ -25,18 +25,14 @@ from ..soundness import check_before
 from ..stats import Direction, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
 from . import words
+from .common import FromTurn, MaxNewTokens, Samples, Temperature, TopP
 from .figures import Figure, Intervals, Row, promised_in
 from .holding import hold
-from .judging import judged
+from .judged import judged
 from .kinds import claim
 from .over_replies import (
-    FromTurn,
-    MaxNewTokens,
     OverReplies,
-    Samples,
     Side,
-    Temperature,
-    TopP,
     Written,
     asked_replies,
     cluster_details,
@@ -47,7 +43,6 @@ from .over_replies import (
     reply_warnings,
     write_replies,
 )
-from .prompt_sampling import sample_of_prompts
 from .rulings import share_accepted, share_record
 from .shown_replies import SIDES, Ruling, noted_replies, replies_record, worst_replies
 from .units import units_record
@@ -162,8 +157,8 @@ class CallsTool:
             VectorError: see ``check_fits``.
         """
         subject = self.subject
-        sample = sample_of_prompts(self.prompts, self.cluster)
-        tools = [self._tool_of(one) for one in sample.dialogues]
+        sample = sample_of(as_dialogues(self.prompts), self.cluster)
+        tools = [self._tool_of(one) for one in sample.units]
         parser = self._parser(model)
         soundness = check_before(model, subject)
         written = write_replies(model, self, sample, [0.0, subject.multiplier])
@@ -197,7 +192,7 @@ class CallsTool:
             judge=self._record,
         )
         evidence.details["noted"] = noted_replies(evidence)
-        dialogues = written.sample.dialogues
+        dialogues = written.sample.units
         evidence.units = units_record(
             [(*dialogues[prompt].form, str(number)) for prompt, number in written.ids],
             [dialogues[prompt].id for prompt, _ in written.ids],
@@ -248,7 +243,7 @@ class CallsTool:
         self, model: Model, parser: Parser | None, written: Written, side: Side, tools: Sequence[dict[str, Any]]
     ) -> Iterable[Ruling]:
         for (prompt, _), turns, outcome in zip(written.ids, side.turns, side.outcomes, strict=True):
-            dialogue, reply = written.sample.dialogues[prompt], turns[-1]
+            dialogue, reply = written.sample.units[prompt], turns[-1]
             if len(turns) < dialogue.n_replies:  # the conversation ended before
                 yield Ruling("undetermined", outcome.why)
                 continue

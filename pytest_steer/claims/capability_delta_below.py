@@ -9,7 +9,7 @@ from typing import Annotated, Any, Unpack
 
 import numpy as np
 
-from ..data import OWN_QUESTIONS, Question, Questions, as_questions, read_questions
+from ..data import OWN_QUESTIONS, Question, Questions, as_questions, read_questions, sample_of
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..measures import Array, Capability, NoiseFloor, PromptForm, ScoredBy, asked_as_text, capability
@@ -34,12 +34,11 @@ from . import words
 from .common import Deployment
 from .figures import Distribution, Figure
 from .holding import hold
-from .judging import judged
+from .judged import judged
 from .kinds import claim
 from .nothing_to_lose import chance_of, withhold
 from .numbers import number
 from .over_items import check_moved, warnings_about
-from .sampling import kept_of, twins_of
 from .units import units_record
 
 
@@ -111,11 +110,8 @@ class CapabilityDeltaBelow:
         """
         subject = self.subject
         given = read_questions() if self.questions is None else as_questions(self.questions)
-        forms = [question.form for question in given]
-        kept, repeats = kept_of(forms, "questions")
-        questions = Questions((given[index] for index in kept), given.source)
-        if len(questions) < 2:
-            raise DataError(f"{given.source}: has {len(questions)} question(s); an interval needs at least two")
+        sample = sample_of(given)
+        questions = sample.units
         context_of(model, self.by, self.prompt)  # refused before the hooks are checked
         soundness = check_before(model, subject)
         try:
@@ -149,17 +145,15 @@ class CapabilityDeltaBelow:
             check="capability_delta_below",
             name=self.name,
             statistic="accuracy lost",
-            n=len(questions),
-            unit="questions",
+            n=sample.n,
+            unit=sample.counted,
             percent=True,
-            data={"hash": questions.hash, "n": len(questions), "source": questions.source},
+            data=sample.describe(),
             soundness=soundness,
             asked=asked_as_text(model, found.probes[0]) | {"template": _template(model, self.by, self.prompt)},
             warnings=[
                 *warnings_about(subject, [question.question for question in questions], questions.hash),
-                *repeats,
-                # Ours were read for twins by hand; those that are left are sums of other numbers.
-                *([] if questions.source == OWN_QUESTIONS else twins_of([forms[index] for index in kept], "questions")),
+                *map(str, sample.findings),
             ],
             details={
                 # Options that are labels are compared by letter whatever is asked for.
@@ -177,8 +171,8 @@ class CapabilityDeltaBelow:
         )
         weights = found.weights * len(found.weights)
         evidence.units = units_record(
-            [question.form for question in questions],
-            [question.id for question in questions],
+            sample.forms,
+            sample.names,
             changes * weights,
             unit="questions",
             kind="mean" if questions.is_weighted else "change",

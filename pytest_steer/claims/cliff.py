@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.texts import form_of
+from ..core.clusters import clusters_of
+from ..data import Sample, Texts
 from ..errors import MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, Perplexity
@@ -21,8 +22,7 @@ from .numbers import number, promise
 from .over_replies import Side, Written
 from .rises import as_share
 from .shown_replies import Ruling, replies_record, unjudged
-from .text_sampling import TextSample
-from .units import linearised, numbered, units_record
+from .units import linearised, units_record
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Part:
         return f"{self.what} at {self.multiplier:g}"
 
 
-def perplexity_part(texts: TextSample, base: Perplexity, steered: Perplexity, multiplier: float, mean_of: Bounds) -> Part:
+def perplexity_part(texts: Sample[Texts], base: Perplexity, steered: Perplexity, multiplier: float, mean_of: Bounds) -> Part:
     """The relative rise of perplexity on texts (the statistic of ``ppl_delta_below``).
 
     Raises:
@@ -68,8 +68,8 @@ def perplexity_part(texts: TextSample, base: Perplexity, steered: Perplexity, mu
         as_rise(mean_of(rises, clusters)),
         linearised(rises, mean, share + 1, share),
         clusters,
-        [form_of(text) for text in texts.texts],
-        list(texts.texts.ids),
+        texts.forms,
+        texts.names,
     )
 
 
@@ -91,7 +91,7 @@ def repetition_part(model: Model, written: Written, side: Side, mean_of: Bounds)
     values = (after.values - before.values)[kept]
     together = None if len(set(clusters)) == len(clusters) else clusters
     places = [written.ids[at] for at in np.flatnonzero(kept)]
-    dialogues = written.sample.dialogues
+    dialogues = written.sample.units
     return Part(
         "repetition",
         side.multiplier,
@@ -126,7 +126,7 @@ def units_of(parts: Sequence[Part], how: Mapping[str, Any]) -> dict[str, Any]:
         [name for part in parts for name in part.names],
         np.concatenate([part.values for part in parts]),
         unit="texts and replies",
-        clusters=numbered(labels),
+        clusters=clusters_of(labels),
         parts=[part.name for part in parts for _ in part.values],
         how=how,
     )

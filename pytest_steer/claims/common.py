@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
 from ..data import Items
+from ..measures.outcomes import Span
 from ..measures.subject import Moves
 from ..parameters import Param
 from ..prompting import Context
@@ -17,6 +18,7 @@ Interval = Annotated[
     IntervalMethod,
     Param(
         "t is Student's interval over the items, bootstrap resamples them, transformed_t (Hall 1992) allows for skewness.",
+        judges=True,
         title="Interval",
         example="t",
     ),
@@ -26,6 +28,7 @@ Sequential = Annotated[
     Param(
         "true draws the items in rounds and stops as soon as the claim is decided; false looks at all of them at once; profile leaves "
         "it to --steer-profile: dev draws in rounds where a bound allows it, ci and nightly do not.",
+        judges=True,
         title="Draw items in rounds",
         example=True,
         schema={"enum": [True, False, "profile"], "type": ["boolean", "string"], "default": "profile"},
@@ -38,6 +41,7 @@ Controls = Annotated[
         "How many random directions of equal norm are measured beside the vector; the report says where it ranks among them. 19 can show "
         "p = 0.05. Each costs as much as the vector, and none decides the verdict. auto: where a claim does not pass and it is not "
         "proven which way its deployed model moves, 19 at the deployed multiplier alone, on at most 32 of its items.",
+        judges=True,
         title="Random controls",
         example=19,
         at_least=0,
@@ -84,6 +88,59 @@ Stride = Annotated[
         unit="tokens",
         at_least=1,
         schema={"type": ["integer", "null"], "default": None},
+    ),
+]
+
+
+MaxNewTokens = Annotated[
+    int,
+    Param("A reply of so many tokens is cut there.", title="Longest reply", example=64, unit="tokens", at_least=1),
+]
+Samples = Annotated[
+    int,
+    Param(
+        "Replies to each prompt. They count as one cluster, since they may agree with each other. More than one need a `temperature`.",
+        title="Replies to each prompt",
+        example=4,
+        at_least=1,
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    Param(
+        "Tokens are drawn at this temperature, seeded; without it the likeliest token is taken (greedy).",
+        title="Temperature",
+        example=0.7,
+        above=0,
+        schema={"type": ["number", "null"], "default": None},
+    ),
+]
+TopP = Annotated[
+    float,
+    Param(
+        "Only the likeliest tokens are drawn, up to the first at which their summed probability reaches this.",
+        title="Nucleus",
+        example=0.9,
+        above=0,
+        at_most=1,
+    ),
+]
+JudgedSpan = Annotated[
+    Span,
+    Param(
+        "What of a reply is judged: answer is what stands outside of its blocks of thought, thought what stands in them, both is the two.",
+        title="Span",
+        example="answer",
+    ),
+]
+FromTurn = Annotated[
+    int,
+    Param(
+        "The first turn that is steered; the turns before it are written by the unsteered model. The reply to the last turn is judged.",
+        title="First steered turn",
+        example=2,
+        at_least=1,
+        at_most=10,
     ),
 ]
 

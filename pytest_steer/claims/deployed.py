@@ -37,7 +37,7 @@ def deployed_record(
     """The evidence's ``details.deployed``: the mean effect there, and which way it is proven to move the model.
 
     Args:
-        curve: with the deployed multiplier and 0. clusters: of its items, see ``sampling.Sample``.
+        curve: with the deployed multiplier and 0. clusters: of its items, see ``data.Sample``.
     """
     effect = mean_t(curve.effects(float(subject.multiplier)), confidence=confidence, clusters=clusters)
     return {

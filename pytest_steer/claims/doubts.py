@@ -9,9 +9,8 @@ import numpy as np
 
 from ..evidence import Direction, Evidence, Verdict
 from ..measures import Array
-from ..stats import Inference, error_rate_of_t, is_clearly_skewed, judge, skewness_of
-from .judging import share_of
-from .sampling import one_per_cluster
+from ..stats import Inference, error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
+from .judged import share_of
 
 Bounds = Callable[[Array, "Sequence[int] | None"], Inference]
 

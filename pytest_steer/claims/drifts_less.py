@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 
-from ..data import DialogueLike, Dialogues
+from ..data import DialogueLike, Dialogues, Sample, as_dialogues, sample_of
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import Array
@@ -34,19 +34,15 @@ from ..stats import (
 from ..steering import Intervention, SteeringVector
 from . import words
 from .by_turn import ByTurn, by_turn, clusters_at
+from .common import JudgedSpan, MaxNewTokens, Samples, Temperature, TopP
 from .doubts import equal_values
 from .figures import Curves, Figure, Line
 from .holding import hold
-from .judging import judged
+from .judged import judged
 from .kinds import claim
 from .numbers import number
 from .over_replies import (
-    JudgedSpan,
-    MaxNewTokens,
     OverReplies,
-    Samples,
-    Temperature,
-    TopP,
     Written,
     asked_replies,
     cluster_details,
@@ -56,7 +52,6 @@ from .over_replies import (
     reply_warnings,
     write_replies,
 )
-from .prompt_sampling import PromptSample, sample_of_prompts
 from .rulings import accepted, judge_warnings, rulings_of, share_gained
 from .shown_replies import Ruling, counts_lines, noted_replies, replies_record, worst_replies
 
@@ -146,7 +141,7 @@ class DriftsLess:
             VectorError: see ``check_fits``.
         """
         subject = self.subject
-        sample = sample_of_prompts(self.prompts, self.cluster)
+        sample = sample_of(as_dialogues(self.prompts), self.cluster)
         _check_turns(sample, self.from_turn)
         soundness = check_before(model, subject)
         written = write_replies(model, self, sample, [0.0, subject.multiplier])
@@ -208,7 +203,7 @@ class DriftsLess:
         return 2 if half == 1 else math.ceil(math.log1p(-self.confidence) / math.log1p(-half))
 
     def _last(self, written: Written, reply: int) -> int:
-        return written.sample.dialogues[written.ids[reply][0]].n_replies
+        return written.sample.units[written.ids[reply][0]].n_replies
 
     def _drifts(
         self, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written
@@ -255,7 +250,7 @@ class DriftsLess:
     def _details(
         self, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written, mean: Inference
     ) -> dict[str, Any]:
-        most = written.sample.dialogues.most_turns
+        most = written.sample.units.most_turns
         rows = [self._at(turn, turns, ruled, written) for turn in range(1, most + 1)]
         return {
             "by": self.by,
@@ -334,11 +329,11 @@ class DriftsLess:
         return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
 
 
-def _check_turns(sample: PromptSample, from_turn: int) -> None:
-    short = next((one for one in sample.dialogues if one.n_replies <= from_turn), None)
+def _check_turns(sample: Sample[Dialogues], from_turn: int) -> None:
+    short = next((one for one in sample.units if one.n_replies <= from_turn), None)
     if short is not None:
         raise DataError(
-            f"{sample.dialogues.source}: prompt {short.id} has {short.n_replies} turn(s), and drift is between turn {from_turn} and a later "
+            f"{sample.units.source}: prompt {short.id} has {short.n_replies} turn(s), and drift is between turn {from_turn} and a later "
             f"one: give it {from_turn + 1} or more under `turns`, or take it out"
         )
 

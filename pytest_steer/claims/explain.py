@@ -48,6 +48,7 @@ def _lines(evidence: Evidence, brief: bool) -> list[str]:
     few = words.too_few(evidence)
     said = f"{few}: " if few is not None and few in headline else ""  # which its warning need not say again
     lines = [headline, *(f"  warning: {warning.removeprefix(said)}" for warning in evidence.warnings)]
+    lines += [f"  silenced: {one['code']} ({one['reason']})" for one in evidence.silenced]
     lines += (
         threshold_line(evidence) + words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Unpack
 
 import numpy as np
 
-from ..data import ItemLike, Items
+from ..data import ContrastItem, ItemLike, Items, sample_of
 from ..errors import SteerError
 from ..evidence import Evidence
 from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record
@@ -19,19 +19,28 @@ from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
-from ..stats import Direction, Inference, Verdict, items_needed_ratio, judge, least_ratio, mean_t, ratio_of_means
+from ..stats import (
+    Direction,
+    Inference,
+    Verdict,
+    items_needed_ratio,
+    judge,
+    least_ratio,
+    mean_t,
+    one_per_cluster,
+    ratio_of_means,
+)
 from ..steering import Intervention, SteeringVector
 from . import words
 from .common import AboutItems
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .holding import hold
-from .judging import NOT_JUDGED, judged, judged_from
+from .judged import NOT_JUDGED, judged, judged_from
 from .kinds import claim, promises_of
 from .no_effect import controls_of_no_effect
 from .other_data_schema import CONTEXTS_SCHEMA, DATA_SETS_SCHEMA
-from .over_items import asking_warnings, check_enough, check_has_slope, curve_fields, data_warnings
-from .sampling import clustered, one_per_cluster, sample_of
+from .over_items import asking_warnings, check_has_slope, curve_fields, data_warnings
 from .settings import (
     Measuring,
     OtherData,
@@ -171,8 +180,6 @@ class Generalizes:
         """
         sample = sample_of(self.items, self.cluster)
         others = {name: sample_of(items_of(data), self.cluster) for name, data in self.data_sets.items()}
-        for one in (sample, *others.values()):
-            check_enough(one)
         grid, sign = check_has_slope(self.subject, self.multipliers), self.subject.slope_sign
         warnings = [*data_warnings(self.subject, sample)]
         warnings += other_data_warnings(self.subject, sample, self.data_sets, others, warnings)
@@ -202,7 +209,7 @@ class Generalizes:
             for probe in one.probes
         )
         asked = asked_record(model, curve, worst.context)
-        warnings += asking_warnings(model, self.subject, asked, sample.items)
+        warnings += asking_warnings(model, self.subject, asked, sample.units)
         warnings += setting_warnings(settings)
         details = {
             "worst": worst.name,
@@ -242,7 +249,7 @@ class Generalizes:
             soundness=soundness,
             asked=asked,
             warnings=warnings,
-            **curve_fields(curve, details | seen.details(), self.subject, self.confidence, worst.clusters) | seen.describe(),
+            **curve_fields(curve, details | seen.details(), self.subject, self.confidence, worst.clusters) | seen.counts(),
         )
         at_deployed = with_deployed(model, self.subject, curve if self._word == "tan_relative" else base, self.base)
         evidence.details["deployed"] = deployed_record(
@@ -266,7 +273,7 @@ class Generalizes:
                 lambda values, clusters: mean_t(one_per_cluster(values, clusters), confidence=level),
                 0.0,
                 worst.clusters,
-                [item.id for item in seen.items],
+                [item.id for item in seen.units],
             )
         return evidence
 
@@ -276,7 +283,7 @@ class Generalizes:
         """The evidence's ``units`` record: what each item, or cluster of items, adds to the ratio of each setting."""
         forms, names, values, parts = [], [], [], []
         for one, (own, base) in zip(settings, slopes, strict=True):
-            members = clustered(one.curve.items, one.clusters)
+            members = _clustered(one.curve.items, one.clusters)
             forms += [[part for item in items for part in item.form] for items in members]
             names += [items[0].id for items in members]
             parts += [one.name] * len(members)
@@ -376,3 +383,11 @@ def assert_generalizes(
 
 
 _WORDS = {"retention": "retention", "tan_relative": "relative steerability (Tan)"}
+
+
+def _clustered(items: Items, clusters: Sequence[int] | None) -> list[list[ContrastItem]]:
+    """The items of each cluster, in the order of the clusters' numbers; each item alone without clusters."""
+    members: dict[int, list[ContrastItem]] = {}
+    for item, cluster in zip(items, range(len(items)) if clusters is None else clusters, strict=True):
+        members.setdefault(cluster, []).append(item)
+    return [members[cluster] for cluster in sorted(members)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Unpack
 
-from ..data import DialogueLike, Dialogues
+from ..data import DialogueLike, Dialogues, as_dialogues, sample_of
 from ..errors import SteerError
 from ..evidence import Evidence
 from ..measures.judges import Judge, agreement, judge_schema, make_judge, read_labels
@@ -21,18 +21,13 @@ from ..sources import shown
 from ..stats import Direction, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
 from . import words
+from .common import FromTurn, JudgedSpan, MaxNewTokens, Samples, Temperature, TopP
 from .figures import Figure, Intervals, Row, promised_in
 from .holding import hold
-from .judging import judged
+from .judged import judged
 from .kinds import claim
 from .over_replies import (
-    FromTurn,
-    JudgedSpan,
-    MaxNewTokens,
     OverReplies,
-    Samples,
-    Temperature,
-    TopP,
     Written,
     asked_replies,
     cluster_details,
@@ -43,7 +38,6 @@ from .over_replies import (
     reply_warnings,
     write_replies,
 )
-from .prompt_sampling import sample_of_prompts
 from .rulings import Shares, judge_warnings, rule_on, share_accepted, share_gained, share_record
 from .shown_replies import Ruling, agreement_words, counts_lines, noted_replies, replies_record, worst_replies
 from .units import UnitKind, units_record
@@ -131,7 +125,7 @@ class Generates:
             VectorError: see ``check_fits``.
         """
         subject = self.subject
-        sample = sample_of_prompts(self.prompts, self.cluster)
+        sample = sample_of(as_dialogues(self.prompts), self.cluster)
         labels = None if self.labels is None else read_labels(self.labels)
         soundness = check_before(model, subject)
         written = write_replies(model, self, sample, [0.0, subject.multiplier])
@@ -241,7 +235,7 @@ class Generates:
         kind: UnitKind = "share"
         if self.against_base:
             kind = "change" if written.clusters is None else "mean"
-        dialogues = written.sample.dialogues
+        dialogues = written.sample.units
         return units_record(
             [(*dialogues[prompt].form, str(number)) for prompt, number in written.ids],
             [dialogues[prompt].id for prompt, _ in written.ids],

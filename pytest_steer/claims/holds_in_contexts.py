@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from .. import progress
-from ..data import ItemLike, Items
+from ..data import ItemLike, Items, sample_of
 from ..errors import SteerError
 from ..evidence import Evidence
 from ..fuzzing.context_search import Search
@@ -44,7 +44,7 @@ from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .explain_contexts import context_figures, context_lines, how_to_reproduce, nothing_searched
 from .holding import hold
-from .judging import SHARES, judged, judged_from, mean_of, open_share, share_of
+from .judged import SHARES, judged, judged_from, mean_of, open_share, share_of
 from .kinds import claim, promises_of
 from .no_effect import controls_of_no_effect
 from .over_items import (
@@ -53,10 +53,8 @@ from .over_items import (
     curve_band,
     curve_details,
     data_warnings,
-    describe_items,
     item_record,
 )
-from .sampling import sample_of
 from .searching import divided, search_of
 
 if TYPE_CHECKING:
@@ -184,13 +182,13 @@ class HoldsInContexts:
         from ..fuzzing.worst_context import find_worst  # loads Hypothesis
 
         grid = self._grid()
-        sample = sample_of(self.items, self.cluster)
+        sample = sample_of(self.items, self.cluster, at_least=0)
         batch, fresh = divided(sample, self.items.source, self.search.batch, self.batch, seed=self.seed)
         soundness = check_before(model, self.subject)
         before = engine_of(model).forwards, engine_of(model).remembered
         curves = partial(self._curves, model, grid)
         trials = Trials(
-            lambda contexts: [self._estimate(curve) for curve in curves(batch.items, contexts)],
+            lambda contexts: [self._estimate(curve) for curve in curves(batch.units, contexts)],
             self.threshold,
             self._direction,
         )
@@ -198,12 +196,12 @@ class HoldsInContexts:
         search = replace(self.search, place=self.search.place or self.name)
         found = find_worst(trials, search, max_contexts=max_contexts, seed=self.seed)
         with progress.looking(0, sure=False):  # the context may be known from other claims
-            looks = [self._judged(found.worst.context, curves(fresh.items, [found.worst.context])[0], fresh.clusters)]
+            looks = [self._judged(found.worst.context, curves(fresh.units, [found.worst.context])[0], fresh.clusters)]
             if looks[0].verdict is Verdict.FAIL and found.smallest is not None and found.smallest != found.worst:
                 # A fixed sequence of tests: the second is made only if the first refutes the claim, and the batch alone chose
                 # both, so neither needs a stricter level (Maurer, Hothorn & Lehmacher 1995).
                 simpler = found.smallest.context
-                looks.append(self._judged(simpler, curves(fresh.items, [simpler])[0], fresh.clusters))
+                looks.append(self._judged(simpler, curves(fresh.units, [simpler])[0], fresh.clusters))
             decisive = looks[-1] if looks[-1].verdict is Verdict.FAIL else looks[0]
             curve, inference = decisive.curve, decisive.inference
             linear = self.subject.intervention.strength == "linear"
@@ -222,16 +220,16 @@ class HoldsInContexts:
                 name=self.name,
                 statistic=self._words,
                 n=fresh.n,
-                unit=f"{fresh.describe()['unit']} that the search did not see",
-                data=describe_items(sample.items),
+                unit=f"{fresh.counted} that the search did not see",
+                data=sample.describe(),
                 multipliers=[float(m) for m in grid],
                 curve=[float(p) for p in curve.mean],
                 curve_interval=curve_band(curve, self.confidence, fresh.clusters),
-                items=[item_record(curve, index) for index in range(len(fresh.items))] if linear else None,
+                items=[item_record(curve, index) for index in range(len(fresh.units))] if linear else None,
                 strata=[vars(stratum) for stratum in strata(curve, self.subject.slope_sign)] if linear else [],
                 soundness=soundness,
                 asked=asked,
-                warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.items),
+                warnings=data_warnings(self.subject, sample) + asking_warnings(model, self.subject, asked, sample.units),
             )
             evidence.unpaired = "the search may find another worst context in each run"
             if evidence.verdict is Verdict.FAIL:
@@ -245,7 +243,7 @@ class HoldsInContexts:
                     inference.estimate, self.threshold, direction=Direction.AT_MOST, confidence=self.confidence
                 )
             evidence.details = (
-                search_details(self.statistic, self.seed, trials, found, batch.items, decisive, looks)
+                search_details(self.statistic, self.seed, trials, found, batch.units, decisive, looks)
                 | {"max_contexts": max_contexts}
                 | fresh.details()
             )
@@ -254,17 +252,17 @@ class HoldsInContexts:
             at_deployed = with_deployed(model, self.subject, curve, decisive.context.over(self.context))
             evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, fresh.clusters)
             context = decisive.context.over(self.context)
-            evidence.details |= controls_of_no_effect(model, self.subject, fresh.items, evidence, self.seed, context)
+            evidence.details |= controls_of_no_effect(model, self.subject, fresh.units, evidence, self.seed, context)
             if self.search.only is None:
                 tried = [row.context.over(self.context) for row in trials.rows]
-                evidence.warnings += nothing_searched(model.format, batch.items, tried)
+                evidence.warnings += nothing_searched(model.format, batch.units, tried)
             if self.statistic != "effect":
                 evidence.warnings += slope_warnings(evidence, self.subject)
             if inference.method not in SHARES:
-                names = [item.id for item in fresh.items]
+                names = [item.id for item in fresh.units]
                 look_closer(evidence, self._values(curve), self._bounds, self.threshold, fresh.clusters, names)
         computed, answered = engine_of(model).forwards - before[0], engine_of(model).remembered - before[1]
-        saved = answered + (trials.asked - len(trials.rows)) * len(batch.items) * len(grid)
+        saved = answered + (trials.asked - len(trials.rows)) * len(batch.units) * len(grid)
         evidence.details["forwards"] = {"computed": computed, "saved": saved}
         return evidence
 

@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..measures import Array
 from ..run_context import Effort
 from ..stats import Direction, Inference, Verdict, judge, rounds
-from .judging import checked_inference
+from .judged import checked_inference
 
 # Before that many items the bounds of a mean say nothing, see stats/sequential.py.
 LEAST_ITEMS = 8
@@ -71,7 +71,7 @@ def draw_in_rounds(
     if len(items) < LEAST_ITEMS:
         raise DataError(f"{items.source}: has {len(items)} items; drawing in rounds needs at least {LEAST_ITEMS}")
     order = np.random.default_rng(seed).permutation(len(items))
-    shuffled = Items((items[int(i)] for i in order), items.source)
+    shuffled = items.part(map(int, order))
     looks: list[int] = []
     for count in rounds(len(shuffled), first=max(LEAST_ITEMS, min_n or 0)):
         looks.append(count)

@@ -1,239 +1,252 @@
-"""From an inference to evidence with its verdict: what steered, how sure the numbers are, and what rounding does to them."""
+"""The judgement of a measurement: estimate, bounds, verdict, and the one way to take a verdict back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..core.finding import Weight, code
 from ..errors import SteerError
-from ..evidence import Direction, Evidence, Verdict
-from ..measures import Array, NoiseFloor, Receipt, noise_floor, steering_receipt
+from ..evidence import Direction, Verdict
+from ..measures import NoiseFloor, Receipt, noise_floor, steering_receipt
+from ..measures.ask import Ask
 from ..measures.compared import bounds_of
-from ..measures.subject import Subject, describe_model
-from ..model import Model, Probe, engine_of
+from ..model import engine_of
 from ..model.noise import eps_of
-from ..model.sites import mismatch_warnings
-from ..stats import (
-    Inference,
-    items_needed_mean,
-    judge,
-    mean_bootstrap,
-    mean_t,
-    mean_transformed_t,
-    share,
-    share_of_clusters,
-)
-from .common import IntervalMethod
+from ..stats import Inference, judge
+from ..stats.estimators import floor_of
+from .measurement import Measurement
 from .numbers import number
 
-MIN_N = 8
-"""Units below which a mean is not judged: see docs/verdicts.md for the error rates there."""
-
-NOT_JUDGED: dict[str, Any] = {"p_pass": None, "p_fail": None, "verdict": Verdict.INCONCLUSIVE.value}
-"""What a record of a part of a claim says in the place of a verdict as long as there is no threshold."""
-
-SHARES = ("clopper-pearson", "clustered clopper-pearson", "sequential binomial", "paired exact")
-"""Methods whose bounds are exact for any number of units."""
+Interval = tuple[float | None, float | None]
 
 
-def judged(
-    model: Model,
-    subject: Subject,
-    found: Inference,
-    probes: Sequence[Probe],
-    *,
-    threshold: float | None,
-    direction: Direction,
-    confidence: float,
-    moved: Callable[[NoiseFloor], float],
-    min_n: int | None = None,
-    fewest: int | None = None,
-    noisy: Sequence[Probe] | None = None,
-    scaled: float | None = None,
-    **more: Any,
-) -> Evidence:
-    """The evidence of a claim that is judged by an interval.
+@dataclass(frozen=True)
+class Reason:
+    """Why a verdict is withheld.
+
+    Attributes:
+        code: of the table of codes. text: the end of a sentence. cure: what to do.
+    """
+
+    code: str
+    text: str
+    cure: str
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """How a measurement was judged.
+
+    Attributes:
+        found: the inference, on its own scale. at: the threshold there; None as long as there is none.
+        estimate / interval / threshold: on the scale of the promise.
+        min_n: the least number of units for a verdict; None where there is no floor.
+        items_needed: units that would decide an inconclusive claim.
+        p_pass / p_fail: one-sided p-values that the claim holds / does not hold.
+        withheld: why the verdict was taken back; the verdict is then inconclusive.
+    """
+
+    found: Inference
+    at: float | None
+    verdict: Verdict
+    estimate: float | None
+    interval: Interval
+    threshold: float | None
+    direction: Direction
+    n: int
+    unit: str
+    min_n: int | None
+    p_pass: float | None
+    p_fail: float | None
+    items_needed: int | None
+    noise: dict[str, Any] | None
+    receipt: Receipt
+    withheld: Reason | None = None
+
+    @property
+    def is_floored(self) -> bool:
+        """Whether the units are fewer than a verdict needs."""
+        return self.min_n is not None and self.n < self.min_n
+
+
+unread = code(
+    "unread-data",
+    signal="The unsteered model reads the texts or questions no better than tokens drawn at random.",
+    meaning="Steering can cost little, or move little, on text that the model does not read: a pass would say nothing.",
+    cure="Give data in a language that the model reads, or the right model and tokenizer.",
+    weight=Weight.MEANINGLESS,
+)
+nothing_to_lose = code(
+    "nothing-to-lose",
+    signal="The unsteered model is not proven to answer better than by guessing, or by more than the limit.",
+    meaning="A model that guesses loses nothing, and its gains and losses are chance: neither verdict means anything.",
+    cure="Ask easier or more questions, or score them in another way.",
+    weight=Weight.MEANINGLESS,
+)
+contradiction = code(
+    "deployed-contradicts-slope",
+    signal="The mean effect at the deployed multiplier has another sign than the slope gives it.",
+    meaning="The slope over the multipliers does not describe the deployed model.",
+    cure="Deploy a smaller multiplier, or choose multipliers that reach it.",
+    weight=Weight.MEANINGLESS,
+)
+within_rounding = code(
+    "within-rounding",
+    signal="Every difference to the baseline is within what rounding makes of equal models.",
+    meaning="The vector and its baseline are not told apart.",
+    cure="Measure in float32, or at larger multipliers.",
+    weight=Weight.MEANINGLESS,
+)
+over_budget = code(
+    "over-budget",
+    signal="The vector or its baseline cannot be brought to the budget.",
+    meaning="The two are compared at different costs.",
+    cure="Raise the budget, or compare at the deployed multipliers.",
+    weight=Weight.MEANINGLESS,
+)
+few_units = code(
+    "below-min-n",
+    signal="There are fewer units than a verdict needs.",
+    meaning="So few units say too little about how much they vary.",
+    cure="Measure more units.",
+    weight=Weight.DOUBTFUL,
+)
+
+UNDERMINES_A_FAIL = frozenset({nothing_to_lose.name, over_budget.name, few_units.name})
+"""Reasons that make a fail as meaningless as a pass. Any other reason leaves a fail as it is."""
+
+
+def withhold(judgement: Judgement, reason: Reason) -> Judgement:
+    """Take the verdict back, once: an inconclusive claim that proves nothing, neither alone nor among others.
+
+    A fail stays unless the reason undermines it too (:data:`UNDERMINES_A_FAIL`). The first reason is kept.
+    """
+    both = reason.code in UNDERMINES_A_FAIL
+    if judgement.withheld is not None or (judgement.verdict is Verdict.FAIL and not both):
+        return judgement
+    proves_nothing = None if judgement.p_pass is None else 1.0
+    return replace(
+        judgement,
+        verdict=Verdict.INCONCLUSIVE,
+        items_needed=None,
+        p_pass=proves_nothing,
+        p_fail=proves_nothing if both else judgement.p_fail,
+        withheld=reason,
+    )
+
+
+def judge_measurement(
+    ask: Ask, measured: Measurement, *, threshold: float | None, confidence: float, min_n: int | None
+) -> Judgement:
+    """Judge a measurement by its interval.
 
     Args:
-        threshold: None as long as there is none: then the claim is inconclusive, whatever the interval.
-        probes: what was asked of the model, for the receipt.
-        moved: what the noise floor moves the statistic of one unit (item, text) by; for a share, the share of units that it leaves open.
-        min_n: with fewer units the verdict is inconclusive; see :func:`floor_of` for None.
-        fewest: the least number of units that the verdict rests on, if that is not ``found.n``.
-        noisy: the probes of which the noise is measured, if not all.
-        scaled: the threshold on the scale of ``found``, if that is another one. One of 0 has to be exceeded where a large number is promised.
-        more: the other fields of the evidence, which win over those that are made here.
+        threshold: on the scale of the promise; None as long as there is none: then the claim is inconclusive, whatever the interval.
+        min_n: with fewer units the verdict is inconclusive; None for what the estimator needs.
 
     Raises:
-        SteerError: the verdict would rest on rounding, see ``_check_above_noise``.
+        SteerError: the verdict would rest on rounding.
     """
-    found = checked_inference(found)
-    receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
-    at = threshold if scaled is None else scaled
-    if at == 0 and direction is Direction.AT_LEAST:
-        at = math.ulp(0.0)  # to be at least 0 is no promise: where nothing moves it would be kept
-    holds, fails = (None, None) if at is None else (found.p_at_least(at), found.p_at_most(at))
-    least, n = floor_of(found, min_n), found.n if fewest is None else fewest
-    is_floored = least is not None and n < least
-    if is_floored and at is not None:
-        holds = fails = 1.0  # proves nothing, neither alone nor among others
-    made: dict[str, Any] = {
-        "verdict": judged_from(found, at, direction, min_n, n),
-        "estimate": found.estimate,
-        "interval": bounds_of(found),
-        "interval_method": found.method,
-        "confidence": confidence,
-        "threshold": threshold,
-        "direction": direction,
-        "min_n": least,
-        "multiplier": subject.multiplier,
-        "model": describe_model(model),
-        "vector": subject.describe(receipt),
-        "receipt": asdict(receipt),
-        "p_pass": holds if direction is Direction.AT_LEAST else fails,
-        "p_fail": fails if direction is Direction.AT_LEAST else holds,
-    }
-    evidence = Evidence(**made | more)
-    evidence.warnings += mismatch_warnings(model, subject.intervention) + _overwhelming(receipt)
-    if is_floored:
-        evidence.warnings.append(below_floor(n, least, evidence.unit))
-    elif found.method not in SHARES and n < MIN_N:
-        evidence.warnings.append(
-            f"min_n {least} lets n = {n} decide, where {MIN_N} is usual: the bounds of a mean of so few hold for normal values only"
-        )
-    if evidence.verdict is Verdict.INCONCLUSIVE and found.standard_deviation and at is not None:
-        evidence.items_needed = items_needed_mean(found.estimate, found.standard_deviation, at, confidence=confidence)
-    _add_noise(evidence, model, noise_floor(model, noisy or probes, subject.intervention, subject.multiplier), moved)
-    grid = evidence.multipliers or [0.0, subject.multiplier]
-    dose = engine_of(model).doses.relative(probes, subject.intervention, max(grid) - min(grid))
-    _check_above_noise(evidence, model, dose)
-    return evidence
-
-
-_OVERWHELMING = 10
-
-
-def _overwhelming(receipt: Receipt) -> list[str]:
-    """A warning if what is added is so many times what stands there that the model reads little else."""
-    sizes = {dose.layer: dose.relative_dose if dose.displacement is None else dose.displacement for dose in receipt.doses}
-    large = {layer: size for layer, size in sizes.items() if size is not None and size >= _OVERWHELMING}
-    if not large:
-        return []
-    layer = max(large, key=lambda one: large[one])
-    return [
-        f"the change at layer {layer} is {number(large[layer])} times the norm of what stands there, so the model reads the vector and little of "
-        "its prompt: deploy a smaller multiplier"
-    ]
-
-
-def checked_inference(found: object) -> Inference:
-    """What a claim's own function inferred, if it is an inference.
-
-    Raises:
-        SteerError: it is something else, such as an estimate with its bounds alone.
-    """
+    subject, entries, direction = measured.subject or ask.subject, measured.entries, measured.direction
+    found = measured.estimator.infer(measured.values, entries.clusters, confidence=confidence, direction=direction)
     if not isinstance(found, Inference):
-        raise SteerError(
-            f"infer gave {type(found).__name__}, not an Inference, which has the p-values too: return what share(...), mean_t(...) or another "
-            "function of pytest_steer.stats gives"
-        )
-    return found
+        raise SteerError(f"infer gave {type(found).__name__}, not an Inference, which has the p-values too")
+    receipt = steering_receipt(ask.model, measured.probes, subject.intervention, subject.multiplier)
+    at = _threshold_at(measured, threshold)
+    holds, fails = (None, None) if at is None else (found.p_at_least(at), found.p_at_most(at))
+    least, n = floor_of(found, min_n), found.n
+    verdict = verdict_of(found, at, direction, min_n)
+    if at is not None and least is not None and n < least:
+        holds = fails = 1.0  # proves nothing, neither alone nor among others
+    shown = measured.scale.shown if measured.scale is not None else None
+    low, high = bounds_of(found)
+    judgement = Judgement(
+        found=found,
+        at=at,
+        verdict=verdict,
+        estimate=found.estimate if shown is None else shown(found.estimate),
+        interval=(low, high) if shown is None else (shown(found.low), shown(found.high)),
+        threshold=threshold,
+        direction=direction,
+        n=entries.count,
+        unit=entries.counted,
+        min_n=least,
+        p_pass=holds if direction is Direction.AT_LEAST else fails,
+        p_fail=fails if direction is Direction.AT_LEAST else holds,
+        items_needed=None
+        if at is None or verdict is not Verdict.INCONCLUSIVE
+        else measured.estimator.units_needed(found, measured.values, entries.clusters, at, direction),
+        noise=None,
+        receipt=receipt,
+    )
+    if measured.moved is None:
+        return judgement
+    floor = noise_floor(ask.model, measured.noisy or measured.probes, subject.intervention, subject.multiplier)
+    judgement = replace(judgement, noise=_noise(floor, measured.moved(floor), judgement.interval))
+    _check_above_noise(ask, measured, judgement)
+    return judgement
+
+
+def verdict_of(found: Inference, at: float | None, direction: Direction, min_n: int | None = None) -> Verdict:
+    """The verdict of an inference, which is inconclusive without a threshold and with fewer units than it needs."""
+    least = floor_of(found, min_n)
+    if at is None or (least is not None and found.n < least):
+        return Verdict.INCONCLUSIVE
+    return judge(found, at, direction)
+
+
+def _threshold_at(measured: Measurement, threshold: float | None) -> float | None:
+    """The threshold on the scale of the inference. One of 0 has to be exceeded where a large number is promised."""
+    if threshold is None:
+        return None
+    at = threshold if measured.scale is None else measured.scale.inferred(threshold)
+    if measured.is_strict:
+        return math.nextafter(at, math.inf if measured.direction is Direction.AT_LEAST else -math.inf)
+    if at == 0 and measured.direction is Direction.AT_LEAST:
+        return math.ulp(0.0)  # to be at least 0 is no promise: where nothing moves it would be kept
+    return at
+
+
+def _noise(floor: NoiseFloor, room: float, interval: Interval) -> dict[str, Any]:
+    low, high = interval
+    return {
+        "score": floor.score,
+        "between_batches": floor.between_batches,
+        "rounding": floor.rounding,
+        "unit": floor.unit,
+        "statistic": room,
+        "interval_is_narrower": bool(floor.coarse and low is not None and high is not None and high - low < room),
+    }
 
 
 _SMALL = 0.01
 _COARSE = 4
 
 
-def _check_above_noise(evidence: Evidence, model: Model, dose: float | None) -> None:
+def _check_above_noise(ask: Ask, measured: Measurement, judgement: Judgement) -> None:
     """Refuse a verdict on small doses if rounding can have made it: it moves one item by more than lies between estimate and threshold.
 
     Rounding moves many items alike, so no interval shows it. Of honest doses (over 1 % of the hidden states' norm, and in 16 bits over four
     roundings) it makes so little that a small effect is a measurement.
-
-    Args:
-        dose: from the least multiplier to the largest, as a share of the hidden states' norm; None if it is not known.
     """
-    estimate, threshold = evidence.estimate, evidence.threshold
-    if evidence.noise is None or estimate is None or threshold is None:
+    estimate, threshold, noise = judgement.estimate, judgement.threshold, judgement.noise
+    if noise is None or estimate is None or threshold is None or judgement.verdict is Verdict.INCONCLUSIVE:
         return
-    room = evidence.noise["statistic"]
-    if evidence.verdict is Verdict.INCONCLUSIVE or dose is None or dose >= max(_SMALL, _COARSE * eps_of(model.dtype)):
+    subject, model = measured.subject or ask.subject, ask.model
+    grid = [0.0, subject.multiplier] if measured.curve is None else [float(m) for m in measured.curve.multipliers]
+    dose = engine_of(model).doses.relative(measured.probes, subject.intervention, max(grid) - min(grid))
+    if dose is None or dose >= max(_SMALL, _COARSE * eps_of(model.dtype)):
         return
+    room = noise["statistic"]
     if abs(estimate - threshold) < room:
         raise SteerError(
             f"the verdict would rest on rounding: from the least multiplier to the largest the hidden states move by {dose:.2g} of their norm, "
-            f"too little to tell {evidence.statistic} {number(estimate, evidence.percent)} from the promised "
-            f"{number(threshold, evidence.percent)} (rounding in {model.dtype} makes up to {number(room, evidence.percent)}). Measure at "
+            f"too little to tell {measured.statistic} {number(estimate, measured.percent)} from the promised "
+            f"{number(threshold, measured.percent)} (rounding in {model.dtype} makes up to {number(room, measured.percent)}). Measure at "
             "larger multipliers"
-        )
-
-
-def floor_of(found: Inference, min_n: int | None) -> int | None:
-    """The least number of units for a verdict: what the claim says, else :data:`MIN_N` for a mean and None for a share."""
-    return min_n if min_n is not None or found.method in SHARES else MIN_N
-
-
-def judged_from(
-    found: Inference, at: float | None, direction: Direction, min_n: int | None, n: int | None = None
-) -> Verdict:
-    """The verdict, which is inconclusive with fewer units than :func:`floor_of` and without a threshold.
-
-    Args:
-        n: the units that it rests on, if that is not ``found.n``.
-    """
-    least = floor_of(found, min_n)
-    if at is None or (least is not None and (found.n if n is None else n) < least):
-        return Verdict.INCONCLUSIVE
-    return judge(found, at, direction)
-
-
-def below_floor(n: int, least: int | None, unit: str) -> str:
-    """The words of the warning about too few units."""
-    return (
-        f"n = {n} is below min_n {least}: so few {unit} say too little about how much they vary, so there is no verdict; measure at least "
-        f"{least}{', or set min_n' if least == MIN_N else ''}"
-    )
-
-
-def mean_of(
-    values: Array, interval: IntervalMethod, *, confidence: float, seed: int, clusters: Sequence[int] | None = None
-) -> Inference:
-    """The mean with bounds by a claim's ``interval``, over clusters if there are some."""
-    if interval == "bootstrap":
-        return mean_bootstrap(values, confidence=confidence, seed=seed, clusters=clusters)
-    mean = mean_transformed_t if interval == "transformed_t" else mean_t
-    return mean(values, confidence=confidence, clusters=clusters)
-
-
-def share_of(flags: Array, *, confidence: float, clusters: Sequence[int] | None = None) -> Inference:
-    """The share of units with a flag, with exact bounds; with clusters, see ``stats.share_of_clusters``."""
-    if clusters is not None:
-        return share_of_clusters(flags.astype(bool), clusters, confidence=confidence)
-    return share(int(flags.sum()), len(flags), confidence=confidence)
-
-
-def open_share(values: Array, room: float) -> float:
-    """The share of values whose sign the noise leaves open."""
-    return float((abs(values) < room).mean())
-
-
-def _add_noise(evidence: Evidence, model: Model, floor: NoiseFloor, moved: Callable[[NoiseFloor], float]) -> None:
-    """Put the noise floor into evidence, with a warning where the interval is narrower than what it moves the statistic by."""
-    room, (low, high) = moved(floor), evidence.interval
-    narrow = bool(floor.coarse and low is not None and high is not None and high - low < room)
-    evidence.noise = {
-        "score": floor.score,
-        "between_batches": floor.between_batches,
-        "rounding": floor.rounding,
-        "unit": floor.unit,
-        "statistic": room,
-        "interval_is_narrower": narrow,
-    }
-    if narrow:
-        evidence.warnings.append(
-            f"the interval is narrower than the rounding: in {model.dtype} a score is known to {number(floor.score)} {floor.unit}, which "
-            f"is {number(room, evidence.percent)} of {evidence.statistic}; for the last word measure in float32 "
-            "(--steer-dtype float32)"
         )

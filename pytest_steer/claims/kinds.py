@@ -11,12 +11,14 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from .. import registry
+from ..data import as_dialogues, as_items
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, fault_of
-from ..parameters import Param, Schema, names_of, properties_of, required_of
+from ..parameters import Param, Schema, hints_of, names_of, param_of, properties_of, required_of
 from ..promises import Promised, promise_schema, promised
 from ..validation import check_values
 from . import words
+from .base import Claim
 from .figures import Figure, figures_of_items, worst_first
 from .pilots import note_threshold, read_pilot
 from .units import units_from_items
@@ -157,12 +159,31 @@ class ClaimKind:
         found = []
         for name, schema in self.parameters.items():
             value, weak = getattr(claim, self.field_of[name], None), schema.get("x-weak")
+            value = promised(value, name).value if isinstance(value, Mapping) and "value" in value else value
             if weak is None or value is None:
                 continue
             if value >= (math.inf if weak["from"] is None else weak["from"]) or value <= (
                 -math.inf if weak["to"] is None else weak["to"]
             ):
                 found.append(f"this promise can hardly fail: {name} {value:g} {weak['why']}")
+        return found
+
+    def promise_of(self, claim: Claim) -> Promised | None:
+        """The promise of a claim; of ``one_of`` the one that is given, None if none is."""
+        for name in self.promises:
+            value = getattr(claim, self.field_of[name])
+            if value is not None or name not in self.one_of:
+                return dataclasses.replace(promised(value, f"{self.name}: {name}"), name=name)
+        return None
+
+    def how_of(self, claim: Claim) -> dict[str, Any]:
+        """What the values of a claim's units depend on: its context and every parameter that is no promise and does not only judge."""
+        hints = hints_of(self.declared)
+        found: dict[str, Any] = {"context": claim.context_asked.to_dict()} if "context" in self.fields else {}
+        for name, field in self.field_of.items():
+            param = param_of(hints[field])
+            if name not in self.promises and param is not None and not param.judges:
+                found[name] = _plain(getattr(claim, field))
         return found
 
     @property
@@ -303,8 +324,12 @@ def claim(
         kind = ClaimKind(
             name, declared, title, main, *of_one, directed, dict(only_with or {}), dict(not_with or {}), schema or {}
         )
-        _checked(kind)
-        _measuring(kind)
+        if issubclass(declared, Claim):
+            declared.kind = kind
+            _reading(kind)
+        else:
+            _checked(kind)
+            _measuring(kind)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
         registry.register("claim", name, kind, home=declared.__module__)
         return declared
@@ -335,6 +360,53 @@ def _checked(kind: ClaimKind) -> None:
         made(self, *arguments, **{kind.field_of.get(name, name): value for name, value in given.items()})
 
     kind.declared.__init__ = checked  # type: ignore[misc]
+
+
+_READ = {"items": as_items, "prompts": as_dialogues}
+
+
+def _reading(kind: ClaimKind) -> None:
+    """Make a class refuse values that its parameters cannot have, and read the others, before anything of its own looks at them."""
+    made, names = kind.declared.__init__, [one.name for one in dataclasses.fields(kind.declared) if not one.kw_only]  # type: ignore[misc]
+    readers: dict[str, Callable[[Any], Any]] = {**_READ}
+    for field, hint in hints_of(kind.declared).items():
+        if (param := param_of(hint)) is not None and param.reads is not None:
+            readers[field] = param.reads
+
+    @wraps(made)
+    def read(self: Any, *arguments: Any, **given: Any) -> None:
+        given = {**dict(zip(names, arguments, strict=False)), **given}
+        # Contexts and items are values of Python; a file names them in another way.
+        properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
+        values = {key: value for key, value in given.items() if key in properties}
+        check_values(kind.name, values, properties, required=kind.schema.get("required", ()))
+        for name, why in kind.meaningless(given).items():
+            if name in given and not kind.is_default(name, given[name]):
+                cure = f"Delete it, or give {kind.only_with[name]}" if why.startswith("without") else "Delete one of them"
+                raise SteerError(f"{kind.name}: {name!r} means nothing {why}. {cure}")
+        for one in kind.promised(given).values():
+            if one.source is not None:
+                read_pilot(one.source)  # before anything is measured
+        given = {kind.field_of.get(name, name): value for name, value in given.items()}
+        for name in readers.keys() & given.keys():
+            given[name] = None if given[name] is None else readers[name](given[name])
+        made(self, **{"name": kind.name, **given})
+
+    kind.declared.__init__ = read  # type: ignore[misc]
+
+
+def _plain(value: Any) -> Any:
+    """A parameter as JSON: what has a hash or a record of its own is known by that."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    for name in ("record", "to_dict"):
+        if callable(getattr(value, name, None)):
+            return getattr(value, name)()
+    if hasattr(value, "hash"):
+        return value.hash
+    return [_plain(one) for one in value] if isinstance(value, Iterable) else str(value)
 
 
 _PROMISED = "_promises_given"
@@ -370,7 +442,8 @@ def _measuring(kind: ClaimKind) -> None:
         if evidence.units is None and evidence.unpaired is None and evidence.verdict is not Verdict.ERROR:
             evidence.units = units_from_items(evidence)
         if evidence.promise is not None:
-            note_threshold(evidence, promises_of(self)[evidence.promise], self)
+            evidence.threshold_set, doubts = note_threshold(evidence, promises_of(self)[evidence.promise], self)
+            evidence.warnings += map(str, doubts)
         return evidence
 
     declared.measure = timed  # type: ignore[attr-defined]

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 
-from ..data import Completion, ItemLike, Items, TextLike, Texts
-from ..data.texts import content_of, form_of
+from ..data import Completion, ItemLike, Items, TextLike, Texts, as_texts, sample_of
+from ..data.texts import content_of
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
 from ..measures import (
@@ -43,14 +43,12 @@ from . import kl_words
 from .common import InContexts, Interval, IntervalMethod
 from .doubts import look_closer
 from .holding import hold
-from .judging import judged, mean_of
+from .judged import judged, mean_of
 from .kinds import claim
 from .leaks import text_leaks
 from .no_effect import step_of
 from .numbers import number
-from .over_items import check_enough, check_moved, data_warnings, describe_items
-from .sampling import sample_of
-from .text_sampling import describe_texts, sample_of_texts
+from .over_items import check_moved, data_warnings
 from .units import units_record
 from .unread import withhold_unread
 
@@ -320,8 +318,8 @@ class _Measured:
 
 def _of_texts(claim: KlBelow) -> _Measured:
     assert claim.texts is not None
-    sample = sample_of_texts(claim.texts, claim.source)
-    texts = sample.texts
+    sample = sample_of(as_texts(claim.texts, claim.source))
+    texts = sample.units
     subject = claim.subject
 
     def at(model: Model, grid: Sequence[float]) -> list[Divergence]:
@@ -334,12 +332,12 @@ def _of_texts(claim: KlBelow) -> _Measured:
         at,
         lambda model: reading_of_texts(model, perplexity(model, texts).per_text),
         "texts",
-        list(texts.ids),
+        sample.names,
         [content_of(text) for text in texts],
-        [form_of(text) for text in texts],
-        describe_texts(texts, claim.source),
+        sample.forms,
+        sample.describe(),
         sample.clusters,
-        [*sample.warnings, *text_leaks(subject.intervention.metadata, texts)],
+        [*map(str, sample.findings), *text_leaks(subject.intervention.metadata, texts)],
         sample.details(),
     )
 
@@ -347,8 +345,7 @@ def _of_texts(claim: KlBelow) -> _Measured:
 def _of_items(claim: KlBelow) -> _Measured:
     assert claim.items is not None
     sample = sample_of(claim.items, claim.cluster)
-    check_enough(sample)
-    items, subject = sample.items, claim.subject
+    items, subject = sample.units, claim.subject
 
     def at(model: Model, grid: Sequence[float]) -> list[Divergence]:
         return kl_at_answers(model, items, subject.intervention, multipliers=grid, context=claim.context, **subject.scope)
@@ -358,10 +355,10 @@ def _of_items(claim: KlBelow) -> _Measured:
         at,
         lambda model: reading_of_questions(model, questions),
         "items",
-        [item.id for item in items],
+        sample.names,
         questions,
-        [item.form for item in items],
-        describe_items(items),
+        sample.forms,
+        sample.describe(),
         sample.clusters,
         data_warnings(subject, sample),
         sample.details(),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
-from ..data import ItemLike, Items, safety_items
+from ..data import ItemLike, Items, Sample, safety_items, sample_of
 from ..data.safety import SAFETY_SUITE, Reading
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
@@ -43,12 +43,11 @@ from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
 from .figures import worst_first
 from .holding import hold
-from .judging import judged, judged_from, mean_of
+from .judged import judged, judged_from, mean_of
 from .kinds import claim
 from .numbers import number
 from .other_data_schema import BEHAVIOURS_SCHEMA
-from .over_items import asking_warnings, check_enough, check_has_slope, check_moved, curve_fields, data_warnings
-from .sampling import Sample, sample_of
+from .over_items import asking_warnings, check_has_slope, check_moved, curve_fields, data_warnings
 from .settings import OtherData, checked_data, items_of, units_of
 from .unread import withhold_unread
 
@@ -149,7 +148,7 @@ class LeavesAlone:
         tests = sum(len(one.sizes) for one in measured)
         found, furthest, at_deployed = self._deciding(measured, tests)
         asked = asked_record(model, furthest.curve, furthest.context)
-        warnings += asking_warnings(model, self.subject, asked, furthest.sample.items)
+        warnings += asking_warnings(model, self.subject, asked, furthest.sample.units)
         if len({tuple(sorted(units_of(one.curve))) for one in measured}) > 1:
             warnings.append(
                 "some behaviours are scored in logits (answers of one token) and others in nats per token, and the band is the same number for both"
@@ -183,7 +182,7 @@ class LeavesAlone:
                 self.confidence,
                 furthest.sample.clusters,
             )
-            | furthest.sample.describe(),
+            | furthest.sample.counts(),
         )
         if by_slope:
             evidence.warnings += far_grid(evidence, self.subject)
@@ -193,7 +192,7 @@ class LeavesAlone:
         if evidence.verdict is Verdict.INCONCLUSIVE and self.band is not None:
             evidence.items_needed = items_needed(measured, self.band, self.confidence, tests)
         for one, row in zip(measured, evidence.details["behaviours"], strict=True):
-            reading = reading_of_questions(model, [item.question for item in one.sample.items])
+            reading = reading_of_questions(model, [item.question for item in one.sample.units])
             row["reading"] = withhold_unread(evidence, reading, of=one.name)
         if self.band is not None:
             multiplier = float(self.subject.multiplier)
@@ -208,12 +207,11 @@ class LeavesAlone:
         assert self.behaviours is not None  # set when made
         return self.behaviours
 
-    def _sample(self, name: str, data: Items | OtherData) -> Sample:
+    def _sample(self, name: str, data: Items | OtherData) -> Sample[Items]:
         items = items_of(data)
         try:
             # The shipped items have no keys that name clusters.
             sample = sample_of(items, None if name in self._shipped else self.cluster)
-            check_enough(sample)
         except DataError as error:
             raise _of_behaviour(name, error) from None
         return sample
@@ -222,14 +220,14 @@ class LeavesAlone:
     def _shipped(self) -> set[str]:
         return set(SAFETY_SUITE) if self.safety is not None else set()
 
-    def _measured(self, model: Model, name: str, sample: Sample, grid: list[float], by_slope: bool) -> Behaviour:
+    def _measured(self, model: Model, name: str, sample: Sample[Items], grid: list[float], by_slope: bool) -> Behaviour:
         context = self.context
         if (
             name in self._shipped and context.template == IN_TASK_FORM.template
         ):  # questions, though the claim's own items are pairs
             context = replace(context, values=tuple(pair for pair in context.values if pair[0].name != "template"))
         try:
-            curve = self._curve(model, sample.items, grid, context)
+            curve = self._curve(model, sample.units, grid, context)
         except DataError as error:
             raise _of_behaviour(name, error) from None
         at_deployed = with_deployed(model, self.subject, curve, context)
@@ -262,7 +260,7 @@ class LeavesAlone:
             rows.append(
                 {"name": one.name}
                 | one.describe(multiplier)
-                | {"cosine": cosines(model, self.subject, one.sample.items, own, one.context)}
+                | {"cosine": cosines(model, self.subject, one.sample.units, own, one.context)}
                 | one.judged(self.band, self.confidence, self.min_n, tests)
             )
         found: dict[str, Any] = {
@@ -276,7 +274,6 @@ class LeavesAlone:
             found["effects"] = [float(effect) for effect in furthest.at_deployed.effects(multiplier)]
         if self.items is not None:
             own_sample = sample_of(self.items, self.cluster)
-            check_enough(own_sample)
             grid = [float(one) for one in furthest.curve.multipliers]
             found["own"] = {"name": "(its own)"} | self._measured(model, "its own", own_sample, grid, by_slope).describe(
                 multiplier
@@ -313,7 +310,7 @@ class LeavesAlone:
             f"is {number(furthest.effect.estimate)} [{low}, {high}]"
         )
 
-    def _warnings(self, samples: Mapping[str, Sample]) -> list[str]:
+    def _warnings(self, samples: Mapping[str, Sample[Items]]) -> list[str]:
         """What has to be known of each behaviour's items; what is said of all alike is about the vector, and said once."""
         each = {name: data_warnings(self.subject, sample) for name, sample in samples.items()}
         first = next(iter(each.values()))

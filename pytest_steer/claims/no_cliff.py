@@ -8,7 +8,7 @@ from typing import Annotated, Any, Unpack
 
 import numpy as np
 
-from ..data import DialogueLike, Dialogues, TextLike
+from ..data import DialogueLike, Dialogues, Sample, TextLike, Texts, as_dialogues, as_texts, sample_of
 from ..errors import MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import Array, Perplexity, perplexity_curves, reading_of_texts, relative_rise
@@ -24,21 +24,15 @@ from ..steering import Intervention, SteeringVector
 from . import words
 from .cliff import Part, collapse_line, perplexity_part, repetition_part, repetition_replies, units_of
 from .collapse import collapse
-from .common import Interval, IntervalMethod, Stride, Window
+from .common import FromTurn, Interval, IntervalMethod, JudgedSpan, MaxNewTokens, Samples, Stride, Temperature, TopP, Window
 from .figures import Figure, Intervals, interval_row, promised_in
 from .holding import hold
-from .judging import judged, judged_from, mean_of
+from .judged import judged, judged_from, mean_of
 from .kinds import claim
 from .leaks import text_leaks
 from .numbers import number
 from .over_replies import (
-    FromTurn,
-    JudgedSpan,
-    MaxNewTokens,
     OverReplies,
-    Samples,
-    Temperature,
-    TopP,
     Written,
     asked_replies,
     cluster_details,
@@ -48,9 +42,7 @@ from .over_replies import (
     reply_warnings,
     write_replies,
 )
-from .prompt_sampling import PromptSample, sample_of_prompts
 from .shown_replies import counts_lines, worst_replies
-from .text_sampling import TextSample, describe_texts, sample_of_texts
 from .unread import withhold_unread
 
 
@@ -133,7 +125,7 @@ class NoCliff:
             )
         deployed = float(subject.multiplier)
         grid = [deployed, (1 + self.beyond) * deployed]
-        sample, of_texts = sample_of_prompts(self.prompts, self.cluster), sample_of_texts(self.texts, self.source)
+        sample, of_texts = sample_of(as_dialogues(self.prompts), self.cluster), sample_of(as_texts(self.texts, self.source))
         soundness = check_before(model, subject)
         base, *curve = self._perplexities(model, of_texts, [0.0, *grid])
         written = self._written(model, sample, [0.0, *grid], may_be_empty=grid[1:])
@@ -157,13 +149,13 @@ class NoCliff:
             percent=True,
             n=found.n,
             unit="texts and replies",
-            data=describe_texts(of_texts.texts, self.source) | {"prompts": sample.describe()},
+            data=of_texts.describe() | {"prompts": sample.describe()},
             soundness=soundness,
             asked=asked_replies(model, written, self.context),
             warnings=[
                 *reply_warnings(subject, written, model),
-                *of_texts.warnings,
-                *text_leaks(subject.intervention.metadata, of_texts.texts),
+                *map(str, of_texts.findings),
+                *text_leaks(subject.intervention.metadata, of_texts.units),
             ],
             details={
                 "largest": largest.name,
@@ -189,10 +181,10 @@ class NoCliff:
         evidence.details["noted"] = [line.strip() for line in collapse_line(evidence)]
         return evidence
 
-    def _perplexities(self, model: Model, texts: TextSample, multipliers: Sequence[float]) -> list[Perplexity]:
+    def _perplexities(self, model: Model, texts: Sample[Texts], multipliers: Sequence[float]) -> list[Perplexity]:
         found = perplexity_curves(
             model,
-            texts.texts,
+            texts.units,
             {"steered": self.subject.intervention},
             multipliers=multipliers,
             window=self.window,
@@ -202,7 +194,7 @@ class NoCliff:
         return found["steered"]
 
     def _written(
-        self, model: Model, sample: PromptSample, multipliers: Sequence[float], *, may_be_empty: Sequence[float]
+        self, model: Model, sample: Sample[Dialogues], multipliers: Sequence[float], *, may_be_empty: Sequence[float]
     ) -> Written:
         return write_replies(model, self, sample, multipliers, may_be_empty=may_be_empty)
 
@@ -220,7 +212,7 @@ class NoCliff:
         }
 
     def _collapse(
-        self, model: Model, texts: TextSample, sample: PromptSample, parts: Sequence[Part]
+        self, model: Model, texts: Sample[Texts], sample: Sample[Dialogues], parts: Sequence[Part]
     ) -> dict[str, Any] | None:
         """Where the text collapses; None as long as there is no budget."""
         budget = self.budget
@@ -247,7 +239,7 @@ class NoCliff:
         }
 
     def _rises(
-        self, model: Model, texts: TextSample, sample: PromptSample, multiplier: float, budget: float
+        self, model: Model, texts: Sample[Texts], sample: Sample[Dialogues], multiplier: float, budget: float
     ) -> dict[str, float | None]:
         """The rises at a multiplier; None where the model gives NaN or infinity, or no replies. Replies are written only if they can matter."""
         try:

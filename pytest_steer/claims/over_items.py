@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import Items
+from ..data import Items, Sample, sample_of
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
 from ..extract import letter_imbalance, unreliable
@@ -38,16 +38,15 @@ from .control_tokens import control_token_warnings
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
 from .in_rounds import draw_in_rounds
-from .judging import SHARES, judged
+from .judged import SHARES, judged
 from .leaks import leaks
-from .sampling import Sample, sample_of
 from .units import UnitKind, units_record
 
 
 def measure_items(
     model: Model,
     subject: Subject,
-    items: Items | Sample,
+    items: Items | Sample[Items],
     multipliers: Sequence[float],
     *,
     check: str,
@@ -75,7 +74,7 @@ def measure_items(
         values: the number (or flag) of each item that the statistic is the mean (or share) of.
         infer: bounds of the statistic; anytime-valid ones if ``sequential``.
         over_clusters: the same of values and the cluster of each, for items that belong together.
-        cluster: a key of the items that says which do; see ``sampling.sample_of``.
+        cluster: a key of the items that says which do; see ``data.sample_of``.
         moved: what the noise floor moves the statistic of one item by, see ``judging.judged``.
         sequential: draw the items in rounds and stop when the bounds decide.
         by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
@@ -93,11 +92,11 @@ def measure_items(
     check_enough(sample)
     if sequential and sample.clusters is not None:
         raise SteerError(
-            f"drawing in rounds draws items one by one, and {sample.items.source} has {sample.n} clusters of items that belong together: "
+            f"drawing in rounds draws items one by one, and {sample.units.source} has {sample.n} clusters of items that belong together: "
             "set sequential: false"
         )
     if over_clusters is None and sample.clusters is not None:
-        raise SteerError(f"{check} has no bounds over clusters, and {sample.items.source} has items that belong together")
+        raise SteerError(f"{check} has no bounds over clusters, and {sample.units.source} has items that belong together")
     grid = check_has_slope(subject, multipliers, by_effect=by_effect)
     change = subject.intervention
 
@@ -112,7 +111,7 @@ def measure_items(
     details: dict[str, Any] = sample.details()
     if sequential:
         draw = draw_in_rounds(
-            sample.items,
+            sample.units,
             lambda data: values(curve_of(data)),
             infer,
             threshold=threshold,
@@ -120,8 +119,8 @@ def measure_items(
             seed=seed,
             min_n=min_n,
         )
-        sample, details["sequential"] = replace(sample, items=draw.items), draw.describe()
-    curve = curve_of(sample.items)
+        sample, details["sequential"] = replace(sample, units=draw.items), draw.describe()
+    curve = curve_of(sample.units)
     check_moved(model, subject, curve.values - curve.values[:, :1], "the items")
     if controls:
         details["controls"] = random_controls(model, subject, curve, controls, seed=seed, context=context)
@@ -143,8 +142,8 @@ def measure_items(
         soundness=soundness,
         asked=asked,
         strata=[vars(stratum) for stratum in strata(curve, subject.slope_sign)],
-        warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.items),
-        **curve_fields(curve, details, subject, confidence, sample.clusters) | sample.describe(),
+        warnings=data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.units),
+        **curve_fields(curve, details, subject, confidence, sample.clusters) | sample.counts(),
     )
     evidence.units = _units(values(curve), found, sample, context, None if by_effect else grid)
     at_deployed = with_deployed(model, subject, curve, context)
@@ -152,13 +151,13 @@ def measure_items(
     if not by_effect:
         evidence.warnings += slope_warnings(evidence, subject)
     if closer and found.method not in SHARES:
-        look_closer(evidence, values(curve), bounds, threshold, sample.clusters, [item.id for item in sample.items])
+        look_closer(evidence, values(curve), bounds, threshold, sample.clusters, [item.id for item in sample.units])
     evidence.compared = compared_by_items(curve, subject, evidence, at_deployed, sample.clusters)
     return curve, found, evidence
 
 
 def _units(
-    values: Array, found: Inference, sample: Sample, context: Context, grid: list[float] | None
+    values: Array, found: Inference, sample: Sample[Items], context: Context, grid: list[float] | None
 ) -> dict[str, Any] | None:
     """The evidence's ``units`` record, if the statistic is the mean of the values.
 
@@ -172,9 +171,9 @@ def _units(
     return item_units(sample, values, how, kind=kind)
 
 
-def item_units(sample: Sample, values: Array, how: Mapping[str, Any], *, kind: UnitKind = "mean") -> dict[str, Any]:
+def item_units(sample: Sample[Items], values: Array, how: Mapping[str, Any], *, kind: UnitKind = "mean") -> dict[str, Any]:
     """The evidence's ``units`` record of a statistic over items."""
-    forms, names = [item.form for item in sample.items], [item.id for item in sample.items]
+    forms, names = [item.form for item in sample.units], [item.id for item in sample.units]
     return units_record(forms, names, values, unit="items", kind=kind, clusters=sample.clusters, how=how)
 
 
@@ -188,7 +187,7 @@ def curve_fields(
     """Fields of evidence that say what a curve is measured on and what it is; ``more`` is added to the details.
 
     Args:
-        confidence: of each bound of the band. clusters: of the items, see ``sampling.Sample``.
+        confidence: of each bound of the band. clusters: of the items, see ``data.Sample``.
     """
     return {
         "n": len(curve.items),
@@ -211,13 +210,13 @@ def describe_items(items: Items) -> dict[str, Any]:
     return {"hash": items.hash, "n": len(items), "source": items.source}
 
 
-def check_enough(sample: Sample) -> None:
+def check_enough(sample: Sample[Items]) -> None:
     """Refuses data that can have no interval.
 
     Raises:
         DataError: fewer than two distinct items.
     """
-    items = sample.items
+    items = sample.units
     if len(items) < 2:
         raise DataError(f"{items.source}: has {len(items)} item(s); an interval needs at least two")
 
@@ -264,10 +263,10 @@ def check_has_slope(
     return grid
 
 
-def data_warnings(subject: Subject, sample: Sample) -> list[str]:
+def data_warnings(subject: Subject, sample: Sample[Items]) -> list[str]:
     """What the reader of a claim about these items has to know about them."""
-    items = sample.items
-    return [*warnings_about(subject, [item.question for item in items], items.hash), *sample.warnings]
+    items = sample.units
+    return [*warnings_about(subject, [item.question for item in items], items.hash), *map(str, sample.findings)]
 
 
 def asking_warnings(model: Model, subject: Subject, asked: dict[str, Any] | None, items: Items) -> list[str]:

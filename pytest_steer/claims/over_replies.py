@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
+from ..data import Dialogues, Sample
+from ..data.units import cluster_record
 from ..errors import MeasurementError
 from ..measures import chance_warnings
 from ..measures.outcomes import ENDED, Outcome, Span, read_reply
@@ -14,66 +16,10 @@ from ..measures.subject import Subject
 from ..model import Model, Probe
 from ..model.drawing import Drawing
 from ..model.replies import Reply, replies
-from ..parameters import Param
 from ..prompting import Context
 from .common import Deployment
 from .control_tokens import control_token_warnings
-from .over_items import thinking_warnings
-from .prompt_sampling import PromptSample, prompt_warnings
-from .sampling import cluster_record
-
-MaxNewTokens = Annotated[
-    int,
-    Param("A reply of so many tokens is cut there.", title="Longest reply", example=64, unit="tokens", at_least=1),
-]
-Samples = Annotated[
-    int,
-    Param(
-        "Replies to each prompt. They count as one cluster, since they may agree with each other. More than one need a `temperature`.",
-        title="Replies to each prompt",
-        example=4,
-        at_least=1,
-    ),
-]
-Temperature = Annotated[
-    float | None,
-    Param(
-        "Tokens are drawn at this temperature, seeded; without it the likeliest token is taken (greedy).",
-        title="Temperature",
-        example=0.7,
-        above=0,
-        schema={"type": ["number", "null"], "default": None},
-    ),
-]
-TopP = Annotated[
-    float,
-    Param(
-        "Only the likeliest tokens are drawn, up to the first at which their summed probability reaches this.",
-        title="Nucleus",
-        example=0.9,
-        above=0,
-        at_most=1,
-    ),
-]
-JudgedSpan = Annotated[
-    Span,
-    Param(
-        "What of a reply is judged: answer is what stands outside of its blocks of thought, thought what stands in them, both is the two.",
-        title="Span",
-        example="answer",
-    ),
-]
-FromTurn = Annotated[
-    int,
-    Param(
-        "The first turn that is steered; the turns before it are written by the unsteered model. The reply to the last turn is judged.",
-        title="First steered turn",
-        example=2,
-        at_least=1,
-        at_most=10,
-    ),
-]
-
+from .over_items import thinking_warnings, warnings_about
 
 # A text of so many tokens is hardly the answer to several questions; a shorter one, such as "Yes.", may be.
 _LONG = 8
@@ -129,7 +75,7 @@ class Written:
         notes: what the chat template made necessary.
     """
 
-    sample: PromptSample
+    sample: Sample[Dialogues]
     drawing: Drawing
     span: Span
     sides: tuple[Side, ...]
@@ -138,14 +84,14 @@ class Written:
     @property
     def clusters(self) -> tuple[int, ...] | None:
         """The cluster of each reply: samples of a prompt, and prompts that belong together. None if each stands for itself."""
-        labels = self.sample.clusters or tuple(range(len(self.sample.dialogues)))
+        labels = self.sample.clusters or tuple(range(len(self.sample.units)))
         found = tuple(label for label in labels for _ in range(self.drawing.samples))
         return None if len(set(found)) == len(found) else found
 
     @property
     def ids(self) -> list[tuple[int, int]]:
         """For each reply the number of its prompt and of its sample."""
-        return [(prompt, sample) for prompt in range(len(self.sample.dialogues)) for sample in range(self.drawing.samples)]
+        return [(prompt, sample) for prompt in range(len(self.sample.units)) for sample in range(self.drawing.samples)]
 
 
 class AboutReplies(Protocol):
@@ -193,7 +139,7 @@ def how_written(claim: AboutReplies) -> dict[str, Any]:
 def write_replies(
     model: Model,
     claim: AboutReplies,
-    sample: PromptSample,
+    sample: Sample[Dialogues],
     multipliers: Sequence[float],
     *,
     may_be_empty: Sequence[float] = (),
@@ -210,7 +156,7 @@ def write_replies(
     drawing, span = drawing_of(claim), claim.span
     found = replies(
         model,
-        sample.dialogues,
+        sample.units,
         claim.subject.intervention,
         multipliers=multipliers,
         drawing=drawing,
@@ -268,12 +214,12 @@ def asked_replies(model: Model, written: Written, context: Context) -> dict[str,
 def describe_prompts(written: Written) -> dict[str, Any]:
     """Fields of evidence: the data, and what n counts."""
     sample = written.sample
-    return {"n": sample.n, "unit": sample.unit, "data": sample.describe()}
+    return {"n": sample.n, "unit": sample.counted, "data": sample.describe()}
 
 
 def cluster_details(written: Written) -> dict[str, Any]:
     """The evidence's ``details.clusters`` record, if there are clusters of replies."""
-    return {} if written.clusters is None else cluster_record(written.sample.key, written.clusters, unit="replies")
+    return {} if written.clusters is None else cluster_record(written.sample.key, written.clusters, "replies")
 
 
 def reply_warnings(subject: Subject, written: Written, model: Model | None = None) -> list[str]:
@@ -282,10 +228,14 @@ def reply_warnings(subject: Subject, written: Written, model: Model | None = Non
     Args:
         model: looks at how the model reads the prompts, too.
     """
-    found = [*prompt_warnings(subject, written.sample), *written.notes]
+    asked = ["\n\n".join(one.asked) for one in written.sample.units]
+    found = [
+        *warnings_about(subject, asked, written.sample.units.hash, unit="prompts"),
+        *map(str, written.sample.findings),
+        *written.notes,
+    ]
     if model is not None:
-        texts = ["\n\n".join(one.asked) for one in written.sample.dialogues]
-        found += [*chance_warnings(model, texts), *control_token_warnings(model, texts)]
+        found += [*chance_warnings(model, asked), *control_token_warnings(model, asked)]
         found += thinking_warnings(model, subject, written.sides[-1].last[0].thinking)
     base, *others = written.sides
     found += [one for side in others for one in _one_for_all(side)]

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 
-from ..data import TaskItem
-from ..data.tasks import tasks_hash
+from ..data import TaskItem, as_tasks, sample_of
 from ..errors import DataError
 from ..evidence import Evidence
-from ..measures import TaskAccuracy, as_tasks, asked_as_text, can_have_controls, check_shots, task_accuracies
+from ..measures import TaskAccuracy, asked_as_text, can_have_controls, check_shots, task_accuracies
 from ..measures.controls import directions_like
 from ..measures.propensity import Flags
 from ..measures.subject import Subject
@@ -26,11 +25,10 @@ from ..steering import Intervention, SteeringVector
 from . import task_words
 from .common import Deployment
 from .holding import hold
-from .judging import judged, open_share
+from .judged import judged, open_share
 from .kinds import claim
 from .no_effect import CONTROLS, step_of
 from .over_items import warnings_about
-from .sampling import cluster_record, clusters_of_tasks, kept_of, twins_of
 from .units import units_record
 
 RightBy = Literal["first_token", "exact"]
@@ -141,12 +139,8 @@ class PerformsTask:
             VectorError, MeasurementError: see ``measures.task_accuracy`` and ``check_fits``.
         """
         subject, change = self.subject, self.subject.intervention
-        given = as_tasks(self.tasks, self.source)
-        kept, repeats = kept_of([task.form for task in given], "tasks")
-        tasks = [given[index] for index in kept]
-        if len(tasks) < 2:
-            raise DataError(f"{self.source}: has {len(tasks)} task(s); an interval needs at least two")
-        clusters = clusters_of_tasks(tasks, self.cluster, self.source)
+        sample = sample_of(as_tasks(self.tasks, self.source), self.cluster)
+        tasks, clusters = sample.units, sample.clusters
         soundness = check_before(model, subject)
         both: dict[str, tuple[Intervention | None, float]] = {
             "unsteered": (None, 0.0),
@@ -177,19 +171,18 @@ class PerformsTask:
             check="performs_task",
             name=self.name,
             statistic="first-token accuracy" if self.by == "first_token" else "exact accuracy",
-            n=len(tasks) if clusters is None else len(set(clusters)),
-            unit="tasks" if clusters is None else "clusters",
-            data={"hash": tasks_hash(tasks), "n": len(tasks), "source": self.source},
+            n=sample.n,
+            unit=sample.counted,
+            data=sample.describe(),
             soundness=soundness,
             asked=asked_as_text(model, steered.probes[0]),
             warnings=[
-                *warnings_about(subject, [task.input for task in tasks], tasks_hash(tasks)),
-                *repeats,
-                *twins_of([task.form for task in tasks], "tasks", clusters),
+                *warnings_about(subject, [task.input for task in tasks], tasks.hash),
+                *map(str, sample.findings),
             ],
             compared={"tasks": accuracies},
             details={
-                **({} if clusters is None else cluster_record(self.cluster, clusters)),
+                **sample.details(),
                 "by": self.by,
                 "accuracies": accuracies,
                 "tasks": [
@@ -207,8 +200,8 @@ class PerformsTask:
             },
         )
         evidence.units = units_record(
-            [task.form for task in tasks],
-            [str(index) for index in range(len(tasks))],
+            sample.forms,
+            sample.names,
             right.astype(float),
             unit="tasks",
             kind="share",

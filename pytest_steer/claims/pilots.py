@@ -12,7 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..data import ContrastItem, as_texts, read_items, read_questions, read_tasks, read_texts
+from ..core.finding import Finding, Weight, code
+from ..data import ContrastItem, read_items, read_questions, read_tasks, read_texts
 from ..data.likeness import content_hash
 from ..data.texts import form_of
 from ..errors import DataError, SteerError
@@ -102,10 +103,10 @@ def _of_report(report: dict[str, Any]) -> set[str]:
 def _of_data(file: Path) -> set[str]:
     """The hashes of what a data file holds."""
     readers: list[Callable[[], Sequence[Sequence[str]]]] = [
-        lambda: [item.form for item in read_items(file)],
-        lambda: [task.form for task in read_tasks(file)],
-        lambda: [question.form for question in read_questions(file)],
-        lambda: [form_of(text) for text in as_texts(read_texts(file))],
+        lambda: read_items(file).forms,
+        lambda: read_tasks(file).forms,
+        lambda: read_questions(file).forms,
+        lambda: read_texts(file).forms,
     ]
     found: set[str] = set()
     first: DataError | None = None
@@ -126,14 +127,29 @@ def _day(report: dict[str, Any]) -> datetime.date | None:
         return None
 
 
-def note_threshold(evidence: Evidence, given: Promised, claim: Any) -> None:
-    """Put into evidence where its threshold comes from, with warnings where that says against a pass.
+seen_before = code(
+    "threshold-set-on-these-data",
+    signal="The threshold was set on data that the claim is judged on again.",
+    meaning="A pass says little: the promise was made from its own evidence.",
+    cure="Judge it on other data.",
+    weight=Weight.MEANINGLESS,
+)
+odd_day = code(
+    "threshold-day",
+    signal="The day on which the threshold was set is in the future, or before its pilot was measured.",
+    meaning="The record of where the threshold comes from is wrong.",
+    cure="Correct `set` or `from`.",
+)
+
+
+def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """Where the threshold of evidence comes from, with findings where that says against a pass.
 
     Args:
         claim: whose data are compared with those of the pilot, where the evidence has no ``units``.
     """
-    if given.value is None or (given.set_on is None and given.source is None):
-        return
+    if given is None or given.value is None or (given.set_on is None and given.source is None):
+        return None, []
     pilot = None if given.source is None else read_pilot(given.source)
     record: dict[str, Any] = {
         "date": None if given.set_on is None else given.set_on.isoformat(),
@@ -150,8 +166,7 @@ def note_threshold(evidence: Evidence, given: Promised, claim: Any) -> None:
     doubts = _doubts(unit, record, given, pilot)
     if record["of"] is not None and (record["seen"] or given.set_on is not None):
         record["before_data"] = not doubts
-    evidence.threshold_set = record
-    evidence.warnings += doubts
+    return record, doubts
 
 
 def _judged_on(evidence: Evidence, claim: Any) -> tuple[str, set[str]]:
@@ -169,13 +184,15 @@ def _form(one: Any) -> Sequence[str]:
     return form
 
 
-def _doubts(unit: str, record: dict[str, Any], given: Promised, pilot: Pilot | None) -> list[str]:
-    found = []
+def _doubts(unit: str, record: dict[str, Any], given: Promised, pilot: Pilot | None) -> list[Finding]:
+    found: list[Finding] = []
     if record["seen"]:
         what = "these" if record["seen"] == record["of"] else f"{record['seen']} of these {record['of']}"
-        found.append(f"the threshold was set on {what} {unit} ({record['from']}): a pass says little. Judge it on others")
+        found.append(
+            seen_before(f"the threshold was set on {what} {unit} ({record['from']}): a pass says little. Judge it on others")
+        )
     if given.set_on is not None and given.set_on > datetime.date.today() + _ONE_DAY:
-        found.append(f"the threshold is said to be set on {given.set_on}, which is in the future")
+        found.append(odd_day(f"the threshold is said to be set on {given.set_on}, which is in the future"))
     if (
         given.set_on is not None
         and pilot is not None
@@ -183,8 +200,10 @@ def _doubts(unit: str, record: dict[str, Any], given: Promised, pilot: Pilot | N
         and given.set_on < pilot.measured - _ONE_DAY
     ):
         found.append(
-            f"the threshold is said to be set on {given.set_on}, and {pilot.path}, which it comes from, was measured on {pilot.measured}: one of "
-            "the two is wrong"
+            odd_day(
+                f"the threshold is said to be set on {given.set_on}, and {pilot.path}, which it comes from, was measured on {pilot.measured}: one of "
+                "the two is wrong"
+            )
         )
     return found
 

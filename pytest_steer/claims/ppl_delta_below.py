@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
-from ..data import Completion, TextLike, Texts
-from ..data.texts import content_of, form_of
+from ..data import Completion, TextLike, Texts, as_texts, sample_of
+from ..data.texts import content_of
 from ..errors import DataError
 from ..evidence import Evidence
 from ..measures import Perplexity, asked_texts, perplexity_curves, reading_of_texts, relative_rise, unreached_warnings
@@ -25,12 +25,11 @@ from .common import Deployment, Interval, IntervalMethod, Stride, Window
 from .doubts import look_closer
 from .figures import Distribution, Figure
 from .holding import hold
-from .judging import judged
+from .judged import judged
 from .kinds import claim
 from .leaks import text_leaks
 from .over_items import check_moved
 from .rises import Aggregate, rise_of
-from .text_sampling import describe_texts, sample_of_texts
 from .units import units_record
 from .unread import withhold_unread
 
@@ -87,8 +86,8 @@ class PplDeltaBelow:
             SoundnessError: the hooks do not do what they say.
             VectorError, MeasurementError: see ``perplexity`` and ``check_fits``.
         """
-        sample = sample_of_texts(self.texts, self.source)
-        texts = sample.texts
+        sample = sample_of(as_texts(self.texts, self.source))
+        texts = sample.units
         subject, change = self.subject, self.subject.intervention
         soundness = check_before(model, subject)
         try:
@@ -133,13 +132,13 @@ class PplDeltaBelow:
             estimate=rise.as_share(rise.found.estimate),
             interval=(rise.as_share(rise.found.low), rise.as_share(rise.found.high)),
             n=sample.n,
-            unit=sample.unit,
+            unit=sample.counted,
             percent=True,
-            data=describe_texts(texts, self.source),
+            data=sample.describe(),
             soundness=soundness,
             asked=asked_texts(model, steered.asked),
             warnings=[
-                *sample.warnings,
+                *map(str, sample.findings),
                 *text_leaks(change.metadata, texts),
                 *unreached_warnings([one.probes for one in steered.asked]),
             ],
@@ -153,8 +152,8 @@ class PplDeltaBelow:
             },
         )
         evidence.units = units_record(
-            [form_of(text) for text in texts],
-            list(texts.ids),
+            sample.forms,
+            sample.names,
             rise.per_text,
             unit="texts",
             clusters=sample.clusters,

@@ -13,7 +13,7 @@ from ..errors import MeasurementError
 from ..measures import Array, Perplexity
 from ..stats import Inference, items_needed_mean, ratio_of_means
 from .common import IntervalMethod
-from .judging import mean_of
+from .judged import mean_of
 from .units import linearised, of_ratio
 
 _BEYOND = 700.0  # exp of more is no finite number

@@ -15,7 +15,7 @@ from ..measures.outcomes import split
 from ..model import Model, engine_of
 from ..model.rehearsal import Rehearsal
 from ..stats import Inference, between_fillings, paired_share_difference, share_difference_of_clusters
-from .judging import share_of
+from .judged import share_of
 from .over_replies import Side, Written
 from .shown_replies import SIDES, Ruled, Ruling
 
@@ -61,7 +61,7 @@ def rule_on(model: Model, judge: Judge, written: Written, *, seed: int) -> Rulin
         ]
         for name, side in zip(SIDES, written.sides, strict=True)
     )
-    dialogues = written.sample.dialogues
+    dialogues = written.sample.units
     rated: list[Rated] = []
     for (name, at, exchange), one in zip(asked, found, strict=True):
         prompt, sample = written.ids[at]
@@ -92,7 +92,7 @@ def _ruling(found: Judgement) -> Ruling:
 
 def _exchange(model: Model, written: Written, side: Side, at: int) -> Exchange:
     prompt, sample = written.ids[at]
-    dialogue, turns = written.sample.dialogues[prompt], side.turns[at]
+    dialogue, turns = written.sample.units[prompt], side.turns[at]
     said = [dialogue.said[0]]
     for reply, turn in zip(turns, dialogue.said[1:], strict=False):
         said += [(split(model, reply).answer or reply.text).strip(), turn]

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data import Items, Sample
 from ..errors import DataError, SteerError
 from ..fuzzing.context_search import Search
 from ..prompting import Context
 from ..run_context import current_run
-from .sampling import Sample
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 
-def divided(sample: Sample, source: str, usual: int, batch: int | None, *, seed: int) -> tuple[Sample, Sample]:
+def divided(
+    sample: Sample[Items], source: str, usual: int, batch: int | None, *, seed: int
+) -> tuple[Sample[Items], Sample[Items]]:
     """The batch that is searched on, drawn at random, and the other items; both in the order of the data set, clusters whole.
 
     Args:
@@ -27,7 +29,7 @@ def divided(sample: Sample, source: str, usual: int, batch: int | None, *, seed:
     Raises:
         DataError: fewer than four items, or fewer than two would be left.
     """
-    count = len(sample.items)
+    count = len(sample.units)
     if count < 4:
         raise DataError(
             f"{source}: has {count} item(s); holds_in_contexts needs at least four, two to search on and two that "

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ..data import ItemLike, Items, as_items
+from ..data import ItemLike, Items, Sample, as_items
 from ..data.traces import known_in, traces
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
@@ -15,13 +15,12 @@ from ..measures.subject import Subject
 from ..model import Model
 from ..prompting import Context
 from ..soundness import check_before
-from ..stats import mean_t
+from ..stats import mean_t, one_per_cluster
 from ..steering import Intervention, SteeringVector
 from . import words
 from .figures import Figure, Intervals, figures_of_items, interval_row, promised_in
 from .numbers import number
 from .over_items import check_has_slope, data_warnings, describe_items, wrong_share
-from .sampling import Sample, one_per_cluster
 
 
 class OtherData(NamedTuple):
@@ -134,25 +133,29 @@ class Measuring:
     grid: list[float]
     confidence: float
 
-    def against_base(self, sample: Sample, contexts: Mapping[str, Context], others: Mapping[str, Sample]) -> list[Setting]:
+    def against_base(
+        self, sample: Sample[Items], contexts: Mapping[str, Context], others: Mapping[str, Sample[Items]]
+    ) -> list[Setting]:
         """The curve in each context and on each of the other data, held against that of the sample in the base context.
 
         Raises:
             MeasurementError: that one is not proven to steer. DataError: see :func:`curve_in`.
         """
-        base = self._curve(self.subject, sample.items, self.base, "the base context")
+        base = self._curve(self.subject, sample.units, self.base, "the base context")
         self._check(base, sample.clusters, "in the base context the vector")
         found = []
         for name, context in contexts.items():
-            curve = self._curve(self.subject, sample.items, context, name)
+            curve = self._curve(self.subject, sample.units, context, name)
             found.append(Setting(name, context, repr(context), curve, base, True, sample.clusters, sample.clusters))
         for name, other in others.items():
-            curve = self._curve(self.subject, other.items, self.base, name)
+            curve = self._curve(self.subject, other.units, self.base, name)
             put = f"data: {curve.items.source}"
             found.append(Setting(name, self.base, put, curve, base, False, other.clusters, sample.clusters))
         return found
 
-    def against_own_vectors(self, data_sets: Mapping[str, Items | OtherData], others: Mapping[str, Sample]) -> list[Setting]:
+    def against_own_vectors(
+        self, data_sets: Mapping[str, Items | OtherData], others: Mapping[str, Sample[Items]]
+    ) -> list[Setting]:
         """The curve on each of the other data, held against that of their own vector.
 
         Raises:
@@ -165,7 +168,7 @@ class Measuring:
             own, what = own_subject(self.subject, data), f"{name}, its own vector"
             check_has_slope(own, self.grid)
             check_before(self.model, own)
-            items, clusters = others[name].items, others[name].clusters
+            items, clusters = others[name].units, others[name].clusters
             base = self._curve(own, items, self.base, what)
             self._check(base, clusters, f"on {what}")
             curve = self._curve(self.subject, items, self.base, name)
@@ -187,9 +190,9 @@ def own_subject(subject: Subject, data: OtherData) -> Subject:
 
 def other_data_warnings(
     subject: Subject,
-    sample: Sample,
+    sample: Sample[Items],
     data_sets: Mapping[str, Items | OtherData],
-    others: Mapping[str, Sample],
+    others: Mapping[str, Sample[Items]],
     known: Sequence[str],
 ) -> list[str]:
     """What the reader has to know about other data: what they share with the claim's items, or with what vectors were made from.
@@ -201,7 +204,7 @@ def other_data_warnings(
         DataError: other data ask the questions of the claim's items and no others.
     """
     found: list[str] = []
-    asked = traces([item.question for item in sample.items])
+    asked = traces([item.question for item in sample.units])
     for name, data in data_sets.items():
         other = others[name]
         found += [f"{name}: {one}" for one in data_warnings(subject, other) if one not in (*known, *found)]
@@ -215,15 +218,15 @@ def other_data_warnings(
             else:
                 found += [f"{name}, its own vector: {warning}" for warning in data_warnings(own, other)]
             continue
-        shared_with = known_in((item.question for item in other.items), asked)
+        shared_with = known_in((item.question for item in other.units), asked)
         shared = shared_with.asked + shared_with.near
-        if shared_with.same == len(other.items) == len(sample.items):
+        if shared_with.same == len(other.units) == len(sample.units):
             raise DataError(
                 f"{name}: asks the questions of the base data and no others, so it says nothing about other data"
             )
         if shared:
             found.append(
-                f"{name}: {shared} of its {len(other.items)} items ask a question of the base data too"
+                f"{name}: {shared} of its {len(other.units)} items ask a question of the base data too"
                 f"{', or nearly do' if shared > shared_with.same else ''}, so the two are not "
                 "independent and the interval is not exact"
             )

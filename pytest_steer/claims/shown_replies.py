@@ -63,7 +63,7 @@ def replies_record(
         worst_first: the replies in the order in which they are shown.
         judge: its own record. agreement: with human labels.
     """
-    dialogues, places = written.sample.dialogues, written.ids
+    dialogues, places = written.sample.units, written.ids
     named = dict(zip(SIDES, zip(written.sides[:2], rulings, strict=True), strict=True))
     return {
         "span": written.span,

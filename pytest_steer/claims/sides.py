@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..data import Items
+from ..data import Items, sample_of
 from ..evidence import Direction, Evidence, Verdict
 from ..measures import (
     AnswerLikelihoods,
@@ -31,21 +31,18 @@ from .beside import beside_record
 from .common import IntervalMethod
 from .deployed import deployed_record
 from .doubts import look_closer
-from .judging import judged, mean_of
+from .judged import judged, mean_of
 from .no_effect import controls_of_no_effect
 from .numbers import number
 from .over_items import (
     asking_warnings,
-    check_enough,
     check_has_slope,
     check_moved,
     compared_by_items,
     curve_fields,
     data_warnings,
-    describe_items,
     item_units,
 )
-from .sampling import Sample, sample_of
 
 SIDES = ("matching", "not_matching")
 DEGRADATION = "degradation, not steering"
@@ -96,7 +93,6 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
     """
     subject, at = claim.subject, float(claim.subject.multiplier)
     sample = sample_of(claim.items, claim.cluster)
-    check_enough(sample)
     grid = sorted({*(claim.multipliers if subject.intervention.strength == "linear" else ()), 0.0, at})
     check_has_slope(subject, grid, by_effect=True)
     soundness = check_before(model, subject)
@@ -108,7 +104,7 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
     def bounds(values: Array, clusters: Sequence[int] | None) -> Inference:
         return mean_of(values, claim.interval, confidence=claim.confidence, seed=claim.seed, clusters=clusters)
 
-    found = measured(sample.items, grid)
+    found = measured(sample.units, grid)
     curve, changes = found.curve, found.changes(at)
     check_moved(model, subject, np.concatenate(changes), "the items")
     wanted = 0 if subject.effect_sign > 0 else 1
@@ -123,11 +119,11 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
         "quartiles": [asdict(one) for one in by_quartile(_base(found)[side], *changes)],
         "normalised": _normalised(found, at, wanted),
     }
-    warnings = data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.items)
+    warnings = data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.units)
     if claim.beside is not None:
-        other = _checked_beside(claim.beside)
-        likelihoods = measured(other.items, [0.0, at])
-        details["beside"] = describe_items(other.items) | {
+        other = sample_of(claim.beside)
+        likelihoods = measured(other.units, [0.0, at])
+        details["beside"] = other.describe() | {
             "n": other.n,
             "sides": sides_record(likelihoods, at, bounds, other.clusters),
             **beside_record(found, likelihoods, at),
@@ -151,7 +147,7 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
         asked=asked,
         strata=_strata(found, changes),
         warnings=warnings,
-        **curve_fields(curve, details | sample.details(), subject, claim.confidence, sample.clusters) | sample.describe(),
+        **curve_fields(curve, details | sample.details(), subject, claim.confidence, sample.clusters) | sample.counts(),
     )
     for item, own, others in zip(evidence.items or (), found.matching, found.not_matching, strict=True):
         item |= {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}
@@ -159,7 +155,7 @@ def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> E
     evidence.details["deployed"] = deployed_record(subject, curve, claim.confidence, sample.clusters)
     evidence.details |= controls_of_no_effect(model, subject, curve.items, evidence, claim.seed, claim.context)
     evidence.warnings += diagnosis_warnings(evidence)
-    look_closer(evidence, values, bounds, claim.nats, sample.clusters, [item.id for item in sample.items])
+    look_closer(evidence, values, bounds, claim.nats, sample.clusters, [item.id for item in sample.units])
     evidence.compared = compared_by_items(curve, subject, evidence, curve, sample.clusters) | {
         "sides": _compared(record, details["normalised"])
     }
@@ -246,9 +242,3 @@ def _strata(found: AnswerLikelihoods, changes: tuple[Array, Array]) -> list[dict
         vars(stratum) | {f"{name}_change": float(change[own].mean()) for name, change in zip(SIDES, changes, strict=True)}
         for stratum, (_, own) in zip(strata(found.curve), with_label(found.curve), strict=True)
     ]
-
-
-def _checked_beside(items: Items) -> Sample:
-    sample = sample_of(items)
-    check_enough(sample)
-    return sample

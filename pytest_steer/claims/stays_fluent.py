@@ -9,7 +9,7 @@ from typing import Annotated, Any, Unpack
 
 import numpy as np
 
-from ..data import DialogueLike, Dialogues
+from ..data import DialogueLike, Dialogues, as_dialogues, sample_of
 from ..errors import MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import Array
@@ -23,22 +23,16 @@ from ..soundness import check_before
 from ..stats import Direction, Inference, between_fillings
 from ..steering import Intervention, SteeringVector
 from . import words
-from .common import Interval, IntervalMethod
+from .common import FromTurn, Interval, IntervalMethod, JudgedSpan, MaxNewTokens, Samples, Temperature, TopP
 from .doubts import look_closer
 from .figures import Distribution, Figure, promised_in
 from .fluency_of import Values, values_of
 from .holding import hold
-from .judging import judged, mean_of
+from .judged import judged, mean_of
 from .kinds import claim
 from .numbers import number
 from .over_replies import (
-    FromTurn,
-    JudgedSpan,
-    MaxNewTokens,
     OverReplies,
-    Samples,
-    Temperature,
-    TopP,
     Written,
     asked_replies,
     cluster_details,
@@ -49,7 +43,6 @@ from .over_replies import (
     reply_warnings,
     write_replies,
 )
-from .prompt_sampling import sample_of_prompts
 from .shown_replies import Ruling, counts_lines, noted_replies, replies_record, unjudged, worst_replies
 from .units import linearised, units_record
 
@@ -134,7 +127,7 @@ class StaysFluent:
             VectorError: see ``check_fits``.
         """
         subject = self.subject
-        sample = sample_of_prompts(self.prompts, self.cluster)
+        sample = sample_of(as_dialogues(self.prompts), self.cluster)
         soundness = check_before(model, subject)
         written = write_replies(model, self, sample, [0.0, subject.multiplier])
         base, steered = (values_of(model, side, self.quantity) for side in written.sides)
@@ -182,9 +175,9 @@ class StaysFluent:
         evidence.replies = replies_record(written, rulings, worst)
         evidence.details["noted"] = noted_replies(evidence)
         values, clusters = steered.values[kept], self._clusters(written, kept)
-        names = [sample.dialogues[written.ids[at][0]].id for at in np.flatnonzero(kept)]
+        names = [sample.units[written.ids[at][0]].id for at in np.flatnonzero(kept)]
         evidence.units = units_record(
-            [(*sample.dialogues[prompt].form, str(number)) for own, (prompt, number) in enumerate(written.ids) if kept[own]],
+            [(*sample.units[prompt].form, str(number)) for own, (prompt, number) in enumerate(written.ids) if kept[own]],
             names,
             scale.per_unit(values),
             unit="replies",

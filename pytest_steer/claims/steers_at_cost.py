@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Unpack
 
-from ..data import ItemLike, Items, TextLike, Texts
+from ..data import ItemLike, Items, TextLike, Texts, as_texts, sample_of
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, AtCost, deviation, effects_at, multipliers_at_cost, perplexity, reading_of_texts
@@ -27,15 +27,13 @@ from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod, Stride, Win
 from .deployed import moves_of
 from .figures import CostPoint, EffectAgainstCost, Figure, figures_of_items
 from .holding import hold
-from .judging import below_floor, floor_of, mean_of
+from .judged import below_floor, floor_of, mean_of
 from .kinds import claim
 from .leaks import text_leaks
 from .no_effect import controls_of_no_effect
 from .numbers import number, promise
-from .over_items import check_enough, measure_items
+from .over_items import measure_items
 from .rises import as_share
-from .sampling import sample_of
-from .text_sampling import describe_texts, sample_of_texts
 from .unread import withhold_unread
 
 
@@ -126,15 +124,14 @@ class SteersAtCost:
             VectorError: see ``check_fits``.
         """
         sample = sample_of(self.items, self.cluster)
-        check_enough(sample)
-        of_texts = sample_of_texts(self.texts, self.source)
-        texts = of_texts.texts
+        of_texts = sample_of(as_texts(self.texts, self.source))
+        texts = of_texts.units
         check_before(model, self.subject)
         at, rises, base = self._at_cost(model, texts)
         over = at.cost > self.budget
         # Judged together with the effect, so at half the level.
         cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence, clusters=of_texts.clusters)
-        at_deployed, unsteered = self._effects(model, at, sample.items)
+        at_deployed, unsteered = self._effects(model, at, sample.units)
         scale, sign = deviation(unsteered) if self.standardised else 1.0, self.subject.effect_sign
 
         curve, found, evidence = measure_items(
@@ -195,7 +192,7 @@ class SteersAtCost:
                 "direction": self.subject.direction,
                 "moves": None if at_deployed is None else moves_of(mean_t(at_deployed, confidence=self.confidence)),
             },
-            "neutral": describe_texts(texts, self.source),
+            "neutral": texts.describe(),
         }
         deployed = evidence.details["deployed"]
         reached = strength_of(
@@ -208,7 +205,7 @@ class SteersAtCost:
             normalised=normalised,
         )
         evidence.compared = {
-            "n": len(sample.items),
+            "n": len(sample.units),
             "spread": spread(unsteered),
             "deployed": {
                 "multiplier": deployed["multiplier"],
@@ -223,14 +220,14 @@ class SteersAtCost:
             "rank": 2,
         }
         evidence.warnings += [
-            *of_texts.warnings,
+            *map(str, of_texts.findings),
             *text_leaks(self.subject.intervention.metadata, texts),
             *self._warnings(at),
         ]
         fewest, least = min(found.n, cost.n), floor_of(cost, self.min_n)
         if least is not None and cost.n < least <= found.n:
             evidence.verdict, evidence.p_pass, evidence.p_fail = Verdict.INCONCLUSIVE, 1.0, 1.0
-            evidence.warnings.append(below_floor(cost.n, least, of_texts.unit))
+            evidence.warnings.append(below_floor(cost.n, least, of_texts.counted))
             evidence.items_needed = None
         elif over and self.effect is not None:
             judged_together = judge_over_budget(found, self.effect, cost, self.budget)
@@ -238,7 +235,7 @@ class SteersAtCost:
                 evidence.verdict, evidence.p_pass, evidence.p_fail = judged_together
             evidence.items_needed = None
         evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base), of_texts.clusters)
-        evidence.details |= controls_of_no_effect(model, self.subject, sample.items, evidence, self.seed, self.context)
+        evidence.details |= controls_of_no_effect(model, self.subject, sample.units, evidence, self.seed, self.context)
         return evidence
 
     def _mean(self, effects: Array, clusters: Sequence[int] | None = None) -> Inference:

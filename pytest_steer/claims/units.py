@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -81,10 +81,3 @@ def units_from_items(evidence: Evidence) -> dict[str, Any] | None:
         return None
     names = [str(one.get("id", index)) for index, one in enumerate(items)]
     return units_record(forms, names, slopes, unit="items", how={"multipliers": list(evidence.multipliers)})
-
-
-def numbered(labels: Sequence[Hashable]) -> list[int] | None:
-    """Clusters as numbers in the order in which they come; None if each label stands alone."""
-    numbers: dict[Hashable, int] = {}
-    found = [numbers.setdefault(label, len(numbers)) for label in labels]
-    return None if len(numbers) == len(labels) else found

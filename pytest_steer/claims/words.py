@@ -102,7 +102,7 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
             "  the evidence is enough for this claim alone, and not for all claims of its file together: measure more items"
         ]
     if _withheld(evidence):
-        instead = evidence.details["cure"]
+        instead = evidence.withheld["cure"] if evidence.withheld else evidence.details["cure"]
     if instead is None and _contradiction(evidence):
         instead = "choose a smaller deployed multiplier, or multipliers that reach it"
     if instead is not None:
@@ -123,7 +123,7 @@ def decide(evidence: Evidence, instead: str | None = None) -> list[str]:
 
 def _withheld(evidence: Evidence) -> str | None:
     """Why a pass was taken back, or None."""
-    found: str | None = evidence.details.get("withheld")
+    found: str | None = evidence.withheld["text"] if evidence.withheld else evidence.details.get("withheld")
     return found
 
 
@@ -149,6 +149,11 @@ def remarks(evidence: Evidence) -> list[str]:
             + ("; direction: lowers" if at["direction"] == "lowers" else "")
         )
     return lines + not_looked_at(evidence)
+
+
+def remarks_with_controls(evidence: Evidence) -> list[str]:
+    """The remarks, and where the vector ranks among random directions."""
+    return [*remarks(evidence), *controls(evidence)]
 
 
 def texts_chosen(data: Mapping[str, Any] | None) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..columns import stream_columns
+from ..data import sample_of
 from ..errors import SteerError
 from ..run_context import RunContext
 from ..sources import shown
@@ -130,7 +131,6 @@ def _measure(
 ) -> _Measured:
     from ..claims.leaks import text_leaks
     from ..claims.over_items import data_warnings
-    from ..claims.sampling import sample_of
     from ..files.build import load_for
     from ..files.inputs import Inputs
     from ..measures.subject import cache_warnings, model_warnings
@@ -146,7 +146,7 @@ def _measure(
         for text in model_warnings(model):
             warn(text)
         for entry in entries:
-            for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster)):
+            for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster, at_least=0)):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
             for text in text_leaks(entry.subject.intervention.metadata, entry.texts):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")

@@ -9,7 +9,7 @@ from typing import Any
 from ..claims import kind_of
 from ..columns import columns_of, current_columns
 from ..data import OWN_QUESTIONS
-from ..data.demonstrations import draw_demonstrations
+from ..data.tasks import draw_demonstrations
 from ..files import ClaimSpec
 from ..files.build import given_data
 from ..files.inputs import Inputs

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from ..claims.sampling import Sample, sample_of
+from ..data import Items, Sample, sample_of
 from ..studies.sweep import Candidate, Limits, PairsResult, Parts, Sweep
 from .heat_map import heat_map
 
@@ -21,7 +21,7 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
     rows = [str(result.layer) for result in measured]
     texts = [f"{len(part)} {name} texts" for name, part in (("validation", parts.texts), ("test", parts.test_texts)) if part]
     chosen_on = ", ".join([counted(sweep.sample, "validation"), *texts[:1]])
-    kept = " and ".join([counted(sample_of(parts.test, parts.cluster), "test"), *texts[1:]])
+    kept = " and ".join([counted(sample_of(parts.test, parts.cluster, at_least=0), "test"), *texts[1:]])
     paragraphs = [
         f"{model}: {vector}, positions {sweep.positions}\n{chosen_on}; {kept} are not looked at\n"
         f"first order ranks the layers; the best {len(measured)} of {len(sweep.layers)} are measured at every multiplier",
@@ -42,9 +42,9 @@ def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
     return "\n\n".join(paragraphs)
 
 
-def counted(sample: Sample, name: str) -> str:
+def counted(sample: Sample[Items], name: str) -> str:
     """How many items, and in how many clusters."""
-    return f"{len(sample.items)} {name} items" + (f" ({sample.n} clusters)" if sample.clusters is not None else "")
+    return f"{len(sample.units)} {name} items" + (f" ({sample.n} clusters)" if sample.clusters is not None else "")
 
 
 def layer_table(sweep: Sweep) -> str:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from functools import cached_property
 
+from ..core.finding import Finding, Weight, code
 from ..errors import DataError
-from .likeness import hash_of, normal_form
+from .likeness import hash_of, normal_form, without_order
+from .units import Units
 
 _LETTER = re.compile(r"^\(([A-Za-z0-9])\)$")
+# In characters: longer than any prompt, and looking for near-duplicates would take minutes.
+_LONGEST = 4_000_000
+
+ONE_QUESTION = code(
+    "one-question",
+    signal="All items ask one question, with other answers.",
+    meaning="n counts the answers. The interval is about other answers to this question, and says nothing about other questions.",
+    cure="Add items that ask other questions.",
+    weight=Weight.DOUBTFUL,
+)
 
 
 @dataclass(frozen=True)
@@ -74,52 +84,52 @@ class ContrastItem:
         return word if {word, other} == {"Yes", "No"} else None
 
 
-class Items(Sequence[ContrastItem]):
-    """An immutable sequence of contrast items; a slice is again Items.
+class Items(Units[ContrastItem]):
+    """Contrast items. Those that ask one question, with its options in whatever order and whatever answers, belong together."""
 
-    Attributes:
-        source: the file they were read from, or a name given by the user, for messages.
-        expression: Python that gives them again, as far as that is known; else the name ``items``.
-    """
+    called, one, shown_as = "items", "item", "contrast items"
 
-    def __init__(self, items: Iterable[ContrastItem], source: str = "items", expression: str = "items") -> None:
-        self._items = tuple(items)
-        self.source = source
-        self.expression = expression
+    def content_of(self, entry: ContrastItem) -> object:
+        return [entry.question, entry.matching, entry.not_matching]
 
-    @overload
-    def __getitem__(self, index: int) -> ContrastItem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Items: ...
-    def __getitem__(self, index: int | slice) -> ContrastItem | Items:
-        if isinstance(index, slice):
-            if index == slice(None):
-                return self
-            part = ":".join("" if at is None else str(at) for at in (index.start, index.stop, index.step))
-            part = part.removesuffix(":") if index.step is None else part
-            return Items(self._items[index], self.source, f"{self.expression}[{part}]")
-        return self._items[index]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __iter__(self) -> Iterator[ContrastItem]:
-        return iter(self._items)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Items) and self._items == other._items
-
-    def __hash__(self) -> int:
-        return hash(self._items)
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} contrast items from {self.source}>"
+    def form_of(self, entry: ContrastItem) -> tuple[str, ...]:
+        return entry.form
 
     @property
-    def hash(self) -> str:
-        """SHA-256 of the questions and answers in order; ids and file names do not count."""
-        content = [[item.question, item.matching, item.not_matching] for item in self]
-        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+    def is_too_long(self) -> bool:
+        return any(len(text) > _LONGEST for item in self for text in (item.question, *item.matching, *item.not_matching))
+
+    def together(self) -> Sequence[Hashable]:
+        # Where all ask one question, the answers are the sample. Options that are listed are what is asked.
+        return range(len(self)) if self._ask_one_question else self._questions
+
+    def why_together(self) -> str:
+        written: dict[Hashable, set[str]] = {}
+        for item, question in zip(self, self._questions, strict=True):
+            written.setdefault(question, set()).add(normal_form(item.question))
+        swapped = any(len(texts) > 1 for texts in written.values())
+        answered = sum(len(texts) for texts in written.values()) < len(self)
+        how = ["with its options in another order"] * swapped + ["with other answers"] * answered
+        return f"some ask one question {' or '.join(how)}"
+
+    def remarks(self, clusters: Sequence[int] | None) -> list[Finding]:
+        if clusters is not None or not self._ask_one_question:
+            return []
+        text = (
+            f"these {len(self)} items ask one question with other answers, and n counts the answers: the interval is about other answers, "
+            "and says nothing about other questions"
+        )
+        return [ONE_QUESTION(text)]
+
+    @cached_property
+    def _questions(self) -> list[Hashable]:
+        """A form of each question that does not change with the order of its options."""
+        listed = [without_order(item.question) if item.is_lettered else None for item in self]
+        return [own or normal_form(item.question) for own, item in zip(listed, self, strict=True)]
+
+    @property
+    def _ask_one_question(self) -> bool:
+        return len(self) > 1 and len(set(self._questions)) == 1 and isinstance(self._questions[0], str)
 
     @property
     def all_answers(self) -> list[str]:

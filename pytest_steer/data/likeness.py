@@ -56,12 +56,6 @@ def _is_said(mark: str) -> bool:
     return mark in _SAID or (kind[0] not in "PZC" and kind != "Sk")
 
 
-def reach_of(forms: Sequence[Hashable], count: int | None) -> int | None:
-    """How many units from the first on hold so many distinct ones; None for all."""
-    kept = distinct(forms) if count is not None else []
-    return kept[count] if count is not None and len(kept) > count else None
-
-
 def distinct(forms: Sequence[Hashable]) -> list[int]:
     """The index of the first unit of each form, in order."""
     first: dict[Hashable, int] = {}

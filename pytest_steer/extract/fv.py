@@ -10,8 +10,7 @@ from typing import Annotated
 import torch
 
 from .. import progress
-from ..data import TaskItem
-from ..data.tasks import tasks_hash
+from ..data import TaskItem, Tasks
 from ..data.traces import traces
 from ..errors import DataError, ModelError, SteerWarning
 from ..model import Model, Probe, block_outputs, check_layers, engine_of, tokenize_task
@@ -132,7 +131,7 @@ def fv(
         )
     total = sum(_written(model, block, head, means[block][head]) for _, block, head in chosen)
     assert isinstance(total, torch.Tensor)
-    record = record_of(model, tasks_hash(tasks), len(tasks), "last", None)
+    record = record_of(model, Tasks(tasks).hash, len(tasks), "last", None)
     record |= {
         "method": "fv",
         **traces([item.input for item in tasks], answers=[item.output for item in tasks]),

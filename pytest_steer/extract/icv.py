@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 
-from ..data import ContrastItem, TaskItem, as_items
-from ..data.tasks import tasks_hash
+from ..data import ContrastItem, TaskItem, Tasks, as_items
 from ..data.traces import traces
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
@@ -108,7 +107,7 @@ def _demonstrations(model: Model, data: Any, context: Context) -> tuple[list[Ids
         return y, x, record
     data = list(data) if not hasattr(data, "source") else data
     if data and isinstance(data[0], TaskItem):
-        record = record_of(model, tasks_hash(data), len(data), "last", None) | traces(
+        record = record_of(model, Tasks(data).hash, len(data), "last", None) | traces(
             [item.input for item in data], answers=[item.output for item in data]
         )
         y, x = _encoded(model, [[i.output for i in data], [i.input for i in data]])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin
 
 from .. import registry
-from ..data import Items, TaskItem, items_as_tasks, task_items
+from ..data import Items, TaskItem, Tasks, items_as_tasks, task_items
 from ..errors import DataError, SteerError
 from ..model import Model
 from ..model.arguments import checks_arguments
@@ -37,12 +37,12 @@ class Training:
 
     given: Items | None
     texts: Texts | None
-    tasks: tuple[TaskItem, ...] | None
+    tasks: Tasks | None
     file: Path
     seed: int
 
     @property
-    def held(self) -> Items | Texts | tuple[TaskItem, ...]:
+    def held(self) -> Items | Texts | Tasks:
         """The data as the file holds them."""
         found = self.given or self.texts or self.tasks
         assert found is not None  # an empty file is an error of its reader
@@ -77,7 +77,7 @@ class Training:
             "answer_not_matching_behavior}) or pairs of a task ({input, output})"
         )
 
-    def demonstrations(self, method: str) -> tuple[TaskItem, ...]:
+    def demonstrations(self, method: str) -> Tasks:
         """Pairs of input and output: of contrast items question -> matching answer, of texts negative -> positive, by place.
 
         Raises:
@@ -94,7 +94,7 @@ class Training:
                 f"{len(negative)} negative and {len(positive)} positive ones: bring as many of each, or contrast items, or pairs of "
                 "a task ({input, output})"
             )
-        return tuple(TaskItem(before, after) for before, after in zip(negative, positive, strict=True))
+        return Tasks(TaskItem(before, after) for before, after in zip(negative, positive, strict=True))
 
 
 Function = TypeVar("Function", bound=Callable[..., SteeringVector | Intervention])

@@ -8,13 +8,13 @@ from functools import cached_property, partial
 from typing import Any
 
 from .. import registry
-from ..claims import Claim, ClaimKind, OtherData, kind_of
+from ..claims import Claim, ClaimKind, OtherData, evidence_of, kind_of
 from ..claims.no_regression import OtherClaim
 from ..claims.pilots import read_pilot
 from ..data import (
     Dialogues,
     Items,
-    TaskItem,
+    Tasks,
     Texts,
 )
 from ..errors import DataError, ModelError, SteerError, at_key
@@ -64,7 +64,7 @@ class Builder:
     ) -> None:
         self.model = model
         self.inputs = Inputs(model, run)
-        self.measured = measured or (lambda suite, claim: self.build(suite, claim).measure(self.model))
+        self.measured = measured or (lambda suite, claim: evidence_of(self.build(suite, claim), self.model))
 
     def build(self, suite: Suite, claim: ClaimSpec) -> Claim:
         """The claim of a file, with what it is measured on.
@@ -167,6 +167,30 @@ class _Supply:
         return self._inputs.subject(self._claim)
 
     @property
+    def vector(self) -> Any:
+        return self.subject.vector
+
+    @property
+    def multiplier(self) -> float:
+        return self.subject.multiplier
+
+    @property
+    def positions(self) -> str:
+        return self.subject.positions
+
+    @property
+    def include_first(self) -> bool:
+        return self.subject.include_first
+
+    @property
+    def allow_mismatch(self) -> tuple[str, ...]:
+        return self.subject.allow_mismatch
+
+    @property
+    def direction(self) -> str:
+        return self.subject.direction
+
+    @property
     def items(self) -> Items | None:
         return self._asked[0]
 
@@ -183,11 +207,11 @@ class _Supply:
         return self._inputs.prompts(self._claim)
 
     @property
-    def tasks(self) -> tuple[TaskItem, ...]:
+    def tasks(self) -> Tasks:
         return self._inputs.first_tasks(self._inputs.tasks(self._claim))
 
     @property
-    def demonstrations(self) -> tuple[TaskItem, ...]:
+    def demonstrations(self) -> Tasks:
         # All pairs of the file, however many are asked about, so that every profile sees the same prompts.
         return self._inputs.tasks(self._claim, self._claim.demonstrations or self._claim.test)
 
@@ -242,6 +266,10 @@ class _Supply:
     @property
     def min_n(self) -> int | None:
         return self._claim.min_n
+
+    @property
+    def silence(self) -> dict[str, str]:
+        return self._claim.silence
 
     @property
     def seed(self) -> int:

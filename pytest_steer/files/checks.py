@@ -10,8 +10,9 @@ from typing import Any
 
 from pytest_steer.claims.baselines import nothing_to_choose_on
 from pytest_steer.claims.kinds import kind_of
-from pytest_steer.data.leave_out import check_expression
+from pytest_steer.core.finding import CODES
 from pytest_steer.data.questions import is_hub
+from pytest_steer.data.texts import check_expression
 from pytest_steer.errors import DataError
 from pytest_steer.files.expand import Expanded
 from pytest_steer.files.files import absolute, missing_file
@@ -24,6 +25,7 @@ from pytest_steer.files.training import holds_items
 from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.prompting.kinds import OWN_IS_GONE
+from pytest_steer.registry import did_you_mean
 from pytest_steer.validation import example_of, flow, shown
 
 _FILE_KEYS = valid_keys(SCHEMA)
@@ -122,6 +124,7 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
             hint = f"Add `data: {{{example}}}` at the top level of the file or to this claim."
             yield Fault(path, "there is nothing to draw demonstrations from", hint)
     yield from _setting_faults(claim)
+    yield from _silence_faults(claim)
     yield from _ignored(claim)
     yield from _behaviour_faults(claim, folder)
     yield from _prompt_faults(claim, folder)
@@ -137,6 +140,14 @@ def _hidden_faults(claim: Expanded, schema: Schema, folder: Path) -> Iterator[Fa
         if inner.keys() & {"x-file", "x-items", "x-questions"} and isinstance(value, str) and not unused:
             fault = missing_file(value, folder, path, or_layers=bool(inner.get("x-vector")))
             yield from [fault] if fault is not None else []
+
+
+def _silence_faults(claim: Expanded) -> Iterator[Fault]:
+    """Codes of findings that are none."""
+    for name in claim.values.get("silence", {}):
+        if name not in CODES:
+            hint = f"{did_you_mean(name, sorted(CODES))}. docs/reference.md lists every code."
+            yield Fault(("silence", name), f"{name!r} is no code of a finding", hint[0].upper() + hint[1:])
 
 
 def _ignored(claim: Expanded) -> Iterator[Fault]:

@@ -16,7 +16,7 @@ from pytest_steer.files.source import DataPath
 _STRENGTHS = ("multiplier", "multipliers")
 """What a method of the matrix says of its own strength, beside the keys of an ``intervention:``."""
 _VECTORS = ("vector", "intervention")
-_MERGED = (*_VECTORS, "extract", "data")
+_MERGED = (*_VECTORS, "extract", "data", "silence")
 """Sections that are replaced key by key; everything else as a whole."""
 _EVERY_CLAIM = SCHEMA["$defs"]["every_claim"]["properties"]
 _SHARED = tuple(key for key in SCHEMA["properties"] if key in _EVERY_CLAIM and key not in (*_VECTORS, "overrides"))

@@ -8,24 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from ..claims.in_rounds import is_in_rounds
-from ..claims.sampling import sample_of
 from ..data import (
     Dialogues,
     Items,
     Questions,
-    TaskItem,
+    Tasks,
     Texts,
     as_dialogues,
     read_prompts,
     read_questions,
     read_tasks,
     read_texts,
+    sample_of,
 )
 from ..data.formats import has_entries
 from ..data.formats.entries import is_builtin
-from ..data.likeness import reach_of
 from ..data.questions import is_hub
-from ..data.texts import form_of
 from ..errors import DataError, at_key
 from ..measures.subject import Subject
 from ..model import Model, check_fits
@@ -94,8 +92,8 @@ class Inputs:
             return items, context
         # A random part, the same for all claims, so that they share their scores.
         part = np.random.default_rng(self.run.seed).permutation(len(items))
-        part = part[: reach_of([items[int(index)].form for index in part], effort.max_drawn)]
-        return Items((items[int(index)] for index in sorted(part)), items.source), context
+        drawn = len(items.part(map(int, part)).first(effort.max_drawn))
+        return items.part(sorted(map(int, part[:drawn]))), context
 
     def texts(self, claim: ClaimSpec) -> Texts:
         """The neutral texts of a claim.
@@ -109,7 +107,7 @@ class Inputs:
         columns = claim.columns if is_builtin(claim.neutral) or has_entries(claim.neutral) else {}
         with at_key("data.neutral"):
             texts = read_texts(claim.neutral, columns=columns, **claim.neutral_settings)
-            return texts[: reach_of([form_of(text) for text in texts], self.run.effort.max_items)]
+            return texts.first(self.run.effort.max_items)
 
     def prompts(self, claim: ClaimSpec) -> Dialogues:
         """What the model is asked to reply to: the file of ``data.prompts``, else the questions of ``data.test``.
@@ -124,9 +122,9 @@ class Inputs:
         else:
             with at_key("data.prompts"):
                 found = read_prompts(claim.prompts, columns=claim.columns)
-        return found[: reach_of([one.form for one in found], self.run.effort.max_items)]
+        return found.first(self.run.effort.max_items)
 
-    def tasks(self, claim: ClaimSpec, file: Path | None = None) -> tuple[TaskItem, ...]:
+    def tasks(self, claim: ClaimSpec, file: Path | None = None) -> Tasks:
         """The pairs of a task, of ``data.test`` unless another file is named.
 
         Raises:
@@ -139,11 +137,11 @@ class Inputs:
 
     def first_items(self, items: Items) -> Items:
         """As many as the profile measures: repeats of another one, which are left out, do not count."""
-        return items[: reach_of([item.form for item in items], self.run.effort.max_items)]
+        return items.first(self.run.effort.max_items)
 
-    def first_tasks(self, tasks: tuple[TaskItem, ...]) -> tuple[TaskItem, ...]:
+    def first_tasks(self, tasks: Tasks) -> Tasks:
         """The same of pairs."""
-        return tasks[: reach_of([task.form for task in tasks], self.run.effort.max_items)]
+        return tasks.first(self.run.effort.max_items)
 
     def questions(self, name: str, folder: Path) -> Questions:
         """Multiple-choice questions: of a file, a path relative to the folder; of the package; or of the hub.
@@ -151,7 +149,7 @@ class Inputs:
         Raises:
             DataError: they cannot be read.
         """
-        return read_questions(name if is_hub(name) else absolute(name, folder)).part(self.run.effort.max_items)
+        return read_questions(name if is_hub(name) else absolute(name, folder)).at_most(self.run.effort.max_items)
 
     def is_sequential(self, claim: ClaimSpec) -> bool:
         """Whether a claim draws its items in rounds."""
@@ -159,7 +157,7 @@ class Inputs:
         known = said if isinstance(said, bool) else None  # "profile"
         if known is None and self.run.effort.in_rounds and claim.test is not None:
             with at_key("data.test"):
-                items = sample_of(self.read_items(claim.test, claim)[0], claim.cluster).drawable
+                items = sample_of(self.read_items(claim.test, claim)[0], claim.cluster, at_least=0).drawable
         else:
             items = 0
         return is_in_rounds(known, self.run.effort, items, claim.params.get("interval", "t"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import progress
-from ..claims import kind_of
+from ..claims import evidence_of, kind_of
 from ..claims.multiplicity import adjust
 from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence
@@ -71,7 +71,7 @@ class Measuring:
         builder = self._builders.setdefault(id(model), Builder(model, run, self.evidence_of))
         progress.report("preparing the vector")
         with looked_at_once():
-            evidence = builder.build(suite, claim).measure(model)
+            evidence = evidence_of(builder.build(suite, claim), model)
         evidence.to_dict()  # which refuses what is not finite
         evidence.warnings += model_warnings(model)
         if claim.model is not None and run.model is not None:

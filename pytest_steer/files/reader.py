@@ -188,7 +188,8 @@ class _SuiteReader:
     def _spec(self, index: int, claim: Expanded) -> ClaimSpec:
         values = claim.values
         said = with_defaults(
-            values, {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence", "min_n", "direction")}
+            values,
+            {key: _FILE_KEYS[key] for key in ("multiplier", "multipliers", "confidence", "min_n", "direction", "silence")},
         )
         named = values.get("data", {})
         neutral = _as_mapping(named.get("neutral", {}))

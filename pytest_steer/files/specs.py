@@ -80,6 +80,7 @@ class ClaimSpec:
         demonstrations: the items that demonstrations are drawn from, under the same condition.
         columns: what the columns of the data are called, where they have other names.
         min_n: with fewer units the claim is inconclusive; None for the default of its statistic.
+        silence: codes of findings that are not shown, each with the reason.
         cluster: the key of the items that names what belongs together, or None.
         xfail: the reason why the claim is known to fail, or None.
         xfail_expires: the last day on which that excuses it, or None.
@@ -109,6 +110,7 @@ class ClaimSpec:
     neutral_settings: dict[str, Any] = field(default_factory=dict)
     min_n: int | None = None
     cluster: str | None = None
+    silence: dict[str, str] = field(default_factory=dict)
     choice: dict[str, str] = field(default_factory=dict)
     asked: dict[str, str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)

@@ -25,7 +25,7 @@ from .shown import asked_as_text, asked_record, asked_texts, marked_token, shown
 from .strata import Stratum, explained, strata, with_label
 from .subject import Subject
 from .sweep import first_order_slopes, sweep_curves, sweep_perplexity
-from .tasks import TaskAccuracy, as_tasks, check_shots, task_accuracies, task_accuracy
+from .tasks import TaskAccuracy, check_shots, task_accuracies, task_accuracy
 
 __all__ = [
     "MULTIPLIERS",
@@ -47,7 +47,6 @@ __all__ = [
     "Subject",
     "TaskAccuracy",
     "answer_likelihoods",
-    "as_tasks",
     "asked_as_text",
     "asked_record",
     "asked_texts",

@@ -8,9 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..data import TaskItem
-from ..data.demonstrations import draw_demonstrations
-from ..errors import DataError, ModelError, SteerError
+from ..data import TaskItem, Tasks, as_tasks
+from ..data.tasks import draw_demonstrations
+from ..errors import ModelError, SteerError
 from ..model import Model, Probe, answer_ends, check_fits, engine_of, tokenize_task
 from ..model.arguments import checks_arguments
 from ..model.tokens import Ids, check_texts
@@ -32,7 +32,7 @@ class TaskAccuracy:
     """
 
     margins: tuple[Array, ...]
-    tasks: tuple[TaskItem, ...]
+    tasks: Tasks
     probes: tuple[Probe, ...] = field(repr=False, default=())
 
     @cached_property
@@ -189,21 +189,3 @@ def check_shots(n_shots: int, shuffled: bool) -> None:
         raise SteerError(
             f"shuffled deals the outputs of the demonstrations out among them, so it needs n_shots of at least 2, not {n_shots}"
         )
-
-
-def as_tasks(tasks: Sequence[TaskItem], name: str = "tasks") -> tuple[TaskItem, ...]:
-    """The pairs as a tuple.
-
-    Raises:
-        DataError: there are none, or one is something else.
-    """
-    found = tuple(tasks)
-    if not found:
-        raise DataError(f"{name}: a list of at least one TaskItem is needed; read_tasks(path) reads one from a file")
-    for index, item in enumerate(found):
-        if not isinstance(item, TaskItem):
-            raise DataError(
-                f"{name}: item {index} is a {type(item).__name__}, not a TaskItem: read a file with read_tasks(path), build "
-                "TaskItem(input=..., output=...), or turn contrast items into tasks with prompting.items_as_tasks"
-            )
-    return found

@@ -21,7 +21,7 @@ from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from ..data.leave_out import PATIENCE, check_expression
+from ..data.texts import PATIENCE, check_expression
 from ..errors import DataError, SteerError
 from ..model import Model
 from ..registry import did_you_mean

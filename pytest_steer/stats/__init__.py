@@ -21,7 +21,7 @@ from .bootstrap import mean_bootstrap
 from .equivalence import items_needed_within, largest_size, size_of_mean
 from .fillings import between_fillings
 from .guessing import guessing_share, p_of_guessing, p_of_weighted_guessing
-from .intervals import Inference, mean_t, share, share_of_clusters
+from .intervals import Inference, mean_t, one_per_cluster, share, share_of_clusters
 from .largest import as_rise, largest_of
 from .least import least_of
 from .paired import paired_share_difference
@@ -76,6 +76,7 @@ __all__ = [
     "mean_bootstrap",
     "mean_t",
     "mean_transformed_t",
+    "one_per_cluster",
     "p_of_guessing",
     "p_of_weighted_guessing",
     "paired_share_difference",

@@ -31,6 +31,7 @@ def between_fillings(least: Inference, most: Inference, promised: Direction) -> 
         method=chosen.method,
         n=min(least.n, most.n),
         standard_deviation=chosen.standard_deviation,
+        is_exact=chosen.is_exact,
     )
 
 

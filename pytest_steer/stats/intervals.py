@@ -1,7 +1,7 @@
 """An inference (an estimate with two bounds), and two ways to make one: Student's t for a mean, Clopper-Pearson for a share."""
 
 import math
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,6 +48,7 @@ class Inference:
         n: number of independent units: clusters where there are clusters, else items.
         standard_deviation: of one independent unit, so that the standard error is ``standard_deviation / sqrt(n)``;
             None for a share or a ratio. :func:`items_needed_mean` takes it.
+        is_exact: whether the bounds hold for any number of units, as those of a share do.
 
     Two inferences are equal, and hash alike, when these seven are the same. An inference of a mean or a share can be pickled.
     """
@@ -60,6 +61,7 @@ class Inference:
     n: int
     standard_deviation: float | None
     _tails: Tails = field(repr=False, compare=False)
+    is_exact: bool = field(default=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         checked_confidence(self.confidence)
@@ -93,7 +95,14 @@ class Inference:
 
 
 def infer(
-    tails: Tails, confidence: float, *, estimate: float, method: str, n: int, standard_deviation: float | None = None
+    tails: Tails,
+    confidence: float,
+    *,
+    estimate: float,
+    method: str,
+    n: int,
+    standard_deviation: float | None = None,
+    is_exact: bool = False,
 ) -> Inference:
     """The inference whose bounds at ``confidence`` and p-values come from ``tails``."""
     return Inference(
@@ -105,6 +114,7 @@ def infer(
         n=n,
         standard_deviation=standard_deviation,
         _tails=tails,
+        is_exact=is_exact,
     )
 
 
@@ -175,7 +185,9 @@ def share(successes: int, n: int, *, confidence: float = 0.95) -> Inference:
     successes = checked_count(successes, "successes", least=0)
     if successes > n:
         raise ValueError(f"successes was {successes} of n = {n}; expected no more successes than items.")
-    return infer(BinomialTails(successes, n), confidence, estimate=successes / n, method="clopper-pearson", n=n)
+    return infer(
+        BinomialTails(successes, n), confidence, estimate=successes / n, method="clopper-pearson", n=n, is_exact=True
+    )
 
 
 def share_of_clusters(outcomes: npt.ArrayLike, clusters: Iterable[Hashable], *, confidence: float = 0.95) -> Inference:
@@ -199,7 +211,7 @@ def share_of_clusters(outcomes: npt.ArrayLike, clusters: Iterable[Hashable], *, 
     cluster_of_item, count = checked_clusters(clusters, n)
     independent = n**2 / float(np.sum(np.bincount(cluster_of_item) ** 2.0))
     tails = ClusteredBinomialTails(successes / n * independent, (n - successes) / n * independent)
-    return infer(tails, confidence, estimate=successes / n, method="clustered clopper-pearson", n=count)
+    return infer(tails, confidence, estimate=successes / n, method="clustered clopper-pearson", n=count, is_exact=True)
 
 
 @dataclass(frozen=True)
@@ -291,6 +303,15 @@ def deviations_of_clusters(deviations: FloatArray, cluster_of_item: npt.NDArray[
     sums = np.bincount(cluster_of_item, weights=deviations)
     items_outside = deviations.size - np.bincount(cluster_of_item)
     return ((sums.size - 1) * sums / items_outside).astype(np.float64)
+
+
+def one_per_cluster(values: FloatArray, clusters: Sequence[int] | None) -> FloatArray:
+    """[n_clusters] the mean of each cluster's values, in the order of their numbers; the values themselves without clusters."""
+    if clusters is None:
+        return values
+    place = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    means: FloatArray = np.bincount(place, weights=values) / np.bincount(place)
+    return means
 
 
 def root_mean_square(deviations: FloatArray) -> float:

@@ -28,6 +28,7 @@ def largest_of(inferences: Sequence[Inference]) -> Inference:
         estimate=worst.estimate,
         method=worst.method,
         n=min(one.n for one in inferences),
+        is_exact=worst.is_exact,
     )
 
 
@@ -39,6 +40,7 @@ def as_rise(inference: Inference) -> Inference:
         estimate=_rise(inference.estimate),
         method=inference.method,
         n=inference.n,
+        is_exact=inference.is_exact,
     )
 
 

@@ -29,6 +29,7 @@ def least_of(inferences: Sequence[Inference]) -> Inference:
         estimate=worst.estimate,
         method=worst.method,
         n=min(one.n for one in inferences),
+        is_exact=worst.is_exact,
     )
 
 

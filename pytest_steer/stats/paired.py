@@ -43,7 +43,7 @@ def paired_share_difference(losses: int, gains: int, n: int, *, confidence: floa
         raise ValueError(f"losses ({losses}) and gains ({gains}) are at most n = {n}, which is at least 1")
     tails = PairedTails(losses, gains, n)
     return infer(
-        tails, checked_confidence(confidence), estimate=(losses - gains) / n, method="paired exact", n=n
+        tails, checked_confidence(confidence), estimate=(losses - gains) / n, method="paired exact", n=n, is_exact=True
     )  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def sequential_share(outcomes: npt.ArrayLike, *, confidence: float = 0.95) -> In
     confidence = checked_confidence(confidence)
     n, successes = checked_outcomes(outcomes)
     tails = SequentialBinomialTails(successes, n)
-    return infer(tails, confidence, estimate=successes / n, method="sequential binomial", n=n)
+    return infer(tails, confidence, estimate=successes / n, method="sequential binomial", n=n, is_exact=True)
 
 
 def sequential_mean(values: npt.ArrayLike, *, confidence: float = 0.95) -> Inference:

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .. import progress
-from ..claims.over_items import check_enough
 from ..claims.rises import as_share
-from ..claims.sampling import Sample, sample_of
-from ..claims.text_sampling import TextSample, sample_of_texts
+from ..data import Items, Sample, Texts, as_texts, sample_of
 from ..errors import DataError, MeasurementError
 from ..measures import Array, kl_curve, perplexity_curves, propensity_curve
 from ..measures.compared import bounds_of
@@ -93,14 +91,13 @@ def effect_cost(
     wanted = multipliers if multipliers is not None else entry.multipliers if change.strength == "linear" else ()
     grid = sorted({*check_multipliers([*wanted, *drawn.deployed, 0.0])})
     sample = sample_of(entry.items, entry.cluster)
-    check_enough(sample)
-    of_texts = sample_of_texts(entry.texts, entry.source)
-    texts = of_texts.texts
+    of_texts = sample_of(as_texts(entry.texts, entry.source))
+    texts = of_texts.units
     progress.report(f"{drawn.name}: checking the hooks")
     check_before(model, subject)
     try:
-        progress.report(f"{drawn.name}: effects on {len(sample.items)} items at {len(grid)} multipliers")
-        curve = propensity_curve(model, sample.items, change, multipliers=grid, context=entry.context, **subject.scope)
+        progress.report(f"{drawn.name}: effects on {len(sample.units)} items at {len(grid)} multipliers")
+        curve = propensity_curve(model, sample.units, change, multipliers=grid, context=entry.context, **subject.scope)
         progress.report(f"{drawn.name}: cost on {len(texts)} texts at {len(grid)} multipliers")
         if cost == "kl":
             costs = [found.per_text for found in kl_curve(model, texts, change, multipliers=grid, **subject.scope)]
@@ -118,7 +115,9 @@ def effect_cost(
     return Line(drawn.name, tuple(points), sample.n, of_texts.n)
 
 
-def _point(multiplier: float, effects: Array, sample: Sample, costs: Array, texts: TextSample, cost: Cost) -> Point:
+def _point(
+    multiplier: float, effects: Array, sample: Sample[Items], costs: Array, texts: Sample[Texts], cost: Cost
+) -> Point:
     if multiplier == 0:
         return Point(0.0, 0.0, (0.0, 0.0), 0.0, (0.0, 0.0))
     effect = bounds_of(mean_t(effects, confidence=CONFIDENCE, clusters=sample.clusters))

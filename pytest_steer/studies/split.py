@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..claims.sampling import Sample
-from ..claims.text_sampling import prompt_clusters
-from ..data import Items, TextLike, Texts
-from ..data.texts import as_texts, form_of
+from ..core.clusters import clusters_of
+from ..data import Items, Sample, TextLike, Texts
+from ..data.texts import as_texts
 from ..errors import DataError
 
 # A part with fewer gives no interval.
@@ -28,23 +27,23 @@ def split_items(items: Items, shares: Sequence[float], *, seed: int, names: Sequ
     Raises:
         DataError: a part would have fewer than two items.
     """
-    return [part.items for part in split_sample(Sample(items, None, None, ()), shares, seed=seed, names=names)]
+    return [part.units for part in split_sample(Sample(items), shares, seed=seed, names=names)]
 
 
-def split_sample(sample: Sample, shares: Sequence[float], *, seed: int, names: Sequence[str]) -> list[Sample]:
+def split_sample(sample: Sample[Items], shares: Sequence[float], *, seed: int, names: Sequence[str]) -> list[Sample[Items]]:
     """The same of a sample, whose clusters stay in one part too; each part has the clusters of its items.
 
     Raises:
         DataError: a part would have fewer than two items or clusters.
     """
-    items = sample.items
+    items = sample.units
     unit, keys = f"{len(items)} items with {{}} different questions", [_form(item.question) for item in items]
     if sample.clusters is not None:  # which hold items of one question together
         unit, keys = f"{len(items)} items in {{}} clusters", [str(label) for label in sample.clusters]
     found = []
     for name, part in zip(names, _split(keys, shares, seed, names, f"{items.source}: {unit}"), strict=True):
         one = sample.part(part)
-        found.append(replace(one, items=Items(one.items, f"{items.source} ({name})")))
+        found.append(replace(one, units=Items(one.units, f"{items.source} ({name})")))
         if one.n < LEAST:
             raise DataError(
                 f"{items.source}: the {name} part has one cluster of items that belong together: bring more, or split otherwise"
@@ -60,12 +59,13 @@ def split_texts(
     Raises:
         DataError: a part would have fewer than two texts.
     """
-    what, keys = f"{source}: {len(texts)} texts, {{}} of them different,", [form_of(text) for text in texts]
-    clusters = prompt_clusters(texts)
+    known = as_texts(texts)
+    what, keys = f"{source}: {len(known)} texts, {{}} of them different,", known.forms
+    clusters = clusters_of(known.together())
     if clusters is not None:
-        what, keys = f"{source}: {len(texts)} texts in {{}} clusters", [(str(label),) for label in clusters]
+        what, keys = f"{source}: {len(known)} texts in {{}} clusters", [(str(label),) for label in clusters]
     parts = _split(keys, shares, seed, names, what)
-    return [as_texts(texts).part(part) for part in parts]
+    return [known.part(part) for part in parts]
 
 
 def _form(text: str) -> str:

@@ -86,10 +86,11 @@ def test_a_deployed_effect_against_the_slope_makes_a_pass_inconclusive(turning):
     assert claim(multiplier=80).passed
     # No effect at all, where the slope is proven, is a contradiction too.
     assert claim(multiplier=100).verdict.value == "inconclusive"
-    # What is refuted stays refuted, and what promises nothing of the slope keeps its verdict.
+    # What is refuted stays refuted; a share of slopes is a claim about the slope too.
     refuted = evidence_of(assert_steers, gated.model, gated.vector(), items, steerability=4, multiplier=150)
     assert refuted.verdict.value == "fail"
-    assert assert_not_anti_steered(gated.model, gated.vector(), items, share=0.6, multiplier=150).passed
+    share = evidence_of(assert_not_anti_steered, gated.model, gated.vector(), items, share=0.6, multiplier=150)
+    assert (share.verdict.value, share.withheld["code"]) == ("inconclusive", "deployed-contradicts-slope")
 
 
 def test_a_negative_deployed_multiplier_is_a_warning_unless_it_is_meant(linear):

@@ -11,6 +11,7 @@ from evidence import evidence_of, said
 from pytest_steer import (
     Completion,
     ContrastItem,
+    Dialogue,
     SteeringVector,
     assert_generalizes,
     assert_kl_below,
@@ -20,7 +21,8 @@ from pytest_steer import (
     assert_steers_at_cost,
     extract,
 )
-from pytest_steer.data.traces import FORM
+from pytest_steer.claims.leaks import leaks
+from pytest_steer.data.traces import FORM, traces
 from pytest_steer.stats import mean_t
 
 C = {"up": 1.0, "down": -0.5, "half": 0.5, "low": -20.0}
@@ -178,3 +180,17 @@ def test_one_question_with_other_answers_is_one_cluster(linear):
     found = evidence_of(assert_steers, linear.model, linear.vector(), one_question, steerability=0.1)
     assert (found.n, found.unit) == (9, "items")
     assert said(found, "these 9 items ask one question with other answers, and n counts the answers")
+
+
+_ASKED = ("How do rivers begin?", "Why is the sea salt?", "Where do birds sleep?", "What makes bread rise?")
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+def test_a_training_question_in_any_turn_is_found(turn):
+    record = {**traces([_ASKED[0]]), "data_hash": "x"}
+    turns = [_ASKED[1], "And tell me more, please."]
+    turns[turn] = _ASKED[0]
+    asked = ["\n\n".join(Dialogue(tuple(turns)).asked), *_ASKED[2:]]
+    (warning,) = leaks(record, asked, "y", unit="prompts")
+    assert warning.startswith("1 of these 3 prompts ask a question that the vector was extracted from")
+    assert leaks(record, _ASKED[2:], "y", unit="prompts") == []

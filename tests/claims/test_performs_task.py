@@ -20,8 +20,9 @@ from pytest_steer import (
     task_accuracy,
 )
 from pytest_steer.columns import in_columns
-from pytest_steer.data.demonstrations import draw_demonstrations
-from pytest_steer.data.tasks import task_hashes, tasks_hash
+from pytest_steer.data import Tasks
+from pytest_steer.data.likeness import hash_of
+from pytest_steer.data.tasks import draw_demonstrations
 from pytest_steer.data.traces import FORM
 from pytest_steer.errors import DataError
 from pytest_steer.report import build_report, report_schema
@@ -200,7 +201,7 @@ def test_a_pass_is_short(linear):
 
 def test_the_evidence_fits_the_report(linear):
     found = claim(linear, tasks(10, 10))
-    assert (found.data["hash"], found.data["n"]) == (tasks_hash(tasks(10, 10)), 20)
+    assert (found.data["hash"], found.data["n"]) == (Tasks(tasks(10, 10)).hash, 20)
     assert found.soundness["sound"]
     report = build_report([found.to_dict()], started=0.0, seed=0, profile="ci")
     jsonschema.validate(report, report_schema())
@@ -227,19 +228,19 @@ def test_tasks_that_the_vector_was_made_from(linear):
         return assert_performs_task(linear.model, vector, given, accuracy=0.5).warnings
 
     assert warnings() == []
-    assert warnings(data_hash=tasks_hash(given[1:]), item_hashes=task_hashes([TaskItem("other", "up")])) == []
-    assert warnings(item_hashes=task_hashes([TaskItem(" x3 ", "up"), TaskItem("other", "up")]))[0].startswith(
+    assert warnings(data_hash=Tasks(given[1:]).hash, item_hashes=[hash_of("other")]) == []
+    assert warnings(item_hashes=[hash_of(" x3 "), hash_of("other")])[0].startswith(
         "1 of these 20 items ask a question that the vector was extracted from"
     )
-    assert warnings(data_hash=tasks_hash(given))[0].startswith("20 of these 20 items ask a question that the vector")
+    assert warnings(data_hash=Tasks(given).hash)[0].startswith("20 of these 20 items ask a question that the vector")
     assert warnings(positions="all")[0].endswith("at positions 'all' where it comes from; this claim steers 'after_prompt'")
 
 
 def test_extraction_records_what_it_saw():
     model = talkative("llama")
     for found in (extract.fv(model, TASKS, n_shots=3, prompts=2, shuffled_prompts=2), extract.icv(model, TASKS)):
-        assert found.metadata["item_hashes"] == task_hashes(TASKS)
-        assert found.metadata["data_hash"] == tasks_hash(TASKS)
+        assert found.metadata["item_hashes"] == [hash_of(task.input) for task in TASKS]
+        assert found.metadata["data_hash"] == Tasks(TASKS).hash
 
 
 def test_tasks_that_repeat_others(linear):

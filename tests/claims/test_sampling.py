@@ -34,6 +34,7 @@ from pytest_steer import (
     assert_suppresses,
     extract,
 )
+from pytest_steer.claims.running import evidence_of as run_claim
 from pytest_steer.claims.steers import Steers
 from pytest_steer.data import as_items
 from pytest_steer.errors import DataError
@@ -301,8 +302,7 @@ def test_items_that_differ_in_swapped_options_are_clustered(line):
     pairs = [(f"tea{n}", f"ice{n}") for n in range(9)]
     data = [lettered(n, *pair, "(A)", "(B)") for n, pair in enumerate(pairs)]
     data += [lettered(n, *pair[::-1], "(B)", "(A)") for n, pair in enumerate(pairs[:4])]
-    claim = Steers(subject=Subject(vector=vector), items=as_items(data), steerability=0.0, multipliers=(-1.0, 0.0, 1.0))
-    found = claim.measure(model)
+    found = run_claim(Steers(vector, as_items(data), steerability=0.0, multipliers=(-1.0, 0.0, 1.0)), model)
     assert (found.n, found.unit, len(found.items)) == (9, "clusters", 13)
     assert said(found, "13 items are counted as 9 clusters: some ask one question with its options in another order")
     slopes = np.array([one["slope"] for one in found.items])

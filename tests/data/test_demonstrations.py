@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_steer.data import TaskItem
-from pytest_steer.data.demonstrations import deal_anew, draw_demonstrations
+from pytest_steer.data.tasks import deal_anew, draw_demonstrations
 from pytest_steer.errors import DataError
 
 POOL = [TaskItem(f"in{i}", f"out{i}") for i in range(9)]

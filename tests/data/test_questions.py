@@ -188,10 +188,10 @@ def test_ours_are_the_default():
 
 def test_a_part_keeps_all_subjects():
     found = read_questions()
-    part = found.part(20)
+    part = found.at_most(20)
     assert len(part) == 20
     assert {one.subject for one in part} == {one.subject for one in found}
-    assert found.part(None) is found.part(384) is found
+    assert found.at_most(None) is found.at_most(384) is found
 
 
 def test_questions_of_one_form_are_one_question():

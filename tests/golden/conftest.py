@@ -16,17 +16,27 @@ TOOLS = (
 
 
 def pytest_configure(config):
-    """Make ``models/tools``, the built-in model with a chat template that renders tools, which claim files name."""
+    """Make ``models/tools``, which claim files name: the built-in model with a chat template that renders tools.
+
+    Its tokenizer writes a full stop as ``{}``, so that the reply "Yes." reads as a call with arguments in JSON.
+    """
     folder = HERE / "models" / "tools"
     if not folder.exists():
-        tiny = Path(find_spec("pytest_steer").origin).parent / "builtin" / "tiny"
-        shutil.copytree(tiny, folder)
-        file = folder / "tokenizer_config.json"
-        settings = json.loads(file.read_text(encoding="utf-8"))
-        file.write_text(json.dumps(settings | {"chat_template": TOOLS}), encoding="utf-8")
+        shutil.copytree(Path(find_spec("pytest_steer").origin).parent / "builtin" / "tiny", folder)
+        _change(folder / "tokenizer_config.json", lambda settings: settings | {"chat_template": TOOLS})
+        _change(folder / "tokenizer.json", _with_braces)
+
+
+def _change(file, change):
+    file.write_text(json.dumps(change(json.loads(file.read_text(encoding="utf-8")))), encoding="utf-8")
+
+
+def _with_braces(tokenizer):
+    braces = {"type": "Replace", "pattern": {"String": "."}, "content": "{}"}
+    return tokenizer | {"decoder": {"type": "Sequence", "decoders": [braces, tokenizer["decoder"]]}}
 
 
 def pytest_ignore_collect(collection_path, config):
     """Collect nothing here in a run of all tests: golden reports are recorded by ``tools/golden.py``."""
     named = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
-    return None if any(HERE == path or HERE in path.parents for path in named) else True
+    return None if any(path == HERE or HERE in path.parents for path in named) else True

@@ -17,9 +17,8 @@ from typing import Any
 from ...errors import DataError
 from ...registry import discover
 from ..items import Items
-from ..leave_out import Rule
-from ..leave_out import leave_out as without
-from ..texts import Texts
+from ..texts import Rule, Texts
+from ..texts import leave_out as without
 from .columns import TEXT, check_columns
 from .completions import text_of
 from .entries import entries, file_of, has_entries, text_lines
@@ -83,7 +82,7 @@ def read_texts(
         leave_out: the rule by which texts are left out, see :func:`leave_out`.
 
     Returns:
-        A list of ``str`` and :class:`Completion` that also knows the texts' ids and what was left out.
+        A sequence of ``str`` and :class:`Completion` that also knows the texts' ids and what was left out.
 
     Raises:
         DataError: the file is missing, is not valid, holds no text, an entry is not a text, or it is not said which column of a table
@@ -95,7 +94,7 @@ def read_texts(
     names = check_columns(columns) | ({} if column is None else {"text": column})
     settings = {"language": language, "best": best, "first_turns": first_turns}
     chosen = {name: value for name, value in settings.items() if value is not None}
-    texts = _texts_of(file, names, chosen)
+    texts = _texts_of(file, names, chosen).called_by(str(path))
     if leave_out is None:
         return texts
     try:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import regex
 
-from ...data.leave_out import PATIENCE
+from ...data.texts import PATIENCE
 from ...errors import SteerError
 from ...parameters import Param
 from .kinds import Exchange, Judgement, judge

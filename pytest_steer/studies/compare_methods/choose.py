@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...claims.sampling import sample_of
+from ...data import sample_of
 from ...measures.compared import Row
 from ..split import split_sample, split_texts
 from .measure import Entry
@@ -22,11 +22,14 @@ def split_entries(entries: Sequence[Entry], shares: Sequence[float], *, seed: in
     validation: list[Entry] = []
     test: list[Entry] = []
     for entry in entries:
-        items = [part.items for part in split_sample(sample_of(entry.items, entry.cluster), shares, seed=seed, names=_NAMES)]
+        items = [
+            part.units
+            for part in split_sample(sample_of(entry.items, entry.cluster, at_least=0), shares, seed=seed, names=_NAMES)
+        ]
         texts = split_texts(entry.texts, shares, seed=seed, names=_NAMES, source=entry.source) if entry.texts else [(), ()]
         for part, own_items, own_texts in zip((validation, test), items, texts, strict=True):
             # An item that was made of a pair has the pair's number as its id.
-            tasks = tuple(entry.tasks[int(item.id)] for item in own_items) if entry.tasks else ()
+            tasks = entry.tasks.part(int(item.id) for item in own_items) if entry.tasks else entry.tasks
             part.append(replace(entry, items=own_items, texts=tuple(own_texts), tasks=tasks))
     return validation, test
 

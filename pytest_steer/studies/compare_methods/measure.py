@@ -8,10 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from ... import progress
-from ...claims.over_items import check_enough
-from ...claims.sampling import Sample, sample_of
-from ...claims.text_sampling import sample_of_texts
-from ...data import Items, TaskItem, TextLike
+from ...data import Items, Sample, Tasks, TextLike, as_texts, sample_of
 from ...errors import DataError, MeasurementError, SteerError
 from ...measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ...measures.at_cost import pne, spread
@@ -28,6 +25,9 @@ T = TypeVar("T")
 SHOTS = 5
 # What fits is asked of each entry at the start, by its own settings.
 _CHECKED = ("model", "template")
+
+
+NO_TASKS = Tasks(())
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +53,8 @@ class Entry:
     context: Context
     texts: tuple[TextLike, ...] = ()
     chosen: tuple[str, ...] = ()
-    tasks: tuple[TaskItem, ...] = ()
-    examples: tuple[TaskItem, ...] = ()
+    tasks: Tasks = NO_TASKS
+    examples: Tasks = NO_TASKS
     source: str = "texts"
     cluster: str | None = None
     asked: Mapping[str, str] = field(default_factory=dict)
@@ -105,9 +105,9 @@ def compare(
     for index, entry in enumerate(entries, 1):
         progress.report(f"checking the hooks of {entry.method} on {entry.behaviour} ({index} of {len(entries)})")
         try:
-            check_enough(sample_of(entry.items, entry.cluster))
+            sample_of(entry.items, entry.cluster)
             if entry.texts:
-                sample_of_texts(entry.texts, entry.source)
+                sample_of(as_texts(entry.texts, entry.source))
             check_fits(model, entry.subject.intervention, entry.subject.allow_mismatch)
             check_before(model, entry.subject)
         except SteerError as error:
@@ -162,7 +162,7 @@ def _at_cost(
 
 def _rows(
     model: Model,
-    sample: Sample,
+    sample: Sample[Items],
     context: Context,
     at_cost: Mapping[Entry, AtCost],
     confidence: float,
@@ -173,8 +173,8 @@ def _rows(
         asked[entry, "deployed"] = entry.subject, entry.subject.multiplier
         if entry in at_cost:
             asked[entry, "at cost"] = entry.subject, at_cost[entry].multiplier
-    effects, unsteered = effects_at(model, sample.items, asked, context=context, allow_mismatch=_CHECKED)
-    slopes = _slopes(model, sample.items, context, entries)
+    effects, unsteered = effects_at(model, sample.units, asked, context=context, allow_mismatch=_CHECKED)
+    slopes = _slopes(model, sample.units, context, entries)
     found: dict[Entry, Row] = {}
     for entry in entries:
         own, at = entry.subject.multiplier, at_cost.get(entry)
@@ -234,8 +234,8 @@ def _slopes(model: Model, items: Items, context: Context, entries: Sequence[Entr
 def _tasks(
     model: Model,
     behaviour: str,
-    tasks: tuple[TaskItem, ...],
-    examples: tuple[TaskItem, ...],
+    tasks: Tasks,
+    examples: Tasks,
     entries: Sequence[Entry],
     at_cost: Mapping[Entry, AtCost],
     n_shots: int,

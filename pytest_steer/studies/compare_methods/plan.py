@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ... import progress
 from ...data import Texts, read_tasks
-from ...data.likeness import distinct
-from ...data.texts import form_of
+from ...data.units import without_repeats
 from ...errors import DataError, SteerError
 from ...files import BrokenClaim, ClaimSpec, Suite
 from ...files.inputs import Inputs
@@ -17,7 +16,7 @@ from ...files.specs import VectorSpec
 from ...files.training import holds_tasks
 from ...run_context import RunContext
 from ...sources import shown
-from .measure import Entry, Failure
+from .measure import NO_TASKS, Entry, Failure
 
 Saved = tuple[Path, tuple[int, ...] | None]
 """A saved vector's file, and the layers at which it steers; None for the only one that it has."""
@@ -108,11 +107,11 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, inputs: Inputs) -> Ent
         multipliers=tuple(claim.multipliers),
         items=items,
         context=context,
-        texts=tuple(texts[index] for index in distinct([form_of(text) for text in texts])),
+        texts=tuple(without_repeats(texts)[0]),
         chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
-        tasks=inputs.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else (),
+        tasks=inputs.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else NO_TASKS,
         # All pairs of the file, however many are asked about, as for performs_task.
-        examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else (),
+        examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else NO_TASKS,
         source=shown(claim.neutral) if claim.neutral is not None else "texts",
         cluster=claim.cluster,
         asked=claim.asked,

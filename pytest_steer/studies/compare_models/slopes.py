@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from ... import progress
 from ...claims.over_items import check_has_slope
-from ...claims.sampling import sample_of
-from ...data import Items
+from ...data import Items, sample_of
 from ...errors import SteerError
 from ...files.build import load_for
 from ...files.inputs import Inputs
@@ -91,19 +90,19 @@ def _slopes(model: Model, inputs: Inputs, behaviour: Behaviour) -> Slopes:
     claim = behaviour.claim
     subject = inputs.subject(claim)
     everything, base = inputs.test_items(claim)
-    sample = sample_of(everything, claim.cluster)
+    sample = sample_of(everything, claim.cluster, at_least=0)
     grid = check_has_slope(subject, claim.multipliers)
     check_before(model, subject)
     settings: list[InSetting] = []
     left_out: dict[str, str] = {}
-    for name, items, context, shifted in each_setting(behaviour, sample.items, base):
+    for name, items, context, shifted in each_setting(behaviour, sample.units, base):
         try:
             settings.append(_in_setting(model, subject, items, context, grid, name, shifted))
         except SteerError as error:
             if name == BASE:
                 raise
             left_out[name] = str(error)
-    return Slopes(behaviour.name, sample.items.item_hashes, sample.clusters, settings, left_out)
+    return Slopes(behaviour.name, sample.units.item_hashes, sample.clusters, settings, left_out)
 
 
 def _in_setting(

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ...claims.sampling import Sample, sample_of
-from ...data import Items, TextLike
+from ...data import Items, Sample, TextLike, sample_of
 from ...errors import DataError, SteerError
 from ...measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
 from ...measures.asking_texts import check_scorable
@@ -122,13 +121,13 @@ class Sweep:
     vector: SteeringVector
     positions: Positions
     multipliers: tuple[float, ...]
-    sample: Sample
+    sample: Sample[Items]
     limits: Limits
     layers: tuple[LayerResult, ...]
 
     @property
     def items(self) -> Items:
-        return self.sample.items
+        return self.sample.units
 
     @property
     def measured(self) -> tuple[LayerResult, ...]:
@@ -175,7 +174,7 @@ class Sweep:
             },
             "positions": self.positions,
             "multipliers": list(self.multipliers),
-            "validation": {"source": self.items.source, "hash": self.items.hash, **self.sample.describe()}
+            "validation": {"source": self.items.source, "hash": self.items.hash, **self.sample.counts()}
             | self.sample.details(),
             "limits": vars(self.limits),
             "layers": [_record(result) for result in self.layers],
@@ -220,8 +219,8 @@ def sweep(
     grid = sorted({*check_multipliers(multipliers), 0.0})
     if len(grid) < 2:
         raise SteerError("a sweep needs at least one multiplier other than 0")
-    sample = sample_of(items, cluster)
-    items = sample.items
+    sample = sample_of(items, cluster, at_least=0)
+    items = sample.units
     if sample.n < 2:
         raise DataError(f"{items.source}: has {sample.n} item(s); a sweep needs at least two")
     if keep is not None and keep < 1:

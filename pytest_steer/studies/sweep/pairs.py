@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...claims.sampling import sample_of
-from ...data import Items
+from ...data import Items, sample_of
 from ...errors import DataError, SteerError
 from ...extract.kinds import MethodKind, Training
 from ...measures import Array, propensity_curves
@@ -108,8 +107,8 @@ def data_efficiency(
                 made[size, draw] = vector_at(kind, model, part, (layer,), seed)
             except DataError as error:
                 raise DataError(f"a vector from {size} pairs: {error}") from None
-    sample = sample_of(items, cluster)
-    curves = propensity_curves(model, sample.items, made, multipliers=[0.0, multiplier], positions=positions)
+    sample = sample_of(items, cluster, at_least=0)
+    curves = propensity_curves(model, sample.units, made, multipliers=[0.0, multiplier], positions=positions)
     found = []
     for size in sorted(set(sizes)):
         names = [name for name in made if name[0] == size]
@@ -148,12 +147,9 @@ def part_of(training: Training, size: int, *, seed: int) -> Training:
         return [int(index) for index in generator.permutation(count)[:size]]
 
     if training.given is not None:
-        return replace(
-            training,
-            given=Items((training.given[index] for index in drawn(len(training.given))), training.given.source),
-        )
+        return replace(training, given=training.given.part(drawn(len(training.given))))
     if training.tasks is not None:
-        return replace(training, tasks=tuple(training.tasks[index] for index in drawn(len(training.tasks))))
+        return replace(training, tasks=training.tasks.part(drawn(len(training.tasks))))
     assert training.texts is not None
     positive, negative = training.texts
     order = drawn(len(positive))

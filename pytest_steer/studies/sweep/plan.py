@@ -9,10 +9,9 @@ from types import MappingProxyType
 from typing import Any
 
 from ...claims.leaks import leaks, text_leaks
-from ...claims.sampling import kept_of, sample_of
-from ...data import Items, Texts, read_items, read_texts
-from ...data.texts import form_of
+from ...data import Items, Texts, read_items, read_texts, sample_of
 from ...data.traces import Seen, known_in, traces
+from ...data.units import without_repeats
 from ...errors import DataError
 from ...extract.kinds import Training
 from ...files.training import read_training
@@ -67,29 +66,28 @@ def read_parts(
     Raises:
         DataError: a file cannot be used, a part would be too small, or the vector is made from questions of ``data``.
     """
-    sample = sample_of(Items(read_items(data), str(data)), cluster)
-    *own, validation, test = (part.items for part in split_sample(sample, shares, seed=seed, names=_NAMES[-len(shares) :]))
+    sample = sample_of(Items(read_items(data), str(data)), cluster, at_least=0)
+    *own, validation, test = (part.units for part in split_sample(sample, shares, seed=seed, names=_NAMES[-len(shares) :]))
     training = Training(own[0], None, None, data, seed) if own else None
     if train is not None:
         training = read_training(train, seed)
         seen, seen_by = traces(*_texts_of(training)), str(train)
-    items = sample.items
+    items = sample.units
     known = known_in((item.question for item in items), seen)
     if known.same:
         raise DataError(
             f"{known.same} questions of {data} are also in {seen_by}: a vector has to be judged on items that it was not made "
             f"from. Take them out of {data}"
         )
-    warnings = [*sample.warnings, *leaks(seen, [item.question for item in items], items.hash)]
+    warnings = [*map(str, sample.findings), *leaks(seen, [item.question for item in items], items.hash)]
     if neutral is None:
         return Parts(training, validation, test, cluster=cluster, warnings=tuple(warnings))
     given = read_texts(neutral, leave_out=None if leave_out is None else {"matching": leave_out})
-    kept, repeats = kept_of([form_of(text) for text in given], "texts")
-    texts = given.part(kept)
+    texts, repeats = without_repeats(given)
     if own:
         seen = traces([item.question for item in own[0]])
-    warnings += [warning for record in given.left_out for warning in record.warnings]
-    warnings += repeats + text_leaks(seen, texts)
+    warnings += [str(finding) for record in given.left_out for finding in record.findings]
+    warnings += [*map(str, repeats), *text_leaks(seen, texts)]
     chosen_on, judged_on = split_texts(texts, shares[-2:], seed=seed, names=_NAMES[-2:], source=str(neutral))
     return Parts(training, validation, test, chosen_on, judged_on, cluster, tuple(dict.fromkeys(warnings)))
 

@@ -1,0 +1,376 @@
+"""Claims: what every promise has, and what claims about items, texts and replies add to it. A kind subclasses one of these.
+
+Subclasses are frozen dataclasses without saying so. Their fields with a ``Param`` are the claim's parameters; the others are its data
+and its deployment, filled in by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Protocol, dataclass_transform
+
+import torch
+
+from ..data import (
+    DialogueLike,
+    Dialogues,
+    ItemLike,
+    Items,
+    Sample,
+    TextLike,
+    Texts,
+    as_dialogues,
+    as_items,
+    as_texts,
+    sample_of,
+)
+from ..errors import SteerError
+from ..evidence import Direction
+from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve, random_controls
+from ..measures.ask import Ask
+from ..measures.subject import Moves, Subject
+from ..model.drawing import Drawing
+from ..promises import Promised
+from ..prompting import AS_GIVEN, Context
+from ..run_context import current_run
+from ..stats.estimators import Estimator
+from ..steering import (
+    Apply,
+    Intervention,
+    Positions,
+    SteeringVector,
+    applied,
+    as_intervention,
+    check_positions,
+    custom,
+)
+from ..steering.intervention import StrengthMeaning
+from .common import Controls, FromTurn, JudgedSpan, MaxNewTokens, Samples, Sequential, Temperature, TopP
+from .controls import controls_of_no_effect
+from .in_rounds import draw_in_rounds, is_in_rounds
+from .judging import Judgement, judge_measurement
+from .measurement import Measurement
+from .over_items import check_has_slope
+
+Vector = SteeringVector | Intervention | None
+
+
+class Kind(Protocol):
+    """What a claim asks of its kind (``kinds.ClaimKind``)."""
+
+    @property
+    def name(self) -> str: ...
+    def promise_of(self, claim: Claim) -> Promised | None: ...
+    def how_of(self, claim: Claim) -> dict[str, Any]: ...
+    def weak_promises(self, claim: Claim) -> list[str]: ...
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+class Declared:
+    """Makes each subclass a frozen dataclass, whose fields are keywords unless they say ``field(kw_only=False)``."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
+
+
+class Claim(Declared):
+    """One promise, its data and how it is deployed.
+
+    Attributes:
+        vector: what steers; None where ``apply`` does and ``layers`` says where.
+        multiplier: the deployed strength; 1 by default.
+        positions: which tokens are steered: ``all``, ``after_prompt`` (the default) or ``last``.
+        include_first: steer the first token, an attention sink, too.
+        allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
+        confidence: of each one-sided bound; 0.95 by default.
+        min_n: with fewer units (items, texts, tasks, clusters) the claim is inconclusive; 8 by default for a mean, none for a share.
+        seed: everything random follows it; that of the run by default.
+        name: of the claim, in reports; its kind by default.
+        apply: your own way of steering, of any library: ``apply(multiplier)`` or ``apply(multiplier, batch)`` returns a context
+            manager that steers every forward of ``model.hf`` in its body (docs/hooks.md). The vector is then what it is declared to do.
+        layers / strength: with ``apply`` and no vector: the blocks whose output it changes, and what its multiplier means.
+        silence: codes of findings that are not to be shown, each with the reason.
+    """
+
+    kind: ClassVar[Kind]
+
+    vector: Vector = dataclasses.field(kw_only=False)
+    multiplier: float = 1.0
+    positions: Positions = "after_prompt"
+    include_first: bool = False
+    allow_mismatch: tuple[str, ...] = ()
+    confidence: float = 0.95
+    min_n: int | None = None
+    seed: int = dataclasses.field(default_factory=lambda: current_run().seed)
+    name: str = ""
+    apply: Apply | None = None
+    layers: int | Sequence[int] | None = None
+    strength: StrengthMeaning = "linear"
+    silence: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _ = self.subject
+
+    # --- what a kind says ---
+
+    def measure(self, ask: Ask) -> Measurement:
+        """Ask, and return what was measured."""
+        raise NotImplementedError
+
+    def judge(self, ask: Ask, measured: Measurement) -> Judgement:
+        """Judge by the interval of the measurement's estimator."""
+        return judge_measurement(ask, measured, threshold=self.threshold, confidence=self.confidence, min_n=self.min_n)
+
+    def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:
+        """Withhold a verdict for a reason of the kind's own."""
+        return judgement
+
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+        """Further details that are worth measuring only after some verdict, such as random controls."""
+        return {}
+
+    # --- what follows from its fields ---
+
+    @cached_property
+    def promise(self) -> Promised | None:
+        """The promise with where its threshold comes from; of several that exclude each other the one that is given."""
+        return self.kind.promise_of(self)
+
+    @property
+    def threshold(self) -> float | None:
+        """The promised number; None as long as there is none."""
+        return None if self.promise is None else self.promise.value
+
+    @cached_property
+    def subject(self) -> Subject:
+        """What steers, and how it is deployed.
+
+        Raises:
+            SteerError: nothing steers, or more than one thing is declared.
+        """
+        return Subject(
+            vector=_what_steers(self),
+            multiplier=self.multiplier,
+            positions=self.positions,
+            include_first=self.include_first,
+            allow_mismatch=self.allow_mismatch,
+            direction=getattr(self, "direction", "raises"),
+        )
+
+    @property
+    def context_asked(self) -> Context:
+        """How its data are put to the model."""
+        found: Context = getattr(self, "context", AS_GIVEN)
+        return found
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What the values of the units depend on: every parameter but its promises and those that only judge."""
+        return self.kind.how_of(self)
+
+
+class AboutItems(Claim):
+    """A claim about contrast items.
+
+    Attributes:
+        items: held-out contrast items, at least two.
+        direction: ``raises`` (the default) or ``lowers``: what the deployed model is meant to do with the behaviour (docs/claims.md).
+        context: how the items are put to the model.
+        cluster: a key of the items' ``meta`` that names what belongs together (paraphrases, samples): bounds are over clusters.
+    """
+
+    items: Iterable[ItemLike] = dataclasses.field(kw_only=False)
+    direction: Moves = "raises"
+    context: Context = AS_GIVEN
+    cluster: str | None = None
+
+    @cached_property
+    def sampled_items(self) -> Sample[Items]:
+        """The distinct items and their clusters."""
+        return sample_of(as_items(self.items), self.cluster)
+
+
+class OverItems(AboutItems):
+    """A claim about the propensity curve of contrast items.
+
+    Attributes:
+        multipliers: the grid of the propensity curve.
+    """
+
+    multipliers: Sequence[float] = MULTIPLIERS
+
+
+class OverCurve(OverItems):
+    """A claim about one number of each item's curve, whose items may be drawn in rounds.
+
+    Attributes:
+        sequential: draw items in rounds under an anytime-valid bound and stop when decided (docs/verdicts.md); None leaves it to
+            ``--steer-profile``, as in a claim file.
+        controls: how many random directions of equal norm are measured beside the vector. By default 19 at the deployed multiplier, where
+            there seems to be no effect; 0 leaves them out.
+    """
+
+    sequential: Sequential = None
+    controls: Controls = "auto"
+
+    def in_rounds(self, interval: str = "t") -> bool:
+        """Whether the items are drawn in rounds. Only the bounds of ``t`` and of a share may be looked at early."""
+        return is_in_rounds(self.sequential, current_run().effort, self.sampled_items.drawable, interval)
+
+    def over_curve(
+        self,
+        ask: Ask,
+        values: Callable[[PropensityCurve], Array],
+        estimator: Estimator,
+        *,
+        statistic: str,
+        moved: Callable[[NoiseFloor, PropensityCurve], float],
+        direction: Direction = Direction.AT_LEAST,
+        grid: Sequence[float] | None = None,
+        is_slope: bool = True,
+    ) -> Measurement:
+        """Measure the curve of the items, or of as many of them as decide, and a number of each item's curve.
+
+        Args:
+            values: [n_items] the numbers. moved: how far rounding moves one of them, or the share that it leaves open.
+            grid: multipliers, if not the claim's own. is_slope: the numbers depend on the slope over the grid.
+        """
+        sample, details = self.sampled_items, dict[str, Any]()
+        multipliers = check_has_slope(self.subject, self.multipliers if grid is None else grid, by_effect=not is_slope)
+        if getattr(estimator, "sequential", False):
+            if sample.clusters is not None:
+                raise SteerError(
+                    f"drawing in rounds draws items one by one, and {sample.units.source} has {sample.n} clusters of items that belong "
+                    "together: set sequential: false"
+                )
+            draw = draw_in_rounds(
+                sample.units,
+                lambda items: values(ask.propensity(items, multipliers)),
+                lambda numbers: estimator.infer(numbers, confidence=self.confidence, direction=direction),
+                threshold=self.threshold,
+                direction=direction,
+                seed=self.seed,
+                min_n=self.min_n,
+            )
+            sample, details = dataclasses.replace(sample, units=draw.items), {"sequential": draw.describe()}
+        curve = ask.propensity(sample.units, multipliers)
+        if isinstance(self.controls, int) and self.controls:
+            found = random_controls(ask.model, self.subject, curve, self.controls, seed=self.seed, context=ask.context)
+            details["controls"] = found
+        return Measurement(
+            sample=sample,
+            values=values(curve),
+            estimator=estimator,
+            statistic=statistic,
+            direction=direction,
+            probes=curve.probes,
+            moved=lambda floor: moved(floor, curve),
+            curve=curve,
+            is_slope=is_slope,
+            how={"multipliers": multipliers} if is_slope else {},
+            details=details,
+        )
+
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+        """Random directions beside a claim that shows no effect: they tell an absent effect from one that any direction has."""
+        return {} if self.controls != "auto" else controls_of_no_effect(ask, measured, judgement, seed=self.seed)
+
+
+class OverTexts(Claim):
+    """A claim about neutral texts.
+
+    Attributes:
+        texts: at least two, each a ``str`` or a :class:`Completion`: text that the behaviour has nothing to do with.
+        source: where the texts come from, for messages.
+    """
+
+    texts: Sequence[TextLike] = dataclasses.field(kw_only=False)
+    source: str = "texts"
+
+    @cached_property
+    def sampled_texts(self) -> Sample[Texts]:
+        """The distinct texts and their clusters."""
+        return sample_of(as_texts(self.texts, self.source))
+
+
+class OverReplies(Claim):
+    """A claim about the replies that the model writes.
+
+    Attributes:
+        prompts: at least two texts, :class:`Dialogue` or contrast items, whose questions are asked.
+        max_new_tokens: a reply of so many tokens is cut there; 64 by default.
+        samples: replies to each prompt, which count as one cluster.
+        temperature / top_p: how tokens are drawn; without a temperature the likeliest one is taken.
+        span: what of a reply is judged: ``answer`` (the default), ``thought`` or ``both``.
+        from_turn: the first turn that is steered; 1 by default.
+        context: system prompt, template, thinking and date.
+        cluster: a key of the prompts' ``meta`` that names what belongs together: bounds are over clusters.
+    """
+
+    prompts: Iterable[DialogueLike] = dataclasses.field(kw_only=False)
+    max_new_tokens: MaxNewTokens = 64
+    samples: Samples = 1
+    temperature: Temperature = None
+    top_p: TopP = 1.0
+    span: JudgedSpan = "answer"
+    from_turn: FromTurn = 1
+    context: Context = AS_GIVEN
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.drawing
+
+    @cached_property
+    def drawing(self) -> Drawing:
+        """How the tokens of replies are chosen.
+
+        Raises:
+            SteerError: settings that cannot be used.
+        """
+        return Drawing(self.max_new_tokens, self.samples, self.temperature, self.top_p, self.seed)
+
+    @cached_property
+    def sampled_prompts(self) -> Sample[Dialogues]:
+        """The distinct dialogues and their clusters."""
+        return sample_of(as_dialogues(self.prompts), self.cluster)
+
+
+def _what_steers(claim: Claim) -> SteeringVector | Intervention:
+    call = f"assert_{claim.kind.name}"
+    declared = {
+        name: value for name in ("vector", "directions", "layers") if (value := getattr(claim, name, None)) is not None
+    }
+    if claim.apply is None and not declared:
+        raise SteerError(f"{call}: nothing steers: give a SteeringVector or an Intervention as the vector")
+    if len(declared) != 1:
+        raise SteerError(
+            f"{call}: declare one of vector, directions or layers (given: {', '.join(declared) or 'none'}): what apply does is "
+            "checked against it"
+        )
+    if claim.apply is None and "layers" in declared:
+        raise SteerError("layers alone steer nothing: give a vector, or apply= with your own way of steering")
+    if "layers" in declared:
+        what: SteeringVector | Intervention = custom(
+            _unknown, layers=declared["layers"], strength=claim.strength, name="apply"
+        )
+    else:
+        what = declared["vector"] if "vector" in declared else SteeringVector(declared["directions"])
+    if claim.apply is not None:
+        added = what if isinstance(what, SteeringVector) else None
+        what = applied(
+            claim.apply,
+            as_intervention(what),
+            positions=check_positions(claim.positions),
+            vector=added,
+            is_declared="layers" not in declared,
+        )
+    as_intervention(what)
+    return what
+
+
+def _unknown(hidden: torch.Tensor, _strength: torch.Tensor, _layer: int) -> torch.Tensor:
+    return hidden

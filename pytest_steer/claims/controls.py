@@ -1,0 +1,39 @@
+"""Random directions of equal norm beside a claim: they tell an absent effect from one that any direction has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..evidence import Verdict
+from ..measures import can_have_controls, random_controls
+from ..measures.ask import Ask
+from .curves import moves_of_deployed
+from .judging import Judgement
+from .measurement import Measurement
+
+CONTROLS = 19
+"""The fewest random directions that can show p = 0.05."""
+_MOST_ITEMS = 32
+
+
+def controls_of_no_effect(
+    ask: Ask, measured: Measurement, judgement: Judgement, *, seed: int, moves: str | None = None
+) -> dict[str, Any]:
+    """Random directions beside a claim that did not pass and of which it is not proven which way the deployed model moves.
+
+    Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own, at the deployed multiplier alone.
+    """
+    assert measured.deployed is not None
+    found = moves or moves_of_deployed(ask.subject, measured.deployed, judgement.found.confidence, measured.entries.clusters)
+    if judgement.verdict is Verdict.PASS or found != "neither way" or not can_have_controls(ask.subject):
+        return {}
+    items = measured.deployed.items
+    some = items[:: stride_of(len(items))]
+    grid = [0.0, float(ask.subject.multiplier)]
+    curve = ask.propensity(some, grid)
+    return {"controls": random_controls(ask.model, ask.subject, curve, CONTROLS, seed=seed, context=ask.context)}
+
+
+def stride_of(count: int, most: int = _MOST_ITEMS) -> int:
+    """Stride that keeps at most ``most`` evenly spaced items. All of them would cost more than the claim."""
+    return -(-count // most)

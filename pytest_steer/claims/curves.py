@@ -1,0 +1,62 @@
+"""Propensity curves in evidence: their records, the effect at the deployed multiplier, and what they say in a comparison of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..measures import PropensityCurve
+from ..measures.ask import Ask
+from ..measures.at_cost import spread
+from ..measures.compared import bounds_of, strength_of
+from ..measures.subject import Subject
+from ..stats import mean_t
+from .deployed import deployed_record, moves_of
+from .judging import Judgement
+from .measurement import Measurement
+from .over_items import curve_fields, wrong_share
+
+__all__ = ["compared_by_items", "curve_fields", "deployed_record", "moves_of_deployed", "with_deployed", "wrong_share"]
+
+
+def with_deployed(ask: Ask, curve: PropensityCurve) -> PropensityCurve:
+    """A curve of the same items that has the deployed multiplier and 0: the claim's own if it has them, else one of these two.
+
+    It is measured after the claim's own, so that not even the last digit of a value on the grid depends on it.
+    """
+    deployed = float(ask.subject.multiplier)
+    if {0.0, deployed} <= set(curve.multipliers.tolist()):
+        return curve
+    return ask.propensity(curve.items, [0.0, deployed])
+
+
+def moves_of_deployed(subject: Subject, deployed: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> str:
+    """Which way the mean effect at the deployed multiplier is proven to be: ``up``, ``down`` or ``neither way``."""
+    effects = deployed.effects(float(subject.multiplier))
+    return moves_of(mean_t(effects, confidence=confidence, clusters=clusters))
+
+
+def compared_by_items(measured: Measurement, judgement: Judgement, subject: Subject) -> dict[str, Any]:
+    """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one."""
+    curve, at_deployed, clusters = measured.curve, measured.deployed, measured.entries.clusters
+    assert curve is not None
+    assert at_deployed is not None
+    multiplier, confidence = float(subject.multiplier), judgement.found.confidence
+    unsteered = at_deployed.values[:, at_deployed.multipliers.tolist().index(0.0)]
+    found: dict[str, Any] = {
+        "n": len(curve.items),
+        "spread": spread(unsteered),
+        "deployed": asdict(strength_of(at_deployed.effects(multiplier), multiplier, confidence, clusters=clusters)),
+    }
+    if subject.intervention.strength == "linear":
+        slopes = mean_t(curve.slopes, confidence=confidence, clusters=clusters)
+        is_slope = measured.statistic == "steerability"
+        found |= {
+            "steerability": slopes.estimate,
+            "steerability_interval": list(judgement.interval if is_slope else bounds_of(slopes)),
+            "anti_steerable_share": wrong_share(curve, subject.slope_sign),
+            # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
+            "rank": 0 if is_slope else 1,
+        }
+    return found

@@ -1,0 +1,492 @@
+"""Findings: what a reader should know beside a verdict. Each finder is written once and runs over every measurement that has what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..core.finding import CODES, Finding, Weight, code, ordered
+from ..errors import SteerError
+from ..evidence import Direction, Verdict
+from ..extract import letter_imbalance, unreliable
+from ..measures import Array, chance_warnings
+from ..measures.ask import Ask
+from ..measures.subject import Subject
+from ..model import Model
+from ..model.sites import mismatch_warnings
+from ..registry import did_you_mean
+from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
+from ..stats.estimators import MIN_N, Estimator, Share
+from .control_tokens import control_token_warnings
+from .judging import Judgement, few_units
+from .leaks import leaks, text_leaks
+from .measurement import Measurement
+from .numbers import number
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a finder looks at: a claim, what it asked and measured, and how that was judged.
+
+    Attributes:
+        details: of the evidence, as far as they are known.
+    """
+
+    claim: Any
+    ask: Ask
+    measured: Measurement
+    judgement: Judgement
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def subject(self) -> Subject:
+        return self.measured.subject or self.ask.subject
+
+    @property
+    def asked_texts(self) -> list[str]:
+        """What the model was asked, one text per unit; empty for texts that are read as they are."""
+        ask_of = _ASKED.get(self.measured.sample.called)
+        return [] if ask_of is None else [ask_of(one) for one in self.measured.sample.units]
+
+
+_ASKED: dict[str, Callable[[Any], str]] = {
+    "items": lambda item: str(item.question),
+    "tasks": lambda task: str(task.input),
+    "questions": lambda question: str(question.question),
+    "prompts": lambda dialogue: "\n\n".join(dialogue.asked),
+}
+
+Finder = Callable[[Found], Iterable[Finding]]
+
+
+def findings_of(found: Found) -> list[Finding]:
+    """What all finders and the claim itself say, each once, the most important first."""
+    said = [finding for finder in FINDERS for finding in finder(found)]
+    return ordered([*said, *found.measured.sample.findings, *found.measured.findings])
+
+
+def check_silence(silence: Any, where: str) -> None:
+    """Refuse codes that are none, and codes without a reason.
+
+    Raises:
+        SteerError: says which code is meant.
+    """
+    for name, reason in dict(silence).items():
+        if name not in CODES:
+            raise SteerError(f"{where}: silence: {name!r} is no code of a finding: {did_you_mean(name, list(CODES))}")
+        if not isinstance(reason, str) or not reason.strip():
+            raise SteerError(f"{where}: silence: {name!r} needs a reason: write `{name}: why it does not matter here`")
+
+
+# --- the vector and its training data ---
+
+overlap = code(
+    "train-test-overlap",
+    signal="Test data repeat, or nearly repeat, what the vector was extracted from.",
+    meaning="The vector is judged on what it was made of, so its effect or its cost is flattered.",
+    cure="Judge it on data that it did not see.",
+    weight=Weight.MEANINGLESS,
+)
+letters = code(
+    "letter-imbalance",
+    signal="In the vector's training data most matching answers have the same letter.",
+    meaning="The vector may raise a letter and not the behaviour.",
+    cure="Balance the letters of the training items.",
+    weight=Weight.MEANINGLESS,
+)
+other_positions = code(
+    "other-positions",
+    signal="The method is applied at other positions where it comes from.",
+    meaning="Published results do not carry over.",
+    cure="Steer the method's own positions, or say in the claim's name that these differ.",
+)
+unreliable_vector = code(
+    "unreliable-vector",
+    signal="Two halves of the training data give vectors that point in different directions.",
+    meaning="Other training data would give another vector.",
+    cure="Extract it from more pairs.",
+    weight=Weight.DOUBTFUL,
+)
+made_elsewhere = code(
+    "vector-made-elsewhere",
+    signal="The vector was made with another model or template, which the claim accepts.",
+    meaning="The direction may mean something else here.",
+    cure="Extract it with this model.",
+    weight=Weight.ANOTHER,
+)
+other_thinking = code(
+    "other-thinking",
+    signal="The vector was made with another `thinking` than the claim is measured with.",
+    meaning="Steering can differ widely between the two.",
+    cure="Measure with the same `thinking`, or extract the vector again.",
+)
+overwhelming = code(
+    "overwhelming-dose",
+    signal="What is added is many times the norm of what stands there.",
+    meaning="The model reads the vector and little of its prompt.",
+    cure="Deploy a smaller multiplier.",
+    weight=Weight.MEANINGLESS,
+)
+
+
+def of_training_data(found: Found) -> Iterator[Finding]:
+    record, sample = found.subject.intervention.metadata, found.measured.sample
+    asked = found.asked_texts
+    if asked:
+        yield from map(
+            overlap,
+            leaks(record, asked, sample.describe()["hash"], unit=sample.called if sample.called == "prompts" else "items"),
+        )
+    else:
+        yield from map(overlap, text_leaks(record, list(sample.units)))
+
+
+def of_the_vector(found: Found) -> Iterator[Finding]:
+    subject = found.subject
+    record = subject.intervention.metadata
+    if text := letter_imbalance(record.get("label_balance") or {}):
+        yield letters(text)
+    usual = record.get("positions")
+    if found.asked_texts and usual and usual != subject.positions:
+        yield other_positions(
+            f"the method {record.get('method')} is applied at positions '{usual}' where it comes from; this claim steers "
+            f"'{subject.positions}'"
+        )
+    if found.asked_texts and (text := unreliable(record)):
+        yield unreliable_vector(text)
+    yield from map(made_elsewhere, mismatch_warnings(found.ask.model, subject.intervention))
+
+
+_OVERWHELMING = 10
+
+
+def of_the_dose(found: Found) -> Iterator[Finding]:
+    doses = found.judgement.receipt.doses
+    sizes = {dose.layer: dose.relative_dose if dose.displacement is None else dose.displacement for dose in doses}
+    large = {layer: size for layer, size in sizes.items() if size is not None and size >= _OVERWHELMING}
+    if not large:
+        return
+    layer = max(large, key=lambda one: large[one])
+    yield overwhelming(
+        f"the change at layer {layer} is {number(large[layer])} times the norm of what stands there, so the model reads the vector and little of "
+        "its prompt",
+        "deploy a smaller multiplier",
+    )
+
+
+# --- how the data were asked ---
+
+at_chance = code(
+    "reads-at-chance",
+    signal="The unsteered model reads the questions no better than tokens drawn at random.",
+    meaning="It may be the wrong model, tokenizer or language.",
+    cure="Ask in a language that the model reads.",
+    weight=Weight.ANOTHER,
+)
+control_tokens = code(
+    "control-tokens",
+    signal="Questions hold control tokens of the tokenizer.",
+    meaning="The model reads them as marks of turns and not as text.",
+    cure="Give the question alone, without a chat template's marks.",
+    weight=Weight.MEANINGLESS,
+)
+template_note = code(
+    "template-note",
+    signal="The chat template does not take a prompt as it was given.",
+    meaning="What the model sees differs from what the claim says.",
+    cure="Read `asked` in the report.",
+)
+
+
+def of_asking(found: Found) -> Iterator[Finding]:
+    asked, model = found.asked_texts, found.ask.model
+    if not asked or found.measured.sample.called not in ("items", "prompts"):
+        return
+    yield from map(at_chance, chance_warnings(model, asked))
+    yield from map(control_tokens, control_token_warnings(model, asked))
+    record = found.measured.asked
+    if record is not None:
+        yield from map(template_note, record["notes"])
+        yield from _of_thinking(model, found.subject, record["thinking"])
+
+
+def _of_thinking(model: Model, subject: Subject, thinking: str | None) -> Iterator[Finding]:
+    made = subject.intervention.metadata.get("thinking")
+    if made and thinking and made != thinking and _thinking_matters(model):
+        yield other_thinking(
+            f"the vector was made with thinking {made}, and this claim is measured with thinking {thinking}: steering can differ widely between "
+            "the two"
+        )
+
+
+def _thinking_matters(model: Model) -> bool:
+    return model.format.prompt("Is it?").text != model.format.prompt("Is it?", thinking_open=True).text
+
+
+# --- the interval ---
+
+low_min_n = code(
+    "low-min-n",
+    signal="`min_n` lets fewer units decide than is usual.",
+    meaning="The bounds of a mean of so few units hold for normal values only.",
+    cure="Measure more units.",
+    weight=Weight.DOUBTFUL,
+)
+narrow = code(
+    "narrower-than-rounding",
+    signal="The interval is narrower than what rounding moves the statistic by.",
+    meaning="In 16 bits the last digits of the bounds are noise.",
+    cure="Measure in float32 for the last word.",
+    weight=Weight.DOUBTFUL,
+)
+equal = code(
+    "equal-values",
+    signal="All values are equal, so the interval has no width.",
+    meaning="Other values may exist and be missed by the sample.",
+    cure="Measure more units, and look whether the measure can vary at all.",
+    weight=Weight.DOUBTFUL,
+)
+one_decides = code(
+    "one-unit-decides",
+    signal="Without one of the units the verdict would be another one.",
+    meaning="The verdict rests on single units.",
+    cure="Look at these units, and measure more.",
+    weight=Weight.DOUBTFUL,
+)
+skewed = code(
+    "skewed-values",
+    signal="The values are skewed, so that the verdict is wrong more often than stated.",
+    meaning="Student's t assumes values without a long tail.",
+    cure="Measure more units, or set `interval: transformed_t`.",
+    weight=Weight.DOUBTFUL,
+)
+weak_promise = code(
+    "weak-promise",
+    signal="The promise can hardly fail.",
+    meaning="Almost any vector would keep it.",
+    cure="Promise what you need to know.",
+    weight=Weight.MEANINGLESS,
+)
+
+
+def of_few_units(found: Found) -> Iterator[Finding]:
+    judgement = found.judgement
+    least, n, unit = judgement.min_n, judgement.found.n, judgement.unit
+    if least is not None and n < least:
+        yield below_floor(n, least, unit)
+    elif not judgement.found.is_exact and n < MIN_N:
+        yield low_min_n(
+            f"min_n {least} lets n = {n} decide, where {MIN_N} is usual: the bounds of a mean of so few hold for normal values only"
+        )
+
+
+def below_floor(n: int, least: int, unit: str) -> Finding:
+    """That the units are fewer than a verdict needs."""
+    return few_units(
+        f"n = {n} is below min_n {least}: so few {unit} say too little about how much they vary, so there is no verdict; measure at "
+        f"least {least}{', or set min_n' if least == MIN_N else ''}"
+    )
+
+
+def of_rounding(found: Found) -> Iterator[Finding]:
+    noise, measured = found.judgement.noise, found.measured
+    if noise is None or not noise["interval_is_narrower"]:
+        return
+    dtype = found.ask.model.dtype
+    yield narrow(
+        f"the interval is narrower than the rounding: in {dtype} a score is known to {number(noise['score'])} {noise['unit']}, which "
+        f"is {number(noise['statistic'], measured.percent)} of {measured.statistic}; for the last word measure in float32 "
+        "(--steer-dtype float32)"
+    )
+
+
+def of_weak_promises(found: Found) -> Iterator[Finding]:
+    yield from map(weak_promise, found.claim.kind.weak_promises(found.claim))
+
+
+def on_promised_side(found: Found) -> dict[str, Any]:
+    """The share of units that keep the promise of a mean by themselves, for the evidence's details."""
+    seen = _as_mean(found)
+    if seen is None:
+        return {}
+    values, at, _ = seen
+    keeps = values >= at if found.judgement.direction is Direction.AT_LEAST else values <= at
+    share = Share().infer(keeps.astype(float), found.measured.entries.clusters, confidence=found.judgement.found.confidence)
+    return {
+        "on_promised_side": {
+            "items": int(keeps.sum()),
+            "of": len(values),
+            "share": share.estimate,
+            "interval": [share.low, share.high],
+        }
+    }
+
+
+def of_single_values(found: Found) -> Iterator[Finding]:
+    """What makes the verdict of a mean doubtful: equal values, single units, skewness."""
+    seen = _as_mean(found)
+    if seen is None or found.judgement.verdict not in (Verdict.PASS, Verdict.FAIL):
+        return
+    values, at, estimator = seen
+    if values.min() == values.max():
+        yield _equal_values(found.judgement, values)
+        return
+    if not getattr(found.measured.estimator, "sequential", False):
+        yield from _of_single_units(found, values, at, estimator)
+    yield from _of_skewness(found.judgement, one_per_cluster(values, found.measured.entries.clusters))
+
+
+def _as_mean(found: Found) -> tuple[Array, float, Estimator] | None:
+    """Values and a threshold such that the claim holds if their mean keeps the threshold; None where the statistic is no mean."""
+    judgement, measured = found.judgement, found.measured
+    if judgement.at is None:
+        return None
+    return measured.estimator.as_mean(measured.values, judgement.at, judgement.direction)
+
+
+def _equal_values(judgement: Judgement, values: Array) -> Finding:
+    most = 1 - (1 - judgement.found.confidence) ** (1 / judgement.n)
+    return equal(
+        f"all {len(values)} values are equal, so the interval has no width; up to {most:.0%} of all {judgement.unit} could be others and "
+        "be missed"
+    )
+
+
+_SEVERAL = 3  # more units than that, each of which decides, are a close verdict and no single weight
+_MOST_REFITS = 300
+_DOUBTFUL = 1.5  # times the stated error rate
+
+
+def _of_single_units(found: Found, values: Array, at: float, estimator: Estimator) -> Iterator[Finding]:
+    judgement, entries = found.judgement, found.measured.entries
+    of_value = np.arange(len(values)) if entries.clusters is None else np.asarray(entries.clusters)
+    units = np.unique(of_value)
+    if len(units) < 3:
+        return
+    if len(units) > _MOST_REFITS or "bootstrap" in judgement.found.method:
+        own = one_per_cluster(values, of_value.tolist())
+        units = units[[int(own.argmin()), int(own.argmax())]]
+    decisive = []
+    for unit in units:
+        rest = of_value != unit
+        without = estimator.infer(
+            values[rest],
+            None if entries.clusters is None else of_value[rest].tolist(),
+            confidence=judgement.found.confidence,
+            direction=judgement.direction,
+        )
+        if judge(without, at, judgement.direction) is not judgement.verdict:
+            decisive.append(int(unit))
+    if not decisive:
+        return
+    other = f"it would not {judgement.verdict}"
+    if len(decisive) > _SEVERAL:
+        yield one_decides(
+            f"the verdict is close: without any one of {len(decisive)} of the {judgement.n} {judgement.unit}, {other}"
+        )
+        return
+    one = entries.called.removesuffix("s")
+    one = one if entries.clusters is None else f"the cluster of {one}"
+    named = [entries.names[int(np.flatnonzero(of_value == unit)[0])] for unit in decisive]
+    yield one_decides(f"one of them decides: without {one} {' or '.join(named)}, {other}")
+
+
+def _of_skewness(judgement: Judgement, values: Array) -> Iterator[Finding]:
+    if judgement.found.method not in ("t", "clustered t", "sequential t", "fieller", "clustered fieller"):
+        return
+    skewness, n = skewness_of(values - values.mean()), len(values)
+    lower = (judgement.direction is Direction.AT_LEAST) == (judgement.verdict is Verdict.PASS)
+    confidence = judgement.found.confidence
+    rate, stated = error_rate_of_t(skewness if lower else -skewness, n, confidence), 1 - confidence
+    if not is_clearly_skewed(skewness, n) or rate <= _DOUBTFUL * stated:
+        return
+    yield skewed(
+        f"the values are skewed ({skewness:+.1f}): with n = {n}, a {judgement.verdict} that should be wrong in {stated:.2g} of cases is wrong "
+        f"in about {rate:.2g}; measure more, or set interval: transformed_t"
+    )
+
+
+# --- the deployed multiplier ---
+
+far_from_grid = code(
+    "deployed-far-from-grid",
+    signal="The deployed multiplier is ten times larger or smaller than those of the slope.",
+    meaning="The slope says little about the deployed model.",
+    cure="Choose multipliers around the deployed one.",
+    weight=Weight.DOUBTFUL,
+)
+negative_multiplier = code(
+    "negative-multiplier",
+    signal="The model is deployed at a negative multiplier, and the claim is about the slope.",
+    meaning="A rising slope lowers the behaviour of the deployed model.",
+    cure="If the vector is meant to lower the behaviour, write `direction: lowers`.",
+    weight=Weight.DOUBTFUL,
+)
+
+short_of_promise = code(
+    "slope-short-at-deployed",
+    signal="A slope passes, and the effect at the deployed multiplier is significantly below it per unit.",
+    meaning="The curve flattens before the deployed multiplier.",
+    cure="Deploy a smaller multiplier, or promise the effect there.",
+    weight=Weight.DOUBTFUL,
+)
+
+_FAR = 10
+
+
+def of_the_deployed_multiplier(found: Found) -> Iterator[Finding]:
+    measured, subject, at = found.measured, found.ask.subject, found.details.get("deployed")
+    if measured.curve is None or not measured.is_slope:
+        return
+    deployed, sizes = abs(subject.multiplier), sorted(abs(float(one)) for one in measured.curve.multipliers if one)
+    if sizes and not _FAR * sizes[-1] >= deployed >= sizes[0] / _FAR:
+        is_large = deployed > sizes[-1]
+        side = (
+            f"largest multiplier of the slope is {sizes[-1]:g}"
+            if is_large
+            else (f"smallest multiplier of the slope other than 0 is {sizes[0]:g}")
+        )
+        yield far_from_grid(
+            f"the {side} and the deployed one is {subject.multiplier:g}, more than {_FAR} times as {'large' if is_large else 'small'}: the slope says "
+            "little about it. Choose multipliers around the deployed one"
+        )
+    yield from _short_of_promise(found)
+    if subject.direction == "lowers" or subject.multiplier > 0 or subject.intervention.strength != "linear" or not at:
+        return
+    moves = "does not provably move" if at["moves"] == "neither way" else f"moves {at['moves']}"
+    yield negative_multiplier(
+        f"deployed at the negative multiplier {at['multiplier']:g}, the model {moves} (mean effect {number(at['mean_effect'])}), while this claim "
+        "is about the slope over the multipliers. If the vector is meant to lower the behaviour, write `direction: lowers`"
+    )
+
+
+def _short_of_promise(found: Found) -> Iterator[Finding]:
+    """That a mean slope passes, and the effect at the deployed multiplier, per unit of it, is significantly below the promise."""
+    at, promised, measured = found.details.get("deployed"), found.judgement.threshold, found.measured
+    if measured.estimator.kind != "mean" or found.judgement.verdict is not Verdict.PASS or promised is None or not at:
+        return
+    sides = [bound / at["multiplier"] for bound in at["interval"] if bound is not None]
+    lowers = at["direction"] == "lowers" and at["multiplier"] > 0
+    if len(sides) < 2 or (-min(sides) if lowers else max(sides)) >= promised:
+        return
+    yield short_of_promise(
+        f"at the deployed multiplier {at['multiplier']:g} the mean effect is {number(at['mean_effect'])}, which is proven to be less than the "
+        f"promised {number(promised)} per unit of the multiplier: the slope does not reach that far"
+    )
+
+
+FINDERS: list[Finder] = [
+    of_training_data,
+    of_the_vector,
+    of_the_dose,
+    of_asking,
+    of_few_units,
+    of_rounding,
+    of_weak_promises,
+    of_single_values,
+    of_the_deployed_multiplier,
+]
+"""Every general finder."""

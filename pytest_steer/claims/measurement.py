@@ -1,0 +1,153 @@
+"""A measurement: what a claim returns. Units with a value each, the estimator of the promised number, and what there is to show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..core.finding import Finding
+from ..data import Sample
+from ..data.likeness import content_hash
+from ..evidence import Direction
+from ..measures import Array, NoiseFloor, PropensityCurve, Reading
+from ..measures.subject import Subject
+from ..model import Probe
+from ..stats.estimators import Estimator
+
+Clusters = Sequence[int] | None
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What n counts, entry by entry.
+
+    Attributes:
+        names: of the entries, for messages. forms: their content in normal form. called: what they are: items, texts, replies.
+        clusters: of each entry; None if each stands for itself.
+        n / unit: independent units and what they are, where a claim counts others than its entries or their clusters.
+    """
+
+    names: Sequence[str]
+    forms: Sequence[Sequence[str]]
+    called: str
+    clusters: Clusters = None
+    n: int | None = None
+    unit: str | None = None
+
+    @property
+    def count(self) -> int:
+        """Independent units."""
+        if self.n is not None:
+            return self.n
+        return len(self.names) if self.clusters is None else len(set(self.clusters))
+
+    @property
+    def counted(self) -> str:
+        """What n counts."""
+        return self.unit or (self.called if self.clusters is None else "clusters")
+
+    def record(self, values: Array, kind: str, how: Mapping[str, Any], parts: Sequence[str] | None = None) -> dict[str, Any]:
+        """The evidence's ``units``: by content, so that two runs can be paired.
+
+        Args:
+            values: [n_entries] whose mean is the estimate, on its scale and with its sign. kind: of the estimator.
+            how: what else the values depend on. Where it differs, two runs are not compared.
+        """
+        return {
+            "kind": kind,
+            "unit": self.called,
+            "ids": [content_hash(form) for form in self.forms],
+            "names": list(self.names),
+            "values": [float(value) for value in values],
+            "clusters": None if self.clusters is None else list(self.clusters),
+            "parts": None if parts is None else list(parts),
+            "how": dict(how),
+        }
+
+
+def counted(sample: Sample[Any]) -> Counted:
+    """The entries of a sample, each with its cluster."""
+    return Counted(sample.names, sample.forms, sample.called, sample.clusters)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From the scale on which a statistic is inferred to that of its promise, and back.
+
+    Attributes:
+        shown: None for a bound that is no finite number. inferred: of a threshold.
+        per_unit: numbers of the units on the scale of the promise, whose mean is the estimate.
+    """
+
+    shown: Callable[[float], float | None]
+    inferred: Callable[[float], float]
+    per_unit: Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Read:
+    """How the unsteered model reads the texts or questions of a claim.
+
+    Attributes:
+        reading: None if they are too short to say. clusters: of the texts. of: which texts, where a claim has several groups.
+    """
+
+    reading: Reading | None
+    clusters: Clusters = None
+    of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measurement:
+    """What a claim measured. Nothing here is about the verdict.
+
+    Attributes:
+        sample: what was counted. values: one row per entry of ``units``. estimator: from these to the promised number.
+        statistic: the number in words. direction: whether it is promised to be large or small.
+        probes: steered questions, for the receipt and the noise. noisy: those whose noise is measured, if not all.
+        moved: how far rounding moves the statistic of one unit, or the share of units that it leaves open; None if that is not known.
+        units: the entries with their clusters, if not those of the sample.
+        scale: where the statistic is inferred on another scale than that of its promise.
+        is_strict: the statistic has to exceed its threshold.
+        subject: at which it was measured, if that is not the claim's.
+        asked: how the data were put to the model.
+        curve: of the items, of a claim about contrast items. deployed: the curve with 0 and the deployed multiplier.
+        is_slope: the statistic depends on the slope over the curve's multipliers.
+        reads: texts or questions that the unsteered model has to read for a pass to mean something.
+        how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
+        details: further numbers. compared: entries for a comparison of methods. findings: the claim's own.
+        fields: other fields of the evidence, such as ``replies`` or ``strata``.
+    """
+
+    sample: Sample[Any]
+    values: Array
+    estimator: Estimator
+    statistic: str
+    direction: Direction = Direction.AT_LEAST
+    probes: Sequence[Probe]
+    noisy: Sequence[Probe] | None = None
+    moved: Callable[[NoiseFloor], float] | None = None
+    units: Counted | None = None
+    scale: Scale | None = None
+    is_strict: bool = False
+    percent: bool = False
+    subject: Subject | None = None
+    asked: dict[str, Any] | None = None
+    curve: PropensityCurve | None = None
+    deployed: PropensityCurve | None = None
+    is_slope: bool = False
+    reads: Sequence[Read] = ()
+    how: Mapping[str, Any] = field(default_factory=dict)
+    unpaired: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    compared: Mapping[str, Any] | None = None
+    findings: Sequence[Finding] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> Counted:
+        return counted(self.sample) if self.units is None else self.units
+
+    def but(self, **changes: Any) -> Measurement:
+        return replace(self, **changes)

@@ -1,0 +1,194 @@
+"""From a claim and a model to evidence: ask, measure, judge, doubt, find. Every claim goes this way, so none can forget a check."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import SteerError
+from ..evidence import Evidence, fault_of
+from ..measures import asked_record, strata
+from ..measures.ask import Ask
+from ..measures.compared import bounds_of
+from ..measures.subject import describe_model
+from ..model import Model
+from ..soundness import check_before
+from ..stats import mean_t
+from .base import Claim
+from .curves import compared_by_items, curve_fields, deployed_record, with_deployed
+from .findings import Found, check_silence, findings_of, on_promised_side
+from .judging import Judgement, Reason, contradiction, unread, withhold
+from .measurement import Measurement, Read
+from .numbers import number
+from .pilots import note_threshold
+
+
+def evidence_of(claim: Claim, model: Model) -> Evidence:
+    """Measure and judge a claim.
+
+    Raises:
+        SteerError: it cannot be measured; the subclasses say why.
+    """
+    if not isinstance(claim, Claim):
+        return claim.measure(model)
+    started = time.perf_counter()
+    check_silence(claim.silence, claim.name)
+    ask = Ask(model, claim.subject, claim.context_asked, check_before)
+    measured = claim.measure(ask)
+    if not isinstance(measured, Measurement):
+        raise SteerError(
+            f"{type(claim).__module__}: measure of the claim {claim.kind.name!r} gave {type(measured).__name__}, not a Measurement"
+        )
+    if measured.curve is not None:
+        measured = _with_curve(ask, measured)
+    ask.check_moved()
+    judgement = claim.judge(ask, measured)
+    judgement, details = _doubted(claim, ask, measured, judgement)
+    found = Found(claim, ask, measured, judgement, details)
+    details |= on_promised_side(found) | claim.after(ask, measured, judgement)
+    evidence = _recorded(claim, ask, found, time.perf_counter() - started)
+    fault = fault_of(evidence)
+    if fault is not None:
+        raise SteerError(f"{type(claim).__module__}: the evidence of the claim {claim.kind.name!r} {fault}")
+    return evidence
+
+
+def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
+    """The measurement with the curve at the deployed multiplier, how its items were asked, and what it says in comparisons."""
+    assert measured.curve is not None
+    deployed = measured.deployed or with_deployed(ask, measured.curve)
+    return measured.but(
+        deployed=deployed,
+        asked=measured.asked or asked_record(ask.model, measured.curve, ask.context),
+    )
+
+
+def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
+    """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
+    details = {**measured.sample.details(), **measured.details}
+    if measured.deployed is not None and "deployed" not in details:
+        details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, measured.entries.clusters)
+    if measured.is_slope and measured.curve is not None:
+        judgement = _contradicted(judgement, measured, details["deployed"])
+    judgement = claim.doubt(ask, measured, judgement)
+    for one in measured.reads:
+        judgement, details["reading"] = _unread(judgement, one, claim.confidence)
+    return judgement, details
+
+
+def _contradicted(judgement: Judgement, measured: Measurement, at: dict[str, Any]) -> Judgement:
+    """Withhold a pass if the effect at the deployed multiplier contradicts the slope that it rests on.
+
+    It does if the mean effect has another sign than the slope gives it, provided that one of the two is significant.
+    """
+    assert measured.curve is not None
+    slope = mean_t(measured.curve.slopes, confidence=judgement.found.confidence, clusters=measured.entries.clusters)
+    sign = 1 if at["multiplier"] > 0 else -1
+    expected = "up" if slope.estimate * sign > 0 else "down"
+    is_opposite = at["moves"] == {"up": "down", "down": "up"}[expected]
+    is_significant, same_sign = slope.low > 0 or slope.high < 0, slope.estimate * at["mean_effect"] * sign > 0
+    if not slope.estimate or not (is_opposite or (is_significant and not same_sign)):
+        return judgement
+    text = (
+        f"the slope over the multipliers says {expected} for the deployed multiplier {at['multiplier']:g}, and there the mean effect is "
+        f"{number(at['mean_effect'])}"
+    )
+    cure = "choose a smaller deployed multiplier, or multipliers that reach it"
+    return withhold(judgement, Reason(contradiction.name, text, cure))
+
+
+def _unread(judgement: Judgement, read: Read, confidence: float) -> tuple[Judgement, dict[str, Any] | None]:
+    """Withhold a pass on texts that the unsteered model is not proven to read better than chance, by Student's t over the texts."""
+    reading = read.reading
+    if reading is None:
+        return judgement, None
+    interval: tuple[float | None, float | None] = (None, None)
+    is_better = False
+    if len(reading.per_text) > 1:
+        found = mean_t(reading.per_text, confidence=confidence, clusters=read.clusters)
+        interval, is_better = bounds_of(found), reading.is_better_at(found.high)
+    if not is_better:
+        low, high = map(number, interval)
+        text = (
+            f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {reading.of} better than chance: "
+            f"{number(reading.loss)} [{low}, {high}] nats per token, and {number(reading.chance)} for tokens drawn at random"
+        )
+        cure = "give texts in a language that this model reads, or the right model and tokenizer"
+        judgement = withhold(judgement, Reason(unread.name, text, cure))
+    record = {
+        "loss": reading.loss,
+        "interval": list(interval),
+        "chance": reading.chance,
+        "is_better": is_better,
+        "texts": len(reading.per_text),
+    }
+    return judgement, record
+
+
+def _recorded(claim: Claim, ask: Ask, found: Found, seconds: float) -> Evidence:
+    measured, judgement, details = found.measured, found.judgement, found.details
+    entries, subject = measured.entries, found.subject
+    fields: dict[str, Any] = {"n": entries.count, "unit": entries.counted, "data": measured.sample.describe()}
+    compared = measured.compared
+    if measured.curve is not None:
+        fields = {**curve_fields(measured.curve, {}, subject, claim.confidence, entries.clusters), **fields}
+        details = {**fields.pop("details"), **details}
+        fields["strata"] = [vars(one) for one in strata(measured.curve, subject.slope_sign)]
+        if compared is None:
+            compared = compared_by_items(measured, judgement, ask.subject)
+    units = None if measured.unpaired is not None else _units(claim, measured, judgement)
+    said = findings_of(found)
+    evidence = Evidence(
+        claim.kind.name,
+        claim.name,
+        judgement.verdict,
+        **{
+            "statistic": measured.statistic,
+            "estimate": judgement.estimate,
+            "interval": judgement.interval,
+            "interval_method": judgement.found.method,
+            "confidence": claim.confidence,
+            "threshold": judgement.threshold,
+            "promise": None if claim.promise is None else claim.promise.name,
+            "direction": judgement.direction,
+            "min_n": judgement.min_n,
+            "percent": measured.percent,
+            "items_needed": judgement.items_needed,
+            "p_pass": judgement.p_pass,
+            "p_fail": judgement.p_fail,
+            "multiplier": subject.multiplier,
+            "model": describe_model(ask.model),
+            "vector": subject.describe(judgement.receipt),
+            "receipt": asdict(judgement.receipt),
+            "noise": judgement.noise,
+            "soundness": ask.soundness,
+            "asked": measured.asked,
+            "withheld": None if judgement.withheld is None else judgement.withheld.to_dict(),
+            "units": units,
+            "unpaired": measured.unpaired,
+            "compared": None if compared is None else dict(compared),
+            "details": details,
+            "seconds": seconds,
+        }
+        | fields
+        | dict(measured.fields),
+    )
+    threshold_set, doubts = note_threshold(evidence, claim.promise, claim)
+    silenced = [
+        {**one.to_dict(), "reason": claim.silence[one.code]} for one in (*said, *doubts) if one.code in claim.silence
+    ]
+    shown = [one for one in (*said, *doubts) if one.code not in claim.silence]
+    return evidence.but(
+        threshold_set=threshold_set, findings=tuple(shown), silenced=tuple(silenced), warnings=[*map(str, shown)]
+    )
+
+
+def _units(claim: Claim, measured: Measurement, judgement: Judgement) -> dict[str, Any] | None:
+    """The evidence's ``units`` record, if the estimate is the mean of numbers of the units."""
+    values = measured.estimator.per_unit(measured.values, measured.direction)
+    if measured.scale is not None:
+        values = measured.scale.per_unit(values)
+    parts = getattr(measured.estimator, "parts", None)
+    how = claim.how | dict(measured.how)
+    return measured.entries.record(values, measured.estimator.kind, how, parts)

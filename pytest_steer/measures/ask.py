@@ -1,0 +1,257 @@
+"""Ask: a model, what steers it and how it is asked, bound once, and every question that a claim can ask of it.
+
+It checks the hooks before the first answer and notes what each answer moved, so that no claim forwards a scope or forgets a check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike
+from ..errors import DataError, SteerError
+from ..model import Model
+from ..model.drawing import Drawing
+from ..model.noise import eps_of
+from ..model.replies import GREEDY, Replies, replies
+from ..prompting import AS_GIVEN, Context
+from ..steering import Intervention, SteeringVector
+from .answer_likelihood import AnswerLikelihoods, answer_likelihoods
+from .asking import Array
+from .kl import Divergence, kl_at_answers, kl_curve
+from .likelihood import Perplexity, perplexity_curves
+from .multiple_choice import Capability, PromptForm, ScoredBy, capability
+from .propensity import PropensityCurve, curves_in_contexts, propensity_curve, propensity_curves
+from .subject import Subject
+from .tasks import TaskAccuracy, task_accuracies
+
+Check = Callable[[Model, Subject], "dict[str, Any] | None"]
+Vector = SteeringVector | Intervention | None
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """A model, a subject and a context.
+
+    Attributes:
+        subject: the intervention, where it acts, its deployed multiplier, and what of it is accepted.
+        context: how items and prompts are put to the model.
+        check: checks the hooks of a subject and returns the record of that; called before the first answer.
+    """
+
+    model: Model
+    subject: Subject
+    context: Context = AS_GIVEN
+    check: Check = field(default=lambda model, subject: None, repr=False)
+    _moved: list[tuple[str, float]] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def soundness(self) -> dict[str, Any] | None:
+        """The record of the check of the hooks, which is made now if nothing was asked yet.
+
+        Raises:
+            SoundnessError: the hooks do not do what they say. VectorError: the intervention does not fit the model.
+        """
+        return self.check(self.model, self.subject)
+
+    def of(self, subject: Subject) -> Ask:
+        """The same questions about another subject, whose hooks are checked too."""
+        return replace(self, subject=subject, _moved=[])
+
+    def within(self, context: Context) -> Ask:
+        """The same questions in another context."""
+        return replace(self, context=context)
+
+    def propensity(
+        self, items: Iterable[ItemLike], multipliers: Sequence[float], *, context: Context | None = None
+    ) -> PropensityCurve:
+        """The propensity of every item at every multiplier."""
+        _ = self.soundness
+        curve = propensity_curve(
+            self.model,
+            items,
+            self.subject.intervention,
+            multipliers=multipliers,
+            context=self.context if context is None else context,
+            **self.subject.scope,
+        )
+        self._note("the items", curve.values - curve.values[:, :1])
+        return curve
+
+    def propensity_of(
+        self, vectors: Mapping[Any, Vector], items: Iterable[ItemLike], multipliers: Sequence[float]
+    ) -> dict[Any, PropensityCurve]:
+        """The curves of other vectors in the place of the subject's, or of None, the unsteered model."""
+        return propensity_curves(
+            self.model, items, vectors, multipliers=multipliers, context=self.context, **self.subject.scope
+        )
+
+    def propensity_in(
+        self, contexts: Sequence[Context], items: Items, multipliers: Sequence[float]
+    ) -> list[PropensityCurve]:
+        """The items' curves in each of several contexts, asked at once; what one leaves as given is as in the own context."""
+        _ = self.soundness
+        curves = curves_in_contexts(
+            self.model,
+            items,
+            self.subject.intervention,
+            contexts=[one.over(self.context) for one in contexts],
+            multipliers=multipliers,
+            **self.subject.scope,
+        )
+        for curve in curves:
+            self._note("the items", curve.values - curve.values[:, :1])
+        return curves
+
+    def likelihoods(self, items: Iterable[ItemLike], multipliers: Sequence[float]) -> AnswerLikelihoods:
+        """The log-likelihood of each item's answers, both sides apart, at every multiplier."""
+        _ = self.soundness
+        found = answer_likelihoods(
+            self.model,
+            items,
+            self.subject.intervention,
+            multipliers=multipliers,
+            context=self.context,
+            **self.subject.scope,
+        )
+        self._note("the items", np.concatenate([side - side[:, :1] for side in (found.matching, found.not_matching)]))
+        return found
+
+    def perplexity(
+        self,
+        texts: Sequence[TextLike],
+        multipliers: Sequence[float],
+        *,
+        window: int | None = None,
+        stride: int | None = None,
+        source: str = "",
+    ) -> tuple[Perplexity, list[Perplexity]]:
+        """The perplexity of the texts, unsteered and at every multiplier.
+
+        Args:
+            source: where the texts come from, put before an error about them.
+        """
+        _ = self.soundness
+        with _named(source):
+            found = perplexity_curves(
+                self.model,
+                texts,
+                {"base": None, "steered": self.subject.intervention},
+                multipliers=multipliers,
+                window=window,
+                stride=stride,
+                **self.subject.scope,
+            )
+        base, steered = found["base"][0], found["steered"]
+        self._note("the texts", np.concatenate([one.per_text - base.per_text for one in steered]))
+        return base, steered
+
+    def divergence(self, texts: Sequence[TextLike], multipliers: Sequence[float], *, source: str = "") -> list[Divergence]:
+        """KL(unsteered || steered) of the next token's distribution at each position of the texts."""
+        _ = self.soundness
+        with _named(source):
+            found = kl_curve(self.model, texts, self.subject.intervention, multipliers=multipliers, **self.subject.scope)
+        return self._diverged("the texts", found)
+
+    def divergence_at_answers(self, items: Iterable[ItemLike], multipliers: Sequence[float]) -> list[Divergence]:
+        """The same divergence at the position that predicts the first scored token of the items' answers."""
+        _ = self.soundness
+        found = kl_at_answers(
+            self.model,
+            items,
+            self.subject.intervention,
+            multipliers=multipliers,
+            context=self.context,
+            **self.subject.scope,
+        )
+        return self._diverged("the items", found)
+
+    def accuracy(
+        self, questions: Iterable[Question], multipliers: Sequence[float], *, by: ScoredBy, prompt: PromptForm, source: str
+    ) -> Capability:
+        """Which option the model gives to each question, at every multiplier."""
+        _ = self.soundness
+        with _named(source):
+            found = capability(
+                self.model,
+                questions,
+                self.subject.intervention,
+                multipliers=multipliers,
+                by=by,
+                prompt=prompt,
+                **self.subject.scope,
+            )
+        self._note("the questions", np.concatenate([scores[:, -1] - scores[:, 0] for scores in found.scores]))
+        return found
+
+    def tasks(
+        self, tasks: Sequence[TaskItem], vectors: Mapping[Any, tuple[Vector, float]], *, source: str = "", **how: Any
+    ) -> dict[Any, TaskAccuracy]:
+        """Which answers to the pairs are right under each of several (vector, multiplier); ``how`` as ``task_accuracies`` takes it."""
+        _ = self.soundness
+        with _named(source):
+            return task_accuracies(self.model, tasks, vectors, **how, **self.subject.scope)
+
+    def replies(
+        self,
+        prompts: Iterable[DialogueLike],
+        multipliers: Sequence[float],
+        *,
+        drawing: Drawing = GREEDY,
+        from_turn: int = 1,
+    ) -> Replies:
+        """The replies to the prompts at every multiplier."""
+        _ = self.soundness
+        return replies(
+            self.model,
+            prompts,
+            self.subject.intervention,
+            multipliers=multipliers,
+            drawing=drawing,
+            from_turn=from_turn,
+            context=self.context,
+            **self.subject.scope,
+        )
+
+    def check_moved(self) -> None:
+        """Refuse a user's own way of steering that changed no number in any answer.
+
+        Raises:
+            SteerError: every change is within a few roundings of 0.
+        """
+        if self.subject.intervention.applied is None or not self._moved:
+            return
+        if max(size for _, size in self._moved) > 16 * eps_of(self.model.dtype):
+            return
+        what = self._moved[0][0]
+        raise SteerError(
+            f"apply steered nothing while {what} were measured: every number is that of the unsteered model, though the check of "
+            "the hooks saw it steer. Does it stop after some forwards, or act only on some lengths?"
+        )
+
+    def _note(self, what: str, changes: Array) -> None:
+        self._moved.append((what, float(abs(changes).max(initial=0.0))))
+
+    def _diverged(self, what: str, found: list[Divergence]) -> list[Divergence]:
+        # Where nothing is steered both sides are one computation, and differ by nothing at all.
+        if found:
+            self._note(what, (np.concatenate(found[0].per_position) > 0).astype(float))
+        return found
+
+
+class _named:
+    """Put the source in front of errors about data."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self.source and isinstance(error, DataError):
+            raise type(error)(f"{self.source}: {error}") from None

@@ -1,0 +1,356 @@
+"""Estimators: from one value per unit to an estimate with its bounds, and all else that depends on how that is done.
+
+An estimator knows its bounds with and without clusters, how many units would decide a claim, how two runs are paired unit by unit, and
+which numbers of the units average to its estimate. Nothing outside asks which estimator it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+
+from ..evidence import Direction
+from ._arguments import FloatArray
+from .bootstrap import mean_bootstrap
+from .fillings import between_fillings
+from .intervals import Inference, mean_t, share, share_of_clusters
+from .largest import largest_of
+from .least import least_of
+from .paired import paired_share_difference
+from .planning import items_needed_mean, items_needed_paired, items_needed_share
+from .quantile import items_needed_quantile, quantile
+from .ratio import ratio_of_means
+from .sequential import sequential_mean, sequential_share
+from .transformed import mean_transformed_t
+from .weighted import change_difference, share_difference_of_clusters, weighted_share_difference
+
+Clusters = Sequence[int] | None
+IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
+MIN_N = 8
+"""Units below which a mean is not judged: see docs/verdicts.md for the error rates there."""
+
+
+class Estimator(Protocol):
+    """What a claim's statistic is, as a function of one row of values per unit.
+
+    Attributes:
+        kind: how ``units`` of a report name it; :func:`paired` compares two runs by it.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
+        """The estimate and its bounds.
+
+        Args:
+            values: [n_units] or [n_units, k]. direction: that is promised, for estimators that fill in what is missing.
+        """
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        """[n_units] numbers whose mean is the estimate, exactly or to first order."""
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        """Units that would decide with a power of 80 % if the estimate were the truth; None if no feasible number would."""
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        """Values, a threshold and an estimator of their mean such that the claim holds if that mean keeps the threshold.
+
+        None where the statistic is no mean, or its bounds need no doubt.
+        """
+
+
+def floor_of(found: Inference, min_n: int | None = None) -> int | None:
+    """The least number of units for a verdict: ``min_n``, else :data:`MIN_N`, and None for bounds that are exact for any number."""
+    return min_n if min_n is not None or found.is_exact else MIN_N
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean over units, over clusters where there are some.
+
+    Attributes:
+        sequential: bounds that hold however often the data are looked at; of ``t`` alone, without clusters.
+    """
+
+    interval: IntervalMethod = "t"
+    seed: int = 0
+    sequential: bool = False
+    kind: str = field(default="mean", init=False)
+
+    def infer(
+        self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
+    ) -> Inference:
+        if self.sequential:
+            return sequential_mean(values, confidence=confidence)
+        if self.interval == "bootstrap":
+            return mean_bootstrap(values, confidence=confidence, seed=self.seed, clusters=clusters)
+        mean = mean_transformed_t if self.interval == "transformed_t" else mean_t
+        return mean(values, confidence=confidence, clusters=clusters)
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        return values
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        return _needed_for_a_mean(found, threshold)
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return values, threshold, self
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of units with a flag (1.0, else 0.0), with bounds that are exact for any number of units."""
+
+    sequential: bool = False
+    kind: str = field(default="share", init=False)
+
+    def infer(
+        self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
+    ) -> Inference:
+        if self.sequential:
+            return sequential_share(values.astype(bool), confidence=confidence)
+        if clusters is not None:
+            return share_of_clusters(values.astype(bool), clusters, confidence=confidence)
+        return share(int(values.sum()), len(values), confidence=confidence)
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        return values
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        return items_needed_share(found.estimate, threshold, direction=direction, confidence=found.confidence)
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return None
+
+
+@dataclass(frozen=True)
+class PairedShare:
+    """The share of units that changed one way (1.0) minus the share that changed the other way (-1.0), each paired with itself.
+
+    Attributes:
+        weights: [n_units] that sum to 1; None if each counts alike.
+    """
+
+    weights: tuple[float, ...] | None = None
+
+    @property
+    def kind(self) -> str:
+        return "change" if self.weights is None else "mean"
+
+    def infer(
+        self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
+    ) -> Inference:
+        if self.weights is not None:
+            return weighted_share_difference(values, self.weights, confidence=confidence)
+        if clusters is not None:
+            return share_difference_of_clusters(values, clusters, confidence=confidence)
+        return paired_share_difference(*_ups_and_downs(values), len(values), confidence=confidence)
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        if self.weights is None:
+            return values
+        weights = np.array(self.weights)
+        scaled: FloatArray = values * (weights / weights.sum() * len(values))
+        return scaled
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        if self.weights is not None or clusters is not None:
+            return _needed_for_a_mean(found, threshold)
+        ups, downs = _ups_and_downs(values)
+        return items_needed_paired(ups, downs, len(values), threshold, confidence=found.confidence)
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Another estimator where the values of some units are not known (NaN): each bound comes from the worse filling.
+
+    Attributes:
+        of: the estimator of values that are known. low / high: the least and the largest value that a unit can have.
+    """
+
+    of: Estimator
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def kind(self) -> str:
+        return self.of.kind
+
+    def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
+        least, most = (
+            self.of.infer(_with(values, fill), clusters, confidence=confidence, direction=direction)
+            for fill in (self.low, self.high)
+        )
+        return between_fillings(least, most, direction)
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        fill = self.low if direction is Direction.AT_LEAST else self.high
+        return self.of.per_unit(_with(values, fill), direction)
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        return self.of.units_needed(found, self.per_unit(values, direction), clusters, threshold, direction)
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return self.of.as_mean(self.per_unit(values, direction), threshold, direction)
+
+
+@dataclass(frozen=True)
+class Quantile:
+    """A quantile of values that come in clusters, by order statistics."""
+
+    q: float
+    kind: str = field(default="quantile", init=False)
+
+    def infer(
+        self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
+    ) -> Inference:
+        return quantile(values, self.q, confidence=confidence, clusters=clusters)
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        return values
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        return items_needed_quantile(found, threshold)
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The mean of the first column relative to that of the second, paired by unit."""
+
+    interval: IntervalMethod = "t"
+    seed: int = 0
+    kind: str = field(default="mean", init=False)
+
+    def infer(
+        self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
+    ) -> Inference:
+        above, below = values.T
+        return ratio_of_means(above, below, confidence=confidence, interval=self.interval, seed=self.seed, clusters=clusters)
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        above, below = values.T
+        ratio = float(above.mean() / below.mean())
+        linear: FloatArray = ratio + (above - ratio * below) / float(below.mean())
+        return linear
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        excess = values[:, 0] - threshold * values[:, 1]
+        mean = Mean(self.interval, self.seed).infer(excess, clusters, confidence=found.confidence)
+        return _needed_for_a_mean(mean, 0.0)
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return values[:, 0] - threshold * values[:, 1], 0.0, Mean(self.interval, self.seed)
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The worst of several parts of the units: the least where a large number is promised, else the largest.
+
+    Attributes:
+        of: the estimator of each part. parts: [n_units] the part of each unit.
+    """
+
+    of: Estimator
+    parts: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.of.kind
+
+    def each(
+        self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction
+    ) -> dict[str, Inference]:
+        """The inference of each part, in the order in which the parts come."""
+        labels, found = np.array(self.parts, dtype=object), {}
+        for part in dict.fromkeys(self.parts):
+            own = labels == part
+            together = None if clusters is None else [one for one, here in zip(clusters, own, strict=True) if here]
+            if together is not None and len(set(together)) == len(together):
+                together = None
+            found[part] = self.of.infer(values[own], together, confidence=confidence, direction=direction)
+        return found
+
+    def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
+        each = list(self.each(values, clusters, confidence=confidence, direction=direction).values())
+        return (least_of if direction is Direction.AT_LEAST else largest_of)(each)
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        return self.of.per_unit(values, direction)
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        return None
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return None
+
+
+def gain_between(kind: str, gains: FloatArray, clusters: Clusters, *, confidence: float) -> Inference:
+    """By how much a statistic rose between two runs, from the differences of the units that both have.
+
+    Args:
+        kind: of the estimator, as ``units`` of a report name it.
+    """
+    if kind == "share" and clusters is not None:
+        return share_difference_of_clusters(gains, clusters, confidence=confidence)
+    if kind == "share":
+        return paired_share_difference(*_ups_and_downs(gains), len(gains), confidence=confidence)
+    if kind == "change":
+        return change_difference(gains, confidence=confidence)
+    return mean_t(gains, confidence=confidence, clusters=clusters)
+
+
+def _needed_for_a_mean(found: Inference, threshold: float) -> int | None:
+    if not found.standard_deviation:
+        return None
+    return items_needed_mean(found.estimate, found.standard_deviation, threshold, confidence=found.confidence)
+
+
+def _ups_and_downs(changes: FloatArray) -> tuple[int, int]:
+    return int((changes > 0).sum()), int((changes < 0).sum())
+
+
+def _with(values: FloatArray, fill: float) -> FloatArray:
+    filled: FloatArray = np.where(np.isnan(values), fill, values)
+    return filled
