@@ -13,7 +13,7 @@ from ..errors import MeasurementError, SoundnessError, SteerError
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of
-from ..model.loaded import once_per_model
+from ..model.model import once_per_model
 from ..model.state import measured, trusting
 from ..run_context import current_run
 from ..screen import message_of, one_screen
