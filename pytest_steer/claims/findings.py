@@ -16,7 +16,7 @@ from ..measures import Array, chance_warnings
 from ..measures.ask import Ask
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.fits import mismatch_warnings
+from ..model.sites import mismatch_warnings
 from ..registry import did_you_mean
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
 from ..stats.estimators import MIN_N, Estimator, Share

@@ -26,7 +26,7 @@ from .doubts import look_closer
 from .figures import Distribution, Figure
 from .holding import hold
 from .judged import judged
-from .kinds import claim
+from .kinds import Starter, claim
 from .leaks import text_leaks
 from .over_items import check_moved
 from .rises import Aggregate, rise_of
@@ -34,7 +34,12 @@ from .units import units_record
 from .unread import withhold_unread
 
 
-@claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
+@claim(
+    "ppl_delta_below",
+    title="Steering costs little perplexity",
+    main="limit",
+    starter=Starter(4, {"init": ("limit",), "sweep": ("limit", "window", "stride")}),
+)
 @dataclass(frozen=True, kw_only=True)
 class PplDeltaBelow:
     """Steering at `multiplier` raises the perplexity of the neutral texts by less than `limit`.
