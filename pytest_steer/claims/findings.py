@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ Finder = Callable[[Found], Iterable[Finding]]
 def findings_of(found: Found) -> list[Finding]:
     """What all finders and the claim itself say, each once, the most important first."""
     said = [finding for finder in FINDERS for finding in finder(found)]
-    return ordered([*said, *found.measured.sample.findings, *found.measured.findings])
+    return ordered([*said, *found.measured.sample.findings, *found.measured.findings, *found.claim.find(found)])
 
 
 def check_silence(silence: Any, where: str) -> None:
@@ -142,6 +142,14 @@ def of_training_data(found: Found) -> Iterator[Finding]:
         )
     else:
         yield from map(overlap, text_leaks(record, list(sample.units)))
+
+
+def of_other_data(found: Found) -> Iterator[Finding]:
+    """What is to be said of data beside the claim's own, unless it is said of these too."""
+    own = [*of_training_data(found), *found.measured.sample.findings]
+    for name, sample in found.measured.also.items():
+        said = (*of_training_data(replace(found, measured=found.measured.but(sample=sample))), *sample.findings)
+        yield from (one if not name else replace(one, text=f"{name}: {one.text}") for one in said if one not in own)
 
 
 def of_the_vector(found: Found) -> Iterator[Finding]:
@@ -480,6 +488,7 @@ def _short_of_promise(found: Found) -> Iterator[Finding]:
 
 FINDERS: list[Finder] = [
     of_training_data,
+    of_other_data,
     of_the_vector,
     of_the_dose,
     of_asking,
