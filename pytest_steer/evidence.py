@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from .core.finding import Finding
+from .core.finding import Finding, ordered
 from .errors import MeasurementError
 from .screen import one_screen
 
@@ -128,6 +129,12 @@ class Evidence:
     def but(self, **changes: Any) -> Evidence:
         """The evidence with other values in some fields."""
         return replace(self, **changes)
+
+    def noting(self, findings: Iterable[Finding]) -> Evidence:
+        """The evidence with further findings, those that it has already and repeats aside."""
+        known = ordered([*self.findings, *findings])
+        new = [str(one) for one in known if one not in self.findings and str(one) not in self.warnings]
+        return self.but(findings=tuple(known), warnings=[*self.warnings, *new])
 
     @property
     def passed(self) -> bool:

@@ -144,11 +144,20 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     inconclusive = item.config.stash[SESSION].settings.inconclusive
 
-    def add(evidence: Any) -> None:
-        evidence.id, evidence.rerun, evidence.suite = item.nodeid, rerun_command(item), Path(item.path).stem
+    def add(evidence: Any) -> Any:
+        from .claims.explain import complete
+
         known = item.get_closest_marker("xfail")
-        evidence.xfail = str(known.kwargs.get("reason", "")) if known is not None else None
-        item.stash.setdefault(EVIDENCE, []).append(evidence)
+        labelled = complete(
+            evidence.but(
+                id=item.nodeid,
+                rerun=rerun_command(item),
+                suite=Path(item.path).stem,
+                xfail=str(known.kwargs.get("reason", "")) if known is not None else None,
+            )
+        )
+        item.stash.setdefault(EVIDENCE, []).append(labelled)
+        return labelled
 
     try:
         with running(replace(current_run(), evidence=add)):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .columns import shortened, wrapped
+from .core.finding import Weight, code
 from .errors import ClaimFileError, SteerError, exceptions_named
 from .failures import SteeringFailure
 from .pytest_columns import columns
@@ -35,6 +36,20 @@ EVIDENCE = pytest.StashKey["list[Evidence]"]()
 
 CONTEXTS_UNUSED = (
     "the file names contexts, but none of these kinds of claims searches them: what was measured is the context as given"
+)
+
+contexts_unused = code(
+    "contexts-unused",
+    signal="The file names contexts, and none of its claims searches them.",
+    meaning="Only the context as given was measured.",
+    cure="Add a claim `holds_in_contexts`, or delete `contexts`.",
+    weight=Weight.MEANINGLESS,
+)
+known_failure = code(
+    "known-failure",
+    signal="A claim that is known to fail passes, or its known failure has expired.",
+    meaning="Its `xfail` says what is no longer so.",
+    cure="Delete `xfail`, or set a later day.",
 )
 
 STRICT_KNOWN = "--steer-strict-known: a known failure that no longer applies fails, so that it hides nothing"
@@ -112,12 +127,10 @@ class ClaimItem(pytest.Item):
 
         try:
             with exceptions_named():
-                evidence = self._labelled(self.evidence())
-                complete(evidence)
+                evidence = complete(self._labelled(self.evidence()))
                 evidence.to_dict()
         except SteerError as error:
-            evidence = self._labelled(failed_evidence(error, self.suite, self.claim))  # type: ignore[arg-type]
-            complete(evidence)
+            evidence = complete(self._labelled(failed_evidence(error, self.suite, self.claim)))  # type: ignore[arg-type]
         self.stash.setdefault(EVIDENCE, []).append(evidence)
         if evidence.error is not None:
             raise SteerError(evidence.message)
@@ -127,20 +140,23 @@ class ClaimItem(pytest.Item):
 
     def _labelled(self, evidence: Evidence) -> Evidence:
         """The evidence with what it has from this item."""
-        evidence.suite = self.suite.name
-        evidence.matrix = getattr(self.claim, "choice", None) or None
-        if self.suite.contexts and not any(
-            getattr(entry, "kind", "") == "holds_in_contexts" for entry in self.suite.entries
-        ):
-            evidence.warnings.append(CONTEXTS_UNUSED)
+        from .claims import kind_of
+
+        findings = []
+        kinds = [getattr(entry, "kind", "") for entry in self.suite.entries]
+        if self.suite.contexts and not any(kind and kind_of(kind).searches_contexts for kind in kinds):
+            findings.append(contexts_unused(CONTEXTS_UNUSED))
         expires = getattr(self.claim, "xfail_expires", None)
-        evidence.xfail_expires = expires.isoformat() if expires is not None else None
         if self.expired:
-            evidence.warnings.append(self._expired_words())
-        else:
-            evidence.xfail = getattr(self.claim, "xfail", None)
-        evidence.id, evidence.rerun = self.nodeid, rerun_command(self)
-        return evidence
+            findings.append(known_failure(self._expired_words()))
+        return evidence.noting(findings).but(
+            suite=self.suite.name,
+            matrix=getattr(self.claim, "choice", None) or None,
+            xfail_expires=expires.isoformat() if expires is not None else None,
+            xfail=None if self.expired else getattr(self.claim, "xfail", None),
+            id=self.nodeid,
+            rerun=rerun_command(self),
+        )
 
     def _expired_words(self) -> str:
         reason, last = getattr(self.claim, "xfail", None), getattr(self.claim, "xfail_expires", None)
@@ -205,25 +221,26 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
             return evidence.to_dict()
     except SteerError as error:
         failed = error_evidence(evidence.check, evidence.name, str(error), id=evidence.id, suite=evidence.suite)
-        failed.message = failed.error or ""
-        return failed.to_dict()
+        return failed.but(message=failed.error or "").to_dict()
 
 
 def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) -> None:
     """Says of a known failure that passes which line to delete, and of assertions before the one that fails that they just passed."""
-    for evidence in item.stash[EVIDENCE]:
+    measured = item.stash[EVIDENCE]
+    for at, evidence in enumerate(measured):
         if evidence.xfail is None or not evidence.passed:
             continue
         if raised:
-            evidence.xfail = None
+            measured[at] = evidence.but(xfail=None)
             continue
         if isinstance(item, ClaimItem):
             place = f"delete the `xfail` in {shown(item.path)}:{item.claim.place_of('xfail')[0]}"  # type: ignore[union-attr]
         else:
             file, line, _ = item.location
             place = f"take the xfail mark off the test in {file}:{(line or 0) + 1}"
-        evidence.warnings.insert(0, f"it passes, and was known to fail ({evidence.xfail or 'no reason given'}): {place}")
-        evidence.message = explain_message(evidence)
+        text = f"it passes, and was known to fail ({evidence.xfail or 'no reason given'}): {place}"
+        evidence = evidence.but(findings=(known_failure(text), *evidence.findings), warnings=[text, *evidence.warnings])
+        measured[at] = evidence.but(message=explain_message(evidence))
     if isinstance(item, ClaimItem) and hasattr(report, "wasxfail"):
         # Of the short summary, which pytest does not break: "XFAIL id - reason".
         report.wasxfail = wrapped(report.wasxfail, columns(item.config), first=len(f"XFAIL {item.nodeid} - "))

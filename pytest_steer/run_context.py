@@ -63,7 +63,7 @@ class RunContext:
         context: the one context that searches try, as axes to values, or None.
         place: the running test's name, under which counterexamples are kept.
         progress: takes a line about long work, or None.
-        evidence: takes the evidence of every assertion, or None.
+        evidence: takes the evidence of every assertion and returns it with what the run knows of it, or None.
         option_prefix: how options are written here, for messages.
         baseline: an earlier report that this run is held against, or None.
         makes_baseline: this run's report becomes the first baseline.
@@ -83,7 +83,7 @@ class RunContext:
     context: Mapping[str, Any] | None = None
     place: str = ""
     progress: Callable[[str], None] | None = None
-    evidence: Callable[[Evidence], None] | None = None
+    evidence: Callable[[Evidence], Evidence] | None = None
     option_prefix: str = "--steer-"
     baseline: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     makes_baseline: bool = False

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, Protocol, get_args, get_type_hints
 from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence, Verdict, error_evidence
 from ..failures import SteeringFailure, SteeringInconclusive
-from ..measures.subject import model_warnings
+from ..measures.subject import model_findings, noted
 from ..model import Model
 from ..model.arguments import check_arguments
 from ..model.loaded import looked_at_once
@@ -74,23 +74,20 @@ def _hold(kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs: dict[str, 
             with warnings_noted() as said, looked_at_once():
                 _check(call, kind, model, given)
                 evidence = evidence_of(kind.declared(**given), model)
-            evidence.warnings += model_warnings(model)
-            evidence.warnings += [text for text in said if text not in evidence.warnings]
-            complete(evidence)
-            evidence.to_dict()  # which refuses what a report cannot hold
+            evidence = evidence.noting([*model_findings(model), *map(noted, said)])
+            complete(evidence).to_dict()  # which refuses what a report cannot hold
     except SteerError as error:
         failed = error_evidence(kind.name, str(name), str(error), soundness=getattr(error, "soundness", None))
         take(failed)
-        complete(failed)
         raise
-    take(evidence)
-    complete(evidence)  # again, with the id and the command of the test
+    evidence = take(evidence)
     raise_unless_held(evidence)
     return evidence
 
 
-def _untaken(_: Evidence) -> None:
-    """Does nothing: used when no run collects evidence."""
+def _untaken(evidence: Evidence) -> Evidence:
+    """Outside of a run the evidence is only completed."""
+    return complete(evidence)
 
 
 def _bound(call: str, kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

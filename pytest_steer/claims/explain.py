@@ -10,18 +10,18 @@ from .kinds import ClaimKind, kind_of
 from .pilots import threshold_line
 
 
-def complete(evidence: Evidence) -> None:
-    """Write into evidence what depends on the run it belongs to: how to see a counterexample again, and the message.
+def complete(evidence: Evidence) -> Evidence:
+    """The evidence with what depends on the run it belongs to: how to see a counterexample again, and the message.
 
     Call it when nothing else of the evidence changes any more.
     """
     if evidence.check:
         try:
-            evidence.extra = kind_of(evidence.check).said("extra", evidence)
+            evidence = evidence.but(extra=kind_of(evidence.check).said("extra", evidence))
         except Exception:  # of a user's claim, which may be the error itself
             if evidence.verdict is not Verdict.ERROR:
                 raise
-    evidence.message = explain(evidence)
+    return evidence.but(message=explain(evidence))
 
 
 def explain(evidence: Evidence, *, brief: bool = False, width: int | None = None, first: int = 0) -> str:

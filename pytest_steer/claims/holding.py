@@ -11,7 +11,7 @@ from ..data import as_dialogues, as_items
 from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence, Verdict, error_evidence
 from ..failures import SteeringFailure, SteeringInconclusive
-from ..measures.subject import Subject, model_warnings
+from ..measures.subject import Subject, model_findings, noted
 from ..model import Model
 from ..model.arguments import READERS, check_arguments
 from ..model.loaded import looked_at_once
@@ -63,23 +63,20 @@ def hold(kind: str, given: Mapping[str, Any], *, late: Mapping[str, Callable[[],
             with warnings_noted() as said, looked_at_once():
                 claim = _claim_of(declared, given, fields, known, late or {})
                 evidence = claim.measure(given["model"])
-            evidence.warnings += model_warnings(given["model"])
-            evidence.warnings += [text for text in said if text not in evidence.warnings]
-            complete(evidence)
-            evidence.to_dict()  # which refuses what a report cannot hold
+            evidence = evidence.noting([*model_findings(given["model"]), *map(noted, said)])
+            complete(evidence).to_dict()  # which refuses what a report cannot hold
     except SteerError as error:
         failed = error_evidence(kind, str(fields["name"]), str(error), soundness=getattr(error, "soundness", None))
         take(failed)
-        complete(failed)
         raise
-    take(evidence)
-    complete(evidence)  # anew, with the id and the command of the test
+    evidence = take(evidence)
     raise_unless_held(evidence)
     return evidence
 
 
-def _untaken(_: Evidence) -> None:
-    """Outside of a run nobody takes the evidence."""
+def _untaken(evidence: Evidence) -> Evidence:
+    """Outside of a run the evidence is only completed."""
+    return complete(evidence)
 
 
 def _claim_of(
@@ -108,10 +105,6 @@ def _check_keywords(call: str, declared: ClaimKind, shared: Mapping[str, Any], k
     unknown = next((name for name in shared if name not in known), None)
     if unknown is None:
         return
-    now = [new for new, schema in declared.parameters.items() if schema.get("x-was") == unknown]
-    if now:
-        lines = " or ".join(f"{new}={shared[unknown]!r}" for new in now)
-        raise TypeError(f"{call}: {unknown!r} is now called {' or '.join(map(repr, now))}: write {lines}")
     if unknown == "direction":
         raise TypeError(f"{call}() takes no direction: it says of no behaviour whether it is to rise or fall; delete it")
     hint = did_you_mean(unknown, sorted({*known} - {"subject", "search", "source"}))

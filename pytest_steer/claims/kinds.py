@@ -49,6 +49,19 @@ _INSTEAD = {"prompts": "test"}  # the file that serves where there is none of th
 
 
 @dataclass(frozen=True)
+class Starter:
+    """A kind's part in the claim files that commands write.
+
+    Attributes:
+        place: its place among the claims of a file.
+        promises: command to the parameters that it fills in, the main promise first.
+    """
+
+    place: int
+    promises: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class ClaimKind:
     """One kind of claim.
 
@@ -63,6 +76,7 @@ class ClaimKind:
         directed: whether it says which way a behaviour is to move, so that ``direction`` means something.
         only_with: a field or parameter to the parameter, or the field of ``either``, without which it means nothing.
         not_with: a field or parameter to the parameter beside which it means nothing.
+        starter: its part in the claim files that commands write; None for none.
     """
 
     name: str
@@ -76,6 +90,7 @@ class ClaimKind:
     only_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     not_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     schema_more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    starter: Starter | None = None
 
     @cached_property
     def about(self) -> str:
@@ -170,7 +185,8 @@ class ClaimKind:
         """A warning for each parameter of a claim with a value at which its promise can hardly fail."""
         found = []
         for name, schema in self.parameters.items():
-            value, weak = getattr(claim, self.field_of[name], None), schema.get("x-weak")
+            weak = schema.get("x-weak")
+            value: Any = getattr(claim, self.field_of[name], None)
             value = promised(value, name).value if isinstance(value, Mapping) and "value" in value else value
             if weak is None or value is None:
                 continue
@@ -310,6 +326,7 @@ def claim(
     only_with: Mapping[str, str] | None = None,
     not_with: Mapping[str, str] | None = None,
     schema: Mapping[str, Any] | None = None,
+    starter: Starter | None = None,
 ) -> Callable[[Declared], Declared]:
     """Register a class as a kind of claim; see docs/extending.md.
 
@@ -321,6 +338,7 @@ def claim(
         either: fields of which one is filled in, see :class:`ClaimKind`; the class has a parameter ``on`` that names one.
         directed / only_with / not_with: which of what all claims take means nothing for it, see :class:`ClaimKind`.
         schema: further keywords of JSON Schema for its parameters together.
+        starter: its part in the claim files that commands write, see :class:`Starter`.
 
     Raises:
         SteerError: the name is taken.
@@ -333,9 +351,8 @@ def claim(
                 f"between `@claim(...)` and `class {declared.__name__}:`"
             )
         of_one = (tuple(one_of), tuple(any_of), tuple(either))
-        kind = ClaimKind(
-            name, declared, title, main, *of_one, directed, dict(only_with or {}), dict(not_with or {}), schema or {}
-        )
+        beside = (dict(only_with or {}), dict(not_with or {}), schema or {})
+        kind = ClaimKind(name, declared, title, main, *of_one, directed, *beside, starter)
         if issubclass(declared, Claim):
             declared.kind = kind
             _reading(kind)
@@ -374,7 +391,7 @@ def _checked(kind: ClaimKind) -> None:
     kind.declared.__init__ = checked  # type: ignore[misc]
 
 
-_READ = {"items": as_items, "prompts": as_dialogues}
+_READ: dict[str, Callable[[Any], Any]] = {"items": as_items, "prompts": as_dialogues}
 
 
 def _reading(kind: ClaimKind) -> None:
@@ -505,3 +522,10 @@ def kind_of(name: str) -> ClaimKind:
     """
     found: ClaimKind = registry.find("claim", name)
     return found
+
+
+def starters(command: str) -> dict[str, tuple[str, ...]]:
+    """The kinds of claims that a command writes, in the order of the file, with the parameters that it fills in."""
+    parts = {name: kind.starter for name, kind in registry.things("claim").items() if kind.starter is not None}
+    in_order = sorted(parts.items(), key=lambda part: part[1].place)
+    return {name: starter.promises[command] for name, starter in in_order if command in starter.promises}

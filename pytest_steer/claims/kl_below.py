@@ -15,7 +15,7 @@ from ..data import ItemLike, Items, Sample, TextLike, Texts, as_items, as_texts,
 from ..data.texts import content_of
 from ..errors import DataError
 from ..evidence import Direction, Evidence
-from ..measures import MULTIPLIERS, Array, Divergence, asked_as_text, can_have_controls, marked_token
+from ..measures import MULTIPLIERS, Divergence, asked_as_text, can_have_controls, marked_token
 from ..measures.ask import Ask
 from ..measures.controls import directions_like
 from ..model import Model

@@ -95,7 +95,6 @@ class PerformsTask:
         Param(
             "How many other pairs are shown before each question; 0 is zero-shot.",
             title="Demonstrations in each prompt",
-            was="shots",
             example=5,
             at_least=0,
         ),
@@ -114,7 +113,6 @@ class PerformsTask:
         Param(
             "How many demonstrations the unsteered few-shot prompts have that the claim is shown beside.",
             title="Demonstrations of the baselines",
-            was="baseline_shots",
             example=10,
             at_least=2,
         ),

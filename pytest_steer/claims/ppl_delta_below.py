@@ -22,13 +22,18 @@ from .asserting import assertion
 from .base import OverTexts
 from .common import Interval, Stride, Window
 from .figures import Distribution, Figure
-from .kinds import claim
+from .kinds import Starter, claim
 from .measurement import Measurement, Read, Scale
 
 Aggregate = Literal["geometric", "arithmetic"]
 
 
-@claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
+@claim(
+    "ppl_delta_below",
+    title="Steering costs little perplexity",
+    main="limit",
+    starter=Starter(4, {"init": ("limit",), "sweep": ("limit", "window", "stride")}),
+)
 class PplDeltaBelow(OverTexts):
     """Steering at `multiplier` raises the perplexity of the neutral texts by less than `limit`.
 

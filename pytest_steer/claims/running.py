@@ -24,14 +24,15 @@ from .numbers import number
 from .pilots import note_threshold
 
 
-def evidence_of(claim: Claim, model: Model) -> Evidence:
+def evidence_of(claim: Any, model: Model) -> Evidence:
     """Measure and judge a claim.
 
     Raises:
         SteerError: it cannot be measured; the subclasses say why.
     """
     if not isinstance(claim, Claim):
-        return claim.measure(model)
+        old: Evidence = claim.measure(model)
+        return old
     started = time.perf_counter()
     check_silence(claim.silence, claim.name)
     ask = Ask(model, claim.subject, claim.context_asked, check_before)

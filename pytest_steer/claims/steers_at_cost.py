@@ -29,7 +29,7 @@ from .deployed import moves_of
 from .figures import CostPoint, EffectAgainstCost, Figure, figures_of_items
 from .holding import hold
 from .judged import below_floor, floor_of, mean_of
-from .kinds import claim
+from .kinds import Starter, claim
 from .leaks import text_leaks
 from .no_effect import controls_of_no_effect
 from .numbers import number, promise
@@ -37,7 +37,12 @@ from .over_items import measure_items
 from .unread import withhold_unread
 
 
-@claim("steers_at_cost", title="The vector steers, at a given cost", main="effect")
+@claim(
+    "steers_at_cost",
+    title="The vector steers, at a given cost",
+    main="effect",
+    starter=Starter(2, {"compare-methods": ("effect", "budget")}),
+)
 @dataclass(frozen=True, kw_only=True)
 class SteersAtCost:
     """The mean effect over the test items is at least `effect` at the multiplier where the perplexity of the neutral texts has risen by `budget`.
@@ -78,7 +83,6 @@ class SteersAtCost:
         Param(
             "The relative rise of perplexity at which the effect is measured: 0.05 means 5 %.",
             title="Budget: relative rise of perplexity",
-            was="cost",
             example=0.05,
             above=0,
             weak_from=1,
@@ -98,7 +102,6 @@ class SteersAtCost:
         Param(
             "The largest multiplier tried, as a multiple of the deployed one: 8 means eight times `multiplier`.",
             title="Largest multiplier",
-            was="most",
             example=8,
             at_least=1,
         ),

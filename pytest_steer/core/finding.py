@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -76,7 +77,7 @@ def code(name: str, *, signal: str, meaning: str, cure: str, weight: Weight = We
     return made
 
 
-def ordered(findings: list[Finding]) -> list[Finding]:
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """The findings without repeats, the most important first."""
     distinct = list(dict.fromkeys(findings))
     return sorted(distinct, key=lambda one: CODES[one.code].weight if one.code in CODES else Weight.NOTE)

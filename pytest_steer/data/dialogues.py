@@ -9,9 +9,8 @@ from os import PathLike
 from typing import Any
 
 from ..errors import DataError
-from .formats.columns import check_columns
 from .formats.entries import entries, file_of, has_entries, text_lines
-from .formats.shapes import item_of, show
+from .formats.shapes import check_columns, item_of, show
 from .items import ContrastItem, check_text
 from .likeness import normal_form
 from .transcripts import check_messages, check_tools, name_of, text_of

@@ -10,8 +10,8 @@ from os import PathLike
 from typing import Any
 
 from ..errors import DataError
-from .formats.columns import check_columns
 from .formats.entries import entries, file_of
+from .formats.shapes import check_columns
 from .items import ContrastItem, Items
 from .likeness import normal_form
 from .units import Units

@@ -145,6 +145,12 @@ class Units(Sequence[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries)
 
+    def __add__(self, other: Sequence[Entry]) -> Self:
+        return type(self)((*self, *other))
+
+    def __radd__(self, other: Sequence[Entry]) -> Self:
+        return type(self)((*other, *self))
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, (list, tuple)):
             return self._entries == tuple(other)

@@ -32,7 +32,7 @@ def fv(
     *,
     layer: int | None = None,
     heads: Annotated[int, Param("How many attention heads a function vector (fv) is made of.", at_least=1)] = 10,
-    n_shots: Annotated[int, Param("How many demonstrations each prompt of method fv has.", at_least=1, was="shots")] = 10,
+    n_shots: Annotated[int, Param("How many demonstrations each prompt of method fv has.", at_least=1)] = 10,
     prompts: Annotated[int, Param("Over how many prompts method fv averages the outputs of the heads.", at_least=1)] = 100,
     shuffled_prompts: Annotated[
         int, Param("Over how many shuffled prompts method fv averages the effect of a head.", at_least=1)

@@ -19,7 +19,7 @@ from ..data import (
 )
 from ..errors import DataError, ModelError, SteerError, at_key
 from ..evidence import Evidence
-from ..fuzzing.context_search import Search
+from ..fuzzing.trials import Search
 from ..measures.judges import make_judge
 from ..measures.subject import Subject
 from ..model import Model

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from .. import progress
 from ..claims import evidence_of, kind_of
-from ..claims.multiplicity import adjust
+from ..claims.multiplicity import adjusted
+from ..core.finding import Weight, code
 from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence
-from ..measures.subject import model_warnings
+from ..measures.subject import model_findings, noted
 from ..model.loaded import looked_at_once
 from ..model.models import Models
 from ..run_context import RunContext
@@ -18,6 +19,13 @@ from .specs import BrokenClaim, ClaimSpec, Suite
 MODELS_OVERRULED = (
     "--steer-model (steer_model) replaces every model of `matrix.model` by {model}: items that differ only in their model are the same "
     "measurement, whatever they are called"
+)
+models_overruled = code(
+    "model-option-wins",
+    signal="--steer-model names one model, and the file's matrix several.",
+    meaning="The rows of the matrix are all of one model.",
+    cure="Leave out --steer-model.",
+    weight=Weight.ANOTHER,
 )
 
 
@@ -51,8 +59,7 @@ class Measuring:
     def family_of(self, suite: Suite) -> dict[str, Evidence]:
         """By name the evidence of every claim of a file, with Holm's adjustment over them."""
         family = {entry.name: self.evidence_of(suite, entry) for entry in suite.entries}
-        adjust(list(family.values()))
-        return family
+        return dict(zip(family, adjusted(list(family.values())), strict=True))
 
     def _evidence_of(self, suite: Suite, entry: ClaimSpec) -> Evidence:
         with warnings_noted() as said:
@@ -61,8 +68,7 @@ class Measuring:
                     evidence = self._measured(suite, entry)
             except SteerError as error:
                 evidence = failed_evidence(error, suite, entry)
-        evidence.warnings += [text for text in said if text not in evidence.warnings]
-        return evidence
+        return evidence.noting(map(noted, said))
 
     def _measured(self, suite: Suite, claim: ClaimSpec) -> Evidence:
         run = self.run
@@ -73,7 +79,7 @@ class Measuring:
         with looked_at_once():
             evidence = evidence_of(builder.build(suite, claim), model)
         evidence.to_dict()  # which refuses what is not finite
-        evidence.warnings += model_warnings(model)
+        findings = model_findings(model)
         if claim.model is not None and run.model is not None:
-            evidence.warnings.append(MODELS_OVERRULED.format(model=run.model))
-        return evidence
+            findings.append(models_overruled(MODELS_OVERRULED.format(model=run.model)))
+        return evidence.noting(findings)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pytest_steer.data import Items, read_contrast_texts, read_items, read_tasks, task_items
 from pytest_steer.data.formats import entries, is_contrast_texts
-from pytest_steer.data.formats.columns import item_columns
+from pytest_steer.data.formats.shapes import item_columns
 from pytest_steer.data.tasks import task_columns
 from pytest_steer.errors import DataError
 from pytest_steer.extract import Training

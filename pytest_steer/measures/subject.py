@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from ..core.finding import Finding, Weight, code
 from ..errors import SteerError
 from ..model import Model, engine_of
 from ..model.foreign import hooks_warning
@@ -108,33 +109,60 @@ def describe_model(model: Model) -> dict[str, Any]:
     }
 
 
+noted = code(
+    "noted-while-measuring",
+    signal="A warning was raised while the claim was measured.",
+    meaning="It may concern the numbers.",
+    cure="Read it.",
+)
+score_cache = code(
+    "score-cache",
+    signal="The folder of scores could not be used as it was.",
+    meaning="Scores are computed again, or are not kept.",
+    cure="Give --steer-cache another folder.",
+)
+another_model = code(
+    "another-model",
+    signal="The model has hooks, weights or code that its name does not say.",
+    meaning="The numbers are those of another model.",
+    cure="Take out what changes the model, or load it again.",
+    weight=Weight.ANOTHER,
+)
+
+
 def cache_warnings(model: Model) -> list[str]:
     """What there is to tell about the folder of scores; each is told once."""
     disk = engine_of(model).disk
     return disk.told() if disk is not None else []
 
 
-def model_warnings(model: Model) -> list[str]:
+def model_findings(model: Model) -> list[Finding]:
     """What the reader of a claim has to know about the model, and, once in a run, about the folder of scores."""
-    found = cache_warnings(model)
+    found = [score_cache(text) for text in cache_warnings(model)]
     hooks = foreign_hooks(model)
     if hooks:
-        found.append(hooks_warning(model.id, hooks))
+        found.append(another_model(hooks_warning(model.id, hooks)))
     if model.loaded_weights is not None and model.weights_checksum() != model.loaded_weights:
         found.append(
-            f"the weights of {model.id} have changed since this run loaded it, so another model than its name says is measured. A test that "
-            "changes them has to put them back"
+            another_model(
+                f"the weights of {model.id} have changed since this run loaded it, so another model than its name says is measured. A test that "
+                "changes them has to put them back"
+            )
         )
     code = replaced_code(model)
     if code:
         found.append(
-            f"{model.id} runs code that is not its own ({first_few(code)}): what is measured is the model with this code. If a test or a library left "
-            "it there, take it out"
+            another_model(
+                f"{model.id} runs code that is not its own ({first_few(code)}): what is measured is the model with this code. If a test or a library left "
+                "it there, take it out"
+            )
         )
     if model.unexpected:
         more = ", ..." if len(model.unexpected) > 3 else ""
         count = "1 weight" if len(model.unexpected) == 1 else f"{len(model.unexpected)} weights"
         found.append(
-            f"{model.id} leaves out {count} of its files, as allow_unexpected says: {', '.join(model.unexpected[:3])}{more}"
+            another_model(
+                f"{model.id} leaves out {count} of its files, as allow_unexpected says: {', '.join(model.unexpected[:3])}{more}"
+            )
         )
     return found

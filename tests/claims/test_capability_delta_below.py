@@ -21,7 +21,7 @@ from pytest_steer import (
     load_model,
     read_questions,
 )
-from pytest_steer.claims.multiplicity import adjust
+from pytest_steer.claims.multiplicity import adjusted
 from pytest_steer.errors import DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
@@ -111,7 +111,7 @@ def test_a_model_at_chance_cannot_lose_anything(linear):
     )
     assert found.items_needed is None
     assert not found.details["chance"]["above"]
-    adjust([found])
+    (found,) = adjusted([found])
     assert found.verdict is Verdict.INCONCLUSIVE
     assert evidence(linear, ask(kept=113, never=87), 0.04).details["chance"]["above"]
     # Below chance after steering is no loss of what it did not have.

@@ -21,7 +21,7 @@ from pytest_steer import (
     contexts,
     propensity_curve,
 )
-from pytest_steer.claims.multiplicity import adjust
+from pytest_steer.claims.multiplicity import adjusted
 from pytest_steer.model import engine_of
 from pytest_steer.prompting import Context
 
@@ -79,7 +79,7 @@ def test_a_deployed_effect_against_the_slope_makes_a_pass_inconclusive(turning):
     assert "deployed at multiplier 150 the model moves down" in found.message
     assert "items would decide" not in found.message
     # Holm's adjustment makes no pass of it.
-    adjust([found])
+    (found,) = adjusted([found])
     assert found.verdict.value == "inconclusive"
     # A smaller one, still above the grid, agrees.
     assert claim(multiplier=80).details["deployed"]["mean_effect"] == pytest.approx(20)

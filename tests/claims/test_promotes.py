@@ -24,7 +24,7 @@ from pytest_steer import (
     assert_suppresses,
 )
 from pytest_steer.claims.beside import question_of
-from pytest_steer.claims.multiplicity import adjust
+from pytest_steer.claims.multiplicity import adjusted
 from pytest_steer.data.traces import traces
 from pytest_steer.errors import DataError
 from pytest_steer.prompting import Context
@@ -290,7 +290,7 @@ def test_summed_answers_are_in_nats(linear):
 def test_holm_can_take_a_pass_back(linear):
     found = [of(assert_promotes, linear, nats=0.99 * of(assert_promotes, linear).interval[0]) for _ in range(2)]
     assert all(one.passed for one in found)
-    adjust(found)
+    found = adjusted(found)
     assert not any(one.passed for one in found)
 
 

@@ -38,7 +38,6 @@ from pytest_steer.claims.running import evidence_of as run_claim
 from pytest_steer.claims.steers import Steers
 from pytest_steer.data import as_items
 from pytest_steer.errors import DataError
-from pytest_steer.measures.subject import Subject
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, claim_table, report_schema
 from pytest_steer.stats import mean_bootstrap, mean_t, mean_transformed_t, share, share_of_clusters

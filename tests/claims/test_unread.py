@@ -21,7 +21,7 @@ from pytest_steer import (
     assert_ppl_delta_below,
     assert_steers_at_cost,
 )
-from pytest_steer.claims.multiplicity import adjust
+from pytest_steer.claims.multiplicity import adjusted
 from pytest_steer.report import build_report, claim_table
 from pytest_steer.report.formats.markdown_file import to_markdown
 from pytest_steer.stats import Verdict
@@ -71,7 +71,7 @@ def test_there_is_no_pass_and_a_fail_stays(random, name):
     assert (found.p_pass, found.items_needed) == (1.0, None)
     assert "it is not proven that the unsteered model reads the" in found.message.split("\n")[1]
     assert "  give texts in a language that this model reads" in found.message
-    adjust([found])  # nor is there one by Holm
+    (found,) = adjusted([found])  # nor is there one by Holm
     assert found.verdict is Verdict.INCONCLUSIVE
     if bad is not None:
         found = evidence_of(check, random, bad)

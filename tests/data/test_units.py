@@ -48,6 +48,10 @@ def test_a_frozen_sequence_whose_slices_are_of_its_class(kind):
     assert hash(units) == hash(of_each_kind()[kind])
     assert units.part([2, 0]) == [units[2], units[0]]
     assert (units.source, units.part([0]).source) == (kind, kind)
+    first = list(units[:2])
+    assert units[:2] + units[2:] == units
+    assert first + units[2:] == units
+    assert type(first + units[2:]) is type(units)
     assert repr(units).startswith("<5 ")
     assert repr(units).endswith(f"from {kind}>")
 

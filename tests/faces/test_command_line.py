@@ -18,8 +18,8 @@ import pytest
 from forked import run_module
 
 from pytest_steer import registry
+from pytest_steer.cli.list import sentence_of
 from pytest_steer.cli.main import COMMANDS, main
-from pytest_steer.cli.reference import sentence_of
 from pytest_steer.errors import MeasurementError, SteerError
 from pytest_steer.files.schema import full_schema
 from pytest_steer.report import report_schema

@@ -88,7 +88,9 @@ def prompts():
 def test_steers(model, vector, items):
     evidence = assert_steers(model, vector, items, steerability=0.9, **SMALL)
     assert evidence.passed
-    assert_steers(model, vector, items, steerability={"value": 0.9, "set": "2026-01-05", "from": DATA / "few.jsonl"}, **SMALL)
+    assert_steers(
+        model, vector, items, steerability={"value": 0.9, "set": "2026-01-05", "from": DATA / "few.jsonl"}, **SMALL
+    )
 
 
 def test_steers_fails(model, vector, items):
@@ -133,9 +135,7 @@ def test_not_anti_steered(model, vector, loud, items, loud_items):
 
 
 def test_not_anti_steered_by_an_ablation(model, vector, items):
-    assert_not_anti_steered(
-        model, ablate(vector, layers=[1]), items, share=0.5, by="effect"
-    )
+    assert_not_anti_steered(model, ablate(vector, layers=[1]), items, share=0.5, by="effect")
 
 
 def test_promotes_and_suppresses(model, vector, items):

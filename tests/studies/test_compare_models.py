@@ -28,8 +28,8 @@ from pytest_steer.studies.compare_models import (
     facts_of,
     measure_slopes,
     prompts_that_differ,
+    unpaired,
 )
-from pytest_steer.studies.compare_models.questions import unpaired
 
 DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
 FILE = """

@@ -19,12 +19,10 @@ from ...registry import discover
 from ..items import Items
 from ..texts import Rule, Texts
 from ..texts import leave_out as without
-from .columns import TEXT, check_columns
 from .completions import text_of
-from .entries import entries, file_of, has_entries, text_lines
-from .kinds import data_format
+from .entries import data_format, entries, file_of, has_entries, text_lines
 from .open_assistant import best_replies, is_open_assistant
-from .shapes import item_of, show
+from .shapes import TEXT, check_columns, item_of, show
 
 __all__ = ["data_format", "entries", "has_entries", "is_contrast_texts", "read_contrast_texts", "read_items", "read_texts"]
 

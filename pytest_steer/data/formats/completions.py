@@ -12,8 +12,7 @@ from typing import Any
 from ...errors import DataError
 from ..likeness import normal_form
 from ..texts import Completion, TextLike
-from .preferences import messages_of, user_turn
-from .shapes import show
+from .shapes import messages_of, show, user_turn
 
 PROMPTS = ("prompt", "question", "instruction", "query")
 COMPLETIONS = ("completion", "response", "answer", "reply", "output", "target")

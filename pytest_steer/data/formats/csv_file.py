@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...errors import DataError
-from .kinds import data_format
+from .entries import data_format
 
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _SEP_LINE = re.compile(r"sep=([,;\t])\r?\n")  # the first line of a file that a spreadsheet wrote

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ... import registry
 from ...errors import DataError
-from ...file_formats import format_of, reading, suffixes_of
+from ...file_formats import format_decorator, format_of, reading, suffixes_of
 from ...registry import did_you_mean
 from ...sources import BUILTIN_FOLDER
 from .shapes import show
@@ -99,3 +99,24 @@ def check_is_file(file: Path) -> None:
     """
     if not file.is_file():
         raise DataError(f"{file}: {'is a folder, not a file' if file.is_dir() else 'no such file'}")
+
+
+# --- formats register themselves ---
+
+Entries = Iterable[tuple[str, Any]]
+Reader = TypeVar("Reader", bound=Callable[[Path], Entries])
+
+
+def data_format(name: str, *, suffixes: Sequence[str]) -> Callable[[Reader], Reader]:
+    """Register a function that reads a file as a format of contrast items, texts and pairs of a task.
+
+    The function gets the path, and yields each entry with the words that say where it stands: ``("line 3", {"question": ...})``. An
+    entry is a text, a list or a dictionary, as JSON has them. Whatever the function raises becomes an error with the file's name.
+
+    Args:
+        suffixes: those of its files, such as ``[".jsonl"]``.
+
+    Raises:
+        SteerError: the name or a suffix is taken.
+    """
+    return format_decorator("data format", name, suffixes)

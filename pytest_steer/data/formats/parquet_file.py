@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
-from .kinds import data_format
+from .entries import data_format
 
 
 @data_format("parquet", suffixes=[".parquet"])

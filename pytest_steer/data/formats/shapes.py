@@ -3,7 +3,7 @@
 Shapes (see docs/data.md): CAA and model-written-evals (``question``, ``answer_matching_behavior``,
 ``answer_not_matching_behavior``), Tan et al.'s processed form (``positive`` / ``negative`` with ``prompt`` and
 ``response``), EasyEdit (``question``, ``matching``, ``not_matching``), the same as CSV (BiPO), the CAA recasts of MMLU and
-TruthfulQA (``prompt``, ``correct``, ``incorrect``), preferences (``preferences.py``), arrays of three, and a user's own names.
+TruthfulQA (``prompt``, ``correct``, ``incorrect``), preferences, arrays of three, and a user's own names.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 from ...errors import DataError
 from ...registry import nearest
 from ..items import ContrastItem
-from .columns import item_columns
-from .preferences import is_preference, preference
 
 _T = TypeVar("_T")
 _QUESTION_KEYS: dict[str, tuple[str, str, str]] = {
@@ -122,3 +120,134 @@ def show(value: Any) -> str:
     """A value in one short line."""
     text = json.dumps(value, ensure_ascii=False, default=repr)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+# --- the names that a user's file has: ``columns: {question: q, matching: good, not_matching: bad}`` ---
+
+ITEM = ("question", "matching", "not_matching", "id")
+TASK = ("input", "output")
+TEXT = ("text", "prompt", "completion")
+KNOWN = (*ITEM, *TASK, *TEXT)
+
+
+def check_columns(columns: Mapping[str, str] | None) -> dict[str, str]:
+    """``columns`` as a dictionary.
+
+    Raises:
+        DataError: something is named that is not read, or a name is no text, or two things have one name.
+    """
+    if columns is None:
+        return {}
+    if not isinstance(columns, Mapping):
+        raise DataError(f"columns is a mapping such as {{'question': 'q'}}, not {columns!r}")
+    for key, name in columns.items():
+        if key not in KNOWN:
+            raise DataError(f"columns: {key!r} is nothing that is read; known: {', '.join(KNOWN)}")
+        if not isinstance(name, str) or not name.strip():
+            raise DataError(f"columns: the column of {key!r} is a name, not {name!r}")
+    names = [columns[key] for key in ITEM if key in columns]
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise DataError(f"columns: {repeated[0]!r} stands for two things")
+    return dict(columns)
+
+
+def item_columns(columns: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Where question, matching and not matching answer stand, if ``columns`` says it of one of them."""
+    if not set(ITEM[:3]) & columns.keys():
+        return None
+    question, matching, not_matching = (columns.get(key, key) for key in ITEM[:3])
+    return question, matching, not_matching
+
+
+# --- preferences, the files of DPO: ``{prompt, chosen, rejected}`` ---
+#
+# Shapes: TRL's standard one (three texts), its conversational one (``prompt`` a list of messages, ``chosen`` and ``rejected`` lists that
+# hold the reply), the same with the prompt as text and whole conversations beside it (UltraFeedback), and whole conversations
+# alone. A contrast item has the user's turn and two replies, so that what stands before that turn is refused, not dropped.
+
+_PREFERENCE_KEYS = ("prompt", "chosen", "rejected")
+
+
+def is_preference(entry: dict[str, Any]) -> bool:
+    """Whether an entry has the keys of preference data."""
+    return "chosen" in entry and "rejected" in entry
+
+
+def preference(entry: dict[str, Any], number: str) -> ContrastItem:
+    """The contrast item of a preference: the chosen reply matches, the rejected one does not.
+
+    Raises:
+        DataError: a key is missing or of another type, the two conversations differ before the reply, or something stands
+            before the user's turn.
+    """
+    asked = _prompt(entry.get("prompt"))
+    replies: list[str] = []
+    for side in ("chosen", "rejected"):
+        before, reply = _reply(entry[side], side)
+        if before is not None and asked is not None and before.strip() != asked.strip():
+            raise DataError(
+                f"'{side}' answers {before[:60]!r}, and 'prompt' is {asked[:60]!r}: one of them is of another entry"
+            )
+        asked = before if asked is None else asked
+        replies.append(reply)
+    if asked is None:
+        raise DataError(
+            "'prompt' is missing, and 'chosen' and 'rejected' hold replies alone, so nothing says what they answer"
+        )
+    meta = {str(key): value for key, value in entry.items() if key not in _PREFERENCE_KEYS}
+    identity = meta.pop("id", None)
+    return ContrastItem(asked, (replies[0],), (replies[1],), str(identity if identity is not None else number), meta)
+
+
+def _prompt(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return user_turn(messages_of(value, "prompt"), "prompt")
+    raise DataError(f"'prompt': expected a text or a list of messages, found a {type(value).__name__}")
+
+
+def _reply(value: Any, side: str) -> tuple[str | None, str]:
+    """The user's turn that a reply answers, if it stands there, and the reply."""
+    if isinstance(value, str):
+        return None, value
+    if not isinstance(value, list):
+        raise DataError(f"'{side}': expected a text or a list of messages, found a {type(value).__name__}")
+    messages = messages_of(value, side)
+    if not messages or messages[-1][0] != "assistant":
+        last = f"the last one is the {messages[-1][0]}'s" if messages else "there is none"
+        raise DataError(f"'{side}': the last message has to be the assistant's, and {last}")
+    return user_turn(messages[:-1], side) if len(messages) > 1 else None, messages[-1][1]
+
+
+def messages_of(value: list[Any], where: str) -> list[tuple[str, str]]:
+    """(role, content) of each message of a list.
+
+    Raises:
+        DataError: one of them is no message.
+    """
+    found = []
+    for index, message in enumerate(value):
+        if not isinstance(message, dict) or not all(isinstance(message.get(key), str) for key in ("role", "content")):
+            raise DataError(f"'{where}': message {index} has to be an object with the texts 'role' and 'content'")
+        found.append((message["role"], message["content"]))
+    return found
+
+
+def user_turn(messages: list[tuple[str, str]], where: str, unit: str = "a contrast item") -> str:
+    """The one turn of the user that these messages are.
+
+    Args:
+        unit: what is made of them, for the message.
+
+    Raises:
+        DataError: they are something else.
+    """
+    if len(messages) != 1 or messages[0][0] != "user":
+        roles = ", ".join(role for role, _ in messages) or "nothing"
+        more = "; a system prompt or earlier turns are a context (`contexts: {system: [...]}`)" if "item" in unit else ""
+        raise DataError(
+            f"'{where}': {unit} has one turn of the user before the reply, and here stand {roles}. Bring the last turn alone{more}"
+        )
+    return messages[0][1]

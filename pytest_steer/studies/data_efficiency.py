@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...data import Items, sample_of
-from ...errors import DataError, SteerError
-from ...extract.kinds import MethodKind
-from ...extract.training import Training
-from ...measures import Array, propensity_curves
-from ...model import Model
-from ...stats import Inference, mean_t
-from ...steering import Positions, SteeringVector
-from .methods import vector_at
+from ..errors import DataError, SteerError
+from ..extract.kinds import MethodKind
+from ..extract.training import Training
+from ..measures import Array, propensity_curves
+from ..model import Model
+from ..stats import Inference, mean_t
+from ..steering import SteeringVector
+from .sweep import Candidate, Sweep, vector_at
 
 
 @dataclass(frozen=True, eq=False)
 class PairsResult:
-    """Vectors of one number of training pairs, each made from another random part of them.
+    """The effects of vectors from one number of training pairs, each made from a different random part.
 
     Attributes:
         pairs: how many pairs each vector is made from.
@@ -70,26 +69,22 @@ def data_efficiency(
     model: Model,
     kind: MethodKind,
     training: Training,
-    items: Items,
+    swept: Sweep,
+    at: Candidate,
     *,
-    layer: int,
-    multiplier: float,
     sizes: Sequence[int],
     draws: int = 3,
-    positions: Positions = "after_prompt",
-    cluster: str | None = None,
     seed: int = 0,
 ) -> list[PairsResult]:
-    """The effect on items at one layer and multiplier, by how many training pairs the vector is made from.
+    """Measure the effect on the validation items at one layer and multiplier, by how many training pairs the vector is made from.
 
     Each draw is a random order of the pairs, and a vector of k pairs is made from its first k, so that the parts of one draw contain
     each other. All pairs are one vector, so they have one draw.
 
     Args:
-        items: items that the vector is not made from.
+        swept / at: a sweep of the vector of all pairs, and the layer and multiplier at which the effect is measured.
         sizes: numbers of pairs, such as 8, 16, 32, 64.
         draws: how many random parts of each size.
-        cluster: the key of the items that says which belong together.
 
     Raises:
         SteerError: a size is below 1 or above the number of training pairs, or there are no draws.
@@ -99,28 +94,28 @@ def data_efficiency(
     if draws < 1 or not sizes:
         raise SteerError("data efficiency needs at least one number of pairs and one draw")
     available = pairs_in(training)
-    whole = vector_at(kind, model, training, (layer,), seed)
+    whole = vector_at(kind, model, training, (at.layer,), seed)
     made: dict[tuple[int, int], SteeringVector] = {}
     for size in sorted(set(sizes)):
         for draw in range(1 if size == available else draws):
             part = training if size == available else part_of(training, size, seed=seed + draw)
             try:
-                made[size, draw] = vector_at(kind, model, part, (layer,), seed)
+                made[size, draw] = vector_at(kind, model, part, (at.layer,), seed)
             except DataError as error:
                 raise DataError(f"a vector from {size} pairs: {error}") from None
-    sample = sample_of(items, cluster, at_least=0)
-    curves = propensity_curves(model, sample.units, made, multipliers=[0.0, multiplier], positions=positions)
+    sample = swept.sample
+    curves = propensity_curves(model, sample.units, made, multipliers=[0.0, at.multiplier], positions=swept.positions)
     found = []
     for size in sorted(set(sizes)):
         names = [name for name in made if name[0] == size]
-        effects = np.array([curves[name].effects(multiplier) for name in names])
-        cosines = tuple(_cosine(made[name], whole, layer) for name in names)
+        effects = np.array([curves[name].effects(at.multiplier) for name in names])
+        cosines = tuple(_cosine(made[name], whole, at.layer) for name in names)
         found.append(PairsResult(size, effects, cosines, sample.clusters))
     return found
 
 
 def check_sizes(sizes: Sequence[int], training: Training) -> None:
-    """Refuse numbers of pairs that the training data do not have.
+    """Refuse numbers of pairs that exceed the training data.
 
     Raises:
         SteerError: a size is below 1 or above the number of training pairs.
@@ -134,7 +129,7 @@ def check_sizes(sizes: Sequence[int], training: Training) -> None:
 
 
 def pairs_in(training: Training) -> int:
-    """How many pairs there are: contrast items, pairs of a task, or texts of the shorter side."""
+    """The number of training pairs: contrast items, pairs of a task, or texts of the shorter side."""
     if training.texts is not None:
         return min(map(len, training.texts))
     return len(training.held)
