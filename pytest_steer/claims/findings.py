@@ -12,7 +12,7 @@ from ..core.finding import CODES, Finding, Weight, code, ordered
 from ..errors import SteerError
 from ..evidence import Direction, Verdict
 from ..extract import letter_imbalance, unreliable
-from ..measures import Array, chance_warnings
+from ..measures import Array, chance_warnings, unreached
 from ..measures.ask import Ask
 from ..measures.subject import Subject
 from ..model import Model
@@ -140,8 +140,8 @@ def of_training_data(found: Found) -> Iterator[Finding]:
             overlap,
             leaks(record, asked, sample.describe()["hash"], unit=sample.called if sample.called == "prompts" else "items"),
         )
-    else:
-        yield from map(overlap, text_leaks(record, list(sample.units)))
+    for texts in [one.texts for one in found.measured.reads if one.texts] or ([] if asked else [sample.units]):
+        yield from map(overlap, text_leaks(record, texts))
 
 
 def of_other_data(found: Found) -> Iterator[Finding]:
@@ -189,9 +189,9 @@ def of_the_dose(found: Found) -> Iterator[Finding]:
 
 at_chance = code(
     "reads-at-chance",
-    signal="The unsteered model reads the questions no better than tokens drawn at random.",
+    signal="The unsteered model reads the questions or texts worse than tokens drawn at random.",
     meaning="It may be the wrong model, tokenizer or language.",
-    cure="Ask in a language that the model reads.",
+    cure="Take the model's own weights and tokenizer, and data in a language that it reads.",
     weight=Weight.ANOTHER,
 )
 control_tokens = code(
@@ -207,6 +207,26 @@ template_note = code(
     meaning="What the model sees differs from what the claim says.",
     cure="Read `asked` in the report.",
 )
+
+
+unreached_texts = code(
+    "unreached-texts",
+    signal="Steering begins after every scored token of some texts.",
+    meaning="These texts cannot change, and each counts as unchanged, so the cost is flattered.",
+    cure="Take longer texts.",
+    weight=Weight.DOUBTFUL,
+)
+
+
+def of_reading(found: Found) -> Iterator[Finding]:
+    for one in found.measured.reads:
+        if few := len(unreached(one.asked)):
+            yield unreached_texts(
+                f"steering reaches no scored token of {few} of these {len(one.asked)} texts, since they are too short, and each counts as unchanged",
+                "take longer texts",
+            )
+        if one.reading is not None:
+            yield from (at_chance(f"{one.of}: {text}" if one.of else text) for text in one.reading.warnings)
 
 
 def of_asking(found: Found) -> Iterator[Finding]:
@@ -492,6 +512,7 @@ FINDERS: list[Finder] = [
     of_the_vector,
     of_the_dose,
     of_asking,
+    of_reading,
     of_few_units,
     of_rounding,
     of_weak_promises,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.finding import Finding
-from ..data import Sample
+from ..data import Sample, TextLike
 from ..data.likeness import content_hash
 from ..evidence import Direction
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
@@ -91,11 +91,14 @@ class Read:
 
     Attributes:
         reading: None if they are too short to say. clusters: of the texts. of: which texts, where a claim has several groups.
+        texts: that are read as they are; none of questions. asked: the steered probes of each.
     """
 
     reading: Reading | None
     clusters: Clusters = None
     of: str = ""
+    texts: Sequence[TextLike] = ()
+    asked: Sequence[Sequence[Probe]] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
