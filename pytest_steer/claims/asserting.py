@@ -13,7 +13,7 @@ from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import model_findings, noted
 from ..model import Model
 from ..model.arguments import check_arguments
-from ..model.loaded import looked_at_once
+from ..model.model import looked_at_once
 from ..parameters import Param
 from ..registry import did_you_mean
 from ..run_context import current_run

@@ -14,8 +14,7 @@ from ..errors import DataError, SteerError
 from ..evidence import Evidence
 from ..measures.outcomes import Outcome, Span
 from ..measures.subject import Subject
-from ..measures.tool_calls import PARSERS, Call, Parser, has_own_parsing, own_calls, parser_of
-from ..measures.tool_schemas import fault_of_arguments, holds
+from ..measures.tool_calls import PARSERS, Call, Parser, fault_of_arguments, has_own_parsing, holds, own_calls, parser_of
 from ..model import Model
 from ..model.replies import Reply
 from ..parameters import Param

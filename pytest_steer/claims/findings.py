@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from ..measures import Array, chance_warnings, unreached
 from ..measures.ask import Ask
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.fits import mismatch_warnings
+from ..model.sites import mismatch_warnings
 from ..registry import did_you_mean
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
 from ..stats.estimators import MIN_N, Estimator, Share
@@ -65,7 +65,7 @@ Finder = Callable[[Found], Iterable[Finding]]
 def findings_of(found: Found) -> list[Finding]:
     """What all finders and the claim itself say, each once, the most important first."""
     said = [finding for finder in FINDERS for finding in finder(found)]
-    return ordered([*said, *found.measured.sample.findings, *found.measured.findings])
+    return ordered([*said, *found.measured.sample.findings, *found.measured.findings, *found.claim.find(found)])
 
 
 def check_silence(silence: Any, where: str) -> None:
@@ -142,6 +142,14 @@ def of_training_data(found: Found) -> Iterator[Finding]:
         )
     for texts in [one.texts for one in found.measured.reads if one.texts] or ([] if asked else [sample.units]):
         yield from map(overlap, text_leaks(record, texts))
+
+
+def of_other_data(found: Found) -> Iterator[Finding]:
+    """What is to be said of data beside the claim's own, unless it is said of these too."""
+    own = [*of_training_data(found), *found.measured.sample.findings]
+    for name, sample in found.measured.also.items():
+        said = (*of_training_data(replace(found, measured=found.measured.but(sample=sample))), *sample.findings)
+        yield from (one if not name else replace(one, text=f"{name}: {one.text}") for one in said if one not in own)
 
 
 def of_the_vector(found: Found) -> Iterator[Finding]:
@@ -500,6 +508,7 @@ def _short_of_promise(found: Found) -> Iterator[Finding]:
 
 FINDERS: list[Finder] = [
     of_training_data,
+    of_other_data,
     of_the_vector,
     of_the_dose,
     of_asking,

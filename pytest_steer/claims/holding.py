@@ -14,7 +14,7 @@ from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_findings, noted
 from ..model import Model
 from ..model.arguments import READERS, check_arguments
-from ..model.loaded import looked_at_once
+from ..model.model import looked_at_once
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..steering import Intervention, SteeringVector, applied, as_intervention, check_positions, custom

@@ -114,7 +114,8 @@ class ClaimKind:
     @cached_property
     def parameters(self) -> dict[str, Schema]:
         """The JSON Schema of each parameter."""
-        found = properties_of(self.declared)
+        every, own = properties_of(self.declared), self.declared.__annotations__
+        found = {name: every[name] for name in sorted(every, key=lambda name: self.field_of[name] not in own)}
         numbers = {name for name in (self.main, *self.one_of) if name is not None and found[name].get("type") == "number"}
         return {
             name: promise_schema(schema) if name in numbers or schema.get("x-promise") else schema

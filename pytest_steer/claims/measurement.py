@@ -116,7 +116,10 @@ class Measurement:
         subject: at which it was measured, if that is not the claim's.
         asked: how the data were put to the model.
         curve: of the items, of a claim about contrast items. deployed: the curve with 0 and the deployed multiplier.
-        is_slope: the statistic depends on the slope over the curve's multipliers.
+        is_slope: the statistic depends on the slope over the curve's multipliers. has_slopes: the evidence describes the items' slopes.
+        of_items: further entries of the record of each item.
+        also: other data that the claim asked about, such as neutral texts beside items, by the name that stands before what is found of
+            them; "" for none.
         reads: texts or questions that the unsteered model has to read for a pass to mean something.
         how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
         details: further numbers. compared: entries for a comparison of methods. findings: the claim's own.
@@ -140,6 +143,9 @@ class Measurement:
     curve: PropensityCurve | None = None
     deployed: PropensityCurve | None = None
     is_slope: bool = False
+    has_slopes: bool = True
+    of_items: Sequence[Mapping[str, Any]] = ()
+    also: Mapping[str, Sample[Any]] = field(default_factory=dict)
     reads: Sequence[Read] = ()
     how: Mapping[str, Any] = field(default_factory=dict)
     unpaired: str | None = None

@@ -12,9 +12,8 @@ from ..data import ItemLike, Items, TextLike, Texts, as_texts, sample_of
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, AtCost, as_share, deviation, effects_at, multipliers_at_cost, perplexity, reading_of_texts
-from ..measures.at_cost import MAX_MULTIPLIER, spread
+from ..measures.at_cost import MAX_MULTIPLIER, matching_probability, pne, spread
 from ..measures.compared import finite, strength_of
-from ..measures.pne import matching_probability, pne
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param

@@ -109,7 +109,7 @@ def command(
     Exit code 1: something could not be measured, or nothing keeps the limits.
     """
     from ..files import read_suite
-    from ..model.models import Models
+    from ..model.loading import Models
     from ..studies.compare_methods import plan_of
 
     load_extensions()

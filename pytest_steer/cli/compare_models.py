@@ -113,7 +113,7 @@ class _Side:
 def _measured(run: RunContext, name: str, label: str, suites: Sequence[Suite], behaviours: Sequence[Behaviour]) -> _Side:
     """Load a model, measure on it, and free it."""
     from ..files.measuring import Measuring
-    from ..model.models import free_memory
+    from ..model.loading import free_memory
     from ..studies.compare_models import facts_of, measure_claims, measure_slopes
 
     measuring_claims = Measuring(run)

@@ -139,7 +139,7 @@ def command(
 
 
 def _loaded(run: RunContext) -> Model:
-    from ..model.models import Models
+    from ..model.loading import Models
 
     return Models(run).load(run.model_name())
 

@@ -97,7 +97,7 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
     from ..measures import steering_receipt
     from ..measures.asking_texts import ask_texts
     from ..model import check_fits
-    from ..model.models import Models
+    from ..model.loading import Models
     from ..steering.interventions.additive import as_intervention
 
     run = RunContext(model=name, option_prefix="--")

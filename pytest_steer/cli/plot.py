@@ -89,7 +89,7 @@ def command(
     from ..files.build import load_for
     from ..files.inputs import Inputs
     from ..measures.subject import cache_warnings, model_findings
-    from ..model.models import Models
+    from ..model.loading import Models
     from ..report.effect_cost import MOST_LINES, check_drawable, effect_cost_picture, effect_cost_table
     from ..studies.compare_methods import entries_of, plan_of
     from ..studies.effect_cost import CONFIDENCE, drawn_of, effect_cost

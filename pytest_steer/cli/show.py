@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..files.inputs import Inputs
     from ..measures.asking import Asked
     from ..model import Model, Probe
-    from ..model.models import Models
+    from ..model.loading import Models
 
 
 @click.command(
@@ -42,7 +42,7 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     is an error on stderr, and the others follow; the exit code is then 4.
     """
     from ..files import BrokenClaim
-    from ..model.models import Models
+    from ..model.loading import Models
     from .claim_file import suite_with
 
     load_extensions()

@@ -123,7 +123,7 @@ def command(
     from ..extract import unreliable
     from ..measures.subject import cache_warnings
     from ..model import check_layers
-    from ..model.models import Models
+    from ..model.loading import Models
     from ..steering import SteeringVector
     from ..studies.data_efficiency import check_sizes, data_efficiency
     from ..studies.sweep import Limits, Neutral, find_method, read_parts, sweep, vector_at

@@ -23,7 +23,7 @@ from ..fuzzing.trials import Search
 from ..measures.judges import make_judge
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.models import Models
+from ..model.loading import Models
 from ..prompting import AS_GIVEN, Context
 from ..run_context import RunContext
 from ..sources import shown

@@ -12,7 +12,7 @@ from ..errors import DataError, ModelError, SteerError, VectorError
 from ..prompting import Context
 from ..registry import nearest
 from ..steering import Intervention, SteeringVector, as_intervention
-from .loaded import Model
+from .model import Model
 
 P = ParamSpec("P")
 R = TypeVar("R")

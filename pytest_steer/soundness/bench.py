@@ -15,10 +15,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..errors import ModelError
 from ..model import Model
-from ..model.blocks import find_blocks
 from ..model.foreign import GLOBAL_TABLES, HOOK_TABLES
+from ..model.model import find_blocks
 from ..model.sites import hidden_of
-from ..model.structure import structure_of
+from ..model.state import structure_of
 from ..model.tokens import Ids
 from ..screen import message_of
 from ..steering import SteeredBatch

@@ -13,7 +13,7 @@ from ..errors import MeasurementError, SoundnessError, SteerError
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..model.identity import state_of
-from ..model.loaded import once_per_model
+from ..model.model import once_per_model
 from ..model.state import measured, trusting
 from ..run_context import current_run
 from ..screen import message_of, one_screen
@@ -287,7 +287,7 @@ def _check(model: Model, subject: Subject) -> dict[str, Any]:
     if subject.intervention.applied is None:
         target, texts = own(model, subject), _TEXTS
     else:
-        # Rows under a user's own way of steering are of one length (``model/applied.py``), so padding is not asked about.
+        # Rows under a user's own way of steering are of one length (``model/forward.py``), so padding is not asked about.
         target, texts = foreign(model, subject), (_TEXTS[0], _TEXTS[0])
     trial = Trial(model, lambda layer: target, _LEFT_OUT, known[state])
     try:

@@ -17,9 +17,8 @@ from ..files.inputs import Inputs
 from ..files.specs import VectorSpec
 from ..files.training import holds_tasks
 from ..measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
-from ..measures.at_cost import spread
+from ..measures.at_cost import pne, spread
 from ..measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
-from ..measures.pne import pne
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..prompting import Context

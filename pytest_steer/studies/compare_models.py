@@ -28,7 +28,7 @@ from ..measures.subject import Subject
 from ..model import Model
 from ..model.gguf import stored_in
 from ..model.identity import tokenizer_hash
-from ..model.models import Models
+from ..model.loading import Models
 from ..prompting import AS_GIVEN, Context, exchange_labels
 from ..prompting.kinds import axis_of, known_axes, plain
 from ..prompting.options import find_options, swap_options

@@ -161,7 +161,7 @@ def test_models_are_loaded_once_each_and_the_option_wins_over_all_of_them(
         loaded.append(name)
         return load_model(name, **options)
 
-    monkeypatch.setattr("pytest_steer.model.models.load_model", counting)
+    monkeypatch.setattr("pytest_steer.model.loading.load_model", counting)
     (suite / "m.steer.yaml").write_text(
         HEAD
         + "vector: {extract: {method: caa, data: train.json}}\nmatrix: {model: [builtin:tiny, ./other], layer: [1, 2]}\n"

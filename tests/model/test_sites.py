@@ -15,7 +15,7 @@ from pytest_steer.measures import steering_receipt
 from pytest_steer.measures.propensity import curves_in_contexts
 from pytest_steer.measures.subject import Subject
 from pytest_steer.model import Engine, Probe, engine_of, steered
-from pytest_steer.model.activations import block_outputs
+from pytest_steer.model.engine import block_outputs
 from pytest_steer.soundness.examine import check_before
 from pytest_steer.steering import (
     ablate,

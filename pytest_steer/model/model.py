@@ -1,29 +1,31 @@
-"""The model under test: a transformers model, its tokenizer, its blocks and its identity."""
+"""The model under test: a transformers model, its tokenizer, its decoder blocks and its identity."""
 
 from __future__ import annotations
 
+import datetime
 import functools
 import hashlib
+import inspect
 import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from ..errors import ModelError
 from ..prompting import PromptFormat
-from .blocks import find_blocks
-from .chat_template import render_chat
-from .tensor_bytes import checksum, hash_of_bytes
-from .weights import without_values
+from ..screen import message_of
+from .weights import checksum, hash_of_bytes, without_values
 
 R = TypeVar("R")
 _looked_at: ContextVar[dict[tuple[object, ...], int] | None] = ContextVar("steer_looked_at", default=None)
 
-# Settings of a configuration that say how it was stored or is run, not what the model computes.
+# Settings about storage and running, which do not change what the model computes.
 _NOT_IDENTITY = {
     "_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache",
     "_attn_implementation", "_attn_implementation_autoset", "quantization_config", "output_hidden_states",
@@ -39,7 +41,7 @@ class Model:
         hf: the transformers model, in evaluation mode.
         tokenizer: its tokenizer.
         id: the name it was loaded by.
-        unexpected: names of weights in its files that it has no place for and that were left out on request.
+        unexpected: names of weights in its files that its class does not have, left out on request.
         steering_blocks: how many ``steered`` blocks are open on it.
         kept: results of functions that run once per model, see ``once_per_model``.
         loaded_weights: ``weights_checksum`` of a model that a run has loaded by its name; None for any other.
@@ -194,7 +196,7 @@ def once_per_model(function: Callable[[Model], R]) -> Callable[[Model], R]:
 
 
 def identity_of(config: Any) -> Any:
-    """A configuration without the settings that say how it is stored or run, at every depth."""
+    """A configuration without its settings about storage and running, at every depth."""
     if not isinstance(config, dict):
         return config
     return {key: identity_of(value) for key, value in config.items() if key not in _NOT_IDENTITY}
@@ -212,3 +214,119 @@ def _prompt_format(tokenizer: Any) -> PromptFormat:
     return PromptFormat(
         template=template, render=functools.partial(render_with, template), markers=markers, render_with=render_with
     )
+
+
+# What a list of blocks is called, for the choice among several lists of the right length.
+_USUAL = ("layers", "layer", "h", "blocks", "block")
+# Parts of the names of modules that read pictures or sound.
+_OTHER_SENSES = ("vision", "visual", "image", "audio", "video", "speech", "sound", "vqmodel")
+
+
+def find_blocks(hf: Any) -> tuple[nn.Module, nn.ModuleList]:
+    """The module that takes tokens and runs the decoder's blocks one after the other, and the blocks.
+
+    A list of modules counts as the blocks if its length is the depth in the configuration and each of its members has at least
+    two submodules. Whether the model runs them in that order is checked later (``state.py``).
+
+    Raises:
+        ModelError: the model is an encoder-decoder or fills masks, or no list or more than one fits.
+    """
+    config = hf.config
+    if getattr(config, "is_encoder_decoder", False):
+        raise ModelError(f"{type(hf).__name__} is an encoder-decoder; steering claims need a decoder-only language model")
+    if "MaskedLM" in type(hf).__name__:
+        raise ModelError(
+            f"{type(hf).__name__} fills masked tokens in and does not predict the next one; steering claims need a decoder-only "
+            "language model"
+        )
+    text = config.get_text_config(decoder=True)
+    depth = _depth(text)
+    if depth is None:
+        raise ModelError(f"{type(hf).__name__}: its configuration has no num_hidden_layers, so its blocks cannot be counted")
+    lists = [
+        (name, module) for name, module in hf.named_modules() if isinstance(module, nn.ModuleList) and _is_text(name, module)
+    ]
+    found = [(name, module) for name, module in lists if len(module) == depth]
+    if not found:
+        # LongCat counts each of its blocks as two layers.
+        found = [(name, module) for name, module in lists if len(module) == getattr(text, "num_layers", None)]
+    if len(found) > 1:
+        usual = [(name, module) for name, module in found if name.rpartition(".")[2] in _USUAL]
+        found = usual or found
+    if len(found) != 1:
+        every = [f"{n} ({len(m)})" for n, m in hf.named_modules() if isinstance(m, nn.ModuleList)]
+        raise ModelError(
+            f"{type(hf).__name__}: the decoder blocks were not found. Looked for one module list of {depth} blocks "
+            f"(num_hidden_layers), such as model.layers, transformer.h, gpt_neox.layers or model.decoder.layers; "
+            f"found {[name for name, _ in found] or 'none'}; all lists: {', '.join(every) or 'none'}"
+        )
+    name, blocks = found[0]
+    return _runner(hf, name), blocks
+
+
+def _runner(hf: Any, name: str) -> nn.Module:
+    """The innermost module around the blocks that takes tokens. BERT and its kin run their blocks in one that does not."""
+    parts = name.split(".")[:-1]
+    for end in range(len(parts), -1, -1):
+        module = hf.get_submodule(".".join(parts[:end]))
+        if "input_ids" in inspect.signature(module.forward).parameters:
+            return module  # type: ignore[no-any-return]
+    return hf.get_submodule(".".join(parts))  # type: ignore[no-any-return]
+
+
+def _depth(text: Any) -> int | None:
+    """How many blocks the decoder has. Configurations of BART and its kin call the depth of their encoder num_hidden_layers."""
+    for name in ("decoder_layers", "num_decoder_layers", "num_hidden_layers"):
+        depth = getattr(text, name, None)
+        if isinstance(depth, int) and depth > 0:
+            return depth
+    return None
+
+
+def _is_text(name: str, blocks: nn.ModuleList) -> bool:
+    if any(sense in name.lower() for sense in _OTHER_SENSES):
+        return False
+    # Blocks mix tokens and transform them: each has submodules of its own. Lists of norms or projections do not.
+    return len(blocks) > 0 and all(len(list(block.children())) >= 2 for block in blocks)
+
+
+# Formats of dates: what the date function is called with, and other text constants that could be one.
+_DATE_FORMATS = (
+    re.compile(r"strftime_now\(\s*(['\"])(?P<format>.*?)\1", re.DOTALL),
+    re.compile(r"(['\"])(?P<format>(?:(?!\1)[^\n])*%(?:(?!\1)[^\n])*)\1"),
+)
+
+# transformers hands a template today's date through a function of this name. A macro of the same name replaces it.
+_DATED = (
+    "{%- macro strftime_now(format) %}"
+    "{{ steer_dates[format] if format in steer_dates else raise_exception('the format ' ~ format ~ ' of a date is not known') }}"
+    "{%- endmacro %}{{ '' }}"
+)
+
+
+def render_chat(
+    tokenizer: Any, source: str, messages: Sequence[dict[str, Any]], opened: bool, *, date: str, **settings: Any
+) -> str:
+    """The text of a conversation under a chat template.
+
+    Args:
+        source: the template.
+        opened: end with the generation prompt.
+        date: ISO date that the template gets when it asks for today's.
+        settings: what else the template is given (``enable_thinking``, ``tools``).
+
+    Raises:
+        ModelError: the template refuses the conversation, or is none.
+    """
+    if "strftime_now" in source:
+        day = datetime.date.fromisoformat(date)
+        formats = {found["format"] for pattern in _DATE_FORMATS for found in pattern.finditer(source)}
+        settings["steer_dates"] = {format: day.strftime(format) for format in formats}
+        source = _DATED + source
+    try:
+        text = tokenizer.apply_chat_template(
+            list(messages), chat_template=source, tokenize=False, add_generation_prompt=opened, **settings
+        )
+    except Exception as error:  # templates raise what they like, through jinja2
+        raise ModelError(f"the chat template cannot render {[m['role'] for m in messages]}: {message_of(error)}") from None
+    return str(text)
