@@ -26,8 +26,8 @@ from .chance import Reading, reading_of_questions, reading_of_texts
 from .kl import Divergence, kl_at_answers, kl_curve
 from .likelihood import Perplexity, perplexity, perplexity_curves
 from .multiple_choice import Capability, PromptForm, ScoredBy, capability
-from .noise_floor import NoiseFloor, noise_floor
 from .propensity import PropensityCurve, curves_in_contexts, propensity_curve, propensity_curves
+from .receipt import NoiseFloor, noise_floor
 from .subject import Subject
 from .tasks import TaskAccuracy, task_accuracies
 
