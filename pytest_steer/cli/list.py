@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from .. import registry
-from ..core.finding import CODES
 from ..columns import beside, stream_columns
+from ..core.finding import CODES
 from ..parameters import Schema
 from .options import Command
 from .terminal import load_extensions, say
