@@ -28,10 +28,11 @@ from ..data import (
     sample_of,
 )
 from ..errors import SteerError
-from ..evidence import Direction
+from ..evidence import Direction, Evidence
 from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve, random_controls
 from ..measures.ask import Ask
 from ..measures.subject import Moves, Subject
+from ..model import Model
 from ..model.drawing import Drawing
 from ..promises import Promised
 from ..prompting import AS_GIVEN, Context
@@ -64,9 +65,9 @@ class Kind(Protocol):
 
     @property
     def name(self) -> str: ...
-    def promise_of(self, claim: Claim) -> Promised | None: ...
+    def promise_of(self, claim: AnyClaim) -> Promised | None: ...
     def how_of(self, claim: Claim) -> dict[str, Any]: ...
-    def weak_promises(self, claim: Claim) -> list[str]: ...
+    def weak_promises(self, claim: AnyClaim) -> list[str]: ...
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
@@ -78,8 +79,41 @@ class Declared:
         dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
 
 
-class Claim(Declared):
-    """One promise, its data and how it is deployed.
+class AnyClaim(Declared):
+    """One promise, also one that counts no units: such a claim makes its evidence itself, in ``conclude``.
+
+    Attributes:
+        seed: everything random follows it; that of the run by default.
+        name: of the claim, in reports; its kind by default.
+        silence: codes of findings that are not to be shown, each with the reason.
+    """
+
+    kind: ClassVar[Kind]
+
+    seed: int = dataclasses.field(default_factory=lambda: current_run().seed)
+    name: str = ""
+    silence: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what the fields are together, of a subclass that has something to check."""
+
+    def conclude(self, model: Model) -> Evidence:
+        """The evidence of a claim that counts no units."""
+        raise NotImplementedError
+
+    @cached_property
+    def promise(self) -> Promised | None:
+        """The promise with where its threshold comes from; of several that exclude each other the one that is given."""
+        return self.kind.promise_of(self)
+
+    @property
+    def threshold(self) -> float | None:
+        """The promised number; None as long as there is none."""
+        return None if self.promise is None else self.promise.value
+
+
+class Steering(AnyClaim):
+    """A claim about an intervention as it is deployed.
 
     Attributes:
         vector: what steers; None where ``apply`` does and ``layers`` says where.
@@ -87,34 +121,51 @@ class Claim(Declared):
         positions: which tokens are steered: ``all``, ``after_prompt`` (the default) or ``last``.
         include_first: steer the first token, an attention sink, too.
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
-        confidence: of each one-sided bound; 0.95 by default.
-        min_n: with fewer units (items, texts, tasks, clusters) the claim is inconclusive; 8 by default for a mean, none for a share.
-        seed: everything random follows it; that of the run by default.
-        name: of the claim, in reports; its kind by default.
         apply: your own way of steering, of any library: ``apply(multiplier)`` or ``apply(multiplier, batch)`` returns a context
             manager that steers every forward of ``model.hf`` in its body (docs/hooks.md). The vector is then what it is declared to do.
         layers / strength: with ``apply`` and no vector: the blocks whose output it changes, and what its multiplier means.
-        silence: codes of findings that are not to be shown, each with the reason.
     """
-
-    kind: ClassVar[Kind]
 
     vector: Vector = dataclasses.field(kw_only=False)
     multiplier: float = 1.0
     positions: Positions = "after_prompt"
     include_first: bool = False
     allow_mismatch: tuple[str, ...] = ()
-    confidence: float = 0.95
-    min_n: int | None = None
-    seed: int = dataclasses.field(default_factory=lambda: current_run().seed)
-    name: str = ""
     apply: Apply | None = None
     layers: int | Sequence[int] | None = None
     strength: StrengthMeaning = "linear"
-    silence: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.subject
+
+    @cached_property
+    def subject(self) -> Subject:
+        """What steers, and how it is deployed.
+
+        Raises:
+            SteerError: nothing steers, or more than one thing is declared.
+        """
+        return Subject(
+            vector=_what_steers(self),
+            multiplier=self.multiplier,
+            positions=self.positions,
+            include_first=self.include_first,
+            allow_mismatch=self.allow_mismatch,
+            direction=getattr(self, "direction", "raises"),
+        )
+
+
+class Claim(Steering):
+    """A claim that is judged by an interval over the units that it measures.
+
+    Attributes:
+        confidence: of each one-sided bound; 0.95 by default.
+        min_n: with fewer units (items, texts, tasks, clusters) the claim is inconclusive; 8 by default for a mean, none for a share.
+    """
+
+    confidence: float = 0.95
+    min_n: int | None = None
 
     # --- what a kind says ---
 
@@ -139,32 +190,6 @@ class Claim(Declared):
         return ()
 
     # --- what follows from its fields ---
-
-    @cached_property
-    def promise(self) -> Promised | None:
-        """The promise with where its threshold comes from; of several that exclude each other the one that is given."""
-        return self.kind.promise_of(self)
-
-    @property
-    def threshold(self) -> float | None:
-        """The promised number; None as long as there is none."""
-        return None if self.promise is None else self.promise.value
-
-    @cached_property
-    def subject(self) -> Subject:
-        """What steers, and how it is deployed.
-
-        Raises:
-            SteerError: nothing steers, or more than one thing is declared.
-        """
-        return Subject(
-            vector=_what_steers(self),
-            multiplier=self.multiplier,
-            positions=self.positions,
-            include_first=self.include_first,
-            allow_mismatch=self.allow_mismatch,
-            direction=getattr(self, "direction", "raises"),
-        )
 
     @property
     def context_asked(self) -> Context:
@@ -345,7 +370,7 @@ class OverReplies(Claim):
         return sample_of(as_dialogues(self.prompts), self.cluster)
 
 
-def _what_steers(claim: Claim) -> SteeringVector | Intervention:
+def _what_steers(claim: Steering) -> SteeringVector | Intervention:
     call = f"assert_{claim.kind.name}"
     declared = {
         name: value for name in ("vector", "directions", "layers") if (value := getattr(claim, name, None)) is not None
