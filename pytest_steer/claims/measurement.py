@@ -14,6 +14,8 @@ from ..measures import Array, NoiseFloor, PropensityCurve, Reading
 from ..measures.subject import Subject
 from ..model import Probe
 from ..stats.estimators import Estimator
+from .over_replies import Written
+from .rulings import Ruling
 
 Clusters = Sequence[int] | None
 
@@ -115,6 +117,7 @@ class Measurement:
         curve: of the items, of a claim about contrast items. deployed: the curve with 0 and the deployed multiplier.
         is_slope: the statistic depends on the slope over the curve's multipliers.
         reads: texts or questions that the unsteered model has to read for a pass to mean something.
+        written: the replies, of a claim about replies. rulings: of a judge, on those of each side.
         how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
         details: further numbers. compared: entries for a comparison of methods. findings: the claim's own.
         fields: other fields of the evidence, such as ``replies`` or ``strata``.
@@ -138,6 +141,8 @@ class Measurement:
     deployed: PropensityCurve | None = None
     is_slope: bool = False
     reads: Sequence[Read] = ()
+    written: Written | None = None
+    rulings: Sequence[Sequence[Ruling]] = ()
     how: Mapping[str, Any] = field(default_factory=dict)
     unpaired: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
