@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, dataclass_transform
 
 import torch
 
+from ..core.finding import Finding
 from ..data import (
     DialogueLike,
     Dialogues,
@@ -49,6 +50,7 @@ from ..steering import (
 from ..steering.intervention import StrengthMeaning
 from .common import Controls, FromTurn, JudgedSpan, MaxNewTokens, Samples, Sequential, Temperature, TopP
 from .controls import controls_of_no_effect
+from .findings import Found
 from .in_rounds import draw_in_rounds, is_in_rounds
 from .judging import Judgement, judge_measurement
 from .measurement import Counted, Measurement
@@ -133,6 +135,10 @@ class Claim(Declared):
     def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
         """Further details that are worth measuring only after some verdict, such as random controls."""
         return {}
+
+    def find(self, found: Found) -> Iterable[Finding]:
+        """Findings of the kind's own that depend on the verdict; the others belong in the measurement."""
+        return ()
 
     # --- what follows from its fields ---
 

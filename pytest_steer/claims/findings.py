@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from ..core.finding import CODES, Finding, Weight, code, ordered
 from ..errors import SteerError
 from ..evidence import Direction, Verdict
 from ..extract import letter_imbalance, unreliable
-from ..measures import Array, chance_warnings
+from ..measures import Array, chance_warnings, unreached
 from ..measures.ask import Ask
 from ..measures.subject import Subject
 from ..model import Model
@@ -67,7 +67,7 @@ Finder = Callable[[Found], Iterable[Finding]]
 def findings_of(found: Found) -> list[Finding]:
     """What all finders and the claim itself say, each once, the most important first."""
     said = [finding for finder in FINDERS for finding in finder(found)]
-    return ordered([*said, *found.measured.sample.findings, *found.measured.findings])
+    return ordered([*said, *found.measured.sample.findings, *found.measured.findings, *found.claim.find(found)])
 
 
 def check_silence(silence: Any, where: str) -> None:
@@ -142,8 +142,16 @@ def of_training_data(found: Found) -> Iterator[Finding]:
             overlap,
             leaks(record, asked, sample.describe()["hash"], unit=sample.called if sample.called == "prompts" else "items"),
         )
-    else:
-        yield from map(overlap, text_leaks(record, list(sample.units)))
+    for texts in [one.texts for one in found.measured.reads if one.texts] or ([] if asked else [sample.units]):
+        yield from map(overlap, text_leaks(record, texts))
+
+
+def of_other_data(found: Found) -> Iterator[Finding]:
+    """What is to be said of data beside the claim's own, unless it is said of these too."""
+    own = [*of_training_data(found), *found.measured.sample.findings]
+    for name, sample in found.measured.also.items():
+        said = (*of_training_data(replace(found, measured=found.measured.but(sample=sample))), *sample.findings)
+        yield from (one if not name else replace(one, text=f"{name}: {one.text}") for one in said if one not in own)
 
 
 def of_the_vector(found: Found) -> Iterator[Finding]:
@@ -183,9 +191,9 @@ def of_the_dose(found: Found) -> Iterator[Finding]:
 
 at_chance = code(
     "reads-at-chance",
-    signal="The unsteered model reads the questions no better than tokens drawn at random.",
+    signal="The unsteered model reads the questions or texts worse than tokens drawn at random.",
     meaning="It may be the wrong model, tokenizer or language.",
-    cure="Ask in a language that the model reads.",
+    cure="Take the model's own weights and tokenizer, and data in a language that it reads.",
     weight=Weight.ANOTHER,
 )
 control_tokens = code(
@@ -201,6 +209,26 @@ template_note = code(
     meaning="What the model sees differs from what the claim says.",
     cure="Read `asked` in the report.",
 )
+
+
+unreached_texts = code(
+    "unreached-texts",
+    signal="Steering begins after every scored token of some texts.",
+    meaning="These texts cannot change, and each counts as unchanged, so the cost is flattered.",
+    cure="Take longer texts.",
+    weight=Weight.DOUBTFUL,
+)
+
+
+def of_reading(found: Found) -> Iterator[Finding]:
+    for one in found.measured.reads:
+        if few := len(unreached(one.asked)):
+            yield unreached_texts(
+                f"steering reaches no scored token of {few} of these {len(one.asked)} texts, since they are too short, and each counts as unchanged",
+                "take longer texts",
+            )
+        if one.reading is not None:
+            yield from (at_chance(f"{one.of}: {text}" if one.of else text) for text in one.reading.warnings)
 
 
 def of_asking(found: Found) -> Iterator[Finding]:
@@ -515,9 +543,11 @@ def of_replies(found: Found) -> Iterator[Finding]:
 
 FINDERS: list[Finder] = [
     of_training_data,
+    of_other_data,
     of_the_vector,
     of_the_dose,
     of_asking,
+    of_reading,
     of_few_units,
     of_rounding,
     of_weak_promises,

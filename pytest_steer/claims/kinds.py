@@ -11,7 +11,7 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from .. import registry
-from ..data import as_dialogues, as_items
+from ..data import Completion, Units, as_dialogues, as_items
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, fault_of
 from ..parameters import Param, Schema, hints_of, names_of, param_of, properties_of, required_of
@@ -114,7 +114,8 @@ class ClaimKind:
     @cached_property
     def parameters(self) -> dict[str, Schema]:
         """The JSON Schema of each parameter."""
-        found = properties_of(self.declared)
+        every, own = properties_of(self.declared), self.declared.__annotations__
+        found = {name: every[name] for name in sorted(every, key=lambda name: self.field_of[name] not in own)}
         numbers = {name for name in (self.main, *self.one_of) if name is not None and found[name].get("type") == "number"}
         return {
             name: promise_schema(schema) if name in numbers or schema.get("x-promise") else schema
@@ -168,6 +169,18 @@ class ClaimKind:
             on: the parameter; ``auto`` takes the first. given: keys of ``data``.
         """
         return next((name for name, key in self.choices.items() if key in given and on in (None, "auto", name)), None)
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether its class takes the data of ``either`` as one argument, ``data``, too."""
+        return bool(self.either) and "data" in self.fields
+
+    def sorted_out(self, data: Iterable[Any], on: str | None) -> dict[str, Any]:
+        """That argument under the field that it is for: the one that ``on`` names, else ``texts`` if all of it are texts."""
+        every = data if isinstance(data, Units) else list(data)
+        is_text = all(isinstance(one, (str, Completion)) for one in every)
+        by_content = next((name for name in self.either if (name == "texts") == is_text), self.either[0])
+        return {on if on in self.either else by_content: every}
 
     def weak_promises(self, claim: Any) -> list[str]:
         """A warning for each parameter of a claim with a value at which its promise can hardly fail."""
@@ -393,6 +406,8 @@ def _reading(kind: ClaimKind) -> None:
     @wraps(made)
     def read(self: Any, *arguments: Any, **given: Any) -> None:
         given = {**dict(zip(names, arguments, strict=False)), **given}
+        if kind.takes_data and given.get("data") is not None:
+            given |= kind.sorted_out(given.pop("data"), given.get("on"))
         # Contexts and items are values of Python; a file names them in another way.
         properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
         values = {key: value for key, value in given.items() if key in properties}

@@ -134,10 +134,18 @@ def _recorded(claim: Claim, ask: Ask, found: Found, seconds: float) -> Evidence:
     compared = measured.compared
     if measured.curve is not None:
         fields = {**curve_fields(measured.curve, {}, subject, claim.confidence, entries.clusters), **fields}
-        details = {**fields.pop("details"), **details}
-        fields["strata"] = [vars(one) for one in strata(measured.curve, subject.slope_sign)]
+        for item, more in zip(fields["items"], measured.of_items, strict=bool(measured.of_items)):
+            item |= more
+        of_slopes = fields.pop("details")
+        if measured.has_slopes:
+            details = {**of_slopes, **details}
+            fields["strata"] = [vars(one) for one in strata(measured.curve, subject.slope_sign)]
         if compared is None:
-            compared = compared_by_items(measured, judgement, ask.subject)
+            assert measured.deployed is not None
+            judged_slope = judgement.interval if measured.statistic == "steerability" else None
+            compared = compared_by_items(
+                measured.curve, measured.deployed, ask.subject, claim.confidence, entries.clusters, judged_slope=judged_slope
+            )
     units = None if measured.unpaired is not None else _units(claim, measured, judgement)
     said = findings_of(found)
     evidence = Evidence(

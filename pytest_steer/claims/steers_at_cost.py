@@ -11,7 +11,7 @@ from typing import Annotated, Any, Unpack
 from ..data import ItemLike, Items, TextLike, Texts, as_texts, sample_of
 from ..errors import DataError, MeasurementError
 from ..evidence import Evidence
-from ..measures import Array, AtCost, deviation, effects_at, multipliers_at_cost, perplexity, reading_of_texts
+from ..measures import Array, AtCost, as_share, deviation, effects_at, multipliers_at_cost, perplexity, reading_of_texts
 from ..measures.at_cost import MAX_MULTIPLIER, matching_probability, pne, spread
 from ..measures.compared import finite, strength_of
 from ..measures.subject import Subject
@@ -33,7 +33,6 @@ from .leaks import text_leaks
 from .no_effect import controls_of_no_effect
 from .numbers import number, promise
 from .over_items import measure_items
-from .rises import as_share
 from .unread import withhold_unread
 
 

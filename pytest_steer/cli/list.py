@@ -13,6 +13,7 @@ import click
 
 from .. import registry
 from ..columns import beside, stream_columns
+from ..core.finding import CODES
 from ..parameters import Schema
 from .options import Command
 from .terminal import load_extensions, say
@@ -121,6 +122,17 @@ A number that a claim promises may be [empty, or say where it comes from](claims
 | `{{ name }}` | {{ cell(axis.value_schema.description) }} | {{ code(axis.value_schema.examples[0]) if axis.value_schema.examples }} |
 {% endfor %}
 
+## Findings
+
+What a claim's evidence says beside its verdict, by its code. `silence: {CODE: reason}` in a claim or a file leaves one out; the report lists
+what was left out, with the reason.
+
+| Code | What is seen | What it means | What to do |
+|---|---|---|---|
+{% for one in codes -%}
+| `{{ one.name }}` | {{ cell(one.signal) }} | {{ cell(one.meaning) }} | {{ cell(one.cure) }} |
+{% endfor %}
+
 ## File formats
 
 {% for title, kind in formats.items() %}
@@ -150,6 +162,7 @@ def page() -> str:
         interventions=registry.things("intervention"),
         judges=registry.things("judge"),
         axes=registry.things("axis"),
+        codes=sorted(CODES.values(), key=lambda one: (one.weight, one.name)),
         formats={f"{kind.capitalize()}s": kind for kind in registry.KINDS if kind.endswith("format")},
         things=registry.things,
         takes=_TAKES,

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike
+from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike, Texts
 from ..errors import DataError, SteerError
-from ..model import Model
+from ..model import Model, Probe
 from ..model.drawing import Drawing
 from ..model.noise import eps_of
 from ..model.replies import GREEDY, Replies, replies
@@ -22,15 +22,21 @@ from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector
 from .answer_likelihood import AnswerLikelihoods, answer_likelihoods
 from .asking import Array
+from .chance import Reading, reading_of_questions, reading_of_texts
 from .kl import Divergence, kl_at_answers, kl_curve
-from .likelihood import Perplexity, perplexity_curves
+from .likelihood import Perplexity, perplexity, perplexity_curves
 from .multiple_choice import Capability, PromptForm, ScoredBy, capability
 from .propensity import PropensityCurve, curves_in_contexts, propensity_curve, propensity_curves
+from .receipt import NoiseFloor, noise_floor
 from .subject import Subject
 from .tasks import TaskAccuracy, task_accuracies
 
 Check = Callable[[Model, Subject], "dict[str, Any] | None"]
 Vector = SteeringVector | Intervention | None
+
+
+def _unchecked(_model: Model, _subject: Subject) -> None:
+    """Look at no hook."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +52,7 @@ class Ask:
     model: Model
     subject: Subject
     context: Context = AS_GIVEN
-    check: Check = field(default=lambda model, subject: None, repr=False)
+    check: Check = field(default=_unchecked, repr=False)
     _moved: list[tuple[str, float]] = field(default_factory=list, repr=False)
 
     @cached_property
@@ -61,6 +67,10 @@ class Ask:
     def of(self, subject: Subject) -> Ask:
         """The same questions about another subject, whose hooks are checked too."""
         return replace(self, subject=subject, _moved=[])
+
+    def in_place(self, vector: SteeringVector | Intervention) -> Ask:
+        """The same questions about another vector in the place of the subject's, such as a random direction, whose hooks act as its own do."""
+        return replace(self, subject=replace(self.subject, vector=vector), check=_unchecked, _moved=[])
 
     def within(self, context: Context) -> Ask:
         """The same questions in another context."""
@@ -219,6 +229,16 @@ class Ask:
         tokens = [[[one.tokens for turns in side for one in turns] for side in sides] for sides in found.of]
         self._note("the replies", np.array([float(side != sides[0]) for sides in tokens for side in sides]))
         return found
+
+    def reading(self, units: Texts | Items) -> Reading | None:
+        """How the unsteered model reads texts, or the questions of items; None if these are too short to say."""
+        if isinstance(units, Items):
+            return reading_of_questions(self.model, [item.question for item in units])
+        return reading_of_texts(self.model, perplexity(self.model, units).per_text)
+
+    def noise(self, probes: Sequence[Probe]) -> NoiseFloor:
+        """The noise floor of the scores of such probes."""
+        return noise_floor(self.model, probes, self.subject.intervention, self.subject.multiplier)
 
     def check_moved(self) -> None:
         """Refuse a user's own way of steering that changed nothing in any answer: no number and no token.

@@ -57,17 +57,6 @@ def check_reached(asked: Sequence[Sequence[Probe]]) -> None:
         )
 
 
-def unreached_warnings(asked: Sequence[Sequence[Probe]]) -> list[str]:
-    """A warning about texts that steering cannot change, which count as unchanged."""
-    few = len(unreached(asked))
-    if not few:
-        return []
-    return [
-        f"steering reaches no scored token of {few} of these {len(asked)} texts, since they are too short, and each counts as unchanged: "
-        "take longer texts"
-    ]
-
-
 def scope_of(texts: Sequence[TextLike], positions: Positions, include_first: bool) -> tuple[Positions, bool]:
     """The scope, or one that steers these texts alike: plain ones have no prompt, so that every scope steers all of them."""
     if any(isinstance(text, Completion) for text in texts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -147,6 +148,15 @@ def relative_rise(steered: Perplexity, base: Perplexity) -> float:
     text paired with itself; 0.05 is 5 % more. Infinite where it overflows."""
     with np.errstate(over="ignore"):
         return float(np.expm1((steered.per_text - base.per_text).mean()))
+
+
+_BEYOND = 700.0
+"""exp of more is no finite number."""
+
+
+def as_share(difference: float) -> float | None:
+    """exp(d) - 1, from a difference in log-likelihood to a relative rise of perplexity; None for a bound so far out that it is no finite number."""
+    return math.expm1(difference) if difference < _BEYOND else None
 
 
 def relative_mean_rise(steered: Perplexity, base: Perplexity) -> float:

@@ -287,7 +287,7 @@ def _check(model: Model, subject: Subject) -> dict[str, Any]:
     if subject.intervention.applied is None:
         target, texts = own(model, subject), _TEXTS
     else:
-        # Rows under a user's own way of steering are of one length (``model/applied.py``), so padding is not asked about.
+        # Rows under a user's own way of steering are of one length (``model/forward.py``), so padding is not asked about.
         target, texts = foreign(model, subject), (_TEXTS[0], _TEXTS[0])
     trial = Trial(model, lambda layer: target, _LEFT_OUT, known[state])
     try:

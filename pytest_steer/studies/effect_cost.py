@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .. import progress
-from ..claims.rises import as_share
 from ..data import Items, Sample, Texts, as_texts, sample_of
 from ..errors import DataError, MeasurementError
-from ..measures import Array, kl_curve, perplexity_curves, propensity_curve
+from ..measures import Array, as_share, kl_curve, perplexity_curves, propensity_curve
 from ..measures.compared import bounds_of
 from ..measures.propensity import check_multipliers
 from ..model import Model

@@ -57,7 +57,7 @@ def _quiet():
 # --- readouts ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", FEW)
 @pytest.mark.parametrize("readout", ["answer", "last", "mean"])
 @pytest.mark.parametrize("chat", [True, False])

@@ -162,7 +162,7 @@ def test_precision_alone_is_named_as_such(folder, capsys):
     assert "they differ in precision alone" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [80, pytest.param(120, marks=pytest.mark.nightly)])
 def test_no_line_is_wider_than_the_terminal(folder, capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     far = saved(folder, "far", noisy(1.0))

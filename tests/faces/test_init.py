@@ -83,7 +83,6 @@ def test_what_no_option_says_is_asked_for(folder: Path) -> None:
     made = {"method": "mean_difference", "data": "data/approval_train.json"}
     assert written["vector"] == {"extract": made, "layer": 1, "positions": "after_prompt"}
     assert written["data"] == {"test": "data/approval_test.json", "neutral": "data/neutral.txt"}
-    check_it_runs("asked.steer.yaml")
 
 
 def test_device_and_dtype_reach_the_model_and_not_the_file(folder: Path, capsys, monkeypatch) -> None:

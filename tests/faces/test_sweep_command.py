@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import sqlite3
 import xml.etree.ElementTree as ElementTree
 from importlib import import_module
 from pathlib import Path
@@ -144,20 +143,6 @@ def test_a_saved_vector_is_swept_at_its_layers(folder, capsys, pytester):
     extract.caa(load_model("builtin:tiny"), read_items("test.json")[:4], layer=1).save("caa.safetensors")
     assert main(["sweep", "--data", "test.json", "--vector", "caa.safetensors"]) == 4
     assert "4 questions of test.json are also in caa.safetensors" in capsys.readouterr().err
-
-
-def test_scores_are_kept_in_the_cache(folder):
-    command = [*APPROVAL, "--layers", "1", "--multipliers=1", "--out", "out.json", "--cache", "scores"]
-    assert main(command) == 0
-    first = json.loads(Path("out.json").read_text())
-    (file,) = Path("scores").glob("*.sqlite")
-    with sqlite3.connect(file) as scores:
-        (count,) = scores.execute("SELECT count(*) FROM scores").fetchone()
-    assert count > 0
-    assert main(command) == 0
-    assert json.loads(Path("out.json").read_text()) == first
-    with sqlite3.connect(file) as scores:
-        assert scores.execute("SELECT count(*) FROM scores").fetchone() == (count,)
 
 
 def test_weak_training_data_is_named_before_the_long_part(folder, capsys, monkeypatch):
@@ -390,14 +375,3 @@ def test_repeats_are_left_out_and_clusters_stay_in_one_part(folder, capsys, pyte
         (7, "clusters"),
         (8, "texts"),
     }
-
-
-def test_training_questions_in_another_form_are_a_warning(folder, capsys):
-    items = json.loads((folder / "items.json").read_text())
-    (folder / "train.json").write_text(
-        json.dumps([{**item, "question": f"{item['question']} Say at once {n}."} for n, item in enumerate(items)])
-    )
-    assert main(["sweep", "--data", "items.json", "--train", "train.json", "--top", "1", "--multipliers=1"]) in (0, 1)
-    assert (
-        "30 of these 30 items ask a question that the vector was extracted from, in another form" in capsys.readouterr().err
-    )
