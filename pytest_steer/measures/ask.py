@@ -22,6 +22,7 @@ from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector
 from .answer_likelihood import AnswerLikelihoods, answer_likelihoods
 from .asking import Array
+from .at_cost import AtCost, Deployed, effects_at, multipliers_at_cost
 from .chance import Reading, reading_of_questions, reading_of_texts
 from .kl import Divergence, kl_at_answers, kl_curve
 from .likelihood import Perplexity, perplexity, perplexity_curves
@@ -159,6 +160,36 @@ class Ask:
         base, steered = found["base"][0], found["steered"]
         self._note("the texts", np.concatenate([one.per_text - base.per_text for one in steered]))
         return base, steered
+
+    def at_cost(
+        self,
+        subjects: Mapping[Any, Deployed],
+        texts: Sequence[TextLike],
+        *,
+        budget: float,
+        max_multiplier: float,
+        window: int | None = None,
+        stride: int | None = None,
+        source: str = "",
+    ) -> dict[Any, AtCost]:
+        """The multiplier of each subject where the perplexity of the texts has risen by ``budget``."""
+        _ = self.soundness
+        with _named(source):
+            return multipliers_at_cost(
+                self.model,
+                texts,
+                subjects,
+                budget=budget,
+                max_multiplier=max_multiplier,
+                window=window,
+                stride=stride,
+                allow_mismatch=self.subject.allow_mismatch,
+            )
+
+    def effects(self, at: Mapping[Any, tuple[Deployed, float]], items: Iterable[ItemLike]) -> tuple[dict[Any, Array], Array]:
+        """The effect of each (subject, multiplier) on each item, and the items' unsteered propensities."""
+        _ = self.soundness
+        return effects_at(self.model, items, at, context=self.context, allow_mismatch=self.subject.allow_mismatch)
 
     def divergence(self, texts: Sequence[TextLike], multipliers: Sequence[float], *, source: str = "") -> list[Divergence]:
         """KL(unsteered || steered) of the next token's distribution at each position of the texts."""
