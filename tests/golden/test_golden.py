@@ -1,5 +1,6 @@
 """Claims as assertions, one of each kind at least; many fail on purpose. Recorded by ``tools/golden.py``."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import golden_judges
@@ -36,6 +37,7 @@ from pytest_steer import (
     read_questions,
     read_tasks,
     read_texts,
+    steered,
 )
 from pytest_steer.data import read_contrast_texts
 from pytest_steer.steering import ablate
@@ -208,6 +210,19 @@ def test_performs_task(model, vector):
 
 def test_hooks_are_sound(model, vector):
     assert_hooks_are_sound(model, vector, max_batches=2)
+
+
+def test_hooks_of_others(model, vector):
+    @contextmanager
+    def too_strong(multiplier):
+        with steered(model, vector, multiplier=1.5 * multiplier, **ALL):
+            yield
+
+    assert_hooks_are_sound(model, vector, apply=too_strong, max_batches=2, **ALL)
+
+
+def test_hooks_without_what_the_claim_relies_on(model, vector):
+    assert_hooks_are_sound(model, vector, max_batches=2, leave_out=["dose"])
 
 
 # --- replies
