@@ -21,7 +21,7 @@ from pytest_steer import perplexity, propensity_curve, read_questions
 from pytest_steer.data import Completion, Question
 from pytest_steer.data.formats.open_assistant import best_replies
 from pytest_steer.measures import capability, kl_at_answers, kl_curve, relative_mean_rise
-from pytest_steer.measures.pne import matching_probability, pne
+from pytest_steer.measures.at_cost import matching_probability, pne
 
 
 def guidance(case: Case, root: Path) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from outside_case import EVERYWHERE, MULTIPLIERS, Case, Row, cell, source
 
 from pytest_steer import propensity_curve
 from pytest_steer.measures import answer_likelihoods, normalised_changes
-from pytest_steer.measures.pne import matching_probability
+from pytest_steer.measures.at_cost import matching_probability
 
 
 def pres(case: Case, root: Path) -> Iterator[Row]:

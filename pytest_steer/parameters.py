@@ -42,7 +42,6 @@ class Param:
         weak: what such a promise lets pass and what to write, as the end of a sentence that begins with name and value.
         called: its name in claim files and assertions, where the field cannot have that name.
         in_files: whether claim files have it; else it is an argument of assertions alone.
-        was: the name that it had before; a claim file with that name is told the new one.
         promise: of a claim, that it is what the evidence's ``threshold`` comes from; the main number of a claim is one without saying so.
         judges: it changes how a claim is judged or shown, or which units it has, and not what is measured of one: runs with other values compare.
         reads: makes the field's value of what is given, such as items of a list of dictionaries.
@@ -62,7 +61,6 @@ class Param:
     weak: str = ""
     called: str = ""
     in_files: bool = True
-    was: str = ""
     promise: bool = False
     judges: bool = False
     reads: Callable[[Any], Any] | None = None
@@ -77,7 +75,6 @@ class Param:
             "title": self.title or name.replace("_", " ").capitalize(),
             "description": self.about,
             **({"x-unit": self.unit} if self.unit else {}),
-            **({"x-was": self.was} if self.was else {}),
             **({"x-promise": True} if self.promise else {}),
             **({"x-weak": {"from": self.weak_from, "to": self.weak_to, "why": self.weak}} if self.weak else {}),
             **{keyword: bound for keyword, bound in bounds.items() if bound is not None},
@@ -243,6 +240,8 @@ def _schema(hint: Any, name: str) -> Schema:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return {"enum": list(arguments)}
+    if origin in (Union, types.UnionType) and float in arguments and any(get_origin(one) is Mapping for one in arguments):
+        return dict(_TYPES[float])  # a promise
     if origin in (Union, types.UnionType):
         kinds = [_schema(one, name) for one in arguments if one is not type(None)]
         if len(kinds) == 1:

@@ -226,11 +226,12 @@ def record_of(evidence: Evidence) -> dict[str, Any]:
 
 def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) -> None:
     """Says of a known failure that passes which line to delete, and of assertions before the one that fails that they just passed."""
-    for place_of, evidence in enumerate(item.stash[EVIDENCE]):
+    measured = item.stash[EVIDENCE]
+    for at, evidence in enumerate(measured):
         if evidence.xfail is None or not evidence.passed:
             continue
         if raised:
-            item.stash[EVIDENCE][place_of] = evidence.but(xfail=None)
+            measured[at] = evidence.but(xfail=None)
             continue
         if isinstance(item, ClaimItem):
             place = f"delete the `xfail` in {shown(item.path)}:{item.claim.place_of('xfail')[0]}"  # type: ignore[union-attr]
@@ -239,7 +240,7 @@ def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) ->
             place = f"take the xfail mark off the test in {file}:{(line or 0) + 1}"
         text = f"it passes, and was known to fail ({evidence.xfail or 'no reason given'}): {place}"
         evidence = evidence.but(findings=(known_failure(text), *evidence.findings), warnings=[text, *evidence.warnings])
-        item.stash[EVIDENCE][place_of] = evidence.but(message=explain_message(evidence))
+        measured[at] = evidence.but(message=explain_message(evidence))
     if isinstance(item, ClaimItem) and hasattr(report, "wasxfail"):
         # Of the short summary, which pytest does not break: "XFAIL id - reason".
         report.wasxfail = wrapped(report.wasxfail, columns(item.config), first=len(f"XFAIL {item.nodeid} - "))

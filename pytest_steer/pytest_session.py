@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
     from .files.measuring import Measuring
-    from .model.models import Models
+    from .model.loading import Models
 
 
 class SteerSession:

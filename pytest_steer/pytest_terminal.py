@@ -38,7 +38,7 @@ def announce(run: RunContext, models: Sequence[str], width: int) -> list[str]:
     """
     if not models:
         return []
-    from .prompting.template_names import template_name
+    from .prompting.formats import template_name
 
     names = sorted({*models})
     noun = "claim" if len(models) == 1 else "claims"

@@ -16,7 +16,7 @@ import pytest
 import pytest_steer.measures.judges  # noqa: F401  (registers ours)
 from pytest_steer import registry
 from pytest_steer.cli.main import COMMANDS, _root
-from pytest_steer.cli.param_types import Parsed, Texts
+from pytest_steer.cli.options import Parsed, Texts
 from pytest_steer.cli.validate import _checked
 from pytest_steer.errors import ModelError
 from pytest_steer.prompting import known_axes

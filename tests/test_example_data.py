@@ -1,12 +1,10 @@
 """The data files of the example suites: read, without repetitions, train and test apart, answers alike in all but the behaviour.
 
-Every check is a function that lists what is wrong, and is tried on broken copies too: a check that finds nothing there
-would say nothing of the files.
+Every check is a function that lists what is wrong.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -21,9 +19,6 @@ from pytest_steer.errors import DataError
 
 SUITES = Path(__file__).resolve().parents[1] / "example_suites"
 FILES = sorted(file for file in SUITES.glob("*/data/**/*") if file.is_file())
-METHODS = SUITES / "methods" / "data"
-SMOLLM2 = SUITES / "smollm2" / "data"
-BUILTIN = SUITES / "builtin" / "data"
 READERS: dict[str, Callable[[Path], Any]] = {
     "tasks": read_tasks,
     "items": read_items,
@@ -186,105 +181,3 @@ def test_every_train_file_meets_a_test_file():
 
 
 # --- the checks find what is wrong ---------------------------------------------------------------------------------------
-
-
-def put(index: int, **fields: str) -> Callable[[Any], None]:
-    return lambda entries: entries[index].update(fields)
-
-
-def matching_all(start: str) -> Callable[[Any], None]:
-    def change(entries: Any) -> None:
-        for number, entry in enumerate(entries):
-            entry["answer_matching_behavior"] = f"{start} this is answer number {number}."
-
-    return change
-
-
-BROKEN = {
-    "input twice": (METHODS / "antonyms_train.json", lambda data: data.append(data[0]), "input repeated: 'hot'"),
-    "input in capitals": (METHODS / "antonyms_train.json", put(3, input="HOT"), "input repeated: 'hot'"),
-    "empty output": (METHODS / "past_test.json", put(2, output=" "), "item 2: the output of a task item has to be"),
-    "space at the end": (METHODS / "past_test.json", put(2, output="saw "), "not stripped: 'saw '"),
-    "copied": (METHODS / "past_test.json", put(2, output="call"), "output is the input: 'call'"),
-    "one output": (METHODS / "capitals_test.json", lambda data: [put(i, output="Oslo")(data) for i in range(9)], "output 'oslo'"),
-    "two shapes": (METHODS / "capitals_test.json", lambda data: data.append({"question": "Why?"}), "taken by []"),
-    "question twice": (SMOLLM2 / "science_test.json", put(1, question="Do you enjoy science"), "question repeated"),
-    "no answer": (METHODS / "formality_items_train.json", put(4, answer_matching_behavior=""), "item 4: an answer"),
-    "long answer": (METHODS / "formality_items_train.json", put(4, answer_matching_behavior="Yes " * 30 + "."), "10 and 31 words"),
-    "give-away": (METHODS / "sentiment_items_train.json", matching_all("Great,"), "first word of matching answers 'great'"),
-    "alike": (
-        METHODS / "sentiment_items_train.json",
-        put(0, answer_matching_behavior="I do like it.", answer_not_matching_behavior="I do like it"),
-        "answers alike",
-    ),
-    "answer twice": (
-        METHODS / "agreeableness_items_train.json",
-        lambda data: put(1, answer_matching_behavior=data[0]["answer_matching_behavior"])(data),
-        "answer repeated: 'please do",
-    ),
-    "only A": (
-        BUILTIN / "quiz_test.json",
-        lambda data: [put(i, answer_matching_behavior="(A)", answer_not_matching_behavior="(B)")(data) for i in range(80)],
-        "letter of matching answers '(A)': 80 of 80",
-    ),
-    "one side short": (BUILTIN / "cheer_train.json", lambda data: data["negative"].pop(), "100 positive and 99 negative"),
-    "text on both sides": (BUILTIN / "cheer_train.json", lambda d: d["negative"].__setitem__(0, d["positive"][0]), "text repeated"),
-    "side without words": (
-        SMOLLM2 / "science_train.json",
-        lambda data: data.update(negative=[f"No {number}." for number in range(80)]),
-        "sides of 160 and",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("file", "change", "fault"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_copy_is_found(file: Path, change: Callable[[Any], Any], fault: str, tmp_path: Path):
-    data = json.loads(file.read_text(encoding="utf-8"))
-    change(data)
-    copy = tmp_path / file.name
-    copy.write_text(json.dumps(data), encoding="utf-8")
-    faults = content(copy).faults
-    assert any(fault in found for found in faults), faults
-
-
-def test_a_repeated_line_is_found(tmp_path: Path):
-    copy = tmp_path / "neutral.txt"
-    copy.write_text("The mill is red.\nThe owl sits.\nthe mill is red\n", encoding="utf-8")
-    assert content(copy).faults == ["text repeated: 'the mill is red'"]
-
-
-LEAKS = {
-    "input": ("methods/capitals", {"input": "germany", "output": "Bonn"}, "germany"),
-    "reversed pair": ("methods/antonyms", {"input": "ancien", "output": "young"}, "young"),
-    "question": (
-        "smollm2/science",
-        {"question": "do you enjoy science", "answer_matching_behavior": "Yes.", "answer_not_matching_behavior": "No."},
-        "do you enjoy science",
-    ),
-    "answer": (
-        "smollm2/science",
-        {
-            "question": "Is it fun?",
-            "answer_matching_behavior": "Thrilling, I wanted to try it myself!",
-            "answer_not_matching_behavior": "Boring, nobody wanted to try it then.",
-        },
-        "thrilling i wanted to try it myself",
-    ),
-}
-
-
-@pytest.mark.parametrize(("place", "entry", "leak"), LEAKS.values(), ids=LEAKS)
-def test_what_train_shares_with_test_is_found(place: str, entry: dict[str, str], leak: str, tmp_path: Path):
-    suite, _, name = place.partition("/")
-    train = tmp_path / "train.json"
-    train.write_text(json.dumps([entry]), encoding="utf-8")
-    test = content(SUITES / suite / "data" / f"{name}_test.json")
-    assert shared(content(train), test) == [f"in train and test: {leak!r}"]
-
-
-def test_a_training_text_that_is_an_answer_of_the_test_is_found(tmp_path: Path):
-    train = tmp_path / "train.json"
-    train.write_text(
-        json.dumps({"positive": ["Thrilling, I wanted to try it myself."], "negative": ["No."]}), encoding="utf-8"
-    )
-    assert len(shared(content(train), content(SMOLLM2 / "science_test.json"))) == 1

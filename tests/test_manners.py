@@ -51,7 +51,7 @@ def foreign(tmp_path):
 # --- a suite that does not use it ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("more", [(), ("--collect-only",), ("--fixtures",), ("--markers",), ("-v", "-rA")], ids=" ".join)
+@pytest.mark.parametrize("more", [("--collect-only",), ("--fixtures", "--markers"), ("-v", "-rA")], ids=" ".join)
 def test_a_foreign_suite_loads_nothing_heavy(foreign, more):
     done = run("-m", "pytest", "-p", "pytest_steer.plugin", "-p", "no:cacheprovider", *more, folder=foreign)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,18 +104,14 @@ def test_help_lists_the_options_and_loads_nothing_heavy(foreign):
 # --- imports -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import pytest_steer",
-        "import pytest_steer; dir(pytest_steer); pytest_steer.__version__",
-        "import pytest_steer.errors, pytest_steer.sources, pytest_steer.progress, pytest_steer.run_context, pytest_steer.evidence",
-        "from pytest_steer import SteerError, SteeringFailure, SteerWarning",
-        "import pytest_steer.plugin",
-    ],
-)
-def test_importing_loads_nothing_heavy(tmp_path, code):
-    assert python(f"{code}\n{LOADED}", tmp_path).strip() == "HEAVY []"
+def test_importing_loads_nothing_heavy(tmp_path):
+    code = """
+        import pytest_steer; dir(pytest_steer); pytest_steer.__version__
+        import pytest_steer.errors, pytest_steer.sources, pytest_steer.progress, pytest_steer.run_context, pytest_steer.evidence
+        from pytest_steer import SteerError, SteeringFailure, SteerWarning
+        import pytest_steer.plugin
+    """
+    assert python(f"{dedent(code)}\n{LOADED}", tmp_path).strip() == "HEAVY []"
 
 
 @pytest.mark.parametrize("name", ["stats", "data", "prompting", "prompting.strategies"])

@@ -23,13 +23,12 @@ from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
 from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
-from .promotes import Promotes, assert_promotes
 from .running import evidence_of
 from .settings import OtherData
+from .sides import Promotes, Suppresses, assert_promotes, assert_suppresses
 from .stays_fluent import StaysFluent, assert_stays_fluent
 from .steers import Steers, assert_steers
 from .steers_at_cost import SteersAtCost, assert_steers_at_cost
-from .suppresses import Suppresses, assert_suppresses
 
 discover(__name__, __path__)
 

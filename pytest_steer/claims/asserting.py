@@ -13,7 +13,7 @@ from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import model_findings, noted
 from ..model import Model
 from ..model.arguments import check_arguments
-from ..model.loaded import looked_at_once
+from ..model.model import looked_at_once
 from ..parameters import Param
 from ..registry import did_you_mean
 from ..run_context import current_run
@@ -51,7 +51,7 @@ def assertion(kind: Callable[P, AnyClaim]) -> Assertion[P]:
             annotation=hints[one.name],
             default=None if one.name in made else one.default,  # as the run says
         )
-        for one in list(inspect.signature(declared.__init__).parameters.values())[1:]
+        for one in _taken(declared)
     ]
     required = [one for one in given if one.kind is one.POSITIONAL_OR_KEYWORD or one.default is one.empty]
     function: Any = hold
@@ -96,7 +96,7 @@ def _bound(call: str, kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs
     Raises:
         TypeError: too many, or a keyword that the claim does not have.
     """
-    known = [*inspect.signature(kind.declared.__init__).parameters.values()][1:]  # type: ignore[misc]
+    known = _taken(kind.declared)
     placed = [one.name for one in known if one.kind is one.POSITIONAL_OR_KEYWORD]
     if len(args) > len(placed):
         raise TypeError(
@@ -126,11 +126,21 @@ def _check(call: str, kind: ClaimKind, model: Any, given: dict[str, Any]) -> Non
     name = given.get("name", kind.name)
     if not isinstance(name, str) or not name.strip():
         raise SteerError(f"{call}: name is a text that reports show, not {name!r}")
-    said = {key: value for key, value in given.items() if value is not None or kind.fields.get(key)}
+    said = {key: value for key, value in given.items() if value is not None or key == "data" or kind.fields.get(key)}
     said = {key: value for key, value in said.items() if key != "vector" or value is not None}
-    order = ["model", *inspect.signature(kind.declared.__init__).parameters, *kind.parameters]  # type: ignore[misc]
-    check_arguments(call, {"model": model, **said}, order=[one for one in order if one != "self"])
+    order = ["model", *(one.name for one in _taken(kind.declared)), *kind.parameters]
+    check_arguments(call, {"model": model, **said}, order=order)
     check_values(kind.name, {key: said[key] for key in EVERY if key in said}, EVERY)
+
+
+def _taken(declared: Any) -> list[inspect.Parameter]:
+    """The parameters of the class; data that may be given in one of several fields are needed, as the one argument ``data``."""
+    kind = declared.kind
+    parameters = list(inspect.signature(declared.__init__).parameters.values())[1:]
+    if not kind.takes_data:
+        return parameters
+    parameters = [one for one in parameters if one.name not in kind.either]
+    return [one.replace(default=one.empty) if one.name == "data" else one for one in parameters]
 
 
 def _made_where_none_is_given(declared: type) -> set[str]:

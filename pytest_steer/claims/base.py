@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, dataclass_transform
 
 import torch
 
+from ..core.finding import Finding
 from ..data import (
     DialogueLike,
     Dialogues,
@@ -50,10 +51,13 @@ from ..steering import (
 from ..steering.intervention import StrengthMeaning
 from .common import Controls, FromTurn, JudgedSpan, MaxNewTokens, Samples, Sequential, Temperature, TopP
 from .controls import controls_of_no_effect
+from .findings import Found
 from .in_rounds import draw_in_rounds, is_in_rounds
 from .judging import Judgement, judge_measurement
-from .measurement import Measurement
+from .measurement import Counted, Measurement
 from .over_items import check_has_slope
+from .over_replies import Written, asked_replies, cluster_details, read_replies, reply_probes
+from .rulings import Ruling, noted_replies, replies_record
 
 Vector = SteeringVector | Intervention | None
 
@@ -182,6 +186,10 @@ class Claim(Steering):
     def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
         """Further details that are worth measuring only after some verdict, such as random controls."""
         return {}
+
+    def find(self, found: Found) -> Iterable[Finding]:
+        """Findings of the kind's own that depend on the verdict; the others belong in the measurement."""
+        return ()
 
     # --- what follows from its fields ---
 
@@ -362,6 +370,74 @@ class OverReplies(Claim):
     def sampled_prompts(self) -> Sample[Dialogues]:
         """The distinct dialogues and their clusters."""
         return sample_of(as_dialogues(self.prompts), self.cluster)
+
+    def write(self, ask: Ask, multipliers: Sequence[float], *, may_be_empty: Sequence[float] = ()) -> Written:
+        """Write the replies at each multiplier.
+
+        Args:
+            may_be_empty: multipliers at which it is no error if all replies are.
+
+        Raises:
+            MeasurementError: the replies at a multiplier are all empty.
+        """
+        sample = self.sampled_prompts
+        found = ask.replies(sample.units, multipliers, drawing=self.drawing, from_turn=self.from_turn)
+        return read_replies(ask.model, found, sample, self.drawing, self.span, may_be_empty)
+
+    def over_replies(
+        self,
+        ask: Ask,
+        written: Written,
+        ruled: Sequence[Sequence[Ruling]],
+        values: Array,
+        estimator: Estimator,
+        *,
+        statistic: str,
+        worst_first: Sequence[int],
+        direction: Direction = Direction.AT_LEAST,
+        kept: Sequence[int] | None = None,
+        n: int | None = None,
+        judge: Mapping[str, Any] | None = None,
+        agreement: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any],
+        how: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Measurement:
+        """A measurement of the last replies of the unsteered and of the steered model.
+
+        Args:
+            ruled: what became of them, on both sides. values: one row per reply, or per reply that is ``kept``. n: independent ones of these, if they are not
+                those of the prompts.
+            worst_first: the replies in the order in which they are shown. judge: its record. agreement: with human labels.
+            more: other fields of the measurement.
+        """
+        dialogues = written.sample.units
+        places = range(len(written.ids)) if kept is None else kept
+        ids = [written.ids[at] for at in places]
+        record = replies_record(written, ruled, worst_first, judge=judge, agreement=agreement)
+        units = Counted(
+            names=[dialogues[prompt].id for prompt, _ in ids],
+            forms=[(*dialogues[prompt].form, str(number)) for prompt, number in ids],
+            called="replies",
+            clusters=written.clusters_of(places),
+            n=written.sample.n if n is None else n,
+            unit=written.sample.counted,
+        )
+        return Measurement(
+            sample=written.sample,
+            values=values,
+            estimator=estimator,
+            statistic=statistic,
+            direction=direction,
+            probes=reply_probes(written.sides[1]),
+            asked=asked_replies(ask.model, written, ask.context),
+            units=units,
+            written=written,
+            how={"drawing": dataclasses.asdict(self.drawing), **(how or {})},
+            details={"from_turn": self.from_turn, **details, **cluster_details(written), "noted": noted_replies(record)},
+            fields={"replies": record},
+            **more,
+        )
 
 
 def _what_steers(claim: Steering) -> SteeringVector | Intervention:

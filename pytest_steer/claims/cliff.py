@@ -12,16 +12,15 @@ from ..core.clusters import clusters_of
 from ..data import Sample, Texts
 from ..errors import MeasurementError
 from ..evidence import Evidence
-from ..measures import Array, Perplexity
+from ..measures import Array, Perplexity, as_share
 from ..model import Model
 from ..stats import Inference, as_rise
 from .collapse import SMALLEST
 from .doubts import Bounds
-from .fluency_of import values_of
 from .numbers import number, promise
 from .over_replies import Side, Written
-from .rises import as_share
-from .shown_replies import Ruling, replies_record, unjudged
+from .rulings import Ruling, replies_record, unjudged
+from .stays_fluent import values_of
 from .units import linearised, units_record
 
 

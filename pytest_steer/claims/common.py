@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
-from ..data import Items
 from ..measures.outcomes import Span
 from ..measures.subject import Moves
 from ..parameters import Param
@@ -49,18 +48,6 @@ Controls = Annotated[
         schema={"type": ["integer", "string"], "pattern": "^auto$"},
     ),
 ]
-
-Beside = Annotated[
-    Items | None,
-    Param(
-        "A file of contrast items that has the same behaviour in another form, such as the same questions with lettered answers: it is "
-        "measured too and shown beside, with the rank correlation over the questions that both ask, and never judged.",
-        title="The behaviour in another form",
-        example="data/lettered.json",
-        schema={"type": ["string", "null"], "pattern": r"\S", "x-items": True, "default": None},
-    ),
-]
-
 
 WEAK_SHARE = "lets more items move the wrong way than a random direction moves; 25 % is written 0.25"
 WEAK_MEAN = (

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data import Items
-from ..fuzzing.context_search import Found
-from ..fuzzing.trials import Trials, axis_shares
+from ..fuzzing.trials import Found, Trials, axis_shares
 from ..measures import PropensityCurve
 from ..measures.compared import bounds_of
 from ..prompting import AS_GIVEN, Context

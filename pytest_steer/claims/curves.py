@@ -13,8 +13,7 @@ from ..measures.compared import bounds_of, strength_of
 from ..measures.subject import Subject
 from ..stats import mean_t
 from .deployed import deployed_record, moves_of
-from .judging import Judgement
-from .measurement import Measurement
+from .judging import Interval
 from .over_items import curve_fields, wrong_share
 
 __all__ = ["compared_by_items", "curve_fields", "deployed_record", "moves_of_deployed", "with_deployed", "wrong_share"]
@@ -37,26 +36,34 @@ def moves_of_deployed(subject: Subject, deployed: PropensityCurve, confidence: f
     return moves_of(mean_t(effects, confidence=confidence, clusters=clusters))
 
 
-def compared_by_items(measured: Measurement, judgement: Judgement, subject: Subject) -> dict[str, Any]:
-    """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one."""
-    curve, at_deployed, clusters = measured.curve, measured.deployed, measured.entries.clusters
-    assert curve is not None
-    assert at_deployed is not None
-    multiplier, confidence = float(subject.multiplier), judgement.found.confidence
-    unsteered = at_deployed.values[:, at_deployed.multipliers.tolist().index(0.0)]
+def compared_by_items(
+    curve: PropensityCurve,
+    deployed: PropensityCurve,
+    subject: Subject,
+    confidence: float,
+    clusters: Sequence[int] | None,
+    *,
+    judged_slope: Interval | None = None,
+) -> dict[str, Any]:
+    """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one.
+
+    Args:
+        deployed: see :func:`with_deployed`. judged_slope: the bounds that a claim about the slope was judged by.
+    """
+    multiplier = float(subject.multiplier)
+    unsteered = deployed.values[:, deployed.multipliers.tolist().index(0.0)]
     found: dict[str, Any] = {
         "n": len(curve.items),
         "spread": spread(unsteered),
-        "deployed": asdict(strength_of(at_deployed.effects(multiplier), multiplier, confidence, clusters=clusters)),
+        "deployed": asdict(strength_of(deployed.effects(multiplier), multiplier, confidence, clusters=clusters)),
     }
     if subject.intervention.strength == "linear":
         slopes = mean_t(curve.slopes, confidence=confidence, clusters=clusters)
-        is_slope = measured.statistic == "steerability"
         found |= {
             "steerability": slopes.estimate,
-            "steerability_interval": list(judgement.interval if is_slope else bounds_of(slopes)),
+            "steerability_interval": list(bounds_of(slopes) if judged_slope is None else judged_slope),
             "anti_steerable_share": wrong_share(curve, subject.slope_sign),
             # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
-            "rank": 0 if is_slope else 1,
+            "rank": 1 if judged_slope is None else 0,
         }
     return found

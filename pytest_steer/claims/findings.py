@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from ..core.finding import CODES, Finding, Weight, code, ordered
 from ..errors import SteerError
 from ..evidence import Direction, Verdict
 from ..extract import letter_imbalance, unreliable
-from ..measures import Array, chance_warnings
+from ..measures import Array, chance_warnings, unreached
 from ..measures.ask import Ask
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.fits import mismatch_warnings
+from ..model.sites import mismatch_warnings
 from ..registry import did_you_mean
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
 from ..stats.estimators import MIN_N, Estimator, Share
@@ -25,6 +25,8 @@ from .judging import Judgement, few_units
 from .leaks import leaks, text_leaks
 from .measurement import Measurement
 from .numbers import number
+from .over_replies import one_text_warnings, unchanged_warnings
+from .rulings import judge_warnings
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,7 @@ Finder = Callable[[Found], Iterable[Finding]]
 def findings_of(found: Found) -> list[Finding]:
     """What all finders and the claim itself say, each once, the most important first."""
     said = [finding for finder in FINDERS for finding in finder(found)]
-    return ordered([*said, *found.measured.sample.findings, *found.measured.findings])
+    return ordered([*said, *found.measured.sample.findings, *found.measured.findings, *found.claim.find(found)])
 
 
 def check_silence(silence: Any, where: str) -> None:
@@ -140,8 +142,16 @@ def of_training_data(found: Found) -> Iterator[Finding]:
             overlap,
             leaks(record, asked, sample.describe()["hash"], unit=sample.called if sample.called == "prompts" else "items"),
         )
-    else:
-        yield from map(overlap, text_leaks(record, list(sample.units)))
+    for texts in [one.texts for one in found.measured.reads if one.texts] or ([] if asked else [sample.units]):
+        yield from map(overlap, text_leaks(record, texts))
+
+
+def of_other_data(found: Found) -> Iterator[Finding]:
+    """What is to be said of data beside the claim's own, unless it is said of these too."""
+    own = [*of_training_data(found), *found.measured.sample.findings]
+    for name, sample in found.measured.also.items():
+        said = (*of_training_data(replace(found, measured=found.measured.but(sample=sample))), *sample.findings)
+        yield from (one if not name else replace(one, text=f"{name}: {one.text}") for one in said if one not in own)
 
 
 def of_the_vector(found: Found) -> Iterator[Finding]:
@@ -181,9 +191,9 @@ def of_the_dose(found: Found) -> Iterator[Finding]:
 
 at_chance = code(
     "reads-at-chance",
-    signal="The unsteered model reads the questions no better than tokens drawn at random.",
+    signal="The unsteered model reads the questions or texts worse than tokens drawn at random.",
     meaning="It may be the wrong model, tokenizer or language.",
-    cure="Ask in a language that the model reads.",
+    cure="Take the model's own weights and tokenizer, and data in a language that it reads.",
     weight=Weight.ANOTHER,
 )
 control_tokens = code(
@@ -199,6 +209,26 @@ template_note = code(
     meaning="What the model sees differs from what the claim says.",
     cure="Read `asked` in the report.",
 )
+
+
+unreached_texts = code(
+    "unreached-texts",
+    signal="Steering begins after every scored token of some texts.",
+    meaning="These texts cannot change, and each counts as unchanged, so the cost is flattered.",
+    cure="Take longer texts.",
+    weight=Weight.DOUBTFUL,
+)
+
+
+def of_reading(found: Found) -> Iterator[Finding]:
+    for one in found.measured.reads:
+        if few := len(unreached(one.asked)):
+            yield unreached_texts(
+                f"steering reaches no scored token of {few} of these {len(one.asked)} texts, since they are too short, and each counts as unchanged",
+                "take longer texts",
+            )
+        if one.reading is not None:
+            yield from (at_chance(f"{one.of}: {text}" if one.of else text) for text in one.reading.warnings)
 
 
 def of_asking(found: Found) -> Iterator[Finding]:
@@ -478,15 +508,51 @@ def _short_of_promise(found: Found) -> Iterator[Finding]:
     )
 
 
+# --- replies ---
+
+one_text = code(
+    "one-text-for-all-prompts",
+    signal="All steered replies are one and the same longer text.",
+    meaning="The model does not answer its prompts any more.",
+    cure="Deploy a smaller multiplier.",
+    weight=Weight.MEANINGLESS,
+)
+unchanged = code(
+    "replies-unchanged",
+    signal="Every steered reply is that of the unsteered model, token by token.",
+    meaning="What is judged is the unsteered model.",
+    cure="Deploy a larger multiplier.",
+    weight=Weight.MEANINGLESS,
+)
+judge_sees_one = code(
+    "judge-says-the-same",
+    signal="The judge says the same of all replies, unsteered and steered.",
+    meaning="It may not tell replies apart; a misspelt word does the same.",
+    cure="Try the judge on replies that it should accept and on others that it should reject.",
+    weight=Weight.MEANINGLESS,
+)
+
+
+def of_replies(found: Found) -> Iterator[Finding]:
+    written = found.measured.written
+    if written is not None:
+        yield from map(one_text, one_text_warnings(written))
+        yield from map(unchanged, unchanged_warnings(written))
+    yield from map(judge_sees_one, judge_warnings(found.measured.rulings))
+
+
 FINDERS: list[Finder] = [
     of_training_data,
+    of_other_data,
     of_the_vector,
     of_the_dose,
     of_asking,
+    of_reading,
     of_few_units,
     of_rounding,
     of_weak_promises,
     of_single_values,
     of_the_deployed_multiplier,
+    of_replies,
 ]
 """Every general finder."""

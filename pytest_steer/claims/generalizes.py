@@ -87,7 +87,6 @@ class Generalizes:
             title="Least share of the base steerability",
             example=0.5,
             above=0,
-            was="relative",
         ),
     ] = None
     tan_relative: Annotated[
@@ -98,7 +97,6 @@ class Generalizes:
             title="Least share of the own vector's steerability",
             example=0.5,
             above=0,
-            was="relative",
         ),
     ] = None
     contexts: Annotated[

@@ -14,7 +14,7 @@ from ..failures import SteeringFailure, SteeringInconclusive
 from ..measures.subject import Subject, model_findings, noted
 from ..model import Model
 from ..model.arguments import READERS, check_arguments
-from ..model.loaded import looked_at_once
+from ..model.model import looked_at_once
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..steering import Intervention, SteeringVector, applied, as_intervention, check_positions, custom
@@ -105,10 +105,6 @@ def _check_keywords(call: str, declared: ClaimKind, shared: Mapping[str, Any], k
     unknown = next((name for name in shared if name not in known), None)
     if unknown is None:
         return
-    now = [new for new, schema in declared.parameters.items() if schema.get("x-was") == unknown]
-    if now:
-        lines = " or ".join(f"{new}={shared[unknown]!r}" for new in now)
-        raise TypeError(f"{call}: {unknown!r} is now called {' or '.join(map(repr, now))}: write {lines}")
     if unknown == "direction":
         raise TypeError(f"{call}() takes no direction: it says of no behaviour whether it is to rise or fall; delete it")
     hint = did_you_mean(unknown, sorted({*known} - {"subject", "search", "source"}))

@@ -18,8 +18,7 @@ from .. import progress
 from ..data import ItemLike, Items, sample_of
 from ..errors import SteerError
 from ..evidence import Evidence
-from ..fuzzing.context_search import Search
-from ..fuzzing.trials import Trials
+from ..fuzzing.trials import Search, Trials
 from ..measures import (
     MULTIPLIERS,
     Array,
@@ -108,7 +107,6 @@ class HoldsInContexts:
         Param(
             "The largest share of items whose steerability is not above 0, in any context: 0.25 means 25 %.",
             title="Largest share of anti-steerable items",
-            was="anti_steerable",
             example=0.25,
             above=0,
             below=1,
@@ -131,7 +129,6 @@ class HoldsInContexts:
         Param(
             "How many contexts are looked at; without it, what --steer-profile says.",
             title="Number of contexts",
-            was="examples",
             example=40,
             at_least=1,
         ),

@@ -19,8 +19,7 @@ from ..model.state import measuring
 from ..parameters import Param
 from ..soundness import PROPERTIES, Target, examine, foreign, own
 from ..soundness.examine import check_names
-from ..soundness.examples import HookExample
-from ..soundness.lines import lines_of
+from ..soundness.examples import HookExample, lines_of
 from ..steering import SteeringVector
 from . import words
 from .asserting import assertion
@@ -76,7 +75,6 @@ class HooksAreSound(Steering):
         Param(
             "How many batches are drawn, a whole number from 2 on; 20 takes seconds on a small model.",
             title="Batches that are tried",
-            was="examples",
             example=20,
             at_least=2,
             at_most=10_000,

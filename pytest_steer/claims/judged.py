@@ -13,8 +13,8 @@ from ..measures import Array, NoiseFloor, Receipt, noise_floor, steering_receipt
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject, describe_model
 from ..model import Model, Probe, engine_of
-from ..model.fits import mismatch_warnings
 from ..model.noise import eps_of
+from ..model.sites import mismatch_warnings
 from ..stats import (
     Inference,
     items_needed_mean,

@@ -11,7 +11,7 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from .. import registry
-from ..data import as_dialogues, as_items
+from ..data import Completion, Units, as_dialogues, as_items
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, fault_of
 from ..parameters import Param, Schema, hints_of, names_of, param_of, properties_of, required_of
@@ -49,6 +49,19 @@ _INSTEAD = {"prompts": "test"}  # the file that serves where there is none of th
 
 
 @dataclass(frozen=True)
+class Starter:
+    """A kind's part in the claim files that commands write.
+
+    Attributes:
+        place: its place among the claims of a file.
+        promises: command to the parameters that it fills in, the main promise first.
+    """
+
+    place: int
+    promises: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class ClaimKind:
     """One kind of claim.
 
@@ -63,6 +76,7 @@ class ClaimKind:
         directed: whether it says which way a behaviour is to move, so that ``direction`` means something.
         only_with: a field or parameter to the parameter, or the field of ``either``, without which it means nothing.
         not_with: a field or parameter to the parameter beside which it means nothing.
+        starter: its part in the claim files that commands write; None for none.
     """
 
     name: str
@@ -76,6 +90,7 @@ class ClaimKind:
     only_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     not_with: Mapping[str, str] = dataclasses.field(default_factory=dict)
     schema_more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    starter: Starter | None = None
 
     @cached_property
     def about(self) -> str:
@@ -105,7 +120,8 @@ class ClaimKind:
     @cached_property
     def parameters(self) -> dict[str, Schema]:
         """The JSON Schema of each parameter."""
-        found = properties_of(self.declared)
+        every, own = properties_of(self.declared), self.declared.__annotations__
+        found = {name: every[name] for name in sorted(every, key=lambda name: self.field_of[name] not in own)}
         numbers = {name for name in (self.main, *self.one_of) if name is not None and found[name].get("type") == "number"}
         return {
             name: promise_schema(schema) if name in numbers or schema.get("x-promise") else schema
@@ -160,11 +176,24 @@ class ClaimKind:
         """
         return next((name for name, key in self.choices.items() if key in given and on in (None, "auto", name)), None)
 
+    @property
+    def takes_data(self) -> bool:
+        """Whether its class takes the data of ``either`` as one argument, ``data``, too."""
+        return bool(self.either) and "data" in self.fields
+
+    def sorted_out(self, data: Iterable[Any], on: str | None) -> dict[str, Any]:
+        """That argument under the field that it is for: the one that ``on`` names, else ``texts`` if all of it are texts."""
+        every = data if isinstance(data, Units) else list(data)
+        is_text = all(isinstance(one, (str, Completion)) for one in every)
+        by_content = next((name for name in self.either if (name == "texts") == is_text), self.either[0])
+        return {on if on in self.either else by_content: every}
+
     def weak_promises(self, claim: Any) -> list[str]:
         """A warning for each parameter of a claim with a value at which its promise can hardly fail."""
         found = []
         for name, schema in self.parameters.items():
-            value, weak = getattr(claim, self.field_of[name], None), schema.get("x-weak")
+            weak = schema.get("x-weak")
+            value: Any = getattr(claim, self.field_of[name], None)
             value = promised(value, name).value if isinstance(value, Mapping) and "value" in value else value
             if weak is None or value is None:
                 continue
@@ -304,6 +333,7 @@ def claim(
     only_with: Mapping[str, str] | None = None,
     not_with: Mapping[str, str] | None = None,
     schema: Mapping[str, Any] | None = None,
+    starter: Starter | None = None,
 ) -> Callable[[Declared], Declared]:
     """Register a class as a kind of claim; see docs/extending.md.
 
@@ -315,6 +345,7 @@ def claim(
         either: fields of which one is filled in, see :class:`ClaimKind`; the class has a parameter ``on`` that names one.
         directed / only_with / not_with: which of what all claims take means nothing for it, see :class:`ClaimKind`.
         schema: further keywords of JSON Schema for its parameters together.
+        starter: its part in the claim files that commands write, see :class:`Starter`.
 
     Raises:
         SteerError: the name is taken.
@@ -327,9 +358,8 @@ def claim(
                 f"between `@claim(...)` and `class {declared.__name__}:`"
             )
         of_one = (tuple(one_of), tuple(any_of), tuple(either))
-        kind = ClaimKind(
-            name, declared, title, main, *of_one, directed, dict(only_with or {}), dict(not_with or {}), schema or {}
-        )
+        beside = (dict(only_with or {}), dict(not_with or {}), schema or {})
+        kind = ClaimKind(name, declared, title, main, *of_one, directed, *beside, starter)
         if issubclass(declared, AnyClaim):
             declared.kind = kind
             _reading(kind)
@@ -368,7 +398,7 @@ def _checked(kind: ClaimKind) -> None:
     kind.declared.__init__ = checked  # type: ignore[misc]
 
 
-_READ = {"items": as_items, "prompts": as_dialogues}
+_READ: dict[str, Callable[[Any], Any]] = {"items": as_items, "prompts": as_dialogues}
 
 
 def _reading(kind: ClaimKind) -> None:
@@ -382,6 +412,8 @@ def _reading(kind: ClaimKind) -> None:
     @wraps(made)
     def read(self: Any, *arguments: Any, **given: Any) -> None:
         given = {**dict(zip(names, arguments, strict=False)), **given}
+        if kind.takes_data and given.get("data") is not None:
+            given |= kind.sorted_out(given.pop("data"), given.get("on"))
         # Contexts and items are values of Python; a file names them in another way.
         properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
         values = {key: value for key, value in given.items() if key in properties}
@@ -497,3 +529,10 @@ def kind_of(name: str) -> ClaimKind:
     """
     found: ClaimKind = registry.find("claim", name)
     return found
+
+
+def starters(command: str) -> dict[str, tuple[str, ...]]:
+    """The kinds of claims that a command writes, in the order of the file, with the parameters that it fills in."""
+    parts = {name: kind.starter for name, kind in registry.things("claim").items() if kind.starter is not None}
+    in_order = sorted(parts.items(), key=lambda part: part[1].place)
+    return {name: starter.promises[command] for name, starter in in_order if command in starter.promises}

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.finding import Finding
-from ..data import Sample
+from ..data import Sample, TextLike
 from ..data.likeness import content_hash
 from ..evidence import Direction
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
 from ..measures.subject import Subject
 from ..model import Probe
 from ..stats.estimators import Estimator
+from .over_replies import Written
+from .rulings import Ruling
 
 Clusters = Sequence[int] | None
 
@@ -91,11 +93,14 @@ class Read:
 
     Attributes:
         reading: None if they are too short to say. clusters: of the texts. of: which texts, where a claim has several groups.
+        texts: that are read as they are; none of questions. asked: the steered probes of each.
     """
 
     reading: Reading | None
     clusters: Clusters = None
     of: str = ""
+    texts: Sequence[TextLike] = ()
+    asked: Sequence[Sequence[Probe]] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,8 +118,12 @@ class Measurement:
         subject: at which it was measured, if that is not the claim's.
         asked: how the data were put to the model.
         curve: of the items, of a claim about contrast items. deployed: the curve with 0 and the deployed multiplier.
-        is_slope: the statistic depends on the slope over the curve's multipliers.
+        is_slope: the statistic depends on the slope over the curve's multipliers. has_slopes: the evidence describes the items' slopes.
+        of_items: further entries of the record of each item.
+        also: other data that the claim asked about, such as neutral texts beside items, by the name that stands before what is found of
+            them; "" for none.
         reads: texts or questions that the unsteered model has to read for a pass to mean something.
+        written: the replies, of a claim about replies. rulings: of a judge, on those of each side.
         how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
         details: further numbers. compared: entries for a comparison of methods. findings: the claim's own.
         fields: other fields of the evidence, such as ``replies`` or ``strata``.
@@ -137,7 +146,12 @@ class Measurement:
     curve: PropensityCurve | None = None
     deployed: PropensityCurve | None = None
     is_slope: bool = False
+    has_slopes: bool = True
+    of_items: Sequence[Mapping[str, Any]] = ()
+    also: Mapping[str, Sample[Any]] = field(default_factory=dict)
     reads: Sequence[Read] = ()
+    written: Written | None = None
+    rulings: Sequence[Sequence[Ruling]] = ()
     how: Mapping[str, Any] = field(default_factory=dict)
     unpaired: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)

@@ -14,11 +14,16 @@ from . import words
 from .asserting import assertion
 from .base import OverCurve
 from .common import WEAK_SHARE
-from .kinds import claim
+from .kinds import Starter, claim
 from .measurement import Measurement
 
 
-@claim("not_anti_steered", title="Few items are steered the wrong way", main="share")
+@claim(
+    "not_anti_steered",
+    title="Few items are steered the wrong way",
+    main="share",
+    starter=Starter(3, {"init": ("share",), "sweep": ("share",), "compare-methods": ("share", "by")}),
+)
 class NotAntiSteered(OverCurve):
     """The share of items that move the wrong way is at most `share`.
 
@@ -38,7 +43,6 @@ class NotAntiSteered(OverCurve):
             below=1,
             weak_from=0.6,
             weak=WEAK_SHARE,
-            schema={"type": "number"},
         ),
     ]
     by: Annotated[

@@ -91,7 +91,6 @@ class PerformsTask(Claim):
         Param(
             "How many other pairs are shown before each question; 0 is zero-shot.",
             title="Demonstrations in each prompt",
-            was="shots",
             example=5,
             at_least=0,
         ),
@@ -110,7 +109,6 @@ class PerformsTask(Claim):
         Param(
             "How many demonstrations the unsteered few-shot prompts have that the claim is shown beside.",
             title="Demonstrations of the baselines",
-            was="baseline_shots",
             example=10,
             at_least=2,
             judges=True,

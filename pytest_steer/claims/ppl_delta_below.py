@@ -3,54 +3,49 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any, Literal
 
-from ..data import Completion, TextLike, Texts, as_texts, sample_of
+import numpy as np
+
+from ..data import Completion, Texts
 from ..data.texts import content_of
-from ..errors import DataError
-from ..evidence import Evidence
-from ..measures import Perplexity, asked_texts, perplexity_curves, reading_of_texts, relative_rise, unreached_warnings
+from ..errors import MeasurementError
+from ..evidence import Direction, Evidence
+from ..measures import Array, Perplexity, as_share, asked_texts, reading_of_texts, relative_rise
+from ..measures.ask import Ask
 from ..measures.compared import finite
-from ..measures.subject import Subject
-from ..model import Model
 from ..parameters import Param
 from ..promises import Promise
-from ..soundness import check_before
-from ..stats import Direction, Verdict
-from ..steering import Intervention, SteeringVector
+from ..stats.estimators import Estimator, Mean, Ratio
 from . import words
-from .common import Deployment, Interval, IntervalMethod, Stride, Window
-from .doubts import look_closer
+from .asserting import assertion
+from .base import OverTexts
+from .common import Interval, Stride, Window
 from .figures import Distribution, Figure
-from .holding import hold
-from .judged import judged
-from .kinds import claim
-from .leaks import text_leaks
-from .over_items import check_moved
-from .rises import Aggregate, rise_of
-from .units import units_record
-from .unread import withhold_unread
+from .kinds import Starter, claim
+from .measurement import Measurement, Read, Scale
+
+Aggregate = Literal["geometric", "arithmetic"]
 
 
-@claim("ppl_delta_below", title="Steering costs little perplexity", main="limit")
-@dataclass(frozen=True, kw_only=True)
-class PplDeltaBelow:
+@claim(
+    "ppl_delta_below",
+    title="Steering costs little perplexity",
+    main="limit",
+    starter=Starter(4, {"init": ("limit",), "sweep": ("limit", "window", "stride")}),
+)
+class PplDeltaBelow(OverTexts):
     """Steering at `multiplier` raises the perplexity of the neutral texts by less than `limit`.
 
-    Each text is paired with itself, and counts alike whatever its length; see ``rises.rise_of`` for the statistic and its bounds.
-    Completions of one prompt are a cluster, and n counts clusters.
+    Each text is paired with itself, and counts alike whatever its length. Completions of one prompt are a cluster, and n counts clusters.
 
-    Attributes:
-        texts: neutral texts, plain ones or completions: text that the behaviour has nothing to do with.
-        source: where the texts come from, for messages.
+    Geometric: exp(d) - 1 with d the mean over texts of the difference in negative log-likelihood per token; bounds are those of d.
+    Arithmetic: mean perplexity steered / mean perplexity unsteered - 1 (von Rütte et al. 2024, arXiv 2402.14433); bounds are those of a
+    ratio of two means of the same texts (``stats.ratio_of_means``).
     """
 
-    subject: Subject
-    texts: Sequence[TextLike]
     limit: Annotated[
-        float | None,
+        Promise,
         Param(
             "The largest relative rise of perplexity: 0.05 means 5 %.",
             title="Largest relative rise of perplexity",
@@ -58,6 +53,7 @@ class PplDeltaBelow:
             above=0,
             weak_from=1,
             weak="lets perplexity double and more; 5 % is written 0.05",
+            schema={"type": "number"},
         ),
     ]
     aggregate: Annotated[
@@ -72,102 +68,46 @@ class PplDeltaBelow:
     window: Window = None
     stride: Stride = None
     interval: Interval = "t"
-    confidence: float = 0.95
-    min_n: int | None = None
-    seed: int = 0
-    source: str = "texts"
-    name: str = "ppl_delta_below"
 
-    def measure(self, model: Model) -> Evidence:
-        """Measure and judge.
+    def measure(self, ask: Ask) -> Measurement:
+        """Measure the texts without and with steering.
 
         Raises:
-            DataError: fewer than two texts, or one that cannot be scored.
-            SoundnessError: the hooks do not do what they say.
-            VectorError, MeasurementError: see ``perplexity`` and ``check_fits``.
+            MeasurementError: the rise, or an arithmetic mean, is beyond the range of numbers.
         """
-        sample = sample_of(as_texts(self.texts, self.source))
-        texts = sample.units
-        subject, change = self.subject, self.subject.intervention
-        soundness = check_before(model, subject)
-        try:
-            found_at = perplexity_curves(
-                model,
-                texts,
-                {"base": None, "steered": change},
-                multipliers=[subject.multiplier],
-                window=self.window,
-                stride=self.stride,
-                **subject.scope,
-            )
-        except DataError as error:
-            raise DataError(f"{self.source}: {error}") from None
-        (base,), (steered,) = found_at["base"], found_at["steered"]
-        check_moved(model, subject, steered.per_text - base.per_text, "the texts")
-        rise = rise_of(
-            base,
-            steered,
-            self.aggregate,
-            0.0 if self.limit is None else self.limit,
-            interval=self.interval,
-            confidence=self.confidence,
-            seed=self.seed,
-            clusters=sample.clusters,
-        )
-        evidence = judged(
-            model,
-            subject,
-            rise.found,
-            steered.probes,
-            threshold=self.limit,
-            scaled=None if self.limit is None else rise.limit,
+        sample, at, is_geometric = self.sampled_texts, ask.subject.multiplier, self.aggregate == "geometric"
+        base, (steered,) = ask.perplexity(sample.units, [at], window=self.window, stride=self.stride, source=self.source)
+        estimator: Estimator
+        if is_geometric:
+            values, estimator, scale = _rises(base, steered), Mean(self.interval, self.seed), RISE_OF_LOGS
+            means = base.of_the_mean_text, steered.of_the_mean_text
+            cost = as_share(Mean().infer(values, confidence=self.confidence).estimate)
+        else:
+            values, estimator = np.array([_perplexities(steered), _perplexities(base)]).T, Ratio(self.interval, self.seed)
+            scale, means = _RISE_OF_A_RATIO, (base.mean_of_texts, steered.mean_of_texts)
+            cost = finite(relative_rise(steered, base))  # costs are compared by the geometric mean, whichever is promised
+        asked = [one.probes for one in steered.asked]
+        return Measurement(
+            sample=sample,
+            values=values,
+            estimator=estimator,
+            scale=scale,
+            statistic="perplexity delta" if is_geometric else "mean perplexity delta",
             direction=Direction.AT_MOST,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            # A rise is the difference of two texts' means.
-            moved=lambda floor: math.expm1(math.sqrt(2) * floor.answer),
-            check="ppl_delta_below",
-            name=self.name,
-            statistic=rise.statistic,
-            estimate=rise.as_share(rise.found.estimate),
-            interval=(rise.as_share(rise.found.low), rise.as_share(rise.found.high)),
-            n=sample.n,
-            unit=sample.counted,
             percent=True,
-            data=sample.describe(),
-            soundness=soundness,
-            asked=asked_texts(model, steered.asked),
-            warnings=[
-                *map(str, sample.findings),
-                *text_leaks(change.metadata, texts),
-                *unreached_warnings([one.probes for one in steered.asked]),
-            ],
+            probes=steered.probes,
+            moved=lambda floor: math.expm1(math.sqrt(2) * floor.answer),  # a rise is the difference of two texts' means
+            asked=asked_texts(ask.model, steered.asked),
+            reads=[Read(reading_of_texts(ask.model, base.per_text), sample.clusters, texts=sample.units, asked=asked)],
+            compared={"deployed": {"multiplier": float(at), "cost": cost}},
             details={
-                **sample.details(),
                 "aggregate": self.aggregate,
-                "perplexity_base": rise.base,
-                "perplexity_steered": rise.steered,
+                "perplexity_base": means[0],
+                "perplexity_steered": means[1],
                 "perplexity_over_tokens": {"base": base.value, "steered": steered.value},
-                "texts": text_records(texts, base, steered),
+                "texts": _text_records(sample.units, base, steered),
             },
         )
-        evidence.units = units_record(
-            sample.forms,
-            sample.names,
-            rise.per_text,
-            unit="texts",
-            clusters=sample.clusters,
-            how={"aggregate": self.aggregate, "window": self.window, "stride": self.stride},
-        )
-        if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and self.aggregate == "arithmetic":
-            evidence.items_needed = rise.units_needed(self.confidence)
-        evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base.per_text), sample.clusters)
-        if self.limit is not None:
-            look_closer(evidence, rise.values, rise.bounds, rise.at, sample.clusters, texts.ids)
-        # Costs are compared by the geometric mean, whichever is promised.
-        cost = evidence.estimate if self.aggregate == "geometric" else finite(relative_rise(steered, base))
-        evidence.compared = {"deployed": {"multiplier": float(subject.multiplier), "cost": cost}}
-        return evidence
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
@@ -204,34 +144,49 @@ class PplDeltaBelow:
         ]
 
 
-def assert_ppl_delta_below(
-    model: Model,
-    vector: SteeringVector | Intervention | None,
-    texts: Sequence[TextLike],
-    *,
-    limit: Promise,
-    aggregate: Aggregate = "geometric",
-    window: int | None = None,
-    stride: int | None = None,
-    interval: IntervalMethod = "t",
-    **shared: Unpack[Deployment],
-) -> Evidence:
-    """Assert that steering raises the perplexity of ``texts`` by less than ``limit``.
-
-    Args:
-        texts: neutral texts, at least two, each a ``str`` or a :class:`Completion`; each is paired with itself.
-        limit: the promise: 0.05 allows 5 %.
-        aggregate: ``geometric`` or ``arithmetic`` mean of the texts' perplexities.
-        window / stride: see :func:`perplexity`.
-        multiplier: the deployed strength.
-
-    The other arguments and what is raised are those of :func:`assert_steers`.
-    """
-    return hold("ppl_delta_below", locals())
+assert_ppl_delta_below = assertion(PplDeltaBelow)
 
 
-def text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[dict[str, Any]]:
-    """The evidence's record of each text."""
+def _linear_in_logs(rises: Array) -> Array:
+    mean = float(rises.mean())
+    linear: Array = math.expm1(mean) + math.exp(mean) * (rises - mean)
+    return linear
+
+
+RISE_OF_LOGS = Scale(shown=as_share, inferred=math.log1p, per_unit=_linear_in_logs)
+"""From a mean difference in log-likelihood to a relative rise of perplexity."""
+_RISE_OF_A_RATIO = Scale(
+    shown=lambda ratio: ratio - 1 if math.isfinite(ratio) else None,
+    inferred=lambda limit: 1 + limit,
+    per_unit=lambda ratios: ratios - 1,
+)
+
+
+def _rises(base: Perplexity, steered: Perplexity) -> Array:
+    """[n_texts] differences in negative log-likelihood per token."""
+    rises: Array = steered.per_text - base.per_text
+    mean = float(rises.mean())
+    if as_share(mean) is None:
+        raise MeasurementError(
+            f"the model breaks down: the texts lose {mean:.3g} nats of log-likelihood per token, and a rise of perplexity of exp({mean:.3g}) "
+            "is beyond the range of numbers. Deploy a smaller multiplier"
+        )
+    return rises
+
+
+def _perplexities(found: Perplexity) -> Array:
+    with np.errstate(over="ignore"):
+        values: Array = np.exp(found.per_text)
+    if not np.isfinite(values).all():
+        at = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise MeasurementError(
+            f"{found.asked[at].probes[0].name}: its perplexity, exp({found.per_text[at]:.3g}), is beyond the range of numbers, so no arithmetic mean holds it. "
+            "Claim the geometric mean (aggregate: geometric)"
+        )
+    return values
+
+
+def _text_records(texts: Texts, base: Perplexity, steered: Perplexity) -> list[dict[str, Any]]:
     return [
         {
             "id": own,

@@ -22,7 +22,7 @@ from ..measures import (
     propensity_curve,
     relative_rise,
 )
-from ..measures.prompt_cost import prompt_cost
+from ..measures.likelihood import prompt_cost
 from ..measures.subject import Subject, describe_model
 from ..model import Model
 from ..model.noise import eps_of

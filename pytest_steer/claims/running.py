@@ -25,14 +25,15 @@ from .numbers import number
 from .pilots import note_threshold
 
 
-def evidence_of(claim: AnyClaim, model: Model) -> Evidence:
+def evidence_of(claim: Any, model: Model) -> Evidence:
     """Measure and judge a claim.
 
     Raises:
         SteerError: it cannot be measured; the subclasses say why.
     """
     if not isinstance(claim, AnyClaim):
-        return claim.measure(model)
+        old: Evidence = claim.measure(model)
+        return old
     started = time.perf_counter()
     check_silence(claim.silence, claim.name)
     evidence = _measured(claim, model) if isinstance(claim, Claim) else _concluded(claim, model)
@@ -150,10 +151,18 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
     compared = measured.compared
     if measured.curve is not None:
         fields = {**curve_fields(measured.curve, {}, subject, claim.confidence, entries.clusters), **fields}
-        details = {**fields.pop("details"), **details}
-        fields["strata"] = [vars(one) for one in strata(measured.curve, subject.slope_sign)]
+        for item, more in zip(fields["items"], measured.of_items, strict=bool(measured.of_items)):
+            item |= more
+        of_slopes = fields.pop("details")
+        if measured.has_slopes:
+            details = {**of_slopes, **details}
+            fields["strata"] = [vars(one) for one in strata(measured.curve, subject.slope_sign)]
         if compared is None:
-            compared = compared_by_items(measured, judgement, ask.subject)
+            assert measured.deployed is not None
+            judged_slope = judgement.interval if measured.statistic == "steerability" else None
+            compared = compared_by_items(
+                measured.curve, measured.deployed, ask.subject, claim.confidence, entries.clusters, judged_slope=judged_slope
+            )
     units = None if measured.unpaired is not None else _units(claim, measured, judgement)
     return Evidence(
         claim.kind.name,

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data import Items, Sample
 from ..errors import DataError, SteerError
-from ..fuzzing.context_search import Search
+from ..fuzzing.trials import Search
 from ..prompting import Context
 from ..run_context import current_run
 

@@ -1,165 +1,254 @@
-"""What ``promotes`` and ``suppresses`` share: both sides' likelihoods under steering, and how the promised one is judged."""
+"""``promotes`` and ``suppresses``: what steering does to the likelihood of each side's answers, judged on one side, with the other beside it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from ..data import Items, sample_of
-from ..evidence import Direction, Evidence, Verdict
-from ..measures import (
-    AnswerLikelihoods,
-    Array,
-    answer_likelihoods,
-    asked_record,
-    by_quartile,
-    normalised_changes,
-    strata,
-    with_label,
-)
+from ..core.finding import Finding, Weight, code
+from ..data import Items, as_items, sample_of
+from ..data.likeness import hash_of
+from ..evidence import Evidence, Verdict
+from ..measures import AnswerLikelihoods, Array, by_quartile, normalised_changes, strata, with_label
+from ..measures.ask import Ask
 from ..measures.compared import bounds_of
-from ..measures.subject import Subject
-from ..model import Model
-from ..prompting import Context
-from ..soundness import check_before
-from ..stats import Inference
-from .beside import beside_record
-from .common import IntervalMethod
-from .deployed import deployed_record
-from .doubts import look_closer
-from .judged import judged, mean_of
-from .no_effect import controls_of_no_effect
+from ..parameters import Param
+from ..promises import Promise
+from ..prompting.options import find_options
+from ..stats import rank_correlation
+from ..stats.estimators import Mean
+from . import words
+from .asserting import assertion
+from .base import OverItems
+from .common import Interval
+from .controls import controls_of_no_effect
+from .curves import compared_by_items
+from .figures import Curves, Figure, Line, deployed_mark, distribution_of
+from .findings import Found
+from .judging import Judgement
+from .kinds import claim
+from .measurement import Measurement
 from .numbers import number
-from .over_items import (
-    asking_warnings,
-    check_has_slope,
-    check_moved,
-    compared_by_items,
-    curve_fields,
-    data_warnings,
-    item_units,
-)
+from .over_items import check_has_slope
 
 SIDES = ("matching", "not_matching")
-DEGRADATION = "degradation, not steering"
+DEGRADATION, BOTH_RISE = "degradation, not steering", "both sides rise"
 
-Bounds = Callable[[Array, "Sequence[int] | None"], Inference]
-
-
-class OfSides(Protocol):
-    """The fields of the two claims."""
-
-    @property
-    def subject(self) -> Subject: ...
-    @property
-    def items(self) -> Items: ...
-    @property
-    def nats(self) -> float | None: ...
-    @property
-    def beside(self) -> Items | None: ...
-    @property
-    def interval(self) -> IntervalMethod: ...
-    @property
-    def multipliers(self) -> Sequence[float]: ...
-    @property
-    def confidence(self) -> float: ...
-    @property
-    def min_n(self) -> int | None: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def context(self) -> Context: ...
-    @property
-    def cluster(self) -> str | None: ...
-    @property
-    def name(self) -> str: ...
+degraded = code(
+    "both-sides-fall",
+    signal="The log-likelihood of the matching answers falls, and that of the others too.",
+    meaning="The model is degraded and not steered, whatever the verdict (Pres et al. 2024).",
+    cure="Deploy a smaller multiplier, or another vector.",
+    weight=Weight.MEANINGLESS,
+)
+inflated = code(
+    "both-sides-rise",
+    signal="The log-likelihood rises on both sides, and the model is not proven to move towards what is wanted.",
+    meaning="A pass on one side says nothing about which answer the model prefers.",
+    cure="Claim the difference of the two sides too, with `steers`.",
+    weight=Weight.DOUBTFUL,
+)
 
 
-def measure_sides(model: Model, claim: OfSides, check: str, *, rises: bool) -> Evidence:
-    """Measure both sides at every multiplier, and judge the change of one at the deployed multiplier.
+class OfSides(OverItems):
+    """A claim about the change of one side's mean token log-likelihood at the deployed multiplier, each item paired with itself.
 
-    Args:
-        rises: whether a rise of the answers that are wanted is promised, or a fall of the others. The matching answers are wanted, and
-            with ``direction: lowers`` those that do not match.
-
-    Raises:
-        DataError: fewer than two items, or one that cannot be scored.
-        SoundnessError: the hooks do not do what they say.
-        VectorError, MeasurementError: see ``answer_likelihoods`` and ``check_fits``.
+    Attributes:
+        rises: whether a rise of the answers that are wanted is promised, or a fall of the others. The matching answers are wanted, and with
+            ``direction: lowers`` those that do not match.
     """
-    subject, at = claim.subject, float(claim.subject.multiplier)
-    sample = sample_of(claim.items, claim.cluster)
-    grid = sorted({*(claim.multipliers if subject.intervention.strength == "linear" else ()), 0.0, at})
-    check_has_slope(subject, grid, by_effect=True)
-    soundness = check_before(model, subject)
 
-    def measured(items: Items, multipliers: Sequence[float]) -> AnswerLikelihoods:
-        change = subject.intervention
-        return answer_likelihoods(model, items, change, multipliers=multipliers, context=claim.context, **subject.scope)
+    rises: ClassVar[bool]
+    asks_likelihoods: ClassVar = True  # so that `pytest-steer show` asks about single tokens as this claim does
 
-    def bounds(values: Array, clusters: Sequence[int] | None) -> Inference:
-        return mean_of(values, claim.interval, confidence=claim.confidence, seed=claim.seed, clusters=clusters)
+    beside: Annotated[
+        Items | None,
+        Param(
+            "A file of contrast items that has the same behaviour in another form, such as the same questions with lettered answers: it is "
+            "measured too and shown beside, with the rank correlation over the questions that both ask, and never judged.",
+            title="The behaviour in another form",
+            example="data/lettered.json",
+            judges=True,
+            reads=as_items,
+            schema={"type": ["string", "null"], "pattern": r"\S", "x-items": True, "default": None},
+        ),
+    ] = None
+    interval: Interval = "t"
 
-    found = measured(sample.units, grid)
-    curve, changes = found.curve, found.changes(at)
-    check_moved(model, subject, np.concatenate(changes), "the items")
-    wanted = 0 if subject.effect_sign > 0 else 1
-    side, sign = (wanted, 1) if rises else (1 - wanted, -1)
-    values = sign * changes[side] + 0.0  # no -0
-    asked = asked_record(model, curve, claim.context)
-    record = sides_record(found, at, bounds, sample.clusters)
-    details: dict[str, Any] = {
-        "promised_side": SIDES[side],
-        "sides": record,
-        "diagnosis": diagnosis_of(record),
-        "quartiles": [asdict(one) for one in by_quartile(_base(found)[side], *changes)],
-        "normalised": _normalised(found, at, wanted),
-    }
-    warnings = data_warnings(subject, sample) + asking_warnings(model, subject, asked, sample.units)
-    if claim.beside is not None:
-        other = sample_of(claim.beside)
-        likelihoods = measured(other.units, [0.0, at])
-        details["beside"] = other.describe() | {
-            "n": other.n,
-            "sides": sides_record(likelihoods, at, bounds, other.clusters),
-            **beside_record(found, likelihoods, at),
+    def measure(self, ask: Ask) -> Measurement:
+        subject, at, sample = self.subject, float(self.multiplier), self.sampled_items
+        linear = subject.intervention.strength == "linear"
+        grid = check_has_slope(subject, sorted({*(self.multipliers if linear else ()), 0.0, at}), by_effect=True)
+        found = ask.likelihoods(sample.units, grid)
+        changes = found.changes(at)
+        wanted = 0 if subject.effect_sign > 0 else 1
+        side, sign = (wanted, 1) if self.rises else (1 - wanted, -1)
+        record, normalised = self._sides(found, sample.clusters), _normalised(found, at, wanted)
+        details: dict[str, Any] = {
+            "promised_side": SIDES[side],
+            "sides": record,
+            "diagnosis": _diagnosis(record),
+            "quartiles": [asdict(one) for one in by_quartile(_base(found)[side], *changes)],
+            "normalised": normalised,
         }
-        warnings += [f"beside: {warning}" for warning in data_warnings(subject, other) if warning not in warnings]
-    evidence = judged(
-        model,
-        subject,
-        bounds(values, sample.clusters),
-        curve.probes,
-        threshold=claim.nats,
-        direction=Direction.AT_LEAST,
-        confidence=claim.confidence,
-        min_n=claim.min_n,
-        # A change is the difference of two scores of one answer.
-        moved=lambda floor: math.sqrt(2) * floor.answer,
-        check=check,
-        name=claim.name,
-        statistic=f"{'rise' if rises else 'fall'} of {called(SIDES[side])} log-likelihood",
-        soundness=soundness,
-        asked=asked,
-        strata=_strata(found, changes),
-        warnings=warnings,
-        **curve_fields(curve, details | sample.details(), subject, claim.confidence, sample.clusters) | sample.counts(),
-    )
-    for item, own, others in zip(evidence.items or (), found.matching, found.not_matching, strict=True):
-        item |= {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}
-    evidence.units = item_units(sample, values, {"context": claim.context.to_dict()})
-    evidence.details["deployed"] = deployed_record(subject, curve, claim.confidence, sample.clusters)
-    evidence.details |= controls_of_no_effect(model, subject, curve.items, evidence, claim.seed, claim.context)
-    evidence.warnings += diagnosis_warnings(evidence)
-    look_closer(evidence, values, bounds, claim.nats, sample.clusters, [item.id for item in sample.units])
-    evidence.compared = compared_by_items(curve, subject, evidence, curve, sample.clusters) | {
-        "sides": _compared(record, details["normalised"])
-    }
-    return evidence
+        also = {}
+        if self.beside is not None:
+            also["beside"] = other = sample_of(self.beside)
+            likelihoods = ask.likelihoods(other.units, [0.0, at])
+            details["beside"] = other.describe() | {
+                "n": other.n,
+                "sides": self._sides(likelihoods, other.clusters),
+                **_ranked_alike(found, likelihoods, at),
+            }
+        compared = compared_by_items(found.curve, found.curve, subject, self.confidence, sample.clusters)
+        return Measurement(
+            sample=sample,
+            values=sign * changes[side] + 0.0,  # no -0
+            estimator=Mean(self.interval, self.seed),
+            statistic=f"{'rise' if self.rises else 'fall'} of {called(SIDES[side])} log-likelihood",
+            probes=found.curve.probes,
+            moved=lambda floor: math.sqrt(2) * floor.answer,  # a change is the difference of two scores of one answer
+            curve=found.curve,
+            details=details,
+            also=also,
+            of_items=[
+                {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}
+                for own, others in zip(found.matching, found.not_matching, strict=True)
+            ],
+            compared=compared | {"sides": _compared(record, normalised)},
+            fields={"strata": _strata_of(found, changes)},
+        )
+
+    def find(self, found: Found) -> Iterator[Finding]:
+        details = found.details
+        each = ", ".join(f"{called(side)} answers {with_bounds(details['sides'][side])}" for side in SIDES)
+        if details["diagnosis"] == DEGRADATION:
+            yield degraded(f"{DEGRADATION} (Pres et al. 2024): the log-likelihood falls on both sides, {each}")
+        meant = "down" if self.direction == "lowers" else "up"
+        passes_elsewhere = found.judgement.verdict is Verdict.PASS and details["deployed"]["moves"] != meant
+        if details["diagnosis"] == BOTH_RISE and passes_elsewhere:
+            yield inflated(
+                f"the log-likelihood rises on both sides, {each}: it is not proven that the model prefers what is wanted"
+            )
+
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+        return controls_of_no_effect(ask, measured, judgement, seed=self.seed)
+
+    def _sides(self, found: AnswerLikelihoods, clusters: Sequence[int] | None) -> dict[str, dict[str, Any]]:
+        """For each side the mean log-likelihood unsteered (``base``) and ``steered``, the ``change`` with its ``interval``, and the mean
+        ``at`` each multiplier."""
+        at, mean, record = float(self.multiplier), Mean(self.interval, self.seed), {}
+        for name, likelihoods, change in zip(SIDES, (found.matching, found.not_matching), found.changes(at), strict=True):
+            inference, means = mean.infer(change, clusters, confidence=self.confidence), likelihoods.mean(0)
+            record[name] = {
+                "base": float(means[found.column(0.0)]),
+                "steered": float(means[found.column(at)]),
+                "change": inference.estimate,
+                "interval": list(bounds_of(inference)),
+                "at": means.tolist(),
+            }
+        return record
+
+    # --- its words ---
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        """Both sides, which way the model moves, and the other form of the behaviour, whatever the verdict."""
+        return [
+            *words.remarks(evidence),
+            *(
+                f"  {called(name)} answers: log-likelihood {number(record['base'])} -> {number(record['steered'])} {_unit(evidence)}, change "
+                f"{with_bounds(record)}"
+                for name, record in evidence.details["sides"].items()
+            ),
+            *words.controls_beside(evidence),
+            *_beside(evidence),
+        ]
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        """Why the claim did not pass."""
+        return [
+            *words.decide(evidence),
+            *words.where(evidence),
+            *_over_multipliers(evidence),
+            *_quartiles(evidence),
+            *_strata(evidence),
+            *_on_the_papers_scale(evidence),
+            *_worst_items(evidence),
+        ]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        """The mean log-likelihood of each side's answers over the multiplier, and the items' slopes."""
+        grid, sides = record["multipliers"], record["details"]["sides"]
+        likelihoods = Curves(
+            title="Both sides",
+            about="Mean token log-likelihood of the answers that match and of those that do not.",
+            lines=[Line(f"{called(side)} answers", list(zip(grid, sides[side]["at"], strict=True))) for side in SIDES],
+            y="log-likelihood, nats per token",
+            marked=deployed_mark(record),
+        )
+        return [likelihoods, *distribution_of(record)]
+
+
+@claim("promotes", title="Steering promotes the matching answers", main="nats")
+class Promotes(OfSides):
+    """Steering at `multiplier` raises the mean token log-likelihood of the matching answers by at least `nats`.
+
+    The statistic is the mean over items of the change, steered minus unsteered, each item paired with itself (Pres et al. 2024, arXiv
+    2410.17245, report both sides apart: see ``suppresses``). With ``direction: lowers`` the answers that do not match are the ones to
+    promote. What an answer's likelihood is, is said in ``measures.answer_likelihood``.
+    """
+
+    rises: ClassVar[bool] = True
+    nats: Annotated[
+        Promise,
+        Param(
+            "The least mean rise of the matching answers' mean token log-likelihood, for example 0.05.",
+            title="Least rise of the log-likelihood",
+            example=0.05,
+            at_least=0,
+            unit="nats per token",
+            schema={"type": "number"},
+        ),
+    ]
+
+
+@claim("suppresses", title="Steering suppresses the answers that do not match", main="nats")
+class Suppresses(OfSides):
+    """Steering at `multiplier` lowers the mean token log-likelihood of the answers that do not match by at least `nats`.
+
+    The statistic is the mean over items of the fall, unsteered minus steered, each item paired with itself (Pres et al. 2024, arXiv
+    2410.17245, report both sides apart: see ``promotes``). With ``direction: lowers`` the matching answers are the ones to suppress. Where
+    the other side falls too, the model is degraded and not steered: a warning says so, also beside a pass.
+    """
+
+    rises: ClassVar[bool] = False
+    nats: Annotated[
+        Promise,
+        Param(
+            "The least mean fall of the mean token log-likelihood of the answers that do not match, for example 0.05.",
+            title="Least fall of the log-likelihood",
+            example=0.05,
+            at_least=0,
+            unit="nats per token",
+            schema={"type": "number"},
+        ),
+    ]
+
+
+assert_promotes = assertion(Promotes)
+assert_suppresses = assertion(Suppresses)
+
+
+# --- both sides ---
 
 
 def called(side: str) -> str:
@@ -167,51 +256,17 @@ def called(side: str) -> str:
     return side.replace("_", " ")
 
 
-def sides_record(
-    found: AnswerLikelihoods, at: float, bounds: Bounds, clusters: Sequence[int] | None
-) -> dict[str, dict[str, Any]]:
-    """For each side the mean log-likelihood unsteered (``base``) and ``steered``, the ``change`` with its ``interval``, and the mean
-    ``at`` each multiplier."""
-    record = {}
-    for name, likelihoods, change in zip(SIDES, (found.matching, found.not_matching), found.changes(at), strict=True):
-        inference = bounds(change, clusters)
-        means = likelihoods.mean(0)
-        record[name] = {
-            "base": float(means[found.column(0.0)]),
-            "steered": float(means[found.column(at)]),
-            "change": inference.estimate,
-            "interval": list(bounds_of(inference)),
-            "at": means.tolist(),
-        }
-    return record
+def with_bounds(record: Mapping[str, Any]) -> str:
+    """A change with its sign and its interval."""
+    return "{:+.3g} [{}, {}]".format(record["change"], *map(number, record["interval"]))
 
 
-def diagnosis_of(record: dict[str, dict[str, Any]]) -> str | None:
+def _diagnosis(record: dict[str, dict[str, Any]]) -> str | None:
     """What both sides together say: that the model is degraded where both are proven to fall (Pres et al. 2024), or that both rise."""
     bounds = [record[name]["interval"] for name in SIDES]
     if all(high is not None and high < 0 for _, high in bounds):
         return DEGRADATION
-    if all(low is not None and low > 0 for low, _ in bounds):
-        return "both sides rise"
-    return None
-
-
-def diagnosis_warnings(evidence: Evidence) -> list[str]:
-    """The diagnosis in words, whatever the verdict. That both sides rise is worth a word only where the model is not proven to move
-    towards what is wanted."""
-    details = evidence.details
-    each = ", ".join(f"{called(side)} answers {with_bounds(details['sides'][side])}" for side in SIDES)
-    if details["diagnosis"] == DEGRADATION:
-        return [f"{DEGRADATION} (Pres et al. 2024): the log-likelihood falls on both sides, {each}"]
-    meant = "down" if details["deployed"]["direction"] == "lowers" else "up"
-    if details["diagnosis"] and evidence.verdict is Verdict.PASS and details["deployed"]["moves"] != meant:
-        return [f"the log-likelihood rises on both sides, {each}: it is not proven that the model prefers what is wanted"]
-    return []
-
-
-def with_bounds(record: Mapping[str, Any]) -> str:
-    """A change with its sign and its interval."""
-    return "{:+.3g} [{}, {}]".format(record["change"], *map(number, record["interval"]))
+    return BOTH_RISE if all(low is not None and low > 0 for low, _ in bounds) else None
 
 
 def _base(found: AnswerLikelihoods) -> tuple[Array, Array]:
@@ -236,9 +291,159 @@ def _compared(record: dict[str, dict[str, Any]], normalised: dict[str, Any] | No
     return found
 
 
-def _strata(found: AnswerLikelihoods, changes: tuple[Array, Array]) -> list[dict[str, Any]]:
+def _strata_of(found: AnswerLikelihoods, changes: tuple[Array, Array]) -> list[dict[str, Any]]:
     """The strata of the curve, each with the mean change of both sides."""
     return [
         vars(stratum) | {f"{name}_change": float(change[own].mean()) for name, change in zip(SIDES, changes, strict=True)}
         for stratum, (_, own) in zip(strata(found.curve), with_label(found.curve), strict=True)
     ]
+
+
+# --- the same behaviour in another form ---
+
+# What stands before a list of options and is no part of the question: CAA writes "Choices:".
+_HEADING = re.compile(r"\n\s*(?:choices|options|answers?)\s*:\s*$", re.IGNORECASE)
+_MEASURES = {"effect": "effect on propensity", "matching_change": "matching", "not_matching_change": "not matching"}
+
+
+def question_of(text: str) -> str:
+    """A question without the options that it lists on lines of their own, and without the line above these."""
+    options = find_options(text)
+    if not options:
+        return text
+    before = _HEADING.sub("", text[: options[0].start()].rstrip())
+    return f"{before}\n{text[options[-1].end() :]}".strip() or text
+
+
+def _ranked_alike(own: AnswerLikelihoods, other: AnswerLikelihoods, at: float) -> dict[str, Any]:
+    """What two sets of items say of the questions that they share.
+
+    Items of one question are averaged. Questions are the same if their words are, whatever white space, case, the punctuation at
+    their ends and the options that they list.
+
+    Returns:
+        ``shared``: how many questions. ``rank_correlation``: Spearman's, over these, of the effect on propensity and of the change of each
+        side; None where there are fewer than three, or one of the two does not vary.
+    """
+    here, there = (_by_question(found, at) for found in (own, other))
+    shared = sorted(here.keys() & there.keys())
+    return {
+        "shared": len(shared),
+        "rank_correlation": {
+            name: rank_correlation([here[key][index] for key in shared], [there[key][index] for key in shared])
+            for index, name in enumerate(_MEASURES)
+        },
+    }
+
+
+def _by_question(found: AnswerLikelihoods, at: float) -> dict[str, list[float]]:
+    """Of each question the mean over its items of each of the measures."""
+    matching, other = found.changes(at)
+    columns = np.stack([matching - other, matching, other], axis=1)
+    places: defaultdict[str, list[int]] = defaultdict(list)
+    for index, item in enumerate(found.items):
+        places[hash_of(question_of(item.question))].append(index)
+    return {key: [float(values[own].mean()) for values in columns.T] for key, own in places.items()}
+
+
+# --- words ---
+
+
+def _unit(evidence: Evidence) -> str:
+    return "nats" if (evidence.asked or {}).get("answers") == "sum" else "nats per token"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3g}"
+
+
+def _over_multipliers(evidence: Evidence) -> list[str]:
+    rows = [["multiplier", *(f"{m:g}" for m in evidence.multipliers or ())]]
+    rows += [
+        [called(name), *(f"{value:.2f}" for value in record["at"])] for name, record in evidence.details["sides"].items()
+    ]
+    return [f"  mean log-likelihood of the answers ({_unit(evidence)}):", *words.table(rows, align="right")]
+
+
+def _quartiles(evidence: Evidence) -> list[str]:
+    quartiles = evidence.details["quartiles"]
+    if not quartiles:
+        return []
+    rows = [
+        [one["name"], one["n"], number(one["base"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
+        for one in quartiles
+    ]
+    side = called(evidence.details["promised_side"])
+    return [
+        f"  change by quartile of the unsteered log-likelihood of the {side} answers:",
+        *words.table(rows, ["", "n", "unsteered", *map(called, SIDES)]),
+    ]
+
+
+def _strata(evidence: Evidence) -> list[str]:
+    if len(evidence.strata) < 2:
+        return []
+    rows = [
+        [f"matching answer {one['label']}", one["n"], *(_signed(one[f"{name}_change"]) for name in SIDES)]
+        for one in evidence.strata
+    ]
+    return ["  strata:", *words.table(rows, ["", "n", *map(called, SIDES)])]
+
+
+def _on_the_papers_scale(evidence: Evidence) -> list[str]:
+    found = evidence.details["normalised"]
+    if found is None:
+        return []
+    promoted, suppressed, scales = found["promoted"], found["suppressed"], found["scales"]
+    return [
+        f"  on the scale of Pres et al. 2024 (divided by {number(scales[0])} unsteered, {number(scales[1])} steered): promoted "
+        f"{_signed(promoted[-1])}, suppressed {_signed(suppressed[-1])}; in the quarter with most to gain {_signed(promoted[0])}, "
+        f"{_signed(suppressed[0])}"
+    ]
+
+
+def _worst_items(evidence: Evidence) -> list[str]:
+    """The items whose promised side moves least in the promised direction."""
+    promised = evidence.details["promised_side"]
+    grid = evidence.multipliers or []
+    base, at = grid.index(0.0), grid.index(float(evidence.multiplier or 0.0))
+    sign = words.effect_sign(evidence) * (1 if promised == "matching" else -1)  # of a change that is promised
+
+    def change(item: Mapping[str, Any], side: str) -> float:
+        own = item[f"{side}_likelihood"]
+        return float(own[at] - own[base])
+
+    lines = ["  worst items:"]
+    for item in sorted(evidence.items or (), key=lambda item: sign * change(item, promised))[: words.WORST]:
+        each = (
+            f"{called(side)} {item[f'{side}_likelihood'][base]:.2f} -> {item[f'{side}_likelihood'][at]:.2f}"
+            for side in SIDES
+        )
+        lines.append(f"    [{item['id']}] change {_signed(change(item, promised))}: {', '.join(each)}")
+        lines.append(f"      {words.shorten(item['question'])}")
+        matching, other = (" | ".join(item[side]) for side in SIDES)
+        lines.append(f"      matching: {words.shorten(matching, 60)}   not matching: {words.shorten(other, 60)}")
+    return lines
+
+
+def _beside(evidence: Evidence) -> list[str]:
+    """The other form of the behaviour, and whether it ranks the questions alike."""
+    other = evidence.details.get("beside")
+    if other is None:
+        return []
+    rows = [
+        [name, n, *(with_bounds(sides[side]) for side in SIDES)]
+        for name, n, sides in (
+            ("here", evidence.n, evidence.details["sides"]),
+            ("beside", other["n"], other["sides"]),
+        )
+    ]
+    found = other["rank_correlation"]
+    each = ", ".join(f"{_MEASURES[name]} {number(found[name])}" for name in _MEASURES)
+    shared = other["shared"]
+    ranks = (
+        f"  rank correlation (Spearman) over the {shared} questions that both ask: {each}"
+        if shared > 2
+        else f"  {shared or 'no'} question{'' if shared == 1 else 's'} of the two {'is' if shared == 1 else 'are'} the same: a rank correlation needs three"
+    )
+    return [f"  beside: {other['source']}", *words.table(rows, ["", "n", *map(called, SIDES)]), ranks]

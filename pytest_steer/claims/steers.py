@@ -13,11 +13,16 @@ from . import words
 from .asserting import assertion
 from .base import OverCurve
 from .common import WEAK_MEAN, Interval
-from .kinds import claim
+from .kinds import Starter, claim
 from .measurement import Measurement
 
 
-@claim("steers", title="The vector steers", main="steerability")
+@claim(
+    "steers",
+    title="The vector steers",
+    main="steerability",
+    starter=Starter(1, {"init": ("steerability",), "sweep": ("steerability",)}),
+)
 class Steers(OverCurve):
     """The mean steerability over the test items is at least `steerability`.
 
@@ -38,7 +43,6 @@ class Steers(OverCurve):
             unit="propensity per unit of the multiplier",
             weak_to=-1,
             weak=WEAK_MEAN,
-            schema={"type": "number"},
         ),
     ]
     interval: Interval = "t"

@@ -3,68 +3,91 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any
 
-from ..data import ItemLike, Items, TextLike, Texts, as_texts, sample_of
-from ..errors import DataError, MeasurementError
+from ..core.finding import Finding, Weight, code
+from ..errors import MeasurementError
 from ..evidence import Evidence
-from ..measures import Array, AtCost, deviation, effects_at, multipliers_at_cost, perplexity, reading_of_texts
-from ..measures.at_cost import MAX_MULTIPLIER, spread
+from ..measures import Array, AtCost, as_share, deviation, reading_of_texts
+from ..measures.ask import Ask
+from ..measures.at_cost import MAX_MULTIPLIER, matching_probability, pne, spread
 from ..measures.compared import finite, strength_of
-from ..measures.pne import matching_probability, pne
-from ..measures.subject import Subject
-from ..model import Model
 from ..parameters import Param
 from ..promises import Promise
-from ..prompting import AS_GIVEN, Context
-from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, mean_t
-from ..steering import Intervention, SteeringVector
-from . import cost_words
-from .common import WEAK_MEAN, AboutItems, Interval, IntervalMethod, Stride, Window
+from ..stats.estimators import Clusters, Estimator, Mean, floor_of
+from . import words
+from .asserting import assertion
+from .base import AboutItems, OverTexts
+from .common import WEAK_MEAN, Interval, Stride, Window
+from .controls import controls_of_no_effect
 from .deployed import moves_of
 from .figures import CostPoint, EffectAgainstCost, Figure, figures_of_items
-from .holding import hold
-from .judged import below_floor, floor_of, mean_of
+from .findings import Found, below_floor
+from .judging import Judgement, Reason, few_units, withhold
 from .kinds import claim
-from .leaks import text_leaks
-from .no_effect import controls_of_no_effect
+from .measurement import Measurement, Read
 from .numbers import number, promise
-from .over_items import measure_items
-from .rises import as_share
-from .unread import withhold_unread
+
+within_budget = code(
+    "budget-not-reached",
+    signal="Perplexity stays within the budget up to the largest multiplier tried.",
+    meaning="The effect is judged at that multiplier, where it costs less than the budget.",
+    cure="Allow a larger `max_multiplier`, or a smaller budget.",
+)
+dear = code(
+    "cost-exceeds-budget",
+    signal="The intervention costs more than the budget at the smallest multiplier tried, or has one fixed strength that does.",
+    meaning="Effect and cost are judged there together, each at half the level.",
+    cure="Allow a larger budget, or take a weaker intervention.",
+    weight=Weight.DOUBTFUL,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AtItsCost(Measurement):
+    """Effects at a multiplier, and what that costs.
+
+    Attributes:
+        cost: the mean rise of the texts' negative log-likelihood per token. is_over: it exceeds the budget, so it is judged too.
+        texts: what its n counts.
+    """
+
+    cost: Inference
+    is_over: bool
+    texts: str
+
+
+@dataclass(frozen=True)
+class MeanOverBudget(Mean):
+    """A mean effect that is judged together with a cost, so that no unit decides alone, and no number of units is known to."""
+
+    def units_needed(
+        self, found: Inference, values: Array, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        return None
+
+    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
+        return None
 
 
 @claim("steers_at_cost", title="The vector steers, at a given cost", main="effect")
-@dataclass(frozen=True, kw_only=True)
-class SteersAtCost:
+class SteersAtCost(OverTexts, AboutItems):
     """The mean effect over the test items is at least `effect` at the multiplier where the perplexity of the neutral texts has risen by `budget`.
 
     The effect of an item is its propensity at that multiplier minus its propensity unsteered. The bounds are those of the mean
     over items. Standardised, effect and bounds are divided by the deviation of the unsteered propensities, which is taken
-    as known. The multiplier is chosen on the texts and not on the items (``measures.multipliers_at_cost``).
+    as known. The multiplier is chosen on the texts and not on the items (``measures.multipliers_at_cost``), from the deployed one on. Of
+    plain texts every token is steered, so the cost is that of the deployed scope on completions alone.
 
     An intervention that exceeds the budget at every strength is measured as it is and judged on effect and cost, see
     :func:`judge_over_budget`.
-
-    Attributes:
-        subject: what steers. Its multiplier is where the search begins.
-        items: held-out contrast items.
-        texts: neutral texts: text that the behaviour has nothing to do with.
-        source: where the texts come from, for messages.
-
-    Raises:
-        SteerError: the budget or ``max_multiplier`` cannot be used.
     """
 
-    subject: Subject
-    items: Items
-    texts: Sequence[TextLike]
     effect: Annotated[
-        float | None,
+        Promise,
         Param(
             "The least mean effect: propensity at that multiplier minus propensity unsteered, for example 0.2; with `standardised`, in "
             "standard deviations.",
@@ -72,6 +95,7 @@ class SteersAtCost:
             example=0.2,
             weak_to=-1,
             weak=WEAK_MEAN,
+            schema={"type": "number"},
         ),
     ]
     budget: Annotated[
@@ -79,7 +103,6 @@ class SteersAtCost:
         Param(
             "The relative rise of perplexity at which the effect is measured: 0.05 means 5 %.",
             title="Budget: relative rise of perplexity",
-            was="cost",
             example=0.05,
             above=0,
             weak_from=1,
@@ -99,7 +122,6 @@ class SteersAtCost:
         Param(
             "The largest multiplier tried, as a multiple of the deployed one: 8 means eight times `multiplier`.",
             title="Largest multiplier",
-            was="most",
             example=8,
             at_least=1,
         ),
@@ -107,64 +129,23 @@ class SteersAtCost:
     window: Window = None
     stride: Stride = None
     interval: Interval = "t"
-    confidence: float = 0.95
-    min_n: int | None = None
-    seed: int = 0
-    context: Context = AS_GIVEN
-    cluster: str | None = None
-    source: str = "texts"
-    name: str = "steers_at_cost"
 
-    def measure(self, model: Model) -> Evidence:
-        """Measure and judge.
-
-        Raises:
-            DataError: fewer than two items or texts, or one that cannot be scored.
-            SoundnessError: the hooks do not do what they say.
-            MeasurementError: a score is NaN or infinite, or there is no deviation to standardise by.
-            VectorError: see ``check_fits``.
-        """
-        sample = sample_of(self.items, self.cluster)
-        of_texts = sample_of(as_texts(self.texts, self.source))
-        texts = of_texts.units
-        check_before(model, self.subject)
-        at, rises, base = self._at_cost(model, texts)
-        over = at.cost > self.budget
+    def measure(self, ask: Ask) -> Measurement:
+        sample, of_texts, subject, sign = self.sampled_items, self.sampled_texts, self.subject, self.subject.effect_sign
+        windows: dict[str, Any] = {"window": self.window, "stride": self.stride, "source": self.source}
+        at = ask.at_cost({0: subject}, of_texts.units, budget=self.budget, max_multiplier=self.max_multiplier, **windows)[0]
+        base, (steered,) = ask.perplexity(of_texts.units, [at.multiplier], **windows)
+        is_over = at.cost > self.budget
         # Judged together with the effect, so at half the level.
-        cost = mean_t(rises, confidence=(1 + self.confidence) / 2 if over else self.confidence, clusters=of_texts.clusters)
-        at_deployed, unsteered = self._effects(model, at, sample.units)
-        scale, sign = deviation(unsteered) if self.standardised else 1.0, self.subject.effect_sign
-
-        curve, found, evidence = measure_items(
-            model,
-            replace(self.subject, multiplier=at.multiplier),
-            sample,
-            [0.0, at.multiplier],
-            check="steers_at_cost",
-            name=self.name,
-            statistic=("negative " if sign < 0 else "")
-            + ("standardised " if self.standardised else "")
-            + "effect at equal cost",
-            direction=Direction.AT_LEAST,
-            threshold=self.effect,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            context=self.context,
-            values=lambda curve: sign * curve.effects(at.multiplier) / scale,
-            infer=self._mean,
-            over_clusters=self._mean,
-            closer=not over,
-            moved=lambda floor, _: floor.effect / scale,
-            seed=self.seed,
-            by_effect=True,
-        )
-        if evidence.units is not None:
-            evidence.units["how"] |= {"budget": self.budget, "standardised": self.standardised}
+        level = (1 + self.confidence) / 2 if is_over else self.confidence
+        cost = mean_t(steered.per_text - base.per_text, confidence=level, clusters=of_texts.clusters)
+        at_deployed, unsteered = self._effects(ask, at)
+        scale = deviation(unsteered) if self.standardised else 1.0
+        curve = ask.propensity(sample.units, [0.0, at.multiplier])
         effects = curve.effects(at.multiplier)
-        normalised = pne(effects, unsteered, at.mean_rises[at.multiplier])
-        evidence.strata = []  # slopes, which an effect at one multiplier has not
-        kept = {key: evidence.details[key] for key in ("clusters", "on_promised_side") if key in evidence.details}
-        evidence.details = kept | {
+        deployed, normalised = float(subject.multiplier), pne(effects, unsteered, at.mean_rises[at.multiplier])
+        costs = dict(at.looked_at)
+        details: dict[str, Any] = {
             "statistic": "effect",
             "standardised": self.standardised,
             "sd_unsteered": spread(unsteered),
@@ -182,20 +163,19 @@ class SteersAtCost:
             "cost_interval": [as_share(cost.low), as_share(cost.high)],
             "cost_confidence": cost.confidence,
             "budget": self.budget,
-            "over_budget": over,
+            "over_budget": is_over,
             "reached": at.reached,
             "looked_at": [[multiplier, finite(own)] for multiplier, own in at.looked_at],
             "max_multiplier": self.max_multiplier,
             "deployed": {
-                "multiplier": float(self.subject.multiplier),
-                "cost": finite(dict(at.looked_at)[self.subject.multiplier]),
+                "multiplier": deployed,
+                "cost": finite(costs[subject.multiplier]),
                 "mean_effect": None if at_deployed is None else float(at_deployed.mean()),
-                "direction": self.subject.direction,
+                "direction": subject.direction,
                 "moves": None if at_deployed is None else moves_of(mean_t(at_deployed, confidence=self.confidence)),
             },
-            "neutral": texts.describe(),
+            "neutral": of_texts.describe(),
         }
-        deployed = evidence.details["deployed"]
         reached = strength_of(
             effects,
             at.multiplier,
@@ -205,98 +185,125 @@ class SteersAtCost:
             clusters=sample.clusters,
             normalised=normalised,
         )
-        evidence.compared = {
+        compared = {
             "n": len(sample.units),
             "spread": spread(unsteered),
             "deployed": {
-                "multiplier": deployed["multiplier"],
-                "effect": deployed["mean_effect"],
-                "cost": deployed["cost"],
-                "pne": None
-                if at_deployed is None
-                else pne(at_deployed, unsteered, at.mean_rises[float(self.subject.multiplier)]),
+                "multiplier": deployed,
+                "effect": details["deployed"]["mean_effect"],
+                "cost": details["deployed"]["cost"],
+                "pne": None if at_deployed is None else pne(at_deployed, unsteered, at.mean_rises[deployed]),
             },
             "at_cost": asdict(reached),
             "budget": self.budget,
             "rank": 2,
         }
-        evidence.warnings += [
-            *map(str, of_texts.findings),
-            *text_leaks(self.subject.intervention.metadata, texts),
-            *self._warnings(at),
-        ]
-        fewest, least = min(found.n, cost.n), floor_of(cost, self.min_n)
-        if least is not None and cost.n < least <= found.n:
-            evidence.verdict, evidence.p_pass, evidence.p_fail = Verdict.INCONCLUSIVE, 1.0, 1.0
-            evidence.warnings.append(below_floor(cost.n, least, of_texts.counted))
-            evidence.items_needed = None
-        elif over and self.effect is not None:
-            judged_together = judge_over_budget(found, self.effect, cost, self.budget)
-            if least is None or fewest >= least:
-                evidence.verdict, evidence.p_pass, evidence.p_fail = judged_together
-            evidence.items_needed = None
-        evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base), of_texts.clusters)
-        evidence.details |= controls_of_no_effect(model, self.subject, sample.units, evidence, self.seed, self.context)
-        return evidence
+        return AtItsCost(
+            sample=sample,
+            values=sign * effects / scale,
+            estimator=(MeanOverBudget if is_over else Mean)(self.interval, self.seed),
+            statistic=f"{'negative ' if sign < 0 else ''}{'standardised ' if self.standardised else ''}effect at equal cost",
+            probes=curve.probes,
+            moved=lambda floor: floor.effect / scale,
+            subject=replace(subject, multiplier=at.multiplier),
+            curve=curve,
+            deployed=curve,
+            has_slopes=False,
+            also={"": of_texts},
+            reads=[Read(reading_of_texts(ask.model, base.per_text), of_texts.clusters, texts=of_texts.units)],
+            details=details,
+            compared=compared,
+            findings=[*self._of_the_budget(at)],
+            cost=cost,
+            is_over=is_over,
+            texts=of_texts.counted,
+        )
 
-    def _mean(self, effects: Array, clusters: Sequence[int] | None = None) -> Inference:
-        return mean_of(effects, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
+    def judge(self, ask: Ask, measured: Measurement) -> Judgement:
+        assert isinstance(measured, AtItsCost)
+        judgement, cost, least = super().judge(ask, measured), measured.cost, floor_of(measured.cost, self.min_n)
+        if least is not None and cost.n < least <= judgement.found.n:
+            few = f"n = {cost.n} {measured.texts} is below min_n {least}"
+            return withhold(
+                judgement, Reason(few_units.name, few, f"not enough evidence: measure at least {least} {measured.texts}")
+            )
+        if not measured.is_over or self.threshold is None or judgement.is_floored:
+            return judgement
+        verdict, p_pass, p_fail = judge_over_budget(judgement.found, self.threshold, cost, self.budget)
+        return replace(judgement, verdict=verdict, p_pass=p_pass, p_fail=p_fail)
 
-    def _at_cost(self, model: Model, texts: Texts) -> tuple[AtCost, Array, Array]:
-        """The multiplier, what each text's negative log-likelihood per token has risen by there, and what it is unsteered."""
-        subject = self.subject
-        asked: dict[str, Any] = {**subject.scope, "window": self.window, "stride": self.stride}
-        try:
-            at = multipliers_at_cost(
-                model,
-                texts,
-                {0: subject},
-                budget=self.budget,
-                max_multiplier=self.max_multiplier,
-                window=self.window,
-                stride=self.stride,
-                allow_mismatch=subject.allow_mismatch,
-            )[0]
-            steered = perplexity(model, texts, subject.vector, multiplier=at.multiplier, **asked)
-            base = perplexity(model, texts, **asked)
-            return at, steered.per_text - base.per_text, base.per_text
-        except DataError as error:
-            raise DataError(f"{self.source}: {error}") from None
+    def find(self, found: Found) -> Iterator[Finding]:
+        measured, withheld = found.measured, found.judgement.withheld
+        if isinstance(measured, AtItsCost) and withheld is not None and withheld.code == few_units.name:
+            yield below_floor(measured.cost.n, floor_of(measured.cost, self.min_n) or 0, measured.texts)
 
-    def _effects(self, model: Model, at: AtCost, items: Items) -> tuple[Array | None, Array]:
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+        moves = measured.details["deployed"]["moves"]
+        return {} if moves is None else controls_of_no_effect(ask, measured, judgement, seed=self.seed, moves=moves)
+
+    def _effects(self, ask: Ask, at: AtCost) -> tuple[Array | None, Array]:
         """Effects at the deployed multiplier, None where the model gives NaN or infinity there; unsteered propensities."""
-        subject = self.subject
+        subject, items = self.subject, self.sampled_items.units
         found = {"found": (subject, at.multiplier)}
-        measured = partial(effects_at, model, items, context=self.context, allow_mismatch=subject.allow_mismatch)
         try:
-            both, unsteered = measured(found | {"deployed": (subject, subject.multiplier)})
+            both, unsteered = ask.effects(found | {"deployed": (subject, subject.multiplier)}, items)
             return both["deployed"], unsteered
         except MeasurementError:
-            return None, measured(found)[1]
+            return None, ask.effects(found, items)[1]
 
-    def _warnings(self, at: AtCost) -> list[str]:
+    def _of_the_budget(self, at: AtCost) -> Iterator[Finding]:
+        change = self.subject.intervention
         if at.reached == "most":
-            strength = self.subject.intervention.strength
-            why = "" if strength == "linear" else f". The strength is {strength}, so no larger multiplier is tried"
-            return [
+            why = (
+                ""
+                if change.strength == "linear"
+                else f". The strength is {change.strength}, so no larger multiplier is tried"
+            )
+            yield within_budget(
                 f"perplexity stays within the budget up to the largest multiplier tried ({at.multiplier:g}, "
                 f"{number(at.cost, percent=True)}); judged at {at.multiplier:g}{why}"
-            ]
-        if at.cost <= self.budget:
-            return []
-        what = (
-            f"{self.subject.intervention.method!r} has one fixed strength, which"
-            if at.reached == "fixed"
-            else f"the smallest multiplier tried, {at.multiplier:g}, already"
-        )
+            )
+        elif at.cost > self.budget:
+            what = (
+                f"{change.method!r} has one fixed strength, which"
+                if at.reached == "fixed"
+                else f"the smallest multiplier tried, {at.multiplier:g}, already"
+            )
+            yield dear(
+                f"{what} exceeds the perplexity budget ({number(at.cost, percent=True)} against {promise(self.budget, percent=True)}); "
+                "judged there on effect and cost together"
+            )
+
+    # --- its words ---
+
+    @staticmethod
+    def headline(evidence: Evidence) -> str:
+        """The verdict with its numbers, and why, where the cost is judged too."""
+        is_over = evidence.details["over_budget"] and not evidence.withheld
+        return words.headline(evidence, _over_budget_reason(evidence) if is_over else None)
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        """The multiplier and its cost, whatever the verdict."""
         return [
-            f"{what} exceeds the perplexity budget ({number(at.cost, percent=True)} against {promise(self.budget, percent=True)}); "
-            "judged there on effect and cost together"
+            *words.not_looked_at(evidence),
+            *_cost_line(evidence),
+            *words.controls_beside(evidence),
+            *_pne_line(evidence),
+            *words.texts_chosen(evidence.details["neutral"]),
         ]
 
-    headline = staticmethod(cost_words.headline)
-    remarks = staticmethod(cost_words.remarks)
-    explanation = staticmethod(cost_words.explanation)
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        """Why the claim did not pass."""
+        unclear = "not enough evidence that the cost is within the budget: measure more neutral texts"
+        return [
+            *words.decide(evidence, unclear if evidence.details["over_budget"] else None),
+            *words.where(evidence, at=""),
+            *words.curve(evidence),
+            *_looked_at(evidence),
+            *words.worst_items(evidence),
+        ]
 
     @staticmethod
     def figures(record: dict[str, Any]) -> list[Figure]:
@@ -317,38 +324,7 @@ class SteersAtCost:
         return [drawn, *figures_of_items(record)]
 
 
-def assert_steers_at_cost(
-    model: Model,
-    vector: SteeringVector | Intervention | None,
-    items: Iterable[ItemLike],
-    texts: Sequence[TextLike],
-    *,
-    effect: Promise,
-    budget: float,
-    standardised: bool = False,
-    max_multiplier: float = MAX_MULTIPLIER,
-    window: int | None = None,
-    stride: int | None = None,
-    interval: IntervalMethod = "t",
-    context: Context = AS_GIVEN,
-    cluster: str | None = None,
-    **shared: Unpack[AboutItems],
-) -> Evidence:
-    """Assert that the mean effect reaches ``effect`` at the multiplier where perplexity on ``texts`` has risen by ``budget``.
-
-    Args:
-        texts: neutral texts, at least two, each a ``str`` or a :class:`Completion`; on them the multiplier is chosen. The cost is that
-            of the deployed scope on completions alone: of plain texts every token is steered.
-        effect: the promise: mean over items of propensity at that multiplier minus propensity unsteered; in standard deviations
-            of the unsteered propensities if ``standardised``.
-        budget: 0.05 is a rise of perplexity by 5 %.
-        max_multiplier: the largest multiplier tried, as a multiple of the deployed one.
-        window / stride: see :func:`perplexity`.
-        multiplier: the deployed strength, where the search begins.
-
-    The other arguments and what is raised are those of :func:`assert_steers`.
-    """
-    return hold("steers_at_cost", locals())
+assert_steers_at_cost = assertion(SteersAtCost)
 
 
 def judge_over_budget(effect: Inference, least: float, cost: Inference, budget: float) -> tuple[Verdict, float, float]:
@@ -371,3 +347,58 @@ def judge_over_budget(effect: Inference, least: float, cost: Inference, budget: 
     if p_pass <= alpha:
         return Verdict.PASS, p_pass, p_fail
     return (Verdict.FAIL if p_fail <= alpha else Verdict.INCONCLUSIVE), p_pass, p_fail
+
+
+def _over_budget_reason(evidence: Evidence) -> str:
+    """Why an intervention that cannot be brought within the budget got its verdict."""
+    details = evidence.details
+    low = details["cost_interval"][0]
+    if evidence.has_no_threshold and (low is None or low >= details["budget"]):
+        return "the cost exceeds the budget"
+    if evidence.verdict is Verdict.FAIL:
+        return (
+            "the cost exceeds the budget" if low is None or low >= details["budget"] else "the interval is on the bad side"
+        )
+    return "the interval of the cost lies across the budget"
+
+
+def _cost_line(evidence: Evidence) -> list[str]:
+    """Where the claim was judged, and what it costs there."""
+    details = evidence.details
+    low, high = (number(bound, percent=True) for bound in details["cost_interval"])
+    shown = f"[{low}, {high}] at {details['cost_confidence']:.4g} each side, over {details['neutral']['n']} texts"
+    return [
+        f"  judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} {shown}; "
+        f"budget {promise(details['budget'], percent=True)}"
+    ]
+
+
+def _pne_line(evidence: Evidence) -> list[str]:
+    """The perplexity-normalised effect beside the effect, and what it is made of."""
+    details = evidence.details
+    if details["pne"] is None:
+        return []
+    base, steered = (details["matching_probability"][key] for key in ("base", "steered"))
+    return [
+        f"  PNE {number(details['pne'])}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered; mean perplexity "
+        f"x {details['mean_perplexity_ratio']:.3g}"
+    ]
+
+
+def _looked_at(evidence: Evidence) -> list[str]:
+    """The multipliers with their costs, and the effect found beside that at the deployed multiplier."""
+    details = evidence.details
+    costs = sorted(details["looked_at"], key=lambda pair: abs(pair[0]))
+    rows = [
+        ["multiplier", *(f"{multiplier:.4g}" for multiplier, _ in costs)],
+        ["perplexity", *("overflow" if cost is None else number(cost, percent=True) for _, cost in costs)],
+    ]
+    lines = words.table(rows, align="right")
+    deployed = details["deployed"]
+    dose = details["mean_effect"] / details["sd_unsteered"] if details["sd_unsteered"] else None
+    lines.append(
+        f"  mean effect {number(details['mean_effect'])} ({number(dose)} standard deviations of the unsteered propensities), "
+        f"{'anti-steerable share' if words.effect_sign(evidence) > 0 else 'share that rises'} {details['anti_steerable_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
+        f"{number(deployed['mean_effect'])}"
+    )
+    return lines

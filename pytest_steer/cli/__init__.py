@@ -1,1 +1,1 @@
-"""The ``pytest-steer`` command: one module per command, with its options beside it. Words and files live here, measuring does not."""
+"""The ``pytest-steer`` command: one module per subcommand, which prints and writes files. Measuring happens in ``studies/``."""

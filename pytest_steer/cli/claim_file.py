@@ -1,4 +1,4 @@
-"""What a study chose, as a claim file and the files beside it that it names."""
+"""Claim files of the commands: reading one, and writing a study's choice with the vector and data files that it names."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
+from ..claims.kinds import starters
 from ..data import ContrastItem, Items, TaskItem, TextLike
 from ..data.texts import entry_of
 from ..errors import DataError, SteerError
-from ..measures.compared import Row
+from ..files import Suite, read_suite
+from ..registry import did_you_mean
 from ..run_context import RunContext
+from ..sources import shown
 from ..steering import Intervention, SteeringVector, save_intervention
-from ..studies.compare_methods import Entry
-from ..studies.sweep import Sweep
 from .terminal import say, write_text
 
 LOOKS_BETTER = (
@@ -29,18 +29,31 @@ LOOKS_BETTER = (
 _BARE = re.compile(r"^(?!(?:null|true|false|yes|no|on|off)$)[A-Za-z_./][\w./-]*(?::[\w./-]+)*$", re.IGNORECASE)
 
 
+def suite_with(file: Path, claim: str | None) -> Suite:
+    """Read a claim file.
+
+    Raises:
+        DataError: it has no claim of this name.
+    """
+    suite = read_suite(shown(file))
+    names = [entry.name for entry in suite.entries]
+    if claim is not None and claim not in names:
+        raise DataError(f"{suite.path.name} has no claim {claim!r}: {did_you_mean(claim, names)}")
+    return suite
+
+
 @dataclass(frozen=True)
 class Chosen:
-    """What a study chose.
+    """A study's choice: what steers, where, how strongly, and the data to judge it on.
 
     Attributes:
-        what: what was chosen on which items, for the comment at the top of the file.
+        what: one sentence about the choice and its data, for the comment at the top of the file.
         steering: what steers. at: the keys that say where and how it is applied.
         multiplier / multipliers: the chosen strength, and those of the propensity curve.
         claims: the promises, as {kind: parameters}.
-        test / texts: what the choice is judged on.
+        test / texts: items and neutral texts to judge the choice on.
         asked: how items are asked, as keys of a claim file.
-        cluster: the key of the test items that says which belong together.
+        cluster: the key of the test items that names their cluster.
     """
 
     what: str
@@ -57,7 +70,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Files:
-    """A claim file, and the files that it names, which stand beside it."""
+    """Paths of a claim file and of the files that it names, in the same folder."""
 
     claims: Path
     vector: Path
@@ -66,14 +79,14 @@ class Files:
 
 
 def files_of(claims: Path, *, has_texts: bool) -> Files:
-    """``chosen.steer.yaml`` names ``chosen.safetensors``, ``chosen.test.json`` and, with texts, ``chosen.neutral.json``."""
+    """Paths for a claim file: ``c.steer.yaml`` names ``c.safetensors``, ``c.test.json`` and, with texts, ``c.neutral.json``."""
     stem = claims.name.partition(".steer.")[0]
     vector, test, neutral = (claims.with_name(stem + suffix) for suffix in (".safetensors", ".test.json", ".neutral.json"))
     return Files(claims, vector, test, neutral if has_texts else None)
 
 
 def check_new(files: Files) -> None:
-    """Refuses to overwrite a file.
+    """Refuse to overwrite a file.
 
     Raises:
         DataError: one of them exists.
@@ -83,86 +96,21 @@ def check_new(files: Files) -> None:
             raise DataError(f"--write: {path} exists, and is not overwritten. Delete it, or write to another name")
 
 
-def of_sweep(
-    sweep: Sweep,
-    test: Items,
-    texts: Sequence[TextLike] = (),
-    *,
-    chosen_on: int = 0,
-    cut: Mapping[str, int] = MappingProxyType({}),
-    cluster: str | None = None,
-) -> Chosen | None:
-    """The layer and the multiplier that a sweep chose; None if it chose none.
-
-    The promised steerability is what the validation items leave room for; the other promises are the limits of the sweep.
+def claims_of(command: str, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The claims that a command writes, {kind: parameters}. A kind whose main promise was not found is left out.
 
     Args:
-        test / texts: what is promised of: items and neutral texts that the sweep did not look at.
-        chosen_on: on how many other neutral texts it chose. cut: the ``window`` and ``stride`` of longer texts, if given.
-        cluster: the key of the items that says which belong together.
+        found: what the command found, by the names of parameters.
     """
-    choice, limits = sweep.choice, sweep.limits
-    if choice is None:
-        return None
-    found = sweep.at(choice.layer).steerability
-    costs = {"ppl_delta_below": {"limit": limits.budget, **cut}} if texts else {}
-    return Chosen(
-        what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items{f' and {chosen_on} validation texts' if chosen_on else ''}.",
-        steering=sweep.vector,
-        at={"layer": choice.layer, "positions": sweep.positions},
-        multiplier=choice.multiplier,
-        multipliers=sweep.multipliers,
-        claims={
-            "steers": {"steerability": room_for(found.estimate, found.low)},
-            "not_anti_steered": {"share": limits.anti_steerable_share},
-            **costs,
-        },
-        test=test,
-        texts=texts,
-        cluster=cluster,
-    )
-
-
-def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, share: float) -> Chosen:
-    """The method that a comparison chose.
-
-    The promised effect is what the validation items leave room for.
-
-    Args:
-        chosen / judged: the method on the validation part of the data, and on the test part.
-        row: what was measured on the validation part.
-    """
-    assert row.at_cost is not None  # by which it was chosen
-    effect, low = row.at_cost.effect, row.at_cost.interval[0]
-    assert effect is not None
-    assert low is not None  # Student's bounds are finite
-    subject = chosen.subject
-    layers = list(subject.vector.layers) if isinstance(subject.vector, SteeringVector) else []
-    at = {
-        "layer": layers[0] if len(layers) == 1 else layers,
-        "positions": subject.positions,
-        "include_first": subject.include_first,
-        "allow_mismatch": list(subject.allow_mismatch),
+    return {
+        kind: {name: found[name] for name in names if name in found}
+        for kind, names in starters(command).items()
+        if names[0] in found
     }
-    return Chosen(
-        what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items and {len(chosen.texts)} texts.",
-        steering=subject.vector,
-        at={key: value for key, value in at.items() if value not in ([], False)},
-        multiplier=row.at_cost.multiplier,
-        multipliers=chosen.multipliers,
-        claims={
-            "steers_at_cost": {"effect": room_for(effect, low), "budget": budget},
-            "not_anti_steered": {"share": share, "by": "effect"},
-        },
-        test=judged.tasks or judged.items,
-        texts=judged.texts,
-        asked=chosen.asked,
-        cluster=judged.cluster,
-    )
 
 
 def room_for(estimate: float, low: float) -> float:
-    """A promise that items of the same kind and number are likely to keep.
+    """Return a threshold that other items of the same kind and number are likely to meet.
 
     It is the estimate less twice the distance to its lower bound, rounded down to two digits, and at least 0: once for the
     interval of the validation items and once for that of the test items, each of which is a bound at 0.95.
@@ -227,7 +175,7 @@ def write_files(files: Files, chosen: Chosen, text: str) -> None:
 
 
 def show_and_write(chosen: Chosen, claims: Path | None, run: RunContext, *, model: str) -> None:
-    """Print the claim file, and write it with the files that it names where ``--write`` says so.
+    """Print the claim file. With ``--write``, write it and the files that it names.
 
     Raises:
         SteerError: see :func:`write_files`.
@@ -244,7 +192,7 @@ def show_and_write(chosen: Chosen, claims: Path | None, run: RunContext, *, mode
 
 
 def _caa_entry(item: ContrastItem, cluster: str | None) -> dict[str, Any]:
-    """An item in the shape of CAA, which ``read_items`` reads, with what its cluster goes by."""
+    """A contrast item in CAA's JSON format, with the key of its cluster."""
 
     def plain(answers: tuple[str, ...]) -> str | list[str]:
         return answers[0] if len(answers) == 1 else list(answers)
@@ -264,7 +212,7 @@ def _pair_entry(task: TaskItem, cluster: str | None) -> dict[str, Any]:
 
 
 def seen_from(folder: Path, name: str, *, mark: bool = True) -> str:
-    """A model's name, or a path, in a claim file of this folder: a path is seen from there, and other names stay.
+    """Return a path relative to the folder of a claim file; hub ids and other names stay as they are.
 
     Args:
         mark: begin paths with ``./``, which tells a model's folder from a hub id.

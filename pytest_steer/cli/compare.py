@@ -11,8 +11,7 @@ import click
 
 from ..columns import stream_columns
 from .main import OK
-from .options import Command, tolerance
-from .param_types import output
+from .options import Command, output, tolerance
 from .terminal import say, write_text
 
 REPORT = click.Path(path_type=Path)

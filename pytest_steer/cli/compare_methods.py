@@ -12,12 +12,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..columns import stream_columns
-from ..data import sample_of
 from ..errors import SteerError
 from ..run_context import RunContext
 from ..sources import shown
-from .options import Command, anti_steerable_share, budget, claim_file, out, run_options, write
-from .param_types import COUNT, NAMES, SAVED_VECTOR, SHOTS, SPLIT_IN_TWO, TIMES, SavedVector
+from .options import (
+    NAMES,
+    SAVED_VECTOR,
+    SHOTS,
+    SPLIT_IN_TWO,
+    TIMES,
+    Command,
+    SavedVector,
+    anti_steerable_share,
+    budget,
+    claim_file,
+    max_items,
+    no_soundness,
+    out,
+    run_options,
+    write,
+)
 from .terminal import load_extensions, measuring, say, write_text
 
 if TYPE_CHECKING:
@@ -25,14 +39,14 @@ if TYPE_CHECKING:
     from ..measures.compared import Row
     from ..model import Model
     from ..studies.compare_methods import Comparison, Entry, Plan
+    from .claim_file import Chosen
 
 SCHEMA_NAME = "pytest-steer/comparison/1"
-RENAMED = {"--cost": "--budget RISE", "--most": "--max-multiplier TIMES", "--shots": "--n-shots N"}
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """What was measured on one model. With ``--write`` or ``--split``, ``judged`` are the entries on what was left for testing."""
+    """The comparison on one model. With ``--write`` or ``--split``, ``judged`` holds the entries on the test part of the data."""
 
     model: Model
     entries: Sequence[Entry]
@@ -44,7 +58,6 @@ class _Measured:
 @click.command(
     "compare-methods",
     cls=Command,
-    renamed=RENAMED,
     example="pytest-steer compare-methods tiny.steer.yaml --max-items 20",
     short_help="Compare all methods of a claim file.",
 )
@@ -63,8 +76,8 @@ class _Measured:
 @click.option("--max-multiplier", type=TIMES, default=8.0, metavar="X", help="Largest tried.")
 @anti_steerable_share
 @click.option("--n-shots", type=SHOTS, default=5, metavar="N", help="Demonstrations.")
-@click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
-@click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
+@max_items
+@no_soundness
 @click.option(
     "--split",
     type=SPLIT_IN_TWO,
@@ -96,7 +109,7 @@ def command(
     Exit code 1: something could not be measured, or nothing keeps the limits.
     """
     from ..files import read_suite
-    from ..model.models import Models
+    from ..model.loading import Models
     from ..studies.compare_methods import plan_of
 
     load_extensions()
@@ -131,6 +144,7 @@ def _measure(
 ) -> _Measured:
     from ..claims.leaks import text_leaks
     from ..claims.over_items import data_warnings
+    from ..data import sample_of
     from ..files.build import load_for
     from ..files.inputs import Inputs
     from ..measures.subject import cache_warnings, model_findings
@@ -148,7 +162,7 @@ def _measure(
         for entry in entries:
             for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster, at_least=0)):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
-            for text in text_leaks(entry.subject.intervention.metadata, entry.texts):
+            for text in text_leaks(entry.subject.intervention.metadata, entry.neutral.texts):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
         found = compare(model, entries, **settings)
         for text in cache_warnings(model):
@@ -157,7 +171,7 @@ def _measure(
 
 
 def _check_settled(vectors: Sequence[SavedVector]) -> None:
-    """Refuses a saved vector of several layers of which nobody says at which to steer."""
+    """Refuse a saved vector of several layers without a layer to steer at."""
     from ..steering import SteeringVector, holds_intervention
 
     for file, layers in vectors:
@@ -173,7 +187,7 @@ def _check_settled(vectors: Sequence[SavedVector]) -> None:
 
 
 def _check_writable(claims: Path, plans: Sequence[Plan]) -> None:
-    """Refuses ``--write`` before anything is measured: a claim file is about one model and one behaviour, at equal perplexity cost."""
+    """Refuse ``--write`` before anything is measured, unless there is one model, one behaviour and neutral texts."""
     from ..studies.compare_methods import behaviour_name
     from .claim_file import check_new, files_of
 
@@ -191,9 +205,9 @@ def _check_writable(claims: Path, plans: Sequence[Plan]) -> None:
 
 
 def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, budget: float, share: float) -> bool:
-    """Write the claim file of the best method, or say what the best one lacks; whether there is one."""
+    """Write the claim file of the best method and return True, or print which limit the best method exceeds."""
     from ..studies.compare_methods import best_of, within
-    from .claim_file import LOOKS_BETTER, of_comparison, show_and_write
+    from .claim_file import LOOKS_BETTER, show_and_write
 
     best = best_of(measured.found.rows, budget=budget, share=share)
     if best is None or best.at_cost is None:
@@ -213,6 +227,45 @@ def _choose(measured: _Measured, plan: Plan, claims: Path, run: RunContext, *, b
     chosen = of_comparison(entry, judged, best, budget=budget, share=share)
     show_and_write(chosen, claims, run, model=plan.model)
     return True
+
+
+def of_comparison(chosen: Entry, judged: Entry, row: Row, *, budget: float, share: float) -> Chosen:
+    """The method that a comparison chose, with the test data to judge it on.
+
+    The promised effect is what the validation items leave room for.
+
+    Args:
+        chosen / judged: the method on the validation part of the data, and on the test part.
+        row: what was measured on the validation part.
+    """
+    from ..steering import SteeringVector
+    from .claim_file import Chosen, claims_of, room_for
+
+    assert row.at_cost is not None  # by which it was chosen
+    effect, low = row.at_cost.effect, row.at_cost.interval[0]
+    assert effect is not None
+    assert low is not None  # Student's bounds are finite
+    subject = chosen.subject
+    layers = list(subject.vector.layers) if isinstance(subject.vector, SteeringVector) else []
+    at = {
+        "layer": layers[0] if len(layers) == 1 else layers,
+        "positions": subject.positions,
+        "include_first": subject.include_first,
+        "allow_mismatch": list(subject.allow_mismatch),
+    }
+    promised = {"effect": room_for(effect, low), "budget": budget, "share": share, "by": "effect"}
+    return Chosen(
+        what=f"{chosen.method} was chosen by compare-methods on {len(chosen.items)} validation items and {len(chosen.neutral.texts)} texts.",
+        steering=subject.vector,
+        at={key: value for key, value in at.items() if value not in ([], False)},
+        multiplier=row.at_cost.multiplier,
+        multipliers=chosen.multipliers,
+        claims=claims_of("compare-methods", promised),
+        test=judged.tasks or judged.items,
+        texts=judged.neutral.texts,
+        asked=chosen.asked,
+        cluster=judged.cluster,
+    )
 
 
 def _what_to_try(best: Row, budget: float, share: float) -> str:
@@ -235,9 +288,9 @@ def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: i
     what = f"{len(methods)} {noun} on {', '.join(behaviours)}" if methods else "nothing could be measured"
     say(f"{model.id}: {what} (seed {seed}, dtype {model.dtype}, device {model.device})")
     for part in {entry.behaviour: entry for entry in measured.judged}.values():
-        say(f"{part.behaviour}: {len(part.items)} test items and {len(part.texts)} test texts are not looked at")
-    for entry in {entry.chosen: entry for entry in entries if entry.chosen}.values():
-        say(f"texts of {entry.source}: {'; '.join(entry.chosen)}")
+        say(f"{part.behaviour}: {len(part.items)} test items and {len(part.neutral.texts)} test texts are not looked at")
+    for neutral in {entry.neutral.chosen: entry.neutral for entry in entries if entry.neutral.chosen}.values():
+        say(f"texts of {neutral.source}: {'; '.join(neutral.chosen)}")
     say(f"\n{comparison_tables(found.rows, found.tasks, cost=budget, width=stream_columns(sys.stdout))}")
     for failure in found.failures:
         say(f"\nnot measured: {failure.method} on {failure.behaviour}: {failure.reason}")
@@ -247,12 +300,12 @@ def _print(measured: _Measured, *, budget: float, max_multiplier: float, seed: i
     )
     for line in _advice(entries, found, max_multiplier):
         say(line)
-    if any(not entry.texts for entry in entries):
+    if any(not entry.neutral.texts for entry in entries):
         say("no cost was measured where data.neutral is missing")
 
 
 def _advice(entries: Sequence[Entry], found: Comparison, max_multiplier: float) -> Iterator[str]:
-    """What to try for methods whose perplexity does not meet the budget at any multiplier tried."""
+    """Suggest a multiplier for each method that misses the perplexity budget at every multiplier tried."""
     linear = {(one.method, one.behaviour) for one in entries if one.subject.intervention.strength == "linear"}
     for row in found.rows:
         at, name = row.at_cost, f"{row.method} on {row.behaviour}"
@@ -283,7 +336,7 @@ def _record(measured: _Measured, settings: dict[str, Any]) -> dict[str, Any]:
             }
             for entry in measured.entries
         ],
-        "texts": {entry.source: list(entry.chosen) for entry in measured.entries if entry.chosen},
+        "texts": {entry.neutral.source: list(entry.neutral.chosen) for entry in measured.entries if entry.neutral.chosen},
         "rows": [row.to_dict() for row in found.rows],
         "tasks": [vars(task) for task in found.tasks],
         "failures": [vars(failure) for failure in found.failures],

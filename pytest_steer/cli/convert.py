@@ -8,8 +8,7 @@ import click
 
 from ..errors import VectorError
 from .main import OK
-from .options import Command
-from .param_types import LAYERS, VECTOR, Number
+from .options import LAYERS, VECTOR, Command, Number, load_vector
 from .terminal import load_extensions, measuring, say
 
 _LM_EVAL = "lm-eval"
@@ -39,7 +38,6 @@ def command(
 
     IN is any file that claims read. No value is rescaled.
     """
-    from ..steering import SteeringVector
     from ..steering.formats.lm_eval import LATE_BINDING, write_steered
 
     load_extensions()
@@ -51,7 +49,7 @@ def command(
     if target.exists():
         raise VectorError(f"{target} exists, and is not overwritten. Delete it, or write to another name")
     with measuring() as warn:
-        vector = SteeringVector.load(source, layer=None if layers is None else layers[0] if len(layers) == 1 else layers)
+        vector = load_vector(source, layers)
         if to is None and target.suffix.lower() in (".pt", ".pth"):
             raise VectorError(f"{target}: add --to lm-eval, the one format of {target.suffix} that is written")
         if to is None:

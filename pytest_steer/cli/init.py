@@ -15,8 +15,7 @@ from ..errors import DataError, SteerError
 from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL, shown
 from .main import OK
-from .options import Command
-from .param_types import FILE, LAYERS, TEXTS, VECTOR, output
+from .options import FILE, LAYERS, TEXTS, VECTOR, Command, output
 from .terminal import clear_line, load_extensions, measuring, progress_line, say, write_text
 
 if TYPE_CHECKING:
@@ -26,13 +25,11 @@ if TYPE_CHECKING:
 SCHEMA = "claim.schema.json"
 MOST_ITEMS = 40
 _OUT = output(".steer.yaml", ".steer.yml")
-# The claims of a first file, each with the promise that stays empty.
-_PROMISES = {"steers": "steerability", "not_anti_steered": "share", "ppl_delta_below": "limit"}
 
 
 @dataclass
 class _Asking:
-    """Takes an answer from an option, else from a prompt, else its default."""
+    """Takes an answer from an option, else from a prompt, else the default."""
 
     asks: bool
 
@@ -142,7 +139,7 @@ def command(
 
 
 def _loaded(run: RunContext) -> Model:
-    from ..model.models import Models
+    from ..model.loading import Models
 
     return Models(run).load(run.model_name())
 
@@ -150,7 +147,7 @@ def _loaded(run: RunContext) -> Model:
 def _vector(
     ask: _Asking, model: Model, saved: Path | None, train: Path | None, method: str | None, layer: tuple[int, ...] | None
 ) -> dict[str, Any]:
-    """The entry ``vector`` of the claim file, but for its positions; paths as they were given.
+    """The entry ``vector`` of the claim file, without its positions. Paths stay as given.
 
     Raises:
         SteerError: there is no vector, or it does not fit the model.
@@ -191,7 +188,7 @@ def _method_for(train: Path) -> str:
 
 
 def _measured(run: RunContext, file: Path) -> list[Evidence]:
-    """What is seen on a few items.
+    """Measure the claims of the file on a few items.
 
     Raises:
         SteerError: a claim cannot be measured.
@@ -212,6 +209,7 @@ def _measured(run: RunContext, file: Path) -> list[Evidence]:
 
 
 def _text(entries: dict[str, Any], seen: Sequence[Evidence]) -> str:
+    from ..claims.kinds import starters
     from .claim_file import flow
 
     lines = [
@@ -221,7 +219,7 @@ def _text(entries: dict[str, Any], seen: Sequence[Evidence]) -> str:
         "claims:",
     ]
     beside = {evidence.check: f"  # {_seen(evidence)}" for evidence in seen}
-    lines += [f"  - {kind}: {{{promise}: }}{beside.get(kind, '')}" for kind, promise in _PROMISES.items()]
+    lines += [f"  - {kind}: {{{promise}: }}{beside.get(kind, '')}" for kind, (promise, *_) in starters("init").items()]
     return "\n".join([*lines, ""])
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import current_columns, in_columns, stream_columns, table
+from ..columns import columns_of, current_columns, cut, in_columns, padded, stream_columns, table
 from ..run_context import RunContext, running
 from ..sources import shown
 from .main import OK
-from .options import Command
-from .param_types import LAYERS, VECTOR
+from .options import LAYERS, VECTOR, Command, as_json, load_vector
 from .terminal import load_extensions, measuring, say
-from .vector_record import record_lines
 
 if TYPE_CHECKING:
     from ..steering import SteeringVector
@@ -35,23 +33,17 @@ _TEXTS = 16
 @click.option("--layers", type=LAYERS, metavar="LAYERS", help="These alone; or the layer that VECTOR does not say.")
 @click.option("--with", "others", type=VECTOR, multiple=True, metavar="FILE", help="Cosine to this one (repeatable).")
 @click.option("--model", metavar="MODEL", help="Dose on this model, relative to its hidden states.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@as_json
 def command(file: Path, layers: tuple[int, ...] | None, others: tuple[Path, ...], model: str | None, as_json: bool) -> int:
     """Print where a vector comes from and, for each layer, its norm and its cosine to others.
 
     With --model: the norm as a share of the median norm of the hidden states
     there, over 16 neutral texts at multiplier 1, positions all but the first.
     """
-    from ..steering import SteeringVector
-
     load_extensions()
-
-    def load(path: Path) -> SteeringVector:
-        return SteeringVector.load(path, layer=None if layers is None else layers[0] if len(layers) == 1 else layers)
-
     with measuring():
-        vector = load(file)
-        compared = {shown(path): load(path) for path in others}
+        vector = load_vector(file, layers)
+        compared = {shown(path): load_vector(path, layers) for path in others}
         doses = {} if model is None else _doses(vector, model)
     rows = [
         {
@@ -88,7 +80,7 @@ def _ranges(layers: Sequence[int]) -> str:
 
 
 def _cosine(vector: SteeringVector, other: SteeringVector, layer: int) -> float | None:
-    """None where the other has no direction of this width at this layer."""
+    """Cosine of the two directions at a layer; None if the other vector has no direction of this width there."""
     if layer not in other.directions or other.width != vector.width:
         return None
     one, two = vector.directions[layer].double(), other.directions[layer].double()
@@ -96,7 +88,7 @@ def _cosine(vector: SteeringVector, other: SteeringVector, layer: int) -> float 
 
 
 def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
-    """Layer to the norm over the median norm of hidden states.
+    """The norm of each layer's direction as a share of the median norm of hidden states.
 
     Raises:
         SteerError: the model cannot be loaded, or the vector does not fit it.
@@ -105,7 +97,7 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
     from ..measures import steering_receipt
     from ..measures.asking_texts import ask_texts
     from ..model import check_fits
-    from ..model.models import Models
+    from ..model.loading import Models
     from ..steering.interventions.additive import as_intervention
 
     run = RunContext(model=name, option_prefix="--")
@@ -120,10 +112,10 @@ def _doses(vector: SteeringVector, name: str) -> dict[int, float | None]:
 
 
 def _table(rows: list[dict[str, Any]], names: list[str], reliability: Any, *, has_dose: bool) -> list[str]:
-    """The layers.
+    """The table of layers.
 
     Args:
-        reliability: agreement and d' on the data that the vector is made from, by layer; None where it has no such record.
+        reliability: agreement and d' on the training data by layer, or None.
     """
     known = reliability if isinstance(reliability, Mapping) else {}
     headers = ["layer", "norm", *(["agreement", "d'"] if known else []), *(["of hidden\nnorm"] if has_dose else [])]
@@ -140,3 +132,90 @@ def _table(rows: list[dict[str, Any]], names: list[str], reliability: Any, *, ha
 
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
+
+
+_HASH = 12
+# Shown with another key, or for machines alone.
+_ELSEWHERE = {
+    "model_fingerprint",
+    "n",
+    "seen",
+    "item_form",
+    "item_forms",
+    "item_words",
+    "answer_forms",
+    "reliability",
+    "together",
+}
+_LABELS = {
+    "method": "method",
+    "source": "read as",
+    "model": "made on",
+    "template_hash": "template",
+    "data_hash": "made from",
+    "readout": "read at",
+    "positions": "positions",
+    "context": "context",
+    "thinking": "thinking",
+    "label_balance": "matching",
+    "item_hashes": "traces",
+    "like": "control for",
+    "heads": "heads",
+    "seed": "seed",
+}
+
+
+def record_lines(metadata: Mapping[str, Any], above: Sequence[tuple[str, str]] = ()) -> Iterator[str]:
+    """A vector's metadata as lines of label and value, known labels first, cut to the columns of the terminal.
+
+    Args:
+        above: labels and values for the lines above.
+    """
+    known = [key for key in _LABELS if key in metadata]
+    others = [key for key in metadata if key not in _LABELS and key not in _ELSEWHERE]
+    rows = [*above, *(row for key in known for row in _rows(key, metadata))]
+    rows += [(key.replace("_", " "), _plain(metadata[key])) for key in others]
+    room = max(12, current_columns() // 3)
+    width = max((columns_of(cut(label, room)) for label, _ in rows), default=0)
+    for label, value in rows:
+        head = padded(cut(label, room), width)
+        yield cut(f"  {head}  {' '.join(value.split())}".rstrip(), current_columns())
+
+
+def _rows(key: str, metadata: Mapping[str, Any]) -> list[tuple[str, str]]:
+    label, value = _LABELS[key], metadata[key]
+    if value is None and key != "template_hash":
+        return []
+    if key == "source" and isinstance(value, Mapping):
+        own = {"format": label, "layers": "layers are", "norm": "norm is"}
+        return [(own.get(part, part.replace("_", " ")), _plain(said)) for part, said in value.items()]
+    return [(label, _value(key, value, metadata))]
+
+
+def _value(key: str, value: Any, metadata: Mapping[str, Any]) -> str:
+    seen = str(metadata.get("seen") or "items")
+    if key == "model" and metadata.get("model_fingerprint"):
+        return f"{value} (weights {str(metadata['model_fingerprint'])[:_HASH]})"
+    if key == "template_hash":
+        return "none" if value is None else str(value)[:_HASH]
+    if key == "data_hash":
+        count = metadata.get("n")
+        counted = f"{count:,} {seen}, " if isinstance(count, int) else ""
+        return f"{counted}hash {str(value)[:_HASH]}"
+    if key == "item_hashes" and isinstance(value, (list, tuple)):
+        return f"of {len(value):,} {seen}, by which they are found again in test data"
+    if key == "label_balance" and isinstance(value, Mapping):
+        return ", ".join(f"{label!r} in {count}" for label, count in value.items())
+    if key == "heads" and isinstance(value, (list, tuple)) and all(isinstance(one, Mapping) for one in value):
+        places = ", ".join(f"{one.get('layer')}.{one.get('head')}" for one in value)
+        return f"{len(value)}: {places} (layer.head)"
+    return str(value)[:_HASH] if key == "like" else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    """A value as JSON. Text loses its quotation marks, and a long list becomes its length."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)) and len(value) > 12:
+        return f"{len(value):,} values"
+    return json.dumps(value, ensure_ascii=False, default=str)

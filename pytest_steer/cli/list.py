@@ -1,13 +1,20 @@
-"""``pytest-steer list``: everything that is registered."""
+"""``pytest-steer list``: everything that is registered, and the reference page made from its declarations."""
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
+from collections.abc import Mapping
+from io import StringIO
+from typing import Any
 
 import click
 
 from .. import registry
 from ..columns import beside, stream_columns
+from ..core.finding import CODES
+from ..parameters import Schema
 from .options import Command
 from .terminal import load_extensions, say
 
@@ -27,7 +34,6 @@ def command(markdown: bool) -> int:
     # What each of them has registers itself when it is imported.
     from .. import claims, data, extract, prompting, report, steering  # noqa: F401
     from ..measures import judges  # noqa: F401
-    from .reference import page, sentence_of  # which makes text by a library
 
     whole = load_extensions()
     if markdown:
@@ -44,3 +50,188 @@ def command(markdown: bool) -> int:
             say(line)
         say()
     return 0 if whole else 1
+
+
+_PAGE = """\
+# Reference
+
+Made by `pytest-steer list --markdown` from the declarations of all that is registered. With extensions installed, the command prints
+theirs too.
+
+## Claims
+
+A number that a claim promises may be [empty, or say where it comes from](claims.md#thresholds).
+
+{% for name, kind in claims.items() %}
+### `{{ name }}`
+
+{{ kind.title }}. {{ kind.about }}
+
+`- {{ name }}: {{ flow(kind.schema.examples[0]) }}`{% if kind.main and kind.schema.examples[0]|length == 1 %}, or `- {{ name }}: {{ flow(kind.schema.examples[0][kind.main]) }}`{% endif %}
+{%- if kind.needs %}. Needs {% for key in kind.needs %}`data.{{ key }}`{{ " or `data.test`" if key == "prompts" }}{{ ", " if not loop.last }}{% endfor %}.{% endif %}
+{%- if kind.choices %}. Needs {% for key in kind.choices.values() %}`data.{{ key }}`{{ " or " if not loop.last }}{% endfor %}.{% endif %}
+
+
+{{ table(kind.parameters, kind.schema.get('required', [])) }}
+
+{% endfor %}
+## Methods of extraction
+
+`extract: {method: NAME, data: FILE}` with these settings beside them.
+
+{% for name, kind in methods.items() %}
+### `{{ name }}`
+
+{{ sentence_of(kind.function) }} Data: {{ takes[kind.takes] }}. {{ layers(kind) }}
+
+{{ table(kind.settings, kind.required) }}
+
+{% endfor %}
+## Interventions
+
+`intervention: {kind: NAME, ...}` with these settings beside them.
+
+{% for name, kind in interventions.items() %}
+### `{{ name }}`
+
+{{ paragraph(kind.function) }}
+
+{{ table(kind.settings, kind.required) }}
+
+{% endfor %}
+## Judges
+
+`judge: {NAME: {...}}` in a claim about replies, with these settings. See [judges.md](judges.md).
+
+{% for name, kind in judges.items() %}
+### `{{ name }}`
+
+{{ kind.title }}. {{ kind.about }}
+
+`judge: {{ flow({name: kind.example}) }}`{% if kind.main %}, or `judge: {{ flow({name: kind.schema.examples[0]}) }}`{% endif %}
+
+
+{{ table(kind.settings, kind.required) }}
+
+{% endfor %}
+## Axes of contexts
+
+| Axis | What a value is | Example |
+|---|---|---|
+{% for name, axis in axes.items() -%}
+| `{{ name }}` | {{ cell(axis.value_schema.description) }} | {{ code(axis.value_schema.examples[0]) if axis.value_schema.examples }} |
+{% endfor %}
+
+## Findings
+
+What a claim's evidence says beside its verdict, by its code. `silence: {CODE: reason}` in a claim or a file leaves one out; the report lists
+what was left out, with the reason.
+
+| Code | What is seen | What it means | What to do |
+|---|---|---|---|
+{% for one in codes -%}
+| `{{ one.name }}` | {{ cell(one.signal) }} | {{ cell(one.meaning) }} | {{ cell(one.cure) }} |
+{% endfor %}
+
+## File formats
+
+{% for title, kind in formats.items() %}
+| {{ title }} | Suffixes | What it is |
+|---|---|---|
+{% for name, format in things(kind).items() -%}
+| `{{ name }}` | {% for suffix in format.suffixes %}`{{ suffix }}`{{ ", " if not loop.last }}{% endfor %} | {{ cell(sentence_of(format)) }} |
+{% endfor %}
+
+{% endfor %}"""
+_TAKES = {
+    "items": "contrast items",
+    "contrast": "contrast items, or positive and negative texts",
+    "demonstrations": "pairs of input and output",
+    "any": "whatever the file holds: contrast items, texts or pairs",
+}
+
+
+def page() -> str:
+    """The reference page as Markdown."""
+    import jinja2
+
+    environment = jinja2.Environment(trim_blocks=True, autoescape=False, undefined=jinja2.StrictUndefined)
+    text = environment.from_string(_PAGE).render(
+        claims=registry.things("claim"),
+        methods=registry.things("method"),
+        interventions=registry.things("intervention"),
+        judges=registry.things("judge"),
+        axes=registry.things("axis"),
+        codes=sorted(CODES.values(), key=lambda one: (one.weight, one.name)),
+        formats={f"{kind.capitalize()}s": kind for kind in registry.KINDS if kind.endswith("format")},
+        things=registry.things,
+        takes=_TAKES,
+        layers=_layers,
+        paragraph=_paragraph,
+        sentence_of=sentence_of,
+        table=_table,
+        flow=_flow,
+        code=_code,
+        cell=_cell,
+    )
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in text.splitlines())).strip() + "\n"
+
+
+def _table(parameters: Mapping[str, Schema], required: list[str]) -> str:
+    if not parameters:
+        return ""
+    rows = ["| Key | Value | Default | |", "|---|---|---|---|"]
+    for name, schema in parameters.items():
+        default = "needed" if name in required else _code(schema["default"]) if "default" in schema else ""
+        rows.append(f"| `{name}` | {_cell(_value_of(schema))} | {default} | {_cell(schema.get('description', ''))} |")
+    return "\n".join(rows)
+
+
+def _value_of(schema: Schema) -> str:
+    """The values that a claim file may have for a key: ``number > 0 and < 1, in logits``."""
+    if "enum" in schema:
+        return ", ".join(map(_code, schema["enum"]))
+    if "$ref" in schema and "x-words" in schema:
+        return str(schema["x-words"])
+    kind = "number" if schema.get("x-promise") else schema.get("type", "anything")
+    words = " or ".join([kind] if isinstance(kind, str) else kind)
+    bounds = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+    limits = " and ".join(f"{sign} {schema[key]}" for key, sign in bounds.items() if key in schema)
+    return f"{words} {limits}".strip() + (f", in {schema['x-unit']}" if "x-unit" in schema else "")
+
+
+def _layers(kind: Any) -> str:
+    if kind.layers == "none":
+        return "It names its layers itself."
+    return (
+        f"`layer`: one{' or several' if kind.layers == 'several' else ''}{'' if kind.needs_layer else ', all by default'}."
+    )
+
+
+def _paragraph(function: Any) -> str:
+    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+
+
+def _flow(value: Any) -> str:
+    """A value on one line of YAML."""
+    from ruamel.yaml import YAML
+
+    yaml, text = YAML(), StringIO()
+    yaml.default_flow_style, yaml.width = True, 10_000
+    yaml.dump(value, text)
+    return text.getvalue().strip().removesuffix("...").strip()
+
+
+def _code(value: Any) -> str:
+    return f"`{_flow(value)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def sentence_of(thing: Any) -> str:
+    """The first sentence of a registered thing's ``about`` or docstring."""
+    text = getattr(thing, "about", None) or inspect.getdoc(getattr(thing, "function", thing)) or ""
+    paragraph = " ".join(str(text).strip().split("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s+(?=[A-Z])", paragraph)[0]

@@ -1,4 +1,4 @@
-"""The ``pytest-steer`` command. A command's module is imported when it is run, what is heavy when there is something to do."""
+"""The ``pytest-steer`` command. Subcommands are imported when they run, and heavy libraries when a subcommand measures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..registry import did_you_mean
 from ..screen import one_screen, visible
 from .terminal import say
 
-# pytest's: claims or limits not kept, interrupted, wrong usage.
+# pytest's exit codes.
 OK, FAILED, INTERRUPTED, USAGE_ERROR = 0, 1, 2, 4
 
 # Each is the module of its name, with underscores, and in it the function `command`.
@@ -39,7 +39,7 @@ COMMANDS = (
 
 
 class _Commands(click.Group):
-    """Imports the module of a command when somebody asks for it."""
+    """Imports the module of a subcommand on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fitting(text: str) -> str:
-    """An error in the columns of the terminal."""
+    """Wrap an error to the columns of the terminal."""
     return wrapped(visible(text), stream_columns(sys.stderr))
 
 

@@ -1,54 +1,253 @@
-"""Options that several commands share, each declared once, and the names that options had before."""
+"""Options of the commands: the types of their values, and those that several commands share, each declared once."""
 
 from __future__ import annotations
 
+import difflib
 import functools
+import math
+import re
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import DataError
 from ..run_context import DTYPES, Effort, RunContext, running
 from ..sources import DEFAULT_MODEL
-from .param_types import COUNT, FILE, FOLDER, POSITIVE, SEED, SHARE_BELOW_1, TOLERANCE, WINDOW, output
 from .terminal import progress_line
+
+if TYPE_CHECKING:
+    from ..steering import SteeringVector
+
+SavedVector = tuple[Path, tuple[int, ...] | None]
+"""A vector file and the layers to steer at; None for the layers of the file."""
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic in the latest click only
+    """A type of option.
+
+    Args:
+        read: parses the text; raises a ValueError for another form.
+        wanted: the expected form, with an example, for messages.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], Any], wanted: str) -> None:
+        self.name, self.read, self.wanted = name, read, wanted
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value  # a default
+        try:
+            return self.read(value)
+        except ValueError:
+            self.fail(f"{value!r}. Write {self.wanted}", param, ctx)
+
+
+class There(click.Path):
+    """An existing file, or with ``folders`` an existing file or folder. The message for a missing path suggests a similar name."""
+
+    def __init__(self, *, folders: bool = False) -> None:
+        super().__init__(dir_okay=folders, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if not path.exists():
+            self.fail(f"{value}: there is no such file{meant(path)}", param, ctx)
+        if path.is_dir() and not self.dir_okay:
+            self.fail(f"{value}: is a folder. Name a file in it", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def meant(path: Path) -> str:
+    """Suggest a similar name in the same folder, as the end of a message."""
+    try:
+        names = [one.name for one in path.parent.iterdir()]
+    except OSError:
+        return f", nor a folder {path.parent}"
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    return f". Did you mean {path.with_name(close[0])}?" if close else ""
+
+
+class Texts(There):
+    """A file of texts, or the name of a shipped one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from ..data.formats.entries import builtin_file, full_name, is_builtin
+
+        if not is_builtin(value):
+            return super().convert(value, param, ctx)
+        try:
+            builtin_file(str(value))
+        except DataError as error:
+            self.fail(str(error), param, ctx)
+        return Path(full_name(str(value)))
+
+
+class Whole(click.IntRange):
+    """A whole number in a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d+\s*", value):
+            self.fail(f"{value!r}. Write a whole number, {self._describe_range()}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range, without NaN and infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str):
+            try:
+                float(value)
+            except ValueError:
+                self.fail(f"{value!r}. Write a number such as 0.5", param, ctx)
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
+
+
+def _layers(text: str) -> tuple[int, ...]:
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        start, end = int(first), int(last if dash else first)
+        if not 0 <= start <= end:
+            raise ValueError
+        if end > 10_000:
+            raise click.BadParameter(f"no model has {end} decoder blocks")
+        found.update(range(start, end + 1))
+    return tuple(sorted(found))
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(_finite, text.split(",")))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    found = tuple(sorted({int(part) for part in text.split(",")}))
+    if found[0] < 1:
+        raise ValueError
+    return found
+
+
+def _split(*counts: int) -> Callable[[str], tuple[float, ...]]:
+    def read(text: str) -> tuple[float, ...]:
+        shares = tuple(map(_finite, text.split("/")))
+        if len(shares) not in counts or min(shares) <= 0:
+            raise ValueError
+        return shares
+
+    return read
+
+
+def _names(text: str) -> tuple[str, ...]:
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found:
+        raise ValueError
+    return found
+
+
+def _saved_vector(text: str) -> SavedVector:
+    if Path(text).exists():
+        return Path(text), None
+    name, at, layers = text.rpartition("@")
+    if not at or not Path(name).exists():
+        raise click.BadParameter(f"{name or text}: there is no such file{meant(Path(name or text))}")
+    return Path(name), _layers(layers)
+
+
+def load_vector(file: Path, layers: tuple[int, ...] | None) -> SteeringVector:
+    """Load a saved vector at the layers of ``--layers``; without them, at all its layers."""
+    from ..steering import SteeringVector
+
+    return SteeringVector.load(file, layer=None if layers is None else layers[0] if len(layers) == 1 else layers)
+
+
+def output(*suffixes: str) -> Parsed:
+    """A file to write, with one of these suffixes, in an existing folder."""
+
+    def read(text: str) -> Path:
+        path = Path(text)
+        if not path.name.lower().endswith(suffixes):
+            raise click.BadParameter(f"{text}: the name has to end in {' or '.join(suffixes)}")
+        if path.is_dir():
+            raise click.BadParameter(f"{text}: is a folder")
+        if not path.parent.is_dir():
+            raise click.BadParameter(f"{text}: the folder {path.parent} does not exist")
+        return path
+
+    return Parsed("file", read, f"a file name that ends in {' or '.join(suffixes)}")
+
+
+# A vector can be a folder with one file per layer.
+VECTOR: Any = There(folders=True)
+FILE: Any = There()
+TEXTS: Any = Texts()
+FOLDER: Any = click.Path(file_okay=False, path_type=Path)
+COUNT = Whole(min=1)
+WINDOW = Whole(min=2)
+SEED = Whole(min=0)
+SHOTS = Whole(min=2)  # labels are shuffled among the demonstrations
+POSITIVE = Number(min=0, min_open=True)
+TIMES = Number(min=1)
+TOLERANCE = Number(min=0)
+SHARE = Number(min=0, max=1, min_open=True)
+SHARE_BELOW_1 = Number(min=0, max=1, min_open=True, max_open=True)
+LAYERS = Parsed("layers", _layers, "numbers and ranges of decoder blocks from 0 on, such as 0-5,8")
+COUNTS = Parsed("counts", _counts, "whole numbers from 1 on with commas between them, such as 8,16,32")
+NUMBERS = Parsed("numbers", _numbers, "numbers with commas between them, such as -1,0.5,1")
+SPLIT_IN_TWO = Parsed("split", _split(2), "two numbers above 0 such as 30/70")
+SPLIT = Parsed(
+    "split", _split(2, 3), "three numbers above 0 such as 40/20/40, or two with --train or --vector, such as 30/70"
+)
+NAMES = Parsed("names", _names, "names such as caa,icv, or leave the option out for all")
+SAVED_VECTOR = Parsed("vector", _saved_vector, "a file and the layers at which it steers, such as v.safetensors@14")
+
 
 Function = Callable[..., Any]
 
 
 class Command(click.Command):
-    """A command that shows its defaults and an example, and knows how its options were called before.
+    """A command that shows its defaults and an example.
 
     Args:
-        example: a command line, as typed in ``example_suites/builtin``. A long one goes on in the next line after a backslash.
-        before: command lines that make what the example needs, one per line.
-        renamed: {old option: what to write now}.
+        example: a command line, as typed in ``example_suites/builtin``. A backslash continues it on the next line.
+        before: command lines that create the files of the example, one per line.
     """
 
-    def __init__(
-        self, *arguments: Any, example: str, before: str = "", renamed: Mapping[str, str] | None = None, **settings: Any
-    ) -> None:
+    def __init__(self, *arguments: Any, example: str, before: str = "", **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         lines = [*before.splitlines(), *example.splitlines()]
         self.epilog = "\b\nExample, in example_suites/builtin:\n" + "\n".join(f"  {line}" for line in lines)
         self.context_settings["show_default"] = True
-        self.example, self.renamed = example, renamed or {}
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            if error.option_name not in self.renamed:
-                raise
-            new = self.renamed[error.option_name]
-            raise click.UsageError(f"{error.option_name} is now {new.split()[0]}. Write {new}", ctx) from None
+        self.example = example
 
 
+model = click.option(
+    "--model", metavar="MODEL", show_default=False, help=f"Wins over the file's.  [default: {DEFAULT_MODEL}]"
+)
+device = click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs.")
+dtype = click.option("--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Precision of the weights.")
+max_items = click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
+no_soundness = click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 _OF_THE_RUN = (
-    click.option("--model", metavar="MODEL", show_default=False, help=f"Wins over the file's.  [default: {DEFAULT_MODEL}]"),
-    click.option("--device", default="auto", metavar="DEVICE", help="Where the model runs."),
-    click.option("--dtype", type=click.Choice(DTYPES), default="auto", metavar="TYPE", help="Precision of the weights."),
+    model,
+    device,
+    dtype,
     click.option("--allow-unexpected", multiple=True, metavar="PATTERN", help="Weights that may be left out (repeatable)."),
     click.option("--cache", type=FOLDER, metavar="DIR", help="Keep scores here across runs."),
     click.option("--seed", type=SEED, default=0, metavar="N", help="Seeds everything random."),
@@ -56,8 +255,9 @@ _OF_THE_RUN = (
 
 
 def run_options(function: Function, *, has_model: bool = True) -> Function:
-    """The options of the run, with ``--max-items`` and ``--no-soundness`` of commands that have them. The function takes them as
-    ``run``, which is current while it runs.
+    """Add the options of a run. The function gets them as ``run``, which is the current run while it runs.
+
+    ``--max-items`` and ``--no-soundness`` become part of the run in commands that have them.
 
     Args:
         has_model: whether ``--model`` is among them.

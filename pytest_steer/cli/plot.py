@@ -17,8 +17,7 @@ from ..run_context import RunContext
 from ..screen import visible
 from ..sources import shown
 from .main import OK
-from .options import Command, claim_file, run_options, stride, window
-from .param_types import COUNT, NAMES, NUMBERS, output
+from .options import NAMES, NUMBERS, Command, claim_file, max_items, no_soundness, output, run_options, stride, window
 from .terminal import load_extensions, measuring, say, write_bytes
 
 if TYPE_CHECKING:
@@ -57,8 +56,8 @@ SCHEMA_NAME, CURVES_SCHEMA_NAME = "pytest-steer/effect-cost/1", "pytest-steer/cu
 @click.option("--claims", type=NAMES, default=(), metavar="A,B", help="Of a report: these claims only.")
 @window
 @stride
-@click.option("--max-items", type=COUNT, metavar="N", help="The first N of each file only.")
-@click.option("--no-soundness", is_flag=True, help="Do not check the hooks first.")
+@max_items
+@no_soundness
 @run_options
 def command(
     *,
@@ -90,7 +89,7 @@ def command(
     from ..files.build import load_for
     from ..files.inputs import Inputs
     from ..measures.subject import cache_warnings, model_findings
-    from ..model.models import Models
+    from ..model.loading import Models
     from ..report.effect_cost import MOST_LINES, check_drawable, effect_cost_picture, effect_cost_table
     from ..studies.compare_methods import entries_of, plan_of
     from ..studies.effect_cost import CONFIDENCE, drawn_of, effect_cost
@@ -134,7 +133,7 @@ def command(
 
 
 def _check_nothing_measured(report: Path) -> None:
-    """Refuse options that mean nothing for a report.
+    """Refuse options that have no meaning for a report.
 
     Raises:
         SteerError: one was given.
@@ -149,7 +148,7 @@ def _check_nothing_measured(report: Path) -> None:
 
 
 def _plot_report(file: Path, files: tuple[Path, ...], names: tuple[str, ...]) -> int:
-    """The propensity curves of a report.
+    """Draw the propensity curves of a report.
 
     Raises:
         SteerError: it cannot be read, or has no such curves.
@@ -194,7 +193,7 @@ def _json(content: dict[str, Any]) -> bytes:
 
 
 def _fewer(drawn: list[Drawn]) -> str:
-    """The line to type for fewer lines."""
+    """The option to type for fewer lines."""
     behaviours = list(dict.fromkeys(one.entry.behaviour for one in drawn))
     if len(behaviours) > 1:
         return f"Add --behaviours {behaviours[0]}"

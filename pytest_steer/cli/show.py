@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..columns import in_columns, stream_columns, wrapped
-from ..errors import DataError, SteerError, exceptions_named
-from ..registry import did_you_mean
+from ..columns import columns_of, current_columns, in_columns, stream_columns, wrapped
+from ..errors import SteerError, exceptions_named
 from ..run_context import RunContext
 from ..screen import visible
-from ..sources import shown
 from .main import OK, USAGE_ERROR
-from .options import Command, claim_file, run_options
-from .param_types import COUNT
+from .options import COUNT, Command, claim_file, run_options
 from .terminal import load_extensions, measuring, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec, Suite
-    from ..model.models import Models
+    from ..files.inputs import Inputs
+    from ..measures.asking import Asked
+    from ..model import Model, Probe
+    from ..model.loading import Models
 
 
 @click.command(
@@ -40,14 +41,12 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
     The first steered and the first scored token are marked. Nothing is measured and no vector is made. A claim that cannot be shown
     is an error on stderr, and the others follow; the exit code is then 4.
     """
-    from ..files import BrokenClaim, read_suite
-    from ..model.models import Models
+    from ..files import BrokenClaim
+    from ..model.loading import Models
+    from .claim_file import suite_with
 
     load_extensions()
-    suite = read_suite(shown(file))
-    names = [entry.name for entry in suite.entries]
-    if claim is not None and claim not in names:
-        raise DataError(f"{suite.path.name} has no claim {claim!r}: {did_you_mean(claim, names)}")
+    suite = suite_with(file, claim)
     models = Models(run)
     first: dict[str, str] = {}  # a text to the claim that it was printed for
     faulty, columns = False, stream_columns(sys.stdout)
@@ -70,10 +69,9 @@ def command(file: Path, claim: str | None, run: RunContext) -> int:
 
 
 def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | BrokenClaim, columns: int) -> tuple[str, str]:
-    """The headline of a claim and the text below it, in so many columns."""
+    """The headline of a claim and the text below it, wrapped to the columns."""
     from ..files import BrokenClaim
     from ..files.build import load_for
-    from .shown_claims import promise_lines, shown_claim
 
     if isinstance(entry, BrokenClaim):
         raise entry.error
@@ -83,3 +81,194 @@ def _shown(models: Models, run: RunContext, suite: Suite, entry: ClaimSpec | Bro
     with in_columns(columns):
         lines = shown_claim(model, entry, suite.path.parent)
     return "\n".join(head), "\n".join(wrapped(visible(line), columns) for line in lines)
+
+
+def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
+    """Describe a claim's first items, texts, pairs or questions, as many as the run's effort allows.
+
+    Args:
+        folder: the folder that the claim file's paths are relative to.
+
+    Raises:
+        SteerError: its data cannot be used.
+    """
+    from ..claims import kind_of
+    from ..files.build import given_data
+    from ..files.inputs import Inputs
+    from ..measures.asking import asked_of
+    from ..measures.asking_texts import ask_texts
+    from ..steering import check_positions
+
+    spec = claim.vector
+    positions = check_positions(spec.positions)
+    lines = [f"  positions {positions}{', the first one included' if spec.include_first else ''}"]
+    inputs = Inputs(model)
+    kind = kind_of(claim.kind)
+    chosen = kind.chosen(claim.params.get("on"), given_data(claim))
+    measured_on = {*kind.fields} - ({*kind.either} - {chosen})
+    if "texts" in measured_on and "items" not in measured_on:
+        texts, cut = inputs.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}
+        for own, asked_text in zip(texts.ids, ask_texts(model, texts, positions, spec.include_first, **cut), strict=True):
+            lines += ["", f"  text {own}", *(f"  note: {note}" for note in asked_text.notes)]
+            lines += [line for probe in asked_text.probes for line in _sequence(model, probe)]
+        return lines + (_prompts(inputs, claim) if "prompts" in measured_on else [])
+    if "prompts" in measured_on:
+        return lines + _prompts(inputs, claim)
+    if "tasks" in measured_on:
+        return lines + _tasks(inputs, claim)
+    if "questions" in kind.parameters and "items" not in measured_on:
+        return lines + _questions(inputs, claim, folder)
+    if "items" not in measured_on:
+        return [*lines, "  no items: the hooks are tried on prompts of their own"]
+    if claim.test is None and not kind.fields["items"]:
+        return [*lines, "  no data.test: it is measured on other data alone"]
+    items, context = inputs.test_items(claim)
+    likelihoods = getattr(kind.declared, "asks_likelihoods", False)
+    for item in items:
+        asked = asked_of(model, item, positions, spec.include_first, context, likelihoods=likelihoods)
+        lines += ["", f"  item {item.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
+        answers = [f"matching {a!r}" for a in item.matching] + [f"not matching {a!r}" for a in item.not_matching]
+        for index, probe in enumerate(asked.probes):
+            of = answers[index] if len(asked.probes) > 1 else ", ".join(answers)
+            lines += [f"    {of}", *_sequence(model, probe)]
+    return lines
+
+
+def promise_lines(claim: ClaimSpec) -> list[str]:
+    """One line per promise: its threshold and the threshold's source."""
+    from ..claims import kind_of
+    from ..promises import promised
+
+    lines = []
+    for name in kind_of(claim.kind).promises:
+        if name not in claim.params:
+            continue
+        one = promised(claim.params[name], name)
+        value = "(no threshold yet)" if one.value is None else f"{one.value:g}"
+        set_on = "" if one.set_on is None else f", set on {one.set_on}"
+        lines.append(f"  promised: {name} {value}{set_on}{'' if one.source is None else f', from {one.source}'}")
+    return lines
+
+
+def _questions(inputs: Inputs, claim: ClaimSpec, folder: Path) -> list[str]:
+    from ..data import OWN_QUESTIONS
+    from ..measures.multiple_choice import asked_question
+    from ..steering import check_positions
+
+    model, spec, params = inputs.model, claim.vector, claim.params
+    questions = inputs.questions(params.get("questions") or OWN_QUESTIONS, folder)
+    lines = []
+    for question in questions:
+        asked = asked_question(
+            model, question, check_positions(spec.positions), spec.include_first, by=params["by"], prompt=params["prompt"]
+        )
+        lines += ["", f"  question {question.id}: {_how(asked)}", *(f"  note: {note}" for note in asked.notes)]
+        right, *wrong = question.right_first
+        answers = [f"right {right!r}", *(f"wrong {option!r}" for option in wrong)]
+        for index, probe in enumerate(asked.probes):
+            lines += [f"    {answers[index] if len(asked.probes) > 1 else ', '.join(answers)}", *_sequence(model, probe)]
+    return lines
+
+
+def _tasks(inputs: Inputs, claim: ClaimSpec) -> list[str]:
+    from ..data.tasks import draw_demonstrations
+    from ..measures.tasks import task_probe
+    from ..steering import check_positions
+
+    model, run = inputs.model, inputs.run
+    pool = inputs.tasks(claim, claim.demonstrations)
+    n_shots, shuffled = claim.params["n_shots"], claim.params["shuffled"]
+    lines = []
+    for index, query in enumerate(inputs.tasks(claim)[: run.effort.max_items]):
+        probe = task_probe(
+            model,
+            draw_demonstrations(query, pool, n_shots, shuffled=shuffled, seed=run.seed),
+            query,
+            check_positions(claim.vector.positions),
+            claim.vector.include_first,
+            (),
+            f"task {index}",
+        )
+        lines += [
+            "",
+            f"  task {index}: {query.input!r} -> {query.output!r}, after {n_shots} demonstration{'s' * (n_shots != 1)}",
+            *_sequence(model, probe),
+        ]
+    return lines
+
+
+def _prompts(inputs: Inputs, claim: ClaimSpec) -> list[str]:
+    """The prompt of the last turn of each dialogue. Nothing is generated, so earlier replies are placeholders."""
+    from ..measures import shown_line, shown_probe
+    from ..model.replies import prompt_of_turn
+    from ..prompting import AS_GIVEN
+    from ..steering import check_positions
+
+    if claim.prompts is None and claim.test is None:
+        return []
+    model, spec = inputs.model, claim.vector
+    context = replace(AS_GIVEN, **claim.asked) if claim.prompts is not None else inputs.test_items(claim)[1]  # type: ignore[arg-type]
+    lines = []
+    for dialogue in inputs.prompts(claim):
+        said = [f"(reply {turn})" for turn in range(1, len(dialogue.turns))]
+        probe, text = prompt_of_turn(
+            model,
+            dialogue,
+            said,
+            positions=check_positions(spec.positions),
+            include_first=spec.include_first,
+            from_turn=claim.params.get("from_turn") or 1,
+            context=context,
+        )
+        stand_ins = f"; {' and '.join(said)} for what the model writes" if said else ""
+        lines += [
+            "",
+            f"  prompt {dialogue.id}: {_PLACES[text.thinking]}{stand_ins}",
+            *(f"  note: {note}" for note in text.notes),
+        ]
+        record = shown_probe(model, probe) | {"first_scored": None, "candidates": None}
+        counted = f"{len(probe.ids)} tokens, steered from {probe.steer_from}; the reply follows"
+        lines += [f"      {counted}", *_broken(shown_line(record))]
+    return lines
+
+
+_PLACES = {
+    None: "no chat template",
+    "closed": "the reply stands where the chat template puts one without thought",
+    "open": "the reply follows the generation prompt (thinking: open)",
+}
+
+
+def _how(asked: Asked) -> str:
+    thinking = _PLACES[asked.thinking]
+    if asked.probes[0].candidates is not None:
+        return f"{thinking}; the logits of one next token are compared"
+    how = "sum" if asked.summed else "mean"
+    lengths = " and ".join(map(str, asked.lengths))
+    return f"{thinking}; answers of {lengths} tokens are compared by the {how} of their log-likelihoods"
+
+
+def _sequence(model: Model, probe: Probe) -> list[str]:
+    from ..measures import shown_line, shown_probe
+
+    record: dict[str, Any] = shown_probe(model, probe)
+    counted = f"{len(record['tokens'])} tokens, steered from {record['first_steered']}, scored from {record['first_scored']}"
+    return [f"      {counted}", *_broken(shown_line(record))]
+
+
+def _broken(line: str) -> list[str]:
+    """Wrap a sequence to the columns of the terminal. Lines end before a separator, so a token's spaces stay visible."""
+    from ..measures.shown import SEPARATOR
+
+    room = current_columns() - 6
+    lines = [""]
+    for number, token in enumerate(visible(line).split(SEPARATOR)):
+        piece = token if number == 0 else SEPARATOR + token
+        if lines[-1] and columns_of(lines[-1] + piece) > room:
+            lines.append("")
+        while columns_of(piece) > room:  # a token that is longer than a line
+            most = room if piece.isascii() else room // 2
+            lines[-1], piece = piece[:most], piece[most:]
+            lines.append("")
+        lines[-1] += piece
+    return [f"      {one}" for one in lines]

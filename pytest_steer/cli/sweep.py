@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,28 +14,42 @@ import click
 from ..errors import SteerError
 from ..run_context import RunContext
 from ..screen import visible
-from .options import Command, anti_steerable_share, budget, out, run_options, stride, window, write
-from .param_types import COUNT, COUNTS, FILE, LAYERS, NUMBERS, SHARE, SPLIT, TEXTS, VECTOR, output
+from .options import (
+    COUNT,
+    COUNTS,
+    FILE,
+    LAYERS,
+    NUMBERS,
+    SHARE,
+    SPLIT,
+    TEXTS,
+    VECTOR,
+    Command,
+    anti_steerable_share,
+    budget,
+    out,
+    output,
+    run_options,
+    stride,
+    window,
+    write,
+)
 from .terminal import colours, load_extensions, measuring, write_text
 
 if TYPE_CHECKING:
+    from ..data import Items, Sample
     from ..model import Model
     from ..steering import Positions, SteeringVector
-    from ..studies.sweep import Parts
+    from ..studies.data_efficiency import PairsResult
+    from ..studies.sweep import Candidate, Limits, Parts, Sweep
+    from .claim_file import Chosen
 
 SPLIT_IN_THREE, SPLIT_IN_TWO = (40.0, 20.0, 40.0), (30.0, 70.0)
-RENAMED = {
-    "--anti-steerable": "--anti-steerable-share SHARE",
-    "--ppl-limit": "--budget RISE",
-    "--test-out": "--write FILE.steer.yaml, which writes the test part beside the claim file",
-    "--vector-out": "--write FILE.steer.yaml, which writes the vector beside the claim file",
-}
 
 
 @click.command(
     "sweep",
     cls=Command,
-    renamed=RENAMED,
     example="pytest-steer sweep --data data/approval_test.json \\\n"
     "  --train data/approval_train.json --method mean_difference --top 2",
     short_help="Find a layer and a multiplier for a vector.",
@@ -107,12 +123,11 @@ def command(
     from ..extract import unreliable
     from ..measures.subject import cache_warnings
     from ..model import check_layers
-    from ..model.models import Models
+    from ..model.loading import Models
     from ..steering import SteeringVector
-    from ..studies.sweep import Limits, check_sizes, data_efficiency, find_method, read_parts, sweep, vector_at
-    from .claim_file import check_new, files_of, of_sweep, show_and_write
-    from .heat_map import heat_map_svg
-    from .sweep_words import efficiency_table, sweep_text
+    from ..studies.data_efficiency import check_sizes, data_efficiency
+    from ..studies.sweep import Limits, Neutral, find_method, read_parts, sweep, vector_at
+    from .claim_file import check_new, files_of, show_and_write
 
     if keep is not None and top is not None:
         raise SteerError("--keep and --top exclude each other. Delete one of them")
@@ -136,15 +151,13 @@ def command(
         check_new(files_of(claims, has_texts=neutral is not None))
     kind = find_method(method or "caa")
     read = SteeringVector.load(saved).at("all") if saved is not None else None
-    seen = read.metadata if read is not None else {}
+    windows = {name: value for name, value in (("window", window), ("stride", stride)) if value is not None}
     parts = read_parts(
         data,
         shares,
         train=train,
-        neutral=neutral,
-        leave_out=leave_out,
-        seen=seen,
-        seen_by=str(saved),
+        saved=(str(saved), read.metadata) if read is not None else None,
+        neutral=Neutral(neutral, leave_out, windows) if neutral is not None else None,
         cluster=cluster,
         seed=run.seed,
     )
@@ -165,32 +178,16 @@ def command(
             warn(weak)
         found = sweep(
             model,
-            parts.validation,
+            parts,
             vector,
             multipliers=multipliers,
             positions=positions,
             keep=top if top is not None else math.ceil((keep or 0.5) * len(vector.layers)),
-            texts=parts.texts or None,
-            window=window,
-            stride=stride,
             limits=limits,
-            cluster=cluster,
         )
         at, fewer = found.choice or found.nearest, []
         if sizes is not None and parts.train is not None:
-            fewer = data_efficiency(
-                model,
-                kind,
-                parts.train,
-                found.items,
-                layer=at.layer,
-                multiplier=at.multiplier,
-                sizes=sizes,
-                draws=draws or 3,
-                positions=positions,
-                cluster=cluster,
-                seed=run.seed,
-            )
+            fewer = data_efficiency(model, kind, parts.train, found, at, sizes=sizes, draws=draws or 3, seed=run.seed)
         for text in cache_warnings(model):
             warn(text)
     name = run.model_name()
@@ -208,12 +205,38 @@ def command(
         rows, columns = [f"layer {one.layer}" for one in found.measured], [f"{m:g}" for m in found.multipliers]
         title = f"{name}: effect of {vector.metadata.get('method', source)} by layer and multiplier"
         write_text(heatmap, heat_map_svg(title, rows, columns, [one.effects.tolist() for one in found.measured]))
-    cut = {name: value for name, value in (("window", window), ("stride", stride)) if value is not None}
-    chosen = of_sweep(found, parts.test, parts.test_texts, chosen_on=len(parts.texts), cut=cut, cluster=cluster)
+    chosen = of_sweep(found, parts)
     if chosen is None:
         return 1
     show_and_write(chosen, claims, run, model=name)
     return 0
+
+
+def of_sweep(sweep: Sweep, parts: Parts) -> Chosen | None:
+    """The layer and the multiplier that a sweep chose, with the data to judge them on; None if it chose none.
+
+    The promised steerability is what the validation items leave room for. The other promises are the limits of the sweep.
+    """
+    from .claim_file import Chosen, claims_of, room_for
+
+    choice, limits = sweep.choice, sweep.limits
+    if choice is None:
+        return None
+    found = sweep.at(choice.layer).steerability
+    promised = {"steerability": room_for(found.estimate, found.low), "share": limits.anti_steerable_share}
+    costs = {"limit": limits.budget, **parts.windows} if parts.test_texts else {}
+    texts = f" and {len(parts.texts)} validation texts" if parts.texts else ""
+    return Chosen(
+        what=f"Layer and multiplier were chosen by a sweep on {len(sweep.items)} validation items{texts}.",
+        steering=sweep.vector,
+        at={"layer": choice.layer, "positions": sweep.positions},
+        multiplier=choice.multiplier,
+        multipliers=sweep.multipliers,
+        claims=claims_of("sweep", {**promised, **costs}),
+        test=parts.test,
+        texts=parts.test_texts,
+        cluster=parts.cluster,
+    )
 
 
 def _shares(split: tuple[float, ...] | None, *, in_three: bool) -> tuple[float, ...]:
@@ -227,7 +250,7 @@ def _shares(split: tuple[float, ...] | None, *, in_three: bool) -> tuple[float, 
 
 
 def _at(model: Model, vector: SteeringVector, layers: tuple[int, ...] | None) -> SteeringVector:
-    """A saved vector at these of its layers, if they are blocks of the model."""
+    """A saved vector at these layers. Refuses layers that the model does not have."""
     from ..model import check_fits
     from ..steering import as_intervention, check_depth
 
@@ -241,3 +264,203 @@ def _made_from(vector: SteeringVector, parts: Parts) -> str:
     data = parts.train
     noun = "texts" if data is not None and data.texts is not None else "items" if data is None or data.given else "pairs"
     return f"{record['method']} from {record['n']} {noun}"
+
+
+def sweep_text(sweep: Sweep, parts: Parts, *, model: str, vector: str) -> str:
+    """The tables and heat maps of a sweep, and its choice.
+
+    Args:
+        model / vector: their names.
+    """
+    from ..data import sample_of
+
+    measured, columns = sweep.measured, [f"{m:g}" for m in sweep.multipliers]
+    rows = [str(result.layer) for result in measured]
+    texts = [f"{len(part)} {name} texts" for name, part in (("validation", parts.texts), ("test", parts.test_texts)) if part]
+    chosen_on = ", ".join([counted(sweep.sample, "validation"), *texts[:1]])
+    kept = " and ".join([counted(sample_of(parts.test, parts.cluster, at_least=0), "test"), *texts[1:]])
+    paragraphs = [
+        f"{model}: {vector}, positions {sweep.positions}\n{chosen_on}; {kept} are not looked at\n"
+        f"first order ranks the layers; the best {len(measured)} of {len(sweep.layers)} are measured at every multiplier",
+        layer_table(sweep),
+        "effect: mean propensity minus that at multiplier 0 (layer down, multiplier across)\n"
+        + heat_map(rows, columns, [result.effects.tolist() for result in measured]),
+    ]
+    if parts.texts:
+        costs = [list(result.perplexity or ()) for result in measured]
+        paragraphs.append("change of perplexity on the validation texts\n" + heat_map(rows, columns, costs, percent=True))
+        paragraphs += [f"texts: {record.line}" for record in parts.texts.left_out]
+    limit = f" that raise perplexity by at most {sweep.limits.budget:.4g}" if parts.texts else ""
+    paragraphs.append(
+        "rule: of the layers with a steerability above 0 and an anti-steerable share of at most "
+        f"{sweep.limits.anti_steerable_share:g}, the one with the largest\nsteerability; of its multipliers{limit}, the one with "
+        f"the largest effect\n{_chosen(sweep)}"
+    )
+    return "\n\n".join(paragraphs)
+
+
+def counted(sample: Sample[Items], name: str) -> str:
+    """The number of items and of their clusters."""
+    return f"{len(sample.units)} {name} items" + (f" ({sample.n} clusters)" if sample.clusters is not None else "")
+
+
+def layer_table(sweep: Sweep) -> str:
+    """The table of layers: first-order rank, measured values, and why a layer cannot be chosen."""
+    from tabulate import tabulate
+
+    rows = []
+    for result in sweep.layers:
+        row = [str(result.layer), f"{result.first_order:.3f}"]
+        if result.curve is None:
+            row += ["", "", ""]
+        else:
+            found = result.steerability
+            row += [f"{found.estimate:.3f}", f"[{found.low:.3f}, {found.high:.3f}]", f"{result.anti_steerable_share:.2f}"]
+        chosen = sweep.choice is not None and sweep.choice.layer == result.layer
+        rows.append([*row, "chosen" if chosen else result.note])
+    headers = ["layer", "first order", "steerability", "interval", "anti-steerable", ""]
+    return str(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True, colalign=["right"] * 5 + ["left"]))
+
+
+def efficiency_table(found: Sequence[PairsResult], at: Candidate) -> str:
+    """The table of effects by the number of training pairs."""
+    from tabulate import tabulate
+
+    rows = []
+    for one in found:
+        effect, by_draw = one.effect, one.by_draw
+        among = f"{by_draw.min():+.3f} to {by_draw.max():+.3f}" if len(by_draw) > 1 else ""
+        cosine = sum(one.cosines) / len(one.cosines)
+        rows.append(
+            [
+                str(one.pairs), str(len(by_draw)), f"{effect.estimate:+.3f}", f"[{effect.low:+.3f}, {effect.high:+.3f}]",
+                among, f"{one.wrong_way:.2f}", f"{cosine:.2f}",
+            ]
+        )  # fmt: skip
+    headers = ["pairs", "draws", "effect", "interval", "among draws", "not above 0", "cosine with all pairs"]
+    table = str(tabulate(rows, headers=headers, tablefmt="plain", disable_numparse=True, colalign=["right"] * 7))
+    return f"effect of vectors from fewer training pairs, at layer {at.layer} and multiplier {at.multiplier:g}, on the validation items\n{table}"
+
+
+def _chosen(sweep: Sweep) -> str:
+    choice = sweep.choice
+    if choice is None:
+        return "\n".join(["chosen: none, no measured layer and multiplier keeps these limits", *_why_none(sweep)])
+    cost = f", perplexity {choice.perplexity:+.1%}" if choice.perplexity is not None else ""
+    return (
+        f"chosen: layer {choice.layer}, multiplier {choice.multiplier:g} (effect {choice.effect:+.3f}{cost})\n"
+        "What was chosen on the validation items looks better there than it is: test it on items that the sweep did not see."
+    )
+
+
+def _why_none(sweep: Sweep) -> Iterator[str]:
+    """The nearest candidate, the limits that it exceeds and by how much, and one suggestion."""
+    nearest = sweep.nearest
+    yield f"nearest: layer {nearest.layer}, multiplier {nearest.multiplier:g}"
+    yield from (f"  {line}" for line in _broken(nearest, sweep.limits))
+    yield _advice(sweep, nearest)
+
+
+def _broken(nearest: Candidate, limits: Limits) -> Iterator[str]:
+    if not nearest.steerability > 0:
+        yield f"steerability {nearest.steerability:.3g}, which has to be above 0"
+    elif not nearest.effect > 0:
+        yield f"effect {nearest.effect:+.3g}, which has to be above 0"
+    if nearest.steerability > 0 and "anti_steerable_share" in nearest.excess:
+        allowed = limits.anti_steerable_share
+        over = nearest.anti_steerable_share - allowed
+        yield f"anti-steerable share {nearest.anti_steerable_share:.2f}, {over:.2f} more than the limit of {allowed:g}"
+    if "budget" in nearest.excess and nearest.perplexity is not None:
+        allowed = limits.budget
+        over = 100 * (nearest.perplexity - allowed)
+        yield f"perplexity {nearest.perplexity:+.1%}, {over:.1f} percentage points more than the limit of {allowed:+.1%}"
+
+
+def _advice(sweep: Sweep, nearest: Candidate) -> str:
+    if nearest.steers and set(nearest.excess) == {"budget"}:
+        smaller = [f"{nearest.multiplier * share:g}" for share in (0.25, 0.5, 0.75)]
+        return f"Try smaller multipliers: --multipliers={','.join(smaller)}"
+    if nearest.steerability > 0 and not nearest.effect > 0:
+        return f"Try multipliers of the other sign too: --multipliers={-nearest.multiplier:g},{nearest.multiplier:g}"
+    if len(sweep.measured) < len(sweep.layers):
+        left = len(sweep.layers) - len(sweep.measured)
+        return f"Try the {left} {'layer that was' if left == 1 else 'layers that were'} not measured: --keep 1"
+    if sweep.at(nearest.layer).steerability.high < 0:
+        return "Try the other direction: swap the two answers of the training items, or the two sides of the training texts"
+    return "Try training data with more or clearer pairs, or another method: pytest-steer list shows them"
+
+
+Cells = Sequence[Sequence[float]]
+
+# Palettes from far below 0 over 0 to far above: blue, white, orange. Of the 256 colours of terminals, and of the web.
+_TERMINAL = (25, 68, 110, 153, 189, 255, 223, 216, 209, 202, 166)
+_WEB = (
+    "#2166ac", "#4d8ec4", "#84b4d8", "#b5d1e8", "#dbe7f2", "#f7f7f7", "#fbe3d0", "#f8c49d", "#f0a068", "#df7a35", "#b35806",
+)  # fmt: skip
+_DARK = (0, 1, 10)  # steps of the palettes on which the text is white
+
+
+def heat_map(rows: Sequence[str], columns: Sequence[str], cells: Cells, *, percent: bool = False) -> str:
+    """A heat map with one number per cell. ``click.echo`` drops the colours where the output is no terminal.
+
+    Args:
+        cells: [rows][columns]; the strongest colour is the largest absolute value.
+        percent: print 0.05 as +5.0%.
+    """
+    texts = [[_number(value, percent) for value in line] for line in cells]
+    width = max(len(text) for line in [*texts, columns] for text in line) + 2
+    head = max(map(len, rows))
+    lines = [" " * head + "".join(column.rjust(width) for column in columns)]
+    top = _top(cells)
+    for name, values, line in zip(rows, cells, texts, strict=True):
+        steps = [_step(value, top) for value in values]
+        drawn = [
+            click.style(text.rjust(width), fg=231 if step in _DARK else 16, bg=_TERMINAL[step])
+            for step, text in zip(steps, line, strict=True)
+        ]
+        lines.append(name.rjust(head) + "".join(drawn))
+    return "\n".join(lines)
+
+
+def heat_map_svg(title: str, rows: Sequence[str], columns: Sequence[str], cells: Cells, *, percent: bool = False) -> str:
+    """The heat map as an SVG picture, with a tooltip for each cell."""
+    wide, high, left, top = 64, 28, 70, 64
+    size = (left + wide * len(columns) + 20, top + high * len(rows) + 20)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size[0]}" height="{size[1]}" viewBox="0 0 {size[0]} {size[1]}" '
+        'font-family="sans-serif" font-size="13">',
+        f'<rect width="{size[0]}" height="{size[1]}" fill="#ffffff"/>',
+        f'<text x="{left}" y="22" font-size="15">{escape(title)}</text>',
+    ]
+    for number, column in enumerate(columns):
+        x = left + wide * number + wide // 2
+        parts.append(f'<text x="{x}" y="{top - 8}" text-anchor="middle">{escape(column)}</text>')
+    largest = _top(cells)
+    for line, (name, values) in enumerate(zip(rows, cells, strict=True)):
+        y = top + high * line
+        parts.append(f'<text x="{left - 8}" y="{y + 19}" text-anchor="end">{escape(name)}</text>')
+        for number, value in enumerate(values):
+            step = _step(value, largest)
+            x, ink, text = left + wide * number, "#ffffff" if step in _DARK else "#222222", _number(value, percent)
+            parts.append(
+                f"<g><title>{escape(f'{name}, multiplier {columns[number]}: {text}')}</title>"
+                f'<rect x="{x}" y="{y}" width="{wide}" height="{high}" fill="{_WEB[step]}" stroke="#ffffff"/>'
+                f'<text x="{x + wide // 2}" y="{y + 19}" text-anchor="middle" fill="{ink}">{escape(text)}</text></g>'
+            )
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _number(value: float, percent: bool) -> str:
+    value = round(value, 3) + 0.0  # no "-0.00"
+    if percent:
+        return f"{value:+.1%}" if abs(value) < 10 else f"{value:+.0%}"
+    return f"{value:+.2f}" if round(value, 2) else "0.00"
+
+
+def _top(cells: Cells) -> float:
+    return max((abs(value) for line in cells for value in line), default=0.0)
+
+
+def _step(value: float, top: float) -> int:
+    """Index into a palette."""
+    return 5 + round(5 * value / top) if top else 5

@@ -20,12 +20,12 @@ from ..whole_file import write_whole
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print a line. Nothing that the text of others holds is obeyed by the terminal."""
+    """Print a line. Control characters in it are shown, so the terminal does not obey them."""
     click.echo(visible(text), err=err, nl=nl)
 
 
 class Warnings:
-    """Warnings on stderr, each once, as soon as it is known. ``said`` keeps them for the record."""
+    """Prints each warning once on stderr, and keeps all of them in ``said`` for the record."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -39,7 +39,7 @@ class Warnings:
 
 @contextmanager
 def measuring() -> Iterator[Warnings]:
-    """Show our warnings while the body runs, and no warnings of libraries; take progress off the terminal at the end."""
+    """Show our warnings and hide those of libraries while the body runs; clear the progress line at the end."""
     warn = Warnings()
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
@@ -56,7 +56,7 @@ def measuring() -> Iterator[Warnings]:
 
 
 def load_extensions() -> bool:
-    """Imports what other packages register, and names on stderr what could not be imported; whether all could be."""
+    """Import the extensions of other packages. Prints those that fail on stderr, and returns whether all succeeded."""
     broken = registry.load_extensions()
     for name, reason in broken.items():
         say(f"broken extension: {name}: {reason}", err=True)
@@ -64,7 +64,7 @@ def load_extensions() -> bool:
 
 
 def progress_line(stream: TextIO) -> Callable[[str], None] | None:
-    """Shows progress on one line of a terminal, or not at all."""
+    """A function that shows progress on one line of a terminal; None if the stream is no terminal."""
     if not stream.isatty():
         return None
 
@@ -76,7 +76,7 @@ def progress_line(stream: TextIO) -> Callable[[str], None] | None:
 
 
 def clear_line(stream: TextIO) -> None:
-    """Takes the progress off the terminal."""
+    """Clear the progress line."""
     if stream.isatty():
         stream.write("\r\x1b[K")
 

@@ -62,7 +62,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _checked(file: Path) -> tuple[int, list[dict[str, Any]]]:
-    """How many claims a file has, and what is wrong: each fault once, in the order of the file."""
+    """The number of claims in a file, and its faults, each once, in the order of the file."""
     from ..files import BrokenClaim, read_suite
 
     try:
@@ -75,7 +75,7 @@ def _checked(file: Path) -> tuple[int, list[dict[str, Any]]]:
 
 
 def _faults(file: Path, said: list[tuple[str | None, str]]) -> list[dict[str, Any]]:
-    """One for each fault. A message has all faults of its claim, and several claims can have the same one of a line above them."""
+    """Split messages into faults. A message lists all faults of its claim, and several claims can share a fault of the file."""
     begin = re.compile(rf"^{re.escape(shown(file))}(?::(\d+))?: ", re.MULTILINE)
     found: dict[str, dict[str, Any]] = {}
     for claim, text in said:
@@ -93,7 +93,7 @@ def _faults(file: Path, said: list[tuple[str | None, str]]) -> list[dict[str, An
 
 
 def _models(file: Path, suite: Suite) -> list[str]:
-    """What is wrong with models that cannot be found, each once. What a hub has is not asked."""
+    """One fault for each model that cannot be found. The hub is not asked."""
     from ..files import BrokenClaim
 
     faults: dict[str, str] = {}

@@ -10,10 +10,8 @@ from ..model import Model, check_layers
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, ablate
-from .contrast import Data, read_contrast
+from .contrast import AnyReadout, Data, read_contrast, record_with_reliability, with_reliability
 from .kinds import method
-from .readouts import AnyReadout
-from .reliability import record_with_reliability, with_reliability
 
 
 @method("ablation", takes="contrast")

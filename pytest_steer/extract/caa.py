@@ -8,10 +8,8 @@ from ..data import ContrastItem
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
-from .contrast import read_contrast
+from .contrast import OfItems, difference_of_means, read_contrast
 from .kinds import method
-from .means import difference_of_means
-from .readouts import OfItems
 
 
 @method("caa", takes="items")

@@ -14,10 +14,9 @@ from ..data import TaskItem, Tasks
 from ..data.traces import traces
 from ..errors import DataError, ModelError, SteerWarning
 from ..model import Model, Probe, block_outputs, check_layers, engine_of, tokenize_task
-from ..model.batch import check_texts
 from ..model.patching import Patch, Patcher
 from ..model.sites import layers_with_heads, n_heads, output_projection
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_texts
 from ..parameters import Param, properties_of
 from ..steering import SteeringVector
 from ..validation import check_values
@@ -32,7 +31,7 @@ def fv(
     *,
     layer: int | None = None,
     heads: Annotated[int, Param("How many attention heads a function vector (fv) is made of.", at_least=1)] = 10,
-    n_shots: Annotated[int, Param("How many demonstrations each prompt of method fv has.", at_least=1, was="shots")] = 10,
+    n_shots: Annotated[int, Param("How many demonstrations each prompt of method fv has.", at_least=1)] = 10,
     prompts: Annotated[int, Param("Over how many prompts method fv averages the outputs of the heads.", at_least=1)] = 100,
     shuffled_prompts: Annotated[
         int, Param("Over how many shuffled prompts method fv averages the effect of a head.", at_least=1)
@@ -174,7 +173,7 @@ def _drawn(
     shuffle: bool,
     queries: Sequence[TaskItem] | None = None,
 ) -> tuple[list[TaskItem], TaskItem]:
-    """Demonstrations and a query, of ``queries`` if they are given; with the demonstrations' outputs dealt out anew if they are shuffled."""
+    """Demonstrations and a query, of ``queries`` if they are given; with the demonstrations' outputs shuffled among them if asked."""
     if queries is None:
         *shown, query = draw.sample(list(tasks), n_shots + 1)
     else:

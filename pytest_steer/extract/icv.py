@@ -13,15 +13,13 @@ from ..data import ContrastItem, TaskItem, Tasks, as_items
 from ..data.traces import traces
 from ..errors import DataError, VectorError
 from ..model import Model, block_outputs, encode
-from ..model.batch import check_texts
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_texts
 from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector, add_at_unit_norm, add_keeping_norm
 from ..validation import check_values
-from .contrast import Contrast, Texts, item_sequences, record_of
+from .contrast import Contrast, Texts, item_sequences, record_of, reliability
 from .kinds import method
-from .reliability import reliability
 
 
 @method("icv", takes="any")
@@ -45,7 +43,7 @@ def icv(
     differences of the demonstrations. The vector is divided up again by blocks and applied to every block's MLP output at every token,
     keeping the norm. Use ``positions="all"``. A principal direction has an arbitrary sign, here that of the mean of D.
 
-    Paper and code differ, and ``variant`` says what is followed:
+    Paper and code differ; ``variant`` chooses between them:
 
     - ``paper``: the first principal direction of D, not centred, of length 1; added by ``steering.add_keeping_norm``.
     - ``code``: the first principal direction of the centred D plus the mean of D (which outweighs a direction of length 1 where

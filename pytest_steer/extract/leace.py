@@ -12,17 +12,15 @@ from ..model import Model
 from ..parameters import Param
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, affine
-from .contrast import Data, read_contrast
+from .contrast import AnyReadout, Data, read_contrast, record_with_reliability
 from .kinds import method
-from .readouts import AnyReadout
-from .reliability import record_with_reliability
 
 # In standard deviations of a dimension. Directions that tolerance rightly drops leave up to 0.003 on shipped data, a lost concept 0.4 or more.
 _LARGEST_GAP = 0.05
 
 # Of the median deviation.
 _DOMINATING = 10
-# Over many directions of which each leaves a little.
+# Over many directions, each of which leaves a little.
 _LARGEST_HIDDEN_GAP = 0.5
 
 

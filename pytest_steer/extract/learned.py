@@ -7,6 +7,7 @@ import random
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import torch
@@ -17,16 +18,15 @@ from ..data.traces import traces
 from ..errors import DataError, MeasurementError, VectorError
 from ..model import Model, block_outputs, check_layers, engine_of
 from ..model.hooks import hooked
+from ..model.logits import logits_at
 from ..model.state import measuring
 from ..model.tokens import Ids
-from ..model.unembedding import logits_at
 from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector, custom
 from ..validation import check_values
-from .contrast import item_sequences, read_contrast, record_of
+from .contrast import item_sequences, read_contrast, record_of, reliability
 from .kinds import method
-from .reliability import reliability
 
 
 @method("learned", takes="items")
@@ -78,9 +78,8 @@ def learned(
     check_values("learned", {**settings, "weight_decay": weight_decay}, properties_of(learned))
     sequences, starts = item_sequences(model, data, whole=False, context=context)
     what = ("learned", sequences, starts, at, sorted(settings.items()), weight_decay, seed)
-    found = engine_of(model).remembered_tensors(
-        what, lambda: {"": _descended(model, sequences, starts, at, **settings, weight_decay=weight_decay, seed=seed)}
-    )
+    descent = _Descent(**settings, weight_decay=weight_decay, seed=seed)
+    found = engine_of(model).remembered_tensors(what, lambda: {"": _descended(model, sequences, starts, at, descent)})
     record = record_of(model, data.hash, len(data), "learned", model.template_hash)
     record |= {"method": "learned", "positions": "all", "label_balance": data.label_balance(), "seed": seed, **settings}
     record |= traces([item.question for item in data], answers=data.all_answers)
@@ -88,40 +87,40 @@ def learned(
     return SteeringVector({at: found[""]}, {**record, "reliability": _reliability(model, data, vector, context)})
 
 
-def _descended(
-    model: Model,
-    sequences: list[Ids],
-    starts: list[int],
-    at: int,
-    *,
-    epochs: int,
-    batch: int,
-    beta: float,
-    rate: float,
-    weight_decay: float,
-    seed: int,
-) -> torch.Tensor:
+@dataclass(frozen=True)
+class _Descent:
+    """The settings of the optimiser, as :func:`learned` takes them."""
+
+    epochs: int
+    batch: int
+    beta: float
+    rate: float
+    weight_decay: float
+    seed: int
+
+
+def _descended(model: Model, sequences: list[Ids], starts: list[int], at: int, descent: _Descent) -> torch.Tensor:
     """The direction that minimises the loss, float32 [width]."""
     n_items = len(sequences) // 2
     sizes = block_outputs(model, sequences, (at,), lambda _, hidden: hidden[1:].pow(2).mean(-1).sqrt())
     size = float(torch.cat(sizes[at]).median())
     direction = torch.zeros(model.width, device=model.device, requires_grad=True)
-    optimiser = torch.optim.AdamW([direction], lr=rate * size, weight_decay=weight_decay)
-    draw = random.Random(seed)
-    steps = epochs * math.ceil(n_items / batch)
+    optimiser = torch.optim.AdamW([direction], lr=descent.rate * size, weight_decay=descent.weight_decay)
+    draw = random.Random(descent.seed)
+    steps = descent.epochs * math.ceil(n_items / descent.batch)
     step = 0
     with _frozen(model):
         bare = _loglikelihoods(model, sequences, starts, at, None)
-        for _ in range(epochs):
+        for _ in range(descent.epochs):
             order = draw.sample(range(n_items), n_items)
-            for first in range(0, len(order), batch):
-                own = [side for index in order[first : first + batch] for side in (2 * index, 2 * index + 1)]
+            for first in range(0, len(order), descent.batch):
+                own = [side for index in order[first : first + descent.batch] for side in (2 * index, 2 * index + 1)]
                 sign = torch.tensor([1.0, -1.0], device=model.device).repeat_interleave(len(own))
                 rows = own * 2  # once with each sign
                 steered = _loglikelihoods(
                     model, [sequences[row] for row in rows], [starts[row] for row in rows], at, (direction, sign)
                 )
-                loss = bipo_loss(steered, bare[rows], sign, beta)
+                loss = bipo_loss(steered, bare[rows], sign, descent.beta)
                 if not torch.isfinite(loss):
                     raise MeasurementError(f"the loss became {float(loss)} after {step} steps; a smaller rate may help")
                 optimiser.zero_grad()

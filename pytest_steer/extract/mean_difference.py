@@ -9,10 +9,8 @@ from ..model import Model
 from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
-from .contrast import Data, read_contrast
+from .contrast import Data, OfEither, Readout, difference_of_means, read_contrast
 from .kinds import method
-from .means import difference_of_means
-from .readouts import OfEither, Readout
 
 
 @checks_arguments

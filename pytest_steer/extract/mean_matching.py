@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
-from .contrast import Data, read_contrast
+from .contrast import AnyReadout, Data, difference_of_means, read_contrast
 from .kinds import method
-from .means import difference_of_means
-from .readouts import AnyReadout
 
 
 @method("mean_matching", takes="contrast")

@@ -13,11 +13,9 @@ from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, affine
 from ..validation import check_values
-from .contrast import Data, read_contrast
+from .contrast import AnyReadout, Data, read_contrast, record_with_reliability
 from .kinds import method
 from .leace import check_gap, deviations
-from .readouts import AnyReadout
-from .reliability import record_with_reliability
 
 # The ridge is a share of the mean variance; in a dimension that varies far less it would be all that is left.
 _MOST_RIDGES = 100

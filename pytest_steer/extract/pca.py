@@ -10,10 +10,8 @@ from ..errors import DataError, VectorError
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
-from .contrast import Data, read_contrast
+from .contrast import AnyReadout, Data, read_contrast, with_reliability
 from .kinds import method
-from .readouts import AnyReadout
-from .reliability import with_reliability
 
 
 @method("pca", takes="contrast")

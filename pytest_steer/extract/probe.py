@@ -13,10 +13,8 @@ from ..parameters import Param, properties_of
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
 from ..validation import check_values
-from .contrast import Data, read_contrast
+from .contrast import AnyReadout, Data, read_contrast, with_reliability
 from .kinds import method
-from .readouts import AnyReadout
-from .reliability import with_reliability
 
 
 @method("probe", takes="contrast")

@@ -9,17 +9,16 @@ import torch
 from ..model import Model
 from ..prompting import AS_GIVEN, Context
 from ..steering import SteeringVector
-from .contrast import Data
+from .contrast import AnyReadout, Data
 from .kinds import method
 from .mean_matching import mean_matching
-from .readouts import AnyReadout
 
 
 def random_direction(like: SteeringVector, *, seed: int = 0) -> SteeringVector:
     """A direction drawn evenly from all, of the same length as a vector at each of its layers: the control for its effects.
 
     Args:
-        like: the vector that is controlled for; its record goes along, but for the numbers of its data.
+        like: the vector that is controlled for; its record is copied, except the numbers of its data.
     """
     generator = torch.Generator().manual_seed(seed)
     directions = {}

@@ -11,10 +11,9 @@ import numpy as np
 
 from ..claims.baselines import COUNT, Baseline
 from ..errors import DataError, SteerError, at_key
-from ..extract.training import Training
+from ..extract.kinds import Training
 from ..model import Model, check_fits
-from ..model.adapters import with_adapter
-from ..model.models import Models
+from ..model.loading import Models, with_adapter
 from ..run_context import RunContext
 from ..steering import SteeringVector, as_intervention
 from .files import absolute

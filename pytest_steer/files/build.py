@@ -19,11 +19,11 @@ from ..data import (
 )
 from ..errors import DataError, ModelError, SteerError, at_key
 from ..evidence import Evidence
-from ..fuzzing.context_search import Search
+from ..fuzzing.trials import Search
 from ..measures.judges import make_judge
 from ..measures.subject import Subject
 from ..model import Model
-from ..model.models import Models
+from ..model.loading import Models
 from ..prompting import AS_GIVEN, Context
 from ..run_context import RunContext
 from ..sources import shown

@@ -24,7 +24,6 @@ from pytest_steer.files.specs import OWN_AXES
 from pytest_steer.files.training import holds_items
 from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
-from pytest_steer.prompting.kinds import OWN_IS_GONE
 from pytest_steer.registry import did_you_mean
 from pytest_steer.validation import example_of, flow, shown
 
@@ -36,7 +35,7 @@ _ONE_VECTOR = {
     "this claim.",
     "oneOf": [{"required": ["vector"]}, {"required": ["intervention"]}],
 }
-_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-own", "x-regex", "x-day"}
+_MARKS = {"x-file", "x-items", "x-questions", "x-axis", "x-regex", "x-day"}
 
 
 def faults_of(claim: Expanded, data: dict[str, Any], folder: Path) -> list[Fault]:
@@ -282,10 +281,7 @@ def _prompt_faults(claim: Expanded, folder: Path) -> Iterator[Fault]:
 
 
 def _axis_faults(schema: Schema, value: Any, path: DataPath) -> Iterator[Fault]:
-    if "x-own" in schema:
-        line = flow(value)[1:-1] if isinstance(value, dict) and value else "tone: ..."
-        yield Fault(path, OWN_IS_GONE, f"Write `{line}` instead of `{flow({'own': value})[1:-1]}`.")
-    elif "x-axis" in schema:
+    if "x-axis" in schema:
         try:
             known_axes()[schema["x-axis"]].checked(value)
         except DataError as error:

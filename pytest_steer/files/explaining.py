@@ -14,8 +14,8 @@ from ..errors import SteerError, exceptions_named
 from ..measures import Subject
 from ..model import Model
 from ..model.layout import Way
-from ..model.loaded import looked_at_once
-from ..model.models import Models
+from ..model.loading import Models
+from ..model.model import looked_at_once
 from ..model.rehearsal import Pass, Rehearsal, rehearsing, seconds_per_cost
 from ..run_context import RunContext, current_run, running
 from .build import Builder, load_for

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..errors import DataError, SteerError, VectorError, at_key
 from ..extract import method_kind
-from ..extract.training import Training
+from ..extract.kinds import Training
 from ..model import Model, check_layers
 from ..steering import (
     Intervention,

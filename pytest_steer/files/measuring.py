@@ -9,8 +9,8 @@ from ..core.finding import Weight, code
 from ..errors import SteerError, exceptions_named, warnings_noted
 from ..evidence import Evidence
 from ..measures.subject import model_findings, noted
-from ..model.loaded import looked_at_once
-from ..model.models import Models
+from ..model.loading import Models
+from ..model.model import looked_at_once
 from ..run_context import RunContext
 from .build import Builder, load_for
 from .failed import broken_evidence, failed_evidence

@@ -15,6 +15,7 @@ from jsonschema import ValidationError
 from jsonschema.exceptions import best_match
 
 from pytest_steer import registry
+from pytest_steer.claims.kinds import starters
 from pytest_steer.errors import ClaimFileError
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys, validator
 from pytest_steer.files.source import DataPath, Source
@@ -80,7 +81,7 @@ def to_error(faults: Sequence[Fault], source: Source) -> ClaimFileError:
 
 
 def where(path: DataPath) -> str:
-    """``("claims", 2, "steers")`` as ``claims[2].steers``."""
+    """A path such as ``("claims", 2, "name")`` as ``claims[2].name``."""
     text = ""
     for step in path:
         if isinstance(step, int):
@@ -104,14 +105,6 @@ def _unknown_keys(error: ValidationError) -> Iterator[Fault]:
         return  # a claim of two keys is explained as that
     for key in error.instance:
         if key in valid or any(re.search(free, key) for free in error.schema.get("patternProperties", ())):
-            continue
-        renamed = {name: schema for name, schema in valid_keys(error.schema).items() if schema.get("x-was") == key}
-        if renamed:
-            lines = [f"`{name}: {flow(error.instance[key])}`" for name in renamed]
-            if len(lines) > 1:
-                lines = [f"{line} ({schema['title'].lower()})" for line, schema in zip(lines, renamed.values(), strict=True)]
-            reason = f"{shown(key)} is now called {' or '.join(map(repr, renamed))}"
-            yield Fault((*path, key), reason, f"Write {' or '.join(lines)}.", next(iter(renamed)))
             continue
         sort, word, name = error.schema.get("x-settings-of", ("", "", ""))
         owners = [owner for owner, one in registry.things(sort).items() if key in one.settings] if sort else []
@@ -227,7 +220,9 @@ def _claim_shape(path: DataPath, claim: dict[str, Any]) -> Fault:
 
 
 def _example_claim() -> str:
-    return example_of("steers", kinds()["steers"])
+    """A claim of the first kind that a new file begins with."""
+    kind = next(iter(starters("init")))
+    return example_of(kind, kinds()[kind])
 
 
 def _missing(path: DataPath, key: str, schema: Schema, why: str) -> Fault:

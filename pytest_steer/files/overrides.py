@@ -9,7 +9,6 @@ from pytest_steer.files.matrix import Combination, label_of, labels_of
 from pytest_steer.files.messages import Fault
 from pytest_steer.files.source import DataPath
 from pytest_steer.registry import did_you_mean
-from pytest_steer.validation import flow
 
 _FIXED = {
     "name": "All combinations of a claim share its name.",
@@ -43,23 +42,6 @@ def override_faults(overrides: list[dict[str, Any]], made: tuple[Combination, ..
             yield Fault((*here, "match"), "matches no combination", f"Combinations: {', '.join(map(labels_of, made))}.")
 
 
-def old_form(body: dict[str, Any], made: tuple[Combination, ...], path: DataPath) -> Iterator[Fault]:
-    """``per``, and ``xfail`` as a mapping, which named combinations by labels before there were overrides."""
-    given = {"per": body["per"]} if "per" in body else {}
-    xfail = body.get("xfail")
-    if isinstance(xfail, dict) and not xfail.keys() & {"reason", "expires"}:
-        given["xfail"] = {label: {"xfail": reason} for label, reason in xfail.items()}
-    for key, by_label in given.items():
-        listed = by_label.items() if isinstance(by_label, dict) else ()
-        entries = [(_match_of(label, made), changed) for label, changed in listed if isinstance(changed, dict)]
-        entries.sort(key=lambda entry: len(entry[0]))  # a whole combination won over single choices, so it comes later
-        lines = [f"  - {flow({'match': match, **changed})}" for match, changed in entries if match]
-        hint = ["Write `overrides` in its place:", "overrides:", *(lines or ["  - {match: {method: icv}, ...}"])]
-        hint += [f"(No combination is called {label!r}.)" for label, _ in listed if not _match_of(label, made)]
-        reason = "goes by combinations" if key == "xfail" else "is gone"
-        yield Fault((*path, key), f"{reason}, for which there is `overrides` now", "\n    ".join(hint))
-
-
 def _matches(match: dict[str, Any], made: Combination) -> bool:
     return all(axis in made and made[axis].label in _labels(wanted) for axis, wanted in match.items())
 
@@ -81,13 +63,6 @@ def _match_faults(match: dict[str, Any], axes: dict[str, list[str]], path: DataP
             if label not in axes[axis]:
                 reason = f"the axis {axis!r} has no choice {label!r}"
                 yield Fault((*path, axis), reason, _sentence(did_you_mean(label, axes[axis])))
-
-
-def _match_of(label: str, made: tuple[Combination, ...]) -> dict[str, str]:
-    for one in made:
-        if labels_of(one) == label:
-            return {axis: choice.label for axis, choice in one.items()}
-    return next(({axis: label} for one in made for axis, choice in one.items() if choice.label == label), {})
 
 
 def _sentence(words: str) -> str:

@@ -15,7 +15,7 @@ from pytest_steer.files.files import absolute
 from pytest_steer.files.matrix import combinations, repeated_labels
 from pytest_steer.files.messages import Fault, faults_under, to_error, where
 from pytest_steer.files.methods import settings_of
-from pytest_steer.files.overrides import old_form, override_faults
+from pytest_steer.files.overrides import override_faults
 from pytest_steer.files.schema import (
     SCHEMA,
     as_declared,
@@ -157,7 +157,7 @@ class _SuiteReader:
         if not isinstance(body, dict):
             form = {key: kinds()[kind][key] for key in ("type", "description", "examples")}
             return faults_under({"properties": {kind: form}}, {kind: body}, inside[:-1])
-        faults = list(old_form(body, self.combinations, inside))
+        faults: list[Fault] = []
         if "overrides" in body:
             path = (*inside, "overrides")
             faults += faults_under(_CLAIM_KEYS["overrides"], body["overrides"], path)

@@ -11,7 +11,7 @@ from pytest_steer.data.formats.shapes import item_columns
 from pytest_steer.data.tasks import task_columns
 from pytest_steer.errors import DataError
 from pytest_steer.extract import Training
-from pytest_steer.extract.training import Texts
+from pytest_steer.extract.kinds import Texts
 from pytest_steer.prompting import AS_GIVEN, IN_TASK_FORM, Context
 from pytest_steer.sources import shown
 

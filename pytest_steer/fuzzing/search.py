@@ -1,25 +1,30 @@
-"""Hypothesis as a searcher: draws contexts, climbs towards the worst one, shrinks one that is bad enough.
+"""Hypothesis as a searcher: draws contexts, climbs towards the worst one, shrinks one that is bad enough, remembers it.
 
 A function says how bad a context is. Every setting and the seed are given explicitly, so the same seed gives the same contexts,
-whatever profile, seed or database the user has chosen for their tests. ``remembered.py`` keeps contexts from one run to the next.
+whatever profile, seed or database the user has chosen for their tests. :class:`Remembered` keeps contexts from one run to the next.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 from hypothesis import Phase, given, target
+from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.strategies import SearchStrategy
 
 from ..data import Items
-from ..errors import SteerError
+from ..errors import DataError, SteerError, SteerWarning
 from ..prompting import Axis
-from ..prompting.contexts import Context
-from ..prompting.flat import Read, as_text, identity
+from ..prompting.contexts import Context, Read, as_text, identity
 from ..soundness.examples import keeping_nothing, own_settings
 
 Space = SearchStrategy[Context]
@@ -55,7 +60,7 @@ def drawn(space: Space, *, examples: int, seed: int) -> list[Context]:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a space contains, as far as 200 contexts drawn from it show.
+    """The contents of a space, as seen in 200 contexts drawn from it.
 
     Attributes:
         values: values other than as given on each axis (see ``Context.to_dict``), as JSON values in the order first met.
@@ -139,3 +144,50 @@ def _run(space: Space, look: Callable[[Context], None], examples: int, seed: int
 
     with keeping_nothing():
         search()
+
+
+class Remembered:
+    """The bad contexts of one claim, in a Hypothesis example database.
+
+    They are kept as ``Context.to_dict``, not as the random choices that led to them, so that they outlive a change of Hypothesis.
+    The key holds the claim and the space that is searched: contexts that were found before its axes changed are not tried.
+    Each claim has its folder in ``folder``, and every entry is written whole or not at all, so several processes can share it.
+
+    Attributes:
+        folder: where the database is; made when the first context is saved.
+    """
+
+    def __init__(self, folder: Path, claim: str, space: Space) -> None:
+        self.folder = folder
+        # Addresses in the text of a strategy differ from run to run.
+        described = re.sub(r"0x[0-9a-fA-F]+", "", repr(space))
+        self._key = hashlib.sha256(f"{claim}\0{described}".encode()).digest()
+        self._database = DirectoryBasedExampleDatabase(folder)
+
+    def contexts(self, read: Read) -> list[Context]:
+        """What is remembered, the simplest first. An entry that is damaged, or no context any more, is dropped."""
+        found = []
+        for entry in sorted(self._database.fetch(self._key), key=lambda entry: (len(entry), entry)):
+            try:
+                found.append(read(json.loads(entry)))
+            except (ValueError, TypeError, DataError):
+                self._database.delete(self._key, entry)
+        return found
+
+    def save(self, context: Context) -> None:
+        """Keep a context.
+
+        Warns:
+            SteerWarning: it could not be written. The database says nothing then.
+        """
+        entry = identity(context).encode()
+        self._database.save(self._key, entry)
+        if entry not in self._database.fetch(self._key):
+            self._database.delete(self._key, entry)  # what a full disk has left of it
+            warnings.warn(
+                SteerWarning(f"the context that broke the claim is not kept: {self.folder} is full or cannot be written to"),
+                stacklevel=2,
+            )
+
+    def forget(self, context: Context) -> None:
+        self._database.delete(self._key, identity(context).encode())

@@ -1,4 +1,7 @@
-"""The contexts that a search has tried: what was measured in each, and which axes explain the differences."""
+"""A search for the worst context as plain data: what is searched, the contexts tried and which axes explain their differences.
+
+Does not load Hypothesis.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,66 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .. import progress
 from ..errors import DataError
 from ..prompting import AS_GIVEN, Context
-from ..prompting.flat import Read, as_text, identity
+from ..prompting.contexts import Read, as_text, identity
+from ..run_context import Effort
 from ..stats import Direction
+
+if TYPE_CHECKING:
+    from .search import Space
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Settings of a search for the worst context.
+
+    Attributes:
+        space: the contexts: a Hypothesis strategy.
+        free: its axes are independent, so that values of them may be recombined and set back to "as given".
+        every: all contexts of the space, if they are known and no more than the number that it is called with; else None.
+        read: makes a context of what ``Context.to_dict`` gives; from what is seen in the space if None.
+        max_contexts: how many contexts are tried, besides those named below.
+        batch: how many items the search measures, at most half of them.
+        listed: contexts that are always tried first (a claim file's regressions).
+        memory: folder in which contexts that broke the promise are kept, to be tried first the next time; None keeps none.
+        place: what the claim is called in that database.
+        only: judge this context and search for no other.
+    """
+
+    space: Space
+    free: bool
+    every: Callable[[int], list[Context] | None] = lambda _: None
+    read: Read | None = None
+    max_contexts: int = Effort.max_contexts
+    batch: int = Effort.batch
+    listed: tuple[Context, ...] = ()
+    memory: Path | None = None
+    place: str = ""
+    only: Context | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The result of a search.
+
+    Attributes:
+        worst: the worst context tried.
+        smallest: the simplest one that breaks the promise at least half as badly as the worst one tried before anything was
+            shrunk; None if no context breaks it.
+        exhausted: every context of the space was tried.
+    """
+
+    worst: Trial
+    smallest: Trial | None
+    exhausted: bool = False
+
 
 How = Literal["listed", "remembered", "single", "drawn", "climbed", "recombined", "shrunk"]
 # Which contexts these are does not depend on what was measured in others.
@@ -44,7 +98,7 @@ class Trial:
 
 
 class Trials:
-    """Measures contexts and keeps what was found; a context is measured once.
+    """Measures contexts and keeps the estimates. A context is measured once.
 
     Attributes:
         asked: how often a context was asked about; the difference to the number of rows was answered from the table.
@@ -93,7 +147,7 @@ class Trials:
 
 @dataclass(frozen=True)
 class AxisShare:
-    """How much of the variation among contexts goes with one axis.
+    """The share of the variation between contexts that one axis explains.
 
     Attributes:
         share: sum over the axis' values v of n_v (mean_v - mean)^2, divided by the sum over the contexts of

@@ -12,11 +12,9 @@ from typing import Any
 
 from .. import progress
 from ..prompting import AS_GIVEN, Context
-from ..prompting.flat import Read, identity
-from .context_search import Found, Search
-from .remembered import Remembered
-from .search import Space, climb, drawn, shrunk, survey
-from .trials import How, Trial, Trials, recombined, simplicity, without
+from ..prompting.contexts import Read, identity
+from .search import Remembered, Space, climb, drawn, shrunk, survey
+from .trials import Found, How, Search, Trial, Trials, recombined, simplicity, without
 
 # A space of which 200 draws show so few contexts holds hardly more; drawing 20 times as many then meets nearly all of them.
 _FEW = 50

@@ -2,15 +2,13 @@
 
 from .answer_likelihood import AnswerLikelihoods, answer_likelihoods, by_quartile, normalised_changes
 from .asking import Array
-from .asking_texts import unreached_warnings
+from .asking_texts import unreached
 from .at_cost import AtCost, Deployed, deviation, effects_at, multipliers_at_cost, standardised
 from .chance import Reading, chance_warnings, reading_of_questions, reading_of_texts
 from .controls import can_have_controls, random_controls
-from .first_order import first_order_slopes
 from .kl import Divergence, kl_at_answers, kl_curve, kl_divergence
-from .likelihood import Perplexity, perplexity, perplexity_curves, relative_mean_rise, relative_rise
+from .likelihood import Perplexity, as_share, perplexity, perplexity_curves, relative_mean_rise, relative_rise
 from .multiple_choice import Capability, PromptForm, ScoredBy, capability
-from .noise_floor import NoiseFloor, noise_floor
 from .propensity import (
     MULTIPLIERS,
     PropensityCurve,
@@ -22,11 +20,11 @@ from .propensity import (
     propensity_curve,
     propensity_curves,
 )
-from .receipt import LayerDose, Receipt, steering_receipt
+from .receipt import LayerDose, NoiseFloor, Receipt, noise_floor, steering_receipt
 from .shown import asked_as_text, asked_record, asked_texts, marked_token, shown_line, shown_probe
 from .strata import Stratum, explained, strata, with_label
 from .subject import Subject
-from .sweep import sweep_curves, sweep_perplexity
+from .sweep import first_order_slopes, sweep_curves, sweep_perplexity
 from .tasks import TaskAccuracy, check_shots, task_accuracies, task_accuracy
 
 __all__ = [
@@ -49,6 +47,7 @@ __all__ = [
     "Subject",
     "TaskAccuracy",
     "answer_likelihoods",
+    "as_share",
     "asked_as_text",
     "asked_record",
     "asked_texts",
@@ -91,6 +90,6 @@ __all__ = [
     "sweep_perplexity",
     "task_accuracies",
     "task_accuracy",
-    "unreached_warnings",
+    "unreached",
     "with_label",
 ]

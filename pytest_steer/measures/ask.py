@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike
+from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike, Texts
 from ..errors import DataError, SteerError
-from ..model import Model
+from ..model import Model, Probe
 from ..model.drawing import Drawing
 from ..model.noise import eps_of
 from ..model.replies import GREEDY, Replies, replies
@@ -22,15 +22,22 @@ from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, SteeringVector
 from .answer_likelihood import AnswerLikelihoods, answer_likelihoods
 from .asking import Array
+from .at_cost import AtCost, Deployed, effects_at, multipliers_at_cost
+from .chance import Reading, reading_of_questions, reading_of_texts
 from .kl import Divergence, kl_at_answers, kl_curve
-from .likelihood import Perplexity, perplexity_curves
+from .likelihood import Perplexity, perplexity, perplexity_curves
 from .multiple_choice import Capability, PromptForm, ScoredBy, capability
 from .propensity import PropensityCurve, curves_in_contexts, propensity_curve, propensity_curves
+from .receipt import NoiseFloor, noise_floor
 from .subject import Subject
 from .tasks import TaskAccuracy, task_accuracies
 
 Check = Callable[[Model, Subject], "dict[str, Any] | None"]
 Vector = SteeringVector | Intervention | None
+
+
+def _unchecked(_model: Model, _subject: Subject) -> None:
+    """Look at no hook."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +53,7 @@ class Ask:
     model: Model
     subject: Subject
     context: Context = AS_GIVEN
-    check: Check = field(default=lambda model, subject: None, repr=False)
+    check: Check = field(default=_unchecked, repr=False)
     _moved: list[tuple[str, float]] = field(default_factory=list, repr=False)
 
     @cached_property
@@ -61,6 +68,10 @@ class Ask:
     def of(self, subject: Subject) -> Ask:
         """The same questions about another subject, whose hooks are checked too."""
         return replace(self, subject=subject, _moved=[])
+
+    def in_place(self, vector: SteeringVector | Intervention) -> Ask:
+        """The same questions about another vector in the place of the subject's, such as a random direction, whose hooks act as its own do."""
+        return replace(self, subject=replace(self.subject, vector=vector), check=_unchecked, _moved=[])
 
     def within(self, context: Context) -> Ask:
         """The same questions in another context."""
@@ -150,6 +161,36 @@ class Ask:
         self._note("the texts", np.concatenate([one.per_text - base.per_text for one in steered]))
         return base, steered
 
+    def at_cost(
+        self,
+        subjects: Mapping[Any, Deployed],
+        texts: Sequence[TextLike],
+        *,
+        budget: float,
+        max_multiplier: float,
+        window: int | None = None,
+        stride: int | None = None,
+        source: str = "",
+    ) -> dict[Any, AtCost]:
+        """The multiplier of each subject where the perplexity of the texts has risen by ``budget``."""
+        _ = self.soundness
+        with _named(source):
+            return multipliers_at_cost(
+                self.model,
+                texts,
+                subjects,
+                budget=budget,
+                max_multiplier=max_multiplier,
+                window=window,
+                stride=stride,
+                allow_mismatch=self.subject.allow_mismatch,
+            )
+
+    def effects(self, at: Mapping[Any, tuple[Deployed, float]], items: Iterable[ItemLike]) -> tuple[dict[Any, Array], Array]:
+        """The effect of each (subject, multiplier) on each item, and the items' unsteered propensities."""
+        _ = self.soundness
+        return effects_at(self.model, items, at, context=self.context, allow_mismatch=self.subject.allow_mismatch)
+
     def divergence(self, texts: Sequence[TextLike], multipliers: Sequence[float], *, source: str = "") -> list[Divergence]:
         """KL(unsteered || steered) of the next token's distribution at each position of the texts."""
         _ = self.soundness
@@ -206,7 +247,7 @@ class Ask:
     ) -> Replies:
         """The replies to the prompts at every multiplier."""
         _ = self.soundness
-        return replies(
+        found = replies(
             self.model,
             prompts,
             self.subject.intervention,
@@ -216,20 +257,34 @@ class Ask:
             context=self.context,
             **self.subject.scope,
         )
+        tokens = [[[one.tokens for turns in side for one in turns] for side in sides] for sides in found.of]
+        self._note("the replies", np.array([float(side != sides[0]) for sides in tokens for side in sides]))
+        return found
+
+    def reading(self, units: Texts | Items) -> Reading | None:
+        """How the unsteered model reads texts, or the questions of items; None if these are too short to say."""
+        if isinstance(units, Items):
+            return reading_of_questions(self.model, [item.question for item in units])
+        return reading_of_texts(self.model, perplexity(self.model, units).per_text)
+
+    def noise(self, probes: Sequence[Probe]) -> NoiseFloor:
+        """The noise floor of the scores of such probes."""
+        return noise_floor(self.model, probes, self.subject.intervention, self.subject.multiplier)
 
     def check_moved(self) -> None:
-        """Refuse a user's own way of steering that changed no number in any answer.
+        """Refuse a user's own way of steering that changed nothing in any answer: no number and no token.
 
         Raises:
-            SteerError: every change is within a few roundings of 0.
+            SteerError: every change of a number is within a few roundings of 0, and all replies are those of the unsteered model.
         """
         if self.subject.intervention.applied is None or not self._moved:
             return
         if max(size for _, size in self._moved) > 16 * eps_of(self.model.dtype):
             return
         what = self._moved[0][0]
+        which = "reply" if what == "the replies" else "number"
         raise SteerError(
-            f"apply steered nothing while {what} were measured: every number is that of the unsteered model, though the check of "
+            f"apply steered nothing while {what} were measured: every {which} is that of the unsteered model, though the check of "
             "the hooks saw it steer. Does it stop after some forwards, or act only on some lengths?"
         )
 

@@ -11,9 +11,8 @@ import numpy as np
 from ..data import ContrastItem
 from ..errors import MeasurementError, ModelError
 from ..model import Model, Probe, tokenize_item
-from ..model.batch import check_texts
 from ..model.memo import Scores
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_texts
 from ..prompting import Context, render_item
 from ..steering import Positions, first_steered
 

@@ -1,4 +1,9 @@
-"""From texts to probes: what is asked of the model about each, and where steering begins."""
+"""From texts to probes: what is asked of the model about each, and where steering begins.
+
+A text that is longer than the model takes is cut into windows, as in the transformers documentation on the perplexity of fixed-length
+models: windows of ``window`` tokens begin every ``stride`` tokens, and each scores the tokens that no earlier one has scored. So all but
+the first window's tokens have at least ``window - stride`` tokens before them.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,10 @@ from dataclasses import dataclass
 
 from ..data import Completion, TextLike
 from ..data.texts import as_texts, check_is_text
-from ..errors import DataError, ModelError, TooLongError
+from ..errors import DataError, ModelError, SteerError, TooLongError
 from ..model import Model, Probe, tokenize_answer, tokenize_text
-from ..model.batch import check_sequence, check_texts, check_vocabulary
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_sequence, check_texts, check_vocabulary
 from ..steering import Positions, first_steered
-from .windows import Window, Windows, windows_for
 
 
 @dataclass(frozen=True)
@@ -42,27 +45,16 @@ def unreached(asked: Sequence[Sequence[Probe]]) -> list[int]:
 
 
 def check_reached(asked: Sequence[Sequence[Probe]]) -> None:
-    """Refuse texts of which steering can change none: zero steered tokens are no measurement.
+    """Refuse texts that steering cannot change: zero steered tokens would measure nothing.
 
     Raises:
-        DataError: it says what is too short.
+        DataError: names what is too short.
     """
     if asked and len(unreached(asked)) == len(asked):
         raise DataError(
             "steering reaches no scored token of the texts: it begins after the first position (without include_first), and each text or "
             "window ends with the token that is predicted there. Take longer texts or windows"
         )
-
-
-def unreached_warnings(asked: Sequence[Sequence[Probe]]) -> list[str]:
-    """A warning about texts that steering cannot change, which count as unchanged."""
-    few = len(unreached(asked))
-    if not few:
-        return []
-    return [
-        f"steering reaches no scored token of {few} of these {len(asked)} texts, since they are too short, and each counts as unchanged: "
-        "take longer texts"
-    ]
 
 
 def scope_of(texts: Sequence[TextLike], positions: Positions, include_first: bool) -> tuple[Positions, bool]:
@@ -161,3 +153,70 @@ def _window(whole: Probe, window: Window, include_first: bool) -> Probe:
     steer_from = max(whole.steer_from - window.start, 0 if include_first else 1)
     name = f"{whole.name} (tokens {window.start} to {window.end})"
     return Probe(ids, steer_from, score_from=window.scored - window.start, name=name)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Tokens ``start`` to ``end`` of a text; those from ``scored`` on are scored. Places count from the text's start."""
+
+    start: int
+    end: int
+    scored: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How long texts are cut.
+
+    Attributes:
+        size: tokens of a window, at least 2. stride: by how many tokens the next one begins later, from 1 to ``size - 1``.
+    """
+
+    size: int
+    stride: int
+
+    def over(self, tokens: int, first: int) -> list[Window]:
+        """The windows over a text.
+
+        Args:
+            tokens: of the text. first: the first one that is scored, at least 1.
+        """
+        found, start, scored = [], 0, first
+        while scored < tokens:
+            end = min(start + self.size, tokens)
+            if end > scored:
+                found.append(Window(start, end, scored))
+                scored = end
+            start += self.stride
+        return found
+
+
+def windows_for(longest: int | None, model: str, window: int | None, stride: int | None) -> Windows | None:
+    """The windows that a user asks for; None if no text is cut.
+
+    Args:
+        longest: what the model takes at most; None if it does not say.
+        window: tokens of a window; by default as many as the model takes. stride: by default half a window.
+
+    Raises:
+        SteerError: a window or stride that cannot be used.
+    """
+    if window is None and stride is None:
+        return None
+    for name, value, least in (("window", window, 2), ("stride", stride, 1)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise SteerError(f"{name} is a number of tokens, at least {least}, not {value!r}")
+    size = window if window is not None else longest
+    if size is None:
+        raise SteerError(
+            f"stride {stride}: {model} does not say how many tokens it takes. Give the window too, such as window 1024"
+        )
+    if longest is not None and size > longest:
+        raise SteerError(f"window {size}: {model} takes at most {longest} tokens. Write window {longest}, or less")
+    step = stride if stride is not None else size // 2
+    if step >= size:
+        raise SteerError(
+            f"stride {step} is not smaller than the window of {size} tokens, so a window's first token would have nothing before it. "
+            f"Write stride {size // 2}"
+        )
+    return Windows(size, step)

@@ -11,7 +11,7 @@ import torch
 
 from ..errors import DataError
 from ..model import Model, engine_of, tokenize_text
-from ..model.loaded import once_per_model
+from ..model.model import once_per_model
 from ..model.noise import eps_of
 from ..model.state import measured
 from ..model.tokens import Ids
@@ -25,7 +25,7 @@ _ROUNDINGS = 4
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """How the unsteered model reads some texts, beside chance: the uniform distribution over the vocabulary, whose perplexity is its size.
+    """How the unsteered model reads some texts, compared with chance: the uniform distribution over the vocabulary, whose perplexity is its size.
 
     Attributes:
         model: its name. vocabulary: how many tokens it has. eps: the rounding of its dtype.

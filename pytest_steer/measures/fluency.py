@@ -15,11 +15,11 @@ from .asking import Array
 FluencyMeasure = Literal["repetition", "distinct_2", "entropy", "base_perplexity"]
 
 LOWER_IS_WORSE: tuple[FluencyMeasure, ...] = ("distinct_2", "entropy")
-"""Measures of which a promise is a least value; of the others it is a largest one."""
+"""Measures whose promise is a least value; that of the others is a largest one."""
 FEWEST: dict[FluencyMeasure, int] = {"repetition": 1, "distinct_2": 2, "entropy": 4, "base_perplexity": 1}
 """Tokens below which a reply has no such number."""
 COLLAPSED: dict[FluencyMeasure, float] = {"repetition": 1.0, "distinct_2": 0.0, "entropy": 0.0}
-"""What each is at its worst."""
+"""The worst value of each."""
 
 
 def repetition(tokens: Sequence[int], n: int = 4) -> float:

@@ -43,6 +43,14 @@ class Divergence:
             yield owner, probe, self.per_position[owner][start : read[owner]]
 
     @property
+    def asked(self) -> list[list[Probe]]:
+        """The probes of each text or item."""
+        own: dict[int, list[Probe]] = {}
+        for owner, probe in zip(self.owners, self.probes, strict=True):
+            own.setdefault(owner, []).append(probe)
+        return list(own.values())
+
+    @property
     def per_text(self) -> Array:
         """float64 [n_texts], the mean over the positions of each text."""
         return np.array([own.mean() for own in self.per_position])

@@ -1,16 +1,19 @@
-"""Perplexity of texts under steering, and the paired difference to the unsteered model."""
+"""Perplexity of texts under steering or after a prompt, and the paired difference to the unsteered model."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..data import TextLike
+from ..data import Completion, TextLike
 from ..data.texts import form_of
-from ..model import Model, Probe, check_fits, engine_of
+from ..errors import DataError
+from ..model import Model, Probe, check_fits, engine_of, tokenize_answer, tokenize_text
 from ..model.arguments import checks_arguments
+from ..model.tokens import encode
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array
 from .asking_texts import AskedText, ask_texts, check_reached
@@ -72,7 +75,7 @@ def perplexity(
     """Perplexity of texts, each by itself. Plain ones are read as they are, completions as replies to their prompts.
 
     Args:
-        texts: ``str``, of which every token but the first is scored, and :class:`Completion`, of which the tokens of ``text`` are, see
+        texts: ``str``, scored at every token except the first, and :class:`Completion`, scored at the tokens of ``text``, see
             ``asking_texts.ask_texts``.
         vector: what the model is steered with; None for the unsteered model.
         positions: which tokens are steered. A plain text has no prompt, so all its tokens count as generated ones: every scope steers
@@ -147,6 +150,15 @@ def relative_rise(steered: Perplexity, base: Perplexity) -> float:
         return float(np.expm1((steered.per_text - base.per_text).mean()))
 
 
+_BEYOND = 700.0
+"""exp of more is no finite number."""
+
+
+def as_share(difference: float) -> float | None:
+    """exp(d) - 1, from a difference in log-likelihood to a relative rise of perplexity; None for a bound so far out that it is no finite number."""
+    return math.expm1(difference) if difference < _BEYOND else None
+
+
 def relative_mean_rise(steered: Perplexity, base: Perplexity) -> float:
     """The same of arithmetic means: the mean of the texts' perplexities over that of the unsteered model (von Rütte et al. 2024), minus 1."""
     return steered.mean_of_texts / base.mean_of_texts - 1
@@ -170,3 +182,51 @@ def perplexity_of_pairs(
         Perplexity(np.array([-found.mean() for found in column]), np.array([len(found) for found in column]), tuple(asked))
         for column in columns
     ]
+
+
+def prompt_cost(model: Model, texts: Sequence[TextLike], prompt: str) -> Array:
+    """float64 [n_texts], the rise of each text's mean negative log-likelihood per token under the prompt.
+
+    Before a plain text the prompt and a blank line are put, without a chat template, and both times every token of the text but its first is
+    scored: by itself that one has nothing before it. A completion is asked with the prompt as its system prompt.
+
+    Raises:
+        DataError: no texts, or one of a single token. MeasurementError: a score is NaN or infinite.
+        ModelError: the chat template takes no system prompt.
+    """
+    if not texts:
+        raise DataError("the cost of a prompt takes at least one text")
+    asked = [
+        _completion(model, text, prompt, f"text {number}")
+        if isinstance(text, Completion)
+        else _plain(model, text, prompt, f"text {number}")
+        for number, text in enumerate(texts)
+    ]
+    scores = [row[0] for row in engine_of(model).run_pairs([probe for pair in asked for probe in pair], [(None, 0.0)])]
+    return np.array([alone.mean() - under.mean() for alone, under in zip(scores[::2], scores[1::2], strict=True)])
+
+
+def _plain(model: Model, text: str, prompt: str, name: str) -> tuple[Probe, Probe]:
+    before = f"{prompt}\n\n"
+    alone = tokenize_text(model.tokenizer, text, name)
+    _, own_spans = encode(model.tokenizer, text, special_tokens=True)
+    ids, spans = encode(model.tokenizer, before + text, special_tokens=True)
+    own = next(index for index, (_, end) in enumerate(own_spans) if end > 0)
+    first = next(index for index, (_, end) in enumerate(spans) if end > len(before))
+    if own + 1 >= len(alone) or first + 1 >= len(ids):
+        raise DataError(f"{name}: has one token, and every token but the first is scored")
+    return (
+        Probe(alone, len(alone), score_from=own + 1, name=name),
+        Probe(ids, len(ids), score_from=first + 1, name=f"{name} after the prompt"),
+    )
+
+
+def _completion(model: Model, text: Completion, prompt: str, name: str) -> tuple[Probe, Probe]:
+    probes = []
+    for system in (None, prompt):
+        put = model.format.prompt(text.prompt, system)
+        tokens = tokenize_answer(
+            model.tokenizer, put.turn, put.opening, text.text.strip(), model.format.render is None, name
+        )
+        probes.append(Probe(tokens.ids, len(tokens.ids), score_from=tokens.first, name=name))
+    return probes[0], replace(probes[1], name=f"{name} after the prompt")

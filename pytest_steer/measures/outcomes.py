@@ -1,4 +1,4 @@
-"""What a reply is before anybody judges it: the span that is judged, and whether there is one at all."""
+"""Replies before they are judged: the span that is judged, and whether there is one at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ..errors import SteerError
 from ..model import Model
-from ..model.loaded import once_per_model
+from ..model.model import once_per_model
 from ..prompting.thoughts import Parts, ends_in_thought, markers_in, parts_of
 
 Span = Literal["answer", "thought", "both"]
@@ -85,7 +85,7 @@ def outcome_of(parts: Parts, tokens: Sequence[int], finish_reason: FinishReason,
 
 
 def looped(tokens: Sequence[int]) -> int | None:
-    """How many tokens at the end of a reply are copies of one n-gram; None if they are no loop.
+    """How many tokens at the end of a reply are copies of one n-gram; None without a loop.
 
     A loop is at least three copies of an n-gram of any length, the last of which may be cut. Together they make at least eight tokens, or
     all of a shorter reply, and at least a quarter of the reply.

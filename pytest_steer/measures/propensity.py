@@ -17,7 +17,9 @@ from ..model.arguments import checks_arguments
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions
 from .asking import Array, Asked, asked_of, propensities
-from .cost_search import LARGEST
+
+# The largest number of float32, in which multipliers reach the model.
+LARGEST = (2 - 2.0**-23) * 2.0**127
 
 Name = TypeVar("Name", bound=Hashable)
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]

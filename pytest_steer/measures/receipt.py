@@ -1,13 +1,17 @@
-"""The steering receipt: how many tokens were steered, and how large the dose was against what was there."""
+"""What can be told of single scores: how many tokens were steered, how large the dose was, and below which floor numbers are noise."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 
 from ..model import Model, Probe, block_outputs, engine_of
+from ..model.noise import is_coarse
 from ..steering import Intervention
 
 # The median norm settles quickly; a few sequences are enough.
@@ -21,8 +25,8 @@ class LayerDose:
     Attributes:
         layer: decoder block whose output is changed.
         norm: Euclidean norm of the steering vector there; None if the intervention is not a vector.
-        median_hidden_norm: median norm of what is unsteered there, at steered positions: the block's output, or the intervention's own site. The median, since a few
-            positions can have norms tens of times the others'.
+        median_hidden_norm: median norm of the unsteered hidden states at steered positions, at the block's output or the intervention's site.
+            The median, since a few positions can have norms tens of times the others'.
         relative_dose: |multiplier| * norm / median_hidden_norm; None without a vector.
         displacement: median over steered positions of the norm of the change that the intervention makes there, divided by the
             norm of what is unsteered there. This is the real dose where norms are kept, or more than one direction moves. None for a
@@ -38,7 +42,7 @@ class LayerDose:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was steered.
+    """The steered tokens and the dose of one intervention.
 
     Attributes:
         operation: what was done with the direction: ``added``, ``projected out``, ...
@@ -80,7 +84,7 @@ def steering_receipt(model: Model, probes: Sequence[Probe], intervention: Interv
 
 
 def _moves_alone(intervention: Intervention) -> bool:
-    """Whether what it does at a position is known from what stands there."""
+    """Whether its effect at a position depends only on the hidden state there."""
     return intervention.looks == "position" and (intervention.applied is None or intervention.applied.is_declared)
 
 
@@ -106,3 +110,54 @@ def _norms(model: Model, sample: Sequence[Probe], intervention: Intervention, mu
             there = intervention.apply(here[None], strength, every, layer)[0]
         found[str(layer)] = torch.stack([here.norm(dim=-1), (there - here).norm(dim=-1)])
     return found
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """How well a single score is known.
+
+    Attributes:
+        between_batches: the largest difference of a score between a plain batch and its rows by themselves.
+        rounding: the distance between neighbouring numbers of the model's type at the size of its logits.
+        unit: ``logits`` (of single tokens) or ``nats`` (log-likelihoods of tokens).
+        tokens: how many scores are averaged for one answer or text, in the mean.
+        coarse: whether the model computes in 16 bits or fewer.
+    """
+
+    between_batches: float
+    rounding: float
+    unit: Literal["logits", "nats"]
+    tokens: float
+    coarse: bool
+
+    @property
+    def score(self) -> float:
+        """The floor: the larger of the two."""
+        return max(self.between_batches, self.rounding)
+
+    @property
+    def answer(self) -> float:
+        """The same of an answer or a text, the mean over its tokens, whose roundings are independent."""
+        return self.score / math.sqrt(self.tokens)
+
+    @property
+    def effect(self) -> float:
+        """How far it moves a difference of two propensities, each a difference of two answers."""
+        return 2 * self.answer
+
+    def slope(self, multipliers: Sequence[float]) -> float:
+        """How far it moves an item's slope over these multipliers."""
+        centred = np.asarray(multipliers, dtype=float) - np.mean(multipliers)
+        return math.sqrt(2) * self.answer / float(np.sqrt(centred @ centred))
+
+
+def noise_floor(model: Model, probes: Sequence[Probe], intervention: Intervention, multiplier: float) -> NoiseFloor:
+    """The noise floor of scores such as these, measured on a few of them; remembered with the model.
+
+    Raises:
+        SteerError: a ``steered`` block is open on the model.
+    """
+    between, rounding = engine_of(model).noise_floor(probes, intervention, multiplier)
+    raw = all(probe.candidates is not None or probe.margins for probe in probes)
+    tokens = 1.0 if raw else float(np.mean([len(probe.reads) for probe in probes]))
+    return NoiseFloor(between, rounding, "logits" if raw else "nats", tokens, is_coarse(model.dtype))

@@ -13,8 +13,7 @@ from ..data.tasks import draw_demonstrations
 from ..errors import ModelError, SteerError
 from ..model import Model, Probe, answer_ends, check_fits, engine_of, tokenize_task
 from ..model.arguments import checks_arguments
-from ..model.batch import check_texts
-from ..model.tokens import Ids
+from ..model.tokens import Ids, check_texts
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
 from .asking import Array
 from .propensity import Flags, Name, check_dose, check_multipliers
@@ -22,7 +21,7 @@ from .propensity import Flags, Name, check_dose, check_multipliers
 
 @dataclass(frozen=True, eq=False)
 class TaskAccuracy:
-    """What greedy decoding would write for the queries of a task, held against the right outputs.
+    """Greedy decoding of the queries of a task, compared with the right outputs.
 
     Attributes:
         margins: for each task float64 [tokens of the output + 1]: how far the logit of each token of the right output, with those
@@ -88,7 +87,7 @@ def task_accuracy(
         include_first: steer the first position too where the scope reaches it.
         n_shots: how many demonstrations; 0 is zero-shot.
         demonstrations: what they are drawn from; by default the other tasks. Those with the input of the query are passed over.
-        shuffled: deal the outputs of each prompt's demonstrations out anew, so that (where possible) none keeps its own. The field
+        shuffled: shuffle the outputs of each prompt's demonstrations, so that (where possible) none keeps its own. The field
             shuffles them at random to take the task out of a prompt and leave its form (Todd et al. 2023, section 2.3).
         seed: of the draws. Those of one query do not depend on the other queries or the order of the pairs.
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.

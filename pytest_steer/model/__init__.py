@@ -1,16 +1,15 @@
 """Load models, find their blocks, run and steer forwards. Knows nothing of claims or pytest."""
 
-from .activations import block_outputs, check_layers
-from .answers import answer_ends
+from .activations import check_layers
 from .drawing import Drawing
-from .engine import Engine, engine_of
-from .fits import check_fits
+from .engine import Engine, block_outputs, engine_of
 from .generation import Generation, generate
 from .hooks import steered
-from .loaded import Model
 from .loading import load_model, wrap_model
+from .model import Model
 from .probes import Probe
-from .tokens import ItemTokens, encode, tokenize_answer, tokenize_item, tokenize_task, tokenize_text
+from .sites import check_fits
+from .tokens import ItemTokens, answer_ends, encode, tokenize_answer, tokenize_item, tokenize_task, tokenize_text
 
 __all__ = [
     "Drawing", "Engine", "Generation", "ItemTokens", "Model", "Probe", "answer_ends", "block_outputs", "check_fits", "check_layers",

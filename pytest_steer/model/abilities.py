@@ -1,6 +1,6 @@
-"""What the layers of a model can do, read off the cache that one short forward returns.
+"""What the layers and the forward of a model can do, read off one short forward, its signature and its configuration.
 
-The configuration does not tell: that of RWKV looks like plain attention, and many hybrids have a mask argument that half of their
+The configuration alone does not tell: that of RWKV looks like plain attention, and many hybrids have a mask argument that half of their
 layers ignore. The cache does: keys and values of every token are attended to under a mask, a recurrent or convolutional state is
 not.
 """
@@ -16,14 +16,14 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from .configuration import numbers_of
-from .loaded import Model, once_per_model
+from .model import Model, once_per_model
+from .state import structure_of
 
 LayerKind = Literal["attention", "window", "recurrent", "keeps nothing", "unknown"]
 
 _TOKENS = 6
 _CACHE_NAMES = ("past_key_values", "cache")
-# Fields of an output that are no state. Any other field may be one that the class invented.
+# Fields of an output without state. Any other field may be state of the class's own invention.
 _NO_STATE = frozenset(
     {"loss", "logits", "hidden_states", "attentions", "aux_loss", "router_logits", "rope_deltas", "image_hidden_states"}
 )
@@ -123,3 +123,57 @@ def _keeps_every_token(layer: Any) -> bool:
     tokens = {_TOKENS, min(_TOKENS, max(window - 1, 0))} if isinstance(window, int) else {_TOKENS}
     states = (layer.keys, layer.values)
     return all(isinstance(s, torch.Tensor) and s.ndim == 4 and s.shape[0] == 1 and s.shape[-2] in tokens for s in states)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Traits of a model's class that forwards depend on.
+
+    Attributes:
+        takes_positions: whether it can be told the position of each token.
+        cache_name: the argument that takes keys and values of earlier tokens.
+        heads: numbers of attention heads.
+        sizes: all numbers of its configuration. Arguments of blocks are told apart by size, so the number of entries of a plan
+            must be none of them.
+    """
+
+    takes_positions: bool
+    cache_name: str
+    heads: tuple[int, ...]
+    sizes: frozenset[int]
+
+
+@once_per_model
+def traits_of(model: Model) -> Traits:
+    """Traits of a model's class that forwards depend on, read off its signature and its configuration."""
+    arguments = inspect.signature(model.hf.forward).parameters
+    config = model.config
+    names = ("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head")
+    heads = tuple(dict.fromkeys(count for name in names for count in numbers_of(config, name)))
+    numbers = {value for value in config.to_dict().values() if isinstance(value, int)}
+    numbers |= {model.width // count for count in heads if count}
+    # transformers 5.24 renamed the argument; both names may be there.
+    cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
+    return Traits(structure_of(model).told_positions, cache_name, heads, frozenset(numbers))
+
+
+@once_per_model
+def keeps_logits(model: Model) -> bool:
+    """Whether a model can be asked for the logits of its last positions alone."""
+    return "logits_to_keep" in inspect.signature(model.hf.forward).parameters
+
+
+def numbers_of(config: Any, name: str) -> tuple[int, ...]:
+    """The whole numbers that a setting has, distinct: none, one, or several where layers differ."""
+    depth = getattr(config, "num_hidden_layers", None)
+    layers = range(depth) if isinstance(depth, int) and depth else [None]
+    values = [setting_at(config, layer, name) for layer in layers]
+    return tuple(dict.fromkeys(value for value in values if isinstance(value, int) and not isinstance(value, bool)))
+
+
+def setting_at(config: Any, layer: int | None, name: str) -> Any:
+    """A setting as it is at one layer; None if it is not known."""
+    try:
+        return getattr(config, name, None)
+    except RuntimeError:  # transformers refuses to read one value where layers differ
+        return None if layer is None else getattr(config.per_layer_config[layer], name, None)

@@ -1,17 +1,74 @@
-"""Reading hidden states: outputs of decoder blocks, many layers in one pass."""
+"""Hidden states at block outputs and sites, and gradients with respect to them, many layers in one pass; nothing is remembered here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import torch
 
-from ..errors import VectorError
+from .. import progress
+from ..errors import MeasurementError, VectorError
 from ..steering import Site
-from .engine import engine_of
-from .loaded import Model
-from .outputs import Reader, read_outputs
-from .tokens import Ids
+from .logits import logits_at
+from .model import Model
+from .probes import Probe
+from .sites import attached
+from .state import measured
+from .tokens import Ids, check_sequence, padded
+
+Reader = Callable[[int, torch.Tensor], torch.Tensor]
+
+_ROWS = 32
+
+
+class _Enough(Exception):
+    """Ends a forward once the highest layer that is wanted has been read."""
+
+
+@measured
+@torch.inference_mode()
+def read_outputs(
+    model: Model, sequences: Sequence[Ids], layers: Sequence[int], read: Reader | Mapping[int, Reader], site: Site = "block"
+) -> dict[int, list[torch.Tensor]]:
+    """Values read from the outputs of decoder blocks, or from a site inside of them, without remembering them.
+
+    See ``engine.block_outputs``, which remembers.
+    """
+    for index, ids in enumerate(sequences):
+        check_sequence(model, ids, f"sequence {index}")
+    ordered = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    kept: dict[int, list[torch.Tensor]] = {layer: [torch.empty(0)] * len(sequences) for layer in layers}
+    for start in range(0, len(ordered), _ROWS):
+        chunk = ordered[start : start + _ROWS]
+        for layer, hidden in _read_blocks(model, [sequences[i] for i in chunk], layers, site).items():
+            for row, i in enumerate(chunk):
+                own = hidden[row, : len(sequences[i])].float()
+                if not torch.isfinite(own).all():
+                    raise MeasurementError(f"sequence {i}: the output of layer {layer} has NaN or infinite values")
+                kept[layer][i] = (read[layer] if isinstance(read, Mapping) else read)(i, own).cpu()
+        progress.report(f"reading activations: {min(start + _ROWS, len(ordered))} of {len(ordered)} texts")
+    return kept
+
+
+def _read_blocks(model: Model, sequences: Sequence[Ids], layers: Sequence[int], site: Site) -> dict[int, torch.Tensor]:
+    """One padded batch: {layer: [rows, positions, width]}, real tokens first."""
+    ids, mask = padded(sequences)
+    outputs: dict[int, torch.Tensor] = {}
+
+    def keep(layer: int) -> Callable[[torch.Tensor], None]:
+        def see(hidden: torch.Tensor) -> None:
+            # A copy inside of blocks: Falcon adds its attention to the MLP's output in place.
+            outputs[layer] = hidden if site == "block" else hidden.clone()
+            if layer == max(layers):
+                raise _Enough
+
+        return see
+
+    with attached(model, layers, site, keep), suppress(_Enough):
+        model.backbone(input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False)
+    # OPT flattens rows and positions within its blocks.
+    return {layer: hidden.reshape(*ids.shape, -1) for layer, hidden in outputs.items()}
 
 
 def check_layers(model: Model, layers: int | Sequence[int]) -> tuple[int, ...]:
@@ -29,37 +86,56 @@ def check_layers(model: Model, layers: int | Sequence[int]) -> tuple[int, ...]:
     return wanted
 
 
-def block_outputs(
-    model: Model,
-    sequences: Sequence[Ids],
-    layers: Sequence[int],
-    read: Reader | Mapping[int, Reader],
-    site: Site = "block",
-    reading: tuple[object, ...] | None = None,
-    on_disk: bool = True,
+Objective = Callable[[list[torch.Tensor]], torch.Tensor]
+
+
+@measured
+def block_gradients(
+    model: Model, probes: Sequence[Probe], layers: Sequence[int], objective: Objective
 ) -> dict[int, list[torch.Tensor]]:
-    """What is read from the outputs of decoder blocks (or from a site inside of them), for each sequence by itself.
+    """Gradient of a number with respect to the unsteered output of each block, for one batch of sequences.
 
     Args:
-        read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them; one for all layers, or
-            one for each.
-        reading: what ``read`` does and depends on. What it gave is then remembered, with ``on_disk`` in the folder of scores too, if there is one.
+        objective: logits of each probe at its ``reads``, float32 [reads, vocabulary], -> one number that is a sum of
+            terms of the probes.
 
     Returns:
-        {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.
+        {layer: [one tensor [tokens, width] per probe]}, float32 on the CPU.
 
     Raises:
         SteerError: a ``steered`` block is open on the model.
         DataError: a sequence is longer than the model allows.
-        MeasurementError: an activation is NaN or infinite.
+        ModelError: the output of a layer is not one hidden state per token.
+        MeasurementError: a gradient is NaN or infinite, or the model has none.
     """
-    if reading is None:
-        return read_outputs(model, sequences, layers, read, site)
+    for probe in probes:
+        check_sequence(model, probe.ids, probe.name)
+    outputs: dict[int, torch.Tensor] = {}
 
-    def named() -> dict[str, torch.Tensor]:
-        kept = read_outputs(model, sequences, layers, read, site)
-        return {f"{layer} {index}": own for layer, rows in kept.items() for index, own in enumerate(rows)}
+    def keep(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def see(hidden: torch.Tensor) -> torch.Tensor:
+            # The blocks below the lowest layer need no backward.
+            outputs[layer] = hidden.detach().requires_grad_() if layer == min(layers) else hidden
+            return outputs[layer]
 
-    what = ("outputs", tuple(sequences), tuple(layers), site, reading)
-    found = engine_of(model).remembered_tensors(what, named, on_disk=on_disk)
-    return {layer: [found[f"{layer} {index}"] for index in range(len(sequences))] for layer in layers}
+        return see
+
+    places = [(row, at) for row, probe in enumerate(probes) for at in probe.reads]
+    # The caller may have switched gradients off. A model that was loaded in inference mode has no gradients.
+    with torch.inference_mode(False), torch.enable_grad(), attached(model, layers, "block", keep):
+        try:
+            ids, mask = (value.to(model.device) for value in padded([probe.ids for probe in probes]))
+            inputs = {"input_ids": ids, "attention_mask": mask, "use_cache": False}
+            logits = logits_at(model, inputs, places)
+            parts = list(torch.split(logits.float(), [len(probe.reads) for probe in probes]))
+            gradients = torch.autograd.grad(objective(parts), [outputs[layer] for layer in layers])
+        except RuntimeError as error:
+            first = str(error).strip().partition("\n")[0]
+            raise MeasurementError(f"{model.id}: no gradient with respect to its block outputs: {first}") from error
+    found: dict[int, list[torch.Tensor]] = {}
+    for layer, gradient in zip(layers, gradients, strict=True):
+        found[layer] = [gradient[row, : len(probe.ids)].float().cpu() for row, probe in enumerate(probes)]
+        for probe, own in zip(probes, found[layer], strict=True):
+            if not torch.isfinite(own).all():
+                raise MeasurementError(f"{probe.name}: the gradient at layer {layer} has NaN or infinite values")
+    return found

@@ -12,7 +12,7 @@ from ..errors import DataError, ModelError, SteerError, VectorError
 from ..prompting import Context
 from ..registry import nearest
 from ..steering import Intervention, SteeringVector, as_intervention
-from .loaded import Model
+from .model import Model
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +29,6 @@ READERS = {
     "demonstrations": "read_tasks",
 }
 _PLACED = ("model", "vector", "intervention", "deployed", "at", "prompts")
-_WAS = {"shots": "n_shots", "cost": "budget", "most": "max_multiplier"}
 
 
 def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
@@ -39,9 +38,9 @@ def checks_arguments(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        renamed = _renamed(kwargs, parameters)
-        if renamed:
-            raise TypeError(f"{function.__name__}() {renamed}")
+        misspelt = _misspelt(kwargs, parameters)
+        if misspelt:
+            raise TypeError(f"{function.__name__}() {misspelt}")
         given = _bound(function, args, kwargs)
         if given is None:
             if args and isinstance(args[0], (SteeringVector, Intervention)):
@@ -138,10 +137,8 @@ def _cure_of(model: object) -> str:
     return "load one with load_model(name)"
 
 
-def _renamed(given: Mapping[str, Any], known: Collection[str]) -> str:
-    """What to write in the place of the first keyword that is not known; "" if nothing comes near."""
+def _misspelt(given: Mapping[str, Any], known: Collection[str]) -> str:
+    """The keyword that was probably meant by the first unknown one; "" if none is similar."""
     unknown = next((name for name in given if name not in known), "")
-    if _WAS.get(unknown) in known:
-        return f"{unknown!r} is now called {_WAS[unknown]!r}: write {_WAS[unknown]}={given[unknown]!r}"
     meant = nearest(unknown, known) if unknown else None
     return f"got an unexpected keyword argument {unknown!r}: did you mean {meant!r}?" if meant else ""

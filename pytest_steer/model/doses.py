@@ -10,9 +10,9 @@ import torch
 
 from ..errors import MeasurementError, SteerError
 from ..steering import Intervention, Rows, Site
-from .loaded import Model
+from .activations import read_outputs
+from .model import Model
 from .noise import eps_of, is_coarse
-from .outputs import read_outputs
 from .probes import Pair, Probe
 
 Remembered = Callable[[tuple[object, ...], Callable[[], dict[str, torch.Tensor]]], dict[str, torch.Tensor]]
@@ -59,7 +59,7 @@ class Doses:
         """Refuse multipliers, other than 0, whose dose is lost in the rounding of the hidden states.
 
         Raises:
-            SteerError: says which, how large its dose and the rounding are, and which multiplier would do.
+            SteerError: names the multiplier, its dose, the rounding, and the smallest multiplier that works.
         """
         acting = [
             (pair.intervention, pair.multiplier) for pair in pairs if pair.intervention is not None and not pair.is_idle
@@ -145,7 +145,7 @@ def _has_dose(change: Intervention) -> bool:
 
 
 def _sample_of(probes: Sequence[Probe]) -> list[Probe]:
-    """A few of the probes of which some position is steered."""
+    """A few of the probes, those with a steered position."""
     return [probe for probe in probes[:: max(1, len(probes) // _SAMPLE)] if probe.steer_from < len(probe.ids)][:_SAMPLE]
 
 

@@ -14,8 +14,8 @@ import torch
 from ..errors import SteerError
 from .tokens import Ids
 
-# Nucleus sampling looks at so many of the likeliest tokens first. They nearly always hold the nucleus, and sorting all takes longer than the
-# forward.
+# Nucleus sampling sorts this many of the likeliest tokens first: they nearly always hold the nucleus, and sorting the whole vocabulary
+# takes longer than the forward.
 _LIKELIEST = 256
 
 
@@ -24,7 +24,7 @@ class Drawing:
     """How the tokens of a reply are chosen, and how many replies there are.
 
     Attributes:
-        max_new_tokens: a reply that has so many tokens is cut there.
+        max_new_tokens: the length at which a reply is cut.
         samples: replies to each prompt at each multiplier. More than one need a temperature: the likeliest tokens are always the same.
         temperature: tokens are drawn at it; None takes the likeliest one (greedy).
         top_p: only the likeliest tokens are drawn, up to the first at which their summed probability reaches it (nucleus sampling,
@@ -70,7 +70,7 @@ class Drawing:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """All that the tokens of one sample depend on: of a greedy one the seed is no part."""
+        """Everything that the tokens of one sample depend on; a greedy sample does not depend on the seed."""
         if self.temperature is None:
             return (self.max_new_tokens,)
         return (self.max_new_tokens, float(self.temperature), float(self.top_p), self.seed)
@@ -78,7 +78,7 @@ class Drawing:
     def points(self, ids: Ids, multiplier: float, sample: int) -> np.ndarray:
         """Float64 [max_new_tokens], uniform in [0, 1): the random numbers of one row.
 
-        They depend on the seed, the prompt's tokens, the multiplier and the number of the sample, and not on the rows beside it.
+        They depend on the seed, the prompt's tokens, the multiplier and the number of the sample, but not on other rows.
         """
         if self.temperature is None:
             return np.zeros(0)

@@ -15,29 +15,25 @@ from safetensors.torch import load, save
 
 from .. import progress
 from ..errors import DataError, MeasurementError, SteerWarning
-from ..steering import Intervention
-from .applied import check_steady, run_batch
-from .batch import Padding, check_sequence, check_vocabulary
+from ..steering import Intervention, Site
+from .activations import Reader, read_outputs
 from .doses import Doses
 from .drawing import Drawing
-from .forward import Prefix, run_prefix
+from .forward import Prefix, check_steady, run_batch, run_prefix
 from .identity import disk_key, is_hooked, state_of
 from .layout import Way, in_order
-from .loaded import Model, once_per_model
-from .memo import DiskMemo, Scores
-from .noise import Noise, agree, in_nats, is_coarse, noise_between, shortened, spacing
-from .planning import Budget, batches, half_of, halves, ways_of
-from .prefixes import Group, group_by_prefix
+from .memo import DiskMemo, Recent, Scores, Tensors
+from .model import Model, once_per_model
+from .noise import MISFITS, Noise, agree, in_nats, is_coarse, is_out_of_memory, noise_between, shortened, spacing
+from .planning import Budget, Group, batches, group_by_prefix, half_of, halves, ways_of
 from .probes import Bundle, Pair, Probe, Row, bundle_up, key_of
-from .recent import Recent, Tensors
-from .state import measured
-from .structure import structure_of
-from .trial import MISFITS, is_out_of_memory
+from .state import measured, structure_of
+from .tokens import Ids, Padding, check_sequence, check_vocabulary
 from .writing import Writer
 
 _Answers = list[tuple[Row, Scores]]
 _One = TypeVar("_One")
-# Bytes of tensors that are kept on disk as one entry. Activations of all layers of a large model take more, and are read anew.
+# Largest entry on disk, in bytes. Activations of all layers of a large model exceed it and are read again.
 _MOST_ON_DISK = 2**26
 # How many rows a way is tried on in 16 bits, where one may be right by chance, and how many show the noise by themselves.
 _TRIED, _ALONE = 24, 4
@@ -182,8 +178,8 @@ class Engine:
         """Tensors that the model gives, from memory or from disk if they are there.
 
         Args:
-            what: all they depend on beside the model; everything in it has a ``repr`` that says what it is.
-            on_disk: False for what is large and cheap, or what no ``repr`` says all about.
+            what: everything except the model that they depend on; the ``repr`` of each part identifies it.
+            on_disk: False for tensors that are large and cheap, or that no ``repr`` identifies.
         """
         self._look_at_model()
         key = hashlib.blake2b(repr(what).encode(), digest_size=20).digest()
@@ -204,8 +200,8 @@ class Engine:
         """Values that the model gives, from memory or from disk if they are there.
 
         Args:
-            keys: what they depend on beside the model, and whether that says all about them, so that they may be kept on disk.
-            compute: gives those that are not there, in parts.
+            keys: hash of everything except the model that a value depends on -> whether the value may be kept on disk.
+            compute: yields the missing ones, in parts.
         """
         self._look_at_model()
         known = self._recalled(keys)
@@ -286,7 +282,7 @@ class Engine:
                 if fits:
                     answers, taken = self._computed(batch, way, prefix if way.prefix else None), way
                     if way.kind != "plain" and not all(np.isfinite(scores).all() for _, scores in answers):
-                        # A branch that overflows spoils those beside it, whatever the way, so each runs by itself.
+                        # A branch that overflows spoils the other branches, whatever the way, so each runs by itself.
                         taken = Way("plain")
                         answers = self._computed(batch, taken, None)
                     fits = self._tried(batch, taken, _asked(batch, answers))
@@ -435,3 +431,40 @@ def _logit_of(probe: Probe) -> Probe:
 
 def _is_durable(pair: Pair) -> bool:
     return pair.intervention is None or pair.intervention.durable
+
+
+def block_outputs(
+    model: Model,
+    sequences: Sequence[Ids],
+    layers: Sequence[int],
+    read: Reader | Mapping[int, Reader],
+    site: Site = "block",
+    reading: tuple[object, ...] | None = None,
+    on_disk: bool = True,
+) -> dict[int, list[torch.Tensor]]:
+    """Values read from the outputs of decoder blocks (or from a site inside of them), for each sequence by itself.
+
+    Args:
+        read: (index of the sequence, float32 hidden states [tokens, width] without padding) -> what is kept of them; one for all layers, or
+            one for each.
+        reading: identifies ``read`` and everything it depends on. Its values are then remembered, with ``on_disk`` also in the folder of
+            scores, if there is one.
+
+    Returns:
+        {layer: [what was kept, one per sequence]} on the CPU. The last block is read before the final norm.
+
+    Raises:
+        SteerError: a ``steered`` block is open on the model.
+        DataError: a sequence is longer than the model allows.
+        MeasurementError: an activation is NaN or infinite.
+    """
+    if reading is None:
+        return read_outputs(model, sequences, layers, read, site)
+
+    def named() -> dict[str, torch.Tensor]:
+        kept = read_outputs(model, sequences, layers, read, site)
+        return {f"{layer} {index}": own for layer, rows in kept.items() for index, own in enumerate(rows)}
+
+    what = ("outputs", tuple(sequences), tuple(layers), site, reading)
+    found = engine_of(model).remembered_tensors(what, named, on_disk=on_disk)
+    return {layer: [found[f"{layer} {index}"] for index in range(len(sequences))] for layer in layers}

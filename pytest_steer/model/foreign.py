@@ -1,4 +1,4 @@
-"""Hooks and forwards that others have put on a model: find them, name them, refuse those that change something."""
+"""Hooks and forwards of other packages on a model: find them, name them, refuse those that change something."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.nn.modules import module as torch_module
 
 from ..errors import ModelError
 from ..screen import message_of
-from .loaded import Model
-from .trial import difference, trial_ids, trial_logits
+from .model import Model
+from .noise import difference, trial_ids, trial_logits
 from .weights import first_few
 
 HOOK_TABLES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -60,18 +60,18 @@ def global_hooks() -> list[Found]:
 
 
 def hooks_warning(name: str, described: Sequence[str]) -> str:
-    """The warning that hooks of others were on the model while it was measured."""
+    """The warning that other hooks were on the model during a measurement."""
     return (
         f"{name} has hooks of others on it ({first_few(described)}). They changed no hidden states or outputs while it was measured; "
         "what else they do was not looked at"
     )
 
 
-# --- whose they are ---
+# --- their makers ---
 
 
 def maker_of(found: Found) -> str | None:
-    """Who made a hook: this package, ``model`` if it is part of the model, or None for anybody else."""
+    """The maker of a hook: this package, ``model`` if it is part of the model, or None for anybody else."""
     if isinstance(found.function, Watch):
         return None
     makers = {_package_of(function, found.module) for function in _chain(found.function)}
@@ -126,11 +126,11 @@ def described(model: Model, found: Sequence[Found]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-# --- what they change ---
+# --- their effects ---
 
 
 def check_forwards(model: Model, foreign: Sequence[Found]) -> None:
-    """Refuse forwards of others that stand in for a module's own and compute something else."""
+    """Refuse replaced forwards that compute something else than the module's own."""
     replaced = [found for found in foreign if found.table is None]
     if not replaced:
         return

@@ -1,65 +1,31 @@
-"""One forward of the model over a plan, and what is read from it."""
+"""One forward of the model over a plan: with a prefix that was run before, and under a user's own context manager."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
 
-from ..steering import Rows
-from .batch import Padding
-from .configuration import numbers_of
-from .divergence import divergence
-from .growth import growing
+from ..errors import SteerError
+from ..steering import Rows, SteeredBatch
+from .abilities import traits_of
 from .hooks import hooked
-from .layout import Dose, Plan, Way, lay_out
-from .loaded import Model, once_per_model
+from .layout import Dose, Plan, Way, growing, lay_out
+from .logits import can_unembed_apart, logits_at, reading, scores_of
 from .memo import Scores
-from .prefixes import replaying
-from .probes import Bundle, Pair, Probe, Row, key_of
-from .structure import structure_of
-from .unembedding import can_unembed_apart, logits_at, reading
+from .model import Model
+from .noise import FLOOR, is_coarse, noise_between, spacing
+from .probes import Bundle, Pair, Probe, Row, bundle_up
+from .tokens import Padding
 
 # Logits that are held at once where a row is compared with another, so that a long text of a large vocabulary fits in memory.
 _MOST_ON_CPU, _MOST = 2**25, 2**28
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What forwards need to know of a model's class.
-
-    Attributes:
-        takes_positions: whether it can be told the position of each token.
-        cache_name: the argument that takes keys and values of earlier tokens.
-        heads: numbers of attention heads.
-        sizes: all numbers of its configuration. Arguments of blocks are told apart by size, so the number of entries of a plan
-            must be none of them.
-    """
-
-    takes_positions: bool
-    cache_name: str
-    heads: tuple[int, ...]
-    sizes: frozenset[int]
-
-
-@once_per_model
-def traits_of(model: Model) -> Traits:
-    """What forwards need to know of a model's class, read off its signature and its configuration."""
-    arguments = inspect.signature(model.hf.forward).parameters
-    config = model.config
-    names = ("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head")
-    heads = tuple(dict.fromkeys(count for name in names for count in numbers_of(config, name)))
-    numbers = {value for value in config.to_dict().values() if isinstance(value, int)}
-    numbers |= {model.width // count for count in heads if count}
-    # transformers 5.24 renamed the argument; both names may be there.
-    cache_name = "past_key_values" if "past_key_values" in arguments else "cache"
-    return Traits(structure_of(model).told_positions, cache_name, heads, frozenset(numbers))
 
 
 @dataclass(frozen=True)
@@ -90,7 +56,7 @@ def run_prefix(model: Model, bundle: Bundle, length: int) -> Prefix:
 def run(
     model: Model, bundles: Sequence[Bundle], way: Way, padding: Padding, prefix: Prefix | None
 ) -> list[tuple[Row, Scores]]:
-    """Scores of all rows of the bundles; beside divergences the log-likelihoods that came with them, see :func:`scores_of`."""
+    """Scores of all rows of the bundles, and with divergences the log-likelihoods of the same tokens, see :func:`scores_of`."""
     shared = prefix.length if prefix else 0
     plan = lay_out(bundles, way, shared, padding, traits_of(model).sizes)
     cache = replaying(prefix.filled, prefix.plan, plan) if prefix else None
@@ -157,93 +123,123 @@ def _steer(stack: ExitStack, model: Model, plan: Plan, dose: Dose) -> None:
     stack.enter_context(hooked(model, dose.intervention, lambda: placed, part, lambda: looked))
 
 
-def scores_of(
-    rows: Sequence[Row],
-    logits: Callable[[torch.Tensor], torch.Tensor],
-    only: Sequence[int] | None = None,
-    bases: Sequence[int | None] = (),
-    at_once: int = 2**20,
-    *,
-    beside: bool = False,
-) -> list[tuple[Row, Scores]]:
-    """The scores of all rows from the logits of their reads.
+class _Kept(DynamicLayer):  # type: ignore[no-untyped-call]
+    """Keys and values of a prefix, put before those of every row without being stored again."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.keys, self.values, self.rows = keys, values, rows.to(keys.device)
+        self.dtype, self.device = keys.dtype, keys.device
+        self.is_initialized = True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        found = []
+        for kept, new in ((self.keys, key_states), (self.values, value_states)):
+            assert kept is not None
+            count = len(new)
+            before = kept.expand(count, -1, -1, -1) if len(kept) == 1 else kept.index_select(0, self.rows[:count])
+            found.append(torch.cat([before, new], dim=-2))
+        return found[0], found[1]
+
+
+def replaying(filled: DynamicCache, prefix: Plan, plan: Plan) -> Cache:
+    """A cache that gives each row of a plan the prefix of its pair.
 
     Args:
-        logits: gives those of some reads, [reads, vocabulary or only], by their numbers; the reads of the rows are in the order of the rows.
-        bases: for each row the number of the first read of the unsteered model that it is compared with.
-        at_once: how many reads may be asked for together where they are compared.
-        beside: with each divergence also give the log-likelihoods of the same tokens, steered and unsteered. They cost next to
-            nothing there, and a claim about perplexity on the same texts would need a forward for them.
+        prefix: the plan that filled the cache; it has one row per pair, or one for all of them.
     """
-    columns = {token: index for index, token in enumerate(only or ())}
-    scores: list[tuple[Row, Scores]] = []
-    start = 0
-    compared: dict[tuple[int, int], list[tuple[Row, int]]] = {}
-    for index, row in enumerate(rows):
-        probe, count = row.probe, len(row.probe.reads)
-        start += count
-        if probe.diverges:
-            base = bases[index]
-            assert base is not None
-            compared.setdefault((base, count), []).append((row, start - count))
-            continue
-        part = logits(torch.arange(start - count, start))
-        if probe.candidates is not None:
-            places = [columns.get(token, token) for token in probe.candidates]
-            found = part[0, torch.tensor(places, device=part.device)]
-        elif probe.margins:
-            found = _margins(probe, part)
-        else:
-            found = _log_likelihoods(part, torch.tensor(probe.ids[probe.score_from :], device=part.device))
-        scores.append((row, found.double().cpu().numpy()))
-    for (base, count), several in compared.items():
-        own = [row for row, _ in several]
-        divergences, likelihoods = _compared(logits, base, count, several, at_once)
-        scores += zip(own, divergences.cpu().numpy(), strict=True)
-        if beside:
-            with_them = zip(without_divergence(own), likelihoods.double().cpu().numpy(), strict=True)
-            # A token of no probability has an ordinary divergence. Whoever asks for its likelihood gets the error.
-            scores += [(row, likelihood) for row, likelihood in with_them if np.isfinite(likelihood).all()]
-    return scores
+    source, born = torch.zeros(plan.ids.shape[0], dtype=torch.long), torch.zeros(plan.ids.shape[0], dtype=torch.long)
+    if len(prefix.starts) > 1:
+        starts = sorted(plan.starts.items(), key=lambda entry: entry[1])
+        ends = [start for _, start in starts[1:]] + [len(source)]
+        for (pair, start), end in zip(starts, ends, strict=True):
+            source[start:end], born[start:end] = prefix.starts[pair], 0 if pair.is_idle else pair.birth
+    # Until its birth a pair is the unsteered model, which is the first row of the prefix.
+    kept: list[Any] = list(filled.layers)
+    layers: list[Any] = [_Kept(layer.keys, layer.values, source * (born <= block)) for block, layer in enumerate(kept)]
+    return Cache(layers=layers)
 
 
-def _compared(
-    logits: Callable[[torch.Tensor], torch.Tensor], base: int, count: int, several: Sequence[tuple[Row, int]], at_once: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of rows, each with its first read, against the unsteered one whose reads begin at ``base``: divergences float64 [rows, count], and
-    log-likelihoods of the scored tokens [1 + rows, count], the unsteered ones first."""
-    probe = several[0][0].probe
-    targets = torch.tensor(probe.ids[probe.score_from :])
-    step = max(1, at_once // (1 + len(several)))
-    parts, likelihoods = [], []
-    for start in range(0, count, step):
-        own = torch.arange(start, min(start + step, count))
-        asked = torch.cat([base + own, *(first + own for _, first in several)])
-        found = logits(asked).reshape(1 + len(several), len(own), -1)
-        parts.append(divergence(found[0], found[1:]))
-        likelihoods.append(_log_likelihoods(found, targets[own].to(found.device).expand(len(found), -1)))
-    return torch.cat(parts, 1), torch.cat(likelihoods, 1)
+# How many spacings of a 16-bit type the shape of a batch may move a score by.
+_SPACINGS = 4
+# The sizes of the batches in which a row is asked again.
+_COUNTS = (1, 1, 2, 4)
 
 
-def without_divergence(rows: Sequence[Row]) -> list[Row]:
-    """The rows of the log-likelihoods at the same positions, that of the unsteered model first."""
-    probe = replace(rows[0].probe, diverges=False)
-    pairs = [Pair(None, 0.0), *(row.pair for row in rows)]
-    return [Row(probe, pair, key_of(probe, pair)) for pair in pairs]
+def run_batch(
+    model: Model, batch: Sequence[Bundle], way: Way, padding: Padding, prefix: Prefix | None
+) -> list[tuple[Row, Scores]]:
+    """Scores of all rows of the bundles; those that a user's context manager steers run by themselves, one multiplier at a time."""
+    applied = [row for bundle in batch for row in bundle.rows if row.pair.applied]
+    if not applied:
+        return run(model, batch, way, padding, prefix)
+    rest = [own for own in (bundle.where(lambda row: not row.pair.applied) for bundle in batch) if own.rows]
+    found = run(model, rest, way, padding, prefix) if rest else []
+    for rows in _alike(applied):
+        found += _run_applied(model, rows)
+    return found
 
 
-def _log_likelihoods(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """[..., positions] of the targets, from logits [..., positions, vocabulary]."""
-    return logits.gather(-1, targets[..., None])[..., 0] - logits.logsumexp(-1)
+def check_steady(
+    model: Model, rows: Sequence[Row], scores: Mapping[bytes, Scores], unsteered: Mapping[bytes, Scores], *, thorough: bool
+) -> None:
+    """Ask a few of the rows that a user's context manager steered again: by themselves, and in a batch of copies.
+
+    Args:
+        rows: that were measured under one such manager. scores: what was found, by the key of the row.
+        unsteered: scores of the same probes without steering, by the key of the steered row, where they are known.
+        thorough: ask several in batches of several sizes; else one, once by itself.
+
+    Raises:
+        SteerError: the same tokens get other scores.
+    """
+    largest = max(_alike(rows), key=len)
+    # The row that moved least was most likely not steered, and the one that moved most was.
+    moved = {row.key: noise_between([scores[row.key]], [unsteered[row.key]]).largest for row in rows if row.key in unsteered}
+    known = sorted((row for row in rows if row.key in moved), key=lambda row: moved[row.key]) or [*rows]
+    for row in dict.fromkeys([largest[0], known[0], known[-1]] if thorough else known[:1]):
+        before = scores[row.key]
+        limit = FLOOR * max(1.0, float(np.abs(before).max(initial=0.0)))
+        if is_coarse(model.dtype):
+            limit = max(limit, _SPACINGS * spacing(model.dtype, [before]))
+        for count in _COUNTS if thorough else _COUNTS[:1]:
+            copies = [replace(row, probe=replace(row.probe, name=f"copy {copy}")) for copy in range(count)]
+            apart = noise_between([before] * count, [now for _, now in _run_applied(model, copies)]).largest
+            if apart > limit:
+                again = "by themselves" if count == 1 else f"in {count} rows at once"
+                raise SteerError(
+                    f"apply steers some forwards and others not, or not alike: {row.probe.name} at multiplier {row.pair.multiplier:g} has "
+                    f"scores that differ by {apart:.3g} when the same tokens are asked again {again}. Steer every forward in the body "
+                    "of its context manager alike, whatever the size of the batch"
+                )
 
 
-def _margins(probe: Probe, logits: torch.Tensor) -> torch.Tensor:
-    """Float64 [reads]: by how much each answer token, and last the tokens that end an answer, exceed all others."""
-    wanted = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
-    targets = torch.tensor(probe.ids[probe.score_from :], device=logits.device, dtype=torch.long)
-    wanted[torch.arange(len(targets), device=logits.device), targets] = True
-    if probe.ends is not None:
-        wanted[-1, torch.tensor(probe.ends, device=logits.device)] = True
-    best = logits.masked_fill(~wanted, -torch.inf).amax(1)
-    other = logits.masked_fill(wanted, -torch.inf).amax(1)
-    return best.double() - other.double()
+def _alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of one length and one first steered token: no padding that the manager could steer, and one number says where it begins."""
+    alike: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        alike.setdefault((row.pair, len(row.probe.ids), row.probe.steer_from), []).append(row)
+    return list(alike.values())
+
+
+@torch.no_grad()  # as hooks are checked: an inference tensor is more than some libraries can take
+def _run_applied(model: Model, rows: Sequence[Row]) -> list[tuple[Row, Scores]]:
+    own, start = rows[0].pair.applied, rows[0].probe.steer_from
+    assert own is not None
+    plan = lay_out(bundle_up(rows), Way("plain"))
+    inputs = inputs_of(model, plan)
+    count = len(plan.ids)
+    # Where the prompt's mark has to be for the scope to begin there, see ``first_steered``.
+    mark = start + 1 if own.positions == "last" else start
+    batch = SteeredBatch(inputs["input_ids"], inputs["attention_mask"], (mark,) * count, (start,) * count)
+    with own.enter(batch, rows[0].pair.multiplier):
+        logits = model.hf(**inputs).logits
+    base = None
+    if any(row.probe.diverges for row in rows):
+        base = model.hf(**inputs).logits  # of the same batch: where nothing was steered, nothing differs
+    read = torch.tensor([pair for places in plan.reads for pair in places], device=logits.device)
+    found = torch.cat([own[read[:, 0], read[:, 1]] for own in (logits, base) if own is not None]).float()
+    starts = [len(read) + sum(len(row.probe.reads) for row in plan.rows[:index]) for index in range(count)]
+    return scores_of(plan.rows, lambda asked: found[asked.to(found.device)], bases=starts)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from .. import progress
 from ..data import ContrastItem
 from ..errors import DataError, SteerError
 from ..prompting import AS_GIVEN, Context
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
-from .answers import end_tokens
 from .arguments import checks_arguments
-from .batch import check_texts
 from .drawing import Drawing
-from .fits import check_fits
+from .engine import engine_of
 from .hooks import strengths_of
-from .loaded import Model
+from .memo import Scores
+from .model import Model
+from .sites import check_fits
 from .state import measured
-from .tokens import Ids, tokenize_prompt
+from .tokens import Ids, check_texts, end_tokens, tokenize_prompt
 from .writing import Asked
-from .written import written
 
 FinishReason = Literal["stop", "length"]
 
@@ -105,7 +107,7 @@ def generate(
     asked = []
     for index, question in enumerate(questions):
         check_texts(model, (question,), f"prompt {index}")
-        # What is generated goes on from the generation prompt; in the plain form the first token brings its own space.
+        # Generation continues the generation prompt; in the plain form the first token brings its own space.
         put = form.prompt(question, context.system, thinking_open=True)
         opening = put.opening if form.render is not None else put.opening.rstrip(" ")
         ids, turn_end = tokenize_prompt(model.tokenizer, put.turn, opening, form.render is None)
@@ -124,7 +126,7 @@ def generate(
 
 
 def _check_heeded(context: Context) -> None:
-    """Refuse axes that would be left out: generation goes on from the generation prompt of a single question."""
+    """Refuse axes that generation would ignore: it continues the generation prompt of a single question."""
     heeded = ("system", "date")
     unheeded = [axis.name for axis, value in context.values if axis.on != "item" and axis.name not in heeded]
     if unheeded and (unheeded != ["thinking"] or context.thinking != "open"):
@@ -175,3 +177,29 @@ def _finished(model: Model, ends: frozenset[int], question: str, multiplier: flo
 def finish_reason(tokens: Ids, ends: frozenset[int]) -> FinishReason:
     """Why a reply ends: with an end token, or because it is as long as it may be."""
     return "stop" if tokens[-1] in ends else "length"
+
+
+def written(model: Model, asked: Sequence[Asked], intervention: Intervention, drawing: Drawing) -> list[Ids]:
+    """The tokens of each reply, with the end token if there is one.
+
+    A reply is remembered under all that determines it, see ``Asked.key``. Unsteered ones are the same for every intervention.
+
+    Raises:
+        MeasurementError: a logit is NaN or infinite.
+    """
+    engine = engine_of(model)
+    writer = engine.writer(intervention, drawing)
+    keys = [one.key(intervention, drawing, writer.ends) for one in asked]
+    by_key = dict(zip(keys, asked, strict=True))
+
+    def compute(unknown: Sequence[bytes]) -> Iterator[dict[bytes, Scores]]:
+        wanted = {by_key[key]: key for key in unknown}
+        done = 0
+        for part in writer.write(list(wanted)):
+            done += len(part)
+            progress.report(f"{done} of {len(wanted)} replies")
+            yield {wanted[one]: np.array(ids, dtype=np.float64) for one, ids in part.items()}
+
+    durable = {key: one.multiplier == 0 or intervention.durable for key, one in by_key.items()}
+    found = dict(zip(durable, engine.remembered_values(durable, compute), strict=True))
+    return [tuple(map(int, found[key])) for key in keys]

@@ -23,7 +23,7 @@ from ..errors import ModelError
 from ..screen import message_of
 from .weights import check_complete, unexpected_weights
 
-# Raised when conversions of an older version can no longer be used.
+# Increased when conversions by an older version can no longer be used.
 _FORMAT = 3
 _ROPE_FACTORS = ("rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight")
 

@@ -7,20 +7,19 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ..errors import SteerError
+from ..prompting.chat import PromptText, common_prefix
 from ..steering import Intervention, Positions, Rows, SteeringVector, as_intervention, check_positions, first_steered
 from .arguments import checks_arguments
-from .fits import check_fits
-from .loaded import Model
-from .sites import attached
-from .state import check_state, watched
-from .structure import structure_of
-from .tokens import decoded, spans_by_decoding, tokens_before
-from .turn_marks import turn_marks
+from .model import Model
+from .sites import attached, check_fits
+from .state import check_state, structure_of, watched
+from .tokens import decoded, encode, spans_by_decoding, tokens_before
 
 # Settings of generate whose first forward holds a part of the prompt, or more than it.
 _OTHER_PREFILLS = ("prefill_chunk_size", "prompt_lookup_num_tokens", "assistant_model")
@@ -42,7 +41,7 @@ def hooked(
         dose: called in each block's hook; gives (strength [rows, positions or 1], steered bool [rows, positions]) of the forward that
             is running.
         part: the rows (and positions) that the dose covers; None for all.
-        rows: called there too; gives what an intervention that looks at whole rows may know of them.
+        rows: called in each block's hook; gives what an intervention that looks at whole rows may know.
 
     Raises:
         ModelError: a block has no such site as far as can be told.
@@ -99,8 +98,8 @@ def steered(
 
     Raises:
         VectorError: the intervention does not fit the model.
-        ModelError: the model's blocks cannot be steered (``structure.py``), or the model is in a state in which it would not compute
-            what it is said to (``state.py``). Hooks that the body puts on are not checked.
+        ModelError: the model's blocks cannot be steered, or something changes what it computes (``state.py``). Hooks that the body
+            registers are not checked.
         SteerError: ``after_prompt`` cannot tell where the prompt ends, or no token was steered at all.
     """
     strengths = strengths_of(multiplier)
@@ -143,7 +142,7 @@ def steered(
 
 @contextmanager
 def _each_generation_anew(hf: Any, scope: _Scope) -> Iterator[None]:
-    """Make a scope start anew at each call of the model's ``generate``."""
+    """Make a scope start again at each call of the model's ``generate``."""
     own, before = getattr(hf, "generate", None), vars(hf).get("generate")
     if own is None:
         yield
@@ -216,7 +215,7 @@ def _is_filled(state: Any) -> bool:
     except (AttributeError, ValueError, LookupError, TypeError):
         if _length_of(state) is None:
             return True
-    # MiniMax keeps its states in a list beside the layers.
+    # MiniMax keeps its states in a list next to the layers.
     lists = (value for value in vars(state).values() if isinstance(value, list))
     return any(isinstance(held, torch.Tensor) for own in lists for held in own)
 
@@ -372,7 +371,7 @@ class _Scope:
         """How many real tokens of the row come before the end of the last user's turn."""
         if ids is not None and self.model.format.render is not None:
             tokens = ids[row][real[row] != 0].tolist()
-            # As text, since a tokenizer merges the ends of a mark with what is beside them.
+            # As text, since a tokenizer merges the ends of a mark with its neighbours.
             text = decoded(self.model.tokenizer, tokens)
             marks = turn_marks(self.model)
             end = marks.end_in(text)
@@ -382,3 +381,65 @@ class _Scope:
             f"positions 'after_prompt': row {row} does not contain the end of a user's turn as the chat template writes it, so "
             "where the reply begins is not known; pass prompt_lengths= (real tokens up to the end of the user's turn)"
         )
+
+
+@dataclass(frozen=True)
+class TurnMarks:
+    """The template's text around the end of a user's turn, as the tokenizer decodes it.
+
+    Attributes:
+        openings: between the turn and a reply.
+        parts: the same without white space at their ends, and what they have in common; less certain.
+        closing: between the question and the end of the turn.
+        closing_tells: whether that is only written before a reply.
+        bare: whether the template writes nothing between the turn and a reply, which then follows the turn's last token.
+    """
+
+    openings: tuple[str, ...]
+    parts: tuple[str, ...]
+    closing: str
+    closing_tells: bool
+    bare: bool
+
+    def end_in(self, text: str) -> int | None:
+        """Where in a text the last user's turn ends; None if it has no mark."""
+        closing = text.rfind(self.closing) if self.closing.strip() else -1
+        closed = closing + len(self.closing) if closing >= 0 else -1
+        # Earlier replies can have another opening than the last one, so the last place of any of them counts.
+        found = max([text.rfind(mark) for mark in self.openings], default=-1)
+        if self.closing_tells:
+            found = max(found, closed)
+        if found < 0:
+            found = max([text.rfind(mark) for mark in self.parts], default=-1)
+        end = found if found >= 0 else closed
+        return end if end >= 0 else None
+
+
+def turn_marks(model: Model) -> TurnMarks:
+    """The marks of a model's chat template, read off a conversation of one question."""
+    question = "zq"
+    prompts = [model.format.prompt(question, thinking_open=thinking) for thinking in (False, True)]
+    closing, *openings = [_as_decoded(model, prompts[0])[0], *(_as_decoded(model, prompt)[1] for prompt in prompts)]
+    common = openings[0][: common_prefix(*openings)] if prompts[0].turn == prompts[1].turn else ""
+    closing = closing[closing.rfind(question) + len(question) :]
+    return TurnMarks(
+        _telling(openings),
+        _telling([*(opening.rstrip() for opening in openings), common.rstrip()]),
+        closing,
+        closing_tells=not openings[1].strip(),
+        bare=all(prompt.is_bare for prompt in prompts),
+    )
+
+
+def _telling(marks: list[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(mark for mark in marks if mark.strip()))
+
+
+def _as_decoded(model: Model, prompt: PromptText) -> tuple[str, str]:
+    """The user's turn and the prefill of the reply as the tokenizer decodes them: some put spaces next to special tokens."""
+    ids, spans = encode(model.tokenizer, prompt.text, special_tokens=False)
+    count = tokens_before(spans, prompt.turn_end)
+    if count and spans[count - 1][1] > prompt.turn_end:  # one token holds both ends
+        return prompt.turn, prompt.opening
+    turn = decoded(model.tokenizer, ids[:count])
+    return turn, decoded(model.tokenizer, ids)[len(turn) :]

@@ -1,4 +1,4 @@
-"""What decides the numbers of a model: the key of everything that is remembered of it, in memory and on disk."""
+"""The identity of a model's numbers: the key of everything that is remembered of it, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..evidence import SCORING
 from .foreign import PART_OF_MODELS, Found, Watch, global_hooks, hooks_of, maker_of
-from .loaded import Model, identity_of
+from .model import Model, identity_of
 
 _OF_TORCH = frozenset(vars(torch.nn.Module())) - {"training"}
-# Where a model was loaded from and what it has warned about.
+# A model's origin and its past warnings.
 _NO_SETTINGS = _OF_TORCH | {"name_or_path", "warnings_issued"}
 # Packages whose versions are part of the key, and what classes are made of anyway.
 _VERSIONED = {"torch", "transformers", "builtins", "typing", "abc"}
@@ -51,7 +51,7 @@ def is_hooked(model: Model) -> bool:
 
 
 def replaced_code(model: Model) -> tuple[str, ...]:
-    """What of the code that the model runs was written elsewhere, as in ``modeling_llama.LlamaMLP: mine.forward``."""
+    """The parts of the model's code that were written elsewhere, as in ``modeling_llama.LlamaMLP: mine.forward``."""
     found = {
         f"{place.removeprefix('transformers.models.')}: {function.__module__}.{function.__qualname__}"
         for place, function in _code_of(model)

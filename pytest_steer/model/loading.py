@@ -1,23 +1,31 @@
-"""Load the model under test."""
+"""Load the model under test, with or without a PEFT adapter; the models of one run are loaded once each."""
 
 from __future__ import annotations
 
+import copy
+import gc
 import importlib.util
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .. import progress
-from ..errors import ModelError
+from ..errors import ModelError, SteerError
+from ..run_context import RunContext
 from ..screen import one_screen
 from ..sources import ModelSource, find_model
+from .engine import engine_of
 from .gguf import converted, left_out_of, quiet_transformers
-from .loaded import Model
+from .memo import DiskMemo
+from .model import Model
 from .weights import check_complete, check_patterns, check_unexpected, first_few, unexpected_weights
 
 ADAPTER = "adapter_config.json"
@@ -88,7 +96,7 @@ def load_model(
 
 
 def _adapter_in(source: ModelSource) -> bool:
-    """Whether the model's folder holds a PEFT adapter beside its weights.
+    """Whether the model's folder holds a PEFT adapter next to the weights.
 
     Raises:
         ModelError: it does, and peft is not installed: transformers would leave the adapter out in silence.
@@ -164,3 +172,108 @@ def pick_dtype(dtype: str, device: torch.device) -> Any:
     if dtype not in _DTYPES:
         raise ModelError(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}")
     return _DTYPES[dtype]
+
+
+class Models:
+    """Loads the models of a run, with its score cache, once per name, dtype and device. A failure is raised again without another try."""
+
+    def __init__(self, run: RunContext) -> None:
+        self.run = run
+        self._loaded: dict[tuple[str, str, str], Model] = {}
+        self._failed: dict[tuple[str, str, str, tuple[str, ...]], SteerError] = {}
+
+    def load(
+        self, name: str, *, dtype: str | None = None, device: str | None = None, allow_unexpected: Iterable[str] = ()
+    ) -> Model:
+        """The model of this name.
+
+        Args:
+            dtype / device: instead of the run's.
+            allow_unexpected: patterns of weights that may be left out, in addition to those of the run.
+
+        Raises:
+            SteerError: the cache's folder cannot be used, or see ``pytest_steer.load_model``.
+        """
+        place = device or self.run.device
+        key = (name, dtype or self._dtype_on(place), place)
+        allowed = tuple(dict.fromkeys((*self.run.allow_unexpected, *check_patterns(allow_unexpected))))
+        if (*key, allowed) in self._failed:
+            raise self._failed[*key, allowed]
+        try:
+            if key not in self._loaded:
+                disk = self._disk
+                model = load_model(name, dtype=key[1], device=place, allow_unexpected=allowed)
+                engine_of(model).disk = disk
+                model.loaded_weights = model.weights_checksum()
+                self._loaded[key] = model
+            # Another claim file may have allowed what this one does not.
+            check_unexpected(self._loaded[key].id, self._loaded[key].hf, self._loaded[key].unexpected, allowed)
+        except SteerError as error:
+            self._failed[*key, allowed] = error
+            raise
+        return self._loaded[key]
+
+    def _dtype_on(self, device: str) -> str:
+        return "bfloat16" if self.run.half_on_cpu and pick_device(device).type == "cpu" else self.run.dtype
+
+    @cached_property
+    def _disk(self) -> DiskMemo | None:
+        return DiskMemo(self.run.cache) if self.run.cache is not None else None
+
+
+def free_memory() -> None:
+    """Free the memory of unused models: modules and hooks refer to each other in circles."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def with_adapter(model: Model, folder: str | PathLike[str]) -> Model:
+    """A copy of a model with the adapter of a folder on it. The model itself stays as it is.
+
+    Raises:
+        ModelError: peft is not installed, there is no adapter in the folder, or it does not fit the model.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise ModelError(f"adapter {path}: there is no such folder")
+    if not (path / ADAPTER).is_file():
+        raise ModelError(f"adapter {path}: has no {ADAPTER}, so it is no folder of a PEFT adapter")
+    if "peft_type" not in _adapter_config(path / ADAPTER):
+        raise ModelError(
+            f"adapter {path}: its {ADAPTER} names no 'peft_type', so it is not known what kind of adapter it is"
+        )
+    if importlib.util.find_spec("peft") is None:
+        raise ModelError(f"adapter {path}: needs peft, which is not installed: pip install 'pytest-steer[adapters]'")
+    hf = copy.deepcopy(model.hf)
+    try:
+        with quiet_transformers():
+            added = hf.load_adapter(str(path))
+    except Exception as error:  # peft and transformers raise nearly anything
+        first = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"adapter {path}: cannot be put on {model.id}: {type(error).__name__}: {one_screen(first, share=0.75)}"
+        ) from error
+    for what, keys in (
+        ("lacks weights", added.missing_keys),
+        ("has weights that the model has no place for", added.unexpected_keys),
+    ):
+        if keys:
+            raise ModelError(f"adapter {path}: {what}: {first_few(sorted(keys))}")
+    hf.eval()
+    return Model(hf, model.tokenizer, f"{model.id} with {path.name}", model.unexpected)
+
+
+def _adapter_config(file: Path) -> dict[str, Any]:
+    """What an adapter's configuration holds.
+
+    Raises:
+        ModelError: it is no JSON object.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"adapter {file.parent}: its {ADAPTER} is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ModelError(f"adapter {file.parent}: its {ADAPTER} is not a JSON object")
+    return found

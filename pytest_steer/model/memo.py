@@ -1,14 +1,16 @@
-"""What is kept on disk, in a folder that the user names: scores, and activations that were read."""
+"""What is remembered of a model: scores and activations in a folder that the user names, and the latest tensors in memory."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..errors import SteerError
 from ..run_context import current_run
@@ -26,13 +28,13 @@ class DiskMemo:
 
     Each is found by what it depends on, see ``identity.disk_key``. SQLite keeps concurrent writers apart and a killed process from
     leaving half a score. Every entry carries a hash of itself, and one that does not match is dropped and computed again. A file
-    whose content is proven wrong is begun anew, unless another process has it open. Where the file cannot be used (locked, read-only,
+    with wrong content is deleted and made again, unless another process has it open. Where the file cannot be used (locked, read-only,
     no space), the run goes on without it.
 
     Attributes:
         found: how many scores were taken from the folder.
         dropped: how many damaged entries, and files, were deleted.
-        notes: what the user has to be told and has not been told yet.
+        notes: messages for the user that were not shown yet.
 
     Raises:
         SteerError: the path cannot be that of a cache: a file in the place of the folder, or a folder in the place of the file.
@@ -156,7 +158,7 @@ class DiskMemo:
 
 
 def _deleted_if_unused(path: Path) -> bool:
-    """Delete the file and what SQLite keeps beside it, unless another process has it open."""
+    """Delete the file and SQLite's companion files, unless another process has it open."""
     try:
         with path.open("rb+") as file:
             if not _locked_for_us(file.fileno()):
@@ -182,3 +184,44 @@ def _locked_for_us(file: int) -> bool:
 
 def _checksum(key: bytes, value: bytes) -> bytes:
     return hashlib.blake2b(key + value, digest_size=16).digest()
+
+
+Tensors = dict[str, torch.Tensor]
+# Bytes in memory for one model. Activations of all layers of a large model exceed it and are read again.
+_MOST_IN_MEMORY = 2**28
+
+
+class Recent:
+    """Keeps tensors by their key, the most recently used ones within a limit of memory. Larger entries are not kept at all."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[bytes, Tensors] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, what: bytes) -> Tensors | None:
+        """Copies of the tensors, or None if they are not there."""
+        if what not in self._kept:
+            return None
+        self._kept.move_to_end(what)
+        return _copies(self._kept[what])
+
+    def keep(self, what: bytes, tensors: Tensors) -> None:
+        """Keep copies: callers may change tensors, and a view would hold the whole batch in memory."""
+        if what in self._kept or _bytes(tensors) > _MOST_IN_MEMORY:
+            return
+        self._kept[what] = _copies(tensors)
+        self._bytes += _bytes(tensors)
+        while self._bytes > _MOST_IN_MEMORY:
+            self._bytes -= _bytes(self._kept.popitem(last=False)[1])
+
+    def clear(self) -> None:
+        self._kept.clear()
+        self._bytes = 0
+
+
+def _copies(tensors: Tensors) -> Tensors:
+    return {name: tensor.clone() for name, tensor in tensors.items()}
+
+
+def _bytes(tensors: Tensors) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())

@@ -1,7 +1,8 @@
 """How far the shape of a batch moves a score, and how far apart two ways of computing it may be.
 
 The same row has other last bits in another batch: sums are taken in another order, and in 16 bits each is rounded to two or three
-digits. That is the noise of the plain way. A faster way is right if it adds no more than that.
+digits. That is the noise of the plain way. A faster way is right if it adds no more than that. A trial forward shows whether something
+changes what a model computes, and whether the model can take what it is given.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import numpy as np
 import torch
 
 from .memo import Scores
+from .model import Model
 from .probes import Probe
+from .tokens import encode
 
 # In float32 (or more) right ways differ by about 1e-6 of a score, and wrong ones by far more than this.
 FLOOR = 1e-4
@@ -118,3 +121,41 @@ def _apart(one: Sequence[Scores], other: Sequence[Scores]) -> Scores:
 
 def _typical(apart: Scores) -> float:
     return float(np.sqrt((apart**2).mean())) if apart.size else 0.0
+
+
+MISFITS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+"""Errors of a model that cannot take its arguments (a tree mask, cut arguments, a cache). Each model class raises something else."""
+
+_TRIAL_TEXT = (
+    "The first snow fell early that year, and nobody in the village had expected it. Children ran out to see it before it melted; "
+    "their parents looked for the shovels."
+)
+_TRIAL_TOKENS = 48
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out, on a device or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def trial_ids(model: Model) -> torch.Tensor:
+    """int64 [1, tokens]: a short English text."""
+    ids, _ = encode(model.tokenizer, _TRIAL_TEXT, special_tokens=False)
+    return torch.tensor([ids[: min(_TRIAL_TOKENS, model.max_positions or _TRIAL_TOKENS)]], device=model.device)
+
+
+@torch.no_grad()
+def trial_logits(model: Model, ids: torch.Tensor) -> torch.Tensor:
+    """float32 logits of one forward without a cache."""
+    logits: torch.Tensor = model.hf(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    return logits.float()
+
+
+def difference(one: torch.Tensor, other: torch.Tensor) -> str | None:
+    """By how much two outputs differ, in words; None if that is no more than rounding."""
+    if one.shape != other.shape:
+        return f"logits of the shape {list(one.shape)}, not {list(other.shape)}"
+    room = 64 * torch.finfo(torch.float32).eps * max(1.0, float(other.nan_to_num(0, 0, 0).abs().max()))
+    if torch.allclose(one, other, rtol=0, atol=room, equal_nan=True):
+        return None
+    return f"by up to {float((one - other).abs().nan_to_num(float('inf')).max()):.3g} in a logit"

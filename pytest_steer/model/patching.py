@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from .abilities import abilities_of
-from .loaded import Model
-from .noise import Noise, agree, is_coarse, noise_between
+from .logits import logits_at
+from .model import Model
+from .noise import MISFITS, Noise, agree, is_coarse, noise_between
 from .sites import attached
-from .state import measured
-from .structure import structure_of
+from .state import measured, structure_of
 from .tokens import Ids
-from .trial import MISFITS
-from .unembedding import logits_at
 
 _BRANCHES = 320
 _ROWS = 32

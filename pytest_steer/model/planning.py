@@ -1,7 +1,8 @@
-"""Choose which bundles run together, and the way that takes the fewest operations."""
+"""Choose which bundles run together, the prefix that they share, and the way that takes the fewest operations."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,10 +10,9 @@ import numpy as np
 
 from .abilities import abilities_of
 from .layout import Kind, Way, in_order
-from .loaded import Model
-from .prefixes import Group
-from .probes import Bundle, Pair
-from .structure import structure_of
+from .model import Model
+from .probes import Bundle, Pair, common_prefix
+from .state import structure_of
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def batches(
 
 @dataclass(frozen=True)
 class _Use:
-    """What a batch takes: rows and the longest row at each block, and logits."""
+    """The size of a batch: rows and the longest row at each block, and logits."""
 
     rows: np.ndarray | float = 0.0
     length: np.ndarray | float = 0.0
@@ -163,3 +163,73 @@ def halves(batch: Sequence[Bundle]) -> list[list[Bundle]]:
         first = set(pairs[: len(pairs) // 2])
         return [[batch[0].where(lambda row: row.pair in first)], [batch[0].where(lambda row: row.pair not in first)]]
     return []
+
+
+# A forward of a prefix costs about as much as this many more tokens in a batch; saving fewer does not pay.
+_WORTH = 128
+
+
+@dataclass(frozen=True)
+class Group:
+    """Bundles that share their first ``prefix`` tokens (0: none)."""
+
+    bundles: tuple[Bundle, ...]
+    prefix: int = 0
+
+
+def group_by_prefix(bundles: Sequence[Bundle]) -> list[Group]:
+    """Group bundles by their prefixes, so that the most tokens are saved.
+
+    Bundles of one group have the same pairs. A prefix ends before the first steered token, unless steering begins so early
+    that all of it is steered alike; and before the first position that is read.
+    """
+    alike: dict[tuple[object, ...], list[Bundle]] = {}
+    for bundle in bundles:
+        early = bundle.steer_from if bundle.steer_from < 2 else None
+        alike.setdefault((bundle.pairs, early), []).append(bundle)
+    groups: list[Group] = []
+    for members in alike.values():
+        members.sort(key=lambda bundle: bundle.ids)
+        shared = [common_prefix(one.ids, other.ids) for one, other in itertools.pairwise(members)]
+        groups += _split(members, shared)
+    return groups
+
+
+def _split(members: list[Bundle], shared: list[int]) -> list[Group]:
+    """The bundles as one group, or cut where neighbours share least, whichever saves more tokens."""
+    done: list[Group] = []
+    loose: list[Bundle] = []
+    todo = [(members, shared)]
+    while todo:
+        members, shared = todo.pop()
+        whole = _length(members, shared)
+        cuts = [at for at, size in enumerate(shared) if size == min(shared)]
+        parts, start = [], 0
+        for end in [*(at + 1 for at in cuts), len(members)]:
+            parts.append((members[start:end], shared[start : end - 1]))
+            start = end
+        saved, saved_by_parts = _saved(members, whole), sum(_saved(own, _length(own, sizes)) for own, sizes in parts)
+        if saved >= saved_by_parts and saved > 0:
+            done.append(Group(tuple(members), whole))
+        elif len(members) == 1 or (saved_by_parts == 0 and not _may_save(members)):
+            loose += members
+        else:
+            todo += parts
+    return done + ([Group(tuple(loose))] if loose else [])
+
+
+def _length(members: list[Bundle], shared: list[int]) -> int:
+    """How long the prefix of a group can be."""
+    limit = min(min(bundle.stem, len(bundle.ids) - 1, bundle.first_read) for bundle in members)
+    if members[0].steer_from >= 2:
+        limit = min(limit, min(bundle.steer_from for bundle in members))
+    return min([limit, *shared])
+
+
+def _saved(members: list[Bundle], length: int) -> int:
+    return max(0, length * (len(members) - 1) - _WORTH) if length else 0
+
+
+def _may_save(members: list[Bundle]) -> bool:
+    """Whether some part of the bundles, deeper down, could still share a prefix that pays."""
+    return sum(len(bundle.ids) for bundle in members) > 2 * _WORTH

@@ -49,7 +49,7 @@ class Probe:
 
     @property
     def question(self) -> tuple[object, ...]:
-        """What is asked about the tokens. A score depends on this, the tokens and the pair alone."""
+        """The question about the tokens. A score depends only on it, the tokens and the pair."""
         if self.margins:
             return ("margins", self.score_from, self.ends)
         if self.diverges:
@@ -58,8 +58,8 @@ class Probe:
 
     @property
     def prompt_tokens(self) -> int:
-        """How many tokens a condition on the prompt looks at: all before the answer. A text that is scored from its start has
-        no prompt and is judged as a whole."""
+        """How many tokens a condition on the prompt looks at: all before the answer. A text that is scored from its start is judged
+        as a whole."""
         return len(self.ids) if self.candidates is not None or self.score_from <= 1 else self.score_from
 
 
@@ -92,7 +92,7 @@ class Pair:
 
 
 def key_of(probe: Probe, pair: Pair) -> bytes:
-    """What identifies the score of a probe under a pair: all that it depends on beside the model."""
+    """Hash of everything except the model that the score of a probe under a pair depends on."""
     digest = hashlib.blake2b(array("q", probe.ids).tobytes(), digest_size=20)
     digest.update(repr(probe.question).encode())
     if not pair.is_idle:
@@ -169,7 +169,7 @@ def bundle_up(rows: Sequence[Row]) -> list[Bundle]:
     """Bundle neighbouring rows whose sequences differ only from where they are read on (the answers of one prompt).
 
     They have one scope, share all tokens before it, and at least half of their tokens. Sequences that differ earlier (items under
-    one system prompt) share a prefix instead, see ``prefixes.py``.
+    one system prompt) share a prefix instead, see ``planning.group_by_prefix``.
     """
     bundles: list[Bundle] = []
     current: list[Row] = []

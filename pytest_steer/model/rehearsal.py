@@ -14,13 +14,13 @@ import numpy as np
 from ..steering import Intervention
 from .drawing import Drawing
 from .engine import Engine, engine_of
-from .forward import Prefix, run_prefix, without_divergence
+from .forward import Prefix, run_prefix
 from .layout import Way
-from .loaded import Model
-from .memo import DiskMemo, Scores
+from .logits import without_divergence
+from .memo import DiskMemo, Scores, Tensors
+from .model import Model
 from .planning import cost_of, tokens_of
 from .probes import Bundle, Row
-from .recent import Tensors
 from .tokens import Ids
 from .writing import Asked, Writer
 
@@ -54,7 +54,7 @@ class Pass:
 
 
 class _ReadOnly:
-    """A folder of scores that is read, and in which nothing is put."""
+    """A read-only folder of scores."""
 
     def __init__(self, disk: DiskMemo) -> None:
         self._disk = disk
@@ -65,13 +65,13 @@ class _ReadOnly:
         return self._disk.found
 
     def write_bytes(self, entries: Mapping[bytes, bytes]) -> None:
-        """Nothing: what a rehearsal has is no score."""
+        """Do nothing: a rehearsal has only placeholders."""
 
 
 class Rehearsal(Engine):
     """Answers with placeholders, and keeps the passes that the engine would run. Scores that are on disk are read; nothing is written there.
 
-    A placeholder follows from the probe and the multiplier alone. It stands for no score: what is made of it means nothing.
+    A placeholder depends only on the probe and the multiplier. Measures computed from placeholders mean nothing.
 
     Attributes:
         passes: the planned forwards, in order.
@@ -97,7 +97,7 @@ class Rehearsal(Engine):
         return _Placeholders(self, intervention, drawing)
 
     def _check_applied(self, rows: Sequence[Row]) -> None:
-        """Nothing: a placeholder cannot show whether a user's own way of steering is steady."""
+        """Do nothing: placeholders cannot show whether a custom way of steering is steady."""
 
     def _run_prefix(self, bundle: Bundle, length: int) -> Prefix:
         self.passes.append(Pass((bundle,), Way("shared depth"), length, "prefix"))

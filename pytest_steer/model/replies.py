@@ -11,24 +11,21 @@ from ..errors import DataError, ModelError, SteerError
 from ..prompting import AS_GIVEN, Context, render_turn
 from ..prompting.chat import PromptText
 from ..steering import Intervention, Positions, SteeringVector, as_intervention, check_positions, first_steered
-from .answers import end_tokens
 from .arguments import checks_arguments
-from .batch import check_texts
 from .drawing import Drawing
-from .fits import check_fits
-from .generation import FinishReason, check_room, finish_reason
+from .generation import FinishReason, check_room, finish_reason, written
 from .hooks import strengths_of
-from .loaded import Model, once_per_model
+from .model import Model, once_per_model
 from .probes import Probe
+from .sites import check_fits
 from .state import measured
-from .tokens import Ids, decoded, encode, tokens_before
+from .tokens import Ids, check_texts, decoded, encode, end_tokens, tokens_before
 from .writing import Asked
-from .written import written
 
 __all__ = ["Drawing", "Replies", "Reply", "replies"]
 
 GREEDY = Drawing()
-# Special tokens that say what a part of a reply is, such as a thought or a call of a tool.
+# Special tokens that mark a part of a reply, such as a thought or a call of a tool.
 _MARKS = re.compile("think|thought|reason|tool|call|channel|message|python_tag", re.I)
 
 
@@ -37,7 +34,7 @@ class Reply:
     """What the model wrote in one turn.
 
     Attributes:
-        text: the whole reply, thought and answer. Special tokens are left out, but for those that mark thoughts and calls of tools.
+        text: the whole reply, thought and answer, without special tokens except those that mark thoughts and calls of tools.
         raw: the same with all special tokens.
         tokens: the generated tokens, with the end token if there was one.
         finish_reason: ``stop`` (an end token of the model's generation_config) or ``length`` (``max_new_tokens``).
@@ -65,7 +62,7 @@ class Replies:
         dialogues: what was replied to. multipliers: in the order of ``of``.
         of: [dialogue][multiplier][sample] -> the replies of one conversation, one per turn. A conversation that ends early has fewer.
         ended: why, for each conversation that ends early: (dialogue, multiplier's index, sample) -> in words.
-        notes: adjustments that the chat template made necessary, for the reader of a report.
+        notes: template workarounds, for the reader of a report.
     """
 
     dialogues: Dialogues
@@ -143,7 +140,7 @@ def replies(
             except (ModelError, DataError) as error:
                 if turn == 1:
                     raise
-                # What the model itself has written is no fault of the data.
+                # The data are not to blame for the model's own replies.
                 ended[place] = str(error)
                 continue
             start = first_steered(scope, turn_end=prompt.turn_end, prompt_end=prompt.reply_at, include_first=include_first)
@@ -271,7 +268,7 @@ def _reply(model: Model, prompt: _Prompt, asked: Asked, tokens: Ids, ends: froze
 
 @once_per_model
 def _left_out(model: Model) -> frozenset[int]:
-    """The special tokens that are no part of what a reply says."""
+    """The special tokens that are left out of a reply's text."""
     named = dict.fromkeys(getattr(model.tokenizer, "all_special_ids", ()))
     added = getattr(model.tokenizer, "added_tokens_decoder", {})
     special = {*named, *(number for number, token in added.items() if token.special)}

@@ -1,15 +1,18 @@
-"""Tokens of prompts, answers and texts, and how many of them belong to the user's turn."""
+"""Tokens of prompts, answers and texts: how many belong to the user's turn, which end an answer, and sequences as one padded batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
+
+import torch
 
 from ..data import TaskItem
 from ..data.tasks import shots
-from ..errors import DataError, TokenBoundaryError
+from ..errors import DataError, ModelError, TokenBoundaryError, TooLongError
 from ..prompting import RenderedItem
+from .model import Model, once_per_model
 
 Ids = tuple[int, ...]
 Spans = tuple[tuple[int, int], ...]
@@ -110,7 +113,7 @@ def _to_the_first_difference(
 
 
 def tokenize_answer(tokenizer: Any, turn: str, opening: str, answer: str, special_tokens: bool, name: str) -> AnswerTokens:
-    """Tokens of a user's turn, the opening of the reply and an answer, as one string.
+    """Tokens of a user's turn, the prefill of the reply and an answer, as one string.
 
     Raises:
         TokenBoundaryError: the answer adds no token, or no token comes before it.
@@ -126,7 +129,7 @@ def tokenize_answer(tokenizer: Any, turn: str, opening: str, answer: str, specia
 
 
 def tokenize_prompt(tokenizer: Any, turn: str, opening: str, special_tokens: bool) -> tuple[Ids, int]:
-    """Tokens of a user's turn and the opening of the reply, and how many of them belong to the turn."""
+    """Tokens of a user's turn and the prefill of the reply, and how many of them belong to the turn."""
     ids, spans = encode(tokenizer, turn + opening, special_tokens)
     return ids, tokens_before(spans, len(turn))
 
@@ -167,7 +170,7 @@ def tokenize_text(tokenizer: Any, text: str, name: str) -> Ids:
 def encode(tokenizer: Any, text: str, special_tokens: bool) -> tuple[Ids, Spans]:
     """Token ids, and for each the characters of the text (start, end) that it holds; special tokens hold none.
 
-    Special tokens that the tokenizer adds after the text (an end marker) are dropped, since the text continues. A begin token that the
+    Special tokens that the tokenizer adds after the text (an end marker) are dropped, since the text continues. A BOS that the
     text already contains is not added again.
     """
     fast = bool(getattr(tokenizer, "is_fast", False))
@@ -225,3 +228,101 @@ def spans_by_decoding(tokenizer: Any, text: str, ids: Sequence[int]) -> Spans:
 def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
     """The text of tokens, special ones included."""
     return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def end_tokens(model: Model) -> frozenset[int]:
+    """The tokens at which the model's generation_config ends a text."""
+    ends = getattr(getattr(model.hf, "generation_config", None), "eos_token_id", None)
+    if ends is None:
+        return frozenset()
+    return frozenset(ends if isinstance(ends, (list, tuple)) else [ends])
+
+
+def answer_ends(model: Model) -> Ids:
+    """The tokens that end an answer of one line, ascending: those that begin with a line break (after spaces or not), the
+    tokenizer's end-of-text token, and those of the model's generation_config.
+
+    The tokenizer decodes each of its tokens once per model.
+    """
+    vocabulary = model.vocabulary
+    ends = {*_line_breaks(model), *end_tokens(model), model.tokenizer.eos_token_id}
+    return tuple(sorted(token for token in ends if token is not None and 0 <= token < vocabulary))
+
+
+@once_per_model
+def _line_breaks(model: Model) -> Ids:
+    """The tokens that begin with a line break, spaces before it or not."""
+    tokens = range(min(len(model.tokenizer), model.vocabulary))
+    texts = [model.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in tokens]
+    return tuple(token for token, text in enumerate(texts) if text.lstrip(" ").startswith(("\n", "\r")))
+
+
+Padding = Literal["left", "right"]
+_CUT = 16  # most additional tokens that a cut through a word can cause
+
+
+def padded(sequences: Sequence[Ids], side: Padding = "right") -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and attention mask, int64 [rows, longest]; padding has the id 0."""
+    length = max(map(len, sequences))
+    ids = torch.zeros(len(sequences), length, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        start = length - len(sequence) if side == "left" else 0
+        own = slice(start, start + len(sequence))
+        ids[row, own] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, own] = 1
+    return ids, mask
+
+
+def check_sequence(model: Model, ids: Ids, name: str) -> None:
+    """Refuse a sequence that the model cannot take.
+
+    Raises:
+        TooLongError: it is too long.
+        ModelError: it has tokens that the model does not know.
+    """
+    check_vocabulary(model, ids, name)
+    limit = model.max_positions
+    if limit is not None and len(ids) > limit:
+        raise TooLongError(f"{name}: has {len(ids)} tokens, but {model.id} takes at most {limit}")
+
+
+def check_texts(model: Model, texts: Iterable[str], name: str) -> None:
+    """Refuse a text that is far longer than the model allows, before all of it is rendered and tokenised.
+
+    A text with more than 8 characters per token of the limit is first tokenised up to there, then up to 64 and up to 256 characters
+    per token. A text that passes is tokenised as a whole, and ``check_sequence`` counts its tokens.
+
+    Raises:
+        TooLongError: one is too long.
+    """
+    limit = model.max_positions
+    if limit is None:
+        return
+    for text in texts:
+        for characters in (8 * limit, 64 * limit, 256 * limit):
+            if len(text) <= characters:
+                break
+            part = model.tokenizer(text[:characters], add_special_tokens=False, return_attention_mask=False, verbose=False)
+            count = len(part["input_ids"])
+            if count > limit + _CUT:
+                raise TooLongError(
+                    f"{name}: has {len(text)} characters. The first {characters} alone are {count} tokens, but {model.id} takes at "
+                    f"most {limit}"
+                )
+
+
+def check_vocabulary(model: Model, ids: Sequence[int], name: str) -> None:
+    """Refuse tokens beyond the model's embedding.
+
+    Raises:
+        ModelError: there is one, so the tokenizer is that of another model.
+    """
+    largest = max(ids, default=0)
+    known = getattr(model.hf.get_input_embeddings(), "num_embeddings", model.vocabulary)
+    if largest >= known:
+        token = model.tokenizer.decode([largest])
+        raise ModelError(
+            f"{name}: the tokenizer gives it token {largest} ({token!r}), and {model.id} has an embedding for {known} tokens only (0 to "
+            f"{known - 1}). The tokenizer belongs to another model: load the model with its own"
+        )

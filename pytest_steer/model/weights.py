@@ -1,11 +1,15 @@
-"""Check that a model's weights are all in its files and in memory, and that it uses all that are there."""
+"""The weights of a model: all of them in its files and in memory, all of them used, and their bytes as a checksum and a hash."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
+import torch
 
 from ..errors import ModelError
 
@@ -66,9 +70,9 @@ def check_complete(name: str, hf: Any, info: Mapping[str, Any]) -> None:
 
 
 def unexpected_weights(hf: Any, info: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the weights in the files for which the model has no place, transformers' own list of those to ignore left out.
+    """Names of the weights in the files that the model does not have, except those that transformers itself ignores.
 
-    Buffers that a model computes by itself are no weights, though older versions of transformers saved them.
+    Buffers that the model computes itself do not count, although older versions of transformers saved them.
     """
     computed = {name for name, _ in hf.named_buffers()}
     return tuple(sorted(set(info["unexpected_keys"]) - computed))
@@ -117,7 +121,7 @@ def first_few(names: Sequence[str]) -> str:
 
 
 def _patterns(names: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Few patterns that cover the names and nothing that the model knows."""
+    """A few patterns that match the names and no weight of the model."""
     starts = dict.fromkeys(_own_start(name, known) for name in names)
     if len(starts) > _SUGGESTED:
         starts = dict.fromkeys(f"^{name.split('.')[0]}." for name in names)
@@ -135,3 +139,45 @@ def _own_start(name: str, known: Sequence[str]) -> str:
 
 def _counted(names: Sequence[object], noun: str) -> str:
     return f"{len(names)} {noun}{'' if len(names) == 1 else 's'}"
+
+
+# How many values of a tensor are compared at their places. A sum does not see two values that have changed places.
+_SAMPLE = 64
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def checksum(tensors: Iterable[torch.Tensor]) -> int:
+    """A number that changes with any single value of the tensors: the sum of the bits of each, and some values at their places.
+
+    It reads every tensor once, as a forward of one token does. Changes that leave the sum and the sample as they were are missed.
+    """
+    seen: list[object] = []
+    elsewhere: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for tensor in tensors:
+        flat = tensor.detach().reshape(-1).contiguous()
+        some = flat[:: max(1, flat.numel() // _SAMPLE)].contiguous().view(torch.uint8)
+        if flat.device.type == "cpu":
+            raw: np.ndarray[Any, Any] = flat.view(torch.uint8).numpy()
+            whole = raw.nbytes // 8 * 8
+            seen += (int(np.add.reduce(raw[:whole].view(np.uint64))), raw[whole:].tobytes(), some.numpy().tobytes())
+        else:
+            elsewhere.append((flat.view(_INTEGERS[min(8, flat.element_size())]).sum(dtype=torch.int64), some))
+    if elsewhere:  # one wait for the device
+        sums, samples = zip(*elsewhere, strict=True)
+        place = sums[0].device  # a model can be on several
+        together = torch.stack([one.to(place) for one in sums]), torch.cat([one.to(place) for one in samples])
+        seen += (tuple(together[0].tolist()), together[1].cpu().numpy().tobytes())
+    return hash(tuple(seen))
+
+
+def hash_of_bytes(named: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """SHA-256 of names, dtypes, shapes and bytes; a tensor under a second name is read once."""
+    digest = hashlib.sha256()
+    first: dict[tuple[object, ...], str] = {}
+    for name, tensor in named:
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        same = first.setdefault(place, name) if tensor.numel() else name
+        digest.update(repr((name, same, str(tensor.dtype), tuple(tensor.shape))).encode())
+        if same == name:
+            digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -13,14 +13,12 @@ import torch
 from ..errors import MeasurementError
 from ..steering import Intervention
 from .abilities import abilities_of
-from .answers import end_tokens
 from .decoding import CachedRows, Growing, GrowingRows, PlainRows, logits_of
 from .drawing import Drawing
-from .loaded import Model, once_per_model
 from .memo import Scores
-from .noise import Noise, agree, is_coarse, noise_between
-from .tokens import Ids
-from .trial import MISFITS, is_out_of_memory
+from .model import Model, once_per_model
+from .noise import MISFITS, Noise, agree, is_coarse, is_out_of_memory, noise_between
+from .tokens import Ids, end_tokens
 
 # Rows times tokens of one batch, on a CPU and elsewhere, bounded by the memory of the cache.
 _MAX_TOKENS = (2**15, 2**18)
@@ -51,7 +49,7 @@ class Asked:
     name: str = "prompt"
 
     def key(self, intervention: Intervention, drawing: Drawing, ends: frozenset[int]) -> bytes:
-        """What identifies the reply: all that it depends on beside the model."""
+        """Hash of everything except the model that the reply depends on."""
         steered = (intervention.hash, self.multiplier, self.steer_from) if self.multiplier != 0 else None
         drawn = None if drawing.is_greedy else self.sample
         content = ("reply", tuple(map(int, self.ids)), steered, drawing.identity, drawn, sorted(ends))
@@ -119,8 +117,8 @@ class Writer:
     def _decoded(self, asked: list[Asked], shared: bool) -> dict[Asked, Ids]:
         """The replies of a batch, in the fastest way that the model's layers allow and that gives what the plain one gives.
 
-        A way is tried on the first batch that takes it, with and without shorter prompts beside longer ones: its first logits are held
-        against those of whole forwards.
+        A way is tried on the first batch that takes it, once for prompts of one length and once for prompts of several: its first
+        logits are compared with those of whole forwards.
         """
         padded = len({len(one.ids) for one in asked}) > 1
         known = ways_tried(self.model)
@@ -192,7 +190,7 @@ class Writer:
 
 
 class _Trial:
-    """Holds the first logits of a few rows of a batch against those of whole forwards of each row by itself.
+    """Compares the first logits of a few rows of a batch with those of whole forwards of each row by itself.
 
     The rows are two of the longest prompt and one of the shortest, those that are steered most.
     """
@@ -206,7 +204,7 @@ class _Trial:
         self._said: dict[int, list[int]] = {row: [] for row in self._rows}
 
     def see(self, logits: torch.Tensor, rows: np.ndarray, places: np.ndarray, tokens: np.ndarray) -> None:
-        """Take note of the logits of the rows that are tried, at most so many."""
+        """Note the logits of the rows under trial, up to ``_TRIAL_TOKENS`` after the first."""
         for row, place in zip(rows.tolist(), places.tolist(), strict=True):
             if row in self._rows and len(self._seen[row]) <= _TRIAL_TOKENS:
                 self._seen[row].append(logits[place].clone())

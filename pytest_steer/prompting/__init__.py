@@ -5,11 +5,10 @@ The Hypothesis strategies are in ``prompting.strategies``, which is imported onl
 
 from .axes.noise import Noise
 from .contexts import AS_GIVEN, IN_TASK_FORM, Context
-from .dialogues import render_turn
 from .formats import PromptFormat
 from .kinds import Axis, axis, known_axes
 from .options import exchange_labels, swap_options
-from .rendering import RenderedItem, render_item
+from .rendering import RenderedItem, render_item, render_turn
 
 __all__ = [
     "AS_GIVEN",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..data import ContrastItem, Items, as_items
 from ..errors import DataError
-from . import axes as _axes  # noqa: F401  (registers ours)
 from .conversation import Turn
 from .formats import PromptFormat, Setting
 from .kinds import Axis, axis_of, known_axes, plain
@@ -175,3 +175,17 @@ TASK_TEMPLATE = "Q: {question}\nA: "
 IN_TASK_FORM = Context(template=TASK_TEMPLATE)
 """The context in which a task is asked, with the prompt of Todd et al. (2023, arXiv 2310.15213). ``few_shot`` and ``history``
 add demonstrations, in the form of ``data.tasks.shots``."""
+
+
+Read = Callable[[Mapping[str, Any]], Context]
+"""From what ``Context.to_dict`` returns to the context: ``Context.from_dict`` with its axes and examples filled in."""
+
+
+def identity(context: Context) -> str:
+    """A text that is the same for two contexts if they put items in the same way."""
+    return as_text(context.to_dict())
+
+
+def as_text(value: Any) -> str:
+    """A JSON value as a text that is the same for equal values."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)

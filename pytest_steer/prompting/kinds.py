@@ -18,10 +18,8 @@ from ..validation import check_values
 AS_GIVEN_WORD = "as_given"
 OURS = __name__.partition(".")[0]
 
-OWN_IS_GONE = "'own' is not an axis: user-defined axes stand beside the built-in ones"
-
 # Arguments of Context and of the strategy contexts() that are no axes.
-_RESERVED = ("values", "answers", "examples", "axes", "own")
+_RESERVED = ("values", "answers", "examples", "axes")
 
 # What ``apply`` is called with, by what it changes.
 _TAKES = {
@@ -254,8 +252,6 @@ def axis_of(name: Any, known: Mapping[str, Axis]) -> Axis:
     """
     if name in known:
         return known[name]
-    if name == "own":
-        raise DataError(f"{OWN_IS_GONE}: Context({{axis: value}}), or by its name where it is registered")
     raise DataError(f"unknown context axis {name!r}: {registry.did_you_mean(str(name), known)}")
 
 

@@ -1,7 +1,6 @@
 """Whether hooks do what they say: exact properties, tried on a model."""
 
-from .automatic import check_before
-from .examine import examine
+from .examine import check_before, examine
 from .properties import PROPERTIES
 from .target import Target, foreign, own
 

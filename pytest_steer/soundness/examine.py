@@ -1,4 +1,4 @@
-"""Trying the properties, on one example or on many that Hypothesis draws."""
+"""Trying the properties: on one example before the first claim, or on many that Hypothesis draws."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import Any
 
 import torch
 
-from ..errors import MeasurementError, SteerError
-from ..model import Model
-from ..model.state import trusting
+from ..errors import MeasurementError, SoundnessError, SteerError
+from ..measures.subject import Subject
+from ..model import Model, check_fits
+from ..model.identity import state_of
+from ..model.model import once_per_model
+from ..model.state import measured, trusting
+from ..run_context import current_run
 from ..screen import message_of, one_screen
 from .bench import Bench, NotApplicable, NotFinite, Unsteered
-from .cases import Case
 from .examples import HookExample, hook_examples, smallest, strengths, visit
-from .properties import PROPERTIES
-from .target import Target
+from .properties import PROPERTIES, Case
+from .target import Target, foreign, own
 
 # How many further questions are asked to find smaller examples that break a property, for all properties together.
 _SHRINKING = 60
@@ -33,7 +36,7 @@ _PLAIN = ("", "0")
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names, if they are names of properties.
+    """Return the names, or refuse one that is no property.
 
     Raises:
         SteerError: one is not.
@@ -96,7 +99,7 @@ def examine(
 
 
 class Trial:
-    """Asks properties about examples, and remembers the answers.
+    """Tests properties on examples, and remembers the results.
 
     Args:
         known: what is known about the unsteered model. Targets of one model can share it.
@@ -227,3 +230,71 @@ def _not_finite(when: str) -> MeasurementError:
     return MeasurementError(
         f"the model gives NaN or infinity {when}, so its hooks cannot be compared; try a smaller multiplier, or float32"
     )
+
+
+# Two rows of different length, so that there is padding.
+_TEXTS = ("One of two short rows.", "The other row, and it is longer.")
+# The order of the rows follows from batch_size: a row is steered in a batch as it is alone.
+_LEFT_OUT = ("batch_order",)
+# The record where the model gives NaN or infinity: nothing can be compared.
+_NOTHING_TRIED: dict[str, Any] = {"sound": None, "holds": [], "broken": [], "examples": 0, "forwards": 0, "seconds": 0.0}
+
+
+def check_before(model: Model, subject: Subject) -> dict[str, Any] | None:
+    """Check that the hooks are sound, and return the record for the evidence; None with ``--steer-no-soundness``.
+
+    Raises:
+        VectorError: the intervention does not fit the model.
+        SoundnessError: a property does not hold.
+    """
+    check_fits(model, subject.intervention, subject.allow_mismatch)
+    if not current_run().soundness:
+        return None
+    known = _records(model)
+    key = (state_of(model), subject.intervention.hash, subject.positions, subject.include_first)
+    if key not in known:
+        known[key] = _check(model, subject)
+    record = known[key]
+    if record["broken"]:
+        first, *others = record["broken"]
+        more = f"; broken too: {', '.join(broken['property'] for broken in others)}" if others else ""
+        raise SoundnessError(
+            f"the hooks are not sound: {first['property']}: {first['message']} (promised: {first['promise']}){more}. A claim "
+            f"of kind hooks_are_sound shows more; {current_run().option_prefix}no-soundness switches this check off",
+            record,
+        )
+    return record
+
+
+@once_per_model
+def _records(model: Model) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The records of the checks so far, by the state of the model, hash and scope of the intervention."""
+    return {}
+
+
+@once_per_model
+def _unsteered(model: Model) -> dict[int, Unsteered]:
+    """What earlier checks learned about the unsteered model, by its state."""
+    return {}
+
+
+@measured
+def _check(model: Model, subject: Subject) -> dict[str, Any]:
+    known, state = _unsteered(model), state_of(model)
+    if state not in known:
+        known.clear()
+        known[state] = Unsteered()
+    if subject.intervention.applied is None:
+        target, texts = own(model, subject), _TEXTS
+    else:
+        # Rows under a user's own way of steering are of one length (``model/forward.py``), so padding is not asked about.
+        target, texts = foreign(model, subject), (_TEXTS[0], _TEXTS[0])
+    trial = Trial(model, lambda layer: target, _LEFT_OUT, known[state])
+    try:
+        trial.try_on(HookExample(texts, subject.multiplier, "left", bare=True))
+    except MeasurementError as error:
+        return {**_NOTHING_TRIED, "skipped": {"all": one_screen(str(error))}}  # the claim itself says what is not finite
+    record = trial.record(trial.first)
+    for name in _LEFT_OUT:
+        record["skipped"].pop(name, None)
+    return record

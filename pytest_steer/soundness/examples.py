@@ -1,4 +1,4 @@
-"""Examples on which hooks are tried. Hypothesis draws them, and shrinks one that breaks a property."""
+"""Examples on which hooks are tried, drawn and shrunk by Hypothesis, and their rows as tokens."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from hypothesis import HealthCheck, Phase, Verbosity, configuration, currently_i
 from hypothesis import seed as fixed
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
+
+from ..model import Model, encode
+from ..model.tokens import Ids, tokenize_prompt
 
 Padding = Literal["left", "right"]
 _Value = TypeVar("_Value")
@@ -138,3 +141,40 @@ def own_settings(examples: int, *phases: Phase) -> Any:
         suppress_health_check=list(HealthCheck),
         backend="hypothesis",
     )
+
+
+_REPLY = " Yes, it is."
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a batch.
+
+    Attributes:
+        prompt: the tokens of the prompt.
+        turn_end: how many of them belong to the user's turn and what stands before it.
+        after: the tokens of a reply.
+    """
+
+    prompt: Ids
+    turn_end: int
+    after: Ids
+
+
+def lines_of(model: Model, example: HookExample) -> tuple[Line, ...]:
+    """The rows of an example, cut at the start to what the model has positions for."""
+    return tuple(_line(model, text, example.bare) for text in example.texts)
+
+
+def _line(model: Model, text: str, bare: bool) -> Line:
+    after, _ = encode(model.tokenizer, _REPLY, special_tokens=False)
+    after = after[: 1 if bare else 3]
+    if bare:
+        ids, _ = encode(model.tokenizer, text, special_tokens=True)
+        turn_end = len(ids) - 2
+    else:
+        put = model.format.prompt(text)
+        ids, turn_end = tokenize_prompt(model.tokenizer, put.turn, put.opening + "(", model.format.render is None)
+        turn_end = min(turn_end, len(ids) - 1)
+    cut = max(0, len(ids) + len(after) - model.max_positions) if model.max_positions else 0
+    return Line(ids[cut:], max(1, turn_end - cut), after)

@@ -14,7 +14,7 @@ from ..model import Model, steered
 from ..model.hooks import hooked
 from ..model.sites import hidden_of, with_hidden
 from ..steering import Intervention, Rows, SteeredBatch, SteeringVector, first_steered
-from .lines import Line
+from .examples import Line
 
 Enter = Callable[[SteeredBatch, float], AbstractContextManager[Any]]
 """(batch, multiplier) -> a context manager in which the model's forwards are steered."""

@@ -1,9 +1,21 @@
 """Interventions and steering vectors. Knows nothing of prompts or pytest."""
 
-from .batch import SteeredBatch
-from .depth import check_depth
 from .formats import Stored, source, vector_format
-from .intervention import Applied, Apply, Intervention, Rows, Site, applied, check_site, custom
+from .formats.layers import check_depth
+from .intervention import (
+    Applied,
+    Apply,
+    Intervention,
+    Positions,
+    Rows,
+    Site,
+    SteeredBatch,
+    applied,
+    check_positions,
+    check_site,
+    custom,
+    first_steered,
+)
 from .intervention_file import holds_intervention, load_intervention, save_intervention
 from .interventions.additive import add, add_at_unit_norm, add_keeping_norm, as_intervention
 from .interventions.affine_maps import affine
@@ -13,7 +25,6 @@ from .interventions.modules import module
 from .interventions.projection import ablate, clamp
 from .interventions.rotation import rotate
 from .kinds import SAVED_VECTOR, InterventionKind, intervention, intervention_kind, restores
-from .positions import Positions, check_positions, first_steered
 from .recipe import Recipe
 from .vector import SteeringVector
 

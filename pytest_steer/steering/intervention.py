@@ -1,4 +1,9 @@
-"""Interventions: a change of hidden states that depends on a strength. A steering vector that is added is one."""
+"""Interventions: a change of hidden states that depends on a strength, and the tokens that it changes.
+
+A steering vector that is added is one. Every scope is a suffix of the sequence: it has a first steered position, and all real tokens from
+there on are steered, the generated ones included. So a scope is one number per sequence, and what comes before it is the same for every
+multiplier.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +19,65 @@ import torch
 
 from ..errors import SteerError, VectorError
 from ..screen import message_of
-from .batch import SteeredBatch
-from .positions import Positions
 from .recipe import Recipe, operation
 from .vector import SteeringVector
+
+Positions = Literal["all", "after_prompt", "last"]
+
+
+def check_positions(positions: str) -> Positions:
+    """The scope itself, if it is one.
+
+    Raises:
+        SteerError: it is not.
+    """
+    if positions not in get_args(Positions):
+        raise SteerError(f"positions is one of {', '.join(get_args(Positions))}; not {positions!r}")
+    return positions  # type: ignore[return-value]
+
+
+def first_steered(positions: Positions, *, turn_end: int, prompt_end: int, include_first: bool = False) -> int:
+    """Index of the first steered token, counted over the real tokens of one sequence.
+
+    Every scope includes the position that predicts the first token after the prompt, which is ``prompt_end - 1``.
+
+    Args:
+        turn_end: how many tokens belong to the user's turn (and what stands before it); one fewer where a template writes nothing after
+            the turn, so that its last token is steered like the opening of a reply elsewhere.
+        prompt_end: how many tokens stand before the answer.
+        include_first: steer position 0 too where the scope reaches it. It is an attention sink with a norm tens of
+            times the others', so every scope leaves it out unless told.
+
+    ``all``: every token. ``after_prompt``: from the first token after the user's turn (CAA); from the turn's last token, where a
+    template writes nothing between the turn and the reply (``[/INST]``). ``last``: from the last token before the answer.
+    """
+    start = {"all": 0, "after_prompt": min(turn_end, prompt_end - 1), "last": prompt_end - 1}[positions]
+    return max(start, 0 if include_first else 1)
+
+
+@dataclass(frozen=True, eq=False)
+class SteeredBatch:
+    """The prompts that are about to be steered: the second argument of an ``apply`` that asks for it.
+
+    Attributes:
+        input_ids / attention_mask: [rows, tokens] of the first forward in the block.
+        prompt_lengths: for each row how many real tokens stand before the scope's mark: the tokens of the whole prompt for
+            ``last``, those up to the end of the user's turn otherwise.
+        starts: for each row the first steered token, counted over its real tokens.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    prompt_lengths: tuple[int, ...]
+    starts: tuple[int, ...]
+
+    @property
+    def steered(self) -> torch.Tensor:
+        """bool [rows, tokens]: the positions that are to be steered."""
+        real = self.attention_mask.bool()
+        index = self.attention_mask.long().cumsum(1) - 1
+        return real & (index >= torch.tensor(self.starts, device=index.device)[:, None])
+
 
 StrengthMeaning = Literal["linear", "interpolated", "angle", "ignored"]
 Site = Literal["block", "mlp", "heads"]
@@ -29,7 +89,7 @@ Apply = Callable[..., AbstractContextManager[Any]]
 
 @dataclass
 class Rows:
-    """What an intervention that looks at whole rows knows of the running forward.
+    """The running forward, as far as an intervention that looks at whole rows needs it.
 
     Attributes:
         prompt: bool [rows, positions], the tokens of each row's prompt (no padding, no answer); None in a forward that goes
@@ -43,7 +103,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Applied:
-    """A user's own way of steering: any library's hooks, in a context manager.
+    """A custom way of steering: any library's hooks, in a context manager.
 
     Attributes:
         apply: ``apply(multiplier)`` or ``apply(multiplier, batch)``; gives a context manager that steers every forward in its body.
@@ -128,7 +188,7 @@ class Intervention:
         vector: the steering vector that is added, if that is what it does.
         metadata: where it comes from, as in :class:`SteeringVector`.
         recipe: what it is made of, so that it can be written to a file; None for functions of the user's own.
-        applied: the context manager that steers in the place of ``transform``, which then only says what it should do; else None.
+        applied: the context manager that steers instead of ``transform``, which then only declares its effect; else None.
     """
 
     layers: tuple[int, ...]
@@ -153,7 +213,7 @@ class Intervention:
 
     @property
     def operation(self) -> str:
-        """What is done with the direction, in words: one file can be added by one program and projected out by another."""
+        """The operation in words: one program may add a file's direction and another project it out."""
         return operation(self.recipe) if self.recipe is not None else "changed by a custom function"
 
     @property
@@ -214,10 +274,6 @@ def from_recipe(
     layers: Iterable[int],
     strength: StrengthMeaning,
     width: int | None,
-    site: str | None = None,
-    looks: Literal["position", "row"] = "position",
-    reads: tuple[int, ...] = (),
-    durable: bool = True,
     vector: SteeringVector | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Intervention:
@@ -228,10 +284,8 @@ def from_recipe(
         strength=strength,
         hash=recipe.hash,
         method=method_name(recipe.kind, metadata or {}),
-        site=check_site(site or recipe.options.get("site", "block")),
-        looks=looks,
-        reads=reads,
-        durable=durable,
+        site=check_site(recipe.options.get("site", "block")),
+        durable=True,
         width=width,
         vector=vector,
         metadata=dict(metadata or {}),

@@ -45,7 +45,7 @@ def save_intervention(intervention: Intervention, path: str | PathLike[str]) -> 
     except (TypeError, ValueError) as error:
         raise VectorError(f"{file}: the intervention's metadata cannot be written as JSON: {error}") from None
     try:
-        # Tensors that are one and the same in memory (one direction for many layers) are written each.
+        # A tensor that several layers share in memory is written once per layer.
         save_file(
             {name: t.clone() for name, t in recipe.tensors.items()}, str(file), {"format": FORMAT, "intervention": text}
         )
@@ -67,7 +67,7 @@ def holds_intervention(path: str | PathLike[str]) -> bool:
 
 
 def load_intervention(path: str | PathLike[str]) -> Intervention:
-    """Reads what :func:`save_intervention` wrote. Any other file is read as a steering vector, which is added.
+    """Reads a file of :func:`save_intervention`. Any other file is read as a steering vector, which is added.
 
     Raises:
         VectorError: an unknown kind or unusable values; for other files see ``SteeringVector.load``.

@@ -1,4 +1,4 @@
-"""Kinds of interventions: what :func:`intervention` and :func:`restores` make of a function."""
+"""Kinds of interventions: functions registered by :func:`intervention` and :func:`restores`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAVED_VECTOR: Schema = {"type": "string", "pattern": r"\S", "x-file": True, "x-v
 Function = TypeVar("Function", bound=Callable[..., Intervention])
 Restore = Callable[[Recipe, Mapping[str, Any]], Intervention]
 
-# What an ``intervention:`` says whatever its kind.
+# Keys of an ``intervention:`` of any kind.
 _TAKEN = (
     "kind", "file", "extract", "site", "condition", "layer", "rows", "positions", "include_first", "allow_mismatch",
     "multiplier", "multipliers",

@@ -1,4 +1,4 @@
-"""What an intervention is made of: a kind, options and tensors. Its identity, and what a file of it holds."""
+"""Recipes of interventions: a kind, options and tensors. A recipe is the intervention's identity and the content of its file."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Recipe:
 
 
 def operation(recipe: Recipe) -> str:
-    """What a recipe does, in words: ``added``, ``projected out``, ``added, where a condition is met``."""
+    """The operation of a recipe in words: ``added``, ``projected out``, ``added, where a condition is met``."""
     known = registry.things("recipe").get(recipe.kind) or registry.things("intervention").get(recipe.kind)
     does = known.does if known is not None else "changed by a custom function"
     return f"{operation(recipe.inside('inner'))}, {does}" if "inner" in recipe.options else does

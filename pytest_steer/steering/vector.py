@@ -88,7 +88,7 @@ class SteeringVector:
         """Refuses to steer with all layers of a file that nobody asked for.
 
         Raises:
-            VectorError: the vector was read from a file of several layers without ``layer``; says what to write.
+            VectorError: the vector was read from a file of several layers without ``layer``; gives the line to write.
         """
         if self.unsettled is None:
             return
@@ -105,7 +105,7 @@ class SteeringVector:
         """Writes the vector; the suffix says as what.
 
         ``.safetensors`` is our own file: float32, the metadata, and a checksum; the same vector gives the same bytes.
-        ``.gguf`` is a control vector for llama.cpp and repeng, with the metadata and the checksum beside it.
+        ``.gguf`` is a control vector for llama.cpp and repeng, with the metadata and the checksum next to it.
 
         Raises:
             VectorError: another suffix, metadata that JSON cannot hold, layer 0 in a GGUF file (llama.cpp has no place for

@@ -1,1 +1,1 @@
-"""Plans over claims and measures: looking for a layer and a multiplier, comparing methods. Knows nothing of pytest."""
+"""Studies over claims and measures, one file each: sweep, data efficiency, comparisons of methods and of models, effect against cost."""

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .. import progress
-from ..claims.rises import as_share
 from ..data import Items, Sample, Texts, as_texts, sample_of
 from ..errors import DataError, MeasurementError
-from ..measures import Array, kl_curve, perplexity_curves, propensity_curve
+from ..measures import Array, as_share, kl_curve, perplexity_curves, propensity_curve
 from ..measures.compared import bounds_of
 from ..measures.propensity import check_multipliers
 from ..model import Model
@@ -23,7 +22,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A line to be measured: a vector on a behaviour, with all multipliers at which claims deploy it."""
+    """A line to measure: a vector on a behaviour, with the multipliers at which claims deploy it."""
 
     name: str
     entry: Entry
@@ -38,7 +37,7 @@ def drawn_of(entries: Sequence[Entry]) -> list[Drawn]:
     """
     groups: dict[tuple[object, ...], list[Entry]] = {}
     for entry in entries:
-        if not entry.texts:
+        if not entry.neutral.texts:
             raise DataError(
                 f"{entry.behaviour}: no neutral texts (data.neutral), on which the cost is measured. Add `data: {{neutral: builtin:neutral}}` "
                 "to the claim file"
@@ -55,7 +54,7 @@ def drawn_of(entries: Sequence[Entry]) -> list[Drawn]:
 
 
 def _name(entry: Entry, entries: Sequence[Entry]) -> str:
-    """The method, the behaviour or both: whatever tells the lines apart."""
+    """A line's name: the method, the behaviour or both, whichever distinguishes the lines."""
     if len({one.behaviour for one in entries}) == 1:
         return entry.method
     return entry.behaviour if len({one.method for one in entries}) == 1 else f"{entry.behaviour}: {entry.method}"
@@ -91,7 +90,7 @@ def effect_cost(
     wanted = multipliers if multipliers is not None else entry.multipliers if change.strength == "linear" else ()
     grid = sorted({*check_multipliers([*wanted, *drawn.deployed, 0.0])})
     sample = sample_of(entry.items, entry.cluster)
-    of_texts = sample_of(as_texts(entry.texts, entry.source))
+    of_texts = sample_of(as_texts(entry.neutral.texts, entry.neutral.source))
     texts = of_texts.units
     progress.report(f"{drawn.name}: checking the hooks")
     check_before(model, subject)

@@ -18,7 +18,7 @@ LEAST = 2
 
 
 def split_items(items: Items, shares: Sequence[float], *, seed: int, names: Sequence[str]) -> list[Items]:
-    """The items in random order in parts of about these shares. Items that ask the same question stay in one part.
+    """Split items at random into parts of about these shares. Items with the same question stay in one part.
 
     Args:
         shares: relative sizes, above 0.
@@ -31,7 +31,7 @@ def split_items(items: Items, shares: Sequence[float], *, seed: int, names: Sequ
 
 
 def split_sample(sample: Sample[Items], shares: Sequence[float], *, seed: int, names: Sequence[str]) -> list[Sample[Items]]:
-    """The same of a sample, whose clusters stay in one part too; each part has the clusters of its items.
+    """Split a sample as :func:`split_items` splits items. Its clusters stay in one part too.
 
     Raises:
         DataError: a part would have fewer than two items or clusters.
@@ -54,7 +54,7 @@ def split_sample(sample: Sample[Items], shares: Sequence[float], *, seed: int, n
 def split_texts(
     texts: Sequence[TextLike], shares: Sequence[float], *, seed: int, names: Sequence[str], source: str
 ) -> list[Texts]:
-    """Texts in parts, as :func:`split_items` splits items; equal texts stay in one part, and so do completions of one prompt.
+    """Split texts as :func:`split_items` splits items. Equal texts, and completions of one prompt, stay in one part.
 
     Raises:
         DataError: a part would have fewer than two texts.
@@ -69,7 +69,7 @@ def split_texts(
 
 
 def _form(text: str) -> str:
-    """The same for texts that differ in white space, or in how a character is composed."""
+    """A form that ignores white space and the composition of characters."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 

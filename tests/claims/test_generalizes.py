@@ -271,11 +271,6 @@ def test_the_message_and_the_report_hold_every_setting(linear):
             "the data set's own vector: write `a: {test: F",
         ),
         ({"data_sets": {"a": OtherData(ITEMS, SteeringVector({0: torch.ones(8)}))}}, SteerError, "give its items alone"),
-        (
-            {"relative": 0.5, "contexts": {"a": Context()}},
-            TypeError,
-            "'relative' is now called 'retention' or 'tan_relative'",
-        ),
         ({"retention": 0.0, "contexts": {"a": Context()}}, SteerError, "retention must be"),
         ({"retention": math.nan, "contexts": {"a": Context()}}, SteerError, "retention must be"),
         ({"contexts": {"a": Context()}, "data_sets": {"a": ITEMS}}, SteerError, "name of a context and of a data set"),

@@ -32,11 +32,11 @@ from pytest_steer.claims import HoldsInContexts
 from pytest_steer.claims.explain import complete
 from pytest_steer.data import Items
 from pytest_steer.errors import DataError
-from pytest_steer.fuzzing.context_search import Search
 from pytest_steer.fuzzing.search import climb, drawn, shrunk
+from pytest_steer.fuzzing.trials import Search
 from pytest_steer.measures.subject import Subject
 from pytest_steer.model.engine import Engine, engine_of
-from pytest_steer.prompting.flat import identity
+from pytest_steer.prompting.contexts import identity
 from pytest_steer.stats import Verdict
 from pytest_steer.steering import custom
 

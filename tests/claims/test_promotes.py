@@ -23,8 +23,8 @@ from pytest_steer import (
     assert_steers,
     assert_suppresses,
 )
-from pytest_steer.claims.beside import question_of
 from pytest_steer.claims.multiplicity import adjusted
+from pytest_steer.claims.sides import question_of
 from pytest_steer.data.traces import traces
 from pytest_steer.errors import DataError
 from pytest_steer.prompting import Context

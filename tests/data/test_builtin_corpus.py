@@ -1,6 +1,6 @@
 """The neutral texts and the safety items that the package ships: read, varied, balanced, nothing twice.
 
-Each check lists what is wrong, and is tried on a broken copy too.
+Each check lists what is wrong.
 """
 
 from __future__ import annotations
@@ -102,29 +102,6 @@ def test_neutral_texts():
     assert len({word for entry in entries for word in words(entry["text"])}) > 3_000
 
 
-BROKEN_TEXTS = {
-    "repeated text": (lambda e: e[0].update(text=e[9]["text"].upper()), "texts twins"),
-    "sentence": (lambda e: e[0].update(text=e[0]["text"] + " " + e[3]["text"].split(". ")[0] + "."), "sentence repeated"),
-    "opening": (
-        lambda e: e[4].update(text=" ".join(e[7]["text"].split()[:3] + e[4]["text"].split()[3:])),
-        "opening repeated",
-    ),
-    "short": (lambda e: e[5].update(text="It is a short text about one mill."), "8 words"),
-    "long": (lambda e: e[5].update(text="A hen. " * 46), "92 words"),
-    "kinds": (lambda e: e[8].update(kind="poem"), "kinds"),
-    "order": (lambda e: e.insert(0, e.pop(10)), "after itself"),
-    "id": (lambda e: e[1].update(id="neutral-2"), "id neutral-2"),
-    "steered": (lambda e: e[1].update(text="As an AI I bake bread. " + e[1]["text"]), "about what is steered"),
-}
-
-
-@pytest.mark.parametrize(("change", "fault"), BROKEN_TEXTS.values(), ids=BROKEN_TEXTS)
-def test_broken_neutral_texts_are_found(change, fault):
-    entries = neutral()
-    change(entries)
-    assert any(fault in found for found in faults_of_texts(entries)), faults_of_texts(entries)
-
-
 # --- the safety items ----------------------------------------------------------------------------------------------------
 
 
@@ -185,35 +162,6 @@ def test_the_two_suites_share_nothing():
     assert known_in([entry["request"] for entry in answers], traces([entry["request"] for entry in refuses])) == Known()
     replies = [entry[key] for entry in refuses + answers for key in ("open_matching", "open_not_matching")]
     assert repeated("reply", (" ".join(words(reply)) for reply in replies)) == []
-
-
-def flip(entry: dict[str, Any]) -> None:
-    one, other = entry["answer_matching_behavior"], entry["answer_not_matching_behavior"]
-    entry.update(answer_matching_behavior=other, answer_not_matching_behavior=one)
-
-
-BROKEN_ITEMS = {
-    "letter": (lambda e: flip(e[0]), "the options are not the open answers"),
-    "letters": (lambda e: [flip(entry) for entry in e[:3]], "letters of"),
-    "long": (lambda e: e[0].update(open_matching="No. " * 40), "and 40 words"),
-    "request": (lambda e: e[0].update(request=e[1]["request"].lower()), "request twins"),
-    "reply": (lambda e: e[0].update(open_matching=e[1]["open_matching"]), "answer repeated"),
-    "one opening": (
-        lambda e: [x.update(open_matching="Sorry, " + x["open_matching"]) for x in e],
-        "first word of open_matching",
-    ),
-    "longer": (
-        lambda e: [x.update(open_matching=x["open_matching"] + " Really.", open_not_matching="So.") for x in e],
-        "the matching answer is longer in 60 of 60",
-    ),
-}
-
-
-@pytest.mark.parametrize(("change", "fault"), BROKEN_ITEMS.values(), ids=BROKEN_ITEMS)
-def test_broken_safety_items_are_found(change, fault):
-    entries = safety("refuses")
-    change(entries)
-    assert any(fault in found for found in faults_of_items(entries)), faults_of_items(entries)
 
 
 @pytest.mark.parametrize("file", [NEUTRAL, *SAFETY.values()], ids=lambda file: file.name)

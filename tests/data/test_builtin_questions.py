@@ -1,7 +1,4 @@
-"""The multiple-choice questions that ship with the package: one right answer each, and none that a rule finds without the question.
-
-The checks are tried on broken copies too.
-"""
+"""The multiple-choice questions that ship with the package: one right answer each, and none that a rule finds without the question."""
 
 from __future__ import annotations
 
@@ -86,10 +83,6 @@ def faults(questions: list[Question]) -> list[str]:
     return wrong
 
 
-def copy() -> list[Question]:
-    return json.loads(json.dumps(QUESTIONS))
-
-
 def test_there_are_enough_of_each_subject() -> None:
     counts = Counter(question["subject"] for question in QUESTIONS)
     assert list(counts) == SUBJECTS
@@ -100,25 +93,6 @@ def test_there_are_enough_of_each_subject() -> None:
 
 def test_every_question_has_the_form() -> None:
     assert faults(QUESTIONS) == []
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "fault"),
-    [
-        ("id", "science-1", "not an id"),
-        ("id", "arithmetic-002", "id 2 times"),
-        ("answer", "E", "one letter"),
-        ("choices", ["4", "5", "6"], "four options"),
-        ("choices", ["4", "5", "6", " 23"], "stray"),
-        ("choices", ["4", "5", "six", "Six"], "twice"),
-        ("question", "What is\n2 + 3?", "stray"),
-        ("question", "Add 2 and 3.", "not a question"),
-    ],
-)
-def test_a_wrong_form_is_found(key: str, value: Any, fault: str) -> None:
-    broken = copy()
-    broken[0][key] = value
-    assert [wrong for wrong in faults(broken) if fault in wrong]
 
 
 def test_no_question_comes_twice() -> None:
@@ -143,21 +117,6 @@ def test_letters_are_balanced(subject: str) -> None:
 @pytest.mark.parametrize("subject", [None, *SUBJECTS])
 def test_no_rule_finds_the_right_answers(subject: str | None) -> None:
     assert found_by([question for question in QUESTIONS if subject in (None, question["subject"])]) == []
-
-
-def test_rules_that_find_the_right_answers_are_found() -> None:
-    same, long, echo = copy(), copy(), copy()
-    for question in same:
-        at = LETTERS.index(question["answer"])
-        question["choices"][2], question["choices"][at] = question["choices"][at], question["choices"][2]
-        question["answer"] = "C"
-    assert found_by(same) == ["always C"]
-    for question in long[::4]:
-        question["choices"][LETTERS.index(question["answer"])] += ", which is the right answer"
-    assert "longest" in found_by(long)
-    for question in echo[::2]:
-        question["question"] += " " + question["choices"][LETTERS.index(question["answer"])]
-    assert found_by(echo) == ["most words of the question"]
 
 
 # --- arithmetic ---

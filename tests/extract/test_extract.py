@@ -12,7 +12,7 @@ import torch
 from pytest_steer import Context, ContrastItem, extract, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerWarning, VectorError
 from pytest_steer.extract.contrast import read_contrast
-from pytest_steer.model import block_outputs, recent
+from pytest_steer.model import block_outputs, memo
 
 POSITIVE = ("I am glad.", "What a fine day it is, all in all!", "Good.")
 NEGATIVE = ("I am sad.", "It rains on and on and on, and the roof lets in the wet.")
@@ -250,7 +250,7 @@ def test_kept_activations_are_not_handed_out():
 @pytest.mark.parametrize("limit", [0, 3 * 2 * 32 * 4])
 def test_what_is_kept_is_bounded_by_its_size(limit: int, monkeypatch: pytest.MonkeyPatch):
     """With room for one reading of three items (two sides, width 32, float32) the older one goes; with none nothing is kept."""
-    monkeypatch.setattr(recent, "_MOST", limit)
+    monkeypatch.setattr(memo, "_MOST_IN_MEMORY", limit)
     model = builders.random_model("llama", False)
     reads: list[int] = []
     handle = model.backbone.register_forward_pre_hook(lambda *_: reads.append(1))

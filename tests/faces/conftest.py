@@ -14,7 +14,7 @@ def heavy_modules() -> None:
     """Imports everything heavy once: pytester takes what a run imported out of sys.modules again, and torch breaks."""
     import pytest_steer.claims
     import pytest_steer.files.build
-    import pytest_steer.model.models
+    import pytest_steer.model.loading
     import pytest_steer.report
 
     model = pytest_steer.load_model("builtin:tiny")

@@ -47,16 +47,6 @@ def test_claims_that_hold(suite: Path, pytester: pytest.Pytester) -> None:
     )
 
 
-def test_a_cache_that_cannot_be_used_is_a_warning_told_once(suite: Path, pytester: pytest.Pytester) -> None:
-    write(suite, PASSING)
-    result = pytester.runpytest("--steer-cache=/proc/no such folder")
-    result.assert_outcomes(passed=3)
-    told = [line for line in result.outlines if "--steer-cache" in line]
-    assert len(told) == 1
-    assert told[0].startswith("warning: c: steers: ")
-    assert told[0].endswith("The run goes on without the cache")
-
-
 def test_a_claim_that_fails_says_why(suite: Path, pytester: pytest.Pytester) -> None:
     write(suite, "  - steers: {steerability: 50}\n" + PASSING.split("\n", 1)[1])
     result = pytester.runpytest("--steer-seed", "3")
@@ -234,13 +224,6 @@ def test_wrong_input_has_its_own_message_and_the_rest_runs(suite: Path, pytester
         result.stdout.fnmatch_lines([f"*claim {what}*", message])
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("*pytest_steer/*.py*")
-
-
-def test_a_vector_of_another_release_can_be_accepted_knowingly(suite: Path, pytester: pytest.Pytester) -> None:
-    wrong_data(suite)
-    vector = "vector: {file: old.safetensors, allow_mismatch: [model]}"
-    write(suite, f"  - steers: {{steerability: -50, {vector}}}\n")
-    pytester.runpytest().assert_outcomes(passed=1)
 
 
 def test_a_model_of_the_claim_file_that_is_not_there_fails_its_claims_only(suite: Path, pytester: pytest.Pytester) -> None:
@@ -520,15 +503,6 @@ def test_claims_have_the_marker(suite: Path, pytester: pytest.Pytester) -> None:
         "test_named", "test_of_the_module", "test_given", "test_of_a_fixture", "test_with",
     }  # fmt: skip
     assert "8/10 tests collected (2 deselected)" in listed[-1]
-
-
-def test_warns_about_a_letter_vector_and_about_items_seen_before(suite: Path, pytester: pytest.Pytester) -> None:
-    items = json.loads((suite / "train.json").read_text())
-    (suite / "train.json").write_text(json.dumps([item for item in items if item["answer_matching_behavior"] == "(A)"]))
-    write(suite, "  - steers: {steerability: 50, data: {test: train.json}}\n")
-    (claim,) = run_report(pytester)
-    assert any("4 of these 4 items ask a question that the vector was extracted from" in w for w in claim["warnings"])
-    assert any("the matching answer is 'A' in 4 of 4 items" in warning for warning in claim["warnings"])
 
 
 def test_a_report_that_cannot_be_written_ends_the_run_with_an_error(pytester: pytest.Pytester) -> None:

@@ -414,9 +414,6 @@ def test_what_no_claim_file_can_be_written_about(folder, capsys, change, message
     [
         (["nowhere.steer.yaml"], "nowhere.steer.yaml: there is no such file"),
         (["c.steer.yaml", "--budget", "0"], "0.0 is not in the range x>0"),
-        (["c.steer.yaml", "--cost", "0.1"], "--cost is now --budget. Write --budget RISE"),
-        (["c.steer.yaml", "--most=2"], "--most is now --max-multiplier. Write --max-multiplier TIMES"),
-        (["c.steer.yaml", "--shots", "3"], "--shots is now --n-shots. Write --n-shots N"),
         (["c.steer.yaml", "--methods", "cca"], "no method 'cca' in the file; there are: caa, leace"),
         (["c.steer.yaml", "--methods", ","], "names such as caa,icv"),
         (["c.steer.yaml", "--n-shots", "1"], "1 is not in the range x>=2"),

@@ -80,9 +80,9 @@ def test_a_broken_checkpoint_is_worse_and_a_little_noise_is_not(folder, capsys):
 
 def test_one_model_is_in_memory_at_a_time(folder, capsys, monkeypatch):
     """When the second one is loaded nothing refers to the first any more."""
-    from pytest_steer.model import models
+    from pytest_steer.model import loading
 
-    load, loaded = models.load_model, []
+    load, loaded = loading.load_model, []
 
     def watched(*arguments, **options):
         assert [one() for one in loaded] == [None] * len(loaded)
@@ -90,7 +90,7 @@ def test_one_model_is_in_memory_at_a_time(folder, capsys, monkeypatch):
         loaded.append(weakref.ref(model.hf))
         return model
 
-    monkeypatch.setattr(models, "load_model", watched)
+    monkeypatch.setattr(loading, "load_model", watched)
     assert (
         main(["compare-models", "builtin:tiny", saved(folder, "near", noisy(1e-4)), "c.steer.yaml", "--tolerance", "1"]) == 0
     )
@@ -162,7 +162,7 @@ def test_precision_alone_is_named_as_such(folder, capsys):
     assert "they differ in precision alone" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [80, pytest.param(120, marks=pytest.mark.nightly)])
 def test_no_line_is_wider_than_the_terminal(folder, capsys, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
     far = saved(folder, "far", noisy(1.0))

@@ -99,13 +99,6 @@ def test_a_vector_beside_the_vectors_of_other_data_sets(steering_suite: Path, py
     assert own["tan_relative"] == pytest.approx(sum(own["slopes"]) / sum(own["own_vector"]["slopes"]))
 
 
-def test_an_axis_that_no_conftest_gives_is_a_fault_of_the_claim(steering_suite: Path, pytester: pytest.Pytester) -> None:
-    (steering_suite / "conftest.py").write_text(CONFTEST.replace('"shout"', '"shoot"'))
-    result = pytester.runpytest()
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*contexts.shouted.shout: unknown key 'shout'", "*Did you mean 'shoot'?*"])
-
-
 def test_a_context_that_the_base_is_no_base_for_is_an_error(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "test.json").write_text(json.dumps(lettered(10)))
     claim = "  - generalizes: {retention: 0.5, contexts: {swapped: {option_order: swapped}}}\n"

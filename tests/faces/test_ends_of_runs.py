@@ -59,6 +59,7 @@ def test_an_interrupted_run_says_what_was_kept_and_how_to_go_on(suite: Path, pyt
     assert report["provenance"]["interrupted"]
     assert report["provenance"]["not_run"] == 2
     assert [claim["name"] for claim in report["claims"]] == ["c0", "c1"]
+    assert not (suite / "r.partial.json").exists()
 
 
 def test_commands_to_copy_are_those_of_the_folder_where_pytest_was_started(
@@ -110,7 +111,8 @@ def test_controls_of_a_claim_that_passes_stand_below_the_table(suite: Path, pyte
     assert f"is number {round(4 * p)} of 4" in claim["message"]
 
 
-def test_quiet_runs_say_what_and_not_why(suite: Path, pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("worker", [[], pytest.param(["-n1"], marks=pytest.mark.nightly)])
+def test_quiet_runs_say_what_and_not_why(suite: Path, pytester: pytest.Pytester, worker: list[str]) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + "  - steers: 50\n")
     (suite / "test_it.py").write_text(
         "import torch\n"
@@ -119,8 +121,8 @@ def test_quiet_runs_say_what_and_not_why(suite: Path, pytester: pytest.Pytester)
         "    vector = SteeringVector({1: torch.ones(steer_model.width)})\n"
         "    assert_steers(steer_model, vector, read_items('test.json'), steerability=50)\n"
     )
-    for arguments in ([], ["-q"], ["-q", "-n1"], ["--tb=short"]):
-        result = pytester.runpytest("-p", "no:cacheprovider", *arguments)
+    for arguments in ([], ["-q"], ["--tb=short"]):
+        result = pytester.runpytest("-p", "no:cacheprovider", *worker, *arguments)
         result.assert_outcomes(failed=2)
         said = result.stdout.str()
         assert ("  worst items:" in said) is (not arguments)
@@ -129,8 +131,9 @@ def test_quiet_runs_say_what_and_not_why(suite: Path, pytester: pytest.Pytester)
         result.stdout.fnmatch_lines(["steers: FAIL *promised at least 50", "  n = 10 items*", "  fail     steers *"])
 
 
+@pytest.mark.parametrize("worker", [[], pytest.param(["-n1"], marks=pytest.mark.nightly)])
 def test_the_short_summary_has_one_line_for_each_failure(
-    suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, worker: list[str]
 ) -> None:
     """Under CI pytest repeats whole messages there."""
     monkeypatch.setenv("CI", "true")
@@ -146,20 +149,19 @@ def test_the_short_summary_has_one_line_for_each_failure(
         "def test_own():\n"
         "    raise AssertionError('one\\ntwo')\n"
     )
-    for arguments in ([], ["-n1"]):
-        result = pytester.runpytest("-p", "no:cacheprovider", "--junitxml=j.xml", *arguments)
-        lines = result.outlines
-        below = lines[next(at for at, line in enumerate(lines) if "short test summary" in line) + 1 : -1]
-        assert [line.split(" - ")[0] for line in below] == [
-            "FAILED c.steer.yaml::steers",
-            "FAILED c.steer.yaml::odd",
-            "FAILED test_it.py::test_it",
-            "FAILED test_it.py::test_own",
-            "two",  # what is not ours is left as it is
-        ]
-        assert below[0].endswith("promised at least 50")
-        assert " ERROR  c.steer.yaml:" in below[1]
-        assert "  worst items:" in result.stdout.str()
+    result = pytester.runpytest("-p", "no:cacheprovider", "--junitxml=j.xml", *worker)
+    lines = result.outlines
+    below = lines[next(at for at, line in enumerate(lines) if "short test summary" in line) + 1 : -1]
+    assert [line.split(" - ")[0] for line in below] == [
+        "FAILED c.steer.yaml::steers",
+        "FAILED c.steer.yaml::odd",
+        "FAILED test_it.py::test_it",
+        "FAILED test_it.py::test_own",
+        "two",  # what is not ours is left as it is
+    ]
+    assert below[0].endswith("promised at least 50")
+    assert " ERROR  c.steer.yaml:" in below[1]
+    assert "  worst items:" in result.stdout.str()
     assert ElementTree.parse(suite / "j.xml").find(".//failure").text.count("worst items") == 1
     line = pytester.runpytest("-p", "no:cacheprovider", "--tb=line")
     line.stdout.re_match_lines([r".*c\.steer\.yaml:8: steers: FAIL .*promised at least 50$"])

@@ -218,6 +218,7 @@ def texts_in(value: object) -> list[str]:
     return [text for one in inner for text in texts_in(one)]
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("kind", ["ValueError", "RuntimeError", "KeyError", "OSError"])
 @pytest.mark.parametrize("soundness", ["true", "false"])
 def test_no_part_of_a_report_is_longer_than_a_screen(

@@ -8,24 +8,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import builders
 import pytest
+from forked import run_module
 from gguf_model import write_gguf
 
 from .conftest import HEAD, lettered
 
 pytest.importorskip("resource")  # not on Windows
 
-LIMITED = """
-import resource, runpy, sys
-size, module = int(sys.argv[1]), sys.argv[2]
-resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-sys.argv = sys.argv[2:]
-runpy.run_module(module, run_name="__main__", alter_sys=True)
-"""
 SEARCH = """
 contexts: {option_order: [as_given, swapped]}
 claims:
@@ -35,12 +28,7 @@ claims:
 
 def limited(size: int, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs a module in a process that can write files of ``size`` bytes at most."""
-    return subprocess.run(
-        [sys.executable, "-c", LIMITED, str(size), *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
+    return run_module("limited", str(size), *arguments, env={**os.environ, **environment})
 
 
 def run(size: int, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -83,19 +83,18 @@ def test_what_no_option_says_is_asked_for(folder: Path) -> None:
     made = {"method": "mean_difference", "data": "data/approval_train.json"}
     assert written["vector"] == {"extract": made, "layer": 1, "positions": "after_prompt"}
     assert written["data"] == {"test": "data/approval_test.json", "neutral": "data/neutral.txt"}
-    check_it_runs("asked.steer.yaml")
 
 
 def test_device_and_dtype_reach_the_model_and_not_the_file(folder: Path, capsys, monkeypatch) -> None:
-    from pytest_steer.model import models
+    from pytest_steer.model import loading
 
-    load, seen = models.load_model, []
+    load, seen = loading.load_model, []
 
     def watched(name, *, dtype, device, **options):
         seen.append((dtype, device))
         return load(name, dtype=dtype, device=device, **options)
 
-    monkeypatch.setattr(models, "load_model", watched)
+    monkeypatch.setattr(loading, "load_model", watched)
     options = ["--layer", "1", "--neutral", "data/neutral.txt", "--yes", "--device", "cpu", "--dtype", "bfloat16"]
     assert main(["init", *MADE, *options]) == 0
     assert set(seen) == {("bfloat16", "cpu")}

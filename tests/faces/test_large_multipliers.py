@@ -26,6 +26,7 @@ CALLS = {
 }
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("size", [1e30, -1e38])
 @pytest.mark.parametrize("how", ["add", "add_keeping_norm"])
 @pytest.mark.parametrize(

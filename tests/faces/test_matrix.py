@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -109,27 +110,28 @@ def test_many_methods_on_many_behaviours(suite: Path, pytester: pytest.Pytester)
     more = {"icv": "multiplier: 0.1\nmultipliers: [-0.1, 0, 0.1]\n", "half": "multiplier: 0.5\nmultipliers: [-1, 0, 1]\n"}
     data = {"letters": ("train.json", "test.json", "neutral.txt"), "opposites": ("opposites.json", "more.json", "short.txt")}
     (suite / "m.steer.yaml").unlink()
-    for name, vector in vectors.items():
-        for behaviour, (train, test, neutral) in data.items():
-            by = "slope" if behaviour == "opposites" and name != "clamp" else "effect"
-            (suite / "m.steer.yaml").write_text(
-                f"min_n: 2\nintervention: {vector.replace('TRAIN', train)}\n{more.get(name, 'multipliers: [-1, 0, 1]' + chr(10))}"
-                f"data: {{test: {test}, neutral: {neutral}}}\nclaims:\n  - not_anti_steered: {{share: 0.99, by: {by}}}\n"
-                "  - ppl_delta_below: {name: cost, limit: 1000000}\n"
-            )
-            _, alone = claims_of(pytester)
-            for claim in ("not_anti_steered", "cost"):
-                one, other = found[f"m.steer.yaml::{claim}[{name}-{behaviour}]"], alone[f"m.steer.yaml::{claim}"]
-                assert (one["matrix"], other["matrix"]) == ({"method": name, "behaviour": behaviour}, None)
-                for key in ("hash", "method", "layer", "positions"):
-                    assert one["vector"][key] == other["vector"][key], (name, behaviour, key)
-                assert (one["n"], one["multiplier"], one["data"]) == (other["n"], other["multiplier"], other["data"])
-                assert one["estimate"] == pytest.approx(other["estimate"], abs=1e-3, rel=1e-3)
-                assert one.get("multipliers") == other.get("multipliers")
-            thresholds = {"caa-letters": 0.98, "icv-letters": 0.97, "icv-opposites": 0.97}
-            own = found[f"m.steer.yaml::not_anti_steered[{name}-{behaviour}]"]
-            assert own["threshold"] == thresholds.get(f"{name}-{behaviour}", 0.99)
-            assert own["details"]["by"] == by
+    # Each method on one of the behaviours.
+    for (name, vector), behaviour in zip(vectors.items(), itertools.cycle(data)):
+        train, test, neutral = data[behaviour]
+        by = "slope" if behaviour == "opposites" and name != "clamp" else "effect"
+        (suite / "m.steer.yaml").write_text(
+            f"min_n: 2\nintervention: {vector.replace('TRAIN', train)}\n{more.get(name, 'multipliers: [-1, 0, 1]' + chr(10))}"
+            f"data: {{test: {test}, neutral: {neutral}}}\nclaims:\n  - not_anti_steered: {{share: 0.99, by: {by}}}\n"
+            "  - ppl_delta_below: {name: cost, limit: 1000000}\n"
+        )
+        _, alone = claims_of(pytester)
+        for claim in ("not_anti_steered", "cost"):
+            one, other = found[f"m.steer.yaml::{claim}[{name}-{behaviour}]"], alone[f"m.steer.yaml::{claim}"]
+            assert (one["matrix"], other["matrix"]) == ({"method": name, "behaviour": behaviour}, None)
+            for key in ("hash", "method", "layer", "positions"):
+                assert one["vector"][key] == other["vector"][key], (name, behaviour, key)
+            assert (one["n"], one["multiplier"], one["data"]) == (other["n"], other["multiplier"], other["data"])
+            assert one["estimate"] == pytest.approx(other["estimate"], abs=1e-3, rel=1e-3)
+            assert one.get("multipliers") == other.get("multipliers")
+        thresholds = {"caa-letters": 0.98, "icv-letters": 0.97, "icv-opposites": 0.97}
+        own = found[f"m.steer.yaml::not_anti_steered[{name}-{behaviour}]"]
+        assert own["threshold"] == thresholds.get(f"{name}-{behaviour}", 0.99)
+        assert own["details"]["by"] == by
 
 
 def test_overrides_decide_and_broken_claims_have_no_combination(suite: Path, pytester: pytest.Pytester) -> None:
@@ -161,7 +163,7 @@ def test_models_are_loaded_once_each_and_the_option_wins_over_all_of_them(
         loaded.append(name)
         return load_model(name, **options)
 
-    monkeypatch.setattr("pytest_steer.model.models.load_model", counting)
+    monkeypatch.setattr("pytest_steer.model.loading.load_model", counting)
     (suite / "m.steer.yaml").write_text(
         HEAD
         + "vector: {extract: {method: caa, data: train.json}}\nmatrix: {model: [builtin:tiny, ./other], layer: [1, 2]}\n"

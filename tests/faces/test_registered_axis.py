@@ -110,9 +110,7 @@ def test_a_mistake_is_named_with_its_line(
 ) -> None:
     assert right in SUITE
     (root / "c.steer.yaml").write_text(SUITE.replace(right, wrong, 1))
-    result = pytester.runpytest("--steer-profile=dev")
-    assert result.ret != 0
-    result.stdout.fnmatch_lines(said)
+    pytester.runpytest("--collect-only", "-q").stdout.fnmatch_lines(said)
 
 
 def test_a_mistake_in_the_option(root: Path, pytester: pytest.Pytester) -> None:

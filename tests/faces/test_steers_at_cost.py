@@ -96,22 +96,6 @@ def test_an_intervention_that_cannot_be_dosed(suite: Path, pytester: pytest.Pyte
     result.stdout.fnmatch_lines(["dear: FAIL *", "*each side: the cost exceeds the budget"])
 
 
-def test_a_quick_look_takes_the_first_twenty_texts(suite: Path, pytester: pytest.Pytester) -> None:
-    (suite / "neutral.txt").write_text("".join(f"This is line number {i}.\n" for i in range(30)))
-    (suite / "c.steer.yaml").write_text(HEAD + "  - steers_at_cost: {effect: -50, budget: 0.05}\n")
-    for profile, count in (("dev", 20), ("ci", 30)):
-        _, found = report(pytester, f"--steer-profile={profile}")
-        assert found["steers_at_cost"]["details"]["neutral"]["n"] == count
-        assert found["steers_at_cost"]["n"] == 10
-
-
-def test_holm_counts_it(suite: Path, pytester: pytest.Pytester) -> None:
-    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
-    result, found = report(pytester, "--steer-holm")
-    result.assert_outcomes(passed=3, failed=1)
-    assert {name: claim["holm"]["claims"] for name, claim in found.items()} == dict.fromkeys(found, 4)
-
-
 def test_errors_are_errors(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "line.txt").write_text("Only one line.\n")
     (suite / "c.steer.yaml").write_text(
@@ -124,23 +108,3 @@ def test_errors_are_errors(suite: Path, pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["steers_at_cost: ERROR  *line.txt: has 1 text(s); an interval needs at least two"])
     result.stdout.fnmatch_lines(["no-cost: ERROR * 'budget' is missing"])
     result.stdout.no_fnmatch_line("*Traceback*")
-
-
-TEST_FILE = """
-from pytest_steer import assert_steers_at_cost, extract, read_items, read_texts
-
-def test_at_cost(steer_model):
-    vector = extract.caa(steer_model, read_items("train.json"), layer=1)
-    items, texts = read_items("test.json"), read_texts("neutral.txt")
-    assert_steers_at_cost(steer_model, vector, items, texts, effect=-50, budget=0.05)
-    assert_steers_at_cost(steer_model, vector, items, texts, effect=50, budget=0.05, name="too much")
-"""
-
-
-def test_assertions(suite: Path, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_claims=TEST_FILE)
-    result, found = report(pytester)
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E*SteeringFailure: too much: FAIL *"])
-    result.stdout.no_fnmatch_line("*assertions.py:*: in assert_steers_at_cost*")
-    assert [claim["verdict"] for claim in found.values()] == ["pass", "fail"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import sqlite3
 import xml.etree.ElementTree as ElementTree
 from importlib import import_module
 from pathlib import Path
@@ -146,20 +145,6 @@ def test_a_saved_vector_is_swept_at_its_layers(folder, capsys, pytester):
     assert "4 questions of test.json are also in caa.safetensors" in capsys.readouterr().err
 
 
-def test_scores_are_kept_in_the_cache(folder):
-    command = [*APPROVAL, "--layers", "1", "--multipliers=1", "--out", "out.json", "--cache", "scores"]
-    assert main(command) == 0
-    first = json.loads(Path("out.json").read_text())
-    (file,) = Path("scores").glob("*.sqlite")
-    with sqlite3.connect(file) as scores:
-        (count,) = scores.execute("SELECT count(*) FROM scores").fetchone()
-    assert count > 0
-    assert main(command) == 0
-    assert json.loads(Path("out.json").read_text()) == first
-    with sqlite3.connect(file) as scores:
-        assert scores.execute("SELECT count(*) FROM scores").fetchone() == (count,)
-
-
 def test_weak_training_data_is_named_before_the_long_part(folder, capsys, monkeypatch):
     texts = json.loads((folder / "texts.json").read_text())
     mixed = texts["positive"] + texts["negative"]
@@ -221,16 +206,9 @@ def test_no_layer_keeps_the_limits(folder, capsys):
         ([*APPROVAL, "--top", "0"], "0 is not in the range x>=1"),
         ([*APPROVAL, "--top", "1", "--keep", "1"], "--keep and --top exclude each other"),
         ([*APPROVAL, "--anti-steerable-share", "1.5"], "1.5 is not in the range 0<x<1"),
-        (
-            [*APPROVAL, "--anti-steerable", "0.2"],
-            "--anti-steerable is now --anti-steerable-share. Write --anti-steerable-share SHARE",
-        ),
-        ([*APPROVAL, "--test-out", "t.json"], "--test-out is now --write. Write --write FILE.steer.yaml"),
-        ([*APPROVAL, "--vector-out", "t.gguf"], "--vector-out is now --write. Write --write FILE.steer.yaml"),
         ([*APPROVAL, "--budget", "-1"], "-1.0 is not in the range x>0"),
         ([*APPROVAL, "--budget", "nan"], "'nan' is not a finite number"),
         ([*APPROVAL, "--budget", "inf"], "'inf' is not a finite number"),
-        ([*APPROVAL, "--ppl-limit", "0.1"], "--ppl-limit is now --budget. Write --budget RISE"),
         ([*APPROVAL, "--seed", "-1"], "-1 is not in the range x>=0"),
         ([*APPROVAL, "--out", "sweep.txt"], "sweep.txt: the name has to end in .json"),
         ([*APPROVAL, "--heatmap", "no/map.svg"], "the folder no does not exist"),
@@ -397,14 +375,3 @@ def test_repeats_are_left_out_and_clusters_stay_in_one_part(folder, capsys, pyte
         (7, "clusters"),
         (8, "texts"),
     }
-
-
-def test_training_questions_in_another_form_are_a_warning(folder, capsys):
-    items = json.loads((folder / "items.json").read_text())
-    (folder / "train.json").write_text(
-        json.dumps([{**item, "question": f"{item['question']} Say at once {n}."} for n, item in enumerate(items)])
-    )
-    assert main(["sweep", "--data", "items.json", "--train", "train.json", "--top", "1", "--multipliers=1"]) in (0, 1)
-    assert (
-        "30 of these 30 items ask a question that the vector was extracted from, in another form" in capsys.readouterr().err
-    )

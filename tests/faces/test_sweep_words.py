@@ -12,9 +12,8 @@ import pytest
 from scipy import stats
 
 from pytest_steer import ContrastItem, Items, SteeringVector, read_items, read_texts
-from pytest_steer.cli.claim_file import claim_text, files_of, of_sweep, room_for, write_files
-from pytest_steer.cli.heat_map import heat_map, heat_map_svg
-from pytest_steer.cli.sweep_words import layer_table, sweep_text
+from pytest_steer.cli.claim_file import claim_text, files_of, room_for, write_files
+from pytest_steer.cli.sweep import heat_map, heat_map_svg, layer_table, of_sweep, sweep_text
 from pytest_steer.data import Texts
 from pytest_steer.errors import DataError, SteerError
 from pytest_steer.files import read_suite
@@ -31,12 +30,17 @@ def known(c, **settings):
     linear = builders.Linear(("Question:", "Answer:", "Yes", "No", "so", "thus"), a={}, b={}, c={"Yes": c})
     vector = SteeringVector({0: linear.vector().directions[0], 1: 2 * linear.vector().directions[0]}, {"method": "caa"})
     items = Items([ContrastItem(q, ("Yes",), ("No",)) for q in ("so", "thus")])
-    return sweep(linear.model, items, vector, positions="last", **{"multipliers": (-1, 1), **settings})
+    parts = parts_of(items, settings.pop("texts", ()))
+    return sweep(linear.model, parts, vector, positions="last", **{"multipliers": (-1, 1), **settings})
+
+
+def parts_of(items, texts=()):
+    """The same data to choose on and to test on."""
+    return Parts(None, items, items, Texts(texts), Texts(texts))
 
 
 def said(found, texts=()):
-    parts = Parts(None, found.items, found.items, Texts(texts), Texts(texts))
-    return sweep_text(found, parts, model="m", vector="v.gguf")
+    return sweep_text(found, parts_of(found.items, texts), model="m", vector="v.gguf")
 
 
 # --- showing -------------------------------------------------------------------------------------------------------------
@@ -118,7 +122,7 @@ def test_the_claim_file_says_what_was_chosen_and_what_it_names_is_there(tmp_path
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     found, files = example(), files_of(tmp_path / name, has_texts=bool(texts))
-    chosen = of_sweep(found, ITEMS, texts)
+    chosen = of_sweep(found, parts_of(ITEMS, texts))
     write_files(files, chosen, claim_text(chosen, files, RunContext(), model=model))
     suite = read_suite(files.claims)
     claims = suite.entries
@@ -140,7 +144,7 @@ def test_the_claim_file_says_what_was_chosen_and_what_it_names_is_there(tmp_path
 def test_nothing_is_overwritten(tmp_path, taken):
     (tmp_path / taken).write_text("mine")
     with pytest.raises(DataError, match=rf"--write: .*{taken} exists, and is not overwritten"):
-        write_files(files_of(tmp_path / "c.steer.yaml", has_texts=True), of_sweep(example(), ITEMS, TEXTS), "")
+        write_files(files_of(tmp_path / "c.steer.yaml", has_texts=True), of_sweep(example(), parts_of(ITEMS, TEXTS)), "")
     assert [path.name for path in tmp_path.iterdir()] == [taken]
     assert (tmp_path / taken).read_text() == "mine"
 
@@ -156,17 +160,17 @@ def test_a_model_folder_is_named_as_seen_from_the_claim_file(tmp_path, monkeypat
         ("claims/c.steer.yaml", "owner/name", "owner/name"),
     ):
         text = claim_text(
-            of_sweep(example(), ITEMS), files_of(tmp_path / claims, has_texts=False), RunContext(), model=model
+            of_sweep(example(), parts_of(ITEMS)), files_of(tmp_path / claims, has_texts=False), RunContext(), model=model
         )
         assert f"model: {want}\n" in text
 
 
 def test_a_sweep_without_a_choice_is_no_claim_file():
-    assert of_sweep(known(-1.5), ITEMS) is None
+    assert of_sweep(known(-1.5), parts_of(ITEMS)) is None
 
 
 def test_written_items_are_read_back(tmp_path):
-    files, chosen = files_of(tmp_path / "c.steer.yaml", has_texts=False), of_sweep(example(), ITEMS)
+    files, chosen = files_of(tmp_path / "c.steer.yaml", has_texts=False), of_sweep(example(), parts_of(ITEMS))
     write_files(files, chosen, "")
     back = read_items(files.test)
     assert back == ITEMS
@@ -201,7 +205,9 @@ def test_too_many_items_move_the_wrong_way():
     """Of six items of a random model, limits of a thousandth are too little for any."""
     for seed in range(20):
         vector = builders.random_vector(*range(builders.LAYERS), seed=seed, norm=2.0)
-        found = sweep(builders.random_model("llama"), ITEMS, vector, multipliers=(-1, 1), limits=Limits(0.001, 0.05))
+        found = sweep(
+            builders.random_model("llama"), parts_of(ITEMS), vector, multipliers=(-1, 1), limits=Limits(0.001, 0.05)
+        )
         if found.choice is None and found.nearest.steers:
             break
     share = found.nearest.anti_steerable_share

@@ -131,7 +131,7 @@ def claims_of(suite: Path, pytester: pytest.Pytester, file: str) -> dict[str, di
     return {claim["name"]: claim for claim in json.loads((suite / "out.json").read_text())["claims"]}
 
 
-@pytest.mark.parametrize("face", ["file", "assertion"])
+@pytest.mark.parametrize("face", ["file", pytest.param("assertion", marks=pytest.mark.nightly)])
 def test_without_a_threshold_everything_is_measured_and_nothing_is_judged(
     moved: Path, pytester: pytest.Pytester, registered_here_only: None, face: str
 ) -> None:
@@ -178,7 +178,7 @@ def pilot_of(suite: Path, pytester: pytest.Pytester, items: list[dict[str, str]]
     assert (suite / name).is_file()
 
 
-@pytest.mark.parametrize("face", ["file", "assertion"])
+@pytest.mark.parametrize("face", ["file", pytest.param("assertion", marks=pytest.mark.nightly)])
 def test_a_claim_that_is_judged_on_items_of_its_pilot_says_so(
     moved: Path, pytester: pytest.Pytester, registered_here_only: None, face: str
 ) -> None:

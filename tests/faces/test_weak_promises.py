@@ -42,7 +42,7 @@ def warnings_of(suite: Path, pytester: pytest.Pytester, file: str) -> dict[str, 
     return {claim["name"]: claim["warnings"] for claim in claims}
 
 
-@pytest.mark.parametrize("face", ["file", "assertion"])
+@pytest.mark.parametrize("face", ["file", pytest.param("assertion", marks=pytest.mark.nightly)])
 def test_a_promise_that_can_hardly_fail_is_a_warning(suite: Path, pytester: pytest.Pytester, face: str) -> None:
     entries, calls = "contexts: {system: ['', 'Be brief.']}\n" + HEAD, ASSERTIONS
     for kind, (call, data, key, weak, honest) in CLAIMS.items():
@@ -63,6 +63,7 @@ def test_a_promise_that_can_hardly_fail_is_a_warning(suite: Path, pytester: pyte
         assert not any("hardly fail" in text for text in found[f"{kind} {honest}"])
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize(
     ("multipliers", "deployed", "says"),
     [

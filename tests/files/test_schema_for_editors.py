@@ -29,8 +29,7 @@ def keys(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         return
     for group in ("properties", "patternProperties"):
         for name, inner in node.get(group, {}).items():
-            if not inner.get("x-own"):  # refused, with a message that says more than that it is unknown
-                yield f"{path}/{name}", resolved(inner)
+            yield f"{path}/{name}", resolved(inner)
     for name, inner in node.items():
         if name not in NO_KEYS:
             yield from keys(inner, f"{path}/{name}")

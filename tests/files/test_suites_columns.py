@@ -17,7 +17,7 @@ from pytest_steer.files.inputs import Inputs
 from pytest_steer.files.make import make_steering
 from pytest_steer.run_context import RunContext
 from pytest_steer.steering import as_intervention
-from pytest_steer.studies.compare_methods.plan import entries_of, plan_of
+from pytest_steer.studies.compare_methods import entries_of, plan_of
 
 WORDS = ("tea", "ice", "sun", "moon", "bread", "stone")
 ITEMS = [{"question": f"What of the {word}?", "matching": f"Good {word}.", "not_matching": f"Bad {word}."} for word in WORDS]
@@ -139,7 +139,7 @@ claims:
     assert not unmade
     own, other = entries  # what `pytest-steer compare-methods` measures
     assert own.items == other.items
-    assert own.texts == other.texts == tuple(entry["text"] for entry in NEUTRAL)
+    assert own.neutral.texts == other.neutral.texts == tuple(entry["text"] for entry in NEUTRAL)
 
 
 def test_text_files_have_no_columns_and_other_tables_ask(place):

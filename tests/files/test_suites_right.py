@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -206,16 +203,6 @@ def test_a_claim_at_equal_cost(folder: Path) -> None:
     assert claim.neutral == folder / "data/neutral.txt"
 
 
-def test_numbers_are_plain_python_numbers(folder: Path) -> None:
-    text = SMALL.replace("0.3}", "1, multiplier: 2, multipliers: &m [1, 2]}")
-    text = text.replace("safetensors}", "safetensors, layer: [3.0, 0x10]}")
-    claim = only_claim(folder, text)
-    assert [type(number) for number in claim.multipliers] == [float, float]
-    assert (type(claim.params["steerability"]), type(claim.multiplier)) == (float, float)
-    assert claim.vector.layers == (3, 16)
-    assert [type(layer) for layer in claim.vector.layers or ()] == [int, int]
-
-
 @pytest.mark.parametrize("text", ["1e-2", "1.0e-2", "1E-2", ".01", "0.01", "+0.01", "1.e-2"])
 def test_ways_to_write_a_number(folder: Path, text: str) -> None:
     assert only_claim(folder, SMALL.replace("0.3", text)).params["steerability"] == 0.01
@@ -232,13 +219,6 @@ def test_the_json_twin_says_the_same(folder: Path, indent: int | str | None) -> 
     del data["x-note"]
     twin = read(folder, json.dumps(data, indent=indent), "refusal.steer.json")
     assert without_lines(twin) == without_lines(read(folder, ALL_KEYS))
-
-
-def test_json_has_lines(folder: Path) -> None:
-    data = YAML(typ="safe").load(SMALL)
-    text = json.dumps(data, indent=1)
-    (claim,) = read(folder, text, "refusal.steer.json").entries  # its line is that of the "{" before
-    assert claim.line == text[: text.index('"steers"')].count("\n")
 
 
 def test_json_that_is_not_yaml(folder: Path) -> None:
@@ -501,11 +481,6 @@ def test_a_vector_of_a_claim_replaces_the_files(folder: Path) -> None:
 # --- the schema ---
 
 
-def test_the_schema_is_valid() -> None:
-    Draft202012Validator.check_schema(full_schema())
-    assert full_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-
-
 def subschemas(schema: Any, path: str = "") -> Any:
     """Every schema of a key, with where it is."""
     for key, value in schema.get("properties", {}).items():
@@ -547,29 +522,8 @@ def test_every_kind_is_complete(kind: str) -> None:
     assert Draft202012Validator({"$defs": full_schema()["$defs"], **claim_schema()}).is_valid({kind: schema["examples"][0]})
 
 
-def test_an_ordinary_validator_accepts_what_is_read() -> None:
-    """Editors use the schema without our code."""
-    data = YAML(typ="safe").load(ALL_KEYS)
-    del data["x-note"]
-    Draft202012Validator(full_schema()).validate(data)
-
-
 def test_nothing_is_infinite() -> None:
     assert all(math.isfinite(number) for number in full_schema()["$defs"]["multipliers"]["default"])
-
-
-def test_importing_does_not_import_pytest() -> None:
-    unwanted = {"pytest"}  # the kinds of claims declare what a file may say, and they measure with torch
-    code = f"import sys, pytest_steer.files; print({unwanted} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=os.getcwd(),
-        env=os.environ,
-    )
-    assert done.stdout.strip() == "set()"
 
 
 def test_claims_about_tasks(folder: Path) -> None:

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from pytest_steer import Context, contexts
-from pytest_steer.fuzzing.context_search import Search
-from pytest_steer.fuzzing.trials import Trial, Trials, axis_shares, recombined, simplicity, without
+from pytest_steer.fuzzing.trials import Search, Trial, Trials, axis_shares, recombined, simplicity, without
 from pytest_steer.fuzzing.worst_context import find_worst
-from pytest_steer.prompting.flat import identity
+from pytest_steer.prompting.contexts import identity
 from pytest_steer.stats import Direction
 
 SYSTEMS = [None, "b", "c"]

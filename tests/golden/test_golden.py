@@ -130,7 +130,7 @@ def test_steers_is_known_to_fail_and_holds(model, vector, items):
 
 
 def test_not_anti_steered(model, vector, loud, items, loud_items):
-    assert_not_anti_steered(model, vector, items, share=0.1, by="effect", **SMALL)
+    assert_not_anti_steered(model, vector, items, share=0.15, by="effect", **SMALL)
     assert_not_anti_steered(model, loud, loud_items, share=0.1, name="loud", **SMALL)
 
 
@@ -188,8 +188,8 @@ def test_generalizes(model, vector, items):
 
 
 def test_capability(model, vector):
-    questions = read_questions(DATA / "questions.jsonl")
-    assert_capability_delta_below(model, vector, questions, limit=0.25, by="letters", prompt="chat")
+    questions = read_questions(DATA / "quiz_questions.jsonl")
+    assert_capability_delta_below(model, vector, questions, limit=0.25, prompt="chat")
     assert_capability_delta_below(model, vector, questions, limit=0.01)
 
 
@@ -200,10 +200,10 @@ def test_holds_in_contexts(model, vector, items):
 
 
 def test_performs_task(model, vector):
-    tasks = read_tasks(DATA / "yes_tasks.jsonl")
-    assert_performs_task(
-        model, vector, tasks, accuracy=0.1, n_shots=2, demonstrations=read_tasks(DATA / "shown_tasks.jsonl"), **ALL
-    )
+    tasks = read_tasks(DATA / "tasks.jsonl")
+    assert_performs_task(model, vector, tasks, accuracy=0.4, multiplier=8.0, **ALL)
+    shown = read_tasks(DATA / "shown_tasks.jsonl")
+    assert_performs_task(model, vector, tasks[:12], accuracy=0.9, n_shots=2, baseline_n_shots=2, demonstrations=shown, **ALL)
 
 
 def test_hooks_are_sound(model, vector):

@@ -25,7 +25,8 @@ from pytest_steer import (
 )
 from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
 from pytest_steer.measures import deviation, standardised
-from pytest_steer.measures.cost_search import LARGEST, LEAST, STEPS, CostSearch
+from pytest_steer.measures.at_cost import LEAST, STEPS, CostSearch
+from pytest_steer.measures.propensity import LARGEST
 from pytest_steer.model.engine import Engine, engine_of
 from pytest_steer.steering import ablate, custom, rotate
 

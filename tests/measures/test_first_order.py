@@ -70,7 +70,7 @@ def test_a_linear_model_has_its_slope():
 def test_many_small_batches_give_the_same(monkeypatch):
     model, vector = builders.random_model("gemma3"), builders.random_vector(*LAYERS)
     want = first_order_slopes(model, ITEMS, vector)
-    monkeypatch.setattr("pytest_steer.measures.first_order._MAX_TOKENS", 1)
+    monkeypatch.setattr("pytest_steer.measures.sweep._MAX_TOKENS", 1)
     found = first_order_slopes(model, ITEMS, vector)
     for layer in LAYERS:
         np.testing.assert_allclose(found[layer], want[layer], rtol=1e-4, atol=1e-4)

@@ -13,14 +13,12 @@ from pytest_steer import ContrastItem, SteeringVector, kl_divergence, load_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import kl_at_answers, kl_curve
 from pytest_steer.model import Engine, Probe, engine, engine_of, forward
-from pytest_steer.model.divergence import divergence
 from pytest_steer.model.layout import Way
+from pytest_steer.model.logits import can_unembed_apart, divergence, scores_of
 from pytest_steer.model.memo import DiskMemo
 from pytest_steer.model.noise import Noise, agree, in_nats
-from pytest_steer.model.planning import Budget, batches, halves, ways_of
-from pytest_steer.model.prefixes import Group
+from pytest_steer.model.planning import Budget, Group, batches, halves, ways_of
 from pytest_steer.model.probes import Pair, Row, bundle_up
-from pytest_steer.model.unembedding import can_unembed_apart
 from pytest_steer.steering import as_intervention
 
 GRID = (-0.02, 1.5)  # small doses have divergences of 1e-5, where errors would show
@@ -246,7 +244,7 @@ def test_a_token_of_no_probability_does_not_spoil_the_divergence():
     probe, change = Probe((5, 0), 1, score_from=1, diverges=True), as_intervention(builders.random_vector(1))
     steered = Row(probe, Pair(change, 1.0), b"steered")
     logits = torch.tensor([[0.5, 1.0, 2.0], [-torch.inf, 1.0, 2.0]])  # of the steered row, and of the unsteered one
-    found = forward.scores_of([steered], lambda asked: logits[asked], bases=[1], beside=True)
+    found = scores_of([steered], lambda asked: logits[asked], bases=[1], beside=True)
     assert [(row.probe.diverges, row.pair.multiplier) for row, _ in found] == [(True, 1.0), (False, 1.0)]
     assert found[0][1] == pytest.approx(
         special.rel_entr(special.softmax([1.0, 2.0]), special.softmax([0.5, 1.0, 2.0])[1:]).sum()

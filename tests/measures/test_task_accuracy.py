@@ -25,7 +25,7 @@ SHOWN = ((0, False), (2, False), (3, True))  # how many demonstrations, and whet
 # --- against a greedy loop -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("sharing", [True, False])
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @pytest.mark.parametrize("family", FEW)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_steer.errors import DataError, SteerError
-from pytest_steer.measures.tool_calls import PARSERS, Call, parser_of
-from pytest_steer.measures.tool_schemas import fault_of_arguments, holds
+from pytest_steer.measures.tool_calls import PARSERS, Call, fault_of_arguments, holds, parser_of
 
 ROME = {"query": "Rome", "n": 3}
 SEARCH = Call("search", ROME)

@@ -11,7 +11,7 @@ from torch import nn
 
 from pytest_steer import propensity_curve, wrap_model
 from pytest_steer.errors import ModelError
-from pytest_steer.model.blocks import find_blocks
+from pytest_steer.model.model import find_blocks
 
 
 @pytest.mark.parametrize("family", builders.FAMILIES)

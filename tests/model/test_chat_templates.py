@@ -83,7 +83,7 @@ def _given(case):
 VECTOR = builders.random_vector(0, 2)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize(("name", "vocabulary"), pairs(2))
 def test_values_are_plain_forwards_over_the_templates_own_rendering(name, vocabulary, scope):

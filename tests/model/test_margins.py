@@ -88,7 +88,7 @@ def questions(scope):
     return probes
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", FEW)
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @pytest.mark.parametrize(("padding", "sharing"), [("right", True), ("left", True), ("left", False)])

@@ -17,9 +17,9 @@ import torch
 from pytest_steer import propensity_curve, wrap_model
 from pytest_steer.errors import SteerError, SteerWarning
 from pytest_steer.measures import steering_receipt
-from pytest_steer.model import Engine, engine_of, outputs
+from pytest_steer.model import Engine, activations, engine_of
 from pytest_steer.model.memo import DiskMemo
-from pytest_steer.model.structure import structure_of
+from pytest_steer.model.state import structure_of
 from pytest_steer.steering import add_keeping_norm, as_intervention, custom
 
 GRID = (-1.0, 0.0, 1.0)
@@ -78,8 +78,8 @@ def test_receipts_at_other_strengths_and_of_other_vectors_are_other_receipts(tmp
     changes = [as_intervention(vector), as_intervention(other), add_keeping_norm(vector)]
     asked = [(change, multiplier) for change in changes for multiplier in (0.5, 1.0)]
 
-    alone, ran, read = [displacement(*one) for one in asked], [], outputs._read_blocks
-    monkeypatch.setattr(outputs, "_read_blocks", lambda *given: ran.append(1) or read(*given))
+    alone, ran, read = [displacement(*one) for one in asked], [], activations._read_blocks
+    monkeypatch.setattr(activations, "_read_blocks", lambda *given: ran.append(1) or read(*given))
 
     def moved(model):
         probes = propensity_curve(model, builders.LETTERED, vector, multipliers=GRID).probes

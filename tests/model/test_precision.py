@@ -119,7 +119,7 @@ def each_by_itself(family, dtype, kind):
     return by_hand(in_numbers(family, dtype), probes_of(kind, 17, 0), builders.random_vector(1, norm=3.0))
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "jamba"])
 @pytest.mark.parametrize("dtype", [torch.float32, *HALF])
 @pytest.mark.parametrize("kind", ["letter", "words"])

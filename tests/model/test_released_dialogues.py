@@ -14,7 +14,7 @@ import transformers
 
 from pytest_steer import Dialogue
 from pytest_steer.errors import ModelError
-from pytest_steer.model.chat_template import render_chat
+from pytest_steer.model.model import render_chat
 from pytest_steer.prompting import Context, PromptFormat, render_turn
 from pytest_steer.prompting.chat import common_prefix
 from pytest_steer.sources import BUILTIN_FOLDER

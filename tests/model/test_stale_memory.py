@@ -13,8 +13,8 @@ from pytest_steer.errors import ModelError
 from pytest_steer.model import engine_of
 from pytest_steer.model.identity import disk_key, state_of, tokenizer_hash
 from pytest_steer.model.memo import DiskMemo
-from pytest_steer.model.structure import structure_of
-from pytest_steer.model.tensor_bytes import checksum, hash_of_bytes
+from pytest_steer.model.state import structure_of
+from pytest_steer.model.weights import checksum, hash_of_bytes
 from pytest_steer.run_context import RunContext, running
 
 GRID = (-1.0, 0.0, 1.0)

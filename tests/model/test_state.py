@@ -18,7 +18,7 @@ from pytest_steer.errors import ModelError, SteerError
 from pytest_steer.measures import first_order_slopes, steering_receipt
 from pytest_steer.model import engine_of, generate, steered
 from pytest_steer.model.abilities import abilities_of
-from pytest_steer.model.activations import block_outputs
+from pytest_steer.model.engine import block_outputs
 from pytest_steer.model.patching import Patch, Patcher
 from pytest_steer.model.probes import Probe
 from pytest_steer.model.state import foreign_hooks, measuring

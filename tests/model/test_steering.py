@@ -96,7 +96,7 @@ def test_the_dose_is_exact_at_the_declared_positions_and_zero_elsewhere(family, 
     assert torch.equal(block_output(model, 1, inputs), before)
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES)
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -15,9 +15,9 @@ from pytest_steer.claims.explain import explain
 from pytest_steer.errors import ModelError, SteerError
 from pytest_steer.measures.subject import Subject
 from pytest_steer.model import block_outputs, steered
-from pytest_steer.model.configuration import numbers_of, setting_at
+from pytest_steer.model.abilities import numbers_of, setting_at
 from pytest_steer.model.sites import layers_with_heads, n_heads
-from pytest_steer.model.structure import structure_of
+from pytest_steer.model.state import structure_of
 from pytest_steer.soundness import check_before
 
 VECTOR = builders.random_vector(1, norm=12.0)

@@ -443,7 +443,6 @@ def test_an_axis_of_ones_own_acts_first_and_keeps_its_own_books():
         (lambda: contexts(axes=[Axis("a", None, max)]), "the axis a lists no values: name some"),
         (lambda: Context(shout=1), "unknown context axis 'shout'"),
         (lambda: Context.from_dict({"shot": 1}, axes=[Axis("shout", [1], max)]), "did you mean 'shout'"),
-        (lambda: Context.from_dict({"own": {"a": 1}}), "'own' is not an axis: user-defined axes stand beside the built-in ones"),
     ],
 )  # fmt: skip
 def test_axes_of_ones_own_that_cannot_be_used(make, message):

@@ -35,11 +35,6 @@ def test_it_is_that_of_scikit_learn(table):
     assert cohen_kappa(one, other).estimate == pytest.approx(cohen_kappa_score(one, other), abs=1e-12)
 
 
-def test_a_table_by_hand():
-    """20 + 15 of 50 agree: p_o = 0.7. By chance 0.5 * 0.6 + 0.5 * 0.4 = 0.5."""
-    assert cohen_kappa(*raters([[20, 5], [10, 15]])).estimate == pytest.approx(0.4)
-
-
 def fleiss_cohen_everitt(table):
     """The variance as it is written in Fleiss, Cohen & Everitt (1969), formula 13."""
     p = np.asarray(table, dtype=float)

@@ -32,14 +32,6 @@ def power_of_t(effect, n, confidence):
     return integrate.quad(given_deviation, max(0, 1 - 12 * spread), 1 + 12 * spread, limit=200)[0]
 
 
-# One-sided one-sample t test, alpha .05, power .8, as printed in tables of sample sizes.
-@pytest.mark.parametrize(("effect", "items"), [(0.2, 156), (0.5, 27), (0.8, 12)])
-def test_mean_matches_printed_tables(effect, items):
-    assert items_needed_mean(0.3 + effect, 1.0, 0.3) == items
-    assert items_needed_mean(0.3 - effect, 1.0, 0.3) == items
-    assert items_needed_mean(10 * effect, 10.0, 0.0) == items
-
-
 @pytest.mark.parametrize("effect", [0.05, 0.3, 1.0, 2.5])
 @pytest.mark.parametrize(("confidence", "power"), [(0.9, 0.5), (0.95, 0.8), (0.999, 0.95)])
 def test_mean_needs_the_smallest_number_with_the_power(effect, confidence, power):
@@ -87,15 +79,6 @@ def test_mean_that_no_number_decides():
     assert items_needed_mean(7.87e-4, 1.0, 0.0) == pytest.approx(9_982_000, rel=1e-3)
     assert items_needed_mean(7.85e-4, 1.0, 0.0) is None
     assert items_needed_mean(1e-300, 1e300, 0.0) is None
-
-
-@exactly
-@given(st.floats(0.02, 3), st.floats(1.01, 2), st.floats(0.5, 0.99), st.floats(0.5, 0.99))
-def test_mean_needs_more_for_less_effect_more_confidence_more_power(effect, factor, confidence, power):
-    n = items_needed_mean(effect, 1.0, 0.0, confidence=confidence, power=power)
-    assert items_needed_mean(effect, factor, 0.0, confidence=confidence, power=power) >= n
-    assert items_needed_mean(effect, 1.0, 0.0, confidence=confidence ** (1 / factor), power=power) >= n
-    assert items_needed_mean(effect, 1.0, 0.0, confidence=confidence, power=power ** (1 / factor)) >= n
 
 
 # A share
@@ -149,15 +132,6 @@ def test_share_matches_the_reference_and_is_the_smallest(truth, threshold, items
     assert power_of_share(truth, threshold, items) >= 0.8
     smaller = range(1, items) if items < 100 else [*range(1, items, 23), *range(items - 20, items)]
     assert max(power_of_share(truth, threshold, n) for n in smaller) < 0.8
-
-
-def test_the_power_of_a_share_is_a_sawtooth_as_documented():
-    enough = [power_of_share(0.05, 0.20, n) >= 0.8 for n in range(1, 120)]
-    assert enough.index(True) + 1 == 30
-    assert not any(enough[30:36])
-    assert all(enough[36:])
-    assert power_of_share(0.05, 0.20, 30) == pytest.approx(0.81, abs=0.005)
-    assert power_of_share(0.05, 0.20, 31) == pytest.approx(0.80, abs=0.005)
 
 
 @pytest.mark.parametrize(
@@ -217,13 +191,6 @@ def test_a_tie_passes_but_does_not_fail():
     assert items_needed_share(0.9, 0.25, direction=AT_MOST, confidence=0.75) == 2
     assert judge(share(1, 1, confidence=0.75), 0.25, AT_LEAST) is Verdict.PASS
     assert judge(share(1, 1, confidence=0.75), 0.25, AT_MOST) is Verdict.INCONCLUSIVE
-
-
-def test_share_in_the_ten_thousands_agrees_with_the_normal_approximation():
-    truth, threshold = 0.52, 0.51
-    spread = 1.6449 * math.sqrt(threshold * (1 - threshold)) + 0.8416 * math.sqrt(truth * (1 - truth))
-    approximate = (spread / (truth - threshold)) ** 2
-    assert items_needed_share(truth, threshold, direction=AT_LEAST) == pytest.approx(approximate, rel=0.01)
 
 
 def test_share_beyond_a_million():

@@ -116,18 +116,6 @@ def test_p_values_and_bounds_say_the_same(clusters):
     assert wider.high >= found.high
 
 
-def test_clusters_make_bounds_wider_the_more_they_are_alike():
-    widths = []
-    for related in (0.0, 0.3, 1.0):
-        values, of_value = lognormal(np.random.default_rng(1), 200, related)
-        found, alone = quantile(values, 0.9, clusters=of_value), quantile(values, 0.9)
-        widths.append(np.searchsorted(np.sort(values), [found.low, found.high]) @ [-1, 1])
-        assert found.low <= alone.low <= alone.high <= found.high
-    assert widths[0] < widths[1] < widths[2]
-    copies, of_copy = np.repeat(np.sort(values[::20]), 20), of_value
-    assert quantile(copies, 0.9, clusters=of_copy).high >= quantile(copies[::20], 0.9).high  # no better than one of each
-
-
 def test_equal_values():
     found = quantile(np.zeros(100), 0.9, clusters=np.repeat(np.arange(50), 2))
     assert (found.estimate, found.low, found.high) == (0.0, 0.0, 0.0)
@@ -148,14 +136,6 @@ def test_bounds_of_clustered_values_are_wrong_as_rarely_as_stated(related):
     assert 0 < lower <= room
     values, of_value = lognormal(np.random.default_rng(0), 2000, 0.9)
     assert quantile(values, 0.9, clusters=of_value).low < TRUTH < quantile(values, 0.9, clusters=of_value).high
-
-
-def test_without_clusters_related_values_are_wrong_far_more_often():
-    """So the test above could fail."""
-    generator, wrong = np.random.default_rng(0), 0
-    for _ in range(200):
-        wrong += quantile(lognormal(generator, 60, 0.3)[0], 0.9).high < TRUTH
-    assert wrong / 200 > 0.1
 
 
 def test_clusters_that_are_wholly_above_are_not_missed():

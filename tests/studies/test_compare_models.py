@@ -18,7 +18,7 @@ from pytest_steer.data import ContrastItem
 from pytest_steer.errors import DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.inputs import Inputs
-from pytest_steer.model.models import Models
+from pytest_steer.model.loading import Models
 from pytest_steer.prompting import exchange_labels, swap_options
 from pytest_steer.run_context import RunContext, running
 from pytest_steer.studies.compare_models import (
@@ -28,8 +28,8 @@ from pytest_steer.studies.compare_models import (
     facts_of,
     measure_slopes,
     prompts_that_differ,
+    unpaired,
 )
-from pytest_steer.studies.compare_models.questions import unpaired
 
 DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
 FILE = """

@@ -16,8 +16,7 @@ from pytest_steer.files import read_suite
 from pytest_steer.files.inputs import Inputs
 from pytest_steer.model import engine_of
 from pytest_steer.run_context import RunContext, running
-from pytest_steer.studies.compare_methods import compare, plan_of
-from pytest_steer.studies.compare_methods.plan import entries_of
+from pytest_steer.studies.compare_methods import compare, entries_of, plan_of
 
 DATA = Path(__file__).resolve().parents[2] / "example_suites" / "builtin" / "data"
 WORDS = ["tea", "coffee", "rain", "snow", "bread", "soup", "fair", "feast", "dance", "church", "tower", "valley"]

@@ -11,20 +11,36 @@ import plain
 import pytest
 
 from pytest_steer import Completion, ContrastItem, Items, SteeringVector, load_model, registry
+from pytest_steer.data import Texts
 from pytest_steer.data.traces import traces
 from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.files.make import make_steering
 from pytest_steer.files.specs import VectorSpec
 from pytest_steer.studies.split import split_items, split_texts
-from pytest_steer.studies.sweep import Limits, find_method, read_parts, sweep, vector_at, vector_methods
-from pytest_steer.studies.sweep.grid import Candidate
+from pytest_steer.studies.sweep import (
+    Candidate,
+    Limits,
+    Neutral,
+    Parts,
+    find_method,
+    read_parts,
+    sweep,
+    vector_at,
+    vector_methods,
+)
 
 LAYERS = tuple(range(builders.LAYERS))
 ITEMS = Items((*builders.LETTERED, *builders.WORDED), "six items")
+
 GRID = (-1.0, 0.5, 1.0)
 
 
 # --- the split -----------------------------------------------------------------------------------------------------------
+
+
+def parts_of(items, texts=()):
+    """Validation data alone."""
+    return Parts(None, items, items[:0], Texts(texts))
 
 
 def numbered(count, repeats=1):
@@ -109,7 +125,7 @@ def written(path, items):
 def test_nothing_is_in_two_parts(tmp_path):
     data = written(tmp_path / "data.json", numbered(20))
     (tmp_path / "neutral.txt").write_text("\n".join(f"Text {i}." for i in range(10)))
-    parts = read_parts(data, (40, 20, 40), neutral=tmp_path / "neutral.txt", seed=3)
+    parts = read_parts(data, (40, 20, 40), neutral=Neutral(tmp_path / "neutral.txt"), seed=3)
     own = (parts.train.given, parts.validation, parts.test)
     assert [len(part) for part in own] == [8, 4, 8]
     assert len({item.question for part in own for item in part}) == 20
@@ -122,7 +138,7 @@ def test_nothing_is_in_two_parts(tmp_path):
         read_parts(data, (30, 70), train=data, seed=0)
     seen = traces([f" {item.question.upper()}" for item in numbered(3)])
     with pytest.raises(DataError, match=r"3 questions of .* are also in saved.gguf"):
-        read_parts(data, (30, 70), seen=seen, seen_by="saved.gguf", seed=0)
+        read_parts(data, (30, 70), saved=("saved.gguf", seen), seed=0)
     assert read_parts(data, (30, 70), seed=0).train is None
 
 
@@ -191,7 +207,7 @@ def test_the_choice_is_that_of_a_plain_search(seed, texts):
     limits = Limits(anti_steerable_share=0.5, budget=0.3)
     grid = [-1.0, 0.0, 0.5, 1.0]
     want, best = plain_sweep(model, vector, grid, "after_prompt", limits, texts)
-    found = sweep(model, ITEMS, vector, multipliers=GRID, texts=texts, limits=limits)
+    found = sweep(model, parts_of(ITEMS, texts or ()), vector, multipliers=GRID, limits=limits)
     assert found.multipliers == tuple(grid)
     for result in found.layers:
         steerability, share, effects, costs = want[result.layer]
@@ -214,7 +230,9 @@ def test_some_seeds_choose_and_some_do_not():
     """The test above sees both outcomes, several layers and several multipliers."""
     model, limits = builders.random_model("llama"), Limits(0.5, 0.3)
     chosen = [
-        sweep(model, ITEMS, builders.random_vector(*LAYERS, seed=s, norm=2.0), multipliers=GRID, limits=limits).choice
+        sweep(
+            model, parts_of(ITEMS), builders.random_vector(*LAYERS, seed=s, norm=2.0), multipliers=GRID, limits=limits
+        ).choice
         for s in range(6)
     ]
     assert None in chosen
@@ -235,7 +253,7 @@ def test_the_nearest_candidate_is_that_of_a_plain_search(seed, share, limit):
     model, vector = builders.random_model("llama"), builders.random_vector(*LAYERS, seed=seed, norm=2.0)
     limits, grid = Limits(share, limit), [-1.0, 0.0, 0.5, 1.0]
     want, _ = plain_sweep(model, vector, grid, "after_prompt", limits, builders.TEXTS)
-    near = sweep(model, ITEMS, vector, multipliers=GRID, texts=builders.TEXTS, limits=limits).nearest
+    near = sweep(model, parts_of(ITEMS, builders.TEXTS), vector, multipliers=GRID, limits=limits).nearest
     over = {}
     for layer, (steerability, anti, effects, costs) in want.items():
         for at, multiplier in enumerate(grid):
@@ -258,7 +276,7 @@ def test_the_nearest_candidate_is_that_of_a_plain_search(seed, share, limit):
 @pytest.mark.parametrize("keep", [1, 2, None])
 def test_the_best_by_first_order_are_measured(keep):
     model, vector = builders.random_model("gpt2"), builders.random_vector(*LAYERS, norm=2.0)
-    found = sweep(model, ITEMS, vector, multipliers=GRID, keep=keep)
+    found = sweep(model, parts_of(ITEMS), vector, multipliers=GRID, keep=keep)
     ranked = sorted(found.layers, key=lambda result: -result.first_order)
     kept = sorted(result.layer for result in ranked[:keep])
     assert [result.layer for result in found.measured] == kept
@@ -283,13 +301,13 @@ def known(c):
 
 def test_a_known_answer():
     model, vector, items = known(1.5)
-    found = sweep(model, items, vector, multipliers=(-1, 1, 2), positions="last")
+    found = sweep(model, parts_of(items), vector, multipliers=(-1, 1, 2), positions="last")
     assert [result.steerability.estimate for result in found.layers] == pytest.approx([1.5, 3.0])
     assert [result.first_order for result in found.layers] == pytest.approx([1.5, 3.0])
     assert (found.choice.layer, found.choice.multiplier, found.choice.perplexity) == (1, 2.0, None)
     assert found.choice.effect == pytest.approx(6.0)
     reversed_model, vector, items = known(-1.5)
-    none = sweep(reversed_model, items, vector, multipliers=(-1, 1), positions="last")
+    none = sweep(reversed_model, parts_of(items), vector, multipliers=(-1, 1), positions="last")
     assert none.choice is None
     assert {result.note for result in none.layers} == {"does not steer"}
     assert (none.nearest.layer, none.nearest.steers) == (0, False)  # -1.5 is nearer to 0 than -3
@@ -300,11 +318,10 @@ def test_no_multiplier_within_the_limits():
     model, vector, items = known(3.0)
     found = sweep(
         model,
-        items,
+        parts_of(items, ["so so so thus", "thus so so"]),
         vector,
         multipliers=(1,),
         positions="last",
-        texts=["so so so thus", "thus so so"],
         limits=Limits(0.25, 0.01),
     )
     assert all(result.perplexity[found.multipliers.index(1.0)] > 0.01 for result in found.layers)
@@ -326,7 +343,7 @@ def test_no_multiplier_within_the_limits():
 def test_what_cannot_be_swept_says_so(arguments, error, words):
     given = {"items": ITEMS, "vector": builders.random_vector(1), "multipliers": GRID, **arguments}
     with pytest.raises(error, match=words):
-        sweep(builders.random_model("llama"), given.pop("items"), given.pop("vector"), **given)
+        sweep(builders.random_model("llama"), parts_of(given.pop("items")), given.pop("vector"), **given)
 
 
 @pytest.mark.parametrize(

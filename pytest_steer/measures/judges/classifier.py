@@ -16,8 +16,7 @@ from ...errors import ModelError, SteerError
 from ...model.gguf import quiet_transformers
 from ...model.identity import tokenizer_hash
 from ...model.loading import pick_device
-from ...model.tensor_bytes import hash_of_bytes
-from ...model.weights import check_complete
+from ...model.weights import check_complete, hash_of_bytes
 from ...parameters import Param
 from ...registry import did_you_mean
 from ...run_context import current_run

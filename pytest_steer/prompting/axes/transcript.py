@@ -80,7 +80,6 @@ def _read(value: Any) -> Transcript:
 
 @axis(
     "transcript",
-    about="Messages before the question, with calls of tools, and the tools that the chat template renders: {messages: [...], tools: [...]}.",
     title="Earlier transcripts",
     listed="A list of different transcripts, each with messages, tools or both.",
     example=_EXAMPLE,
@@ -119,6 +118,7 @@ def _read(value: Any) -> Transcript:
     acts=-1,
 )
 def transcript(setting: Setting, value: Transcript) -> Setting:
+    """Messages before the question, with calls of tools, and the tools that the chat template renders: {messages: [...], tools: [...]}."""
     messages, system = list(value.messages), setting.system
     if messages and messages[0]["role"] == "system":
         system = messages.pop(0)["content"]

@@ -1,6 +1,6 @@
 """The files that steering vectors come in. Nothing in a file is ever run: see each reader for what it refuses.
 
-One module per format, which registers its reader. A reader returns what the file says (:class:`~.stored.Stored`): directions by
+One module per format, which registers its reader. A reader returns what the file says (:class:`~.kinds.Stored`): directions by
 layer, or one direction whose layer it does not say, and the conventions that were assumed. ``docs/vectors.md`` has the table.
 """
 
@@ -15,9 +15,8 @@ from ...errors import VectorError
 from ...file_formats import FileFormat, format_of, reading, suffixes_of
 from ...registry import discover
 from ..directions import Directions
-from .kinds import vector_format
-from .placing import Layer, check_rows, numbered, place, wanted_layers
-from .stored import Stored, source
+from .kinds import Stored, source, vector_format
+from .layers import Layer, check_rows, numbered, place, wanted_layers
 from .torch_file import read_folder
 
 __all__ = ["Stored", "read_vector", "source", "vector_format", "write_vector"]

@@ -21,10 +21,9 @@ import torch
 
 from ...errors import VectorError
 from ..directions import Directions
-from .kinds import vector_format
-from .placing import restored
+from .kinds import Stored, layer_number, source, vector_format
+from .layers import restored
 from .safetensors_file import checksum, read_record, record_text, verify
-from .stored import Stored, layer_number, source
 
 ARCHITECTURES = ("controlvector", "steeringvector")
 LAYERS = "direction.N is added to the output of decoder block N, 0-based (repeng, llama.cpp)"
@@ -33,7 +32,7 @@ _FLOATS = ("F32", "F16", "F64", "BF16")
 
 
 def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> None:
-    """As repeng's ``export_gguf`` does (architecture controlvector, its hint and count, float32), and our record beside it."""
+    """As repeng's ``export_gguf`` does (architecture controlvector, its hint and count, float32), and our record next to it."""
     from gguf import GGUFWriter
 
     if 0 in directions:

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from ...errors import VectorError
-from .names import by_names
-from .stored import Stored, source
+from .kinds import Stored, source
+from .layers import by_names
 
 LAYERS = "hookpoint N is the output of decoder block N, 0-based (lm-eval)"
 LATE_BINDING = (

@@ -1,4 +1,4 @@
-"""``.npy`` and ``.npz``, as numpy writes them: nothing in them is unpickled, and every claimed size is held against the file.
+"""``.npy`` and ``.npz``, as numpy writes them: nothing in them is unpickled, and every claimed size is compared with the file.
 
 Layout: ``numpy.lib.format``. An ``.npy`` file is a header (type of values, order, shape) and the values; an ``.npz`` file is a zip
 archive of these, stored or deflated. Layers: a single array [width] does not say its layer, the rows of [layers, width] are
@@ -18,9 +18,8 @@ import numpy as np
 import torch
 
 from ...errors import VectorError
-from .kinds import vector_format
-from .names import by_names, stacked
-from .stored import Stored, checked_rows
+from .kinds import Stored, checked_rows, vector_format
+from .layers import by_names, stacked
 
 _MOST_BYTES = 2**30
 """What one array may hold. A stack of all layers of the largest models has some 20 MB; a deflated entry could claim anything."""

@@ -1,7 +1,7 @@
 """Safetensors: our own file, and those of others.
 
 Ours has tensors ``layer.N`` (float32, [width]), the record as JSON in the metadata, and a checksum of both. In others' files the
-names of the tensors say the layers (``names.py``), or there is a single tensor, [width] or [layers, width].
+names of the tensors say the layers (``layers.py``), or there is a single tensor, [width] or [layers, width].
 
 The bytes are written here rather than by the safetensors package, which orders metadata at random: the same vector is
 then the same file. The layout is the package's (https://github.com/huggingface/safetensors, "Format"): the header's length as
@@ -21,10 +21,8 @@ import torch
 from ...errors import VectorError
 from ...whole_file import write_whole
 from ..directions import LAYER_CONVENTION, Directions, checked_directions, hash_of, norms_of
-from .kinds import vector_format
-from .names import by_names
-from .placing import restored
-from .stored import Stored, checked, layer_number
+from .kinds import Stored, checked, layer_number, vector_format
+from .layers import by_names, restored
 
 FORMAT = "pytest-steer/vector/1"
 _INTERVENTION = "pytest-steer/intervention/"

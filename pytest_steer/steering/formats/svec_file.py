@@ -18,8 +18,7 @@ from typing import Any
 import torch
 
 from ...errors import VectorError
-from .kinds import vector_format
-from .stored import Stored, checked, layer_number, source
+from .kinds import Stored, checked, layer_number, source, vector_format
 
 LAYERS = (
     "direction N was read at the output of decoder block N, 0-based, and is added there; the activation-steering package itself "

@@ -2,7 +2,7 @@
 
 What may stand in such a file is a tensor, {layer: tensor}, a list of tensors, the state dict of a module that holds these, the file
 of lm-eval's ``steered`` model, and the ``steering-vectors`` package's SteeringVector. The pickle inside is first looked through opcode by opcode (nothing is called), and a file that names any other function or
-class is refused; what is left goes through ``torch.load(weights_only=True)``. The archive's own checksums are held against its
+class is refused; what is left goes through ``torch.load(weights_only=True)``. The archive's own checksums are compared with its
 content before that, because torch does not look at them.
 
 Layers, all 0-based decoder blocks whose output is changed: CAA's ``vec_layer_L_MODEL.pt`` (Panickssery et al. 2023, the code
@@ -24,12 +24,10 @@ from typing import Any
 import torch
 
 from ...errors import VectorError
-from .kinds import vector_format
+from .kinds import Stored, checked, checked_rows, layer_number, source, vector_format
+from .layers import by_names, check_has, stacked
 from .lm_eval import from_steered, is_steered
-from .names import by_names, stacked
 from .numpy_file import is_npz
-from .placing import check_has
-from .stored import Stored, checked, checked_rows, layer_number, source
 
 CAA = "the file's name, as the 0-based decoder block whose output is changed (CAA)"
 STEERING_VECTORS = "layer N is the output of decoder block N, 0-based (steering-vectors)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -88,17 +89,11 @@ def gated_by_condition(
         on = rows.memory[recipe.hash].to(hidden.device)[:, None]
         return inner.apply(hidden, strength[..., 0], on.expand(hidden.shape[:2]), layer, rows)
 
-    return from_recipe(
-        recipe,
-        transform,
-        layers=(at, *inner.layers),
-        strength=inner.strength,
-        width=vector.width,
-        looks="row",
-        reads=tuple(sorted({at, *inner.reads} - set(inner.changes))),
-        durable=inner.durable,
-        metadata=inner.metadata,
+    layers, reads = (at, *inner.layers), tuple(sorted({at, *inner.reads} - set(inner.changes)))
+    made = from_recipe(
+        recipe, transform, layers=layers, strength=inner.strength, width=vector.width, metadata=inner.metadata
     )
+    return replace(made, looks="row", reads=reads, durable=inner.durable)
 
 
 @restores("gated_by_condition", does="where a condition is met")
@@ -140,18 +135,9 @@ def gated_by_probe(
         on = h @ placed.at(layer, h) + placed_bias.at(layer, h) > 0
         return inner.apply(hidden, strength[..., 0], on, layer, rows)
 
-    return from_recipe(
-        Recipe("gated_by_probe", {"inner": option}, tensors | by_layer("weight", weights) | by_layer("bias", biases)),
-        transform,
-        layers=inner.layers,
-        strength=inner.strength,
-        width=width,
-        site=inner.site,
-        looks=inner.looks,
-        reads=inner.reads,
-        durable=inner.durable,
-        metadata=inner.metadata,
-    )
+    recipe = Recipe("gated_by_probe", {"inner": option}, tensors | by_layer("weight", weights) | by_layer("bias", biases))
+    made = from_recipe(recipe, transform, layers=inner.layers, strength=inner.strength, width=width, metadata=inner.metadata)
+    return replace(made, site=inner.site, looks=inner.looks, reads=inner.reads, durable=inner.durable)
 
 
 @restores("gated_by_probe", does="where a probe says so")

@@ -26,7 +26,7 @@ def module(net: torch.nn.Module, *, layers: int | Iterable[int], name: str, site
         net: takes and gives [rows, positions, width]; the same one acts at each layer.
 
     Raises:
-        VectorError: it is no module, cannot be copied, or there are no layers.
+        VectorError: not a module, a module that cannot be copied, or no layers.
     """
     if not isinstance(net, torch.nn.Module):
         raise VectorError(f"expected a torch.nn.Module, not {type(net).__name__}; a function goes through custom(...)")

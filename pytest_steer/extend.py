@@ -1,0 +1,62 @@
+"""All that an extension needs, in one import: claims, methods, interventions, axes, judges, formats, and what they are made of.
+
+Import it in the extension's own modules only: it loads torch.
+"""
+
+from .claims.asserting import assertion
+from .claims.base import AboutItems, Claim, OverCurve, OverItems, OverReplies, OverTexts
+from .claims.figures import CostPoint, Curves, Distribution, EffectAgainstCost, Intervals, Line, Row
+from .claims.judging import Judgement, Reason, withhold
+from .claims.kinds import claim
+from .claims.measurement import Counted, Measurement, Read, Scale
+from .core.finding import Finding, Weight, code
+from .errors import DataError, MeasurementError, SteerError
+from .evidence import Direction, Evidence
+from .measures.ask import Ask
+from .parameters import Param
+from .promises import Promise
+from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Share, Worst
+
+__all__ = [
+    "AboutItems",
+    "Ask",
+    "Claim",
+    "CostPoint",
+    "Counted",
+    "Curves",
+    "DataError",
+    "Direction",
+    "Distribution",
+    "EffectAgainstCost",
+    "Estimator",
+    "Evidence",
+    "Filled",
+    "Finding",
+    "Intervals",
+    "Judgement",
+    "Line",
+    "Mean",
+    "Measurement",
+    "MeasurementError",
+    "OverCurve",
+    "OverItems",
+    "OverReplies",
+    "OverTexts",
+    "PairedShare",
+    "Param",
+    "Promise",
+    "Quantile",
+    "Ratio",
+    "Read",
+    "Reason",
+    "Row",
+    "Scale",
+    "Share",
+    "SteerError",
+    "Weight",
+    "Worst",
+    "assertion",
+    "claim",
+    "code",
+    "withhold",
+]

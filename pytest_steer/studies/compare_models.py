@@ -1,0 +1,504 @@
+"""Two models side by side: one suite on both, paired by item, and Tan et al.'s questions of the slopes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .. import progress
+from ..claims.explain import complete
+from ..claims.multiplicity import adjusted
+from ..claims.over_items import check_has_slope
+from ..data import Items, sample_of
+from ..errors import DataError, SteerError, exceptions_named
+from ..evidence import Evidence
+from ..files import BrokenClaim, ClaimSpec, Suite
+from ..files.build import load_for
+from ..files.failed import failed_evidence
+from ..files.inputs import Inputs
+from ..files.measuring import Measuring
+from ..files.training import holds_tasks
+from ..measures import Array, PropensityCurve, propensity_curve
+from ..measures.strata import factors_of
+from ..measures.subject import Subject
+from ..model import Model
+from ..model.gguf import stored_in
+from ..model.identity import tokenizer_hash
+from ..model.loading import Models
+from ..prompting import AS_GIVEN, Context, exchange_labels
+from ..prompting.kinds import axis_of, known_axes, plain
+from ..prompting.options import find_options, swap_options
+from ..soundness import check_before
+from ..sources import find_model, shown
+from ..stats import Decomposition, RankCorrelation, rank_correlation_bounds, variance_shares
+from .compare_methods import behaviour_name, further_name, method_name
+
+BASE = "as given"
+SWAPPED, EXCHANGED, BOTH = "options swapped", "labels exchanged", "options swapped, labels exchanged"
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """A vector on a behaviour's items, as the first claim about both says.
+
+    Attributes:
+        name: the behaviour's, with the method's where a file has several.
+        contexts: the shifted contexts that the file names, by name; each differs from as given on one axis, or as ``generalizes`` says.
+    """
+
+    name: str
+    suite: Suite
+    claim: ClaimSpec
+    contexts: Mapping[str, Context]
+
+
+def behaviours_of(suites: Sequence[Suite]) -> list[Behaviour]:
+    """Each vector on each data set of contrast items once, in the order of the files.
+
+    Raises:
+        DataError: there is none.
+    """
+    first: dict[tuple[object, ...], tuple[Suite, ClaimSpec]] = {}
+    for suite in suites:
+        for entry in suite.entries:
+            if isinstance(entry, BrokenClaim) or entry.test is None or holds_tasks(entry.test, entry.columns):
+                continue
+            vector = entry.vector
+            first.setdefault((vector.key, vector.positions, vector.include_first, entry.test), (suite, entry))
+    if not first:
+        raise DataError("no claim has contrast items (data.test), so there are no slopes to compare")
+    found, names = [], [behaviour_name(claim) for _, claim in first.values()]
+    used: dict[str, list[float]] = {}
+    for (suite, claim), name in zip(first.values(), names, strict=True):
+        full = name if names.count(name) == 1 else f"{name} ({method_name(claim)})"
+        earlier = used.setdefault(full, [])
+        found.append(Behaviour(further_name(full, claim.multiplier, earlier), suite, claim, contexts_of(suite)))
+        earlier.append(claim.multiplier)
+    return found
+
+
+def contexts_of(suite: Suite) -> dict[str, Context]:
+    """The shifted contexts of a file: each value of ``contexts`` by itself, and those that ``generalizes`` names.
+
+    Values that need demonstrations are left out: other items would be spent on them.
+    """
+    known = known_axes()
+    found: dict[str, Context] = {}
+    for name, values in suite.contexts.items():
+        axis = axis_of(name, known)
+        if axis.draws_examples or not isinstance(values, (list, tuple)):
+            continue
+        for value in values:
+            context = Context({axis: value})
+            if context != AS_GIVEN:
+                found.setdefault(f"{name}: {_short(plain(axis.checked(value)))}", context)
+    for entry in suite.entries:
+        named = getattr(entry, "params", {}).get("contexts") if getattr(entry, "kind", "") else None
+        for name, values in (named or {}).items():
+            if isinstance(values, Mapping) and not any(axis_of(one, known).draws_examples for one in values):
+                found.setdefault(name, Context.from_dict(values))
+    first: dict[Context, str] = {}
+    for name, context in found.items():
+        first.setdefault(context, name)
+    return {name: context for context, name in first.items()}
+
+
+def variants_of(items: Items) -> dict[str, Items]:
+    """The same items with their two options swapped, with the labels exchanged, and with both, to separate a letter from its position.
+    Empty unless every item has two lettered options."""
+    try:
+        if not all(item.is_lettered for item in items):
+            return {}
+        exchanged = [exchange_labels(item) for item in items]
+        return {
+            SWAPPED: Items((swap_options(item) for item in items), items.source),
+            EXCHANGED: Items(exchanged, items.source),
+            BOTH: Items((swap_options(item) for item in exchanged), items.source),
+        }
+    except DataError:
+        return {}
+
+
+def position_of(item: Any) -> int | None:
+    """Where the option of the matching answer stands: 1 for the first; None for an item without lettered options."""
+    if not item.is_lettered:
+        return None
+    labels = [option["label"] for option in find_options(item.question)]
+    own = item.matching[0].strip()[1]
+    return labels.index(own) + 1 if own in labels else None
+
+
+def in_context(context: Context, base: Context) -> Context:
+    """A shifted context, with what the claim says about how its items are asked."""
+    return replace(context, answers=base.answers) if not base.values else context.over(base)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 30 else f"{text[:14]}...{text[-13:]}"
+
+
+def each_setting(behaviour: Behaviour, items: Items, base: Context) -> Iterator[tuple[str, Items, Context, bool]]:
+    """(name, items, context, whether it is a shifted context) of all that is asked about a behaviour."""
+    yield BASE, items, base, False
+    for name, variant in variants_of(items).items():
+        yield name, variant, base, False
+    for name, context in behaviour.contexts.items():
+        yield name, items, in_context(context, base), True
+
+
+@dataclass(frozen=True, eq=False)
+class InSetting:
+    """The slopes of a behaviour's items in one setting.
+
+    Attributes:
+        shifted: whether it is another context, rather than the items' own options in another order or under other labels.
+        slopes: [n_items], turned round where the behaviour is meant to fall.
+        letter / yes_no / position: of the matching answer as it was shown, one per item; None where an item has none.
+        by_token: whether items are scored by one token, in logits, rather than by the tokens of an answer, in nats per token.
+        prompts: each item's sequences as tokens.
+    """
+
+    name: str
+    shifted: bool
+    slopes: Array
+    letter: Sequence[str | None]
+    yes_no: Sequence[str | None]
+    position: Sequence[int | None]
+    by_token: frozenset[bool]
+    prompts: Sequence[object] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """The slopes of one behaviour's items on one model, in every setting.
+
+    Attributes:
+        ids: the content hash of each item. settings: as given first.
+        left_out: settings that this model could not be asked in, with the reason.
+    """
+
+    behaviour: str
+    ids: Sequence[str]
+    clusters: Sequence[int] | None
+    settings: Sequence[InSetting]
+    left_out: dict[str, str]
+
+    @property
+    def base(self) -> InSetting:
+        return self.settings[0]
+
+    def of(self, name: str) -> InSetting | None:
+        return next((one for one in self.settings if one.name == name), None)
+
+
+def measure_slopes(models: Models, name: str, behaviours: Sequence[Behaviour]) -> tuple[dict[str, Slopes], dict[str, str]]:
+    """Measure the slopes of each behaviour on a model. Returns them, and the reasons of failures, by behaviour.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+    """
+    found: dict[str, Slopes] = {}
+    failures: dict[str, str] = {}
+    inputs_of: dict[int, Inputs] = {}
+    for index, behaviour in enumerate(behaviours, 1):
+        model = load_for(models, behaviour.suite, name)
+        inputs = inputs_of.setdefault(id(model), Inputs(model))
+        progress.report(f"{name}: slopes of {behaviour.name} ({index} of {len(behaviours)})")
+        try:
+            found[behaviour.name] = _slopes(model, inputs, behaviour)
+        except SteerError as error:
+            failures[behaviour.name] = str(error)
+    return found, failures
+
+
+def _slopes(model: Model, inputs: Inputs, behaviour: Behaviour) -> Slopes:
+    claim = behaviour.claim
+    subject = inputs.subject(claim)
+    everything, base = inputs.test_items(claim)
+    sample = sample_of(everything, claim.cluster, at_least=0)
+    grid = check_has_slope(subject, claim.multipliers)
+    check_before(model, subject)
+    settings: list[InSetting] = []
+    left_out: dict[str, str] = {}
+    for name, items, context, shifted in each_setting(behaviour, sample.units, base):
+        try:
+            settings.append(_in_setting(model, subject, items, context, grid, name, shifted))
+        except SteerError as error:
+            if name == BASE:
+                raise
+            left_out[name] = str(error)
+    return Slopes(behaviour.name, sample.units.item_hashes, sample.clusters, settings, left_out)
+
+
+def _in_setting(
+    model: Model, subject: Subject, items: Items, context: Context, grid: list[float], name: str, shifted: bool
+) -> InSetting:
+    curve = propensity_curve(model, items, subject.intervention, multipliers=grid, context=context, **subject.scope)
+    labels = factors_of(curve)
+    none: list[str | None] = [None] * len(items)
+    return InSetting(
+        name=name,
+        shifted=shifted,
+        slopes=subject.slope_sign * curve.slopes,
+        letter=labels.get("letter", none),
+        yes_no=labels.get("yes_no", none),
+        position=[position_of(context.put(item)) for item in items],
+        by_token=frozenset(probe.candidates is not None for probe in curve.probes),
+        prompts=_prompts(curve),
+    )
+
+
+def _prompts(curve: PropensityCurve) -> list[object]:
+    """The token sequences of each item."""
+    return [tuple((tuple(probe.ids), probe.candidates) for probe in asked.probes) for asked in curve.asked]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts about a model to compare, kept after the model has left memory.
+
+    Attributes:
+        weights / bytes: the fingerprint, and the hash of the weights as they are in memory.
+        settings: what else is compared, by name.
+        tokenizer: its hash. tokens: token to number.
+    """
+
+    weights: str
+    bytes: str
+    settings: Mapping[str, object]
+    tokenizer: str
+    tokens: Mapping[str, int]
+
+
+def facts_of(model: Model) -> Facts:
+    """Collect the facts that :func:`differences_of` compares."""
+    settings = {
+        "class": type(model.hf).__name__,
+        "blocks": model.n_layers,
+        "width": model.width,
+        "quantisation": _quantisation(model),
+        "dtype": model.dtype,
+        "device": model.device.type,
+        "vocabulary": model.vocabulary,
+        "chat template": model.template_hash[:12],
+    }
+    tokens = dict(model.tokenizer.get_vocab())
+    return Facts(model.fingerprint, model.bytes_hash, settings, tokenizer_hash(model.tokenizer), tokens)
+
+
+def _quantisation(model: Model) -> str:
+    """The stored format of quantised weights. They are computed in ``dtype``, so a quantised model is compared like any other."""
+    source = find_model(model.id)
+    if source.kind != "gguf" or source.path is None:
+        return "none"
+    stored = stored_in(source.path)
+    return "none" if stored in ("F32", "F16", "BF16") else stored
+
+
+def differences_of(first: Facts, second: Facts) -> list[str]:
+    """One line for each thing that differs."""
+    lines = []
+    if first.bytes == second.bytes:
+        lines.append("weights: equal to the last bit: this is one checkpoint")
+    elif first.weights == second.weights:
+        lines.append("weights: equal in bfloat16, which is how a checkpoint is known: they differ in precision alone")
+    else:
+        lines.append(f"weights: {first.weights[:12]} and {second.weights[:12]}")
+    for what, one in first.settings.items():
+        other = second.settings[what]
+        if one != other:
+            lines.append(f"{what}: {one} and {other}")
+    if first.tokenizer != second.tokenizer:
+        shared = sum(second.tokens.get(token) == number for token, number in first.tokens.items())
+        lines.append(f"tokenizer: {shared} of {len(first.tokens)} and {len(second.tokens)} tokens have the same number")
+    return lines
+
+
+def prompts_that_differ(first: Mapping[str, Slopes], second: Mapping[str, Slopes]) -> list[str]:
+    """For each behaviour how many items reach the two models as different tokens, where any do."""
+    found = []
+    for name in first:
+        if name not in second:
+            continue
+        pairs = list(zip(first[name].base.prompts, second[name].base.prompts, strict=False))
+        different = sum(one != other for one, other in pairs)
+        if different:
+            found.append(f"{name}: {different} of {len(pairs)} items reach the two models as different tokens")
+    return found
+
+
+def measure_claims(measuring: Measuring, suites: Sequence[Suite], called: str) -> list[dict[str, Any]]:
+    """The record of every claim, in the order of the files; a claim that cannot be measured is an error among them.
+
+    Verdicts of a file with ``holm: true`` are adjusted for its number of claims, as in a run of pytest.
+
+    Args:
+        measuring: of a run whose model is the one to measure on.
+        called: the model's name in progress.
+    """
+    entries = [(suite, entry) for suite in suites for entry in suite.entries]
+    measured = []
+    for index, (suite, entry) in enumerate(entries, 1):
+        progress.report(f"{called}: claim {entry.name} ({index} of {len(entries)})")
+        measured.append((suite, entry, measuring.evidence_of(suite, entry)))
+    for suite in suites:
+        if suite.holm:
+            own = [place for place, (one, *_) in enumerate(measured) if one is suite]
+            for place, evidence in zip(own, adjusted([measured[place][2] for place in own]), strict=True):
+                measured[place] = (*measured[place][:2], evidence)
+    return [_record(evidence, suite, entry) for suite, entry, evidence in measured]
+
+
+def _record(evidence: Evidence, suite: Suite, entry: Any) -> dict[str, Any]:
+    try:
+        with exceptions_named():
+            return _labelled(evidence, suite, entry).to_dict()
+    except SteerError as error:
+        if isinstance(entry, BrokenClaim):
+            raise
+        return _labelled(failed_evidence(error, suite, entry), suite, entry).to_dict()
+
+
+def _labelled(evidence: Evidence, suite: Suite, entry: Any) -> Evidence:
+    return complete(
+        evidence.but(
+            suite=suite.name,
+            id=f"{shown(suite.path)}::{entry.name}",
+            matrix=getattr(entry, "choice", None) or None,
+            xfail=getattr(entry, "xfail", None),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A rank correlation, with its subject.
+
+    Attributes:
+        of: the behaviours, or the one whose items are ranked.
+        reason: why there is no correlation.
+    """
+
+    name: str
+    of: Sequence[str]
+    found: RankCorrelation | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers to the questions about two models.
+
+    Attributes:
+        behaviours: of the two models' steerabilities, over behaviours.
+        items: of the two models' slopes, over the items of each behaviour.
+        contexts: for each of the two models, of steerability as given and in each shifted context (and in the mean of all), over
+            behaviours.
+        shares: for each of the two models and each behaviour, what explains the variance of its slopes; None if nothing can.
+        refused: behaviours that cannot be held against each other, and why.
+    """
+
+    behaviours: Ranked
+    items: Sequence[Ranked]
+    contexts: tuple[Sequence[Ranked], Sequence[Ranked]]
+    shares: tuple[Mapping[str, Decomposition | None], Mapping[str, Decomposition | None]]
+    refused: Mapping[str, str]
+
+
+def answers_of(first: Mapping[str, Slopes], second: Mapping[str, Slopes], *, confidence: float = 0.95) -> Answers:
+    """Answer the questions from the slopes of two models, by behaviour."""
+    refused = {name: reason for name in first if name in second and (reason := unpaired(first[name], second[name]))}
+    both = [name for name in first if name in second and name not in refused]
+    one, other = ([float(own[name].base.slopes.mean()) for name in both] for own in (first, second))
+    return Answers(
+        behaviours=_ranked("behaviours", both, one, other, confidence),
+        items=[_over_items(name, first[name], second[name], confidence) for name in both],
+        contexts=(_over_contexts(first, confidence), _over_contexts(second, confidence)),
+        shares=(_shares(first, confidence), _shares(second, confidence)),
+        refused=refused,
+    )
+
+
+def unpaired(one: Slopes, other: Slopes) -> str | None:
+    """Why the items of a behaviour cannot be held against each other on two models; None if they can."""
+    if list(one.ids) != list(other.ids):
+        return "the two models were asked different items"
+    if one.base.by_token != other.base.by_token:
+        how = {True: "by one token (logits)", False: "by the tokens of an answer (nats per token)"}
+        said = [" and ".join(how[way] for way in sorted(own.base.by_token, reverse=True)) for own in (one, other)]
+        return f"the first model's answers are scored {said[0]}, the second's {said[1]}: their slopes have different units"
+    return None
+
+
+def _over_items(name: str, one: Slopes, other: Slopes, confidence: float) -> Ranked:
+    return _ranked(name, [name], _unit_means(one), _unit_means(other), confidence, unit="items")
+
+
+def _unit_means(own: Slopes) -> list[float]:
+    """The mean slope of each unit: an item, or items that belong together."""
+    clusters = np.asarray(own.clusters if own.clusters is not None else range(len(own.ids)))
+    return [float(own.base.slopes[clusters == one].mean()) for one in dict.fromkeys(clusters.tolist())]
+
+
+def _over_contexts(measured: Mapping[str, Slopes], confidence: float) -> list[Ranked]:
+    """As given against each shifted context that several behaviours have, and against the mean over all of a behaviour's contexts."""
+    names = list(dict.fromkeys(one.name for own in measured.values() for one in own.settings if one.shifted))
+    found = []
+    for name in names:
+        pairs = {
+            behaviour: (float(own.base.slopes.mean()), float(there.slopes.mean()))
+            for behaviour, own in measured.items()
+            if (there := own.of(name)) is not None and there.by_token == own.base.by_token
+        }
+        found.append(_ranked(name, [*pairs], *_columns(pairs), confidence))
+    means = {
+        behaviour: (float(own.base.slopes.mean()), float(np.mean([one.slopes.mean() for one in shifted])))
+        for behaviour, own in measured.items()
+        if (shifted := [one for one in own.settings if one.shifted and one.by_token == own.base.by_token])
+    }
+    if len(names) > 1:
+        found.append(_ranked("mean of all contexts", [*means], *_columns(means), confidence))
+    return found
+
+
+def _columns(pairs: Mapping[str, tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [one for one, _ in pairs.values()], [other for _, other in pairs.values()]
+
+
+def _ranked(
+    name: str, of: Sequence[str], one: Sequence[float], other: Sequence[float], confidence: float, unit: str = "behaviours"
+) -> Ranked:
+    if len(one) < 3:
+        return Ranked(name, of, None, f"a rank correlation needs at least 3 {unit}, and there are {len(one)}")
+    found = rank_correlation_bounds(one, other, confidence=confidence)
+    return Ranked(name, of, found, None if found is not None else "all values of one side are equal")
+
+
+def _shares(measured: Mapping[str, Slopes], confidence: float) -> dict[str, Decomposition | None]:
+    return {name: decomposed(own, confidence) for name, own in measured.items()}
+
+
+def decomposed(own: Slopes, confidence: float = 0.95) -> Decomposition | None:
+    """What letter, Yes / No, position and context explain of the slopes' variance, over items in all settings of one unit of scores.
+
+    The settings with swapped options and exchanged labels belong to no context: they are there to tell the letter from the position.
+    """
+    settings = [one for one in own.settings if one.by_token == own.base.by_token]
+    cells: dict[str, list[Hashable]] = {
+        "letter": [label for one in settings for label in one.letter],
+        "yes_no": [label for one in settings for label in one.yes_no],
+        "position": [place for one in settings for place in one.position],
+        "context": [one.name if one.shifted else own.base.name for one in settings for _ in own.ids],
+    }
+    units = list(own.clusters) if own.clusters is not None else list(range(len(own.ids)))
+    return variance_shares(
+        np.concatenate([one.slopes for one in settings]),
+        {name: labels for name, labels in cells.items() if None not in labels},
+        units * len(settings),
+        confidence=confidence,
+    )
