@@ -43,7 +43,7 @@ class Param:
         called: its name in claim files and assertions, where the field cannot have that name.
         in_files: whether claim files have it; else it is an argument of assertions alone.
         promise: of a claim, that it is what the evidence's ``threshold`` comes from; the main number of a claim is one without saying so.
-        judges: it changes how a claim is judged or shown, and not what is measured of a unit, so that runs with other values compare.
+        judges: it changes how a claim is judged or shown, or which units it has, and not what is measured of one: runs with other values compare.
         reads: makes the field's value of what is given, such as items of a list of dictionaries.
         schema: further keywords of JSON Schema, which win over those that the type gives.
     """
