@@ -27,7 +27,7 @@ from .deployed import moves_of
 from .figures import CostPoint, EffectAgainstCost, Figure, figures_of_items
 from .findings import Found, below_floor
 from .judging import Judgement, Reason, few_units, withhold
-from .kinds import claim
+from .kinds import Starter, claim
 from .measurement import Measurement, Read
 from .numbers import number, promise
 
@@ -73,7 +73,12 @@ class MeanOverBudget(Mean):
         return None
 
 
-@claim("steers_at_cost", title="The vector steers, at a given cost", main="effect")
+@claim(
+    "steers_at_cost",
+    title="The vector steers, at a given cost",
+    main="effect",
+    starter=Starter(2, {"compare-methods": ("effect", "budget")}),
+)
 class SteersAtCost(OverTexts, AboutItems):
     """The mean effect over the test items is at least `effect` at the multiplier where the perplexity of the neutral texts has risen by `budget`.
 

@@ -33,6 +33,10 @@ class _Cut:
     def record(self, claim: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = self._value(claim)
         found |= {"message": self._words(claim["message"]), "warnings": [self._words(text) for text in claim["warnings"]]}
+        for key in ("findings", "silenced"):
+            found[key] = [{name: self._words(text) for name, text in one.items()} for one in claim.get(key) or ()]
+        if claim.get("withheld"):
+            found["withheld"] = {name: self._words(text) for name, text in claim["withheld"].items()}
         if claim["error"] is not None:
             found["error"] = self._words(claim["error"])
         if self._whole:

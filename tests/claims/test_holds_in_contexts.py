@@ -483,8 +483,7 @@ def test_the_assertion(gated) -> None:
     evidence = caught.value.evidence
     assert evidence.counterexample["context"] == CULPRIT.to_dict()
     assert "the smallest context that breaks it: Context(system='angry', option_order='swapped')" in str(caught.value)
-    evidence.rerun = None  # as it is outside of pytest
-    complete(evidence)
+    evidence = complete(evidence.but(rerun=None))  # as it is outside of pytest
     snippet = evidence.to_dict()["counterexample"]["reproduce"]
     scope = {
         "assert_holds_in_contexts": lambda *_, only: assert_holds_in_contexts(
