@@ -63,7 +63,7 @@ class Evidence:
         vector / data / multipliers / items / curve / curve_interval / strata / receipt / soundness / noise: see docs/report.md.
         units: what the estimate is made of, by content hash, see ``claims/units.py``; None where runs cannot be paired.
         unpaired: why not, as the end of a sentence.
-        replies: what the model wrote, unsteered and steered, see ``claims/shown_replies.py``; None where it wrote nothing.
+        replies: what the model wrote, unsteered and steered, see ``claims/rulings.py``; None where it wrote nothing.
         xfail: why the claim is known to fail, while that excuses it; xfail_expires: the last day on which it does (YYYY-MM-DD), or None.
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.

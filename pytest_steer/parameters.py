@@ -41,8 +41,9 @@ class Param:
         weak_from / weak_to: a promise of this value and above / below it can hardly fail, which a claim's evidence says as a warning.
         weak: what such a promise lets pass and what to write, as the end of a sentence that begins with name and value.
         called: its name in claim files and assertions, where the field cannot have that name.
+        in_files: whether claim files have it; else it is an argument of assertions alone.
         promise: of a claim, that it is what the evidence's ``threshold`` comes from; the main number of a claim is one without saying so.
-        judges: it changes how a claim is judged or shown, and not what is measured of a unit, so that runs with other values compare.
+        judges: it changes how a claim is judged or shown, or which units it has, and not what is measured of one: runs with other values compare.
         reads: makes the field's value of what is given, such as items of a list of dictionaries.
         schema: further keywords of JSON Schema, which win over those that the type gives.
     """
@@ -59,6 +60,7 @@ class Param:
     weak_to: float | None = None
     weak: str = ""
     called: str = ""
+    in_files: bool = True
     promise: bool = False
     judges: bool = False
     reads: Callable[[Any], Any] | None = None
@@ -86,7 +88,8 @@ def properties_of(declared: Declared) -> dict[str, Schema]:
     hints = hints_of(declared)
     found = {}
     for name, default in _defaults_of(declared).items():
-        if param_of(hints.get(name)) is None:
+        param = param_of(hints.get(name))
+        if param is None or not param.in_files:
             continue
         schema = _schema(hints[name], name)
         if default is not MISSING and default is not None and "default" not in schema:
@@ -101,7 +104,7 @@ def properties_of(declared: Declared) -> dict[str, Schema]:
 def names_of(declared: Declared) -> dict[str, str]:
     """The field of each parameter to the parameter's name."""
     params = {name: param_of(hint) for name, hint in hints_of(declared).items()}
-    return {name: param.called or name for name, param in params.items() if param is not None}
+    return {name: param.called or name for name, param in params.items() if param is not None and param.in_files}
 
 
 def _example_of(schema: Schema) -> Any:

@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = Path(tempfile.gettempdir()) / "golden-run"
@@ -47,7 +47,8 @@ class Run:
 
     Attributes:
         name: folder of the recording. ``--only`` takes it or the start of it.
-        arguments: of pytest, or of the module ``pytest_steer`` with ``is_command``. ``{out}`` stands for the run's folder.
+        arguments: of pytest, or of the module ``pytest_steer`` with ``is_command``.
+            ``reports/NAME`` holds the reports of the runs before it.
         timeout: in seconds.
         threads: of torch. Of a small model one is as fast as two, also beside other work.
     """
@@ -100,9 +101,22 @@ RUNS = (
         "-q",
     ),
     _golden(
-        "context", "@/others.steer.yaml", "-k", "contexts-", "--steer-context", '{"wording": "last"}', "--steer-report-texts=short"
+        "context",
+        "@/others.steer.yaml",
+        "-k",
+        "contexts-",
+        "--steer-context",
+        '{"wording": "last"}',
+        "--steer-report-texts=short",
     ),
-    _golden("bfloat16", "@/items.steer.yaml", "-k", "pass or loud or empty", "--steer-dtype=bfloat16", "--steer-inconclusive=skip"),
+    _golden(
+        "bfloat16",
+        "@/items.steer.yaml",
+        "-k",
+        "pass or loud or empty",
+        "--steer-dtype=bfloat16",
+        "--steer-inconclusive=skip",
+    ),
     _golden("release-before", "@/release/before", "--steer-baseline=baseline.json", "--steer-update-baseline"),
     _golden("release-after", "@/release/after", "--steer-baseline=baseline.json"),
     _golden("release-update", "@/release/after", "--steer-baseline=baseline.json", "--steer-update-baseline"),
@@ -110,9 +124,10 @@ RUNS = (
     _command("schema", "schema"),
     _command("validate", "validate", *(f"@/{name}.steer.yaml" for name in ("items", "errors", "broken"))),
     _command("show", "show", "@/items.steer.yaml", "--items", "1"),
-    _command("explain", "explain", "@/replies.steer.yaml", "@/holm.steer.yaml"),
-    _command("compare", "compare", "{out}/../release-before/report.json", "{out}/../release-after/report.json"),
-    _command("verdict", "verdict", "{out}/../items/report.json"),
+    _command("explain-items", "explain", "@/items.steer.yaml"),
+    _command("explain-replies", "explain", "@/replies.steer.yaml"),
+    _command("compare", "compare", "reports/golden/release-before/report.json", "reports/golden/release-after/report.json"),
+    _command("verdict", "verdict", "reports/golden/items/report.json"),
     Run("builtin", ("example_suites/builtin",), threads="2"),
     Run("open_ended", ("example_suites/open_ended",), threads="2"),
     Run("smollm2", ("example_suites/smollm2",), threads="2"),
@@ -126,7 +141,9 @@ def record(out: Path, *, only: list[str], code: Path, suites: Path) -> int:
     """Run the suites and write what they gave to ``out``. Returns 1 if a run was cut off or took another package than that in ``code``."""
     chosen = [run for run in RUNS if not only or any(run.name == one or run.name.startswith(f"{one}/") for one in only)]
     if not chosen:
-        raise SystemExit(f"--only {' '.join(only)}: names no run; there are {', '.join(NAMES)}, and golden for all of its own")
+        raise SystemExit(
+            f"--only {' '.join(only)}: names no run; there are {', '.join(NAMES)}, and golden for all of its own"
+        )
     with open(f"{STAGE}.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,7 +192,7 @@ def _record(run: Run, out: Path, *, code: Path, inputs: dict[str, str]) -> bool:
     folder = (out / run.name).resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    arguments = [one.replace("{out}", str(folder)) for one in run.arguments]
+    arguments = [*run.arguments]
     # Reports have the same place in every recording, since the terminal names them.
     reports = {name: STAGE / "reports" / run.name / name for name in ("report.json", "report.md", "report.html")}
     if not run.is_command:
@@ -269,8 +286,7 @@ class Difference:
 
 IGNORED_KEYS = {"seconds", "started", "versions", "commit"}
 # What a report says of another report, which holds times and so never has the same hash.
-IGNORED_PATHS = re.compile(r"(^|\.)baseline\.(sha256|date|started|path)$|^provenance\.(interrupted_at)$")
-_MISSING = object()
+IGNORED_PATHS = re.compile(r"(^|\.)baseline\.(sha256|date|started|path)$")
 
 
 def compare(old: Path, new: Path, only: list[str]) -> Iterator[Difference]:
@@ -364,7 +380,7 @@ def _claims(report: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
 
 def _in_values(name: str, claim: str, path: str, old: Any, new: Any) -> Iterator[Difference]:
     """The differences of two values, from the outside in."""
-    if IGNORED_PATHS.search(path) or (type(old) is type(new) and old == new):
+    if IGNORED_PATHS.search(path) or json.dumps(old) == json.dumps(new):  # where 1, 1.0 and true are three values
         return
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*old, *(one for one in new if one not in old)]:
@@ -420,7 +436,7 @@ def _change(old: Any, new: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False) if value is not _MISSING else "nothing"
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 400 else f"{text[:400]}... ({len(text)} characters)"
 
 
@@ -454,7 +470,10 @@ def _markdown_lines(text: str) -> list[str]:
 class _Page(HTMLParser):
     """The text of a page, one line for each element that has some, and its figures, which are only counted."""
 
-    BLOCKS = frozenset("p h1 h2 h3 h4 li tr pre dt dd summary figcaption label option caption article section details".split())
+    BLOCKS: ClassVar = {
+        "p", "h1", "h2", "h3", "h4", "li", "tr", "pre", "dt", "dd", "summary", "figcaption", "label", "option", "caption",
+        "article", "section", "details",
+    }  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -554,7 +573,9 @@ def explain(differences: list[Difference], rules: list[Rule], *, most: int) -> i
     for rule in rules:
         print(f"\nexpected ({len(rule.found)}): {rule.why}  [{rule.where.pattern}]")
         for kind, count in Counter(one.kind for one in rule.found).items():
-            examples = ", ".join(dict.fromkeys(f"{one.run} {one.claim or one.pattern}" for one in rule.found if one.kind == kind))
+            examples = ", ".join(
+                dict.fromkeys(f"{one.run} {one.claim or one.pattern}" for one in rule.found if one.kind == kind)
+            )
             print(f"  {count} of {KINDS[kind]}: {examples[:200]}")
         if not rule.found:
             print("  nothing of this kind was found: delete the rule")
@@ -603,7 +624,9 @@ def main() -> int:
     recording = commands.add_parser("record", help="run the suites and write their reports")
     recording.add_argument("out", type=Path)
     recording.add_argument("--code", type=Path, default=ROOT, help="checkout whose pytest_steer is run (default: this one)")
-    recording.add_argument("--suites", type=Path, default=ROOT, help=f"folder of {GOLDEN} and example_suites (default: this checkout)")
+    recording.add_argument(
+        "--suites", type=Path, default=ROOT, help=f"folder of {GOLDEN} and example_suites (default: this checkout)"
+    )
     comparing = commands.add_parser("compare", help="explain how two recordings differ")
     comparing.add_argument("old", type=Path)
     comparing.add_argument("new", type=Path)
@@ -618,7 +641,9 @@ def main() -> int:
     if not names:
         raise SystemExit("the two folders have no run in common")
     print(f"compared: {', '.join(names)}")
-    one_only = [name for name in NAMES if (chosen.old / name / "run.json").exists() != (chosen.new / name / "run.json").exists()]
+    one_only = [
+        name for name in NAMES if (chosen.old / name / "run.json").exists() != (chosen.new / name / "run.json").exists()
+    ]
     if one_only:
         print(f"in one recording only, not compared: {', '.join(one_only)}")
     count = explain([*compare(chosen.old, chosen.new, chosen.only)], read_rules(chosen.expect), most=chosen.most)

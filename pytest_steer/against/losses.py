@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..stats import Inference, change_difference, least_of, mean_t, paired_share_difference, share_difference_of_clusters
+from ..stats import Inference, least_of
+from ..stats.estimators import gain_between
 from .pairing import Paired
 
 Array = npt.NDArray[np.float64]
@@ -73,19 +74,9 @@ def loss_of(old: Record, new: Record, pairs: Paired, *, confidence: float) -> Lo
         if len(set(together) if together is not None else before[own]) < (2 if together is not None else 1) or own.sum() < 2:
             return None
         gains = sign * (after[own] - before[own])
-        found[part] = _gain(new["units"]["kind"], gains, together, confidence)
+        found[part] = gain_between(new["units"]["kind"], gains, together, confidence=confidence)
     if not found:
         return None
     worst = min(found, key=lambda part: found[part].estimate)
     least = least_of(list(found.values()))
     return Loss(least, sign, worst if len(found) > 1 else None, before, after, least.n)
-
-
-def _gain(kind: str, gains: Array, clusters: Sequence[int] | None, confidence: float) -> Inference:
-    if kind == "share" and clusters is not None:
-        return share_difference_of_clusters(gains, clusters, confidence=confidence)
-    if kind == "share":
-        return paired_share_difference(int((gains > 0).sum()), int((gains < 0).sum()), len(gains), confidence=confidence)
-    if kind == "change":
-        return change_difference(gains, confidence=confidence)
-    return mean_t(gains, confidence=confidence, clusters=clusters)

@@ -18,7 +18,7 @@ from ..parameters import Param
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..validation import check_values
-from .base import Claim
+from .base import AnyClaim
 from .explain import complete
 from .kinds import EVERY, ClaimKind
 from .running import evidence_of
@@ -30,7 +30,7 @@ class Assertion(Protocol[P]):  # without a docstring on __call__, so that editor
     def __call__(self, model: Model, *args: P.args, **kwargs: P.kwargs) -> Evidence: ...
 
 
-def assertion(kind: Callable[P, Claim]) -> Assertion[P]:
+def assertion(kind: Callable[P, AnyClaim]) -> Assertion[P]:
     """The function that makes a claim of the kind from its arguments and holds a model to it.
 
     It takes the model and then what the class takes, and returns the evidence. It raises ``SteeringFailure`` or
@@ -42,7 +42,7 @@ def assertion(kind: Callable[P, Claim]) -> Assertion[P]:
         return _hold(declared.kind, model, args, dict(kwargs))
 
     hints = get_type_hints(declared)
-    called = {field: name for name, field in declared.kind.field_of.items()}
+    called = {field: name for name, field in declared.kind.arguments.items()}
     made = _made_where_none_is_given(declared)
     first = inspect.Parameter("model", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Model)
     given = [
@@ -105,7 +105,7 @@ def _bound(call: str, kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs
     given = dict(zip(placed, args, strict=False))
     if again := given.keys() & kwargs.keys():
         raise TypeError(f"{call}() got multiple values for argument {min(again)!r}")
-    names = {one.name for one in known} | kind.parameters.keys()
+    names = {one.name for one in known} | kind.parameters.keys() | kind.arguments.keys()
     unknown = next((name for name in kwargs if name not in names), None)
     if unknown == "direction":
         raise TypeError(f"{call}() takes no direction: it says of no behaviour whether it is to rise or fall; delete it")
@@ -115,7 +115,7 @@ def _bound(call: str, kind: ClaimKind, model: Any, args: tuple[Any, ...], kwargs
     made = _made_where_none_is_given(kind.declared)
     given |= {name: value for name, value in kwargs.items() if value is not None or name not in made}
     needed = [one.name for one in known if one.default is one.empty]
-    called = {field: name for name, field in kind.field_of.items()}
+    called = {field: name for name, field in kind.arguments.items()}
     missing = [called.get(name, name) for name in needed if name not in given and called.get(name, name) not in given]
     if missing:
         raise TypeError(f"{call}() misses {' and '.join(map(repr, missing))}")

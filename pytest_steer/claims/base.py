@@ -28,10 +28,11 @@ from ..data import (
     sample_of,
 )
 from ..errors import SteerError
-from ..evidence import Direction
+from ..evidence import Direction, Evidence
 from ..measures import MULTIPLIERS, Array, NoiseFloor, PropensityCurve, random_controls
 from ..measures.ask import Ask
 from ..measures.subject import Moves, Subject
+from ..model import Model
 from ..model.drawing import Drawing
 from ..promises import Promised
 from ..prompting import AS_GIVEN, Context
@@ -53,8 +54,10 @@ from .controls import controls_of_no_effect
 from .findings import Found
 from .in_rounds import draw_in_rounds, is_in_rounds
 from .judging import Judgement, judge_measurement
-from .measurement import Measurement
+from .measurement import Counted, Measurement
 from .over_items import check_has_slope
+from .over_replies import Written, asked_replies, cluster_details, read_replies, reply_probes
+from .rulings import Ruling, noted_replies, replies_record
 
 Vector = SteeringVector | Intervention | None
 
@@ -64,9 +67,9 @@ class Kind(Protocol):
 
     @property
     def name(self) -> str: ...
-    def promise_of(self, claim: Claim) -> Promised | None: ...
+    def promise_of(self, claim: AnyClaim) -> Promised | None: ...
     def how_of(self, claim: Claim) -> dict[str, Any]: ...
-    def weak_promises(self, claim: Claim) -> list[str]: ...
+    def weak_promises(self, claim: AnyClaim) -> list[str]: ...
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
@@ -78,8 +81,41 @@ class Declared:
         dataclasses.dataclass(frozen=True, kw_only=True, eq=False)(cls)
 
 
-class Claim(Declared):
-    """One promise, its data and how it is deployed.
+class AnyClaim(Declared):
+    """One promise, also one that counts no units: such a claim makes its evidence itself, in ``conclude``.
+
+    Attributes:
+        seed: everything random follows it; that of the run by default.
+        name: of the claim, in reports; its kind by default.
+        silence: codes of findings that are not to be shown, each with the reason.
+    """
+
+    kind: ClassVar[Kind]
+
+    seed: int = dataclasses.field(default_factory=lambda: current_run().seed)
+    name: str = ""
+    silence: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what the fields are together, of a subclass that has something to check."""
+
+    def conclude(self, model: Model) -> Evidence:
+        """The evidence of a claim that counts no units."""
+        raise NotImplementedError
+
+    @cached_property
+    def promise(self) -> Promised | None:
+        """The promise with where its threshold comes from; of several that exclude each other the one that is given."""
+        return self.kind.promise_of(self)
+
+    @property
+    def threshold(self) -> float | None:
+        """The promised number; None as long as there is none."""
+        return None if self.promise is None else self.promise.value
+
+
+class Steering(AnyClaim):
+    """A claim about an intervention as it is deployed.
 
     Attributes:
         vector: what steers; None where ``apply`` does and ``layers`` says where.
@@ -87,34 +123,51 @@ class Claim(Declared):
         positions: which tokens are steered: ``all``, ``after_prompt`` (the default) or ``last``.
         include_first: steer the first token, an attention sink, too.
         allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
-        confidence: of each one-sided bound; 0.95 by default.
-        min_n: with fewer units (items, texts, tasks, clusters) the claim is inconclusive; 8 by default for a mean, none for a share.
-        seed: everything random follows it; that of the run by default.
-        name: of the claim, in reports; its kind by default.
         apply: your own way of steering, of any library: ``apply(multiplier)`` or ``apply(multiplier, batch)`` returns a context
             manager that steers every forward of ``model.hf`` in its body (docs/hooks.md). The vector is then what it is declared to do.
         layers / strength: with ``apply`` and no vector: the blocks whose output it changes, and what its multiplier means.
-        silence: codes of findings that are not to be shown, each with the reason.
     """
-
-    kind: ClassVar[Kind]
 
     vector: Vector = dataclasses.field(kw_only=False)
     multiplier: float = 1.0
     positions: Positions = "after_prompt"
     include_first: bool = False
     allow_mismatch: tuple[str, ...] = ()
-    confidence: float = 0.95
-    min_n: int | None = None
-    seed: int = dataclasses.field(default_factory=lambda: current_run().seed)
-    name: str = ""
     apply: Apply | None = None
     layers: int | Sequence[int] | None = None
     strength: StrengthMeaning = "linear"
-    silence: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.subject
+
+    @cached_property
+    def subject(self) -> Subject:
+        """What steers, and how it is deployed.
+
+        Raises:
+            SteerError: nothing steers, or more than one thing is declared.
+        """
+        return Subject(
+            vector=_what_steers(self),
+            multiplier=self.multiplier,
+            positions=self.positions,
+            include_first=self.include_first,
+            allow_mismatch=self.allow_mismatch,
+            direction=getattr(self, "direction", "raises"),
+        )
+
+
+class Claim(Steering):
+    """A claim that is judged by an interval over the units that it measures.
+
+    Attributes:
+        confidence: of each one-sided bound; 0.95 by default.
+        min_n: with fewer units (items, texts, tasks, clusters) the claim is inconclusive; 8 by default for a mean, none for a share.
+    """
+
+    confidence: float = 0.95
+    min_n: int | None = None
 
     # --- what a kind says ---
 
@@ -139,32 +192,6 @@ class Claim(Declared):
         return ()
 
     # --- what follows from its fields ---
-
-    @cached_property
-    def promise(self) -> Promised | None:
-        """The promise with where its threshold comes from; of several that exclude each other the one that is given."""
-        return self.kind.promise_of(self)
-
-    @property
-    def threshold(self) -> float | None:
-        """The promised number; None as long as there is none."""
-        return None if self.promise is None else self.promise.value
-
-    @cached_property
-    def subject(self) -> Subject:
-        """What steers, and how it is deployed.
-
-        Raises:
-            SteerError: nothing steers, or more than one thing is declared.
-        """
-        return Subject(
-            vector=_what_steers(self),
-            multiplier=self.multiplier,
-            positions=self.positions,
-            include_first=self.include_first,
-            allow_mismatch=self.allow_mismatch,
-            direction=getattr(self, "direction", "raises"),
-        )
 
     @property
     def context_asked(self) -> Context:
@@ -344,8 +371,76 @@ class OverReplies(Claim):
         """The distinct dialogues and their clusters."""
         return sample_of(as_dialogues(self.prompts), self.cluster)
 
+    def write(self, ask: Ask, multipliers: Sequence[float], *, may_be_empty: Sequence[float] = ()) -> Written:
+        """Write the replies at each multiplier.
 
-def _what_steers(claim: Claim) -> SteeringVector | Intervention:
+        Args:
+            may_be_empty: multipliers at which it is no error if all replies are.
+
+        Raises:
+            MeasurementError: the replies at a multiplier are all empty.
+        """
+        sample = self.sampled_prompts
+        found = ask.replies(sample.units, multipliers, drawing=self.drawing, from_turn=self.from_turn)
+        return read_replies(ask.model, found, sample, self.drawing, self.span, may_be_empty)
+
+    def over_replies(
+        self,
+        ask: Ask,
+        written: Written,
+        ruled: Sequence[Sequence[Ruling]],
+        values: Array,
+        estimator: Estimator,
+        *,
+        statistic: str,
+        worst_first: Sequence[int],
+        direction: Direction = Direction.AT_LEAST,
+        kept: Sequence[int] | None = None,
+        n: int | None = None,
+        judge: Mapping[str, Any] | None = None,
+        agreement: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any],
+        how: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Measurement:
+        """A measurement of the last replies of the unsteered and of the steered model.
+
+        Args:
+            ruled: what became of them, on both sides. values: one row per reply, or per reply that is ``kept``. n: independent ones of these, if they are not
+                those of the prompts.
+            worst_first: the replies in the order in which they are shown. judge: its record. agreement: with human labels.
+            more: other fields of the measurement.
+        """
+        dialogues = written.sample.units
+        places = range(len(written.ids)) if kept is None else kept
+        ids = [written.ids[at] for at in places]
+        record = replies_record(written, ruled, worst_first, judge=judge, agreement=agreement)
+        units = Counted(
+            names=[dialogues[prompt].id for prompt, _ in ids],
+            forms=[(*dialogues[prompt].form, str(number)) for prompt, number in ids],
+            called="replies",
+            clusters=written.clusters_of(places),
+            n=written.sample.n if n is None else n,
+            unit=written.sample.counted,
+        )
+        return Measurement(
+            sample=written.sample,
+            values=values,
+            estimator=estimator,
+            statistic=statistic,
+            direction=direction,
+            probes=reply_probes(written.sides[1]),
+            asked=asked_replies(ask.model, written, ask.context),
+            units=units,
+            written=written,
+            how={"drawing": dataclasses.asdict(self.drawing), **(how or {})},
+            details={"from_turn": self.from_turn, **details, **cluster_details(written), "noted": noted_replies(record)},
+            fields={"replies": record},
+            **more,
+        )
+
+
+def _what_steers(claim: Steering) -> SteeringVector | Intervention:
     call = f"assert_{claim.kind.name}"
     declared = {
         name: value for name in ("vector", "directions", "layers") if (value := getattr(claim, name, None)) is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..data import Dialogues
@@ -54,11 +53,3 @@ def _outcome(model: Model, written: Written, side: Side, reply: int, turn: int) 
     if turn == len(written.sample.units[reply // written.drawing.samples].turns):
         return side.outcomes[reply]
     return read_reply(model, turns[turn - 1], written.span) if turn <= len(turns) else Outcome("", ENDED)
-
-
-def clusters_at(written: Written, replies: Sequence[int]) -> tuple[int, ...] | None:
-    """The clusters of some replies; None if each stands for itself."""
-    if written.clusters is None:
-        return None
-    found = tuple(written.clusters[reply] for reply in replies)
-    return None if len(set(found)) == len(found) else found

@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated, Any, Unpack
+import string
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Annotated, Any
 
 import numpy as np
 
-from ..data import OWN_QUESTIONS, Question, Questions, as_questions, read_questions, sample_of
-from ..errors import DataError
-from ..evidence import Evidence, Verdict
-from ..measures import Array, Capability, NoiseFloor, PromptForm, ScoredBy, asked_as_text, capability
+from ..data import OWN_QUESTIONS, Questions, as_questions, read_questions, sample_of
+from ..data.likeness import normal_form
+from ..evidence import Direction, Evidence, Verdict
+from ..measures import Capability, NoiseFloor, PromptForm, ScoredBy, asked_as_text
+from ..measures.ask import Ask
 from ..measures.compared import bounds_of
 from ..measures.multiple_choice import context_of
-from ..measures.subject import Subject
-from ..model import Model
 from ..parameters import Param
 from ..promises import Promise
-from ..soundness import check_before
-from ..stats import (
-    Direction,
-    Inference,
-    effective_n,
-    items_needed_paired,
-    mean_t,
-    paired_share_difference,
-    weighted_share_difference,
-)
-from ..steering import Intervention, SteeringVector
+from ..stats import effective_n, guessing_share, mean_t, p_of_guessing, p_of_weighted_guessing
+from ..stats.estimators import PairedShare
 from . import words
-from .common import Deployment
+from .asserting import assertion
+from .base import Claim
 from .figures import Distribution, Figure
-from .holding import hold
-from .judged import judged
+from .judging import Judgement, Reason, nothing_to_lose, withhold
 from .kinds import claim
-from .nothing_to_lose import chance_of, withhold
+from .measurement import Measurement
 from .numbers import number
-from .over_items import check_moved, warnings_about
-from .units import units_record
 
 
 @claim("capability_delta_below", title="Steering costs little of what the model knows", main="limit")
-@dataclass(frozen=True, kw_only=True)
-class CapabilityDeltaBelow:
+class CapabilityDeltaBelow(Claim):
     """Steering at `multiplier` loses less than `limit` of the accuracy on multiple-choice questions.
 
     The statistic is the accuracy unsteered minus steered, each question paired with itself: the share lost minus the share gained, with
@@ -52,12 +41,15 @@ class CapabilityDeltaBelow:
     answer better than by guessing has nothing to lose, so the claim is then inconclusive.
 
     Attributes:
-        questions: at least two different ones; without them the project's own.
+        questions: at least two different ones, ``read_questions(path)``; without them the project's own.
+
+    Raises:
+        DataError: fewer than two questions, or one that cannot be asked.
+        SteerError: ``prompt: chat`` and the model has no chat template.
     """
 
-    subject: Subject
     limit: Annotated[
-        float | None,
+        Promise,
         Param(
             "The largest loss of accuracy: 0.03 means 3 of 100 questions.",
             title="Largest loss of accuracy",
@@ -66,6 +58,7 @@ class CapabilityDeltaBelow:
             below=1,
             weak_from=0.2,
             weak="lets every fifth question be lost; 3 % is written 0.03",
+            schema={"type": "number"},
         ),
     ]
     questions: Annotated[
@@ -75,9 +68,11 @@ class CapabilityDeltaBelow:
             "it the project's own 384 questions.",
             title="Questions",
             example="data/questions.jsonl",
+            judges=True,
+            reads=as_questions,
             schema={"type": "string", "pattern": r"\S", "x-questions": True, "default": OWN_QUESTIONS},
         ),
-    ] = None
+    ] = field(default=None, kw_only=False)
     by: Annotated[
         ScoredBy,
         Param(
@@ -95,110 +90,72 @@ class CapabilityDeltaBelow:
             example="chat",
         ),
     ] = "plain"
-    confidence: float = 0.95
-    min_n: int | None = None
-    name: str = "capability_delta_below"
 
-    def measure(self, model: Model) -> Evidence:
-        """Measure and judge.
-
-        Raises:
-            DataError: fewer than two questions, or one that cannot be asked.
-            SteerError: ``prompt: chat`` and the model has no chat template.
-            SoundnessError: the hooks do not do what they say.
-            VectorError, MeasurementError: see ``measures.capability`` and ``check_fits``.
-        """
-        subject = self.subject
-        given = read_questions() if self.questions is None else as_questions(self.questions)
-        sample = sample_of(given)
+    def measure(self, ask: Ask) -> Measurement:
+        sample = sample_of(read_questions() if self.questions is None else self.questions)
         questions = sample.units
-        context_of(model, self.by, self.prompt)  # refused before the hooks are checked
-        soundness = check_before(model, subject)
-        try:
-            found = capability(
-                model,
-                questions,
-                subject.intervention,
-                multipliers=[0.0, subject.multiplier],
-                by=self.by,
-                prompt=self.prompt,
-                **subject.scope,
-            )
-        except DataError as error:
-            raise type(error)(f"{given.source}: {error}") from None
-        moves = np.concatenate([scores[:, 1] - scores[:, 0] for scores in found.scores])
-        check_moved(model, subject, moves, "the questions")
-        changes = found.right[:, 0].astype(float) - found.right[:, 1]
-        losses, gains = int((changes == 1).sum()), int((changes == -1).sum())
-        inferred = self._inferred(questions, changes, losses, gains)
-        chance = chance_of(found, self.confidence, limit=self.limit)
-        evidence = judged(
-            model,
-            subject,
-            inferred,
-            found.probes,
-            threshold=self.limit,
-            direction=Direction.AT_MOST,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            moved=lambda floor: float(_open(found, floor, self.by).mean()),
-            check="capability_delta_below",
-            name=self.name,
+        template = context_of(ask.model, self.by, self.prompt).setting(ask.model.format).form.name
+        found = ask.accuracy(
+            questions, [0.0, ask.subject.multiplier], by=self.by, prompt=self.prompt, source=questions.source
+        )
+        losses = found.right[:, 0].astype(float) - found.right[:, 1]
+        estimator = PairedShare(tuple(one.weight for one in questions) if questions.is_weighted else None)
+        lost = estimator.infer(losses, confidence=self.confidence)
+        return Measurement(
+            sample=sample,
+            values=losses,
+            estimator=estimator,
             statistic="accuracy lost",
-            n=sample.n,
-            unit=sample.counted,
+            direction=Direction.AT_MOST,
             percent=True,
-            data=sample.describe(),
-            soundness=soundness,
-            asked=asked_as_text(model, found.probes[0]) | {"template": _template(model, self.by, self.prompt)},
-            warnings=[
-                *warnings_about(subject, [question.question for question in questions], questions.hash),
-                *map(str, sample.findings),
-            ],
+            probes=found.probes,
+            moved=lambda floor: float(_open(found, floor, self.by).mean()),
+            asked=asked_as_text(ask.model, found.probes[0]) | {"template": template},
             details={
                 # Options that are labels are compared by letter whatever is asked for.
                 "by": "letters" if all(question.is_lettered for question in questions) else self.by,
                 "prompt_form": self.prompt,
                 "accuracy": {"unsteered": float(found.accuracy[0]), "steered": float(found.accuracy[1])},
-                "lost": losses,
-                "gained": gains,
-                "chance": chance,
-                "probability": self._probability(found),
+                "lost": int((losses == 1).sum()),
+                "gained": int((losses == -1).sum()),
+                "chance": _chance_of(found, self.confidence, limit=self.threshold),
+                "probability": _probability(found, self.confidence),
                 "weights": {"effective_n": effective_n(found.weights)} if questions.is_weighted else None,
                 "subjects": _subjects(found, self.confidence),
                 "questions": _records(found),
             },
+            compared={
+                "deployed": {
+                    "multiplier": float(ask.subject.multiplier),
+                    "accuracy_lost": lost.estimate,
+                    "accuracy_lost_interval": list(bounds_of(lost)),
+                }
+            },
         )
-        weights = found.weights * len(found.weights)
-        evidence.units = units_record(
-            sample.forms,
-            sample.names,
-            changes * weights,
-            unit="questions",
-            kind="mean" if questions.is_weighted else "change",
-            how={"by": self.by, "prompt_form": self.prompt},
-        )
-        if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and not questions.is_weighted:
-            evidence.items_needed = items_needed_paired(
-                losses, gains, len(questions), self.limit, confidence=self.confidence
+
+    def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:
+        """Withhold what a model with nothing to lose would get."""
+        details = measured.details
+        chance, accuracy = details["chance"], details["accuracy"]["unsteered"]
+        one_answer = _one_answer(measured.sample.units, [one["chosen"][0] for one in details["questions"]], self.by)
+        if not chance["above"]:
+            text = (
+                f"unsteered accuracy {accuracy:.1%} is not proven above guessing, {chance['share']:.1%} (p = {chance['p']:.2g}), so there is "
+                "nothing to lose"
             )
-        withhold(evidence, found, self.by)
-        lost = {"accuracy_lost": evidence.estimate, "accuracy_lost_interval": list(evidence.interval)}
-        evidence.compared = {"deployed": {"multiplier": float(subject.multiplier)} | lost}
-        return evidence
-
-    def _inferred(self, questions: Questions, changes: Array, losses: int, gains: int) -> Inference:
-        if questions.is_weighted:
-            weights = [question.weight for question in questions]
-            return weighted_share_difference(changes, weights, confidence=self.confidence)
-        return paired_share_difference(losses, gains, len(questions), confidence=self.confidence)
-
-    def _probability(self, found: Capability) -> dict[str, Any]:
-        """The mean probability of the right option, and its mean change with t bounds, over weighted questions where they have weights."""
-        shares, changes = found.weights * len(found.weights), found.probabilities[:, 1] - found.probabilities[:, 0]
-        change = mean_t(changes * shares, confidence=self.confidence)
-        base, steered = (float(mean) for mean in found.weights @ found.probabilities)
-        return {"unsteered": base, "steered": steered, "change": change.estimate, "interval": list(bounds_of(change))}
+            cure = "ask easier questions (`questions: FILE`), or more of them; or score another way (`by`, `prompt`)"
+        elif one_answer is not None:
+            text = f"unsteered, the model gives {one_answer} and not questions, so there is nothing to lose"
+            cure = "score the texts of options that differ between questions, `by: sum`, and list them in no prompt"
+        elif judgement.verdict is Verdict.PASS and chance["p_of_limit"] > 1 - self.confidence:
+            text = (
+                f"it is not proven that unsteered accuracy, {accuracy:.1%}, exceeds guessing, {chance['share']:.1%}, by more than the limit "
+                f"(p = {chance['p_of_limit']:.2g}): losing all of it could be a pass"
+            )
+            cure = "promise a smaller limit, ask more questions, or such as the model can answer (`questions: FILE`)"
+        else:
+            return judgement
+        return withhold(judgement, Reason(nothing_to_lose.name, text, cure))
 
     @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
@@ -245,38 +202,63 @@ class CapabilityDeltaBelow:
         ]
 
 
+assert_capability_delta_below = assertion(CapabilityDeltaBelow)
+
 _SCORED = {
     "sum": "the summed log-likelihood of their tokens",
     "mean": "the mean log-likelihood of their tokens",
     "letters": "the logits of their letters",
 }
+_ONE_ANSWER = 0.9  # a model that gives one answer this often does not read the questions
 
 
-def assert_capability_delta_below(
-    model: Model,
-    vector: SteeringVector | Intervention | None,
-    questions: Iterable[Question] | None = None,
-    *,
-    limit: Promise,
-    by: ScoredBy = "sum",
-    prompt: PromptForm = "plain",
-    **shared: Unpack[Deployment],
-) -> Evidence:
-    """Assert that steering loses less than ``limit`` of the accuracy on multiple-choice questions.
+def _chance_of(
+    found: Capability, confidence: float, of: Sequence[int] | None = None, *, limit: float | None = None
+) -> dict[str, Any]:
+    """What guessing would get right, and whether the unsteered model is proven to be better; weighted where the questions have weights.
 
     Args:
-        questions: at least two, ``read_questions(path)``; by default the project's own 384.
-        limit: the promise: 0.03 allows 3 of 100 questions.
-        by: ``sum`` or ``mean`` of the log-likelihoods of an option's tokens, or ``letters``; see :func:`pytest_steer.capability`.
-        prompt: ``plain`` (as lm-evaluation-harness asks) or ``chat`` (the chat template).
-        multiplier: the deployed strength.
-
-    The other arguments and what is raised are those of :func:`assert_steers`.
+        of: indices of the questions; all of them by default.
+        limit: ask too whether it is proven to be better by more than that.
     """
-    given = locals()
-    if questions is None:
-        given["questions"] = read_questions(OWN_QUESTIONS)
-    return hold("capability_delta_below", given)
+    chosen = [*range(len(found.questions))] if of is None else of
+    options = [len(found.questions[index].choices) for index in chosen]
+    right, weights = found.right[chosen, 0], found.weights[chosen]
+
+    def p_of(more: float) -> float:
+        if found.questions.is_weighted:
+            return p_of_weighted_guessing(right.tolist(), options, weights.tolist(), more=more)
+        return p_of_guessing(int(right.sum()), options, more=more)
+
+    p = p_of(0.0)
+    record = {"share": guessing_share(options, weights.tolist()), "p": p, "above": p <= 1 - confidence}
+    return record if limit is None else record | {"p_of_limit": p_of(limit)}
+
+
+def _one_answer(questions: Questions, given: Sequence[int], by: ScoredBy) -> str | None:
+    """What the unsteered model gives whatever is asked, as a part of a sentence, or None: a letter where options are scored by letter, or an option
+    where all questions have the same ones."""
+    lettered = [index for index, one in enumerate(questions) if by == "letters" or one.is_lettered]
+    if lettered:
+        chosen = Counter(string.ascii_uppercase[given[index]] for index in lettered)
+        said, reads = "option {}", "letters"
+    elif len({frozenset(map(normal_form, one.choices)) for one in questions}) == 1:
+        chosen = Counter(normal_form(one.choices[at]) for one, at in zip(questions, given, strict=True))
+        said, reads = "the same option, {!r},", "options"
+    else:
+        return None
+    ((answer, count),) = chosen.most_common(1)
+    if count < _ONE_ANSWER * chosen.total():
+        return None
+    return f"{said.format(answer)} in {count} of {chosen.total()} questions: it reads {reads}"
+
+
+def _probability(found: Capability, confidence: float) -> dict[str, Any]:
+    """The mean probability of the right option, and its mean change with t bounds, over weighted questions where they have weights."""
+    shares, changes = found.weights * len(found.weights), found.probabilities[:, 1] - found.probabilities[:, 0]
+    change = mean_t(changes * shares, confidence=confidence)
+    base, steered = (float(mean) for mean in found.weights @ found.probabilities)
+    return {"unsteered": base, "steered": steered, "change": change.estimate, "interval": list(bounds_of(change))}
 
 
 def _subjects(found: Capability, confidence: float) -> list[dict[str, Any]]:
@@ -296,7 +278,7 @@ def _subjects(found: Capability, confidence: float) -> list[dict[str, Any]]:
                 "steered": steered,
                 "lost": int((changes == 1).sum()),
                 "gained": int((changes == -1).sum()),
-                "chance": chance_of(found, confidence, own),
+                "chance": _chance_of(found, confidence, own),
             }
         )
     return records
@@ -326,10 +308,6 @@ def _open(found: Capability, floor: NoiseFloor, by: ScoredBy) -> Any:
     lengths = np.array([max(one.lengths) if len(one.probes) > 1 else 1 for one in found.asked], dtype=float)
     room = math.sqrt(2) * floor.score * (lengths**-0.5 if by == "mean" else lengths**0.5)
     return (abs(found.margins) < room[:, None]).any(axis=1)
-
-
-def _template(model: Model, by: ScoredBy, prompt: PromptForm) -> str:
-    return context_of(model, by, prompt).setting(model.format).form.name
 
 
 def _table(subjects: list[dict[str, Any]]) -> list[str]:

@@ -17,10 +17,10 @@ from ..model import Model
 from ..stats import Inference, as_rise
 from .collapse import SMALLEST
 from .doubts import Bounds
-from .fluency_of import values_of
 from .numbers import number, promise
 from .over_replies import Side, Written
-from .shown_replies import Ruling, replies_record, unjudged
+from .rulings import Ruling, replies_record, unjudged
+from .stays_fluent import values_of
 from .units import linearised, units_record
 
 

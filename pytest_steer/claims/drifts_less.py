@@ -33,7 +33,7 @@ from ..stats import (
 )
 from ..steering import Intervention, SteeringVector
 from . import words
-from .by_turn import ByTurn, by_turn, clusters_at
+from .by_turn import ByTurn, by_turn
 from .common import JudgedSpan, MaxNewTokens, Samples, Temperature, TopP
 from .doubts import equal_values
 from .figures import Curves, Figure, Line
@@ -52,8 +52,18 @@ from .over_replies import (
     reply_warnings,
     write_replies,
 )
-from .rulings import accepted, judge_warnings, rulings_of, share_gained
-from .shown_replies import Ruling, counts_lines, noted_replies, replies_record, worst_replies
+from .rulings import (
+    Ruling,
+    ShareGained,
+    accepted,
+    counts_lines,
+    gained,
+    judge_warnings,
+    noted_replies,
+    replies_record,
+    rule_on,
+    worst_replies,
+)
 
 By = Literal["accepted", "score"]
 # From an effect of -1, as a difference of shares, to one of 1.
@@ -146,9 +156,9 @@ class DriftsLess:
         soundness = check_before(model, subject)
         written = write_replies(model, self, sample, [0.0, subject.multiplier])
         turns = by_turn(model, written)
-        ruled = rulings_of(model, self.judge, turns.written, seed=self.seed)
+        ruled = rule_on(model, self.judge, turns.written, seed=self.seed).sides
         drifts, replies = self._drifts(turns, ruled, written)
-        mean = self._mean(drifts, clusters_at(written, replies))
+        mean = self._mean(drifts, written.clusters_of(replies))
         details = self._details(turns, ruled, written, mean)
         evidence = judged(
             model,
@@ -184,7 +194,7 @@ class DriftsLess:
             sorted(range(len(written.ids)), key=lambda reply: -size.get(reply, 0.0)),
             judge=self.judge.record(),
         )
-        evidence.details["noted"] = noted_replies(evidence)
+        evidence.details["noted"] = noted_replies(evidence.replies)
         if self.by == "score":
             evidence.warnings += equal_values(evidence, drifts[0])
         if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and written.clusters is None:
@@ -274,11 +284,12 @@ class DriftsLess:
         """The effect in one turn, of the dialogues that have it; None if fewer than two have."""
         places = turns.places(turn)
         base, steered = ([side[place] for _, place in places] for side in ruled)
-        clusters = clusters_at(written, [reply for reply, _ in places])
+        clusters = written.clusters_of([reply for reply, _ in places])
         if self.by == "accepted":
             means = [float(np.mean([one.outcome == "accepted" for one in side])) for side in (base, steered)]
             units = len(places) if clusters is None else len(set(clusters))
-            found = share_gained(base, steered, clusters, sign=1, confidence=self.confidence).found if units > 1 else None
+            gains = gained(base, steered)
+            found = ShareGained().infer(gains, clusters, confidence=self.confidence) if units > 1 else None
         else:
             pairs = [(one.score, two.score) for one, two in zip(base, steered, strict=True)]
             scored = [at for at, pair in enumerate(pairs) if None not in pair]
@@ -286,7 +297,7 @@ class DriftsLess:
                 return None
             values = np.array([pairs[at] for at in scored], dtype=float)
             means = [float(mean) for mean in values.mean(axis=0)]
-            kept = clusters_at(written, [places[at][0] for at in scored])
+            kept = written.clusters_of([places[at][0] for at in scored])
             found = mean_t(values[:, 1] - values[:, 0], confidence=self.confidence, clusters=kept)
         if found is None:
             return None

@@ -25,6 +25,8 @@ from .judging import Judgement, few_units
 from .leaks import leaks, text_leaks
 from .measurement import Measurement
 from .numbers import number
+from .over_replies import one_text_warnings, unchanged_warnings
+from .rulings import judge_warnings
 
 
 @dataclass(frozen=True, eq=False)
@@ -506,6 +508,39 @@ def _short_of_promise(found: Found) -> Iterator[Finding]:
     )
 
 
+# --- replies ---
+
+one_text = code(
+    "one-text-for-all-prompts",
+    signal="All steered replies are one and the same longer text.",
+    meaning="The model does not answer its prompts any more.",
+    cure="Deploy a smaller multiplier.",
+    weight=Weight.MEANINGLESS,
+)
+unchanged = code(
+    "replies-unchanged",
+    signal="Every steered reply is that of the unsteered model, token by token.",
+    meaning="What is judged is the unsteered model.",
+    cure="Deploy a larger multiplier.",
+    weight=Weight.MEANINGLESS,
+)
+judge_sees_one = code(
+    "judge-says-the-same",
+    signal="The judge says the same of all replies, unsteered and steered.",
+    meaning="It may not tell replies apart; a misspelt word does the same.",
+    cure="Try the judge on replies that it should accept and on others that it should reject.",
+    weight=Weight.MEANINGLESS,
+)
+
+
+def of_replies(found: Found) -> Iterator[Finding]:
+    written = found.measured.written
+    if written is not None:
+        yield from map(one_text, one_text_warnings(written))
+        yield from map(unchanged, unchanged_warnings(written))
+    yield from map(judge_sees_one, judge_warnings(found.measured.rulings))
+
+
 FINDERS: list[Finder] = [
     of_training_data,
     of_other_data,
@@ -518,5 +553,6 @@ FINDERS: list[Finder] = [
     of_weak_promises,
     of_single_values,
     of_the_deployed_multiplier,
+    of_replies,
 ]
 """Every general finder."""

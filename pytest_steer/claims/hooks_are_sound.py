@@ -4,49 +4,72 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Unpack
+from dataclasses import asdict, field
+from typing import Annotated, Any
 
 import torch
 
+from ..core.finding import Weight, code
 from ..errors import SteerError
-from ..evidence import Evidence
+from ..evidence import Direction, Evidence, Verdict
 from ..measures import steering_receipt
-from ..measures.subject import Subject, describe_model
+from ..measures.subject import describe_model
 from ..model import Model, Probe, check_fits
 from ..model.state import measuring
 from ..parameters import Param
 from ..soundness import PROPERTIES, Target, examine, foreign, own
 from ..soundness.examine import check_names
 from ..soundness.examples import HookExample, lines_of
-from ..stats import Direction, Verdict
-from ..steering import Intervention, SteeringVector
+from ..steering import SteeringVector
 from . import words
-from .common import Deployment
-from .holding import hold
+from .asserting import assertion
+from .base import Steering, Vector
 from .kinds import claim
 
 MAX_BATCHES = 20
 
+not_looked_at = code(
+    "hooks-not-looked-at",
+    signal="Properties of the hooks were left out, or the model does not let one ask about them.",
+    meaning="The hooks may break them.",
+    cure="Leave out fewer properties.",
+)
+dose_not_declared = code(
+    "dose-not-declared",
+    signal="It is not declared what `apply` does to the hidden states.",
+    meaning="The size of the dose was not checked.",
+    cure="Declare it with `directions`, a vector or an intervention.",
+    weight=Weight.DOUBTFUL,
+)
+
 
 @claim("hooks_are_sound", title="The hooks do what they say", main="max_batches")
-@dataclass(frozen=True, kw_only=True)
-class HooksAreSound:
+class HooksAreSound(Steering):
     """Exact properties of steering (dose, positions, cache, batch, padding, ...) hold on every batch that is tried.
 
-    Nothing is estimated, so there is no interval: one batch that breaks a property refutes the claim.
+    Nothing is estimated, so there is no interval: one batch that breaks a property refutes the claim. The batches are drawn by Hypothesis
+    (docs/hooks.md).
+
+    With a vector or an intervention alone, this package's own steering is tested. With ``apply``, a way of yours: another library's
+    hooks, or your own context manager. It is declared to do what the vector or intervention does, or ``directions`` (added at the output
+    of each block), or only acts at ``layers``; then the size of the dose is not checked. The model is put back as it was whatever
+    ``apply`` leaves on it.
+
+    ``apply(multiplier, batch)`` is told what is about to be steered: ``input_ids``, ``attention_mask``, ``prompt_lengths`` and
+    ``starts`` (one per row, counted over real tokens) and ``steered`` (bool [rows, tokens]). The body may run several forwards over
+    these rows: whole ones, and a cached one with further tokens one by one. ``multiplier`` is the strength around which others are tried.
 
     Attributes:
-        subject: what steers: this package, or a user's own way that is declared to do it.
-        own_texts: prompts of the user's own, drawn as often as made-up ones. (``prompts`` is filled in from a claim file's data.)
-        leave_out: names of properties to leave out.
-        tensors: the user's own tensors: steering may not change them.
+        directions: {layer: tensor [width]}, the 0-based block whose output moves by multiplier times that.
 
     Raises:
-        SteerError: no examples, or an unknown property.
+        SteerError: no examples, an unknown property, or ``apply`` cannot be used.
+        VectorError: layers or width do not fit the model.
+        MeasurementError: the model gives NaN or infinity.
     """
 
-    subject: Subject
+    vector: Vector = field(default=None, kw_only=False)
+    directions: Mapping[int, torch.Tensor] | None = None
     max_batches: Annotated[
         int,
         Param(
@@ -66,25 +89,19 @@ class HooksAreSound:
             schema={"type": ["array", "string"], "items": {"type": "string"}, "default": []},
         ),
     ] = ()
-    own_texts: Sequence[str] = ()
-    tensors: Sequence[torch.Tensor] = ()
-    seed: int = 0
-    name: str = "hooks_are_sound"
+    own_texts: Annotated[
+        Sequence[str],
+        Param("Your own prompts, drawn as often as made-up ones.", called="prompts", in_files=False),
+    ] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.own_texts, str) or not all(isinstance(prompt, str) for prompt in self.own_texts):
             raise SteerError("prompts is a list of texts")
         if not PROPERTIES.keys() - {*check_names(self.leave_out), "runs", "template"}:
             raise SteerError("hooks_are_sound: leave_out leaves no property of steering to look at: name fewer")
 
-    def measure(self, model: Model) -> Evidence:
-        """Try the properties and judge.
-
-        Raises:
-            VectorError: layers or width do not fit the model.
-            MeasurementError: the model gives NaN or infinity.
-            SteerError: a ``steered`` block is open on the model, or ``apply`` cannot be used.
-        """
+    def conclude(self, model: Model) -> Evidence:
         with measuring(model):
             # Whether model and template fit is a property; layers and width have to.
             check_fits(model, self.subject.intervention, ("model", "template"))
@@ -102,7 +119,8 @@ class HooksAreSound:
     def _target(self, model: Model, layer: int | None) -> Target:
         if self.subject.intervention.applied is None:
             return own(model, self.subject, layer)
-        return foreign(model, self.subject, tensors=tuple(self.tensors))
+        declared = (self.directions or {}).values()
+        return foreign(model, self.subject, tensors=tuple(one for one in declared if hasattr(one, "detach")))
 
     def _layers(self, model: Model) -> list[int | None]:
         vector = self.subject.vector
@@ -111,42 +129,40 @@ class HooksAreSound:
         return [None, *(layer for layer in range(model.n_layers) if layer not in vector.layers)]
 
     def _evidence(self, model: Model, found: dict[str, Any]) -> Evidence:
-        example = HookExample(("What is it?", "How did that come about?"), self.subject.multiplier)
-        target = self._target(model, None)
+        subject, target = self.subject, self._target(model, None)
+        example = HookExample(("What is it?", "How did that come about?"), subject.multiplier)
         probes = [Probe(line.prompt, target.start(line)) for line in lines_of(model, example)]
-        receipt = steering_receipt(model, probes, self.subject.intervention, self.subject.multiplier)
-        evidence = Evidence(
-            check="hooks_are_sound",
-            name=self.name,
-            verdict=Verdict.FAIL if found["broken"] else Verdict.INCONCLUSIVE if self._unseen(found) else Verdict.PASS,
+        receipt = steering_receipt(model, probes, subject.intervention, subject.multiplier)
+        left_out, unseen, findings = self._not_looked_at(found), self._unseen(found), []
+        if left_out:  # next to the verdict in the table too, which shows no headline
+            findings.append(not_looked_at(f"not looked at: {', '.join(left_out).replace('_', ' ')}"))
+        if subject.intervention.applied is not None and not subject.intervention.applied.is_declared:
+            findings.append(
+                dose_not_declared(
+                    "it is not declared what is done to the hidden states (directions=), so the size of the dose was not checked"
+                )
+            )
+        drawn = repr((self.seed, self.max_batches, tuple(self.own_texts))).encode()
+        return Evidence(
+            self.kind.name,
+            self.name,
+            Verdict.FAIL if found["broken"] else Verdict.INCONCLUSIVE if unseen else Verdict.PASS,
             statistic="broken properties",
             estimate=float(len(found["broken"])),
             threshold=0.0,
             direction=Direction.AT_MOST,
             n=found["examples"],
             unit="batches",
-            multiplier=self.subject.multiplier,
+            multiplier=subject.multiplier,
             model=describe_model(model),
-            vector=self.subject.describe(receipt),
-            data={
-                "hash": hashlib.sha256(repr((self.seed, self.max_batches, tuple(self.own_texts))).encode()).hexdigest(),
-                "n": found["examples"],
-                "source": "drawn batches",
-            },
+            vector=subject.describe(receipt),
+            data={"hash": hashlib.sha256(drawn).hexdigest(), "n": found["examples"], "source": "drawn batches"},
             receipt=asdict(receipt),
             soundness=found,
             unpaired="exact properties have no values",
-            details={"not_looked_at": self._not_looked_at(found), "relied_on": self._unseen(found)},
+            details={"not_looked_at": left_out, "relied_on": unseen},
+            findings=tuple(findings),
         )
-        if evidence.details["not_looked_at"]:  # beside the verdict in the table too, which shows no headline
-            names = ", ".join(evidence.details["not_looked_at"]).replace("_", " ")
-            evidence.warnings.append(f"not looked at: {names}")
-        applied = self.subject.intervention.applied
-        if applied is not None and not applied.is_declared:
-            evidence.warnings.append(
-                "it is not declared what is done to the hidden states (directions=), so the size of the dose was not checked"
-            )
-        return evidence
 
     def _not_looked_at(self, found: dict[str, Any]) -> list[str]:
         """The properties that were left out, or that the model does not let one ask; not those that have no meaning here."""
@@ -191,47 +207,7 @@ class HooksAreSound:
         return [*words.where(evidence), *_broken_properties(evidence)]
 
 
-def assert_hooks_are_sound(
-    model: Model,
-    vector: SteeringVector | Intervention | None = None,
-    *,
-    directions: Mapping[int, torch.Tensor] | None = None,
-    max_batches: int = MAX_BATCHES,
-    prompts: Sequence[str] = (),
-    leave_out: Sequence[str] = (),
-    **shared: Unpack[Deployment],
-) -> Evidence:
-    """Assert that what steers does what it says: exact properties, on batches that Hypothesis draws (docs/hooks.md).
-
-    With a vector or an intervention alone, this package's own steering is tested. With ``apply``, a way of yours: another
-    library's hooks, or your own context manager. What it is declared to do is the vector or intervention, or
-    ``directions`` (added at the output of each block), or only ``layers``; then the size of the dose is not checked.
-
-    Args:
-        apply: ``apply(multiplier)`` or ``apply(multiplier, batch)``. It returns a context manager that steers every forward of
-            ``model.hf`` in its body. ``batch`` says what is about to be steered: ``input_ids``, ``attention_mask``,
-            ``prompt_lengths`` and ``starts`` (one per row, counted over real tokens) and ``steered`` (bool [rows, tokens]). The body
-            may run several forwards over these rows: whole ones, and a cached one with further tokens one by one.
-        directions: {layer: tensor [width]}, the 0-based block whose output moves by multiplier times that.
-        multiplier: the strength around which others are tried.
-        max_batches: how many batches are drawn.
-        prompts: your own prompts, drawn as often as made-up ones.
-        leave_out: names of properties to leave out.
-
-    The model is put back as it was whatever ``apply`` leaves on it.
-
-    Raises:
-        SteeringFailure: a property is broken; names it, with the smallest example found.
-        SteerError: it cannot be tested: nothing or too much is declared, or the model gives NaN.
-    """
-    return hold(
-        "hooks_are_sound",
-        locals(),
-        late={
-            "tensors": lambda: [one for one in (directions or {}).values() if hasattr(one, "detach")],
-            "own_texts": lambda: prompts,
-        },
-    )
+assert_hooks_are_sound = assertion(HooksAreSound)
 
 
 def _broken_properties(evidence: Evidence) -> list[str]:

@@ -18,7 +18,7 @@ from ..parameters import Param, Schema, hints_of, names_of, param_of, properties
 from ..promises import Promised, promise_schema, promised
 from ..validation import check_values
 from . import words
-from .base import Claim
+from .base import AnyClaim, Claim
 from .figures import Figure, figures_of_items, worst_first
 from .pilots import note_threshold, read_pilot
 from .units import units_from_items
@@ -112,6 +112,12 @@ class ClaimKind:
         return {name: field for field, name in names_of(self.declared).items()}
 
     @cached_property
+    def arguments(self) -> dict[str, str]:
+        """Argument of the assertion to the field of the class that holds it, where the two have different names."""
+        params = {field: param_of(hint) for field, hint in hints_of(self.declared).items()}
+        return {one.called: field for field, one in params.items() if one is not None and one.called}
+
+    @cached_property
     def parameters(self) -> dict[str, Schema]:
         """The JSON Schema of each parameter."""
         every, own = properties_of(self.declared), self.declared.__annotations__
@@ -197,7 +203,7 @@ class ClaimKind:
                 found.append(f"this promise can hardly fail: {name} {value:g} {weak['why']}")
         return found
 
-    def promise_of(self, claim: Claim) -> Promised | None:
+    def promise_of(self, claim: AnyClaim) -> Promised | None:
         """The promise of a claim; of ``one_of`` the one that is given, None if none is."""
         for name in self.promises:
             value = getattr(claim, self.field_of[name])
@@ -354,7 +360,7 @@ def claim(
         of_one = (tuple(one_of), tuple(any_of), tuple(either))
         beside = (dict(only_with or {}), dict(not_with or {}), schema or {})
         kind = ClaimKind(name, declared, title, main, *of_one, directed, *beside, starter)
-        if issubclass(declared, Claim):
+        if issubclass(declared, AnyClaim):
             declared.kind = kind
             _reading(kind)
         else:
@@ -419,7 +425,7 @@ def _reading(kind: ClaimKind) -> None:
         for one in kind.promised(given).values():
             if one.source is not None:
                 read_pilot(one.source)  # before anything is measured
-        given = {kind.field_of.get(name, name): value for name, value in given.items()}
+        given = {kind.arguments.get(name, name): value for name, value in given.items()}
         for name in readers.keys() & given.keys():
             given[name] = None if given[name] is None else readers[name](given[name])
         made(self, **{"name": kind.name, **given})

@@ -14,6 +14,8 @@ from ..measures import Array, NoiseFloor, PropensityCurve, Reading
 from ..measures.subject import Subject
 from ..model import Probe
 from ..stats.estimators import Estimator
+from .over_replies import Written
+from .rulings import Ruling
 
 Clusters = Sequence[int] | None
 
@@ -121,6 +123,7 @@ class Measurement:
         also: other data that the claim asked about, such as neutral texts beside items, by the name that stands before what is found of
             them; "" for none.
         reads: texts or questions that the unsteered model has to read for a pass to mean something.
+        written: the replies, of a claim about replies. rulings: of a judge, on those of each side.
         how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
         details: further numbers. compared: entries for a comparison of methods. findings: the claim's own.
         fields: other fields of the evidence, such as ``replies`` or ``strata``.
@@ -147,6 +150,8 @@ class Measurement:
     of_items: Sequence[Mapping[str, Any]] = ()
     also: Mapping[str, Sample[Any]] = field(default_factory=dict)
     reads: Sequence[Read] = ()
+    written: Written | None = None
+    rulings: Sequence[Sequence[Ruling]] = ()
     how: Mapping[str, Any] = field(default_factory=dict)
     unpaired: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)

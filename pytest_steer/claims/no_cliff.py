@@ -42,7 +42,7 @@ from .over_replies import (
     reply_warnings,
     write_replies,
 )
-from .shown_replies import counts_lines, worst_replies
+from .rulings import counts_lines, worst_replies
 from .unread import withhold_unread
 
 

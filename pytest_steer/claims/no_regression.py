@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
 from ..against import Loss, compared, is_part, loss_of, pair_units
+from ..core.finding import Finding, Weight, code
 from ..errors import SteerError
 from ..evidence import SCORING, Direction, Evidence, Verdict
 from ..measures.compared import bounds_of
 from ..model import Model
 from ..parameters import Param
+from ..promises import Promise
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..stats import Inference, items_needed_mean, judge, least_of
 from . import words
+from .base import AnyClaim
 from .kinds import claim
 
 Record = Mapping[str, Any]
@@ -31,9 +33,35 @@ class OtherClaim(NamedTuple):
     evidence: Callable[[], Evidence]
 
 
+no_baseline = code(
+    "no-baseline",
+    signal="There is no earlier report with this claim to compare with.",
+    meaning="Nothing was judged.",
+    cure="Make a baseline, and compare later runs with it.",
+)
+runs_differ = code(
+    "runs-differ",
+    signal="The two runs differ in a condition, such as the device or a version.",
+    meaning="A loss may come from that difference.",
+    cure="Measure under the conditions of the baseline, or make a new baseline.",
+    weight=Weight.ANOTHER,
+)
+not_in_baseline = code(
+    "not-in-baseline",
+    signal="A claim is new since the baseline.",
+    meaning="It is compared with nothing.",
+    cure="Make a new baseline with --steer-update-baseline.",
+)
+other_units = code(
+    "other-units",
+    signal="The two runs do not have the same units.",
+    meaning="The loss is that of the units which both have.",
+    cure="Measure the units of the baseline, or make a new baseline.",
+)
+
+
 @claim("no_regression", title="Nothing got worse since the baseline", main="tolerance")
-@dataclass(frozen=True, kw_only=True)
-class NoRegression:
+class NoRegression(AnyClaim):
     """A claim of the file, or each of them, lost at most `tolerance` since the report that ``--steer-baseline`` names.
 
     A loss is how far a claim's statistic moved away from its promise, over the units that both runs have, each paired with itself. The
@@ -42,11 +70,11 @@ class NoRegression:
     claim may not fall.
 
     Raises:
-        SteerError: `of` names no claim of the file, or conditions differ so that the two runs do not compare.
+        SteerError: `of` names no claim of the file, a claim cannot be measured, or conditions differ so that the two runs do not compare.
     """
 
     tolerance: Annotated[
-        float,
+        Promise,
         Param(
             "The most that may be lost, in the unit of the claim: 0.05 of a steerability, or 5 % of a share or of perplexity.",
             title="Largest loss",
@@ -54,6 +82,7 @@ class NoRegression:
             at_least=0,
             weak_from=2,
             weak="lets more be lost than a share or a doubled perplexity can lose; 5 % is written 0.05",
+            schema={"type": "number"},
         ),
     ]
     of: Annotated[
@@ -68,18 +97,15 @@ class NoRegression:
     others: Sequence[OtherClaim] = ()
     confidence: float = 0.95
     min_n: int | None = None
-    name: str = "no_regression"
 
-    def measure(self, model: Model) -> Evidence:
-        """Measure the other claims and judge what they lost.
-
-        Raises:
-            SteerError: see the class; or a claim cannot be measured.
-        """
+    def conclude(self, model: Model) -> Evidence:
+        """Measure the other claims and judge what they lost."""
         chosen = self._chosen()
         run = current_run()
         if run.baseline is None:
             return self._not_yet(_NO_BASELINE, makes=run.makes_baseline)
+        if self.threshold is None:
+            raise SteerError("no_regression: tolerance needs a number to judge a loss by, such as 0.05")
         file = run.place.partition("::")[0]
         measured = {one.name: one.evidence() for one in chosen}
         suite = chosen[0].suite
@@ -90,7 +116,7 @@ class NoRegression:
         pairs = compared(
             self._known(run.baseline, file, new),
             new,
-            self.tolerance,
+            self.threshold,
             scoring=(run.baseline["provenance"].get("scoring", 1), SCORING),
             part=is_part(run.baseline, run.effort.name),
         )
@@ -98,7 +124,7 @@ class NoRegression:
         both = [(old, now, entry) for old, now, entry in pairs if old is not None and now is not None]
         if not both:
             return self._not_yet("the baseline has none of these claims", makes=False)
-        return self._judged(both, pairs, measured)
+        return self._judged(both, pairs, measured, self.threshold)
 
     def _chosen(self) -> list[OtherClaim]:
         if self.of is None:
@@ -135,7 +161,9 @@ class NoRegression:
                 "(--steer-update-baseline)"
             )
 
-    def _judged(self, both: Sequence[Pair], pairs: Sequence[Pair], measured: Mapping[str, Evidence]) -> Evidence:
+    def _judged(
+        self, both: Sequence[Pair], pairs: Sequence[Pair], measured: Mapping[str, Evidence], tolerance: float
+    ) -> Evidence:
         losses = {entry["name"]: self._loss(old, new, entry) for old, new, entry in both}
         paired = [loss.gain for loss in losses.values() if loss is not None]
         fallen = [e["name"] for *_, e in both if losses[e["name"]] is None and e["outcome"] in ("broken", "worse")]
@@ -145,24 +173,25 @@ class NoRegression:
         few = [e["name"] for old, now, e in both if losses[e["name"]] is None and _has_units(old) and _has_units(now)]
         unknown = [entry["name"] for *_, entry in both if entry["before"]["verdict"] == "error"]
         least = least_of(paired) if paired else None
-        verdict = Verdict.PASS if least is None else judge(least, -self.tolerance, Direction.AT_LEAST)
+        verdict = Verdict.PASS if least is None else judge(least, -tolerance, Direction.AT_LEAST)
         estimate = 0.0 - _gain_of(next(pair for pair in both if pair[2]["name"] == worst), loss)  # which is never -0
         if fallen:
             verdict = Verdict.FAIL
-        elif verdict is Verdict.PASS and (gone or few or unknown or estimate > self.tolerance):
+        elif verdict is Verdict.PASS and (gone or few or unknown or estimate > tolerance):
             verdict = Verdict.INCONCLUSIVE  # nothing may pass that was not looked at
         low, high = (None, None) if least is None else bounds_of(least)
         ids = "".join(sorted(new["data"]["hash"] for _, new, _ in both if new is not None and new["data"]))
-        evidence = Evidence(
-            check="no_regression",
-            name=self.name,
-            verdict=verdict,
+        is_open = verdict is Verdict.INCONCLUSIVE and least is not None
+        return Evidence(
+            self.kind.name,
+            self.name,
+            verdict,
             statistic=f"loss of {worst}" if len(both) == 1 else f"largest loss of {len(both)} claims",
             estimate=estimate,
             interval=(None if high is None else 0.0 - high, None if low is None else 0.0 - low),
             interval_method="" if least is None else f"paired: {least.method}",
             confidence=self.confidence,
-            threshold=self.tolerance,
+            threshold=tolerance,
             direction=Direction.AT_MOST,
             n=about.n if loss is None else loss.n,
             unit="units that both runs have",
@@ -177,8 +206,9 @@ class NoRegression:
                 "source": "baseline",
             },
             receipt=about.receipt,
-            p_pass=None if least is None else least.p_at_least(-self.tolerance),
-            p_fail=None if least is None else least.p_at_most(-self.tolerance),
+            p_pass=None if least is None else least.p_at_least(-tolerance),
+            p_fail=None if least is None else least.p_at_most(-tolerance),
+            items_needed=_needed(paired, -tolerance, self.confidence) if is_open else None,
             unpaired="it is itself a comparison",
             details={
                 "of": worst,
@@ -187,11 +217,8 @@ class NoRegression:
                 "unknown": unknown,
                 "claims": [entry for *_, entry in pairs],
             },
+            findings=tuple(_findings([entry for *_, entry in pairs])),
         )
-        evidence.warnings += _warnings(pairs)
-        if verdict is Verdict.INCONCLUSIVE and least is not None:
-            evidence.items_needed = _needed(paired, -self.tolerance, self.confidence)
-        return evidence
 
     def _loss(self, old: Record | None, new: Record | None, entry: Record) -> Loss | None:
         if entry["difference"] is None or old is None or new is None:
@@ -202,17 +229,18 @@ class NoRegression:
         return loss_of(old, new, pair_units(old, new), confidence=self.confidence)
 
     def _not_yet(self, why: str, *, makes: bool) -> Evidence:
+        cure = "" if why == _NO_BASELINE else "make a new one with --steer-update-baseline"
         return Evidence(
-            check="no_regression",
-            name=self.name,
-            verdict=Verdict.INCONCLUSIVE,
+            self.kind.name,
+            self.name,
+            Verdict.INCONCLUSIVE,
             statistic="loss since the baseline",
-            threshold=self.tolerance,
+            threshold=self.threshold,
             direction=Direction.AT_MOST,
             confidence=self.confidence,
             unpaired="it is itself a comparison",
             details={"not_yet": why, "makes_baseline": makes},
-            warnings=[why if why == _NO_BASELINE else f"{why}: make a new one with --steer-update-baseline"],
+            findings=(no_baseline(why, cure),),
         )
 
     @staticmethod
@@ -271,14 +299,16 @@ def _has_units(claim: Record | None) -> bool:
     return claim is not None and claim["units"] is not None
 
 
-def _warnings(pairs: Sequence[Pair]) -> list[str]:
-    """What differs between the runs, and claims that have nothing to be held against."""
-    found = [f"{entry['name']}: {'; '.join(entry['reasons'])}" for *_, entry in pairs if entry["reasons"]]
-    found += [f"{entry['name']} is not in the baseline" for *_, entry in pairs if entry["outcome"] == "new"]
-    for *_, entry in pairs:
+def _findings(entries: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+    """What differs between the runs, and claims that have nothing to be compared with."""
+    for entry in entries:
         counts = [f"{count} {what}" for what, count in entry["items"].items() if count]
-        found += [f"{entry['name']}: units {', '.join(counts)}"] if counts else []
-    return found
+        if entry["reasons"]:
+            yield runs_differ(f"{entry['name']}: {'; '.join(entry['reasons'])}")
+        if entry["outcome"] == "new":
+            yield not_in_baseline(f"{entry['name']} is not in the baseline")
+        if counts:
+            yield other_units(f"{entry['name']}: units {', '.join(counts)}")
 
 
 def _needed(gains: Sequence[Inference], at: float, confidence: float) -> int | None:

@@ -15,7 +15,7 @@ from ..measures.shown import shown_probe
 from ..measures.subject import Subject
 from ..model import Model, Probe
 from ..model.drawing import Drawing
-from ..model.replies import Reply, replies
+from ..model.replies import Replies, Reply, replies
 from ..prompting import Context
 from .common import Deployment
 from .control_tokens import control_token_warnings
@@ -88,6 +88,11 @@ class Written:
         found = tuple(label for label in labels for _ in range(self.drawing.samples))
         return None if len(set(found)) == len(found) else found
 
+    def clusters_of(self, replies: Sequence[int]) -> tuple[int, ...] | None:
+        """The cluster of some of the replies; None if each stands for itself."""
+        found = None if self.clusters is None else tuple(self.clusters[at] for at in replies)
+        return None if found is None or len(set(found)) == len(found) else found
+
     @property
     def ids(self) -> list[tuple[int, int]]:
         """For each reply the number of its prompt and of its sample."""
@@ -153,7 +158,7 @@ def write_replies(
         MeasurementError: the replies at a multiplier are all empty.
         SteerError: see ``model.replies.replies``.
     """
-    drawing, span = drawing_of(claim), claim.span
+    drawing = drawing_of(claim)
     found = replies(
         model,
         sample.units,
@@ -164,8 +169,24 @@ def write_replies(
         context=claim.context,
         **claim.subject.scope,
     )
+    return read_replies(model, found, sample, drawing, claim.span, may_be_empty)
+
+
+def read_replies(
+    model: Model,
+    found: Replies,
+    sample: Sample[Dialogues],
+    drawing: Drawing,
+    span: Span,
+    may_be_empty: Sequence[float] = (),
+) -> Written:
+    """The replies of each multiplier, with what there is to judge of each.
+
+    Raises:
+        MeasurementError: the replies at a multiplier that is not in ``may_be_empty`` are all empty.
+    """
     sides = []
-    for at, multiplier in enumerate(multipliers):
+    for at, multiplier in enumerate(found.multipliers):
         turns = tuple(turns for own in found.of for turns in own[at])
         why = [
             found.ended.get((prompt, at, number)) for prompt, own in enumerate(found.of) for number in range(len(own[at]))
@@ -237,28 +258,29 @@ def reply_warnings(subject: Subject, written: Written, model: Model | None = Non
     if model is not None:
         found += [*chance_warnings(model, asked), *control_token_warnings(model, asked)]
         found += thinking_warnings(model, subject, written.sides[-1].last[0].thinking)
-    base, *others = written.sides
-    found += [one for side in others for one in _one_for_all(side)]
-    same = [all(one.tokens == two.tokens for one, two in zip(side.last, base.last, strict=True)) for side in others]
-    if base.multiplier == 0 and any(same):
-        at = others[same.index(True)].multiplier
-        found.append(
-            f"at multiplier {at:g} every reply is that of the unsteered model, token by token: steering changes nothing here"
-        )
-    return found
+    return [*found, *one_text_warnings(written), *unchanged_warnings(written)]
 
 
-def _one_for_all(side: Side) -> list[str]:
+def one_text_warnings(written: Written) -> list[str]:
     """A longer text that is the reply to every prompt was not read from any of them."""
-    texts = {one.tokens for one in side.last}
-    if len(texts) > 1 or len(side.last[0].tokens) < _LONG:
-        return []
     return [
         f"at multiplier {side.multiplier:g} all {len(side.last)} replies are one text of {len(side.last[0].tokens)} tokens, whatever the prompt: "
         "the model does not answer its prompts any more"
+        for side in written.sides[1:]
+        if len({one.tokens for one in side.last}) == 1 and len(side.last[0].tokens) >= _LONG
     ]
 
 
-def drawing_record(drawing: Drawing) -> dict[str, Any]:
-    """How tokens are chosen, for the evidence."""
-    return asdict(drawing)
+def unchanged_warnings(written: Written) -> list[str]:
+    """Replies at a multiplier that are all those of the unsteered model."""
+    base, *others = written.sides
+    same = [
+        side.multiplier
+        for side in others
+        if all(one.tokens == two.tokens for one, two in zip(side.last, base.last, strict=True))
+    ]
+    if base.multiplier != 0 or not same:
+        return []
+    return [
+        f"at multiplier {same[0]:g} every reply is that of the unsteered model, token by token: steering changes nothing here"
+    ]

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, Unpack
+from dataclasses import field, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from ..data import TaskItem, as_tasks, sample_of
+from ..data import TaskItem, Tasks, as_tasks, sample_of
 from ..errors import DataError
-from ..evidence import Evidence
-from ..measures import TaskAccuracy, asked_as_text, can_have_controls, check_shots, task_accuracies
+from ..evidence import Evidence, Verdict
+from ..measures import TaskAccuracy, asked_as_text, can_have_controls, check_shots
+from ..measures.ask import Ask
 from ..measures.controls import directions_like
 from ..measures.propensity import Flags
-from ..measures.subject import Subject
-from ..model import Model
 from ..parameters import Param
 from ..promises import Promise
-from ..soundness import check_before
-from ..stats import Direction, Verdict, items_needed_share, paired_share_difference, share, share_of_clusters
-from ..steering import Intervention, SteeringVector
-from . import task_words
-from .common import Deployment
-from .holding import hold
-from .judged import judged, open_share
+from ..stats import paired_share_difference
+from ..stats.estimators import Share
+from . import words
+from .asserting import assertion
+from .base import Claim
+from .controls import CONTROLS, stride_of
+from .figures import Figure, Intervals, Row, promised_in
+from .judging import Judgement
 from .kinds import claim
-from .no_effect import CONTROLS, step_of
-from .over_items import warnings_about
-from .units import units_record
-
-RightBy = Literal["first_token", "exact"]
+from .measurement import Measurement
 
 # The prompts of Todd et al. 2023 (arXiv 2310.15213) have ten; half of them show form and task, and small data sets have as many.
 BASELINE_SHOTS = 5
@@ -51,38 +47,38 @@ _SHUFFLED_NEEDS_SHOTS = {
 
 
 @claim("performs_task", title="Steered, the model does a task in context", main="accuracy", schema=_SHUFFLED_NEEDS_SHOTS)
-@dataclass(frozen=True, kw_only=True)
-class PerformsTask:
+class PerformsTask(Claim):
     """The share of right answers to the pairs of `data.test` at `multiplier` is at least `accuracy`.
 
     The bounds are exact binomial ones (Clopper & Pearson 1934). See ``measures.task_accuracy`` for what is right (``first_token`` is
     that of Todd et al. 2023, arXiv 2310.15213), and for the prompts.
 
     Attributes:
-        tasks: held-out pairs.
-        demonstrations: what demonstrations are drawn from; by default the other tasks.
-        seed: of the draws of demonstrations.
-        cluster: a key of the tasks that says which belong together; those of one input do without.
+        tasks: held-out pairs, at least two; ``read_tasks(path)`` reads them from a file.
+        demonstrations: pairs that demonstrations are drawn from; by default the other tasks.
+        cluster: a key of the tasks (of their ``meta``) that names what belongs together, beside those of one input: bounds are over
+            clusters.
         source: where the tasks come from, for messages.
 
     Raises:
         SteerError: numbers of demonstrations that mean nothing.
+        DataError: fewer than two tasks, too few demonstrations, or an output that changes the tokens of its prompt.
     """
 
-    subject: Subject
-    tasks: Sequence[TaskItem]
+    tasks: Sequence[TaskItem] = field(kw_only=False)
     accuracy: Annotated[
-        float | None,
+        Promise,
         Param(
             "The least share of right answers: 0.5 means half of them.",
             title="Least accuracy",
             example=0.5,
             above=0,
             below=1,
+            schema={"type": "number"},
         ),
     ]
     by: Annotated[
-        RightBy,
+        Literal["first_token", "exact"],
         Param(
             "first_token: the likeliest next token is the first one of the output; exact: greedy decoding writes the whole output and "
             "ends there.",
@@ -115,205 +111,148 @@ class PerformsTask:
             title="Demonstrations of the baselines",
             example=10,
             at_least=2,
+            judges=True,
         ),
     ] = BASELINE_SHOTS
     demonstrations: Sequence[TaskItem] | None = None
-    confidence: float = 0.95
-    min_n: int | None = None
-    seed: int = 0
     cluster: str | None = None
     source: str = "tasks"
-    name: str = "performs_task"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_shots(self.n_shots, self.shuffled)
 
-    def measure(self, model: Model) -> Evidence:
-        """Measure and judge.
-
-        Raises:
-            DataError: fewer than two tasks, too few demonstrations, or an output that changes the tokens of its prompt.
-            SoundnessError: the hooks do not do what they say.
-            VectorError, MeasurementError: see ``measures.task_accuracy`` and ``check_fits``.
-        """
-        subject, change = self.subject, self.subject.intervention
+    def measure(self, ask: Ask) -> Measurement:
         sample = sample_of(as_tasks(self.tasks, self.source), self.cluster)
-        tasks, clusters = sample.units, sample.clusters
-        soundness = check_before(model, subject)
-        both: dict[str, tuple[Intervention | None, float]] = {
-            "unsteered": (None, 0.0),
-            "steered": (change, subject.multiplier),
-        }
-        try:
-            found_at = self._accuracies(model, tasks, both, self.n_shots, self.shuffled)
-        except DataError as error:
-            raise type(error)(f"{self.source}: {error}") from None
-        bare, steered = found_at["unsteered"], found_at["steered"]
-        right, before = self._right(steered), self._right(bare)
-        if clusters is None:
-            found = share(int(right.sum()), len(right), confidence=self.confidence)
-        else:
-            found = share_of_clusters(right, clusters, confidence=self.confidence)
+        asked = {"unsteered": (None, 0.0), "steered": (ask.subject.intervention, ask.subject.multiplier)}
+        found = ask.tasks(sample.units, asked, source=self.source, **self._shown(self.n_shots, self.shuffled))
+        bare, steered = found["unsteered"], found["steered"]
+        before, right = self._right(bare), self._right(steered)
+        accuracies = [
+            *self._baselines(ask, sample.units, bare),
+            _record(self.n_shots, self.shuffled, steered, is_steered=True),
+        ]
         decisive = np.array([own[0] if self.by == "first_token" else own.min() for own in steered.margins])
-        accuracies = [*self._baselines(model, tasks, bare), _record(self.n_shots, self.shuffled, steered, is_steered=True)]
-        evidence = judged(
-            model,
-            subject,
-            found,
-            steered.probes,
-            threshold=self.accuracy,
-            direction=Direction.AT_LEAST,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            moved=lambda floor: open_share(decisive, math.sqrt(2) * floor.score),
-            check="performs_task",
-            name=self.name,
+        records = [
+            {
+                "id": str(index),
+                "input": task.input,
+                "output": task.output,
+                "right_unsteered": bool(before[index]),
+                "right_steered": bool(right[index]),
+                "margins_unsteered": bare.margins[index].tolist(),
+                "margins_steered": steered.margins[index].tolist(),
+            }
+            for index, task in enumerate(sample.units)
+        ]
+        return Measurement(
+            sample=sample,
+            values=right.astype(float),
+            estimator=Share(),
             statistic="first-token accuracy" if self.by == "first_token" else "exact accuracy",
-            n=sample.n,
-            unit=sample.counted,
-            data=sample.describe(),
-            soundness=soundness,
-            asked=asked_as_text(model, steered.probes[0]),
-            warnings=[
-                *warnings_about(subject, [task.input for task in tasks], tasks.hash),
-                *map(str, sample.findings),
-            ],
+            probes=steered.probes,
+            moved=lambda floor: float((abs(decisive) < math.sqrt(2) * floor.score).mean()),
+            asked=asked_as_text(ask.model, steered.probes[0]),
+            details={"by": self.by, "accuracies": accuracies, "tasks": records},
             compared={"tasks": accuracies},
-            details={
-                **sample.details(),
-                "by": self.by,
-                "accuracies": accuracies,
-                "tasks": [
-                    {
-                        "id": str(index),
-                        "input": task.input,
-                        "output": task.output,
-                        "right_unsteered": bool(before[index]),
-                        "right_steered": bool(right[index]),
-                        "margins_unsteered": bare.margins[index].tolist(),
-                        "margins_steered": steered.margins[index].tolist(),
-                    }
-                    for index, task in enumerate(tasks)
-                ],
-            },
         )
-        evidence.units = units_record(
-            sample.forms,
-            sample.names,
-            right.astype(float),
-            unit="tasks",
-            kind="share",
-            clusters=clusters,
-            how={"by": self.by, "n_shots": self.n_shots, "shuffled": self.shuffled},
-        )
-        if evidence.verdict is Verdict.INCONCLUSIVE and self.accuracy is not None and clusters is None:
-            evidence.items_needed = items_needed_share(
-                found.estimate, self.accuracy, direction=Direction.AT_LEAST, confidence=self.confidence
-            )
-        evidence.details |= self._controls(model, tasks, right, before, evidence)
-        return evidence
 
-    def _controls(
-        self, model: Model, tasks: Sequence[TaskItem], right: Flags, before: Flags, evidence: Evidence
-    ) -> dict[str, Any]:
+    def judge(self, ask: Ask, measured: Measurement) -> Judgement:
+        judgement = super().judge(ask, measured)
+        is_planned = measured.entries.clusters is None  # a share has no plan for units in clusters
+        return judgement if is_planned else replace(judgement, items_needed=None)
+
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
         """Random directions of equal norm on at most 32 tasks, where the claim did not pass and accuracy is not proven to move."""
+        before, right = (
+            np.array([one[key] for one in measured.details["tasks"]]) for key in ("right_unsteered", "right_steered")
+        )
         lost, gained = int((before & ~right).sum()), int((right & ~before).sum())
-        moved = paired_share_difference(lost, gained, len(tasks), confidence=self.confidence)
-        if evidence.verdict is Verdict.PASS or not moved.low <= 0 <= moved.high or not can_have_controls(self.subject):
+        moved = paired_share_difference(lost, gained, len(right), confidence=self.confidence)
+        if judgement.verdict is Verdict.PASS or not moved.low <= 0 <= moved.high or not can_have_controls(ask.subject):
             return {}
-        step, strength = step_of(len(tasks)), self.subject.multiplier
-        drawn = directions_like(self.subject, CONTROLS, self.seed)
-        asked: dict[str, tuple[Intervention | None, float]] = {
-            str(number): (direction, strength) for number, direction in drawn.items()
-        }
-        some = replace(self, demonstrations=self.demonstrations or tasks)
-        found = some._accuracies(model, tasks[::step], asked, self.n_shots, self.shuffled)
-        shares = [float(self._right(one).mean()) for one in found.values()]
-        own = float(right[::step].mean())
-        rank = 1 + sum(share >= own for share in shares)
+        tasks, stride = measured.sample.units, stride_of(len(right))
+        drawn = directions_like(ask.subject, CONTROLS, self.seed)
+        asked = {str(number): (direction, ask.subject.multiplier) for number, direction in drawn.items()}
+        how = self._shown(self.n_shots, self.shuffled) | {"demonstrations": self.demonstrations or tasks}
+        shares = [float(self._right(one).mean()) for one in ask.tasks(tasks[::stride], asked, **how).values()]
+        own = float(right[::stride].mean())
         return {
             "controls": {
                 "count": len(shares),
                 "seed": self.seed,
-                "n": len(tasks[::step]),
+                "n": len(tasks[::stride]),
                 "accuracy": own,
                 "accuracies": shares,
-                "p": rank / (1 + len(shares)),
+                "p": (1 + sum(share >= own for share in shares)) / (1 + len(shares)),
             }
         }
 
     def _right(self, found: TaskAccuracy) -> Flags:
         return found.first_token if self.by == "first_token" else found.exact
 
-    def _accuracies(
-        self,
-        model: Model,
-        tasks: Sequence[TaskItem],
-        vectors: dict[str, tuple[Intervention | None, float]],
-        n_shots: int,
-        shuffled: bool,
-    ) -> dict[str, TaskAccuracy]:
-        return task_accuracies(
-            model,
-            tasks,
-            vectors,
-            n_shots=n_shots,
-            demonstrations=self.demonstrations,
-            shuffled=shuffled,
-            seed=self.seed,
-            **self.subject.scope,
-        )
+    def _shown(self, n_shots: int, shuffled: bool) -> dict[str, Any]:
+        return {"n_shots": n_shots, "shuffled": shuffled, "demonstrations": self.demonstrations, "seed": self.seed}
 
-    def _baselines(self, model: Model, tasks: Sequence[TaskItem], bare: TaskAccuracy) -> list[dict[str, Any]]:
+    def _baselines(self, ask: Ask, tasks: Tasks, bare: TaskAccuracy) -> list[dict[str, Any]]:
         """The unsteered model's records: zero-shot, few-shot with right and with shuffled outputs, and in the claim's own setting."""
         own = (self.n_shots, self.shuffled)
-        settings = dict.fromkeys([(0, False), (self.baseline_n_shots, False), (self.baseline_n_shots, True), own])
         records = []
-        for n_shots, shuffled in settings:
+        for setting in dict.fromkeys([(0, False), (self.baseline_n_shots, False), (self.baseline_n_shots, True), own]):
             found: TaskAccuracy | None = bare
             note = None
-            if (n_shots, shuffled) != own:
+            if setting != own:
                 try:
-                    found = self._accuracies(model, tasks, {"unsteered": (None, 0.0)}, n_shots, shuffled)["unsteered"]
+                    found = ask.tasks(tasks, {"unsteered": (None, 0.0)}, **self._shown(*setting))["unsteered"]
                 except DataError as error:  # too few pairs, or too long a prompt: the claim itself does not need it
                     found, note = None, f"left out: {error}"
-            records.append(_record(n_shots, shuffled, found, note=note))
+            records.append(_record(*setting, found, note=note))
         return records
 
-    remarks = staticmethod(task_words.remarks)
-    explanation = staticmethod(task_words.explanation)
-    figures = staticmethod(task_words.figures)
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        found = evidence.details.get("controls")
+        if found is None:
+            return words.remarks(evidence)
+        shares = found["accuracies"]
+        return [
+            *words.remarks(evidence),
+            f"  controls: {found['count']} random directions of equal norm, on {found['n']} tasks, have accuracy {min(shares):.2f} to {max(shares):.2f}; the "
+            f"vector's, {found['accuracy']:.2f}, is number {round(found['p'] * (found['count'] + 1))} of {found['count'] + 1} (p = {found['p']:.3g})",
+        ]
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        details = evidence.details
+        rows = []
+        for one in details["accuracies"]:
+            shares = ["-" if one[key] is None else f"{one[key]:.2f}" for key in ("first_token", "exact")]
+            rows.append([one["setting"], one["n"] or "-", *shares, one["note"] or ""])
+        return [
+            *words.decide(evidence),
+            *words.where(evidence),
+            "  accuracy:",
+            *words.table(rows, ["", "n", "first token", "exact", ""]),
+            *_wrong_answers(details["tasks"], details["by"] == "first_token"),
+        ]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        by = record["details"]["by"]
+        rows = [Row("steered, judged", record["estimate"], tuple(record["interval"]), record["n"], record["verdict"])]
+        rows += [Row(one["setting"], one[by], n=one["n"]) for one in record["details"]["accuracies"] if one[by] is not None]
+        return [
+            Intervals(
+                title="Accuracy",
+                about=f"Share of right answers by the {'first token' if by == 'first_token' else 'whole answer'}.",
+                rows=rows,
+                x=record["statistic"],
+                promised=promised_in(record),
+            )
+        ]
 
 
-def assert_performs_task(
-    model: Model,
-    vector: SteeringVector | Intervention | None,
-    tasks: Sequence[TaskItem],
-    *,
-    accuracy: Promise,
-    by: RightBy = "first_token",
-    n_shots: int = 0,
-    shuffled: bool = False,
-    demonstrations: Sequence[TaskItem] | None = None,
-    baseline_n_shots: int = BASELINE_SHOTS,
-    cluster: str | None = None,
-    **shared: Unpack[Deployment],
-) -> Evidence:
-    """Assert that the share of right answers of the steered model to ``tasks`` is at least ``accuracy``.
-
-    Args:
-        tasks: held-out pairs, at least two; ``read_tasks(path)`` reads them from a file.
-        accuracy: the promise, between 0 and 1.
-        by: ``first_token`` (the likeliest next token is the first one of the output) or ``exact`` (greedy decoding writes the whole
-            output and ends there).
-        n_shots / shuffled / demonstrations: see :func:`pytest_steer.task_accuracy`; they are those of the steered prompts.
-        baseline_n_shots: demonstrations of the unsteered few-shot prompts that the evidence shows beside, from 2 on.
-        cluster: a key of the tasks (of their ``meta``) that says which belong together; the bounds are then over clusters.
-        multiplier: the deployed strength; an intervention of any kind of strength has one.
-
-    The other arguments and what is raised are those of :func:`assert_steers`.
-    """
-    return hold("performs_task", locals())
+assert_performs_task = assertion(PerformsTask)
 
 
 def _record(
@@ -331,3 +270,23 @@ def _record(
         "exact": found.exact_accuracy if found is not None else None,
         "note": note,
     }
+
+
+def _wrong_answers(tasks: list[dict[str, Any]], by_first: bool) -> list[str]:
+    """The wrong answers that are furthest from right: which token is not the likeliest, and by how much."""
+    wrong = [task for task in tasks if not task["right_steered"]]
+
+    def distance(task: dict[str, Any]) -> float:
+        margins: list[float] = task["margins_steered"]
+        return margins[0] if by_first else min(margins)
+
+    lines = [f"  worst of the {len(wrong)} wrong answers:"] if wrong else []
+    for task in sorted(wrong, key=distance)[: words.WORST]:
+        margins = task["margins_steered"]
+        at = 0 if by_first else next(at for at, margin in enumerate(margins) if not margin > 0)
+        what = "its end" if at == len(margins) - 1 else f"token {at + 1} of {len(margins) - 1}"
+        lines.append(
+            f"    [{task['id']}] {words.shorten(task['input'], 50)} -> {words.shorten(task['output'], 50)}   {what} is {-margins[at]:.2f} logits below "
+            f"the likeliest token; {'right' if task['right_unsteered'] else 'wrong'} unsteered"
+        )
+    return lines

@@ -75,10 +75,10 @@ class PplDeltaBelow(OverTexts):
         Raises:
             MeasurementError: the rise, or an arithmetic mean, is beyond the range of numbers.
         """
-        sample, at = self.sampled_texts, ask.subject.multiplier
+        sample, at, is_geometric = self.sampled_texts, ask.subject.multiplier, self.aggregate == "geometric"
         base, (steered,) = ask.perplexity(sample.units, [at], window=self.window, stride=self.stride, source=self.source)
         estimator: Estimator
-        if self.aggregate == "geometric":
+        if is_geometric:
             values, estimator, scale = _rises(base, steered), Mean(self.interval, self.seed), RISE_OF_LOGS
             means = base.of_the_mean_text, steered.of_the_mean_text
             cost = as_share(Mean().infer(values, confidence=self.confidence).estimate)
@@ -92,7 +92,7 @@ class PplDeltaBelow(OverTexts):
             values=values,
             estimator=estimator,
             scale=scale,
-            statistic="perplexity delta" if self.aggregate == "geometric" else "mean perplexity delta",
+            statistic="perplexity delta" if is_geometric else "mean perplexity delta",
             direction=Direction.AT_MOST,
             percent=True,
             probes=steered.probes,

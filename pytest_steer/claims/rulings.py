@@ -1,23 +1,63 @@
-"""Replies ruled on by a judge, and the two fillings of those that have no ruling."""
+"""What became of a claim's replies: rulings, shares of accepted ones with what has no ruling filled in, and how they are recorded and shown."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
-from ..evidence import Direction
+from ..columns import current_columns, cut
+from ..evidence import Direction, Evidence
 from ..measures import Array
 from ..measures.judges import Exchange, Judge, Judgement, Rated, judged
 from ..measures.outcomes import split
 from ..model import Model, engine_of
 from ..model.rehearsal import Rehearsal
-from ..stats import Inference, between_fillings, paired_share_difference, share_difference_of_clusters
-from .judged import share_of
+from ..screen import visible
+from ..stats import Inference, between_fillings
+from ..stats.estimators import Clusters, Estimator, Filled, PairedShare, Share
+from .numbers import number
 from .over_replies import Side, Written
-from .shown_replies import SIDES, Ruled, Ruling
+from .words import WORST
+
+MAX_CHARACTERS = 2000
+"""Characters that the evidence keeps of each reply."""
+
+Ruled = Literal["accepted", "rejected", "undetermined", "missing"]
+RULED: tuple[Ruled, ...] = ("accepted", "rejected", "undetermined", "missing")
+SideName = Literal["base", "steered"]
+SIDES: tuple[SideName, ...] = ("base", "steered")
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What became of one reply.
+
+    Attributes:
+        outcome: None where no judge was asked and the reply can be judged.
+        why: the reason for ``undetermined`` and ``missing``.
+        score / said: the judge's number and words, where it gives some.
+    """
+
+    outcome: Ruled | None
+    why: str | None = None
+    score: float | None = None
+    said: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        return self.outcome in ("accepted", "rejected")
+
+
+def unjudged(side: Side) -> list[Ruling]:
+    """The rulings of a claim without a judge: what is undetermined."""
+    return [Ruling("undetermined", one.why) if one.is_undetermined else Ruling(None) for one in side.outcomes]
+
+
+# --- the judge ---
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +109,6 @@ def rule_on(model: Model, judge: Judge, written: Written, *, seed: int) -> Rulin
     return Rulings(sides, tuple(rated))
 
 
-def rulings_of(model: Model, judge: Judge, written: Written, *, seed: int) -> Sequence[Sequence[Ruling]]:
-    """The rulings of :func:`rule_on` alone."""
-    return rule_on(model, judge, written, seed=seed).sides
-
-
 def judge_warnings(sides: Sequence[Sequence[Ruling]]) -> list[str]:
     """A judge that says the same of every reply, unsteered and steered, tells nothing about steering."""
     known = [one.outcome for side in sides for one in side if one.is_known]
@@ -99,55 +134,205 @@ def _exchange(model: Model, written: Written, side: Side, at: int) -> Exchange:
     return Exchange(tuple(said), side.outcomes[at].text, f"{prompt}.{sample}")
 
 
-@dataclass(frozen=True, eq=False)
-class Shares:
-    """What is judged of the rulings on the unsteered and on the steered replies.
+# --- shares of accepted replies ---
+
+
+@dataclass(frozen=True)
+class ShareAccepted(Filled):
+    """The share of accepted replies (1.0), with those without a ruling (NaN) filled in the way that is worse for each bound."""
+
+    of: Estimator = field(default_factory=Share)
+
+    def units_needed(
+        self, found: Inference, values: Array, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        # How much samples of a prompt agree would have to be known.
+        return None if clusters is not None else super().units_needed(found, values, clusters, threshold, direction)
+
+
+@dataclass(frozen=True)
+class ShareGained:
+    """The share of accepted replies in the first column minus that in the second, paired by reply.
+
+    Replies without a ruling (NaN) are rejected in the first column and accepted in the second for the lower bound, the other way round for
+    the upper one.
 
     Attributes:
-        found: the inference; each bound is that of the filling that is worse for it.
-        values: one per reply, in the filling in which a pass is proven; their mean is the estimate.
+        in_clusters: replies come in clusters, so that their gains are numbers and not signs.
     """
 
-    found: Inference
-    values: Array
+    in_clusters: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "mean" if self.in_clusters else "change"
+
+    def infer(
+        self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
+    ) -> Inference:
+        least, most = (
+            PairedShare().infer(_gains(values, fill), clusters, confidence=confidence, direction=direction)
+            for fill in (0, 1)
+        )
+        return between_fillings(least, most, direction)
+
+    def per_unit(self, values: Array, direction: Direction) -> Array:
+        return _gains(values, 0 if direction is Direction.AT_LEAST else 1)
+
+    def units_needed(
+        self, found: Inference, values: Array, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        return None
+
+    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
+        return None
 
 
-def accepted(rulings: Sequence[Ruling], unknown: bool) -> Array:
-    """[n_replies] 1 for an accepted reply, 0 for a rejected one; ``unknown`` for those without a ruling."""
+def accepted(rulings: Sequence[Ruling], unknown: float = np.nan) -> Array:
+    """[n_replies] 1 for an accepted reply, 0 for a rejected one; ``unknown`` for one without a ruling."""
     return np.array([one.outcome == "accepted" if one.is_known else unknown for one in rulings], dtype=float)
 
 
-def share_accepted(
-    rulings: Sequence[Ruling], clusters: Sequence[int] | None, promised: Direction, *, confidence: float
-) -> Shares:
-    """The share of accepted replies. Those without a ruling are rejected where that is worse for the promise, else accepted."""
-    filled = [accepted(rulings, unknown) for unknown in (False, True)]
-    least, most = (share_of(one, confidence=confidence, clusters=clusters) for one in filled)
-    return Shares(between_fillings(least, most, promised), filled[0 if promised is Direction.AT_LEAST else 1])
+def gained(before: Sequence[Ruling], after: Sequence[Ruling], *, sign: int = 1) -> Array:
+    """[n_replies, 2] values of :class:`ShareGained`: accepted after and before; ``sign`` -1 turns it round."""
+    found = np.stack([accepted(after), accepted(before)], axis=1)
+    return found if sign > 0 else found[:, ::-1]
 
 
-def share_gained(
-    before: Sequence[Ruling], after: Sequence[Ruling], clusters: Sequence[int] | None, *, sign: int, confidence: float
-) -> Shares:
-    """The share of accepted replies after minus before, each reply paired with the one to the same prompt; ``sign`` -1 turns it round.
+def _gains(values: Array, fill: int) -> Array:
+    gains: Array = np.nan_to_num(values[:, 0], nan=fill) - np.nan_to_num(values[:, 1], nan=1 - fill)
+    return gains
 
-    A pass has to be proven with the replies without a ruling rejected on the side that is to be higher and accepted on the other.
+
+def shares_by_side(sides: Sequence[Sequence[Ruling]], clusters: Clusters, confidence: float) -> dict[str, Any]:
+    """The evidence's ``details.shares`` record: the share of accepted replies of each side with its bounds."""
+    found = {
+        name: ShareAccepted().infer(accepted(own), clusters, confidence=confidence, direction=Direction.AT_LEAST)
+        for name, own in zip(SIDES, sides, strict=True)
+    }
+    return {name: {"share": one.estimate, "interval": [one.low, one.high], "n": one.n} for name, one in found.items()}
+
+
+# --- the record of replies, and how a terminal shows it: base above steered, the worst first ---
+
+
+def replies_record(
+    written: Written,
+    rulings: Sequence[Sequence[Ruling]],
+    worst_first: Sequence[int],
+    *,
+    judge: Mapping[str, Any] | None = None,
+    agreement: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The evidence's ``replies`` record.
+
+    Args:
+        written: with two sides, the unsteered and the steered one. rulings: of each side, one per reply.
+        worst_first: the replies in the order in which they are shown.
+        judge: its own record. agreement: with human labels.
     """
-    if sign < 0:
-        before, after = after, before
-    filled = [accepted(after, unknown) - accepted(before, not unknown) for unknown in (False, True)]
-    least, most = (_difference(one, clusters, confidence) for one in filled)
-    return Shares(between_fillings(least, most, Direction.AT_LEAST), filled[0])
+    dialogues, places = written.sample.units, written.ids
+    named = dict(zip(SIDES, zip(written.sides[:2], rulings, strict=True), strict=True))
+    return {
+        "span": written.span,
+        "max_characters": MAX_CHARACTERS,
+        "drawing": asdict(written.drawing),
+        "judge": None if judge is None else dict(judge),
+        "agreement": None if agreement is None else dict(agreement),
+        "counts": {name: _counts(own) for name, (_, own) in named.items()},
+        "of": [
+            {
+                "id": dialogues[places[at][0]].id,
+                "prompt": [text[:MAX_CHARACTERS] for text in dialogues[places[at][0]].said],
+                "sample": places[at][1],
+                **{name: _reply(side, own[at], at) for name, (side, own) in named.items()},
+            }
+            for at in worst_first
+        ],
+    }
 
 
-def _difference(changes: Array, clusters: Sequence[int] | None, confidence: float) -> Inference:
-    if clusters is not None:
-        return share_difference_of_clusters(changes, clusters, confidence=confidence)
-    up, down = int((changes > 0).sum()), int((changes < 0).sum())
-    return paired_share_difference(up, down, len(changes), confidence=confidence)
+def _counts(rulings: Sequence[Ruling]) -> dict[str, int]:
+    found = Counter(one.outcome for one in rulings)
+    return {name: found[name] for name in RULED}
 
 
-def share_record(rulings: Sequence[Ruling], clusters: Sequence[int] | None, confidence: float) -> dict[str, Any]:
-    """The share of accepted replies of one side with its bounds, for the evidence."""
-    found = share_accepted(rulings, clusters, Direction.AT_LEAST, confidence=confidence).found
-    return {"share": found.estimate, "interval": [found.low, found.high], "n": found.n}
+def _reply(side: Side, ruling: Ruling, at: int) -> dict[str, Any]:
+    return {
+        "turns": [one.text[:MAX_CHARACTERS] for one in side.turns[at]],
+        "outcome": ruling.outcome,
+        "why": ruling.why,
+        "score": ruling.score,
+        "said": None if ruling.said is None else ruling.said[:MAX_CHARACTERS],
+        "cut": side.outcomes[at].cut,
+    }
+
+
+_CALLED = {"base": "unsteered replies:", "steered": "steered replies:"}
+
+
+def counts_lines(evidence: Evidence) -> list[str]:
+    """How many replies were accepted, and what became of the others, a line each for base and steered."""
+    return [] if evidence.replies is None else _counts_lines(evidence.replies)
+
+
+def _counts_lines(found: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for name in SIDES:
+        counts = found["counts"][name]
+        known = [f"{counts[one]} {one}" for one in RULED if counts[one]] if found["judge"] is not None else []
+        reasons = Counter(_short(one[name]["why"]) for one in found["of"] if one[name]["why"])
+        why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        if known or why:
+            lines.append(f"  {_CALLED[name]:18} {', '.join(known)}{f' ({why})' if why and known else why}")
+    return lines
+
+
+def noted_replies(found: Mapping[str, Any]) -> list[str]:
+    """What the reader of a passing claim about replies wants to know: replies without a ruling, and how far people agree with the judge.
+
+    Args:
+        found: the record of the replies.
+    """
+    unruled = any(one[name]["why"] for one in found["of"] for name in SIDES)
+    lines = [" ".join(line.split()) for line in _counts_lines(found)] if unruled else []
+    return lines + ([agreement_words(found)] if agreement_words(found) else [])
+
+
+def agreement_words(replies: Mapping[str, Any]) -> str:
+    """The judge's agreement with human labels; empty without labels."""
+    found = replies["agreement"]
+    if found is None or found["kappa"] is None:
+        return ""
+    low, high = map(number, found["interval"])
+    return f"Cohen's kappa with {found['n']} human labels {number(found['kappa'])} [{low}, {high}]"
+
+
+def _short(why: str) -> str:
+    """A reason without its details."""
+    return why.partition(":")[0]
+
+
+def worst_replies(evidence: Evidence) -> list[str]:
+    """The first replies of the record, base above steered, each in one line of the terminal."""
+    found = evidence.replies
+    if found is None:
+        return []
+    lines = ["  worst replies:"]
+    for one in found["of"][:WORST]:
+        sample = f", sample {one['sample']}" if found["drawing"]["samples"] > 1 else ""
+        lines.append(_cut(f"    [{one['id']}{sample}] {' '.join(one['prompt'][-1].split())}"))
+        lines += [_cut(f"      {name + ':':8} {_said(one[name])}{one[name]['turns'][-1]!r}") for name in SIDES]
+    return lines
+
+
+def _said(side: Mapping[str, Any]) -> str:
+    """The outcome of a reply, in front of its text."""
+    score = "" if side["score"] is None else number(side["score"])
+    why = "" if side["why"] is None else f"({_short(side['why'])})"
+    said = " ".join(part for part in (side["outcome"] or "", score, why) if part)
+    return f"{said}  " if said else ""
+
+
+def _cut(line: str) -> str:
+    return cut(visible(line), current_columns())

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from ..core.finding import ordered
 from ..errors import SteerError
 from ..evidence import Evidence, fault_of
 from ..measures import asked_record, strata
@@ -15,9 +16,9 @@ from ..measures.subject import describe_model
 from ..model import Model
 from ..soundness import check_before
 from ..stats import mean_t
-from .base import Claim
+from .base import AnyClaim, Claim
 from .curves import compared_by_items, curve_fields, deployed_record, with_deployed
-from .findings import Found, check_silence, findings_of, on_promised_side
+from .findings import Found, check_silence, findings_of, on_promised_side, weak_promise
 from .judging import Judgement, Reason, contradiction, unread, withhold
 from .measurement import Measurement, Read
 from .numbers import number
@@ -30,11 +31,31 @@ def evidence_of(claim: Any, model: Model) -> Evidence:
     Raises:
         SteerError: it cannot be measured; the subclasses say why.
     """
-    if not isinstance(claim, Claim):
+    if not isinstance(claim, AnyClaim):
         old: Evidence = claim.measure(model)
         return old
     started = time.perf_counter()
     check_silence(claim.silence, claim.name)
+    evidence = _measured(claim, model) if isinstance(claim, Claim) else _concluded(claim, model)
+    evidence = _noted(claim, evidence).but(seconds=time.perf_counter() - started)
+    fault = fault_of(evidence)
+    if fault is not None:
+        raise SteerError(f"{type(claim).__module__}: the evidence of the claim {claim.kind.name!r} {fault}")
+    return evidence
+
+
+def _concluded(claim: AnyClaim, model: Model) -> Evidence:
+    """The evidence of a claim that counts no units, with the findings that need none."""
+    evidence = claim.conclude(model)
+    if not isinstance(evidence, Evidence):
+        raise SteerError(
+            f"{type(claim).__module__}: conclude of the claim {claim.kind.name!r} gave {type(evidence).__name__}, not Evidence"
+        )
+    weak = map(weak_promise, claim.kind.weak_promises(claim))
+    return evidence.but(check=claim.kind.name, name=claim.name, findings=tuple(ordered([*evidence.findings, *weak])))
+
+
+def _measured(claim: Claim, model: Model) -> Evidence:
     ask = Ask(model, claim.subject, claim.context_asked, check_before)
     measured = claim.measure(ask)
     if not isinstance(measured, Measurement):
@@ -48,11 +69,7 @@ def evidence_of(claim: Any, model: Model) -> Evidence:
     judgement, details = _doubted(claim, ask, measured, judgement)
     found = Found(claim, ask, measured, judgement, details)
     details |= on_promised_side(found) | claim.after(ask, measured, judgement)
-    evidence = _recorded(claim, ask, found, time.perf_counter() - started)
-    fault = fault_of(evidence)
-    if fault is not None:
-        raise SteerError(f"{type(claim).__module__}: the evidence of the claim {claim.kind.name!r} {fault}")
-    return evidence
+    return _recorded(claim, ask, found)
 
 
 def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
@@ -127,7 +144,7 @@ def _unread(judgement: Judgement, read: Read, confidence: float) -> tuple[Judgem
     return judgement, record
 
 
-def _recorded(claim: Claim, ask: Ask, found: Found, seconds: float) -> Evidence:
+def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
     measured, judgement, details = found.measured, found.judgement, found.details
     entries, subject = measured.entries, found.subject
     fields: dict[str, Any] = {"n": entries.count, "unit": entries.counted, "data": measured.sample.describe()}
@@ -147,8 +164,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found, seconds: float) -> Evidence:
                 measured.curve, measured.deployed, ask.subject, claim.confidence, entries.clusters, judged_slope=judged_slope
             )
     units = None if measured.unpaired is not None else _units(claim, measured, judgement)
-    said = findings_of(found)
-    evidence = Evidence(
+    return Evidence(
         claim.kind.name,
         claim.name,
         judgement.verdict,
@@ -159,7 +175,6 @@ def _recorded(claim: Claim, ask: Ask, found: Found, seconds: float) -> Evidence:
             "interval_method": judgement.found.method,
             "confidence": claim.confidence,
             "threshold": judgement.threshold,
-            "promise": None if claim.promise is None else claim.promise.name,
             "direction": judgement.direction,
             "min_n": judgement.min_n,
             "percent": measured.percent,
@@ -178,18 +193,24 @@ def _recorded(claim: Claim, ask: Ask, found: Found, seconds: float) -> Evidence:
             "unpaired": measured.unpaired,
             "compared": None if compared is None else dict(compared),
             "details": details,
-            "seconds": seconds,
+            "findings": tuple(findings_of(found)),
         }
         | fields
         | dict(measured.fields),
     )
+
+
+def _noted(claim: AnyClaim, evidence: Evidence) -> Evidence:
+    """The evidence with its promise, where that comes from, and every finding that the claim does not silence."""
     threshold_set, doubts = note_threshold(evidence, claim.promise, claim)
-    silenced = [
-        {**one.to_dict(), "reason": claim.silence[one.code]} for one in (*said, *doubts) if one.code in claim.silence
-    ]
-    shown = [one for one in (*said, *doubts) if one.code not in claim.silence]
+    said = [*evidence.findings, *doubts]
+    shown = tuple(one for one in said if one.code not in claim.silence)
     return evidence.but(
-        threshold_set=threshold_set, findings=tuple(shown), silenced=tuple(silenced), warnings=[*map(str, shown)]
+        promise=None if claim.promise is None else claim.promise.name,
+        threshold_set=threshold_set,
+        findings=shown,
+        silenced=tuple({**one.to_dict(), "reason": claim.silence[one.code]} for one in said if one.code in claim.silence),
+        warnings=[*map(str, shown)],
     )
 
 

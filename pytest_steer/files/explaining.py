@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from time import perf_counter
 
+from ..claims import evidence_of
 from ..errors import SteerError, exceptions_named
 from ..measures import Subject
 from ..model import Model
@@ -194,7 +196,7 @@ class Explaining:
         for index, moves in enumerate(MOVES):
             if len(stages) == index:
                 stages.append(rehearsing(model, moves=moves, like=stages[0][0] if stages else None))
-            course, seconds = _rehearsed(claim.measure, *stages[index])
+            course, seconds = _rehearsed(partial(evidence_of, claim), *stages[index])
             courses.append(course)
             checked = checked or seconds  # later rehearsals find the hooks checked
         per_cost = seconds_per_cost(model, [one for course in courses for one in course.passes])

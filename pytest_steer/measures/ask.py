@@ -247,7 +247,7 @@ class Ask:
     ) -> Replies:
         """The replies to the prompts at every multiplier."""
         _ = self.soundness
-        return replies(
+        found = replies(
             self.model,
             prompts,
             self.subject.intervention,
@@ -257,6 +257,9 @@ class Ask:
             context=self.context,
             **self.subject.scope,
         )
+        tokens = [[[one.tokens for turns in side for one in turns] for side in sides] for sides in found.of]
+        self._note("the replies", np.array([float(side != sides[0]) for sides in tokens for side in sides]))
+        return found
 
     def reading(self, units: Texts | Items) -> Reading | None:
         """How the unsteered model reads texts, or the questions of items; None if these are too short to say."""
@@ -269,18 +272,19 @@ class Ask:
         return noise_floor(self.model, probes, self.subject.intervention, self.subject.multiplier)
 
     def check_moved(self) -> None:
-        """Refuse a user's own way of steering that changed no number in any answer.
+        """Refuse a user's own way of steering that changed nothing in any answer: no number and no token.
 
         Raises:
-            SteerError: every change is within a few roundings of 0.
+            SteerError: every change of a number is within a few roundings of 0, and all replies are those of the unsteered model.
         """
         if self.subject.intervention.applied is None or not self._moved:
             return
         if max(size for _, size in self._moved) > 16 * eps_of(self.model.dtype):
             return
         what = self._moved[0][0]
+        which = "reply" if what == "the replies" else "number"
         raise SteerError(
-            f"apply steered nothing while {what} were measured: every number is that of the unsteered model, though the check of "
+            f"apply steered nothing while {what} were measured: every {which} is that of the unsteered model, though the check of "
             "the hooks saw it steer. Does it stop after some forwards, or act only on some lengths?"
         )
 

@@ -21,6 +21,7 @@ from typing import Any
 from .. import progress
 from ..errors import ModelError
 from ..screen import message_of
+from ..steering.formats.gguf_file import open_gguf
 from .weights import check_complete, unexpected_weights
 
 # Increased when conversions by an older version can no longer be used.
@@ -73,10 +74,8 @@ def converted(file: Path) -> Path:
 
 def stored_in(file: Path) -> str:
     """The type in which most of the weights of a GGUF file are stored, such as ``Q4_1``; ``F32``, ``F16`` and ``BF16`` are not quantised."""
-    from gguf import GGUFReader
-
     counts: Counter[str] = Counter()
-    for tensor in GGUFReader(file).tensors:
+    for tensor in open_gguf(file).tensors:
         counts[tensor.tensor_type.name] += int(tensor.n_elements)
     return counts.most_common(1)[0][0]
 
@@ -166,12 +165,10 @@ def _not_read(file: Path, hf: Any) -> Iterator[str]:
 
     Llama 3 and Phi 3 need those factors, which transformers knows from a configuration only.
     """
-    from gguf import GGUFReader
-
     config = hf.config.get_text_config(decoder=True)
     rope = getattr(config, "rope_parameters", None) or {}
     scales_rope = rope.get("rope_type", "default") != "default"
-    for name in (tensor.name for tensor in GGUFReader(file).tensors):
+    for name in (tensor.name for tensor in open_gguf(file).tensors):
         block = re.match(r"blk\.(\d+)\.", name)
         if (block and int(block[1]) >= config.num_hidden_layers) or (name in _ROPE_FACTORS and not scales_rope):
             yield name

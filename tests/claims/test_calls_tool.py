@@ -15,6 +15,7 @@ from scipy import stats
 
 from pytest_steer import Dialogue, SteerError, assert_calls_tool, wrap_model
 from pytest_steer.claims.calls_tool import CallsTool
+from pytest_steer.claims.running import evidence_of as run
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.report import report_schema
@@ -203,7 +204,7 @@ def test_a_claim_file_names_the_tool(tmp_path):
         encoding="utf-8",
     )
     suite = read_suite(tmp_path / "a.steer.yaml")
-    evidence = Builder(model).build(suite, suite.entries[0]).measure(model)
+    evidence = run(Builder(model).build(suite, suite.entries[0]), model)
     assert (evidence.verdict.value, evidence.estimate) == ("pass", 1.0)
     assert [entry.line for entry in suite.entries] == [4, 5, 6, 7]
     assert (suite.entries[1].name, suite.entries[1].params["tool"]) == ("search", "search")

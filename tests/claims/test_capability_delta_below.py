@@ -21,6 +21,7 @@ from pytest_steer import (
     load_model,
     read_questions,
 )
+from pytest_steer.claims import evidence_of
 from pytest_steer.claims.multiplicity import adjusted
 from pytest_steer.errors import DataError
 from pytest_steer.files import read_suite
@@ -288,7 +289,7 @@ def folder(tmp_path):
 def test_a_claim_file_and_an_assertion_are_alike(folder):
     model = load_model("builtin:tiny")
     claim = built(folder, "  - capability_delta_below: {limit: 0.5, questions: q.jsonl, by: mean, prompt: chat}")
-    found = claim.measure(model)
+    found = evidence_of(claim, model)
     vector = SteeringVector.load(folder / "v.safetensors")
     questions = read_questions(folder / "q.jsonl")
     with pytest.raises((SteeringInconclusive, SteeringFailure)) as decided:

@@ -12,12 +12,10 @@ from replying import BARE, DOWN, MOVED, SILENT, STAYS, Listening, looping, movin
 from scipy import stats
 
 from pytest_steer import Context, Dialogue, SteerError, assert_generates
-from pytest_steer.claims import shown_replies
+from pytest_steer.claims import rulings
 from pytest_steer.claims.explain import explain
 from pytest_steer.claims.generates import Generates
-from pytest_steer.claims.over_replies import how_written
 from pytest_steer.columns import columns_of
-from pytest_steer.data import as_dialogues
 from pytest_steer.errors import MeasurementError
 from pytest_steer.report import report_schema
 from pytest_steer.stats import Verdict, paired_share_difference, share_difference_of_clusters, share_of_clusters
@@ -165,7 +163,7 @@ def test_the_worst_replies_stand_first_and_base_above_steered(linear):
 
 def test_a_long_reply_is_cut_to_the_width_and_kept_up_to_a_limit(monkeypatch):
     linear = looping()
-    monkeypatch.setattr(shown_replies, "MAX_CHARACTERS", 100)
+    monkeypatch.setattr(rulings, "MAX_CHARACTERS", 100)
     evidence = found(linear, MOVED[:9], multiplier=3.0, max_new_tokens=60)
     assert {one["steered"]["turns"][0] for one in evidence.replies["of"]} == {("on " * 60)[:100]}
     assert all(one["steered"]["cut"] for one in evidence.replies["of"])
@@ -261,11 +259,11 @@ def test_one_text_as_the_reply_to_every_prompt_is_told():
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_replies_that_were_written_otherwise_are_not_those_of_the_baseline(other):
+def test_replies_that_were_written_otherwise_are_not_those_of_the_baseline(linear, other):
     """In ``units.how``, in which a difference makes two runs not comparable."""
 
     def how(**more):
-        return how_written(Generates(subject=None, prompts=as_dialogues(["a", "b"]), share=0.5, judge=DOWN, **more))
+        return Generates(linear.vector(), ["a", "b"], share=0.5, judge=DOWN, **more).how
 
     assert how() == how()
     assert how(**other) != how()

@@ -20,12 +20,12 @@ from pytest_steer import (
     kl_divergence,
     wrap_model,
 )
+from pytest_steer.claims import evidence_of as evidence_of_claim
 from pytest_steer.claims.kl_below import KlBelow
 from pytest_steer.errors import DataError, SteerError
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.measures import kl_at_answers
-from pytest_steer.measures.subject import Subject
 from pytest_steer.prompting import Context
 from pytest_steer.report import build_report, report_schema, with_texts
 from pytest_steer.run_context import RunContext, running
@@ -303,7 +303,7 @@ def test_a_file_and_an_assertion_give_the_same(tmp_path, tiny, claim, settings, 
     only = {"test.json": "{test: test.json}", "neutral.txt": "{neutral: neutral.txt}"}.get(claim)
     suite = suite_of(tmp_path, ["0.5"], only) if only else suite_of(tmp_path, [claim])
     (entry,) = suite.entries
-    of_file = Builder(tiny).build(suite, entry).measure(tiny)
+    of_file = evidence_of_claim(Builder(tiny).build(suite, entry), tiny)
     data = read_texts(tmp_path / "neutral.txt") if on == "texts" else read_items(tmp_path / "test.json")
     vector = SteeringVector.load(tmp_path / "v.safetensors")
     found = evidence_of(tiny, vector, data, **settings, multiplier=1.0, allow_mismatch=("model", "template"))
@@ -347,9 +347,9 @@ def test_texts_that_cannot_be_scored_are_named(linear):
     with pytest.raises(DataError, match="text 3"):
         evidence_of(linear.model, linear.vector(), [*TEXTS[:3], "up", *TEXTS[4:9]], limit=0.1)
     with pytest.raises(DataError, match="there are no texts and no items"):
-        KlBelow(subject=Subject(vector=linear.vector()), limit=0.1)
+        KlBelow(vector=linear.vector(), limit=0.1)
     with pytest.raises(DataError, match="there are no items"):
-        KlBelow(subject=Subject(vector=linear.vector()), limit=0.1, texts=TEXTS, on="items")
+        KlBelow(vector=linear.vector(), limit=0.1, texts=TEXTS, on="items")
 
 
 @pytest.mark.parametrize(("q", "says"), [(0.25, True), (0.5, False)])

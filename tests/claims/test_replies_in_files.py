@@ -19,6 +19,7 @@ from pytest_steer import (
     read_texts,
 )
 from pytest_steer.against.pairing import fault_of, pair_units
+from pytest_steer.claims.running import evidence_of as run
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.files.explaining import Explaining
@@ -90,7 +91,7 @@ def test_a_file_and_an_assertion_give_the_same_evidence(tiny, folder):
         ),
     }
     for spec in suite.entries:
-        mine = Builder(tiny).build(suite, spec).measure(tiny).to_dict()
+        mine = run(Builder(tiny).build(suite, spec), tiny).to_dict()
         own = evidence_of(calls[spec.name], name=spec.name, **short).to_dict()
         varies = ("seconds", "message", "suite", "id", "data", "receipt", "rerun", "warnings")
         assert {key: value for key, value in mine.items() if key not in varies} == {

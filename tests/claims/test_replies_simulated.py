@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_steer.claims.rulings import share_accepted, share_gained
-from pytest_steer.claims.shown_replies import Ruling
+from pytest_steer.claims.rulings import Ruling, ShareAccepted, ShareGained, accepted, gained
 from pytest_steer.stats import Direction
 
 PROMPTS, SAMPLES = 20, 4
@@ -35,7 +34,9 @@ def wrong(runs, share, agree, clusters, lost=0.0):
         outcomes = draw(rng, share, agree)
         # What is undetermined is so because of what it would have been: the worst for a filling with one value.
         unknown = (rng.random(len(outcomes)) < lost) & outcomes
-        found = share_accepted(rulings(outcomes, unknown), clusters, Direction.AT_LEAST, confidence=0.95).found
+        found = ShareAccepted().infer(
+            accepted(rulings(outcomes, unknown)), clusters, confidence=0.95, direction=Direction.AT_LEAST
+        )
         below, above = below + (found.high < share), above + (found.low > share)
     return below / runs, above / runs
 
@@ -67,6 +68,6 @@ def test_bounds_of_a_difference_hold(before, after, agree):
     missed = np.zeros(2)
     for _ in range(600):
         base, steered = (rulings(draw(rng, share, agree)) for share in (before, after))
-        found = share_gained(base, steered, CLUSTERS, sign=1, confidence=0.95).found
+        found = ShareGained().infer(gained(base, steered), CLUSTERS, confidence=0.95)
         missed += [found.high < after - before, found.low > after - before]
     assert max(missed / 600) <= 0.07

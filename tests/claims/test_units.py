@@ -11,6 +11,7 @@ import pytest
 
 from pytest_steer import load_model
 from pytest_steer.against.pairing import fault_of
+from pytest_steer.claims import evidence_of
 from pytest_steer.claims.units import linearised, of_ratio
 from pytest_steer.evidence import Evidence
 from pytest_steer.files import read_suite
@@ -93,7 +94,7 @@ def measured(folder) -> dict[str, Evidence]:
     builder = Builder(load_model("builtin:tiny"))
     broken = [entry for entry in suite.entries if hasattr(entry, "error")]
     assert not broken, broken
-    return {spec.name: builder.build(suite, spec).measure(builder.model) for spec in suite.entries}
+    return {spec.name: evidence_of(builder.build(suite, spec), builder.model) for spec in suite.entries}
 
 
 def test_every_kind_of_claim_is_here(measured):
@@ -129,7 +130,7 @@ def test_the_order_of_the_data_does_not_count(folder, measured):
     builder = Builder(load_model("builtin:tiny"))
     for name in ("slopes", "promotes"):
         spec = next(entry for entry in suite.entries if entry.name == name)
-        turned, units = builder.build(suite, spec).measure(builder.model).units, measured[name].units
+        turned, units = evidence_of(builder.build(suite, spec), builder.model).units, measured[name].units
         assert turned["ids"] == units["ids"][::-1] != units["ids"]
         assert turned["values"] == pytest.approx(units["values"][::-1], abs=1e-4)
 

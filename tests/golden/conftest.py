@@ -21,7 +21,7 @@ def pytest_configure(config):
     Its tokenizer writes a full stop as ``{}``, so that the reply "Yes." reads as a call with arguments in JSON.
     """
     folder = HERE / "models" / "tools"
-    if not folder.exists():
+    if _is_named(config) and not folder.exists():
         shutil.copytree(Path(find_spec("pytest_steer").origin).parent / "builtin" / "tiny", folder)
         _change(folder / "tokenizer_config.json", lambda settings: settings | {"chat_template": TOOLS})
         _change(folder / "tokenizer.json", _with_braces)
@@ -38,5 +38,10 @@ def _with_braces(tokenizer):
 
 def pytest_ignore_collect(collection_path, config):
     """Collect nothing here in a run of all tests: golden reports are recorded by ``tools/golden.py``."""
+    return None if _is_named(config) else True
+
+
+def _is_named(config):
+    """Whether the command line names this folder or a file of it."""
     named = [(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args]
-    return None if any(path == HERE or HERE in path.parents for path in named) else True
+    return any(path == HERE or HERE in path.parents for path in named)

@@ -1,5 +1,6 @@
 """Claims as assertions, one of each kind at least; many fail on purpose. Recorded by ``tools/golden.py``."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import golden_judges
@@ -36,6 +37,7 @@ from pytest_steer import (
     read_questions,
     read_tasks,
     read_texts,
+    steered,
 )
 from pytest_steer.data import read_contrast_texts
 from pytest_steer.steering import ablate
@@ -130,7 +132,7 @@ def test_steers_is_known_to_fail_and_holds(model, vector, items):
 
 
 def test_not_anti_steered(model, vector, loud, items, loud_items):
-    assert_not_anti_steered(model, vector, items, share=0.1, by="effect", **SMALL)
+    assert_not_anti_steered(model, vector, items, share=0.15, by="effect", **SMALL)
     assert_not_anti_steered(model, loud, loud_items, share=0.1, name="loud", **SMALL)
 
 
@@ -188,8 +190,8 @@ def test_generalizes(model, vector, items):
 
 
 def test_capability(model, vector):
-    questions = read_questions(DATA / "questions.jsonl")
-    assert_capability_delta_below(model, vector, questions, limit=0.25, by="letters", prompt="chat")
+    questions = read_questions(DATA / "quiz_questions.jsonl")
+    assert_capability_delta_below(model, vector, questions, limit=0.25, prompt="chat")
     assert_capability_delta_below(model, vector, questions, limit=0.01)
 
 
@@ -200,14 +202,27 @@ def test_holds_in_contexts(model, vector, items):
 
 
 def test_performs_task(model, vector):
-    tasks = read_tasks(DATA / "yes_tasks.jsonl")
-    assert_performs_task(
-        model, vector, tasks, accuracy=0.1, n_shots=2, demonstrations=read_tasks(DATA / "shown_tasks.jsonl"), **ALL
-    )
+    tasks = read_tasks(DATA / "tasks.jsonl")
+    assert_performs_task(model, vector, tasks, accuracy=0.4, multiplier=8.0, **ALL)
+    shown = read_tasks(DATA / "shown_tasks.jsonl")
+    assert_performs_task(model, vector, tasks[:12], accuracy=0.9, n_shots=2, baseline_n_shots=2, demonstrations=shown, **ALL)
 
 
 def test_hooks_are_sound(model, vector):
     assert_hooks_are_sound(model, vector, max_batches=2)
+
+
+def test_hooks_of_others(model, vector):
+    @contextmanager
+    def too_strong(multiplier):
+        with steered(model, vector, multiplier=1.5 * multiplier, **ALL):
+            yield
+
+    assert_hooks_are_sound(model, vector, apply=too_strong, max_batches=2, **ALL)
+
+
+def test_hooks_without_what_the_claim_relies_on(model, vector):
+    assert_hooks_are_sound(model, vector, max_batches=2, leave_out=["dose"])
 
 
 # --- replies

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_steer import SteeringFailure, SteeringVector, assert_hooks_are_sound, wrap_model
-from pytest_steer.claims import HooksAreSound, hooks_are_sound
+from pytest_steer.claims import HooksAreSound, evidence_of, hooks_are_sound
 from pytest_steer.errors import MeasurementError, SoundnessError, SteerError, VectorError
 from pytest_steer.measures.subject import Subject
 from pytest_steer.report import report_schema
@@ -233,11 +233,10 @@ def test_weights_that_are_written_to_without_a_trace_are_noticed_and_put_back():
 def test_a_vector_of_another_template_is_caught_by_the_property_template():
     model = builders.random_model("llama")
     vector = SteeringVector(builders.random_vector(1).directions, {"template_hash": "f" * 64})
-    check = HooksAreSound(subject=Subject(vector=vector), max_batches=3)
-    evidence = check.measure(model)
+    evidence = evidence_of(HooksAreSound(vector, max_batches=3), model)
     assert [entry["property"] for entry in evidence.soundness["broken"]] == ["template"]
-    accepted = Subject(vector=vector, allow_mismatch=("template",))
-    assert HooksAreSound(subject=accepted, max_batches=3).measure(model).passed
+    accepted = HooksAreSound(vector, max_batches=3, allow_mismatch=("template",))
+    assert evidence_of(accepted, model).passed
 
 
 def test_a_batch_dependent_function_of_ones_own_is_caught():

