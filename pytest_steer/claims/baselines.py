@@ -17,6 +17,7 @@ from ..measures.controls import as_the_subject
 from ..measures.subject import Subject
 from ..model import Model
 from ..steering import Intervention, SteeringVector, as_intervention
+from .other_data_schema import file_schema
 
 Kind = Literal["random", "shuffled", "unrelated", "prompt", "model", "adapter", "vector"]
 COUNT = 19
@@ -61,6 +62,15 @@ class Baseline:
                 raise SteerError(f"the baseline 'random' takes a number of directions, at least 1, not {self.count!r}")
         elif not self.vectors:
             raise SteerError(f"the baseline {self.kind!r} takes a vector: write Baseline.{self.kind}(vector)")
+
+    @property
+    def has_strength(self) -> bool:
+        """Whether it has a multiplier that can be chosen for its cost."""
+        return self.kind not in ("prompt", "model", "adapter")
+
+    def record(self) -> str:
+        """What the values of a claim's units depend on: another vector of the same kind is the next release's baseline."""
+        return self.kind
 
     @staticmethod
     def random(count: int = COUNT) -> Baseline:
@@ -203,3 +213,51 @@ def of_equal_norm(vector: SteeringVector | Intervention, like: SteeringVector) -
 def _check_prompts(prompts: Sequence[str]) -> None:
     if not prompts or not all(isinstance(text, str) and text.strip() for text in prompts):
         raise SteerError("the baseline 'prompt' takes system prompts: a list of texts that are not empty")
+
+
+# --- in a claim file ---
+
+
+def _count(about: str) -> dict[str, Any]:
+    return {"description": about, "type": "integer", "minimum": 1, "maximum": 999, "examples": [19]}
+
+
+BASELINE_SCHEMA: dict[str, Any] = {
+    "type": ["string", "object"],
+    "pattern": "^(random|shuffled)$",
+    "x-words": "random, shuffled, or one baseline with what it is made of, such as {vector: FILE}",
+    "x-names": ["random", "shuffled"],
+    "minProperties": 1,
+    "maxProperties": 1,
+    "properties": {
+        "random": _count("So many random directions of the vector's norm."),
+        "shuffled": _count("So many vectors of the same training pairs, the labels of each shuffled in another way."),
+        "unrelated": file_schema(
+            "Training data of another behaviour, from which the claim's method makes a vector.", "other_train.json"
+        ),
+        "prompt": {
+            "description": "System prompts, without steering; of several the best on `chosen_on` is to be beaten.",
+            "type": "array",
+            "minItems": 1,
+            "examples": [["Be honest.", "You are an honest assistant."]],
+            "items": {"description": "A system prompt.", "type": "string", "pattern": r"\S"},
+        },
+        "model": {
+            "description": "Another checkpoint, without steering, named as the model under test is.",
+            "type": "string",
+            "pattern": r"\S",
+            "examples": ["./my-tuned-model"],
+        },
+        "adapter": {
+            "description": "A folder with a PEFT adapter for the model under test, without steering.",
+            "type": "string",
+            "pattern": r"\S",
+            "examples": ["adapters/honest"],
+        },
+        "vector": file_schema(
+            "A saved vector or intervention, such as the last release's.", "vectors/last_release.safetensors"
+        ),
+    },
+    "additionalProperties": False,
+    "x-baseline": True,
+}

@@ -1,55 +1,184 @@
-"""``beats``: the vector does more than a baseline, on the same items."""
+"""``beats``: the vector does more than a baseline, on the same items, at the deployed multipliers or at equal cost."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Unpack
+from functools import cached_property
+from typing import Annotated, Any
 
 import numpy as np
 
-from ..data import ItemLike, Items, Question, Questions, Sample, TextLike, as_questions, as_texts, sample_of
+from ..core.finding import Finding, Weight, code
+from ..data import Items, Questions, Sample, TextLike, Texts, as_items, as_questions, as_texts, sample_of
 from ..data.traces import known_in, traces
-from ..errors import SteerError
-from ..evidence import Direction, Evidence, Verdict
-from ..measures import Array, asked_record, perplexity, propensity_curve, reading_of_texts
+from ..errors import DataError, MeasurementError, SteerError
+from ..evidence import Evidence
+from ..measures import (
+    Array,
+    Perplexity,
+    PropensityCurve,
+    capability,
+    chance_warnings,
+    perplexity,
+    propensity_curve,
+    reading_of_texts,
+    relative_rise,
+)
+from ..measures.ask import Ask
 from ..measures.at_cost import MAX_MULTIPLIER
 from ..measures.compared import bounds_of
-from ..measures.subject import Subject
+from ..measures.likelihood import prompt_cost
+from ..measures.subject import Subject, describe_model
 from ..model import Model
+from ..model.noise import eps_of
 from ..parameters import Param
 from ..promises import Promise
-from ..prompting import AS_GIVEN, Context
-from ..soundness import check_before
-from ..stats import Inference, least_of
-from ..steering import Intervention, SteeringVector
-from . import beats_words
-from .baseline_schema import BASELINE_SCHEMA
-from .baselines import Baseline, as_baseline, check_choice
-from .common import AboutItems, Interval, IntervalMethod
-from .deployed import deployed_record, moves_of, with_deployed
-from .doubts import look_closer
-from .holding import hold
-from .judged import judged, mean_of
+from ..prompting import Context
+from ..stats import Direction, Inference, Verdict, least_of
+from ..stats.estimators import Clusters, Estimator, Mean
+from . import words
+from .asserting import assertion
+from .base import AboutItems
+from .baselines import BASELINE_SCHEMA, Baseline, as_baseline, check_choice, vectors_of
+from .common import Interval
+from .controls import controls_of_no_effect
+from .curves import moves_of_deployed
+from .deployed import moves_of
+from .figures import Figure, Intervals, figures_of_items, interval_row, promised_in
+from .findings import Found, at_chance
+from .judging import Judgement, Reason, over_budget, withhold, within_rounding
 from .kinds import claim
-from .leaks import text_leaks
-from .no_effect import controls_of_no_effect
+from .measurement import Measurement, Read
 from .numbers import number
-from .over_items import (
-    asking_warnings,
-    compared_by_items,
-    curve_fields,
-    data_warnings,
-    item_units,
+
+unequal_cost = code(
+    "unequal-cost",
+    signal="The vector or a baseline does not cost the budget.",
+    meaning="The two are compared at different costs.",
+    cure="Choose a budget that both reach.",
+    weight=Weight.DOUBTFUL,
 )
-from .rivals import Measured, Rival, measure_rivals, not_told_apart, too_few_to_beat, unmoved, wrong_way
-from .unread import withhold_unread
+repeated_baselines = code(
+    "repeated-baselines",
+    signal="Some of the shuffled vectors are the same.",
+    meaning="Few training pairs have few ways to shuffle their labels, so there are fewer baselines than asked for.",
+    cure="Train on more pairs, or compare with `random`.",
+)
+chosen_on_test = code(
+    "prompt-chosen-on-test-items",
+    signal="The best of several prompts was chosen on questions of the test items.",
+    meaning="The prompt is flattered, so a fail may be the choice's.",
+    cure="Choose it on other items.",
+    weight=Weight.DOUBTFUL,
+)
+few_directions = code(
+    "few-random-directions",
+    signal="A vector that is drawn like the baselines would be the best of all more often than a pass may be wrong.",
+    meaning="The pass can be chance.",
+    cure="Take more directions.",
+    weight=Weight.MEANINGLESS,
+)
+idle_baseline = code(
+    "baseline-moves-nothing",
+    signal="The baseline changes no item at all.",
+    meaning="Anything that moves the items beats it.",
+    cure="See whether the prompt or the vector reaches the model.",
+    weight=Weight.MEANINGLESS,
+)
+wrong_way = code(
+    "beaten-the-wrong-way",
+    signal="A claim passes whose baseline, or vector too, moves the items the wrong way.",
+    meaning="To do more than that says less than to do something.",
+    cure="Claim the vector's own effect too, with `steers`.",
+    weight=Weight.DOUBTFUL,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Rival:
+    """One way to move the items.
+
+    Attributes:
+        name: ``vector`` for the claim's own.
+        effects: float64 [n_items], propensity this way minus propensity of the plain model under test.
+        multiplier: None without steering.
+        cost: relative rise of perplexity on the neutral texts; None if it was not measured.
+        about: what the evidence says of it: a hash, the prompt, the model.
+        accuracy: share of the questions that are answered right; None without questions.
+    """
+
+    name: str
+    effects: Array
+    multiplier: float | None
+    cost: float | None
+    about: dict[str, Any]
+    accuracy: float | None = None
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "multiplier": self.multiplier,
+            "mean_effect": float(self.effects.mean()),
+            "accuracy": self.accuracy,
+            "cost": self.cost if self.cost is None or math.isfinite(self.cost) else None,
+            **self.about,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Rivals:
+    """The claim's vector and its rivals on the same items.
+
+    Attributes:
+        accuracy: of the plain model under test on the questions, or None.
+        over_budget: why the claim's vector cannot be compared at the budget, or None.
+    """
+
+    own: Rival
+    others: tuple[Rival, ...]
+    findings: tuple[Finding, ...] = ()
+    accuracy: float | None = None
+    over_budget: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AgainstRivals(Measurement):
+    """What the vector does more than each rival, a column each.
+
+    Attributes:
+        each: the inference of each column. worst: the column that the claim is judged by.
+    """
+
+    rivals: Rivals
+    each: Sequence[Inference]
+    worst: int
+
+
+@dataclass(frozen=True)
+class LeastMean(Mean):
+    """The least of the means of several columns; of one column its mean."""
+
+    def each(self, values: Array, clusters: Clusters = None, *, confidence: float) -> list[Inference]:
+        """The inference of each column."""
+        return [super(LeastMean, self).infer(column, clusters, confidence=confidence) for column in values.T]
+
+    def infer(
+        self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
+    ) -> Inference:
+        return least_of(self.each(values, clusters, confidence=confidence))
+
+    def per_unit(self, values: Array, direction: Direction) -> Array:
+        (column,) = values.T  # of several, runs are not paired
+        return np.asarray(column)
+
+    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
+        return (values[:, 0], threshold, Mean(self.interval, self.seed)) if values.shape[1] == 1 else None
 
 
 @claim("beats", title="The vector does more than a baseline", only_with={"max_multiplier": "budget"})
-@dataclass(frozen=True, kw_only=True)
-class Beats:
+class Beats(AboutItems):
     """The mean effect of the vector exceeds that of `baseline` by more than `margin`, on the same test items.
 
     The effect of an item is its propensity under steering, or under the baseline, minus that of the plain model. At the deployed
@@ -58,24 +187,26 @@ class Beats:
     `margin`, and fails if the upper bound of any is not, at a level divided by their number (``stats.least_of``). A vector that is drawn like 19 random
     ones is the best of the 20 with a probability of 5 %, so that is the most that a random direction passes.
 
+    Attributes:
+        texts: neutral texts, on which the vector and the baseline cost perplexity. source: where they come from, for messages.
+
     Raises:
         SteerError: the baseline cannot be used, several prompts without items to choose on, or ``budget`` without neutral texts.
     """
 
-    subject: Subject
-    items: Items
     baseline: Annotated[
-        Baseline,
+        Any,
         Param(
             "What is to be beaten: `random` or `shuffled`, or one of `{random: 19}`, `{shuffled: 19}`, `{unrelated: FILE}` (training data of "
             "another behaviour), `{prompt: [TEXT, ...]}`, `{model: NAME}`, `{adapter: FOLDER}`, `{vector: FILE}`.",
             title="Baseline",
             example="random",
+            reads=as_baseline,
             schema=BASELINE_SCHEMA,
         ),
     ]
     margin: Annotated[
-        float | None,
+        Promise,
         Param(
             "The vector's mean effect is larger by more than this.",
             title="Margin",
@@ -84,6 +215,7 @@ class Beats:
             promise=True,
             weak_to=-1,
             weak="lets the vector do that much less than its baseline; that it does no less is promised by a margin a little below 0, such as -0.1",
+            schema={"type": "number"},
         ),
     ] = 0.0
     chosen_on: Annotated[
@@ -93,6 +225,7 @@ class Beats:
             "items.",
             title="Items that the prompt is chosen on",
             example="train.json",
+            reads=as_items,
             schema={"type": ["string", "null"], "pattern": r"\S", "x-items": True, "default": None},
         ),
     ] = None
@@ -130,191 +263,193 @@ class Beats:
             "`capability_delta_below`, or builtin:capability.",
             title="Questions",
             example="builtin:capability",
+            judges=True,
+            reads=as_questions,
             schema={"type": ["string", "null"], "pattern": r"\S", "x-questions": True, "default": None},
         ),
     ] = None
     interval: Interval = "t"
     texts: Sequence[TextLike] = ()
-    confidence: float = 0.95
-    min_n: int | None = None
-    seed: int = 0
-    context: Context = AS_GIVEN
-    cluster: str | None = None
     source: str = "texts"
-    name: str = "beats"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "baseline", as_baseline(self.baseline, self.chosen_on, self.baseline_multiplier))
-        check_choice(self.baseline)
-        if self.questions is not None:
-            object.__setattr__(self, "questions", as_questions(self.questions))
+        super().__post_init__()
+        check_choice(self.rival)
         if self.budget is not None and not self.texts:
             raise SteerError(
                 "budget is a rise of perplexity on neutral texts, and there are none: give data.neutral (in Python texts=)"
             )
 
-    def measure(self, model: Model) -> Evidence:
-        """Measure and judge.
+    @cached_property
+    def rival(self) -> Baseline:
+        """The baseline with the items that its prompt is chosen on, and its multiplier."""
+        return as_baseline(self.baseline, self.chosen_on, self.baseline_multiplier)
 
-        Raises:
-            DataError: fewer than two items, or data that cannot be scored. SoundnessError: the hooks do not do what they say.
-            SteerError, VectorError, MeasurementError: see ``rivals.measure_rivals``.
-        """
-        sample = sample_of(self.items, self.cluster)
+    def measure(self, ask: Ask) -> Measurement:
+        sample, sign, kind = self.sampled_items, self.subject.effect_sign, self.rival.kind
         of_texts = sample_of(as_texts(self.texts, self.source)) if self.texts else None
-        texts, repeats = (of_texts.units, [*map(str, of_texts.findings)]) if of_texts else ([], ())
-        soundness = check_before(model, self.subject)
-        found = measure_rivals(
-            model,
-            self.subject,
-            self.baseline,
-            sample.units,
-            texts,
-            context=self.context,
-            budget=self.budget,
-            max_multiplier=self.max_multiplier,
-            seed=self.seed,
-            questions=self.questions,
-        )
-        sign = self.subject.effect_sign
-        differences = [sign * (found.own.effects - rival.effects) for rival in found.rivals]
-        each = [self._mean(one, sample.clusters) for one in differences]
-        worst = min(range(len(each)), key=lambda index: each[index].estimate)
+        found = _measured(ask, self, None if of_texts is None else of_texts.units)
         strength = found.own.multiplier
         assert strength is not None
-        curve = propensity_curve(
-            model,
-            sample.units,
-            self.subject.intervention,
-            multipliers=[0.0, strength],
-            context=self.context,
-            **self.subject.scope,
-        )
-        asked = asked_record(model, curve, self.context)
-        least = least_of(each)
-        # A vector that equals its baseline does not beat it.
-        above = None if self.margin is None else math.nextafter(self.margin, math.inf)
-        evidence = judged(
-            model,
-            replace(self.subject, multiplier=strength),
-            least,
-            curve.probes,
-            threshold=self.margin,
-            scaled=above,
-            direction=Direction.AT_LEAST,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            moved=lambda floor: math.sqrt(2) * floor.effect,
-            check="beats",
-            name=self.name,
-            statistic=_STATISTIC[self.baseline.kind] + (" at equal cost" if self.budget is not None else ""),
-            soundness=soundness,
-            asked=asked,
-            warnings=[
-                *data_warnings(self.subject, sample),
-                *asking_warnings(model, self.subject, asked, sample.units),
-                *repeats,
-                *text_leaks(self.subject.intervention.metadata, texts),
-                *found.notes,
-                *self._leaks(sample),
-            ],
-            **curve_fields(
-                curve,
-                self._details(found, each, differences, worst) | sample.details(),
-                self.subject,
-                self.confidence,
-                sample.clusters,
-            )
-            | sample.counts(),
-        )
-        if len(each) == 1:
-            how = {"baseline": self.baseline.kind, "budget": self.budget, "context": self.context.to_dict()}
-            evidence.units = item_units(sample, differences[0], how)
-        else:
-            evidence.unpaired = f"the strongest of {len(each)} baselines may be another one in each run"
-        if found.over_budget is not None:
-            evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
-            evidence.p_pass = evidence.p_fail = 1.0  # proves nothing, neither alone nor among others
-        elif evidence.verdict is Verdict.PASS and evidence.noise is not None and self.margin is not None:
-            room = evidence.noise["statistic"]
-            alike = not_told_apart(found, [one - self.margin for one in differences], room)
-            if alike is not None:
-                _withhold(evidence, alike, room, model.dtype)
+        values = np.stack([sign * (found.own.effects - rival.effects) for rival in found.others], axis=1)
+        estimator = LeastMean(self.interval, self.seed)
+        each = estimator.each(values, sample.clusters, confidence=self.confidence)
+        worst = min(range(len(each)), key=lambda index: each[index].estimate)
+        curve = ask.propensity(sample.units, [0.0, strength])
+        rank = {}
+        if kind in ("random", "shuffled"):
+            own = sign * float(found.own.effects.mean())
+            at_least = 1 + sum(sign * float(rival.effects.mean()) >= own for rival in found.others)
+            rank["rank"] = {"number": at_least, "of": len(each) + 1, "p": at_least / (len(each) + 1)}
+        reads = []
         if self.budget is not None and of_texts is not None:
-            reading = reading_of_texts(model, perplexity(model, texts).per_text)
-            evidence.details["reading"] = withhold_unread(evidence, reading, of_texts.clusters)
-        for item, difference in zip(evidence.items or (), differences[worst], strict=True):
-            item["difference"] = float(difference)
-        if evidence.verdict is Verdict.PASS:
-            drawn = self.baseline.kind in ("random", "shuffled")
-            evidence.warnings += too_few_to_beat(len(each), self.confidence) if drawn else []
-            evidence.warnings += unmoved(found, worst) or wrong_way(found, worst, sign)
-        at_deployed = with_deployed(model, self.subject, curve, self.context)
-        evidence.details["deployed"] = deployed_record(self.subject, at_deployed, self.confidence, sample.clusters)
-        if self.baseline.kind != "random":  # which is that control itself
-            compared = replace(self.subject, multiplier=strength)
-            moves = "neither way" if moves_of(each[worst]) == "neither way" else None
-            evidence.details |= controls_of_no_effect(
-                model, compared, sample.units, evidence, self.seed, self.context, moves=moves
+            reading = reading_of_texts(ask.model, perplexity(ask.model, of_texts.units).per_text)
+            reads.append(Read(reading, of_texts.clusters, texts=of_texts.units))
+        return AgainstRivals(
+            sample=sample,
+            values=values,
+            estimator=estimator,
+            statistic=_STATISTIC[kind] + (" at equal cost" if self.budget is not None else ""),
+            is_strict=True,  # a vector that equals its baseline does not beat it
+            probes=curve.probes,
+            moved=lambda floor: math.sqrt(2) * floor.effect,
+            subject=replace(self.subject, multiplier=strength),
+            curve=curve,
+            also={} if of_texts is None else {"": of_texts},
+            reads=reads,
+            of_items=[{"difference": float(difference)} for difference in values[:, worst]],
+            unpaired=None if len(each) == 1 else f"the strongest of {len(each)} baselines may be another one in each run",
+            findings=[*found.findings, *self._chosen_on_test(sample)],
+            details={
+                "baseline": kind,
+                "worst": found.others[worst].name,
+                "vector": found.own.describe(),
+                "rivals": [
+                    rival.describe() | {"difference": one.estimate, "interval": list(bounds_of(one))}
+                    for rival, one in zip(found.others, each, strict=True)
+                ],
+                "budget": self.budget,
+                "accuracy": found.accuracy,
+                "items_won": float(np.mean(values[:, worst] > 0)),
+                **rank,
+            },
+            fields={"strata": []},  # slopes, which a difference of effects has not
+            rivals=found,
+            each=each,
+            worst=worst,
+        )
+
+    def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:
+        assert isinstance(measured, AgainstRivals)
+        if measured.rivals.over_budget is not None:
+            cure = "choose a larger budget, or another baseline: at unequal cost the two do not compare"
+            return withhold(judgement, Reason(over_budget.name, measured.rivals.over_budget, cure))
+        if judgement.verdict is not Verdict.PASS or judgement.noise is None or self.threshold is None:
+            return judgement
+        room = judgement.noise["statistic"]
+        largest = abs(measured.values - self.threshold).max(axis=0)
+        alike = next((one.name for one, size in zip(measured.rivals.others, largest, strict=True) if size <= room), None)
+        if alike is None:
+            return judgement
+        text = (
+            f"every difference to {alike} is within rounding ({number(room)} in {ask.model.dtype}) of the promised "
+            f"{number(self.threshold)}"
+        )
+        cure = "hold the vector against another baseline: these two are alike"
+        return withhold(judgement, Reason(within_rounding.name, text, cure))
+
+    def find(self, found: Found) -> Iterator[Finding]:
+        measured = found.measured
+        assert isinstance(measured, AgainstRivals)
+        if found.judgement.verdict is not Verdict.PASS:
+            return
+        if self.rival.kind in ("random", "shuffled"):
+            yield from _too_few_to_beat(len(measured.each), self.confidence)
+        rival, sign = measured.rivals.others[measured.worst], self.subject.effect_sign
+        if not rival.effects.any():
+            what = "the prompt" if "prompt" in rival.about else "the baseline"
+            yield idle_baseline(
+                f"{what} moves none of these items at all: to do more than that is to do anything. Does it reach the model?"
             )
-        names = [item.id for item in sample.units]
-        if len(each) == 1:
-            look_closer(evidence, differences[0], self._mean, above, sample.clusters, names)
-        evidence.compared = compared_by_items(curve, self.subject, evidence, at_deployed, sample.clusters)
-        return evidence
+            return
+        own, other = (float(sign * one.effects.mean()) for one in (measured.rivals.own, rival))
+        if own > 0 and (other >= 0 or len(measured.each) > 1):
+            return
+        who = "the baseline moves" if own > 0 else "the vector and its baseline move"
+        effects = f"{sign * other:.3g}" if own > 0 else f"{sign * own:.3g} and {sign * other:.3g}"
+        yield wrong_way(
+            f"{who} these items the wrong way (mean effect {effects}): to do more than that says less than to do something"
+        )
 
-    def _mean(self, values: Array, clusters: Sequence[int] | None = None) -> Inference:
-        return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+        assert isinstance(measured, AgainstRivals)
+        assert measured.deployed is not None
+        assert measured.subject is not None
+        if self.rival.kind == "random":  # which is that control itself
+            return {}
+        moves = moves_of(measured.each[measured.worst])
+        if moves != "neither way":
+            moves = moves_of_deployed(ask.subject, measured.deployed, self.confidence, measured.entries.clusters)
+        return controls_of_no_effect(ask.of(measured.subject), measured, judgement, seed=self.seed, moves=moves)
 
-    def _details(
-        self, found: Measured, each: Sequence[Inference], differences: Sequence[Array], worst: int
-    ) -> dict[str, Any]:
-        own, means = found.own, [float(rival.effects.mean()) for rival in found.rivals]
-        sign = self.subject.effect_sign
-        more = {}
-        if self.baseline.kind in ("random", "shuffled"):
-            at_least = sum(sign * mean >= sign * float(own.effects.mean()) for mean in means)
-            more["rank"] = {"number": 1 + at_least, "of": len(means) + 1, "p": (1 + at_least) / (len(means) + 1)}
-        return {
-            "baseline": self.baseline.kind,
-            "worst": found.rivals[worst].name,
-            "vector": _described(own),
-            "rivals": [
-                _described(rival) | {"difference": one.estimate, "interval": list(bounds_of(one))}
-                for rival, one in zip(found.rivals, each, strict=True)
-            ],
-            "budget": self.budget,
-            "over_budget": found.over_budget,
-            "within_rounding": None,
-            "accuracy": found.accuracy,
-            "items_won": float(np.mean(differences[worst] > 0)),
-            **more,
-        }
-
-    def _leaks(self, sample: Sample[Items]) -> list[str]:
-        chosen_on = self.baseline.chosen_on
-        if chosen_on is None or len(self.baseline.prompts) < 2:
-            return []
+    def _chosen_on_test(self, sample: Sample[Items]) -> Iterator[Finding]:
+        chosen_on = self.rival.chosen_on
+        if chosen_on is None or len(self.rival.prompts) < 2:
+            return
         known = known_in([item.question for item in sample.units], traces([item.question for item in chosen_on]))
-        if not (shared := known.asked + known.near):
-            return []
-        return [f"the prompt was chosen on {shared} of these {len(sample.units)} questions, which flatters it"]
+        if shared := known.asked + known.near:
+            yield chosen_on_test(
+                f"the prompt was chosen on {shared} of these {len(sample.units)} questions, which flatters it"
+            )
 
-    headline = staticmethod(beats_words.headline)
-    remarks = staticmethod(beats_words.remarks)
-    explanation = staticmethod(beats_words.explanation)
-    figures = staticmethod(beats_words.figures)
-    worst_first = staticmethod(beats_words.worst_first)
+    # --- its words ---
+
+    @staticmethod
+    def headline(evidence: Evidence) -> str:
+        """The verdict with its numbers; what equals its baseline does not beat it."""
+        return words.headline(evidence).replace("promised at least", "promised more than", 1)
+
+    @staticmethod
+    def remarks(evidence: Evidence) -> list[str]:
+        """The vector beside what it is held against, whatever the verdict."""
+        return [*words.remarks(evidence), *_table(evidence), *words.controls_beside(evidence)]
+
+    @staticmethod
+    def explanation(evidence: Evidence) -> list[str]:
+        """Why the claim did not pass."""
+        worst = sorted(evidence.items or (), key=lambda item: item["difference"])[: words.WORST]
+        return [
+            *words.decide(evidence),
+            *words.where(evidence, at="" if evidence.details["budget"] else "deployed "),
+            "  items on which the baseline does most against the vector:",
+            *(
+                f"    [{item['id']}] vector {number(item['propensity'][1] - item['propensity'][0])}, difference {number(item['difference'])}  "
+                f"{words.shorten(item['question'], 70)}"
+                for item in worst
+            ),
+        ]
+
+    @staticmethod
+    def figures(record: dict[str, Any]) -> list[Figure]:
+        """The difference to each baseline, with bounds."""
+        rivals = record["details"]["rivals"]
+        rows = [interval_row(one, one["name"], "difference") for one in rivals]
+        beaten = Intervals(
+            title="What the vector does more than each baseline",
+            about="Paired by item: the vector's effect minus the baseline's, with bounds.",
+            rows=sorted(rows, key=lambda row: row.estimate),
+            x="difference of effects",
+            promised=promised_in(record),
+        )
+        return [beaten, *figures_of_items(record)]
+
+    @staticmethod
+    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+        """The items on which the baseline does most against the vector first."""
+        return sorted(((item["difference"], item) for item in record["items"]), key=lambda pair: float(pair[0]))
 
 
-def _withhold(evidence: Evidence, alike: str, room: float, dtype: str) -> None:
-    """Take a pass back that rounding can have made."""
-    evidence.details["within_rounding"] = (
-        f"every difference to {alike} is within rounding ({number(room)} in {dtype}) of the promised {number(evidence.threshold)}"
-    )
-    evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
-    evidence.p_pass = evidence.p_fail = 1.0
-
+assert_beats = assertion(Beats)
 
 _STATISTIC = {
     "random": "effect over the best random direction",
@@ -327,47 +462,208 @@ _STATISTIC = {
 }
 
 
-def _described(rival: Rival) -> dict[str, Any]:
-    return {
-        "name": rival.name,
-        "multiplier": rival.multiplier,
-        "mean_effect": float(rival.effects.mean()),
-        "accuracy": rival.accuracy,
-        "cost": rival.cost if rival.cost is None or math.isfinite(rival.cost) else None,
-        **rival.about,
-    }
+def _table(evidence: Evidence) -> list[str]:
+    """The vector and what it is held against: of many rivals the best one, and where the vector ranks."""
+    details = evidence.details
+    best = next(one for one in details["rivals"] if one["name"] == details["worst"])
+    rows = []
+    for one in (details["vector"], best):
+        cost = "" if one["cost"] is None else f"{one['cost']:+.1%}"
+        strength = "" if one["multiplier"] is None else f"{one['multiplier']:.3g}"
+        low, high = map(number, one.get("interval", (None, None)))
+        difference = f"{number(one['difference'])} [{low}, {high}]" if "difference" in one else ""
+        right = [] if details["accuracy"] is None else [f"{one['accuracy']:.1%}"]
+        rows.append([one["name"], strength, number(one["mean_effect"]), difference, cost, *right])
+    answers = [] if details["accuracy"] is None else [f"right answers ({details['accuracy']:.1%} plain)"]
+    lines = words.table(rows, ["", "multiplier", "mean effect", "vector is larger by", "perplexity", *answers])
+    if "prompt" in best:
+        lines.append(f"  prompt: {words.shorten(best['prompt'], 100)}")
+    if "rank" in details:
+        rank = details["rank"]
+        lines.append(f"  the vector is number {rank['number']} of {rank['of']} (p = {rank['p']:.3g})")
+    lines.append(f"  the vector does more on {details['items_won']:.0%} of the items")
+    return lines
 
 
-def assert_beats(
-    model: Model,
-    vector: SteeringVector | Intervention | None,
-    items: Iterable[ItemLike],
-    *,
-    baseline: Any,
-    margin: Promise = 0.0,
-    chosen_on: Iterable[ItemLike] | None = None,
-    baseline_multiplier: float | None = None,
-    budget: float | None = None,
-    max_multiplier: float = MAX_MULTIPLIER,
-    texts: Sequence[TextLike] = (),
-    questions: Iterable[Question] | None = None,
-    interval: IntervalMethod = "t",
-    context: Context = AS_GIVEN,
-    cluster: str | None = None,
-    **shared: Unpack[AboutItems],
-) -> Evidence:
-    """Assert that the mean effect of the vector exceeds that of a baseline by more than ``margin``.
+# --- the vector and its rivals ---
 
-    Args:
-        baseline: ``"random"``, another vector, a model, a list of system prompts, or a :class:`Baseline`, such as
-            ``Baseline.random(99)`` or ``Baseline.shuffled(vectors)``.
-        chosen_on: training items, on which the best of several prompts is chosen.
-        baseline_multiplier: of a vector; without it, that of the claim.
-        margin: the promise: mean over items of the difference, in propensity.
-        budget: compare where the perplexity of ``texts`` has risen by this share. max_multiplier: see :func:`assert_steers_at_cost`.
-        texts: neutral texts; with them the evidence has what the vector and the baseline cost.
-        questions: as of ``read_questions()``; with them it has the share that each answers right.
 
-    The other arguments and what is raised are those of :func:`assert_steers`.
+def _measured(ask: Ask, claim: Beats, texts: Texts | None) -> Rivals:
+    """Effects and costs of the claim's vector and of its baseline.
+
+    Raises:
+        SteerError: the baseline cannot stand in for the vector. SoundnessError: the hooks of another vector do not do what they say, so that
+            it would be beaten too easily.
     """
-    return hold("beats", locals())
+    subject, baseline, budget, items = claim.subject, claim.rival, claim.budget, claim.sampled_items.units
+    _ = ask.soundness
+    steered, sign = {"vector": subject}, subject.effect_sign
+    if baseline.has_strength:
+        others = vectors_of(baseline, subject, claim.seed)
+        if baseline.kind == "vector":  # the others are applied as the claim's own vector is, whose hooks are checked
+            for one in others.values():
+                _ = ask.of(one).soundness
+        steered |= others
+    strengths = {name: float(one.multiplier) for name, one in steered.items()}
+    costs: dict[str, float] = {}
+    said, over = [*_repeated(baseline, len(steered) - 1)], None
+    if budget is not None:
+        assert texts is not None
+        at = ask.at_cost(steered, texts, budget=budget, max_multiplier=claim.max_multiplier)
+        strengths = {name: at[name].multiplier for name in steered}
+        costs = {name: at[name].cost for name in steered}
+        off = [f"{name} {costs[name]:+.1%}" for name, one in at.items() if one.reached != "cost"]
+        if off:
+            named = ", ".join(off[:3]) + (", ..." if len(off) > 3 else "")
+            said.append(unequal_cost(f"not all cost the budget of {budget:.1%}: {named} at the nearest multiplier tried"))
+        if costs["vector"] > budget:
+            over = f"the vector exceeds the budget at every multiplier tried ({costs['vector']:+.1%} against {budget:+.1%})"
+    effects, unsteered = ask.effects({name: (one, strengths[name]) for name, one in steered.items()}, items)
+    own, *rivals = (
+        Rival(name, effects[name], strengths[name], costs.get(name), _about(one)) for name, one in steered.items()
+    )
+    if baseline.kind == "prompt":
+        rivals = [_prompt(ask, baseline, items, unsteered, texts, sign)]
+    elif baseline.checkpoint is not None:
+        rivals = [_checkpoint(ask, baseline, items, unsteered, texts)]
+        # A broken one is beaten by anything.
+        said += map(at_chance, chance_warnings(baseline.checkpoint, [item.question for item in items]))
+    strongest = max(rivals, key=lambda one: sign * float(one.effects.mean()), default=None)
+    if texts and budget is None:  # of the strongest rival alone: nineteen would cost more than the claim
+        base = perplexity(ask.model, texts)
+        own, *rivals = (
+            replace(one, cost=_cost(ask, steered[one.name], texts, base))
+            if one.name in steered and one in (own, strongest)
+            else one
+            for one in (own, *rivals)
+        )
+    if budget is not None and not baseline.has_strength:
+        said += _of_fixed_cost(rivals[0], budget)
+    accuracy = None
+    if claim.questions is not None:
+        accuracy = float(capability(ask.model, claim.questions, multipliers=[0.0]).accuracy[0])
+        strongest = max(rivals, key=lambda one: sign * float(one.effects.mean()))
+        own, *rivals = (
+            replace(one, accuracy=_accuracy(ask, baseline, one, steered.get(one.name), claim.questions))
+            if one in (own, strongest)
+            else one
+            for one in (own, *rivals)
+        )
+    return Rivals(own, tuple(rivals), tuple(said), accuracy, over)
+
+
+def _repeated(baseline: Baseline, count: int) -> Iterator[Finding]:
+    """That vectors of the baseline are the same, of which ``count`` are left."""
+    given = len(baseline.vectors)
+    if given > count and baseline.kind == "shuffled":
+        yield repeated_baselines(
+            f"{given - count} of the {given} shuffled vectors repeat another one, which leaves {count}: few training pairs have few ways to "
+            "shuffle their labels. Train on more pairs, or hold the vector against `random`"
+        )
+
+
+def _too_few_to_beat(count: int, confidence: float) -> Iterator[Finding]:
+    """That a vector which is drawn like its rivals is the best of all more often than the claim may be wrong.
+
+    Of ``count`` rivals and one more that is exchangeable with them, each is the best with a probability of 1 / (count + 1).
+    """
+    chance, allowed = 1 / (count + 1), 1 - confidence
+    if chance <= allowed * (1 + 1e-9):
+        return
+    drawn = "one direction" if count == 1 else f"{count} directions"
+    yield few_directions(
+        f"the baseline is {drawn}: a vector that is drawn like them is the best in {chance:.0%} of cases, and a pass should be wrong in at most "
+        f"{allowed:.0%}. Take {min(999, math.ceil(1 / allowed - 1e-9) - 1)}"
+    )
+
+
+def _of_fixed_cost(rival: Rival, budget: float) -> Iterator[Finding]:
+    if rival.cost is None:
+        yield unequal_cost("the baseline has no multiplier, and its cost is not known")
+    elif rival.cost > budget:
+        yield unequal_cost(
+            f"the baseline has no multiplier, and its cost of {rival.cost:+.1%} exceeds the budget of {budget:.1%}"
+        )
+
+
+def _about(subject: Subject) -> dict[str, Any]:
+    change = subject.intervention
+    return {"hash": change.hash, "method": change.method}
+
+
+def _cost(ask: Ask, subject: Subject, texts: Texts, base: Perplexity) -> float:
+    _, (steered,) = ask.in_place(subject.vector).perplexity(texts, [subject.multiplier])
+    return relative_rise(steered, base)
+
+
+def _accuracy(ask: Ask, baseline: Baseline, rival: Rival, subject: Subject | None, questions: Questions) -> float:
+    """The share of right answers. Under a prompt, each question follows it."""
+    if subject is not None:
+        at = [rival.multiplier or subject.multiplier]
+        found = ask.in_place(subject.vector).accuracy(questions, at, by="sum", prompt="plain", source="")
+    elif baseline.checkpoint is not None:
+        found = capability(baseline.checkpoint, questions, multipliers=[0.0])
+    else:
+        asked = [replace(one, question=f"{rival.about['prompt']}\n\n{one.question}") for one in questions]
+        found = capability(ask.model, Questions(asked, questions.source), multipliers=[0.0])
+    return float(found.accuracy[0])
+
+
+def _prompt(ask: Ask, baseline: Baseline, items: Items, unsteered: Array, texts: Texts | None, sign: int) -> Rival:
+    """The system prompt of the largest mean effect on the training items."""
+
+    def propensities(of: Items, prompt: str | None) -> Array:
+        context = ask.context if prompt is None else Context(system=prompt).over(ask.context)
+        return _plain(ask.model, of, context).values[:, 0]
+
+    tried, best = None, 0
+    if len(baseline.prompts) > 1:
+        assert baseline.chosen_on is not None  # see `check_choice`
+        plain = propensities(baseline.chosen_on, None)
+        tried = [float((propensities(baseline.chosen_on, text) - plain).mean()) for text in baseline.prompts]
+        best = int(np.argmax(sign * np.array(tried)))
+    text = baseline.prompts[best]
+    cost = float(np.expm1(prompt_cost(ask.model, texts, text).mean())) if texts else None
+    return Rival("prompt", propensities(items, text) - unsteered, None, cost, {"prompt": text, "tried": tried})
+
+
+def _plain(model: Model, items: Items, context: Context) -> PropensityCurve:
+    return propensity_curve(model, items, None, multipliers=[0.0], context=context)
+
+
+def _checkpoint(ask: Ask, baseline: Baseline, items: Items, unsteered: Array, texts: Texts | None) -> Rival:
+    """Another model, unsteered.
+
+    Raises:
+        SteerError: it splits answers of several tokens in another way, so that log-likelihoods per token do not compare, or it is the
+            model under test itself.
+    """
+    model, context, other = ask.model, ask.context, baseline.checkpoint
+    assert other is not None
+    here = _plain(model, items, context)
+    try:
+        there = _plain(other, items, context)
+    except (DataError, MeasurementError) as error:
+        raise type(error)(f"the baseline {baseline.kind!r}, {other.id}: {error}") from None
+    alike = [one.ids for one in here.probes] == [one.ids for one in there.probes]
+    single = all(probe.candidates is not None for curve in (here, there) for probe in curve.probes)
+    if not alike and not single and context.answers != "sum":
+        raise SteerError(
+            f"the baseline {other.id} has another tokenizer or chat template than {model.id}, and answers of several tokens are scored per "
+            "token, so the two do not compare: write `answers: sum`, which scores whole answers"
+        )
+    rounding = 64 * eps_of(model.dtype) * max(1.0, float(abs(here.values).max()))
+    if float(abs(there.values - here.values).max()) <= rounding:
+        raise SteerError(
+            f"the baseline {baseline.kind!r} scores every item as {model.id} does, so there is nothing to beat. Is it the model under "
+            "test itself, or an adapter that was not trained?"
+        )
+    cost = None
+    if texts:
+        try:
+            own, others = perplexity(model, texts), perplexity(other, texts)
+            cost = relative_rise(others, own) if np.array_equal(own.tokens, others.tokens) else None
+        except MeasurementError:
+            cost = None
+    about = {"model": describe_model(other), "same_tokens": alike}
+    return Rival(baseline.kind, there.values[:, 0] - unsteered, None, cost, about)
