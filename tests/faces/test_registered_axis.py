@@ -102,7 +102,6 @@ def test_in_python(root: Path) -> None:
         ("marks: 2}", "marcs: 2}", ["*:3: regressions[[]0].marcs: unknown key 'marcs'*", "*Did you mean 'marks'?*"]),
         ("base: {tone: kind}", "base: {tone: mild}", ["*:15: claims[[]1].generalizes.base.tone: must be as_given, rude or kind*"]),
         ("{rude: {tone", "{rude: {ton", ["*:16: claims[[]1].generalizes.contexts.rude.ton: unknown key 'ton'*", "*Did you mean 'tone'?*"]),
-        ("base: {tone: kind}", "base: {own: {tone: kind}}", ["*:15: *.base.own: 'own' is not an axis*", "*Write `tone: kind` instead of `own: {tone: kind}`.*"]),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_line(

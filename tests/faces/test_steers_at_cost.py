@@ -87,7 +87,7 @@ def test_an_intervention_that_cannot_be_dosed(suite: Path, pytester: pytest.Pyte
     (suite / "c.steer.yaml").write_text(head + dear + "  - steers_at_cost: {name: cheap, effect: -50, budget: 100}\n")
     result, found = report(pytester)
     assert found["cheap"]["verdict"] == "inconclusive"
-    assert "not proven that the unsteered model reads these texts" in found["cheap"]["details"]["withheld"]
+    assert "not proven that the unsteered model reads these texts" in found["cheap"]["withheld"]["text"]
     assert found["cheap"]["details"]["reached"] == found["dear"]["details"]["reached"] == "fixed"
     assert found["cheap"]["details"]["cost"] == found["dear"]["details"]["cost"]
     assert found["dear"]["details"]["cost_interval"][0] > 0.5

@@ -10,6 +10,7 @@ import builders
 import pytest
 
 from pytest_steer import read_items, read_tasks
+from pytest_steer.claims import evidence_of
 from pytest_steer.errors import DataError
 from pytest_steer.files import ClaimSpec, read_suite
 from pytest_steer.files.build import Builder
@@ -52,7 +53,7 @@ def claims(place: Path, text: str) -> list[ClaimSpec]:
 
 def measured(place: Path, claim: ClaimSpec) -> dict:
     model = builders.random_model("llama")
-    evidence = Builder(model).build(read_suite(place / "x.steer.yaml"), claim).measure(model).to_dict()
+    evidence = evidence_of(Builder(model).build(read_suite(place / "x.steer.yaml"), claim), model).to_dict()
     return {key: evidence[key] for key in ("estimate", "interval", "n", "items", "vector") if key in evidence}
 
 

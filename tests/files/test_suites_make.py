@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pytest_steer import SteeringVector, extract
+from pytest_steer.claims import evidence_of
 from pytest_steer.data import TaskItem
 from pytest_steer.errors import SteerError
 from pytest_steer.files import ClaimSpec, read_suite
@@ -183,13 +184,13 @@ def test_a_claim_about_an_ablation_runs_and_says_what_its_numbers_are(place):
     model = builders.random_model("llama")
     suite = read_suite(file)
     one, other = (Builder(model).build(suite, claim) for claim in suite.entries)
-    evidence = one.measure(model)
+    evidence = evidence_of(one, model)
     assert evidence.vector["method"] == "ablate(ablation)"
     assert (evidence.vector["strength"], evidence.vector["site"], evidence.multipliers) == ("ignored", "block", [0.0, 1.0])
     assert evidence.to_dict()["n"] == 6
     assert any("ask a question that the vector was extracted from" in warning for warning in evidence.warnings)
     with pytest.raises(SteerError, match=r"strength of 'ablate\(ablation\)' is ignored, so a slope"):
-        other.measure(model)
+        evidence_of(other, model)
 
 
 def test_a_method_used_elsewhere_than_in_its_paper_is_a_warning(place):
@@ -201,7 +202,7 @@ def test_a_method_used_elsewhere_than_in_its_paper_is_a_warning(place):
     )
     model = builders.random_model("llama")
     suite = read_suite(file)
-    words = Builder(model).build(suite, suite.entries[0]).measure(model).warnings
+    words = evidence_of(Builder(model).build(suite, suite.entries[0]), model).warnings
     assert any(
         "the method icv is applied at positions 'all' where it comes from; this claim steers 'after_prompt'" in w
         for w in words

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pytest_steer import SteeringVector, extract, load_model, read_items, registry
+from pytest_steer.claims import evidence_of
 from pytest_steer.data import TaskItem, items_as_tasks, task_items
 from pytest_steer.errors import DataError
 from pytest_steer.files import ClaimSpec, read_suite
@@ -237,12 +238,12 @@ def test_steers_on_a_task_is_the_plain_curve(model, place, vector):
     claims = claims_of(place, HEAD + "claims:\n  - steers: {steerability: 0}\n  - not_anti_steered: {share: 0.5}\n")
     suite = read_suite(place / "x.steer.yaml")
     builder = Builder(model, RunContext(seed=SEED))
-    steers = builder.build(suite, claims["steers"]).measure(model)
+    steers = evidence_of(builder.build(suite, claims["steers"]), model)
     want = propensities(model, vector, task_items(PAIRS, seed=SEED))
     assert np.array([item["propensity"] for item in steers.items]) == pytest.approx(want, abs=1e-4)
     assert steers.estimate == pytest.approx(plain.slopes(want, GRID).mean(), abs=1e-4)
     assert [item["matching"] for item in steers.items] == [[pair.output] for pair in PAIRS]
-    share = builder.build(suite, claims["not_anti_steered"]).measure(model)
+    share = evidence_of(builder.build(suite, claims["not_anti_steered"]), model)
     assert share.estimate == pytest.approx((plain.slopes(want, GRID) <= 0).mean())
     items, context = builder.inputs.test_items(claims["steers"])
     assert (list(items), context) == (list(task_items(PAIRS, seed=SEED)), IN_TASK_FORM)
@@ -257,7 +258,7 @@ def test_the_effect_at_a_cost_is_that_of_the_task_form(model, place, vector):
         "claims:\n  - steers_at_cost: {effect: 0, budget: 0.05}\n"
     )
     (claim,) = claims_of(place, text).values()
-    evidence = Builder(model, RunContext(seed=SEED)).build(read_suite(place / "x.steer.yaml"), claim).measure(model)
+    evidence = evidence_of(Builder(model, RunContext(seed=SEED)).build(read_suite(place / "x.steer.yaml"), claim), model)
     at = evidence.multiplier
     assert at not in (None, 0.0, 1.0)
     want = propensities(model, vector, task_items(PAIRS, seed=SEED), grid=(0.0, at))
@@ -280,7 +281,7 @@ def test_contexts_keep_the_form_of_the_task(model, place, vector):
     )
     (claim,) = claims_of(place, text).values()
     suite = read_suite(place / "x.steer.yaml")
-    evidence = Builder(model, RunContext(seed=SEED)).build(suite, claim).measure(model)
+    evidence = evidence_of(Builder(model, RunContext(seed=SEED)).build(suite, claim), model)
     rows = {json.dumps(row["context"]): row["estimate"] for row in evidence.details["contexts"]}
     batch = [item for item in task_items(PAIRS, seed=SEED) if item.id in evidence.details["batch"]]
     for context, before in (({}, ""), ({"system": "Be brief."}, "Be brief.\n\n")):
@@ -311,7 +312,7 @@ def test_generalizes_over_a_task_and_other_pairs(model, place):
         plain.slopes(propensities(model, made, items, before), GRID).mean()
         for items, before in ((check.items, ""), (check.items, "Be brief.\n\n"), (check.data_sets["other"], ""))
     )
-    evidence = check.measure(model)
+    evidence = evidence_of(check, model)
     found = {one["name"]: one["steerability"] for one in evidence.details["settings"]}
     assert evidence.details["base"]["steerability"] == pytest.approx(base, abs=1e-4)
     assert found == {"brief": pytest.approx(brief, abs=1e-4), "other": pytest.approx(other, abs=1e-4)}
