@@ -68,7 +68,7 @@ def open_gguf(file: str | Path) -> Any:
     """
     from gguf import GGUFReader
 
-    class WholeReader(GGUFReader):  # type: ignore[misc]
+    class WholeReader(GGUFReader):
         def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
             found = super()._get(offset, dtype, count, override_order)
             if len(found) < int(count):
