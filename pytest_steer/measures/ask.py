@@ -247,7 +247,8 @@ class Ask:
     ) -> Replies:
         """The replies to the prompts at every multiplier."""
         _ = self.soundness
-        found = replies(
+        # Greedy replies may be equal under honest steering: that is a finding (`replies-unchanged`), and no proof that nothing steered.
+        return replies(
             self.model,
             prompts,
             self.subject.intervention,
@@ -257,9 +258,6 @@ class Ask:
             context=self.context,
             **self.subject.scope,
         )
-        tokens = [[[one.tokens for turns in side for one in turns] for side in sides] for sides in found.of]
-        self._note("the replies", np.array([float(side != sides[0]) for sides in tokens for side in sides]))
-        return found
 
     def reading(self, units: Texts | Items) -> Reading | None:
         """How the unsteered model reads texts, or the questions of items; None if these are too short to say."""
