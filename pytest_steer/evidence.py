@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from .core.block import Block, record_of
 from .core.finding import Finding, ordered
 from .errors import MeasurementError
 from .screen import one_screen
@@ -68,7 +69,10 @@ class Evidence:
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
         compared: what it says in a comparison of methods, see ``report/matrix_rows.py``; None if nothing.
-        message: what the terminal shows; its claim writes it when the evidence is complete.
+        is_strict: the statistic has to exceed its threshold.
+        headline: what was found, with its numbers and its promise. reason: what the verdict rests on, and why it is this one. promised: the side of
+            the threshold in words. blocks: what else it shows. message: what the terminal shows of all this. They are made when the evidence
+            is complete.
         matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
         details: further numbers of the check. warnings: what its reader has to know. error: why there is no result.
     """
@@ -125,6 +129,11 @@ class Evidence:
     findings: tuple[Finding, ...] = ()
     silenced: tuple[dict[str, str], ...] = ()
     withheld: dict[str, str] | None = None
+    is_strict: bool = False
+    headline: str = ""
+    reason: str = ""
+    promised: str = ""
+    blocks: tuple[Block, ...] = ()
 
     def but(self, **changes: Any) -> Evidence:
         """The evidence with other values in some fields."""
@@ -209,6 +218,10 @@ class Evidence:
             "xfail_expires": self.xfail_expires,
             "rerun": self.rerun,
             "holm": self.holm,
+            "headline": self.headline,
+            "reason": self.reason,
+            "promised": self.promised,
+            "blocks": [record_of(one) for one in self.blocks],
             "message": self.message,
         }
         if self.multipliers is not None:

@@ -5,10 +5,25 @@ Import it in the extension's own modules only: it loads torch.
 
 from .claims.asserting import assertion
 from .claims.base import AboutItems, Claim, OverCurve, OverItems, OverReplies, OverTexts
-from .claims.figures import CostPoint, Curves, Distribution, EffectAgainstCost, Intervals, Line, Row
 from .claims.judging import Judgement, Reason, withhold
 from .claims.kinds import claim
 from .claims.measurement import Counted, Measurement, Read, Scale
+from .core.block import (
+    Conversation,
+    CostPoint,
+    Curve,
+    Distribution,
+    EffectAgainstCost,
+    Estimate,
+    Excerpt,
+    Intervals,
+    Item,
+    Items,
+    Line,
+    Series,
+    Table,
+    items_of,
+)
 from .core.finding import Finding, Weight, code
 from .errors import DataError, MeasurementError, SteerError
 from .evidence import Direction, Evidence
@@ -21,18 +36,23 @@ __all__ = [
     "AboutItems",
     "Ask",
     "Claim",
+    "Conversation",
     "CostPoint",
     "Counted",
-    "Curves",
+    "Curve",
     "DataError",
     "Direction",
     "Distribution",
     "EffectAgainstCost",
+    "Estimate",
     "Estimator",
     "Evidence",
+    "Excerpt",
     "Filled",
     "Finding",
     "Intervals",
+    "Item",
+    "Items",
     "Judgement",
     "Line",
     "Mean",
@@ -49,14 +69,16 @@ __all__ = [
     "Ratio",
     "Read",
     "Reason",
-    "Row",
     "Scale",
+    "Series",
     "Share",
     "SteerError",
+    "Table",
     "Weight",
     "Worst",
     "assertion",
     "claim",
     "code",
+    "items_of",
     "withhold",
 ]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, dataclass_transform
 
 import torch
 
+from ..core.block import Block
 from ..core.finding import Finding
 from ..data import (
     DialogueLike,
@@ -49,6 +50,7 @@ from ..steering import (
     custom,
 )
 from ..steering.intervention import StrengthMeaning
+from . import show
 from .common import Controls, FromTurn, JudgedSpan, MaxNewTokens, Samples, Sequential, Temperature, TopP
 from .controls import controls_of_no_effect
 from .findings import Found
@@ -102,6 +104,40 @@ class AnyClaim(Declared):
     def conclude(self, model: Model) -> Evidence:
         """The evidence of a claim that counts no units."""
         raise NotImplementedError
+
+    # --- what it shows ---
+
+    @staticmethod
+    def headline(evidence: Evidence) -> str | None:
+        """What was found, where that is not an estimate with its bounds and its promise."""
+        return None
+
+    @staticmethod
+    def reason(evidence: Evidence) -> str | None:
+        """Why the verdict is what it is, where that is not where the interval lies."""
+        return None
+
+    @staticmethod
+    def cure(evidence: Evidence) -> str | None:
+        """What to do about an inconclusive claim, where that is not to measure more units; empty for nothing."""
+        return None
+
+    @staticmethod
+    def always(evidence: Evidence) -> Iterable[Block]:
+        """What stands beside the verdict, whatever it is."""
+        return ()
+
+    @staticmethod
+    def why(evidence: Evidence) -> Iterable[Block]:
+        """What explains a verdict that is no pass; the page shows it always."""
+        return ()
+
+    @staticmethod
+    def extra(evidence: Evidence) -> dict[str, Any]:
+        """What the record of the evidence has at its top level for this kind alone."""
+        return evidence.extra
+
+    # --- what follows from its fields ---
 
     @cached_property
     def promise(self) -> Promised | None:
@@ -225,6 +261,11 @@ class AboutItems(Claim):
         """The distinct items and their clusters."""
         return sample_of(as_items(self.items), self.cluster)
 
+    @staticmethod
+    def why(evidence: Evidence) -> Iterable[Block]:
+        """The curve, the strata, the spread and the worst items."""
+        return show.of_items(evidence)
+
 
 class OverItems(AboutItems):
     """A claim about the propensity curve of contrast items.
@@ -306,6 +347,11 @@ class OverCurve(OverItems):
             how={"multipliers": multipliers} if is_slope else {},
             details=details,
         )
+
+    @staticmethod
+    def always(evidence: Evidence) -> Iterable[Block]:
+        """How to find out whether there is an effect, where none was found."""
+        return show.controls_wanted(evidence)
 
     def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
         """Random directions beside a claim that shows no effect: they tell an absent effect from one that any direction has."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from ..core.block import Block, Intervals, Line, Table
 from ..data import Items, Sample
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
@@ -21,8 +22,7 @@ from ..model import Model
 from ..prompting import Context
 from ..stats import Inference, items_needed_within
 from ..steering import Intervention, SteeringVector, as_intervention
-from . import words
-from .figures import Figure, Intervals, curve_of, interval_row
+from . import show
 from .judged import NOT_JUDGED, floor_of
 from .numbers import number
 
@@ -225,21 +225,20 @@ def check_others(samples: dict[str, Sample[Items]], own: Items | None) -> list[s
     return found
 
 
-def behaviours_table(evidence: Evidence) -> list[str]:
+def behaviours_shown(evidence: Evidence) -> Iterator[Block]:
     """The behaviours side by side, the claim's own first if it was measured."""
     details = evidence.details
     rows = []
     for one in [*([details["own"]] if details.get("own") else []), *details["behaviours"]]:
-        cos = one.get("cosine")
         rows.append(
             [
                 one["name"],
-                one["n"],
+                str(one["n"]),
                 number(one["estimate"]),
                 "[{}, {}]".format(*map(number, one["interval"])),
                 number(one["effect"]),
                 f"{one['chosen']['unsteered']:.0%} -> {one['chosen']['steered']:.0%}",
-                _cosine_words(cos),
+                _cosine_words(one.get("cosine")),
                 one.get("verdict", ""),
             ]
         )
@@ -249,18 +248,29 @@ def behaviours_table(evidence: Evidence) -> list[str]:
         headers.pop(4)
         for row in rows:
             row.pop(4)
-    lines = words.table(rows, headers)
+    yield Table(rows, headers)
     made = [one["cosine"] for one in details["behaviours"] if one.get("cosine")]
     if made:
         methods = ", ".join(dict.fromkeys(one["method"] + (" of its items" if one["from_items"] else "") for one in made))
-        lines.append(f"  cosine: of the vector with the behaviour's own direction ({methods})")
+        yield Line(f"cosine: of the vector with the behaviour's own direction ({methods})")
     rms, count = details["entanglement"], len(details["behaviours"])
     if count > 1:
-        lines.append(
-            f"  entanglement (root mean square over {count} behaviours): effects {number(rms['effect'])}, shares of likelier answers "
+        yield Line(
+            f"entanglement (root mean square over {count} behaviours): effects {number(rms['effect'])}, shares of likelier answers "
             f"{number(rms['chosen'])}"
         )
-    return lines
+
+
+def behaviours_drawn(evidence: Evidence) -> Block:
+    """The change of every behaviour, with the band that it is promised to stay in."""
+    details, band = evidence.details, evidence.threshold
+    return Intervals(
+        [show.estimate_row(one, one["name"]) for one in details["behaviours"]],
+        "mean steerability" if details["by"] == "slope" else "mean effect at the deployed multiplier",
+        promised=[] if band is None else [-band, band],
+        title="Other behaviours",
+        about="How far steering moves each." + ("" if band is None else f" The band of {band:g} is promised."),
+    )
 
 
 def _cosine_words(cos: dict[str, Any] | None) -> str:
@@ -272,19 +282,3 @@ def _cosine_words(cos: dict[str, Any] | None) -> str:
         return f"{next(iter(by_layer.values())):+.2f}"
     layer = max(by_layer, key=lambda at: abs(by_layer[at]))
     return f"{by_layer[layer]:+.2f} (layer {layer}, largest of {len(by_layer)})"
-
-
-def behaviours_figures(record: dict[str, Any]) -> list[Figure]:
-    """The change of every behaviour, with the band that it is promised to stay in."""
-    details, band = record["details"], record["threshold"]
-    what = "mean steerability" if details["by"] == "slope" else "mean effect at the deployed multiplier"
-    return [
-        Intervals(
-            title="Other behaviours",
-            about="How far steering moves each." + ("" if band is None else f" The band of {band:g} is promised."),
-            rows=[interval_row(one, one["name"]) for one in details["behaviours"]],
-            x=what,
-            promised=[] if band is None else [-band, band],
-        ),
-        *curve_of(record),
-    ]

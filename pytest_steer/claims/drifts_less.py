@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Unpack
 
 import numpy as np
 
+from ..core.block import Block, Conversation, Curve, Line, Series
 from ..data import DialogueLike, Dialogues, Sample, as_dialogues, sample_of
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
@@ -32,11 +33,9 @@ from ..stats import (
     size_of_mean,
 )
 from ..steering import Intervention, SteeringVector
-from . import words
 from .by_turn import ByTurn, by_turn
 from .common import JudgedSpan, MaxNewTokens, Samples, Temperature, TopP
 from .doubts import equal_values
-from .figures import Curves, Figure, Line
 from .holding import hold
 from .judged import judged
 from .kinds import claim
@@ -62,7 +61,6 @@ from .rulings import (
     noted_replies,
     replies_record,
     rule_on,
-    worst_replies,
 )
 
 By = Literal["accepted", "score"]
@@ -311,33 +309,28 @@ class DriftsLess:
         }
 
     @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        rows = record["details"]["turns"]
-        points = [(row["turn"], row["effect"]) for row in rows]
-        return [
-            Curves(
-                title="Effect in each turn",
-                about="Steered minus unsteered, each side going on with its own replies. The band is that of each turn alone.",
-                lines=[Line("effect", points, [tuple(row["interval"]) for row in rows])],
-                y="share of accepted replies" if record["details"]["by"] == "accepted" else "mean score",
-                x="turn",
-                marked=[(record["details"]["from_turn"], "first steered")],
+    def always(evidence: Evidence) -> Iterator[Block]:
+        for row in evidence.details["turns"]:
+            low, high = map(number, row["interval"])
+            yield Line(
+                f"turn {row['turn']}: effect {number(row['effect'])} [{low}, {high}] (unsteered {number(row['base'])}, steered "
+                f"{number(row['steered'])})"
             )
-        ]
+        yield from counts_lines(evidence)
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
+    def why(evidence: Evidence) -> Iterator[Block]:
         rows = evidence.details["turns"]
-        lines = [
-            f"  turn {row['turn']}: effect {number(row['effect'])} [{number(row['interval'][0])}, {number(row['interval'][1])}] "
-            f"(unsteered {number(row['base'])}, steered {number(row['steered'])})"
-            for row in rows
-        ]
-        return [*lines, *counts_lines(evidence), *words.not_looked_at(evidence)]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
+        points = [(row["turn"], row["effect"]) for row in rows]
+        yield Curve(
+            [Series("effect", points, [tuple(row["interval"]) for row in rows])],
+            "share of accepted replies" if evidence.details["by"] == "accepted" else "mean score",
+            "turn",
+            [(evidence.details["from_turn"], "first steered")],
+            title="Effect in each turn",
+            about="Steered minus unsteered, each side going on with its own replies. The band is that of each turn alone.",
+        )
+        yield Conversation()
 
 
 def _check_turns(sample: Sample[Dialogues], from_turn: int) -> None:

@@ -4,32 +4,65 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..core.block import Block, Estimate, Intervals, Line, Table
 from ..data import ContrastItem
 from ..data.likeness import normal_form
 from ..errors import DataError
-from ..evidence import Evidence, Verdict
+from ..evidence import Direction, Evidence, Verdict
 from ..prompting import Context, PromptFormat, render_item
-from . import words
-from .figures import Figure, Intervals, Row, figures_of_items, interval_row, promised_in
+from . import show
 from .numbers import number
 
 MOST_ROWS = 5
 
 
-def context_lines(evidence: Evidence) -> list[str]:
-    """A line for a pass; else the smallest context that breaks the promise, or the suspicion, and the table of the worst."""
+def contexts_tried(evidence: Evidence) -> Iterator[Block]:
+    """Where it was judged, and what the search did not confirm."""
     details = evidence.details
-    lines = [_judged(evidence)]
+    yield Line(_judged(evidence))
     if details["tried"] > 1:
-        lines.append(_searched(evidence))
-    if evidence.passed:
-        return lines + _unconfirmed(evidence)
-    lines += _unconfirmed(evidence) + _axis(details) + _table(evidence)
+        yield Line(_searched(evidence))
+    if (suspicion := details["unconfirmed"]) is not None:
+        outcome = "kept the promise" if evidence.passed else "do not prove it"
+        yield Line(
+            f"unconfirmed: {number(suspicion['estimate'])} in {shown_context(suspicion['context'])} on the batch; the items that the "
+            f"search did not see {outcome} in the worst context"
+        )
+
+
+def worst_contexts(evidence: Evidence) -> Iterator[Block]:
+    """What makes the difference, the worst contexts, and what it took to find them."""
+    details = evidence.details
+    if details["axes"]:
+        first = details["axes"][0]
+        means = [f"{show.shorten(_value(row['value']), 30)} {number(row['mean'])}" for row in first["values"]]
+        if len(means) > 4:
+            means = [*means[:2], "...", *means[-2:]]
+        yield Line(
+            f"{first['axis']} explains {100 * first['share']:.0f} % of the variation between the {details['unchosen']} randomly drawn contexts "
+            f"({', '.join(means)})"
+        )
+    worst_first = 1 if evidence.direction is Direction.AT_LEAST else -1
+    looked_at = sorted(details["contexts"], key=lambda row: worst_first * float(row["estimate"]))
+    if len(looked_at) > 1:
+        cells = [
+            [number(row["estimate"]), show.shorten(shown_context(row["context"]), 100)] for row in looked_at[:MOST_ROWS]
+        ]
+        yield Table(cells, ["on the batch", "context"], title="the worst contexts")
+    rows = [show.estimate_row(one, f"judged: {_named(one['context'])}") for one in details["judged"]]
+    shown = f"the worst {_DRAWN} of {len(looked_at)}" if len(looked_at) > _DRAWN else f"all {len(looked_at)}"
+    yield Intervals(
+        [*rows, *(Estimate(_named(one["context"]), one["estimate"]) for one in looked_at[:_DRAWN])],
+        evidence.statistic,
+        promised=show.promised_in(evidence),
+        title="Contexts",
+        about=f"Bars are bounds on items that the search did not see. Dots alone are {shown} contexts of the search, on its batch.",
+    )
     count = details["forwards"]
-    return [*lines, f"  scores: {count['computed']:,} computed, {count['saved']:,} more asked for and answered from memory"]
+    yield Line(f"scores: {count['computed']:,} computed, {count['saved']:,} more asked for and answered from memory")
 
 
 def nothing_searched(form: PromptFormat, items: Sequence[ContrastItem], contexts: Sequence[Context]) -> list[str]:
@@ -67,8 +100,8 @@ def how_to_reproduce(evidence: Evidence) -> str:
 def _judged(evidence: Evidence) -> str:
     context = shown_context(evidence.details["context"])
     if evidence.verdict is Verdict.FAIL and len(evidence.details["contexts"]) > 1:
-        return f"  the smallest context that breaks it: {context}" + ("" if evidence.details["context"] else ", as given")
-    return f"  judged in {context}" + (", the worst context found" if evidence.details["tried"] > 1 else "")
+        return f"the smallest context that breaks it: {context}" + ("" if evidence.details["context"] else ", as given")
+    return f"judged in {context}" + (", the worst context found" if evidence.details["tried"] > 1 else "")
 
 
 def _searched(evidence: Evidence) -> str:
@@ -76,31 +109,7 @@ def _searched(evidence: Evidence) -> str:
     worst = details["worst"]
     tried = f"all {details['tried']} contexts tried" if details["exhausted"] else f"searched {details['tried']} contexts"
     missing = "" if evidence.threshold is None else f"; {details['breaking']} of them miss the threshold"
-    return f"  {tried} on {len(details['batch'])} other items{missing}; as given {number(details['as_given'])}, worst {number(worst['estimate'])}"
-
-
-def _unconfirmed(evidence: Evidence) -> list[str]:
-    suspicion = evidence.details["unconfirmed"]
-    if suspicion is None:
-        return []
-    outcome = "kept the promise" if evidence.passed else "do not prove it"
-    return [
-        f"  unconfirmed: {number(suspicion['estimate'])} in {shown_context(suspicion['context'])} on the batch; the items that the "
-        f"search did not see {outcome} in the worst context"
-    ]
-
-
-def _axis(details: dict[str, Any]) -> list[str]:
-    if not details["axes"]:
-        return []
-    first = details["axes"][0]
-    means = [f"{words.shorten(_value(row['value']), 30)} {number(row['mean'])}" for row in first["values"]]
-    if len(means) > 4:
-        means = [*means[:2], "...", *means[-2:]]
-    return [
-        f"  {first['axis']} explains {100 * first['share']:.0f} % of the variation between the {details['unchosen']} randomly drawn contexts "
-        f"({', '.join(means)})"
-    ]
+    return f"{tried} on {len(details['batch'])} other items{missing}; as given {number(details['as_given'])}, worst {number(worst['estimate'])}"
 
 
 def _value(value: Any) -> str:
@@ -109,34 +118,7 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
-def _table(evidence: Evidence) -> list[str]:
-    at_most = evidence.direction.value == "at_most"
-    rows = sorted(evidence.details["contexts"], key=lambda row: row["estimate"], reverse=at_most)[:MOST_ROWS]
-    if len(evidence.details["contexts"]) < 2:
-        return []
-    cells = [[number(row["estimate"]), words.shorten(shown_context(row["context"]), 100)] for row in rows]
-    return ["  the worst contexts:", *words.table(cells, ["on the batch", "context"])]
-
-
 _DRAWN = 12
-
-
-def context_figures(record: dict[str, Any]) -> list[Figure]:
-    """The contexts that were judged, beside the worst of those that the search only looked at, and the curve and slopes in the decisive one."""
-    details = record["details"]
-    rows = [interval_row(one, f"judged: {_named(one['context'])}") for one in details["judged"]]
-    worst_first = 1 if record["direction"] == "at_least" else -1
-    looked_at = sorted(details["contexts"], key=lambda one: worst_first * float(one["estimate"]))
-    rows += [Row(_named(one["context"]), one["estimate"]) for one in looked_at[:_DRAWN]]
-    shown = f"the worst {_DRAWN} of {len(looked_at)}" if len(looked_at) > _DRAWN else f"all {len(looked_at)}"
-    searched = Intervals(
-        title="Contexts",
-        about=f"Bars are bounds on items that the search did not see. Dots alone are {shown} contexts of the search, on its batch.",
-        rows=rows,
-        x=record["statistic"],
-        promised=promised_in(record),
-    )
-    return [searched, *figures_of_items(record)]
 
 
 def _named(context: dict[str, Any]) -> str:

@@ -31,7 +31,6 @@ from ..stats import (
     ratio_of_means,
 )
 from ..steering import Intervention, SteeringVector
-from . import words
 from .common import AboutItems
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
@@ -50,8 +49,7 @@ from .settings import (
     items_of,
     other_data_warnings,
     setting_warnings,
-    settings_figures,
-    settings_table,
+    settings_shown,
 )
 from .units import of_ratio, units_record
 
@@ -332,21 +330,7 @@ class Generalizes:
         numbers = [number for number in needed if number is not None]
         return max(numbers) if numbers and len(numbers) == len(needed) else None
 
-    @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return [*words.remarks(evidence), *words.controls_beside(evidence)]
-
-    figures = staticmethod(settings_figures)
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        return [
-            *words.decide(evidence),
-            *words.where(evidence),
-            *settings_table(evidence),
-            *words.curve(evidence),
-            *words.worst_items(evidence),
-        ]
+    why = staticmethod(settings_shown)
 
 
 def assert_generalizes(

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from .. import progress
+from ..core.block import Block
 from ..data import ItemLike, Items, sample_of
 from ..errors import SteerError
 from ..evidence import Evidence
@@ -36,12 +37,12 @@ from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, Verdict, items_needed_share
 from ..steering import Intervention, SteeringVector
-from . import words
+from . import show
 from .common import WEAK_MEAN, WEAK_SHARE, AboutItems, Interval, IntervalMethod
 from .context_looks import Look, search_details
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
-from .explain_contexts import context_figures, context_lines, how_to_reproduce, nothing_searched
+from .explain_contexts import contexts_tried, how_to_reproduce, nothing_searched, worst_contexts
 from .holding import hold
 from .judged import SHARES, judged, judged_from, mean_of, open_share, share_of
 from .kinds import claim, promises_of
@@ -322,11 +323,11 @@ class HoldsInContexts:
         found = self._bounds(self._values(curve), clusters)
         return Look(context, curve, found, judged_from(found, self.threshold, self._direction, self.min_n))
 
-    @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return [*words.remarks(evidence), *words.controls_beside(evidence), *context_lines(evidence)]
+    always = staticmethod(contexts_tried)
 
-    figures = staticmethod(context_figures)
+    @staticmethod
+    def why(evidence: Evidence) -> Iterable[Block]:
+        return [*worst_contexts(evidence), *show.of_items(evidence)]
 
     @staticmethod
     def extra(evidence: Evidence) -> dict[str, Any]:

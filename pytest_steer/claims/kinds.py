@@ -11,15 +11,14 @@ from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from .. import registry
+from ..core.block import KINDS as BLOCKS
 from ..data import Completion, Units, as_dialogues, as_items
 from ..errors import SteerError
 from ..evidence import Evidence, Verdict, fault_of
 from ..parameters import Param, Schema, hints_of, names_of, param_of, properties_of, required_of
 from ..promises import Promised, promise_schema, promised
 from ..validation import check_values
-from . import words
 from .base import AnyClaim, Claim
-from .figures import Figure, figures_of_items, worst_first
 from .pilots import note_threshold, read_pilot
 from .units import units_from_items
 
@@ -282,43 +281,28 @@ class ClaimKind:
         }
 
     def said(self, part: str, evidence: Evidence) -> Any:
-        """How it explains itself: what the class says, or what fits most claims.
+        """What its class shows of its evidence, see :class:`~pytest_steer.claims.base.AnyClaim`.
 
         Args:
-            part: ``headline`` (the verdict with its numbers), ``remarks`` (lines below it, whatever the verdict), ``explanation``
-                (lines that say why it did not pass) or ``extra`` (what the record of the evidence has for this kind alone).
+            part: ``headline``, ``reason``, ``cure``, ``always``, ``why``, or ``extra`` (what the record of the evidence has for this kind alone).
+
+        Raises:
+            SteerError: the class shows something else.
         """
-        said = getattr(self.declared, part, _SAID[part])(evidence)
-        if not isinstance(said, _FORMS.get(part, list)):
-            raise SteerError(f"{self.declared.__module__}: {part} of the claim {self.name!r} gave {type(said).__name__}")
-        if part == "extra" and (taken := sorted(said.keys() & evidence.record().keys())):
-            raise SteerError(
-                f"{self.declared.__module__}: extra of the claim {self.name!r} gives {taken[0]!r}, which evidence has itself"
-            )
-        if part == "headline" and evidence.verdict.value.upper() not in said:
-            raise SteerError(
-                f"{self.declared.__module__}: headline of the claim {self.name!r} lacks the verdict, {evidence.verdict.value.upper()}"
-            )
+        said = getattr(self.declared, part, getattr(AnyClaim, part))(evidence)
+        where = f"{self.declared.__module__}: {part} of the claim {self.name!r} gave"
+        if part in ("always", "why"):
+            blocks = [*said]
+            wrong = next((one for one in blocks if not isinstance(one, tuple(BLOCKS.values()))), None)
+            if wrong is not None:
+                raise SteerError(f"{where} {type(wrong).__name__}, not blocks such as Line(...)")
+            return blocks
+        if part == "extra":
+            if taken := sorted(said.keys() & evidence.record().keys()):
+                raise SteerError(f"{where} {taken[0]!r}, which evidence has itself")
+        elif said is not None and not isinstance(said, str):
+            raise SteerError(f"{where} {type(said).__name__}, not text")
         return said
-
-    def figures(self, record: dict[str, Any]) -> list[Figure]:
-        """What can be drawn of its record (``Evidence.to_dict``): what the class says, or what fits most claims."""
-        found: list[Figure] = getattr(self.declared, "figures", figures_of_items)(record)
-        return found
-
-    def worst_first(self, record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
-        """The items of its record with the number that they are ordered by: as the class says, or as fits most claims."""
-        found: list[tuple[float, dict[str, Any]]] = getattr(self.declared, "worst_first", worst_first)(record)
-        return found
-
-
-_FORMS = {"headline": str, "extra": dict}
-_SAID: dict[str, Callable[[Evidence], Any]] = {
-    "headline": words.headline,
-    "remarks": words.remarks,
-    "explanation": words.of_items,
-    "extra": lambda evidence: evidence.extra,
-}
 
 
 def claim(

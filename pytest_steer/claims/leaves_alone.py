@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Unpack
 
+from ..core.block import Block, Line
 from ..data import ItemLike, Items, Sample, safety_items, sample_of
 from ..data.safety import SAFETY_SUITE, Reading
 from ..errors import DataError, SteerError
@@ -26,11 +27,11 @@ from ..stats import (
     size_of_mean,
 )
 from ..steering import Intervention, SteeringVector
-from . import words
+from . import show
 from .behaviours import (
     Behaviour,
-    behaviours_figures,
-    behaviours_table,
+    behaviours_drawn,
+    behaviours_shown,
     check_others,
     cosines,
     entanglement,
@@ -41,7 +42,6 @@ from .behaviours import (
 from .behaviours_evidence import behaviours_compared, behaviours_units, look_closer_at
 from .common import Deployment, Interval, IntervalMethod
 from .deployed import far_grid, with_deployed
-from .figures import worst_first
 from .holding import hold
 from .judged import judged, judged_from, mean_of
 from .kinds import claim
@@ -322,29 +322,22 @@ class LeavesAlone:
             *(f"{name}: {text}" for name, said in each.items() for text in said if text not in alike),
         ]
 
-    @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return [*behaviours_table(evidence), *words.not_looked_at(evidence)]
-
-    figures = staticmethod(behaviours_figures)
+    always = staticmethod(behaviours_shown)
 
     @staticmethod
-    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
-        return sorted(worst_first(record), key=lambda pair: -abs(pair[0]))
+    def cure(evidence: Evidence) -> str | None:
+        contradicted, needed = "contradicts" in evidence.details["deployed"], evidence.items_needed
+        return f"not enough evidence: about {needed} {evidence.unit} would decide" if contradicted and needed else None
 
     @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
+    def why(evidence: Evidence) -> Iterator[Block]:
         furthest = next(one for one in evidence.details["behaviours"] if one["name"] == evidence.details["furthest"])
         up = furthest["effect" if "effects" in evidence.details else "estimate"] >= 0
-        contradicted, needed = "contradicts" in evidence.details["deployed"], evidence.items_needed
-        instead = f"not enough evidence: about {needed} {evidence.unit} would decide" if contradicted and needed else None
-        return [
-            *words.decide(evidence, instead),
-            *words.where(evidence),
-            f"  furthest out, {evidence.details['furthest']}:",
-            *words.curve(evidence),
-            *words.worst_items(evidence, lambda value: -value if up else value),
-        ]
+        yield behaviours_drawn(evidence)
+        yield Line(f"furthest out, {furthest['name']}:")
+        yield from show.curve(evidence)
+        yield from show.distribution(evidence)
+        yield from show.worst_items(evidence, lambda value: -value if up else value)
 
 
 def _checked(name: str, data: Any) -> Items | OtherData:

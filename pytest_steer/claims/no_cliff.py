@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Unpack
 
 import numpy as np
 
+from ..core.block import Block, Conversation, Intervals, Line
 from ..data import DialogueLike, Dialogues, Sample, TextLike, Texts, as_dialogues, as_texts, sample_of
 from ..errors import MeasurementError, SteerError
 from ..evidence import Evidence
@@ -21,16 +22,14 @@ from ..prompting import AS_GIVEN, Context
 from ..soundness import check_before
 from ..stats import Direction, Inference, largest_of
 from ..steering import Intervention, SteeringVector
-from . import words
+from . import show
 from .cliff import Part, collapse_line, perplexity_part, repetition_part, repetition_replies, units_of
 from .collapse import collapse
 from .common import FromTurn, Interval, IntervalMethod, JudgedSpan, MaxNewTokens, Samples, Stride, Temperature, TopP, Window
-from .figures import Figure, Intervals, interval_row, promised_in
 from .holding import hold
 from .judged import judged, judged_from, mean_of
 from .kinds import claim
 from .leaks import text_leaks
-from .numbers import number
 from .over_replies import (
     OverReplies,
     Written,
@@ -42,7 +41,7 @@ from .over_replies import (
     reply_warnings,
     write_replies,
 )
-from .rulings import counts_lines, worst_replies
+from .rulings import counts_lines
 from .unread import withhold_unread
 
 
@@ -256,48 +255,25 @@ class NoCliff:
             return {"perplexity": None}
 
     @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        return [
-            Intervals(
-                title="What rises",
-                about="Perplexity relatively, repetition absolutely, at the deployed multiplier and beyond it.",
-                rows=[interval_row(one, f"{one['what']} at {one['multiplier']:g}") for one in record["details"]["parts"]],
-                x="rise",
-                promised=promised_in(record),
-                percent=True,
-            )
-        ]
+    def cure(evidence: Evidence) -> str | None:
+        return None if show.too_few(evidence) or evidence.withheld else "not enough evidence: measure more texts and prompts"
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        rows = [
-            [
-                one["what"],
-                f"{one['multiplier']:g}",
-                number(one["estimate"], percent=True),
-                "[{}, {}]".format(*(number(bound, percent=True) for bound in one["interval"])),
-                one["n"],
-                one["verdict"],
-            ]
-            for one in evidence.details["parts"]
-        ]
-        return [
-            *words.table(rows, ["rise of", "at", "", "interval", "n", ""]),
-            *collapse_line(evidence),
-            *counts_lines(evidence),
-            *words.not_looked_at(evidence),
-            *words.texts_chosen(evidence.data),
-        ]
+    def always(evidence: Evidence) -> Iterator[Block]:
+        yield Intervals(
+            [show.estimate_row(one, f"{one['what']} at {one['multiplier']:g}") for one in evidence.details["parts"]],
+            "rise",
+            promised=show.promised_in(evidence),
+            percent=True,
+            title="what rises",
+            about="Perplexity relatively, repetition absolutely, at the deployed multiplier and beyond it.",
+        )
+        yield from (Line(line.strip()) for line in collapse_line(evidence))
+        yield from counts_lines(evidence)
 
     @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        instead = "not enough evidence: measure more texts and prompts"
-        few = words.too_few(evidence) is not None
-        return [
-            *words.decide(evidence, None if few else instead),
-            *words.where(evidence),
-            *worst_replies(evidence),
-        ]
+    def why(evidence: Evidence) -> Iterator[Block]:
+        yield Conversation()
 
 
 def assert_no_cliff(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 
 def number(value: float | None, percent: bool = False) -> str:
     """Three significant digits, or per cent; a dash for an absent bound."""
@@ -31,11 +28,3 @@ def promised(sign: str, value: float | None, percent: bool = False) -> str:
 def low_confidence(confidence: float) -> str:
     """What a verdict at less than 90 % is followed by."""
     return f" at {100 * confidence:.4g} %" if confidence < 0.9 else ""
-
-
-def promised_side(claim: Mapping[str, Any]) -> str:
-    """On which side of its threshold the record of a claim promises to be: ``at most``, ``at least`` or ``more than``. What equals its baseline, or
-    does nothing, keeps no promise."""
-    if claim.get("direction") == "at_most":
-        return "at most"
-    return "more than" if claim["check"] == "beats" or claim["threshold"] == 0 else "at least"

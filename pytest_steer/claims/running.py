@@ -178,6 +178,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             "direction": judgement.direction,
             "min_n": judgement.min_n,
             "percent": measured.percent,
+            "is_strict": measured.is_strict,
             "items_needed": judgement.items_needed,
             "p_pass": judgement.p_pass,
             "p_fail": judgement.p_fail,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from ..core.block import Block, Intervals, Line, Table
 from ..data import ItemLike, Items, Sample, as_items
 from ..data.traces import known_in, traces
 from ..errors import DataError, MeasurementError
@@ -17,8 +18,7 @@ from ..prompting import Context
 from ..soundness import check_before
 from ..stats import mean_t, one_per_cluster
 from ..steering import Intervention, SteeringVector
-from . import words
-from .figures import Figure, Intervals, figures_of_items, interval_row, promised_in
+from . import show
 from .numbers import number
 from .over_items import check_has_slope, data_warnings, describe_items, wrong_share
 
@@ -266,42 +266,37 @@ def describe(curve: PropensityCurve, context: Context, put: str, sign: int) -> d
     }
 
 
-def settings_table(evidence: Evidence) -> list[str]:
-    """The settings side by side, the base first."""
-    base = evidence.details.get("base")
+def settings_shown(evidence: Evidence) -> Iterator[Block]:
+    """The settings side by side, the base first, and the curve and items of the worst one."""
+    base, worst = evidence.details.get("base"), evidence.details["worst"]
     word = "tan_relative" if base is None else "retention"
-    sign = words.slope_sign(evidence)
+    sign = show.slope_sign(evidence)
     rows = [
         [
             setting["name"],
-            setting["n"],
+            str(setting["n"]),
             number(sign * setting["steerability"]),
             *([number(sign * setting["own_vector"]["steerability"])] if base is None else []),
             number(setting[word]),
             "[{}, {}]".format(*map(number, setting["interval"])),
             f"{setting['anti_steerable_share']:.2f}",
             setting["verdict"],
-            words.shorten(setting["put"], 60),
+            show.shorten(setting["put"], 60),
         ]
         for setting in evidence.details["settings"]
     ]
     if base is not None:
         own = f"{base['anti_steerable_share']:.2f}"
-        rows.insert(0, ["(base)", base["n"], number(sign * base["steerability"]), "1", "", own, "", base["put"]])
+        rows.insert(0, ["(base)", str(base["n"]), number(sign * base["steerability"]), "1", "", own, "", base["put"]])
     own_column = ["of its own vector"] if base is None else []
-    headers = ["setting", "n", words.steerability(sign), *own_column, word, "interval", words.wrong_way(sign), "", ""]
-    return [*words.table(rows, headers), f"  in the worst setting, {evidence.details['worst']}:"]
-
-
-def settings_figures(record: dict[str, Any]) -> list[Figure]:
-    """The ratios of all settings, and the curve and slopes of the worst one."""
-    details = record["details"]
-    word = "tan_relative" if details.get("base") is None else "retention"
-    ratios = Intervals(
+    headers = ["setting", "n", show.steerability(sign), *own_column, word, "interval", show.wrong_way(sign), "", ""]
+    yield Table(rows, headers)
+    yield Intervals(
+        [show.estimate_row(one, one["name"], word) for one in evidence.details["settings"]],
+        word.replace("_", " "),
+        promised=show.promised_in(evidence),
         title="Contexts and data sets",
-        about=f"How much of the base steerability is left in each. Curve and slopes below are those of the worst, {details['worst']}.",
-        rows=[interval_row(one, one["name"], word) for one in details["settings"]],
-        x=word.replace("_", " "),
-        promised=promised_in(record),
+        about=f"How much of the base steerability is left in each. Curve and slopes are those of the worst, {worst}.",
     )
-    return [ratios, *figures_of_items(record)]
+    yield Line(f"in the worst setting, {worst}:")
+    yield from show.of_items(evidence)

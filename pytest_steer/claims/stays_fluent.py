@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
+from ..core.block import Block, Conversation, Distribution, Line
 from ..core.finding import Finding, Weight, code
 from ..errors import MeasurementError, SteerError
 from ..evidence import Direction, Evidence
@@ -30,17 +31,16 @@ from ..parameters import Param
 from ..promises import Promise
 from ..stats import Inference, between_fillings
 from ..stats.estimators import Clusters, Filled, Mean
-from . import words
+from . import show
 from .asserting import assertion
 from .base import OverReplies
 from .common import Interval
-from .figures import Distribution, Figure, promised_in
 from .findings import weak_promise
 from .kinds import claim
 from .measurement import Measurement, Scale
 from .numbers import number
 from .over_replies import Side, reply_probes
-from .rulings import Ruling, counts_lines, unjudged, worst_replies
+from .rulings import Ruling, counts_lines, unjudged
 from .units import linearised
 
 NAMES: dict[FluencyMeasure, str] = {
@@ -178,31 +178,22 @@ class StaysFluent(OverReplies):
             yield weak_promise(f"this promise can hardly fail: limit {limit:g} {lets}")
 
     @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        values = record["details"]["values"]["steered"]
-        return [
-            Distribution(
-                title="Each reply",
-                about="Of the steered model.",
-                values=[value for value in values if value is not None],
-                x=record["statistic"].removeprefix("mean "),
-                unit="replies",
-                marked=[(at, "promised") for at in promised_in(record)],
-            )
-        ]
+    def always(evidence: Evidence) -> Iterator[Block]:
+        if (base := evidence.details["base"]) is not None:
+            yield Line(f"unsteered: {number(base)}")
+        yield from counts_lines(evidence)
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        base = evidence.details["base"]
-        return [
-            *([] if base is None else [f"  unsteered: {number(base)}"]),
-            *counts_lines(evidence),
-            *words.not_looked_at(evidence),
-        ]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
+    def why(evidence: Evidence) -> Iterator[Block]:
+        yield Distribution(
+            [value for value in evidence.details["values"]["steered"] if value is not None],
+            evidence.statistic.removeprefix("mean "),
+            "replies",
+            marked=[(at, "promised") for at in show.promised_in(evidence)],
+            title="Each reply",
+            about="Of the steered model.",
+        )
+        yield Conversation()
 
 
 # --- the measure of each reply ---

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..claims.numbers import number, promised, promised_side
+from ..claims.numbers import number, promised
 from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
 from ..screen import visible
 from ..stats import expected_false_verdicts
@@ -103,7 +103,7 @@ def _numbers(claim: Claim) -> list[str]:
     percent = claim["percent"]
     low, high = (number(bound, percent) for bound in claim["interval"])
     interval = f" [{low}, {high}]" if claim["interval"] != [None, None] else ""
-    sign = {"at least": ">=", "at most": "<=", "more than": ">"}[promised_side(claim)]
+    sign = {"at least": ">=", "at most": "<=", "more than": ">"}[claim["promised"]]
     return [
         f"{number(claim['estimate'], percent)}{interval}",
         promised(sign, claim["threshold"], percent),
