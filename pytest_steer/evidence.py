@@ -70,8 +70,7 @@ class Evidence:
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
         compared: what it says in a comparison of methods, see ``report/matrix_rows.py``; None if nothing.
         is_strict: the statistic has to exceed its threshold.
-        headline: what was found, with its numbers and its promise. reason: what the verdict rests on, and why it is this one. promised: the side of
-            the threshold in words. blocks: what else it shows. message: what the terminal shows of all this. They are made when the evidence
+        headline: what was found, with its numbers and its promise. reason: what the verdict rests on, and why it is this one. blocks: what else it shows. message: what the terminal shows of all this. They are made when the evidence
             is complete.
         matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
         details: further numbers of the check. warnings: what its reader has to know. error: why there is no result.
@@ -132,7 +131,6 @@ class Evidence:
     is_strict: bool = False
     headline: str = ""
     reason: str = ""
-    promised: str = ""
     blocks: tuple[Block, ...] = ()
 
     def but(self, **changes: Any) -> Evidence:
@@ -148,6 +146,13 @@ class Evidence:
     @property
     def passed(self) -> bool:
         return self.verdict is Verdict.PASS
+
+    @property
+    def promised(self) -> str:
+        """The side of its threshold that is promised: ``at most``, ``at least`` or ``more than``."""
+        if self.direction is Direction.AT_MOST:
+            return "at most"
+        return "more than" if self.is_strict or self.threshold == 0 else "at least"
 
     @property
     def has_no_threshold(self) -> bool:

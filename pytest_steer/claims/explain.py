@@ -41,7 +41,6 @@ def _shown(kind: ClaimKind, evidence: Evidence) -> Evidence:
     return evidence.but(
         headline=kind.said("headline", evidence) or show.headline(evidence),
         reason=show.reason(evidence, kind.said("reason", evidence)),
-        promised=show.promised_side(evidence),
         blocks=(
             *map(Line, threshold_line(evidence)),
             *show.frame(evidence),

@@ -80,6 +80,7 @@ unread = code(
     meaning="Steering can cost little, or move little, on text that the model does not read: a pass would say nothing.",
     cure="Give data in a language that the model reads, or the right model and tokenizer.",
     weight=Weight.MEANINGLESS,
+    mark="model does not read the texts",
 )
 nothing_to_lose = code(
     "nothing-to-lose",

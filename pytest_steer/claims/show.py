@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ..core.block import Block, Curve, Distribution, Estimate, Excerpt, Item, Items, Line, Series, Table, items_of
-from ..evidence import Direction, Evidence, Verdict
+from ..evidence import Evidence, Verdict
 from .numbers import number, promised
 
 # Properties of hooks that only a model can keep from being checked; the others are left out for what an intervention is.
@@ -23,15 +23,8 @@ def headline(evidence: Evidence) -> str:
     """The estimate with its bounds and its promise."""
     if evidence.threshold is None:
         return f"{evidence.statistic} {_seen(evidence)}, no threshold yet"
-    kept = promised(promised_side(evidence), evidence.threshold, evidence.percent)
+    kept = promised(evidence.promised, evidence.threshold, evidence.percent)
     return f"{evidence.statistic} {_seen(evidence)}, promised {kept}"
-
-
-def promised_side(evidence: Evidence) -> str:
-    """The side of its threshold that is promised: ``at most``, ``at least`` or ``more than``."""
-    if evidence.direction is Direction.AT_MOST:
-        return "at most"
-    return "more than" if evidence.is_strict or evidence.threshold == 0 else "at least"
 
 
 def _seen(evidence: Evidence) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..claims.numbers import low_confidence
+from ..core.finding import CODES
 
 
 def marks_of(claim: Mapping[str, Any]) -> list[str]:
@@ -13,11 +14,5 @@ def marks_of(claim: Mapping[str, Any]) -> list[str]:
     low = low_confidence(claim["confidence"]).strip() if claim["verdict"] in ("pass", "fail") else ""
     marks = [f"{low} confidence"] if low else []
     marks += ["within rounding"] if (claim.get("noise") or {}).get("interval_is_narrower") else []
-    return marks + (["model does not read the texts"] if _is_unread(claim.get("details") or {}) else [])
-
-
-def _is_unread(details: Mapping[str, Any]) -> bool:
-    groups = details.get("behaviours")  # each of which has its own texts
-    records = [details, *(groups if isinstance(groups, list) else ())]
-    readings = [one.get("reading") for one in records if isinstance(one, Mapping)]
-    return any(isinstance(one, Mapping) and one.get("is_better") is False for one in readings)
+    said = [*claim["findings"], *([claim["withheld"]] if claim.get("withheld") else [])]
+    return marks + list(dict.fromkeys(CODES[one["code"]].mark for one in said if one["code"] in CODES and CODES[one["code"]].mark))
