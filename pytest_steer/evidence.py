@@ -131,7 +131,7 @@ class Evidence:
     is_strict: bool = False
     headline: str = ""
     reason: str = ""
-    blocks: tuple[Block, ...] = ()
+    blocks: tuple[Block, ...] = field(default=(), repr=False)
 
     def but(self, **changes: Any) -> Evidence:
         """The evidence with other values in some fields."""

@@ -218,7 +218,7 @@ class KlBelow(Claim):
         )
         if details["curve"]:
             yield Curve(
-                [Series("KL divergence", sorted([(0.0, 0.0), *map(tuple, details["curve"])]))],
+                [Series("KL divergence", sorted({0.0: 0.0, **dict(details["curve"])}.items()))],
                 "mean KL divergence, nats",
                 marked=show.deployed_mark(evidence),
                 promised=[] if "quantile" in evidence.statistic else show.promised_in(evidence),
