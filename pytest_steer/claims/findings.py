@@ -361,8 +361,8 @@ def of_single_values(found: Found) -> Iterator[Finding]:
     if seen is None or found.judgement.verdict not in (Verdict.PASS, Verdict.FAIL):
         return
     values, at, estimator = seen
-    if values.min() == values.max():
-        yield _equal_values(found.judgement, values)
+    if said := equal_values(found.judgement, values):
+        yield from said
         return
     if not getattr(found.measured.estimator, "sequential", False):
         yield from _of_single_units(found, values, at, estimator)
@@ -377,12 +377,17 @@ def _as_mean(found: Found) -> tuple[Array, float, Estimator] | None:
     return measured.estimator.as_mean(measured.values, judgement.at, judgement.direction)
 
 
-def _equal_values(judgement: Judgement, values: Array) -> Finding:
+def equal_values(judgement: Judgement, values: Array) -> list[Finding]:
+    """That the values of a verdict are all equal, if they are."""
+    if judgement.verdict not in (Verdict.PASS, Verdict.FAIL) or values.min() < values.max():
+        return []
     most = 1 - (1 - judgement.found.confidence) ** (1 / judgement.n)
-    return equal(
-        f"all {len(values)} values are equal, so the interval has no width; up to {most:.0%} of all {judgement.unit} could be others and "
-        "be missed"
-    )
+    return [
+        equal(
+            f"all {len(values)} values are equal, so the interval has no width; up to {most:.0%} of all {judgement.unit} could be others and "
+            "be missed"
+        )
+    ]
 
 
 _SEVERAL = 3  # more units than that, each of which decides, are a close verdict and no single weight
