@@ -15,7 +15,7 @@ from .evidence import Direction, Evidence
 from .measures.ask import Ask
 from .parameters import Param
 from .promises import Promise
-from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Share, Worst
+from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Rise, Share, Worst
 
 __all__ = [
     "AboutItems",
@@ -49,6 +49,7 @@ __all__ = [
     "Ratio",
     "Read",
     "Reason",
+    "Rise",
     "Row",
     "Scale",
     "Share",
