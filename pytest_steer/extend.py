@@ -30,7 +30,7 @@ from .evidence import Direction, Evidence
 from .measures.ask import Ask
 from .parameters import Param
 from .promises import Promise
-from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Share, Worst
+from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Rise, Share, Worst
 
 __all__ = [
     "AboutItems",
@@ -69,6 +69,7 @@ __all__ = [
     "Ratio",
     "Read",
     "Reason",
+    "Rise",
     "Scale",
     "Series",
     "Share",

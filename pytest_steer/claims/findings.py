@@ -25,8 +25,7 @@ from .judging import Judgement, few_units
 from .leaks import leaks, text_leaks
 from .measurement import Measurement
 from .numbers import number
-from .over_replies import one_text_warnings, unchanged_warnings
-from .rulings import judge_warnings
+from .over_replies import Written
 
 
 @dataclass(frozen=True, eq=False)
@@ -361,8 +360,8 @@ def of_single_values(found: Found) -> Iterator[Finding]:
     if seen is None or found.judgement.verdict not in (Verdict.PASS, Verdict.FAIL):
         return
     values, at, estimator = seen
-    if values.min() == values.max():
-        yield _equal_values(found.judgement, values)
+    if said := equal_values(found.judgement, values):
+        yield from said
         return
     if not getattr(found.measured.estimator, "sequential", False):
         yield from _of_single_units(found, values, at, estimator)
@@ -377,12 +376,17 @@ def _as_mean(found: Found) -> tuple[Array, float, Estimator] | None:
     return measured.estimator.as_mean(measured.values, judgement.at, judgement.direction)
 
 
-def _equal_values(judgement: Judgement, values: Array) -> Finding:
+def equal_values(judgement: Judgement, values: Array) -> list[Finding]:
+    """That the values of a verdict are all equal, if they are."""
+    if judgement.verdict not in (Verdict.PASS, Verdict.FAIL) or values.min() < values.max():
+        return []
     most = 1 - (1 - judgement.found.confidence) ** (1 / judgement.n)
-    return equal(
-        f"all {len(values)} values are equal, so the interval has no width; up to {most:.0%} of all {judgement.unit} could be others and "
-        "be missed"
-    )
+    return [
+        equal(
+            f"all {len(values)} values are equal, so the interval has no width; up to {most:.0%} of all {judgement.unit} could be others and "
+            "be missed"
+        )
+    ]
 
 
 _SEVERAL = 3  # more units than that, each of which decides, are a close verdict and no single weight
@@ -533,12 +537,41 @@ judge_sees_one = code(
 )
 
 
+# A text of so many tokens is hardly the answer to several questions; a shorter one, such as "Yes.", may be.
+_LONG = 8
+
+
 def of_replies(found: Found) -> Iterator[Finding]:
     written = found.measured.written
     if written is not None:
-        yield from map(one_text, one_text_warnings(written))
-        yield from map(unchanged, unchanged_warnings(written))
-    yield from map(judge_sees_one, judge_warnings(found.measured.rulings))
+        yield from _of_one_text(written)
+        yield from _of_unchanged(written)
+    known = [one.outcome for side in found.measured.rulings for one in side if one.is_known]
+    if len(set(known)) == 1:
+        yield judge_sees_one(
+            f"the judge calls all {len(known)} replies that it judged {known[0]}, unsteered and steered: steering makes no difference to it. Look "
+            "whether the judge can tell replies apart (a misspelt word does the same)"
+        )
+
+
+def _of_one_text(written: Written) -> Iterator[Finding]:
+    """A longer text that is the reply to every prompt was not read from any of them."""
+    for side in written.sides[1:]:
+        if len({one.tokens for one in side.last}) == 1 and len(side.last[0].tokens) >= _LONG:
+            yield one_text(
+                f"at multiplier {side.multiplier:g} all {len(side.last)} replies are one text of {len(side.last[0].tokens)} tokens, whatever the "
+                "prompt: the model does not answer its prompts any more"
+            )
+
+
+def _of_unchanged(written: Written) -> Iterator[Finding]:
+    base, *others = written.sides
+    tokens = [one.tokens for one in base.last]
+    same = [side.multiplier for side in others if [one.tokens for one in side.last] == tokens]
+    if base.multiplier == 0 and same:
+        yield unchanged(
+            f"at multiplier {same[0]:g} every reply is that of the unsteered model, token by token: steering changes nothing here"
+        )
 
 
 FINDERS: list[Finder] = [

@@ -107,17 +107,6 @@ def rule_on(model: Model, judge: Judge, written: Written, *, seed: int) -> Rulin
     return Rulings(sides, tuple(rated))
 
 
-def judge_warnings(sides: Sequence[Sequence[Ruling]]) -> list[str]:
-    """A judge that says the same of every reply, unsteered and steered, tells nothing about steering."""
-    known = [one.outcome for side in sides for one in side if one.is_known]
-    if not known or len(set(known)) > 1:
-        return []
-    return [
-        f"the judge calls all {len(known)} replies that it judged {known[0]}, unsteered and steered: steering makes no difference to it. Look "
-        "whether the judge can tell replies apart (a misspelt word does the same)"
-    ]
-
-
 def _ruling(found: Judgement) -> Ruling:
     ruled: Ruled = "missing" if found.accepted is None else "accepted" if found.accepted else "rejected"
     return Ruling(ruled, found.missing, found.score, found.said)

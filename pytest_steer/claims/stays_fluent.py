@@ -41,7 +41,6 @@ from .measurement import Measurement, Scale
 from .numbers import number
 from .over_replies import Side, reply_probes
 from .rulings import Ruling, counts_lines, unjudged
-from .units import linearised
 
 NAMES: dict[FluencyMeasure, str] = {
     "repetition": "repetition of 4-grams",
@@ -284,7 +283,8 @@ def _mean(found: Values, is_log: bool) -> float | None:
 def _as_perplexities(values: Array) -> Array:
     """[n_replies] numbers whose mean is the perplexity, of logarithms of perplexities."""
     mean = float(values.mean())
-    return linearised(values, mean, math.exp(mean), math.exp(mean))
+    linear: Array = math.exp(mean) + math.exp(mean) * (values - mean)
+    return linear
 
 
 PERPLEXITY = Scale(

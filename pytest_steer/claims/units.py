@@ -50,16 +50,6 @@ def units_record(
     }
 
 
-def linearised(values: Array, about: float, slope: float, estimate: float) -> Array:
-    """[n_units] numbers whose mean is an estimate that is a function of a mean, to first order (the delta method).
-
-    Args:
-        values: whose mean is ``about``. slope: of the function there. estimate: the function of it.
-    """
-    found: Array = estimate + slope * (values - about)
-    return found
-
-
 def of_ratio(above: Array, below: Array) -> Array:
     """[n_units] numbers whose mean is mean(above) / mean(below), linearised."""
     ratio = float(above.mean() / below.mean())
