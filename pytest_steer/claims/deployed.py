@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..evidence import Evidence, Verdict
+from ..evidence import Evidence
 from ..measures import PropensityCurve, propensity_curve
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
@@ -52,42 +52,6 @@ def deployed_record(
 def moves_of(effect: Inference) -> str:
     """Which way the mean effect is proven to be: ``up``, ``down`` or ``neither way``."""
     return "up" if effect.low > 0 else "down" if effect.high < 0 else "neither way"
-
-
-def check_agrees(evidence: Evidence, slope: Inference) -> None:
-    """Turn a pass into inconclusive if the deployed effect contradicts the slope that it rests on.
-
-    It does if the mean effect has not the sign that the slope gives it, provided that one of the two is proven not to be 0.
-    """
-    at = evidence.details["deployed"]
-    sign = 1 if at["multiplier"] > 0 else -1
-    expected = "up" if slope.estimate * sign > 0 else "down"
-    proven = slope.low > 0 or slope.high < 0
-    opposite = at["moves"] == {"up": "down", "down": "up"}[expected]
-    same_sign = slope.estimate * at["mean_effect"] * sign > 0
-    if evidence.verdict is not Verdict.PASS or not slope.estimate or not (opposite or (proven and not same_sign)):
-        return
-    evidence.verdict, evidence.items_needed = Verdict.INCONCLUSIVE, None
-    evidence.p_pass = 1.0  # so that no adjustment over several claims makes it a pass again
-    at["contradicts"] = (
-        f"the slope over the multipliers says {expected} for the deployed multiplier {at['multiplier']:g}, and there the mean effect is "
-        f"{number(at['mean_effect'])}"
-    )
-
-
-def short_of_promise(evidence: Evidence) -> list[str]:
-    """A warning if a claim about slopes passes, and the deployed effect per unit of the multiplier is proven to be below its promise."""
-    at, promised = evidence.details["deployed"], evidence.threshold
-    sides = [bound / at["multiplier"] for bound in at["interval"] if bound is not None]
-    lowers = at["direction"] == "lowers" and at["multiplier"] > 0
-    if evidence.verdict is not Verdict.PASS or promised is None or len(sides) < 2:
-        return []
-    if (-min(sides) if lowers else max(sides)) >= promised:
-        return []
-    return [
-        f"at the deployed multiplier {at['multiplier']:g} the mean effect is {number(at['mean_effect'])}, which is proven to be less than the "
-        f"promised {number(promised)} per unit of the multiplier: the slope does not reach that far"
-    ]
 
 
 def slope_warnings(evidence: Evidence, subject: Subject) -> list[str]:

@@ -19,7 +19,7 @@ from ..model import Model
 from ..model.sites import mismatch_warnings
 from ..registry import did_you_mean
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
-from ..stats.estimators import MIN_N, Estimator, Share
+from ..stats.estimators import MIN_N, Estimator, Mean, Share
 from .control_tokens import control_token_warnings
 from .judging import Judgement, few_units
 from .leaks import leaks, text_leaks
@@ -500,7 +500,7 @@ def of_the_deployed_multiplier(found: Found) -> Iterator[Finding]:
 def _short_of_promise(found: Found) -> Iterator[Finding]:
     """That a mean slope passes, and the effect at the deployed multiplier, per unit of it, is significantly below the promise."""
     at, promised, measured = found.details.get("deployed"), found.judgement.threshold, found.measured
-    if measured.estimator.kind != "mean" or found.judgement.verdict is not Verdict.PASS or promised is None or not at:
+    if not isinstance(measured.estimator, Mean) or found.judgement.verdict is not Verdict.PASS or promised is None or not at:
         return
     sides = [bound / at["multiplier"] for bound in at["interval"] if bound is not None]
     lowers = at["direction"] == "lowers" and at["multiplier"] > 0

@@ -214,11 +214,6 @@ def share_of(flags: Array, *, confidence: float, clusters: Sequence[int] | None 
     return share(int(flags.sum()), len(flags), confidence=confidence)
 
 
-def open_share(values: Array, room: float) -> float:
-    """The share of values whose sign the noise leaves open."""
-    return float((abs(values) < room).mean())
-
-
 def _add_noise(evidence: Evidence, model: Model, floor: NoiseFloor, moved: Callable[[NoiseFloor], float]) -> None:
     """Put the noise floor into evidence, with a warning where the interval is narrower than what it moves the statistic by."""
     room, (low, high) = moved(floor), evidence.interval

@@ -120,7 +120,8 @@ class ClaimKind:
     def parameters(self) -> dict[str, Schema]:
         """The JSON Schema of each parameter."""
         every, own = properties_of(self.declared), self.declared.__annotations__
-        found = {name: every[name] for name in sorted(every, key=lambda name: self.field_of[name] not in own)}
+        order = {field: place for place, field in enumerate(own)}
+        found = {name: every[name] for name in sorted(every, key=lambda name: order.get(self.field_of[name], len(order)))}
         numbers = {name for name in (self.main, *self.one_of) if name is not None and found[name].get("type") == "number"}
         return {
             name: promise_schema(schema) if name in numbers or schema.get("x-promise") else schema
@@ -250,7 +251,7 @@ class ClaimKind:
 
     @property
     def searches_contexts(self) -> bool:
-        return "search" in self.fields
+        return "contexts" in self.fields
 
     @cached_property
     def schema(self) -> Schema:

@@ -11,8 +11,10 @@ from ..data import Sample, TextLike
 from ..data.likeness import content_hash
 from ..evidence import Direction
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
+from ..measures.ask import Ask
 from ..measures.subject import Subject
 from ..model import Probe
+from ..prompting import Context
 from ..stats.estimators import Estimator
 from .over_replies import Written
 from .rulings import Ruling
@@ -28,6 +30,7 @@ class Counted:
         names: of the entries, for messages. forms: their content in normal form. called: what they are: items, texts, replies.
         clusters: of each entry; None if each stands for itself.
         n / unit: independent units and what they are, where a claim counts others than its entries or their clusters.
+        of: the sample that they come from, if that is not the measurement's.
     """
 
     names: Sequence[str]
@@ -36,6 +39,7 @@ class Counted:
     clusters: Clusters = None
     n: int | None = None
     unit: str | None = None
+    of: Sample[Any] | None = None
 
     @property
     def count(self) -> int:
@@ -115,7 +119,7 @@ class Measurement:
         units: the entries with their clusters, if not those of the sample.
         scale: where the statistic is inferred on another scale than that of its promise.
         is_strict: the statistic has to exceed its threshold.
-        subject: at which it was measured, if that is not the claim's.
+        subject / context: at and in which it was measured, if these are not the claim's.
         asked: how the data were put to the model.
         curve: of the items, of a claim about contrast items. deployed: the curve with 0 and the deployed multiplier.
         is_slope: the statistic depends on the slope over the curve's multipliers. has_slopes: the evidence describes the items' slopes.
@@ -125,7 +129,8 @@ class Measurement:
         reads: texts or questions that the unsteered model has to read for a pass to mean something.
         written: the replies, of a claim about replies. rulings: of a judge, on those of each side.
         how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
-        details: further numbers. compared: entries for a comparison of methods. findings: the claim's own.
+        details: further numbers. compared: entries for a comparison of methods, if not those of the curve; empty for none.
+        findings: the claim's own.
         fields: other fields of the evidence, such as ``replies`` or ``strata``.
     """
 
@@ -142,6 +147,7 @@ class Measurement:
     is_strict: bool = False
     percent: bool = False
     subject: Subject | None = None
+    context: Context | None = None
     asked: dict[str, Any] | None = None
     curve: PropensityCurve | None = None
     deployed: PropensityCurve | None = None
@@ -162,6 +168,10 @@ class Measurement:
     @property
     def entries(self) -> Counted:
         return counted(self.sample) if self.units is None else self.units
+
+    def where(self, ask: Ask) -> Ask:
+        """The questions of a claim in the context in which this was measured."""
+        return ask if self.context is None else ask.within(self.context)
 
     def but(self, **changes: Any) -> Measurement:
         return replace(self, **changes)

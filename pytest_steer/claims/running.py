@@ -75,20 +75,21 @@ def _measured(claim: Claim, model: Model) -> Evidence:
 def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
     """The measurement with the curve at the deployed multiplier, how its items were asked, and what it says in comparisons."""
     assert measured.curve is not None
-    deployed = measured.deployed or with_deployed(ask, measured.curve)
+    there = measured.where(ask)
+    deployed = measured.deployed or with_deployed(there, measured.curve)
     return measured.but(
         deployed=deployed,
-        asked=measured.asked or asked_record(ask.model, measured.curve, ask.context),
+        asked=measured.asked or asked_record(there.model, measured.curve, there.context),
     )
 
 
 def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
-    details = {**measured.sample.details(), **measured.details}
+    details = {**(measured.entries.of or measured.sample).details(), **measured.details}
     if measured.deployed is not None and "deployed" not in details:
         details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, measured.entries.clusters)
-    if measured.is_slope and measured.curve is not None:
-        judgement = _contradicted(judgement, measured, details["deployed"])
+        if measured.is_slope:
+            judgement = _contradicted(judgement, measured, details["deployed"])
     judgement = claim.doubt(ask, measured, judgement)
     for one in measured.reads:
         judgement, details["reading"] = _unread(judgement, one, claim.confidence)
@@ -192,7 +193,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             "withheld": None if judgement.withheld is None else judgement.withheld.to_dict(),
             "units": units,
             "unpaired": measured.unpaired,
-            "compared": None if compared is None else dict(compared),
+            "compared": dict(compared) if compared else None,
             "details": details,
             "findings": tuple(findings_of(found)),
         }

@@ -50,13 +50,6 @@ def units_record(
     }
 
 
-def of_ratio(above: Array, below: Array) -> Array:
-    """[n_units] numbers whose mean is mean(above) / mean(below), linearised."""
-    ratio = float(above.mean() / below.mean())
-    found: Array = ratio + (above - ratio * below) / float(below.mean())
-    return found
-
-
 def units_from_items(evidence: Evidence) -> dict[str, Any] | None:
     """The record for a claim that does not say: the slopes of its items, if their mean is the estimate and each counts by itself."""
     items, estimate = evidence.items, evidence.estimate

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builders
 import pytest
 from evidence import evidence_of, shown
-from pytest_steer.core.block import Curve, Distribution, EffectAgainstCost, Intervals, Items
 
 from pytest_steer import (
     ContrastItem,
@@ -28,6 +27,7 @@ from pytest_steer import (
 )
 from pytest_steer.claims import kind_of
 from pytest_steer.claims.baselines import Baseline
+from pytest_steer.core.block import Curve, Distribution, EffectAgainstCost, Intervals, Items
 from pytest_steer.prompting import Context
 from pytest_steer.registry import names
 

@@ -12,12 +12,11 @@ import pytest
 from pytest_steer import load_model
 from pytest_steer.against.pairing import fault_of
 from pytest_steer.claims import evidence_of
-from pytest_steer.claims.units import of_ratio
 from pytest_steer.evidence import Direction, Evidence
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.registry import names
-from pytest_steer.stats.estimators import Mean, Rise
+from pytest_steer.stats.estimators import Mean, Ratio, Rise
 
 DATA = Path(__file__).parents[2] / "example_suites" / "builtin" / "data"
 
@@ -147,7 +146,7 @@ def test_values_of_a_ratio():
     draw = np.random.default_rng(1)
     below = draw.normal(2, 0.1, 40)
     above = 0.5 * below + draw.normal(0, 0.01, 40)
-    found = of_ratio(above, below)
+    found = Ratio().per_unit(np.stack([above, below], axis=1), Direction.AT_LEAST)
     assert found.mean() == pytest.approx(above.mean() / below.mean())
     # The jackknife leaves out one unit at a time, and knows nothing of derivatives.
     without = np.array([np.delete(above, i).mean() / np.delete(below, i).mean() for i in range(40)])
