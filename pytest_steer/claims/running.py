@@ -11,7 +11,6 @@ from ..errors import SteerError
 from ..evidence import Evidence, fault_of
 from ..measures import asked_record, strata
 from ..measures.ask import Ask
-from ..measures.compared import bounds_of
 from ..measures.subject import describe_model
 from ..model import Model
 from ..soundness import check_before
@@ -86,12 +85,15 @@ def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
     details = {**measured.sample.details(), **measured.details}
     if measured.deployed is not None and "deployed" not in details:
-        details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, measured.entries.clusters)
-    if measured.is_slope and measured.curve is not None:
+        details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, measured.sample.clusters)
+    if measured.is_slope and measured.curve is not None and claim.kind.directed:
         judgement = _contradicted(judgement, measured, details["deployed"])
     judgement = claim.doubt(ask, measured, judgement)
     for one in measured.reads:
-        judgement, details["reading"] = _unread(judgement, one, claim.confidence)
+        record = one.record(claim.confidence)
+        judgement = _unread(judgement, one, record)
+        if not one.of:
+            details["reading"] = record
     return judgement, details
 
 
@@ -116,32 +118,17 @@ def _contradicted(judgement: Judgement, measured: Measurement, at: dict[str, Any
     return withhold(judgement, Reason(contradiction.name, text, cure))
 
 
-def _unread(judgement: Judgement, read: Read, confidence: float) -> tuple[Judgement, dict[str, Any] | None]:
-    """Withhold a pass on texts that the unsteered model is not proven to read better than chance, by Student's t over the texts."""
-    reading = read.reading
-    if reading is None:
-        return judgement, None
-    interval: tuple[float | None, float | None] = (None, None)
-    is_better = False
-    if len(reading.per_text) > 1:
-        found = mean_t(reading.per_text, confidence=confidence, clusters=read.clusters)
-        interval, is_better = bounds_of(found), reading.is_better_at(found.high)
-    if not is_better:
-        low, high = map(number, interval)
-        text = (
-            f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {reading.of} better than chance: "
-            f"{number(reading.loss)} [{low}, {high}] nats per token, and {number(reading.chance)} for tokens drawn at random"
-        )
-        cure = "give texts in a language that this model reads, or the right model and tokenizer"
-        judgement = withhold(judgement, Reason(unread.name, text, cure))
-    record = {
-        "loss": reading.loss,
-        "interval": list(interval),
-        "chance": reading.chance,
-        "is_better": is_better,
-        "texts": len(reading.per_text),
-    }
-    return judgement, record
+def _unread(judgement: Judgement, read: Read, record: dict[str, Any] | None) -> Judgement:
+    """Withhold a pass on texts that the unsteered model is not proven to read better than chance."""
+    if read.reading is None or record is None or record["is_better"]:
+        return judgement
+    low, high = map(number, record["interval"])
+    text = (
+        f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {read.reading.of} better than chance: "
+        f"{number(record['loss'])} [{low}, {high}] nats per token, and {number(record['chance'])} for tokens drawn at random"
+    )
+    cure = "give texts in a language that this model reads, or the right model and tokenizer"
+    return withhold(judgement, Reason(unread.name, text, cure))
 
 
 def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
@@ -150,7 +137,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
     fields: dict[str, Any] = {"n": entries.count, "unit": entries.counted, "data": measured.sample.describe()}
     compared = measured.compared
     if measured.curve is not None:
-        fields = {**curve_fields(measured.curve, {}, subject, claim.confidence, entries.clusters), **fields}
+        fields = {**curve_fields(measured.curve, {}, subject, claim.confidence, measured.sample.clusters), **fields}
         for item, more in zip(fields["items"], measured.of_items, strict=bool(measured.of_items)):
             item |= more
         of_slopes = fields.pop("details")
@@ -219,6 +206,6 @@ def _units(claim: Claim, measured: Measurement, judgement: Judgement) -> dict[st
     values = measured.estimator.per_unit(measured.values, measured.direction)
     if measured.scale is not None:
         values = measured.scale.per_unit(values)
-    parts = getattr(measured.estimator, "parts", None)
+    parts = getattr(measured.estimator, "parts", ())
     how = claim.how | dict(measured.how)
-    return measured.entries.record(values, measured.estimator.kind, how, parts)
+    return measured.entries.record(values, measured.estimator.kind, how, parts if len(set(parts)) > 1 else None)
