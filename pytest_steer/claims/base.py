@@ -53,11 +53,11 @@ from ..steering.intervention import StrengthMeaning
 from . import show
 from .common import Controls, FromTurn, JudgedSpan, MaxNewTokens, Samples, Sequential, Temperature, TopP
 from .controls import controls_of_no_effect
+from .curves import check_has_slope
 from .findings import Found
 from .in_rounds import draw_in_rounds, is_in_rounds
 from .judging import Judgement, judge_measurement
 from .measurement import Counted, Measurement
-from .over_items import check_has_slope
 from .over_replies import Written, asked_replies, cluster_details, read_replies, reply_probes
 from .rulings import Ruling, noted_replies, replies_record
 
@@ -69,6 +69,8 @@ class Kind(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def directed(self) -> bool: ...
     def promise_of(self, claim: AnyClaim) -> Promised | None: ...
     def how_of(self, claim: Claim) -> dict[str, Any]: ...
     def weak_promises(self, claim: AnyClaim) -> list[str]: ...

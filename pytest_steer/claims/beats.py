@@ -45,8 +45,7 @@ from .base import AboutItems
 from .baselines import BASELINE_SCHEMA, Baseline, as_baseline, check_choice, vectors_of
 from .common import Interval
 from .controls import controls_of_no_effect
-from .curves import moves_of_deployed
-from .deployed import moves_of
+from .curves import moves_of, moves_of_deployed
 from .findings import Found, at_chance
 from .judging import Judgement, Reason, over_budget, withhold, within_rounding
 from .kinds import claim

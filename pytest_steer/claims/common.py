@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 from ..measures.outcomes import Span
 from ..parameters import Param
-from ..steering import Apply, Positions
-from ..steering.intervention import StrengthMeaning
 
 IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
 Interval = Annotated[
@@ -128,31 +125,3 @@ FromTurn = Annotated[
         at_most=10,
     ),
 ]
-
-
-class Deployment(TypedDict, total=False):
-    """Keywords of every assertion.
-
-    Attributes:
-        multiplier: the deployed strength; 1 by default.
-        positions: which tokens are steered: ``all``, ``after_prompt`` (the default) or ``last``.
-        include_first: steer the first token, an attention sink, too.
-        allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
-        confidence: of each one-sided bound; 0.95 by default.
-        min_n: with fewer units (items, texts, tasks, clusters) the claim is inconclusive; 8 by default for a mean, none for a share.
-        name: of the claim, in reports; its kind by default.
-        apply: your own way of steering, of any library: ``apply(multiplier)`` or ``apply(multiplier, batch)`` returns a context
-            manager that steers every forward of ``model.hf`` in its body (docs/hooks.md). The vector is then what it is declared to do.
-        layers / strength: with ``apply`` and no vector: the blocks whose output it changes, and what its multiplier means.
-    """
-
-    multiplier: float
-    positions: Positions
-    include_first: bool
-    allow_mismatch: tuple[str, ...]
-    confidence: float
-    min_n: int
-    name: str
-    apply: Apply
-    layers: int | Sequence[int]
-    strength: StrengthMeaning

@@ -24,7 +24,8 @@ def controls_of_no_effect(
     Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own, at the deployed multiplier alone.
     """
     assert measured.deployed is not None
-    found = moves or moves_of_deployed(ask.subject, measured.deployed, judgement.found.confidence, measured.entries.clusters)
+    clusters = measured.curve_sample.clusters
+    found = moves or moves_of_deployed(ask.subject, measured.deployed, judgement.found.confidence, clusters)
     if judgement.verdict is Verdict.PASS or found != "neither way" or not can_have_controls(ask.subject):
         return {}
     items, there = measured.deployed.items, measured.where(ask)

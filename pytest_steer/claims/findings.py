@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.finding import CODES, Finding, Weight, code, ordered
+from ..data import Items, Sample
 from ..errors import SteerError
 from ..evidence import Direction, Verdict
 from ..extract import letter_imbalance, unreliable
@@ -66,7 +67,13 @@ Finder = Callable[[Found], Iterable[Finding]]
 def findings_of(found: Found) -> list[Finding]:
     """What all finders and the claim itself say, each once, the most important first."""
     said = [finding for finder in FINDERS for finding in finder(found)]
-    return ordered([*said, *found.measured.sample.findings, *found.measured.findings, *found.claim.find(found)])
+    measured = found.measured
+    of_sample = (_named(measured.of, one) for one in measured.sample.findings)
+    return ordered([*said, *of_sample, *measured.findings, *found.claim.find(found)])
+
+
+def _named(of: str, finding: Finding) -> Finding:
+    return replace(finding, text=f"{of}: {finding.text}") if of else finding
 
 
 def check_silence(silence: Any, where: str) -> None:
@@ -134,6 +141,10 @@ overwhelming = code(
 
 
 def of_training_data(found: Found) -> Iterator[Finding]:
+    yield from (_named(found.measured.of, one) for one in _overlaps(found))
+
+
+def _overlaps(found: Found) -> Iterator[Finding]:
     record, sample = found.subject.intervention.metadata, found.measured.sample
     asked = found.asked_texts
     if asked:
@@ -147,26 +158,36 @@ def of_training_data(found: Found) -> Iterator[Finding]:
 
 def of_other_data(found: Found) -> Iterator[Finding]:
     """What is to be said of data beside the claim's own, unless it is said of these too."""
-    own = [*of_training_data(found), *found.measured.sample.findings]
+    own = [] if found.measured.of else [*_overlaps(found), *found.measured.sample.findings]
     for name, sample in found.measured.also.items():
-        said = (*of_training_data(replace(found, measured=found.measured.but(sample=sample))), *sample.findings)
-        yield from (one if not name else replace(one, text=f"{name}: {one.text}") for one in said if one not in own)
+        said = (*_overlaps(replace(found, measured=found.measured.but(sample=sample))), *sample.findings)
+        yield from (_named(name, one) for one in said if one not in own)
 
 
 def of_the_vector(found: Found) -> Iterator[Finding]:
-    subject = found.subject
+    yield from _how_made(found.subject, asks=bool(found.asked_texts))
+    yield from map(made_elsewhere, mismatch_warnings(found.ask.model, found.subject.intervention))
+
+
+def _how_made(subject: Subject, *, asks: bool) -> Iterator[Finding]:
     record = subject.intervention.metadata
     if text := letter_imbalance(record.get("label_balance") or {}):
         yield letters(text)
     usual = record.get("positions")
-    if found.asked_texts and usual and usual != subject.positions:
+    if asks and usual and usual != subject.positions:
         yield other_positions(
             f"the method {record.get('method')} is applied at positions '{usual}' where it comes from; this claim steers "
             f"'{subject.positions}'"
         )
-    if found.asked_texts and (text := unreliable(record)):
+    if asks and (text := unreliable(record)):
         yield unreliable_vector(text)
-    yield from map(made_elsewhere, mismatch_warnings(found.ask.model, subject.intervention))
+
+
+def of_items(subject: Subject, sample: Sample[Items]) -> list[Finding]:
+    """What is to be said of items and a vector before anything is measured."""
+    questions = [item.question for item in sample.units]
+    known = leaks(subject.intervention.metadata, questions, sample.units.hash)
+    return [*map(overlap, known), *_how_made(subject, asks=True), *sample.findings]
 
 
 _OVERWHELMING = 10
@@ -227,15 +248,15 @@ def of_reading(found: Found) -> Iterator[Finding]:
                 "take longer texts",
             )
         if one.reading is not None:
-            yield from (at_chance(f"{one.of}: {text}" if one.of else text) for text in one.reading.warnings)
+            yield from (_named(one.of, at_chance(text)) for text in one.reading.warnings)
 
 
 def of_asking(found: Found) -> Iterator[Finding]:
     asked, model = found.asked_texts, found.ask.model
     if not asked or found.measured.sample.called not in ("items", "prompts"):
         return
-    yield from map(at_chance, chance_warnings(model, asked))
-    yield from map(control_tokens, control_token_warnings(model, asked))
+    said = (*map(at_chance, chance_warnings(model, asked)), *map(control_tokens, control_token_warnings(model, asked)))
+    yield from (_named(found.measured.of, one) for one in said)
     record = found.measured.asked
     if record is not None:
         yield from map(template_note, record["notes"])
@@ -487,6 +508,8 @@ def of_the_deployed_multiplier(found: Found) -> Iterator[Finding]:
             f"the {side} and the deployed one is {subject.multiplier:g}, more than {_FAR} times as {'large' if is_large else 'small'}: the slope says "
             "little about it. Choose multipliers around the deployed one"
         )
+    if not found.claim.kind.directed:
+        return
     yield from _short_of_promise(found)
     if subject.direction == "lowers" or subject.multiplier > 0 or subject.intervention.strength != "linear" or not at:
         return

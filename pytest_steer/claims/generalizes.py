@@ -38,14 +38,13 @@ from . import show
 from .asserting import assertion
 from .base import OverItems
 from .controls import controls_of_no_effect
-from .curves import deployed_record, moves_of_deployed, with_deployed, wrong_share
+from .curves import check_has_slope, curve_band, deployed_record, moves_of_deployed, with_deployed, wrong_share
 from .findings import Found, of_single_values, of_the_vector, of_training_data, on_promised_side
 from .judging import Judgement, verdict_of
 from .kinds import claim
 from .measurement import Counted, Measurement, counted
 from .numbers import number
 from .other_data_schema import CONTEXTS_SCHEMA, DATA_SETS_SCHEMA
-from .over_items import check_has_slope, curve_band
 from .settings import OtherData, checked_data_sets, items_of, units_of
 
 own_vector_is_the_claims = code(

@@ -42,12 +42,11 @@ from .asserting import assertion
 from .base import OverItems
 from .common import WEAK_MEAN, WEAK_SHARE, Interval
 from .controls import controls_of_no_effect
-from .curves import with_deployed
+from .curves import check_has_slope, with_deployed
 from .judging import Judgement, exceeding_nothing, verdict_of
 from .kinds import claim
 from .measurement import Counted, Measurement
 from .numbers import number
-from .over_items import check_has_slope
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

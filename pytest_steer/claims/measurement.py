@@ -12,9 +12,11 @@ from ..data.likeness import content_hash
 from ..evidence import Direction
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
 from ..measures.ask import Ask
+from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Probe
 from ..prompting import Context
+from ..stats import mean_t
 from ..stats.estimators import Estimator
 from .over_replies import Written
 from .rulings import Ruling
@@ -106,13 +108,31 @@ class Read:
     texts: Sequence[TextLike] = ()
     asked: Sequence[Sequence[Probe]] = ()
 
+    def record(self, confidence: float) -> dict[str, Any] | None:
+        """Whether the model is proven to read them better than chance, by Student's t over the texts."""
+        reading = self.reading
+        if reading is None:
+            return None
+        interval: tuple[float | None, float | None] = (None, None)
+        is_better = False
+        if len(reading.per_text) > 1:
+            found = mean_t(reading.per_text, confidence=confidence, clusters=self.clusters)
+            interval, is_better = bounds_of(found), reading.is_better_at(found.high)
+        return {
+            "loss": reading.loss,
+            "interval": list(interval),
+            "chance": reading.chance,
+            "is_better": is_better,
+            "texts": len(reading.per_text),
+        }
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measurement:
     """What a claim measured. Nothing here is about the verdict.
 
     Attributes:
-        sample: what was counted. values: one row per entry of ``units``. estimator: from these to the promised number.
+        sample: what was counted. of: which data that is, where a claim has several groups of them; named in what is found of it. values: one row per entry of ``units``. estimator: from these to the promised number.
         statistic: the number in words. direction: whether it is promised to be large or small.
         probes: steered questions, for the receipt and the noise. noisy: those whose noise is measured, if not all.
         moved: how far rounding moves the statistic of one unit, or the share of units that it leaves open; None if that is not known.
@@ -164,10 +184,16 @@ class Measurement:
     compared: Mapping[str, Any] | None = None
     findings: Sequence[Finding] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
+    of: str = ""
 
     @property
     def entries(self) -> Counted:
         return counted(self.sample) if self.units is None else self.units
+
+    @property
+    def curve_sample(self) -> Sample[Any]:
+        """The sample whose items the curve has, and which the evidence shows."""
+        return self.entries.of or self.sample
 
     def where(self, ask: Ask) -> Ask:
         """The questions of a claim in the context in which this was measured."""

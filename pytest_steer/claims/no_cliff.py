@@ -108,7 +108,7 @@ class NoCliff(OverTexts, OverReplies):
             estimator=Worst(
                 mean,
                 tuple(part.name for part in parts for _ in part.values),
-                {part.name: Rise(mean) for part in parts if part.what == "perplexity"},
+                others={part.name: Rise(mean) for part in parts if part.what == "perplexity"},
             ),
             units=_counted(parts),
             statistic="largest rise of perplexity and repetition",

@@ -29,13 +29,12 @@ from .asserting import assertion
 from .base import OverItems
 from .common import Interval
 from .controls import controls_of_no_effect
-from .curves import compared_by_items
+from .curves import check_has_slope, compared_by_items
 from .findings import Found
 from .judging import Judgement
 from .kinds import claim
 from .measurement import Measurement
 from .numbers import number
-from .over_items import check_has_slope
 
 SIDES = ("matching", "not_matching")
 DEGRADATION, BOTH_RISE = "degradation, not steering", "both sides rise"

@@ -24,7 +24,7 @@ from .asserting import assertion
 from .base import AboutItems, OverTexts
 from .common import WEAK_MEAN, Interval, Stride, Window
 from .controls import controls_of_no_effect
-from .deployed import moves_of
+from .curves import moves_of
 from .findings import Found, below_floor
 from .judging import Judgement, Reason, few_units, withhold
 from .kinds import Starter, claim

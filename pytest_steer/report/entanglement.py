@@ -1,4 +1,4 @@
-"""What the vectors of a matrix do to other behaviours: a map of mean steerabilities, from the evidence of ``leaves_alone``."""
+"""What the vectors of a matrix do to other behaviours: a map of mean steerabilities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MARKS = {"pass": "", "fail": " !", "inconclusive": " ?"}
 
 
 def entanglement_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
-    """One row per ``leaves_alone`` claim that stands in a ``matrix``.
+    """One row per claim of a ``matrix`` that has ``compared.entanglement`` in its evidence.
 
     Args:
         claims: evidence as ``Evidence.to_dict`` gives it.
@@ -26,7 +26,7 @@ def entanglement_rows(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     """
     rows = []
     for claim in claims:
-        found = (claim["compared"] or {}).get("leaves_alone")
+        found = (claim["compared"] or {}).get("entanglement")
         if not claim["matrix"] or found is None:
             continue
         own, behaviour = found["own"], claim["matrix"].get("behaviour")

@@ -15,4 +15,11 @@ def marks_of(claim: Mapping[str, Any]) -> list[str]:
     marks = [f"{low} confidence"] if low else []
     marks += ["within rounding"] if (claim.get("noise") or {}).get("interval_is_narrower") else []
     said = [*claim["findings"], *([claim["withheld"]] if claim.get("withheld") else [])]
-    return marks + list(dict.fromkeys(CODES[one["code"]].mark for one in said if one["code"] in CODES and CODES[one["code"]].mark))
+    return marks + list(
+        dict.fromkeys(CODES[one["code"]].mark for one in said if one["code"] in CODES and CODES[one["code"]].mark)
+    )
+
+
+def words_of(finding: Mapping[str, Any]) -> str:
+    """A finding of a record as one sentence."""
+    return f"{finding['text']}: {finding['cure']}" if finding["cure"] else str(finding["text"])

@@ -10,7 +10,7 @@ from ..claims.numbers import number, promised
 from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
 from ..screen import visible
 from ..stats import expected_false_verdicts
-from .marks import marks_of
+from .marks import marks_of, words_of
 from .verdict import verdict_words
 
 Claim = Mapping[str, Any]
@@ -234,8 +234,8 @@ def claim_warnings(claims: Sequence[Claim]) -> list[str]:
     """What the readers of the table have to know, also of claims that passed; each text once, with the claims it is about."""
     about: dict[str, dict[str, list[str]]] = {}
     for claim in claims:
-        for warning in claim["warnings"]:
-            about.setdefault(warning, {}).setdefault(claim["suite"], []).append(claim["name"])
+        for one in claim["findings"]:
+            about.setdefault(words_of(one), {}).setdefault(claim["suite"], []).append(claim["name"])
     return [
         f"warning: {'; '.join(f'{suite}: {_first(list(dict.fromkeys(names)))}' for suite, names in suites.items())}: {text}"
         for text, suites in about.items()

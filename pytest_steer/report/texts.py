@@ -32,7 +32,7 @@ class _Cut:
 
     def record(self, claim: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = self._value(claim)
-        found |= {"message": self._words(claim["message"]), "warnings": [self._words(text) for text in claim["warnings"]]}
+        found["message"] = self._words(claim["message"])
         for key in ("findings", "silenced"):
             found[key] = [{name: self._words(text) for name, text in one.items()} for one in claim.get(key) or ()]
         for block in found["blocks"]:

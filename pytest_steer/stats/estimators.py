@@ -16,6 +16,7 @@ import numpy as np
 from ..evidence import Direction
 from ._arguments import FloatArray
 from .bootstrap import mean_bootstrap
+from .equivalence import items_needed_within, size_of_mean
 from .fillings import between_fillings
 from .intervals import Inference, mean_t, share, share_of_clusters
 from .largest import as_rise, largest_of
@@ -108,6 +109,34 @@ class Mean:
         self, values: FloatArray, threshold: float, direction: Direction
     ) -> tuple[FloatArray, float, Estimator] | None:
         return values, threshold, self
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a mean, ``|mean|``, for promises that it stays within a band around 0 (``size_of_mean``)."""
+
+    of: Estimator
+
+    @property
+    def kind(self) -> str:
+        return self.of.kind
+
+    def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
+        return size_of_mean(self.of.infer(values, clusters, confidence=confidence, direction=direction))
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        turned: FloatArray = values if values.mean() >= 0 else -values
+        return turned
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        return items_needed_within(found.estimate, found.standard_deviation or 0.0, threshold, confidence=found.confidence)
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return self.per_unit(values, direction), threshold, self.of
 
 
 @dataclass(frozen=True)
@@ -322,10 +351,12 @@ class Worst:
 
     Attributes:
         of: the estimator of each part. parts: [n_units] the part of each unit. others: estimators of parts that have one of their own.
+        tests: of the promise that each part is at most so large: how many share the level of a fail, if more than these parts do.
     """
 
     of: Estimator
     parts: tuple[str, ...]
+    tests: int | None = None
     others: Mapping[str, Estimator] = field(default_factory=dict)
 
     @property
@@ -347,7 +378,7 @@ class Worst:
 
     def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
         each = list(self.each(values, clusters, confidence=confidence, direction=direction).values())
-        return (least_of if direction is Direction.AT_LEAST else largest_of)(each)
+        return least_of(each) if direction is Direction.AT_LEAST else largest_of(each, tests=self.tests)
 
     def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
         labels, found = np.array(self.parts, dtype=object), np.empty(len(values))
