@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -28,8 +28,8 @@ from .judging import Judgement, verdict_of
 from .kinds import claim
 from .measurement import Counted, Measurement, Read
 from .numbers import number, promise
-from .over_replies import Side, Written, asked_replies, cluster_details, reply_probes
-from .rulings import Ruling, counts_lines, replies_record, unjudged
+from .over_replies import Side, Written
+from .rulings import counts_lines, unjudged
 from .stays_fluent import values_of
 
 
@@ -101,37 +101,36 @@ class NoCliff(OverTexts, OverReplies):
         parts = [perplexity_part(texts, base, at, m) for at, m in zip(curve, grid, strict=True)]
         parts += [repetition_part(ask.model, written, side) for side in written.sides[1:]]
         mean = Mean(self.interval, self.seed)
-        return Measurement(
-            sample=written.sample,
-            also={"": texts},
-            values=np.concatenate([part.values for part in parts]),
-            estimator=Worst(
+        repeated = [values_of(ask.model, side, "repetition").values for side in written.sides[:2]]
+        read = Read(
+            reading_of_texts(ask.model, base.per_text),
+            texts.clusters,
+            texts=texts.units,
+            asked=[one.probes for one in curve[0].asked],
+        )
+        measured = self.over_replies(
+            ask,
+            written,
+            [
+                unjudged(side, [None if np.isnan(one) else float(one) for one in own])
+                for side, own in zip(written.sides, repeated, strict=False)
+            ],
+            np.concatenate([part.values for part in parts]),
+            Worst(
                 mean,
                 tuple(part.name for part in parts for _ in part.values),
                 others={part.name: Rise(mean) for part in parts if part.what == "perplexity"},
             ),
-            units=_counted(parts),
             statistic="largest rise of perplexity and repetition",
+            worst_first=np.argsort(-np.nan_to_num(repeated[1], nan=-1), kind="stable").tolist(),
             direction=Direction.AT_MOST,
             percent=True,
-            probes=reply_probes(written.sides[1]),
-            asked=asked_replies(ask.model, written, ask.context),
-            written=written,
-            reads=[
-                Read(
-                    reading_of_texts(ask.model, base.per_text),
-                    texts.clusters,
-                    texts=texts.units,
-                    asked=[one.probes for one in curve[0].asked],
-                )
-            ],
-            how={"drawing": asdict(self.drawing)},
-            details={"from_turn": self.from_turn, **cluster_details(written)},
-            fields={
-                "data": texts.describe() | {"prompts": written.sample.describe()},
-                "replies": repetition_replies(ask.model, written),
-            },
+            also={"": texts},
+            reads=[read],
+            details={},
         )
+        data = texts.describe() | {"prompts": written.sample.describe()}
+        return measured.but(units=_counted(parts), fields={**measured.fields, "data": data})
 
     def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
         """How each rise would be judged, and where the text collapses."""
@@ -321,21 +320,6 @@ def repetition_part(model: Model, written: Written, side: Side) -> Part:
         [(*dialogues[prompt].form, str(sample)) for prompt, sample in places],
         [dialogues[prompt].id for prompt, _ in places],
     )
-
-
-def repetition_replies(model: Model, written: Written) -> dict[str, Any]:
-    """The evidence's ``replies`` record, the most repetitive first."""
-    sides = written.sides[:2]
-    scores = [values_of(model, side, "repetition").values for side in sides]
-    rulings = [
-        [
-            Ruling(ruling.outcome, ruling.why, None if np.isnan(score) else float(score))
-            for ruling, score in zip(unjudged(side), own, strict=True)
-        ]
-        for side, own in zip(sides, scores, strict=True)
-    ]
-    worst = np.argsort(-np.nan_to_num(scores[1], nan=-1), kind="stable").tolist()
-    return replies_record(written, rulings, worst)
 
 
 def _counted(parts: Sequence[Part]) -> Counted:

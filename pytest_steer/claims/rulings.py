@@ -50,9 +50,12 @@ class Ruling:
         return self.outcome in ("accepted", "rejected")
 
 
-def unjudged(side: Side) -> list[Ruling]:
-    """The rulings of a claim without a judge: what is undetermined."""
-    return [Ruling("undetermined", one.why) if one.is_undetermined else Ruling(None) for one in side.outcomes]
+def unjudged(side: Side, measures: Sequence[float | None]) -> list[Ruling]:
+    """The rulings of a claim without a judge: a measure of each reply, and which are undetermined."""
+    return [
+        Ruling("undetermined", one.why, measure) if one.is_undetermined else Ruling(None, score=measure)
+        for one, measure in zip(side.outcomes, measures, strict=True)
+    ]
 
 
 # --- the judge ---

@@ -40,7 +40,7 @@ from .kinds import claim
 from .measurement import Measurement, Scale
 from .numbers import number
 from .over_replies import Side, reply_probes
-from .rulings import Ruling, counts_lines, unjudged
+from .rulings import counts_lines, unjudged
 
 NAMES: dict[FluencyMeasure, str] = {
     "repetition": "repetition of 4-grams",
@@ -132,10 +132,7 @@ class StaysFluent(OverReplies):
         return self.over_replies(
             ask,
             written,
-            [
-                [Ruling(one.outcome, one.why, score) for one, score in zip(unjudged(side), own, strict=True)]
-                for side, own in zip(written.sides, shown, strict=True)
-            ],
+            [unjudged(side, own) for side, own in zip(written.sides, shown, strict=True)],
             np.where(steered.collapsed, np.nan, steered.values)[kept],
             MeanOrWorst(Mean(self.interval, self.seed), *(2 * [COLLAPSED.get(quantity, math.inf)])),
             statistic=f"mean {NAMES[quantity]}",
