@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -168,13 +168,13 @@ class Evidence:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """The evidence as finite JSON values, in the shape of ``report/schema.json``.
+        """The evidence as finite JSON values, in the shape of ``core.record.ClaimRecord``.
 
         Raises:
             MeasurementError: a number in it is NaN or infinite, or something in it is no JSON.
         """
-        plain: dict[str, Any] = _plain(self.extra | self.record(), self.name)
-        return plain
+        found: dict[str, Any] = plain(self.extra | self.record(), self.name)
+        return found
 
     def record(self) -> dict[str, Any]:
         """Its own entries of :meth:`to_dict`, without ``extra``."""
@@ -284,14 +284,28 @@ def error_evidence(check: str, name: str, error: str, **known: Any) -> Evidence:
     return Evidence(check, name, Verdict.ERROR, error=one_screen(error), **known)
 
 
-def _plain(value: Any, where: str) -> Any:
-    """The value as JSON has it: numbers of numpy become Python's, since xdist workers can send nothing else; all of them finite."""
+def plain(value: Any, where: str = "the report") -> Any:
+    """The value as JSON has it: records become mappings, and numbers of numpy Python's, since xdist workers can send nothing else.
+
+    Args:
+        where: what errors call it.
+
+    Raises:
+        MeasurementError: a number in it is NaN or infinite, or something in it is no JSON.
+    """
     if isinstance(value, dict):
-        return {key: _plain(inner, f"{where}.{key}") for key, inner in value.items()}
+        return {key: plain(inner, f"{where}.{key}") for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(inner, f"{where}[{index}]") for index, inner in enumerate(value)]
+        return [plain(inner, f"{where}[{index}]") for index, inner in enumerate(value)]
+    if is_dataclass(value):
+        entries = [(one, getattr(value, one.name)) for one in fields(value)]
+        return {
+            one.name: plain(inner, f"{where}.{one.name}")
+            for one, inner in entries
+            if not ("left out" in one.metadata and (inner is None or inner == ()))
+        }
     if type(value).__module__ == "numpy":  # not imported here: the ground is light
-        return _plain(value.tolist(), where)
+        return plain(value.tolist(), where)
     if isinstance(value, float) and not math.isfinite(value):
         raise MeasurementError(f"{where} is {value}: a report holds finite numbers only")
     if value is not None and not isinstance(value, (str, int, float)):

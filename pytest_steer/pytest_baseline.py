@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .errors import SteerError
+from .evidence import plain
 from .pytest_collect import ClaimItem
 from .pytest_columns import columns
 from .pytest_options import SUFFIXES
@@ -15,7 +16,9 @@ from .screen import visible
 from .sources import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from .core.record import Against, BaselineSource, ClaimRecord, Report
 
 _MOST_NAMED = 5
 
@@ -25,15 +28,15 @@ class Baseline:
 
     Attributes:
         report: the earlier report; None if this run makes the first one.
-        source: its path, hash, date, model and commit.
+        source: its path, hash, date, model and commit; None with it.
         against: this run held against it, once it has ended.
     """
 
     def __init__(self, path: Path, *, update: bool, tolerance: float = 0.0) -> None:
         self.path, self.update, self.tolerance = path, update, tolerance
-        self.report: dict[str, Any] | None = None
-        self.source: dict[str, Any] = {"path": shown(path)}
-        self.against: dict[str, Any] | None = None
+        self.report: Report | None = None
+        self.source: BaselineSource | None = None
+        self.against: Against | None = None
         self._left: list[str] = []
         self._known: set[str] = set()
         self._files: set[str] = set()
@@ -53,10 +56,10 @@ class Baseline:
                     f"{shown(self.path)} --steer-update-baseline"
                 )
             )
-        from .report import baseline_of, read_report
+        from .report import baseline_of, report_of
 
         try:
-            self.report = read_report(self.path)
+            self.report = report_of(self.path)
             self.source = baseline_of(self.path, self.report)
         except (SteerError, OSError) as error:
             raise pytest.UsageError(visible(f"--steer-baseline: {error}")) from None
@@ -80,7 +83,7 @@ class Baseline:
             return [visible(f"steer: this run makes the baseline {shown(self.path)}")]
         from .against import baseline_words
 
-        return [visible(f"steer: held against {self.source['path']} ({baseline_words(self.source)})")]
+        return [visible(f"steer: held against {shown(self.path)} ({baseline_words(self.source)})")]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         output = getattr(session.config, "workeroutput", None)
@@ -99,21 +102,20 @@ class Baseline:
             return
         from .against import held_against
         from .against.pairing import pair_claims
+        from .core.record import typed
 
-        skipped = [
-            old for old, new in pair_claims(self.report["claims"], report["claims"]) if old is not None and new is None
-        ]
-        not_run = {claim["id"] for claim in skipped if not self._is_gone(claim, config)}
+        new = typed(report)
+        skipped = [one for one, other in pair_claims(self.report.claims, new.claims) if one is not None and other is None]
+        not_run = {claim.id for claim in skipped if not self._is_gone(claim, config)}
         self._left = sorted(not_run)
-        self.against = report["against"] = held_against(
-            self.report, report, self.tolerance, baseline=self.source, not_run=not_run
-        )
+        self.against = held_against(self.report, new, self.tolerance, baseline=self.source, not_run=not_run)
+        report["against"] = plain(self.against)
 
-    def _is_gone(self, claim: Mapping[str, Any], config: pytest.Config) -> bool:
-        file = claim["id"].partition("::")[0]
-        if claim["id"] in self._known:
+    def _is_gone(self, claim: ClaimRecord, config: pytest.Config) -> bool:
+        file = claim.id.partition("::")[0]
+        if claim.id in self._known:
             return False
-        if not self._same_ids() and _in_suite(claim["suite"], claim["name"]) in self._known:
+        if not self._same_ids() and _in_suite(claim.suite, claim.name) in self._known:
             return False
         if file in self._files:
             return file.endswith(SUFFIXES) or not any("::" in argument for argument in config.args)
@@ -122,7 +124,7 @@ class Baseline:
     def _same_ids(self) -> bool:
         """Whether the baseline was made from this folder. If it was, a suite of the same name elsewhere stands for no other."""
         assert self.report is not None
-        return any(claim["id"].partition("::")[0] in self._files for claim in self.report["claims"])
+        return any(claim.id.partition("::")[0] in self._files for claim in self.report.claims)
 
     def replace(self, report: dict[str, Any]) -> tuple[list[str], int | None]:
         """Write this run's report in the baseline's place; what to tell, and the exit code to end with if it was not done."""
@@ -147,7 +149,7 @@ class Baseline:
             return "this run was not finished"
         if not report["claims"]:
             return "this run measured no claim"
-        if self.against is not None and self.against["not_run"]:
+        if self.against is not None and self.against.not_run:
             names = self._left
             return f"{len(names)} of its claims did not run and would be lost: {_named(names)}. Run all claims"
         # An error has no number that a later run could be held against.
@@ -164,12 +166,12 @@ class Baseline:
         from .against.words import counts_line
 
         changed = [
-            f"  {entry['name']}: {entry['before']['verdict']} -> {entry['after']['verdict']}"
-            for entry in self.against["claims"]
-            if entry["before"] and entry["after"] and entry["before"]["verdict"] != entry["after"]["verdict"]
+            f"  {entry.name}: {entry.before.verdict} -> {entry.after.verdict}"
+            for entry in self.against.claims
+            if entry.before and entry.after and entry.before.verdict != entry.after.verdict
         ]
-        gone = [f"  {entry['message']}" for entry in self.against["claims"] if entry["outcome"] == "gone"]
-        before = len(self.report["claims"])
+        gone = [f"  {entry.message}" for entry in self.against.claims if entry.outcome == "gone"]
+        before = len(self.report.claims)
         return [
             f"baseline: {shown(self.path)} replaced: {before} {'claim' if before == 1 else 'claims'} ({baseline_words(self.source)}) by {count}: "
             f"{counts_line(self.against)}",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .sources import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from .core.record import Report
     from .evidence import Evidence
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -85,7 +86,7 @@ class RunContext:
     progress: Callable[[str], None] | None = None
     evidence: Callable[[Evidence], Evidence] | None = None
     option_prefix: str = "--steer-"
-    baseline: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    baseline: Report | None = field(default=None, compare=False, repr=False)
     makes_baseline: bool = False
     looks: Looks | None = field(default=None, compare=False, repr=False)
 

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = (
-    "torch", "transformers", "tokenizers", "safetensors", "accelerate", "gguf", "numpy", "scipy", "hypothesis", "jsonschema",
+    "torch", "transformers", "tokenizers", "safetensors", "accelerate", "gguf", "numpy", "scipy", "hypothesis", "jsonschema", "msgspec",
     "ruamel", "tabulate", "jinja2",
 )  # fmt: skip
 LOADED = f"import sys; print('HEAVY', sorted({{name.partition('.')[0] for name in sys.modules}} & set({HEAVY!r})))"

@@ -115,7 +115,7 @@ def run_suite(tmp_path: Path, *arguments: str) -> dict:
 )
 def test_the_example_suite_as_a_user_runs_it(tmp_path: Path, chosen: str) -> None:
     report = run_suite(tmp_path, "example_suites/smollm2", "-k", chosen)
-    assert report["provenance"]["model"]["class"] == "LlamaForCausalLM"
+    assert report["provenance"]["model"]["architecture"] == "LlamaForCausalLM"
     verdicts = {claim["id"].partition("::")[2]: (claim["verdict"], claim["xfail"] is not None) for claim in report["claims"]}
     assert verdicts["sentiment-rises"] == ("pass", False)
     assert verdicts["overconfidence-rises"] == ("fail", True)

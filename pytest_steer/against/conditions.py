@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-Record = Mapping[str, Any]
+from ..core.record import ClaimRecord, Model, Report
+
 MISSING = object()
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -20,69 +22,68 @@ class Condition:
     """
 
     name: str
-    of: Callable[[Record], Any]
+    of: Callable[[ClaimRecord], Any]
     blocks: bool
 
 
-def _in(*path: str) -> Callable[[Record], Any]:
-    def value(record: Record) -> Any:
-        found: Any = record
-        for key in path:
-            found = found.get(key, MISSING) if isinstance(found, Mapping) else MISSING
-        return found
+def _in(part: Callable[[ClaimRecord], Part | None], value: Callable[[Part], Any]) -> Callable[[ClaimRecord], Any]:
+    """The value in a part of a record; MISSING where the record has no such part."""
 
-    return value
+    def found(record: ClaimRecord) -> Any:
+        own = part(record)
+        return MISSING if own is None else value(own)
+
+    return found
 
 
-def _template(record: Record) -> Any:
+def _template(record: ClaimRecord) -> Any:
     """The name of the template in which items were asked, with the beginning of its hash where it is the model's."""
-    name, own, digest = (
-        _in(*path)(record) for path in (("asked", "template"), ("model", "template_name"), ("model", "template"))
-    )
-    if name != own or not isinstance(digest, str):
+    if record.asked is None:
+        return MISSING
+    name, model = record.asked.template, record.model
+    if model is None or name is None or name != model.template_name:
         return name
     # The name of a template without one is the beginning of its hash.
-    return name.removeprefix("chat template ") if digest[:12] in name else f"{name} {digest[:12]}"
+    digest = model.template[:12]
+    return name.removeprefix("chat template ") if digest in name else f"{name} {digest}"
 
 
-def _device(record: Record) -> Any:
-    device = _in("model", "device")(record)
-    return device.partition(":")[0] if isinstance(device, str) else MISSING
+def _device(model: Model) -> str:
+    return model.device.partition(":")[0]
 
 
-def _tokens(record: Record) -> Any:
+def _tokens(record: ClaimRecord) -> tuple[str, list[tuple[str, ...]]] | None:
     """The first item as tokens, which another tokenizer or another prompt changes; None where items are others, or texts were left out."""
-    shown = (record.get("asked") or {}).get("first_item")
-    units, tokens = record.get("units"), [one["tokens"] for one in shown or ()]
-    return (units["ids"][0], tokens) if units and units["ids"] and any(tokens) else None
+    shown = () if record.asked is None else record.asked.first_item
+    tokens = [one.tokens for one in shown]
+    return (record.units.ids[0], tokens) if record.units and record.units.ids and any(tokens) else None
 
 
-def _threshold(record: Record) -> Any:
+def _threshold(record: ClaimRecord) -> Any:
     """The threshold; that there is none yet is another condition than one that a claim without a result does not have."""
-    is_empty = record.get("threshold") is None and record.get("estimate") is not None
-    return "none yet" if is_empty else record.get("threshold")
+    return "none yet" if record.threshold is None and record.estimate is not None else record.threshold
 
 
 CONDITIONS = (
-    Condition("kind of claim", _in("check"), True),
-    Condition("statistic", _in("statistic"), True),
-    Condition("direction", _in("direction"), True),
-    Condition("what the values are", _in("units", "kind"), True),
-    Condition("positions", _in("vector", "positions"), True),
-    Condition("include_first", _in("vector", "include_first"), True),
+    Condition("kind of claim", lambda one: one.check, True),
+    Condition("statistic", lambda one: one.statistic, True),
+    Condition("direction", lambda one: one.direction, True),
+    Condition("what the values are", _in(lambda one: one.units, lambda units: units.kind), True),
+    Condition("positions", _in(lambda one: one.vector, lambda vector: vector.positions), True),
+    Condition("include_first", _in(lambda one: one.vector, lambda vector: vector.include_first), True),
     Condition("chat template", _template, True),
-    Condition("thinking", _in("asked", "thinking"), True),
-    Condition("answers", _in("asked", "answers"), True),
-    Condition("dtype", _in("model", "dtype"), False),
-    Condition("device", _device, False),
-    Condition("layer", _in("vector", "layer"), False),
-    Condition("operation", _in("vector", "operation"), False),
-    Condition("site", _in("vector", "site"), False),
-    Condition("multiplier", _in("multiplier"), False),
+    Condition("thinking", _in(lambda one: one.asked, lambda asked: asked.thinking), True),
+    Condition("answers", _in(lambda one: one.asked, lambda asked: asked.answers), True),
+    Condition("dtype", _in(lambda one: one.model, lambda model: model.dtype), False),
+    Condition("device", _in(lambda one: one.model, _device), False),
+    Condition("layer", _in(lambda one: one.vector, lambda vector: vector.layer), False),
+    Condition("operation", _in(lambda one: one.vector, lambda vector: vector.operation), False),
+    Condition("site", _in(lambda one: one.vector, lambda vector: vector.site), False),
+    Condition("multiplier", lambda one: one.multiplier, False),
     Condition("threshold", _threshold, False),
-    Condition("confidence", _in("confidence"), False),
-    Condition("min_n", _in("min_n"), False),
-    Condition("date", _in("asked", "date"), False),
+    Condition("confidence", lambda one: one.confidence, False),
+    Condition("min_n", lambda one: one.min_n, False),
+    Condition("date", _in(lambda one: one.asked, lambda asked: asked.date), False),
 )
 """Beside these, every setting in ``units.how`` blocks. The model, the vector and the data may differ: that is what is compared."""
 
@@ -94,7 +95,7 @@ _NAMED_ELSEWHERE = {"model", "device", "dtype", "seed", "profile"}
 """Options whose effect is a condition of each claim or of the provenance, or is what is compared."""
 
 
-def conditions(old: Record, new: Record) -> tuple[list[str], list[str]]:
+def conditions(old: ClaimRecord, new: ClaimRecord) -> tuple[list[str], list[str]]:
     """What differs between two records of a claim: what keeps them from being compared, and what the reader has to know.
 
     A condition that one of the two does not have, as of a claim that could not be measured, does not differ. Null is a value, as where
@@ -106,8 +107,8 @@ def conditions(old: Record, new: Record) -> tuple[list[str], list[str]]:
         before, after = condition.of(old), condition.of(new)
         if before is not MISSING and after is not MISSING and before != after:
             (blocking if condition.blocks else noted).append(f"{condition.name}: {_shown(before)} -> {_shown(after)}")
-    before, after = ((record.get("units") or {}).get("how") for record in (old, new))
-    if before is not None and after is not None:
+    if old.units is not None and new.units is not None:
+        before, after = old.units.how, new.units.how
         for key in [*before, *(key for key in after if key not in before)]:
             if before.get(key) != after.get(key):
                 blocking.append(f"{key}: {_shown(before.get(key))} -> {_shown(after.get(key))}")
@@ -119,52 +120,48 @@ def conditions(old: Record, new: Record) -> tuple[list[str], list[str]]:
     return blocking, noted
 
 
-def _reads_worse(old: Record, new: Record) -> list[str]:
+def _reads_worse(old: ClaimRecord, new: ClaimRecord) -> list[str]:
     """That the unsteered model reads the same texts or questions worse than before. A claim about what steering changes does not see it."""
-    readings = [(record.get("details") or {}).get("reading") for record in (old, new)]
-    before, after = readings
-    if not before or not after or _in("data", "hash")(old) != _in("data", "hash")(new):
+    before, after = (one.details.get("reading") for one in (old, new))
+    if not before or not after or not old.data or not new.data or old.data.hash != new.data.hash:
         return []
     if None in (before["interval"][1], after["interval"][0]) or after["interval"][0] <= before["interval"][1]:
         return []
     return [f"the unsteered model reads its data worse: {before['loss']:.3g} -> {after['loss']:.3g} nats per token"]
 
 
-def report_notes(old: Record, new: Record) -> list[str]:
+def report_notes(old: Report, new: Report) -> list[str]:
     """What differs between two runs as a whole and is compared all the same."""
-    before, after = old["provenance"], new["provenance"]
-    notes = [
-        f"{key}: {before[key]} -> {after[key]}"
-        for key in REPORT_CONDITIONS
-        if before.get(key) is not None and after.get(key) is not None and before[key] != after[key]
-    ]
-    notes += _other_model(before.get("model") or {}, after.get("model") or {})
-    settings, later = before.get("options") or {}, after.get("options") or {}
+    before, after = old.provenance, new.provenance
+    known = [(key, getattr(before, key), getattr(after, key)) for key in REPORT_CONDITIONS]
+    notes = [f"{key}: {one} -> {other}" for key, one, other in known if None not in (one, other) and one != other]
+    notes += _other_model(before.model, after.model)
+    settings, later = before.options, after.options
     notes += [
         f"--steer-{name}: {_shown(settings[name])} -> {_shown(later[name])}"
         for name in settings
         if name in later and name not in _NAMED_ELSEWHERE and settings[name] != later[name]
     ]
-    versions, others = before.get("versions") or {}, after.get("versions") or {}
+    versions, others = before.versions, after.versions
     notes += [
         f"{name}: {versions[name]} -> {others[name]}"
         for name in versions
         if name in others and versions[name] != others[name]
     ]
     for which, run in (("earlier", before), ("later", after)):
-        if run.get("interrupted") or run.get("not_run") or run.get("partial"):
+        if run.interrupted or run.not_run or run.partial:
             notes.append(f"the {which} run was not finished")
     return notes
 
 
-def _other_model(before: Record, after: Record) -> list[str]:
+def _other_model(before: Model | None, after: Model | None) -> list[str]:
     """The models of two runs by name and fingerprint, if the fingerprints differ."""
-    if not before.get("fingerprint") or not after.get("fingerprint") or before["fingerprint"] == after["fingerprint"]:
+    if before is None or after is None or before.fingerprint == after.fingerprint:
         return []
-    shown = [f"{model.get('id')} ({model['fingerprint'][:12]})" for model in (before, after)]
+    shown = [f"{model.id} ({model.fingerprint[:12]})" for model in (before, after)]
     return [f"model: {shown[0]} -> {shown[1]}"]
 
 
 def _shown(value: Any) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(list(value) if isinstance(value, tuple) else value)
     return text if len(text) <= 60 else f"{text[:57]}..."

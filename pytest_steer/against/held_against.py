@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
+from ..core.record import (
+    Against,
+    AgainstClaim,
+    BaselineSource,
+    ClaimRecord,
+    Flipped,
+    Flips,
+    Judged,
+    OtherUnits,
+    Outcome,
+    Report,
+)
 from .conditions import conditions, report_notes
 from .losses import Loss, loss_of
 from .pairing import Paired, fault_of, pair_claims, pair_units, question_of
 from .promised import RANK, as_promised
 from .words import message
 
-Record = Mapping[str, Any]
-Entry = dict[str, Any]
+Pair = tuple[ClaimRecord | None, ClaimRecord | None]
 
 WORSE = ("broken", "worse")
 UNKNOWN = ("gone", "not_comparable")
@@ -33,17 +44,16 @@ _MOST_OF_ERROR = 200
 
 
 def held_against(
-    old: Record,
-    new: Record,
+    old: Report,
+    new: Report,
     tolerance: float = 0.0,
     *,
-    baseline: Entry | None = None,
+    baseline: BaselineSource | None = None,
     not_run: Container[str] = (),
-) -> Entry:
+) -> Against:
     """Hold a report against an earlier one.
 
     Args:
-        old / new: reports as ``report/schema.json`` describes them.
         tolerance: a loss beyond this, in the claim's unit, that is proven at the claim's confidence is worse. Where rounding moves the
             statistic of one unit by more, that counts in its place.
         baseline: where ``old`` comes from, put into the result.
@@ -53,51 +63,51 @@ def held_against(
         The report's ``against``: ``claims`` has an entry for each claim of either, ``notes`` what differs between the runs, and which claims
         are left out, and why.
     """
-    before, after = (report["provenance"].get("scoring", 1) for report in (old, new))
-    known = [claim for claim in old["claims"] if claim["id"] not in not_run]
-    part = is_part(old, new["provenance"].get("profile"))
-    pairs = compared(known, new["claims"], tolerance, scoring=(before, after), part=part)
-    both = {now["id"]: (one, now) for one, now, _ in pairs if one is not None and now is not None}
+    known = [claim for claim in old.claims if claim.id not in not_run]
+    scoring = old.provenance.scoring, new.provenance.scoring
+    part = is_part(old, new.provenance.profile)
+    pairs = compared(known, new.claims, tolerance, scoring=scoring, part=part)
+    both = {now.id: (one, now) for one, now, _ in pairs if one is not None and now is not None}
     left_out = {own: pair for own, pair in both.items() if _says_nothing_more(*pair, both)}
-    return {
-        "baseline": baseline,
-        "tolerance": tolerance,
-        "notes": [*report_notes(old, new), *(_left_out(*pair) for pair in left_out.values())],
-        "not_run": len(old["claims"]) - len(known),
-        "claims": [entry for *_, entry in pairs if entry["id"] not in left_out],
-    }
+    return Against(
+        baseline=baseline,
+        tolerance=tolerance,
+        notes=(*report_notes(old, new), *(_left_out(*pair) for pair in left_out.values())),
+        not_run=len(old.claims) - len(known),
+        claims=tuple(entry for *_, entry in pairs if entry.id not in left_out),
+    )
 
 
-def _says_nothing_more(old: Record, new: Record, both: Container[str]) -> bool:
+def _says_nothing_more(old: ClaimRecord, new: ClaimRecord, both: Container[str]) -> bool:
     """Whether a claim is a comparison whose loss stands in the entries of other claims.
 
     Args:
         both: ids of the claims that both reports have.
     """
-    if not old["check"] == new["check"] == COMPARISON or "error" in (old["verdict"], new["verdict"]):
+    if not old.check == new.check == COMPARISON or "error" in (old.verdict, new.verdict):
         return False
     is_as_before = not any(one.partition(":")[0] in _PROMISE for one in conditions(old, new)[1])
-    return is_as_before and all(one["id"] in both for one in new["details"].get("claims", ()))
+    return is_as_before and all(one["id"] in both for one in new.details.get("claims", ()))
 
 
-def _left_out(old: Record, new: Record) -> str:
-    verdicts = new["verdict"] if old["verdict"] == new["verdict"] else f"{old['verdict']} -> {new['verdict']}"
-    return f"{new['name']} ({verdicts}) is left out: it is itself a comparison with a baseline"
+def _left_out(old: ClaimRecord, new: ClaimRecord) -> str:
+    verdicts = new.verdict if old.verdict == new.verdict else f"{old.verdict} -> {new.verdict}"
+    return f"{new.name} ({verdicts}) is left out: it is itself a comparison with a baseline"
 
 
-def is_part(old: Record, profile: str | None) -> bool:
+def is_part(old: Report, profile: str | None) -> bool:
     """Whether a run of this profile takes part of the data that the earlier report took."""
-    return profile == "dev" and old["provenance"].get("profile") != "dev"
+    return profile == "dev" and old.provenance.profile != "dev"
 
 
 def compared(
-    old: Iterable[Record],
-    new: Iterable[Record],
+    old: Iterable[ClaimRecord],
+    new: Iterable[ClaimRecord],
     tolerance: float = 0.0,
     *,
     scoring: tuple[int, int] = (1, 1),
     part: bool = False,
-) -> list[tuple[Record | None, Record | None, Entry]]:
+) -> list[tuple[ClaimRecord | None, ClaimRecord | None, AgainstClaim]]:
     """The claims of two runs in pairs, each with its entry of :func:`held_against`.
 
     Args:
@@ -106,176 +116,202 @@ def compared(
     """
     versions = [] if scoring[0] == scoring[1] else [f"version of the scoring: {scoring[0]} -> {scoring[1]}"]
     pairs = pair_claims(old, new)
-    entries = [_entry(before, after, tolerance, versions, part) for before, after in pairs]
-    _name_renamed(pairs, entries)
-    names = Counter(entry["name"] for entry in entries)
-    for entry in entries:
-        # Several claims of one name are told apart by their files.
-        entry["message"] = message({**entry, "name": entry["id"]} if names[entry["name"]] > 1 else entry)
-    return [(before, after, entry) for (before, after), entry in zip(pairs, entries, strict=True)]
+    entries = _renamed(pairs, [_entry(before, after, tolerance, versions, part) for before, after in pairs])
+    names = Counter(entry.name for entry in entries)
+    # Several claims of one name are told apart by their files.
+    said = [message(replace(entry, name=entry.id) if names[entry.name] > 1 else entry) for entry in entries]
+    return [(*pair, replace(entry, message=words)) for pair, entry, words in zip(pairs, entries, said, strict=True)]
 
 
-def exit_code(against: Record) -> int:
+def exit_code(against: Against) -> int:
     """1 if something is worse, else 3 if claims are gone or cannot be compared, or no claim is in both, else 0."""
-    outcomes = {entry["outcome"] for entry in against["claims"]}
+    outcomes = {entry.outcome for entry in against.claims}
     return 1 if outcomes & {*WORSE} else 3 if outcomes & {*UNKNOWN} or not outcomes - {"new"} else 0
 
 
-def _entry(old: Record | None, new: Record | None, tolerance: float, versions: Sequence[str], part: bool) -> Entry:
+def _entry(
+    old: ClaimRecord | None, new: ClaimRecord | None, tolerance: float, versions: Sequence[str], part: bool
+) -> AgainstClaim:
     known = new or old
     assert known is not None
-    entry: Entry = {
-        "id": known["id"],
-        "name": known["name"],
-        "statistic": known.get("statistic", ""),
-        "outcome": "new" if old is None else "gone",
-        "before": _summary(old),
-        "after": _summary(new),
-        "difference": None,
-        "interval": None,
-        "confidence": known["confidence"],
-        "tolerance": tolerance,
-        "n": 0,
-        "percent": bool(known.get("percent")),
-        "flipped": [],
-        "flips": {"lost": 0, "gained": 0},
-        "items": {"new": 0, "gone": 0, "changed": 0},
-        "reasons": [],
-    }
-    if old is not None and new is not None:
-        _compare(entry, old, new, tolerance, versions, part)
-    return entry
+    entry = AgainstClaim(
+        id=known.id,
+        name=known.name,
+        statistic=known.statistic,
+        outcome="new" if old is None else "gone",
+        before=_summary(old),
+        after=_summary(new),
+        difference=None,
+        interval=None,
+        confidence=known.confidence,
+        tolerance=tolerance,
+        n=0,
+        percent=known.percent,
+        flipped=(),
+        flips=Flips(),
+        items=OtherUnits(),
+        reasons=(),
+        message="",
+    )
+    return entry if old is None or new is None else _of_both(entry, old, new, versions, part)
 
 
-def _summary(claim: Record | None) -> Entry | None:
-    return None if claim is None else {key: claim[key] for key in ("verdict", "estimate", "interval", "threshold")}
+def _summary(claim: ClaimRecord | None) -> Judged | None:
+    if claim is None:
+        return None
+    return Judged(verdict=claim.verdict, estimate=claim.estimate, interval=claim.interval, threshold=claim.threshold)
 
 
-def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions: Sequence[str], part: bool) -> None:
-    before, after = old["verdict"], new["verdict"]
+def _of_both(entry: AgainstClaim, old: ClaimRecord, new: ClaimRecord, versions: Sequence[str], part: bool) -> AgainstClaim:
+    """The entry of a claim that both runs have."""
+    before, after = old.verdict, new.verdict
     # The record of an error has no conditions.
     blocking, noted = ([], []) if "error" in (before, after) else conditions(old, new)
-    if old["check"] == new["check"] == COMPARISON:
+    if old.check == new.check == COMPARISON:
         # What it compares is in the entries of those claims; of itself the promise counts.
         blocking, noted = [], [one for one in noted if one.partition(":")[0] in _PROMISE]
     blocking = [*versions, *blocking]
-    entry["reasons"] = [*blocking, *noted]
+    reasons = [*blocking, *noted]
     if "error" in (before, after):
-        entry["outcome"] = _of_errors(entry, old, new)
-        return
-    pairs = loss = None
-    if not blocking and new["check"] != COMPARISON:
-        pairs, loss = _measured(entry, old, new, blocking, part)
+        outcome, reason = _of_errors(old, new)
+        return replace(entry, outcome=outcome, reasons=(*reasons, reason))
     if blocking:
-        entry["outcome"] = "not_comparable"
-        return
-    entry["tolerance"] = room = max(tolerance, *(_noise(claim) for claim in (old, new)))
+        return replace(entry, outcome="not_comparable", reasons=tuple(reasons))
+    room = max(entry.tolerance, _noise(old), _noise(new))
     fell = rose = False
-    if loss is not None and pairs is not None:
-        _put_loss(entry, old, new, pairs, loss)
-        low, high = loss.bounds
-        fell, rose = low > room, high < -room
-    after, by_earlier = as_promised(old, new)
-    if by_earlier is not None:
-        entry["reasons"].append(by_earlier)
-    entry["outcome"] = _outcome(before, after, fell, rose)
+    if new.check != COMPARISON:
+        paired = _paired(old, new, part)
+        reasons += paired.reasons
+        if paired.pairs is not None:
+            own = paired.pairs
+            entry = replace(entry, items=OtherUnits(new=own.new, gone=own.gone, changed=own.changed))
+        if paired.n is not None:
+            entry = replace(entry, n=paired.n, confidence=min(old.confidence, new.confidence))
+        if paired.is_blocked:
+            return replace(entry, outcome="not_comparable", reasons=tuple(reasons))
+        if paired.loss is not None and paired.pairs is not None:
+            entry = _with_loss(entry, new, paired.pairs, paired.loss)
+            low, high = paired.loss.bounds
+            fell, rose = low > room, high < -room
+    judged, by_earlier = as_promised(old, new)
+    reasons += [] if by_earlier is None else [by_earlier]
+    return replace(entry, tolerance=room, outcome=_outcome(before, judged, fell, rose), reasons=tuple(reasons))
 
 
-def _of_errors(entry: Entry, old: Record, new: Record) -> str:
-    before, after = old["verdict"], new["verdict"]
-    if after == "error":
-        also = ", nor could it before" if before == "error" else ""
-        entry["reasons"].append(f"it cannot be measured now{also}{_said(new)}")
-        return {"pass": "broken", "inconclusive": "worse"}.get(before, "not_comparable")
-    entry["reasons"].append(f"it could not be measured before{_said(old)}")
-    return "newly_holding" if after == "pass" else "not_comparable"
+def _of_errors(old: ClaimRecord, new: ClaimRecord) -> tuple[Outcome, str]:
+    """The outcome of a claim that could not be measured in one of the runs, and why."""
+    if new.verdict == "error":
+        also = ", nor could it before" if old.verdict == "error" else ""
+        outcomes: dict[str, Outcome] = {"pass": "broken", "inconclusive": "worse"}
+        return outcomes.get(old.verdict, "not_comparable"), f"it cannot be measured now{also}{_said(new)}"
+    return "newly_holding" if new.verdict == "pass" else "not_comparable", f"it could not be measured before{_said(old)}"
 
 
-def _said(claim: Record) -> str:
+def _said(claim: ClaimRecord) -> str:
     """The first line of a claim's error, after a colon."""
-    line = next(iter(str(claim.get("error") or "").strip().splitlines()), "")
+    line = next(iter((claim.error or "").strip().splitlines()), "")
     return f": {line if len(line) <= _MOST_OF_ERROR else f'{line[:_MOST_OF_ERROR]}...'}" if line else ""
 
 
-def _measured(entry: Entry, old: Record, new: Record, blocking: list[str], part: bool) -> tuple[Paired | None, Loss | None]:
-    """The pairs and the loss over them; what keeps the two from being compared is added to ``blocking``, and to the reasons."""
+@dataclass(frozen=True, eq=False)
+class _Pairing:
+    """The units of two records in pairs, and the loss over them.
 
-    def block(reason: str) -> None:
-        blocking.append(reason)
-        entry["reasons"].append(reason)
+    Attributes:
+        n: independent units that both have; None if they were not counted.
+        reasons: what the reader has to know. is_blocked: these keep the records from being compared.
+    """
 
-    other_data = (old.get("data") or {}).get("hash") != (new.get("data") or {}).get("hash")
-    if not old.get("units") or not new.get("units"):
-        if old.get("units") or new.get("units"):
-            block("only one of the two says what its estimate is made of")
-        elif other_data and new["interval"] != [None, None]:
-            block("other data, and its values cannot be paired")
-        why = new.get("unpaired") or old.get("unpaired") or "it does not say what its estimate is made of"
-        entry["reasons"].append(f"no interval of the difference: {why}")
-        return None, None
+    pairs: Paired | None = None
+    loss: Loss | None = None
+    n: int | None = None
+    reasons: list[str] = field(default_factory=list)
+    is_blocked: bool = False
+
+
+def _paired(old: ClaimRecord, new: ClaimRecord, part: bool) -> _Pairing:
+    if old.units is None or new.units is None:
+        return _unpaired(old, new)
     faults = {which: fault for which, one in (("earlier", old), ("later", new)) if (fault := fault_of(one)) is not None}
     if faults:
-        for which, fault in faults.items():
-            block(f"the {which} report is damaged: {fault}")
-        return None, None
+        said = [f"the {which} report is damaged: {fault}" for which, fault in faults.items()]
+        return _Pairing(reasons=said, is_blocked=True)
     pairs = pair_units(old, new)
-    entry["items"] = {"new": pairs.new, "gone": pairs.gone, "changed": pairs.changed}
-    missing = {*(old["units"]["parts"] or [""])} ^ {*(new["units"]["parts"] or [""])}
+    missing = {*(old.units.parts or [""])} ^ {*(new.units.parts or [""])}
     if missing:
-        block(f"not in both: {', '.join(sorted(missing))}")
-        return pairs, None
-    entry["confidence"] = min(old["confidence"], new["confidence"])
-    loss = loss_of(old, new, pairs, confidence=entry["confidence"])
-    entry["n"] = 0 if loss is None else loss.n
-    unit = new["units"]["unit"]
-    least = max(2, old.get("min_n") or (LEAST_N if new["units"]["kind"] == "mean" else 2))
-    if entry["n"] < least:
+        return _Pairing(pairs, reasons=[f"not in both: {', '.join(sorted(missing))}"], is_blocked=True)
+    loss = loss_of(old, new, pairs, confidence=min(old.confidence, new.confidence))
+    n = 0 if loss is None else loss.n
+    unit = new.units.unit
+    least = max(2, old.min_n or (LEAST_N if new.units.kind == "mean" else 2))
+    if n < least:
         if pairs.new or pairs.gone or pairs.changed:
-            block(f"other data: {entry['n']} {unit} are the same, and {least} are needed")
-        else:
-            entry["reasons"].append(f"no interval of the difference: {entry['n']} {unit} are fewer than {least}")
-        return pairs, None
-    sizes = {"earlier": len(old["units"]["ids"]), "later": len(new["units"]["ids"])}
+            said = [f"other data: {n} {unit} are the same, and {least} are needed"]
+            return _Pairing(pairs, n=n, reasons=said, is_blocked=True)
+        return _Pairing(pairs, n=n, reasons=[f"no interval of the difference: {n} {unit} are fewer than {least}"])
+    sizes = {"earlier": len(old.units.ids), "later": len(new.units.ids)}
     for which, size in sizes.items():
         if 2 * len(pairs.places) < size and not (part and which == "earlier"):
-            block(f"other data: {len(pairs.places)} of the {size} {unit} of the {which} run are in both, less than half")
-            return pairs, None
-    if (old["units"]["clusters"] is None) != (new["units"]["clusters"] is None):
-        entry["reasons"].append(f"{unit} stand in clusters in one run only")
+            said = [f"other data: {len(pairs.places)} of the {size} {unit} of the {which} run are in both, less than half"]
+            return _Pairing(pairs, n=n, reasons=said, is_blocked=True)
+    said = []
+    if (old.units.clusters is None) != (new.units.clusters is None):
+        said.append(f"{unit} stand in clusters in one run only")
     if loss is not None and loss.part is not None:
-        entry["reasons"].append(f"most in {loss.part}")
-    return pairs, loss
+        said.append(f"most in {loss.part}")
+    return _Pairing(pairs, loss, n, said)
 
 
-def _put_loss(entry: Entry, old: Record, new: Record, pairs: Paired, loss: Loss) -> None:
+def _unpaired(old: ClaimRecord, new: ClaimRecord) -> _Pairing:
+    """Why there is no difference over units, and whether that keeps the records from being compared."""
+    said = []
+    if old.units is not None or new.units is not None:
+        said.append("only one of the two says what its estimate is made of")
+    elif (old.data and old.data.hash) != (new.data and new.data.hash) and new.interval != (None, None):
+        said.append("other data, and its values cannot be paired")
+    why = new.unpaired or old.unpaired or "it does not say what its estimate is made of"
+    return _Pairing(reasons=[*said, f"no interval of the difference: {why}"], is_blocked=bool(said))
+
+
+def _with_loss(entry: AgainstClaim, new: ClaimRecord, pairs: Paired, loss: Loss) -> AgainstClaim:
+    """The entry with the difference between the runs, and the units that changed sides; without a threshold there are no sides."""
+    assert new.units is not None
     difference, interval = loss.difference
-    entry["difference"], entry["interval"] = difference, list(interval)
-    flips = []
-    if new["threshold"] is None:  # there is no promised side yet
-        return
-    for (_, at), before, after in zip(pairs.places, loss.before.tolist(), loss.after.tolist(), strict=True):
-        sides = _keeps(new, before), _keeps(new, after)
-        if sides[0] != sides[1]:
-            entry["flips"]["lost" if sides[0] else "gained"] += 1
-            flips.append((not sides[0], -abs(after - before), at, before, after))
-    for _, _, at, before, after in sorted(flips)[:_MOST_FLIPPED]:
-        name = new["units"]["names"][at]
-        entry["flipped"].append({"id": name, "question": question_of(new, name), "before": before, "after": after})
+    entry = replace(entry, difference=difference, interval=interval)
+    if new.threshold is None:
+        return entry
+    values = zip(pairs.places, loss.before.tolist(), loss.after.tolist(), strict=True)
+    flips = [
+        (not kept, -abs(after - before), at, before, after)
+        for (_, at), before, after in values
+        if (kept := _keeps(new, before)) != _keeps(new, after)
+    ]
+    lost = sum(not gained for gained, *_ in flips)
+    return replace(
+        entry,
+        flips=Flips(lost=lost, gained=len(flips) - lost),
+        flipped=tuple(
+            Flipped(id=name, question=question_of(new, name), before=before, after=after)
+            for _, _, at, before, after in sorted(flips)[:_MOST_FLIPPED]
+            for name in [new.units.names[at]]
+        ),
+    )
 
 
-def _keeps(claim: Record, value: float) -> bool:
+def _keeps(claim: ClaimRecord, value: float) -> bool:
     """Whether a unit is on the promised side by itself."""
-    at = claim["threshold"] if claim["units"]["kind"] == "mean" else 0.5
+    assert claim.units is not None
+    at = claim.threshold if claim.units.kind == "mean" else 0.5
     if at is None:
         return True  # nothing is promised that it could miss
-    return bool(value >= at if claim["direction"] == "at_least" else value <= at)
+    return value >= at if claim.direction == "at_least" else value <= at
 
 
-def _noise(claim: Record) -> float:
-    return float((claim.get("noise") or {}).get("statistic") or 0.0)
+def _noise(claim: ClaimRecord) -> float:
+    return 0.0 if claim.noise is None else claim.noise.statistic
 
 
-def _outcome(before: str, after: str, fell: bool, rose: bool) -> str:
+def _outcome(before: str, after: str, fell: bool, rose: bool) -> Outcome:
     if RANK[after] < RANK[before]:
         return "broken" if before == "pass" else "worse"
     if fell:
@@ -285,27 +321,30 @@ def _outcome(before: str, after: str, fell: bool, rose: bool) -> str:
     return "better" if rose or RANK[after] > RANK[before] else "unchanged"
 
 
-def _name_renamed(pairs: Iterable[tuple[Record | None, Record | None]], entries: Sequence[Entry]) -> None:
-    """Say of a claim that is gone and of a new one, if they are the same measurement, that one looks like the other renamed."""
-    both = [*zip(pairs, entries, strict=True)]
-    fresh = [(new, entry) for (old, new), entry in both if old is None and new is not None]
-    for (old, new), entry in both:
+def _renamed(pairs: Sequence[Pair], entries: Sequence[AgainstClaim]) -> list[AgainstClaim]:
+    """The entries, of which a claim that is gone and a new one say, if they are the same measurement, that one looks like the other renamed."""
+    found = [*entries]
+    fresh = [(at, new) for at, (old, new) in enumerate(pairs) if old is None and new is not None]
+    for at, (old, new) in enumerate(pairs):
         if new is not None or old is None:
             continue
-        alike = [(claim, other) for claim, other in fresh if _same_measurement(old, claim)]
+        alike = [(other, claim) for other, claim in fresh if _same_measurement(old, claim)]
         if len(alike) == 1:
-            claim, other = alike[0]
-            key = "id" if claim["name"] == old["name"] else "name"
-            entry["reasons"].append(f"looks renamed to {claim[key]}")
-            other["reasons"].append(f"looks like {old[key]} renamed")
+            other, claim = alike[0]
+            now, before = (claim.id, old.id) if claim.name == old.name else (claim.name, old.name)
+            found[at] = _noting(found[at], f"looks renamed to {now}")
+            found[other] = _noting(found[other], f"looks like {before} renamed")
+    return found
 
 
-def _same_measurement(old: Record, new: Record) -> bool:
-    if any(old.get(key) != new.get(key) for key in ("check", "statistic")):
+def _noting(entry: AgainstClaim, reason: str) -> AgainstClaim:
+    return replace(entry, reasons=(*entry.reasons, reason))
+
+
+def _same_measurement(old: ClaimRecord, new: ClaimRecord) -> bool:
+    if (old.check, old.statistic) != (new.check, new.statistic):
         return False
-    before, after = old.get("units"), new.get("units")
-    if before and after:
-        both, either = {*before["ids"]} & {*after["ids"]}, {*before["ids"]} | {*after["ids"]}
-        return 2 * len(both) > len(either) and before["how"] == after["how"]
-    data, other = old.get("data"), new.get("data")
-    return not before and not after and bool(data and other and data["hash"] == other["hash"])
+    if old.units and new.units:
+        before, after = {*old.units.ids}, {*new.units.ids}
+        return 2 * len(before & after) > len(before | after) and old.units.how == new.units.how
+    return not old.units and not new.units and bool(old.data and new.data and old.data.hash == new.data.hash)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core.record import ClaimRecord
 from ..stats import Inference, least_of
 from ..stats.estimators import gain_between
 from .pairing import Paired
 
 Array = npt.NDArray[np.float64]
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +51,18 @@ class Loss:
         return (self.gain.estimate, (low, high)) if self.sign > 0 else (self.estimate, (-high, -low))
 
 
-def loss_of(old: Record, new: Record, pairs: Paired, *, confidence: float) -> Loss | None:
+def loss_of(old: ClaimRecord, new: ClaimRecord, pairs: Paired, *, confidence: float) -> Loss | None:
     """The loss over paired units; None with fewer than two units (or clusters) in a part.
 
     A mean is compared by Student's t over the paired differences (:func:`stats.mean_t`), a share by its exact paired bound
     (:func:`stats.paired_share_difference`), with clusters as in ``stats.share_difference_of_clusters``; a share lost by
     :func:`stats.change_difference`. Of several parts each has its bounds, combined as ``stats.least_of`` does.
     """
-    sign = 1 if new["direction"] == "at_least" else -1
-    before = np.array([old["units"]["values"][at] for at, _ in pairs.places], dtype=np.float64)
-    after = np.array([new["units"]["values"][at] for _, at in pairs.places], dtype=np.float64)
+    assert old.units is not None
+    assert new.units is not None
+    sign = 1 if new.direction == "at_least" else -1
+    before = np.array([old.units.values[at] for at, _ in pairs.places], dtype=np.float64)
+    after = np.array([new.units.values[at] for _, at in pairs.places], dtype=np.float64)
     labels = np.array(pairs.parts, dtype=object)
     clusters = None if pairs.clusters is None else np.array(pairs.clusters)
     found: dict[str, Inference] = {}
@@ -74,7 +74,7 @@ def loss_of(old: Record, new: Record, pairs: Paired, *, confidence: float) -> Lo
         if len(set(together) if together is not None else before[own]) < (2 if together is not None else 1) or own.sum() < 2:
             return None
         gains = sign * (after[own] - before[own])
-        found[part] = gain_between(new["units"]["kind"], gains, together, confidence=confidence)
+        found[part] = gain_between(new.units.kind, gains, together, confidence=confidence)
     if not found:
         return None
     worst = min(found, key=lambda part: found[part].estimate)

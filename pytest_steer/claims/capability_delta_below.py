@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ..core.block import Block, Distribution, Excerpt, Item, Line, Table
+from ..core.block import Block, Distribution, Entry, Excerpt, Line, Table
 from ..data import OWN_QUESTIONS, Questions, as_questions, read_questions, sample_of
 from ..data.likeness import normal_form
 from ..evidence import Direction, Evidence, Verdict
@@ -332,10 +332,10 @@ def _change(question: Mapping[str, Any]) -> float:
     return float(steered - base)
 
 
-def _item(question: Mapping[str, Any]) -> Item:
+def _item(question: Mapping[str, Any]) -> Entry:
     base, steered = question["probability"]
     options = (("right", question["answer"]), ("chosen", question["chosen"][1]))
-    return Item(
+    return Entry(
         question["id"],
         _change(question),
         f"{base:.2f} -> {steered:.2f}",

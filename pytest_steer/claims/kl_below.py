@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from ..core.block import Block, Curve, Distribution, Item, Line, Series, Table
+from ..core.block import Block, Curve, Distribution, Entry, Line, Series, Table
 from ..core.finding import Finding, Weight, code
 from ..data import ItemLike, Items, Sample, TextLike, Texts, as_items, as_texts, sample_of
 from ..data.texts import content_of
@@ -244,7 +244,7 @@ class KlBelow(Claim):
         )
         yield from show.items_block(
             (
-                Item(one["id"], one["kl"], f"{number(one['kl'])}, {number(one['largest'])}", one["text"])
+                Entry(one["id"], one["kl"], f"{number(one['kl'])}, {number(one['largest'])}", one["text"])
                 for one in sorted(details[unit], key=lambda one: -float(one["kl"]))
             ),
             title=f"worst {unit} (nats, mean over positions and largest)",

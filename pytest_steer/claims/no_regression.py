@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from dataclasses import replace
+from typing import Annotated, NamedTuple
 
 from ..against import Loss, compared, is_part, loss_of, pair_units
-from ..core.block import Block, Item, Line
+from ..core.block import Block, Entry, Line
 from ..core.finding import Finding, Weight, code
+from ..core.record import AgainstClaim, ClaimRecord, Report, record_of
 from ..errors import SteerError
-from ..evidence import SCORING, Direction, Evidence, Verdict
+from ..evidence import SCORING, Direction, Evidence, Verdict, plain
 from ..measures.compared import bounds_of
 from ..model import Model
 from ..parameters import Param
@@ -22,8 +24,7 @@ from . import show
 from .base import AnyClaim
 from .kinds import claim
 
-Record = Mapping[str, Any]
-Pair = tuple[Record | None, Record | None, dict[str, Any]]
+Pair = tuple[ClaimRecord | None, ClaimRecord | None, AgainstClaim]
 
 
 class OtherClaim(NamedTuple):
@@ -113,12 +114,12 @@ class NoRegression(AnyClaim):
         for name, evidence in measured.items():
             if evidence.verdict is Verdict.ERROR:
                 raise SteerError(f"{name} cannot be measured, so nothing can be held against the baseline: {evidence.error}")
-        new = [one.to_dict() | {"id": f"{file}::{one.name}", "suite": suite} for one in measured.values()]
+        new = [replace(record_of(one.to_dict()), id=f"{file}::{one.name}", suite=suite) for one in measured.values()]
         pairs = compared(
             self._known(run.baseline, file, new),
             new,
             self.threshold,
-            scoring=(run.baseline["provenance"].get("scoring", 1), SCORING),
+            scoring=(run.baseline.provenance.scoring, SCORING),
             part=is_part(run.baseline, run.effort.name),
         )
         self._check(pairs)
@@ -138,25 +139,25 @@ class NoRegression(AnyClaim):
             raise SteerError(f"of: there is no claim {self.of!r} in the file: {hint}")
         return found
 
-    def _known(self, baseline: Record, file: str, new: Sequence[Record]) -> list[Record]:
+    def _known(self, baseline: Report, file: str, new: Sequence[ClaimRecord]) -> list[ClaimRecord]:
         """The claims of the baseline that are held against these."""
-        own = [one for one in baseline["claims"] if one["id"].partition("::")[0] == file]
+        own = [one for one in baseline.claims if one.id.partition("::")[0] == file]
         if not own:
-            suites = {one["suite"] for one in new}
-            own = [one for one in baseline["claims"] if one["suite"] in suites]
-        names = {one["name"] for one in new}
+            suites = {one.suite for one in new}
+            own = [one for one in baseline.claims if one.suite in suites]
+        names = {one.name for one in new}
         choice = {one.name.partition("[")[2] for one in self.others}
         return [
             one
             for one in own
-            if one["check"] != "no_regression"
-            and (one["name"] in names if self.of is not None else one["name"].partition("[")[2] in choice)
+            if one.check != "no_regression"
+            and (one.name in names if self.of is not None else one.name.partition("[")[2] in choice)
         ]
 
     def _check(self, pairs: Sequence[Pair]) -> None:
-        blocked = [entry for *_, entry in pairs if entry["outcome"] == "not_comparable"]
+        blocked = [entry for *_, entry in pairs if entry.outcome == "not_comparable"]
         if blocked:
-            said = "; ".join(entry["message"] for entry in blocked)
+            said = "; ".join(entry.message for entry in blocked)
             raise SteerError(
                 f"what does not compare with the baseline cannot be judged: {said}. Measure as before, or make a new baseline "
                 "(--steer-update-baseline)"
@@ -165,23 +166,23 @@ class NoRegression(AnyClaim):
     def _judged(
         self, both: Sequence[Pair], pairs: Sequence[Pair], measured: Mapping[str, Evidence], tolerance: float
     ) -> Evidence:
-        losses = {entry["name"]: self._loss(old, new, entry) for old, new, entry in both}
+        losses = {entry.name: self._loss(old, new, entry) for old, new, entry in both}
         paired = [loss.gain for loss in losses.values() if loss is not None]
-        fallen = [e["name"] for *_, e in both if losses[e["name"]] is None and e["outcome"] in ("broken", "worse")]
-        gone = [entry["name"] for *_, entry in pairs if entry["outcome"] == "gone"]
-        worst = min(both, key=lambda pair: _gain_of(pair, losses[pair[2]["name"]]))[2]["name"]
+        fallen = [e.name for *_, e in both if losses[e.name] is None and e.outcome in ("broken", "worse")]
+        gone = [entry.name for *_, entry in pairs if entry.outcome == "gone"]
+        worst = min(both, key=lambda pair: _gain_of(pair, losses[pair[2].name]))[2].name
         about, loss = measured[worst], losses[worst]
-        few = [e["name"] for old, now, e in both if losses[e["name"]] is None and _has_units(old) and _has_units(now)]
-        unknown = [entry["name"] for *_, entry in both if entry["before"]["verdict"] == "error"]
+        few = [e.name for old, now, e in both if losses[e.name] is None and _has_units(old) and _has_units(now)]
+        unknown = [entry.name for *_, entry in both if entry.before and entry.before.verdict == "error"]
         least = least_of(paired) if paired else None
         verdict = Verdict.PASS if least is None else judge(least, -tolerance, Direction.AT_LEAST)
-        estimate = 0.0 - _gain_of(next(pair for pair in both if pair[2]["name"] == worst), loss)  # which is never -0
+        estimate = 0.0 - _gain_of(next(pair for pair in both if pair[2].name == worst), loss)  # which is never -0
         if fallen:
             verdict = Verdict.FAIL
         elif verdict is Verdict.PASS and (gone or few or unknown or estimate > tolerance):
             verdict = Verdict.INCONCLUSIVE  # nothing may pass that was not looked at
         low, high = (None, None) if least is None else bounds_of(least)
-        ids = "".join(sorted(new["data"]["hash"] for _, new, _ in both if new is not None and new["data"]))
+        ids = "".join(sorted(new.data.hash for _, new, _ in both if new is not None and new.data))
         is_open = verdict is Verdict.INCONCLUSIVE and least is not None
         return Evidence(
             self.kind.name,
@@ -203,7 +204,7 @@ class NoRegression(AnyClaim):
             vector=about.vector,
             data={
                 "hash": hashlib.sha256(ids.encode()).hexdigest(),
-                "n": sum(e["n"] for *_, e in both),
+                "n": sum(e.n for *_, e in both),
                 "source": "baseline",
             },
             receipt=about.receipt,
@@ -216,17 +217,17 @@ class NoRegression(AnyClaim):
                 "fallen": fallen,
                 "gone": gone,
                 "unknown": unknown,
-                "claims": [entry for *_, entry in pairs],
+                "claims": [plain(entry) for *_, entry in pairs],
             },
             findings=tuple(_findings([entry for *_, entry in pairs])),
         )
 
-    def _loss(self, old: Record | None, new: Record | None, entry: Record) -> Loss | None:
-        if entry["difference"] is None or old is None or new is None:
+    def _loss(self, old: ClaimRecord | None, new: ClaimRecord | None, entry: AgainstClaim) -> Loss | None:
+        if entry.difference is None or old is None or new is None:
             return None
         least = self.min_n or 0
-        if entry["n"] < least:
-            raise SteerError(f"{entry['name']}: {entry['n']} units are the same, and min_n is {least}")
+        if entry.n < least:
+            raise SteerError(f"{entry.name}: {entry.n} units are the same, and min_n is {least}")
         return loss_of(old, new, pair_units(old, new), confidence=self.confidence)
 
     def _not_yet(self, why: str, *, makes: bool) -> Evidence:
@@ -276,7 +277,7 @@ class NoRegression(AnyClaim):
         flipped = [one for entry in evidence.details.get("claims", ()) for one in entry["flipped"]]
         return show.items_block(
             (
-                Item(
+                Entry(
                     one["id"],
                     one["after"] - one["before"],
                     f"{one['before']:.3g} -> {one['after']:.3g}",
@@ -302,26 +303,26 @@ def _gain_of(pair: Pair, loss: Loss | None) -> float:
     old, new, _ = pair
     assert old is not None
     assert new is not None
-    if old["estimate"] is None or new["estimate"] is None:
+    if old.estimate is None or new.estimate is None:
         return 0.0
-    rise = float(new["estimate"] - old["estimate"])
-    return rise if new["direction"] == "at_least" else -rise
+    rise = new.estimate - old.estimate
+    return rise if new.direction == "at_least" else -rise
 
 
-def _has_units(claim: Record | None) -> bool:
-    return claim is not None and claim["units"] is not None
+def _has_units(claim: ClaimRecord | None) -> bool:
+    return claim is not None and claim.units is not None
 
 
-def _findings(entries: Sequence[dict[str, Any]]) -> Iterator[Finding]:
+def _findings(entries: Sequence[AgainstClaim]) -> Iterator[Finding]:
     """What differs between the runs, and claims that have nothing to be compared with."""
     for entry in entries:
-        counts = [f"{count} {what}" for what, count in entry["items"].items() if count]
-        if entry["reasons"]:
-            yield runs_differ(f"{entry['name']}: {'; '.join(entry['reasons'])}")
-        if entry["outcome"] == "new":
-            yield not_in_baseline(f"{entry['name']} is not in the baseline")
+        counts = [f"{count} {what}" for what, count in plain(entry.items).items() if count]
+        if entry.reasons:
+            yield runs_differ(f"{entry.name}: {'; '.join(entry.reasons)}")
+        if entry.outcome == "new":
+            yield not_in_baseline(f"{entry.name} is not in the baseline")
         if counts:
-            yield other_units(f"{entry['name']}: units {', '.join(counts)}")
+            yield other_units(f"{entry.name}: units {', '.join(counts)}")
 
 
 def _needed(gains: Sequence[Inference], at: float, confidence: float) -> int | None:

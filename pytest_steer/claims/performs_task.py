@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from ..core.block import Block, Estimate, Excerpt, Intervals, Item, Line, Table
+from ..core.block import Block, Entry, Estimate, Excerpt, Intervals, Line, Table
 from ..data import TaskItem, Tasks, as_tasks, sample_of
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
@@ -272,13 +272,13 @@ def _wrong_answers(tasks: list[dict[str, Any]], by_first: bool) -> list[Block]:
         margins: list[float] = task["margins_steered"]
         return margins[0] if by_first else min(margins)
 
-    def item(task: dict[str, Any]) -> Item:
+    def item(task: dict[str, Any]) -> Entry:
         margins = task["margins_steered"]
         at = 0 if by_first else next(at for at, margin in enumerate(margins) if not margin > 0)
         what = "its end" if at == len(margins) - 1 else f"token {at + 1} of {len(margins) - 1}"
         unsteered = "right" if task["right_unsteered"] else "wrong"
         words = f"{what} is {-margins[at]:.2f} logits below the likeliest token; {unsteered} unsteered"
-        return Item(task["id"], distance(task), words, task["input"], [Excerpt("right", task["output"])])
+        return Entry(task["id"], distance(task), words, task["input"], [Excerpt("right", task["output"])])
 
     return show.items_block(
         map(item, sorted(wrong, key=distance)), title=f"worst of the {len(wrong)} wrong answers", value="margin"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.finding import Finding, Weight, code
+from ..core.record import SCHEMA_NAME
 from ..data import ContrastItem, read_items, read_questions, read_tasks, read_texts
 from ..data.likeness import content_hash
 from ..data.texts import form_of
@@ -21,8 +22,7 @@ from ..evidence import Evidence
 from ..promises import Promised
 from ..sources import shown
 
-_REPORT = "pytest-steer/report/"
-_VERSION = "1"
+_REPORT, _, _VERSION = SCHEMA_NAME.rpartition("/")
 _ONE_DAY = datetime.timedelta(days=1)  # two places on earth can be a day apart
 
 
@@ -74,15 +74,15 @@ def _report_in(content: bytes, file: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(content)
     except ValueError:
-        if f'"{_REPORT}'.encode() in content[:200]:
+        if f'"{_REPORT}/'.encode() in content[:200]:
             raise SteerError(
                 f"{shown(file)} is damaged: it begins as a report and is not whole JSON. Take a copy that is, or write it again"
             ) from None
         return None
     schema = found.get("schema") if isinstance(found, dict) else None
-    if not (isinstance(schema, str) and schema.startswith(_REPORT)):
+    if not (isinstance(schema, str) and schema.startswith(f"{_REPORT}/")):
         return None
-    if schema != f"{_REPORT}{_VERSION}" or not isinstance(found.get("claims"), list):
+    if schema != SCHEMA_NAME or not isinstance(found.get("claims"), list):
         raise SteerError(f"{shown(file)} is a report of another schema: {schema!r}, and this pytest-steer reads {_VERSION}")
     return dict(found)
 
@@ -153,7 +153,7 @@ def note_threshold(evidence: Evidence, given: Promised | None, claim: Any) -> tu
     pilot = None if given.source is None else read_pilot(given.source)
     record: dict[str, Any] = {
         "date": None if given.set_on is None else given.set_on.isoformat(),
-        "from": None if pilot is None else pilot.path,
+        "file": None if pilot is None else pilot.path,
         "sha256": None if pilot is None else pilot.sha256,
         "measured": None if pilot is None or pilot.measured is None else pilot.measured.isoformat(),
         "seen": None,
@@ -189,7 +189,7 @@ def _doubts(unit: str, record: dict[str, Any], given: Promised, pilot: Pilot | N
     if record["seen"]:
         what = "these" if record["seen"] == record["of"] else f"{record['seen']} of these {record['of']}"
         found.append(
-            seen_before(f"the threshold was set on {what} {unit} ({record['from']}): a pass says little. Judge it on others")
+            seen_before(f"the threshold was set on {what} {unit} ({record['file']}): a pass says little. Judge it on others")
         )
     if given.set_on is not None and given.set_on > datetime.date.today() + _ONE_DAY:
         found.append(odd_day(f"the threshold is said to be set on {given.set_on}, which is in the future"))
@@ -214,10 +214,10 @@ def threshold_line(evidence: Evidence) -> list[str]:
     if record is None:
         return []
     when = f"set on {record['date']}" if record["date"] else "set on a day that is not said"
-    if record["from"] is None:
+    if record["file"] is None:
         return [f"  threshold {when}; `from` does not say on which data"]
     of = f" of {record['measured']}" if record["measured"] else ""
-    source = f"from {record['from']}{of} (sha256 {record['sha256'][:12]})"
+    source = f"from {record['file']}{of} (sha256 {record['sha256'][:12]})"
     if record["of"] is None:
         return [f"  threshold {when} {source}; what this claim is judged on has no hashes to compare"]
     known = "none" if not record["seen"] else "all" if record["seen"] == record["of"] else str(record["seen"])

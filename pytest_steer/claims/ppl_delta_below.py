@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from ..core.block import Block, Distribution, Item, Line
+from ..core.block import Block, Distribution, Entry, Line
 from ..data import Completion, Texts
 from ..data.texts import content_of
 from ..errors import MeasurementError
@@ -128,7 +128,7 @@ class PplDeltaBelow(OverTexts):
         worst = sorted(texts, key=lambda text: float(text["nll_base"] - text["nll_steered"]))
         yield from show.items_block(
             (
-                Item(
+                Entry(
                     text["id"],
                     text["nll_steered"] - text["nll_base"],
                     f"{text['nll_base']:.2f} -> {text['nll_steered']:.2f}",

@@ -7,7 +7,7 @@ from datetime import date
 from statistics import fmean, stdev
 from typing import Any
 
-from ..core.block import Block, Curve, Distribution, Estimate, Excerpt, Item, Items, Line, Series, Table, items_of
+from ..core.block import Block, Curve, Distribution, Entry, Estimate, Excerpt, Items, Line, Series, Table, items_of
 from ..evidence import Evidence, Verdict
 from .numbers import number, promised
 
@@ -366,16 +366,16 @@ def worst_items(evidence: Evidence, rank: Callable[[float], float] | None = None
     )
 
 
-def items_block(items: Iterable[Item], *, title: str = "worst items", value: str = "slope") -> list[Block]:
+def items_block(items: Iterable[Entry], *, title: str = "worst items", value: str = "slope") -> list[Block]:
     """A list of items, or nothing where there are none."""
     found: Items = items_of(items, title=title, value=value)
     return [found] if found.of else []
 
 
-def contrast_item(record: Mapping[str, Any], value: float, words: str) -> Item:
+def contrast_item(record: Mapping[str, Any], value: float, words: str) -> Entry:
     """A contrast item of the evidence in a list."""
     sides = (("matching", "matching"), ("not matching", "not_matching"))
-    return Item(
+    return Entry(
         record["id"],
         float(value),
         words,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from ..columns import stream_columns
+from ..evidence import plain
 from .main import OK
 from .options import Command, output, tolerance
 from .terminal import say, write_text
@@ -36,11 +36,11 @@ def command(old: Path, new: Path, tolerance: float, as_json: bool, out: Path | N
     something is (a verdict falls, or a loss is proven), 3 if claims are gone or cannot be compared, or none is in both, 4 if a report cannot be read.
     """
     from ..against import exit_code, held_against, summary_lines
-    from ..report import baseline_of, read_report
+    from ..report import baseline_of, report_of
 
-    before, after = read_report(old), read_report(new)
-    against: dict[str, Any] = held_against(before, after, tolerance, baseline=baseline_of(old, before))
-    content = json.dumps(against, ensure_ascii=False, indent=1, allow_nan=False)
+    before, after = report_of(old), report_of(new)
+    against = held_against(before, after, tolerance, baseline=baseline_of(old, before))
+    content = json.dumps(plain(against), ensure_ascii=False, indent=1, allow_nan=False)
     if out is not None:
         write_text(out, content + "\n")
     if as_json:

@@ -15,12 +15,14 @@ import click
 
 from ..columns import current_columns, in_columns, shortened, stream_columns, table, wrapped
 from ..errors import DataError, SteerError
+from ..evidence import plain
 from ..run_context import RunContext
 from ..sources import find_model, shown
 from .options import FILE, Command, max_items, no_soundness, out, run_options, tolerance
 from .terminal import load_extensions, measuring, say, write_text
 
 if TYPE_CHECKING:
+    from ..core.record import Against
     from ..files import Suite
     from ..stats import Decomposition, RankCorrelation, VarianceShare
     from ..studies.compare_models import Answers, Behaviour, Facts, Ranked, Slopes
@@ -50,6 +52,7 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
     Exit code 0: no claim is worse on B; 1: one is; 3: one cannot be compared.
     """
     from ..against import exit_code, held_against
+    from ..core.record import typed
     from ..files import read_suite
     from ..report import build_report
     from ..studies.compare_models import answers_of, behaviours_of, differences_of, prompts_that_differ
@@ -67,7 +70,7 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
         ]
     records, slopes, failures = ([getattr(one, part) for one in sides] for part in ("claims", "slopes", "failures"))
     reports = [build_report(own, seed=run.seed, profile=run.effort.name, started=started) for own in records]
-    against = held_against(reports[0], reports[1], tolerance)
+    against = held_against(typed(reports[0]), typed(reports[1]), tolerance)
     answers = answers_of(*slopes)
     differences = [*differences_of(*(one.facts for one in sides)), *prompts_that_differ(*slopes)]
     width = stream_columns(sys.stdout)
@@ -88,7 +91,7 @@ def command(*, first: str, second: str, files: tuple[Path, ...], tolerance: floa
             "models": [report["provenance"]["model"] for report in reports],
             "seed": run.seed,
             "differences": differences,
-            "against": against,
+            "against": plain(against),
             "claims": records,
             "slopes": answers_record(answers, *slopes),
             "failures": list(failures),
@@ -148,16 +151,16 @@ _FACTORS = ("letter", "yes_no", "position", "context")
 _NAME = 24
 
 
-def claim_lines(against: Mapping[str, Any]) -> Iterator[str]:
+def claim_lines(against: Against) -> Iterator[str]:
     """The outcome of each claim, worst first, and the number of claims per outcome."""
     from ..against.held_against import OUTCOMES
     from ..against.words import counts_line
 
     yield _wrapped("Claims on A and on B, paired by item")
-    for note in against["notes"]:
+    for note in against.notes:
         yield _wrapped(f"  {note}")
-    for entry in sorted(against["claims"], key=lambda entry: OUTCOMES.index(entry["outcome"])):
-        yield _wrapped(f"  {entry['message']}")
+    for entry in sorted(against.claims, key=lambda entry: OUTCOMES.index(entry.outcome)):
+        yield _wrapped(f"  {entry.message}")
     yield _wrapped(f"  {counts_line(against)}")
 
 

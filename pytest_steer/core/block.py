@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
 Bound = float | None
@@ -158,11 +158,11 @@ class Excerpt:
     """A text of an item, such as its matching answer, and what it is called."""
 
     name: str
-    text: str
+    text: str = ""
 
 
 @dataclass(frozen=True)
-class Item:
+class Entry:
     """One of the units that a claim counts.
 
     Attributes:
@@ -191,7 +191,7 @@ class Items(_Titled):
     """
 
     name = "items"
-    items: Sequence[Item]
+    items: Sequence[Entry]
     of: int
     value: str = "slope"
 
@@ -209,7 +209,7 @@ KINDS: dict[str, type[Block]] = {
 }
 
 
-def items_of(items: Iterable[Item], *, title: str, value: str = "slope", about: str = "") -> Items:
+def items_of(items: Iterable[Entry], *, title: str, value: str = "slope", about: str = "") -> Items:
     """A list of items, cut to ``MOST_ITEMS``."""
     every = [*items]
     return Items(every[:MOST_ITEMS], len(every), value, title=title, about=about)
@@ -225,28 +225,9 @@ def record_of(block: Block) -> dict[str, Any]:
     return {"kind": block.name, **asdict(block)}
 
 
-_PARTS: dict[tuple[str, str], type] = {
-    ("curve", "series"): Series,
-    ("intervals", "rows"): Estimate,
-    ("effect_against_cost", "points"): CostPoint,
-    ("items", "items"): Item,
-}
-
-
 def block_of(record: Mapping[str, Any]) -> Block | None:
     """The block of a report's record; None for a kind that is not known here."""
+    from msgspec import convert
+
     kind = KINDS.get(record["kind"])
-    if kind is None:
-        return None
-    values = {one.name: record[one.name] for one in fields(kind) if one.name in record}
-    for (name, field), part in _PARTS.items():
-        if name == kind.name:
-            values[field] = [_part(part, one) for one in values[field]]
-    return kind(**values)
-
-
-def _part(part: type, record: Mapping[str, Any]) -> Any:
-    known = {one.name: record[one.name] for one in fields(part) if one.name in record}
-    if part is Item:
-        known["texts"] = [Excerpt(one["name"], one.get("text", "")) for one in known.get("texts", ())]
-    return part(**known)
+    return None if kind is None else convert(record, kind)

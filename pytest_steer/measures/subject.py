@@ -97,7 +97,7 @@ def describe_model(model: Model) -> dict[str, Any]:
     return {
         "id": model.id,
         "fingerprint": model.fingerprint,
-        "class": type(model.hf).__name__,
+        "architecture": type(model.hf).__name__,
         "layers": model.n_layers,
         "width": model.width,
         "dtype": model.dtype,

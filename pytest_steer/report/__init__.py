@@ -6,8 +6,9 @@ from .entanglement import entanglement_map, entanglement_rows
 from .formats import report_format
 from .matrix_rows import comparison_of, matrix_rows
 from .partial import PartialReport, partial_path
-from .reading import read_report
-from .report import build_report, fitting, partial_head, report_schema, write_report
+from .reading import read_report, report_of
+from .report import build_report, fitting, partial_head, write_report
+from .schema import report_schema
 from .table import (
     claim_table,
     claim_warnings,
@@ -40,6 +41,7 @@ __all__ = [
     "partial_path",
     "read_report",
     "report_format",
+    "report_of",
     "report_schema",
     "texts_left_out",
     "verdict_counts",

@@ -9,11 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..core.record import SCHEMA_NAME, Report, typed
 from ..errors import SteerError
 from ..screen import visible
 from ..sources import shown
 from .partial import finished_lines, partial_path
-from .report import SCHEMA_NAME, models_of, report_validator
+from .report import models_of
+from .schema import report_validator
 
 _NAME = re.compile(r"pytest-steer/report/(\d+)")
 _WORD = re.compile(r"[-+.\w\s]*")  # all that can stand after a fault where a number, a null or white space was cut
@@ -27,7 +29,7 @@ def read_report(path: Path | str) -> dict[str, Any]:
     ``partial``.
 
     Returns:
-        The report as docs/report.md describes it, valid under ``report/schema.json``.
+        The report as docs/report.md describes it, valid under the schema.
 
     Raises:
         SteerError: there is none, it is damaged, it was written by something else or under another version of the schema; says where, what
@@ -51,6 +53,15 @@ def read_report(path: Path | str) -> dict[str, Any]:
     if report["provenance"].get("partial"):
         report["provenance"] |= models_of(report["claims"])  # it was written when the first claim ended
     return report
+
+
+def report_of(path: Path | str) -> Report:
+    """Read a JSON report as :func:`read_report` does, and return it with its types.
+
+    Raises:
+        SteerError: as there.
+    """
+    return typed(read_report(path))
 
 
 def _text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a claim's ``replies`` (``report/schema.json``) say, in words that the page and the Markdown share."""
+"""What a claim's ``replies`` say, in words that the page and the Markdown share."""
 
 from __future__ import annotations
 

@@ -7,16 +7,13 @@ import datetime
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Sequence
 from importlib import metadata
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator, validators
-
 from .. import registry
+from ..core.record import SCHEMA_NAME
 from ..errors import SteerError
 from ..evidence import SCORING, error_evidence
 from ..file_formats import format_of
@@ -24,33 +21,9 @@ from ..screen import message_of
 from ..whole_file import write_whole
 from .entanglement import entanglement_rows
 from .matrix_rows import matrix_rows
+from .schema import claim_validator, report_validator
 
-SCHEMA_NAME = "pytest-steer/report/1"
 _PACKAGES = ("pytest-steer", "pytest", "torch", "transformers", "tokenizers", "numpy", "scipy", "hypothesis")
-
-
-@cache
-def report_schema() -> dict[str, Any]:
-    """The JSON Schema that every report is valid under."""
-    schema: dict[str, Any] = json.loads((files(__package__) / "schema.json").read_text(encoding="utf-8"))
-    return schema
-
-
-@cache
-def report_validator() -> Any:
-    """Finds what keeps an object from being a report. Made once, since validate() would check the schema itself each time."""
-    return validators.extend(Draft202012Validator, {"items": _item_faults})(report_schema())
-
-
-_PLAIN = {"number": (int, float), "string": (str,)}
-
-
-def _item_faults(validator: Any, items: Any, instance: Any, schema: Any) -> Iterator[Any]:
-    """The keyword ``items``. Long lists of plain numbers or texts are looked at in one step, which halves the time of a large report."""
-    kind = items.get("type") if isinstance(items, dict) and len(items) == 1 else None
-    plain = _PLAIN.get(kind) if isinstance(kind, str) else None
-    if plain is None or not isinstance(instance, list) or not all(type(one) in plain for one in instance):
-        yield from Draft202012Validator.VALIDATORS["items"](validator, items, instance, schema)
 
 
 def build_report(
@@ -123,7 +96,7 @@ def models_of(claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def fitting(claims: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
     """The records that the schema allows. In the place of any other stands an error, and its name and fault are among the second."""
-    checks = report_validator().evolve(schema={"$ref": "#/$defs/claim", "$defs": report_schema()["$defs"]})
+    checks = claim_validator()
     fit, faults = [], []
     for claim in claims:
         error = next(checks.iter_errors(claim), None)

@@ -6,10 +6,9 @@ import copy
 
 import numpy as np
 import pytest
-from made_reports import BEFORE, DRAW, claim, only, report, units
+from made_reports import BEFORE, DRAW, claim, code_of, held, lines_of, only, report, units
 from scipy import stats
 
-from pytest_steer.against import exit_code, held_against, summary_lines
 from pytest_steer.against.conditions import CONDITIONS
 from pytest_steer.against.held_against import OUTCOMES
 
@@ -175,7 +174,7 @@ def test_of_several_parts_the_one_that_lost_most_counts_at_a_stricter_level():
     parts = ["a"] * 20 + ["b"] * 20
     after = BEFORE + np.where(np.arange(40) < 20, 0.0, -0.05) + DRAW.normal(0, 0.02, 40)
     old, new = (
-        claim(values, units=units(values, parts=parts), estimate=min(values[:20].mean(), values[20:].mean()))
+        claim(values, units=units(values, parts=parts), estimate=float(min(values[:20].mean(), values[20:].mean())))
         for values in (BEFORE, after)
     )
     entry, _ = only(old, new)
@@ -249,24 +248,25 @@ def test_conditions_that_are_named_beside_the_comparison(key, value, shown):
 
 def test_another_tokenizer_is_named():
     old, new = claim(), claim()
-    old["asked"]["first_item"] = [{"tokens": ["Is", " it", "?"]}]
-    new["asked"]["first_item"] = [{"tokens": ["I", "s it", "?"]}]
+    for record, tokens in ((old, ["Is", " it", "?"]), (new, ["I", "s it", "?"])):
+        shown = {"tokens": tokens, "first_steered": 0, "first_scored": 3, "candidates": None}
+        record["asked"]["first_item"] = [shown]
     assert "another tokenizer" in only(old, new)[0]["message"]
 
 
 def test_another_version_of_the_scoring_compares_nothing():
-    against = held_against(report(claim()), report(claim(), scoring=3))
-    assert exit_code(against) == 3
+    against = held(report(claim()), report(claim(), scoring=3))
+    assert code_of(against) == 3
     assert "version of the scoring: 2 -> 3" in against["claims"][0]["message"]
 
 
 def test_new_gone_and_renamed_claims():
     kept, gone, fresh = claim(), claim(BEFORE + 1, name="old-name"), claim(BEFORE + 1.1, name="new-name")
-    against = held_against(report(kept, gone), report(kept, fresh, claim(name="added", check="promotes")))
+    against = held(report(kept, gone), report(kept, fresh, claim(name="added", check="promotes")))
     outcomes = {entry["name"]: entry["outcome"] for entry in against["claims"]}
     assert outcomes == {"steers": "held", "new-name": "new", "added": "new", "old-name": "gone"}
-    assert exit_code(against) == 3
-    said = "\n".join(summary_lines(against))
+    assert code_of(against) == 3
+    said = "\n".join(lines_of(against))
     assert "looks renamed to new-name" in said
     assert "looks like old-name renamed" in said
     assert "renamed" not in next(entry for entry in against["claims"] if entry["name"] == "added")["message"]
@@ -275,7 +275,7 @@ def test_new_gone_and_renamed_claims():
 def test_claims_of_one_name_are_told_apart_by_their_files():
     old, new = claim(id="a.steer.yaml::steers"), claim(id="b.steer.yaml::steers")
     old, new = old | {"suite": "a"}, new | {"suite": "b"}
-    messages = [entry["message"] for entry in held_against(report(old), report(new))["claims"]]
+    messages = [entry["message"] for entry in held(report(old), report(new))["claims"]]
     assert sorted(messages) == [
         "a.steer.yaml::steers: gone: was pass (looks renamed to b.steer.yaml::steers)",
         "b.steer.yaml::steers: new: pass (looks like a.steer.yaml::steers renamed)",
@@ -283,37 +283,38 @@ def test_claims_of_one_name_are_told_apart_by_their_files():
 
 
 def test_one_wins_over_three():
-    broken = held_against(report(claim(), claim(name="b")), report(claim(verdict="fail")))
+    broken = held(report(claim(), claim(name="b")), report(claim(verdict="fail")))
     assert {entry["outcome"] for entry in broken["claims"]} == {"broken", "gone"}
-    assert exit_code(broken) == 1
+    assert code_of(broken) == 1
 
 
 def test_claims_that_were_not_selected_are_not_gone():
-    against = held_against(report(claim(), claim(name="b")), report(claim()), not_run={"a.steer.yaml::b"})
+    against = held(report(claim(), claim(name="b")), report(claim()), not_run={"a.steer.yaml::b"})
     assert ([entry["outcome"] for entry in against["claims"]], against["not_run"]) == (["held"], 1)
 
 
 def test_reports_of_other_folders_are_paired_by_suite_and_name():
     moved = claim() | {"id": "elsewhere/a.steer.yaml::steers"}
-    assert [entry["outcome"] for entry in held_against(report(claim()), report(moved))["claims"]] == ["held"]
+    assert [entry["outcome"] for entry in held(report(claim()), report(moved))["claims"]] == ["held"]
 
 
 def test_differences_between_the_runs_are_named_once():
-    against = held_against(report(claim()), report(claim(), seed=1, versions={"torch": "3"}, interrupted=True))
+    against = held(report(claim()), report(claim(), seed=1, versions={"torch": "3"}, interrupted=True))
     assert against["notes"] == ["seed: 0 -> 1", "torch: 2 -> 3", "the later run was not finished"]
 
 
 def test_a_run_that_was_killed_is_named_on_either_side():
-    assert held_against(report(claim(), partial=True), report(claim()))["notes"] == ["the earlier run was not finished"]
-    assert held_against(report(claim()), report(claim(), partial=True))["notes"] == ["the later run was not finished"]
+    assert held(report(claim(), partial=True), report(claim()))["notes"] == ["the earlier run was not finished"]
+    assert held(report(claim()), report(claim(), partial=True))["notes"] == ["the later run was not finished"]
 
 
 def test_another_model_is_named_with_its_fingerprint_also_where_the_path_is_the_same():
     old, same, other = (
-        report(claim(), model={"id": "./m", "fingerprint": print_}) for print_ in ("a" * 16, "a" * 16, "b" * 16)
+        report(claim(), model={**claim()["model"], "id": "./m", "fingerprint": print_})
+        for print_ in ("a" * 16, "a" * 16, "b" * 16)
     )
-    assert held_against(old, same)["notes"] == []
-    assert held_against(old, other)["notes"] == ["model: ./m (aaaaaaaaaaaa) -> ./m (bbbbbbbbbbbb)"]
+    assert held(old, same)["notes"] == []
+    assert held(old, other)["notes"] == ["model: ./m (aaaaaaaaaaaa) -> ./m (bbbbbbbbbbbb)"]
 
 
 def test_the_hash_of_a_template_stands_once():
@@ -333,8 +334,14 @@ def test_no_line_of_the_summary_is_wider_than_the_terminal():
     for record in (before, after):
         for item in record["items"]:
             item["question"] = "What would you say about a question that is as long as this one, and longer? " * 3
-    against = held_against(report(before, claim(name="gone")), report(after, claim(name="new")))
-    against["baseline"] = {"path": "a/last.json", "date": "2026-11-01T00:00:00", "model": "m", "sha256": "0" * 64}
-    lines = summary_lines(against, 80)
+    against = held(report(before, claim(name="gone")), report(after, claim(name="new")))
+    against["baseline"] = {
+        "path": "a/last.json",
+        "date": "2026-11-01T00:00:00",
+        "model": "m",
+        "sha256": "0" * 64,
+        "commit": None,
+    }
+    lines = lines_of(against, 80)
     assert max(map(len, lines)) <= 80
     assert sum(line.startswith("    [") for line in lines) == 3

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_reports import BEFORE, DRAW, claim, only, report, units
-
-from pytest_steer.against import exit_code, held_against
+from made_reports import BEFORE, DRAW, claim, code_of, held, only, report, units
 
 
 @pytest.mark.parametrize("paired", [True, False])
@@ -64,13 +62,13 @@ def test_one_loss_is_shown_once_and_what_is_left_out_is_named():
     about = {"claims": [{"id": claim()["id"]}]}
     old = report(claim(), claim(None, "inconclusive", name="n", **own, multiplier=None, vector=None))
     new = report(claim(BEFORE - 0.3, "fail", interval=[0.1, 0.25]), claim(None, "fail", name="n", **own, details=about))
-    against = held_against(old, new)
+    against = held(old, new)
     assert [(one["name"], one["outcome"]) for one in against["claims"]] == [("steers", "broken")]
     assert against["notes"] == ["n (inconclusive -> fail) is left out: it is itself a comparison with a baseline"]
-    assert exit_code(against) == 1
+    assert code_of(against) == 1
     # Where the claim that it is about was not run, or it could not be measured, nothing else shows it.
     for one in (new["claims"][1], claim(None, "error", name="n", **own, error="why")):
-        (entry,) = [one for one in held_against(old, report(one))["claims"] if one["name"] == "n"]
+        (entry,) = [one for one in held(old, report(one))["claims"] if one["name"] == "n"]
         assert entry["outcome"] == "worse"
 
 
@@ -87,9 +85,9 @@ def test_items_that_are_mostly_others_are_not_compared(kept, new):
 
 def test_a_run_of_the_dev_profile_takes_part_of_the_data():
     old, new = report(claim()), report(claim(units=units(BEFORE[:12])), profile="dev")
-    assert held_against(old, new)["claims"][0]["outcome"] == "held"
+    assert held(old, new)["claims"][0]["outcome"] == "held"
     old["provenance"]["profile"] = "dev"
-    assert held_against(old, new)["claims"][0]["outcome"] == "not_comparable"
+    assert held(old, new)["claims"][0]["outcome"] == "not_comparable"
 
 
 @pytest.mark.parametrize(
@@ -143,21 +141,21 @@ def test_another_template_of_the_same_name_is_not_compared():
 
 
 def test_nothing_in_both_is_no_success():
-    assert exit_code(held_against(report(), report())) == 3
-    assert exit_code(held_against(report(), report(claim()))) == 3
-    assert exit_code(held_against(report(claim()), report())) == 3
+    assert code_of(held(report(), report())) == 3
+    assert code_of(held(report(), report(claim()))) == 3
+    assert code_of(held(report(claim()), report())) == 3
 
 
 def test_a_comparison_by_another_scoring_is_not_compared():
     own = claim(None, check="no_regression", statistic="loss of steers")
-    against = held_against(report(own), report(own, scoring=2))
-    assert exit_code(against) == 3
+    against = held(report(own), report(own, scoring=2))
+    assert code_of(against) == 3
 
 
 def test_options_of_the_run_that_differ_are_named():
     given = {"no-soundness": False, "model": "a", "context": None}
     old, new = report(claim(), options=given), report(claim(), options=given | {"no-soundness": True, "model": "b"})
-    assert held_against(old, new)["notes"] == ["--steer-no-soundness: False -> True"]
+    assert held(old, new)["notes"] == ["--steer-no-soundness: False -> True"]
 
 
 def test_clusters_in_one_run_only_are_named():
@@ -183,14 +181,14 @@ def test_suites_of_one_name_are_told_apart_by_their_folders():
     def of(*files):
         return report(*(claim(id=f"{file}/x.steer.yaml::steers", suite="x") for file in files))
 
-    assert exit_code(held_against(of("a", "b"), of("p/a", "p/b"))) == 0  # started in another folder
-    against = held_against(of("a", "b"), of("p/b", "p/c"))
+    assert code_of(held(of("a", "b"), of("p/a", "p/b"))) == 0  # started in another folder
+    against = held(of("a", "b"), of("p/b", "p/c"))
     assert [(one["id"], one["outcome"]) for one in against["claims"]] == [
         ("p/b/x.steer.yaml::steers", "held"),
         ("p/c/x.steer.yaml::steers", "new"),
         ("a/x.steer.yaml::steers", "gone"),
     ]
-    assert exit_code(held_against(of("a"), of("b"))) == 0  # moved, and no other has its name
+    assert code_of(held(of("a"), of("b"))) == 0  # moved, and no other has its name
 
 
 def reading(loss, low, high):

@@ -183,7 +183,7 @@ def test_a_reply_to_a_tools_result_is_read_and_shown_with_it():
 def test_the_record_is_that_of_the_schema():
     evidence = found(prompts(*MOVED[:10], *STAYS[:10]))
     record = evidence.to_dict()
-    jsonschema.Draft202012Validator({"$ref": "#/$defs/claim", "$defs": report_schema()["$defs"]}).validate(record)
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/ClaimRecord", "$defs": report_schema()["$defs"]}).validate(record)
     (figure,) = CallsTool.figures(record)
     assert [(row.name, row.estimate) for row in figure.rows] == [("base", 0.0), ("steered", 0.5)]
     assert record["units"]["kind"] == "share"

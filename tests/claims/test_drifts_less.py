@@ -159,7 +159,7 @@ def test_what_cannot_be_measured_is_an_error(linear, more, message):
 def test_the_record_is_that_of_the_schema_and_has_the_curve(linear):
     evidence = found(linear, dialogues("ms", "mm", n=10))
     record = evidence.to_dict()
-    jsonschema.Draft202012Validator({"$ref": "#/$defs/claim", "$defs": report_schema()["$defs"]}).validate(record)
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/ClaimRecord", "$defs": report_schema()["$defs"]}).validate(record)
     (figure,) = DriftsLess.figures(record)
     assert [point for line in figure.lines for point in line.points] == [(1, 1.0), (2, 0.5)]
     assert "turn 2: effect 0.5" in evidence.message

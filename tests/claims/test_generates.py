@@ -175,7 +175,7 @@ def test_a_long_reply_is_cut_to_the_width_and_kept_up_to_a_limit(monkeypatch):
 def test_the_record_is_that_of_the_schema_and_says_what_was_asked(linear):
     evidence = found(linear, [*MOVED[:9], *SILENT[:1]], judge=Listening())
     record = json.loads(json.dumps(evidence.to_dict()))
-    jsonschema.Draft202012Validator({"$ref": "#/$defs/claim", "$defs": report_schema()["$defs"]}).validate(record)
+    jsonschema.Draft202012Validator({"$ref": "#/$defs/ClaimRecord", "$defs": report_schema()["$defs"]}).validate(record)
     replies = record["replies"]
     assert (replies["span"], replies["judge"]["judge"], replies["max_characters"]) == ("answer", "listening", 2000)
     assert replies["drawing"] == {"max_new_tokens": 4, "samples": 1, "temperature": None, "top_p": 1.0, "seed": 0}

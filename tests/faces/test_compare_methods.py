@@ -81,7 +81,7 @@ def test_what_is_printed_and_written(folder, capsys):
     assert {vector["strength"] for vector in record["vectors"]} == {"linear", "interpolated"}
     assert record["failures"] == []
     schema = report_schema()
-    rows = {"$ref": "#/$defs/comparison_row", "$defs": schema["$defs"]}
+    rows = {"$ref": "#/$defs/ComparisonRow", "$defs": schema["$defs"]}
     for row in record["rows"]:
         jsonschema.validate(row, rows)
 

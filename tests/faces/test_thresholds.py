@@ -201,7 +201,7 @@ def test_a_claim_that_is_judged_on_items_of_its_pilot_says_so(
         assert bare["threshold_set"] is None
         record = claim["threshold_set"]
         assert record["date"] == record["measured"] == today.isoformat()
-        assert record["from"] == "pilot.json"
+        assert record["file"] == "pilot.json"
         assert record["sha256"] == digest
         said = [text for text in claim["warnings"] if "the threshold was set on" in text]
         if kind in (*judged_on_items, "steers_at_cost"):
@@ -253,7 +253,7 @@ def test_a_pilot_that_cannot_be_read_is_an_error_at_its_line(suite: Path, pytest
     pilot_of(suite, pytester, lettered(8))
     whole = (suite / "pilot.json").read_text()
     (suite / "cut.json").write_text(whole[: len(whole) // 2])
-    (suite / "newer.json").write_text(whole.replace("pytest-steer/report/1", "pytest-steer/report/2"))
+    (suite / "newer.json").write_text(whole.replace("pytest-steer/report/2", "pytest-steer/report/3"))
     (suite / "empty.json").write_text(json.dumps(json.loads(whole) | {"claims": []}))
     (suite / "other.json").write_text('{"a": 1}')
     names = ("cut", "newer", "empty", "other")
@@ -262,7 +262,7 @@ def test_a_pilot_that_cannot_be_read_is_an_error_at_its_line(suite: Path, pytest
     claims = claims_of(suite, pytester, "c.steer.yaml")
     wrong = {
         "cut": "cut.json is damaged: it begins as a report and is not whole JSON",
-        "newer": "newer.json is a report of another schema: 'pytest-steer/report/2'",
+        "newer": "newer.json is a report of another schema: 'pytest-steer/report/3'",
         "empty": "empty.json holds no claim that was measured",
         "other": "other.json is neither a report of pytest-steer nor data that can be read",
     }

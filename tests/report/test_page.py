@@ -13,7 +13,9 @@ from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, shared
 
 from pytest_steer.against.held_against import held_against
 from pytest_steer.core.block import Curve, Distribution, Estimate, Intervals, Series, record_of
+from pytest_steer.core.record import BaselineSource, Commit, typed
 from pytest_steer.evidence import Verdict
+from pytest_steer.evidence import plain as as_json
 from pytest_steer.report.page import page_of
 from pytest_steer.report.page.figures import draw
 from pytest_steer.report.page.figures.distribution import binned
@@ -283,7 +285,9 @@ def test_what_two_runs_differ_in_is_said_in_the_words_of_the_comparison():
     old = report_of([steers("one", slopes(9)), steers("two", slopes(9), verdict=Verdict.FAIL), steers("left", slopes(9))])
     new = report_of([steers("one", slopes(9, 1), verdict=Verdict.FAIL), steers("two", slopes(9)), steers("more", slopes(9))])
     new["provenance"]["versions"] |= {"torch": "0.0.1"}
-    against = held_against(old, new, 0.05, baseline={"path": "old.json", "commit": {"id": "c" * 40, "dirty": True}})
+    commit = Commit(id="c" * 40, dirty=True)
+    baseline = BaselineSource(path="old.json", sha256="e" * 64, date="2026-01-05", model=None, commit=commit)
+    against = as_json(held_against(typed(old), typed(new), 0.05, baseline=baseline))
     read = Reader(page_of(new | {"against": against}))
     said = read.texts["since"]
     for entry in against["claims"]:
@@ -400,7 +404,7 @@ def test_items_of_a_report_from_elsewhere_need_only_what_the_schema_asks():
     ):
         del record[key]
     read = Reader(
-        page_of({"schema": "pytest-steer/report/1", "provenance": report_of([])["provenance"], "claims": [record]})
+        page_of({"schema": "pytest-steer/report/2", "provenance": report_of([])["provenance"], "claims": [record]})
     )
     assert "Worst items: 9 of 9" in read.inside["main"]
 

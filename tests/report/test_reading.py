@@ -93,7 +93,7 @@ def test_something_else_than_json(tmp_path):
 
 
 def test_a_comma_too_many(tmp_path):
-    said = error_of(written(tmp_path, '{"schema": "pytest-steer/report/1",\n "claims": [1,,2], "provenance": {}}'))
+    said = error_of(written(tmp_path, '{"schema": "pytest-steer/report/2",\n "claims": [1,,2], "provenance": {}}'))
     assert "is damaged: line 2, column 15 is not JSON" in said
 
 
@@ -122,7 +122,7 @@ def test_brackets_without_end(tmp_path):
 def test_json_of_others(tmp_path, value, what):
     said = error_of(written(tmp_path, value))
     assert f"is JSON, but no report of pytest-steer: {what}" in said
-    assert "'pytest-steer/report/1'" in said
+    assert "'pytest-steer/report/2'" in said
 
 
 def test_another_schema_version(tmp_path):
@@ -130,11 +130,11 @@ def test_another_schema_version(tmp_path):
     newer["provenance"]["versions"]["pytest-steer"] = "9.1"
     said = error_of(written(tmp_path, newer))
     assert (
-        "is of the newer schema version 12 (written by pytest-steer 9.1); this pytest-steer reads version 1\n  Update"
+        "is of the newer schema version 12 (written by pytest-steer 9.1); this pytest-steer reads version 2\n  Update"
         in said
     )
     said = error_of(written(tmp_path, {"schema": "pytest-steer/report/0"}))
-    assert "is of the older schema version 0; this pytest-steer reads version 1\n  Check out" in said
+    assert "is of the older schema version 0; this pytest-steer reads version 2\n  Check out" in said
 
 
 @pytest.mark.parametrize(

@@ -453,7 +453,7 @@ def test_evidence_is_valid_under_the_schema(way):
     _, evidence = broken_by(model, getattr(broken_hooks, way)(model, directions, None), directions=directions)
     claim = json.loads(json.dumps(evidence.to_dict(), allow_nan=False))
     schema = report_schema()
-    jsonschema.validate(claim, {**schema["$defs"]["claim"], "$defs": schema["$defs"]})
+    jsonschema.validate(claim, {**schema["$defs"]["ClaimRecord"], "$defs": schema["$defs"]})
     assert claim["verdict"] == ("pass" if way == "sound" else "fail")
     assert claim["interval"] == [None, None]
     assert claim["receipt"]["steered_tokens"] > 0

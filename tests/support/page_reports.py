@@ -29,7 +29,7 @@ HOSTILE = (
     "w" * 3000,
 )
 MODEL = {
-    "id": "made up", "fingerprint": "f" * 64, "class": "Made", "layers": 2, "width": 8, "dtype": "float32", "device": "cpu",
+    "id": "made up", "fingerprint": "f" * 64, "architecture": "Made", "layers": 2, "width": 8, "dtype": "float32", "device": "cpu",
     "template": "t" * 64, "template_name": "no chat template",
 }  # fmt: skip
 VECTOR = {
