@@ -211,6 +211,6 @@ def _units(claim: Claim, measured: Measurement, judgement: Judgement) -> dict[st
     values = measured.estimator.per_unit(measured.values, measured.direction)
     if measured.scale is not None:
         values = measured.scale.per_unit(values)
-    parts = getattr(measured.estimator, "parts", ())
+    parts = getattr(measured.estimator, "parts", None) or ()
     how = claim.how | dict(measured.how)
     return measured.entries.record(values, measured.estimator.kind, how, parts if len(set(parts)) > 1 else None)
