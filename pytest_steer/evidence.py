@@ -54,7 +54,8 @@ class Evidence:
         estimate: the statistic; None only if there is an error.
         interval: (low, high), each a one-sided bound at ``confidence``; None where there is none.
         threshold: what the claim promises; None as long as it has no threshold, and then it is inconclusive. promise: the claim's parameter
-            that says it. threshold_set: where it comes from, see ``claims/pilots.py``. direction: whether the statistic has to be at least or at most that.
+            that says it. threshold_set: where it comes from, see ``claims/pilots.py``. direction: whether the statistic has to be at least or at most that. is_strict: it has to
+            exceed the threshold.
         n: independent units that the estimate rests on. unit: what they are.
         min_n: with fewer units there is no verdict but inconclusive; None where there is no floor.
         percent: estimate, interval and threshold are shown in per cent.
@@ -125,6 +126,7 @@ class Evidence:
     findings: tuple[Finding, ...] = ()
     silenced: tuple[dict[str, str], ...] = ()
     withheld: dict[str, str] | None = None
+    is_strict: bool = False
 
     def but(self, **changes: Any) -> Evidence:
         """The evidence with other values in some fields."""
@@ -179,6 +181,7 @@ class Evidence:
             "promise": self.promise,
             "threshold_set": self.threshold_set,
             "direction": self.direction.value,
+            "is_strict": self.is_strict,
             "n": self.n,
             "unit": self.unit,
             "min_n": self.min_n,

@@ -23,10 +23,6 @@ OUTCOMES = (*WORSE, *UNKNOWN, "new", "newly_holding", "better", "unchanged", "he
 LEAST_N = 8
 """Paired units below which means are not compared, where the claim has no ``min_n``."""
 
-COMPARISON = "no_regression"
-"""A kind of claim that is itself a comparison with the baseline of its run. What it finds is in the entries of the claims that it is about, so it is left
-out; only where its promise changed or it cannot be measured are its verdicts compared."""
-
 _PROMISE = ("threshold", "confidence", "min_n")
 _MOST_FLIPPED = 20
 _MOST_OF_ERROR = 200
@@ -74,10 +70,19 @@ def _says_nothing_more(old: Record, new: Record, both: Container[str]) -> bool:
     Args:
         both: ids of the claims that both reports have.
     """
-    if not old["check"] == new["check"] == COMPARISON or "error" in (old["verdict"], new["verdict"]):
+    if not _are_comparisons(old, new) or "error" in (old["verdict"], new["verdict"]):
         return False
     is_as_before = not any(one.partition(":")[0] in _PROMISE for one in conditions(old, new)[1])
     return is_as_before and all(one["id"] in both for one in new["details"].get("claims", ()))
+
+
+def _are_comparisons(old: Record, new: Record) -> bool:
+    """Whether a claim compares with the baseline of its run itself.
+
+    What it finds is in the entries of the claims that it is about, so it is left out; only where its promise changed or it cannot be measured
+    are its verdicts compared.
+    """
+    return all(one.get("is_comparison") for one in (old, new))
 
 
 def _left_out(old: Record, new: Record) -> str:
@@ -155,7 +160,7 @@ def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions:
     before, after = old["verdict"], new["verdict"]
     # The record of an error has no conditions.
     blocking, noted = ([], []) if "error" in (before, after) else conditions(old, new)
-    if old["check"] == new["check"] == COMPARISON:
+    if _are_comparisons(old, new):
         # What it compares is in the entries of those claims; of itself the promise counts.
         blocking, noted = [], [one for one in noted if one.partition(":")[0] in _PROMISE]
     blocking = [*versions, *blocking]
@@ -164,7 +169,7 @@ def _compare(entry: Entry, old: Record, new: Record, tolerance: float, versions:
         entry["outcome"] = _of_errors(entry, old, new)
         return
     pairs = loss = None
-    if not blocking and new["check"] != COMPARISON:
+    if not blocking and not new.get("is_comparison"):
         pairs, loss = _measured(entry, old, new, blocking, part)
     if blocking:
         entry["outcome"] = "not_comparable"

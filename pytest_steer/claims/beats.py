@@ -405,11 +405,6 @@ class Beats(AboutItems):
     # --- its words ---
 
     @staticmethod
-    def headline(evidence: Evidence) -> str:
-        """The verdict with its numbers; what equals its baseline does not beat it."""
-        return words.headline(evidence).replace("promised at least", "promised more than", 1)
-
-    @staticmethod
     def remarks(evidence: Evidence) -> list[str]:
         """The vector beside what it is held against, whatever the verdict."""
         return [*words.remarks(evidence), *_table(evidence), *words.controls_beside(evidence)]

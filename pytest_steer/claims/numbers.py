@@ -38,4 +38,4 @@ def promised_side(claim: Mapping[str, Any]) -> str:
     does nothing, keeps no promise."""
     if claim.get("direction") == "at_most":
         return "at most"
-    return "more than" if claim["check"] == "beats" or claim["threshold"] == 0 else "at least"
+    return "more than" if claim.get("is_strict") or claim["threshold"] == 0 else "at least"

@@ -163,6 +163,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             "confidence": claim.confidence,
             "threshold": judgement.threshold,
             "direction": judgement.direction,
+            "is_strict": measured.is_strict,
             "min_n": judgement.min_n,
             "percent": measured.percent,
             "items_needed": judgement.items_needed,

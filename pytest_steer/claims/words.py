@@ -39,7 +39,7 @@ def headline(evidence: Evidence, reason: str | None = None) -> str:
     percent = evidence.percent
     low, high = (number(bound, percent) for bound in evidence.interval)
     promised = "at least" if evidence.direction is Direction.AT_LEAST else "at most"
-    if evidence.direction is Direction.AT_LEAST and evidence.threshold == 0:
+    if evidence.direction is Direction.AT_LEAST and (evidence.is_strict or evidence.threshold == 0):
         promised = "more than"
     if evidence.holm is not None and evidence.holm["verdict_alone"] != evidence.verdict.value:
         reason = (

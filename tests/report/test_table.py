@@ -33,8 +33,8 @@ def record(name: str, suite: str = "s", **more) -> dict:
 
 
 def test_to_beat_is_to_do_more_than_the_margin():
-    beats = record("a") | {"check": "beats", "threshold": 0.0}
-    assert "  > 0  " in claim_table([beats])
+    beats = record("a") | {"is_strict": True, "threshold": 0.2}
+    assert "  > 0.2  " in claim_table([beats])
     assert "  > 0  " in claim_table([record("a") | {"direction": "at_least", "threshold": 0.0}])
     assert "  >= 0.5  " in claim_table([record("a")])
 
