@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 
 def number(value: float | None, percent: bool = False) -> str:
     """Three significant digits, or per cent; a dash for an absent bound."""
@@ -33,9 +30,9 @@ def low_confidence(confidence: float) -> str:
     return f" at {100 * confidence:.4g} %" if confidence < 0.9 else ""
 
 
-def promised_side(claim: Mapping[str, Any]) -> str:
-    """On which side of its threshold the record of a claim promises to be: ``at most``, ``at least`` or ``more than``. What equals its baseline, or
+def promised_side(check: str, direction: str, threshold: float | None) -> str:
+    """On which side of its threshold a claim promises to be: ``at most``, ``at least`` or ``more than``. What equals its baseline, or
     does nothing, keeps no promise."""
-    if claim.get("direction") == "at_most":
+    if direction == "at_most":
         return "at most"
-    return "more than" if claim["check"] == "beats" or claim["threshold"] == 0 else "at least"
+    return "more than" if check == "beats" or threshold == 0 else "at least"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ..core.record import Compared
 from ..data import Items, Sample, sample_of
 from ..errors import DataError, SteerError
 from ..evidence import Evidence
@@ -351,22 +352,23 @@ def compared_by_items(
     evidence: Evidence,
     at_deployed: PropensityCurve,
     clusters: Sequence[int] | None = None,
-) -> dict[str, Any]:
+) -> Compared:
     """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one."""
     multiplier = float(subject.multiplier)
     unsteered = at_deployed.values[:, at_deployed.multipliers.tolist().index(0.0)]
-    found: dict[str, Any] = {
-        "n": len(curve.items),
-        "spread": spread(unsteered),
-        "deployed": asdict(strength_of(at_deployed.effects(multiplier), multiplier, evidence.confidence, clusters=clusters)),
-    }
-    if subject.intervention.strength == "linear":
-        slopes = mean_t(curve.slopes, confidence=evidence.confidence, clusters=clusters)
-        found |= {
-            "steerability": slopes.estimate,
-            "steerability_interval": list(evidence.interval if evidence.statistic == "steerability" else bounds_of(slopes)),
-            "anti_steerable_share": wrong_share(curve, subject.slope_sign),
-            # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
-            "rank": 0 if evidence.statistic == "steerability" else 1,
-        }
-    return found
+    found = Compared(
+        n=len(curve.items),
+        spread=spread(unsteered),
+        deployed=strength_of(at_deployed.effects(multiplier), multiplier, evidence.confidence, clusters=clusters),
+    )
+    if subject.intervention.strength != "linear":
+        return found
+    slopes = mean_t(curve.slopes, confidence=evidence.confidence, clusters=clusters)
+    return replace(
+        found,
+        steerability=slopes.estimate,
+        steerability_interval=evidence.interval if evidence.statistic == "steerability" else bounds_of(slopes),
+        anti_steerable_share=wrong_share(curve, subject.slope_sign),
+        # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
+        rank=0 if evidence.statistic == "steerability" else 1,
+    )

@@ -191,7 +191,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             "withheld": None if judgement.withheld is None else judgement.withheld.to_dict(),
             "units": units,
             "unpaired": measured.unpaired,
-            "compared": None if compared is None else dict(compared),
+            "compared": compared,
             "details": details,
             "findings": tuple(findings_of(found)),
         }

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..claims.numbers import low_confidence
+from ..core.record import ClaimRecord
 
 
-def marks_of(claim: Mapping[str, Any]) -> list[str]:
+def marks_of(claim: ClaimRecord) -> list[str]:
     """Few words each: a low confidence, rounding that is wider than the interval, texts that the model does not read."""
-    low = low_confidence(claim["confidence"]).strip() if claim["verdict"] in ("pass", "fail") else ""
+    low = low_confidence(claim.confidence).strip() if claim.verdict in ("pass", "fail") else ""
     marks = [f"{low} confidence"] if low else []
-    marks += ["within rounding"] if (claim.get("noise") or {}).get("interval_is_narrower") else []
-    return marks + (["model does not read the texts"] if _is_unread(claim.get("details") or {}) else [])
+    marks += ["within rounding"] if claim.noise and claim.noise.interval_is_narrower else []
+    return marks + (["model does not read the texts"] if _is_unread(claim.details) else [])
 
 
 def _is_unread(details: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...claims.numbers import number, promised, promised_side
+from ...core.record import record_of
 from ..baseline_markdown import against_baseline
 from ..markdown import block, code, folded, prose, table
 from ..marks import marks_of
@@ -145,7 +146,11 @@ def _numbers(claim: Claim) -> tuple[str, str, str]:
     percent = claim.get("percent", False)
     low, high = claim["interval"]
     interval = f"[{number(low, percent)}, {number(high, percent)}]" if (low, high) != (None, None) else "-"
-    return number(claim["estimate"], percent), interval, promised(promised_side(claim), claim["threshold"], percent)
+    return (
+        number(claim["estimate"], percent),
+        interval,
+        promised(promised_side(claim["check"], claim["direction"], claim["threshold"]), claim["threshold"], percent),
+    )
 
 
 def _keeping(claim: Claim, keeps: str) -> str:
@@ -191,8 +196,8 @@ def _message(claim: Claim) -> str:
 
 def _row(claim: Claim) -> list[str]:
     estimate, interval, keeps = _numbers(claim)
-    verdict = verdict_words(claim)
-    shown = ", ".join([verdict if verdict == "pass" else f"**{verdict}**", *map(prose, marks_of(claim))])
+    verdict = verdict_words(claim["verdict"], claim["xfail"])
+    shown = ", ".join([verdict if verdict == "pass" else f"**{verdict}**", *map(prose, marks_of(record_of(claim)))])
     name = code(_name(claim), _NAME, in_table=True)
     kind = prose(claim.get("statistic") or claim["check"] or "-", 80)
     return [shown, name, kind, estimate, interval, keeps, str(claim["n"] or "-")]

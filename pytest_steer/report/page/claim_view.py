@@ -14,6 +14,7 @@ from ...claims import kind_of
 from ...claims.figures import figures_of_items, worst_first
 from ...claims.kinds import ClaimKind
 from ...claims.numbers import number, promised
+from ...core.record import record_of
 from ...errors import SteerError
 from ...screen import message_of, one_screen
 from ..marks import marks_of
@@ -123,7 +124,7 @@ def claim_view(
         else "effect"
         if record["details"].get("effects")
         else "slope",
-        marks=marks_of(record),
+        marks=marks_of(record_of(record)),
         values=[float(value) for value, _ in worst],
     )
 
