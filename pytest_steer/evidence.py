@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from .core.block import Block, record_of
 from .core.finding import Finding, ordered
 from .errors import MeasurementError
 from .screen import one_screen
@@ -46,7 +47,7 @@ class Direction(str, Enum):
         raise ValueError(f"direction was {value!r}; expected 'at_least' or 'at_most'.")
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """What a claim measured and how it was judged.
 
@@ -64,16 +65,18 @@ class Evidence:
         items_needed: units that would decide an inconclusive claim if the estimate were the truth, or None.
         p_pass / p_fail: one-sided p-values that the claim holds / does not hold; small means proven.
         vector / data / multipliers / items / curve / curve_interval / strata / receipt / soundness / noise: see docs/report.md.
-        units: what the estimate is made of, by content hash, see ``claims/units.py``; None where runs cannot be paired.
+        units: what the estimate is made of, by content hash, see ``claims.measurement.Counted``; None where runs cannot be paired.
         unpaired: why not, as the end of a sentence.
         replies: what the model wrote, unsteered and steered, see ``claims/rulings.py``; None where it wrote nothing.
         xfail: why the claim is known to fail, while that excuses it; xfail_expires: the last day on which it does (YYYY-MM-DD), or None.
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
         compared: what it says in a comparison of methods, see ``report/matrix_rows.py``; None if nothing.
-        message: what the terminal shows; its claim writes it when the evidence is complete.
+        is_strict: the statistic has to exceed its threshold.
+        headline: what was found, with its numbers and its promise. reason: what the verdict rests on, and why it is this one. blocks: what else it shows. message: what the terminal shows of all this. They are made when the evidence
+            is complete.
         matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
-        details: further numbers of the check. warnings: what its reader has to know. error: why there is no result.
+        details: further numbers of the check. error: why there is no result.
     """
 
     check: str
@@ -109,7 +112,6 @@ class Evidence:
     soundness: dict[str, Any] | None = None
     noise: dict[str, Any] | None = None
     details: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
     error: str | None = None
     id: str = ""
     suite: str = ""
@@ -128,6 +130,10 @@ class Evidence:
     findings: tuple[Finding, ...] = ()
     silenced: tuple[dict[str, str], ...] = ()
     withheld: dict[str, str] | None = None
+    is_strict: bool = False
+    headline: str = ""
+    reason: str = ""
+    blocks: tuple[Block, ...] = field(default=(), repr=False)
 
     def but(self, **changes: Any) -> Evidence:
         """The evidence with other values in some fields."""
@@ -135,13 +141,23 @@ class Evidence:
 
     def noting(self, findings: Iterable[Finding]) -> Evidence:
         """The evidence with further findings, those that it has already and repeats aside."""
-        known = ordered([*self.findings, *findings])
-        new = [str(one) for one in known if one not in self.findings and str(one) not in self.warnings]
-        return self.but(findings=tuple(known), warnings=[*self.warnings, *new])
+        return self.but(findings=tuple(ordered([*self.findings, *findings])))
+
+    @property
+    def warnings(self) -> list[str]:
+        """The findings as sentences."""
+        return [*map(str, self.findings)]
 
     @property
     def passed(self) -> bool:
         return self.verdict is Verdict.PASS
+
+    @property
+    def promised(self) -> str:
+        """The side of its threshold that is promised: ``at most``, ``at least`` or ``more than``."""
+        if self.direction is Direction.AT_MOST:
+            return "at most"
+        return "more than" if self.is_strict or self.threshold == 0 else "at least"
 
     @property
     def has_no_threshold(self) -> bool:
@@ -203,7 +219,6 @@ class Evidence:
             "asked": self.asked,
             "replies": self.replies,
             "noise": self.noise,
-            "warnings": self.warnings,
             "findings": [one.to_dict() for one in self.findings],
             "silenced": [*self.silenced],
             "withheld": self.withheld,
@@ -212,6 +227,10 @@ class Evidence:
             "xfail_expires": self.xfail_expires,
             "rerun": self.rerun,
             "holm": self.holm,
+            "headline": self.headline,
+            "reason": self.reason,
+            "promised": self.promised,
+            "blocks": [record_of(one) for one in self.blocks],
             "message": self.message,
         }
         if self.multipliers is not None:

@@ -5,34 +5,54 @@ Import it in the extension's own modules only: it loads torch.
 
 from .claims.asserting import assertion
 from .claims.base import AboutItems, Claim, OverCurve, OverItems, OverReplies, OverTexts
-from .claims.figures import CostPoint, Curves, Distribution, EffectAgainstCost, Intervals, Line, Row
 from .claims.judging import Judgement, Reason, withhold
 from .claims.kinds import claim
 from .claims.measurement import Counted, Measurement, Read, Scale
+from .core.block import (
+    Conversation,
+    CostPoint,
+    Curve,
+    Distribution,
+    EffectAgainstCost,
+    Entry,
+    Estimate,
+    Excerpt,
+    Intervals,
+    Items,
+    Line,
+    Series,
+    Table,
+    items_of,
+)
 from .core.finding import Finding, Weight, code
 from .errors import DataError, MeasurementError, SteerError
 from .evidence import Direction, Evidence
 from .measures.ask import Ask
 from .parameters import Param
 from .promises import Promise
-from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Share, Worst
+from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Rise, Share, Worst
 
 __all__ = [
     "AboutItems",
     "Ask",
     "Claim",
+    "Conversation",
     "CostPoint",
     "Counted",
-    "Curves",
+    "Curve",
     "DataError",
     "Direction",
     "Distribution",
     "EffectAgainstCost",
+    "Entry",
+    "Estimate",
     "Estimator",
     "Evidence",
+    "Excerpt",
     "Filled",
     "Finding",
     "Intervals",
+    "Items",
     "Judgement",
     "Line",
     "Mean",
@@ -49,14 +69,17 @@ __all__ = [
     "Ratio",
     "Read",
     "Reason",
-    "Row",
+    "Rise",
     "Scale",
+    "Series",
     "Share",
     "SteerError",
+    "Table",
     "Weight",
     "Worst",
     "assertion",
     "claim",
     "code",
+    "items_of",
     "withhold",
 ]

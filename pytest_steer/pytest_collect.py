@@ -239,7 +239,7 @@ def mend_known(item: pytest.Item, report: pytest.TestReport, *, raised: bool) ->
             file, line, _ = item.location
             place = f"take the xfail mark off the test in {file}:{(line or 0) + 1}"
         text = f"it passes, and was known to fail ({evidence.xfail or 'no reason given'}): {place}"
-        evidence = evidence.but(findings=(known_failure(text), *evidence.findings), warnings=[text, *evidence.warnings])
+        evidence = evidence.but(findings=(known_failure(text), *evidence.findings))
         measured[at] = evidence.but(message=explain_message(evidence))
     if isinstance(item, ClaimItem) and hasattr(report, "wasxfail"):
         # Of the short summary, which pytest does not break: "XFAIL id - reason".

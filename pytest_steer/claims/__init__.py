@@ -2,6 +2,8 @@
 
 from ..registry import discover
 from ..soundness import check_before
+from .asserting import raise_unless_held
+from .base import AnyClaim, Claim
 from .baselines import Baseline
 from .beats import Beats, assert_beats
 from .calls_tool import CallsTool, assert_calls_tool
@@ -10,17 +12,14 @@ from .drifts_less import DriftsLess, assert_drifts_less
 from .explain import complete, explain
 from .generalizes import Generalizes, assert_generalizes
 from .generates import Generates, assert_generates
-from .holding import Claim, raise_unless_held
 from .holds_in_contexts import HoldsInContexts, assert_holds_in_contexts
 from .hooks_are_sound import HooksAreSound, assert_hooks_are_sound
-from .judged import judged
 from .kinds import ClaimKind, claim, kind_of
 from .kl_below import KlBelow, assert_kl_below
 from .leaves_alone import LeavesAlone, assert_leaves_alone
 from .no_cliff import NoCliff, assert_no_cliff
 from .no_regression import NoRegression
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
-from .over_items import measure_items
 from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
 from .running import evidence_of
@@ -33,6 +32,7 @@ from .steers_at_cost import SteersAtCost, assert_steers_at_cost
 discover(__name__, __path__)
 
 __all__ = [
+    "AnyClaim",
     "Baseline",
     "Beats",
     "CallsTool",
@@ -81,8 +81,6 @@ __all__ = [
     "complete",
     "evidence_of",
     "explain",
-    "judged",
     "kind_of",
-    "measure_items",
     "raise_unless_held",
 ]

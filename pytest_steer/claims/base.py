@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol, dataclass_transform
 
 import torch
 
+from ..core.block import Block
 from ..core.finding import Finding
 from ..data import (
     DialogueLike,
@@ -49,13 +50,14 @@ from ..steering import (
     custom,
 )
 from ..steering.intervention import StrengthMeaning
+from . import show
 from .common import Controls, FromTurn, JudgedSpan, MaxNewTokens, Samples, Sequential, Temperature, TopP
 from .controls import controls_of_no_effect
+from .curves import check_has_slope
 from .findings import Found
 from .in_rounds import draw_in_rounds, is_in_rounds
 from .judging import Judgement, judge_measurement
 from .measurement import Counted, Measurement
-from .over_items import check_has_slope
 from .over_replies import Written, asked_replies, cluster_details, read_replies, reply_probes
 from .rulings import Ruling, noted_replies, replies_record
 
@@ -67,6 +69,8 @@ class Kind(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def directed(self) -> bool: ...
     def promise_of(self, claim: AnyClaim) -> Promised | None: ...
     def how_of(self, claim: Claim) -> dict[str, Any]: ...
     def weak_promises(self, claim: AnyClaim) -> list[str]: ...
@@ -102,6 +106,40 @@ class AnyClaim(Declared):
     def conclude(self, model: Model) -> Evidence:
         """The evidence of a claim that counts no units."""
         raise NotImplementedError
+
+    # --- what it shows ---
+
+    @staticmethod
+    def headline(evidence: Evidence) -> str | None:
+        """What was found, where that is not an estimate with its bounds and its promise."""
+        return None
+
+    @staticmethod
+    def reason(evidence: Evidence) -> str | None:
+        """Why the verdict is what it is, where that is not where the interval lies."""
+        return None
+
+    @staticmethod
+    def cure(evidence: Evidence) -> str | None:
+        """What to do about an inconclusive claim, where that is not to measure more units; empty for nothing."""
+        return None
+
+    @staticmethod
+    def always(evidence: Evidence) -> Iterable[Block]:
+        """What stands beside the verdict, whatever it is."""
+        return ()
+
+    @staticmethod
+    def why(evidence: Evidence) -> Iterable[Block]:
+        """What explains a verdict that is no pass; the page shows it always."""
+        return ()
+
+    @staticmethod
+    def extra(evidence: Evidence) -> dict[str, Any]:
+        """What the record of the evidence has at its top level for this kind alone."""
+        return evidence.extra
+
+    # --- what follows from its fields ---
 
     @cached_property
     def promise(self) -> Promised | None:
@@ -225,6 +263,11 @@ class AboutItems(Claim):
         """The distinct items and their clusters."""
         return sample_of(as_items(self.items), self.cluster)
 
+    @staticmethod
+    def why(evidence: Evidence) -> Iterable[Block]:
+        """The curve, the strata, the spread and the worst items."""
+        return show.of_items(evidence)
+
 
 class OverItems(AboutItems):
     """A claim about the propensity curve of contrast items.
@@ -306,6 +349,11 @@ class OverCurve(OverItems):
             how={"multipliers": multipliers} if is_slope else {},
             details=details,
         )
+
+    @staticmethod
+    def always(evidence: Evidence) -> Iterable[Block]:
+        """How to find out whether there is an effect, where none was found."""
+        return show.controls_wanted(evidence)
 
     def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
         """Random directions beside a claim that shows no effect: they tell an absent effect from one that any direction has."""

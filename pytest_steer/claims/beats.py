@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from ..core.block import Block, Intervals, Line, Table
 from ..core.finding import Finding, Weight, code
 from ..data import Items, Questions, Sample, TextLike, Texts, as_items, as_questions, as_texts, sample_of
 from ..data.traces import known_in, traces
@@ -38,15 +39,13 @@ from ..promises import Promise
 from ..prompting import Context
 from ..stats import Direction, Inference, Verdict, least_of
 from ..stats.estimators import Clusters, Estimator, Mean
-from . import words
+from . import show
 from .asserting import assertion
 from .base import AboutItems
 from .baselines import BASELINE_SCHEMA, Baseline, as_baseline, check_choice, vectors_of
 from .common import Interval
 from .controls import controls_of_no_effect
-from .curves import moves_of_deployed
-from .deployed import moves_of
-from .figures import Figure, Intervals, figures_of_items, interval_row, promised_in
+from .curves import moves_of, moves_of_deployed
 from .findings import Found, at_chance
 from .judging import Judgement, Reason, over_budget, withhold, within_rounding
 from .kinds import claim
@@ -402,51 +401,58 @@ class Beats(AboutItems):
                 f"the prompt was chosen on {shared} of these {len(sample.units)} questions, which flatters it"
             )
 
-    # --- its words ---
+    # --- what it shows ---
 
     @staticmethod
-    def headline(evidence: Evidence) -> str:
-        """The verdict with its numbers; what equals its baseline does not beat it."""
-        return words.headline(evidence).replace("promised at least", "promised more than", 1)
+    def always(evidence: Evidence) -> Iterator[Block]:
+        """The vector beside its baseline: of many rivals the best one, and where the vector ranks."""
+        details = evidence.details
+        best = next(one for one in details["rivals"] if one["name"] == details["worst"])
+        rows = []
+        for one in (details["vector"], best):
+            cost = "" if one["cost"] is None else f"{one['cost']:+.1%}"
+            strength = "" if one["multiplier"] is None else f"{one['multiplier']:.3g}"
+            low, high = map(number, one.get("interval", (None, None)))
+            difference = f"{number(one['difference'])} [{low}, {high}]" if "difference" in one else ""
+            right = [] if details["accuracy"] is None else [f"{one['accuracy']:.1%}"]
+            rows.append([one["name"], strength, number(one["mean_effect"]), difference, cost, *right])
+        answers = [] if details["accuracy"] is None else [f"right answers ({details['accuracy']:.1%} plain)"]
+        yield Table(rows, ["", "multiplier", "mean effect", "vector is larger by", "perplexity", *answers])
+        if "prompt" in best:
+            yield Line(f"prompt: {show.shorten(best['prompt'], 100)}")
+        if "rank" in details:
+            rank = details["rank"]
+            yield Line(f"the vector is number {rank['number']} of {rank['of']} (p = {rank['p']:.3g})")
+        yield Line(f"the vector does more on {details['items_won']:.0%} of the items")
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        """The vector beside what it is held against, whatever the verdict."""
-        return [*words.remarks(evidence), *_table(evidence), *words.controls_beside(evidence)]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        """Why the claim did not pass."""
-        worst = sorted(evidence.items or (), key=lambda item: item["difference"])[: words.WORST]
-        return [
-            *words.decide(evidence),
-            *words.where(evidence, at="" if evidence.details["budget"] else "deployed "),
-            "  items on which the baseline does most against the vector:",
-            *(
-                f"    [{item['id']}] vector {number(item['propensity'][1] - item['propensity'][0])}, difference {number(item['difference'])}  "
-                f"{words.shorten(item['question'], 70)}"
-                for item in worst
-            ),
-        ]
-
-    @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        """The difference to each baseline, with bounds."""
-        rivals = record["details"]["rivals"]
-        rows = [interval_row(one, one["name"], "difference") for one in rivals]
-        beaten = Intervals(
+    def why(evidence: Evidence) -> Iterator[Block]:
+        """The difference to each baseline, the curve, and the items on which the baseline does most against the vector."""
+        rows = [show.estimate_row(one, one["name"], "difference") for one in evidence.details["rivals"]]
+        yield Intervals(
+            sorted(rows, key=lambda row: row.estimate)[:_RIVALS],
+            "difference of effects",
+            promised=show.promised_in(evidence),
             title="What the vector does more than each baseline",
             about="Paired by item: the vector's effect minus the baseline's, with bounds.",
-            rows=sorted(rows, key=lambda row: row.estimate),
-            x="difference of effects",
-            promised=promised_in(record),
         )
-        return [beaten, *figures_of_items(record)]
+        yield from show.curve(evidence)
+        yield from show.distribution(evidence)
+        yield from show.items_block(
+            (
+                show.contrast_item(
+                    item,
+                    item["difference"],
+                    f"vector {number(item['propensity'][1] - item['propensity'][0])}, difference {number(item['difference'])}",
+                )
+                for item in sorted(evidence.items or (), key=lambda item: float(item["difference"]))
+            ),
+            title="items on which the baseline does most against the vector",
+            value="difference",
+        )
 
-    @staticmethod
-    def worst_first(record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
-        """The items on which the baseline does most against the vector first."""
-        return sorted(((item["difference"], item) for item in record["items"]), key=lambda pair: float(pair[0]))
+
+_RIVALS = 20
 
 
 assert_beats = assertion(Beats)
@@ -460,29 +466,6 @@ _STATISTIC = {
     "adapter": "effect over the adapter",
     "vector": "effect over the other vector",
 }
-
-
-def _table(evidence: Evidence) -> list[str]:
-    """The vector and what it is held against: of many rivals the best one, and where the vector ranks."""
-    details = evidence.details
-    best = next(one for one in details["rivals"] if one["name"] == details["worst"])
-    rows = []
-    for one in (details["vector"], best):
-        cost = "" if one["cost"] is None else f"{one['cost']:+.1%}"
-        strength = "" if one["multiplier"] is None else f"{one['multiplier']:.3g}"
-        low, high = map(number, one.get("interval", (None, None)))
-        difference = f"{number(one['difference'])} [{low}, {high}]" if "difference" in one else ""
-        right = [] if details["accuracy"] is None else [f"{one['accuracy']:.1%}"]
-        rows.append([one["name"], strength, number(one["mean_effect"]), difference, cost, *right])
-    answers = [] if details["accuracy"] is None else [f"right answers ({details['accuracy']:.1%} plain)"]
-    lines = words.table(rows, ["", "multiplier", "mean effect", "vector is larger by", "perplexity", *answers])
-    if "prompt" in best:
-        lines.append(f"  prompt: {words.shorten(best['prompt'], 100)}")
-    if "rank" in details:
-        rank = details["rank"]
-        lines.append(f"  the vector is number {rank['number']} of {rank['of']} (p = {rank['p']:.3g})")
-    lines.append(f"  the vector does more on {details['items_won']:.0%} of the items")
-    return lines
 
 
 # --- the vector and its rivals ---

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
+from ..core.block import Block, Conversation, Estimate, Intervals, Line
 from ..data import Dialogue
 from ..data.transcripts import name_of
 from ..errors import DataError, SteerError
@@ -20,14 +21,13 @@ from ..model.replies import Reply
 from ..parameters import Param
 from ..promises import Promise
 from ..registry import did_you_mean, nearest
-from . import words
+from . import show
 from .asserting import assertion
 from .base import OverReplies
-from .figures import Figure, Intervals, Row, promised_in
 from .kinds import claim
 from .measurement import Measurement
 from .over_replies import Side, Written
-from .rulings import SIDES, Ruling, ShareAccepted, accepted, shares_by_side, worst_replies
+from .rulings import SIDES, Ruling, ShareAccepted, accepted, shares_by_side
 
 CALLED, MALFORMED, NO_CALL, OTHER_TOOL, OTHER_ARGUMENTS = (
     "calls the tool",
@@ -218,29 +218,21 @@ class CallsTool(OverReplies):
         return Ruling("accepted", said=said)
 
     @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        shares = record["details"]["shares"]
-        return [
-            Intervals(
-                title=f"Calls of {record['details']['tool']}",
-                about="Share of the replies that call the tool as promised. Undetermined replies count as not calling it where the lower end is judged.",
-                rows=[Row(name, one["share"], tuple(one["interval"]), one["n"]) for name, one in shares.items()],
-                x=record["statistic"],
-                promised=promised_in(record),
-            )
-        ]
+    def always(evidence: Evidence) -> Iterator[Block]:
+        for name, counts in evidence.details["outcomes"].items():
+            yield Line(f"{name + ':':9}{', '.join(f'{count} {what}' for what, count in counts.items() if count)}")
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        lines = [
-            f"  {name + ':':9}{', '.join(f'{count} {what}' for what, count in counts.items() if count)}"
-            for name, counts in evidence.details["outcomes"].items()
-        ]
-        return [*lines, *words.not_looked_at(evidence)]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
+    def why(evidence: Evidence) -> Iterator[Block]:
+        shares = evidence.details["shares"]
+        yield Intervals(
+            [Estimate(name, one["share"], tuple(one["interval"]), one["n"]) for name, one in shares.items()],
+            evidence.statistic,
+            promised=show.promised_in(evidence),
+            title=f"Calls of {evidence.details['tool']}",
+            about="Share of the replies that call the tool as promised. Undetermined replies count as not calling it where the lower end is judged.",
+        )
+        yield Conversation()
 
 
 _ORDER = (CALLED, OTHER_ARGUMENTS, MALFORMED, OTHER_TOOL)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Annotated, Any
 
 import numpy as np
 
+from ..core.block import Block, Distribution, Entry, Excerpt, Line, Table
 from ..core.record import Compared, Strength
 from ..data import OWN_QUESTIONS, Questions, as_questions, read_questions, sample_of
 from ..data.likeness import normal_form
@@ -23,10 +24,9 @@ from ..parameters import Param
 from ..promises import Promise
 from ..stats import effective_n, guessing_share, mean_t, p_of_guessing, p_of_weighted_guessing
 from ..stats.estimators import PairedShare
-from . import words
+from . import show
 from .asserting import assertion
 from .base import Claim
-from .figures import Distribution, Figure
 from .judging import Judgement, Reason, nothing_to_lose, withhold
 from .kinds import claim
 from .measurement import Measurement
@@ -157,48 +157,41 @@ class CapabilityDeltaBelow(Claim):
         return withhold(judgement, Reason(nothing_to_lose.name, text, cure))
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
+    def always(evidence: Evidence) -> Iterator[Block]:
         details = evidence.details
         accuracy, probability, chance = details["accuracy"], details["probability"], details["chance"]
         low, high = (number(bound) for bound in probability["interval"])
-        weights = details["weights"]
-        return [
-            f"  accuracy {accuracy['unsteered']:.1%} unsteered, {accuracy['steered']:.1%} steered ({details['lost']} lost, {details['gained']} "
-            f"gained); guessing {chance['share']:.1%}",
-            f"  probability of the right answer {probability['unsteered']:.3f} -> {probability['steered']:.3f}: mean change "
-            f"{number(probability['change'])} [{low}, {high}]",
-            *(
-                [f"  questions have weights: they say as much as {weights['effective_n']:.0f} of equal weight"]
-                if weights
-                else []
-            ),
-            *words.not_looked_at(evidence),
-        ]
+        yield Line(
+            f"accuracy {accuracy['unsteered']:.1%} unsteered, {accuracy['steered']:.1%} steered ({details['lost']} lost, {details['gained']} "
+            f"gained); guessing {chance['share']:.1%}"
+        )
+        yield Line(
+            f"probability of the right answer {probability['unsteered']:.3f} -> {probability['steered']:.3f}: mean change "
+            f"{number(probability['change'])} [{low}, {high}]"
+        )
+        if weights := details["weights"]:
+            yield Line(f"questions have weights: they say as much as {weights['effective_n']:.0f} of equal weight")
 
     @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        details = record["details"]
-        changes = [one["probability"][1] - one["probability"][0] for one in details["questions"]]
-        return [
-            Distribution(
-                title="What each question loses or gains",
-                about=f"{details['lost']} right answers lost, {details['gained']} gained, of {len(changes)} questions.",
-                values=changes,
-                x="change of the right option's probability",
-                unit="questions",
-            )
-        ]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
+    def why(evidence: Evidence) -> Iterator[Block]:
         details = evidence.details
-        return [
-            *words.decide(evidence),
-            *words.where(evidence),
-            f"  asked: {evidence.asked['template'] if evidence.asked else ''}; options scored by {_SCORED[details['by']]}",
-            *_table(details["subjects"]),
-            *_worst(details["questions"]),
-        ]
+        questions = details["questions"]
+        asked = evidence.asked["template"] if evidence.asked else ""
+        yield Line(f"asked: {asked}; options scored by {_SCORED[details['by']]}")
+        yield from _table(details["subjects"])
+        yield Distribution(
+            [_change(one) for one in questions],
+            "change of the right option's probability",
+            "questions",
+            title="What each question loses or gains",
+            about=f"{details['lost']} right answers lost, {details['gained']} gained, of {len(questions)} questions.",
+        )
+        lost = [one for one in questions if one["right"][0] and not one["right"][1]]
+        yield from show.items_block(
+            map(_item, sorted(lost, key=_change)),
+            title=f"worst of the {len(lost)} lost questions (probability of the right answer)",
+            value="change",
+        )
 
 
 assert_capability_delta_below = assertion(CapabilityDeltaBelow)
@@ -309,33 +302,42 @@ def _open(found: Capability, floor: NoiseFloor, by: ScoredBy) -> Any:
     return (abs(found.margins) < room[:, None]).any(axis=1)
 
 
-def _table(subjects: list[dict[str, Any]]) -> list[str]:
+_SUBJECTS = 9
+
+
+def _table(subjects: list[dict[str, Any]]) -> Iterator[Block]:
     if len(subjects) < 2:
-        return []
+        return
     rows = [
         [
             one["subject"] or "(none)",
-            one["n"],
+            str(one["n"]),
             f"{one['unsteered']:.0%}",
             f"{one['steered']:.0%}",
-            one["lost"],
-            one["gained"],
+            str(one["lost"]),
+            str(one["gained"]),
             "" if one["chance"]["above"] else "not above guessing",
         ]
-        for one in sorted(subjects, key=lambda one: one["steered"] - one["unsteered"])
+        for one in sorted(subjects, key=lambda one: float(one["steered"] - one["unsteered"]))
     ]
-    shown = rows[: words.WORST * 3]
-    more = [f"    and {len(rows) - len(shown)} subjects with smaller losses"] if len(rows) > len(shown) else []
-    return ["  accuracy by subject:", *words.table(shown, ["", "n", "unsteered", "steered", "lost", "gained", ""]), *more]
+    more = f"and {len(rows) - _SUBJECTS} with smaller losses" if len(rows) > _SUBJECTS else ""
+    headers = ["", "n", "unsteered", "steered", "lost", "gained", ""]
+    yield Table(rows[:_SUBJECTS], headers, title="accuracy by subject", about=more)
 
 
-def _worst(questions: list[dict[str, Any]]) -> list[str]:
-    """The lost questions whose right answer lost most probability."""
-    lost = [one for one in questions if one["right"][0] and not one["right"][1]]
-    lines = [f"  worst of the {len(lost)} lost questions (probability of the right answer):"] if lost else []
-    for one in sorted(lost, key=lambda one: one["probability"][1] - one["probability"][0])[: words.WORST]:
-        base, steered = one["probability"]
-        right, chosen = one["choices"][one["answer"]], one["choices"][one["chosen"][1]]
-        lines.append(f"    [{one['id']}] {base:.2f} -> {steered:.2f}  {words.shorten(one['question'], 90)}")
-        lines.append(f"      right: {words.shorten(right, 50)}   chosen: {words.shorten(chosen, 50)}")
-    return lines
+def _change(question: Mapping[str, Any]) -> float:
+    """Of the right option's probability."""
+    base, steered = question["probability"]
+    return float(steered - base)
+
+
+def _item(question: Mapping[str, Any]) -> Entry:
+    base, steered = question["probability"]
+    options = (("right", question["answer"]), ("chosen", question["chosen"][1]))
+    return Entry(
+        question["id"],
+        _change(question),
+        f"{base:.2f} -> {steered:.2f}",
+        question["question"],
+        [Excerpt(name, question["choices"][at]) for name, at in options],
+    )

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
 
 from ..measures.outcomes import Span
-from ..measures.subject import Moves
 from ..parameters import Param
-from ..prompting import Context
-from ..steering import Apply, Positions
-from ..steering.intervention import StrengthMeaning
 
 IntervalMethod = Literal["t", "bootstrap", "transformed_t"]
 Interval = Annotated[
@@ -130,60 +125,3 @@ FromTurn = Annotated[
         at_most=10,
     ),
 ]
-
-
-class Deployment(TypedDict, total=False):
-    """Keywords of every assertion.
-
-    Attributes:
-        multiplier: the deployed strength; 1 by default.
-        positions: which tokens are steered: ``all``, ``after_prompt`` (the default) or ``last``.
-        include_first: steer the first token, an attention sink, too.
-        allow_mismatch: ``("model",)`` and / or ``("template",)``: accept a vector that was made elsewhere.
-        confidence: of each one-sided bound; 0.95 by default.
-        min_n: with fewer units (items, texts, tasks, clusters) the claim is inconclusive; 8 by default for a mean, none for a share.
-        name: of the claim, in reports; its kind by default.
-        apply: your own way of steering, of any library: ``apply(multiplier)`` or ``apply(multiplier, batch)`` returns a context
-            manager that steers every forward of ``model.hf`` in its body (docs/hooks.md). The vector is then what it is declared to do.
-        layers / strength: with ``apply`` and no vector: the blocks whose output it changes, and what its multiplier means.
-    """
-
-    multiplier: float
-    positions: Positions
-    include_first: bool
-    allow_mismatch: tuple[str, ...]
-    confidence: float
-    min_n: int
-    name: str
-    apply: Apply
-    layers: int | Sequence[int]
-    strength: StrengthMeaning
-
-
-class AboutItems(Deployment, total=False):
-    """Keywords of every assertion about contrast items.
-
-    Attributes:
-        direction: ``raises`` (the default) or ``lowers``: what the deployed model is meant to do with the behaviour
-            (docs/claims.md).
-    """
-
-    direction: Moves
-
-
-class InContexts(Deployment, total=False):
-    """Keywords of the assertions about what is asked in a context.
-
-    Attributes:
-        multipliers: the grid of the propensity curve.
-        context: how the items are put to the model.
-        cluster: a key of the items' ``meta`` that names what belongs together (paraphrases, samples): bounds are over clusters.
-    """
-
-    multipliers: Sequence[float]
-    context: Context
-    cluster: str
-
-
-class OverItems(AboutItems, InContexts, total=False):
-    """Keywords of the assertions about contrast items."""

@@ -24,14 +24,15 @@ def controls_of_no_effect(
     Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own, at the deployed multiplier alone.
     """
     assert measured.deployed is not None
-    found = moves or moves_of_deployed(ask.subject, measured.deployed, judgement.found.confidence, measured.entries.clusters)
+    clusters = measured.curve_sample.clusters
+    found = moves or moves_of_deployed(ask.subject, measured.deployed, judgement.found.confidence, clusters)
     if judgement.verdict is Verdict.PASS or found != "neither way" or not can_have_controls(ask.subject):
         return {}
-    items = measured.deployed.items
+    items, there = measured.deployed.items, measured.where(ask)
     some = items[:: stride_of(len(items))]
     grid = [0.0, float(ask.subject.multiplier)]
-    curve = ask.propensity(some, grid)
-    return {"controls": random_controls(ask.model, ask.subject, curve, CONTROLS, seed=seed, context=ask.context)}
+    curve = there.propensity(some, grid)
+    return {"controls": random_controls(there.model, there.subject, curve, CONTROLS, seed=seed, context=there.context)}
 
 
 def stride_of(count: int, most: int = _MOST_ITEMS) -> int:

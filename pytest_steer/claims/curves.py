@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..core.record import Compared
-from ..measures import PropensityCurve
+from ..errors import SteerError
+from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
 from ..measures.ask import Ask
 from ..measures.at_cost import spread
 from ..measures.compared import bounds_of, strength_of
 from ..measures.subject import Subject
-from ..stats import mean_t
-from .deployed import deployed_record, moves_of
+from ..stats import Inference, mean_t
 from .judging import Interval
-from .over_items import curve_fields, wrong_share
-
-__all__ = ["compared_by_items", "curve_fields", "deployed_record", "moves_of_deployed", "with_deployed", "wrong_share"]
 
 
 def with_deployed(ask: Ask, curve: PropensityCurve) -> PropensityCurve:
@@ -68,3 +66,112 @@ def compared_by_items(
         # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
         rank=1 if judged_slope is None else 0,
     )
+
+
+def curve_fields(
+    curve: PropensityCurve,
+    subject: Subject,
+    confidence: float,
+    clusters: Sequence[int] | None,
+) -> dict[str, Any]:
+    """Fields of evidence that say what a curve is measured on and what it is.
+
+    Args:
+        confidence: of each bound of the band. clusters: of the items, see ``data.Sample``.
+    """
+    return {
+        "n": len(curve.items),
+        "data": curve.items.describe(),
+        "multipliers": [float(m) for m in curve.multipliers],
+        "curve": [float(p) for p in curve.mean],
+        "curve_interval": curve_band(curve, confidence, clusters),
+        "items": [item_record(curve, index) for index in range(len(curve.items))],
+        "details": curve_details(curve, subject),
+    }
+
+
+def curve_band(curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None) -> list[list[float | None]]:
+    """The bounds of the mean propensity at each multiplier by Student's t, each one-sided; they do not hold for all multipliers at once."""
+    return [list(bounds_of(mean_t(column, confidence=confidence, clusters=clusters))) for column in curve.values.T]
+
+
+def deployed_record(
+    subject: Subject, curve: PropensityCurve, confidence: float, clusters: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """The evidence's ``details.deployed``: the mean effect there, and which way it is proven to move the model.
+
+    Args:
+        curve: with the deployed multiplier and 0. clusters: of its items, see ``data.Sample``.
+    """
+    effect = mean_t(curve.effects(float(subject.multiplier)), confidence=confidence, clusters=clusters)
+    return {
+        "multiplier": float(subject.multiplier),
+        "mean_effect": effect.estimate,
+        "interval": list(bounds_of(effect)),
+        "moves": moves_of(effect),
+        "direction": subject.direction,
+    }
+
+
+def moves_of(effect: Inference) -> str:
+    """Which way the mean effect is proven to be: ``up``, ``down`` or ``neither way``."""
+    return "up" if effect.low > 0 else "down" if effect.high < 0 else "neither way"
+
+
+_INSTEAD = (
+    "Claim what it does at its deployed strength: not_anti_steered with by: effect (against the unsteered model), and what it costs: "
+    "ppl_delta_below"
+)
+
+
+def check_has_slope(
+    subject: Subject, multipliers: Sequence[float], *, by_effect: bool = False, instead: str = _INSTEAD
+) -> list[float]:
+    """Validate that a slope over these multipliers is defined, and return them as floats.
+
+    Args:
+        by_effect: the statistic compares the deployed strength with 0, so that an intervention without a slope has it too.
+        instead: what to claim of an intervention without a slope.
+
+    Raises:
+        SteerError: multipliers without a slope, or an intervention whose strength has none.
+    """
+    grid = check_multipliers(multipliers)
+    check_slope_grid(grid)
+    change = subject.intervention
+    check_dose(change, grid, "multipliers")
+    if change.strength != "linear" and not by_effect:
+        raise SteerError(
+            f"the strength of {change.method!r} is {change.strength}, so a slope over multipliers has no meaning for it. {instead}"
+        )
+    return grid
+
+
+def item_record(curve: PropensityCurve, index: int) -> dict[str, Any]:
+    """The evidence's record of one item."""
+    item = curve.items[index]
+    return {
+        "id": item.id,
+        "propensity": [float(p) for p in curve.values[index]],
+        "slope": float(curve.slopes[index]),
+        "label": curve.labels[index] if curve.labels is not None else item.label,
+        "question": item.question,
+        "matching": list(item.matching),
+        "not_matching": list(item.not_matching),
+    }
+
+
+def curve_details(curve: PropensityCurve, subject: Subject) -> dict[str, Any]:
+    """What the evidence says of a curve besides its verdict. Steerability is the slope as it is; anti-steerable is what moves the wrong way."""
+    return {
+        "steerability": curve.steerability,
+        "anti_steerable_share": wrong_share(curve, subject.slope_sign),
+        "curvature": float(curve.curvatures.mean()) if curve.curvatures is not None else None,
+        "monotonicity": float(curve.monotonicity.mean()),
+        "explained": explained(curve),
+    }
+
+
+def wrong_share(curve: PropensityCurve, sign: int) -> float:
+    """The share of items whose slope is not on the promised side of 0: the anti-steerable share, or of items that do not fall."""
+    return float((sign * curve.slopes <= 0).mean())

@@ -3,67 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Unpack
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from ..data import DialogueLike, Dialogues, Sample, as_dialogues, sample_of
+from ..core.block import Block, Conversation, Curve, Line, Series
+from ..core.finding import Finding, Weight, code
+from ..data import Dialogues, Sample
 from ..errors import DataError, MeasurementError, SteerError
-from ..evidence import Evidence
+from ..evidence import Direction, Evidence
 from ..measures import Array
+from ..measures.ask import Ask
 from ..measures.judges import Judge, judge_schema, make_judge
-from ..measures.subject import Subject
+from ..measures.outcomes import ENDED, Outcome, read_reply
 from ..model import Model
 from ..parameters import Param
 from ..promises import Promise
-from ..prompting import AS_GIVEN, Context
-from ..soundness import check_before
 from ..stats import (
-    Direction,
     Inference,
-    Verdict,
     between_fillings,
     change_difference,
     change_difference_of_clusters,
+    items_needed_mean,
     items_needed_within,
     mean_t,
     size_of_mean,
 )
-from ..steering import Intervention, SteeringVector
-from . import words
-from .by_turn import ByTurn, by_turn
-from .common import JudgedSpan, MaxNewTokens, Samples, Temperature, TopP
-from .doubts import equal_values
-from .figures import Curves, Figure, Line
-from .holding import hold
-from .judged import judged
+from ..stats.estimators import Clusters, Estimator
+from .asserting import assertion
+from .base import OverReplies
+from .findings import Found, equal_values
 from .kinds import claim
+from .measurement import Measurement
 from .numbers import number
-from .over_replies import (
-    OverReplies,
-    Written,
-    asked_replies,
-    cluster_details,
-    describe_prompts,
-    drawing_of,
-    reply_probes,
-    reply_warnings,
-    write_replies,
-)
-from .rulings import (
-    Ruling,
-    ShareGained,
-    accepted,
-    counts_lines,
-    gained,
-    judge_warnings,
-    noted_replies,
-    replies_record,
-    rule_on,
-    worst_replies,
-)
+from .over_replies import Side, Written
+from .rulings import Ruling, ShareGained, accepted, counts_lines, gained, rule_on
 
 By = Literal["accepted", "score"]
 # From an effect of -1, as a difference of shares, to one of 1.
@@ -71,39 +47,54 @@ _LARGEST = 2
 # Of so many replies, one may be without a score.
 _MOST_WITHOUT = 20
 
+unscored = code(
+    "conversations-without-score",
+    signal="Some conversations have no score in their first or last turn.",
+    meaning="They are left out, so the drift is that of the others.",
+    cure="Take a judge that scores every reply.",
+    weight=Weight.DOUBTFUL,
+)
+no_effect = code(
+    "no-effect-to-drift",
+    signal="In the first steered turn the effect of steering is not significant.",
+    meaning="There may be no effect that could drift, and any limit would hold.",
+    cure="Claim the effect too, with `generates` and `against_base: true`.",
+    weight=Weight.MEANINGLESS,
+)
+
 
 @claim("drifts_less", title="The effect stays over a conversation", main="limit", directed=False)
-@dataclass(frozen=True, kw_only=True)
-class DriftsLess:
+class DriftsLess(OverReplies):
     """The effect in the last turn of the dialogues differs from that in the first steered one by at most `limit`, up or down.
 
     The effect in a turn is the share of its replies that the judge accepts (or their mean score), steered minus unsteered. Each side goes on
-    with its own replies. Replies without a ruling are taken as accepted or rejected, whichever is worse for each bound.
-
-    Attributes:
-        prompts: dialogues of at least two turns.
-        cluster: a key of the prompts that says which belong together.
-        seed: of drawn tokens, and of the order in which replies are judged.
+    with its own replies. Replies without a ruling are taken as accepted or rejected, whichever is worse for each bound. The dialogues have at
+    least two turns.
 
     Raises:
         SteerError: a judge or settings of drawing that cannot be used.
     """
 
-    subject: Subject
-    prompts: Dialogues
     limit: Annotated[
-        float | None,
+        Promise,
         Param(
             "The most by which the effect may differ between the first steered turn and the last, as a share of replies (0.2 is a fifth "
             "of them), or in the judge's units by `score`.",
             title="Largest drift",
             example=0.2,
             above=0,
+            schema={"type": "number"},
         ),
     ]
-    judge: Annotated[
-        Any,
-        Param("Who decides whether a reply is accepted.", title="Judge", schema={**judge_schema(), "x-judge": True}),
+    accepts: Annotated[
+        Judge,
+        Param(
+            "Who decides whether a reply is accepted.",
+            title="Judge",
+            called="judge",
+            reads=make_judge,
+            schema={**judge_schema(), "x-judge": True},
+        ),
     ]
     by: Annotated[
         By,
@@ -111,11 +102,6 @@ class DriftsLess:
             "accepted: the share of accepted replies; score: their mean score.", title="What the effect is", example="score"
         ),
     ] = "accepted"
-    max_new_tokens: MaxNewTokens = 64
-    samples: Samples = 1
-    temperature: Temperature = None
-    top_p: TopP = 1.0
-    span: JudgedSpan = "answer"
     from_turn: Annotated[
         int,
         Param(
@@ -126,218 +112,148 @@ class DriftsLess:
             at_most=9,
         ),
     ] = 1
-    context: Context = AS_GIVEN
-    confidence: float = 0.95
-    min_n: int | None = None
-    seed: int = 0
-    cluster: str | None = None
-    name: str = "drifts_less"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "judge", make_judge(self.judge))
-        if self.by == "accepted" and self.limit is not None and self.limit >= _LARGEST:
+        super().__post_init__()
+        limit = self.threshold
+        if self.by == "accepted" and limit is not None and limit >= _LARGEST:
             raise SteerError(
-                f"drifts_less: limit {self.limit:g} cannot fail: the effect is a difference of shares, so it drifts by at most {_LARGEST}"
+                f"drifts_less: limit {limit:g} cannot fail: the effect is a difference of shares, so it drifts by at most {_LARGEST}"
             )
-        drawing_of(self)
 
-    def measure(self, model: Model) -> Evidence:
-        """Measure and judge.
+    def measure(self, ask: Ask) -> Measurement:
+        """Let both sides converse, and rule on the replies to every turn.
 
         Raises:
-            DataError: fewer than two prompts, one of too few turns, or one that cannot be asked.
+            DataError: a dialogue of too few turns.
             MeasurementError: all replies are empty, or more than 5 % of them have no judgement, or no score.
-            SoundnessError: the hooks do not do what they say.
-            VectorError: see ``check_fits``.
         """
-        subject = self.subject
-        sample = sample_of(as_dialogues(self.prompts), self.cluster)
-        _check_turns(sample, self.from_turn)
-        soundness = check_before(model, subject)
-        written = write_replies(model, self, sample, [0.0, subject.multiplier])
-        turns = by_turn(model, written)
-        ruled = rule_on(model, self.judge, turns.written, seed=self.seed).sides
-        drifts, replies = self._drifts(turns, ruled, written)
-        mean = self._mean(drifts, written.clusters_of(replies))
-        details = self._details(turns, ruled, written, mean)
-        evidence = judged(
-            model,
-            subject,
-            size_of_mean(mean),
-            reply_probes(written.sides[1]),
-            threshold=self.limit,
-            direction=Direction.AT_MOST,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            moved=lambda _: 0.0,
-            check="drifts_less",
-            name=self.name,
-            statistic="drift of the effect over the turns",
-            soundness=soundness,
-            asked=asked_replies(model, written, self.context),
-            warnings=[
-                *reply_warnings(subject, written),
-                *judge_warnings(ruled),
-                *_left_out(len(replies), len(written.ids)),
-                *self._nothing_to_drift(details["turns"]),
-            ],
-            details=details | cluster_details(written),
-            **describe_prompts(written),
-        )
-        evidence.noise = None  # how far rounding moves a share of texts is not known
-        evidence.unpaired = "the size of a mean drift is not a mean over prompts"
-        last = [turns.at[reply, self._last(written, reply)] for reply in range(len(written.ids))]
-        size = dict(zip(replies, np.abs(np.mean(drifts, axis=0)), strict=True))
-        evidence.replies = replies_record(
+        _check_turns(self.sampled_prompts, self.from_turn)
+        written = self.write(ask, [0.0, self.subject.multiplier])
+        turns = by_turn(ask.model, written)
+        ruled = rule_on(ask.model, self.accepts, turns.written, seed=self.seed).sides
+        dialogues = written.sample.units
+        first = [turns.at[reply, self.from_turn] for reply in range(len(written.ids))]
+        last = [turns.at[reply, dialogues[prompt].n_replies] for reply, (prompt, _) in enumerate(written.ids)]
+        values, kept = self._values(ruled, first, last)
+        drift = Drift(self.by)
+        sizes = dict(zip(kept, np.abs(np.mean(drift.fillings(values), axis=0)), strict=True))
+        rows = self._rows(turns, ruled, written)
+        return self.over_replies(
+            ask,
             written,
             [[side[place] for place in last] for side in ruled],
-            sorted(range(len(written.ids)), key=lambda reply: -size.get(reply, 0.0)),
-            judge=self.judge.record(),
+            values,
+            drift,
+            statistic="drift of the effect over the turns",
+            direction=Direction.AT_MOST,
+            worst_first=sorted(range(len(written.ids)), key=lambda reply: -sizes.get(reply, 0.0)),
+            kept=kept,
+            judge=self.accepts.record(),
+            rulings=ruled,
+            unpaired="the size of a mean drift is not a mean over prompts",
+            findings=[*self._findings(rows, len(kept), len(written.ids))],
+            details={
+                "by": self.by,
+                "drift": drift.mean(values, written.clusters_of(kept), self.confidence).estimate,
+                "turns": rows,
+                "deployed": {"multiplier": float(self.subject.multiplier), "direction": self.subject.direction},
+            },
         )
-        evidence.details["noted"] = noted_replies(evidence.replies)
+
+    def find(self, found: Found) -> Iterator[Finding]:
         if self.by == "score":
-            evidence.warnings += equal_values(evidence, drifts[0])
-        if evidence.verdict is Verdict.INCONCLUSIVE and self.limit is not None and written.clusters is None:
-            evidence.items_needed = self._needed(drifts[0], mean.estimate, self.limit)
-        return evidence
+            yield from equal_values(found.judgement, Drift(self.by).fillings(found.measured.values)[0])
 
-    def _needed(self, drifts: Array, estimate: float, limit: float) -> int | None:
-        """How many dialogues would decide, if the drifts are the truth."""
-        spread = float(np.std(drifts, ddof=1))
-        if spread:
-            return items_needed_within(estimate, spread, limit, confidence=self.confidence)
-        if estimate or self.by == "score":
-            return None
-        # All drifts are 0, and the bound is twice the exact one of a share of half the limit, of which n times nothing was seen.
-        half = min(limit / 2, 1.0)
-        return 2 if half == 1 else math.ceil(math.log1p(-self.confidence) / math.log1p(-half))
-
-    def _last(self, written: Written, reply: int) -> int:
-        return written.sample.units[written.ids[reply][0]].n_replies
-
-    def _drifts(
-        self, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written
-    ) -> tuple[tuple[Array, Array], list[int]]:
-        """The drift of each reply with what has no ruling at its least and at its most, and which replies these are."""
-        every = range(len(written.ids))
-        first = [turns.at[reply, self.from_turn] for reply in every]
-        last = [turns.at[reply, self._last(written, reply)] for reply in every]
+    def _values(
+        self, ruled: Sequence[Sequence[Ruling]], first: Sequence[int], last: Sequence[int]
+    ) -> tuple[Array, list[int]]:
+        """The values of :class:`Drift`, and which replies these are of."""
         base, steered = ruled
-        ends = [[steered[place] for place in last], [base[place] for place in last]]
-        starts = [[steered[place] for place in first], [base[place] for place in first]]
+        corners = [[side[place] for place in places] for places in (last, first) for side in (steered, base)]
+        every = range(len(first))
         if self.by == "accepted":
-            least, most = (
-                accepted(ends[0], high)
-                - accepted(ends[1], not high)
-                - accepted(starts[0], not high)
-                + accepted(starts[1], high)
-                for high in (False, True)
-            )
-            return (least, most), [*every]
-        scores = [[one.score if one.is_known else None for one in (*at,)] for at in zip(*ends, *starts, strict=True)]
+            return np.stack([accepted(one) for one in corners], axis=1), [*every]
+        scores = [[one.score if one.is_known else None for one in own] for own in zip(*corners, strict=True)]
         kept = [reply for reply in every if None not in scores[reply]]
         if not kept or (len(every) - len(kept)) * _MOST_WITHOUT > len(every):
             raise MeasurementError(
                 f"{len(every) - len(kept)} of {len(every)} conversations have no score in their first or last turn: take a judge that scores "
                 "every reply, or leave out `by: score`, where replies without a ruling count against the promise"
             )
-        found = np.array([scores[reply] for reply in kept], dtype=float) @ np.array([1.0, -1.0, -1.0, 1.0])
-        return (found, found), kept
+        return np.array([scores[reply] for reply in kept], dtype=float), kept
 
-    def _mean(self, drifts: tuple[Array, Array], clusters: Sequence[int] | None) -> Inference:
-        """The inference of the mean drift, with its sign."""
-        if self.by == "score":
-            return mean_t(drifts[0], confidence=self.confidence, clusters=clusters)
-        least, most = (
-            change_difference(one, confidence=self.confidence)
-            if clusters is None
-            else change_difference_of_clusters(one, clusters, confidence=self.confidence)
-            for one in drifts
-        )
-        further = Direction.AT_LEAST if abs(least.estimate) > abs(most.estimate) else Direction.AT_MOST
-        return between_fillings(least, most, further)
+    def _rows(self, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written) -> list[dict[str, Any]]:
+        """The effect in each turn that at least two dialogues have."""
+        rows = [self._row(turn, turns, ruled, written) for turn in range(1, written.sample.units.most_turns + 1)]
+        return [row for row in rows if row is not None]
 
-    def _details(
-        self, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written, mean: Inference
-    ) -> dict[str, Any]:
-        most = written.sample.units.most_turns
-        rows = [self._at(turn, turns, ruled, written) for turn in range(1, most + 1)]
-        return {
-            "by": self.by,
-            "from_turn": self.from_turn,
-            "drift": mean.estimate,
-            "turns": [row for row in rows if row is not None],
-            "deployed": {"multiplier": float(self.subject.multiplier), "direction": self.subject.direction},
-        }
-
-    def _nothing_to_drift(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """An effect that is not there keeps every limit."""
-        first = next((row for row in rows if row["turn"] == self.from_turn), None)
-        if first is None or not first["interval"][0] <= 0 <= first["interval"][1]:
-            return []
-        return [
-            f"in turn {self.from_turn} no effect of steering is proven, so there may be none that could drift: claim it with generates "
-            "(`against_base: true`), too"
-        ]
-
-    def _at(self, turn: int, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written) -> dict[str, Any] | None:
-        """The effect in one turn, of the dialogues that have it; None if fewer than two have."""
+    def _row(self, turn: int, turns: ByTurn, ruled: Sequence[Sequence[Ruling]], written: Written) -> dict[str, Any] | None:
         places = turns.places(turn)
         base, steered = ([side[place] for _, place in places] for side in ruled)
-        clusters = written.clusters_of([reply for reply, _ in places])
-        if self.by == "accepted":
-            means = [float(np.mean([one.outcome == "accepted" for one in side])) for side in (base, steered)]
-            units = len(places) if clusters is None else len(set(clusters))
-            gains = gained(base, steered)
-            found = ShareGained().infer(gains, clusters, confidence=self.confidence) if units > 1 else None
-        else:
-            pairs = [(one.score, two.score) for one, two in zip(base, steered, strict=True)]
-            scored = [at for at, pair in enumerate(pairs) if None not in pair]
-            if len(scored) < 2:
-                return None
-            values = np.array([pairs[at] for at in scored], dtype=float)
-            means = [float(mean) for mean in values.mean(axis=0)]
-            kept = written.clusters_of([places[at][0] for at in scored])
-            found = mean_t(values[:, 1] - values[:, 0], confidence=self.confidence, clusters=kept)
-        if found is None:
+        by_score = self.by == "score"
+        shown = np.array(
+            [
+                [one.score if by_score else one.outcome == "accepted" for one in pair]
+                for pair in zip(base, steered, strict=True)
+            ],
+            dtype=float,
+        )
+        kept = np.flatnonzero(~np.isnan(shown).any(axis=1))
+        clusters = written.clusters_of([places[at][0] for at in kept])
+        if (len(kept) if clusters is None else len(set(clusters))) < 2:
             return None
+        if by_score:
+            found = mean_t(shown[kept, 1] - shown[kept, 0], confidence=self.confidence, clusters=clusters)
+        else:
+            found = ShareGained().infer(gained(base, steered), clusters, confidence=self.confidence)
+        before, after = (float(mean) for mean in shown[kept].mean(axis=0))
         return {
             "turn": turn,
             "n": found.n,
-            "base": means[0],
-            "steered": means[1],
-            "effect": means[1] - means[0],
+            "base": before,
+            "steered": after,
+            "effect": after - before,
             "interval": [found.low, found.high],
         }
 
-    @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        rows = record["details"]["turns"]
-        points = [(row["turn"], row["effect"]) for row in rows]
-        return [
-            Curves(
-                title="Effect in each turn",
-                about="Steered minus unsteered, each side going on with its own replies. The band is that of each turn alone.",
-                lines=[Line("effect", points, [tuple(row["interval"]) for row in rows])],
-                y="share of accepted replies" if record["details"]["by"] == "accepted" else "mean score",
-                x="turn",
-                marked=[(record["details"]["from_turn"], "first steered")],
+    def _findings(self, rows: Sequence[Mapping[str, Any]], kept: int, n: int) -> Iterator[Finding]:
+        """Conversations that are left out, and an effect that is not there, which keeps every limit."""
+        if kept < n:
+            yield unscored(f"{n - kept} of {n} conversations have no score in their first or last turn and are left out")
+        first = next((row for row in rows if row["turn"] == self.from_turn), None)
+        if first is not None and first["interval"][0] <= 0 <= first["interval"][1]:
+            yield no_effect(
+                f"in turn {self.from_turn} no effect of steering is proven, so there may be none that could drift",
+                "claim it with generates (`against_base: true`), too",
             )
-        ]
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
+    def always(evidence: Evidence) -> Iterator[Block]:
+        for row in evidence.details["turns"]:
+            low, high = map(number, row["interval"])
+            yield Line(
+                f"turn {row['turn']}: effect {number(row['effect'])} [{low}, {high}] (unsteered {number(row['base'])}, steered "
+                f"{number(row['steered'])})"
+            )
+        yield from counts_lines(evidence)
+
+    @staticmethod
+    def why(evidence: Evidence) -> Iterator[Block]:
         rows = evidence.details["turns"]
-        lines = [
-            f"  turn {row['turn']}: effect {number(row['effect'])} [{number(row['interval'][0])}, {number(row['interval'][1])}] "
-            f"(unsteered {number(row['base'])}, steered {number(row['steered'])})"
-            for row in rows
-        ]
-        return [*lines, *counts_lines(evidence), *words.not_looked_at(evidence)]
+        points = [(row["turn"], row["effect"]) for row in rows]
+        yield Curve(
+            [Series("effect", points, [tuple(row["interval"]) for row in rows])],
+            "share of accepted replies" if evidence.details["by"] == "accepted" else "mean score",
+            "turn",
+            [(evidence.details["from_turn"], "first steered")],
+            title="Effect in each turn",
+            about="Steered minus unsteered, each side going on with its own replies. The band is that of each turn alone.",
+        )
+        yield Conversation()
 
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
+
+assert_drifts_less = assertion(DriftsLess)
 
 
 def _check_turns(sample: Sample[Dialogues], from_turn: int) -> None:
@@ -349,30 +265,110 @@ def _check_turns(sample: Sample[Dialogues], from_turn: int) -> None:
         )
 
 
-def _left_out(kept: int, n: int) -> list[str]:
-    return (
-        [f"{n - kept} of {n} conversations have no score in their first or last turn and are left out"] if kept < n else []
-    )
+# --- the drift of a conversation ---
+
+_SIGNS = np.array([1.0, -1.0, -1.0, 1.0])
 
 
-def assert_drifts_less(
-    model: Model,
-    vector: SteeringVector | Intervention | None,
-    prompts: Iterable[DialogueLike],
-    *,
-    limit: Promise,
-    judge: Judge | Mapping[str, Any],
-    by: By = "accepted",
-    **shared: Unpack[OverReplies],
-) -> Evidence:
-    """Assert that the effect of steering differs by at most ``limit`` between the first steered turn and the last.
+@dataclass(frozen=True)
+class Drift:
+    """The size of the mean drift, from four columns: accepted (1.0) or scored in the last turn, steered and unsteered, and in the first one.
 
-    Args:
-        prompts: at least two :class:`Dialogue` of two turns or more; ``read_prompts(path)`` reads a file.
-        limit: the promise, a share of replies, or in the judge's units with ``by="score"``.
-        judge: ``{"regex": "pattern"}`` or another kind of judge with its settings, or an object with ``judge`` and ``record``.
-        by: ``accepted``, the share of accepted replies, or ``score``, their mean score.
-
-    The other arguments and what is raised are those of :func:`assert_steers`.
+    Replies without a ruling (NaN) are filled in the way that is worse for each bound.
     """
-    return hold("drifts_less", locals())
+
+    by: By
+    kind: str = field(default="mean", init=False)
+
+    def fillings(self, values: Array) -> tuple[Array, Array]:
+        """[n_replies] drifts, filled in such that they are the least, and the most."""
+        least, most = (np.where(np.isnan(values), fill, values) @ _SIGNS for fill in (_SIGNS < 0, _SIGNS > 0))
+        return least, most
+
+    def mean(self, values: Array, clusters: Clusters, confidence: float) -> Inference:
+        """The inference of the mean drift, with its sign."""
+        fillings = self.fillings(values)
+        if self.by == "score":
+            return mean_t(fillings[0], confidence=confidence, clusters=clusters)
+        least, most = (
+            change_difference(one, confidence=confidence)
+            if clusters is None
+            else change_difference_of_clusters(one, clusters, confidence=confidence)
+            for one in fillings
+        )
+        further = Direction.AT_LEAST if abs(least.estimate) > abs(most.estimate) else Direction.AT_MOST
+        return between_fillings(least, most, further)
+
+    def infer(self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
+        return size_of_mean(self.mean(values, clusters, confidence))
+
+    def per_unit(self, values: Array, direction: Direction) -> Array:
+        least, most = self.fillings(values)
+        further = least if abs(least.mean()) > abs(most.mean()) else most
+        return further if further.mean() >= 0 else -further
+
+    def units_needed(
+        self, found: Inference, values: Array, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        if clusters is not None:
+            spread = found.standard_deviation
+            return items_needed_mean(found.estimate, spread, threshold, confidence=found.confidence) if spread else None
+        spread = float(np.std(self.fillings(values)[0], ddof=1))
+        if spread:
+            return items_needed_within(found.estimate, spread, threshold, confidence=found.confidence)
+        if found.estimate or self.by == "score":
+            return None
+        # All drifts are 0, and the bound is twice the exact one of a share of half the limit, of which n times nothing was seen.
+        half = min(threshold / 2, 1.0)
+        return 2 if half == 1 else math.ceil(math.log1p(-found.confidence) / math.log1p(-half))
+
+    def as_mean(self, values: Array, threshold: float, direction: Direction) -> tuple[Array, float, Estimator] | None:
+        return None
+
+
+# --- the replies to every turn ---
+
+
+@dataclass(frozen=True, eq=False)
+class ByTurn:
+    """The replies to every turn, each as a reply of its own, so that each can be ruled on as a last one is.
+
+    Attributes:
+        written: the replies, to dialogues of one turn, of two turns, and so on up to those of all.
+        at: (reply of the whole dialogue, turn from 1 on) -> its place among these.
+    """
+
+    written: Written
+    at: dict[tuple[int, int], int]
+
+    def places(self, turn: int) -> list[tuple[int, int]]:
+        """(reply of the whole dialogue, place) of the replies to a turn."""
+        return [(reply, place) for (reply, own), place in self.at.items() if own == turn]
+
+
+def by_turn(model: Model, written: Written) -> ByTurn:
+    """The replies of whole dialogues, cut at each turn."""
+    samples = written.drawing.samples
+    cut, order = [], []
+    for place, dialogue in enumerate(written.sample.units):
+        for turn in range(1, len(dialogue.turns) + 1):
+            cut.append(replace(dialogue, turns=dialogue.turns[:turn]))
+            order += [(place * samples + sample, turn) for sample in range(samples)]
+    sides = [
+        Side(
+            side.multiplier,
+            tuple(side.turns[reply][:turn] for reply, turn in order),
+            tuple(_outcome(model, written, side, reply, turn) for reply, turn in order),
+        )
+        for side in written.sides
+    ]
+    known = written.sample.units
+    sample = replace(written.sample, units=Dialogues(cut, known.source), clusters=None)
+    return ByTurn(replace(written, sample=sample, sides=tuple(sides)), {key: place for place, key in enumerate(order)})
+
+
+def _outcome(model: Model, written: Written, side: Side, reply: int, turn: int) -> Outcome:
+    turns = side.turns[reply]
+    if turn == len(written.sample.units[reply // written.drawing.samples].turns):
+        return side.outcomes[reply]
+    return read_reply(model, turns[turn - 1], written.span) if turn <= len(turns) else Outcome("", ENDED)

@@ -1,27 +1,53 @@
-"""Evidence in words: each kind of claim says its own, in one frame."""
+"""Evidence as a terminal shows it. What a claim shows is a list of blocks; each kind of block is drawn here once."""
 
 from __future__ import annotations
 
-from ..columns import in_columns, wrapped
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ..columns import current_columns, cut, in_columns, table, wrapped
+from ..core.block import Block, Conversation, Curve, Intervals, Items, Line, Table, as_reasons
 from ..evidence import Evidence, Verdict
 from ..screen import visible
-from . import words
+from . import show
 from .kinds import ClaimKind, kind_of
+from .numbers import low_confidence, number
 from .pilots import threshold_line
+from .rulings import SIDES, short_reason
+
+_ITEMS = 3
+"""Items of a list, and replies, that a terminal shows."""
+_TEXT, _EXCERPT = 110, 60
+"""Characters of an item's text, and of each of its answers."""
 
 
 def complete(evidence: Evidence) -> Evidence:
-    """The evidence with what depends on the run it belongs to: how to see a counterexample again, and the message.
+    """The evidence with what it shows: headline, reason, blocks and the message made of them.
 
     Call it when nothing else of the evidence changes any more.
+
+    Raises:
+        SteerError: a claim of a user's shows something else than blocks.
     """
-    if evidence.check:
-        try:
-            evidence = evidence.but(extra=kind_of(evidence.check).said("extra", evidence))
-        except Exception:  # of a user's claim, which may be the error itself
-            if evidence.verdict is not Verdict.ERROR:
-                raise
+    if evidence.check and evidence.verdict is not Verdict.ERROR:
+        evidence = _shown(kind_of(evidence.check), evidence)
     return evidence.but(message=explain(evidence))
+
+
+def _shown(kind: ClaimKind, evidence: Evidence) -> Evidence:
+    evidence = evidence.but(extra=kind.said("extra", evidence))
+    always = kind.said("always", evidence)
+    why = show.curve(evidence) if evidence.threshold is None else kind.said("why", evidence)  # which may count with it
+    return evidence.but(
+        headline=kind.said("headline", evidence) or show.headline(evidence),
+        reason=show.reason(evidence, kind.said("reason", evidence)),
+        blocks=(
+            *map(Line, threshold_line(evidence)),
+            *show.frame(evidence),
+            *always,
+            *as_reasons([*show.what_next(evidence, kind.said("cure", evidence)), *show.where(evidence), *why]),
+        ),
+    )
 
 
 def explain(evidence: Evidence, *, brief: bool = False, width: int | None = None, first: int = 0) -> str:
@@ -39,36 +65,125 @@ def explain(evidence: Evidence, *, brief: bool = False, width: int | None = None
 
 
 def _lines(evidence: Evidence, brief: bool) -> list[str]:
+    run_again = [f"  run again: {evidence.rerun}"] if evidence.rerun else []
     if evidence.verdict is Verdict.ERROR:
-        return [f"{evidence.name}: ERROR  {evidence.error}", *words.rerun(evidence)]
-    kind = kind_of(evidence.check)
-    headline = _headline(kind, evidence)
-    if evidence.passed and evidence.xfail is not None:
-        headline = headline.replace(": PASS", ": XPASS", 1)
-    few = words.too_few(evidence)
-    said = f"{few}: " if few is not None and few in headline else ""  # which its warning need not say again
-    lines = [headline, *(f"  warning: {warning.removeprefix(said)}" for warning in evidence.warnings)]
-    lines += [f"  silenced: {one['code']} ({one['reason']})" for one in evidence.silenced]
-    lines += (
-        threshold_line(evidence) + words.by_themselves(evidence) + words.reading(evidence) + kind.said("remarks", evidence)
-    )
+        return [f"{evidence.name}: ERROR  {evidence.error}", *run_again]
+    few = show.too_few(evidence)
+    said = f"{few}: " if few is not None and few in evidence.reason else ""  # which its finding need not say again
+    lines = [
+        f"{evidence.name}: {_verdict(evidence)}  {evidence.headline}",
+        f"  {evidence.reason}",
+        *(f"  warning: {str(one).removeprefix(said)}" for one in evidence.findings),
+        *(f"  silenced: {one['code']} ({one['reason']})" for one in evidence.silenced),
+    ]
+    blocks = [block for block in evidence.blocks if not block.is_reason]
+    lines += _drawn(evidence, blocks)
     if evidence.passed:
-        return lines + (words.rerun(evidence) if evidence.xfail is not None else [])
+        return lines + (run_again if evidence.xfail is not None else [])
+    if not brief:
+        lines += _drawn(evidence, [block for block in evidence.blocks if block.is_reason])
     found = evidence.counterexample
     reproduce = [f"  show the counterexample again: {found['reproduce']}"] if found else []
-    if evidence.has_no_threshold:
-        why = [*words.where(evidence), *words.curve(evidence)]
-    else:
-        why = kind.said("explanation", evidence)
-    why = [] if brief else why
-    return [*lines, *why, *reproduce, *words.rerun(evidence)]
+    return [*lines, *reproduce, *run_again]
 
 
-def _headline(kind: ClaimKind, evidence: Evidence) -> str:
-    try:
-        found: str = kind.said("headline", evidence)
-    except TypeError:  # of a kind that counts with a threshold, where there is none yet
-        if not evidence.has_no_threshold:
-            raise
-        return words.no_threshold(evidence)
-    return found if "no threshold yet" in found or not evidence.has_no_threshold else words.no_threshold(evidence)
+def _verdict(evidence: Evidence) -> str:
+    if evidence.passed and evidence.xfail is not None:
+        return "XPASS"
+    sure = low_confidence(evidence.confidence) if evidence.verdict is not Verdict.INCONCLUSIVE else ""
+    return f"{evidence.verdict.value.upper()}{sure}"
+
+
+# --- the kinds of blocks ---
+
+
+def _drawn(evidence: Evidence, blocks: Iterable[Block]) -> list[str]:
+    lines: list[str] = []
+    for block in blocks:
+        if isinstance(block, Conversation):
+            lines += _conversation(evidence, block)
+        else:
+            draw = _DRAWN.get(type(block))
+            lines += draw(block) if draw is not None else []
+    return lines
+
+
+def _line(block: Line) -> list[str]:
+    return [f"  {line}" for line in block.words.split("\n")]
+
+
+def _table(block: Table) -> list[str]:
+    about = f" ({block.about})" if block.about else ""
+    title = [f"  {block.title}{about}:"] if block.title else []
+    return [*title, *_cells(block.rows, block.headers, right=block.are_numbers)]
+
+
+def _curve(block: Curve) -> list[str]:
+    """A row of multipliers, and a row for each series."""
+    grid = list(dict.fromkeys(x for series in block.series for x, _ in series.points))
+    rows = [[block.x, *(f"{x:.4g}" for x in grid)]]
+    for series in block.series:
+        at = dict(series.points)
+        rows.append([series.name, *(number(at[x], block.percent) if x in at else "" for x in grid)])
+    return _cells(rows, right=True)
+
+
+def _intervals(block: Intervals) -> list[str]:
+    rows = []
+    for one in block.rows:
+        low, high = (number(bound, block.percent) for bound in one.interval)
+        bounds = "" if one.interval == (None, None) else f"[{low}, {high}]"
+        rows.append(
+            [one.name, "" if one.n is None else str(one.n), number(one.estimate, block.percent), bounds, one.verdict or ""]
+        )
+    return [f"  {block.title}:", *_cells(rows, ["", "n", block.x, "interval", ""])]
+
+
+def _items(block: Items) -> list[str]:
+    lines = [f"  {block.title}:"]
+    for one in block.items[:_ITEMS]:
+        lines.append(f"    [{one.id}] {one.words}")
+        lines += [f"      {show.shorten(one.text, _TEXT)}"] if one.text else []
+        answers = [f"{part.name}: {show.shorten(part.text, _EXCERPT)}" for part in one.texts]
+        lines += [f"      {'   '.join(answers)}"] if answers else []
+    return lines
+
+
+def _conversation(evidence: Evidence, block: Conversation) -> list[str]:
+    """The first replies, base above steered, each in one line."""
+    found = evidence.replies
+    if found is None:
+        return []
+    lines = [f"  {block.title or 'worst replies'}:"]
+    for one in found["of"][:_ITEMS]:
+        sample = f", sample {one['sample']}" if found["drawing"]["samples"] > 1 else ""
+        lines.append(_cut(f"    [{one['id']}{sample}] {' '.join(one['prompt'][-1].split())}"))
+        lines += [_cut(f"      {name + ':':8} {_ruled(one[name])}{one[name]['turns'][-1]!r}") for name in SIDES]
+    return lines
+
+
+def _ruled(side: Mapping[str, Any]) -> str:
+    """The outcome of a reply, in front of its text."""
+    score = "" if side["score"] is None else number(side["score"])
+    why = "" if side["why"] is None else f"({short_reason(side['why'])})"
+    said = " ".join(part for part in (side["outcome"] or "", score, why) if part)
+    return f"{said}  " if said else ""
+
+
+def _cut(line: str) -> str:
+    return cut(visible(line), current_columns())
+
+
+# A distribution and an effect against its cost are for the page; what they come to, a claim says in a line.
+_DRAWN: dict[type, Callable[[Any], list[str]]] = {
+    Line: _line,
+    Table: _table,
+    Curve: _curve,
+    Intervals: _intervals,
+    Items: _items,
+}
+
+
+def _cells(rows: Sequence[Sequence[object]], headers: Sequence[str] = (), *, right: bool = False) -> list[str]:
+    lines = table(rows, headers, width=current_columns() - 4, right=right, rule=False)
+    return [f"    {line}".rstrip() for line in lines]

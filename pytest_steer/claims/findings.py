@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.finding import CODES, Finding, Weight, code, ordered
+from ..data import Items, Sample
 from ..errors import SteerError
 from ..evidence import Direction, Verdict
 from ..extract import letter_imbalance, unreliable
@@ -19,14 +20,13 @@ from ..model import Model
 from ..model.sites import mismatch_warnings
 from ..registry import did_you_mean
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
-from ..stats.estimators import MIN_N, Estimator, Share
+from ..stats.estimators import MIN_N, Estimator, Mean, Share
 from .control_tokens import control_token_warnings
 from .judging import Judgement, few_units
 from .leaks import leaks, text_leaks
 from .measurement import Measurement
 from .numbers import number
-from .over_replies import one_text_warnings, unchanged_warnings
-from .rulings import judge_warnings
+from .over_replies import Written
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,13 @@ Finder = Callable[[Found], Iterable[Finding]]
 def findings_of(found: Found) -> list[Finding]:
     """What all finders and the claim itself say, each once, the most important first."""
     said = [finding for finder in FINDERS for finding in finder(found)]
-    return ordered([*said, *found.measured.sample.findings, *found.measured.findings, *found.claim.find(found)])
+    measured = found.measured
+    of_sample = (_named(measured.of, one) for one in measured.sample.findings)
+    return ordered([*said, *of_sample, *measured.findings, *found.claim.find(found)])
+
+
+def _named(of: str, finding: Finding) -> Finding:
+    return replace(finding, text=f"{of}: {finding.text}") if of else finding
 
 
 def check_silence(silence: Any, where: str) -> None:
@@ -135,6 +141,10 @@ overwhelming = code(
 
 
 def of_training_data(found: Found) -> Iterator[Finding]:
+    yield from (_named(found.measured.of, one) for one in _overlaps(found))
+
+
+def _overlaps(found: Found) -> Iterator[Finding]:
     record, sample = found.subject.intervention.metadata, found.measured.sample
     asked = found.asked_texts
     if asked:
@@ -148,26 +158,36 @@ def of_training_data(found: Found) -> Iterator[Finding]:
 
 def of_other_data(found: Found) -> Iterator[Finding]:
     """What is to be said of data beside the claim's own, unless it is said of these too."""
-    own = [*of_training_data(found), *found.measured.sample.findings]
+    own = [] if found.measured.of else [*_overlaps(found), *found.measured.sample.findings]
     for name, sample in found.measured.also.items():
-        said = (*of_training_data(replace(found, measured=found.measured.but(sample=sample))), *sample.findings)
-        yield from (one if not name else replace(one, text=f"{name}: {one.text}") for one in said if one not in own)
+        said = (*_overlaps(replace(found, measured=found.measured.but(sample=sample))), *sample.findings)
+        yield from (_named(name, one) for one in said if one not in own)
 
 
 def of_the_vector(found: Found) -> Iterator[Finding]:
-    subject = found.subject
+    yield from _how_made(found.subject, asks=bool(found.asked_texts))
+    yield from map(made_elsewhere, mismatch_warnings(found.ask.model, found.subject.intervention))
+
+
+def _how_made(subject: Subject, *, asks: bool) -> Iterator[Finding]:
     record = subject.intervention.metadata
     if text := letter_imbalance(record.get("label_balance") or {}):
         yield letters(text)
     usual = record.get("positions")
-    if found.asked_texts and usual and usual != subject.positions:
+    if asks and usual and usual != subject.positions:
         yield other_positions(
             f"the method {record.get('method')} is applied at positions '{usual}' where it comes from; this claim steers "
             f"'{subject.positions}'"
         )
-    if found.asked_texts and (text := unreliable(record)):
+    if asks and (text := unreliable(record)):
         yield unreliable_vector(text)
-    yield from map(made_elsewhere, mismatch_warnings(found.ask.model, subject.intervention))
+
+
+def of_items(subject: Subject, sample: Sample[Items]) -> list[Finding]:
+    """What is to be said of items and a vector before anything is measured."""
+    questions = [item.question for item in sample.units]
+    known = leaks(subject.intervention.metadata, questions, sample.units.hash)
+    return [*map(overlap, known), *_how_made(subject, asks=True), *sample.findings]
 
 
 _OVERWHELMING = 10
@@ -228,15 +248,15 @@ def of_reading(found: Found) -> Iterator[Finding]:
                 "take longer texts",
             )
         if one.reading is not None:
-            yield from (at_chance(f"{one.of}: {text}" if one.of else text) for text in one.reading.warnings)
+            yield from (_named(one.of, at_chance(text)) for text in one.reading.warnings)
 
 
 def of_asking(found: Found) -> Iterator[Finding]:
     asked, model = found.asked_texts, found.ask.model
     if not asked or found.measured.sample.called not in ("items", "prompts"):
         return
-    yield from map(at_chance, chance_warnings(model, asked))
-    yield from map(control_tokens, control_token_warnings(model, asked))
+    said = (*map(at_chance, chance_warnings(model, asked)), *map(control_tokens, control_token_warnings(model, asked)))
+    yield from (_named(found.measured.of, one) for one in said)
     record = found.measured.asked
     if record is not None:
         yield from map(template_note, record["notes"])
@@ -361,8 +381,8 @@ def of_single_values(found: Found) -> Iterator[Finding]:
     if seen is None or found.judgement.verdict not in (Verdict.PASS, Verdict.FAIL):
         return
     values, at, estimator = seen
-    if values.min() == values.max():
-        yield _equal_values(found.judgement, values)
+    if said := equal_values(found.judgement, values):
+        yield from said
         return
     if not getattr(found.measured.estimator, "sequential", False):
         yield from _of_single_units(found, values, at, estimator)
@@ -377,12 +397,17 @@ def _as_mean(found: Found) -> tuple[Array, float, Estimator] | None:
     return measured.estimator.as_mean(measured.values, judgement.at, judgement.direction)
 
 
-def _equal_values(judgement: Judgement, values: Array) -> Finding:
+def equal_values(judgement: Judgement, values: Array) -> list[Finding]:
+    """That the values of a verdict are all equal, if they are."""
+    if judgement.verdict not in (Verdict.PASS, Verdict.FAIL) or values.min() < values.max():
+        return []
     most = 1 - (1 - judgement.found.confidence) ** (1 / judgement.n)
-    return equal(
-        f"all {len(values)} values are equal, so the interval has no width; up to {most:.0%} of all {judgement.unit} could be others and "
-        "be missed"
-    )
+    return [
+        equal(
+            f"all {len(values)} values are equal, so the interval has no width; up to {most:.0%} of all {judgement.unit} could be others and "
+            "be missed"
+        )
+    ]
 
 
 _SEVERAL = 3  # more units than that, each of which decides, are a close verdict and no single weight
@@ -483,6 +508,8 @@ def of_the_deployed_multiplier(found: Found) -> Iterator[Finding]:
             f"the {side} and the deployed one is {subject.multiplier:g}, more than {_FAR} times as {'large' if is_large else 'small'}: the slope says "
             "little about it. Choose multipliers around the deployed one"
         )
+    if not found.claim.kind.directed:
+        return
     yield from _short_of_promise(found)
     if subject.direction == "lowers" or subject.multiplier > 0 or subject.intervention.strength != "linear" or not at:
         return
@@ -496,7 +523,7 @@ def of_the_deployed_multiplier(found: Found) -> Iterator[Finding]:
 def _short_of_promise(found: Found) -> Iterator[Finding]:
     """That a mean slope passes, and the effect at the deployed multiplier, per unit of it, is significantly below the promise."""
     at, promised, measured = found.details.get("deployed"), found.judgement.threshold, found.measured
-    if measured.estimator.kind != "mean" or found.judgement.verdict is not Verdict.PASS or promised is None or not at:
+    if not isinstance(measured.estimator, Mean) or found.judgement.verdict is not Verdict.PASS or promised is None or not at:
         return
     sides = [bound / at["multiplier"] for bound in at["interval"] if bound is not None]
     lowers = at["direction"] == "lowers" and at["multiplier"] > 0
@@ -533,12 +560,41 @@ judge_sees_one = code(
 )
 
 
+# A text of so many tokens is hardly the answer to several questions; a shorter one, such as "Yes.", may be.
+_LONG = 8
+
+
 def of_replies(found: Found) -> Iterator[Finding]:
     written = found.measured.written
     if written is not None:
-        yield from map(one_text, one_text_warnings(written))
-        yield from map(unchanged, unchanged_warnings(written))
-    yield from map(judge_sees_one, judge_warnings(found.measured.rulings))
+        yield from _of_one_text(written)
+        yield from _of_unchanged(written)
+    known = [one.outcome for side in found.measured.rulings for one in side if one.is_known]
+    if len(set(known)) == 1:
+        yield judge_sees_one(
+            f"the judge calls all {len(known)} replies that it judged {known[0]}, unsteered and steered: steering makes no difference to it. Look "
+            "whether the judge can tell replies apart (a misspelt word does the same)"
+        )
+
+
+def _of_one_text(written: Written) -> Iterator[Finding]:
+    """A longer text that is the reply to every prompt was not read from any of them."""
+    for side in written.sides[1:]:
+        if len({one.tokens for one in side.last}) == 1 and len(side.last[0].tokens) >= _LONG:
+            yield one_text(
+                f"at multiplier {side.multiplier:g} all {len(side.last)} replies are one text of {len(side.last[0].tokens)} tokens, whatever the "
+                "prompt: the model does not answer its prompts any more"
+            )
+
+
+def _of_unchanged(written: Written) -> Iterator[Finding]:
+    base, *others = written.sides
+    tokens = [one.tokens for one in base.last]
+    same = [side.multiplier for side in others if [one.tokens for one in side.last] == tokens]
+    if base.multiplier == 0 and same:
+        yield unchanged(
+            f"at multiplier {same[0]:g} every reply is that of the unsteered model, token by token: steering changes nothing here"
+        )
 
 
 FINDERS: list[Finder] = [

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Unpack
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 import numpy as np
 
-from ..data import ContrastItem, ItemLike, Items, sample_of
-from ..errors import SteerError
+from ..core.block import Block, Intervals, Line, Table
+from ..core.finding import Finding, Weight, code
+from ..data import ContrastItem, Items, Sample, sample_of
+from ..data.traces import known_in, traces
+from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
-from ..measures import MULTIPLIERS, Array, PropensityCurve, asked_record
+from ..measures import Array, PropensityCurve
+from ..measures.ask import Ask
 from ..measures.compared import bounds_of
 from ..measures.subject import Subject
-from ..model import Model
 from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
-from ..soundness import check_before
 from ..stats import (
     Direction,
     Inference,
@@ -30,30 +33,153 @@ from ..stats import (
     one_per_cluster,
     ratio_of_means,
 )
-from ..steering import Intervention, SteeringVector
-from . import words
-from .common import AboutItems
-from .deployed import deployed_record, slope_warnings, with_deployed
-from .doubts import look_closer
-from .holding import hold
-from .judged import NOT_JUDGED, judged, judged_from
-from .kinds import claim, promises_of
-from .no_effect import controls_of_no_effect
+from ..stats.estimators import Clusters, Estimator, Mean, Ratio
+from . import show
+from .asserting import assertion
+from .base import OverItems
+from .controls import controls_of_no_effect
+from .curves import check_has_slope, curve_band, deployed_record, moves_of_deployed, with_deployed, wrong_share
+from .findings import Found, of_single_values, of_the_vector, of_training_data, on_promised_side
+from .judging import Judgement, verdict_of
+from .kinds import claim
+from .measurement import Counted, Measurement, counted
+from .numbers import number
 from .other_data_schema import CONTEXTS_SCHEMA, DATA_SETS_SCHEMA
-from .over_items import asking_warnings, check_has_slope, curve_fields, data_warnings
-from .settings import (
-    Measuring,
-    OtherData,
-    Setting,
-    checked_data,
-    describe,
-    items_of,
-    other_data_warnings,
-    setting_warnings,
-    settings_figures,
-    settings_table,
+from .settings import OtherData, checked_data_sets, items_of, units_of
+
+own_vector_is_the_claims = code(
+    "own-vector-is-the-claims",
+    signal="The own vector of a data set is the claim's vector.",
+    meaning="The ratio of the two is 1 whatever the model does.",
+    cure="Name training data of the data set.",
+    weight=Weight.MEANINGLESS,
 )
-from .units import of_ratio, units_record
+shared_questions = code(
+    "questions-of-the-base-data",
+    signal="Other data ask questions of the claim's own items.",
+    meaning="The two are not independent, so the bounds of their ratio are not exact.",
+    cure="Ask other questions.",
+    weight=Weight.DOUBTFUL,
+)
+unchanged_prompts = code(
+    "context-changes-no-prompt",
+    signal="All items are asked in a context as in the base context.",
+    meaning="The two are the same measurement.",
+    cure="Name a context that asks in another way.",
+    weight=Weight.MEANINGLESS,
+)
+other_units = code(
+    "settings-in-other-units",
+    signal="Answers of one token are compared with answers of several.",
+    meaning="The one is scored in logits, the other in nats per token, so the ratio depends on the units.",
+    cure="Compare data whose answers are scored alike.",
+    weight=Weight.DOUBTFUL,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """One setting: the curve in it and the one that it is compared with.
+
+    Attributes:
+        put: the context, or the data, in words.
+        sample: of the curve's items. base_sample: of those of the base.
+        own: the data set's own vector, of which the base is.
+    """
+
+    name: str
+    context: Context
+    put: str
+    curve: PropensityCurve
+    base: PropensityCurve
+    sample: Sample[Items]
+    base_sample: Sample[Items]
+    own: Subject | None = None
+
+    @property
+    def paired(self) -> bool:
+        """Whether both are of the same items."""
+        return self.sample is self.base_sample
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class InSettings(Measurement):
+    """The slopes in every setting.
+
+    Attributes:
+        worst: the setting with the least ratio.
+    """
+
+    settings: Sequence[Setting]
+    worst: Setting
+
+
+@dataclass(frozen=True)
+class LeastRatio(Ratio):
+    """The least over settings of the mean of the first column relative to that of the second.
+
+    A setting whose two sides are not paired has rows with one side alone, and NaN for the other.
+
+    Attributes:
+        of: [n_units] the setting of each.
+    """
+
+    of: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str, ...] | None:
+        """The same, where there are several."""
+        return self.of if len(set(self.of)) > 1 else None
+
+    def sides(self, values: Array) -> list[tuple[Array, Array]]:
+        """Of each setting what is divided and by what, a number for each unit."""
+        labels = np.array(self.of, dtype=object)
+        each = [values[labels == name].T for name in dict.fromkeys(self.of)]
+        return [(above[~np.isnan(above)], below[~np.isnan(below)]) for above, below in each]
+
+    def each(self, values: Array, confidence: float) -> list[Inference]:
+        """The ratio of each setting."""
+        labels = np.array(self.of, dtype=object)
+        paired = [not np.isnan(values[labels == name]).any() for name in dict.fromkeys(self.of)]
+        return [
+            ratio_of_means(*sides, paired=are_paired, confidence=confidence)
+            for sides, are_paired in zip(self.sides(values), paired, strict=True)
+        ]
+
+    def infer(
+        self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
+    ) -> Inference:
+        fewest = min(len(side) for sides in self.sides(values) for side in sides)
+        return replace(least_ratio(self.each(values, confidence)), n=fewest)
+
+    def per_unit(self, values: Array, direction: Direction) -> Array:
+        labels = np.array(self.of, dtype=object)
+        return np.concatenate(
+            [super(LeastRatio, self).per_unit(values[labels == name], direction) for name in dict.fromkeys(self.of)]
+        )
+
+    def units_needed(
+        self, found: Inference, values: Array, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        """As many as the most demanding of the settings that have not passed needs."""
+        each = self.each(values, found.confidence)
+        needed = [items_needed_ratio(one, threshold) for one in each if judge(one, threshold, direction) is not Verdict.PASS]
+        return None if None in needed else max((count for count in needed if count is not None), default=None)
+
+    def as_mean(self, values: Array, threshold: float, direction: Direction) -> None:
+        return None  # the claim says it of the worst setting
+
+
+@dataclass(frozen=True)
+class MeanOfClusters(Mean):
+    """The mean over clusters, in which each counts alike, at a confidence of its own."""
+
+    confidence: float = 0.95
+
+    def infer(
+        self, values: Array, clusters: Clusters = None, *, confidence: float, direction: Direction = Direction.AT_LEAST
+    ) -> Inference:
+        return mean_t(one_per_cluster(values, clusters), confidence=self.confidence)
 
 
 @claim(
@@ -63,40 +189,41 @@ from .units import of_ratio, units_record
     one_of=("retention", "tan_relative"),
     any_of=("contexts", "data_sets"),
 )
-@dataclass(frozen=True, kw_only=True)
-class Generalizes:
+class Generalizes(OverItems):
     """In each of the named contexts and data sets, steerability is at least `retention` times that in the base context, or at least `tan_relative` times that of the data set's own vector.
 
     Retention is the slope of one vector there, divided by its slope in the base context. Relative steerability (Tan et al. 2024) is
     the slope of this vector on another data set, divided by the slope that the data set's own vector has on it. The statistic is the
     least over the settings. Each setting has Fieller's bounds of the ratio: paired by item for contexts and for ``tan_relative``,
     unpaired for the retention on other data. The claim passes if every lower bound is past the threshold, and fails if the upper
-    bound of any setting is below it at a level divided by their number (``stats.least_ratio``).
+    bound of any setting is below it at a level divided by their number (``stats.least_ratio``). Each cluster counts as one item, with its
+    mean slope.
 
     Raises:
         SteerError: no settings, one name twice, a promise that is not above 0, or a data set with a vector for ``retention`` or without
             one for ``tan_relative``.
+        MeasurementError: the base steerability is not proven to be above 0, so nothing can be relative to it.
     """
 
-    subject: Subject
-    items: Items
     retention: Annotated[
-        float | None,
+        Promise,
         Param(
             "The least share of the base steerability that is left in every setting: 0.5 means half of it.",
             title="Least share of the base steerability",
             example=0.5,
             above=0,
+            schema={"type": "number"},
         ),
     ] = None
     tan_relative: Annotated[
-        float | None,
+        Promise,
         Param(
             "The least steerability on every data set, as a share of that of the data set's own vector (Tan et al. 2024): 0.5 means "
             "half of it. Each of `data_sets` then names its `test` items and its `train` data or `vector`.",
             title="Least share of the own vector's steerability",
             example=0.5,
             above=0,
+            schema={"type": "number"},
         ),
     ] = None
     contexts: Annotated[
@@ -105,6 +232,7 @@ class Generalizes:
             "Names of contexts, each with what is not as given in it: `{swapped: {option_order: swapped}}`.",
             title="Shifted contexts",
             example={"swapped": {"option_order": "swapped"}},
+            judges=True,
             schema=CONTEXTS_SCHEMA,
         ),
     ] = field(default_factory=dict)
@@ -116,27 +244,25 @@ class Generalizes:
             "`{formal: {test: data/formal.json, train: data/formal_train.json}}`.",
             title="Other data sets",
             example={"formal": "data/formal.json"},
+            judges=True,
+            reads=checked_data_sets,
             schema=DATA_SETS_SCHEMA,
         ),
     ] = field(default_factory=dict)
-    base: Annotated[
+    context: Annotated[
         Context,
         Param(
             "The context that the others are held against; without it, the one as given.",
             title="Base context",
+            called="base",
             schema={"$ref": "#/$defs/context", "x-context": True, "default": {}},
         ),
     ] = AS_GIVEN
-    multipliers: Sequence[float] = MULTIPLIERS
-    confidence: float = 0.95
-    min_n: int | None = None
-    cluster: str | None = None
-    seed: int = 0
-    name: str = "generalizes"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data_sets", {name: checked_data(data) for name, data in self.data_sets.items()})
-        if len(promises_of(self)) != 1:
+        super().__post_init__()
+        given = [name for name in _WORDS if getattr(self, name) is not None]
+        if len(given) != 1:
             raise SteerError(
                 "generalizes promises one of retention (steerability there / steerability in the base context) and tan_relative "
                 "(steerability there / that of the data set's own vector): write retention=0.5 or tan_relative=0.5"
@@ -150,242 +276,352 @@ class Generalizes:
             raise SteerError(
                 f"{sorted(twice)[0]!r} is the name of a context and of a data set: give one of them another name"
             )
-        if self._word == "tan_relative" and self.contexts:
+        if self._is_relative and self.contexts:
             raise SteerError(
                 "tan_relative compares vectors on other data sets: move `contexts` to a claim that promises retention"
             )
         for name, data in self.data_sets.items():
-            if isinstance(data, OtherData) != (self._word == "tan_relative"):
+            if isinstance(data, OtherData) != self._is_relative:
                 raise SteerError(
-                    f"data_sets.{name}: retention needs no vector of the data set: give its items alone"
-                    if self._word == "retention"
-                    else f"data_sets.{name}: tan_relative compares with the data set's own vector: write `{name}: {{test: FILE, "
+                    f"data_sets.{name}: tan_relative compares with the data set's own vector: write `{name}: {{test: FILE, "
                     "train: FILE}` (or `vector: FILE`), in Python OtherData(items, vector)"
+                    if self._is_relative
+                    else f"data_sets.{name}: retention needs no vector of the data set: give its items alone"
                 )
 
     @property
-    def _promised(self) -> float | None:
-        return self.tan_relative if self._word == "tan_relative" else self.retention
+    def _is_relative(self) -> bool:
+        """Whether steerability is compared with that of the data sets' own vectors."""
+        return self.tan_relative is not None
 
-    def measure(self, model: Model) -> Evidence:
-        """Measure and judge.
+    def measure(self, ask: Ask) -> Measurement:
+        """Measure the curves in all settings.
 
         Raises:
             DataError: fewer than two items in a data set, or a context that cannot be put to an item.
-            MeasurementError: the base steerability is not proven to be above 0, so nothing can be relative to it.
-            SoundnessError: the hooks do not do what they say.
-            SteerError: multipliers without a slope, or an intervention whose strength has none; see ``propensity_curve``.
+            MeasurementError: what a setting is compared with is not proven to steer.
         """
-        sample = sample_of(self.items, self.cluster)
+        sample, sign = self.sampled_items, self.subject.slope_sign
         others = {name: sample_of(items_of(data), self.cluster) for name, data in self.data_sets.items()}
-        grid, sign = check_has_slope(self.subject, self.multipliers), self.subject.slope_sign
-        warnings = [*data_warnings(self.subject, sample)]
-        warnings += other_data_warnings(self.subject, sample, self.data_sets, others, warnings)
-        soundness = check_before(model, self.subject)
-        asked_there = Measuring(model, self.subject, self.base, grid, self.confidence)
-        if self._word == "tan_relative":
-            settings = asked_there.against_own_vectors(self.data_sets, others)
-        else:
-            settings = asked_there.against_base(sample, self.contexts, others)
-        slopes = [
-            (
-                sign * one_per_cluster(one.curve.slopes, one.clusters),
-                sign * one_per_cluster(one.base.slopes, one.base_clusters),
-            )
-            for one in settings
-        ]
-        ratios = [
-            ratio_of_means(own, base_slopes, paired=one.paired, confidence=self.confidence)
-            for one, (own, base_slopes) in zip(settings, slopes, strict=True)
-        ]
-        found = least_ratio(ratios)
-        worst = settings[min(range(len(ratios)), key=lambda index: ratios[index].estimate)]
-        curve, base, seen = worst.curve, worst.base, others.get(worst.name, sample)
-        probes = tuple(
-            probe
-            for one in [*dict.fromkeys(own.base for own in settings), *(own.curve for own in settings)]
-            for probe in one.probes
+        grid = check_has_slope(self.subject, self.multipliers)
+        shared = [] if self._is_relative else [*self._shared_questions(others)]
+        settings = (
+            self._against_own_vectors(ask, others, grid) if self._is_relative else self._against_base(ask, others, grid)
         )
-        asked = asked_record(model, curve, worst.context)
-        warnings += asking_warnings(model, self.subject, asked, sample.units)
-        warnings += setting_warnings(settings)
-        details = {
-            "worst": worst.name,
-            **(
-                {"base": describe(base, self.base, repr(self.base), sign) | self._bounds(base, sample.clusters)}
-                if self._word == "retention"
-                else {}
-            ),
-            "settings": [
-                {"name": one.name}
-                | describe(one.curve, one.context, one.put, sign)
-                | (
-                    {"own_vector": one.own_vector() | self._bounds(one.base, one.base_clusters)}
-                    if one.own is not None
-                    else {}
+        estimator, values, units = _stacked(settings, sign)
+        each = estimator.each(values, self.confidence)
+        worst = settings[min(range(len(each)), key=lambda index: each[index].estimate)]
+        deployed = with_deployed(ask, worst.curve if self._is_relative else worst.base)
+        bases = [*dict.fromkeys(one.base for one in settings)]
+        asked = [*bases, *(one.curve for one in settings)]
+        called = _WORDS["tan_relative" if self._is_relative else "retention"]
+        is_paired = all(one.paired for one in settings)
+        return InSettings(
+            sample=sample,
+            units=replace(units, n=worst.sample.n, unit=worst.sample.counted, of=worst.sample),
+            values=values,
+            estimator=estimator,
+            statistic=called if len(settings) == 1 else f"least {called} of {len(settings)}",
+            probes=tuple(probe for curve in asked for probe in curve.probes),
+            noisy=worst.curve.probes,
+            moved=lambda floor: floor.slope(grid) / abs(worst.base.steerability),
+            context=worst.context,
+            curve=worst.curve,
+            deployed=deployed,
+            is_slope=True,
+            also=others,
+            how={
+                "base": {"context": self.context.to_dict()},
+                "put": {one.name: {"context": one.context.to_dict()} for one in settings},
+                "multipliers": grid,
+            },
+            unpaired=None if is_paired else "a ratio of means of different items is not a mean over items",
+            compared={},
+            findings=[*shared, *_of_settings(settings)],
+            details={
+                "worst": worst.name,
+                **({} if self._is_relative else {"base": self._base(worst.base, sample)}),
+                "settings": [
+                    self._describe(one, ratio, len(settings), min(map(len, sides)))
+                    for one, ratio, sides in zip(settings, each, estimator.sides(values), strict=True)
+                ],
+                "deployed": deployed_record(self.subject, deployed, self.confidence, worst.base_sample.clusters),
+            },
+            fields={
+                "data": worst.curve.items.describe(),
+                "curve_interval": curve_band(worst.curve, self.confidence, worst.sample.clusters),
+                "strata": [],
+            },
+            settings=settings,
+            worst=worst,
+        )
+
+    def find(self, found: Found) -> Iterator[Finding]:
+        assert isinstance(found.measured, InSettings)
+        if (worst := self._as_mean(found)) is not None:
+            yield from of_single_values(worst)
+        for one in found.measured.settings:
+            if one.own is None:
+                continue
+            if one.own.intervention.hash == self.subject.intervention.hash:
+                yield own_vector_is_the_claims(
+                    f"{one.name}: its own vector is the claim's vector (the same training data), so the ratio is 1 whatever the "
+                    "model does: name training data of the data set"
                 )
-                | self._describe_ratio(ratio, len(ratios), min(map(len, units)))
-                for one, units, ratio in zip(settings, slopes, ratios, strict=True)
-            ],
-        }
-        word = self._word
-        evidence = judged(
-            model,
-            self.subject,
-            found,
-            probes,
-            threshold=self._promised,
-            direction=Direction.AT_LEAST,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            fewest=min(len(units) for pair in slopes for units in pair),
-            moved=lambda floor: floor.slope(grid) / abs(base.steerability),
-            noisy=curve.probes,
-            check="generalizes",
-            name=self.name,
-            statistic=_WORDS[word] if len(settings) == 1 else f"least {_WORDS[word]} of {len(settings)}",
-            soundness=soundness,
-            asked=asked,
-            warnings=warnings,
-            **curve_fields(curve, details | seen.details(), self.subject, self.confidence, worst.clusters) | seen.counts(),
-        )
-        at_deployed = with_deployed(model, self.subject, curve if self._word == "tan_relative" else base, self.base)
-        evidence.details["deployed"] = deployed_record(
-            self.subject, at_deployed, self.confidence, worst.clusters if self._word == "tan_relative" else sample.clusters
-        )
-        evidence.warnings += slope_warnings(evidence, self.subject)
-        evidence.details |= self._controls(model, evidence, worst)
-        if all(one.paired for one in settings):
-            evidence.units = self._units(settings, slopes, grid)
-        else:
-            evidence.unpaired = "a ratio of means of different items is not a mean over items"
-        if evidence.verdict is Verdict.INCONCLUSIVE:
-            evidence.items_needed = self._items_needed(ratios)
-        if worst.paired and self._promised is not None:
-            # The paired ratio is at least r if the mean of shifted - r * base is at least 0, which a t test decides.
-            kept = 1 - self.confidence
-            level = 1 - (kept if evidence.verdict is Verdict.PASS else kept / len(ratios))
-            look_closer(
-                evidence,
-                sign * (curve.slopes - self._promised * base.slopes),
-                lambda values, clusters: mean_t(one_per_cluster(values, clusters), confidence=level),
-                0.0,
-                worst.clusters,
-                [item.id for item in seen.units],
+                continue
+            own = replace(found, measured=found.measured.but(sample=one.sample, subject=one.own))
+            for finding in (*of_training_data(own), *of_the_vector(own)):
+                yield replace(finding, text=f"{one.name}, its own vector: {finding.text}")
+
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+        """The share of items that keep the promise in the worst setting, and random directions there if the model does not provably move."""
+        assert isinstance(measured, InSettings)
+        as_mean, worst = self._as_mean(Found(self, ask, measured, judgement)), measured.worst
+        found = {} if as_mean is None else on_promised_side(as_mean)
+        if judgement.verdict is Verdict.PASS:
+            return found
+        deployed = with_deployed(measured.where(ask), worst.curve)
+        moves = moves_of_deployed(self.subject, deployed, self.confidence, worst.sample.clusters)
+        controls = controls_of_no_effect(ask, measured.but(deployed=deployed), judgement, seed=self.seed, moves=moves)
+        return found | {name: one | {"where": f" in {worst.name}"} for name, one in controls.items()}
+
+    # --- what is measured ---
+
+    def _against_base(self, ask: Ask, others: Mapping[str, Sample[Items]], grid: list[float]) -> list[Setting]:
+        """The curve in each context and on each of the other data, compared with that of the claim's items in the base context."""
+        sample = self.sampled_items
+        base = _curve_in(ask, sample.units, grid, "the base context")
+        self._check_base(base, sample, "in the base context the vector")
+        found = []
+        for name, context in self.contexts.items():
+            curve = _curve_in(ask.within(context), sample.units, grid, name)
+            found.append(Setting(name, context, repr(context), curve, base, sample, sample))
+        for name, other in others.items():
+            curve = _curve_in(ask, other.units, grid, name)
+            found.append(Setting(name, self.context, f"data: {curve.items.source}", curve, base, other, sample))
+        return found
+
+    def _against_own_vectors(self, ask: Ask, others: Mapping[str, Sample[Items]], grid: list[float]) -> list[Setting]:
+        """The curve on each of the other data, compared with that of their own vector, deployed as the claim's is."""
+        found = []
+        for name, data in self.data_sets.items():
+            assert isinstance(data, OtherData)
+            own, other, what = replace(self.subject, vector=data.vector), others[name], f"{name}, its own vector"
+            check_has_slope(own, grid)
+            base = _curve_in(ask.of(own), other.units, grid, what)
+            self._check_base(base, other, f"on {what}")
+            curve = _curve_in(ask, other.units, grid, name)
+            found.append(Setting(name, self.context, f"data: {curve.items.source}", curve, base, other, other, own))
+        return found
+
+    def _check_base(self, base: PropensityCurve, sample: Sample[Items], what: str) -> None:
+        """Refuse a base of which no share can be taken.
+
+        Raises:
+            MeasurementError: its steerability is not proven to be above 0.
+        """
+        subject = self.subject
+        slopes = subject.slope_sign * one_per_cluster(base.slopes, sample.clusters)
+        found = mean_t(slopes, confidence=self.confidence)
+        if found.low > 0:
+            return
+        seen = f"{found.estimate:.3g} [{found.low:.3g}, {found.high:.3g}]"
+        if found.high < 0 and subject.slope_sign < 0:
+            raise MeasurementError(
+                f"{what} raises the behaviour towards the deployed multiplier {subject.multiplier:g} (negative steerability {seen}), and "
+                "the claim says `direction: lowers`: deploy it at a negative multiplier, or delete that"
             )
-        return evidence
+        if found.high < 0:
+            raise MeasurementError(
+                f"{what} steers the other way (steerability {seen}), so a share of that says nothing: turn the vector round, or choose another base"
+            )
+        raise MeasurementError(
+            f"{what}'s steerability is {seen}, which cannot be told from 0, so a share of it would be noise: "
+            "measure more items, or claim first that it steers"
+        )
 
-    def _units(
-        self, settings: Sequence[Setting], slopes: Sequence[tuple[Array, Array]], grid: list[float]
-    ) -> dict[str, Any]:
-        """The evidence's ``units`` record: what each item, or cluster of items, adds to the ratio of each setting."""
-        forms, names, values, parts = [], [], [], []
-        for one, (own, base) in zip(settings, slopes, strict=True):
-            members = _clustered(one.curve.items, one.clusters)
-            forms += [[part for item in items for part in item.form] for items in members]
-            names += [items[0].id for items in members]
-            parts += [one.name] * len(members)
-            values.append(of_ratio(own, base))
-        put = {one.name: {"context": one.context.to_dict()} for one in settings}
-        how = {"base": {"context": self.base.to_dict()}, "put": put, "multipliers": grid}
-        together = len(settings) > 1
-        return units_record(forms, names, np.concatenate(values), unit="items", parts=parts if together else None, how=how)
+    def _shared_questions(self, others: Mapping[str, Sample[Items]]) -> Iterator[Finding]:
+        """What other data share with the claim's items, with which retention compares them.
 
-    @property
-    def _word(self) -> str:
-        return next(iter(promises_of(self)))
+        Raises:
+            DataError: they ask the questions of the claim's items and no others.
+        """
+        own = self.sampled_items.units
+        asked = traces([item.question for item in own])
+        for name, other in others.items():
+            known = known_in((item.question for item in other.units), asked)
+            if known.same == len(other.units) == len(own):
+                raise DataError(
+                    f"{name}: asks the questions of the base data and no others, so it says nothing about other data"
+                )
+            if shared := known.asked + known.near:
+                yield shared_questions(
+                    f"{name}: {shared} of its {len(other.units)} items ask a question of the base data too"
+                    f"{', or nearly do' if shared > known.same else ''}, so the two are not "
+                    "independent and the interval is not exact"
+                )
 
-    def _controls(self, model: Model, evidence: Evidence, worst: Setting) -> dict[str, Any]:
-        """Random directions in the worst setting, where it is not proven which way the deployed model moves there."""
-        if evidence.verdict is Verdict.PASS:
-            return {}
-        at_deployed = with_deployed(model, self.subject, worst.curve, worst.context)
-        moves = deployed_record(self.subject, at_deployed, self.confidence, worst.clusters)["moves"]
-        items = worst.curve.items
-        found = controls_of_no_effect(model, self.subject, items, evidence, self.seed, worst.context, moves=moves)
-        return {"controls": found["controls"] | {"where": f" in {worst.name}"}} if found else {}
+    def _as_mean(self, found: Found) -> Found | None:
+        """The verdict in the worst setting as that of a mean; None where there is none.
 
-    def _bounds(self, base: PropensityCurve, clusters: Sequence[int] | None) -> dict[str, Any]:
-        return {"interval": list(bounds_of(mean_t(one_per_cluster(base.slopes, clusters), confidence=self.confidence)))}
+        The paired ratio is at least r if the mean of (slope there - r * slope of the base) is at least 0, which a t test decides.
+        """
+        measured, judgement = found.measured, found.judgement
+        assert isinstance(measured, InSettings)
+        worst = measured.worst
+        if not worst.paired or self.threshold is None:
+            return None
+        kept = 1 - self.confidence
+        level = 1 - (kept if judgement.verdict is Verdict.PASS else kept / len(measured.settings))
+        values = self.subject.slope_sign * (worst.curve.slopes - self.threshold * worst.base.slopes)
+        estimator: Estimator = MeanOfClusters(confidence=level)
+        in_worst = measured.but(values=values, estimator=estimator, units=counted(worst.sample))
+        return replace(found, measured=in_worst, judgement=replace(judgement, at=math.ulp(0.0)))
 
-    def _describe_ratio(self, ratio: Inference, settings: int, fewest: int) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            self._word: ratio.estimate,
+    # --- its records ---
+
+    def _base(self, base: PropensityCurve, sample: Sample[Items]) -> dict[str, Any]:
+        return _described(base, self.context, repr(self.context), self.subject.slope_sign) | self._bounds(base, sample)
+
+    def _describe(self, one: Setting, ratio: Inference, settings: int, fewest: int) -> dict[str, Any]:
+        found = {"name": one.name, **_described(one.curve, one.context, one.put, self.subject.slope_sign)}
+        if one.own is not None:
+            own = {
+                "hash": one.own.intervention.hash,
+                "steerability": one.base.steerability,
+                "slopes": one.base.slopes.tolist(),
+            }
+            found["own_vector"] = own | self._bounds(one.base, one.base_sample)
+        found |= {
+            "tan_relative" if self._is_relative else "retention": ratio.estimate,
             "interval": list(bounds_of(ratio)),
             "interval_method": ratio.method,
         }
-        if self._promised is None:
-            return found | NOT_JUDGED
-        verdict = judged_from(ratio, self._promised, Direction.AT_LEAST, self.min_n, fewest)
-        p_fail = min(1.0, settings * ratio.p_at_most(self._promised))
+        at = self.threshold
+        if at is None:
+            return found | {"p_pass": None, "p_fail": None, "verdict": Verdict.INCONCLUSIVE.value}
+        verdict = verdict_of(replace(ratio, n=fewest), at, Direction.AT_LEAST, self.min_n)
+        p_fail = min(1.0, settings * ratio.p_at_most(at))
         if verdict is Verdict.FAIL and p_fail > 1 - self.confidence:
             verdict = Verdict.INCONCLUSIVE
-        return found | {"p_pass": ratio.p_at_least(self._promised), "p_fail": p_fail, "verdict": verdict.value}
+        return found | {"p_pass": ratio.p_at_least(at), "p_fail": p_fail, "verdict": verdict.value}
 
-    def _items_needed(self, ratios: list[Inference]) -> int | None:
-        """As many as the most demanding of the settings that have not passed needs."""
-        at = self._promised
-        if at is None:
-            return None
-        open_ones = [ratio for ratio in ratios if judge(ratio, at, Direction.AT_LEAST) is not Verdict.PASS]
-        needed = [items_needed_ratio(ratio, at) for ratio in open_ones]
-        numbers = [number for number in needed if number is not None]
-        return max(numbers) if numbers and len(numbers) == len(needed) else None
+    def _bounds(self, curve: PropensityCurve, sample: Sample[Items]) -> dict[str, Any]:
+        slopes = one_per_cluster(curve.slopes, sample.clusters)
+        return {"interval": list(bounds_of(mean_t(slopes, confidence=self.confidence)))}
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return [*words.remarks(evidence), *words.controls_beside(evidence)]
-
-    figures = staticmethod(settings_figures)
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        return [
-            *words.decide(evidence),
-            *words.where(evidence),
-            *settings_table(evidence),
-            *words.curve(evidence),
-            *words.worst_items(evidence),
-        ]
+    def why(evidence: Evidence) -> Iterable[Block]:
+        return _shown(evidence)
 
 
-def assert_generalizes(
-    model: Model,
-    vector: SteeringVector | Intervention | None,
-    items: Iterable[ItemLike],
-    *,
-    retention: Promise = None,
-    tan_relative: Promise = None,
-    contexts: Mapping[str, Context] | None = None,
-    data_sets: Mapping[str, Iterable[ItemLike] | OtherData] | None = None,
-    base: Context = AS_GIVEN,
-    multipliers: Sequence[float] = MULTIPLIERS,
-    cluster: str | None = None,
-    **shared: Unpack[AboutItems],
-) -> Evidence:
-    """Assert that steerability in each setting is at least ``retention`` times that in the base context.
-
-    Args:
-        retention: the promise: 0.5 is half of the base steerability.
-        tan_relative: the promise instead of it: 0.5 is half of the steerability that the data set's own vector has (relative
-            steerability, Tan et al. 2024); each data set is then ``OtherData(items, vector)``.
-        contexts: names and contexts in which the same items are measured; paired by item.
-        data_sets: names and other items, measured in the base context.
-        base: the context that the others are held against.
-        cluster: a key of the items of all data sets; each cluster counts as one item, with its mean slope.
-
-    The other arguments and what is raised are those of :func:`assert_steers`; also SteerError if the base steerability is
-    not proven to be above 0.
-    """
-    return hold("generalizes", locals())
-
+assert_generalizes = assertion(Generalizes)
 
 _WORDS = {"retention": "retention", "tan_relative": "relative steerability (Tan)"}
 
 
-def _clustered(items: Items, clusters: Sequence[int] | None) -> list[list[ContrastItem]]:
+def _curve_in(ask: Ask, items: Items, grid: list[float], place: str) -> PropensityCurve:
+    """The curve in a setting, which errors of data name."""
+    try:
+        return ask.propensity(items, grid)
+    except DataError as error:
+        raise type(error)(f"in {place}: {error}") from None
+
+
+def _stacked(settings: Sequence[Setting], sign: int) -> tuple[LeastRatio, Array, Counted]:
+    """The slopes of all settings, there and of the base, a row for each item or cluster of items."""
+    rows: list[Array] = []
+    names: list[str] = []
+    forms: list[list[str]] = []
+    of: list[str] = []
+    for one in settings:
+        here, there = (
+            sign * one_per_cluster(curve.slopes, sample.clusters)
+            for curve, sample in ((one.curve, one.sample), (one.base, one.base_sample))
+        )
+        if one.paired:
+            sides = [(one.sample, np.stack([here, there], axis=1))]
+        else:
+            sides = [
+                (one.sample, np.stack([here, np.full_like(here, np.nan)], axis=1)),
+                (one.base_sample, np.stack([np.full_like(there, np.nan), there], axis=1)),
+            ]
+        for sample, own in sides:
+            members = _clustered(sample)
+            rows.append(own)
+            names += [items[0].id for items in members]
+            forms += [[part for item in items for part in item.form] for items in members]
+            of += [one.name] * len(members)
+    return LeastRatio(of=tuple(of)), np.concatenate(rows), Counted(names, forms, "items")
+
+
+def _clustered(sample: Sample[Items]) -> list[list[ContrastItem]]:
     """The items of each cluster, in the order of the clusters' numbers; each item alone without clusters."""
     members: dict[int, list[ContrastItem]] = {}
-    for item, cluster in zip(items, range(len(items)) if clusters is None else clusters, strict=True):
+    for item, cluster in zip(sample.units, sample.clusters or range(len(sample.units)), strict=True):
         members.setdefault(cluster, []).append(item)
     return [members[cluster] for cluster in sorted(members)]
+
+
+def _of_settings(settings: Sequence[Setting]) -> Iterator[Finding]:
+    """Settings that change nothing, and settings in other units than their base."""
+    for one in settings:
+        if one.own is None and one.paired and _prompts(one.curve) == _prompts(one.base):
+            yield unchanged_prompts(f"{one.name}: its context changes no prompt: all items are asked as in the base context")
+        if units_of(one.curve) != units_of(one.base):
+            yield other_units(
+                f"{one.name}: its answers and those of the base are scored differently (one token: logits; several: nats per token), "
+                "so their steerabilities are in different units"
+            )
+
+
+def _prompts(curve: PropensityCurve) -> list[Any]:
+    return [probe.ids for probe in curve.probes]
+
+
+def _described(curve: PropensityCurve, context: Context, put: str, sign: int) -> dict[str, Any]:
+    return {
+        "context": context.to_dict(),
+        "put": put,
+        "data": curve.items.describe(),
+        "n": len(curve.items),
+        "steerability": curve.steerability,
+        "anti_steerable_share": wrong_share(curve, sign),
+        "slopes": [float(slope) for slope in curve.slopes],
+    }
+
+
+def _shown(evidence: Evidence) -> Iterator[Block]:
+    """The settings side by side, the base first, and the curve and items of the worst one."""
+    base, worst = evidence.details.get("base"), evidence.details["worst"]
+    word = "tan_relative" if base is None else "retention"
+    sign = show.slope_sign(evidence)
+    rows = [
+        [
+            setting["name"],
+            str(setting["n"]),
+            number(sign * setting["steerability"]),
+            *([number(sign * setting["own_vector"]["steerability"])] if base is None else []),
+            number(setting[word]),
+            "[{}, {}]".format(*map(number, setting["interval"])),
+            f"{setting['anti_steerable_share']:.2f}",
+            setting["verdict"],
+            show.shorten(setting["put"], 60),
+        ]
+        for setting in evidence.details["settings"]
+    ]
+    if base is not None:
+        own = f"{base['anti_steerable_share']:.2f}"
+        rows.insert(0, ["(base)", str(base["n"]), number(sign * base["steerability"]), "1", "", own, "", base["put"]])
+    own_column = ["of its own vector"] if base is None else []
+    headers = ["setting", "n", show.steerability(sign), *own_column, word, "interval", show.wrong_way(sign), "", ""]
+    yield Table(rows, headers)
+    yield Intervals(
+        [show.estimate_row(one, one["name"], word) for one in evidence.details["settings"]],
+        word.replace("_", " "),
+        promised=show.promised_in(evidence),
+        title="Contexts and data sets",
+        about=f"How much of the base steerability is left in each. Curve and slopes are those of the worst, {worst}.",
+    )
+    yield Line(f"in the worst setting, {worst}:")
+    yield from show.of_items(evidence)

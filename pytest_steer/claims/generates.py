@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+from ..core.block import Block, Conversation, Estimate, Intervals, Line
 from ..core.finding import Finding, Weight, code
 from ..errors import SteerError
 from ..evidence import Direction, Evidence
@@ -16,10 +17,9 @@ from ..parameters import Param
 from ..promises import Promise
 from ..sources import shown
 from ..stats.estimators import Estimator
-from . import words
+from . import show
 from .asserting import assertion
 from .base import OverReplies
-from .figures import Figure, Intervals, Row, promised_in
 from .findings import weak_promise
 from .kinds import claim
 from .measurement import Measurement
@@ -33,7 +33,6 @@ from .rulings import (
     gained,
     rule_on,
     shares_by_side,
-    worst_replies,
 )
 
 doubtful_judge = code(
@@ -183,39 +182,28 @@ class Generates(OverReplies):
         return sorted(range(len(steered)), key=rank)
 
     @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        shares = record["details"]["shares"]
-        rows = [Row(name, one["share"], tuple(one["interval"]), one["n"]) for name, one in shares.items()]
-        if record["details"]["against_base"]:
-            low, high = record["interval"]
-            rows.append(Row("difference", record["estimate"], (low, high), record["n"], record["verdict"]))
-        return [
-            Intervals(
-                title="Accepted replies",
-                about="Share of the replies that the judge accepts. Replies without a ruling count as rejected where the lower end is judged.",
-                rows=rows,
-                x=record["statistic"],
-                promised=promised_in(record),
-            )
-        ]
+    def always(evidence: Evidence) -> Iterator[Block]:
+        yield from counts_lines(evidence)
+        if (replies := evidence.replies) is not None:
+            agreed = agreement_words(replies)
+            span = {"answer": "the answer", "thought": "the thought", "both": "thought and answer"}[replies["span"]]
+            yield Line(f"judged: {span}, by {replies['judge'].get('judge', 'a judge')}{f'; {agreed}' if agreed else ''}")
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return [*counts_lines(evidence), *_judge_line(evidence), *words.not_looked_at(evidence)]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
-
-
-def _judge_line(evidence: Evidence) -> list[str]:
-    """The span that is judged, by whom, and how far people agree."""
-    replies = evidence.replies
-    if replies is None:
-        return []
-    agreed = agreement_words(replies)
-    span = {"answer": "the answer", "thought": "the thought", "both": "thought and answer"}[replies["span"]]
-    return [f"  judged: {span}, by {replies['judge'].get('judge', 'a judge')}{f'; {agreed}' if agreed else ''}"]
+    def why(evidence: Evidence) -> Iterator[Block]:
+        shares = evidence.details["shares"]
+        rows = [Estimate(name, one["share"], tuple(one["interval"]), one["n"]) for name, one in shares.items()]
+        if evidence.details["against_base"]:
+            assert evidence.estimate is not None
+            rows.append(Estimate("difference", evidence.estimate, evidence.interval, evidence.n, evidence.verdict.value))
+        yield Intervals(
+            rows,
+            evidence.statistic,
+            promised=show.promised_in(evidence),
+            title="Accepted replies",
+            about="Share of the replies that the judge accepts. Replies without a ruling count as rejected where the lower end is judged.",
+        )
+        yield Conversation()
 
 
 assert_generates = assertion(Generates)

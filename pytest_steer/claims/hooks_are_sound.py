@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, field
 from typing import Annotated, Any
 
 import torch
 
+from ..core.block import Block, Line
 from ..core.finding import Weight, code
 from ..errors import SteerError
 from ..evidence import Direction, Evidence, Verdict
@@ -21,7 +22,7 @@ from ..soundness import PROPERTIES, Target, examine, foreign, own
 from ..soundness.examine import check_names
 from ..soundness.examples import HookExample, lines_of
 from ..steering import SteeringVector
-from . import words
+from . import show
 from .asserting import assertion
 from .base import Steering, Vector
 from .kinds import claim
@@ -166,7 +167,7 @@ class HooksAreSound(Steering):
 
     def _not_looked_at(self, found: dict[str, Any]) -> list[str]:
         """The properties that were left out, or that the model does not let one ask; not those that have no meaning here."""
-        return [name for name in found["skipped"] if name in (*check_names(self.leave_out), "moves", *words.OF_THE_MODEL)]
+        return [name for name in found["skipped"] if name in (*check_names(self.leave_out), "moves", *show.OF_THE_MODEL)]
 
     def _unseen(self, found: dict[str, Any]) -> list[str]:
         """The properties that the claim relies on and that were not looked at."""
@@ -181,7 +182,7 @@ class HooksAreSound(Steering):
 
     @staticmethod
     def headline(evidence: Evidence) -> str:
-        """The verdict, and how many properties held on how many batches."""
+        """How many properties held."""
         record = evidence.soundness or {}
         broken, held = len(record.get("broken", ())), len(record.get("holds", ()))
         names = ", ".join(entry["property"] for entry in record.get("broken", ()))
@@ -190,47 +191,38 @@ class HooksAreSound(Steering):
             ", ".join(evidence.details.get(key, ())).replace("_", " ") for key in ("not_looked_at", "relied_on")
         )
         what += f"; not looked at: {unseen}" if unseen else ""
-        if relied and not broken:
-            what = f"{what.removeprefix('sound: ')}; a verdict needs {relied}"
-        skipped = "".join(f"\n  not asked: {name}: {why}" for name, why in record.get("skipped", {}).items())
-        return (
-            f"{evidence.name}: {evidence.verdict.value.upper()}  {what}\n"
-            f"  n = {evidence.n} {evidence.unit}, {record.get('forwards', 0)} forwards; exact properties, no interval{skipped}"
-        )
+        return f"{what.removeprefix('sound: ')}; a verdict needs {relied}" if relied and not broken else what
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return []
+    def reason(evidence: Evidence) -> str:
+        return f"{(evidence.soundness or {}).get('forwards', 0)} forwards; exact properties, no interval"
 
     @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        return [*words.where(evidence), *_broken_properties(evidence)]
+    def cure(evidence: Evidence) -> str:
+        return ""
+
+    @staticmethod
+    def always(evidence: Evidence) -> Iterator[Block]:
+        for name, why in (evidence.soundness or {}).get("skipped", {}).items():
+            yield Line(f"not asked: {name}: {why}")
+
+    @staticmethod
+    def why(evidence: Evidence) -> Iterator[Block]:
+        """Each broken property: its promise, what is wrong, and the smallest example found."""
+        record = evidence.soundness or {}
+        for entry in record.get("broken", ()):
+            example = entry["example"]
+            layer = f", layer {example['layer']}" if example["layer"] is not None else ""
+            yield Line(f"{entry['property']}: {entry['promise']}\n  {entry['message']}")
+            # No result depends on padding that the attention mask hides.
+            if entry["property"] == "padding" and {"batch_size", "padding_side"} <= {*record.get("holds", ())}:
+                yield Line(
+                    "  No result depends on it here: the attention mask hides padding (batch_size and padding_side hold). If nothing of yours "
+                    'averages over positions either, write `leave_out: [padding]`, in Python leave_out=["padding"].'
+                )
+            yield Line(
+                f"  smallest example: texts {example['texts']!r}, multiplier {example['multiplier']:g}, padding {example['padding']}{layer}"
+            )
 
 
 assert_hooks_are_sound = assertion(HooksAreSound)
-
-
-def _broken_properties(evidence: Evidence) -> list[str]:
-    """Each broken property: its promise, what is wrong, and the smallest example found."""
-    lines = []
-    for entry in (evidence.soundness or {}).get("broken", ()):
-        example = entry["example"]
-        layer = f", layer {example['layer']}" if example["layer"] is not None else ""
-        lines.append(f"  {entry['property']}: {entry['promise']}")
-        lines.append(f"    {entry['message']}")
-        lines += _advice(entry["property"], (evidence.soundness or {}).get("holds", ()))
-        lines.append(
-            f"    smallest example: texts {example['texts']!r}, multiplier {example['multiplier']:g}, padding "
-            f"{example['padding']}{layer}"
-        )
-    return lines
-
-
-def _advice(name: str, holds: Sequence[str]) -> list[str]:
-    """When a broken property may be left out, and how."""
-    if name != "padding" or not {"batch_size", "padding_side"} <= {*holds}:
-        return []
-    return [
-        "    No result depends on it here: the attention mask hides padding (batch_size and padding_side hold). If nothing of yours "
-        'averages over positions either, write `leave_out: [padding]`, in Python leave_out=["padding"].'
-    ]

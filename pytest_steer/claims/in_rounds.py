@@ -12,7 +12,6 @@ from ..errors import DataError
 from ..measures import Array
 from ..run_context import Effort
 from ..stats import Direction, Inference, Verdict, judge, rounds
-from .judged import checked_inference
 
 # Before that many items the bounds of a mean say nothing, see stats/sequential.py.
 LEAST_ITEMS = 8
@@ -75,7 +74,7 @@ def draw_in_rounds(
     looks: list[int] = []
     for count in rounds(len(shuffled), first=max(LEAST_ITEMS, min_n or 0)):
         looks.append(count)
-        found = checked_inference(infer(slopes_or_flags(shuffled[:count])))
+        found = infer(slopes_or_flags(shuffled[:count]))
         if threshold is not None and judge(found, threshold, direction) is not Verdict.INCONCLUSIVE:
             break
     return Draw(shuffled[: looks[-1]], tuple(looks), len(items))

@@ -80,6 +80,7 @@ unread = code(
     meaning="Steering can cost little, or move little, on text that the model does not read: a pass would say nothing.",
     cure="Give data in a language that the model reads, or the right model and tokenizer.",
     weight=Weight.MEANINGLESS,
+    mark="model does not read the texts",
 )
 nothing_to_lose = code(
     "nothing-to-lose",
@@ -201,15 +202,18 @@ def verdict_of(found: Inference, at: float | None, direction: Direction, min_n: 
 
 
 def _threshold_at(measured: Measurement, threshold: float | None) -> float | None:
-    """The threshold on the scale of the inference. One of 0 has to be exceeded where a large number is promised."""
+    """The threshold on the scale of the inference."""
     if threshold is None:
         return None
     at = threshold if measured.scale is None else measured.scale.inferred(threshold)
     if measured.is_strict:
         return math.nextafter(at, math.inf if measured.direction is Direction.AT_LEAST else -math.inf)
-    if at == 0 and measured.direction is Direction.AT_LEAST:
-        return math.ulp(0.0)  # to be at least 0 is no promise: where nothing moves it would be kept
-    return at
+    return exceeding_nothing(at, measured.direction)
+
+
+def exceeding_nothing(at: float, direction: Direction) -> float:
+    """The threshold; one of 0 has to be exceeded, since to be at least 0 is no promise: where nothing moves it would be kept."""
+    return math.ulp(0.0) if at == 0 and direction is Direction.AT_LEAST else at
 
 
 def _noise(floor: NoiseFloor, room: float, interval: Interval) -> dict[str, Any]:

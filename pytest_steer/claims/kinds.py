@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, wraps
 from typing import Any, TypeVar
 
 from .. import registry
+from ..core.block import KINDS as BLOCKS
 from ..data import Completion, Units, as_dialogues, as_items
 from ..errors import SteerError
-from ..evidence import Evidence, Verdict, fault_of
+from ..evidence import Evidence
 from ..parameters import Param, Schema, hints_of, names_of, param_of, properties_of, required_of
 from ..promises import Promised, promise_schema, promised
 from ..validation import check_values
-from . import words
 from .base import AnyClaim, Claim
-from .figures import Figure, figures_of_items, worst_first
-from .pilots import note_threshold, read_pilot
-from .units import units_from_items
+from .pilots import read_pilot
 
 EVERY: dict[str, Schema] = {
     "confidence": {"type": "number"}
@@ -121,7 +118,8 @@ class ClaimKind:
     def parameters(self) -> dict[str, Schema]:
         """The JSON Schema of each parameter."""
         every, own = properties_of(self.declared), self.declared.__annotations__
-        found = {name: every[name] for name in sorted(every, key=lambda name: self.field_of[name] not in own)}
+        order = {field: place for place, field in enumerate(own)}
+        found = {name: every[name] for name in sorted(every, key=lambda name: order.get(self.field_of[name], len(order)))}
         numbers = {name for name in (self.main, *self.one_of) if name is not None and found[name].get("type") == "number"}
         return {
             name: promise_schema(schema) if name in numbers or schema.get("x-promise") else schema
@@ -251,7 +249,7 @@ class ClaimKind:
 
     @property
     def searches_contexts(self) -> bool:
-        return "search" in self.fields
+        return "contexts" in self.fields
 
     @cached_property
     def schema(self) -> Schema:
@@ -282,43 +280,28 @@ class ClaimKind:
         }
 
     def said(self, part: str, evidence: Evidence) -> Any:
-        """How it explains itself: what the class says, or what fits most claims.
+        """What its class shows of its evidence, see :class:`~pytest_steer.claims.base.AnyClaim`.
 
         Args:
-            part: ``headline`` (the verdict with its numbers), ``remarks`` (lines below it, whatever the verdict), ``explanation``
-                (lines that say why it did not pass) or ``extra`` (what the record of the evidence has for this kind alone).
+            part: ``headline``, ``reason``, ``cure``, ``always``, ``why``, or ``extra`` (what the record of the evidence has for this kind alone).
+
+        Raises:
+            SteerError: the class shows something else.
         """
-        said = getattr(self.declared, part, _SAID[part])(evidence)
-        if not isinstance(said, _FORMS.get(part, list)):
-            raise SteerError(f"{self.declared.__module__}: {part} of the claim {self.name!r} gave {type(said).__name__}")
-        if part == "extra" and (taken := sorted(said.keys() & evidence.record().keys())):
-            raise SteerError(
-                f"{self.declared.__module__}: extra of the claim {self.name!r} gives {taken[0]!r}, which evidence has itself"
-            )
-        if part == "headline" and evidence.verdict.value.upper() not in said:
-            raise SteerError(
-                f"{self.declared.__module__}: headline of the claim {self.name!r} lacks the verdict, {evidence.verdict.value.upper()}"
-            )
+        said = getattr(self.declared, part)(evidence)
+        where = f"{self.declared.__module__}: {part} of the claim {self.name!r} gave"
+        if part in ("always", "why"):
+            blocks = [*said]
+            wrong = next((one for one in blocks if not isinstance(one, tuple(BLOCKS.values()))), None)
+            if wrong is not None:
+                raise SteerError(f"{where} {type(wrong).__name__}, not blocks such as Line(...)")
+            return blocks
+        if part == "extra":
+            if taken := sorted(said.keys() & evidence.record().keys()):
+                raise SteerError(f"{where} {taken[0]!r}, which evidence has itself")
+        elif said is not None and not isinstance(said, str):
+            raise SteerError(f"{where} {type(said).__name__}, not text")
         return said
-
-    def figures(self, record: dict[str, Any]) -> list[Figure]:
-        """What can be drawn of its record (``Evidence.to_dict``): what the class says, or what fits most claims."""
-        found: list[Figure] = getattr(self.declared, "figures", figures_of_items)(record)
-        return found
-
-    def worst_first(self, record: dict[str, Any]) -> list[tuple[float, dict[str, Any]]]:
-        """The items of its record with the number that they are ordered by: as the class says, or as fits most claims."""
-        found: list[tuple[float, dict[str, Any]]] = getattr(self.declared, "worst_first", worst_first)(record)
-        return found
-
-
-_FORMS = {"headline": str, "extra": dict}
-_SAID: dict[str, Callable[[Evidence], Any]] = {
-    "headline": words.headline,
-    "remarks": words.remarks,
-    "explanation": words.of_items,
-    "extra": lambda evidence: evidence.extra,
-}
 
 
 def claim(
@@ -352,50 +335,21 @@ def claim(
     """
 
     def decorate(declared: Declared) -> Declared:
-        if not dataclasses.is_dataclass(declared):
+        if not (isinstance(declared, type) and issubclass(declared, AnyClaim)):
             raise SteerError(
-                f"{declared.__module__}: the claim {name!r} is declared by a dataclass: write `@dataclass(frozen=True, kw_only=True)` "
-                f"between `@claim(...)` and `class {declared.__name__}:`"
+                f"{declared.__module__}: the claim {name!r} is declared by a subclass of OverItems, OverTexts, OverReplies or Claim "
+                f"(pytest_steer.extend): write `class {declared.__name__}(OverItems):`"
             )
         of_one = (tuple(one_of), tuple(any_of), tuple(either))
         beside = (dict(only_with or {}), dict(not_with or {}), schema or {})
         kind = ClaimKind(name, declared, title, main, *of_one, directed, *beside, starter)
-        if issubclass(declared, AnyClaim):
-            declared.kind = kind
-            _reading(kind)
-        else:
-            _checked(kind)
-            _measuring(kind)
+        declared.kind = kind
+        _reading(kind)
         _ = kind.schema  # a declaration that makes no schema is an error of its own module, not of the first claim file
         registry.register("claim", name, kind, home=declared.__module__)
         return declared
 
     return decorate
-
-
-def _checked(kind: ClaimKind) -> None:
-    """Make a class refuse values that its parameters cannot have, before anything of its own looks at them."""
-    made = kind.declared.__init__  # type: ignore[misc]
-
-    @wraps(made)
-    def checked(self: Any, *arguments: Any, **given: Any) -> None:
-        # Contexts and items are values of Python; a file names them in another way.
-        properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
-        values = {key: value for key, value in given.items() if key in properties}
-        check_values(kind.name, values, properties, required=kind.schema.get("required", ()))
-        for name, why in kind.meaningless(given).items():
-            if name in given and not kind.is_default(name, given[name]):
-                cure = f"Delete it, or give {kind.only_with[name]}" if why.startswith("without") else "Delete one of them"
-                raise SteerError(f"{kind.name}: {name!r} means nothing {why}. {cure}")
-        given_promises = kind.promised(given)
-        for one in given_promises.values():
-            if one.source is not None:
-                read_pilot(one.source)  # before anything is measured
-        object.__setattr__(self, _PROMISED, given_promises)
-        given |= {name: one.value for name, one in getattr(self, _PROMISED).items()}
-        made(self, *arguments, **{kind.field_of.get(name, name): value for name, value in given.items()})
-
-    kind.declared.__init__ = checked  # type: ignore[misc]
 
 
 _READ: dict[str, Callable[[Any], Any]] = {"items": as_items, "prompts": as_dialogues}
@@ -445,72 +399,6 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "hash"):
         return value.hash
     return [_plain(one) for one in value] if isinstance(value, Iterable) else str(value)
-
-
-_PROMISED = "_promises_given"
-
-
-def promises_of(claim: Any) -> dict[str, Promised]:
-    """The promises that a claim was given, with where their thresholds come from."""
-    found: dict[str, Promised] = getattr(claim, _PROMISED)
-    return found
-
-
-def _measuring(kind: ClaimKind) -> None:
-    """Make a class check the evidence that it measures, and write into it its kind, how long that took and which promises are weak."""
-    declared, home = kind.declared, f"{kind.declared.__module__}: "
-    measure = getattr(declared, "measure", None)
-    if measure is None:
-        raise SteerError(f"{home}the claim {kind.name!r} needs a method measure(self, model) that gives its Evidence")
-
-    @wraps(measure)
-    def timed(self: Any, model: Any) -> Evidence:
-        started = time.perf_counter()
-        evidence = _measured(measure, self, model)
-        if not isinstance(evidence, Evidence):
-            raise SteerError(f"{home}measure of the claim {kind.name!r} gave {type(evidence).__name__}, not Evidence")
-        evidence.promise = _threshold_from(promises_of(self), evidence)
-        fault = fault_of(evidence)
-        if fault is not None:
-            raise SteerError(f"{home}the evidence of the claim {kind.name!r} {fault}")
-        if evidence.has_no_threshold:  # nothing was tested, alone or among others
-            evidence.p_pass = evidence.p_fail = evidence.items_needed = None
-        evidence.check, evidence.seconds = kind.name, time.perf_counter() - started
-        evidence.warnings += kind.weak_promises(self)
-        if evidence.units is None and evidence.unpaired is None and evidence.verdict is not Verdict.ERROR:
-            evidence.units = units_from_items(evidence)
-        if evidence.promise is not None:
-            evidence.threshold_set, doubts = note_threshold(evidence, promises_of(self)[evidence.promise], self)
-            evidence.warnings += map(str, doubts)
-        return evidence
-
-    declared.measure = timed  # type: ignore[attr-defined]
-
-
-def _measured(measure: Callable[[Any, Any], Any], claim: Any, model: Any) -> Any:
-    """What a claim measures.
-
-    Raises:
-        SteerError: it counts with a threshold that is not there yet.
-    """
-    try:
-        return measure(claim, model)
-    except TypeError as error:
-        empty = [name for name, one in promises_of(claim).items() if one.value is None]
-        if not empty or "NoneType" not in str(error):
-            raise
-        raise SteerError(
-            f"{type(claim).__module__}: {type(claim).__name__} counts with {empty[0]!r}, which is None as long as it has no threshold ({error}). "
-            f"Give {empty[0]!r} a number, or have measure() leave out what needs one"
-        ) from error
-
-
-def _threshold_from(given: Mapping[str, Promised], evidence: Evidence) -> str | None:
-    """The parameter that the threshold of the evidence is, if it is one."""
-    name = next(iter(given), None)
-    if name is None or (given[name].value is None) != (evidence.threshold is None):
-        return None
-    return name
 
 
 _MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions", "x-judge"}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import field, replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from ..core.block import Block, Curve, Distribution, Entry, Line, Series, Table
 from ..core.finding import Finding, Weight, code
 from ..core.record import Compared, Strength
 from ..data import ItemLike, Items, Sample, TextLike, Texts, as_items, as_texts, sample_of
@@ -24,12 +25,11 @@ from ..parameters import Param
 from ..promises import Promise
 from ..prompting import AS_GIVEN, Context
 from ..stats.estimators import Estimator, Mean, Quantile
-from . import words
+from . import show
 from .asserting import assertion
 from .base import Claim
 from .common import Interval
 from .controls import stride_of
-from .figures import Curves, Distribution, Figure, Line, deployed_mark, promised_in
 from .judging import Judgement
 from .kinds import claim
 from .measurement import Counted, Measurement, Read, counted
@@ -207,61 +207,54 @@ class KlBelow(Claim):
         return ask.divergence_at_answers(units, multipliers)
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        """How the divergences are spread, over the positions and over the multipliers, whatever the verdict."""
+    def always(evidence: Evidence) -> Iterator[Block]:
+        """How the divergences are spread, over the positions and over the multipliers."""
         details = evidence.details
-        each = details["quantiles"]
-        within = details["within_limit"]
+        each, within = details["quantiles"], details["within_limit"]
         kept = "" if within is None else f" {within / details['positions']:.1%} are within the limit"
         where = "positions" if details["on"] == "texts" else "answers"
-        return [
-            f"  of {details['positions']} {where}{kept}: mean {number(details['mean'])}, median {number(each['0.5'])}, "
-            f"worst decile from {number(each['0.9'])}, largest {number(each['1'])} nats",
-            *(["  at each multiplier: " + _line_of(details["curve"])] if details["curve"] else []),
-            *_controls_line(evidence),
-            *words.not_looked_at(evidence),
-        ]
+        yield Line(
+            f"of {details['positions']} {where}{kept}: mean {number(details['mean'])}, median {number(each['0.5'])}, "
+            f"worst decile from {number(each['0.9'])}, largest {number(each['1'])} nats"
+        )
+        if details["curve"]:
+            yield Curve(
+                [Series("KL divergence", sorted({0.0: 0.0, **dict(details["curve"])}.items()))],
+                "mean KL divergence, nats",
+                marked=show.deployed_mark(evidence),
+                promised=[] if "quantile" in evidence.statistic else show.promised_in(evidence),
+                title="Divergence over the multiplier",
+                about="The unsteered model, at 0, diverges by 0.",
+            )
+        if found := details.get("controls"):
+            yield Line(
+                f"controls: {found['count']} random directions of equal norm, on {found['n']} {details['on']}, have a divergence of "
+                f"{number(min(found['kl']))} to {number(max(found['kl']))} nats"
+            )
 
     @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
+    def why(evidence: Evidence) -> Iterator[Block]:
         details = evidence.details
         unit = details["on"]
-        worst = sorted(details[unit], key=lambda one: -one["kl"])[: words.WORST]
-        return [
-            *words.decide(evidence),
-            *words.where(evidence),
-            f"  worst {unit} (nats, mean over positions and largest):",
-            *(
-                f"    [{one['id']}] {number(one['kl'])}, {number(one['largest'])}  {words.shorten(one['text'], 90)}"
-                for one in worst
-            ),
-            "  worst positions (nats, and the token that is predicted there):",
-            *(f"    [{one['id']}] {number(one['kl'])}  {one['text']}" for one in details["worst_positions"]),
-        ]
-
-    @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        """The divergence of each text or item, and over the multipliers where it was measured there."""
-        details = record["details"]
-        unit = details["on"]
-        each = Distribution(
+        yield Distribution(
+            [one["kl"] for one in details[unit]],
+            "KL divergence, nats",
+            unit,
             title="Divergence by text" if unit == "texts" else "Divergence by item",
             about=f"Mean KL divergence over the positions of each of {len(details[unit])} {unit}.",
-            values=[one["kl"] for one in details[unit]],
-            x="KL divergence, nats",
-            unit=unit,
         )
-        if not details["curve"]:
-            return [each]
-        curve = Curves(
-            title="Divergence over the multiplier",
-            about="The unsteered model, at 0, diverges by 0.",
-            lines=[Line("KL divergence", sorted([(0.0, 0.0), *map(tuple, details["curve"])]))],
-            y="mean KL divergence, nats",
-            marked=deployed_mark(record),
-            promised=[] if "quantile" in record["statistic"] else promised_in(record),
+        yield from show.items_block(
+            (
+                Entry(one["id"], one["kl"], f"{number(one['kl'])}, {number(one['largest'])}", one["text"])
+                for one in sorted(details[unit], key=lambda one: -float(one["kl"]))
+            ),
+            title=f"worst {unit} (nats, mean over positions and largest)",
+            value="divergence",
         )
-        return [curve, each]
+        yield Table(
+            [[f"[{one['id']}]", number(one["kl"]), one["text"]] for one in details["worst_positions"]],
+            title="worst positions (nats, and the token that is predicted there)",
+        )
 
 
 assert_kl_below = assertion(KlBelow)
@@ -304,18 +297,3 @@ def _worst_positions(model: Model, found: Divergence, names: Sequence[str]) -> l
     ]
     worst = sorted(places, key=lambda place: -place[0])[:_WORST_POSITIONS]
     return [{"id": name, "position": at, "kl": kl, "text": marked_token(model, probe, at)} for kl, name, probe, at in worst]
-
-
-def _controls_line(evidence: Evidence) -> list[str]:
-    found = evidence.details.get("controls")
-    if found is None:
-        return []
-    unit = evidence.details["on"]
-    return [
-        f"  controls: {found['count']} random directions of equal norm, on {found['n']} {unit}, have a divergence of {number(min(found['kl']))} to "
-        f"{number(max(found['kl']))} nats"
-    ]
-
-
-def _line_of(curve: list[list[float]]) -> str:
-    return ", ".join(f"{multiplier:g}: {number(kl)}" for multiplier, kl in sorted(curve))

@@ -12,8 +12,12 @@ from ..data import Sample, TextLike
 from ..data.likeness import content_hash
 from ..evidence import Direction
 from ..measures import Array, NoiseFloor, PropensityCurve, Reading
+from ..measures.ask import Ask
+from ..measures.compared import bounds_of
 from ..measures.subject import Subject
 from ..model import Probe
+from ..prompting import Context
+from ..stats import mean_t
 from ..stats.estimators import Estimator
 from .over_replies import Written
 from .rulings import Ruling
@@ -29,6 +33,7 @@ class Counted:
         names: of the entries, for messages. forms: their content in normal form. called: what they are: items, texts, replies.
         clusters: of each entry; None if each stands for itself.
         n / unit: independent units and what they are, where a claim counts others than its entries or their clusters.
+        of: the sample that they come from, if that is not the measurement's.
     """
 
     names: Sequence[str]
@@ -37,6 +42,7 @@ class Counted:
     clusters: Clusters = None
     n: int | None = None
     unit: str | None = None
+    of: Sample[Any] | None = None
 
     @property
     def count(self) -> int:
@@ -103,20 +109,38 @@ class Read:
     texts: Sequence[TextLike] = ()
     asked: Sequence[Sequence[Probe]] = ()
 
+    def record(self, confidence: float) -> dict[str, Any] | None:
+        """Whether the model is proven to read them better than chance, by Student's t over the texts."""
+        reading = self.reading
+        if reading is None:
+            return None
+        interval: tuple[float | None, float | None] = (None, None)
+        is_better = False
+        if len(reading.per_text) > 1:
+            found = mean_t(reading.per_text, confidence=confidence, clusters=self.clusters)
+            interval, is_better = bounds_of(found), reading.is_better_at(found.high)
+        return {
+            "loss": reading.loss,
+            "interval": list(interval),
+            "chance": reading.chance,
+            "is_better": is_better,
+            "texts": len(reading.per_text),
+        }
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measurement:
     """What a claim measured. Nothing here is about the verdict.
 
     Attributes:
-        sample: what was counted. values: one row per entry of ``units``. estimator: from these to the promised number.
+        sample: what was counted. of: which data that is, where a claim has several groups of them; named in what is found of it. values: one row per entry of ``units``. estimator: from these to the promised number.
         statistic: the number in words. direction: whether it is promised to be large or small.
         probes: steered questions, for the receipt and the noise. noisy: those whose noise is measured, if not all.
         moved: how far rounding moves the statistic of one unit, or the share of units that it leaves open; None if that is not known.
         units: the entries with their clusters, if not those of the sample.
         scale: where the statistic is inferred on another scale than that of its promise.
         is_strict: the statistic has to exceed its threshold.
-        subject: at which it was measured, if that is not the claim's.
+        subject / context: at and in which it was measured, if these are not the claim's.
         asked: how the data were put to the model.
         curve: of the items, of a claim about contrast items. deployed: the curve with 0 and the deployed multiplier.
         is_slope: the statistic depends on the slope over the curve's multipliers. has_slopes: the evidence describes the items' slopes.
@@ -126,7 +150,8 @@ class Measurement:
         reads: texts or questions that the unsteered model has to read for a pass to mean something.
         written: the replies, of a claim about replies. rulings: of a judge, on those of each side.
         how: what the values depend on beside the claim's own parameters. unpaired: why two runs are not compared, as the end of a sentence.
-        details: further numbers. compared: entries for a comparison of methods. findings: the claim's own.
+        details: further numbers. compared: entries for a comparison of methods, if not those of the curve; empty for none.
+        findings: the claim's own.
         fields: other fields of the evidence, such as ``replies`` or ``strata``.
     """
 
@@ -143,6 +168,7 @@ class Measurement:
     is_strict: bool = False
     percent: bool = False
     subject: Subject | None = None
+    context: Context | None = None
     asked: dict[str, Any] | None = None
     curve: PropensityCurve | None = None
     deployed: PropensityCurve | None = None
@@ -159,10 +185,20 @@ class Measurement:
     compared: Compared | Mapping[str, Any] | None = None
     findings: Sequence[Finding] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
+    of: str = ""
 
     @property
     def entries(self) -> Counted:
         return counted(self.sample) if self.units is None else self.units
+
+    @property
+    def curve_sample(self) -> Sample[Any]:
+        """The sample whose items the curve has, and which the evidence shows."""
+        return self.entries.of or self.sample
+
+    def where(self, ask: Ask) -> Ask:
+        """The questions of a claim in the context in which this was measured."""
+        return ask if self.context is None else ask.within(self.context)
 
     def but(self, **changes: Any) -> Measurement:
         return replace(self, **changes)

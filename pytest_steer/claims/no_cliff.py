@@ -2,70 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Unpack
+from typing import Annotated, Any
 
 import numpy as np
 
-from ..data import DialogueLike, Dialogues, Sample, TextLike, Texts, as_dialogues, as_texts, sample_of
+from ..core.block import Block, Conversation, Intervals, Line
+from ..core.clusters import clusters_of
+from ..data import Sample, Texts
 from ..errors import MeasurementError, SteerError
-from ..evidence import Evidence
-from ..measures import Array, Perplexity, perplexity_curves, reading_of_texts, relative_rise
+from ..evidence import Direction, Evidence
+from ..measures import Array, Perplexity, as_share, reading_of_texts, relative_rise
+from ..measures.ask import Ask
 from ..measures.compared import bounds_of
-from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
 from ..promises import Promise
-from ..prompting import AS_GIVEN, Context
-from ..soundness import check_before
-from ..stats import Direction, Inference, largest_of
-from ..steering import Intervention, SteeringVector
-from . import words
-from .cliff import Part, collapse_line, perplexity_part, repetition_part, repetition_replies, units_of
-from .collapse import collapse
-from .common import FromTurn, Interval, IntervalMethod, JudgedSpan, MaxNewTokens, Samples, Stride, Temperature, TopP, Window
-from .figures import Figure, Intervals, interval_row, promised_in
-from .holding import hold
-from .judged import judged, judged_from, mean_of
+from ..stats.estimators import Mean, Rise, Worst
+from . import show
+from .asserting import assertion
+from .base import OverReplies, OverTexts
+from .common import Interval, Stride, Window
+from .judging import Judgement, verdict_of
 from .kinds import claim
-from .leaks import text_leaks
-from .numbers import number
-from .over_replies import (
-    OverReplies,
-    Written,
-    asked_replies,
-    cluster_details,
-    drawing_of,
-    how_written,
-    reply_probes,
-    reply_warnings,
-    write_replies,
-)
-from .rulings import counts_lines, worst_replies
-from .unread import withhold_unread
+from .measurement import Counted, Measurement, Read
+from .numbers import number, promise
+from .over_replies import Side, Written
+from .rulings import counts_lines, unjudged
+from .stays_fluent import values_of
 
 
 @claim("no_cliff", title="Steered, text does not collapse a step further", main="budget", directed=False)
-@dataclass(frozen=True, kw_only=True)
-class NoCliff:
+class NoCliff(OverTexts, OverReplies):
     """Perplexity on the neutral texts and repetition of replies rise by at most `budget`, at `multiplier` and at (1 + `beyond`) times it.
 
     Perplexity rises relatively (the statistic of `ppl_delta_below`), the share of repeated 4-grams absolutely. A pass needs all four upper
     bounds within the budget, a fail one rise that is proven to exceed it. The strength at which text collapses is looked for and shown.
 
-    Attributes:
-        prompts: what the model is asked to reply to. texts: neutral texts.
-
     Raises:
         SteerError: settings of drawing that cannot be used.
     """
 
-    subject: Subject
-    prompts: Dialogues
-    texts: Sequence[TextLike]
     budget: Annotated[
-        float | None,
+        Promise,
         Param(
             "The largest rise: of perplexity 0.2 means 20 %, of the share of repeated 4-grams 20 percentage points.",
             title="Largest rise",
@@ -73,6 +53,7 @@ class NoCliff:
             above=0,
             weak_from=1,
             weak="lets perplexity double; 20 % is written 0.2",
+            schema={"type": "number"},
         ),
     ]
     beyond: Annotated[
@@ -83,6 +64,7 @@ class NoCliff:
         float,
         Param(
             "Up to how many deployed multipliers the strength at which text collapses is looked for.",
+            judges=True,
             title="Largest multiplier tried",
             example=4.0,
             at_least=1,
@@ -91,239 +73,305 @@ class NoCliff:
     window: Window = None
     stride: Stride = None
     interval: Interval = "t"
-    max_new_tokens: MaxNewTokens = 64
-    samples: Samples = 1
-    temperature: Temperature = None
-    top_p: TopP = 1.0
-    span: JudgedSpan = "answer"
-    from_turn: FromTurn = 1
-    context: Context = AS_GIVEN
-    confidence: float = 0.95
-    min_n: int | None = None
-    seed: int = 0
-    cluster: str | None = None
-    source: str = "texts"
-    name: str = "no_cliff"
 
     def __post_init__(self) -> None:
-        drawing_of(self)
+        super().__post_init__()
+        deployed, further = self._grid
+        if f"{deployed:g}" == f"{further:g}":
+            raise SteerError(
+                f"no_cliff: beyond {self.beyond:g} is too small: a report shows {deployed:g} and {further:.12g} alike"
+            )
 
-    def measure(self, model: Model) -> Evidence:
-        """Measure and judge.
+    def measure(self, ask: Ask) -> Measurement:
+        """Measure the texts and the replies, unsteered and at both multipliers.
 
         Raises:
-            DataError: fewer than two prompts or texts, or one that cannot be asked or scored.
             MeasurementError: all replies at the deployed multiplier are empty, or the model gives NaN or infinity there.
-            SoundnessError: the hooks do not do what they say.
             SteerError: the intervention has one fixed strength.
         """
-        subject = self.subject
+        subject, texts = ask.subject, self.sampled_texts
         if subject.intervention.strength == "ignored":
             raise SteerError(
                 f"no_cliff: {subject.intervention.method!r} has one fixed strength, so there is none beyond it. Claim what it costs: "
                 "ppl_delta_below and stays_fluent"
             )
-        deployed = float(subject.multiplier)
-        grid = [deployed, (1 + self.beyond) * deployed]
-        sample, of_texts = sample_of(as_dialogues(self.prompts), self.cluster), sample_of(as_texts(self.texts, self.source))
-        soundness = check_before(model, subject)
-        base, *curve = self._perplexities(model, of_texts, [0.0, *grid])
-        written = self._written(model, sample, [0.0, *grid], may_be_empty=grid[1:])
-        parts = [perplexity_part(of_texts, base, at, m, self._mean) for at, m in zip(curve, grid, strict=True)]
-        parts += [repetition_part(model, written, side, self._mean) for side in written.sides[1:]]
-        found = largest_of([one.found for one in parts])
-        largest = max(parts, key=lambda one: one.found.estimate)
-        evidence = judged(
-            model,
-            subject,
-            found,
-            reply_probes(written.sides[1]),
-            threshold=self.budget,
-            direction=Direction.AT_MOST,
-            confidence=self.confidence,
-            min_n=self.min_n,
-            moved=lambda _: 0.0,
-            check="no_cliff",
-            name=self.name,
-            statistic="largest rise of perplexity and repetition",
-            percent=True,
-            n=found.n,
-            unit="texts and replies",
-            data=of_texts.describe() | {"prompts": sample.describe()},
-            soundness=soundness,
-            asked=asked_replies(model, written, self.context),
-            warnings=[
-                *reply_warnings(subject, written, model),
-                *map(str, of_texts.findings),
-                *text_leaks(subject.intervention.metadata, of_texts.units),
+        grid = self._grid
+        base, curve = self._perplexities(ask, grid)
+        written = self.write(ask, [0.0, *grid], may_be_empty=grid[1:])
+        parts = [perplexity_part(texts, base, at, m) for at, m in zip(curve, grid, strict=True)]
+        parts += [repetition_part(ask.model, written, side) for side in written.sides[1:]]
+        mean = Mean(self.interval, self.seed)
+        repeated = [values_of(ask.model, side, "repetition").values for side in written.sides[:2]]
+        read = Read(
+            reading_of_texts(ask.model, base.per_text),
+            texts.clusters,
+            texts=texts.units,
+            asked=[one.probes for one in curve[0].asked],
+        )
+        measured = self.over_replies(
+            ask,
+            written,
+            [
+                unjudged(side, [None if np.isnan(one) else float(one) for one in own])
+                for side, own in zip(written.sides, repeated, strict=False)
             ],
-            details={
-                "largest": largest.name,
-                "parts": [self._record(one) for one in parts],
-                "from_turn": self.from_turn,
-            }
-            | cluster_details(written),
+            np.concatenate([part.values for part in parts]),
+            Worst(
+                mean,
+                tuple(part.name for part in parts for _ in part.values),
+                others={part.name: Rise(mean) for part in parts if part.what == "perplexity"},
+            ),
+            statistic="largest rise of perplexity and repetition",
+            worst_first=np.argsort(-np.nan_to_num(repeated[1], nan=-1), kind="stable").tolist(),
+            direction=Direction.AT_MOST,
+            percent=True,
+            also={"": texts},
+            reads=[read],
+            details={},
         )
-        evidence.noise = None  # how far rounding moves a number of texts is not known
-        evidence.items_needed = None
-        evidence.replies = repetition_replies(model, written)
-        evidence.units = units_of(
-            parts,
+        data = texts.describe() | {"prompts": written.sample.describe()}
+        return measured.but(units=_counted(parts), fields={**measured.fields, "data": data})
+
+    def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:
+        """How each rise would be judged, and where the text collapses."""
+        assert isinstance(measured.estimator, Worst)
+        each = measured.estimator.each(
+            measured.values, measured.entries.clusters, confidence=self.confidence, direction=measured.direction
+        )
+        judged = [(what, multiplier) for what in ("perplexity", "repetition") for multiplier in self._grid]
+        rows = [
             {
-                "beyond": self.beyond,
-                "window": self.window,
-                "stride": self.stride,
-                **how_written(self),
-            },
-        )
-        evidence.details["reading"] = withhold_unread(evidence, reading_of_texts(model, base.per_text), of_texts.clusters)
-        evidence.details["collapse"] = self._collapse(model, of_texts, sample, parts)
-        evidence.details["noted"] = [line.strip() for line in collapse_line(evidence)]
-        return evidence
-
-    def _perplexities(self, model: Model, texts: Sample[Texts], multipliers: Sequence[float]) -> list[Perplexity]:
-        found = perplexity_curves(
-            model,
-            texts.units,
-            {"steered": self.subject.intervention},
-            multipliers=multipliers,
-            window=self.window,
-            stride=self.stride,
-            **self.subject.scope,
-        )
-        return found["steered"]
-
-    def _written(
-        self, model: Model, sample: Sample[Dialogues], multipliers: Sequence[float], *, may_be_empty: Sequence[float]
-    ) -> Written:
-        return write_replies(model, self, sample, multipliers, may_be_empty=may_be_empty)
-
-    def _mean(self, values: Array, clusters: Sequence[int] | None) -> Inference:
-        return mean_of(values, self.interval, confidence=self.confidence, seed=self.seed, clusters=clusters)
-
-    def _record(self, part: Part) -> dict[str, Any]:
+                "what": what,
+                "multiplier": multiplier,
+                "estimate": found.estimate,
+                "interval": list(bounds_of(found)),
+                "n": found.n,
+                "verdict": verdict_of(found, self.threshold, measured.direction, self.min_n).value,
+            }
+            for (what, multiplier), found in zip(judged, each.values(), strict=True)
+        ]
+        collapse = self._collapse(ask, rows)
         return {
-            "what": part.what,
-            "multiplier": part.multiplier,
-            "estimate": part.found.estimate,
-            "interval": list(bounds_of(part.found)),
-            "n": part.found.n,
-            "verdict": judged_from(part.found, self.budget, Direction.AT_MOST, self.min_n).value,
+            "largest": max(each, key=lambda name: each[name].estimate),
+            "parts": rows,
+            "collapse": collapse,
+            "noted": _collapse_lines(collapse, self.threshold),
         }
 
-    def _collapse(
-        self, model: Model, texts: Sample[Texts], sample: Sample[Dialogues], parts: Sequence[Part]
-    ) -> dict[str, Any] | None:
+    @property
+    def _grid(self) -> list[float]:
+        deployed = float(self.multiplier)
+        return [deployed, (1 + self.beyond) * deployed]
+
+    def _collapse(self, ask: Ask, judged: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         """Where the text collapses; None as long as there is no budget."""
-        budget = self.budget
+        budget = self.threshold
         if budget is None:
             return None
         rises: dict[float, dict[str, float | None]] = {}
-        for part in parts:
-            rises.setdefault(part.multiplier, {})[part.what] = part.found.estimate
-        known = {at: all(one is not None and one <= budget for one in own.values()) for at, own in rises.items()}
+        for one in judged:
+            rises.setdefault(one["multiplier"], {})[one["what"]] = one["estimate"]
 
-        def is_within(multiplier: float) -> bool:
-            rises[multiplier] = self._rises(model, texts, sample, multiplier, budget)
+        def keeps(multiplier: float) -> bool:
             return all(one is not None and one <= budget for one in rises[multiplier].values())
 
-        deployed = float(self.subject.multiplier)
-        linear = self.subject.intervention.strength == "linear"
-        cap = deployed * self.max_multiplier if linear else deployed
-        found = collapse(is_within, known, cap)
+        def is_within(multiplier: float) -> bool:
+            rises[multiplier] = self._rises(ask, multiplier, budget)
+            return keeps(multiplier)
+
+        deployed, is_linear = self._grid[0], ask.subject.intervention.strength == "linear"
+        cap = deployed * self.max_multiplier if is_linear else deployed
+        within, above = find_collapse(is_within, {at: keeps(at) for at in rises}, cap)
         return {
-            "within": found.within,
-            "above": found.above,
+            "within": within,
+            "above": above,
             "cap": cap,
             "looked_at": [{"multiplier": at, **rises[at]} for at in sorted(rises, key=abs)],
         }
 
-    def _rises(
-        self, model: Model, texts: Sample[Texts], sample: Sample[Dialogues], multiplier: float, budget: float
-    ) -> dict[str, float | None]:
+    def _rises(self, ask: Ask, multiplier: float, budget: float) -> dict[str, float | None]:
         """The rises at a multiplier; None where the model gives NaN or infinity, or no replies. Replies are written only if they can matter."""
         try:
-            base, steered = self._perplexities(model, texts, [0.0, multiplier])
+            base, (steered,) = self._perplexities(ask, [multiplier])
             rise = relative_rise(steered, base)
             if rise > budget:
                 return {"perplexity": rise if np.isfinite(rise) else None}
-            written = self._written(model, sample, [0.0, multiplier], may_be_empty=[multiplier])
-            return {
-                "perplexity": rise,
-                "repetition": repetition_part(model, written, written.sides[1], self._mean).found.estimate,
-            }
+            written = self.write(ask, [0.0, multiplier], may_be_empty=[multiplier])
+            part = repetition_part(ask.model, written, written.sides[1])
         except MeasurementError:
             return {"perplexity": None}
+        found = Mean(self.interval, self.seed).infer(part.values, part.clusters, confidence=self.confidence)
+        return {"perplexity": rise, "repetition": found.estimate}
+
+    def _perplexities(self, ask: Ask, multipliers: Sequence[float]) -> tuple[Perplexity, list[Perplexity]]:
+        return ask.perplexity(self.sampled_texts.units, multipliers, window=self.window, stride=self.stride)
 
     @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        return [
-            Intervals(
-                title="What rises",
-                about="Perplexity relatively, repetition absolutely, at the deployed multiplier and beyond it.",
-                rows=[interval_row(one, f"{one['what']} at {one['multiplier']:g}") for one in record["details"]["parts"]],
-                x="rise",
-                promised=promised_in(record),
-                percent=True,
-            )
-        ]
+    def cure(evidence: Evidence) -> str | None:
+        return None if show.too_few(evidence) or evidence.withheld else "not enough evidence: measure more texts and prompts"
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        rows = [
-            [
-                one["what"],
-                f"{one['multiplier']:g}",
-                number(one["estimate"], percent=True),
-                "[{}, {}]".format(*(number(bound, percent=True) for bound in one["interval"])),
-                one["n"],
-                one["verdict"],
-            ]
-            for one in evidence.details["parts"]
-        ]
-        return [
-            *words.table(rows, ["rise of", "at", "", "interval", "n", ""]),
-            *collapse_line(evidence),
-            *counts_lines(evidence),
-            *words.not_looked_at(evidence),
-            *words.texts_chosen(evidence.data),
-        ]
+    def always(evidence: Evidence) -> Iterator[Block]:
+        yield Intervals(
+            [show.estimate_row(one, f"{one['what']} at {one['multiplier']:g}") for one in evidence.details["parts"]],
+            "rise",
+            promised=show.promised_in(evidence),
+            percent=True,
+            title="what rises",
+            about="Perplexity relatively, repetition absolutely, at the deployed multiplier and beyond it.",
+        )
+        yield from map(Line, _collapse_lines(evidence.details["collapse"], evidence.threshold))
+        yield from counts_lines(evidence)
 
     @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        instead = "not enough evidence: measure more texts and prompts"
-        few = words.too_few(evidence) is not None
-        return [
-            *words.decide(evidence, None if few else instead),
-            *words.where(evidence),
-            *worst_replies(evidence),
-        ]
+    def why(evidence: Evidence) -> Iterator[Block]:
+        yield Conversation()
 
 
-def assert_no_cliff(
-    model: Model,
-    vector: SteeringVector | Intervention | None,
-    prompts: Iterable[DialogueLike],
-    texts: Sequence[TextLike],
-    *,
-    budget: Promise,
-    beyond: float = 0.5,
-    max_multiplier: float = 8.0,
-    window: int | None = None,
-    stride: int | None = None,
-    interval: IntervalMethod = "t",
-    **shared: Unpack[OverReplies],
-) -> Evidence:
-    """Assert that perplexity on ``texts`` and repetition of replies to ``prompts`` stay within ``budget``, a step further too.
+assert_no_cliff = assertion(NoCliff)
+
+
+def _collapse_lines(found: Mapping[str, Any] | None, budget: float | None) -> list[str]:
+    """Where text collapses."""
+    if found is None:
+        return []
+    within, above = found["within"], found["above"]
+    if above is None:
+        return [f"text does not collapse up to multiplier {within:g}, the largest that was tried"]
+    rises = next(one for one in found["looked_at"] if one["multiplier"] == above)
+    each = [
+        f"{what} {number(rises[what], percent=True)}" for what in ("perplexity", "repetition") if rises.get(what) is not None
+    ]
+    seen = f" ({', '.join(each)})" if each else " (the model gives NaN or infinity, or no replies)"
+    of = promise(budget, percent=True)
+    if within is None:
+        return [f"text is beyond {of} at multiplier {above:g} already{seen}, the smallest that was tried (1/{SMALLEST})"]
+    return [f"text collapses between multiplier {within:g} and {above:g}{seen}, by the budget of {of}"]
+
+
+# --- the rises that are judged ---
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A rise at one multiplier: of perplexity (relative), or of the share of repeated 4-grams (absolute).
+
+    Attributes:
+        values: from whose mean the rise is inferred. clusters: of these. forms / names: what each is of.
+    """
+
+    what: str
+    multiplier: float
+    values: Array
+    clusters: list[int] | None
+    forms: list[tuple[str, ...]]
+    names: list[str]
+
+    @property
+    def name(self) -> str:
+        return f"{self.what} at {self.multiplier:g}"
+
+    @property
+    def n(self) -> int:
+        return len(self.values if self.clusters is None else set(self.clusters))
+
+
+def perplexity_part(texts: Sample[Texts], base: Perplexity, steered: Perplexity, multiplier: float) -> Part:
+    """The rise of perplexity on texts, as differences in negative log-likelihood per token.
+
+    Raises:
+        MeasurementError: it is beyond the range of numbers.
+    """
+    rises = steered.per_text - base.per_text
+    mean = float(rises.mean())
+    if as_share(mean) is None:
+        raise MeasurementError(
+            f"the model breaks down at multiplier {multiplier:g}: the texts lose {mean:.3g} nats of log-likelihood per token. Deploy a "
+            "smaller multiplier"
+        )
+    clusters = None if texts.clusters is None else list(texts.clusters)
+    return Part("perplexity", multiplier, rises, clusters, texts.forms, texts.names)
+
+
+def repetition_part(model: Model, written: Written, side: Side) -> Part:
+    """The rise of the share of repeated 4-grams, of replies to the same prompts. A pair without a number on one side is left out.
+
+    Raises:
+        MeasurementError: fewer than two prompts have a pair.
+    """
+    before, after = (values_of(model, one, "repetition") for one in (written.sides[0], side))
+    kept = ~(before.short | before.collapsed | after.short)
+    labels = written.clusters or tuple(range(len(kept)))
+    clusters = [label for label, is_kept in zip(labels, kept, strict=True) if is_kept]
+    if len(set(clusters)) < 2:
+        raise MeasurementError(
+            f"repetition can be compared of {int(kept.sum())} of {len(kept)} replies at multiplier {side.multiplier:g}: the others have "
+            "too few tokens. Raise max_new_tokens, or ask for longer replies"
+        )
+    values = (after.values - before.values)[kept]
+    together = None if len(set(clusters)) == len(clusters) else clusters
+    places = [written.ids[at] for at in np.flatnonzero(kept)]
+    dialogues = written.sample.units
+    return Part(
+        "repetition",
+        side.multiplier,
+        values,
+        together,
+        [(*dialogues[prompt].form, str(sample)) for prompt, sample in places],
+        [dialogues[prompt].id for prompt, _ in places],
+    )
+
+
+def _counted(parts: Sequence[Part]) -> Counted:
+    labels = [(at, own) for at, part in enumerate(parts) for own in part.clusters or range(len(part.values))]
+    return Counted(
+        names=[name for part in parts for name in part.names],
+        forms=[(*form, part.name) for part in parts for form in part.forms],
+        called="texts and replies",
+        clusters=clusters_of(labels),
+        n=min(part.n for part in parts),
+        unit="texts and replies",
+    )
+
+
+# --- where text collapses ---
+
+# After the strength lies between two of which one is within the budget, their distance is halved so many times.
+HALVINGS = 3
+# The smallest multiplier tried is the deployed one divided by this.
+SMALLEST = 64
+
+
+def find_collapse(
+    is_within: Callable[[float], bool], known: Mapping[float, bool], cap: float
+) -> tuple[float | None, float | None]:
+    """Search for the strength at which a rise exceeds the budget: by doubling up to ``cap``, or by halving, then between the two.
+
+    A rise need not grow with the multiplier: one that exceeds the budget and comes back between two multipliers that are looked at is not
+    seen.
 
     Args:
-        prompts: at least two texts, :class:`Dialogue` or contrast items, whose questions are asked.
-        texts: neutral texts, at least two; see :func:`perplexity`.
-        budget: the promise: the largest rise of perplexity (0.2 is 20 %) and of the share of repeated 4-grams (0.2 is 20 points).
-        beyond: 0.5 looks at the deployed multiplier and at 1.5 times it.
-        max_multiplier: up to how many deployed multipliers the strength at which text collapses is looked for.
-        window / stride: see :func:`perplexity`.
+        is_within: whether text at a multiplier is within the budget.
+        known: the multipliers that were judged, of one sign, with that.
+        cap: the largest multiplier that is tried; one of smaller size than those known allows none above them.
 
-    The other arguments and what is raised are those of :func:`assert_steers`.
+    Returns:
+        The largest multiplier looked at below the first one above the budget, None if the smallest one is above it; and the smallest multiplier
+        above the budget, None if none is.
     """
-    return hold("no_cliff", locals())
+    sizes = sorted(known, key=abs)
+    above = next((one for one in sizes if not known[one]), None)
+    within = max((one for one in sizes if known[one] and (above is None or abs(one) < abs(above))), key=abs, default=None)
+    while above is None and within is not None and abs(within) < abs(cap):
+        tried = min(2 * within, cap, key=abs)
+        within, above = (tried, None) if is_within(tried) else (within, tried)
+    smallest = abs(sizes[0]) / SMALLEST
+    while within is None and above is not None and abs(above) / 2 >= smallest:
+        tried = above / 2
+        within, above = (tried, above) if is_within(tried) else (None, tried)
+    for _ in range(HALVINGS if within is not None and above is not None else 0):
+        assert within is not None
+        assert above is not None
+        tried = (within + above) / 2
+        within, above = (tried, above) if is_within(tried) else (within, tried)
+    return within, above

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Annotated, NamedTuple
 
 from ..against import Loss, compared, is_part, loss_of, pair_units
+from ..core.block import Block, Entry, Line
 from ..core.finding import Finding, Weight, code
 from ..core.record import AgainstClaim, ClaimRecord, Report, record_of
 from ..errors import SteerError
@@ -19,7 +20,7 @@ from ..promises import Promise
 from ..registry import did_you_mean
 from ..run_context import current_run
 from ..stats import Inference, items_needed_mean, judge, least_of
-from . import words
+from . import show
 from .base import AnyClaim
 from .kinds import claim
 
@@ -245,36 +246,48 @@ class NoRegression(AnyClaim):
         )
 
     @staticmethod
-    def headline(evidence: Evidence) -> str:
+    def headline(evidence: Evidence) -> str | None:
+        return "no baseline yet" if "not_yet" in evidence.details else None
+
+    @staticmethod
+    def reason(evidence: Evidence) -> str | None:
         details = evidence.details
         if "not_yet" in details:
-            return f"{evidence.name}: {evidence.verdict.value.upper()}  no baseline yet"
-        reason = None
+            return None
         if details["fallen"]:
-            reason = f"the verdict of {', '.join(details['fallen'])} fell"
-        elif evidence.verdict is Verdict.INCONCLUSIVE and details["gone"]:
-            reason = f"gone since the baseline: {', '.join(details['gone'])}"
-        elif evidence.verdict is Verdict.INCONCLUSIVE and details["unknown"]:
-            reason = f"could not be measured in the baseline: {', '.join(details['unknown'])}"
-        elif evidence.interval == (None, None):
-            reason = "no interval of the loss is possible: the verdict may not fall"
-        return words.headline(evidence, reason)
+            return f"the verdict of {', '.join(details['fallen'])} fell"
+        if evidence.verdict is Verdict.INCONCLUSIVE and details["gone"]:
+            return f"gone since the baseline: {', '.join(details['gone'])}"
+        if evidence.verdict is Verdict.INCONCLUSIVE and details["unknown"]:
+            return f"could not be measured in the baseline: {', '.join(details['unknown'])}"
+        is_unbounded = evidence.interval == (None, None)
+        return "no interval of the loss is possible: the verdict may not fall" if is_unbounded else None
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return [f"  {entry['message']}" for entry in evidence.details.get("claims", ())]
+    def cure(evidence: Evidence) -> str | None:
+        return "" if any(evidence.details.get(key) for key in ("not_yet", "gone", "fallen", "unknown")) else None
 
     @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        if "not_yet" in evidence.details:
-            return []
-        flipped = [one for entry in evidence.details["claims"] for one in entry["flipped"]]
-        lines = [] if any(evidence.details[key] for key in ("gone", "fallen", "unknown")) else words.decide(evidence)
-        lines += ["  flipped, the most moved first:"] if flipped else []
-        for one in flipped[: words.WORST]:
-            text = words.shorten(one["question"] or "", 60)
-            lines.append(f"    [{one['id']}] {one['before']:.3g} -> {one['after']:.3g}  {text}")
-        return lines
+    def always(evidence: Evidence) -> Iterator[Block]:
+        for entry in evidence.details.get("claims", ()):
+            yield Line(entry["message"])
+
+    @staticmethod
+    def why(evidence: Evidence) -> list[Block]:
+        flipped = [one for entry in evidence.details.get("claims", ()) for one in entry["flipped"]]
+        return show.items_block(
+            (
+                Entry(
+                    one["id"],
+                    one["after"] - one["before"],
+                    f"{one['before']:.3g} -> {one['after']:.3g}",
+                    one["question"] or "",
+                )
+                for one in flipped
+            ),
+            title="flipped, the most moved first",
+            value="change",
+        )
 
 
 _NO_BASELINE = (

@@ -10,7 +10,6 @@ from ..measures.ask import Ask
 from ..parameters import Param
 from ..promises import Promise
 from ..stats.estimators import Share
-from . import words
 from .asserting import assertion
 from .base import OverCurve
 from .common import WEAK_SHARE
@@ -85,8 +84,6 @@ class NotAntiSteered(OverCurve):
         effects = {} if by_slope else {"effects": [float(effect) for effect in measured.curve.effects(at)]}
         counts = {"by": self.by, "anti_steered_items": int(measured.values.sum())}
         return measured.but(details={**measured.details, **counts, **effects})
-
-    remarks = staticmethod(words.remarks_with_controls)
 
 
 assert_not_anti_steered = assertion(NotAntiSteered)

@@ -28,11 +28,3 @@ def promised(sign: str, value: float | None, percent: bool = False) -> str:
 def low_confidence(confidence: float) -> str:
     """What a verdict at less than 90 % is followed by."""
     return f" at {100 * confidence:.4g} %" if confidence < 0.9 else ""
-
-
-def promised_side(check: str, direction: str, threshold: float | None) -> str:
-    """On which side of its threshold a claim promises to be: ``at most``, ``at least`` or ``more than``. What equals its baseline, or
-    does nothing, keeps no promise."""
-    if direction == "at_most":
-        return "at most"
-    return "more than" if check == "beats" or threshold == 0 else "at least"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import convert
 
+from ..core.block import Block, Entry, Estimate, Excerpt, Intervals, Line, Table
 from ..core.record import Compared, ComparedTask
 from ..data import TaskItem, Tasks, as_tasks, sample_of
 from ..errors import DataError
@@ -22,11 +23,10 @@ from ..parameters import Param
 from ..promises import Promise
 from ..stats import paired_share_difference
 from ..stats.estimators import Share
-from . import words
+from . import show
 from .asserting import assertion
 from .base import Claim
 from .controls import CONTROLS, stride_of
-from .figures import Figure, Intervals, Row, promised_in
 from .judging import Judgement
 from .kinds import claim
 from .measurement import Measurement
@@ -212,46 +212,38 @@ class PerformsTask(Claim):
         return records
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        found = evidence.details.get("controls")
-        if found is None:
-            return words.remarks(evidence)
-        shares = found["accuracies"]
-        return [
-            *words.remarks(evidence),
-            f"  controls: {found['count']} random directions of equal norm, on {found['n']} tasks, have accuracy {min(shares):.2f} to {max(shares):.2f}; the "
-            f"vector's, {found['accuracy']:.2f}, is number {round(found['p'] * (found['count'] + 1))} of {found['count'] + 1} (p = {found['p']:.3g})",
-        ]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        details = evidence.details
-        rows = []
-        for one in details["accuracies"]:
-            shares = ["-" if one[key] is None else f"{one[key]:.2f}" for key in ("first_token", "exact")]
-            rows.append([one["setting"], one["n"] or "-", *shares, one["note"] or ""])
-        return [
-            *words.decide(evidence),
-            *words.where(evidence),
-            "  accuracy:",
-            *words.table(rows, ["", "n", "first token", "exact", ""]),
-            *_wrong_answers(details["tasks"], details["by"] == "first_token"),
-        ]
-
-    @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        by = record["details"]["by"]
-        rows = [Row("steered, judged", record["estimate"], tuple(record["interval"]), record["n"], record["verdict"])]
-        rows += [Row(one["setting"], one[by], n=one["n"]) for one in record["details"]["accuracies"] if one[by] is not None]
-        return [
-            Intervals(
-                title="Accuracy",
-                about=f"Share of right answers by the {'first token' if by == 'first_token' else 'whole answer'}.",
-                rows=rows,
-                x=record["statistic"],
-                promised=promised_in(record),
+    def always(evidence: Evidence) -> Iterator[Block]:
+        if found := evidence.details.get("controls"):
+            shares = found["accuracies"]
+            yield Line(
+                f"controls: {found['count']} random directions of equal norm, on {found['n']} tasks, have accuracy {min(shares):.2f} to "
+                f"{max(shares):.2f}; the vector's, {found['accuracy']:.2f}, is {show.rank_of(found)}"
             )
+
+    @staticmethod
+    def why(evidence: Evidence) -> Iterator[Block]:
+        details = evidence.details
+        by, accuracies = details["by"], details["accuracies"]
+        rows = [
+            [
+                one["setting"],
+                str(one["n"] or "-"),
+                *("-" if one[key] is None else f"{one[key]:.2f}" for key in ("first_token", "exact")),
+                one["note"] or "",
+            ]
+            for one in accuracies
         ]
+        yield Table(rows, ["", "n", "first token", "exact", ""], title="accuracy")
+        assert evidence.estimate is not None
+        judged = Estimate("steered, judged", evidence.estimate, evidence.interval, evidence.n, evidence.verdict.value)
+        yield Intervals(
+            [judged, *(Estimate(one["setting"], one[by], n=one["n"]) for one in accuracies if one[by] is not None)],
+            evidence.statistic,
+            promised=show.promised_in(evidence),
+            title="Accuracy",
+            about=f"Share of right answers by the {'first token' if by == 'first_token' else 'whole answer'}.",
+        )
+        yield from _wrong_answers(details["tasks"], by == "first_token")
 
 
 assert_performs_task = assertion(PerformsTask)
@@ -274,7 +266,7 @@ def _record(
     }
 
 
-def _wrong_answers(tasks: list[dict[str, Any]], by_first: bool) -> list[str]:
+def _wrong_answers(tasks: list[dict[str, Any]], by_first: bool) -> list[Block]:
     """The wrong answers that are furthest from right: which token is not the likeliest, and by how much."""
     wrong = [task for task in tasks if not task["right_steered"]]
 
@@ -282,13 +274,14 @@ def _wrong_answers(tasks: list[dict[str, Any]], by_first: bool) -> list[str]:
         margins: list[float] = task["margins_steered"]
         return margins[0] if by_first else min(margins)
 
-    lines = [f"  worst of the {len(wrong)} wrong answers:"] if wrong else []
-    for task in sorted(wrong, key=distance)[: words.WORST]:
+    def item(task: dict[str, Any]) -> Entry:
         margins = task["margins_steered"]
         at = 0 if by_first else next(at for at, margin in enumerate(margins) if not margin > 0)
         what = "its end" if at == len(margins) - 1 else f"token {at + 1} of {len(margins) - 1}"
-        lines.append(
-            f"    [{task['id']}] {words.shorten(task['input'], 50)} -> {words.shorten(task['output'], 50)}   {what} is {-margins[at]:.2f} logits below "
-            f"the likeliest token; {'right' if task['right_unsteered'] else 'wrong'} unsteered"
-        )
-    return lines
+        unsteered = "right" if task["right_unsteered"] else "wrong"
+        words = f"{what} is {-margins[at]:.2f} logits below the likeliest token; {unsteered} unsteered"
+        return Entry(task["id"], distance(task), words, task["input"], [Excerpt("right", task["output"])])
+
+    return show.items_block(
+        map(item, sorted(wrong, key=distance)), title=f"worst of the {len(wrong)} wrong answers", value="margin"
+    )

@@ -32,7 +32,7 @@ class Pilot:
 
     Attributes:
         path: as it is shown. sha256: of the file's bytes.
-        ids: the content hashes of its units, see ``claims/units.py``.
+        ids: the content hashes of its units, see ``claims.measurement.Counted``.
         measured: the day on which a report was begun; None for a data file.
     """
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from ..core.block import Block, Distribution, Entry, Line
 from ..core.record import Compared, Strength
 from ..data import Completion, Texts
 from ..data.texts import content_of
@@ -18,11 +20,10 @@ from ..measures.compared import finite
 from ..parameters import Param
 from ..promises import Promise
 from ..stats.estimators import Estimator, Mean, Ratio
-from . import words
+from . import show
 from .asserting import assertion
 from .base import OverTexts
 from .common import Interval, Stride, Window
-from .figures import Distribution, Figure
 from .kinds import Starter, claim
 from .measurement import Measurement, Read, Scale
 
@@ -111,38 +112,34 @@ class PplDeltaBelow(OverTexts):
         )
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        return [*words.not_looked_at(evidence), *words.texts_chosen(evidence.data)]
-
-    @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        texts = record["details"]["texts"]
-        risen = [text["nll_steered"] - text["nll_base"] for text in texts]
-        return [
-            Distribution(
-                title="What each text loses",
-                about=f"{len(texts)} texts. Above 0 the steered model finds a text less likely.",
-                values=risen,
-                x="loss of log-likelihood, nats per token",
-                unit="texts",
-            )
-        ]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
+    def why(evidence: Evidence) -> Iterator[Block]:
         details = evidence.details
-        worst = sorted(details["texts"], key=lambda text: text["nll_base"] - text["nll_steered"])[: words.WORST]
-        return [
-            *words.decide(evidence),
-            *words.where(evidence),
-            f"  perplexity ({details['aggregate']} mean of the texts): {details['perplexity_base']:.2f} unsteered, "
-            f"{details['perplexity_steered']:.2f} steered",
-            "  worst texts (negative log-likelihood per token):",
-            *(
-                f"    [{text['id']}] {text['nll_base']:.2f} -> {text['nll_steered']:.2f}  {words.shorten(text['text'], 90)}"
+        texts = details["texts"]
+        yield Line(
+            f"perplexity ({details['aggregate']} mean of the texts): {details['perplexity_base']:.2f} unsteered, "
+            f"{details['perplexity_steered']:.2f} steered"
+        )
+        yield Distribution(
+            [text["nll_steered"] - text["nll_base"] for text in texts],
+            "loss of log-likelihood, nats per token",
+            "texts",
+            title="What each text loses",
+            about=f"{len(texts)} texts. Above 0 the steered model finds a text less likely.",
+        )
+        worst = sorted(texts, key=lambda text: float(text["nll_base"] - text["nll_steered"]))
+        yield from show.items_block(
+            (
+                Entry(
+                    text["id"],
+                    text["nll_steered"] - text["nll_base"],
+                    f"{text['nll_base']:.2f} -> {text['nll_steered']:.2f}",
+                    text["text"],
+                )
                 for text in worst
             ),
-        ]
+            title="worst texts (negative log-likelihood per token)",
+            value="rise",
+        )
 
 
 assert_ppl_delta_below = assertion(PplDeltaBelow)

@@ -9,19 +9,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..columns import current_columns, cut
+from ..core.block import Block, Line
 from ..evidence import Direction, Evidence
 from ..measures import Array
 from ..measures.judges import Exchange, Judge, Judgement, Rated, judged
 from ..measures.outcomes import split
 from ..model import Model, engine_of
 from ..model.rehearsal import Rehearsal
-from ..screen import visible
 from ..stats import Inference, between_fillings
 from ..stats.estimators import Clusters, Estimator, Filled, PairedShare, Share
 from .numbers import number
 from .over_replies import Side, Written
-from .words import WORST
 
 MAX_CHARACTERS = 2000
 """Characters that the evidence keeps of each reply."""
@@ -52,9 +50,12 @@ class Ruling:
         return self.outcome in ("accepted", "rejected")
 
 
-def unjudged(side: Side) -> list[Ruling]:
-    """The rulings of a claim without a judge: what is undetermined."""
-    return [Ruling("undetermined", one.why) if one.is_undetermined else Ruling(None) for one in side.outcomes]
+def unjudged(side: Side, measures: Sequence[float | None]) -> list[Ruling]:
+    """The rulings of a claim without a judge: a measure of each reply, and which are undetermined."""
+    return [
+        Ruling("undetermined", one.why, measure) if one.is_undetermined else Ruling(None, score=measure)
+        for one, measure in zip(side.outcomes, measures, strict=True)
+    ]
 
 
 # --- the judge ---
@@ -107,17 +108,6 @@ def rule_on(model: Model, judge: Judge, written: Written, *, seed: int) -> Rulin
         prompt, sample = written.ids[at]
         rated.append(Rated(replace(exchange, id=dialogues[prompt].id), one, name, sample))
     return Rulings(sides, tuple(rated))
-
-
-def judge_warnings(sides: Sequence[Sequence[Ruling]]) -> list[str]:
-    """A judge that says the same of every reply, unsteered and steered, tells nothing about steering."""
-    known = [one.outcome for side in sides for one in side if one.is_known]
-    if not known or len(set(known)) > 1:
-        return []
-    return [
-        f"the judge calls all {len(known)} replies that it judged {known[0]}, unsteered and steered: steering makes no difference to it. Look "
-        "whether the judge can tell replies apart (a misspelt word does the same)"
-    ]
 
 
 def _ruling(found: Judgement) -> Ruling:
@@ -213,7 +203,7 @@ def shares_by_side(sides: Sequence[Sequence[Ruling]], clusters: Clusters, confid
     return {name: {"share": one.estimate, "interval": [one.low, one.high], "n": one.n} for name, one in found.items()}
 
 
-# --- the record of replies, and how a terminal shows it: base above steered, the worst first ---
+# --- the record of replies ---
 
 
 def replies_record(
@@ -239,7 +229,7 @@ def replies_record(
         "drawing": asdict(written.drawing),
         "judge": None if judge is None else dict(judge),
         "agreement": None if agreement is None else dict(agreement),
-        "counts": {name: _counts(own) for name, (_, own) in named.items()},
+        "counts": {name: _outcomes(own) for name, (_, own) in named.items()},
         "of": [
             {
                 "id": dialogues[places[at][0]].id,
@@ -252,7 +242,7 @@ def replies_record(
     }
 
 
-def _counts(rulings: Sequence[Ruling]) -> dict[str, int]:
+def _outcomes(rulings: Sequence[Ruling]) -> dict[str, int]:
     found = Counter(one.outcome for one in rulings)
     return {name: found[name] for name in RULED}
 
@@ -271,20 +261,20 @@ def _reply(side: Side, ruling: Ruling, at: int) -> dict[str, Any]:
 _CALLED = {"base": "unsteered replies:", "steered": "steered replies:"}
 
 
-def counts_lines(evidence: Evidence) -> list[str]:
+def counts_lines(evidence: Evidence) -> list[Block]:
     """How many replies were accepted, and what became of the others, a line each for base and steered."""
-    return [] if evidence.replies is None else _counts_lines(evidence.replies)
+    return [] if evidence.replies is None else [Line(words) for words in _counts(evidence.replies)]
 
 
-def _counts_lines(found: Mapping[str, Any]) -> list[str]:
+def _counts(found: Mapping[str, Any]) -> list[str]:
     lines = []
     for name in SIDES:
         counts = found["counts"][name]
         known = [f"{counts[one]} {one}" for one in RULED if counts[one]] if found["judge"] is not None else []
-        reasons = Counter(_short(one[name]["why"]) for one in found["of"] if one[name]["why"])
+        reasons = Counter(short_reason(one[name]["why"]) for one in found["of"] if one[name]["why"])
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         if known or why:
-            lines.append(f"  {_CALLED[name]:18} {', '.join(known)}{f' ({why})' if why and known else why}")
+            lines.append(f"{_CALLED[name]:18} {', '.join(known)}{f' ({why})' if why and known else why}")
     return lines
 
 
@@ -295,7 +285,7 @@ def noted_replies(found: Mapping[str, Any]) -> list[str]:
         found: the record of the replies.
     """
     unruled = any(one[name]["why"] for one in found["of"] for name in SIDES)
-    lines = [" ".join(line.split()) for line in _counts_lines(found)] if unruled else []
+    lines = [" ".join(line.split()) for line in _counts(found)] if unruled else []
     return lines + ([agreement_words(found)] if agreement_words(found) else [])
 
 
@@ -308,31 +298,6 @@ def agreement_words(replies: Mapping[str, Any]) -> str:
     return f"Cohen's kappa with {found['n']} human labels {number(found['kappa'])} [{low}, {high}]"
 
 
-def _short(why: str) -> str:
+def short_reason(why: str) -> str:
     """A reason without its details."""
     return why.partition(":")[0]
-
-
-def worst_replies(evidence: Evidence) -> list[str]:
-    """The first replies of the record, base above steered, each in one line of the terminal."""
-    found = evidence.replies
-    if found is None:
-        return []
-    lines = ["  worst replies:"]
-    for one in found["of"][:WORST]:
-        sample = f", sample {one['sample']}" if found["drawing"]["samples"] > 1 else ""
-        lines.append(_cut(f"    [{one['id']}{sample}] {' '.join(one['prompt'][-1].split())}"))
-        lines += [_cut(f"      {name + ':':8} {_said(one[name])}{one[name]['turns'][-1]!r}") for name in SIDES]
-    return lines
-
-
-def _said(side: Mapping[str, Any]) -> str:
-    """The outcome of a reply, in front of its text."""
-    score = "" if side["score"] is None else number(side["score"])
-    why = "" if side["why"] is None else f"({_short(side['why'])})"
-    said = " ".join(part for part in (side["outcome"] or "", score, why) if part)
-    return f"{said}  " if said else ""
-
-
-def _cut(line: str) -> str:
-    return cut(visible(line), current_columns())

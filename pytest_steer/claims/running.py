@@ -11,7 +11,6 @@ from ..errors import SteerError
 from ..evidence import Evidence, fault_of
 from ..measures import asked_record, strata
 from ..measures.ask import Ask
-from ..measures.compared import bounds_of
 from ..measures.subject import describe_model
 from ..model import Model
 from ..soundness import check_before
@@ -25,15 +24,12 @@ from .numbers import number
 from .pilots import note_threshold
 
 
-def evidence_of(claim: Any, model: Model) -> Evidence:
+def evidence_of(claim: AnyClaim, model: Model) -> Evidence:
     """Measure and judge a claim.
 
     Raises:
         SteerError: it cannot be measured; the subclasses say why.
     """
-    if not isinstance(claim, AnyClaim):
-        old: Evidence = claim.measure(model)
-        return old
     started = time.perf_counter()
     check_silence(claim.silence, claim.name)
     evidence = _measured(claim, model) if isinstance(claim, Claim) else _concluded(claim, model)
@@ -75,23 +71,29 @@ def _measured(claim: Claim, model: Model) -> Evidence:
 def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
     """The measurement with the curve at the deployed multiplier, how its items were asked, and what it says in comparisons."""
     assert measured.curve is not None
-    deployed = measured.deployed or with_deployed(ask, measured.curve)
+    there = measured.where(ask)
+    deployed = measured.deployed or with_deployed(there, measured.curve)
     return measured.but(
         deployed=deployed,
-        asked=measured.asked or asked_record(ask.model, measured.curve, ask.context),
+        asked=measured.asked or asked_record(there.model, measured.curve, there.context),
     )
 
 
 def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
-    details = {**measured.sample.details(), **measured.details}
+    details = {**measured.curve_sample.details(), **measured.details}
     if measured.deployed is not None and "deployed" not in details:
-        details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, measured.entries.clusters)
-    if measured.is_slope and measured.curve is not None:
-        judgement = _contradicted(judgement, measured, details["deployed"])
+        details["deployed"] = deployed_record(
+            ask.subject, measured.deployed, claim.confidence, measured.curve_sample.clusters
+        )
+        if measured.is_slope and claim.kind.directed:
+            judgement = _contradicted(judgement, measured, details["deployed"])
     judgement = claim.doubt(ask, measured, judgement)
     for one in measured.reads:
-        judgement, details["reading"] = _unread(judgement, one, claim.confidence)
+        record = one.record(claim.confidence)
+        judgement = _unread(judgement, one, record)
+        if not one.of:
+            details["reading"] = record
     return judgement, details
 
 
@@ -101,7 +103,7 @@ def _contradicted(judgement: Judgement, measured: Measurement, at: dict[str, Any
     It does if the mean effect has another sign than the slope gives it, provided that one of the two is significant.
     """
     assert measured.curve is not None
-    slope = mean_t(measured.curve.slopes, confidence=judgement.found.confidence, clusters=measured.entries.clusters)
+    slope = mean_t(measured.curve.slopes, confidence=judgement.found.confidence, clusters=measured.curve_sample.clusters)
     sign = 1 if at["multiplier"] > 0 else -1
     expected = "up" if slope.estimate * sign > 0 else "down"
     is_opposite = at["moves"] == {"up": "down", "down": "up"}[expected]
@@ -116,32 +118,17 @@ def _contradicted(judgement: Judgement, measured: Measurement, at: dict[str, Any
     return withhold(judgement, Reason(contradiction.name, text, cure))
 
 
-def _unread(judgement: Judgement, read: Read, confidence: float) -> tuple[Judgement, dict[str, Any] | None]:
-    """Withhold a pass on texts that the unsteered model is not proven to read better than chance, by Student's t over the texts."""
-    reading = read.reading
-    if reading is None:
-        return judgement, None
-    interval: tuple[float | None, float | None] = (None, None)
-    is_better = False
-    if len(reading.per_text) > 1:
-        found = mean_t(reading.per_text, confidence=confidence, clusters=read.clusters)
-        interval, is_better = bounds_of(found), reading.is_better_at(found.high)
-    if not is_better:
-        low, high = map(number, interval)
-        text = (
-            f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {reading.of} better than chance: "
-            f"{number(reading.loss)} [{low}, {high}] nats per token, and {number(reading.chance)} for tokens drawn at random"
-        )
-        cure = "give texts in a language that this model reads, or the right model and tokenizer"
-        judgement = withhold(judgement, Reason(unread.name, text, cure))
-    record = {
-        "loss": reading.loss,
-        "interval": list(interval),
-        "chance": reading.chance,
-        "is_better": is_better,
-        "texts": len(reading.per_text),
-    }
-    return judgement, record
+def _unread(judgement: Judgement, read: Read, record: dict[str, Any] | None) -> Judgement:
+    """Withhold a pass on texts that the unsteered model is not proven to read better than chance."""
+    if read.reading is None or record is None or record["is_better"]:
+        return judgement
+    low, high = map(number, record["interval"])
+    text = (
+        f"{f'{read.of}: ' if read.of else ''}it is not proven that the unsteered model reads {read.reading.of} better than chance: "
+        f"{number(record['loss'])} [{low}, {high}] nats per token, and {number(record['chance'])} for tokens drawn at random"
+    )
+    cure = "give texts in a language that this model reads, or the right model and tokenizer"
+    return withhold(judgement, Reason(unread.name, text, cure))
 
 
 def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
@@ -150,7 +137,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
     fields: dict[str, Any] = {"n": entries.count, "unit": entries.counted, "data": measured.sample.describe()}
     compared = measured.compared
     if measured.curve is not None:
-        fields = {**curve_fields(measured.curve, {}, subject, claim.confidence, entries.clusters), **fields}
+        fields = {**curve_fields(measured.curve, subject, claim.confidence, measured.curve_sample.clusters), **fields}
         for item, more in zip(fields["items"], measured.of_items, strict=bool(measured.of_items)):
             item |= more
         of_slopes = fields.pop("details")
@@ -161,7 +148,12 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             assert measured.deployed is not None
             judged_slope = judgement.interval if measured.statistic == "steerability" else None
             compared = compared_by_items(
-                measured.curve, measured.deployed, ask.subject, claim.confidence, entries.clusters, judged_slope=judged_slope
+                measured.curve,
+                measured.deployed,
+                ask.subject,
+                claim.confidence,
+                measured.curve_sample.clusters,
+                judged_slope=judged_slope,
             )
     units = None if measured.unpaired is not None else _units(claim, measured, judgement)
     return Evidence(
@@ -178,6 +170,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             "direction": judgement.direction,
             "min_n": judgement.min_n,
             "percent": measured.percent,
+            "is_strict": measured.is_strict,
             "items_needed": judgement.items_needed,
             "p_pass": judgement.p_pass,
             "p_fail": judgement.p_fail,
@@ -191,7 +184,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             "withheld": None if judgement.withheld is None else judgement.withheld.to_dict(),
             "units": units,
             "unpaired": measured.unpaired,
-            "compared": compared,
+            "compared": compared or None,
             "details": details,
             "findings": tuple(findings_of(found)),
         }
@@ -210,7 +203,6 @@ def _noted(claim: AnyClaim, evidence: Evidence) -> Evidence:
         threshold_set=threshold_set,
         findings=shown,
         silenced=tuple({**one.to_dict(), "reason": claim.silence[one.code]} for one in said if one.code in claim.silence),
-        warnings=[*map(str, shown)],
     )
 
 
@@ -219,6 +211,6 @@ def _units(claim: Claim, measured: Measurement, judgement: Judgement) -> dict[st
     values = measured.estimator.per_unit(measured.values, measured.direction)
     if measured.scale is not None:
         values = measured.scale.per_unit(values)
-    parts = getattr(measured.estimator, "parts", None)
+    parts = getattr(measured.estimator, "parts", ())
     how = claim.how | dict(measured.how)
-    return measured.entries.record(values, measured.estimator.kind, how, parts)
+    return measured.entries.record(values, measured.estimator.kind, how, parts if len(set(parts)) > 1 else None)

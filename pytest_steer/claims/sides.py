@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from ..core.block import Block, Curve, Line, Series, Table
 from ..core.finding import Finding, Weight, code
 from ..core.record import SideChanges
 from ..data import Items, as_items, sample_of
@@ -24,19 +25,17 @@ from ..promises import Promise
 from ..prompting.options import find_options
 from ..stats import rank_correlation
 from ..stats.estimators import Mean
-from . import words
+from . import show
 from .asserting import assertion
 from .base import OverItems
 from .common import Interval
 from .controls import controls_of_no_effect
-from .curves import compared_by_items
-from .figures import Curves, Figure, Line, deployed_mark, distribution_of
+from .curves import check_has_slope, compared_by_items
 from .findings import Found
 from .judging import Judgement
 from .kinds import claim
 from .measurement import Measurement
 from .numbers import number
-from .over_items import check_has_slope
 
 SIDES = ("matching", "not_matching")
 DEGRADATION, BOTH_RISE = "degradation, not steering", "both sides rise"
@@ -156,47 +155,34 @@ class OfSides(OverItems):
             }
         return record
 
-    # --- its words ---
+    # --- what it shows ---
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        """Both sides, which way the model moves, and the other form of the behaviour, whatever the verdict."""
-        return [
-            *words.remarks(evidence),
-            *(
-                f"  {called(name)} answers: log-likelihood {number(record['base'])} -> {number(record['steered'])} {_unit(evidence)}, change "
+    def always(evidence: Evidence) -> Iterator[Block]:
+        """Both sides, and the other form of the behaviour."""
+        for name, record in evidence.details["sides"].items():
+            yield Line(
+                f"{called(name)} answers: log-likelihood {number(record['base'])} -> {number(record['steered'])} {_unit(evidence)}, change "
                 f"{with_bounds(record)}"
-                for name, record in evidence.details["sides"].items()
-            ),
-            *words.controls_beside(evidence),
-            *_beside(evidence),
-        ]
+            )
+        yield from _beside(evidence)
 
     @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        """Why the claim did not pass."""
-        return [
-            *words.decide(evidence),
-            *words.where(evidence),
-            *_over_multipliers(evidence),
-            *_quartiles(evidence),
-            *_strata(evidence),
-            *_on_the_papers_scale(evidence),
-            *_worst_items(evidence),
-        ]
-
-    @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        """The mean log-likelihood of each side's answers over the multiplier, and the items' slopes."""
-        grid, sides = record["multipliers"], record["details"]["sides"]
-        likelihoods = Curves(
+    def why(evidence: Evidence) -> Iterator[Block]:
+        """The sides over the multiplier, by quartile and by stratum, and the items."""
+        grid, sides = evidence.multipliers or [], evidence.details["sides"]
+        yield Curve(
+            [Series(f"{called(side)} answers", list(zip(grid, sides[side]["at"], strict=True))) for side in SIDES],
+            f"log-likelihood, {_unit(evidence)}",
+            marked=show.deployed_mark(evidence),
             title="Both sides",
             about="Mean token log-likelihood of the answers that match and of those that do not.",
-            lines=[Line(f"{called(side)} answers", list(zip(grid, sides[side]["at"], strict=True))) for side in SIDES],
-            y="log-likelihood, nats per token",
-            marked=deployed_mark(record),
         )
-        return [likelihoods, *distribution_of(record)]
+        yield from _quartiles(evidence)
+        yield from _strata(evidence)
+        yield from _on_the_papers_scale(evidence)
+        yield from show.distribution(evidence)
+        yield from _worst_items(evidence)
 
 
 @claim("promotes", title="Steering promotes the matching answers", main="nats")
@@ -362,93 +348,77 @@ def _signed(value: float) -> str:
     return f"{value:+.3g}"
 
 
-def _over_multipliers(evidence: Evidence) -> list[str]:
-    rows = [["multiplier", *(f"{m:g}" for m in evidence.multipliers or ())]]
-    rows += [
-        [called(name), *(f"{value:.2f}" for value in record["at"])] for name, record in evidence.details["sides"].items()
-    ]
-    return [f"  mean log-likelihood of the answers ({_unit(evidence)}):", *words.table(rows, align="right")]
+def _quartiles(evidence: Evidence) -> Iterator[Block]:
+    if quartiles := evidence.details["quartiles"]:
+        side = called(evidence.details["promised_side"])
+        yield Table(
+            [
+                [one["name"], str(one["n"]), number(one["base"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
+                for one in quartiles
+            ],
+            ["", "n", "unsteered", *map(called, SIDES)],
+            title=f"change by quartile of the unsteered log-likelihood of the {side} answers",
+        )
 
 
-def _quartiles(evidence: Evidence) -> list[str]:
-    quartiles = evidence.details["quartiles"]
-    if not quartiles:
-        return []
-    rows = [
-        [one["name"], one["n"], number(one["base"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
-        for one in quartiles
-    ]
-    side = called(evidence.details["promised_side"])
-    return [
-        f"  change by quartile of the unsteered log-likelihood of the {side} answers:",
-        *words.table(rows, ["", "n", "unsteered", *map(called, SIDES)]),
-    ]
+def _strata(evidence: Evidence) -> Iterator[Block]:
+    if len(evidence.strata) > 1:
+        rows = [
+            [f"matching answer {one['label']}", str(one["n"]), *(_signed(one[f"{name}_change"]) for name in SIDES)]
+            for one in evidence.strata
+        ]
+        yield Table(rows, ["", "n", *map(called, SIDES)], title="strata")
 
 
-def _strata(evidence: Evidence) -> list[str]:
-    if len(evidence.strata) < 2:
-        return []
-    rows = [
-        [f"matching answer {one['label']}", one["n"], *(_signed(one[f"{name}_change"]) for name in SIDES)]
-        for one in evidence.strata
-    ]
-    return ["  strata:", *words.table(rows, ["", "n", *map(called, SIDES)])]
+def _on_the_papers_scale(evidence: Evidence) -> Iterator[Block]:
+    if (found := evidence.details["normalised"]) is not None:
+        promoted, suppressed, scales = found["promoted"], found["suppressed"], found["scales"]
+        yield Line(
+            f"on the scale of Pres et al. 2024 (divided by {number(scales[0])} unsteered, {number(scales[1])} steered): promoted "
+            f"{_signed(promoted[-1])}, suppressed {_signed(suppressed[-1])}; in the quarter with most to gain {_signed(promoted[0])}, "
+            f"{_signed(suppressed[0])}"
+        )
 
 
-def _on_the_papers_scale(evidence: Evidence) -> list[str]:
-    found = evidence.details["normalised"]
-    if found is None:
-        return []
-    promoted, suppressed, scales = found["promoted"], found["suppressed"], found["scales"]
-    return [
-        f"  on the scale of Pres et al. 2024 (divided by {number(scales[0])} unsteered, {number(scales[1])} steered): promoted "
-        f"{_signed(promoted[-1])}, suppressed {_signed(suppressed[-1])}; in the quarter with most to gain {_signed(promoted[0])}, "
-        f"{_signed(suppressed[0])}"
-    ]
-
-
-def _worst_items(evidence: Evidence) -> list[str]:
+def _worst_items(evidence: Evidence) -> list[Block]:
     """The items whose promised side moves least in the promised direction."""
-    promised = evidence.details["promised_side"]
+    side = evidence.details["promised_side"]
     grid = evidence.multipliers or []
     base, at = grid.index(0.0), grid.index(float(evidence.multiplier or 0.0))
-    sign = words.effect_sign(evidence) * (1 if promised == "matching" else -1)  # of a change that is promised
+    sign = show.effect_sign(evidence) * (1 if side == "matching" else -1)  # of a change that is promised
 
-    def change(item: Mapping[str, Any], side: str) -> float:
+    def change(item: Mapping[str, Any]) -> float:
         own = item[f"{side}_likelihood"]
         return float(own[at] - own[base])
 
-    lines = ["  worst items:"]
-    for item in sorted(evidence.items or (), key=lambda item: sign * change(item, promised))[: words.WORST]:
+    def words(item: Mapping[str, Any]) -> str:
         each = (
-            f"{called(side)} {item[f'{side}_likelihood'][base]:.2f} -> {item[f'{side}_likelihood'][at]:.2f}"
-            for side in SIDES
+            f"{called(one)} {item[f'{one}_likelihood'][base]:.2f} -> {item[f'{one}_likelihood'][at]:.2f}" for one in SIDES
         )
-        lines.append(f"    [{item['id']}] change {_signed(change(item, promised))}: {', '.join(each)}")
-        lines.append(f"      {words.shorten(item['question'])}")
-        matching, other = (" | ".join(item[side]) for side in SIDES)
-        lines.append(f"      matching: {words.shorten(matching, 60)}   not matching: {words.shorten(other, 60)}")
-    return lines
+        return f"change {_signed(change(item))}: {', '.join(each)}"
+
+    ordered = sorted(evidence.items or (), key=lambda item: sign * change(item))
+    return show.items_block((show.contrast_item(item, change(item), words(item)) for item in ordered), value="change")
 
 
-def _beside(evidence: Evidence) -> list[str]:
+def _beside(evidence: Evidence) -> Iterator[Block]:
     """The other form of the behaviour, and whether it ranks the questions alike."""
     other = evidence.details.get("beside")
     if other is None:
-        return []
+        return
     rows = [
-        [name, n, *(with_bounds(sides[side]) for side in SIDES)]
+        [name, str(n), *(with_bounds(sides[side]) for side in SIDES)]
         for name, n, sides in (
             ("here", evidence.n, evidence.details["sides"]),
             ("beside", other["n"], other["sides"]),
         )
     ]
-    found = other["rank_correlation"]
+    yield Table(rows, ["", "n", *map(called, SIDES)], title=f"beside, {other['source']}")
+    found, shared = other["rank_correlation"], other["shared"]
     each = ", ".join(f"{_MEASURES[name]} {number(found[name])}" for name in _MEASURES)
-    shared = other["shared"]
-    ranks = (
-        f"  rank correlation (Spearman) over the {shared} questions that both ask: {each}"
+    alike = f"{shared or 'no'} question{'' if shared == 1 else 's'} of the two {'is' if shared == 1 else 'are'} the same"
+    yield Line(
+        f"rank correlation (Spearman) over the {shared} questions that both ask: {each}"
         if shared > 2
-        else f"  {shared or 'no'} question{'' if shared == 1 else 's'} of the two {'is' if shared == 1 else 'are'} the same: a rank correlation needs three"
+        else f"{alike}: a rank correlation needs three"
     )
-    return [f"  beside: {other['source']}", *words.table(rows, ["", "n", *map(called, SIDES)]), ranks]

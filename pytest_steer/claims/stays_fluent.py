@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
+from ..core.block import Block, Conversation, Distribution, Line
 from ..core.finding import Finding, Weight, code
 from ..errors import MeasurementError, SteerError
 from ..evidence import Direction, Evidence
@@ -30,18 +31,16 @@ from ..parameters import Param
 from ..promises import Promise
 from ..stats import Inference, between_fillings
 from ..stats.estimators import Clusters, Filled, Mean
-from . import words
+from . import show
 from .asserting import assertion
 from .base import OverReplies
 from .common import Interval
-from .figures import Distribution, Figure, promised_in
 from .findings import weak_promise
 from .kinds import claim
 from .measurement import Measurement, Scale
 from .numbers import number
 from .over_replies import Side, reply_probes
-from .rulings import Ruling, counts_lines, unjudged, worst_replies
-from .units import linearised
+from .rulings import counts_lines, unjudged
 
 NAMES: dict[FluencyMeasure, str] = {
     "repetition": "repetition of 4-grams",
@@ -133,10 +132,7 @@ class StaysFluent(OverReplies):
         return self.over_replies(
             ask,
             written,
-            [
-                [Ruling(one.outcome, one.why, score) for one, score in zip(unjudged(side), own, strict=True)]
-                for side, own in zip(written.sides, shown, strict=True)
-            ],
+            [unjudged(side, own) for side, own in zip(written.sides, shown, strict=True)],
             np.where(steered.collapsed, np.nan, steered.values)[kept],
             MeanOrWorst(Mean(self.interval, self.seed), *(2 * [COLLAPSED.get(quantity, math.inf)])),
             statistic=f"mean {NAMES[quantity]}",
@@ -178,31 +174,22 @@ class StaysFluent(OverReplies):
             yield weak_promise(f"this promise can hardly fail: limit {limit:g} {lets}")
 
     @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        values = record["details"]["values"]["steered"]
-        return [
-            Distribution(
-                title="Each reply",
-                about="Of the steered model.",
-                values=[value for value in values if value is not None],
-                x=record["statistic"].removeprefix("mean "),
-                unit="replies",
-                marked=[(at, "promised") for at in promised_in(record)],
-            )
-        ]
+    def always(evidence: Evidence) -> Iterator[Block]:
+        if (base := evidence.details["base"]) is not None:
+            yield Line(f"unsteered: {number(base)}")
+        yield from counts_lines(evidence)
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        base = evidence.details["base"]
-        return [
-            *([] if base is None else [f"  unsteered: {number(base)}"]),
-            *counts_lines(evidence),
-            *words.not_looked_at(evidence),
-        ]
-
-    @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        return [*words.decide(evidence), *words.where(evidence), *worst_replies(evidence)]
+    def why(evidence: Evidence) -> Iterator[Block]:
+        yield Distribution(
+            [value for value in evidence.details["values"]["steered"] if value is not None],
+            evidence.statistic.removeprefix("mean "),
+            "replies",
+            marked=[(at, "promised") for at in show.promised_in(evidence)],
+            title="Each reply",
+            about="Of the steered model.",
+        )
+        yield Conversation()
 
 
 # --- the measure of each reply ---
@@ -293,7 +280,8 @@ def _mean(found: Values, is_log: bool) -> float | None:
 def _as_perplexities(values: Array) -> Array:
     """[n_replies] numbers whose mean is the perplexity, of logarithms of perplexities."""
     mean = float(values.mean())
-    return linearised(values, mean, math.exp(mean), math.exp(mean))
+    linear: Array = math.exp(mean) + math.exp(mean) * (values - mean)
+    return linear
 
 
 PERPLEXITY = Scale(

@@ -9,7 +9,6 @@ from ..measures.ask import Ask
 from ..parameters import Param
 from ..promises import Promise
 from ..stats.estimators import Mean
-from . import words
 from .asserting import assertion
 from .base import OverCurve
 from .common import WEAK_MEAN, Interval
@@ -63,8 +62,6 @@ class Steers(OverCurve):
             statistic="steerability" if sign > 0 else "negative steerability",
             moved=lambda floor, curve: floor.slope(curve.multipliers.tolist()),
         )
-
-    remarks = staticmethod(words.remarks_with_controls)
 
 
 assert_steers = assertion(Steers)

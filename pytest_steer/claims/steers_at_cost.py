@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
+from ..core.block import Block, CostPoint, EffectAgainstCost, Line, Table
 from ..core.finding import Finding, Weight, code
 from ..core.record import Compared, Strength
 from ..errors import MeasurementError
@@ -19,13 +20,12 @@ from ..parameters import Param
 from ..promises import Promise
 from ..stats import Direction, Inference, Verdict, mean_t
 from ..stats.estimators import Clusters, Estimator, Mean, floor_of
-from . import words
+from . import show
 from .asserting import assertion
 from .base import AboutItems, OverTexts
 from .common import WEAK_MEAN, Interval, Stride, Window
 from .controls import controls_of_no_effect
-from .deployed import moves_of
-from .figures import CostPoint, EffectAgainstCost, Figure, figures_of_items
+from .curves import moves_of
 from .findings import Found, below_floor
 from .judging import Judgement, Reason, few_units, withhold
 from .kinds import Starter, claim
@@ -280,54 +280,70 @@ class SteersAtCost(OverTexts, AboutItems):
                 "judged there on effect and cost together"
             )
 
-    # --- its words ---
+    # --- what it shows ---
 
     @staticmethod
-    def headline(evidence: Evidence) -> str:
-        """The verdict with its numbers, and why, where the cost is judged too."""
+    def reason(evidence: Evidence) -> str | None:
+        """Why it is this verdict where the cost is judged too."""
         is_over = evidence.details["over_budget"] and not evidence.withheld
-        return words.headline(evidence, _over_budget_reason(evidence) if is_over else None)
+        return _over_budget_reason(evidence) if is_over else None
 
     @staticmethod
-    def remarks(evidence: Evidence) -> list[str]:
-        """The multiplier and its cost, whatever the verdict."""
-        return [
-            *words.not_looked_at(evidence),
-            *_cost_line(evidence),
-            *words.controls_beside(evidence),
-            *_pne_line(evidence),
-            *words.texts_chosen(evidence.details["neutral"]),
-        ]
+    def cure(evidence: Evidence) -> str | None:
+        if not evidence.details["over_budget"] or evidence.withheld:
+            return None
+        return "not enough evidence that the cost is within the budget: measure more neutral texts"
 
     @staticmethod
-    def explanation(evidence: Evidence) -> list[str]:
-        """Why the claim did not pass."""
-        unclear = "not enough evidence that the cost is within the budget: measure more neutral texts"
-        return [
-            *words.decide(evidence, unclear if evidence.details["over_budget"] else None),
-            *words.where(evidence, at=""),
-            *words.curve(evidence),
-            *_looked_at(evidence),
-            *words.worst_items(evidence),
-        ]
+    def always(evidence: Evidence) -> Iterator[Block]:
+        """The multiplier and its cost, and the perplexity-normalised effect."""
+        details = evidence.details
+        low, high = (number(bound, percent=True) for bound in details["cost_interval"])
+        yield Line(
+            f"judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} [{low}, {high}] at "
+            f"{details['cost_confidence']:.4g} each side, over {details['neutral']['n']} texts; budget {promise(details['budget'], percent=True)}"
+        )
+        if details["pne"] is not None:
+            base, steered = (details["matching_probability"][key] for key in ("base", "steered"))
+            yield Line(
+                f"PNE {number(details['pne'])}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered; mean perplexity "
+                f"x {details['mean_perplexity_ratio']:.3g}"
+            )
+        yield from map(Line, show.texts_chosen(details["neutral"]))
 
     @staticmethod
-    def figures(record: dict[str, Any]) -> list[Figure]:
-        details, deployed = record["details"], record["details"]["deployed"]
+    def why(evidence: Evidence) -> Iterator[Block]:
+        """Effect against cost, the multipliers with their costs, and the items."""
+        details, deployed = evidence.details, evidence.details["deployed"]
+        budget, judged_at = details["budget"], details["multiplier_at_cost"]
+        costs = sorted(details["looked_at"], key=lambda pair: abs(float(pair[0])))
+        yield Table(
+            [
+                ["multiplier", *(f"{multiplier:.4g}" for multiplier, _ in costs)],
+                ["perplexity", *("overflow" if cost is None else number(cost, percent=True) for _, cost in costs)],
+            ],
+            are_numbers=True,
+        )
+        dose = details["mean_effect"] / details["sd_unsteered"] if details["sd_unsteered"] else None
+        share = "anti-steerable share" if show.effect_sign(evidence) > 0 else "share that rises"
+        yield Line(
+            f"mean effect {number(details['mean_effect'])} ({number(dose)} standard deviations of the unsteered propensities), {share} "
+            f"{details['anti_steerable_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
+            f"{number(deployed['mean_effect'])}"
+        )
         at = {0.0: CostPoint("vector", 0.0, 0.0, 0.0)}
         if deployed["mean_effect"] is not None and deployed["cost"] is not None:
             multiplier = deployed["multiplier"]
             at[multiplier] = CostPoint("vector", multiplier, deployed["mean_effect"], deployed["cost"])
-        judged_at = details["multiplier_at_cost"]
-        low, high = (None, None) if details["standardised"] else record["interval"]
+        low, high = (None, None) if details["standardised"] else evidence.interval
         at[judged_at] = CostPoint("vector", judged_at, details["mean_effect"], details["cost"], (low, high))
-        drawn = EffectAgainstCost(
+        yield EffectAgainstCost(
+            sorted(at.values(), key=lambda one: one.multiplier),
+            budget,
             title="Effect against cost",
-            about=f"Judged at multiplier {number(judged_at)}. The line is the budget, {promise(details['budget'], percent=True)} perplexity.",
-            points=sorted(at.values(), key=lambda one: one.multiplier),
-            budget=details["budget"],
+            about=f"Judged at multiplier {number(judged_at)}. The line is the budget, {promise(budget, percent=True)} perplexity.",
         )
-        return [drawn, *figures_of_items(record)]
+        yield from show.of_items(evidence)
 
 
 assert_steers_at_cost = assertion(SteersAtCost)
@@ -366,45 +382,3 @@ def _over_budget_reason(evidence: Evidence) -> str:
             "the cost exceeds the budget" if low is None or low >= details["budget"] else "the interval is on the bad side"
         )
     return "the interval of the cost lies across the budget"
-
-
-def _cost_line(evidence: Evidence) -> list[str]:
-    """Where the claim was judged, and what it costs there."""
-    details = evidence.details
-    low, high = (number(bound, percent=True) for bound in details["cost_interval"])
-    shown = f"[{low}, {high}] at {details['cost_confidence']:.4g} each side, over {details['neutral']['n']} texts"
-    return [
-        f"  judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} {shown}; "
-        f"budget {promise(details['budget'], percent=True)}"
-    ]
-
-
-def _pne_line(evidence: Evidence) -> list[str]:
-    """The perplexity-normalised effect beside the effect, and what it is made of."""
-    details = evidence.details
-    if details["pne"] is None:
-        return []
-    base, steered = (details["matching_probability"][key] for key in ("base", "steered"))
-    return [
-        f"  PNE {number(details['pne'])}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered; mean perplexity "
-        f"x {details['mean_perplexity_ratio']:.3g}"
-    ]
-
-
-def _looked_at(evidence: Evidence) -> list[str]:
-    """The multipliers with their costs, and the effect found beside that at the deployed multiplier."""
-    details = evidence.details
-    costs = sorted(details["looked_at"], key=lambda pair: abs(pair[0]))
-    rows = [
-        ["multiplier", *(f"{multiplier:.4g}" for multiplier, _ in costs)],
-        ["perplexity", *("overflow" if cost is None else number(cost, percent=True) for _, cost in costs)],
-    ]
-    lines = words.table(rows, align="right")
-    deployed = details["deployed"]
-    dose = details["mean_effect"] / details["sd_unsteered"] if details["sd_unsteered"] else None
-    lines.append(
-        f"  mean effect {number(details['mean_effect'])} ({number(dose)} standard deviations of the unsteered propensities), "
-        f"{'anti-steerable share' if words.effect_sign(evidence) > 0 else 'share that rises'} {details['anti_steerable_share']:.2f}; at the deployed multiplier {number(deployed['multiplier'])} mean effect "
-        f"{number(deployed['mean_effect'])}"
-    )
-    return lines

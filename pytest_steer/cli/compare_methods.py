@@ -143,8 +143,8 @@ def _measure(
     split: tuple[float, ...] | None,
     **settings: Any,
 ) -> _Measured:
+    from ..claims.findings import of_items
     from ..claims.leaks import text_leaks
-    from ..claims.over_items import data_warnings
     from ..data import sample_of
     from ..files.build import load_for
     from ..files.inputs import Inputs
@@ -161,7 +161,7 @@ def _measure(
         for text in map(str, model_findings(model)):
             warn(text)
         for entry in entries:
-            for text in data_warnings(entry.subject, sample_of(entry.items, entry.cluster, at_least=0)):
+            for text in map(str, of_items(entry.subject, sample_of(entry.items, entry.cluster, at_least=0))):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")
             for text in text_leaks(entry.subject.intervention.metadata, entry.neutral.texts):
                 warn(f"{entry.method} on {entry.behaviour}: {text}")

@@ -49,6 +49,7 @@ class Code:
     Attributes:
         name: its code, such as ``train-test-overlap``.
         signal: what is seen, one sentence. meaning: why that matters. cure: what to do about it.
+        mark: a few words that belong beside the verdict wherever it stands on one line; empty for none.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Code:
     meaning: str
     cure: str
     weight: Weight = Weight.NOTE
+    mark: str = ""
 
     def __call__(self, text: str, cure: str = "") -> Finding:
         return Finding(self.name, text, cure)
@@ -65,13 +67,13 @@ CODES: dict[str, Code] = {}
 """Every code by its name, in the order of declaration. An extension declares its own with :func:`code`."""
 
 
-def code(name: str, *, signal: str, meaning: str, cure: str, weight: Weight = Weight.NOTE) -> Code:
+def code(name: str, *, signal: str, meaning: str, cure: str, weight: Weight = Weight.NOTE, mark: str = "") -> Code:
     """Declare a code.
 
     Raises:
         SteerError: the name is taken.
     """
-    made = Code(name, signal, meaning, cure, weight)
+    made = Code(name, signal, meaning, cure, weight, mark)
     if CODES.setdefault(name, made) != made:
         raise SteerError(f"the code {name!r} of a finding is taken: choose another")
     return made

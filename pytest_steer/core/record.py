@@ -590,7 +590,7 @@ class Compared:
     sides: SideChanges | None = field(default=None, metadata=LEFT_OUT)
     budget: float | None = field(default=None, metadata=LEFT_OUT)
     tasks: tuple[ComparedTask, ...] | None = field(default=None, metadata=LEFT_OUT)
-    leaves_alone: Entanglement | None = field(default=None, metadata=LEFT_OUT)
+    entanglement: Entanglement | None = field(default=None, metadata=LEFT_OUT)
     rank: int = 0
 
 
@@ -709,6 +709,10 @@ class ClaimRecord:
         xfail: why the claim is known to fail
         xfail_expires: last day on which a known failure is excused; null where it has none. After that day xfail is null
         rerun: the command that runs the claim again
+        headline: what was found, with its numbers and its promise
+        reason: what the verdict rests on, and why it is this one
+        promised: the side of the threshold
+        blocks: what else the claim shows
         message: what the terminal shows
         multipliers: the grid, of a claim about items
         curve: mean propensity, one per multiplier
@@ -753,7 +757,6 @@ class ClaimRecord:
     asked: Asked | None = None
     replies: Replies | None = None
     noise: Noise | None = None
-    warnings: tuple[str, ...] = ()
     findings: tuple[Noted, ...] = ()
     silenced: tuple[Silenced, ...] = ()
     withheld: Noted | None = None
@@ -762,6 +765,10 @@ class ClaimRecord:
     xfail_expires: str | None = None
     rerun: str | None = None
     holm: Holm | None = None
+    headline: str = ""
+    reason: str = ""
+    promised: Literal["at least", "at most", "more than"] = "at least"
+    blocks: tuple[Mapping[str, Any], ...] = ()
     message: str
     multipliers: tuple[float, ...] | None = field(default=None, metadata=LEFT_OUT)
     curve: tuple[float, ...] | None = field(default=None, metadata=LEFT_OUT)

@@ -223,7 +223,7 @@ class _Supply:
         return shown(file) if file is not None else "texts"
 
     @property
-    def search(self) -> Search:
+    def contexts(self) -> Search:
         from ..prompting.strategies import contexts, every_context
 
         run = self._inputs.run

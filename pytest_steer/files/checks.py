@@ -232,7 +232,7 @@ def _data_set_faults(claim: Expanded, name: str, data: Any, own_vector: bool) ->
 
 
 def _behaviour_faults(claim: Expanded, folder: Path) -> Iterator[Fault]:
-    """Of the other behaviours of ``leaves_alone``."""
+    """Of other behaviours beside the claim's own."""
     behaviours = claim.values.get("behaviours")
     if not isinstance(behaviours, dict) or not behaviours:
         return

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike, Texts
+from ..data import DialogueLike, ItemLike, Items, Question, TaskItem, TextLike, Texts, as_items
 from ..errors import DataError, SteerError
+from ..extract import Contrast, read_contrast
 from ..model import Model, Probe
 from ..model.drawing import Drawing
 from ..model.noise import eps_of
@@ -264,6 +265,10 @@ class Ask:
         if isinstance(units, Items):
             return reading_of_questions(self.model, [item.question for item in units])
         return reading_of_texts(self.model, perplexity(self.model, units).per_text)
+
+    def contrast(self, items: Iterable[ItemLike], layers: Sequence[int], *, readout: str) -> Contrast:
+        """The unsteered activations of both sides of the items at some layers."""
+        return read_contrast(self.model, as_items(items), layer=list(layers), readout=readout, context=self.context)
 
     def noise(self, probes: Sequence[Probe]) -> NoiseFloor:
         """The noise floor of the scores of such probes."""

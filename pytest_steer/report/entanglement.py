@@ -1,4 +1,4 @@
-"""What the vectors of a matrix do to other behaviours: a map of mean steerabilities, from the evidence of ``leaves_alone``."""
+"""What the vectors of a matrix do to other behaviours: a map of mean steerabilities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def entanglement_rows(claims: Sequence[ClaimRecord]) -> list[EntanglementRow]:
     """One row per ``leaves_alone`` claim that stands in a ``matrix``."""
     rows = []
     for claim in claims:
-        found = None if claim.compared is None else claim.compared.leaves_alone
+        found = None if claim.compared is None else claim.compared.entanglement
         if not claim.matrix or found is None:
             continue
         if found.own is not None:

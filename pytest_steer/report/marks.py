@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ..claims.numbers import low_confidence
-from ..core.record import ClaimRecord
+from ..core.finding import CODES
+from ..core.record import ClaimRecord, Noted
 
 
 def marks_of(claim: ClaimRecord) -> list[str]:
@@ -14,11 +12,10 @@ def marks_of(claim: ClaimRecord) -> list[str]:
     low = low_confidence(claim.confidence).strip() if claim.verdict in ("pass", "fail") else ""
     marks = [f"{low} confidence"] if low else []
     marks += ["within rounding"] if claim.noise and claim.noise.interval_is_narrower else []
-    return marks + (["model does not read the texts"] if _is_unread(claim.details) else [])
+    said = [*claim.findings, *([claim.withheld] if claim.withheld else [])]
+    return marks + list(dict.fromkeys(CODES[one.code].mark for one in said if one.code in CODES and CODES[one.code].mark))
 
 
-def _is_unread(details: Mapping[str, Any]) -> bool:
-    groups = details.get("behaviours")  # each of which has its own texts
-    records = [details, *(groups if isinstance(groups, list) else ())]
-    readings = [one.get("reading") for one in records if isinstance(one, Mapping)]
-    return any(isinstance(one, Mapping) and one.get("is_better") is False for one in readings)
+def words_of(finding: Noted) -> str:
+    """A finding of a record as one sentence."""
+    return f"{finding.text}: {finding.cure}" if finding.cure else finding.text

@@ -101,9 +101,8 @@ def fitting(claims: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], lis
         if error is not None:
             said = f"a report cannot hold this evidence: {'.'.join(map(str, error.absolute_path))}: {error.message[:200]}"
             faults.append(f"{claim['id']}: {said}")
-            record = error_evidence(str(claim["check"]), str(claim["name"]), said)
-            record.id, record.suite, record.message = str(claim["id"]), str(claim["suite"]), said
-            claim = record.to_dict()
+            known = {key: str(claim[key]) for key in ("id", "suite")}
+            claim = error_evidence(str(claim["check"]), str(claim["name"]), said, message=said, **known).to_dict()
         fit.append(claim)
     return fit, faults
 

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from jsonschema import Draft202012Validator, validators
 
-from ..core import record
+from ..core import block, record
+from ..core.block import KINDS
 from ..core.record import SCHEMA_NAME, ClaimRecord, Report
 
 Schema = dict[str, Any]
@@ -52,9 +53,16 @@ _RULES: list[Schema] = [
 @cache
 def report_schema() -> Schema:
     """The JSON Schema that every report is valid under."""
-    _, found = msgspec.json.schema_components([Report])
-    defs = {name: _described(_plain(found[name]), getattr(record, name)) for name in sorted(found)}
-    defs[ClaimRecord.__name__]["allOf"] = _RULES
+    _, found = msgspec.json.schema_components([Report, *KINDS.values()])
+    defs = {
+        name: _described(_plain(found[name]), getattr(record, name, None) or getattr(block, name)) for name in sorted(found)
+    }
+    for name, kind in KINDS.items():
+        shown = defs[kind.__name__]
+        shown |= {"properties": {"kind": {"const": name}, **shown["properties"]}, "required": ["kind", *shown["required"]]}
+    claim = defs[ClaimRecord.__name__]
+    claim["allOf"] = _RULES
+    claim["properties"]["blocks"]["items"] = {"anyOf": [{"$ref": f"#/$defs/{kind.__name__}"} for kind in KINDS.values()]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"{SCHEMA_NAME}: a report of pytest-steer",
@@ -81,7 +89,11 @@ def _plain(schema: Any) -> Any:
         return [_plain(one) for one in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: _plain(value) for key, value in schema.items() if key not in ("title", "default")}
+    found = {
+        key: _plain(value)
+        for key, value in schema.items()
+        if key != "default" and not (key == "title" and isinstance(value, str))
+    }
     match found.get("anyOf"):
         case [{"type": str(kind), **rest}, {"type": "null"}]:
             del found["anyOf"]

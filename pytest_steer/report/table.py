@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import convert
 
-from ..claims.numbers import number, promised, promised_side
+from ..claims.numbers import number, promised
 from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
 from ..core.record import UNBOUNDED, ClaimRecord, LeftOut
 from ..screen import visible
 from ..stats import expected_false_verdicts
-from .marks import marks_of
+from .marks import marks_of, words_of
 from .verdict import verdict_words
 
 Claim = ClaimRecord
@@ -105,9 +105,7 @@ def _numbers(claim: Claim) -> list[str]:
     percent = claim.percent
     low, high = (number(bound, percent) for bound in claim.interval)
     interval = f" [{low}, {high}]" if claim.interval != UNBOUNDED else ""
-    sign = {"at least": ">=", "at most": "<=", "more than": ">"}[
-        promised_side(claim.check, claim.direction, claim.threshold)
-    ]
+    sign = {"at least": ">=", "at most": "<=", "more than": ">"}[claim.promised]
     return [
         f"{number(claim.estimate, percent)}{interval}",
         promised(sign, claim.threshold, percent),
@@ -238,8 +236,8 @@ def claim_warnings(claims: Sequence[Claim]) -> list[str]:
     """What the readers of the table have to know, also of claims that passed; each text once, with the claims it is about."""
     about: dict[str, dict[str, list[str]]] = {}
     for claim in claims:
-        for warning in claim.warnings:
-            about.setdefault(warning, {}).setdefault(claim.suite, []).append(claim.name)
+        for one in claim.findings:
+            about.setdefault(words_of(one), {}).setdefault(claim.suite, []).append(claim.name)
     return [
         f"warning: {'; '.join(f'{suite}: {_first(list(dict.fromkeys(names)))}' for suite, names in suites.items())}: {text}"
         for text, suites in about.items()

@@ -32,9 +32,12 @@ class _Cut:
 
     def record(self, claim: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = self._value(claim)
-        found |= {"message": self._words(claim["message"]), "warnings": [self._words(text) for text in claim["warnings"]]}
+        found["message"] = self._words(claim["message"])
         for key in ("findings", "silenced"):
             found[key] = [{name: self._words(text) for name, text in one.items()} for one in claim.get(key) or ()]
+        for block in found["blocks"]:
+            block |= {key: self._shown(block[key]) for key in ("words", "rows", "title") if key in block}
+        found |= {key: self._words(claim[key]) for key in ("headline", "reason")}
         if claim.get("withheld"):
             found["withheld"] = {name: self._words(text) for name, text in claim["withheld"].items()}
         if claim["error"] is not None:
@@ -45,6 +48,12 @@ class _Cut:
             if found.get("counterexample"):
                 found["counterexample"]["reproduce"] = found["rerun"]
         return found
+
+    def _shown(self, value: Any) -> Any:
+        """Words or cells of a block, with texts cut."""
+        if isinstance(value, list):
+            return [self._shown(one) for one in value]
+        return self._words(value) if isinstance(value, str) else value
 
     def _value(self, value: Any, key: str = "") -> Any:
         if isinstance(value, dict):

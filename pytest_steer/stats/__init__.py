@@ -18,7 +18,7 @@ mean without rare, large ones, and for thresholds that were not set from the sam
 from ..evidence import Direction, Verdict
 from .agreement import Kappa, cohen_kappa
 from .bootstrap import mean_bootstrap
-from .equivalence import items_needed_within, largest_size, size_of_mean
+from .equivalence import items_needed_within, size_of_mean
 from .fillings import between_fillings
 from .guessing import guessing_share, p_of_guessing, p_of_weighted_guessing
 from .intervals import Inference, mean_t, one_per_cluster, share, share_of_clusters
@@ -70,7 +70,6 @@ __all__ = [
     "items_needed_within",
     "judge",
     "largest_of",
-    "largest_size",
     "least_of",
     "least_ratio",
     "mean_bootstrap",

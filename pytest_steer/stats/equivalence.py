@@ -1,4 +1,4 @@
-"""Bounds of the size of a mean, and of the largest of several sizes: for claims that a mean stays within a band around 0.
+"""Bounds of the size of a mean: for claims that it stays within a band around 0. Of several sizes see ``largest.largest_of``.
 
 "The mean lies within +-band" is proven by two one-sided tests (Schuirmann 1987): the mean is above -band, and it is below band.
 The size of the mean, ``|mean|``, is then at most the band. With the bounds of the mean at one confidence::
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,31 +41,6 @@ def size_of_mean(mean: Inference) -> Inference:
         n=mean.n,
         standard_deviation=mean.standard_deviation,
     )
-
-
-def largest_size(sizes: Sequence[Inference], *, tests: int | None = None) -> Inference:
-    """Bounds of the largest of several sizes, from those of each, however they depend on each other.
-
-    All of them are within the band if each is, so the upper bound is the largest of the upper bounds, unadjusted. To say that one of k
-    sizes is outside, each is judged at ``1 - alpha / k`` (Bonferroni), so the lower bound is the largest of the lower bounds at
-    that level. Each bound is wrong with a probability of at most alpha.
-
-    Args:
-        sizes: results of :func:`size_of_mean`, all at one confidence.
-        tests: how many tests share alpha on the side of the lower bound, if others than these do; by default k.
-
-    Raises:
-        ValueError: none, something else, different confidences, or fewer tests than sizes.
-    """
-    if not sizes or len({size.confidence for size in sizes}) > 1:
-        raise ValueError(f"sizes were {len(sizes)} of different confidences, or none; expected some of one confidence.")
-    if not all(isinstance(size._tails, _SizeTails) for size in sizes):
-        raise ValueError("an inference is not that of a size; expected results of size_of_mean.")
-    if tests is not None and tests < len(sizes):
-        raise ValueError(f"tests were {tests} of {len(sizes)} sizes; expected at least as many.")
-    furthest = max(sizes, key=lambda size: size.estimate)
-    tails = _LargestTails(tuple(size._tails for size in sizes), tests or len(sizes))
-    return infer(tails, furthest.confidence, estimate=furthest.estimate, method=furthest.method, n=furthest.n)
 
 
 def items_needed_within(
@@ -155,24 +129,3 @@ class _SizeTails:
 
     def p_at_most(self, threshold: float) -> float:
         return max(self.mean.p_at_most(threshold), self.mean.p_at_least(-threshold)) if threshold >= 0 else 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class _LargestTails:
-    """Bounds and p-values of the largest of several sizes, of which each is held against an equal part of alpha."""
-
-    each: tuple[Tails, ...]
-    tests: int
-
-    def low(self, confidence: float) -> float:
-        adjusted = 1 - (1 - confidence) / self.tests
-        return max(tails.low(adjusted) for tails in self.each)
-
-    def high(self, confidence: float) -> float:
-        return max(tails.high(confidence) for tails in self.each)
-
-    def p_at_least(self, threshold: float) -> float:
-        return min(1.0, self.tests * min(tails.p_at_least(threshold) for tails in self.each))
-
-    def p_at_most(self, threshold: float) -> float:
-        return max(tails.p_at_most(threshold) for tails in self.each)

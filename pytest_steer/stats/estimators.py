@@ -6,7 +6,8 @@ which numbers of the units average to its estimate. Nothing outside asks which e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -15,9 +16,10 @@ import numpy as np
 from ..evidence import Direction
 from ._arguments import FloatArray
 from .bootstrap import mean_bootstrap
+from .equivalence import items_needed_within, size_of_mean
 from .fillings import between_fillings
 from .intervals import Inference, mean_t, share, share_of_clusters
-from .largest import largest_of
+from .largest import as_rise, largest_of
 from .least import least_of
 from .paired import paired_share_difference
 from .planning import items_needed_mean, items_needed_paired, items_needed_share
@@ -107,6 +109,34 @@ class Mean:
         self, values: FloatArray, threshold: float, direction: Direction
     ) -> tuple[FloatArray, float, Estimator] | None:
         return values, threshold, self
+
+
+@dataclass(frozen=True)
+class Size:
+    """The size of a mean, ``|mean|``, for promises that it stays within a band around 0 (``size_of_mean``)."""
+
+    of: Estimator
+
+    @property
+    def kind(self) -> str:
+        return self.of.kind
+
+    def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
+        return size_of_mean(self.of.infer(values, clusters, confidence=confidence, direction=direction))
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        turned: FloatArray = values if values.mean() >= 0 else -values
+        return turned
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        return items_needed_within(found.estimate, found.standard_deviation or 0.0, threshold, confidence=found.confidence)
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return self.per_unit(values, direction), threshold, self.of
 
 
 @dataclass(frozen=True)
@@ -281,15 +311,53 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class Rise:
+    """The relative rise exp(d) - 1, where d is the mean of differences of logarithms, such as of perplexities.
+
+    Attributes:
+        of: the estimator of d.
+    """
+
+    of: Estimator
+
+    @property
+    def kind(self) -> str:
+        return self.of.kind
+
+    def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
+        return as_rise(self.of.infer(values, clusters, confidence=confidence, direction=direction))
+
+    def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
+        mean = float(values.mean())
+        rise = math.expm1(mean)
+        linear: FloatArray = rise + (rise + 1) * (values - mean)
+        return linear
+
+    def units_needed(
+        self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
+    ) -> int | None:
+        difference = self.of.infer(values, clusters, confidence=found.confidence, direction=direction)
+        return self.of.units_needed(difference, values, clusters, math.log1p(threshold), direction)
+
+    def as_mean(
+        self, values: FloatArray, threshold: float, direction: Direction
+    ) -> tuple[FloatArray, float, Estimator] | None:
+        return self.of.as_mean(values, math.log1p(threshold), direction)
+
+
+@dataclass(frozen=True)
 class Worst:
     """The worst of several parts of the units: the least where a large number is promised, else the largest.
 
     Attributes:
-        of: the estimator of each part. parts: [n_units] the part of each unit.
+        of: the estimator of each part. parts: [n_units] the part of each unit. others: estimators of parts that have one of their own.
+        tests: of the promise that each part is at most so large: how many share the level of a fail, if more than these parts do.
     """
 
     of: Estimator
     parts: tuple[str, ...]
+    tests: int | None = None
+    others: Mapping[str, Estimator] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -305,15 +373,19 @@ class Worst:
             together = None if clusters is None else [one for one, here in zip(clusters, own, strict=True) if here]
             if together is not None and len(set(together)) == len(together):
                 together = None
-            found[part] = self.of.infer(values[own], together, confidence=confidence, direction=direction)
+            found[part] = self._of(part).infer(values[own], together, confidence=confidence, direction=direction)
         return found
 
     def infer(self, values: FloatArray, clusters: Clusters = None, *, confidence: float, direction: Direction) -> Inference:
         each = list(self.each(values, clusters, confidence=confidence, direction=direction).values())
-        return (least_of if direction is Direction.AT_LEAST else largest_of)(each)
+        return least_of(each) if direction is Direction.AT_LEAST else largest_of(each, tests=self.tests)
 
     def per_unit(self, values: FloatArray, direction: Direction) -> FloatArray:
-        return self.of.per_unit(values, direction)
+        labels, found = np.array(self.parts, dtype=object), np.empty(len(values))
+        for part in dict.fromkeys(self.parts):
+            own = labels == part
+            found[own] = self._of(part).per_unit(values[own], direction)
+        return found
 
     def units_needed(
         self, found: Inference, values: FloatArray, clusters: Clusters, threshold: float, direction: Direction
@@ -324,6 +396,9 @@ class Worst:
         self, values: FloatArray, threshold: float, direction: Direction
     ) -> tuple[FloatArray, float, Estimator] | None:
         return None
+
+    def _of(self, part: str) -> Estimator:
+        return self.others.get(part, self.of)
 
 
 def gain_between(kind: str, gains: FloatArray, clusters: Clusters, *, confidence: float) -> Inference:

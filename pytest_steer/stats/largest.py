@@ -9,21 +9,26 @@ from dataclasses import dataclass
 from .intervals import Inference, Tails, infer
 
 
-def largest_of(inferences: Sequence[Inference]) -> Inference:
+def largest_of(inferences: Sequence[Inference], *, tests: int | None = None) -> Inference:
     """The inference of the largest of several means, shares or rises of one confidence.
 
     The upper bound is the largest of theirs, so "all are at most x" is proven when each is (intersection-union test, Berger 1982). The
     lower bound is the largest of theirs at a level divided by their number (Bonferroni), so "one is above x" is proven at the stated
     confidence. n is the least of theirs.
 
+    Args:
+        tests: how many tests share alpha on the side of the lower bound, if others than these do.
+
     Raises:
-        ValueError: there are none, or their confidences differ.
+        ValueError: there are none, their confidences differ, or the tests are fewer.
     """
     if not inferences or len({one.confidence for one in inferences}) > 1:
         raise ValueError("inferences was empty or of several confidences; expected at least one, of one confidence.")
+    if tests is not None and tests < len(inferences):
+        raise ValueError(f"tests were {tests} of {len(inferences)} inferences; expected at least as many.")
     worst = max(inferences, key=lambda one: one.estimate)
     return infer(
-        LargestTails(tuple(one._tails for one in inferences)),
+        LargestTails(tuple(one._tails for one in inferences), tests or len(inferences)),
         worst.confidence,
         estimate=worst.estimate,
         method=worst.method,
@@ -46,19 +51,20 @@ def as_rise(inference: Inference) -> Inference:
 
 @dataclass(frozen=True, eq=False)
 class LargestTails:
-    """Bounds and p-values of the largest of several numbers."""
+    """Bounds and p-values of the largest of several numbers, each of which is held against an equal part of alpha."""
 
     each: tuple[Tails, ...]
+    tests: int
 
     def low(self, confidence: float) -> float:
-        adjusted = 1 - (1 - confidence) / len(self.each)
+        adjusted = 1 - (1 - confidence) / self.tests
         return max(tails.low(adjusted) for tails in self.each)
 
     def high(self, confidence: float) -> float:
         return max(tails.high(confidence) for tails in self.each)
 
     def p_at_least(self, threshold: float) -> float:
-        return min(1.0, len(self.each) * min(tails.p_at_least(threshold) for tails in self.each))
+        return min(1.0, self.tests * min(tails.p_at_least(threshold) for tails in self.each))
 
     def p_at_most(self, threshold: float) -> float:
         return max(tails.p_at_most(threshold) for tails in self.each)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import progress
+from ..claims.curves import check_has_slope
 from ..claims.explain import complete
 from ..claims.multiplicity import adjusted
-from ..claims.over_items import check_has_slope
 from ..data import Items, sample_of
 from ..errors import DataError, SteerError, exceptions_named
 from ..evidence import Evidence

@@ -9,6 +9,7 @@ from dataclasses import replace
 import builders
 import numpy as np
 import pytest
+from evidence import shown
 from scipy import stats
 
 from pytest_steer import (
@@ -23,6 +24,7 @@ from pytest_steer import (
 )
 from pytest_steer.claims import evidence_of
 from pytest_steer.claims.multiplicity import adjusted
+from pytest_steer.core.block import Items
 from pytest_steer.errors import DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
@@ -160,10 +162,11 @@ def test_weights(linear):
 def test_the_worst_questions_are_the_lost_ones_that_lose_most(linear):
     found = evidence(linear, ask(kept=100, lost=20), 0.03)
     assert found.verdict is Verdict.FAIL
-    assert "worst of the 20 lost questions (probability of the right answer):" in found.message
+    worst = shown(found, Items)
+    assert (worst.title, worst.of) == ("worst of the 20 lost questions (probability of the right answer)", 20)
     before, after = 1 / (1 + math.exp(-0.5)), 1 / (1 + math.exp(0.5))
-    assert f"[100] {before:.2f} -> {after:.2f}  q100" in found.message
-    assert "right: fragile   chosen: bad" in found.message
+    assert worst.items[0].words == f"{before:.2f} -> {after:.2f}"
+    assert [one.text for one in worst.items[0].texts] == ["fragile", "bad"]
     assert (
         "asked: no chat template ('Question: {question}\\nAnswer: '); options scored by the summed log-likelihood"
         in found.message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builders
 import pytest
-from evidence import evidence_of
+from evidence import evidence_of, shown
 
 from pytest_steer import (
     ContrastItem,
@@ -27,14 +27,14 @@ from pytest_steer import (
 )
 from pytest_steer.claims import kind_of
 from pytest_steer.claims.baselines import Baseline
-from pytest_steer.claims.figures import Curves, Distribution, EffectAgainstCost, Intervals
+from pytest_steer.core.block import Curve, Distribution, EffectAgainstCost, Intervals, Items
 from pytest_steer.prompting import Context
 from pytest_steer.registry import names
 
 ITEMS = [ContrastItem(f"Question {n} about {'abc'[n % 3] * (n + 1)}?", ("(B)",), ("(A)",), str(n)) for n in range(12)]
 OTHERS = [ContrastItem(f"Other {'xyz'[n % 3] * (n + 2)} thing?", ("(B)",), ("(A)",), str(n)) for n in range(12)]
 TEXTS = [f"Text {'abcd'[n % 4] * (n + 1)} goes on, and then it ends here." for n in range(12)]
-CURVE, SLOPES = (Curves, "Propensity curve"), (Distribution, "Slopes of the items")
+CURVE, SLOPES = (Curve, "Propensity curve"), (Distribution, "Slopes of the items")
 
 
 MEASURED = {
@@ -65,10 +65,10 @@ MEASURED = {
 
 
 class Measured(dict):
-    """Kind of claim to its record, each measured once, on the same small model."""
+    """Kind of claim to its evidence, each measured once, on the same small model."""
 
     def __missing__(self, check):
-        self[check] = MEASURED[check]((builders.random_model("llama"), builders.random_vector(1))).to_dict()
+        self[check] = MEASURED[check]((builders.random_model("llama"), builders.random_vector(1)))
         return self[check]
 
 
@@ -81,13 +81,13 @@ FIGURES = {
     "steers": [CURVE, SLOPES],
     "not_anti_steered": [CURVE, (Distribution, "Effects on the items")],
     "ppl_delta_below": [(Distribution, "What each text loses")],
-    "kl_below": [(Curves, "Divergence over the multiplier"), (Distribution, "Divergence by text")],
+    "kl_below": [(Curve, "Divergence over the multiplier"), (Distribution, "Divergence by text")],
     "generalizes": [(Intervals, "Contexts and data sets"), CURVE, SLOPES],
     "holds_in_contexts": [(Intervals, "Contexts"), CURVE, SLOPES],
-    "leaves_alone": [(Intervals, "Other behaviours"), CURVE],
+    "leaves_alone": [(Intervals, "Other behaviours"), CURVE, (Distribution, "Effects on the items")],
     "steers_at_cost": [(EffectAgainstCost, "Effect against cost"), CURVE, (Distribution, "Effects on the items")],
-    "promotes": [(Curves, "Both sides"), SLOPES],
-    "suppresses": [(Curves, "Both sides"), SLOPES],
+    "promotes": [(Curve, "Both sides"), SLOPES],
+    "suppresses": [(Curve, "Both sides"), SLOPES],
     "beats": [(Intervals, "What the vector does more than each baseline"), CURVE, SLOPES],
     "capability_delta_below": [(Distribution, "What each question loses or gains")],
     "performs_task": [(Intervals, "Accuracy")],
@@ -95,10 +95,13 @@ FIGURES = {
 }
 
 
+def figures_of(evidence):
+    return [one for one in evidence.blocks if isinstance(one, (Curve, Distribution, Intervals, EffectAgainstCost))]
+
+
 @pytest.mark.parametrize("check", FIGURES)
 def test_every_kind_says_which_it_has(measured, check):
-    found = kind_of(check).figures(measured[check])
-    assert [(type(one), one.title) for one in found] == FIGURES[check]
+    assert [(type(one), one.title) for one in figures_of(measured[check])] == FIGURES[check]
 
 
 def test_no_kind_is_forgotten():
@@ -109,22 +112,22 @@ def test_no_kind_is_forgotten():
 
 
 def drawn(measured, check, place=0):
-    record = measured[check]
-    return record, record["details"], kind_of(check).figures(record)[place]
+    found = measured[check]
+    return found.to_dict(), found.details, figures_of(found)[place]
 
 
 def test_curves(measured):
     record, _, figure = drawn(measured, "steers")
-    (line,) = figure.lines
+    (line,) = figure.series
     assert list(line.points) == list(zip(record["multipliers"], record["curve"], strict=True))
     assert [list(one) for one in line.band] == record["curve_interval"]
     assert figure.marked == [(1.0, "deployed")]
     _, details, figure = drawn(measured, "promotes")
-    assert [[y for _, y in line.points] for line in figure.lines] == [
+    assert [[y for _, y in line.points] for line in figure.series] == [
         details["sides"][side]["at"] for side in ("matching", "not_matching")
     ]
     record, details, figure = drawn(measured, "kl_below")
-    assert list(figure.lines[0].points) == sorted([(0.0, 0.0), *map(tuple, details["curve"])])
+    assert list(figure.series[0].points) == sorted({0.0: 0.0, **dict(map(tuple, details["curve"]))}.items())
     assert figure.promised == [record["threshold"]]
 
 
@@ -134,7 +137,7 @@ def test_distributions(measured):
     assert figure.wrong == "below"
     assert f"{sum(value <= 0 for value in figure.values) / 12:.0%} of 12 items are anti-steerable" in figure.about
     assert figure.marked == [(details["steerability"], "mean"), (0.1, "promised")]
-    assert drawn(measured, "not_anti_steered", 1)[2].values == measured["not_anti_steered"]["details"]["effects"]
+    assert drawn(measured, "not_anti_steered", 1)[2].values == measured["not_anti_steered"].details["effects"]
     _, details, figure = drawn(measured, "ppl_delta_below")
     assert figure.values == [one["nll_steered"] - one["nll_base"] for one in details["texts"]]
     _, details, figure = drawn(measured, "kl_below", 1)
@@ -176,23 +179,24 @@ def test_effect_against_cost(measured):
 
 
 def test_the_worst_items_stand_first(measured):
-    for check in ("steers", "generalizes", "promotes"):
-        record = measured[check]
-        ordered = kind_of(check).worst_first(record)
-        assert [value for value, _ in ordered] == sorted(item["slope"] for item in record["items"])
-        assert all(item["slope"] == value for value, item in ordered)
-    beaten = kind_of("beats").worst_first(measured["beats"])
-    assert [value for value, _ in beaten] == sorted(item["difference"] for item in measured["beats"]["items"])
-    moved = [abs(value) for value, _ in kind_of("leaves_alone").worst_first(measured["leaves_alone"])]
+    for check in ("steers", "generalizes"):
+        found = measured[check]
+        listed = shown(found, Items)
+        assert [one.value for one in listed.items] == sorted(item["slope"] for item in found.items)
+        slope_of = {item["id"]: item["slope"] for item in found.items}
+        assert all(slope_of[one.id] == one.value for one in listed.items)
+    beaten = shown(measured["beats"], Items).items
+    assert [one.value for one in beaten] == sorted(item["difference"] for item in measured["beats"].items)
+    moved = [abs(one.value) for one in shown(measured["leaves_alone"], Items).items]
     assert moved == sorted(moved, reverse=True)
 
 
 def test_a_vector_that_lowers_has_its_wrong_side_above_zero():
     model, vector = builders.random_model("llama"), builders.random_vector(1)
-    record = evidence_of(assert_steers, model, vector, ITEMS, steerability=0.1, direction="lowers").to_dict()
-    figure = kind_of("steers").figures(record)[1]
+    found = evidence_of(assert_steers, model, vector, ITEMS, steerability=0.1, direction="lowers")
+    figure = shown(found, Distribution)
     assert figure.wrong == "above"
     assert f"{sum(value >= 0 for value in figure.values) / 12:.0%} of 12 items do not fall" in figure.about
     assert (-0.1, "promised") in figure.marked
-    values = [value for value, _ in kind_of("steers").worst_first(record)]
+    values = [one.value for one in shown(found, Items).items]
     assert values == sorted(values, reverse=True)

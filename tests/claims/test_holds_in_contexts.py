@@ -28,7 +28,7 @@ from pytest_steer import (
     read_items,
 )
 from pytest_steer import extract as extraction
-from pytest_steer.claims import HoldsInContexts
+from pytest_steer.claims import HoldsInContexts, evidence_of
 from pytest_steer.claims.explain import complete
 from pytest_steer.data import Items
 from pytest_steer.errors import DataError
@@ -87,7 +87,13 @@ def check(gated, **changes) -> HoldsInContexts:
     searched = {field.name: values.pop(field.name) for field in fields(Search) if field.name in values}
     max_contexts, batch = searched.pop("max_contexts", 24), searched.pop("batch", None)
     values[values.pop("statistic")] = values.pop("threshold")
-    return HoldsInContexts(search=Search(**searched), max_contexts=max_contexts, batch=batch, **values)
+    subject = values.pop("subject")
+    deployed = {"vector": subject.vector, "multiplier": subject.multiplier}
+    return HoldsInContexts(contexts=Search(**searched), max_contexts=max_contexts, batch=batch, **deployed, **values)
+
+
+def measured(gated, **changes):
+    return evidence_of(check(gated, **changes), gated.model)
 
 
 def test_the_model_is_what_it_says(gated) -> None:
@@ -106,7 +112,7 @@ def test_the_model_is_what_it_says(gated) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("free", [True, False])
 def test_the_counterexample_is_exactly_the_combination_and_nothing_more(gated, seed: int, free: bool) -> None:
-    evidence = check(gated, seed=seed, free=free).measure(gated.model)
+    evidence = measured(gated, seed=seed, free=free)
     assert evidence.verdict is Verdict.FAIL
     assert evidence.counterexample == {"context": CULPRIT.to_dict(), "estimate": pytest.approx(-1, abs=1e-6)}
     assert evidence.estimate == pytest.approx(-1, abs=1e-6)
@@ -121,12 +127,12 @@ def test_the_counterexample_is_exactly_the_combination_and_nothing_more(gated, s
 )
 def test_each_statistic(gated, statistic: str, threshold: float, estimate: float) -> None:
     subject = Subject(vector=gated.vector(), multiplier=2.0)
-    evidence = check(gated, subject=subject, statistic=statistic, threshold=threshold).measure(gated.model)
+    evidence = measured(gated, subject=subject, statistic=statistic, threshold=threshold)
     assert evidence.verdict is Verdict.FAIL
     assert evidence.counterexample["context"] == CULPRIT.to_dict()
     assert evidence.estimate == pytest.approx(estimate, abs=1e-5)
     good = check(gated, subject=subject, statistic=statistic, threshold=threshold, space=contexts(system=["calm", "angry"]))
-    evidence = good.measure(gated.model)
+    evidence = evidence_of(good, gated.model)
     bound = 1 - 0.05 ** (1 / 10) if statistic == "anti_steerable_share" else None
     assert evidence.verdict is Verdict.PASS
     assert evidence.counterexample is None
@@ -136,7 +142,7 @@ def test_each_statistic(gated, statistic: str, threshold: float, estimate: float
 
 
 def test_every_estimate_is_that_of_the_contexts_own_curve(gated) -> None:
-    evidence = check(gated).measure(gated.model)
+    evidence = measured(gated)
     batch = [item for item in ITEMS if item.id in evidence.details["batch"]]
     rest = [item for item in ITEMS if item.id not in evidence.details["batch"]]
     assert len(evidence.details["contexts"]) == evidence.details["tried"] >= 12
@@ -152,7 +158,7 @@ def test_every_estimate_is_that_of_the_contexts_own_curve(gated) -> None:
 
 def test_as_given_that_fails_already_is_the_counterexample(gated) -> None:
     backwards = Subject(vector=gated.vector(-1.0))
-    evidence = check(gated, subject=backwards).measure(gated.model)
+    evidence = measured(gated, subject=backwards)
     assert evidence.verdict is Verdict.FAIL
     assert evidence.counterexample == {"context": {}, "estimate": pytest.approx(-1, abs=1e-6)}
     assert "the smallest context that breaks it: Context(), as given" in words_of(evidence)
@@ -160,7 +166,7 @@ def test_as_given_that_fails_already_is_the_counterexample(gated) -> None:
 
 def test_a_slight_miss_as_given_does_not_hide_a_context_that_really_breaks(gated) -> None:
     """As given (slope 1) misses a promise of 1.05 by .05, the combination (slope -1) by 2.05."""
-    evidence = check(gated, threshold=1.05).measure(gated.model)
+    evidence = measured(gated, threshold=1.05)
     assert evidence.counterexample["context"] == CULPRIT.to_dict()
     assert evidence.details["breaking"] == evidence.details["tried"]
 
@@ -168,7 +174,7 @@ def test_a_slight_miss_as_given_does_not_hide_a_context_that_really_breaks(gated
 def test_no_axis_goes_where_a_strategy_does_not(gated) -> None:
     """A strategy that is not a product of axes is searched as it is: nothing outside of it but as given is looked at."""
     space = st.sampled_from([Context(system="kind angry", option_order="swapped"), Context(system="calm")])
-    evidence = check(gated, space=space, free=False).measure(gated.model)
+    evidence = measured(gated, space=space, free=False)
     assert evidence.counterexample["context"] == {"system": "kind angry", "option_order": "swapped"}
     tried = [Context.from_dict(row["context"]) for row in evidence.details["contexts"]]
     assert set(map(identity, tried)) <= {
@@ -204,7 +210,7 @@ def mixed(gated, slopes_of_batch: float, slopes_of_rest: float, seed: int = 0, n
 
 def test_what_chance_showed_on_the_batch_is_refuted_by_the_other_items(gated) -> None:
     model, made = mixed(gated, -1.0, 1.0)
-    evidence = made.measure(model)
+    evidence = evidence_of(made, model)
     assert evidence.details["worst"]["estimate"] == pytest.approx(-1)
     assert evidence.verdict is Verdict.PASS
     assert evidence.estimate == pytest.approx(1)
@@ -215,7 +221,7 @@ def test_what_chance_showed_on_the_batch_is_refuted_by_the_other_items(gated) ->
 
 def test_what_the_other_items_cannot_decide_is_unconfirmed_and_inconclusive(gated) -> None:
     model, made = mixed(gated, -1.0, 0.0, noise=2.0)
-    evidence = made.measure(model)
+    evidence = evidence_of(made, model)
     assert evidence.verdict is Verdict.INCONCLUSIVE
     assert evidence.counterexample is None
     assert evidence.details["unconfirmed"] is not None
@@ -225,7 +231,7 @@ def test_what_the_other_items_cannot_decide_is_unconfirmed_and_inconclusive(gate
 
 def test_the_bounds_are_those_of_the_other_items_alone(gated) -> None:
     model, made = mixed(gated, 0.5, -0.5, noise=0.3)
-    evidence = made.measure(model)
+    evidence = evidence_of(made, model)
     slopes = np.array([item["slope"] for item in evidence.items])
     want = stats.t.interval(0.9, len(slopes) - 1, slopes.mean(), stats.sem(slopes))
     assert evidence.interval == pytest.approx(want)
@@ -242,7 +248,7 @@ def test_the_same_seed_gives_the_same_search_and_another_seed_another(gated) -> 
     found = []
     for seed in (3, 3, 4):
         gated.model.kept[engine_of] = Engine(gated.model)
-        found.append(check(gated, seed=seed, space=space, max_contexts=24).measure(gated.model))
+        found.append(measured(gated, seed=seed, space=space, max_contexts=24))
     one, two, other = found
     assert one.details == two.details
     assert (one.verdict, one.counterexample) == (two.verdict, two.counterexample)
@@ -297,7 +303,7 @@ def test_text_and_numbers_shrink_within_an_axis() -> None:
 
 @pytest.mark.parametrize("profile", ["theirs", pytest.param("debug", marks=pytest.mark.nightly)])
 def test_the_users_settings_have_no_say_and_stay_as_they_were(gated, profile: str) -> None:
-    want = check(gated).measure(gated.model).details["contexts"]
+    want = measured(gated).details["contexts"]
     before = hypothesis.settings.default
     hypothesis.settings.register_profile(
         "theirs", max_examples=1, derandomize=True, phases=[hypothesis.Phase.explicit], database=None, deadline=1
@@ -306,7 +312,7 @@ def test_the_users_settings_have_no_say_and_stay_as_they_were(gated, profile: st
     hypothesis.settings.load_profile(profile)
     try:
         gated.model.kept[engine_of] = Engine(gated.model)
-        assert check(gated).measure(gated.model).details["contexts"] == want
+        assert measured(gated).details["contexts"] == want
         assert hypothesis.settings.get_current_profile_name() == profile
     finally:
         hypothesis.settings.load_profile("default")
@@ -329,7 +335,7 @@ def test_no_token_is_scored_twice_and_the_counts_say_so(gated, monkeypatch: pyte
     # The trial of a fast path scores a few rows once more, and so does the noise floor.
     monkeypatch.setattr(Engine, "_tried", lambda *_: True)
     monkeypatch.setattr(Engine, "noise_floor", lambda *_: (0.0, 1e-7))
-    evidence = check(gated).measure(gated.model)
+    evidence = measured(gated)
     assert len(scored) == len(set(scored)) == evidence.details["forwards"]["computed"]
     contexts_tried, batch = evidence.details["tried"], len(evidence.details["batch"])
     most = 3 * (batch * contexts_tried + evidence.n * len(evidence.details["judged"]))
@@ -337,7 +343,7 @@ def test_no_token_is_scored_twice_and_the_counts_say_so(gated, monkeypatch: pyte
     # With multiplier 0, what the vector does not touch, and everything that was asked again.
     assert evidence.details["forwards"]["saved"] >= 3 * batch * 12
     scored.clear()
-    again = check(gated).measure(gated.model)
+    again = measured(gated)
     assert scored == []
     assert again.details["forwards"]["computed"] == 0
     assert again.counterexample == evidence.counterexample
@@ -352,7 +358,7 @@ def test_contexts_drawn_at_random_are_scored_in_one_go(gated, monkeypatch: pytes
         return run(self, probes, pairs)
 
     monkeypatch.setattr(Engine, "run_pairs", counting)
-    evidence = check(gated, max_contexts=40).measure(gated.model)
+    evidence = measured(gated, max_contexts=40)
     at_random = [row for row in evidence.details["contexts"] if row["how"] == "drawn"]
     singles = [row for row in evidence.details["contexts"] if row["how"] == "single"]
     assert len(at_random) >= 5
@@ -377,10 +383,10 @@ def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards(seeds:
     for seed in seeds:
         model.kept[engine_of] = Engine(model)
         made = HoldsInContexts(
-            subject=Subject(vector=vector), items=Items(items, "quiz"), steerability=-1.0,
-            search=Search(space=contexts(**axes), free=True), multipliers=(-1.0, 1.0), max_contexts=40, batch=4, seed=seed,
+            vector=vector, items=Items(items, "quiz"), steerability=-1.0,
+            contexts=Search(space=contexts(**axes), free=True), multipliers=(-1.0, 1.0), max_contexts=40, batch=4, seed=seed,
         )  # fmt: skip
-        evidence = made.measure(model)
+        evidence = evidence_of(made, model)
         batch = [item for item in items if item.id in evidence.details["batch"]]
         model.kept[engine_of] = Engine(model)
         grid = [
@@ -399,10 +405,10 @@ def test_the_worst_is_no_better_than_that_of_the_grid_with_fewer_forwards(seeds:
 
 def test_what_broke_the_promise_is_tried_first_the_next_time(gated, tmp_path: Path) -> None:
     wide = contexts(system=[None, *(f"calm {i}" for i in range(40)), "angry"], option_order=AXES["option_order"])
-    first = check(gated, space=wide, max_contexts=200, memory=tmp_path, place="claim").measure(gated.model)
+    first = measured(gated, space=wide, max_contexts=200, memory=tmp_path, place="claim")
     found = first.counterexample["context"]
     assert found == CULPRIT.to_dict()
-    second = check(gated, space=wide, max_contexts=1, memory=tmp_path, place="claim", seed=9).measure(gated.model)
+    second = measured(gated, space=wide, max_contexts=1, memory=tmp_path, place="claim", seed=9)
     assert [(row["context"], row["how"]) for row in second.details["contexts"][:2]] == [
         ({}, "listed"),
         (found, "remembered"),
@@ -411,50 +417,46 @@ def test_what_broke_the_promise_is_tried_first_the_next_time(gated, tmp_path: Pa
     # Nobody else's.
     for changes in ({"place": "another"}, {"memory": None}, {"space": contexts(**AXES)}):
         values = {"space": wide, "memory": tmp_path, "place": "claim", **changes}
-        other = check(gated, max_contexts=1, seed=9, **values).measure(gated.model)
+        other = measured(gated, max_contexts=1, seed=9, **values)
         assert not [row for row in other.details["contexts"] if row["how"] == "remembered"]
     # With it mended, the context is forgotten.
     mended = Subject(vector=gated.vector(1e-3))
-    check(gated, subject=mended, threshold=-0.5, space=wide, max_contexts=1, memory=tmp_path, place="claim").measure(
-        gated.model
-    )
-    third = check(gated, space=wide, max_contexts=1, memory=tmp_path, place="claim", seed=9).measure(gated.model)
+    measured(gated, subject=mended, threshold=-0.5, space=wide, max_contexts=1, memory=tmp_path, place="claim")
+    third = measured(gated, space=wide, max_contexts=1, memory=tmp_path, place="claim", seed=9)
     assert not [row for row in third.details["contexts"] if row["how"] == "remembered"]
 
 
 def test_remembering_changes_no_verdict_of_the_same_seed(gated, tmp_path: Path) -> None:
-    runs = [check(gated, memory=tmp_path, place="claim").measure(gated.model) for _ in range(3)]
+    runs = [measured(gated, memory=tmp_path, place="claim") for _ in range(3)]
     assert len({json.dumps(run.counterexample) for run in runs}) == 1
     assert {run.verdict for run in runs} == {Verdict.FAIL}
 
 
 def test_damaged_memories_are_dropped(gated, tmp_path: Path) -> None:
-    check(gated, memory=tmp_path, place="claim").measure(gated.model)
+    measured(gated, memory=tmp_path, place="claim")
     entries = [path for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes().startswith(b"{")]
     assert entries
     for path, junk in zip(entries, [b'{"sys', b'{"no_such_axis": 1}', b"[]"], strict=False):
         path.write_bytes(junk)
-    evidence = check(gated, memory=tmp_path, place="claim").measure(gated.model)
+    evidence = measured(gated, memory=tmp_path, place="claim")
     assert evidence.verdict is Verdict.FAIL
     assert not [row for row in evidence.details["contexts"] if row["how"] == "remembered"]
 
 
 def test_listed_contexts_are_always_tried(gated) -> None:
     outside = Context(system="dull angry dull", option_order="swapped")
-    evidence = check(gated, space=contexts(system=[None, "calm"]), listed=(outside,), max_contexts=1, free=False).measure(
-        gated.model
-    )
+    evidence = measured(gated, space=contexts(system=[None, "calm"]), listed=(outside,), max_contexts=1, free=False)
     assert evidence.details["contexts"][1] == {"context": outside.to_dict(), "estimate": pytest.approx(-1), "how": "listed"}
     assert evidence.counterexample["context"] == outside.to_dict()
 
 
 def test_one_context_only(gated) -> None:
     """The same items judge it as after a search, so the estimate is the same."""
-    whole = check(gated).measure(gated.model)
-    alone = check(gated, only=CULPRIT).measure(gated.model)
+    whole = measured(gated)
+    alone = measured(gated, only=CULPRIT)
     assert (alone.verdict, alone.estimate, alone.interval) == (whole.verdict, whole.estimate, whole.interval)
     assert alone.details["tried"] == 1
-    assert check(gated, only=Context(system="calm")).measure(gated.model).verdict is Verdict.PASS
+    assert measured(gated, only=Context(system="calm")).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -467,10 +469,10 @@ def test_one_context_only(gated) -> None:
     ],
 )
 def test_a_space_of_the_context_as_given_alone_is_a_warning(gated, axes: dict, words: str | None) -> None:
-    evidence = check(gated, space=contexts(**axes)).measure(gated.model)
+    evidence = measured(gated, space=contexts(**axes))
     said = [one.split(". ")[0] for one in evidence.warnings if one.startswith("nothing was searched")]
     assert said == ([f"nothing was searched but the context as given: {words}"] if words else [])
-    alone = check(gated, space=contexts(**axes), only=Context(system="calm")).measure(gated.model)
+    alone = measured(gated, space=contexts(**axes), only=Context(system="calm"))
     assert not any(one.startswith("nothing was searched") for one in alone.warnings)
 
 
@@ -550,16 +552,16 @@ def test_numbers_that_cannot_be_used(gated, changes, message: str) -> None:
 
 def test_too_few_items(gated) -> None:
     with pytest.raises(DataError, match=r"items: has 3 item\(s\); holds_in_contexts needs at least four"):
-        check(gated, items=Items(ITEMS[:3], "items")).measure(gated.model)
+        measured(gated, items=Items(ITEMS[:3], "items"))
     with pytest.raises(DataError, match=r"has 20 items, and a batch of 19 leaves 1 to judge .* a batch of at most 18"):
-        check(gated, batch=19).measure(gated.model)
-    assert check(gated, batch=18).measure(gated.model).n == 2
+        measured(gated, batch=19)
+    assert measured(gated, batch=18).n == 2
 
 
 def test_an_item_that_a_context_cannot_put_is_an_error_that_names_the_context(gated) -> None:
     items = [*ITEMS[:5], ContrastItem("odd which (A) good0 (B) bad0", ("(A)",), ("(B)",), "odd")]
     with pytest.raises(DataError, match=r"in Context\(.*option_order='swapped'\): item odd: cannot swap the options"):
-        check(gated, items=Items(items, "items")).measure(gated.model)
+        measured(gated, items=Items(items, "items"))
 
 
 def test_a_strength_without_a_slope_can_promise_an_effect_only(gated) -> None:
@@ -567,8 +569,8 @@ def test_a_strength_without_a_slope_can_promise_an_effect_only(gated) -> None:
         lambda hidden, strength, layer: hidden + strength * gated.vector().directions[2], layers=2, strength="interpolated", name="on"
     )  # fmt: skip
     with pytest.raises(SteerError, match="Promise an effect"):
-        check(gated, subject=Subject(vector=on)).measure(gated.model)
-    evidence = check(gated, subject=Subject(vector=on), statistic="effect").measure(gated.model)
+        measured(gated, subject=Subject(vector=on))
+    evidence = measured(gated, subject=Subject(vector=on), statistic="effect")
     assert evidence.counterexample == {"context": CULPRIT.to_dict(), "estimate": pytest.approx(-1, abs=1e-6)}
     assert evidence.items is None
     assert "nan" not in words_of(evidence)
@@ -607,8 +609,6 @@ def assert_error_free(gated, axes: dict, **more):
 
 def test_a_strategy_that_has_few_contexts_ends_soon(gated) -> None:
     started = time.perf_counter()
-    evidence = check(gated, space=contexts(option_order=["as_given", "swapped"]), free=False, max_contexts=100_000).measure(
-        gated.model
-    )
+    evidence = measured(gated, space=contexts(option_order=["as_given", "swapped"]), free=False, max_contexts=100_000)
     assert evidence.details["tried"] == 2
     assert time.perf_counter() - started < 10

@@ -29,12 +29,11 @@ from pytest_steer import (
     load_model,
     read_items,
 )
-from pytest_steer.claims import LeavesAlone
+from pytest_steer.claims import LeavesAlone, evidence_of
 from pytest_steer.data import read_contrast_texts, safety_items
 from pytest_steer.errors import DataError
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
-from pytest_steer.measures import Subject
 from pytest_steer.report import build_report, report_schema
 from pytest_steer.stats import Verdict
 from pytest_steer.steering import custom
@@ -318,22 +317,19 @@ def test_where_there_is_nothing_to_compare_there_is_no_cosine(linear):
 
 
 def test_without_behaviours_the_safety_items_are_measured_by_their_open_answers():
-    made = LeavesAlone(subject=Subject(vector=builders.random_vector(1)), band=0.1)
-    assert {name: len(items) for name, items in made.behaviours.items()} == {"safety_refuses": 60, "safety_answers": 60}
-    assert made.safety == "open"
-    one = made.behaviours["safety_refuses"][0]
+    made = LeavesAlone(vector=builders.random_vector(1), band=0.1)
+    assert {name: len(items) for name, items in made.others.items()} == {"safety_refuses": 60, "safety_answers": 60}
+    one = made.others["safety_refuses"][0]
     assert not one.is_lettered
     assert "(A)" not in one.question
     lettered = safety_items("lettered")["safety_refuses"][0]
     assert lettered.is_lettered
     assert one.matching[0] in lettered.question
-    both = LeavesAlone(
-        subject=Subject(vector=builders.random_vector(1)), band=0.1, behaviours={"other": LEFT}, safety="lettered"
-    )
-    assert list(both.behaviours) == ["other", "safety_refuses", "safety_answers"]
-    assert both.behaviours["safety_answers"][0].is_lettered
+    both = LeavesAlone(vector=builders.random_vector(1), band=0.1, behaviours={"other": LEFT}, safety="lettered")
+    assert list(both.others) == ["other", "safety_refuses", "safety_answers"]
+    assert both.others["safety_answers"][0].is_lettered
     with pytest.raises(SteerError, match="'safety_refuses' is the name of the shipped safety items"):
-        LeavesAlone(subject=made.subject, band=0.1, behaviours={"safety_refuses": LEFT}, safety="open")
+        LeavesAlone(vector=made.vector, band=0.1, behaviours={"safety_refuses": LEFT}, safety="open")
     with pytest.raises(DataError, match="safety items are read as open or lettered, not 'closed'"):
         safety_items("closed")
 
@@ -449,26 +445,26 @@ def test_under_a_matrix_a_behaviour_is_no_other_of_itself(suite, builder):
     other = builder.build(suite, specs["leaves_alone[cheer]"]).behaviours["loud"]
     assert isinstance(other, OtherData)
     assert other.vector.directions[1].equal(made.subject.vector.directions[1])  # made by the claim's method
-    assert list(builder.build(suite, specs["shipped[loud]"]).behaviours) == ["safety_refuses", "safety_answers"]
+    assert list(builder.build(suite, specs["shipped[loud]"]).others) == ["safety_refuses", "safety_answers"]
 
 
 def test_a_behaviour_that_is_the_claims_own_under_another_name_is_named_with_its_line_and_the_others_run(suite, builder):
     specs = {spec.name: spec for spec in suite.entries}
     spec = specs["leaves_alone[cheer]"]
     with pytest.raises(DataError) as refused:
-        builder.build(suite, spec).measure(builder.model)
+        evidence_of(builder.build(suite, spec), builder.model)
     assert re.search(
         r"c\.steer\.yaml:13: claims\[0\]\.leaves_alone\.behaviours\.copied: copied: has the items of data.test",
         spec.located(refused.value, suite.path),
     )
-    found = builder.build(suite, specs["kept[cheer]"]).measure(builder.model)
+    found = evidence_of(builder.build(suite, specs["kept[cheer]"]), builder.model)
     assert found.details["own"]["n"] == 80
     assert found.verdict is not Verdict.ERROR
 
 
 def test_both_faces_say_the_same(suite, builder):
     spec = next(spec for spec in suite.entries if spec.name == "kept[cheer]")
-    in_file = builder.build(suite, spec).measure(builder.model)
+    in_file = evidence_of(builder.build(suite, spec), builder.model)
     vector = extract.mean_difference(builder.model, *read_contrast_texts(DATA / "cheer_train.json"), layer=1)
     data = {"behaviours": {"quiz": read_items(DATA / "quiz_test.json")}, "items": read_items(DATA / "cheer_test.json")}
     try:

@@ -12,7 +12,7 @@ from replying import BARE, MOVED, looping
 from scipy import stats
 
 from pytest_steer import SteerError, assert_no_cliff
-from pytest_steer.claims.collapse import collapse
+from pytest_steer.claims.no_cliff import find_collapse
 from pytest_steer.errors import MeasurementError
 from pytest_steer.steering import custom
 
@@ -135,7 +135,6 @@ def test_the_search_doubles_halves_and_then_looks_between(threshold, known, cap,
 
     given = {sign * one: one < threshold for one in known}
     signed = tuple(None if one is None else sign * one for one in expected)
-    found = collapse(is_within, given, sign * cap)
-    assert (found.within, found.above) == pytest.approx(signed)
+    assert find_collapse(is_within, given, sign * cap) == pytest.approx(signed)
     assert len(tried) <= 9
     assert not {*tried} & {*given}

@@ -24,7 +24,6 @@ from pytest_steer import (
     wrap_model,
 )
 from pytest_steer.claims.common import OverItems
-from pytest_steer.claims.over_replies import OverReplies
 from pytest_steer.files.schema import full_schema
 from pytest_steer.measures.subject import Subject
 
@@ -105,7 +104,7 @@ def test_defaults_are_those_of_the_claim_file(name):
             continue
         empty = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
         assert (parameter.default or None) == (empty or None), parameter.name
-    shared = get_type_hints(OverReplies if "prompts" in fields else OverItems)
+    shared = get_type_hints(OverItems)
     assert all(
         key in shared or key in inspect.signature(assertion).parameters for key in registry.find("claim", name).parameters
     )

@@ -12,6 +12,7 @@ import numpy as np
 import plain
 import pytest
 import torch
+from evidence import shown
 from scipy import stats
 
 from pytest_steer import (
@@ -27,6 +28,7 @@ from pytest_steer import (
     read_texts,
 )
 from pytest_steer.claims.steers_at_cost import judge_over_budget
+from pytest_steer.core.block import Table
 from pytest_steer.errors import DataError, MeasurementError, VectorError
 from pytest_steer.measures import Deployed
 from pytest_steer.report import build_report, report_schema
@@ -373,12 +375,11 @@ def test_the_message_holds_the_multipliers_looked_at_and_the_worst_items(linear)
         f"[5] effect {-0.5 * m:.3g}, propensity -2.50, {-2.5 - 0.5 * m:.2f}",
     ):
         assert line in words
-    rows = [line.split() for line in found.message.splitlines() if line.startswith("    ")]
-    (multipliers,) = (row[1:] for row in rows if row[0] == "multiplier")
-    (costs,) = (row[1:] for row in rows if row[0] == "perplexity")
     looked_at = sorted(found.details["looked_at"])
-    assert multipliers == [f"{multiplier:.4g}" for multiplier, _ in looked_at]
-    assert costs == [f"{own:+.1%}" for _, own in looked_at]
+    assert shown(found, Table).rows == [
+        ["multiplier", *(f"{multiplier:.4g}" for multiplier, _ in looked_at)],
+        ["perplexity", *(f"{own:+.1%}" for _, own in looked_at)],
+    ]
     assert "strata" not in found.message
     jsonschema.validate(build_report([found.to_dict()], seed=0, profile="ci", started=0.0), report_schema())
 

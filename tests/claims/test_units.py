@@ -12,11 +12,11 @@ import pytest
 from pytest_steer import load_model
 from pytest_steer.against.pairing import fault_of
 from pytest_steer.claims import evidence_of
-from pytest_steer.claims.units import linearised, of_ratio
-from pytest_steer.evidence import Evidence
+from pytest_steer.evidence import Direction, Evidence
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.registry import names
+from pytest_steer.stats.estimators import Mean, Ratio, Rise
 
 DATA = Path(__file__).parents[2] / "example_suites" / "builtin" / "data"
 
@@ -135,9 +135,9 @@ def test_the_order_of_the_data_does_not_count(folder, measured):
         assert turned["values"] == pytest.approx(units["values"][::-1], abs=1e-4)
 
 
-def test_linearised_values_have_the_mean_and_the_spread_of_the_delta_method():
+def test_values_of_a_rise_have_the_mean_and_the_spread_of_the_delta_method():
     values = np.random.default_rng(0).normal(0.05, 0.02, 50)
-    found = linearised(values, values.mean(), np.exp(values.mean()), np.expm1(values.mean()))
+    found = Rise(Mean()).per_unit(values, Direction.AT_MOST)
     assert found.mean() == pytest.approx(np.expm1(values.mean()))
     assert found.std(ddof=1) == pytest.approx(np.exp(values.mean()) * values.std(ddof=1))
 
@@ -146,7 +146,7 @@ def test_values_of_a_ratio():
     draw = np.random.default_rng(1)
     below = draw.normal(2, 0.1, 40)
     above = 0.5 * below + draw.normal(0, 0.01, 40)
-    found = of_ratio(above, below)
+    found = Ratio().per_unit(np.stack([above, below], axis=1), Direction.AT_LEAST)
     assert found.mean() == pytest.approx(above.mean() / below.mean())
     # The jackknife leaves out one unit at a time, and knows nothing of derivatives.
     without = np.array([np.delete(above, i).mean() / np.delete(below, i).mean() for i in range(40)])

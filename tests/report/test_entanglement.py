@@ -32,7 +32,7 @@ def claim(choice, behaviours, own=None, name="leaves_alone"):
         "suite": "s",
         "name": f"{name}[{choice}]",
         "matrix": {"behaviour": choice},
-        "compared": {"leaves_alone": compared},
+        "compared": {"entanglement": compared},
     }
 
 

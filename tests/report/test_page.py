@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 
 import pytest
 from page_reports import HOSTILE, broken_off, items_of, mixed, report_of, shared_page, slopes, steers
 
-from pytest_steer import registry
 from pytest_steer.against.held_against import held_against
-from pytest_steer.claims import claim
-from pytest_steer.claims.figures import Distribution, Intervals, Row
+from pytest_steer.core.block import Curve, Distribution, Estimate, Intervals, Series, record_of
 from pytest_steer.core.record import BaselineSource, Commit, typed
 from pytest_steer.evidence import Verdict
 from pytest_steer.evidence import plain as as_json
@@ -115,7 +114,7 @@ def test_no_address_of_elsewhere_is_in_it(plain):
 
 
 def test_a_pretended_figure_text_stays_a_text():
-    figure = draw(Intervals(title="t", rows=[Row(text, 1.0) for text in HOSTILE[:6]], x=HOSTILE[1], promised=[0.5]))
+    figure = draw(Intervals([Estimate(text, 1.0) for text in HOSTILE[:6]], HOSTILE[1], [0.5], title="t"))
     read = Reader(figure.svg)
     assert {tag for tag, _ in read.elements} <= {"svg", "g", "path", "line", "text", "rect", "defs", "clippath"}
     assert "<img src=x onerror='window.hit = 1'>" in read.inside["svg"]  # what is drawn, the title of the axis
@@ -227,8 +226,8 @@ def test_links_to_claims_stay_good():
 def test_texts_that_a_report_leaves_out_are_not_missed():
     from pytest_steer.report import with_texts
 
-    record = steers("one", slopes(9))
-    record["items"] = [item | {"question": "secret words", "matching": ["secret words"]} for item in record["items"]]
+    record = json.loads(json.dumps(steers("one", slopes(9))).replace("Is it?", "secret words"))
+    record["asked"]["notes"] = []
     assert "secret words" in page_of(report_of([record]))
     page = page_of(report_of([with_texts(record, "none")]))
     assert "secret words" not in page
@@ -305,39 +304,21 @@ def test_what_two_runs_differ_in_is_said_in_the_words_of_the_comparison():
 # --- claims decide their figures ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def kind_of_others():
-    """A third party's kind of claim, whose figures are as the test says."""
-    from dataclasses import dataclass
-
-    def make(figures):
-        @claim("made_up", title="Made up")
-        @dataclass(frozen=True, kw_only=True)
-        class MadeUp:
-            """Nothing."""
-
-            name: str = "made_up"
-
-            def measure(self, model):
-                raise NotImplementedError
-
-        MadeUp.figures = staticmethod(figures)
-
-    yield make
-    registry.forget("claim", "made_up")
+def with_blocks(name, *blocks):
+    return steers(name, slopes(9), check="made_up") | {"blocks": [record_of(one) for one in blocks]}
 
 
-def test_the_figures_of_another_packages_claim(kind_of_others):
-    kind_of_others(lambda record: [Intervals(title="Mine alone", rows=[Row("a row", record["estimate"])], x="mine")])
-    read = Reader(page_of(report_of([steers("one", slopes(9), check="made_up")])))
+def test_the_figures_of_another_packages_claim():
+    mine = Intervals([Estimate("a row", 0.5)], "mine", title="Mine alone")
+    read = Reader(page_of(report_of([with_blocks("one", mine)])))
     assert "Mine alone" in read.inside["figure"]
     assert "Propensity curve" not in read.inside["figure"]
 
 
-def test_figures_that_fail_are_a_warning_and_the_rest_is_written(kind_of_others):
-    kind_of_others(lambda record: [record["details"]["nowhere"]])
-    page = page_of(report_of([steers("one", slopes(9), check="made_up"), steers("two", slopes(9))]))
-    assert "its figures cannot be drawn: test_page: KeyError:" in page
+def test_figures_that_fail_are_a_warning_and_the_rest_is_written():
+    broken = Curve([Series("no points", [])], "y", title="Broken")
+    page = page_of(report_of([with_blocks("one", broken), steers("two", slopes(9))]))
+    assert "its figures cannot be drawn:" in page
     assert "Propensity curve" in page
 
 
@@ -356,7 +337,7 @@ def test_bins_hold_every_value_once_and_none_stands_on_both_sides_of_0(direction
 @pytest.mark.parametrize("values", [[0.0], [0.0, 0.0], [0.7], [-3.0, -3.0], [1e-9, 2e-9]])
 def test_bins_of_few_values(values):
     assert sum(one["n"] for one in binned(values, zero_below=True)) == len(values)
-    assert draw(Distribution(title="t", values=values, x="x", wrong="below")).svg.startswith("<svg ")
+    assert draw(Distribution(values, "x", wrong="below", title="t")).svg.startswith("<svg ")
 
 
 # --- its size ----------------------------------------------------------------------------------------------------------------
@@ -373,13 +354,11 @@ def test_above_its_size_it_names_what_it_leaves_out():
     assert "Left out to keep the page below" not in full.inside["main"]
     shown = re.findall(r"Worst items: (\d+) of 60", read.inside["main"])
     assert len(set(shown)) == 1  # of each claim the same number
-    assert 0 < int(shown[0]) < 60
+    assert 0 < int(shown[0]) < 30
     assert f"Left out to keep the page below {cap:,} bytes" in read.inside["main"]
     for name in names:
-        assert f"suite: {name}: {60 - int(shown[0])} of its 60 worst items" in read.inside["main"]
-    ordered = sorted(item["slope"] for item in claims[0]["items"])
-    left = ordered[int(shown[0]) :]
-    assert f"the {len(left)} items with slope from {left[0]:.3g} to {left[-1]:.3g}" in read.inside["main"]
+        assert f"suite: {name}: {30 - int(shown[0])} of its 30 worst items" in read.inside["main"]
+    assert f"Left out here: {60 - int(shown[0])} that come after these" in read.inside["main"]
 
 
 def test_where_that_is_not_enough_the_figures_of_the_least_important_go_too():
@@ -397,8 +376,8 @@ def test_where_that_is_not_enough_the_figures_of_the_least_important_go_too():
 
 def test_the_best_of_many_items_are_left_out_and_named():
     read = Reader(page_of(report_of([steers("many", slopes(450))])))
-    assert "Worst items: 100 of 450" in read.inside["main"]
-    assert "Left out here: the 350 items" in read.inside["main"]
+    assert "Worst items: 30 of 450" in read.inside["main"]
+    assert "Left out here: 420 that come after these" in read.inside["main"]
 
 
 def test_a_text_without_end_is_cut():
@@ -416,7 +395,6 @@ def test_items_of_a_report_from_elsewhere_need_only_what_the_schema_asks():
         "receipt",
         "noise",
         "soundness",
-        "warnings",
         "rerun",
         "xfail",
         "holm",
@@ -439,7 +417,7 @@ def test_an_error_shows_no_number():
 
 
 def test_a_claim_without_a_threshold_promises_nothing():
-    record = steers("open", slopes(40, 2), verdict=Verdict.INCONCLUSIVE) | {"threshold": None, "promise": "steerability"}
+    record = steers("open", slopes(40, 2), verdict=Verdict.INCONCLUSIVE, threshold=None, promise="steerability")
     read = Reader(page_of(report_of([record])))
     assert "no threshold yet" in read.inside["article"]
     assert "promised" not in read.inside["article"]
@@ -455,6 +433,6 @@ def test_a_pass_at_the_edge_is_drawn():
 def test_what_belongs_to_a_verdict_stands_beside_it():
     """Not only in the open claim: texts that the model does not read, and a low confidence."""
     record = steers("unread", slopes(9))
-    record["details"]["reading"] = {"is_better": False}
+    record["withheld"] = {"code": "unread-data", "text": "not read", "cure": ""}
     page = page_of(report_of([record, steers("read", slopes(9))]))
     assert page.count('<span class="marks">model does not read the texts</span>') == 1

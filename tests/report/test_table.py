@@ -26,17 +26,13 @@ def test_a_claim_in_per_cent_is_shown_in_per_cent(percent, cells):
 
 
 def record(name: str, suite: str = "s", **more) -> dict:
-    shown = Evidence(
-        "steers", name, Verdict.PASS, "steerability", 1.0, (0.9, 1.1), threshold=0.5, direction=Direction.AT_LEAST, n=60,
-        unit="items", suite=suite, id=f"{suite}.steer.yaml::{name}", **more,
-    )  # fmt: skip
-    return shown.to_dict()
+    known = {"threshold": 0.5, "n": 60, "suite": suite, "id": f"{suite}.steer.yaml::{name}"} | more
+    return Evidence("steers", name, Verdict.PASS, "steerability", 1.0, (0.9, 1.1), **known).to_dict()
 
 
 def test_to_beat_is_to_do_more_than_the_margin():
-    beats = record("a") | {"check": "beats", "threshold": 0.0}
-    assert "  > 0  " in claim_table(records([beats]))
-    assert "  > 0  " in claim_table(records([record("a") | {"direction": "at_least", "threshold": 0.0}]))
+    assert "  > 0.5  " in claim_table(records([record("a", is_strict=True)]))
+    assert "  > 0  " in claim_table(records([record("a", threshold=0.0)]))
     assert "  >= 0.5  " in claim_table(records([record("a")]))
 
 

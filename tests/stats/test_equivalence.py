@@ -14,7 +14,7 @@ from pytest_steer.stats import (
     items_needed_mean,
     items_needed_within,
     judge,
-    largest_size,
+    largest_of,
     mean_t,
     size_of_mean,
 )
@@ -85,15 +85,15 @@ def test_equal_values_have_no_width():
 
 def test_the_largest_of_several_passes_if_each_does_and_fails_at_a_level_divided_by_their_number():
     each = [size_of_mean(mean_t(made(seed, mean=mean))) for seed, mean in enumerate((0.0, -0.3, 0.1))]
-    largest = largest_size(each)
+    largest = largest_of(each)
     assert largest.estimate == each[1].estimate
     assert largest.high == max(size.high for size in each)
     values = made(1, mean=-0.3)
     assert outside(values, largest.low) == pytest.approx(0.05 / 3)
     assert largest.p_at_least(0.2) == pytest.approx(3 * outside(values, 0.2))
     assert largest.p_at_most(0.4) == pytest.approx(max(size.p_at_most(0.4) for size in each))
-    assert largest_size(each[:1]).low == pytest.approx(each[0].low)
-    shared = largest_size(each, tests=6)
+    assert largest_of(each[:1]).low == pytest.approx(each[0].low)
+    shared = largest_of(each, tests=6)
     assert outside(values, shared.low) == pytest.approx(0.05 / 6)
     assert (shared.high, shared.p_at_least(0.2)) == (largest.high, pytest.approx(2 * largest.p_at_least(0.2)))
 
@@ -120,7 +120,7 @@ def test_false_verdicts_on_the_edge_of_the_band_are_as_rare_as_stated():
 @pytest.mark.nightly
 def test_several_on_the_edge_fail_no_more_often():
     rng = np.random.default_rng(1)
-    edge = [largest_size([size_of_mean(mean_t(rng.normal(0.3, 0.2, 15))) for _ in range(4)]) for _ in range(600)]
+    edge = [largest_of([size_of_mean(mean_t(rng.normal(0.3, 0.2, 15))) for _ in range(4)]) for _ in range(600)]
     verdicts = [judge(size, 0.3, Direction.AT_MOST) for size in edge]
     assert np.mean([verdict is Verdict.FAIL for verdict in verdicts]) <= 0.07
     assert np.mean([verdict is Verdict.PASS for verdict in verdicts]) <= 0.01
@@ -148,13 +148,11 @@ def test_outside_of_the_band_the_plan_is_that_of_a_mean():
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match="sizes were 0 of different confidences, or none"):
-        largest_size([])
-    with pytest.raises(ValueError, match="sizes were 2 of different confidences"):
-        largest_size([size_of_mean(mean_t(made(0), confidence=one)) for one in (0.9, 0.95)])
-    with pytest.raises(ValueError, match="tests were 1 of 2 sizes"):
-        largest_size([size_of_mean(mean_t(made(0)))] * 2, tests=1)
-    with pytest.raises(ValueError, match="not that of a size"):
-        largest_size([mean_t(made(0))])
+    with pytest.raises(ValueError, match="inferences was empty or of several confidences"):
+        largest_of([])
+    with pytest.raises(ValueError, match="inferences was empty or of several confidences"):
+        largest_of([size_of_mean(mean_t(made(0), confidence=one)) for one in (0.9, 0.95)])
+    with pytest.raises(ValueError, match="tests were 1 of 2 inferences"):
+        largest_of([size_of_mean(mean_t(made(0)))] * 2, tests=1)
     with pytest.raises(ValueError, match="size was nan"):
         items_needed_within(float("nan"), 0.2, BAND)

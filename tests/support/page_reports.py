@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from pytest_steer.claims.explain import complete
+from pytest_steer.core.block import Conversation, record_of
+from pytest_steer.core.finding import Finding
 from pytest_steer.evidence import Direction, Evidence, Verdict, error_evidence
 from pytest_steer.report import build_report
 
@@ -107,10 +110,11 @@ def steers(
             ],
         },
     }  # fmt: skip
-    evidence = Evidence(check, name, verdict, **made | more)
-    evidence.id, evidence.suite, evidence.rerun = f"{suite}.steer.yaml::{name}", suite, f"pytest {suite}.steer.yaml::{name}"
-    evidence.message = f"{name}: {verdict.value.upper()}  steerability {mean:.3g}\n  n = {n} items: made up\n  more"
-    return evidence.to_dict()
+    place = f"{suite}.steer.yaml::{name}"
+    made |= {"id": place, "suite": suite, "rerun": f"pytest {place}"}
+    said = tuple(Finding("made-up", text) for text in more.pop("warnings", ()))
+    evidence = complete(Evidence("steers", name, verdict, **made | {"findings": said, "warnings": [*map(str, said)]} | more))
+    return evidence.but(check=check).to_dict()
 
 
 def broken_off(name: str, why: str, suite: str = "suite") -> dict[str, Any]:
@@ -194,7 +198,8 @@ def generates(
     record = steers(name, slopes(pairs, 6, 0.1), verdict=verdict, texts=texts, check="no_such_kind", **more)
     for key in ("items", "multipliers", "curve", "curve_interval"):
         del record[key]
-    return record | {"strata": [], "replies": replies_of(pairs, texts, turns=turns, judged=judged)}
+    blocks = [record_of(Conversation(is_reason=True))]
+    return record | {"strata": [], "blocks": blocks, "replies": replies_of(pairs, texts, turns=turns, judged=judged)}
 
 
 @cache

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...claims.numbers import number, promised, promised_side
+from ...claims.numbers import number, promised
 from ...core.record import record_of
 from ..baseline_markdown import against_baseline
+from ..blocks_markdown import drawn_blocks
 from ..markdown import block, code, folded, prose, table
 from ..marks import marks_of
 from ..replies_markdown import replies_table, worst_pairs
@@ -82,7 +83,7 @@ def _text(report: dict[str, Any], verdict: ReportVerdict, room: _Room) -> str:
         if claims:
             kept = first(claims, room.entries, f"claims under {title!r}")
             entries = [
-                f"- {_named(claim)}: {why(claim)}{_pairs(claim, room.pairs)}{_message(claim) if id(claim) in shown else ''}"
+                f"- {_named(claim)}: {why(claim)}{_pairs(claim, room.pairs)}{_shown(claim) if id(claim) in shown else ''}"
                 for claim in kept
             ]
             parts += [f"### {title}", "\n".join(entries)]
@@ -101,7 +102,11 @@ def _text(report: dict[str, Any], verdict: ReportVerdict, room: _Room) -> str:
         known = first(verdict.known, room.entries, "known failures")
         body = "\n".join(f"- {_named(claim)}: {prose(str(claim['xfail']), _WHY)}" for claim in known)
         parts.append(folded("Known failures", body))
-    warned = [(claim, text) for claim in report["claims"] for text in claim["warnings"]]
+    warned = [
+        (claim, f"{one['text']}{': ' if one['cure'] else ''}{one['cure']}")
+        for claim in report["claims"]
+        for one in claim["findings"]
+    ]
     if warned and room.warnings != 0:
         warned = list(first(warned, room.warnings, "warnings"))
         parts.append(folded("Warnings", "\n".join(f"- {_named(claim)}: {prose(text, _WHY)}" for claim, text in warned)))
@@ -146,11 +151,7 @@ def _numbers(claim: Claim) -> tuple[str, str, str]:
     percent = claim.get("percent", False)
     low, high = claim["interval"]
     interval = f"[{number(low, percent)}, {number(high, percent)}]" if (low, high) != (None, None) else "-"
-    return (
-        number(claim["estimate"], percent),
-        interval,
-        promised(promised_side(claim["check"], claim["direction"], claim["threshold"]), claim["threshold"], percent),
-    )
+    return number(claim["estimate"], percent), interval, promised(claim["promised"], claim["threshold"], percent)
 
 
 def _keeping(claim: Claim, keeps: str) -> str:
@@ -160,9 +161,7 @@ def _keeping(claim: Claim, keeps: str) -> str:
 def _why(claim: Claim) -> str:
     """The numbers of a claim that does not hold, and why that is its verdict, on one line."""
     estimate, interval, keeps = _numbers(claim)
-    reason = claim["message"].split("\n")[1].strip() if claim["message"].count("\n") else ""
-    if not reason.startswith("n = "):
-        reason = f"n = {claim['n']} {claim.get('unit', 'items')}"
+    reason = claim["reason"]
     if claim["verdict"] == "inconclusive" and claim.get("items_needed"):
         reason += f"; about {claim['items_needed']} {claim['unit']} would decide"
     counterexample = claim.get("counterexample")
@@ -188,10 +187,12 @@ def _pairs(claim: Claim, most: int) -> str:
     return f"\n\n{shown}\n" if shown else ""
 
 
-def _message(claim: Claim) -> str:
-    said = claim["message"] or str(claim["error"])
-    said = said if len(said) <= 4_000 else f"{said[:4_000]}\n... [cut: {len(said) - 4_000:,} more characters]"
-    return f"\n\n{folded('What the terminal shows', block(said, '  '), '  ')}\n"
+def _shown(claim: Claim) -> str:
+    """What else the claim shows, folded; of an error, all that is known."""
+    said = drawn_blocks(claim) if claim["verdict"] != "error" else block(str(claim["error"]))
+    said = said if len(said) <= 4_000 else f"{said[:4_000].rpartition(chr(10))[0]}\n\n... (cut)"
+    indented = "\n".join(f"  {line}" for line in said.split("\n"))
+    return f"\n\n{folded('What was measured', indented, '  ')}\n" if said else ""
 
 
 def _row(claim: Claim) -> list[str]:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ...screen import visible
-from .claim_view import ClaimView, anchors, claim_view
+from .claim_view import ClaimView, ItemsView, anchors, claim_view
 from .conversations import RepliesView
 from .differences import differences
 from .facts import model_facts, option_facts, provenance_facts
@@ -23,8 +23,6 @@ from .verdicts import CATEGORIES, category_of
 
 CAP = 15_000_000
 """Bytes. Above it items and replies are left out, of each claim the same number, and the page says which."""
-MOST_ITEMS = 100
-"""Of each claim, on a page of any size: its worst. All of them are in the JSON report."""
 MOST_FLIPPED = 20
 """Items that flipped since the baseline, in the list of all claims; each claim has its own list."""
 LONGEST = 8_000
@@ -54,7 +52,6 @@ def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
             place,
             names[place],
             against.of_claims.get(records[place]["id"]),
-            most_items=MOST_ITEMS,
             most_pairs=MOST_PAIRS,
             drawn=rank < MOST_DRAWN,
         )
@@ -63,10 +60,12 @@ def page_of(report: dict[str, Any], *, cap: int = CAP) -> str:
     item = _environment().get_template("item.html").module.item  # type: ignore[attr-defined]
     pair = _environment().get_template("pair.html").module.pair  # type: ignore[attr-defined]
     for view in views:
-        view.rows = [Markup(item(one, view.order)) for one in view.items]
+        for one in view.lists:
+            one.rows = [Markup(item(entry)) for entry in one.block.items]
         if view.replies:
             view.replies.rows = [Markup(pair(one)) for one in view.replies.pairs]
-    lists: list[ClaimView | RepliesView] = [*views, *(view.replies for view in views if view.replies)]
+    lists: list[ItemsView | RepliesView] = [one for view in views for one in view.lists]
+    lists += [view.replies for view in views if view.replies]
     counts = Counter(view.category.key for view in views)
     comparison = report.get("comparison") or {}
     about = {
@@ -106,7 +105,7 @@ def _drop_figures(views: Sequence[ClaimView], over: int) -> None:
         view.figures = []
 
 
-def _choose_rows(lists: Sequence[ClaimView | RepliesView], room: int) -> None:
+def _choose_rows(lists: Sequence[ItemsView | RepliesView], room: int) -> None:
     """Decide how many items and pairs of replies of each claim are on the page: the same number of each, as many as there is room for."""
     sizes = [[len(_bytes(row)) + 1 for row in one.rows] for one in lists]
     room -= sum(_NOTICE for own in sizes if own)

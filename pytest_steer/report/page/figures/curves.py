@@ -1,19 +1,19 @@
-"""Curves over the multiplier, with their bands."""
+"""Curve over the multiplier, with their bands."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ....claims.figures import Bound, Curves
 from ....claims.numbers import number
+from ....core.block import Bound, Curve
 from .style import DASHES, INK, MUTED, OTHERS, Drawn, data, label, marks, svg_of
 
 
-def draw_curves(figure: Curves) -> Drawn:
+def draw_curves(figure: Curve) -> Drawn:
     """Lines with points, a band where there are bounds, and a dashed rule where the model is deployed."""
     import altair as alt
 
-    lines = figure.lines[: len(OTHERS)]
+    lines = figure.series[: len(OTHERS)]
     names = [label(line.name) for line in lines]
     points = [
         {"line": name, "x": x, "y": y, "low": band[0], "high": band[1]}

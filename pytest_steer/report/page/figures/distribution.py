@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ....claims.figures import Distribution
 from ....claims.numbers import number
+from ....core.block import Distribution
 from .style import ACCENT, BAD, INK, Drawn, data, label, marks, svg_of
 
 _BINS = 24

@@ -10,12 +10,8 @@ from .style import ACCENT, GOOD, INK, MUTED, at_height, data, svg_of
 _WIDTH, _HEIGHT = 250, 14
 
 
-def strip(record: dict[str, Any], *, keeps: str) -> str:
-    """The SVG; empty where nothing was measured.
-
-    Args:
-        keeps: ``at least``, ``at most`` or ``more than`` the threshold.
-    """
+def strip(record: dict[str, Any]) -> str:
+    """The SVG; empty where nothing was measured or promised."""
     import altair as alt
 
     estimate, threshold = record.get("estimate"), record.get("threshold")
@@ -25,9 +21,10 @@ def strip(record: dict[str, Any], *, keeps: str) -> str:
     known = [one for one in (estimate, threshold, low, high) if one is not None]
     room = 0.18 * (max(known) - min(known)) or abs(threshold) or 1.0
     edges = min(known) - room, max(known) + room
-    at_least = keeps != "at most"
+    side = record["promised"]
+    at_least = side != "at most"
     promised = {"from": threshold, "to": edges[1]} if at_least else {"from": edges[0], "to": threshold}
-    sign = {"at least": "\u2265", "at most": "\u2264", "more than": ">"}[keeps]
+    sign = {"at least": "\u2265", "at most": "\u2264", "more than": ">"}[side]
     percent = bool(record.get("percent"))
     axis = alt.Axis(format="+%" if percent else "", grid=False, tickCount=4, tickSize=3, labelColor=MUTED)
     scale = alt.Scale(domain=list(edges), nice=False, zero=False)
