@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .core.block import Block, record_of
 from .core.finding import Finding, ordered
 from .errors import MeasurementError
 from .screen import one_screen
+
+if TYPE_CHECKING:
+    from .core.record import Compared
 
 SCORING = 2
 """Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
@@ -116,7 +119,7 @@ class Evidence:
     rerun: str | None = None
     holm: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-    compared: dict[str, Any] | None = None
+    compared: Compared | Mapping[str, Any] | None = None
     message: str = ""
     matrix: dict[str, str] | None = None
     asked: dict[str, Any] | None = None

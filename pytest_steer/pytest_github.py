@@ -74,7 +74,7 @@ def _command(level: str, claim: dict[str, Any], place: Place | None, root: Path)
     from .report.verdict import verdict_words
 
     name = claim["id"].partition("::")[2] or claim["name"]
-    at = {"title": f"{name}: {verdict_words(claim)}"}
+    at = {"title": f"{name}: {verdict_words(claim['verdict'], claim['xfail'])}"}
     if place is not None:
         at = {"file": _in_repository(place[0], root), "line": str(place[1]), **at}
     said = visible(claim["message"] or str(claim["error"])).split("\n")

@@ -106,6 +106,7 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
     width, paint = columns(reporter.config), painter(reporter)
     notes, counts = [], ""
     if claims:
+        from .core.record import record_of
         from .report import (
             claim_table,
             claim_warnings,
@@ -119,21 +120,22 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
             verdict_counts,
         )
 
+        records = [record_of(claim) for claim in claims]
         reporter.section("steering claims")
         # Colours are put in last: all that others wrote in the table is written out as visible text.
-        reporter.write_line(f"{claim_table(claims, width=width, paint=paint)}\n")
-        tables = filter(None, (comparison_of(claims, width=width), entanglement_map(claims, width=width)))
+        reporter.write_line(f"{claim_table(records, width=width, paint=paint)}\n")
+        tables = filter(None, (comparison_of(records, width=width), entanglement_map(records, width=width)))
         for text in tables:
             reporter.write_line(f"{text}\n")
         notes = [
-            *deployed_moves(claims),
-            *noted_lines(claims),
-            *control_ranks(claims),
-            *texts_left_out(claims),
-            *claim_warnings(claims),
+            *deployed_moves(records),
+            *noted_lines(records),
+            *control_ranks(records),
+            *texts_left_out(records),
+            *claim_warnings(records),
         ]
-        notes.append(expected_false(claims))
-        counts = verdict_counts(claims, width=width, paint=paint)
+        notes.append(expected_false(records))
+        counts = verdict_counts(records, width=width, paint=paint)
     for line in notes:
         reporter.write_line(wrapped(visible(line), width))
     if counts:

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from reports import records
 from terminal import too_long, width
 
 from pytest_steer.columns import beside, columns_of, cut, padded, shortened, table, table_columns, wrapped
@@ -109,7 +110,7 @@ def test_columns_that_find_no_room_follow_below_the_same_first_ones():
 RECORD = {
     "suite": "s", "check": "steers", "name": "a", "id": "s.steer.yaml::a", "verdict": "pass", "statistic": "steerability", "estimate": 1.0,
     "interval": [0.9, 1.1], "confidence": 0.95, "threshold": 0.5, "direction": "at_least", "n": 60, "percent": False, "xfail": None,
-    "error": None, "noise": None, "matrix": None,
+    "error": None, "noise": None, "matrix": None, "seconds": 0.0, "vector": None, "data": None, "message": "",
 }  # fmt: skip
 
 
@@ -135,27 +136,27 @@ RECORD = {
     st.integers(60, 140),
 )
 def test_no_line_of_the_table_is_too_long_whatever_stands_in_it(claims, columns):
-    records = [RECORD | claim for claim in claims]
-    found = claim_table(records, width=columns)
+    every = [RECORD | claim for claim in claims]
+    found = claim_table(records(every), width=columns)
     assert too_long(found, columns) == []
     assert "\x1b" not in found
-    for record in records:
+    for record in every:
         assert re.search(rf"^  {record['verdict'] if record['xfail'] is None else ''}", found, re.MULTILINE)
-    assert too_long(verdict_counts(records, width=columns), columns) == []
-    painted = claim_table(records, width=columns, paint=lambda text, _: f"\x1b[31m{text}\x1b[0m")
+    assert too_long(verdict_counts(records(every), width=columns), columns) == []
+    painted = claim_table(records(every), width=columns, paint=lambda text, _: f"\x1b[31m{text}\x1b[0m")
     assert re.sub(r"\x1b\[\d+m", "", painted) == found
 
 
 def test_a_suite_is_a_heading_and_two_of_one_name_say_their_files():
     claims = [RECORD, RECORD | {"name": "b", "id": "s.steer.yaml::b"}, RECORD | {"id": "other/s.steer.yaml::a"}]
-    headings = [line for line in claim_table(claims).splitlines() if not line.startswith("  ")]
+    headings = [line for line in claim_table(records(claims)).splitlines() if not line.startswith("  ")]
     assert headings == ["s (s.steer.yaml)", "s (other/s.steer.yaml)"]
-    assert [line for line in claim_table(claims[:2]).splitlines() if not line.startswith("  ")] == ["s"]
+    assert [line for line in claim_table(records(claims[:2])).splitlines() if not line.startswith("  ")] == ["s"]
 
 
 def test_what_the_estimate_is_stands_beside_it_where_there_is_room():
-    assert "steerability" in claim_table([RECORD], width=100)
-    assert "steerability" not in claim_table([RECORD], width=62)
+    assert "steerability" in claim_table(records([RECORD]), width=100)
+    assert "steerability" not in claim_table(records([RECORD]), width=62)
 
 
 def test_a_list_of_names_and_texts_hangs_below_its_texts():

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from ..core.block import Block, Distribution, Entry, Excerpt, Line, Table
+from ..core.record import Compared, Strength
 from ..data import OWN_QUESTIONS, Questions, as_questions, read_questions, sample_of
 from ..data.likeness import normal_form
 from ..evidence import Direction, Evidence, Verdict
@@ -124,13 +125,11 @@ class CapabilityDeltaBelow(Claim):
                 "subjects": _subjects(found, self.confidence),
                 "questions": _records(found),
             },
-            compared={
-                "deployed": {
-                    "multiplier": float(ask.subject.multiplier),
-                    "accuracy_lost": lost.estimate,
-                    "accuracy_lost_interval": list(bounds_of(lost)),
-                }
-            },
+            compared=Compared(
+                deployed=Strength(
+                    float(ask.subject.multiplier), accuracy_lost=lost.estimate, accuracy_lost_interval=bounds_of(lost)
+                )
+            ),
         )
 
     def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
+from ..core.record import Compared
 from ..errors import SteerError
 from ..measures import PropensityCurve, check_dose, check_multipliers, check_slope_grid, explained
 from ..measures.ask import Ask
@@ -41,7 +42,7 @@ def compared_by_items(
     clusters: Sequence[int] | None,
     *,
     judged_slope: Interval | None = None,
-) -> dict[str, Any]:
+) -> Compared:
     """What the evidence holds for a comparison of methods: the effect at the deployed multiplier, and the slope if there is one.
 
     Args:
@@ -49,21 +50,22 @@ def compared_by_items(
     """
     multiplier = float(subject.multiplier)
     unsteered = deployed.values[:, deployed.multipliers.tolist().index(0.0)]
-    found: dict[str, Any] = {
-        "n": len(curve.items),
-        "spread": spread(unsteered),
-        "deployed": asdict(strength_of(deployed.effects(multiplier), multiplier, confidence, clusters=clusters)),
-    }
-    if subject.intervention.strength == "linear":
-        slopes = mean_t(curve.slopes, confidence=confidence, clusters=clusters)
-        found |= {
-            "steerability": slopes.estimate,
-            "steerability_interval": list(bounds_of(slopes) if judged_slope is None else judged_slope),
-            "anti_steerable_share": wrong_share(curve, subject.slope_sign),
-            # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
-            "rank": 1 if judged_slope is None else 0,
-        }
-    return found
+    found = Compared(
+        n=len(curve.items),
+        spread=spread(unsteered),
+        deployed=strength_of(deployed.effects(multiplier), multiplier, confidence, clusters=clusters),
+    )
+    if subject.intervention.strength != "linear":
+        return found
+    slopes = mean_t(curve.slopes, confidence=confidence, clusters=clusters)
+    return replace(
+        found,
+        steerability=slopes.estimate,
+        steerability_interval=bounds_of(slopes) if judged_slope is None else judged_slope,
+        anti_steerable_share=wrong_share(curve, subject.slope_sign),
+        # Bounds of a claim about another statistic are not those that a claim about the slope was judged by.
+        rank=1 if judged_slope is None else 0,
+    )
 
 
 def curve_fields(

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.block import Block, Curve, Distribution, Entry, Line, Series, Table
 from ..core.finding import Finding, Weight, code
+from ..core.record import Compared, Strength
 from ..data import ItemLike, Items, Sample, TextLike, Texts, as_items, as_texts, sample_of
 from ..data.texts import content_of
 from ..errors import DataError
@@ -174,7 +175,7 @@ class KlBelow(Claim):
             reads=[Read(ask.reading(units), sample.clusters if is_of_texts else None, **texts)],
             how={"on": sample.called},
             unpaired=None if self.quantile is None else "a quantile over positions is not a mean over units",
-            compared={"deployed": {"multiplier": float(ask.subject.multiplier), "kl": found.value}} if is_of_texts else None,
+            compared=Compared(deployed=Strength(float(ask.subject.multiplier), kl=found.value)) if is_of_texts else None,
             findings=[_of_nothing(estimate, still, ask.model, sample.called)] if estimate < still else [],
             details={
                 "on": sample.called,

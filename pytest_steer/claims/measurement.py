@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.finding import Finding
+from ..core.record import Compared
 from ..data import Sample, TextLike
 from ..data.likeness import content_hash
 from ..evidence import Direction
@@ -181,7 +182,7 @@ class Measurement:
     how: Mapping[str, Any] = field(default_factory=dict)
     unpaired: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
-    compared: Mapping[str, Any] | None = None
+    compared: Compared | Mapping[str, Any] | None = None
     findings: Sequence[Finding] = ()
     fields: Mapping[str, Any] = field(default_factory=dict)
     of: str = ""

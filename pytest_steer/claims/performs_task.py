@@ -8,8 +8,10 @@ from dataclasses import field, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import convert
 
 from ..core.block import Block, Entry, Estimate, Excerpt, Intervals, Line, Table
+from ..core.record import Compared, ComparedTask
 from ..data import TaskItem, Tasks, as_tasks, sample_of
 from ..errors import DataError
 from ..evidence import Evidence, Verdict
@@ -154,7 +156,7 @@ class PerformsTask(Claim):
             moved=lambda floor: float((abs(decisive) < math.sqrt(2) * floor.score).mean()),
             asked=asked_as_text(ask.model, steered.probes[0]),
             details={"by": self.by, "accuracies": accuracies, "tasks": records},
-            compared={"tasks": accuracies},
+            compared=Compared(tasks=convert(accuracies, tuple[ComparedTask, ...])),
         )
 
     def judge(self, ask: Ask, measured: Measurement) -> Judgement:

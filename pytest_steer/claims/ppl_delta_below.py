@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from ..core.block import Block, Distribution, Entry, Line
+from ..core.record import Compared, Strength
 from ..data import Completion, Texts
 from ..data.texts import content_of
 from ..errors import MeasurementError
@@ -100,7 +101,7 @@ class PplDeltaBelow(OverTexts):
             moved=lambda floor: math.expm1(math.sqrt(2) * floor.answer),  # a rise is the difference of two texts' means
             asked=asked_texts(ask.model, steered.asked),
             reads=[Read(reading_of_texts(ask.model, base.per_text), sample.clusters, texts=sample.units, asked=asked)],
-            compared={"deployed": {"multiplier": float(at), "cost": cost}},
+            compared=Compared(deployed=Strength(float(at), cost=cost)),
             details={
                 "aggregate": self.aggregate,
                 "perplexity_base": means[0],

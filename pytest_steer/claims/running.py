@@ -184,7 +184,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             "withheld": None if judgement.withheld is None else judgement.withheld.to_dict(),
             "units": units,
             "unpaired": measured.unpaired,
-            "compared": dict(compared) if compared else None,
+            "compared": compared or None,
             "details": details,
             "findings": tuple(findings_of(found)),
         }

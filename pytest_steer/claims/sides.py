@@ -6,13 +6,14 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from ..core.block import Block, Curve, Line, Series, Table
 from ..core.finding import Finding, Weight, code
+from ..core.record import SideChanges
 from ..data import Items, as_items, sample_of
 from ..data.likeness import hash_of
 from ..evidence import Evidence, Verdict
@@ -120,7 +121,7 @@ class OfSides(OverItems):
                 {"matching_likelihood": own.tolist(), "not_matching_likelihood": others.tolist()}
                 for own, others in zip(found.matching, found.not_matching, strict=True)
             ],
-            compared=compared | {"sides": _compared(record, normalised)},
+            compared=replace(compared, sides=_side_changes(record, normalised)),
             fields={"strata": _strata_of(found, changes)},
         )
 
@@ -267,14 +268,18 @@ def _normalised(found: AnswerLikelihoods, at: float, wanted: int) -> dict[str, A
     return None if normalised is None else {name: list(own) for name, own in asdict(normalised).items()}
 
 
-def _compared(record: dict[str, dict[str, Any]], normalised: dict[str, Any] | None) -> dict[str, Any]:
-    """The fields of ``SideChanges``; of the normalised changes those over all items."""
-    found: dict[str, Any] = {
-        name: None if normalised is None else normalised[name][-1] for name in ("promoted", "suppressed")
-    }
-    for name in SIDES:
-        found |= {f"{name}_change": record[name]["change"], f"{name}_interval": record[name]["interval"]}
-    return found
+def _side_changes(record: dict[str, dict[str, Any]], normalised: dict[str, Any] | None) -> SideChanges:
+    """The changes of both sides; of the normalised changes those over all items."""
+    matching, not_matching = (record[name] for name in SIDES)
+    promoted, suppressed = (None if normalised is None else normalised[name][-1] for name in ("promoted", "suppressed"))
+    return SideChanges(
+        matching["change"],
+        tuple(matching["interval"]),
+        not_matching["change"],
+        tuple(not_matching["interval"]),
+        promoted,
+        suppressed,
+    )
 
 
 def _strata_of(found: AnswerLikelihoods, changes: tuple[Array, Array]) -> list[dict[str, Any]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from ..core.block import Block, CostPoint, EffectAgainstCost, Line, Table
 from ..core.finding import Finding, Weight, code
+from ..core.record import Compared, Strength
 from ..errors import MeasurementError
 from ..evidence import Evidence
 from ..measures import Array, AtCost, as_share, deviation, reading_of_texts
@@ -190,19 +191,19 @@ class SteersAtCost(OverTexts, AboutItems):
             clusters=sample.clusters,
             normalised=normalised,
         )
-        compared = {
-            "n": len(sample.units),
-            "spread": spread(unsteered),
-            "deployed": {
-                "multiplier": deployed,
-                "effect": details["deployed"]["mean_effect"],
-                "cost": details["deployed"]["cost"],
-                "pne": None if at_deployed is None else pne(at_deployed, unsteered, at.mean_rises[deployed]),
-            },
-            "at_cost": asdict(reached),
-            "budget": self.budget,
-            "rank": 2,
-        }
+        compared = Compared(
+            n=len(sample.units),
+            spread=spread(unsteered),
+            deployed=Strength(
+                deployed,
+                details["deployed"]["mean_effect"],
+                cost=details["deployed"]["cost"],
+                pne=None if at_deployed is None else pne(at_deployed, unsteered, at.mean_rises[deployed]),
+            ),
+            at_cost=reached,
+            budget=self.budget,
+            rank=2,
+        )
         return AtItsCost(
             sample=sample,
             values=sign * effects / scale,

@@ -13,6 +13,7 @@ import click
 
 from ..columns import stream_columns
 from ..errors import SteerError
+from ..evidence import plain
 from ..run_context import RunContext
 from ..sources import shown
 from .options import (
@@ -35,8 +36,8 @@ from .options import (
 from .terminal import load_extensions, measuring, say, write_text
 
 if TYPE_CHECKING:
+    from ..core.record import Row
     from ..files import Suite
-    from ..measures.compared import Row
     from ..model import Model
     from ..studies.compare_methods import Comparison, Entry, Plan
     from .claim_file import Chosen
@@ -337,7 +338,7 @@ def _record(measured: _Measured, settings: dict[str, Any]) -> dict[str, Any]:
             for entry in measured.entries
         ],
         "texts": {entry.neutral.source: list(entry.neutral.chosen) for entry in measured.entries if entry.neutral.chosen},
-        "rows": [row.to_dict() for row in found.rows],
+        "rows": [plain(row.whole()) for row in found.rows],
         "tasks": [vars(task) for task in found.tasks],
         "failures": [vars(failure) for failure in found.failures],
         "warnings": measured.warnings,

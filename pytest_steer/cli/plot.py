@@ -153,19 +153,19 @@ def _plot_report(file: Path, files: tuple[Path, ...], names: tuple[str, ...]) ->
     Raises:
         SteerError: it cannot be read, or has no such curves.
     """
-    from ..report import read_report
+    from ..report import report_of
     from ..report.effect_cost import MOST_LINES, check_drawable
     from ..report.propensity_curves import curves_in, curves_picture, curves_table
 
     pictures = [one for one in files if one.suffix.lower() != ".json"]
     if pictures:
         check_drawable()
-    report = read_report(file)
-    known = [claim["name"] for claim in report["claims"]]
+    claims = report_of(file).claims
+    known = [claim.name for claim in claims]
     for name in names:
         if name not in known:
             raise DataError(f"{shown(file)}: has no claim {name!r}: {did_you_mean(name, known)}")
-    curves = curves_in([claim for claim in report["claims"] if not names or claim["name"] in names])
+    curves = curves_in([claim for claim in claims if not names or claim.name in names])
     if not curves:
         raise DataError(
             f"{shown(file)}: no claim {'of these ' if names else ''}has a curve over multipliers, as those about contrast items have"
@@ -175,7 +175,7 @@ def _plot_report(file: Path, files: tuple[Path, ...], names: tuple[str, ...]) ->
         raise SteerError(f"{len(curves)} curves cannot be told apart, {MOST_LINES} can. Add --claims {first}")
     with in_columns(stream_columns(sys.stdout)):
         say(f"{curves_table(curves)}\n")
-    models = sorted({(claim.get("model") or {}).get("id", "") for claim in report["claims"]} - {""})
+    models = sorted({claim.model.id for claim in claims if claim.model is not None})
     title = visible(f"{shown(file)}: propensity on {', '.join(models)}")
     for one in files:
         content = {"schema": CURVES_SCHEMA_NAME, "file": shown(file), "models": models}

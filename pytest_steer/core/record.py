@@ -7,7 +7,7 @@ A key is documented where its class is: the line of an attribute in a docstring 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, convert
@@ -20,6 +20,7 @@ Bounds = tuple[float | None, float | None]
 Positions = Literal["all", "after_prompt", "last"]
 VerdictName = Literal["pass", "fail", "inconclusive", "error"]
 DirectionName = Literal["at_least", "at_most"]
+Reached = Literal["cost", "most", "least", "fixed"]
 
 SCHEMA_NAME: Final = "pytest-steer/report/2"
 """Raise the number when the shape of a report changes."""
@@ -447,6 +448,54 @@ class Replies:
 # --- what a claim says in a comparison of methods ---
 
 
+@dataclass(frozen=True)
+class Strength:
+    """What a method does to a behaviour at one strength.
+
+    Attributes:
+        effect: mean over items of the propensity there minus the unsteered one; null if it was not measured
+        interval: its bounds, each one-sided
+        wrong_way: share of items whose effect is below 0 (Braun et al. 2025)
+        cost: relative rise of perplexity on neutral texts; null without texts
+        reached: of a strength that was searched for: cost: the wanted cost; most: the largest strength tried costs less; least: even the smallest costs more; fixed: the method has one strength
+        pne: perplexity-normalised effect (von Rütte et al. 2024); null without texts
+        kl: mean divergence of the next token's distribution on neutral texts, in nats
+        accuracy_lost: share of multiple-choice questions that steering loses; null where no capability_delta_below measured it
+        effect_standardised: effect in standard deviations of the unsteered propensities
+    """
+
+    multiplier: float
+    effect: float | None = None
+    interval: Bounds = UNBOUNDED
+    wrong_way: float | None = None
+    cost: float | None = None
+    reached: Reached | None = None
+    pne: float | None = None
+    kl: float | None = None
+    accuracy_lost: float | None = None
+    accuracy_lost_interval: Bounds = UNBOUNDED
+    effect_standardised: float | None = field(default=None, metadata=LEFT_OUT)
+
+
+@dataclass(frozen=True)
+class SideChanges:
+    """Changes of the log-likelihood of each side's answers at the deployed strength, as promotes and suppresses measure them.
+
+    Attributes:
+        matching_change: mean over items, in nats per token
+        not_matching_change: the same of the answers that do not match
+        promoted: rise on the scale of Pres et al. 2024, on which behaviours compare; null where it is not defined
+        suppressed: fall on that scale
+    """
+
+    matching_change: float
+    matching_interval: Bounds
+    not_matching_change: float
+    not_matching_interval: Bounds
+    promoted: float | None = None
+    suppressed: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComparedTask:
     """How often the right answer was given to the items of a task, in one setting of the prompt.
@@ -469,11 +518,12 @@ class MovedBehaviour:
     """What a vector does to a behaviour.
 
     Attributes:
+        name: of the behaviour
         estimate: mean slope, or effect per unit of the multiplier
         effect: at the deployed multiplier
     """
 
-    name: str
+    name: str = field(default="", metadata=LEFT_OUT)
     estimate: float
     interval: Bounds
     effect: float
@@ -487,8 +537,8 @@ class LeftAlone(MovedBehaviour):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entanglement:
-    """Root mean squares over the behaviours.
+class RootMeanSquares:
+    """Root mean squares over the behaviours that a vector is to leave alone.
 
     Attributes:
         effect: of the effects at the deployed multiplier
@@ -497,6 +547,51 @@ class Entanglement:
 
     effect: Amount
     chosen: Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entanglement:
+    """What a vector does to other behaviours.
+
+    Attributes:
+        band: within which a behaviour counts as left alone
+        own: the same of the vector's own behaviour
+    """
+
+    by: Literal["slope", "effect"]
+    band: Annotated[float, Meta(gt=0)] | None
+    behaviours: Annotated[tuple[LeftAlone, ...], Meta(min_length=1)]
+    own: MovedBehaviour | None
+    entanglement: RootMeanSquares
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What a claim says in a comparison of methods.
+
+    Attributes:
+        n: items
+        spread: standard deviation of the items' unsteered propensities
+        deployed: at the deployed strength
+        at_cost: where perplexity has risen by the budget
+        steerability: mean slope of the items' propensity curves
+        anti_steerable_share: share of items with a slope <= 0
+        budget: rise of perplexity that may be spent
+        rank: of several claims that say the same thing, the one with the least is asked
+    """
+
+    n: Count | None = field(default=None, metadata=LEFT_OUT)
+    spread: float | None = field(default=None, metadata=LEFT_OUT)
+    deployed: Strength | None = field(default=None, metadata=LEFT_OUT)
+    at_cost: Strength | None = field(default=None, metadata=LEFT_OUT)
+    steerability: float | None = field(default=None, metadata=LEFT_OUT)
+    steerability_interval: Bounds | None = field(default=None, metadata=LEFT_OUT)
+    anti_steerable_share: float | None = field(default=None, metadata=LEFT_OUT)
+    sides: SideChanges | None = field(default=None, metadata=LEFT_OUT)
+    budget: float | None = field(default=None, metadata=LEFT_OUT)
+    tasks: tuple[ComparedTask, ...] | None = field(default=None, metadata=LEFT_OUT)
+    entanglement: Entanglement | None = field(default=None, metadata=LEFT_OUT)
+    rank: int = 0
 
 
 # --- a claim ---
@@ -632,7 +727,7 @@ class ClaimRecord:
     check: str
     name: str
     matrix: Mapping[str, str] | None = None
-    compared: Mapping[str, Any] | None = None
+    compared: Compared | None = None
     verdict: VerdictName
     statistic: str = ""
     estimate: float | None
@@ -736,81 +831,54 @@ class Provenance:
     partial: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparedStrength:
-    """What a method does to a behaviour at one strength.
-
-    Attributes:
-        effect: mean over items of the propensity there minus the unsteered one
-        wrong_way: share of items whose effect is below 0
-        cost: relative rise of perplexity on neutral texts; null without texts
-        reached: of a strength that was searched for, why the search ended there
-        pne: perplexity-normalised effect (von Rütte et al. 2024); null without texts
-        kl: mean divergence of the next token's distribution on neutral texts, in nats
-        accuracy_lost: share of multiple-choice questions that steering loses; null where no capability_delta_below measured it
-        effect_standardised: in standard deviations of the unsteered propensities
-    """
-
-    multiplier: float
-    effect: float | None
-    interval: Bounds
-    wrong_way: float | None
-    cost: float | None
-    reached: Literal["cost", "most", "least", "fixed"] | None
-    pne: float | None = None
-    kl: float | None = None
-    accuracy_lost: float | None = None
-    accuracy_lost_interval: Bounds = UNBOUNDED
-    effect_standardised: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparedSides:
-    """Changes of the log-likelihood of each side's answers, as promotes and suppresses measure them.
-
-    Attributes:
-        promoted: on the scale of Pres et al. 2024; null where it is not defined
-        suppressed: the same of the fall
-    """
-
-    matching_change: float
-    matching_interval: Bounds
-    not_matching_change: float
-    not_matching_interval: Bounds
-    promoted: float | None
-    suppressed: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonRow:
+@dataclass(frozen=True)
+class Row:
     """One method on one behaviour.
 
     Attributes:
-        spread: standard deviation of the items' unsteered propensities
+        n: items
+        spread: standard deviation of the items' unsteered propensities, the unit of what is standardised
         deployed: at the method's own strength
         at_cost: where perplexity has risen by the wanted share
-        steerability: mean slope of the items' propensity curves
-        anti_steerable_share: share of items with a slope <= 0
+        steerability: mean slope of the items' propensity curves; null without a slope
+        anti_steerable_share: share of items with a slope <= 0 (Tan et al. 2024); null without a slope
+        sides: each side by itself, where a claim measured that
+        steerability_standardised: steerability in standard deviations of the unsteered propensities
     """
 
     behaviour: str
     method: str
     n: Annotated[int, Meta(ge=2)]
     spread: float | None
-    deployed: ComparedStrength
-    at_cost: ComparedStrength | None
-    steerability: float | None
-    steerability_interval: Bounds
-    anti_steerable_share: float | None
-    sides: ComparedSides | None = None
+    deployed: Strength
+    at_cost: Strength | None = None
+    steerability: float | None = None
+    steerability_interval: Bounds = UNBOUNDED
+    anti_steerable_share: float | None = None
+    sides: SideChanges | None = None
     steerability_standardised: float | None = None
 
+    def standardised(self, value: float | None) -> float | None:
+        """A difference of propensities in standard deviations of the unsteered propensities (Glass's delta; Glass 1976)."""
+        return None if value is None or not self.spread else value / self.spread
 
-@dataclass(frozen=True, kw_only=True)
-class ComparisonTask:
+    def whole(self) -> Row:
+        """The row with what is standardised, as a report has it."""
+        deployed, at_cost = (
+            None if one is None else replace(one, effect_standardised=self.standardised(one.effect))
+            for one in (self.deployed, self.at_cost)
+        )
+        assert deployed is not None
+        steerability = self.standardised(self.steerability)
+        return replace(self, deployed=deployed, at_cost=at_cost, steerability_standardised=steerability)
+
+
+@dataclass(frozen=True)
+class TaskRow:
     """How often one method gives the right answer to the items of a task, in one setting.
 
     Attributes:
+        setting: zero-shot, 5-shot, 5-shot shuffled
         first_token: share of items
         exact: share of items
         at_cost: at the strength of equal cost, rather than the deployed one
@@ -822,27 +890,21 @@ class ComparisonTask:
     n: Positive
     first_token: Share
     exact: Share
-    at_cost: bool
+    at_cost: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class EntanglementRow:
-    """What a vector does to other behaviours, by a leaves_alone claim.
+class EntanglementRow(Entanglement):
+    """What a vector of a matrix does to other behaviours, by a leaves_alone claim.
 
     Attributes:
-        vector: its combination in the matrix
-        band: within which a behaviour counts as left alone
-        own: the same of the vector's own behaviour
+        claim: its name without the combination
+        vector: the combination
     """
 
     suite: str
     claim: str
     vector: str
-    by: Literal["slope", "effect"]
-    band: Annotated[float, Meta(gt=0)] | None
-    behaviours: Annotated[tuple[LeftAlone, ...], Meta(min_length=1)]
-    own: MovedBehaviour | None
-    entanglement: Entanglement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -855,8 +917,8 @@ class Comparison:
         entanglement: what vectors do to other behaviours, a row per leaves_alone claim
     """
 
-    rows: tuple[ComparisonRow, ...]
-    tasks: tuple[ComparisonTask, ...]
+    rows: tuple[Row, ...]
+    tasks: tuple[TaskRow, ...]
     entanglement: tuple[EntanglementRow, ...] = ()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..claims.numbers import number
 from ..columns import WITHOUT_TERMINAL, table, table_columns, wrapped
-from ..measures.compared import Interval, Row, Strength, TaskRow
+from ..core.record import UNBOUNDED, Bounds, Row, Strength, TaskRow
 
 _Table = tuple[Sequence[Sequence[str | int]], Sequence[str]]
 
@@ -195,6 +195,6 @@ def _tasks(tasks: Sequence[TaskRow], cost: float | None) -> _Table:
     return lines, ["method", *(setting + (extra if at_cost else "") for at_cost, setting in columns)]
 
 
-def _bounded(value: float | None, interval: Interval, *, percent: bool = False) -> str:
-    bounds = "" if interval == (None, None) else " [{}, {}]".format(*(number(bound, percent=percent) for bound in interval))
+def _bounded(value: float | None, interval: Bounds, *, percent: bool = False) -> str:
+    bounds = "" if interval == UNBOUNDED else " [{}, {}]".format(*(number(bound, percent=percent) for bound in interval))
     return number(value, percent=percent) + bounds

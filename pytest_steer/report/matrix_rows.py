@@ -1,83 +1,111 @@
 """The comparison that the claims of a run already hold: evidence of one matrix, side by side.
 
-Each kind of claim says itself what it has for a comparison (``compared`` of its evidence): ``n``, ``spread``, ``deployed`` and
-``at_cost`` (fields of ``Strength``), ``steerability``, ``steerability_interval``, ``anti_steerable_share``, ``sides``, ``budget``, ``tasks``; and with
-``rank`` which of several claims is asked first. Nothing is worked out here.
+Each kind of claim says itself what it has for a comparison (``core.record.Compared``). Nothing is worked out here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import Any
+from typing import TypeVar
 
 from ..claims.numbers import number
 from ..columns import WITHOUT_TERMINAL
-from ..measures.compared import UNSTEERED, Row, SideChanges, Strength, TaskRow, setting_name
+from ..core.record import UNBOUNDED, Bounds, ClaimRecord, Compared, Row, Strength, TaskRow
+from ..measures.compared import UNSTEERED, setting_name
 from .comparison import comparison_tables
 
-Claim = dict[str, Any]
+Value = TypeVar("Value")
+Steered = tuple[str, str, str, bool, float]
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Measured:
+    """A claim of a matrix that says something in a comparison."""
+
+    claim: ClaimRecord
+    compared: Compared
+    choices: dict[str, str]
+
+    @property
+    def multiplier(self) -> float:
+        """The deployed one."""
+        at = self.claim.multiplier if self.compared.deployed is None else self.compared.deployed.multiplier
+        assert at is not None
+        return at
+
+    @property
+    def steered(self) -> Steered:
+        """What tells whether two claims are about the same intervention, in the same scope and at the same strength."""
+        model, vector = self.claim.model, self.claim.vector
+        assert model is not None
+        assert vector is not None
+        return model.fingerprint, vector.hash, vector.positions, vector.include_first, self.multiplier
+
+
+@dataclass(frozen=True)
 class _Cell:
     """Everything that was measured of one method at one strength on one behaviour, at equal cost within one budget."""
 
     behaviour: str
     method: str
-    claims: list[Claim] = field(default_factory=list)
+    claims: list[_Measured] = field(default_factory=list)
 
-    def first(self, key: str) -> Any:
+    def first(self, value: Callable[[Compared], Value | None]) -> Value | None:
         """What the claims say of one thing, the first of them that does; None if none does."""
-        ranked = sorted(self.claims, key=lambda claim: claim["compared"].get("rank", 0))
-        return next((found for claim in ranked if (found := claim["compared"].get(key)) is not None), None)
+        ranked = sorted(self.claims, key=lambda one: one.compared.rank)
+        return _first(value(one.compared) for one in ranked)
+
+    @property
+    def deployed(self) -> list[Strength]:
+        return [one.compared.deployed for one in self.claims if one.compared.deployed is not None]
 
 
-def matrix_rows(claims: Sequence[Claim]) -> tuple[list[Row], list[TaskRow]]:
+def matrix_rows(claims: Sequence[ClaimRecord]) -> tuple[list[Row], list[TaskRow]]:
     """Rows of the claims that stand in a ``matrix``: methods (and vectors, layers, models) on behaviours.
-
-    Args:
-        claims: evidence as ``Evidence.to_dict`` gives it.
 
     Returns:
         One row per method and behaviour that claims about items were measured of, with what the claims say of it, and further ones
         for further strengths and budgets; and what was measured of tasks.
     """
-    measured = [claim for claim in claims if claim["matrix"] and claim["compared"]]
-    beside = {key: _of_no_items(measured, key) for key in ("cost", "kl", "accuracy_lost", "accuracy_lost_interval")}
-    rows = [_row(cell, beside) for cell in _cells(claim for claim in measured if "n" in claim["compared"])]
-    tasks = [row for cell in _cells(claim for claim in measured if "tasks" in claim["compared"]) for row in _task_rows(cell)]
+    measured = _measured(claims)
+    beside = _beside(measured)
+    rows = [_row(cell, beside) for cell in _cells([one for one in measured if one.compared.n is not None])]
+    tasks = [row for cell in _cells([one for one in measured if one.compared.tasks]) for row in _task_rows(cell)]
     return rows, _once(tasks)
 
 
-def comparison_of(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL) -> str:
+def comparison_of(claims: Sequence[ClaimRecord], *, width: int = WITHOUT_TERMINAL) -> str:
     """The tables of :func:`matrix_rows`; empty where no claim stands in a matrix."""
     rows, tasks = matrix_rows(claims)
-    budgets = {budget for claim in claims if claim["matrix"] and (budget := _budget(claim)) is not None}
+    budgets = {one.compared.budget for one in _measured(claims)} - {None}
     return comparison_tables(rows, tasks, cost=budgets.pop() if len(budgets) == 1 else None, width=width)
 
 
-def _cells(claims: Iterable[Claim]) -> list[_Cell]:
-    own = list(claims)
-    several = len({claim["suite"] for claim in own}) > 1
+def _measured(claims: Sequence[ClaimRecord]) -> list[_Measured]:
+    return [_Measured(one, one.compared, dict(one.matrix)) for one in claims if one.matrix and one.compared]
+
+
+def _cells(claims: Sequence[_Measured]) -> list[_Cell]:
+    several = len({one.claim.suite for one in claims}) > 1
     strengths: dict[tuple[str, str], list[float]] = {}
     budgets: dict[tuple[str, str], list[float]] = {}
-    for claim in own:
-        place = _place(claim, several)
-        _note(strengths.setdefault(place, []), _deployed_multiplier(claim))
-        _note(budgets.setdefault(place, []), _budget(claim))
+    for one in claims:
+        place = _place(one, several)
+        _note(strengths.setdefault(place, []), one.multiplier)
+        _note(budgets.setdefault(place, []), one.compared.budget)
     found: dict[tuple[object, ...], _Cell] = {}
-    for claim in own:
-        place = behaviour, method = _place(claim, several)
-        multiplier, budget = _deployed_multiplier(claim), _budget(claim)
-        if multiplier != strengths[place][0]:
-            method += f" x {multiplier:g}"
+    for one in claims:
+        place = behaviour, method = _place(one, several)
+        budget = one.compared.budget
+        if one.multiplier != strengths[place][0]:
+            method += f" x {one.multiplier:g}"
         further = budget is not None and budget != budgets[place][0]
         if further:
             method += f" for {number(budget, percent=True)}"
-        key = (place, multiplier, budget if further else None)
-        found.setdefault(key, _Cell(behaviour, method)).claims.append(claim)
+        key = (place, one.multiplier, budget if further else None)
+        found.setdefault(key, _Cell(behaviour, method)).claims.append(one)
     return list(found.values())
 
 
@@ -86,90 +114,87 @@ def _note(known: list[float], value: float | None) -> None:
         known.append(value)
 
 
-def _place(claim: Claim, several: bool) -> tuple[str, str]:
+def _place(one: _Measured, several: bool) -> tuple[str, str]:
     """Behaviour and method, by the names in the matrix."""
-    choices = claim["matrix"]
-    method = "-".join(label for axis, label in choices.items() if axis != "behaviour")
-    behaviour = choices.get("behaviour") or PurePath(claim["data"]["source"]).stem
-    return f"{claim['suite']}: {behaviour}" if several else behaviour, method or claim["vector"]["method"]
+    claim = one.claim
+    method = "-".join(label for axis, label in one.choices.items() if axis != "behaviour")
+    behaviour = one.choices.get("behaviour") or PurePath("" if claim.data is None else claim.data.source).stem
+    behaviour = f"{claim.suite}: {behaviour}" if several else behaviour
+    return behaviour, method or ("" if claim.vector is None else claim.vector.method)
 
 
-def _deployed_multiplier(claim: Claim) -> float:
-    at: float = claim["compared"].get("deployed", claim)["multiplier"]
-    return at
+@dataclass(frozen=True)
+class _Beside:
+    """What claims about texts or questions say of steered models."""
+
+    cost: dict[Steered, float | None] = field(default_factory=dict)
+    kl: dict[Steered, float | None] = field(default_factory=dict)
+    accuracy_lost: dict[Steered, float | None] = field(default_factory=dict)
+    accuracy_lost_interval: dict[Steered, Bounds | None] = field(default_factory=dict)
 
 
-def _budget(claim: Claim) -> float | None:
-    return (claim["compared"] or {}).get("budget")
+def _beside(claims: Sequence[_Measured]) -> _Beside:
+    found = _Beside()
+    for one in claims:
+        deployed = one.compared.deployed
+        if one.compared.n is not None or deployed is None:
+            continue
+        for known, value in (
+            (found.cost, deployed.cost),
+            (found.kl, deployed.kl),
+            (found.accuracy_lost, deployed.accuracy_lost),
+        ):
+            if value is not None:
+                known[one.steered] = value
+        if deployed.accuracy_lost is not None:
+            found.accuracy_lost_interval[one.steered] = deployed.accuracy_lost_interval
+    return found
 
 
-def _steered(claim: Claim) -> tuple[Any, ...]:
-    """What tells whether two claims are about the same intervention, in the same scope and at the same strength."""
-    vector = claim["vector"]
-    at = _deployed_multiplier(claim)
-    return claim["model"]["fingerprint"], vector["hash"], vector["positions"], vector["include_first"], at
-
-
-def _of_no_items(claims: Iterable[Claim], key: str) -> dict[tuple[Any, ...], Any]:
-    """What claims about texts or questions say of a steered model."""
-    return {
-        _steered(claim): claim["compared"]["deployed"][key]
-        for claim in claims
-        if "n" not in claim["compared"] and key in claim["compared"].get("deployed", {})
-    }
-
-
-def _row(cell: _Cell, beside: dict[str, dict[tuple[Any, ...], Any]]) -> Row:
-    deployed = dict(cell.first("deployed"))
-    known = [beside["cost"].get(_steered(claim)) for claim in cell.claims if _budget(claim) is None] + [
-        claim["compared"]["deployed"].get("cost") for claim in cell.claims
-    ]
-    deployed["cost"] = next((cost for cost in known if cost is not None), None)
-    normalised = (claim["compared"]["deployed"].get("pne") for claim in cell.claims)
-    deployed["pne"] = next((value for value in normalised if value is not None), None)
-    own = [_steered(claim) for claim in cell.claims if _budget(claim) is None]
-    for key in beside.keys() - {"cost"}:
-        found = [value for one in own if (value := beside[key].get(one)) is not None]
-        if found:
-            deployed[key] = found[0]
-    at_cost, sides = cell.first("at_cost"), cell.first("sides")
+def _row(cell: _Cell, beside: _Beside) -> Row:
+    own = [one.steered for one in cell.claims if one.compared.budget is None]
+    deployed, n = cell.first(lambda said: said.deployed), cell.first(lambda said: said.n)
+    assert deployed is not None
+    assert n is not None
     return Row(
         behaviour=cell.behaviour,
         method=cell.method,
-        n=cell.first("n"),
-        spread=cell.first("spread"),
-        deployed=_strength(deployed),
-        at_cost=None if at_cost is None else _strength(at_cost),
-        steerability=cell.first("steerability"),
-        steerability_interval=tuple(cell.first("steerability_interval") or (None, None)),
-        anti_steerable_share=cell.first("anti_steerable_share"),
-        sides=None if sides is None else _sides(sides),
+        n=n,
+        spread=cell.first(lambda said: said.spread),
+        deployed=replace(
+            deployed,
+            cost=_first([*(beside.cost.get(one) for one in own), *(one.cost for one in cell.deployed)]),
+            pne=_first(one.pne for one in cell.deployed),
+            kl=_first([*(beside.kl.get(one) for one in own), deployed.kl]),
+            accuracy_lost=_first([*(beside.accuracy_lost.get(one) for one in own), deployed.accuracy_lost]),
+            accuracy_lost_interval=_first(beside.accuracy_lost_interval.get(one) for one in own)
+            or deployed.accuracy_lost_interval,
+        ),
+        at_cost=cell.first(lambda said: said.at_cost),
+        steerability=cell.first(lambda said: said.steerability),
+        steerability_interval=cell.first(lambda said: said.steerability_interval) or UNBOUNDED,
+        anti_steerable_share=cell.first(lambda said: said.anti_steerable_share),
+        sides=cell.first(lambda said: said.sides),
     )
 
 
-def _sides(values: dict[str, Any]) -> SideChanges:
-    intervals = {name: tuple(values[name]) for name in ("matching_interval", "not_matching_interval")}
-    return SideChanges(**values | intervals)
-
-
-def _strength(values: dict[str, Any]) -> Strength:
-    intervals: dict[str, Any] = {key: tuple(values[key]) for key in ("interval", "accuracy_lost_interval") if key in values}
-    return Strength(**values | intervals)
+def _first(values: Iterable[Value | None]) -> Value | None:
+    return next((value for value in values if value is not None), None)
 
 
 def _task_rows(cell: _Cell) -> list[TaskRow]:
     return [
         TaskRow(
             cell.behaviour,
-            cell.method if record["steered"] else UNSTEERED,
-            setting_name(record["n_shots"], record["shuffled"]),
-            record["n"],
-            record["first_token"],
-            record["exact"],
+            cell.method if one.steered else UNSTEERED,
+            setting_name(one.n_shots, one.shuffled),
+            one.n,
+            one.first_token,
+            one.exact,
         )
-        for claim in cell.claims
-        for record in claim["compared"]["tasks"]
-        if record["first_token"] is not None
+        for measured in cell.claims
+        for one in measured.compared.tasks or ()
+        if one.first_token is not None and one.exact is not None
     ]
 
 

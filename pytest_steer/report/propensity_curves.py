@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..claims.numbers import number
 from ..columns import current_columns, table
+from ..core.record import UNBOUNDED, ClaimRecord
 from ..screen import visible
 from .effect_cost import COLOURS, DASHES, SHAPES, SIZE, Bounds, check_drawable, saved
 
@@ -46,23 +47,22 @@ class Curve:
         }
 
 
-def curves_in(claims: Sequence[Mapping[str, Any]]) -> list[Curve]:
+def curves_in(claims: Sequence[ClaimRecord]) -> list[Curve]:
     """The curves of these records, each once."""
     found: dict[tuple[object, ...], Curve] = {}
     for claim in claims:
-        grid, mean = claim.get("multipliers"), claim.get("curve")
+        grid, mean = claim.multipliers, claim.curve
         if not grid or not mean:
             continue
-        bands = claim.get("curve_interval") or [(None, None)] * len(grid)
+        bands = claim.curve_interval or [UNBOUNDED] * len(grid)
         points = tuple((at, y, (low, high)) for at, y, (low, high) in zip(grid, mean, bands, strict=True))
-        known = found.get(key := (points, claim["confidence"]))
-        strength = claim.get("multiplier")
-        deployed = () if strength is None else (float(strength),)
+        known = found.get(key := (points, claim.confidence))
+        deployed = () if claim.multiplier is None else (claim.multiplier,)
         found[key] = Curve(
-            (*(known.claims if known else ()), claim["name"]),
+            (*(known.claims if known else ()), claim.name),
             points,
-            claim["n"],
-            claim["confidence"],
+            claim.n,
+            claim.confidence,
             tuple(dict.fromkeys((*(known.deployed if known else ()), *deployed))),
         )
     return list(found.values())

@@ -9,8 +9,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..core.record import SCHEMA_NAME, Report, typed
+from ..core.record import SCHEMA_NAME, Report, record_of, typed
 from ..errors import SteerError
+from ..evidence import plain
 from ..screen import visible
 from ..sources import shown
 from .partial import finished_lines, partial_path
@@ -51,7 +52,9 @@ def read_report(path: Path | str) -> dict[str, Any]:
             + _again(path)
         )
     if report["provenance"].get("partial"):
-        report["provenance"] |= models_of(report["claims"])  # it was written when the first claim ended
+        report["provenance"] |= plain(
+            models_of([record_of(claim) for claim in report["claims"]])
+        )  # it was written when the first claim ended
     return report
 
 

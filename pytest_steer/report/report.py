@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import datetime
-import json
 import platform
 import time
 from collections.abc import Sequence
@@ -13,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
-from ..core.record import SCHEMA_NAME
+from ..core.record import SCHEMA_NAME, ClaimRecord, Commit, Comparison, Provenance, record_of
 from ..errors import SteerError
-from ..evidence import SCORING, error_evidence
+from ..evidence import SCORING, error_evidence, plain
 from ..file_formats import format_of
 from ..screen import message_of
 from ..whole_file import write_whole
 from .entanglement import entanglement_rows
 from .matrix_rows import matrix_rows
-from .schema import claim_validator, report_validator
+from .schema import claim_validator
 
 _PACKAGES = ("pytest-steer", "pytest", "torch", "transformers", "tokenizers", "numpy", "scipy", "hypothesis")
 
@@ -46,33 +45,33 @@ def build_report(
         not_run: how many claims of claim files were selected and not measured; None if not known.
         commit: of the suites' repository, see ``commit_of``. options: those that decide what is measured and how it is judged.
     """
-    rows, tasks = matrix_rows(claims)
-    report = {
+    for claim in claims:
+        claim_validator().validate(claim)
+    records = [record_of(claim) for claim in claims]
+    rows, tasks = matrix_rows(records)
+    provenance = Provenance(
+        **models_of(records),
+        versions=_versions(),
+        scoring=SCORING,
+        seed=seed,
+        profile=profile,
+        options=options or {},
+        commit=None if commit is None else Commit(**commit),
+        started=datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - started, 3),
+        interrupted=interrupted,
+        not_run=not_run,
+    )
+    comparison = Comparison(
+        rows=tuple(row.whole() for row in rows), tasks=tuple(tasks), entanglement=tuple(entanglement_rows(records))
+    )
+    return {
         "schema": SCHEMA_NAME,
-        "provenance": {
-            **models_of(claims),
-            "versions": _versions(),
-            "scoring": SCORING,
-            "seed": seed,
-            "profile": profile,
-            "options": options or {},
-            "commit": commit,
-            "started": datetime.datetime.fromtimestamp(started, datetime.UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.time() - started, 3),
-            "interrupted": interrupted,
-            "not_run": not_run,
-            "partial": False,
-        },
+        "provenance": plain(provenance),
         "claims": list(claims),
-        "comparison": {
-            "rows": [row.to_dict() for row in rows],
-            "tasks": [vars(task) for task in tasks],
-            "entanglement": entanglement_rows(claims),
-        },
+        "comparison": plain(comparison),
         "against": None,
     }
-    report_validator().validate(report)
-    return report
 
 
 def partial_head(claim: dict[str, Any], **known: Any) -> dict[str, Any]:
@@ -81,16 +80,15 @@ def partial_head(claim: dict[str, Any], **known: Any) -> dict[str, Any]:
     return {"schema": report["schema"], "provenance": report["provenance"] | {"partial": True}}
 
 
-def models_of(claims: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def models_of(claims: Sequence[ClaimRecord]) -> dict[str, Any]:
     """What provenance says of the models under test: all, and of the first one its template and the threads that computed it."""
-    models = {json.dumps(c["model"], sort_keys=True): c["model"] for c in claims if c["model"] is not None}
-    known = list(models.values())
-    first = known[0] if known else {}
+    known = tuple(dict.fromkeys(claim.model for claim in claims if claim.model is not None))
+    first = known[0] if known else None
     return {
-        "model": known[0] if known else None,
+        "model": first,
         "models": known,
-        "template": first.get("template"),
-        "threads": first.get("threads"),
+        "template": first and first.template,
+        "threads": first and first.threads,
     }
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+
+from msgspec import convert
 
 from ..claims.numbers import number, promised
 from ..columns import WITHOUT_TERMINAL, columns_of, cut, padded, shortened, wrapped
+from ..core.record import UNBOUNDED, ClaimRecord, LeftOut
 from ..screen import visible
 from ..stats import expected_false_verdicts
 from .marks import marks_of, words_of
 from .verdict import verdict_words
 
-Claim = Mapping[str, Any]
+Claim = ClaimRecord
 Paint = Callable[[str, str], str]
 """From a text and a verdict in words, or ``heading``, to the text in its colour."""
 
@@ -45,7 +47,7 @@ def claim_table(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint
     taken = len(_INDENT) + first + len(_GAP)
     room = width - taken - sum(len(_GAP) + own for own in widths)
     names = [_full_name(claim) for claim in claims]
-    statistics = ["statistic", *(_cell(claim["statistic"]) for claim in claims)]
+    statistics = ["statistic", *(_cell(claim.statistic) for claim in claims)]
     longest = max(map(columns_of, statistics))
     widest = max(map(columns_of, ["claim", *names]))
     is_told = room - longest - len(_GAP) >= widest
@@ -79,59 +81,59 @@ def claim_table(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint
         group = _group(claim)
         short = _short(claim)
         space = " " * (first - columns_of(short))
-        lines += row(f"{paint(short, verdict_words(claim))}{space}", name, statistic, cells)
+        lines += row(f"{paint(short, verdict_words(claim.verdict, claim.xfail))}{space}", name, statistic, cells)
         if note := cut(_note(claim), 3 * (width - taken)):
             lines += [f"{' ' * taken}{line}" for line in wrapped(note, width - taken, whole=False).split("\n")]
     return "\n".join(lines)
 
 
 def _place(claim: Claim) -> tuple[str, str]:
-    return claim["id"].partition("::")[0], claim["suite"]
+    return claim.id.partition("::")[0], claim.suite
 
 
 def _heading(claim: Claim, claims: Sequence[Claim]) -> str:
     """The suite's name, with its file if another one has the same."""
     file, suite = _place(claim)
-    is_shared = any(other["suite"] == suite and _place(other)[0] != file for other in claims)
+    is_shared = any(other.suite == suite and _place(other)[0] != file for other in claims)
     return _cell(f"{suite} ({file})" if is_shared else suite)
 
 
 def _numbers(claim: Claim) -> list[str]:
     """Estimate with interval, promise and n."""
-    if claim["estimate"] is None:
-        return ["-", "-", str(claim["n"] or "-")]
-    percent = claim["percent"]
-    low, high = (number(bound, percent) for bound in claim["interval"])
-    interval = f" [{low}, {high}]" if claim["interval"] != [None, None] else ""
-    sign = {"at least": ">=", "at most": "<=", "more than": ">"}[claim["promised"]]
+    if claim.estimate is None:
+        return ["-", "-", str(claim.n or "-")]
+    percent = claim.percent
+    low, high = (number(bound, percent) for bound in claim.interval)
+    interval = f" [{low}, {high}]" if claim.interval != UNBOUNDED else ""
+    sign = {"at least": ">=", "at most": "<=", "more than": ">"}[claim.promised]
     return [
-        f"{number(claim['estimate'], percent)}{interval}",
-        promised(sign, claim["threshold"], percent),
-        str(claim["n"] or "-"),
+        f"{number(claim.estimate, percent)}{interval}",
+        promised(sign, claim.threshold, percent),
+        str(claim.n or "-"),
     ]
 
 
 def _own_name(claim: Claim) -> str:
     """An assertion is known by its test, a claim by its name; both follow the file in the id."""
-    return _cell(claim["id"].partition("::")[2] or claim["name"])
+    return _cell(claim.id.partition("::")[2] or claim.name)
 
 
 def _full_name(claim: Claim) -> str:
     name = _own_name(claim)
-    return name if claim["check"] in ("", name) else f"{name} ({claim['check']})"
+    return name if claim.check in ("", name) else f"{name} ({claim.check})"
 
 
 def _group(claim: Claim) -> tuple[str, ...]:
     """What a claim shares with the other assertions of its test, or with the other combinations of its matrix; the last is its name."""
-    name = claim["id"].partition("::")[2] or claim["name"]
-    return (*_place(claim), name.partition("[")[0] if claim["matrix"] else name)
+    name = claim.id.partition("::")[2] or claim.name
+    return (*_place(claim), name.partition("[")[0] if claim.matrix else name)
 
 
 def _name(claim: Claim, several: Mapping[tuple[str, ...], int]) -> str:
     """The claim's name where kinds find no room. Below the name of its group: its combination, or else its kind."""
     if several[_group(claim)] == 1:
         return _own_name(claim)
-    return _cell(f"  {'-'.join(claim['matrix'].values()) if claim['matrix'] else claim['check']}")
+    return _cell(f"  {'-'.join(claim.matrix.values()) if claim.matrix else claim.check}")
 
 
 def _cell(text: str) -> str:
@@ -141,22 +143,22 @@ def _cell(text: str) -> str:
 
 def _short(claim: Claim) -> str:
     """The verdict in words that have room in a narrow column."""
-    words = verdict_words(claim)
-    return words if len(words) <= len("inconclusive") else str(claim["verdict"])
+    words = verdict_words(claim.verdict, claim.xfail)
+    return words if len(words) <= len("inconclusive") else str(claim.verdict)
 
 
 def _note(claim: Claim) -> str:
     """What belongs to a verdict and has no column."""
     words = marks_of(claim)
-    words += ["known to fail"] if _short(claim) != verdict_words(claim) else []
-    if claim["error"]:
-        words.append(_cell(claim["error"].partition("\n")[0]))
+    words += ["known to fail"] if _short(claim) != verdict_words(claim.verdict, claim.xfail) else []
+    if claim.error:
+        words.append(_cell(claim.error.partition("\n")[0]))
     return ", ".join(words)
 
 
 def verdict_counts(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, paint: Paint = lambda text, _: text) -> str:
     """How many claims came to each verdict, passes first."""
-    counts = Counter(verdict_words(claim) for claim in claims)
+    counts = Counter(verdict_words(claim.verdict, claim.xfail) for claim in claims)
     order = ("pass", "xpass", "fail (known)", "inconclusive (known)", "inconclusive", "fail", "error")
     found = {f"{counts[words]} {words}": words for words in order if counts[words]}
     lines: list[list[str]] = [[]]
@@ -170,14 +172,14 @@ def verdict_counts(claims: Sequence[Claim], *, width: int = WITHOUT_TERMINAL, pa
 def expected_false(claims: Sequence[Claim]) -> str:
     """How many wrong verdicts to expect of the run, at the confidences used."""
     # A claim without an interval is not judged by one: nothing in it is left to chance.
-    measured = [claim for claim in claims if claim["threshold"] is not None and claim["interval"] != [None, None]]
-    adjusted = [claim for claim in measured if claim["holm"] is not None]
-    judged = [claim["confidence"] for claim in measured if claim["holm"] is None]
+    measured = [claim for claim in claims if claim.threshold is not None and claim.interval != UNBOUNDED]
+    adjusted = [claim for claim in measured if claim.holm is not None]
+    judged = [claim.confidence for claim in measured if claim.holm is None]
     if not measured:
-        judged_exactly = any(claim["estimate"] is not None for claim in claims)
+        judged_exactly = any(claim.estimate is not None for claim in claims)
         return "no claim was judged by an interval" if judged_exactly else "no claim was judged"
     if adjusted:
-        level = 1 - min(claim["confidence"] for claim in adjusted)
+        level = 1 - min(claim.confidence for claim in adjusted)
         words = f"{len(adjusted)} judged with Holm's adjustment: in each file any false pass has a chance of at most {level:.2g}, so has any false fail"
         return f"{words}\n{_expected(judged)}{_CONDITIONS}" if judged else f"{words}{_CONDITIONS}"
     return f"{_expected(judged)}{_CONDITIONS}"
@@ -187,9 +189,9 @@ def deployed_moves(claims: Sequence[Claim]) -> list[str]:
     """Which way the deployed models of claims about items move; those that do not move up are named."""
     moving: dict[str, list[str]] = {}
     for claim in claims:
-        at = claim["details"].get("deployed")
+        at = claim.details.get("deployed")
         if isinstance(at, dict) and at.get("moves"):
-            moving.setdefault(at["moves"], []).append(f"{claim['suite']}: {claim['name']} at {at['multiplier']:g}")
+            moving.setdefault(at["moves"], []).append(f"{claim.suite}: {claim.name} at {at['multiplier']:g}")
     if not moving:
         return []
     parts = []
@@ -204,9 +206,9 @@ def control_ranks(claims: Sequence[Claim]) -> list[str]:
     """Where vectors rank among random directions of equal norm, for the claims that measured some, which may have passed."""
     ranked: dict[tuple[int, float], list[str]] = {}
     for claim in claims:
-        found = claim["details"].get("controls")
+        found = claim.details.get("controls")
         if isinstance(found, dict) and "p" in found:
-            ranked.setdefault((found["count"], found["p"]), []).append(f"{claim['suite']}: {claim['name']}")
+            ranked.setdefault((found["count"], found["p"]), []).append(f"{claim.suite}: {claim.name}")
     return [
         f"controls: of the vector and {count} random directions of equal norm, the vector ranks number {round(p * (count + 1))} "
         f"(p = {p:.3g}) in {len(names)} ({_first(names)})"
@@ -216,17 +218,17 @@ def control_ranks(claims: Sequence[Claim]) -> list[str]:
 
 def noted_lines(claims: Sequence[Claim]) -> list[str]:
     """What claims found beside their verdicts and their readers want to know although they passed (``details.noted``)."""
-    return [f"{claim['suite']}: {claim['name']}: {line}" for claim in claims for line in claim["details"].get("noted", ())]
+    return [f"{claim.suite}: {claim.name}: {line}" for claim in claims for line in claim.details.get("noted", ())]
 
 
 def texts_left_out(claims: Sequence[Claim]) -> list[str]:
     """Which texts were left out by which rule, for the claims that leave out some, which may have passed."""
     about: dict[str, list[str]] = {}
     for claim in claims:
-        for data in (claim["data"], claim["details"].get("neutral")):
-            for one in (data or {}).get("left_out", ()):
-                line = f"{one['n']} of {one['of']}, {one['rule']}"
-                about.setdefault(line, []).append(f"{claim['suite']}: {claim['name']}")
+        of_data = () if claim.data is None else claim.data.left_out
+        of_neutral = convert((claim.details.get("neutral") or {}).get("left_out", ()), tuple[LeftOut, ...])
+        for one in (*of_data, *of_neutral):
+            about.setdefault(f"{one.n} of {one.of}, {one.rule}", []).append(f"{claim.suite}: {claim.name}")
     return [f"texts left out: {line} ({_first(names)})" for line, names in about.items()]
 
 
@@ -234,8 +236,8 @@ def claim_warnings(claims: Sequence[Claim]) -> list[str]:
     """What the readers of the table have to know, also of claims that passed; each text once, with the claims it is about."""
     about: dict[str, dict[str, list[str]]] = {}
     for claim in claims:
-        for one in claim["findings"]:
-            about.setdefault(words_of(one), {}).setdefault(claim["suite"], []).append(claim["name"])
+        for one in claim.findings:
+            about.setdefault(words_of(one), {}).setdefault(claim.suite, []).append(claim.name)
     return [
         f"warning: {'; '.join(f'{suite}: {_first(list(dict.fromkeys(names)))}' for suite, names in suites.items())}: {text}"
         for text, suites in about.items()

@@ -98,11 +98,11 @@ def verdict_of(report: Mapping[str, Any]) -> ReportVerdict:
     )
 
 
-def verdict_words(claim: Mapping[str, Any]) -> str:
+def verdict_words(verdict: str, xfail: str | None) -> str:
     """The verdict of a claim, and whether it was expected."""
-    if claim.get("xfail") is None or claim["verdict"] == "error":
-        return str(claim["verdict"])
-    return "xpass" if claim["verdict"] == "pass" else f"{claim['verdict']} (known)"
+    if xfail is None or verdict == "error":
+        return verdict
+    return "xpass" if verdict == "pass" else f"{verdict} (known)"
 
 
 def _claims(count: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .. import progress
+from ..core.record import Row, TaskRow
 from ..data import Items, Sample, Tasks, TextLike, Texts, as_texts, read_tasks, sample_of
 from ..data.units import without_repeats
 from ..errors import DataError, MeasurementError, SteerError
@@ -18,7 +19,7 @@ from ..files.specs import VectorSpec
 from ..files.training import holds_tasks
 from ..measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ..measures.at_cost import pne, spread
-from ..measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of
+from ..measures.compared import UNSTEERED, bounds_of, setting_name, strength_of
 from ..measures.subject import Subject
 from ..model import Model, check_fits
 from ..prompting import Context

@@ -55,7 +55,7 @@ def test_a_deployed_multiplier_off_the_grid_is_measured_and_changes_no_digit_of_
     assert [item["slope"] for item in found.items] == curve.slopes.tolist()
     effects = propensity_curve(model, items, vector, multipliers=[0, 5]).effects(5)
     assert found.details["deployed"]["mean_effect"] == pytest.approx(effects.mean())
-    assert found.compared["deployed"]["effect"] == pytest.approx(effects.mean())
+    assert found.compared.deployed.effect == pytest.approx(effects.mean())
     # On the grid nothing new is measured.
     before = engine_of(model).forwards
     evidence_of(assert_steers, model, vector, items, steerability=-60, multiplier=0.5)

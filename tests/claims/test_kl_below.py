@@ -24,6 +24,7 @@ from pytest_steer import (
 from pytest_steer.claims import evidence_of as evidence_of_claim
 from pytest_steer.claims.kl_below import KlBelow
 from pytest_steer.core.block import Curve
+from pytest_steer.core.record import Compared, Strength
 from pytest_steer.errors import DataError, SteerError
 from pytest_steer.files import BrokenClaim, read_suite
 from pytest_steer.files.build import Builder
@@ -173,7 +174,7 @@ def test_worst_texts_and_positions_are_shown(linear):
     every = np.concatenate([known(text) for text in TEXTS])
     assert found.details["quantiles"]["0.99"] == pytest.approx(np.quantile(every, 0.99, method="inverted_cdf"), rel=1e-5)
     assert found.details["within_limit"] == (every <= 1e-4).sum()
-    assert found.compared == {"deployed": {"multiplier": M, "kl": found.estimate}}
+    assert found.compared == Compared(deployed=Strength(M, kl=found.estimate))
     report = build_report([found.to_dict()], seed=0, profile="ci", started=0.0)
     jsonschema.validate(report, report_schema())
     cut = json.dumps(with_texts(found.to_dict(), "none"))

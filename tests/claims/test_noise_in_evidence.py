@@ -12,6 +12,7 @@ import plain
 import pytest
 import torch
 from evidence import evidence_of
+from reports import records
 
 from pytest_steer import (
     ContrastItem,
@@ -164,15 +165,15 @@ def test_a_narrow_interval_is_warned_about_in_16_bits(dtype):
     record = evidence.to_dict()
     if dtype is torch.float32:
         assert not said
-        assert "rounding" not in claim_table([record])
+        assert "rounding" not in claim_table(records([record]))
         return
     (warning,) = said
     assert f"in {kind} a score is known to" in warning
     assert "--steer-dtype float32" in warning
     assert evidence.noise["interval_is_narrower"]
     assert f"  warning: {warning}" in evidence.message.splitlines()[:5]  # beside the verdict
-    assert claim_table([record]).splitlines()[-1].strip() == "within rounding"
-    assert any(warning in line for line in claim_warnings([record]))
+    assert claim_table(records([record])).splitlines()[-1].strip() == "within rounding"
+    assert any(warning in line for line in claim_warnings(records([record])))
 
 
 def test_generalizes_has_its_floor_too():

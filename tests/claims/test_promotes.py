@@ -133,7 +133,7 @@ def test_the_evidence_has_both_sides_at_every_multiplier(linear):
     assert found.details["deployed"]["mean_effect"] == pytest.approx(
         np.subtract(*changes(linear)).mean(), abs=1e-5
     )  # fmt: skip
-    assert found.compared["deployed"]["effect"] == pytest.approx(found.details["deployed"]["mean_effect"])
+    assert found.compared.deployed.effect == pytest.approx(found.details["deployed"]["mean_effect"])
     assert "  matching answers: log-likelihood " in found.message
     assert found.seconds > 0
 

@@ -13,6 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 from evidence import evidence_of, said
+from reports import records
 from scipy import stats
 
 from pytest_steer import (
@@ -243,7 +244,7 @@ def test_intervals_are_over_clusters_and_n_counts_them(linear):
     effect = mean_t(slopes * at, clusters=LABELS)
     assert cost.interval == pytest.approx((effect.low, effect.high), abs=1e-5)
     assert (cost.n, cost.details["clusters"]["items"]) == (12, 48)
-    assert cost.compared["at_cost"]["interval"] == pytest.approx(list(cost.interval))
+    assert cost.compared.at_cost.interval == pytest.approx(cost.interval)
     ratio = of(assert_generalizes, linear, TOGETHER, retention=0.5, contexts={"filled": Context(filler=1)}, cluster="about")
     means = slopes.reshape(12, 4).mean(1)
     base = stats.ttest_1samp(means, 0, alternative="greater").confidence_interval(0.95)
@@ -388,10 +389,10 @@ def test_a_verdict_at_low_confidence_says_so(linear):
     assert found.message.startswith("steers: PASS at 51 %  steerability")
     record = found.to_dict()
     assert (record["verdict"], record["confidence"]) == ("pass", 0.51)
-    assert claim_table([record]).splitlines()[-1].endswith("  at 51 % confidence")
+    assert claim_table(records([record])).splitlines()[-1].endswith("  at 51 % confidence")
     usual = of(assert_steers, linear, items(12), steerability=0.1, confidence=0.9)
     assert usual.message.startswith("steers: PASS  steerability")
-    assert claim_table([usual.to_dict()]).splitlines()[-1].startswith("  pass  ")
+    assert claim_table(records([usual.to_dict()])).splitlines()[-1].startswith("  pass  ")
     json.dumps(record)
 
 

@@ -399,11 +399,11 @@ def test_pne_is_that_of_von_ruette(linear):
     ratio = np.exp(rises(m)).mean()
     want = (steered - base) / ratio
     assert found.details["pne"] == pytest.approx(want, rel=1e-4)
-    assert found.compared["at_cost"]["pne"] == found.details["pne"]
+    assert found.compared.at_cost.pne == found.details["pne"]
     assert found.details["matching_probability"] == pytest.approx({"base": base, "steered": steered}, rel=1e-4)
     assert found.details["mean_perplexity_ratio"] == pytest.approx(ratio, rel=1e-4)
     at_deployed = (1 / (1 + np.exp(-BASE - SLOPES))).mean() - base
-    assert found.compared["deployed"]["pne"] == pytest.approx(at_deployed / np.exp(rises(1.0)).mean(), rel=1e-4)
+    assert found.compared.deployed.pne == pytest.approx(at_deployed / np.exp(rises(1.0)).mean(), rel=1e-4)
     assert (
         f"  PNE {found.details['pne']:.3g}: probability of the matching answer {base:.3f} unsteered, {steered:.3f} steered"
         in (found.message)

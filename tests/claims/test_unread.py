@@ -9,6 +9,7 @@ import numpy as np
 import plain
 import pytest
 import torch
+from reports import records
 from scipy import stats
 
 from pytest_steer import (
@@ -117,5 +118,5 @@ def test_a_model_that_knows_no_more_than_the_vocabulary_does_not_pass():
 def test_the_one_line_of_a_claim_shows_it(random):
     found = [evidence_of(CLAIMS[name][0], random, CLAIMS[name][1]) for name in ("kl_below", "leaves_alone")]
     report = build_report([one.to_dict() for one in found], seed=0, profile="ci", started=0.0)
-    for text in (claim_table(report["claims"]), to_markdown(report)):
+    for text in (claim_table(records(report["claims"])), to_markdown(report)):
         assert text.count("model does not read the texts") == 2

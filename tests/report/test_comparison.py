@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pytest_steer.measures.compared import Row, SideChanges, Strength, TaskRow, strength_of
+from pytest_steer.core.record import Row, SideChanges, Strength, TaskRow
+from pytest_steer.evidence import plain
+from pytest_steer.measures.compared import strength_of
 from pytest_steer.report.comparison import comparison_tables
 
 
@@ -97,7 +99,7 @@ def test_what_has_no_slope_or_no_spread_has_a_dash():
     assert line_of(comparison_tables([found], width=130), "mood", "ablation") == [
         "mood", "ablation", "40", "1", "-", "-", "0.5", "[0.25,", "0.75]", "-", "0", "-", "-",
     ]  # fmt: skip
-    assert found.to_dict()["deployed"]["effect_standardised"] is None
+    assert found.whole().deployed.effect_standardised is None
 
 
 def test_a_strength_that_costs_much_less_because_the_next_costs_more_is_marked():
@@ -127,7 +129,7 @@ def test_tasks_are_methods_by_settings():
 
 
 def test_a_row_as_json_holds_what_is_standardised():
-    found = row("mood", "caa", 3.0, 1.5).to_dict()
+    found = plain(row("mood", "caa", 3.0, 1.5).whole())
     assert found["steerability_standardised"] == 0.75
     assert found["deployed"]["effect_standardised"] == 1.5
     assert found["at_cost"]["effect_standardised"] == 0.75

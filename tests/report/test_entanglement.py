@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import jsonschema
+from reports import a_claim, records
 
+from pytest_steer.evidence import plain
 from pytest_steer.report import build_report, entanglement_map, entanglement_rows, report_schema
 
 
@@ -26,7 +28,7 @@ def claim(choice, behaviours, own=None, name="leaves_alone"):
         "own": own,
         "entanglement": {"effect": 0.25, "chosen": 0.5},
     }
-    return {
+    return a_claim() | {
         "suite": "s",
         "name": f"{name}[{choice}]",
         "matrix": {"behaviour": choice},
@@ -41,7 +43,7 @@ CLAIMS = [
 
 
 def test_vectors_stand_down_and_behaviours_across():
-    lines = [line.split("  ") for line in entanglement_map(CLAIMS, width=130).splitlines()]
+    lines = [line.split("  ") for line in entanglement_map(records(CLAIMS), width=130).splitlines()]
     title, head, _, *rows = [[cell.strip() for cell in line if cell.strip()] for line in lines]
     assert title[0].startswith("s: leaves_alone: mean steerability of other behaviours")
     assert head == ["vector", "cheer", "loud", "quiz", "entanglement", "of choices"]
@@ -52,23 +54,23 @@ def test_vectors_stand_down_and_behaviours_across():
 
 
 def test_one_vector_makes_no_map_and_each_claim_has_its_own():
-    assert entanglement_map(CLAIMS[:1]) == ""
+    assert entanglement_map(records(CLAIMS[:1])) == ""
     strict = [claim("cheer", {"quiz": (0.0, "pass")}, name="strict"), claim("loud", {"quiz": (0.0, "pass")}, name="strict")]
-    text = entanglement_map([*CLAIMS, *strict])
+    text = entanglement_map(records([*CLAIMS, *strict]))
     assert text.count("of other behaviours") == 2
     assert "s: strict: mean" in text
 
 
 def test_what_stands_in_no_matrix_or_is_another_claim_is_left_out():
     rows = entanglement_rows(
-        [CLAIMS[0] | {"matrix": None}, CLAIMS[1] | {"compared": {"n": 3}}, CLAIMS[1] | {"compared": None}]
+        records([CLAIMS[0] | {"matrix": None}, CLAIMS[1] | {"compared": {"n": 3}}, CLAIMS[1] | {"compared": None}])
     )
     assert rows == []
-    (row,) = entanglement_rows(CLAIMS[1:])
-    assert (row["vector"], row["claim"], row["own"]["name"]) == ("loud", "leaves_alone", "loud")
+    (row,) = entanglement_rows(records(CLAIMS[1:]))
+    assert (row.vector, row.claim, row.own.name) == ("loud", "leaves_alone", "loud")
 
 
 def test_the_report_holds_it():
     report = build_report([], seed=0, profile="ci", started=0.0)
-    report["comparison"]["entanglement"] = entanglement_rows(CLAIMS)
+    report["comparison"]["entanglement"] = plain(entanglement_rows(records(CLAIMS)))
     jsonschema.validate(report, report_schema())

@@ -15,12 +15,14 @@ import pytest
 from page_reports import mixed, replies_of, steers
 from reports import a_claim, a_report
 
-from pytest_steer.core import record
+from pytest_steer.core import block, record
 from pytest_steer.core.record import ClaimRecord, Report, record_of
 from pytest_steer.report import report_of, report_schema, write_report
 
 SCHEMA = report_schema()
-RECORDS = {name: kind for name, kind in vars(record).items() if dataclasses.is_dataclass(kind)}
+RECORDS, BLOCKS = (
+    {name: kind for name, kind in vars(module).items() if dataclasses.is_dataclass(kind)} for module in (record, block)
+)
 
 
 def test_it_is_a_schema():
@@ -28,12 +30,14 @@ def test_it_is_a_schema():
 
 
 def test_every_record_is_in_it_by_its_name():
-    assert set(SCHEMA["$defs"]) <= RECORDS.keys()
+    assert not RECORDS.keys() & BLOCKS.keys()
+    assert set(SCHEMA["$defs"]) <= RECORDS.keys() | BLOCKS.keys()
     for name, found in SCHEMA["$defs"].items():
-        assert [*found["properties"]] == [field.name for field in dataclasses.fields(RECORDS[name])]
+        names = [field.name for field in dataclasses.fields((RECORDS | BLOCKS)[name])]
+        assert [key for key in found["properties"] if key != "kind" or name not in BLOCKS] == names
 
 
-@pytest.mark.parametrize("name", sorted(SCHEMA["$defs"]))
+@pytest.mark.parametrize("name", sorted(SCHEMA["$defs"].keys() & RECORDS.keys()))
 def test_its_words_are_those_of_the_docstring(name):
     assert SCHEMA["$defs"][name]["description"] == RECORDS[name].__doc__.partition("\n")[0]
     lines = {line.strip() for line in RECORDS[name].__doc__.splitlines() if line.startswith("        ")}

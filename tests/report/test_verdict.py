@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from reports import a_claim
+from reports import a_claim, records
 
 from pytest_steer.cli.main import main
 from pytest_steer.evidence import error_evidence
@@ -71,7 +71,7 @@ def test_a_claim_that_passes_against_expectation_has_one_word_everywhere() -> No
     report = build_report([PASS, STALE, KNOWN], seed=0, profile="ci", started=0.0)
     assert verdict_of(report).counts == "1 xpass, 1 known to fail, 1 holds"
     assert "| **xpass** | " in to_markdown(report)
-    assert claim_table([STALE]).splitlines()[-1].startswith("  xpass  ")
+    assert claim_table(records([STALE])).splitlines()[-1].startswith("  xpass  ")
     assert category_of(STALE).words == "xpass"
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
+from pytest_steer.core.record import ClaimRecord, record_of
 from pytest_steer.evidence import Evidence, Verdict
 from pytest_steer.report import build_report
 
 MODEL = {
     "id": "m",
     "fingerprint": "f",
+    "architecture": "Made",
     "layers": 2,
     "width": 4,
     "dtype": "float32",
     "device": "cpu",
     "threads": 1,
     "template": "t",
+    "template_name": "no chat template",
 }
 
 
@@ -31,3 +35,8 @@ def a_claim(name: str = "steers", **given: Any) -> dict[str, Any]:
 
 def a_report(*claims: dict[str, Any]) -> dict[str, Any]:
     return build_report(claims, seed=3, profile="ci", started=time.time())
+
+
+def records(claims: Iterable[dict[str, Any]]) -> list[ClaimRecord]:
+    """Claims of a report with their types."""
+    return [record_of(claim) for claim in claims]

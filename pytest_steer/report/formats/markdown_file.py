@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...claims.numbers import number, promised
+from ...core.record import record_of
 from ..baseline_markdown import against_baseline
 from ..blocks_markdown import drawn_blocks
 from ..markdown import block, code, folded, prose, table
@@ -196,8 +197,8 @@ def _shown(claim: Claim) -> str:
 
 def _row(claim: Claim) -> list[str]:
     estimate, interval, keeps = _numbers(claim)
-    verdict = verdict_words(claim)
-    shown = ", ".join([verdict if verdict == "pass" else f"**{verdict}**", *map(prose, marks_of(claim))])
+    verdict = verdict_words(claim["verdict"], claim["xfail"])
+    shown = ", ".join([verdict if verdict == "pass" else f"**{verdict}**", *map(prose, marks_of(record_of(claim)))])
     name = code(_name(claim), _NAME, in_table=True)
     kind = prose(claim.get("statistic") or claim["check"] or "-", 80)
     return [shown, name, kind, estimate, interval, keeps, str(claim["n"] or "-")]

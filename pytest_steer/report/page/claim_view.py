@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ...claims import kind_of
 from ...core.block import Block, Items, Line, Table, block_of
+from ...core.record import record_of
 from ...errors import SteerError
 from ...screen import message_of, one_screen
 from ..marks import marks_of
@@ -97,7 +98,7 @@ def claim_view(
         is_drawn=drawn,
         replies=replies_view(record.get("replies"), most_pairs),
         lists=[ItemsView(_short(block), []) for block in blocks if isinstance(block, Items)],
-        marks=marks_of(record),
+        marks=marks_of(record_of(record)),
     )
 
 
