@@ -115,12 +115,13 @@ def summarize(reporter: pytest.TerminalReporter, claims: list[dict[str, Any]], s
             deployed_moves,
             entanglement_map,
             expected_false,
+            fitting,
             noted_lines,
             texts_left_out,
             verdict_counts,
         )
 
-        records = [record_of(claim) for claim in claims]
+        records = [record_of(claim) for claim in fitting(claims)[0]]
         reporter.section("steering claims")
         # Colours are put in last: all that others wrote in the table is written out as visible text.
         reporter.write_line(f"{claim_table(records, width=width, paint=paint)}\n")

@@ -113,41 +113,31 @@ def test_the_page_runs_and_mistakes_in_it_are_named(folder: Path) -> None:
 
 
 ODD = """\
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
-from pytest_steer import Items
-from pytest_steer.claims import claim, measure_items
-from pytest_steer.evidence import Direction
-from pytest_steer.measures import Subject
-from pytest_steer.parameters import Param
-from pytest_steer.stats import mean_t
+from pytest_steer.extend import Ask, Mean, Measurement, OverItems, Param, Promise, claim
 
 
 @claim("odd", title="Odd", main="least")
-@dataclass(frozen=True, kw_only=True)
-class Odd:
+class Odd(OverItems):
     \"\"\"The mean effect is at least `least`.\"\"\"
 
-    subject: Subject
-    items: Items
-    least: Annotated[float, Param("The least effect.", example=0.1)]
+    least: Annotated[Promise, Param("The least effect.", example=0.1)]
     words: Annotated[tuple[str, ...], Param("Words.", example=["a"])] = ()
     file: Annotated[Path | None, Param("A file.", example="x.txt")] = None
-    weights: Annotated[dict[str, float] | None, Param("Weights.", example={"a": 1.0})] = None
-    name: str = "odd"
+    weights: Annotated[Mapping[str, float] | None, Param("Weights.", example={"a": 1.0})] = None
 
-    def measure(self, model):
+    def measure(self, ask: Ask) -> Measurement:
         assert (self.words, self.file.name, self.weights) == (("a", "b"), "test.json", {"a": 2})
-        Odd(subject=self.subject, items=self.items, least=np.float32(0.5), words=("a",), file=Path("x"))
-        _, _, evidence = measure_items(
-            model, self.subject, self.items, [0.0, 1.0], check="odd", name=self.name, statistic="effect",
-            direction=Direction.AT_LEAST, threshold=self.least, values=lambda curve: curve.effects(1.0), infer=mean_t, by_effect=True,
+        Odd(self.vector, self.items, least=np.float32(0.5), words=("a",), file=Path("x"))
+        curve = ask.propensity(self.sampled_items.units, [0.0, 1.0])
+        return Measurement(
+            sample=self.sampled_items, values=curve.effects(1.0), estimator=Mean(), statistic="effect", probes=curve.probes, curve=curve,
         )
-        return evidence
 """
 
 
@@ -170,7 +160,7 @@ def strange(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str
     (made / "exits.py").write_text("raise SystemExit(3)\n")
     (made / "odd.py").write_text(ODD)
     (made / "unfilled.py").write_text(
-        ODD.replace('"odd"', '"unfilled"').replace("    items: Items\n", "    items: Items\n    things: Items\n")
+        ODD.replace('"odd"', '"unfilled"').replace("    least:", "    things: Mapping[str, str]\n    least:")
     )
     with (made / "conftest.py").open("a") as file:
         file.write("import odd\nimport unfilled\n")
@@ -202,7 +192,7 @@ def test_parameters_of_every_type_reach_the_claim_and_a_missing_file_is_an_error
 
 def test_a_declaration_without_an_example_is_an_error_of_its_own_module(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "bare.py").write_text(
-        ODD.replace('float, Param("The least effect.", example=0.1)', 'str, Param("The least effect.")').replace(
+        ODD.replace('Promise, Param("The least effect.", example=0.1)', 'str, Param("The least effect.")').replace(
             '"odd"', '"bare"'
         )
     )
@@ -335,27 +325,24 @@ def test_a_format_that_cannot_be_registered_says_why(tmp_path: Path, monkeypatch
 
 FAULTY = """\
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import field
 from typing import Annotated
 
-from pytest_steer import Items
-from pytest_steer.claims import claim
-from pytest_steer.evidence import Direction, Evidence, Verdict
-from pytest_steer.measures import Subject
-from pytest_steer.parameters import Param
+from pytest_steer.claims.base import Steering
+from pytest_steer.evidence import Evidence, Verdict
+from pytest_steer.extend import Direction, Param, Promise, claim
 
 
 def faulty(kind, measure, **said):
     @claim(kind, title="Faulty", main="x")
-    @dataclass(frozen=True, kw_only=True)
-    class Faulty:
+    class Faulty(Steering):
         \"\"\"Faulty.\"\"\"
 
-        subject: Subject
-        items: Items
-        x: Annotated[float, Param("X.", example=0.1)]
+        items: Iterable = field(kw_only=False)
+        x: Annotated[Promise, Param("X.", example=0.1)]
 
-        def measure(self, model):
+        def conclude(self, model):
             return measure()
 
     for part, value in said.items():
@@ -363,7 +350,8 @@ def faulty(kind, measure, **said):
 
 
 def made(**values):
-    usual = {"verdict": Verdict.PASS, "threshold": 0.3, "n": 5, "model": {}, "vector": {}, "data": {}, "interval": (0.5, 0.7)}
+    vector = {"method": "x", "layer": 3, "positions": "all", "norm": None, "relative_dose": None}
+    usual = {"verdict": Verdict.PASS, "threshold": 0.3, "n": 5, "model": {}, "vector": vector, "data": {"source": "x"}, "interval": (0.5, 0.7)}
     return Evidence(check="another", name="n", estimate=0.6, **{**usual, **values})
 
 
@@ -372,10 +360,9 @@ faulty("leaves", lambda: exit(0))
 faulty("gives_none", lambda: None)
 faulty("gives_text", lambda: made(verdict="pass"))
 faulty("gives_nan", lambda: made(threshold=math.nan))
-faulty("says_none", made, headline=None)
+faulty("says_number", made, headline=7)
 faulty("adds_none", made, extra=None)
 faulty("lies", made, extra={"verdict": "pass", "estimate": 0.9})
-faulty("boasts", made, headline="boasts: it is fine")
 faulty("turns_round", lambda: made(interval=(0.9, 0.1), threshold=0.0))
 faulty("hides", lambda: made(details={"x": object()}))
 faulty("is_bare", lambda: made(vector=None))
@@ -388,13 +375,12 @@ faulty("errs", lambda: made(verdict=Verdict.ERROR))
 FAULTS = {
     "raises": "ZeroDivisionError: division by zero (raised in <lambda>, faulty.py:",
     "leaves": "SystemExit: 0 (raised in",
-    "gives_none": "measure of the claim 'gives_none' gave NoneType, not Evidence",
+    "gives_none": "conclude of the claim 'gives_none' gave NoneType, not Evidence",
     "gives_text": "the evidence of the claim 'gives_text' has no Verdict, but 'pass'",
     "gives_nan": "says pass, and has the estimate 0.6 [0.5, 0.7] where at least nan is promised",
-    "says_none": "headline of the claim 'says_none' gave NoneType",
-    "adds_none": "extra of the claim 'adds_none' gave NoneType",
-    "lies": "extra of the claim 'lies' gives 'estimate', which evidence has itself",
-    "boasts": "headline of the claim 'boasts' lacks the verdict, PASS",
+    "says_number": "headline of the claim 'says_number' gave int, not text",
+    "adds_none": "extra of the claim 'adds_none' gave NoneType, not a dictionary",
+    "lies": "extra of the claim 'lies' gave 'estimate', which evidence has itself",
     "turns_round": "has the interval [0.9, 0.1], whose ends are the wrong way round",
     "hides": "details.x is a object: a report holds numbers, texts, lists and mappings only",
     "is_bare": "the evidence of the claim 'is_bare' has no vector",
@@ -407,8 +393,8 @@ FAULTS = {
 
 
 WRONG_DECLARATIONS = {
-    "@claim('c', title='C')\nclass Bare:\n    def measure(self, model): ...": "the claim 'c' is declared by a dataclass: write",
-    "@claim('c', title='C')\n@dataclass\nclass C:\n    subject: Subject": "the claim 'c' needs a method measure",
+    "@claim('c', title='C')\nclass Bare:\n    def measure(self, ask): ...": "the claim 'c' is declared by a subclass of",
+    "@claim('c', title='C')\nclass C(OverItems):\n    'C.'": "the claim 'c' needs a method: def measure",
     "@method('m', takes='items')\ndef m(model) -> SteeringVector: ...": r"m\(\) is called with \(model, data\), and its function takes \(model\)",
     "@method('m', takes='items')\ndef m(model, data): ...": "say what the method 'm' gives",
     "@intervention('i', does='x')\ndef i() -> Intervention: ...": r"i\(\) is called with \(vector\), and its function takes no argument",
@@ -425,12 +411,10 @@ def test_a_wrong_declaration_is_an_error_of_its_own_module(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [
-        "from dataclasses import dataclass",
         "from pytest_steer import Intervention, SteeringVector, axis",
-        "from pytest_steer.claims import claim",
+        "from pytest_steer.extend import OverItems, claim",
         "from pytest_steer.data import data_format",
         "from pytest_steer.extract import method",
-        "from pytest_steer.measures import Subject",
         "from pytest_steer.report import report_format",
         "from pytest_steer.steering import intervention",
         text,

@@ -297,6 +297,8 @@ class ClaimKind:
                 raise SteerError(f"{where} {type(wrong).__name__}, not blocks such as Line(...)")
             return blocks
         if part == "extra":
+            if not isinstance(said, dict):
+                raise SteerError(f"{where} {type(said).__name__}, not a dictionary")
             if taken := sorted(said.keys() & evidence.record().keys()):
                 raise SteerError(f"{where} {taken[0]!r}, which evidence has itself")
         elif said is not None and not isinstance(said, str):
@@ -340,6 +342,9 @@ def claim(
                 f"{declared.__module__}: the claim {name!r} is declared by a subclass of OverItems, OverTexts, OverReplies or Claim "
                 f"(pytest_steer.extend): write `class {declared.__name__}(OverItems):`"
             )
+        own, signature = ("measure", "(self, ask: Ask) -> Measurement") if issubclass(declared, Claim) else _CONCLUDES
+        if getattr(declared, own) in (Claim.measure, AnyClaim.conclude):
+            raise SteerError(f"{declared.__module__}: the claim {name!r} needs a method: def {own}{signature}")
         of_one = (tuple(one_of), tuple(any_of), tuple(either))
         beside = (dict(only_with or {}), dict(not_with or {}), schema or {})
         kind = ClaimKind(name, declared, title, main, *of_one, directed, *beside, starter)
@@ -352,6 +357,7 @@ def claim(
     return decorate
 
 
+_CONCLUDES = ("conclude", "(self, model: Model) -> Evidence")
 _READ: dict[str, Callable[[Any], Any]] = {"items": as_items, "prompts": as_dialogues}
 
 
