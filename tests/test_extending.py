@@ -10,16 +10,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import builders
 import pytest
 from forked import run_module
 
-from pytest_steer import Context, Items, Model, SteeringVector, registry, wrap_model
+from pytest_steer import Context, ContrastItem, Items, Model, SteeringVector, contexts, registry, wrap_model
 from pytest_steer.data import as_items
-from pytest_steer.errors import SteerError
+from pytest_steer.errors import DataError, SteerError
 from pytest_steer.extract import method
 from pytest_steer.extract.kinds import Training, method_kind
 
@@ -491,3 +491,51 @@ def test_a_faulty_claim_is_one_error_in_table_and_report_and_the_rest_runs(folde
         assert kind == "is_odd" or f"faulty.steer.yaml:{line}: " in found[kind]["error"]
     assert "Traceback" not in said
     assert "INTERNALERROR" not in said
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Makes modules that a package installs and names in its entry points; what they register is forgotten afterwards."""
+    before = {kind: registry.things(kind) for kind in registry.KINDS}
+    written: list[str] = []
+
+    def install(**modules: str) -> None:
+        info = tmp_path / "installed-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: installed\nVersion: 1\n")
+        (info / "entry_points.txt").write_text("[pytest_steer]\n" + "".join(f"{name} = {name}\n" for name in modules))
+        for name, text in modules.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        written.extend(modules)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(registry, "_loaded", False)
+
+    yield install
+    for kind in registry.KINDS:
+        for name in registry.things(kind).keys() - before[kind].keys():
+            registry.forget(kind, name)
+    for name in written:
+        sys.modules.pop(name, None)
+
+
+LANGUAGE = """\
+from dataclasses import replace
+
+from pytest_steer import axis
+
+
+@axis("language", ["German", "French"], about="The language of the answer.")
+def language(item, value):
+    return replace(item, question=f"{item.question} Answer in {value}.")
+"""
+
+
+@pytest.mark.parametrize("first", ["Context(language='German')", "contexts(language=['German'])", "Context().language"])
+def test_contexts_know_an_installed_axis_before_anything_else_loads_it(installed: Callable[..., None], first: str) -> None:
+    installed(language_mine=LANGUAGE)
+    assert "language_mine" not in sys.modules
+    eval(first, {"Context": Context, "contexts": contexts})
+    put = Context(language="German").put(ContrastItem("Is it?", ("Yes",), ("No",), "0"))
+    assert put.question == "Is it? Answer in German."
+    with pytest.raises(DataError, match="unknown context axis 'langage': did you mean 'language'"):
+        Context(langage="German")

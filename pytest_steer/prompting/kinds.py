@@ -245,11 +245,14 @@ def _in_order(version: int) -> dict[str, Axis]:
 
 
 def axis_of(name: Any, known: Mapping[str, Axis]) -> Axis:
-    """The axis with this name.
+    """The axis with this name. Extensions are loaded if none of the known axes has it.
 
     Raises:
         DataError: there is none; says which one was probably meant.
     """
+    if name not in known:
+        registry.load_extensions()
+        known = {**known_axes(), **known}
     if name in known:
         return known[name]
     raise DataError(f"unknown context axis {name!r}: {registry.did_you_mean(str(name), known)}")
