@@ -18,6 +18,7 @@ import pytest
 from forked import run_module
 
 from pytest_steer import Context, ContrastItem, Items, Model, SteeringVector, contexts, registry, wrap_model
+from pytest_steer.cli.main import main
 from pytest_steer.data import as_items
 from pytest_steer.errors import DataError, SteerError
 from pytest_steer.extract import method
@@ -539,3 +540,48 @@ def test_contexts_know_an_installed_axis_before_anything_else_loads_it(installed
     assert put.question == "Is it? Answer in German."
     with pytest.raises(DataError, match="unknown context axis 'langage': did you mean 'language'"):
         Context(langage="German")
+
+
+SHIFTED = """\
+from typing import Annotated
+
+from pytest_steer import Model, SteeringVector
+from pytest_steer.extract import Data, method, read_contrast
+from pytest_steer.parameters import Param
+
+
+@method("shifted", takes="contrast")
+def shifted(model: Model, data: Data, *, layer: int, scale: Annotated[float, Param("Its length.", example=2.0, above=0)]) -> SteeringVector:
+    "The difference of the means, made longer; without a record of its own."
+    found = read_contrast(model, data, layer=layer)
+    return SteeringVector({at: scale * (found.positive[at].mean(0) - found.negative[at].mean(0)) for at in found.layers})
+"""
+
+
+def test_a_sweep_and_a_comparison_pass_the_settings_of_a_method(
+    installed: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed(shifted_mine=SHIFTED)
+    train, test, out = str(DATA / "cheer_train.json"), str(DATA / "cheer_test.json"), tmp_path / "out.json"
+    made = ["sweep", "--data", test, "--train", train, "--method", "shifted", "--layers", "3", "--multipliers", "0.5,1"]
+    assert main(made) == 4
+    assert "the method shifted needs its setting 'scale': Its length. Write --set scale=2.0" in capsys.readouterr().err
+    assert main([*made, "--set", "scale=0"]) == 4
+    assert "the method shifted: scale must be greater than 0, but is 0" in capsys.readouterr().err
+    assert main([*made, "--set", "scal=3"]) == 4
+    assert "has no parameter 'scal': did you mean 'scale'?" in capsys.readouterr().err
+    assert main([*made, "--set", "scale"]) == 4
+    assert "Write a setting of the method and its value, such as scale=2.0" in capsys.readouterr().err
+    norms = []
+    for scale in (1, 3):
+        assert main([*made, "--pairs", "8", "--draws", "1", "--set", f"scale={scale}", "--out", str(out)]) in (0, 1)
+        assert "shifted from 100 texts" in capsys.readouterr().out
+        norms.append(json.loads(out.read_text()))
+    assert norms[1]["settings"] == {"scale": 3}
+    (tmp_path / "c.steer.yaml").write_text(
+        f"model: builtin:tiny\nmatrix: {{method: {{short: {{extract: {{scale: 1}}}}, long: {{extract: {{scale: 3}}}}}}}}\n"
+        f"vector: {{extract: {{method: shifted, data: {train}}}, layer: 3}}\ndata: {{test: {test}}}\nclaims:\n  - steers: 0\n"
+    )
+    assert main(["compare-methods", str(tmp_path / "c.steer.yaml"), "--max-items", "6", "--out", str(out)]) == 0
+    short, long = json.loads(out.read_text())["models"][0]["rows"]
+    assert long["steerability"] > short["steerability"]
