@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib
 import json
 import os
@@ -14,15 +15,29 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import builders
+import numpy as np
 import pytest
 from forked import run_module
 
-from pytest_steer import Context, ContrastItem, Items, Model, SteeringVector, contexts, registry, wrap_model
+from pytest_steer import (
+    Context,
+    ContrastItem,
+    Items,
+    Model,
+    SteeringVector,
+    contexts,
+    load_model,
+    read_items,
+    registry,
+    wrap_model,
+)
 from pytest_steer.cli.main import main
 from pytest_steer.data import as_items
-from pytest_steer.errors import DataError, SteerError
+from pytest_steer.errors import DataError, SteerError, VectorError
 from pytest_steer.extract import method
 from pytest_steer.extract.kinds import Training, method_kind
+from pytest_steer.files import read_suite
+from pytest_steer.files.make import make_steering
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "example_suites" / "builtin" / "data"
@@ -585,3 +600,73 @@ def test_a_sweep_and_a_comparison_pass_the_settings_of_a_method(
     assert main(["compare-methods", str(tmp_path / "c.steer.yaml"), "--max-items", "6", "--out", str(out)]) == 0
     short, long = json.loads(out.read_text())["models"][0]["rows"]
     assert long["steerability"] > short["steerability"]
+
+
+SAE = """\
+from typing import Annotated
+
+import numpy as np
+import torch
+
+from pytest_steer.data import data_format
+from pytest_steer.parameters import Param
+from pytest_steer.steering import Stored, source, vector_format
+
+
+@vector_format("sae", suffixes=[".sae.npz", ".decoder"])
+def read(file, *, row: Annotated[int, Param("Which feature of the decoder.", example=17, at_least=0)], scale: float = 1.0):
+    "A row of an SAE's decoder, [features, width]."
+    with np.load(file) as arrays:
+        return Stored({int(arrays["layer"]): torch.from_numpy(arrays["decoder"][row])}, source("sae", "as the array 'layer' says", row=row))
+
+
+@data_format("chats", suffixes=[".chat.jsonl"])
+def read_chats(file):
+    "One question a line, in capitals."
+    for number, line in enumerate(file.read_text().splitlines()):
+        yield f"line {number + 1}", {"question": line.upper(), "matching": "Yes", "not_matching": "No"}
+"""
+
+
+def test_a_longer_suffix_wins_and_a_vector_format_takes_settings(
+    installed: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    installed(sae_mine=SAE)
+    decoder = np.random.default_rng(0).normal(size=(20, 96)).astype(np.float32)
+    for name in ("a.sae.npz", "b.npz"):
+        np.savez(tmp_path / name, layer=3, decoder=decoder)
+    shutil.copy(tmp_path / "b.npz", tmp_path / "c.decoder")  # whose bytes are those of an .npz
+    (tmp_path / "q.chat.jsonl").write_text("Is it?\nWas it?\n")
+    assert [item.question for item in read_items(tmp_path / "q.chat.jsonl")] == ["IS IT?", "WAS IT?"]
+    for name in ("a.sae.npz", "c.decoder"):
+        vector = SteeringVector.load(tmp_path / name, row=17)
+        assert np.array_equal(vector.directions[3].numpy(), decoder[17])
+    for given, message in [
+        ({}, "needs 'row'. Which feature of the decoder. Write `row: 17` beside `file` (in Python row=17)"),
+        ({"row": -1}, "row must be at least 0, but is -1"),
+        ({"row": 17, "rwo": 1}, "has no parameter 'rwo': did you mean 'row'?"),
+    ]:
+        with pytest.raises(VectorError, match=re.escape(message)):
+            SteeringVector.load(tmp_path / "a.sae.npz", **given)
+    with pytest.raises(VectorError, match="the format 'npz' has no parameter 'row'"):
+        SteeringVector.load(tmp_path / "b.npz", row=17)
+    file = tmp_path / "a.steer.yaml"
+    head = f"model: builtin:tiny\ndata: {{test: {DATA / 'cheer_test.json'}}}\n"
+    file.write_text(
+        f"{head}vector: {{file: a.sae.npz, row: 17}}\nclaims:\n  - steers: 0\n"
+        "  - steers: {name: b, steerability: 0, intervention: {kind: ablate, file: c.decoder, row: 2}}\n"
+    )
+    first, second = read_suite(str(file)).entries
+    model = load_model("builtin:tiny")
+    assert np.array_equal(make_steering(model, first.vector, 0).directions[3].numpy(), decoder[17])
+    assert second.vector.reading == {"row": 2}
+    assert first.vector.key != dataclasses.replace(first.vector, reading={"row": 18}).key
+    assert make_steering(model, second.vector, 0).layers == (3,)
+    for entry, message in {
+        "{file: a.sae.npz}": "vector: 'row' is missing\n  Add `row: 17`. Which feature of the decoder.",
+        "{file: a.sae.npz, row: -1}": "vector.row: must be at least 0, but is -1",
+        "{file: b.npz, layer: 3, row: 1}": "vector.row: unknown key 'row'",
+    }.items():
+        file.write_text(f"{head}vector: {entry}\nclaims:\n  - steers: 0\n")
+        assert main(["validate", str(file)]) == 4
+        assert message in capsys.readouterr().out

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pytest_steer import registry
 from pytest_steer.extract import MethodKind
+from pytest_steer.file_formats import FileFormat, format_of
 from pytest_steer.files.matrix import Choice
 from pytest_steer.files.messages import Fault
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, resolved
@@ -35,6 +37,18 @@ def settings_of(entry: dict[str, Any]) -> dict[DataPath, tuple[Schema, Any]]:
     return {way: (schema, holder[way[-1]]) for way, (schema, holder) in declared.items() if way[-1] in holder}
 
 
+def format_of_file(entry: dict[str, Any]) -> FileFormat | None:
+    """The vector format of the file that an entry names, or None."""
+    file = entry.get("file")
+    return format_of("vector format", Path(file)) if isinstance(file, str) and file else None
+
+
+def format_settings_of(entry: dict[str, Any]) -> dict[str, Schema]:
+    """The settings of the format of the file that an entry names."""
+    known = format_of_file(entry)
+    return known.settings if known is not None else {}
+
+
 def schema_of(entry: Any, section: str) -> Schema:
     """The JSON Schema of a whole ``vector`` or ``intervention``: with the settings of what it names, and no others.
 
@@ -49,6 +63,10 @@ def schema_of(entry: Any, section: str) -> Schema:
     kind = thing("intervention", entry.get("kind")) if isinstance(entry, dict) and section == "intervention" else None
     properties = {key: whole["properties"][key] for key in SCHEMA["$defs"][section]["properties"]}
     required = []
+    known = format_of_file(entry) if isinstance(entry, dict) else None
+    if known is not None:
+        properties |= known.settings
+        required += known.required
     if method is not None:
         properties["extract"] = _extract_schema(resolved(properties["extract"]), method)
         required += ["layer"] if method.needs_layer else []

@@ -84,6 +84,8 @@ def _made(version: int) -> Schema:
     }
     _add_settings(found, "#/$defs/vector/properties/extract", "#/$defs/method/properties/extract", methods)
     _add_settings(found, "#/$defs/intervention", "#/$defs/method", ways)
+    for section in ("intervention", "method"):
+        _add_settings(found, "#/$defs/vector", f"#/$defs/{section}", registry.things("vector format"))
     defs["judge"] = judges_schema()
     axes = known_axes()
     value_of = {name: {"$ref": f"#/$defs/axes/properties/{name}"} for name in axes}
@@ -104,11 +106,11 @@ def _claim_or_number(name: str, kind: Any) -> Schema:
 
 
 def _add_settings(schema: Schema, place: str, other: str, declared: dict[str, Any]) -> None:
-    """Put the settings of all methods, or all kinds of interventions, into the section ``place``, and references in ``other``."""
+    """Put the settings of all methods, kinds of interventions, or formats of vectors, into the section ``place``, and references in ``other``."""
     for name in dict.fromkeys(name for kind in declared.values() for name in kind.settings):
         about = [kind.settings[name] for kind in declared.values() if name in kind.settings]
         _pointed_to(schema, place)["properties"][name] = _joint(about)
-        _pointed_to(schema, other)["properties"][name] = {"$ref": f"{place}/properties/{name}"}
+        _pointed_to(schema, other)["properties"].setdefault(name, {"$ref": f"{place}/properties/{name}"})
 
 
 def _joint(declared: list[Schema]) -> Schema:

@@ -468,7 +468,6 @@ def test_what_may_rest_says_so_and_is_sound(cap, include_first):
             check_before(model, Subject(vector=capped(direction, cap)))
 
 
-
 # --- evidence, and the check before claims -----------------------------------------------------------------------------------
 
 
