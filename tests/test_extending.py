@@ -20,6 +20,7 @@ import pytest
 from forked import run_module
 
 from pytest_steer import (
+    Axis,
     Context,
     ContrastItem,
     Items,
@@ -38,6 +39,7 @@ from pytest_steer.extract import method
 from pytest_steer.extract.kinds import Training, method_kind
 from pytest_steer.files import read_suite
 from pytest_steer.files.make import make_steering
+from pytest_steer.prompting.options import find_options
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "example_suites" / "builtin" / "data"
@@ -670,3 +672,19 @@ def test_a_longer_suffix_wins_and_a_vector_format_takes_settings(
         file.write_text(f"{head}vector: {entry}\nclaims:\n  - steers: 0\n")
         assert main(["validate", str(file)]) == 4
         assert message in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("order", ["as_given", "swapped"])
+def test_words_that_an_axis_puts_around_a_question_are_no_part_of_its_options(order: str) -> None:
+    def around(item: ContrastItem, value: str) -> ContrastItem:
+        return dataclasses.replace(item, question=f"{value} {item.question} {value}")
+
+    words = Axis("words", ["Be brief."], around)
+    question = "(A) Stay\n(B) Go\n"
+    for given in (question.strip(), f"Stay or go?\n{question.strip()}"):
+        item = ContrastItem(given, (" (A)",), (" (B)",), "0")
+        put = Context({words: "Be brief."}, option_order=order).put(item)
+        texts = ["Stay", "Go"] if order == "as_given" else ["Go", "Stay"]
+        assert [(one["label"], one["text"]) for one in find_options(put.question)] == [*zip("AB", texts, strict=True)]
+        assert put.question.endswith(f"(B) {texts[1]}\nBe brief.")
+        assert put.question.startswith("Be brief. \n(A)" if given.startswith("(A)") else "Be brief. Stay or go?")
