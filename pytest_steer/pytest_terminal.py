@@ -243,7 +243,7 @@ def write_reports(
             reason = error.strerror if isinstance(error, OSError) else error
             before = "; the report that was there before is untouched" if path.is_file() else ""
             lines.append(f"--steer-report: {path} cannot be written: {reason}{before}")
-            if partials is not None:
+            if partials is not None and isinstance(error, OSError):
                 lines.append(partials.kept(path))
             code = int(pytest.ExitCode.USAGE_ERROR)
         else:

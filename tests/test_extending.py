@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import builders
 import numpy as np
@@ -35,6 +36,7 @@ from pytest_steer import (
 from pytest_steer.cli.main import main
 from pytest_steer.data import as_items
 from pytest_steer.errors import DataError, SteerError, VectorError
+from pytest_steer.extend import AboutItems, Ask, Mean, Measurement, Param, Promise, assertion, claim
 from pytest_steer.extract import method
 from pytest_steer.extract.kinds import Training, method_kind
 from pytest_steer.files import read_suite
@@ -313,8 +315,15 @@ def test_a_report_format_that_fails_is_named_and_the_other_reports_are_written(t
     )
     (tmp_path / "test_a.py").write_text("def test_a():\n    pass\n")
     done, _ = run(tmp_path, "--steer-report=out.odd", "--steer-report=out.number", "--steer-report=two.json")
-    assert "out.odd cannot be written: the report format 'odd' of conftest failed: KeyError: 'claims'" in done
-    assert "out.number cannot be written: the report format 'number' of conftest gave int, not text or bytes" in done
+    assert (
+        "out.odd cannot be written: the report format 'odd' of conftest failed: KeyError: 'claims' (raised in odd, conftest.py:7). Correct it there, or write another format too, such as out.json"
+        in done
+    )
+    assert (
+        "out.number cannot be written: the report format 'number' of conftest gave int, not text or bytes. Let it return"
+        in done
+    )
+    assert "in a folder that has room" not in done
     assert not (tmp_path / "out.odd").exists()
     assert [line.rpartition("/")[2] for line in done.splitlines() if line.startswith("report: ")] == ["out.json", "two.json"]
     assert json.loads((tmp_path / "two.json").read_text())["claims"] == []
@@ -413,6 +422,9 @@ FAULTS = {
 WRONG_DECLARATIONS = {
     "@claim('c', title='C')\nclass Bare:\n    def measure(self, ask): ...": "the claim 'c' is declared by a subclass of",
     "@claim('c', title='C')\nclass C(OverItems):\n    'C.'": "the claim 'c' needs a method: def measure",
+    "@claim('c', title='C', main='shar')\nclass C(OverItems):\n    share: Annotated[Promise, Param('S.', example=1.0)]\n    def measure(self, ask): ...": "the claim 'c': main names 'shar', which is no parameter of C: did you mean 'share'",
+    "@claim('c', title='C', only_with={'window': 'text'})\nclass C(OverTexts):\n    window: Annotated[int, Param('W.')]\n    def measure(self, ask): ...": "the claim 'c': only_with names 'text', which is no parameter of C: did you mean 'texts'",
+    "@claim('c', title='C', either=('texts', 'item'))\nclass C(OverTexts):\n    window: Annotated[int, Param('W.')]\n    def measure(self, ask): ...": "the claim 'c': either names 'item', which is no field with data of C",
     "@method('m', takes='items')\ndef m(model) -> SteeringVector: ...": r"m\(\) is called with \(model, data\), and its function takes \(model\)",
     "@method('m', takes='items')\ndef m(model, data): ...": "say what the method 'm' gives",
     "@intervention('i', does='x')\ndef i() -> Intervention: ...": r"i\(\) is called with \(vector\), and its function takes no argument",
@@ -430,7 +442,8 @@ def test_a_wrong_declaration_is_an_error_of_its_own_module(
 ) -> None:
     lines = [
         "from pytest_steer import Intervention, SteeringVector, axis",
-        "from pytest_steer.extend import OverItems, claim",
+        "from typing import Annotated",
+        "from pytest_steer.extend import OverItems, OverTexts, Param, Promise, claim",
         "from pytest_steer.data import data_format",
         "from pytest_steer.extract import method",
         "from pytest_steer.report import report_format",
@@ -688,3 +701,50 @@ def test_words_that_an_axis_puts_around_a_question_are_no_part_of_its_options(or
         assert [(one["label"], one["text"]) for one in find_options(put.question)] == [*zip("AB", texts, strict=True)]
         assert put.question.endswith(f"(B) {texts[1]}\nBe brief.")
         assert put.question.startswith("Be brief. \n(A)" if given.startswith("(A)") else "Be brief. Stay or go?")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        (
+            "direction",
+            "at_most",
+            "has the direction 'at_most': write `direction=Direction.AT_LEAST` or `direction=Direction.AT_MOST`",
+        ),
+        ("estimator", "mean", "has the estimator 'mean': write `estimator=Mean()`"),
+        ("estimator", Mean, "write `estimator=Mean()`"),
+        ("values", [1.0], "has the values [1.0]: write `values=numpy.array(...)`, one row per unit"),
+        (
+            "values",
+            np.zeros(3),
+            "has 3 values for 2 items: give one row of `values` for each, or say with `units=Counted(...)`",
+        ),
+        ("moved", 0.1, "has moved=0.1: write a function of the noise floor"),
+        ("findings", ["weak"], "has the finding 'weak': make it of a code"),
+    ],
+)
+def test_a_wrong_field_of_a_measurement_is_named_with_what_to_write(field: str, value: object, message: str) -> None:
+    @claim("mistaken", title="Mistaken", main="least")
+    class Mistaken(AboutItems):
+        """The mean effect is at least `least`."""
+
+        least: Annotated[Promise, Param("The least effect.", example=0.1)]
+
+        def measure(self, ask: Ask) -> Measurement:
+            curve = ask.propensity(self.sampled_items.units, [0.0, 1.0])
+            made = Measurement(
+                sample=self.sampled_items,
+                values=curve.effects(1.0),
+                estimator=Mean(),
+                statistic="effect",
+                probes=curve.probes,
+            )
+            return dataclasses.replace(made, **{field: value})
+
+    items = [("Is it?", "Yes", "No"), ("Was it?", "Yes", "No")]
+    try:
+        with pytest.raises(SteerError, match="^test_extending: the measurement of the claim 'mistaken' ") as caught:
+            assertion(Mistaken)(builders.random_model("llama"), builders.random_vector(1), items, least=0.1)
+    finally:
+        registry.forget("claim", "mistaken")
+    assert message in str(caught.value)
