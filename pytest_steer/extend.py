@@ -3,6 +3,7 @@
 Import it in the extension's own modules only: it loads torch.
 """
 
+from .checking import check_extension
 from .claims.asserting import assertion
 from .claims.base import AboutItems, Claim, OverCurve, OverItems, OverReplies, OverTexts
 from .claims.judging import Judgement, Reason, withhold
@@ -78,6 +79,7 @@ __all__ = [
     "Weight",
     "Worst",
     "assertion",
+    "check_extension",
     "claim",
     "code",
     "items_of",
