@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, TypedDict
 
 from ..measures.outcomes import Span
+from ..measures.subject import Moves
 from ..parameters import Param
+from ..prompting import Context
 from ..steering import Apply, Positions
 from ..steering.intervention import StrengthMeaning
 
@@ -156,3 +158,32 @@ class Deployment(TypedDict, total=False):
     apply: Apply
     layers: int | Sequence[int]
     strength: StrengthMeaning
+
+
+class AboutItems(Deployment, total=False):
+    """Keywords of every assertion about contrast items.
+
+    Attributes:
+        direction: ``raises`` (the default) or ``lowers``: what the deployed model is meant to do with the behaviour
+            (docs/claims.md).
+    """
+
+    direction: Moves
+
+
+class InContexts(Deployment, total=False):
+    """Keywords of the assertions about what is asked in a context.
+
+    Attributes:
+        multipliers: the grid of the propensity curve.
+        context: how the items are put to the model.
+        cluster: a key of the items' ``meta`` that names what belongs together (paraphrases, samples): bounds are over clusters.
+    """
+
+    multipliers: Sequence[float]
+    context: Context
+    cluster: str
+
+
+class OverItems(AboutItems, InContexts, total=False):
+    """Keywords of the assertions about contrast items."""
