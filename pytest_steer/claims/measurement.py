@@ -169,6 +169,11 @@ class Measurement:
     def entries(self) -> Counted:
         return counted(self.sample) if self.units is None else self.units
 
+    @property
+    def sample_of_entries(self) -> Sample[Any]:
+        """The sample that the entries, and the items of the curve, come from."""
+        return self.entries.of or self.sample
+
     def where(self, ask: Ask) -> Ask:
         """The questions of a claim in the context in which this was measured."""
         return ask if self.context is None else ask.within(self.context)

@@ -85,9 +85,10 @@ def _with_curve(ask: Ask, measured: Measurement) -> Measurement:
 
 def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement) -> tuple[Judgement, dict[str, Any]]:
     """The judgement after every reason to withhold it, and what was found on the way, for the evidence's details."""
-    details = {**(measured.entries.of or measured.sample).details(), **measured.details}
+    sample = measured.sample_of_entries
+    details = {**sample.details(), **measured.details}
     if measured.deployed is not None and "deployed" not in details:
-        details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, measured.entries.clusters)
+        details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, sample.clusters)
         if measured.is_slope:
             judgement = _contradicted(judgement, measured, details["deployed"])
     judgement = claim.doubt(ask, measured, judgement)
@@ -151,7 +152,8 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
     fields: dict[str, Any] = {"n": entries.count, "unit": entries.counted, "data": measured.sample.describe()}
     compared = measured.compared
     if measured.curve is not None:
-        fields = {**curve_fields(measured.curve, {}, subject, claim.confidence, entries.clusters), **fields}
+        clusters = measured.sample_of_entries.clusters
+        fields = {**curve_fields(measured.curve, {}, subject, claim.confidence, clusters), **fields}
         for item, more in zip(fields["items"], measured.of_items, strict=bool(measured.of_items)):
             item |= more
         of_slopes = fields.pop("details")
@@ -220,6 +222,6 @@ def _units(claim: Claim, measured: Measurement, judgement: Judgement) -> dict[st
     values = measured.estimator.per_unit(measured.values, measured.direction)
     if measured.scale is not None:
         values = measured.scale.per_unit(values)
-    parts = getattr(measured.estimator, "parts", None)
+    parts = getattr(measured.estimator, "parts", ())
     how = claim.how | dict(measured.how)
-    return measured.entries.record(values, measured.estimator.kind, how, parts)
+    return measured.entries.record(values, measured.estimator.kind, how, parts if len(set(parts)) > 1 else None)
