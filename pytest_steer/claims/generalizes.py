@@ -37,7 +37,7 @@ from . import words
 from .asserting import assertion
 from .base import OverItems
 from .controls import controls_of_no_effect
-from .curves import deployed_record, moves_of_deployed, with_deployed, wrong_share
+from .curves import contradicted, deployed_record, moves_of_deployed, with_deployed, wrong_share
 from .figures import Figure, Intervals, figures_of_items, interval_row, promised_in
 from .findings import Found, of_single_values, of_the_vector, of_training_data, on_promised_side
 from .judging import Judgement, verdict_of
@@ -349,6 +349,13 @@ class Generalizes(OverItems):
             settings=settings,
             worst=worst,
         )
+
+    def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:
+        """Withhold a pass if the effect at the deployed multiplier, of the base or of the data set, contradicts the slope there."""
+        assert isinstance(measured, InSettings)
+        worst = measured.worst
+        curve = worst.curve if self._is_relative else worst.base
+        return contradicted(judgement, curve, worst.base_sample.clusters, measured.details["deployed"])
 
     def find(self, found: Found) -> Iterator[Finding]:
         assert isinstance(found.measured, InSettings)

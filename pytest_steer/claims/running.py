@@ -17,9 +17,9 @@ from ..model import Model
 from ..soundness import check_before
 from ..stats import mean_t
 from .base import AnyClaim, Claim
-from .curves import compared_by_items, curve_fields, deployed_record, with_deployed
+from .curves import compared_by_items, contradicted, curve_fields, deployed_record, with_deployed
 from .findings import Found, check_silence, findings_of, on_promised_side, weak_promise
-from .judging import Judgement, Reason, contradiction, unread, withhold
+from .judging import Judgement, Reason, unread, withhold
 from .measurement import Measurement, Read
 from .numbers import number
 from .pilots import note_threshold
@@ -90,32 +90,12 @@ def _doubted(claim: Claim, ask: Ask, measured: Measurement, judgement: Judgement
     if measured.deployed is not None and "deployed" not in details:
         details["deployed"] = deployed_record(ask.subject, measured.deployed, claim.confidence, sample.clusters)
         if measured.is_slope:
-            judgement = _contradicted(judgement, measured, details["deployed"])
+            assert measured.curve is not None
+            judgement = contradicted(judgement, measured.curve, sample.clusters, details["deployed"])
     judgement = claim.doubt(ask, measured, judgement)
     for one in measured.reads:
         judgement, details["reading"] = _unread(judgement, one, claim.confidence)
     return judgement, details
-
-
-def _contradicted(judgement: Judgement, measured: Measurement, at: dict[str, Any]) -> Judgement:
-    """Withhold a pass if the effect at the deployed multiplier contradicts the slope that it rests on.
-
-    It does if the mean effect has another sign than the slope gives it, provided that one of the two is significant.
-    """
-    assert measured.curve is not None
-    slope = mean_t(measured.curve.slopes, confidence=judgement.found.confidence, clusters=measured.entries.clusters)
-    sign = 1 if at["multiplier"] > 0 else -1
-    expected = "up" if slope.estimate * sign > 0 else "down"
-    is_opposite = at["moves"] == {"up": "down", "down": "up"}[expected]
-    is_significant, same_sign = slope.low > 0 or slope.high < 0, slope.estimate * at["mean_effect"] * sign > 0
-    if not slope.estimate or not (is_opposite or (is_significant and not same_sign)):
-        return judgement
-    text = (
-        f"the slope over the multipliers says {expected} for the deployed multiplier {at['multiplier']:g}, and there the mean effect is "
-        f"{number(at['mean_effect'])}"
-    )
-    cure = "choose a smaller deployed multiplier, or multipliers that reach it"
-    return withhold(judgement, Reason(contradiction.name, text, cure))
 
 
 def _unread(judgement: Judgement, read: Read, confidence: float) -> tuple[Judgement, dict[str, Any] | None]:
