@@ -306,7 +306,7 @@ def test_generalizes_over_a_task_and_other_pairs(model, place):
     check = Builder(model, RunContext(seed=SEED)).build(suite, claim)
     limited = Builder(model, RunContext(seed=SEED, effort=Effort(max_items=3))).build(suite, claim)
     assert (len(limited.items), len(limited.data_sets["other"]), len(check.data_sets["other"])) == (3, 3, 5)
-    assert check.base == IN_TASK_FORM
+    assert check.context == IN_TASK_FORM
     assert check.contexts == {"brief": Context(template=IN_TASK_FORM.template, system="Be brief.")}
     base, brief, other = (
         plain.slopes(propensities(model, made, items, before), GRID).mean()
