@@ -84,18 +84,6 @@ def test_what_workers_have_finished_is_written_as_it_arrives(killing: Path, pyte
     assert not (killing / "r.json").exists()
 
 
-@pytest.mark.nightly
-def test_evidence_of_workers_is_in_the_order_of_the_file(suite: Path, pytester: pytest.Pytester) -> None:
-    pytest.importorskip("xdist")
-    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
-    waits = 'import time; [time.sleep(0.1) for _ in range(600) if not pathlib.Path("done").exists()]'
-    slow = IN_C2.replace('"c2"', '"c0"').format(what=waits)
-    done = 'def pytest_runtest_logreport(report):\n    "c3" in report.nodeid and pathlib.Path("done").touch()\n'
-    (suite / "conftest.py").write_text(f"{slow}\n{done}")
-    pytester.runpytest_subprocess("--steer-report=r.json", "-n", "2", "--dist=worksteal", *PLAIN)
-    assert names_in(suite / "r.json") == ["c0", "c1", "c2", "c3"]
-
-
 def test_a_folder_that_vanishes(suite: Path, pytester: pytest.Pytester) -> None:
     (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
     (suite / "out").mkdir()
@@ -127,12 +115,6 @@ def test_where_the_whole_report_has_no_room_the_partial_one_stays(suite: Path, p
     assert (suite / "r.json").read_text() == "the one before"
     assert names_in(suite / "r.partial.json") == ["c0", "c1"]
     assert sorted(file.name for file in suite.glob("*r.*json*")) == ["r.json", "r.partial.json"]
-
-
-@pytest.mark.nightly
-def test_only_beside_a_json_report(killing: Path, pytester: pytest.Pytester) -> None:
-    runpytest(pytester, *PLAIN)
-    assert not list(killing.glob("*.partial*"))
 
 
 def test_the_name_of_a_partial_report_is_refused(suite: Path, pytester: pytest.Pytester) -> None:

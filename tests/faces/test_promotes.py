@@ -136,38 +136,6 @@ def test_files_and_assertions_measure_the_same_and_what_a_plain_loop_does(both: 
     assert record["rank_correlation"]["matching_change"] == pytest.approx(want)
 
 
-def test_a_report_without_texts(both: Path, pytester: pytest.Pytester) -> None:
-    (both / "c.steer.yaml").write_text(HEAD + CLAIMS)
-    _, found = claims_of(pytester, "c.steer.yaml", "--steer-report-texts=none")
-    text = json.dumps(found)
-    assert not any(words in text for words in ("merry", "dreary", "number 3 at the lake"))
-    assert len(found[0]["items"][0]["matching_likelihood"]) == 3
-    assert found[0]["details"]["sides"]["matching"]["at"]
-
-
-@pytest.mark.parametrize(
-    ("items", "words"),
-    [
-        ([{"question": "How was it?"}] * 2, "c.steer.yaml:7: data.test: *open.json: item 0"),
-        ([{"question": "How was it?", "matching": "Fine.", "not_matching": " "}], "c.steer.yaml:7: data.test: *open.json: item 0*"),
-        ([{"question": "How was it?", "matching": "Fine.", "not_matching": "Fine."}], "c.steer.yaml:7: data.test: *open.json: item 0*same*"),
-        ([{"question": "How was it?", "matching": "Fine.", "not_matching": "Bad."}], "*open.json: has 1 item(s); an interval needs at least two*"),
-    ],
-)  # fmt: skip
-def test_items_without_answers_are_named_and_lose_no_other_claim(
-    both: Path, pytester: pytest.Pytester, items: list[dict], words: str
-) -> None:
-    (both / "good.json").write_text((both / "open.json").read_text())
-    (both / "open.json").write_text(json.dumps(items))
-    (both / "c.steer.yaml").write_text(
-        HEAD
-        + "  - promotes: 0.05\n  - suppresses: {nats: 0, multiplier: -1, direction: lowers, data: {test: good.json}, min_n: 99}\n"
-    )
-    result, (wrong, right) = claims_of(pytester)
-    assert (wrong["verdict"], right["verdict"]) == ("error", "inconclusive")
-    result.stdout.fnmatch_lines([f"promotes: ERROR  {words}*"])
-
-
 @pytest.mark.parametrize(
     ("letters", "words"),
     [
@@ -182,12 +150,6 @@ def test_what_cannot_stand_beside(both: Path, pytester: pytest.Pytester, letters
     result, (found,) = claims_of(pytester)
     assert found["verdict"] == "error"
     result.stdout.fnmatch_lines([f"promotes: ERROR  {words}*"])
-
-
-def test_with_the_dev_profile_the_first_items_are_measured(both: Path, pytester: pytest.Pytester) -> None:
-    (both / "c.steer.yaml").write_text(HEAD + "  - promotes: {nats: 5, beside: letters.json}\n")
-    _, (found,) = claims_of(pytester, "--steer-profile=dev", "--steer-dtype=float32")
-    assert (found["n"], found["details"]["beside"]["n"]) == (12, 10)
 
 
 def test_a_matrix_of_methods(both: Path, pytester: pytest.Pytester) -> None:

@@ -13,7 +13,7 @@ import pytest
 from pytest_steer import extract, load_model, read_items, read_texts
 from pytest_steer.report import report_schema
 
-from .conftest import HEAD, WORDS
+from .conftest import HEAD
 
 CLAIMS = """
   - steers_at_cost: {name: holds, effect: -50, budget: 0.05}
@@ -75,36 +75,3 @@ def test_claims_of_a_file(suite: Path, pytester: pytest.Pytester) -> None:
     assert found["in-deviations"]["confidence"] == 0.9
     assert found["in-deviations"]["interval_method"] == "bootstrap"
     assert found["holds"]["soundness"]["sound"]
-
-
-def test_an_intervention_that_cannot_be_dosed(suite: Path, pytester: pytest.Pytester) -> None:
-    head = HEAD.replace("vector:", "intervention:").replace("layer: 1", "layer: 1\n  kind: ablate")
-    # Texts on which the ablation costs much: the model does not read them, so it can fail on them and not pass.
-    (suite / "neutral.txt").write_text(
-        "".join(f"Line {i} is about {word} and nothing else.\n" for i, word in enumerate(WORDS))
-    )
-    dear = "  - steers_at_cost: {name: dear, effect: -50, budget: 1e-9}\n"
-    (suite / "c.steer.yaml").write_text(head + dear + "  - steers_at_cost: {name: cheap, effect: -50, budget: 100}\n")
-    result, found = report(pytester)
-    assert found["cheap"]["verdict"] == "inconclusive"
-    assert "not proven that the unsteered model reads these texts" in found["cheap"]["withheld"]["text"]
-    assert found["cheap"]["details"]["reached"] == found["dear"]["details"]["reached"] == "fixed"
-    assert found["cheap"]["details"]["cost"] == found["dear"]["details"]["cost"]
-    assert found["dear"]["details"]["cost_interval"][0] > 0.5
-    assert [found[name]["details"]["over_budget"] for name in ("dear", "cheap")] == [True, False]
-    assert found["dear"]["verdict"] == "fail"
-    result.stdout.fnmatch_lines(["dear: FAIL *", "*each side: the cost exceeds the budget"])
-
-
-def test_errors_are_errors(suite: Path, pytester: pytest.Pytester) -> None:
-    (suite / "line.txt").write_text("Only one line.\n")
-    (suite / "c.steer.yaml").write_text(
-        HEAD + "  - steers_at_cost: {effect: -50, budget: 0.05, data: {neutral: line.txt}}\n"
-        "  - steers_at_cost: {name: no-cost, effect: 1}\n"
-    )
-    result, found = report(pytester)
-    result.assert_outcomes(failed=2)
-    assert {claim["verdict"] for claim in found.values()} == {"error"}
-    result.stdout.fnmatch_lines(["steers_at_cost: ERROR  *line.txt: has 1 text(s); an interval needs at least two"])
-    result.stdout.fnmatch_lines(["no-cost: ERROR * 'budget' is missing"])
-    result.stdout.no_fnmatch_line("*Traceback*")

@@ -101,31 +101,6 @@ def test_what_was_assumed_is_in_the_evidence_and_shown_when_a_claim_fails(suite:
     result.stdout.fnmatch_lines([f"*{line}"])
 
 
-def test_a_file_that_does_not_say_its_layer_fails_until_the_claim_says_it(suite: Path, pytester: pytest.Pytester) -> None:
-    torch.save(directions(0)[0], suite / "v.pt")
-    result, evidence = run(suite, pytester, "v.pt")
-    result.assert_outcomes(failed=1)
-    assert evidence["verdict"] == "error"
-    assert "v.pt: holds one direction and does not say for which layer. Give layer:" in evidence["message"]
-    result, evidence = run(suite, pytester, "v.pt, layer: 3")
-    result.assert_outcomes(passed=1)
-    assert evidence["vector"]["layer"] == 3
-
-
-def test_a_pickle_is_an_error_of_the_claim_and_is_not_run(suite: Path, pytester: pytest.Pytester) -> None:
-    class Bomb:
-        def __reduce__(self) -> object:
-            return (open, (str(suite / "executed"), "w"))
-
-    torch.save({1: Bomb()}, suite / "v.pt")
-    result, evidence = run(suite, pytester, "v.pt")
-    result.assert_outcomes(failed=1)
-    assert evidence["verdict"] == "error"
-    assert "open to be unpickled, and nothing is" in evidence["message"]
-    assert not (suite / "executed").exists()
-    result.stdout.no_fnmatch_line("*Traceback*")
-
-
 # --- stacks --------------------------------------------------------------------------------------------------------------
 
 
