@@ -143,6 +143,11 @@ def test_only_the_faces_know_pytest():
     assert not [(named(file), i.line, i.name) for file in files for i in imports_of(file) if i.top in ("pytest", "_pytest")]
 
 
+def test_only_the_command_line_knows_click():
+    files = [file for file in MODULES if place_of(file) != "cli"]
+    assert not [(named(file), i.line) for file in files for i in imports_of(file) if i.top == "click"]
+
+
 def test_hypothesis_is_known_to_who_draws_with_it():
     files = [file for file in IN_FOLDERS if place_of(file) not in WITH_HYPOTHESIS]
     found = [(named(file), i.line) for file in files for i in imports_of(file) if i.top == "hypothesis" and not i.for_types]

@@ -316,7 +316,6 @@ def test_the_claim_file_of_the_best_method_is_judged_on_what_was_not_compared(ap
 def test_a_task_is_written_as_pairs_and_an_intervention_as_such(folder, capsys, pytester):
     pairs = PAIRS + [{"input": pair["output"], "output": pair["input"]} for pair in PAIRS]
     (folder / "pairs.json").write_text(json.dumps(pairs))
-    compared("--behaviours", "opposites", "--methods", "leace", "--no-soundness", "--split", "50/50")
     (found,) = compared("--behaviours", "opposites", "--methods", "leace", "--no-soundness", "--split", "50/50")["models"]
     assert {row["n"] for row in found["rows"]} == {6}
     assert {task["n"] for task in found["tasks"]} == {6}
@@ -384,17 +383,12 @@ def test_what_no_claim_file_can_be_written_about(folder, capsys, change, message
     ("options", "message"),
     [
         (["nowhere.steer.yaml"], "nowhere.steer.yaml: there is no such file"),
-        (["c.steer.yaml", "--budget", "0"], "0.0 is not in the range x>0"),
         (["c.steer.yaml", "--methods", "cca"], "no method 'cca' in the file; there are: caa, leace"),
         (["c.steer.yaml", "--methods", ","], "names such as caa,icv"),
-        (["c.steer.yaml", "--n-shots", "1"], "1 is not in the range x>=2"),
         (["c.steer.yaml", "--split", "40/20/40"], "'40/20/40'. Write two numbers above 0 such as 30/70"),
         (["c.steer.yaml", "--write", "c.yaml"], "c.yaml: the name has to end in .steer.yaml"),
         (["c.steer.yaml", "--write", "c.steer.yaml"], "c.steer.yaml exists, and is not overwritten"),
-        (["c.steer.yaml", "--out", "x.txt"], "has to end in .json"),
         (["broken.steer.yaml"], "broken.steer.yaml:2"),
-        (["c.steer.yaml", "--max-multiplier", "0.5"], "0.5 is not in the range x>=1"),
-        (["c.steer.yaml", "--vector", "no.safetensors"], "no.safetensors: there is no such file"),
     ],
 )
 def test_wrong_usage(folder, capsys, options: list[str], message: str):
