@@ -60,20 +60,6 @@ def test_a_killed_run_leaves_the_old_report_and_a_partial_one(killing: Path, pyt
 
 
 @pytest.mark.nightly
-def test_a_killed_worker_loses_the_claim_that_it_was_at(killing: Path, pytester: pytest.Pytester) -> None:
-    """And the whole report, of what all workers measured, is in the order of the file."""
-    pytest.importorskip("xdist")
-    result = pytester.runpytest_subprocess("--steer-report=r.json", "-n", "1", *PLAIN)
-    assert result.ret == 1
-    result.stdout.fnmatch_lines(
-        ["*worker 'gw0' crashed while running 'c.steer.yaml::c2'*", "stopped: 3 measured, 1 not run"]
-    )
-    assert names_in(killing / "r.json") == ["c0", "c1", "c3"]
-    assert read_report(killing / "r.json")["provenance"]["not_run"] == 1
-    assert not (killing / "r.partial.json").exists()
-
-
-@pytest.mark.nightly
 def test_what_workers_have_finished_is_written_as_it_arrives(killing: Path, pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist")
     # The process that gathers the evidence is killed, the worker's parent.

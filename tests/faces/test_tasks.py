@@ -46,35 +46,6 @@ def claims_of(folder: Path, pytester: pytest.Pytester, text: str, *options: str)
     return result, report["claims"]
 
 
-def test_claims_of_a_file(tasks: Path, pytester: pytest.Pytester) -> None:
-    result, (by_first, exact, known) = claims_of(
-        tasks,
-        pytester,
-        """
-  - performs_task: {accuracy: 0.6}
-  - performs_task: {accuracy: 0.6, by: exact, n_shots: 2, name: whole}
-  - performs_task: {accuracy: 0.9, n_shots: 2, shuffled: true, name: too-much, xfail: a quarter of the answers is another}
-""",
-    )
-    result.assert_outcomes(passed=1, failed=1, xfailed=1)
-    assert [claim["verdict"] for claim in (by_first, exact, known)] == ["pass", "fail", "fail"]
-    assert (by_first["estimate"], by_first["n"], by_first["unit"]) == (0.75, 60, "tasks")
-    assert (exact["statistic"], exact["estimate"]) == ("exact accuracy", 0.0)
-    assert known["estimate"] == 0.75
-    settings = [(r["n_shots"], r["shuffled"], r["steered"]) for r in known["details"]["accuracies"]]
-    assert settings == [(0, False, False), (5, False, False), (5, True, False), (2, True, False), (2, True, True)]
-    result.stdout.fnmatch_lines(
-        [
-            "whole: FAIL  exact accuracy 0 *",
-            "*steered, 2-shot * 60 * 0.75 * 0.00*",
-            "*worst of the 60 wrong answers:*",
-            "*[[]*[]] case * -> *; wrong unsteered*",
-            "  run again: pytest task.steer.yaml::whole",
-        ]
-    )
-    result.stdout.fnmatch_lines(["  pass * performs_task *first-token accuracy * >= 0.6 * 60"])
-
-
 def test_what_is_asked_is_what_the_measure_asks(tasks: Path, pytester: pytest.Pytester) -> None:
     """Demonstrations come from data.demonstrations, and follow the seed of the run."""
     _, (claim,) = claims_of(
