@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import Any
 
 import pytest
-import torch
 
 from pytest_steer.cli.main import main
 from pytest_steer.errors import SteerError
@@ -242,23 +241,3 @@ def test_a_rehearsal_leaves_the_model_and_its_scores_alone(folder: Path) -> None
     assert not [one for _, one in found if isinstance(one, SteerError)]
     engine = engine_of(explaining.models.load("builtin:tiny"))
     assert engine.forwards == engine.remembered == 0
-
-
-def test_tokens_of_replies_are_counted_and_not_timed() -> None:
-    from pytest_steer import SteeringVector, load_model
-    from pytest_steer.files.explaining import _rehearsed
-    from pytest_steer.model.drawing import Drawing
-    from pytest_steer.model.rehearsal import rehearsing
-    from pytest_steer.model.replies import replies
-
-    model = load_model("builtin:tiny")
-    vector = SteeringVector({1: torch.ones(model.width)})
-    twin, engine = rehearsing(model, moves=0.0)
-
-    def measure(rehearsed):
-        return replies(rehearsed, ["Hello.", "Who are you?"], vector, multipliers=[1.0], drawing=Drawing(max_new_tokens=7))
-
-    course, _ = _rehearsed(measure, twin, engine)
-    assert course.stopped is None
-    assert course.written == 2 * 7
-    assert _rehearsed(measure, twin, engine)[0].written == 0  # known by then

@@ -66,18 +66,6 @@ def test_of_a_power_law_the_crossing_is_found(at_one, power, budget, deployed, m
     assert cost >= 0.98 * budget or abs(multiplier / deployed) >= crossing * (1 - 1 / STEPS)
 
 
-def test_of_a_power_law_two_guesses_are_enough():
-    for power in (0.5, 1.0, 2.0, 3.5):
-        assert len(searched(lambda m, p=power: 0.05 * (m / 5.3) ** p).looked_at) <= 4 + 2
-
-
-def test_what_is_looked_at_does_not_depend_on_the_last_digits_of_costs():
-    for noise in (0.0, 1e-9, -1e-9):
-        found = list(searched(lambda m, e=noise: 0.004 * m**2 * (1 + e * m)).looked_at)
-        assert found == [1.0, 2.0, 4.0, found[3]]
-        assert (found[3] * STEPS / 2).is_integer()
-
-
 @quickly
 @given(st.randoms(use_true_random=False))
 def test_whatever_the_costs_it_ends_below_a_multiplier_that_is_too_dear(random):
@@ -259,11 +247,6 @@ def test_a_model_that_is_broken_unsteered_is_an_error(linear):
         multipliers_at_cost(linear.model, TEXTS, {"v": Deployed(linear.vector()), "w": Deployed(linear.vector(1))})
 
 
-def test_the_deployed_multiplier_may_be_the_largest_that_is_tried(linear):
-    found = multipliers_at_cost(linear.model, TEXTS, {"v": Deployed(linear.vector())}, budget=1e6, max_multiplier=1.0)["v"]
-    assert (found.multiplier, found.reached) == (1.0, "most")
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -358,10 +341,6 @@ def test_in_lockstep_is_one_by_one_in_one_run_each_round(tiny, texts, monkeypatc
     assert found["ablate"].looked_at == ((1.0, found["ablate"].cost),)
     assert abs(found["rotate"].multiplier) <= 0.9
     assert abs(found["shrink"].multiplier) <= 1.0
-
-
-def test_no_interventions_no_multipliers(tiny, texts):
-    assert multipliers_at_cost(tiny, texts, {}) == {}
 
 
 # --- effects ---------------------------------------------------------------------------------------------------------------

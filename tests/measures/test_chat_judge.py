@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import threading
 import time
 
 import judge_server as servers
@@ -213,25 +212,6 @@ def test_waits_double():
     waits = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert [wait >= least for wait, least in zip(waits, (0.05, 0.1, 0.2), strict=True)] == [True] * 3
     assert sum(waits) < 1.5
-
-
-def test_it_runs_inside_an_event_loop():
-    import asyncio
-
-    async def test():
-        return judged(chat(server), pairs(2), seed=0)
-
-    with servers.serving(servers.says("7")) as server:
-        assert [one.accepted for one in asyncio.run(test())] == [True] * 4
-
-
-def test_no_thread_is_left():
-    before = threading.active_count()
-    with servers.serving(servers.hangs) as server, pytest.raises(MeasurementError):
-        judged(chat(server, retries=0), pairs(3), seed=0)
-    assert threading.active_count() <= before + 4  # those of the server that wait for its end
-    time.sleep(0.05)
-    assert not [thread for thread in threading.enumerate() if "anyio" in thread.name.lower()]
 
 
 # --- the key ------------------------------------------------------------------------------------------------

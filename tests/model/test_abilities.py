@@ -71,16 +71,6 @@ def test_what_each_layer_keeps(family):
     assert abilities.reach == ((256 if "wide" in family else builders.WINDOW) if windowed else float("inf"))
 
 
-def test_of_several_windows_the_narrowest_counts():
-    model = fresh("gemma3")
-    model.hf.config.attention_chunk_size = builders.WINDOW - 5
-    assert abilities_of(model).reach == builders.WINDOW - 5
-
-
-def test_every_family_is_looked_at():
-    assert set(KINDS) == {*builders.FAMILIES, *builders.FURTHER, *builders.STATEFUL}
-
-
 class Odd(DynamicLayer):
     pass
 
@@ -232,12 +222,3 @@ def test_what_is_generated_is_what_the_model_says_row_by_row(family, dtype):
             chosen = logits.gather(1, torch.tensor(generation_.tokens)[:, None])[:, 0]
             room = 1e-4 if dtype is torch.float32 else 4 * torch.finfo(dtype).eps * float(logits.abs().max())
             assert float((logits.amax(1) - chosen).max()) <= room
-
-
-def test_abilities_are_told_once():
-    model = fresh("llama")
-    calls = []
-    handle = model.hf.register_forward_pre_hook(lambda *_: calls.append(1))
-    assert abilities_of(model) is abilities_of(model)
-    handle.remove()
-    assert len(calls) == 1

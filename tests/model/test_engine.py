@@ -18,7 +18,6 @@ from pytest_steer import Model, perplexity, propensity_curve, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError
 from pytest_steer.measures import steering_receipt
 from pytest_steer.model import Engine, Probe, engine_of, steered, tokenize_item
-from pytest_steer.model.planning import Budget
 from pytest_steer.prompting import render_item
 from pytest_steer.steering import as_intervention, custom, first_steered
 
@@ -112,19 +111,6 @@ def test_all_ways_are_named_in_the_order_of_their_first_use():
     assert engine_of(model).paths(vector) == {"shared positions": 4, "shared depth": 3, "plain": 1}
     receipt = steering_receipt(model, [probe, early], vector, 1.0)
     assert (receipt.path, receipt.ways) == (engine_of(model).path(vector), engine_of(model).paths(vector))
-
-
-def test_scores_that_were_asked_for_by_themselves_are_named_as_such():
-    """A branch that overflows is asked again in a row of its own, and so are those beside it: that was the plain way."""
-    model = fresh("llama")
-    boom = custom(lambda h, s, layer: h / (1 - s), layers=1, strength="linear", name="pole")
-    with pytest.raises(MeasurementError):
-        engine_of(model).run([probe_of(model, item) for item in builders.LETTERED], boom, [-1.0, 1.0, 0.5])
-    assert set(engine_of(model).paths(boom)) == {"plain"}
-
-
-def test_the_families_that_have_to_share():
-    assert {"llama", "qwen2", "gpt2", "neox", "gemma2", "gemma3"} <= builders.SHARING
 
 
 @pytest.mark.parametrize("family", builders.FAMILIES)
@@ -265,14 +251,6 @@ def test_asking_twice_runs_nothing():
     assert np.array_equal(subset, first[1:2, [2, 0]])
 
 
-def test_the_same_question_within_one_run_is_run_once():
-    model = fresh("llama")
-    probe = probe_of(model, builders.LETTERED[0])
-    found = engine_of(model).run([probe, probe], as_intervention(builders.random_vector(1)), [1.0, 1.0, 0.0])
-    assert (engine_of(model).forwards, engine_of(model).remembered) == (2, 4)
-    assert all(np.array_equal(scores, found[0][0]) for scores in (found[0][1], found[1][0], found[1][1]))
-
-
 def test_the_unsteered_model_is_asked_once_for_all_vectors_and_scopes():
     model = fresh("llama")
     propensity_curve(model, builders.LETTERED, builders.random_vector(1), multipliers=[0.0], positions="all")
@@ -321,23 +299,6 @@ def test_two_functions_of_one_name_do_not_share_answers():
 
     one, two = (engine_of(model).run([probe], make(factor), [1.0])[0][0] for factor in (2.0, -1.0))
     assert np.abs(one - two).max() > 1e-2
-
-
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "bloom"])
-@pytest.mark.parametrize("padding", ["right", "left"])
-def test_order_company_and_batches_do_not_matter(family, padding):
-    items, vector = builders.LETTERED + builders.WORDED, builders.random_vector(1)
-    whole = propensity_curve(fresh(family, padding), items, vector, multipliers=GRID).values
-    turned = propensity_curve(fresh(family, padding), items[::-1], vector, multipliers=GRID).values[::-1]
-    np.testing.assert_allclose(turned, whole, rtol=0, atol=1e-5)
-    for n, item in enumerate(items):
-        alone = propensity_curve(fresh(family, padding), [item], vector, multipliers=GRID).values
-        np.testing.assert_allclose(alone, whole[n : n + 1], rtol=0, atol=1e-5)
-    for tokens, logits in ((1, 2**26), (400, 2**26), (10**6, 1), (10**6, 4 * builders.VOCABULARY)):
-        small = fresh(family, padding)
-        engine_of(small)._budget = Budget(tokens, logits)
-        found = propensity_curve(small, items, vector, multipliers=GRID).values
-        np.testing.assert_allclose(found, whole, rtol=0, atol=1e-5)
 
 
 # --- a path is taken only where it was tried ---------------------------------------------------------------------------------

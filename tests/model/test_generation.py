@@ -11,7 +11,6 @@ import pytest
 import torch
 from plain_replies import alone, drawn, in_one_forward, likeliest, prompt_ids
 
-import pytest_steer
 from pytest_steer import Context, ContrastItem, Intervention, generate, load_model, wrap_model
 from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
 from pytest_steer.model import steered
@@ -248,13 +247,6 @@ def test_context_items_and_interventions():
     assert list(found.tokens) == tokens[len(ids) :]
 
 
-def test_small_batches_give_the_same(monkeypatch):
-    model, vector = builders.random_model("gemma3"), builders.random_vector(1)
-    want = generate(model, [*PROMPTS, *PROMPTS], vector, multipliers=GRID, max_new_tokens=4)
-    monkeypatch.setattr("pytest_steer.model.writing._MAX_TOKENS", (1, 1))
-    assert generate(unasked(model), [*PROMPTS, *PROMPTS], vector, multipliers=GRID, max_new_tokens=4) == want
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
@@ -288,11 +280,6 @@ def test_a_steered_model_is_refused():
     model, vector = builders.random_model("llama"), builders.random_vector(1)
     with steered(model, vector), pytest.raises(SteerError, match="open steering"):
         generate(model, ["Hi"], vector, multipliers=[1])
-
-
-def test_the_public_names():
-    assert pytest_steer.generate is generate
-    assert pytest_steer.Generation.__name__ == "Generation"
 
 
 @pytest.mark.parametrize("context", [Context(history=[["Hello.", "Hi."]]), Context(template="plain")])
