@@ -197,19 +197,12 @@ def test_extensions_are_loaded_and_broken_ones_are_named(tmp_path):
     (info / "entry_points.txt").write_text("[pytest_steer]\nloud = loud_axis\nbad = bad_axis\n")
     (tmp_path / "loud_axis.py").write_text(EXTENSION)
     (tmp_path / "bad_axis.py").write_text("import nothing_of_that_name\n")
-    path = os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])
-    script = "from pytest_steer.cli.main import main; a = main(['list']); print('SCHEMA'); exit(10 * a + main(['schema']))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 11, done.stderr  # 1 of each command
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(PACKAGE.parent)])}
+    listed, schema = (run_module("pytest_steer", command, env=environment) for command in ("list", "schema"))
     broken = "broken extension: bad (bad_axis): ModuleNotFoundError: No module named 'nothing_of_that_name'"
-    assert done.stderr.count(broken) == 2
-    listed, _, schema = done.stdout.partition("SCHEMA")
-    assert "Every word in capitals. (loud_axis)" in listed
-    axes = json.loads(schema)["$defs"].pop("axes")["properties"]
+    for done in (listed, schema):
+        assert done.returncode == 1, done.stderr
+        assert done.stderr.count(broken) == 1
+    assert "Every word in capitals. (loud_axis)" in listed.stdout
+    axes = json.loads(schema.stdout)["$defs"].pop("axes")["properties"]
     assert axes.keys() - full_schema()["$defs"]["axes"]["properties"].keys() == {"loud"}

@@ -57,6 +57,7 @@ def plain_nll(model, text, scope, vector, m):
     return -plain.mean_loglikelihood(plain.logits(model.hf, ids, vector.directions, m, start), ids, first), len(ids) - first
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("chat", [True, False], ids=["chat", "plain"])
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @pytest.mark.parametrize("family", FAMILIES)

@@ -173,6 +173,7 @@ def test_layers_that_are_taken_for_attention_are_found_out_in_16_bits(family, dt
     assert bool(engine_of(model)._misfits) == takes_positions
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", ["llama", "gemma3 wide", "gemma3", "jamba", "qwen3 next", "minimax"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
 def test_patches_branch_where_every_layer_heeds_a_mask(family, dtype):

@@ -63,7 +63,7 @@ def probe_of(model, item, scope="after_prompt"):
 # --- equal to the plain way ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES + builders.FURTHER)
 @pytest.mark.parametrize("scope", ["all", "after_prompt", "last"])
 @pytest.mark.parametrize(("padding", "sharing"), WAYS)

@@ -71,7 +71,7 @@ def sequences_of(model):
 # --- dose and positions --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.covering(2)
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES)
 @pytest.mark.parametrize("scope", [*SCOPES, "all with first"])
 @pytest.mark.parametrize("side", ["left", "right"])
