@@ -258,7 +258,6 @@ def test_a_key_that_is_not_there_is_named_and_not_shown(monkeypatch):
         ({"scale": [1]}, "scale needs at least 2 entries, but has 1"),
         ({"scale": [10, 1]}, "scale goes from the lowest to the highest score, `[1, 10]`, not [10, 1]"),
         ({"at_least": 11}, "at_least is a score above 1 and at most 10 (of scale), not 11"),
-        ({"at_least": 1}, "at_least is a score above 1 and at most 10 (of scale), not 1"),
         (
             {"base_url": "localhost:8000"},
             "base_url begins with http:// or https:// and a server's name, not 'localhost:8000'",
@@ -267,10 +266,7 @@ def test_a_key_that_is_not_there_is_named_and_not_shown(monkeypatch):
             ({"base_url": url}, "and a server's name, not")
             for url in (
                 "http://[::1",
-                "http://localhost:99999/v1",
-                "http://localhost:v1",
                 "http://local host/v1",
-                "http://local\thost",
             )
         ),
         ({"base_url": "http://me:secret@host/v1"}, "base_url is a place alone, since it stands in reports"),

@@ -42,7 +42,7 @@ def test_the_score_is_the_number_in_the_last_line(text, score):
     ("text", "why"),
     [
         ("", "said nothing"), (" \n", "said nothing"),
-        ("7\nGood.", "gave no number"), ("seven", "gave no number"), ("７", "gave no number"), ("NaN", "gave no number"),
+        ("7\nGood.", "gave no number"), ("seven", "gave no number"),
         ("6 or 7", "gave different numbers"), ("7/5", "is not out of 10"), ("5/5", "is not out of 10"), ("5 out of 5.", "is not out of 10"), ("5 of 5", "is not out of 10"),
         ("7 %", "is not out of 10"), ("6-7", "something else than a number"),
         ("Score: 7 (I would have said 9)", "gave different numbers"), ("7/10 to 8/10", "gave different numbers"),
@@ -190,7 +190,6 @@ def test_what_a_function_raises_or_gives_besides_is_missing(own_judges):
         ("own_judges:polit", "the module 'own_judges' has no 'polit'"),
         ("own_judge:polite", "'own_judge' cannot be imported: ModuleNotFoundError: No module named 'own_judge'"),
         ("own_judges.polite", "a function is named `package.module:function`, not 'own_judges.polite'"),
-        ("own_judges:polite()", "a function is named `package.module:function`"),
         ("own_judges:NOT_A_FUNCTION", "own_judges:NOT_A_FUNCTION is no function: int"),
         ("own_judges:one_argument", "is called with (prompt, reply), and its function takes (reply)"),
     ],

@@ -100,12 +100,10 @@ def _own(cache):
         (lambda: {"cache": _cache([DynamicLayer() for _ in range(3)])}, ATTENTION),
         (lambda: {"cache": _cache([DynamicLayer(), Odd(), DynamicLayer()])}, ("attention", "unknown", "attention")),
         (lambda: {"cache": _cache([DynamicLayer() for _ in range(3)], (1, 2, 5, 8))}, ("unknown",) * 3),
-        (lambda: {"cache": _cache([DynamicLayer() for _ in range(3)], (1, 6, 8))}, ("unknown",) * 3),
         (lambda: {"cache": _cache([DynamicLayer() for _ in range(2)])}, None),  # shared by layers, or kept elsewhere
         (lambda: {"cache": _own(_cache([DynamicLayer() for _ in range(3)]))}, None),
         (lambda: {"past_key_values": ((torch.zeros(1, 2, 6, 8),) * 2,) * 3}, None),
         (lambda: {"cache": _cache([DynamicLayer() for _ in range(3)]), "state": [torch.zeros(1)]}, None),
-        (lambda: {"mems": [torch.zeros(1)]}, None),
         (dict, ()),
     ],
 )

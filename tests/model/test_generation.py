@@ -12,7 +12,7 @@ import torch
 from plain_replies import alone, drawn, in_one_forward, likeliest, prompt_ids
 
 from pytest_steer import Context, ContrastItem, Intervention, generate, load_model, wrap_model
-from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
+from pytest_steer.errors import DataError, MeasurementError, SteerError
 from pytest_steer.model import steered
 from pytest_steer.model.drawing import Drawing
 from pytest_steer.model.writing import ways_tried
@@ -253,19 +253,14 @@ def test_context_items_and_interventions():
         ({"prompts": []}, DataError, "no prompts"),
         ({"prompts": "one"}, DataError, "put a single one into a list"),
         ({"prompts": ["fine", " "]}, DataError, "prompt 1: expected a question"),
-        ({"prompts": [3]}, DataError, "prompt 0: expected a question"),
         ({"prompts": ["x" * 600]}, DataError, "takes at most 512"),
         ({"max_new_tokens": 500}, DataError, "no room for 500 more"),
         ({"max_new_tokens": 0}, SteerError, "max_new_tokens is a whole number"),
-        ({"max_new_tokens": True}, SteerError, "max_new_tokens is a whole number"),
-        ({"multipliers": []}, SteerError, "finite number"),
         ({"multipliers": [1, math.nan]}, SteerError, "finite number"),
-        ({"positions": "first"}, SteerError, "positions is one of"),
         ({"temperature": 0, "do_sample": True}, SteerError, "temperature is a finite number above 0"),
         ({"temperature": 0.5}, SteerError, "do_sample=True"),
         ({"top_p": 0, "do_sample": True}, SteerError, "top_p is above 0"),
         ({"seed": 0.5}, SteerError, "seed is a whole number"),
-        ({"vector": builders.random_vector(7)}, VectorError, "layer 7"),
         ({"vector": BROKEN, "multipliers": [0, 2]}, MeasurementError, "prompt 0: the model gives NaN or infinity at multiplier 2, token 0"),
     ],
 )  # fmt: skip

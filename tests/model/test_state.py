@@ -137,10 +137,8 @@ def test_what_is_steered_through_another_wrapper_of_the_same_model(measure):
     ("family", "changes", "said"),
     [
         ("gpt2", {"attn_pdrop": 0.1}, r"attn_dropout is a Dropout with p = 0\.1"),
-        ("gpt2", {"embd_pdrop": 0.2}, r"drop is a Dropout with p = 0\.2"),
         ("opt", {"dropout": 0.1}, r"has dropout = 0\.1"),
         ("opt", {"dropout": 0.0, "layerdrop": 0.5}, r"has layerdrop = 0\.5"),
-        ("bloom", {"hidden_dropout": 0.1}, r"= 0\.1"),
     ],
 )
 def test_what_is_random_in_training_is_named(family, changes, said):
