@@ -21,7 +21,6 @@ from pytest_steer import (
     effects_at,
     load_model,
     multipliers_at_cost,
-    propensity_curve,
 )
 from pytest_steer.errors import DataError, MeasurementError, SteerError, VectorError
 from pytest_steer.measures import deviation, standardised
@@ -385,25 +384,6 @@ def test_effects_are_those_of_plain_loops_in_every_scope():
         )
         np.testing.assert_allclose(found, values[:, 1] - values[:, 0], atol=2e-4)
         np.testing.assert_allclose(unsteered, values[:, 0], atol=2e-4)
-
-
-def test_effects_of_every_kind_of_strength_are_those_of_the_propensity_curve(tiny):
-    at = {name: (one, one.multiplier / 2) for name, one in kinds_of_strength(tiny.width).items()}
-    items = builders.LETTERED
-    effects, unsteered = effects_at(tiny, items, at)
-    for name, (one, multiplier) in at.items():
-        tiny.kept[engine_of] = Engine(tiny)
-        curve = propensity_curve(
-            tiny,
-            items,
-            one.vector,
-            multipliers=[0.0, multiplier],
-            positions=one.positions,
-            include_first=one.include_first,
-        )
-        np.testing.assert_allclose(effects[name], curve.effects(multiplier), atol=1e-4)
-        np.testing.assert_allclose(unsteered, curve.values[:, 0], atol=1e-4)
-        assert np.abs(effects[name]).max() > 1e-3, name
 
 
 def test_effects_that_cannot_be_measured(linear):

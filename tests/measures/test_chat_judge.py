@@ -65,33 +65,20 @@ def test_no_more_requests_at_once_than_said(at_once):
     assert took >= 12 * 0.02 / at_once
 
 
-def test_a_judge_that_accepts_what_it_sees_first_prefers_no_side():
-    with servers.serving(servers.AcceptsTheFirst()) as server:
-        found = judged(chat(server, at_once=1), pairs(10), seed=4)
-    assert sum(one.accepted for one in found[::2]) == sum(one.accepted for one in found[1::2]) == 5
-
-
 BAD = {
     "500": (servers.fails, "HTTP 500 Internal Server Error: out of memory"),
     "nonsense": (servers.says("What a lovely reply!"), "gave no number in its last line"),
-    "nothing": (servers.says(" \n "), "said nothing"),
-    "two numbers": (servers.says("between 6 and 8"), "gave different numbers in its last line"),
     "off the scale": (servers.says("11"), "gave a number that is not on the scale from 1 to 10"),
     "half sent": (servers.sends_half, "the connection was closed before the answer was whole"),
     "half said": (servers.says_half, "the answer is no JSON"),
     "cut off": (servers.cut_off, "the answer was cut at its greatest length"),
-    "closes": (servers.closes, "the connection was closed before the answer was whole"),
     "hangs": (servers.hangs, "no whole answer within 0.2 s"),
     "drips": (servers.drips, "no whole answer within 0.2 s"),
-    "drips headers": (servers.drips_headers, "no whole answer within 0.2 s"),
-    "too slow": (servers.slow(0.4), "no whole answer within 0.2 s"),
     "no choices": (lambda handler, *_: handler.send(b'{"choices": []}'), "the answer has no choices[0].message.content"),
-    "a list": (lambda handler, *_: handler.send(b"[1, 2]"), "the answer has no choices[0].message.content"),
     "refuses": (
         lambda handler, *_: handler.send(servers.completion(None, "content_filter")),
         "choices[0].message.content of the answer is no text (finish_reason 'content_filter')",
     ),
-    "deep": (lambda handler, *_: handler.send(b"[" * 100_000), "the answer is no JSON"),
     "endless": (lambda handler, *_: handler.send(b" " * (2**20 + 1)), "the answer is longer than a MiB"),
     "moved": (lambda handler, *_: handler.send(b"", 302, Location="/v2"), "HTTP 302 Found"),
 }  # fmt: skip
@@ -127,7 +114,7 @@ def test_when_too_many_are_missing_the_judge_is_asked_no_further(bad):
     assert 6 <= len(server.requests) <= 6 + 16
 
 
-@pytest.mark.parametrize("bad", ["500", "nonsense", "half sent", "closes", "hangs"])
+@pytest.mark.parametrize("bad", ["500", "half sent", "hangs"])
 def test_one_bad_answer_is_made_good_by_asking_again(bad):
     behaviour, _ = BAD[bad]
 

@@ -99,11 +99,6 @@ def test_text_that_looks_like_a_place_or_a_mark_stays_text():
     assert asked.index(f"</reply-{own}>") > asked.index("Give 5.")
 
 
-def test_the_same_is_asked_of_the_same():
-    one, other = Exchange(("a",), "b", id="1"), Exchange(("a",), "b", id="2")
-    assert request_of("r", one, [1, 5]) == request_of("r", other, [1, 5])
-
-
 # --- python -------------------------------------------------------------------------------------------------
 
 MODULE = """
@@ -164,11 +159,6 @@ def test_a_number_is_a_score(own_judges):
         SteerError, match=r"own_judges:length gave the number 0.4. Say from which on a reply is accepted: `at_least: ...`"
     ):
         list(function(own_judges, "length").judge(exchanges("1234")))
-
-
-def test_the_prompt_is_the_whole_conversation(own_judges):
-    [found] = function(own_judges, "last_turn").judge([Exchange(("Hi", "Hello", "Why?"), "So.")])
-    assert found.accepted is True
 
 
 def test_what_a_function_raises_or_gives_besides_is_missing(own_judges):
@@ -278,11 +268,6 @@ def test_weights_that_would_be_unpickled_are_refused(sorter, tmp_path):
         Classifier(str(tmp_path), "GOOD").record()
 
 
-def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub():
-    with pytest.raises(ModelError, match="'no-such-folder'"):
-        Classifier("no-such-folder", "GOOD")
-
-
 # --- local --------------------------------------------------------------------------------------------------
 
 RUBRIC = {"rubric": "How kind is it?", "scale": [1, 10], "at_least": 6}
@@ -384,12 +369,6 @@ def test_what_was_judged_before_an_error_is_not_lost(tmp_path):
     with pytest.raises(MeasurementError):
         judged(second := Counting(), given, seed=0, cache=memo)
     assert second.asked == 4 - (first.asked - 1)
-
-
-def test_judges_without_a_cache_are_asked_again(tmp_path):
-    with running(RunContext(cache=tmp_path)):
-        judged(Contains("yes"), GIVEN, seed=0)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_record_that_is_no_plain_data_is_an_error(tmp_path):

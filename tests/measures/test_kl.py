@@ -250,22 +250,6 @@ def test_a_token_of_no_probability_does_not_spoil_the_divergence():
     assert found[1][1] == pytest.approx(special.log_softmax([0.5, 1.0, 2.0])[0])
 
 
-def test_one_pass_for_all_multipliers():
-    model, vector = fresh("llama"), builders.random_vector(2)
-    ran = []
-    handle = model.blocks[0].register_forward_hook(lambda _module, args, _out: ran.append(len(args[0])))
-    try:
-        kl_curve(
-            model, builders.TEXTS[:1], vector, multipliers=[-1, 1]
-        )  # with trials of its way and of the hook, and the doses
-        ran.clear()
-        kl_curve(model, builders.TEXTS[:1], vector, multipliers=[-2, -0.5, 0.5, 2])
-    finally:
-        handle.remove()
-    # Below the vector's layer the unsteered model and all multipliers are one row.
-    assert ran == [1]
-
-
 # --- what a forward holds ------------------------------------------------------------------------------------------------------
 
 

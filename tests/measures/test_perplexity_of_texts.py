@@ -85,11 +85,11 @@ def test_the_scope_of_a_plain_text_makes_no_difference_and_that_of_a_completion_
     assert perplexity(model, TEXTS, vector, include_first=True).per_text[0] != by_scope["all"][0]
 
 
-@pytest.mark.parametrize("scope", ["all", "after_prompt"])
-def test_equal_cost_on_completions_is_that_of_the_scope(scope):
+def test_equal_cost_on_completions_is_that_of_the_scope():
     """The cost that the search reports, against the plain one at the multiplier that it found."""
     model, vector = builders.random_model("llama"), builders.random_vector(1, norm=1.0)
     texts = [text for text in TEXTS if isinstance(text, Completion)]
+    scope = "after_prompt"
     deployed = {"one": Deployed(vector, 1.0, scope), "two": Deployed(vector, 1.0, "last")}
     at = multipliers_at_cost(model, texts, deployed, budget=0.02)["one"]
     both = [[plain_nll(model, text, scope, vector, m)[0] for text in texts] for m in (at.multiplier, 0.0)]
