@@ -51,7 +51,7 @@ def test_a_killed_run_leaves_the_old_report_and_a_partial_one(killing: Path, pyt
     assert partial["provenance"]["model"]["id"] == "builtin:tiny"
     # The next whole run takes its place.
     (killing / "conftest.py").unlink()
-    assert pytester.runpytest("--steer-report=r.json", "--steer-report-texts=none", *PLAIN).ret == 1
+    assert runpytest(pytester, "--steer-report=r.json", "--steer-report-texts=none", *PLAIN).ret == 1
     whole = read_report(killing / "r.json")
     assert whole["provenance"]["partial"] is False
     assert not (killing / "r.partial.json").exists()

@@ -26,12 +26,13 @@ BROKEN = custom(lambda hidden, strength, layer: hidden * math.nan, layers=[1], s
 
 
 def families_and_scopes():
-    """Every day each family steered from the first token on, where nothing is shared, and from a later one on, where the prompt is."""
+    """Every day each family with one scope, in turn."""
     for number, family in enumerate(builders.FAMILIES):
         for place, scope in enumerate(SCOPES):
-            marks = () if place in (0, 1 + number % 2) else (pytest.mark.nightly,)
+            marks = () if place == number % 3 else (pytest.mark.nightly,)
             yield pytest.param(family, scope, id=f"{family}-{scope}", marks=marks)
-    yield from (pytest.param(family, "after_prompt", id=f"{family}-after_prompt") for family in builders.FURTHER)
+    for family in builders.some_by_day(builders.FURTHER):
+        yield pytest.param(*family.values, "after_prompt", marks=family.marks)
 
 
 @pytest.mark.parametrize(("family", "scope"), list(families_and_scopes()))
@@ -141,6 +142,7 @@ def test_what_stands_before_the_first_steered_token_runs_once(family):
     assert seen == [common, len(PROMPTS) * (longest - common), rows * opening] + [rows] * (NEW - 1)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("scope", ["all", "after_prompt"])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bloom", "mpt", "falcon alibi"])
 def test_what_all_prompts_begin_with_runs_once(family, scope):

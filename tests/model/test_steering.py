@@ -111,7 +111,7 @@ def test_padded_batches_equal_one_at_a_time(family, scope, side):
         torch.testing.assert_close(own, want, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", builders.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
 @torch.no_grad()
 def test_multiplier_zero_and_the_time_after_leave_every_bit(family):
     model = builders.random_model(family)
@@ -123,18 +123,6 @@ def test_multiplier_zero_and_the_time_after_leave_every_bit(family):
     with steered(model, builders.random_vector(0, 2), 3.0):
         assert not torch.equal(model.hf(**inputs, use_cache=False).logits, before)
     assert torch.equal(model.hf(**inputs, use_cache=False).logits, before)
-
-
-@torch.no_grad()
-def test_plus_and_minus_are_opposite_on_the_residual():
-    model, vector = builders.random_model("llama"), builders.random_vector(1)
-    inputs = inputs_of("llama", sequences_of(model), "left")
-    base = block_output(model, 1, inputs)
-    moved = []
-    for sign in (1.0, -1.0):
-        with steered(model, vector, sign):
-            moved.append(block_output(model, 1, inputs) - base)
-    torch.testing.assert_close(moved[0], -moved[1], rtol=0, atol=2e-6)
 
 
 # --- generation ----------------------------------------------------------------------------------------------------------
@@ -246,29 +234,17 @@ def test_after_prompt_takes_the_last_reply_of_a_conversation():
     torch.testing.assert_close(logits, want, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("chat", "ids"),
-    [(True, [10, 11, 12, 13]), (False, [10, 11, 12, 13])],
-    ids=["no opening in the input", "no chat template"],
-)
-def test_after_prompt_without_an_opening_is_an_error(chat, ids):
+@pytest.mark.parametrize("chat", [True, False])
+def test_after_prompt_names_the_row_without_an_opening(chat):
     model = builders.random_model("llama", chat)
+    sequences = [*([chat_ids(model.tokenizer, "Hi")] if chat else []), [10, 11, 12]]
+    words = rf"row {len(sequences) - 1} does not contain the end of a user's turn as the chat template writes it.*prompt_lengths="
     with (
-        pytest.raises(SteerError, match="row 0 does not contain the end of a user's turn as the chat template writes it"),
-        steered(model, builders.random_vector(1), positions="after_prompt"),
-    ):
-        model.hf(input_ids=torch.tensor([ids]))
-    assert builders.hooks_of(model.hf) == 0
-
-
-def test_after_prompt_names_the_row_without_an_opening():
-    model = builders.random_model("llama")
-    sequences = [chat_ids(model.tokenizer, "Hi"), [10, 11, 12]]
-    with (
-        pytest.raises(SteerError, match=r"positions 'after_prompt': row 1 does not contain .*; pass prompt_lengths="),
+        pytest.raises(SteerError, match="positions 'after_prompt': " + words),
         steered(model, builders.random_vector(1), positions="after_prompt"),
     ):
         model.hf(**batch(sequences, "left"))
+    assert builders.hooks_of(model.hf) == 0
 
 
 def test_a_template_that_writes_an_end_marker_unless_a_reply_follows():
@@ -314,7 +290,7 @@ def test_a_block_without_a_forward_is_no_error():
         assert model is builders.random_model("llama")
 
 
-@pytest.mark.parametrize("family", builders.FAMILIES)
+@pytest.mark.parametrize("family", ["llama", "gpt2", "bloom"])
 def test_nothing_is_left_when_the_body_raises(family):
     model = builders.random_model(family)
 

@@ -90,4 +90,4 @@ def test_what_is_no_report_is_no_verdict(tmp_path: Path, capsys, content, words)
 
 def test_no_report_at_all(tmp_path: Path, capsys) -> None:
     assert main(["verdict", str(tmp_path / "gone.json")]) == 4
-    assert "there is no such report" in capsys.readouterr().err
+    assert "there is no such report" in " ".join(capsys.readouterr().err.split())
