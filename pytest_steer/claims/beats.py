@@ -41,13 +41,14 @@ from ..stats.estimators import Clusters, Estimator, Mean
 from . import words
 from .asserting import assertion
 from .base import AboutItems
-from .baselines import BASELINE_SCHEMA, Baseline, as_baseline, check_choice, vectors_of
+from .baselines import BASELINE, Baseline, as_baseline, check_choice, choice_faults, vectors_of
 from .common import Interval
 from .controls import controls_of_no_effect
 from .curves import moves_of_deployed
 from .deployed import moves_of
 from .figures import Figure, Intervals, figures_of_items, interval_row, promised_in
 from .findings import Found, at_chance
+from .from_file import ITEMS, QUESTIONS
 from .judging import Judgement, Reason, over_budget, withhold, within_rounding
 from .kinds import claim
 from .measurement import Measurement, Read
@@ -202,7 +203,7 @@ class Beats(AboutItems):
             title="Baseline",
             example="random",
             reads=as_baseline,
-            schema=BASELINE_SCHEMA,
+            loads=BASELINE,
         ),
     ]
     margin: Annotated[
@@ -226,7 +227,7 @@ class Beats(AboutItems):
             title="Items that the prompt is chosen on",
             example="train.json",
             reads=as_items,
-            schema={"type": ["string", "null"], "pattern": r"\S", "x-items": True, "default": None},
+            loads=ITEMS,
         ),
     ] = None
     baseline_multiplier: Annotated[
@@ -265,7 +266,7 @@ class Beats(AboutItems):
             example="builtin:capability",
             judges=True,
             reads=as_questions,
-            schema={"type": ["string", "null"], "pattern": r"\S", "x-questions": True, "default": None},
+            loads=QUESTIONS,
         ),
     ] = None
     interval: Interval = "t"
@@ -279,6 +280,8 @@ class Beats(AboutItems):
             raise SteerError(
                 "budget is a rise of perplexity on neutral texts, and there are none: give data.neutral (in Python texts=)"
             )
+
+    faults = staticmethod(choice_faults)
 
     @cached_property
     def rival(self) -> Baseline:

@@ -13,7 +13,7 @@ from ..data import DialogueLike, Dialogues, Sample, as_dialogues, sample_of
 from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Evidence
 from ..measures import Array
-from ..measures.judges import Judge, judge_schema, make_judge
+from ..measures.judges import Judge, make_judge
 from ..measures.subject import Subject
 from ..model import Model
 from ..parameters import Param
@@ -37,6 +37,7 @@ from .by_turn import ByTurn, by_turn
 from .common import JudgedSpan, MaxNewTokens, Samples, Temperature, TopP
 from .doubts import equal_values
 from .figures import Curves, Figure, Line
+from .from_file import JUDGE
 from .holding import hold
 from .judged import judged
 from .kinds import claim
@@ -103,7 +104,7 @@ class DriftsLess:
     ]
     judge: Annotated[
         Any,
-        Param("Who decides whether a reply is accepted.", title="Judge", schema={**judge_schema(), "x-judge": True}),
+        Param("Who decides whether a reply is accepted.", title="Judge", loads=JUDGE),
     ]
     by: Annotated[
         By,

@@ -35,11 +35,12 @@ from . import words
 from .common import AboutItems
 from .deployed import deployed_record, slope_warnings, with_deployed
 from .doubts import look_closer
+from .from_file import CONTEXT
 from .holding import hold
 from .judged import NOT_JUDGED, judged, judged_from
 from .kinds import claim, promises_of
 from .no_effect import controls_of_no_effect
-from .other_data_schema import CONTEXTS_SCHEMA, DATA_SETS_SCHEMA
+from .other_data_schema import CONTEXTS, DATA_SETS, faults_of_settings
 from .over_items import asking_warnings, check_has_slope, curve_fields, data_warnings
 from .settings import (
     Measuring,
@@ -105,7 +106,7 @@ class Generalizes:
             "Names of contexts, each with what is not as given in it: `{swapped: {option_order: swapped}}`.",
             title="Shifted contexts",
             example={"swapped": {"option_order": "swapped"}},
-            schema=CONTEXTS_SCHEMA,
+            loads=CONTEXTS,
         ),
     ] = field(default_factory=dict)
     data_sets: Annotated[
@@ -116,7 +117,7 @@ class Generalizes:
             "`{formal: {test: data/formal.json, train: data/formal_train.json}}`.",
             title="Other data sets",
             example={"formal": "data/formal.json"},
-            schema=DATA_SETS_SCHEMA,
+            loads=DATA_SETS,
         ),
     ] = field(default_factory=dict)
     base: Annotated[
@@ -124,7 +125,8 @@ class Generalizes:
         Param(
             "The context that the others are held against; without it, the one as given.",
             title="Base context",
-            schema={"$ref": "#/$defs/context", "x-context": True, "default": {}},
+            loads=CONTEXT,
+            schema={"default": {}},
         ),
     ] = AS_GIVEN
     multipliers: Sequence[float] = MULTIPLIERS
@@ -133,6 +135,8 @@ class Generalizes:
     cluster: str | None = None
     seed: int = 0
     name: str = "generalizes"
+
+    faults = staticmethod(faults_of_settings)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data_sets", {name: checked_data(data) for name, data in self.data_sets.items()})

@@ -46,7 +46,7 @@ from .holding import hold
 from .judged import judged, judged_from, mean_of
 from .kinds import claim
 from .numbers import number
-from .other_data_schema import BEHAVIOURS_SCHEMA
+from .other_data_schema import BEHAVIOURS, faults_of_behaviours
 from .over_items import asking_warnings, check_has_slope, check_moved, curve_fields, data_warnings
 from .settings import OtherData, checked_data, items_of, units_of
 from .unread import withhold_unread
@@ -89,7 +89,7 @@ class LeavesAlone:
             "the combination's behaviour or vector is left out. Without any, the safety items that ship are measured.",
             title="Other behaviours",
             example={"honesty": "data/honesty.json"},
-            schema=BEHAVIOURS_SCHEMA,
+            loads=BEHAVIOURS,
         ),
     ] = None
     safety: Annotated[
@@ -111,6 +111,8 @@ class LeavesAlone:
     min_n: int | None = None
     cluster: str | None = None
     name: str = "leaves_alone"
+
+    faults = staticmethod(faults_of_behaviours)
 
     def __post_init__(self) -> None:
         given = self.behaviours

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 from ..against import Loss, compared, is_part, loss_of, pair_units
 from ..core.finding import Finding, Weight, code
@@ -19,18 +19,11 @@ from ..run_context import current_run
 from ..stats import Inference, items_needed_mean, judge, least_of
 from . import words
 from .base import AnyClaim
+from .from_file import OtherClaim
 from .kinds import claim
 
 Record = Mapping[str, Any]
 Pair = tuple[Record | None, Record | None, dict[str, Any]]
-
-
-class OtherClaim(NamedTuple):
-    """Another claim of the file: its name and that of its suite, and what measures it, once in a run."""
-
-    name: str
-    suite: str
-    evidence: Callable[[], Evidence]
 
 
 no_baseline = code(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pytest_steer import registry
+from pytest_steer.errors import Fault
+from pytest_steer.files.files import absolute
 from pytest_steer.files.matrix import Choice, Combination, labels_of
-from pytest_steer.files.messages import Fault, where
+from pytest_steer.files.messages import where
 from pytest_steer.files.methods import settings_of_all, thing
 from pytest_steer.files.overrides import changes
 from pytest_steer.files.schema import SCHEMA, kinds
 from pytest_steer.files.source import DataPath
+from pytest_steer.files.specs import OWN_AXES
 
 _STRENGTHS = ("multiplier", "multipliers")
 """What a method of the matrix says of its own strength, beside the keys of an ``intervention:``."""
@@ -28,6 +32,7 @@ class Expanded:
     """A claim under one combination.
 
     Attributes:
+        folder: where the paths of its file begin.
         values: all its keys: its own, the file's, those of its combination, and what overrides change.
         places: the way down to a part of ``values``, such as ``("vector", "layer")``, to where that is written.
         clashes: keys that two places give, neither of which wins.
@@ -35,6 +40,7 @@ class Expanded:
 
     kind: str
     combination: Combination
+    folder: Path
     values: dict[str, Any] = field(default_factory=dict)
     places: dict[DataPath, DataPath] = field(default_factory=dict)
     clashes: list[Fault] = field(default_factory=list)
@@ -43,6 +49,21 @@ class Expanded:
     def section(self) -> str:
         """``intervention`` if it has one, else ``vector``."""
         return "intervention" if "intervention" in self.values else "vector"
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What stands under that key; empty if it is no mapping."""
+        found = self.values.get(self.section)
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """What the combination calls the claim's own behaviour or vector."""
+        return frozenset(self.combination[axis].label for axis in OWN_AXES if axis in self.combination)
+
+    def path(self, text: str) -> Path:
+        """A path of the file, or the name of data that are shipped."""
+        return absolute(text, self.folder)
 
     def at(self, path: DataPath) -> DataPath:
         """Where a part of ``values`` is written."""
@@ -90,7 +111,7 @@ class Expanded:
         self.clashes.append(Fault(origin, reason, f"{hint}{more}."))
 
 
-def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], made: Combination) -> Expanded:
+def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], made: Combination, folder: Path) -> Expanded:
     """A claim of a file under a combination of its matrix.
 
     The file's keys come first, then the claim's, then what the axes give, then the overrides of the file and of the claim.
@@ -100,7 +121,7 @@ def expanded(data: dict[str, Any], index: int, kind: str, body: dict[str, Any], 
         index / kind / body: the claim's place in the file, its kind and its keys, which can be wrong.
     """
     here: DataPath = ("claims", index, kind)
-    claim = Expanded(kind, made, places={(): here})
+    claim = Expanded(kind, made, folder, places={(): here})
     for key in _SHARED:
         if key in data:
             claim.put((key,), data[key], (key,))

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_steer.data.formats.entries import builtin_file, full_name, is_builtin
-from pytest_steer.errors import DataError
-from pytest_steer.files.messages import Fault
+from pytest_steer.errors import DataError, Fault
 from pytest_steer.files.source import DataPath
 from pytest_steer.registry import nearest
 from pytest_steer.validation import shown

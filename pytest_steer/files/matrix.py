@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_steer.files.messages import Fault
+from pytest_steer.errors import Fault
 from pytest_steer.files.source import DataPath
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from pytest_steer import registry
+from pytest_steer.errors import Fault
 from pytest_steer.extract import MethodKind
 from pytest_steer.files.matrix import Choice
-from pytest_steer.files.messages import Fault
 from pytest_steer.files.schema import SCHEMA, Schema, full_schema, resolved
 from pytest_steer.files.source import DataPath
 from pytest_steer.registry import nearest

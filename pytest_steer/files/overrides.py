@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pytest_steer.errors import Fault
 from pytest_steer.files.matrix import Combination, label_of, labels_of
-from pytest_steer.files.messages import Fault
 from pytest_steer.files.source import DataPath
 from pytest_steer.registry import did_you_mean
 

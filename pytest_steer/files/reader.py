@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_steer.claims.kinds import kind_of
+from pytest_steer.errors import Fault
 from pytest_steer.files.checks import context_faults, faults_of
 from pytest_steer.files.expand import Expanded, expanded
 from pytest_steer.files.files import absolute
 from pytest_steer.files.matrix import combinations, repeated_labels
-from pytest_steer.files.messages import Fault, faults_under, to_error, where
+from pytest_steer.files.messages import faults_under, to_error, where
 from pytest_steer.files.methods import settings_of
 from pytest_steer.files.overrides import override_faults
 from pytest_steer.files.schema import (
@@ -113,8 +114,8 @@ class _SuiteReader:
             if not faults:
                 keys = body if isinstance(body, dict) else {str(main_of(kind)): body}
                 faults = list(self._name_faults(index, keys.get("name", kind), inside))
-                claims = [expanded(self.data, index, kind, keys, one) for one in self.combinations]
-                made = [(one, faults_of(one, self.data, self.folder)) for one in claims]
+                claims = [expanded(self.data, index, kind, keys, one, self.folder) for one in self.combinations]
+                made = [(one, faults_of(one, self.data)) for one in claims]
                 if all(found == made[0][1] for _, found in made):
                     faults += made[0][1]
         name = self._best_name(claim) or f"claim-in-line-{self._line(index)}"

@@ -12,10 +12,10 @@ from .. import progress
 from ..data import Items, Sample, Tasks, TextLike, Texts, as_texts, read_tasks, sample_of
 from ..data.units import without_repeats
 from ..errors import DataError, MeasurementError, SteerError
+from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
 from ..files.inputs import Inputs
 from ..files.specs import VectorSpec
-from ..files.training import holds_tasks
 from ..measures import Array, AtCost, Deployed, effects_at, multipliers_at_cost, propensity_curves, task_accuracies
 from ..measures.at_cost import pne, spread
 from ..measures.compared import UNSTEERED, Row, TaskRow, bounds_of, setting_name, strength_of

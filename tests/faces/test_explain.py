@@ -15,7 +15,7 @@ import torch
 from pytest_steer.cli.main import main
 from pytest_steer.errors import SteerError
 from pytest_steer.files import read_suite
-from pytest_steer.files.measuring import Measuring
+from pytest_steer.files.build import Measuring
 from pytest_steer.model import engine_of
 from pytest_steer.pytest_options import PROFILES
 from pytest_steer.run_context import RunContext, running
