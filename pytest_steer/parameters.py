@@ -250,7 +250,8 @@ def _schema(hint: Any, name: str) -> Schema:
     if get_origin(hint) is Annotated:
         param = param_of(hint)
         own = {} if param is None else param.to_schema(name)
-        if param is not None and param.loads is not None and type(None) in get_args(get_args(hint)[0]):
+        is_optional = type(None) in get_args(get_args(hint)[0])
+        if param is not None and param.loads is not None and is_optional and "type" not in param.schema:
             own = {"default": None, **own, "type": _or_null(own["type"])}
         if {"type", "$ref", "enum"} & own.keys():  # it says itself what a claim file holds
             return own

@@ -28,10 +28,9 @@ from ..prompting import AS_GIVEN, Context
 from ..run_context import RunContext
 from ..sources import shown
 from ..steering import as_intervention
-from .files import absolute
 from .inputs import Inputs
 from .make import Steering, extracted, make_steering
-from .specs import BrokenClaim, ClaimSpec, Suite
+from .specs import BrokenClaim, ClaimSpec, Suite, absolute
 
 MODELS_OVERRULED = (
     "--steer-model (steer_model) replaces every model of `matrix.model` by {model}: items that differ only in their model are the same "

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from pytest_steer import registry
 from pytest_steer.claims.kinds import ClaimKind, kind_of
 from pytest_steer.core.finding import CODES
+from pytest_steer.data.formats.entries import builtin_file, is_builtin
 from pytest_steer.data.questions import is_hub
 from pytest_steer.data.texts import check_expression
 from pytest_steer.errors import DataError, Fault
-from pytest_steer.files.expand import Expanded
-from pytest_steer.files.files import missing_file
+from pytest_steer.files.expand import Choice, Expanded
 from pytest_steer.files.messages import faults_under
-from pytest_steer.files.methods import joint_faults, name_faults, schema_of
-from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, valid_keys
+from pytest_steer.files.schema import SCHEMA, Schema, full_schema, kinds, resolved, schema_of_entry, thing, valid_keys
 from pytest_steer.files.source import DataPath
+from pytest_steer.files.specs import absolute
 from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
-from pytest_steer.registry import did_you_mean
+from pytest_steer.registry import did_you_mean, nearest
+from pytest_steer.steering import InterventionKind
 from pytest_steer.validation import example_of, shown
 
 _FILE_KEYS = valid_keys(SCHEMA)
@@ -75,7 +79,7 @@ def _whole_schema(claim: Expanded) -> Schema:
     of_kind = kinds()[claim.kind]
     every = full_schema()["$defs"]["every_claim"]["properties"]
     whole: dict[str, Schema] = {
-        key: schema_of(claim.values[key], key) for key in ("vector", "intervention") if key in claim.values
+        key: schema_of_entry(claim.values[key], key) for key in ("vector", "intervention") if key in claim.values
     }
     has = claim.values.get("data")
     needs = kind_of(claim.kind).needed(has if isinstance(has, dict) else {})
@@ -215,3 +219,149 @@ def _schema_below(schema: Schema, key: str) -> Any:
         return schema["properties"][key]
     patterns = schema.get("patternProperties", {}).items()
     return next((inner for pattern, inner in patterns if re.search(pattern, key)), schema.get("additionalProperties"))
+
+
+# --- keys of a vector that do not go together ---
+
+
+def joint_faults(entry: dict[str, Any], path: DataPath) -> Iterator[Fault]:
+    """Keys of a ``vector`` or ``intervention`` that do not go together, though each is right."""
+    method, kind = thing("method", entry.get("extract", {}).get("method")), thing("intervention", entry.get("kind"))
+    layer = entry.get("layer")
+    if method is not None:
+        if layer == "all":
+            hint = "Name the layers to extract at, such as `layer: 14`."
+            yield Fault((*path, "layer"), "'all' means all layers of a saved vector", hint)
+        elif layer is not None and method.layers == "none":
+            yield Fault((*path, "layer"), f"the method {method.name} acts at all layers", "Delete `layer`.")
+        elif isinstance(layer, list) and len(layer) > 1 and method.layers == "one":
+            reason = f"the method {method.name} takes one layer, but these are {len(layer)}"
+            yield Fault((*path, "layer"), reason, "Name one of them.")
+        if "rows" in entry:
+            reason = "'rows' is about a saved stack, and this vector is extracted"
+            yield Fault((*path, "rows"), reason, "Delete `rows`.")
+        if method.gives_intervention and kind is not None:
+            reason = f"the method {method.name} says itself how it is applied"
+            yield Fault((*path, "kind"), reason, "Delete `kind`.")
+    if entry.get("site", "block") != "block":
+        yield from _site_faults(entry, kind, (*path, "site"))
+
+
+def _site_faults(entry: dict[str, Any], kind: InterventionKind | None, path: DataPath) -> Iterator[Fault]:
+    if "condition" in entry:
+        reason = "a condition is read at the output of blocks, and what it gates has to act there"
+        yield Fault(path, reason, "Delete `site`, or `condition`.")
+    elif kind is None:
+        hint = f"Delete `site`, or add a `kind`: {', '.join(registry.names('intervention'))}."
+        yield Fault(path, "without a kind the file or the method says the site", hint)
+    elif "site" not in kind.filled:
+        yield Fault(path, f"kind {kind.name} acts at the output of blocks", "Delete `site`.")
+
+
+def name_faults(method: Choice, entry: dict[str, Any]) -> Iterator[Fault]:
+    """A name of a method of the matrix that stands for nothing, or is nearly that of a registered method.
+
+    ``caa_late`` is a name for a variant of caa, and of no other method.
+
+    Args:
+        entry: what the name stands for once the matrix has given its part.
+    """
+    name, settings, methods = method.label, method.settings, registry.names("method")
+    if settings is None or name in (*methods, *registry.names("intervention")):
+        return
+    if "file" in settings or "method" in settings.get("extract", {}):
+        return
+    given = entry.get("extract", {}).get("method")
+    variant_of = [known for known in methods if name.startswith(known)]
+    if variant_of:
+        meant = max(variant_of, key=len) if given not in (*variant_of, None) else None
+    else:
+        meant = nearest(name, methods)
+        meant = meant if meant is not None and abs(len(meant) - len(name)) <= 1 else None
+    if meant is not None:
+        hint = f"Did you mean {meant!r}? If the name is your own, say what it stands for: `extract: {{method: {meant}}}`."
+        yield Fault(method.path, f"there is no method {name!r}", hint)
+    elif "file" not in entry and given is None:
+        reason = f"nothing says what {name!r} is: it is no method, and there is no 'file' and no 'extract.method'"
+        hint = f"Add `extract: {{method: caa}}` or `file:`, or give it the name of a method: {', '.join(methods)}."
+        yield Fault(method.path, reason, hint)
+
+
+# --- files that are not there ---
+
+
+_MOST_LISTED = 8
+
+
+def missing_file(text: str, folder: Path, path: DataPath, *, or_layers: bool = False) -> Fault | None:
+    """The fault of ``path``, whose value is ``text``, unless that is a file as seen from ``folder``.
+
+    Args:
+        or_layers: a folder with one ``.pt`` file per layer is good as well.
+    """
+    file = absolute(text, folder)
+    if is_builtin(text, folder):
+        try:
+            builtin_file(text)
+        except DataError as error:
+            return Fault(path, str(error), "Name one of them, or a file.")
+        return None
+    # os.path, because Path.is_file raises for names that are too long
+    if os.path.isfile(file):
+        return None
+    if os.path.isdir(file):
+        if not or_layers:
+            return Fault(path, f"{shown(text)} is a folder, not a file ({file})", "Name a file inside it.")
+        try:
+            names = os.listdir(file)
+        except OSError as error:
+            return Fault(path, f"the folder {str(file)!r} cannot be read: {error}", "Give yourself the right to read it.")
+        if any(name.lower().endswith((".pt", ".pth")) for name in names):
+            return None
+        advice = "Name a file inside it, or a folder with one .pt file per layer."
+        return Fault(path, f"{shown(text)} is a folder without .pt files ({file})", advice)
+    above = file.parent
+    wrong = file.name
+    while not os.path.isdir(above) and above != above.parent:
+        above, wrong = above.parent, above.name
+    reason = f"there is no file {str(file)!r}"
+    if above != file.parent:
+        reason += f", because there is no folder {str(above / wrong)!r}"
+    return Fault(path, reason, " ".join(_advice(text, file, above, wrong, folder)))
+
+
+def _advice(text: str, file: Path, above: Path, wrong: str, folder: Path) -> Iterator[str]:
+    """``above``: the innermost existing folder on the way to ``file``; ``wrong``: what it does not have."""
+    if not Path(text).is_absolute():
+        yield f"{shown(text)} was looked up from the folder of the claim file, {folder}."
+    if text.startswith("~"):
+        yield "'~' is not expanded: write the path in full."
+        return
+    here = Path.cwd() / text
+    if not Path(text).is_absolute() and here != file and os.path.isfile(here):
+        yield f"There is one seen from {Path.cwd()}: write {_as_written(here, text, folder)!r}."
+        return
+    try:
+        names = sorted(name for name in os.listdir(above) if not name.startswith(".") and name != wrong)
+    except (OSError, ValueError):
+        return
+    deeper = [name for name in names if above == file.parent and os.path.isfile(above / name / wrong)]
+    meant = nearest(wrong, names)
+    if deeper:
+        yield f"Did you mean {_as_written(above / deeper[0] / wrong, text, folder)!r}?"
+    elif meant is not None:
+        rest = file.relative_to(above / wrong) if file != above / wrong else Path()
+        yield f"Did you mean {_as_written(above / meant / rest, text, folder)!r}?"
+    elif names:
+        more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+        yield f"{above} has: {', '.join(names[:_MOST_LISTED])}{more}."
+    else:
+        yield f"{above} is empty."
+
+
+def _as_written(file: Path, text: str, folder: Path) -> str:
+    """``file`` as the user would write it: relative if ``text`` was."""
+    try:
+        return str(file) if Path(text).is_absolute() else os.path.relpath(file, folder)
+    except ValueError:  # on another drive, or a null character
+        return str(file)

@@ -37,9 +37,8 @@ from ..prompting import AS_GIVEN, IN_TASK_FORM, Context
 from ..run_context import RunContext, current_run
 from ..sources import shown
 from ..steering import Intervention, SteeringVector, as_intervention, check_positions
-from .files import absolute
 from .make import make_steering
-from .specs import ClaimSpec, VectorSpec
+from .specs import ClaimSpec, VectorSpec, absolute
 
 
 class Inputs:

@@ -11,24 +11,21 @@ from typing import Any
 from pytest_steer.claims.kinds import kind_of
 from pytest_steer.errors import Fault
 from pytest_steer.files.checks import context_faults, faults_of
-from pytest_steer.files.expand import Expanded, expanded
-from pytest_steer.files.files import absolute
-from pytest_steer.files.matrix import combinations, repeated_labels
+from pytest_steer.files.expand import Expanded, combinations, expanded, override_faults, repeated_labels
 from pytest_steer.files.messages import faults_under, to_error, where
-from pytest_steer.files.methods import settings_of
-from pytest_steer.files.overrides import override_faults
 from pytest_steer.files.schema import (
     SCHEMA,
     as_declared,
     frame,
     kinds,
     main_of,
+    settings_of,
     valid_keys,
     validator,
     with_defaults,
 )
 from pytest_steer.files.source import DataPath, Source, read_source
-from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec
+from pytest_steer.files.specs import BrokenClaim, ClaimSpec, Suite, VectorSpec, absolute
 from pytest_steer.promises import read_day
 from pytest_steer.prompting import known_axes
 from pytest_steer.validation import flow

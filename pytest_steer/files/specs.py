@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pytest_steer.data.formats.entries import full_name, is_builtin
 from pytest_steer.errors import ClaimFileError, SteerError
 from pytest_steer.evidence import Evidence, error_evidence
 from pytest_steer.sources import shown
+
+
+def absolute(text: str, folder: Path) -> Path:
+    """``text`` seen from ``folder``. Links are not followed: a link's own name can carry the suffix. Shipped data keep their name."""
+    if is_builtin(text, folder):
+        return Path(full_name(text))
+    return folder / text
 
 
 @dataclass(frozen=True)

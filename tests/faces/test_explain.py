@@ -234,7 +234,7 @@ def test_words_and_what_is_wrong(folder: Path, capsys) -> None:
 
 
 def test_a_rehearsal_leaves_the_model_and_its_scores_alone(folder: Path) -> None:
-    from pytest_steer.files.explaining import Explaining
+    from pytest_steer.studies.explain import Explaining
 
     run = RunContext()
     explaining, suite = Explaining(run), read_suite("more.steer.yaml")
@@ -247,10 +247,10 @@ def test_a_rehearsal_leaves_the_model_and_its_scores_alone(folder: Path) -> None
 
 def test_tokens_of_replies_are_counted_and_not_timed() -> None:
     from pytest_steer import SteeringVector, load_model
-    from pytest_steer.files.explaining import _rehearsed
     from pytest_steer.model.drawing import Drawing
     from pytest_steer.model.rehearsal import rehearsing
     from pytest_steer.model.replies import replies
+    from pytest_steer.studies.explain import _rehearsed
 
     model = load_model("builtin:tiny")
     vector = SteeringVector({1: torch.ones(model.width)})
