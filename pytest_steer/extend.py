@@ -6,18 +6,24 @@ Import it in the extension's own modules only: it loads torch.
 from .claims.asserting import assertion
 from .claims.base import AboutItems, Claim, OverCurve, OverItems, OverReplies, OverTexts
 from .claims.figures import CostPoint, Curves, Distribution, EffectAgainstCost, Intervals, Line, Row
+from .claims.from_file import CONTEXT, FILE, ITEMS, JUDGE, QUESTIONS, FromFile, Written, named
 from .claims.judging import Judgement, Reason, withhold
 from .claims.kinds import claim
 from .claims.measurement import Counted, Measurement, Read, Scale
 from .core.finding import Finding, Weight, code
-from .errors import DataError, MeasurementError, SteerError
+from .errors import DataError, Fault, MeasurementError, SteerError
 from .evidence import Direction, Evidence
 from .measures.ask import Ask
-from .parameters import Param
+from .parameters import Form, Param
 from .promises import Promise
 from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Share, Worst
 
 __all__ = [
+    "CONTEXT",
+    "FILE",
+    "ITEMS",
+    "JUDGE",
+    "QUESTIONS",
     "AboutItems",
     "Ask",
     "Claim",
@@ -29,6 +35,9 @@ __all__ = [
     "Distribution",
     "EffectAgainstCost",
     "Estimator",
+    "Fault",
+    "Form",
+    "FromFile",
     "Evidence",
     "Filled",
     "Finding",
@@ -55,8 +64,10 @@ __all__ = [
     "SteerError",
     "Weight",
     "Worst",
+    "Written",
     "assertion",
     "claim",
     "code",
+    "named",
     "withhold",
 ]
