@@ -374,11 +374,6 @@ class ClaimKind:
             **({"oneOf": [{"required": [name]} for name in self.one_of]} if self.one_of else {}),
             **({"anyOf": [{"required": [name]} for name in self.any_of]} if self.any_of else {}),
             **self.schema_more,
-            "x-needs": list(self.needs),
-            "x-uses": list(self.uses),
-            **({"x-either": self.choices} if self.either else {}),
-            **({"x-has-direction": True} if self.has_direction else {}),
-            **({"x-searches-contexts": True} if self.searches_contexts else {}),
             "examples": [example],
         }
 

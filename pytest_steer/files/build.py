@@ -169,7 +169,7 @@ class _InFile:
 
     @property
     def tasks(self) -> Tasks:
-        return self.inputs.first_tasks(self.inputs.tasks(self.claim))
+        return self.inputs.tasks(self.claim).first(self.run.effort.max_items)
 
     @property
     def demonstrations(self) -> Tasks:
@@ -232,7 +232,7 @@ class _InFile:
                 f"{name}: data.test holds {here} and {self.key} {there}, which are asked in different forms, so "
                 "their steerabilities cannot be compared: bring the same of both"
             )
-        return self.inputs.first_items(found)
+        return found.first(self.run.effort.max_items)
 
     def read_questions(self, text: str) -> Questions:
         return self.inputs.questions(text, self.suite.path.parent)

@@ -91,7 +91,7 @@ class Inputs:
         context = replace(form, **claim.asked)  # type: ignore[arg-type]
         effort = self.run.effort
         if not in_rounds:
-            return self.first_items(items), context
+            return items.first(effort.max_items), context
         if effort.max_drawn is None or len(items) <= effort.max_drawn:
             return items, context
         # A random part, the same for all claims, so that they share their scores.
@@ -138,14 +138,6 @@ class Inputs:
             raise DataError(f"{claim.name}: needs data.test")
         with at_key("data.test" if file in (None, claim.test) else "data.demonstrations"):
             return read_tasks(file or claim.test, columns=claim.columns)
-
-    def first_items(self, items: Items) -> Items:
-        """As many as the profile measures: repeats of another one, which are left out, do not count."""
-        return items.first(self.run.effort.max_items)
-
-    def first_tasks(self, tasks: Tasks) -> Tasks:
-        """The same of pairs."""
-        return tasks.first(self.run.effort.max_items)
 
     def questions(self, name: str, folder: Path) -> Questions:
         """Multiple-choice questions: of a file, a path relative to the folder; of the package; or of the hub.

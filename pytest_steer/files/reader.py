@@ -250,7 +250,7 @@ class _SuiteReader:
             asked={key: self.values[key] for key in _ASKED_FOR_VECTORS if key in self.values},
         )
 
-    def _shape(self, values: dict[str, Any], settings: dict[DataPath, Any]) -> dict[str, Any]:
+    def _shape(self, values: dict[str, Any], settings: dict[tuple[str, ...], Any]) -> dict[str, Any]:
         """What an intervention says beyond a vector."""
         shape: dict[str, Any] = {key: values[key] for key in ("kind", "site") if key in values}
         shape |= {str(way[0]): value for way, value in settings.items() if len(way) == 1}

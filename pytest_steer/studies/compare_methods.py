@@ -123,7 +123,7 @@ def _entry(claim: ClaimSpec, method: str, behaviour: str, inputs: Inputs) -> Ent
             source=shown(claim.neutral) if claim.neutral is not None else "texts",
             chosen=tuple(filter(None, (texts.chosen, *(one.line for one in texts.left_out)))),
         ),
-        tasks=inputs.first_tasks(read_tasks(claim.test, columns=claim.columns)) if is_task else NO_TASKS,
+        tasks=read_tasks(claim.test, columns=claim.columns).first(inputs.run.effort.max_items) if is_task else NO_TASKS,
         # All pairs of the file, however many are asked about, as for performs_task.
         examples=read_tasks(claim.demonstrations or claim.test, columns=claim.columns) if is_task else NO_TASKS,
         cluster=claim.cluster,
