@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,23 @@ class ClaimFileError(SteerError):
         place = f"{path}:{line}" if line is not None else path
         text = ": ".join(part for part in (place, where, reason) if part)
         super().__init__(f"{text}\n  {hint}" if hint else text)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a claim file.
+
+    Attributes:
+        path: what is wrong, inside the file: ``("claims", 2, "steers")``.
+        reason: why, as the end of a sentence that begins with the path.
+        hint: what to do, in full sentences.
+        meant: for an unknown key, the valid one that was probably meant.
+    """
+
+    path: tuple[str | int, ...]
+    reason: str
+    hint: str
+    meant: str | None = None
 
 
 class SteerWarning(UserWarning):

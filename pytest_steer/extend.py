@@ -5,6 +5,7 @@ Import it in the extension's own modules only: it loads torch.
 
 from .claims.asserting import assertion
 from .claims.base import AboutItems, Claim, OverCurve, OverItems, OverReplies, OverTexts
+from .claims.from_file import CONTEXT, FILE, ITEMS, JUDGE, QUESTIONS, FromFile, Written, named
 from .claims.judging import Judgement, Reason, withhold
 from .claims.kinds import claim
 from .claims.measurement import Counted, Measurement, Read, Scale
@@ -25,14 +26,19 @@ from .core.block import (
     items_of,
 )
 from .core.finding import Finding, Weight, code
-from .errors import DataError, MeasurementError, SteerError
+from .errors import DataError, Fault, MeasurementError, SteerError
 from .evidence import Direction, Evidence
 from .measures.ask import Ask
-from .parameters import Param
+from .parameters import Form, Param
 from .promises import Promise
 from .stats.estimators import Estimator, Filled, Mean, PairedShare, Quantile, Ratio, Rise, Share, Worst
 
 __all__ = [
+    "CONTEXT",
+    "FILE",
+    "ITEMS",
+    "JUDGE",
+    "QUESTIONS",
     "AboutItems",
     "Ask",
     "Claim",
@@ -49,8 +55,11 @@ __all__ = [
     "Estimator",
     "Evidence",
     "Excerpt",
+    "Fault",
     "Filled",
     "Finding",
+    "Form",
+    "FromFile",
     "Intervals",
     "Items",
     "Judgement",
@@ -77,9 +86,11 @@ __all__ = [
     "Table",
     "Weight",
     "Worst",
+    "Written",
     "assertion",
     "claim",
     "code",
     "items_of",
+    "named",
     "withhold",
 ]

@@ -29,6 +29,19 @@ _TYPES: dict[Any, Schema] = {
 
 
 @dataclass(frozen=True)
+class Form:
+    """What a claim file holds for a parameter whose value is read or made: a path for items, a mapping for a judge.
+
+    Attributes:
+        schema: the JSON Schema of what the file holds. ``"x-file": True`` in it marks a path, which has to be there.
+        load: makes the value of it; takes what the file holds and the claim in its file (``claims.from_file.FromFile``).
+    """
+
+    schema: Mapping[str, Any]
+    load: Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True)
 class Param:
     """What a reader has to know of a parameter: ``Annotated[float, Param("The least mean effect.", example=0.2)]``.
 
@@ -45,6 +58,7 @@ class Param:
         promise: of a claim, that it is what the evidence's ``threshold`` comes from; the main number of a claim is one without saying so.
         judges: it changes how a claim is judged or shown, or which units it has, and not what is measured of one: runs with other values compare.
         reads: makes the field's value of what is given, such as items of a list of dictionaries.
+        loads: what a claim file holds in its place, and how that is read; without it, the value itself.
         schema: further keywords of JSON Schema, which win over those that the type gives.
     """
 
@@ -64,6 +78,7 @@ class Param:
     promise: bool = False
     judges: bool = False
     reads: Callable[[Any], Any] | None = None
+    loads: Form | None = None
     schema: Mapping[str, Any] = field(default_factory=dict)
 
     def to_schema(self, name: str) -> Schema:
@@ -79,6 +94,7 @@ class Param:
             **({"x-weak": {"from": self.weak_from, "to": self.weak_to, "why": self.weak}} if self.weak else {}),
             **{keyword: bound for keyword, bound in bounds.items() if bound is not None},
             **({"examples": [self.example]} if self.example is not None else {}),
+            **(self.loads.schema if self.loads is not None else {}),
             **self.schema,
         }
 
@@ -234,6 +250,9 @@ def _schema(hint: Any, name: str) -> Schema:
     if get_origin(hint) is Annotated:
         param = param_of(hint)
         own = {} if param is None else param.to_schema(name)
+        is_optional = type(None) in get_args(get_args(hint)[0])
+        if param is not None and param.loads is not None and is_optional and "type" not in param.schema:
+            own = {"default": None, **own, "type": _or_null(own["type"])}
         if {"type", "$ref", "enum"} & own.keys():  # it says itself what a claim file holds
             return own
         return {**_schema(get_args(hint)[0], name), **own}
@@ -259,6 +278,10 @@ def _schema(hint: Any, name: str) -> Schema:
             f"parameter {name!r}: a claim file cannot hold a {hint}: give its JSON Schema, Param(..., schema={{...}})"
         )
     return dict(_TYPES[hint])
+
+
+def _or_null(types: str | Sequence[str]) -> list[str]:
+    return list(dict.fromkeys([*([types] if isinstance(types, str) else types), "null"]))
 
 
 def _plain(value: Any) -> Any:

@@ -123,14 +123,13 @@ class ClaimItem(pytest.Item):
     def runtest(self) -> None:
         from .claims import raise_unless_held
         from .claims.explain import complete
-        from .files.failed import failed_evidence
 
         try:
             with exceptions_named():
                 evidence = complete(self._labelled(self.evidence()))
                 evidence.to_dict()
         except SteerError as error:
-            evidence = complete(self._labelled(failed_evidence(error, self.suite, self.claim)))  # type: ignore[arg-type]
+            evidence = complete(self._labelled(self.claim.failed(error, self.suite.path)))  # type: ignore[union-attr]
         self.stash.setdefault(EVIDENCE, []).append(evidence)
         if evidence.error is not None:
             raise SteerError(evidence.message)
@@ -169,10 +168,9 @@ class ClaimItem(pytest.Item):
     def evidence(self) -> Evidence:
         """Measures the claim, if it could be read."""
         from .files import BrokenClaim
-        from .files.failed import broken_evidence
 
         if isinstance(self.claim, BrokenClaim):
-            return broken_evidence(self.claim)
+            return self.claim.evidence
         return self.config.stash[SESSION].measure(self.suite, self.claim)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

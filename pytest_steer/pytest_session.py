@@ -16,7 +16,7 @@ from .pytest_partial import PartialReports
 if TYPE_CHECKING:
     from .evidence import Evidence
     from .files import BrokenClaim, ClaimSpec, Suite
-    from .files.measuring import Measuring
+    from .files.build import Measuring
     from .model.loading import Models
 
 
@@ -52,7 +52,7 @@ class SteerSession:
     @cached_property
     def measuring(self) -> Measuring:
         """What measures the claims of this run."""
-        from .files.measuring import Measuring
+        from .files.build import Measuring
 
         return Measuring(self.settings.run)
 

@@ -21,7 +21,8 @@ from pytest_steer import Context, Items, Model, SteeringVector, registry, wrap_m
 from pytest_steer.data import as_items
 from pytest_steer.errors import SteerError
 from pytest_steer.extract import method
-from pytest_steer.extract.kinds import Training, method_kind
+from pytest_steer.extract.kinds import method_kind
+from pytest_steer.extract.training import Training
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "example_suites" / "builtin" / "data"

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import torch
 
 from ..data import ItemLike, Items, as_items
-from ..errors import DataError, SteerError
+from ..errors import DataError, Fault, SteerError, at_key
 from ..extract import random_direction
+from ..extract.training import holds_items, shuffled
 from ..measures import can_have_controls
 from ..measures.controls import as_the_subject
 from ..measures.subject import Subject
 from ..model import Model
+from ..model.loading import Models, with_adapter
+from ..parameters import Form
 from ..steering import Intervention, SteeringVector, as_intervention
-from .other_data_schema import file_schema
+from .from_file import FromFile, Written, file_schema
 
 Kind = Literal["random", "shuffled", "unrelated", "prompt", "model", "adapter", "vector"]
 COUNT = 19
@@ -222,7 +226,7 @@ def _count(about: str) -> dict[str, Any]:
     return {"description": about, "type": "integer", "minimum": 1, "maximum": 999, "examples": [19]}
 
 
-BASELINE_SCHEMA: dict[str, Any] = {
+_SCHEMA: dict[str, Any] = {
     "type": ["string", "object"],
     "pattern": "^(random|shuffled)$",
     "x-words": "random, shuffled, or one baseline with what it is made of, such as {vector: FILE}",
@@ -259,5 +263,79 @@ BASELINE_SCHEMA: dict[str, Any] = {
         ),
     },
     "additionalProperties": False,
-    "x-baseline": True,
 }
+
+
+def _load(value: Any, file: FromFile) -> Baseline:
+    """The baseline that a claim of a file names: vectors are made or read, models loaded.
+
+    Args:
+        value: ``random``, ``shuffled``, or one key with what it is made of.
+    """
+    kind: str
+    given: Any
+    kind, given = (value, None) if isinstance(value, str) else next(iter(value.items()))
+    with warnings.catch_warnings(), at_key(file.key if given is None else file.under(kind).key):
+        warnings.simplefilter("ignore")  # that labels without meaning support a vector weakly is no news
+        if kind == "random":
+            return Baseline.random(COUNT if given is None else given)
+        if kind == "shuffled":
+            return Baseline.shuffled(_shuffled(file, COUNT if given is None else given))
+        if kind == "unrelated":
+            if not file.has_method:
+                raise DataError(_saved("unrelated"))
+            return Baseline.unrelated(_vector(file.made_of(file.read_training(given))))
+        if kind == "prompt":
+            own = file.training if len(given) > 1 else None
+            return Baseline.prompt(given, chosen_on=None if own is None else own.given)
+        if kind == "vector":
+            return Baseline.vector(file.saved_vector(given))
+        place = file.path(given)
+        if kind == "adapter":
+            return Baseline("adapter", checkpoint=with_adapter(file.model, place))
+        return Baseline("model", checkpoint=Models(file.run).load(str(place) if place.exists() else given))
+
+
+BASELINE = Form(_SCHEMA, _load)
+
+
+def _shuffled(file: FromFile, count: int) -> list[SteeringVector]:
+    own, seed = file.training, file.run.seed
+    if own is None:
+        raise DataError(_saved("shuffled"))
+    return [_vector(file.made_of(shuffled(own, seed=seed + number))) for number in range(count)]
+
+
+def _saved(kind: str) -> str:
+    return (
+        f"the claim's vector is a saved one, so no method is known that would make the baseline {kind!r} from training data: "
+        "hold it against `random` or a `vector`"
+    )
+
+
+def _vector(made: SteeringVector | Intervention) -> SteeringVector:
+    if not isinstance(made, SteeringVector):
+        raise SteerError(
+            "the claim's method makes no vector, so there is none to shuffle or to replace: hold it against a `vector`"
+        )
+    return made
+
+
+def choice_faults(written: Written) -> Iterator[Fault]:
+    """Of several prompts, without ``chosen_on``: the vector's own training data have to be contrast items."""
+    baseline = written.values.get("baseline")
+    prompts = baseline.get("prompt") if isinstance(baseline, dict) else None
+    if not isinstance(prompts, list) or len(prompts) < 2 or written.values.get("chosen_on") is not None:
+        return
+    extract = written.entry.get("extract")
+    named = extract.get("data") if isinstance(extract, dict) else None
+    why = "the claim's vector is made from no training file"
+    if isinstance(named, str):
+        file, why = written.path(named), f"{named!r} has no contrast items"
+        try:
+            if not file.is_file() or holds_items(file, written.values.get("data", {}).get("columns")):
+                return
+        except DataError:
+            return  # what is wrong with it is said when it is read
+    hint = "Add `chosen_on: FILE`, contrast items on which the claim is not tested, or write one prompt."
+    yield Fault(("baseline", "prompt"), nothing_to_choose_on(len(prompts), why), hint)

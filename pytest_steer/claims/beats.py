@@ -42,11 +42,12 @@ from ..stats.estimators import Clusters, Estimator, Mean
 from . import show
 from .asserting import assertion
 from .base import AboutItems
-from .baselines import BASELINE_SCHEMA, Baseline, as_baseline, check_choice, vectors_of
+from .baselines import BASELINE, Baseline, as_baseline, check_choice, choice_faults, vectors_of
 from .common import Interval
 from .controls import controls_of_no_effect
 from .curves import moves_of, moves_of_deployed
 from .findings import Found, at_chance
+from .from_file import ITEMS, QUESTIONS
 from .judging import Judgement, Reason, over_budget, withhold, within_rounding
 from .kinds import claim
 from .measurement import Measurement, Read
@@ -201,7 +202,7 @@ class Beats(AboutItems):
             title="Baseline",
             example="random",
             reads=as_baseline,
-            schema=BASELINE_SCHEMA,
+            loads=BASELINE,
         ),
     ]
     margin: Annotated[
@@ -225,7 +226,7 @@ class Beats(AboutItems):
             title="Items that the prompt is chosen on",
             example="train.json",
             reads=as_items,
-            schema={"type": ["string", "null"], "pattern": r"\S", "x-items": True, "default": None},
+            loads=ITEMS,
         ),
     ] = None
     baseline_multiplier: Annotated[
@@ -264,7 +265,7 @@ class Beats(AboutItems):
             example="builtin:capability",
             judges=True,
             reads=as_questions,
-            schema={"type": ["string", "null"], "pattern": r"\S", "x-questions": True, "default": None},
+            loads=QUESTIONS,
         ),
     ] = None
     interval: Interval = "t"
@@ -278,6 +279,8 @@ class Beats(AboutItems):
             raise SteerError(
                 "budget is a rise of perplexity on neutral texts, and there are none: give data.neutral (in Python texts=)"
             )
+
+    faults = staticmethod(choice_faults)
 
     @cached_property
     def rival(self) -> Baseline:

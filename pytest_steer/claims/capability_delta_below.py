@@ -27,6 +27,7 @@ from ..stats.estimators import PairedShare
 from . import show
 from .asserting import assertion
 from .base import Claim
+from .from_file import QUESTIONS
 from .judging import Judgement, Reason, nothing_to_lose, withhold
 from .kinds import claim
 from .measurement import Measurement
@@ -71,7 +72,8 @@ class CapabilityDeltaBelow(Claim):
             example="data/questions.jsonl",
             judges=True,
             reads=as_questions,
-            schema={"type": "string", "pattern": r"\S", "x-questions": True, "default": OWN_QUESTIONS},
+            loads=QUESTIONS,
+            schema={"type": "string", "default": OWN_QUESTIONS},
         ),
     ] = field(default=None, kw_only=False)
     by: Annotated[

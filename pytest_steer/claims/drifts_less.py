@@ -16,7 +16,7 @@ from ..errors import DataError, MeasurementError, SteerError
 from ..evidence import Direction, Evidence
 from ..measures import Array
 from ..measures.ask import Ask
-from ..measures.judges import Judge, judge_schema, make_judge
+from ..measures.judges import Judge, make_judge
 from ..measures.outcomes import ENDED, Outcome, read_reply
 from ..model import Model
 from ..parameters import Param
@@ -35,6 +35,7 @@ from ..stats.estimators import Clusters, Estimator
 from .asserting import assertion
 from .base import OverReplies
 from .findings import Found, equal_values
+from .from_file import JUDGE
 from .kinds import claim
 from .measurement import Measurement
 from .numbers import number
@@ -89,11 +90,7 @@ class DriftsLess(OverReplies):
     accepts: Annotated[
         Judge,
         Param(
-            "Who decides whether a reply is accepted.",
-            title="Judge",
-            called="judge",
-            reads=make_judge,
-            schema={**judge_schema(), "x-judge": True},
+            "Who decides whether a reply is accepted.", title="Judge", called="judge", reads=make_judge, loads=JUDGE
         ),
     ]
     by: Annotated[

@@ -40,11 +40,12 @@ from .base import OverItems
 from .controls import controls_of_no_effect
 from .curves import check_has_slope, contradicted, deployed_record, moves_of_deployed, with_deployed, wrong_share
 from .findings import Found, of_single_values, of_the_vector, of_training_data, on_promised_side
+from .from_file import CONTEXT
 from .judging import Judgement, verdict_of
 from .kinds import claim
 from .measurement import Counted, Measurement, counted
 from .numbers import number
-from .other_data_schema import CONTEXTS_SCHEMA, DATA_SETS_SCHEMA
+from .other_data_schema import CONTEXTS, DATA_SETS, faults_of_settings
 from .settings import OtherData, checked_data_sets, items_of, units_of
 
 own_vector_is_the_claims = code(
@@ -227,7 +228,7 @@ class Generalizes(OverItems):
             title="Shifted contexts",
             example={"swapped": {"option_order": "swapped"}},
             judges=True,
-            schema=CONTEXTS_SCHEMA,
+            loads=CONTEXTS,
         ),
     ] = field(default_factory=dict)
     data_sets: Annotated[
@@ -240,7 +241,7 @@ class Generalizes(OverItems):
             example={"formal": "data/formal.json"},
             judges=True,
             reads=checked_data_sets,
-            schema=DATA_SETS_SCHEMA,
+            loads=DATA_SETS,
         ),
     ] = field(default_factory=dict)
     context: Annotated[
@@ -249,9 +250,12 @@ class Generalizes(OverItems):
             "The context that the others are held against; without it, the one as given.",
             title="Base context",
             called="base",
-            schema={"$ref": "#/$defs/context", "x-context": True, "default": {}},
+            loads=CONTEXT,
+            schema={"default": {}},
         ),
     ] = AS_GIVEN
+
+    faults = staticmethod(faults_of_settings)
 
     def __post_init__(self) -> None:
         super().__post_init__()

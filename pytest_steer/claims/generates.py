@@ -11,7 +11,7 @@ from ..core.finding import Finding, Weight, code
 from ..errors import SteerError
 from ..evidence import Direction, Evidence
 from ..measures.ask import Ask
-from ..measures.judges import Agreement, Judge, agreement, judge_schema, make_judge, read_labels
+from ..measures.judges import Agreement, Judge, agreement, make_judge, read_labels
 from ..measures.subject import Moves
 from ..parameters import Param
 from ..promises import Promise
@@ -21,6 +21,7 @@ from . import show
 from .asserting import assertion
 from .base import OverReplies
 from .findings import weak_promise
+from .from_file import FILE, JUDGE
 from .kinds import claim
 from .measurement import Measurement
 from .rulings import (
@@ -78,7 +79,7 @@ class Generates(OverReplies):
             title="Judge",
             called="judge",
             reads=make_judge,
-            schema={**judge_schema(), "x-judge": True},
+            loads=JUDGE,
         ),
     ]
     against_base: Annotated[
@@ -97,7 +98,7 @@ class Generates(OverReplies):
             example="data/labels.jsonl",
             judges=True,
             reads=Path,
-            schema={"type": ["string", "null"], "default": None},
+            loads=FILE,
         ),
     ] = None
 

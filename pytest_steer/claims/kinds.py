@@ -12,12 +12,15 @@ from typing import Any, TypeVar
 from .. import registry
 from ..core.block import KINDS as BLOCKS
 from ..data import Completion, Units, as_dialogues, as_items
-from ..errors import SteerError
+from ..errors import Fault, SteerError, at_key
 from ..evidence import Evidence
-from ..parameters import Param, Schema, hints_of, names_of, param_of, properties_of, required_of
+from ..parameters import Form, Param, Schema, hints_of, names_of, param_of, properties_of, required_of
 from ..promises import Promised, promise_schema, promised
+from ..run_context import Effort
 from ..validation import check_values
 from .base import AnyClaim, Claim
+from .from_file import FILE, FILLED, FromFile, Written, load_promise
+from .in_rounds import is_in_rounds
 from .pilots import read_pilot
 
 EVERY: dict[str, Schema] = {
@@ -127,6 +130,14 @@ class ClaimKind:
         }
 
     @cached_property
+    def plain(self) -> dict[str, Schema]:
+        """Those whose values in Python are what a file holds: a file names contexts and items in another way."""
+        hints = hints_of(self.declared)
+        params = {name: param_of(hints[self.field_of[name]]) for name in self.parameters}
+        made = {name for name, param in params.items() if param is not None and param.loads is not None}
+        return {name: schema for name, schema in self.parameters.items() if name not in made}
+
+    @cached_property
     def promises(self) -> tuple[str, ...]:
         """The parameters that the evidence's ``threshold`` comes from; of ``one_of`` the one that is given."""
         return tuple(name for name, schema in self.parameters.items() if schema.get("x-promise"))
@@ -166,13 +177,22 @@ class ClaimKind:
         """For each field of ``either`` the key of ``data`` that it comes from."""
         return {name: _FROM_DATA[name] for name in self.either}
 
-    def chosen(self, on: str | None, given: Container[str]) -> str | None:
+    def chosen(self, params: Mapping[str, Any], given: Container[str]) -> str | None:
         """Which field of ``either`` is filled in, or None if the data for it is not there.
 
         Args:
-            on: the parameter; ``auto`` takes the first. given: keys of ``data``.
+            params: of which ``on`` names one, or ``auto`` the first. given: keys of ``data``.
         """
+        on = params.get("on")
         return next((name for name, key in self.choices.items() if key in given and on in (None, "auto", name)), None)
+
+    def lacks(self, params: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+        """Of ``either``, when nothing is chosen: the parameter that asks for data that are not there, if one does, and the keys of ``data``
+        of which one is needed; none if the parameter has no such value."""
+        on = params.get("on", "auto")
+        if on == "auto":
+            return None, [*self.choices.values()]
+        return "on", [self.choices[on]] if on in self.choices else []
 
     @property
     def takes_data(self) -> bool:
@@ -247,6 +267,87 @@ class ClaimKind:
             return [*value] == [*default]
         return value is None or bool(value == default)
 
+    def faults(self, written: Written) -> Iterable[Fault]:
+        """What is wrong with a claim as it is written in a file, beyond what a schema can say: as its class says."""
+        said: Callable[[Written], Iterable[Fault]] = getattr(self.declared, "faults", lambda _: ())
+        return said(written)
+
+    # --- from a claim file ---
+
+    @cached_property
+    def forms(self) -> dict[str, Form]:
+        """What a claim file holds for parameters, where that is not their value."""
+        hints = hints_of(self.declared)
+        found = {}
+        for name, schema in self.parameters.items():
+            param = param_of(hints[self.field_of[name]])
+            if param is not None and param.loads is not None:
+                found[name] = param.loads
+            elif schema.get("x-promise"):
+                found[name] = Form(schema, load_promise)
+            elif schema.get("x-file"):
+                found[name] = FILE
+        return found
+
+    def from_file(self, file: FromFile) -> Any:
+        """The claim of a file: its parameters are loaded, and every other field is filled in by its name, as pytest fills in fixtures.
+
+        Raises:
+            SteerError: something cannot be read or made, or nothing fills in a field.
+        """
+        fillers = {*FILLED, *file.frame}
+        unfilled = next((name for name, needed in self.fields.items() if needed and name not in fillers), None)
+        if unfilled is not None:
+            raise SteerError(
+                f"{registry.home_of('claim', self.name)}: nothing fills in {unfilled!r} of the claim {self.name!r}: annotate it with "
+                f"Param if it is a parameter, give it a default, or call it one of {', '.join(sorted(fillers))}"
+            )
+        given = {name: self._loaded(name, file) for name in self.parameters if name in file.params}
+        if "sequential" in given:
+            given["sequential"] = file.in_rounds
+        left_out = self._left_out(file.params, file.data)
+        for name in self.fields:
+            if name in fillers and name not in left_out:  # what is filled in is made only if the kind asks for it
+                given[name] = file.frame[name] if name in file.frame else getattr(file, name)
+        return self.declared(**given)
+
+    def _loaded(self, name: str, file: FromFile) -> Any:
+        value, form = file.params[name], self.forms.get(name)
+        if value is None or form is None:
+            return value
+        with at_key(name):
+            return form.load(value, file.under(name))
+
+    def _left_out(self, params: Mapping[str, Any], given: Container[str]) -> set[str]:
+        """The fields that are not filled in: data that may be missing and are, or what the claim is not measured on."""
+        if self.either:
+            chosen = self.chosen(params, given)
+            return {*self.either} - {chosen} | self.meaningless({**params, str(chosen): True}).keys()
+        lacks = {"texts": "neutral" not in given, "prompts": "prompts" not in given and "test" not in given}
+        missing = {name for name, needed in self.fields.items() if lacks.get(name) and not needed}
+        return missing | self.meaningless(params).keys()
+
+    def asks_items(self, given: Container[str]) -> bool:
+        """Whether it is about the items of ``data.test``, where these keys of ``data`` are given."""
+        on_prompts = "prompts" in given and "prompts" in self.fields and "items" not in self.fields
+        return not on_prompts and ("test" in given or self.fields.get("items", True))
+
+    def in_rounds(self, params: Mapping[str, Any], effort: Effort, drawable: Callable[[], int]) -> bool:
+        """Whether a claim with these parameters draws its items in rounds.
+
+        Args:
+            drawable: how many items there are to be drawn one by one.
+        """
+        said = params.get("sequential", False)
+        known = said if isinstance(said, bool) else None  # "profile"
+        items = drawable() if known is None and effort.in_rounds else 0
+        return is_in_rounds(known, effort, items, params.get("interval", "t"))
+
+    @property
+    def asks_others(self) -> bool:
+        """Whether it is about the other claims of its file."""
+        return "others" in self.fields
+
     @property
     def searches_contexts(self) -> bool:
         return "contexts" in self.fields
@@ -271,11 +372,6 @@ class ClaimKind:
             **({"oneOf": [{"required": [name]} for name in self.one_of]} if self.one_of else {}),
             **({"anyOf": [{"required": [name]} for name in self.any_of]} if self.any_of else {}),
             **self.schema_more,
-            "x-needs": list(self.needs),
-            "x-uses": list(self.uses),
-            **({"x-either": self.choices} if self.either else {}),
-            **({"x-has-direction": True} if self.has_direction else {}),
-            **({"x-searches-contexts": True} if self.searches_contexts else {}),
             "examples": [example],
         }
 
@@ -368,8 +464,7 @@ def _reading(kind: ClaimKind) -> None:
         given = {**dict(zip(names, arguments, strict=False)), **given}
         if kind.takes_data and given.get("data") is not None:
             given |= kind.sorted_out(given.pop("data"), given.get("on"))
-        # Contexts and items are values of Python; a file names them in another way.
-        properties = {key: schema for key, schema in (kind.parameters | EVERY).items() if not _MADE_FROM & _keys(schema)}
+        properties = kind.plain | EVERY
         values = {key: value for key, value in given.items() if key in properties}
         check_values(kind.name, values, properties, required=kind.schema.get("required", ()))
         for name, why in kind.meaningless(given).items():
@@ -401,12 +496,6 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, Iterable) else str(value)
 
 
-_MADE_FROM = {"x-context", "x-items", "x-baseline", "x-questions", "x-judge"}
-
-
-def _keys(schema: Schema) -> set[str]:
-    inner = schema.get("additionalProperties")
-    return schema.keys() | (inner.keys() if isinstance(inner, dict) else set())
 
 
 def kind_of(name: str) -> ClaimKind:

@@ -39,7 +39,7 @@ from .judging import Judgement, verdict_of
 from .kinds import claim
 from .measurement import Counted, Measurement, Read
 from .numbers import number
-from .other_data_schema import BEHAVIOURS_SCHEMA
+from .other_data_schema import BEHAVIOURS, faults_of_behaviours
 from .settings import OtherData, checked_data, items_of, units_of
 
 shared_items = code(
@@ -240,7 +240,7 @@ class LeavesAlone(Claim):
             example={"honesty": "data/honesty.json"},
             judges=True,
             reads=_behaviours,
-            schema=BEHAVIOURS_SCHEMA,
+            loads=BEHAVIOURS,
         ),
     ] = field(default=None, kw_only=False)
     safety: Annotated[
@@ -259,6 +259,8 @@ class LeavesAlone(Claim):
     context: Context = AS_GIVEN
     multipliers: Sequence[float] = MULTIPLIERS
     cluster: str | None = None
+
+    faults = staticmethod(faults_of_behaviours)
 
     def __post_init__(self) -> None:
         super().__post_init__()

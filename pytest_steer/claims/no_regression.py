@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from ..against import Loss, compared, is_part, loss_of, pair_units
 from ..core.block import Block, Entry, Line
@@ -22,17 +22,10 @@ from ..run_context import current_run
 from ..stats import Inference, items_needed_mean, judge, least_of
 from . import show
 from .base import AnyClaim
+from .from_file import OtherClaim
 from .kinds import claim
 
 Pair = tuple[ClaimRecord | None, ClaimRecord | None, AgainstClaim]
-
-
-class OtherClaim(NamedTuple):
-    """Another claim of the file: its name and that of its suite, and what measures it, once in a run."""
-
-    name: str
-    suite: str
-    evidence: Callable[[], Evidence]
 
 
 no_baseline = code(

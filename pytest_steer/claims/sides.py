@@ -32,6 +32,7 @@ from .common import Interval
 from .controls import controls_of_no_effect
 from .curves import check_has_slope, compared_by_items
 from .findings import Found
+from .from_file import ITEMS
 from .judging import Judgement
 from .kinds import claim
 from .measurement import Measurement
@@ -76,7 +77,7 @@ class OfSides(OverItems):
             example="data/lettered.json",
             judges=True,
             reads=as_items,
-            schema={"type": ["string", "null"], "pattern": r"\S", "x-items": True, "default": None},
+            loads=ITEMS,
         ),
     ] = None
     interval: Interval = "t"

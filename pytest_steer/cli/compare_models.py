@@ -115,7 +115,7 @@ class _Side:
 
 def _measured(run: RunContext, name: str, label: str, suites: Sequence[Suite], behaviours: Sequence[Behaviour]) -> _Side:
     """Load a model, measure on it, and free it."""
-    from ..files.measuring import Measuring
+    from ..files.build import Measuring
     from ..model.loading import free_memory
     from ..studies.compare_models import facts_of, measure_claims, measure_slopes
 

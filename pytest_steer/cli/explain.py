@@ -22,7 +22,7 @@ from .terminal import clear_line, load_extensions, measuring, progress_line, say
 
 if TYPE_CHECKING:
     from ..files import BrokenClaim, ClaimSpec
-    from ..files.explaining import Counted, Explained
+    from ..studies.explain import Counted, Explained
 
 
 @click.command(
@@ -56,9 +56,9 @@ def command(
     with a search, its limits give the least and the most.
     The options are those of pytest, without `steer-`.
     """
-    from ..files.explaining import Explaining
     from ..processor import has_bfloat16
     from ..pytest_options import PROFILES
+    from ..studies.explain import Explaining
     from .claim_file import suite_with
 
     file, _, name = claims.partition("::")

@@ -180,7 +180,7 @@ def _layers_of(saved: Path, layer: tuple[int, ...] | None) -> list[int]:
 
 def _method_for(train: Path) -> str:
     """The usual method for the data of a file."""
-    from ..files.training import contrast_data, holds_tasks
+    from ..extract.training import contrast_data, holds_tasks
 
     if holds_tasks(train):
         return "fv"
@@ -194,7 +194,7 @@ def _measured(run: RunContext, file: Path) -> list[Evidence]:
         SteerError: a claim cannot be measured.
     """
     from ..files import read_suite
-    from ..files.measuring import Measuring
+    from ..files.build import Measuring
 
     suite, measuring_claims = read_suite(shown(file)), Measuring(run)
     found = []

@@ -93,7 +93,6 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
         SteerError: its data cannot be used.
     """
     from ..claims import kind_of
-    from ..files.build import given_data
     from ..files.inputs import Inputs
     from ..measures.asking import asked_of
     from ..measures.asking_texts import ask_texts
@@ -104,7 +103,7 @@ def shown_claim(model: Model, claim: ClaimSpec, folder: Path) -> list[str]:
     lines = [f"  positions {positions}{', the first one included' if spec.include_first else ''}"]
     inputs = Inputs(model)
     kind = kind_of(claim.kind)
-    chosen = kind.chosen(claim.params.get("on"), given_data(claim))
+    chosen = kind.chosen(claim.params, claim.given_data)
     measured_on = {*kind.fields} - ({*kind.either} - {chosen})
     if "texts" in measured_on and "items" not in measured_on:
         texts, cut = inputs.texts(claim), {key: claim.params.get(key) for key in ("window", "stride")}

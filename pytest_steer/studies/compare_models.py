@@ -16,12 +16,10 @@ from ..claims.multiplicity import adjusted
 from ..data import Items, sample_of
 from ..errors import DataError, SteerError, exceptions_named
 from ..evidence import Evidence
+from ..extract.training import holds_tasks
 from ..files import BrokenClaim, ClaimSpec, Suite
-from ..files.build import load_for
-from ..files.failed import failed_evidence
+from ..files.build import Measuring, load_for
 from ..files.inputs import Inputs
-from ..files.measuring import Measuring
-from ..files.training import holds_tasks
 from ..measures import Array, PropensityCurve, propensity_curve
 from ..measures.strata import factors_of
 from ..measures.subject import Subject
@@ -361,7 +359,7 @@ def _record(evidence: Evidence, suite: Suite, entry: Any) -> dict[str, Any]:
     except SteerError as error:
         if isinstance(entry, BrokenClaim):
             raise
-        return _labelled(failed_evidence(error, suite, entry), suite, entry).to_dict()
+        return _labelled(entry.failed(error, suite.path), suite, entry).to_dict()
 
 
 def _labelled(evidence: Evidence, suite: Suite, entry: Any) -> Evidence:

@@ -13,8 +13,8 @@ from ..data import Items, Sample, Texts, read_items, read_texts, sample_of
 from ..data.traces import Seen, known_in, traces
 from ..data.units import without_repeats
 from ..errors import DataError, SteerError
-from ..extract.kinds import MethodKind, Training
-from ..files.training import read_training
+from ..extract.kinds import MethodKind
+from ..extract.training import Training, read_training
 from ..measures import Array, PropensityCurve, check_multipliers, first_order_slopes, sweep_curves, sweep_perplexity
 from ..measures.asking_texts import check_scorable
 from ..model import Model

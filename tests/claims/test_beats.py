@@ -32,9 +32,8 @@ from pytest_steer import (
 from pytest_steer.claims import evidence_of
 from pytest_steer.claims.beats import Beats
 from pytest_steer.errors import DataError, SoundnessError, SteerError
-from pytest_steer.extract.kinds import Training
+from pytest_steer.extract.training import Training, shuffled
 from pytest_steer.files import BrokenClaim, read_suite
-from pytest_steer.files.baselines import shuffled
 from pytest_steer.files.build import Builder
 from pytest_steer.model.loading import with_adapter
 from pytest_steer.stats import mean_t

@@ -19,10 +19,10 @@ from pytest_steer.data import TaskItem, as_items, read_tasks
 from pytest_steer.data.tasks import shots
 from pytest_steer.errors import DataError, ModelError, SteerError, SteerWarning, VectorError
 from pytest_steer.extract.fv import _indirect_effects, _mean_heads
-from pytest_steer.extract.kinds import Training
 from pytest_steer.extract.leace import least_squares_erasure
 from pytest_steer.extract.learned import bipo_loss
 from pytest_steer.extract.mimic import bures_gap, gaussian_transport
+from pytest_steer.extract.training import Training
 from pytest_steer.model import Probe, engine_of
 from pytest_steer.model.patching import Patcher
 from pytest_steer.prompting import AS_GIVEN, Context

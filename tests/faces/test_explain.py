@@ -14,7 +14,7 @@ import pytest
 from pytest_steer.cli.main import main
 from pytest_steer.errors import SteerError
 from pytest_steer.files import read_suite
-from pytest_steer.files.measuring import Measuring
+from pytest_steer.files.build import Measuring
 from pytest_steer.model import engine_of
 from pytest_steer.pytest_options import PROFILES
 from pytest_steer.run_context import RunContext, running
@@ -232,7 +232,7 @@ def test_words_and_what_is_wrong(folder: Path, capsys) -> None:
 
 
 def test_a_rehearsal_leaves_the_model_and_its_scores_alone(folder: Path) -> None:
-    from pytest_steer.files.explaining import Explaining
+    from pytest_steer.studies.explain import Explaining
 
     run = RunContext()
     explaining, suite = Explaining(run), read_suite("more.steer.yaml")

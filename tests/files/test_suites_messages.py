@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from pytest_steer.files.messages import Fault, _explain, _settled, to_error, where
+from pytest_steer.errors import Fault
+from pytest_steer.files.messages import _explain, _settled, to_error, where
 from pytest_steer.files.source import Source
 from pytest_steer.registry import nearest
 from pytest_steer.validation import flow, shown

@@ -1,8 +1,9 @@
-"""A method and an intervention of another package: one module each, known to claim files once it is imported."""
+"""A method, an intervention and a claim of another package: known to claim files once they are imported."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 
 import builders
@@ -12,6 +13,7 @@ import torch
 from pytest_steer import extract, read_items, registry
 from pytest_steer.errors import ClaimFileError, SteerError
 from pytest_steer.files import BrokenClaim, read_suite
+from pytest_steer.files.build import Builder
 from pytest_steer.files.make import make_steering
 from pytest_steer.prompting import AS_GIVEN
 from pytest_steer.steering import intervention
@@ -168,3 +170,106 @@ def test_what_cannot_be_registered():
         extract.method("mine", takes="pairs")(lambda model, data: None)
     with pytest.raises(SteerError, match="'add' is already registered by"):
         intervention("add", does="added")(lambda vector: vector)
+
+
+CLAIM = '''
+from typing import Annotated, Any
+
+from pytest_steer.data import Items, as_items
+from pytest_steer.extend import (
+    CONTEXT, FILE, ITEMS, JUDGE, QUESTIONS, AboutItems, DataError, Fault, Form, Param, Promise, claim, named,
+)
+
+
+def read_poem(lines, file):
+    if len(lines) < 2:
+        raise DataError("a poem has two lines")
+    return " / ".join(lines)
+
+
+@claim("theirs", title="Theirs", main="least")
+class Theirs(AboutItems):
+    """A claim of another package, with parameters of every form."""
+
+    least: Annotated[Promise, Param("The least.", example=0.1)]
+    other: Annotated[Items | None, Param("Items.", example="other.json", reads=as_items, loads=ITEMS)] = None
+    log: Annotated[Any, Param("A file.", example="log.txt", loads=FILE)] = None
+    quiz: Annotated[Any, Param("Questions.", example="quiz.jsonl", loads=QUESTIONS)] = None
+    where: Annotated[Any, Param("A context.", example={"option_order": "swapped"}, loads=CONTEXT)] = None
+    who: Annotated[Any, Param("A judge.", loads=JUDGE)] = None
+    sets: Annotated[Any, Param("Items by name.", example={"a": "a.json"}, loads=named(ITEMS))] = None
+    poem: Annotated[Any, Param("Lines.", example=["a", "b"], loads=Form({"type": "array"}, read_poem))] = None
+
+    @staticmethod
+    def faults(written):
+        if "quiz" in written.values and "poem" in written.values:
+            yield Fault(("poem",), "goes with no quiz", "Delete one of the two.")
+'''
+THEIRS = """vector: {file: v.safetensors, layer: 1}
+data: {test: items.json}
+claims:
+  - theirs:
+      least: 0.1
+      """
+
+
+@pytest.fixture
+def theirs_claim(tmp_path, monkeypatch):
+    (tmp_path / "steer_claim.py").write_text(CLAIM)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield importlib.import_module("steer_claim").Theirs
+    registry.forget("claim", "theirs")
+    del sys.modules["steer_claim"]
+
+
+def suite(place, parameters):
+    (place / "x.steer.yaml").write_text(THEIRS + parameters.replace("\n", "\n      "))
+    return read_suite(place / "x.steer.yaml")
+
+
+def test_a_parameter_is_loaded_as_its_form_says(place, theirs_claim, monkeypatch):
+    (place / "log.txt").write_text("")
+    (place / "quiz.jsonl").write_text(json.dumps({"question": "1 + 1?", "choices": ["2", "3"], "answer": "A"}))
+    monkeypatch.chdir("/")
+    found = suite(
+        place,
+        "other: items.json\nlog: log.txt\nquiz: quiz.jsonl\nwhere: {option_order: swapped}\nwho: {contains: [yes]}\n"
+        "sets: {one: items.json}",
+    )
+    claim = Builder(builders.random_model("llama")).build(found, found.entries[0])
+    items = read_items(place / "items.json")
+    assert isinstance(claim, theirs_claim)
+    assert list(claim.other) == list(claim.sets["one"]) == list(claim.items) == items
+    assert claim.log == place / "log.txt"
+    assert [one.question for one in claim.quiz] == ["1 + 1?"]
+    assert claim.where.to_dict() == {"option_order": "swapped"}
+    assert claim.who.record()["judge"] == "contains"
+    assert claim.poem is None
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line"),
+    [
+        ("other: item.json", "6: claims[0].theirs.other: there is no file"),
+        ("sets:\n  a: items.json\n  b: b.json", "8: claims[0].theirs.sets.b: there is no file"),
+        ("poem: [a]\nquiz: items.json", "6: claims[0].theirs.poem: goes with no quiz\n  Delete one of the two."),
+    ],
+)
+def test_what_is_wrong_with_it_is_at_its_line_before_anything_is_read(place, theirs_claim, parameters, line):
+    assert line in str(suite(place, parameters).entries[0].error)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line"),
+    [
+        ("poem: [a]", "6: claims[0].theirs.poem: a poem has two lines"),
+        ("sets:\n  a: items.json\n  b: v.safetensors", "8: claims[0].theirs.sets.b: "),
+        ("who: {python: nowhere.py}", "6: claims[0].theirs.who: "),
+    ],
+)
+def test_an_error_of_loading_is_at_its_line(place, theirs_claim, parameters, line):
+    found = suite(place, parameters)
+    with pytest.raises(SteerError) as caught:
+        Builder(builders.random_model("llama")).build(found, found.entries[0])
+    assert line in found.entries[0].located(caught.value, found.path)

@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
+from pytest_steer.claims import kind_of
 from pytest_steer.errors import ClaimFileError
 from pytest_steer.files import BrokenClaim, ClaimSpec, Suite, VectorSpec, read_suite
 from pytest_steer.files.schema import claim_schema, full_schema, kinds, resolved
@@ -432,7 +433,7 @@ def test_every_kind_is_complete(kind: str) -> None:
     schema = kinds()[kind]
     assert schema["unevaluatedProperties"] is False
     assert schema["$ref"] == "#/$defs/every_claim"
-    assert set(schema["x-needs"]) <= set(full_schema()["$defs"]["data"]["properties"])
+    assert set(kind_of(kind).needs) <= set(full_schema()["$defs"]["data"]["properties"])
     # Either all of these have to be there, or one of several.
     promises = schema.get("required") or [key for branch in schema.get("oneOf", ()) for key in branch["required"]]
     assert set(promises) <= set(schema["properties"])

@@ -11,6 +11,8 @@ from time import perf_counter
 
 from ..claims import evidence_of
 from ..errors import SteerError, exceptions_named
+from ..files.build import Builder, load_for
+from ..files.specs import BrokenClaim, ClaimSpec, Suite
 from ..measures import Subject
 from ..model import Model
 from ..model.layout import Way
@@ -18,8 +20,6 @@ from ..model.loading import Models
 from ..model.model import looked_at_once
 from ..model.rehearsal import Pass, Rehearsal, rehearsing, seconds_per_cost
 from ..run_context import RunContext, current_run, running
-from .build import Builder, load_for
-from .specs import BrokenClaim, ClaimSpec, Suite
 
 MOVES = (0.0, 10.0, -10.0)
 """What steering does in the rehearsals of each claim: nothing, much, and much the other way."""
