@@ -58,7 +58,8 @@ class Evidence:
         estimate: the statistic; None only if there is an error.
         interval: (low, high), each a one-sided bound at ``confidence``; None where there is none.
         threshold: what the claim promises; None as long as it has no threshold, and then it is inconclusive. promise: the claim's parameter
-            that says it. threshold_set: where it comes from, see ``claims/pilots.py``. direction: whether the statistic has to be at least or at most that.
+            that says it. threshold_set: where it comes from, see ``claims/pilots.py``. direction: whether the statistic has to be at least or at most that. is_strict: it has to
+            exceed the threshold.
         n: independent units that the estimate rests on. unit: what they are.
         min_n: with fewer units there is no verdict but inconclusive; None where there is no floor.
         percent: estimate, interval and threshold are shown in per cent.
@@ -72,7 +73,6 @@ class Evidence:
         asked: how items were asked and read, and the first of them as the model sees it; see ``measures.shown``.
         extra: what this kind of claim adds to the record at its top level, such as the ``counterexample`` of ``holds_in_contexts``.
         compared: what it says in a comparison of methods, see ``report/matrix_rows.py``; None if nothing.
-        is_strict: the statistic has to exceed its threshold.
         headline: what was found, with its numbers and its promise. reason: what the verdict rests on, and why it is this one. blocks: what else it shows. message: what the terminal shows of all this. They are made when the evidence
             is complete.
         matrix: of a claim that a claim file's ``matrix`` makes many of: its choice on each axis, axis to name; else None.
@@ -198,6 +198,7 @@ class Evidence:
             "promise": self.promise,
             "threshold_set": self.threshold_set,
             "direction": self.direction.value,
+            "is_strict": self.is_strict,
             "n": self.n,
             "unit": self.unit,
             "min_n": self.min_n,

@@ -101,19 +101,6 @@ def test_claim_files_are_valid(page: Path, tmp_path: Path, monkeypatch: pytest.M
                 registry.forget(kind, name)
 
 
-def test_an_invalid_claim_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert faults_of("claims:\n  - steers: 0.3\n", tmp_path) == []
-    wrong = {
-        "- steer: 0.3": "unknown claim 'steer'",
-        "vector: {fil: v.safetensors}": "unknown key 'fil'",
-        "model: ./another-model": "no such folder",
-        "contexts: {sistem: [as_given, Hello]}": "'sistem'",
-    }
-    for part, said in wrong.items():
-        assert any(said in fault for fault in faults_of(f"{part}\n", tmp_path)), part
-
-
 def commands_in(page: Path) -> Iterator[tuple[list[str], bool]]:
     """The command lines of a page as lists of words, and whether each is whole: of a block, and not named within a sentence."""
     text = page.read_text(encoding="utf-8")
@@ -204,23 +191,6 @@ def of_a_file(parameter: click.Parameter) -> bool:
 def test_commands_have_these_options(page: Path, pytestconfig: pytest.Config) -> None:
     said = [(" ".join(words), wrong_with(words, whole, pytestconfig)) for words, whole in commands_in(page)]
     assert [(line, wrong) for line, wrong in said if wrong] == []
-
-
-def test_wrong_commands_are_found(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    """And there is something to look at."""
-    page = tmp_path / "page.md"
-    page.write_text(
-        "Run `pytest-steer shov x.steer.yaml` or `pytest --steer-modle=x`.\n\n    pytest-steer validate   # all of them\n\n"
-        "1. Indented:\n\n   ```sh\n   pytest --steer-dtype float65 && pytest-steer sweep --data d.json \\\n     --tpo 4\n   ```\n\n"
-        "```\n$ pytest-steer plot a.steer.yaml --cost love | cat\npytest-steer: this is output\n```\n\n"
-        "```sh\n.venv/bin/pytest --steer-model ./folder\npytest --steer-model=./folder -q -k a --steer-report out.json\n```\n"
-    )
-    said = [wrong_with(words, whole, pytestconfig) for words, whole in commands_in(page)]
-    wanted = ["love", "--steer-model=", None, "float65", "--tpo", "needs files", "shov", "--steer-modle=x"]
-    assert len(said) == len(wanted)
-    for found, part in zip(said, wanted, strict=True):
-        assert found is None if part is None else part in (found or ""), (part, found)
-    assert sum(len(list(commands_in(page))) for page in PAGES) > 60
 
 
 def test_options_that_pages_name_exist() -> None:

@@ -34,7 +34,6 @@ OUTCOMES = (*WORSE, *UNKNOWN, "new", "newly_holding", "better", "unchanged", "he
 LEAST_N = 8
 """Paired units below which means are not compared, where the claim has no ``min_n``."""
 
-COMPARISON = "no_regression"
 """A kind of claim that is itself a comparison with the baseline of its run. What it finds is in the entries of the claims that it is about, so it is left
 out; only where its promise changed or it cannot be measured are its verdicts compared."""
 
@@ -84,7 +83,7 @@ def _says_nothing_more(old: ClaimRecord, new: ClaimRecord, both: Container[str])
     Args:
         both: ids of the claims that both reports have.
     """
-    if not old.check == new.check == COMPARISON or "error" in (old.verdict, new.verdict):
+    if not (old.is_comparison and new.is_comparison) or "error" in (old.verdict, new.verdict):
         return False
     is_as_before = not any(one.partition(":")[0] in _PROMISE for one in conditions(old, new)[1])
     return is_as_before and all(one["id"] in both for one in new.details.get("claims", ()))
@@ -167,7 +166,7 @@ def _of_both(entry: AgainstClaim, old: ClaimRecord, new: ClaimRecord, versions: 
     before, after = old.verdict, new.verdict
     # The record of an error has no conditions.
     blocking, noted = ([], []) if "error" in (before, after) else conditions(old, new)
-    if old.check == new.check == COMPARISON:
+    if (old.is_comparison and new.is_comparison):
         # What it compares is in the entries of those claims; of itself the promise counts.
         blocking, noted = [], [one for one in noted if one.partition(":")[0] in _PROMISE]
     blocking = [*versions, *blocking]
@@ -179,7 +178,7 @@ def _of_both(entry: AgainstClaim, old: ClaimRecord, new: ClaimRecord, versions: 
         return replace(entry, outcome="not_comparable", reasons=tuple(reasons))
     room = max(entry.tolerance, _noise(old), _noise(new))
     fell = rose = False
-    if new.check != COMPARISON:
+    if not new.is_comparison:
         paired = _paired(old, new, part)
         reasons += paired.reasons
         if paired.pairs is not None:

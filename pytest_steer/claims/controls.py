@@ -24,7 +24,7 @@ def controls_of_no_effect(
     Vector and controls are compared on the same items, at most 32, spread evenly over the claim's own, at the deployed multiplier alone.
     """
     assert measured.deployed is not None
-    clusters = measured.curve_sample.clusters
+    clusters = measured.sample_of_entries.clusters
     found = moves or moves_of_deployed(ask.subject, measured.deployed, judgement.found.confidence, clusters)
     if judgement.verdict is Verdict.PASS or found != "neither way" or not can_have_controls(ask.subject):
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..columns import current_columns, cut, in_columns, table, wrapped
@@ -29,7 +30,10 @@ def complete(evidence: Evidence) -> Evidence:
     Raises:
         SteerError: a claim of a user's shows something else than blocks.
     """
-    if evidence.check and evidence.verdict is not Verdict.ERROR:
+    if evidence.check and evidence.verdict is Verdict.ERROR:
+        with suppress(Exception):  # of a user's claim, which may be the error itself
+            evidence = evidence.but(extra=kind_of(evidence.check).said("extra", evidence))
+    elif evidence.check:
         evidence = _shown(kind_of(evidence.check), evidence)
     return evidence.but(message=explain(evidence))
 

@@ -38,7 +38,7 @@ from . import show
 from .asserting import assertion
 from .base import OverItems
 from .controls import controls_of_no_effect
-from .curves import check_has_slope, curve_band, deployed_record, moves_of_deployed, with_deployed, wrong_share
+from .curves import check_has_slope, contradicted, deployed_record, moves_of_deployed, with_deployed, wrong_share
 from .findings import Found, of_single_values, of_the_vector, of_training_data, on_promised_side
 from .judging import Judgement, verdict_of
 from .kinds import claim
@@ -121,29 +121,21 @@ class LeastRatio(Ratio):
     A setting whose two sides are not paired has rows with one side alone, and NaN for the other.
 
     Attributes:
-        of: [n_units] the setting of each.
+        parts: [n_units] the setting of each.
     """
 
-    of: tuple[str, ...] = ()
-
-    @property
-    def parts(self) -> tuple[str, ...] | None:
-        """The same, where there are several."""
-        return self.of if len(set(self.of)) > 1 else None
+    parts: tuple[str, ...] = ()
 
     def sides(self, values: Array) -> list[tuple[Array, Array]]:
         """Of each setting what is divided and by what, a number for each unit."""
-        labels = np.array(self.of, dtype=object)
-        each = [values[labels == name].T for name in dict.fromkeys(self.of)]
-        return [(above[~np.isnan(above)], below[~np.isnan(below)]) for above, below in each]
+        return [(above[~np.isnan(above)], below[~np.isnan(below)]) for above, below in (own.T for own in self._rows(values))]
 
     def each(self, values: Array, confidence: float) -> list[Inference]:
         """The ratio of each setting."""
-        labels = np.array(self.of, dtype=object)
-        paired = [not np.isnan(values[labels == name]).any() for name in dict.fromkeys(self.of)]
+        are_paired = [not np.isnan(own).any() for own in self._rows(values)]
         return [
-            ratio_of_means(*sides, paired=are_paired, confidence=confidence)
-            for sides, are_paired in zip(self.sides(values), paired, strict=True)
+            ratio_of_means(*sides, paired=paired, confidence=confidence)
+            for sides, paired in zip(self.sides(values), are_paired, strict=True)
         ]
 
     def infer(
@@ -153,10 +145,8 @@ class LeastRatio(Ratio):
         return replace(least_ratio(self.each(values, confidence)), n=fewest)
 
     def per_unit(self, values: Array, direction: Direction) -> Array:
-        labels = np.array(self.of, dtype=object)
-        return np.concatenate(
-            [super(LeastRatio, self).per_unit(values[labels == name], direction) for name in dict.fromkeys(self.of)]
-        )
+        per_unit = super().per_unit
+        return np.concatenate([per_unit(own, direction) for own in self._rows(values)])
 
     def units_needed(
         self, found: Inference, values: Array, clusters: Clusters, threshold: float, direction: Direction
@@ -168,6 +158,10 @@ class LeastRatio(Ratio):
 
     def as_mean(self, values: Array, threshold: float, direction: Direction) -> None:
         return None  # the claim says it of the worst setting
+
+    def _rows(self, values: Array) -> list[Array]:
+        labels = np.array(self.parts, dtype=object)
+        return [values[labels == name] for name in dict.fromkeys(self.parts)]
 
 
 @dataclass(frozen=True)
@@ -349,12 +343,18 @@ class Generalizes(OverItems):
             },
             fields={
                 "data": worst.curve.items.describe(),
-                "curve_interval": curve_band(worst.curve, self.confidence, worst.sample.clusters),
                 "strata": [],
             },
             settings=settings,
             worst=worst,
         )
+
+    def doubt(self, ask: Ask, measured: Measurement, judgement: Judgement) -> Judgement:
+        """Withhold a pass if the effect at the deployed multiplier, of the base or of the data set, contradicts the slope there."""
+        assert isinstance(measured, InSettings)
+        worst = measured.worst
+        curve = worst.curve if self._is_relative else worst.base
+        return contradicted(judgement, curve, worst.base_sample.clusters, measured.details["deployed"])
 
     def find(self, found: Found) -> Iterator[Finding]:
         assert isinstance(found.measured, InSettings)
@@ -533,7 +533,7 @@ def _stacked(settings: Sequence[Setting], sign: int) -> tuple[LeastRatio, Array,
     rows: list[Array] = []
     names: list[str] = []
     forms: list[list[str]] = []
-    of: list[str] = []
+    parts: list[str] = []
     for one in settings:
         here, there = (
             sign * one_per_cluster(curve.slopes, sample.clusters)
@@ -551,8 +551,8 @@ def _stacked(settings: Sequence[Setting], sign: int) -> tuple[LeastRatio, Array,
             rows.append(own)
             names += [items[0].id for items in members]
             forms += [[part for item in items for part in item.form] for items in members]
-            of += [one.name] * len(members)
-    return LeastRatio(of=tuple(of)), np.concatenate(rows), Counted(names, forms, "items")
+            parts += [one.name] * len(members)
+    return LeastRatio(parts=tuple(parts)), np.concatenate(rows), Counted(names, forms, "items")
 
 
 def _clustered(sample: Sample[Items]) -> list[list[ContrastItem]]:

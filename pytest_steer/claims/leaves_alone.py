@@ -439,6 +439,11 @@ class LeavesAlone(Claim):
         yield from _table(evidence)
 
     @staticmethod
+    def reason(evidence: Evidence) -> str | None:
+        contradicted: str | None = evidence.details["deployed"].get("contradicts")
+        return contradicted
+
+    @staticmethod
     def cure(evidence: Evidence) -> str | None:
         contradicted, needed = "contradicts" in evidence.details["deployed"], evidence.items_needed
         return f"not enough evidence: about {needed} {evidence.unit} would decide" if contradicted and needed else None

@@ -192,8 +192,8 @@ class Measurement:
         return counted(self.sample) if self.units is None else self.units
 
     @property
-    def curve_sample(self) -> Sample[Any]:
-        """The sample whose items the curve has, and which the evidence shows."""
+    def sample_of_entries(self) -> Sample[Any]:
+        """The sample that the entries, and the items of the curve, come from."""
         return self.entries.of or self.sample
 
     def where(self, ask: Ask) -> Ask:

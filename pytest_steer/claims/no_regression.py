@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from ..against import Loss, compared, is_part, loss_of, pair_units
 from ..core.block import Block, Entry, Line
@@ -92,7 +92,7 @@ class NoRegression(AnyClaim):
         Param(
             "The name of a claim of this file; without it, every claim of the file.",
             title="Claim that is held against the baseline",
-            example="steers",
+            example="steers-in-french",
             schema={"type": ["string", "null"], "pattern": r"\S", "default": None},
         ),
     ] = None
@@ -150,7 +150,7 @@ class NoRegression(AnyClaim):
         return [
             one
             for one in own
-            if one.check != "no_regression"
+            if not one.is_comparison
             and (one.name in names if self.of is not None else one.name.partition("[")[2] in choice)
         ]
 
@@ -240,6 +240,10 @@ class NoRegression(AnyClaim):
             details={"not_yet": why, "makes_baseline": makes},
             findings=(no_baseline(why, cure),),
         )
+
+    @staticmethod
+    def extra(evidence: Evidence) -> dict[str, Any]:
+        return {"is_comparison": True}
 
     @staticmethod
     def headline(evidence: Evidence) -> str | None:

@@ -717,6 +717,8 @@ class ClaimRecord:
         multipliers: the grid, of a claim about items
         curve: mean propensity, one per multiplier
         curve_interval: [low, high] of the mean propensity at each multiplier by Student's t, each a one-sided bound at the confidence
+        is_comparison: the claim compares with the baseline of its run itself
+        is_strict: the statistic has to exceed its threshold
         counterexample: of holds_in_contexts: a context that breaks the promise, proven on items that the search did not see; null if none was proven
     """
 
@@ -775,6 +777,8 @@ class ClaimRecord:
     curve_interval: tuple[Bounds, ...] | None = field(default=None, metadata=LEFT_OUT)
     items: tuple[Item, ...] | None = field(default=None, metadata=LEFT_OUT)
     counterexample: Counterexample | None = field(default=None, metadata=LEFT_OUT)
+    is_comparison: bool = field(default=False, metadata=LEFT_OUT)
+    is_strict: bool = False
 
 
 # --- the report ---

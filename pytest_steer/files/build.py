@@ -162,9 +162,13 @@ class _Supply:
             return None, replace(AS_GIVEN, **self._claim.asked)  # type: ignore[arg-type]
         return self._inputs.test_items(self._claim, sequential=self.sequential)
 
+    @cached_property
+    def _subject(self) -> Subject:
+        return self._inputs.subject(self._claim)
+
     @property
     def subject(self) -> Subject:
-        return self._inputs.subject(self._claim)
+        return self._subject
 
     @property
     def vector(self) -> Any:

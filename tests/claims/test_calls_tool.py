@@ -9,13 +9,13 @@ from functools import cache
 import builders
 import jsonschema
 import pytest
-from evidence import evidence_of
+from evidence import evidence_of, shown
 from replying import MOVED, SILENT, STAYS
 from scipy import stats
 
 from pytest_steer import Dialogue, SteerError, assert_calls_tool, wrap_model
-from pytest_steer.claims.calls_tool import CallsTool
 from pytest_steer.claims.running import evidence_of as run
+from pytest_steer.core.block import Intervals
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.report import report_schema
@@ -184,8 +184,7 @@ def test_the_record_is_that_of_the_schema():
     evidence = found(prompts(*MOVED[:10], *STAYS[:10]))
     record = evidence.to_dict()
     jsonschema.Draft202012Validator({"$ref": "#/$defs/ClaimRecord", "$defs": report_schema()["$defs"]}).validate(record)
-    (figure,) = CallsTool.figures(record)
-    assert [(row.name, row.estimate) for row in figure.rows] == [("base", 0.0), ("steered", 0.5)]
+    assert [(row.name, row.estimate) for row in shown(evidence, Intervals).rows] == [("base", 0.0), ("steered", 0.5)]
     assert record["units"]["kind"] == "share"
     assert record["replies"]["of"][0]["steered"]["outcome"] == "rejected"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import jsonschema
 import numpy as np
 import pytest
-from evidence import evidence_of, said
+from evidence import evidence_of, said, shown
 from replying import DOWN, MOVED, SILENT, STAYS, Listening, moving
 from scipy import stats
 
 from pytest_steer import Context, Dialogue, SteerError, assert_drifts_less
-from pytest_steer.claims.drifts_less import DriftsLess
+from pytest_steer.core.block import Curve
 from pytest_steer.files import read_suite
 from pytest_steer.files.build import Builder
 from pytest_steer.report import report_schema
@@ -160,8 +160,7 @@ def test_the_record_is_that_of_the_schema_and_has_the_curve(linear):
     evidence = found(linear, dialogues("ms", "mm", n=10))
     record = evidence.to_dict()
     jsonschema.Draft202012Validator({"$ref": "#/$defs/ClaimRecord", "$defs": report_schema()["$defs"]}).validate(record)
-    (figure,) = DriftsLess.figures(record)
-    assert [point for line in figure.lines for point in line.points] == [(1, 1.0), (2, 0.5)]
+    assert shown(evidence, Curve).series[0].points == [(1, 1.0), (2, 0.5)]
     assert "turn 2: effect 0.5" in evidence.message
     assert record["replies"]["of"][0]["steered"]["turns"] == ["down", "up"]  # the widest drift first
 
@@ -208,4 +207,4 @@ def test_equal_drifts_of_scores_are_doubted(linear):
 def test_samples_in_clusters_ask_for_more_prompts(linear):
     evidence = found(linear, dialogues("mm", n=12), samples=2, temperature=0.1)
     assert (evidence.verdict.value, evidence.items_needed) == ("inconclusive", None)
-    assert "not enough evidence: measure more prompts" in "\n".join(DriftsLess.explanation(evidence))
+    assert "not enough evidence: measure more prompts" in evidence.message

@@ -21,10 +21,9 @@ def types_in(value):
 
 
 def test_numbers_of_numpy_become_plain():
-    evidence = Evidence(
-        "steers", "one", Verdict.PASS, estimate=np.float64(0.5), n=np.int64(3), interval=(np.float32(0.25), None)
-    )
-    evidence.details = {"row": [np.float64(1.5), (np.bool_(True), 2)], "values": np.arange(3.0)}
+    details = {"row": [np.float64(1.5), (np.bool_(True), 2)], "values": np.arange(3.0)}
+    known = {"estimate": np.float64(0.5), "n": np.int64(3), "interval": (np.float32(0.25), None), "details": details}
+    evidence = Evidence("steers", "one", Verdict.PASS, **known)
     plain = evidence.to_dict()
     assert types_in(plain) <= {str, float, int, bool, type(None)}
     assert plain["details"] == {"row": [1.5, [True, 2]], "values": [0.0, 1.0, 2.0]}
@@ -34,7 +33,6 @@ def test_numbers_of_numpy_become_plain():
 
 @pytest.mark.parametrize("value", [float("nan"), np.float64("inf"), np.array([1.0, np.nan])])
 def test_what_is_not_finite_is_refused_wherever_it_is(value):
-    evidence = Evidence("steers", "one", Verdict.PASS)
-    evidence.details = {"rows": [{"estimate": value}]}
+    evidence = Evidence("steers", "one", Verdict.PASS, details={"rows": [{"estimate": value}]})
     with pytest.raises(MeasurementError, match=r"one\.details\.rows\[0\]\.estimate"):
         evidence.to_dict()

@@ -6,6 +6,7 @@ import builders
 import jsonschema
 import plain_tasks
 import pytest
+from evidence import shown
 from scipy import stats
 from task_builders import TASKS, talkative
 
@@ -20,6 +21,7 @@ from pytest_steer import (
     task_accuracy,
 )
 from pytest_steer.columns import in_columns
+from pytest_steer.core.block import Items
 from pytest_steer.data import Tasks
 from pytest_steer.data.likeness import hash_of
 from pytest_steer.data.tasks import draw_demonstrations
@@ -85,8 +87,11 @@ def test_exact_answers_end_where_they_should(linear):
         record = found.details["accuracies"][-1]
         assert (record["first_token"], record["exact"]) == (0.9, 0.4)
     assert by_whole.details["tasks"][-1]["margins_steered"] == pytest.approx([1.0, -1.0, 1.0])
+    wrong = "token 2 of 2 is 1.00 logits below the likeliest token; wrong unsteered"
+    assert {(one.words, one.texts[0].text) for one in shown(by_whole, Items).items if "token 2" in one.words} == {
+        (wrong, "down down")
+    }
     assert "its end is" not in by_whole.message
-    assert "-> down down   token 2 of 2 is 1.00 logits below the likeliest token; wrong unsteered" in by_whole.message
 
 
 def test_the_deployed_multiplier_counts(linear):
@@ -179,7 +184,7 @@ def test_what_a_failure_says(linear):
     assert found.message.splitlines()[:3] == [
         "performs_task: FAIL  first-token accuracy 0.15 [0.0422, 0.344], promised at least 0.5",
         "  n = 20 tasks, bounds by clopper-pearson at 0.95 each side: the interval is on the bad side",
-        "  steered: add at layer 0, positions after_prompt, norm 1; deployed multiplier 1 (100% of the median hidden norm)",
+        "  steered: add at layer 0, positions after_prompt, norm 1; multiplier 1 (100% of the median hidden norm)",
     ]
     lines = found.message.splitlines()
     at = lines.index("  accuracy:")
@@ -190,9 +195,11 @@ def test_what_a_failure_says(linear):
         ["unsteered,", "5-shot,", "shuffled", "20", "0.85", "0.85"],
         ["steered,", "zero-shot", "20", "0.15", "0.15"],
     ]
-    assert lines[at + 6] == "  worst of the 17 wrong answers:"
-    assert lines[at + 7] == "    [3] x3 -> up   token 1 of 1 is 1.00 logits below the likeliest token; right unsteered"
-    assert [line for line in lines[at + 10 :] if "run again" not in line] == []
+    worst = shown(found, Items)
+    assert worst.title == "worst of the 17 wrong answers"
+    first = worst.items[0]
+    assert (first.id, first.text, first.texts[0].text) == ("3", "x3", "up")
+    assert first.words == "token 1 of 1 is 1.00 logits below the likeliest token; right unsteered"
 
 
 def test_a_pass_is_short(linear):

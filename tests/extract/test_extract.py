@@ -41,6 +41,7 @@ def test_caa_equals_the_plain_way(family, chat):
     assert builders.hooks_of(model.hf) == 0
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", builders.FAMILIES)
 @pytest.mark.parametrize("readout", ["mean", "last"])
 def test_mean_difference_equals_the_plain_way(family, readout):

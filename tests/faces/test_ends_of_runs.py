@@ -209,42 +209,6 @@ def test_a_warning_that_is_given_while_a_claim_is_measured_is_in_its_record(suit
     assert report_of(suite)["claims"][0]["warnings"].count("memory ran low") == 1
 
 
-AT_A_REPORT = """
-import os
-import time
-
-import pytest
-
-def pytest_runtest_setup(item):
-    if item.nodeid.endswith("c2"):
-        time.sleep(3)  # so that the interruption of the controller comes first
-
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_logreport(report):
-    if "PYTEST_XDIST_WORKER" not in os.environ and report.when == "teardown" and report.nodeid.endswith("c1"):
-        raise KeyboardInterrupt
-"""
-
-
-@pytest.mark.nightly
-def test_an_interrupted_run_of_xdist_says_how_many_were_not_run(
-    suite: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this test's own worker, which the inner run would inherit
-    (suite / "c.steer.yaml").write_text(HEAD + CLAIMS)
-    (suite / "test_other.py").write_text("def test_it():\n    pass\n")
-    (suite / "conftest.py").write_text(AT_A_REPORT)
-    result = pytester.runpytest_subprocess("-n1", "--steer-report=r.json", "-p", "no:cacheprovider")
-    result.stdout.fnmatch_lines(["interrupted: 2 measured, 2 not run", "go on: pytest c.steer.yaml::c2 c.steer.yaml::c3"])
-    provenance = report_of(suite)["provenance"]
-    assert (provenance["interrupted"], provenance["not_run"]) == (True, 2)
-    (suite / "conftest.py").unlink()
-    result = pytester.runpytest_subprocess("-n1", "--steer-report=r.json", "-p", "no:cacheprovider")
-    result.stdout.no_fnmatch_line("*not run*")
-    assert report_of(suite)["provenance"]["not_run"] == 0
-
-
 TWICE = """
 import os, signal
 import pytest

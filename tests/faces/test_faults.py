@@ -132,14 +132,11 @@ def check(claims: dict[str, dict], shown: list[str]) -> None:
     assert sum(line.strip("E ") == "line" for line in shown) <= 3 * 24
 
 
-@pytest.mark.parametrize("holm", [False, True])
-def test_what_a_claim_raises_is_its_error_in_files(
-    suite: Path, pytester: pytest.Pytester, registered_here_only, holm
-) -> None:
+def test_what_a_claim_raises_is_its_error_in_files(suite: Path, pytester: pytest.Pytester, registered_here_only) -> None:
     (suite / "raising.py").write_text(RAISED)
     (suite / "conftest.py").write_text(f"import sys\nsys.path.insert(0, {str(suite)!r})\n{CLAIM}")
     entries = "".join(f"  - raises: {{how: {how}, name: {how}}}\n" for how in SAYS)
-    (suite / "c.steer.yaml").write_text(f"holm: {str(holm).lower()}{HEAD}{entries}  - steers: -50\n")
+    (suite / "c.steer.yaml").write_text(f"holm: true{HEAD}{entries}  - steers: -50\n")
     broken = builders.random_model("llama")
     broken.hf.save_pretrained(suite / "other")
     builders.word_tokenizer((*(f"w{n}" for n in range(999)), "Yes", "No")).save_pretrained(suite / "other")
@@ -218,9 +215,7 @@ def texts_in(value: object) -> list[str]:
     return [text for one in inner for text in texts_in(one)]
 
 
-@pytest.mark.covering(1)
-@pytest.mark.parametrize("kind", ["ValueError", "RuntimeError", "KeyError", "OSError"])
-@pytest.mark.parametrize("soundness", ["true", "false"])
+@pytest.mark.parametrize(("kind", "soundness"), [("OSError", "true"), ("RuntimeError", "false")])
 def test_no_part_of_a_report_is_longer_than_a_screen(
     suite: Path, pytester: pytest.Pytester, registered_here_only, kind: str, soundness: str
 ) -> None:

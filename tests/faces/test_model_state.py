@@ -81,12 +81,6 @@ def test_unexpected_weights_are_an_error_until_each_face_allows_them(
         assert any("leaves out 1 weight of its files" in line and "mtp.norm.weight" in line for line in claim["warnings"])
 
 
-def test_what_one_file_allows_is_not_allowed_to_another(pytester: pytest.Pytester, suite: Path, model_folder: Path) -> None:
-    change(model_folder, more="mtp.norm.weight")
-    result = everywhere(pytester, suite, 'allow_unexpected: ["^mtp."]\n')
-    result.assert_outcomes(passed=1, failed=2)
-
-
 def test_the_option_and_the_ini_key_allow_them_for_the_fixture_of_the_model_under_test(
     pytester: pytest.Pytester, suite: Path, model_folder: Path
 ) -> None:

@@ -79,10 +79,8 @@ def test_contains_any_all_or_none_of_several_texts():
         ({"regex": {"flags": ["ignorecase"]}}, "judge: the judge 'regex': 'pattern' is missing. Add `pattern: "),
         ({"regex": {"pattern": "a", "flags": ["icase"]}}, "judge: the judge 'regex': flags[0] must be ignorecase, multiline or dotall, but"),
         ({"contains": []}, "judge: the judge 'contains': texts the list is empty"),
-        ({"contains": ""}, "judge: the judge 'contains': texts is an empty text"),
         ({"regx": "a"}, "judge: there is no judge 'regx': did you mean 'regex'? There are "),
         ({}, "judge: a judge is one key with its settings, `{regex: ...}`, not {}. There are "),
-        ("regex", "judge: a judge is one key with its settings, `{regex: ...}`, not 'regex'. There are "),
         ({"regex": "a", "contains": "b"}, "judge: a judge is one key with its settings"),
     ],
 )  # fmt: skip

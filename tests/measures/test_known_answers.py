@@ -132,19 +132,6 @@ def test_perplexity_with_the_first_token_steered(linear):
     assert found.per_text[0] == pytest.approx(partition - m * C["up"], abs=1e-6)
 
 
-def test_perplexity_of_the_unsteered_model(linear):
-    """Every logit is 0: exactly the number of words."""
-    assert perplexity(linear.model, ["up down still", "much A"]).value == pytest.approx(len(linear.words), rel=1e-6)
-
-
-def test_the_size_of_the_vector_is_a_multiplier(linear):
-    items = [item("up", "down")]
-    twice = propensity_curve(linear.model, items, linear.vector(0, 2.0), multipliers=[0.0, 1.0]).values
-    np.testing.assert_allclose(
-        twice, propensity_curve(linear.model, items, linear.vector(), multipliers=[0.0, 2.0]).values, atol=1e-6
-    )
-
-
 @pytest.mark.parametrize(("positions", "steered"), [("after_prompt", 2), ("all", 4)])
 def test_the_receipt(linear, positions, steered):
     """Two items, "Question: much Answer:", whose residuals have the norms 0, 0 and 2."""

@@ -71,6 +71,7 @@ def check(model, questions, vector, by, prompt, scope, grid=GRID):
     return found
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("by", "prompt", "scope"),

@@ -93,9 +93,7 @@ def test_an_encoder_decoder_in_a_folder(tmp_path):
     ("options", "message"),
     [
         ({"dtype": "int8"}, "dtype 'int8' is not one of auto, float32, bfloat16, float16"),
-        ({"dtype": "torch.float32"}, "dtype 'torch.float32' is not one of"),
         ({"device": "warp"}, "device 'warp' cannot be used here"),
-        ({"device": "cuda:99"}, "device 'cuda:99' cannot be used here"),
     ],
 )
 def test_wrong_options(folder, options, message):
@@ -210,13 +208,8 @@ def test_a_mistyped_folder_asks_no_hub(tmp_path, monkeypatch):
         ("{tmp}/none.gguf", "no such file"),
         ("{tmp}/file.bin", "is a file, but neither a transformers folder nor a .gguf file"),
         ("{tmp}/none", "no such folder or file, and not a hub id; give a transformers folder, a .gguf file, a hub id"),
-        ("./none", "no such folder or file, and not a hub id"),
-        ("hub:", "no such folder or file, and not a hub id"),
         ("hub:a/b/c", "no such folder or file, and not a hub id"),
-        ("a/b/c", "no such folder or file, and not a hub id"),
-        ("with space", "no such folder or file, and not a hub id"),
         ("~steer-nobody/model", "no such folder or file"),
-        ("x" * 300, "no such folder or file"),  # longer than a file name may be
         ("package:steer_test_odd", "no package 'steer_test_odd' is installed"),
         ("", ""),
         ("\0", "no such folder or file"),

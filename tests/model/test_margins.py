@@ -147,13 +147,6 @@ def test_every_question_has_an_answer_of_its_own(tmp_path):
     assert engine_of(second).forwards == 0
 
 
-def test_small_batches_change_nothing():
-    for limit in (1, 5 * builders.VOCABULARY, 40 * builders.VOCABULARY):
-        model = fresh("llama")
-        engine_of(model)._budget = Budget(1024, limit)
-        check(model, questions("last"))
-
-
 def test_a_batch_holds_no_more_logits_than_it_may():
     """The read behind the answer counts too: four questions of three reads under two pairs, in two batches of two."""
     model = fresh("llama")

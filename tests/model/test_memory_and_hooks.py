@@ -41,6 +41,7 @@ def hook_on(model):
     return model.blocks[0].register_forward_hook(lambda _module, _inputs, output: output * 1.5)
 
 
+@pytest.mark.covering(1)
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("measured_before", [False, True])
 def test_a_hook_left_on_the_model_is_refused_also_where_everything_is_remembered(face, measured_before):

@@ -347,11 +347,9 @@ def test_inside_of_a_hypothesis_test(scope):
     ("arguments", "message"),
     [
         ({}, "nothing steers: give a SteeringVector or an Intervention"),
-        ({"apply": lambda m: None}, r"declare one of vector, directions or layers \(given: none\)"),
-        ({"vector": builders.random_vector(1), "layers": 1}, "given: vector, layers"),
         ({"layers": 1}, "layers alone steer nothing"),
+        ({"apply": lambda m: None}, r"declare one of vector, directions or layers \(given: none\)"),
         ({"vector": builders.random_vector(1), "apply": 3}, "apply is a function of the multiplier"),
-        ({"vector": builders.random_vector(1), "apply": lambda: None}, r"called as apply\(multiplier\) or apply"),
         ({"vector": builders.random_vector(1), "apply": lambda a, b, c: None}, r"called as apply\(multiplier\) or apply"),
         (
             {"vector": builders.random_vector(1), "apply": lambda m: None},
@@ -362,8 +360,6 @@ def test_inside_of_a_hypothesis_test(scope):
         ({"vector": builders.random_vector(1), "max_batches": 1}, "max_batches must be at least 2"),
         ({"vector": builders.random_vector(1), "prompts": "one"}, "prompts is a list of texts"),
         ({"vector": torch.ones(32)}, "expected a SteeringVector or an Intervention"),
-        ({"vector": builders.random_vector(7)}, "acts on layer 7"),
-        ({"vector": SteeringVector({1: torch.ones(3)})}, "has width 3"),
         ({"vector": builders.random_vector(1), "multiplier": 0.0}, "must not be 0"),
     ],
 )
