@@ -150,8 +150,7 @@ class NoRegression(AnyClaim):
         return [
             one
             for one in own
-            if not one.is_comparison
-            and (one.name in names if self.of is not None else one.name.partition("[")[2] in choice)
+            if not one.is_comparison and (one.name in names if self.of is not None else one.name.partition("[")[2] in choice)
         ]
 
     def _check(self, pairs: Sequence[Pair]) -> None:

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from reports import with_records
 
 from pytest_steer.claims.explain import complete
 from pytest_steer.evidence import Direction, Evidence, Verdict, error_evidence
@@ -29,7 +30,7 @@ def record(name: str, verdict: Verdict, message: str = "", **more) -> dict:
         "statistic": "steerability", "estimate": 0.125, "interval": (0.0625, 0.25), "interval_method": "t", "threshold": 0.375, "n": 60,
         "suite": "s", "id": f"a.steer.yaml::{name}", "model": MODEL, "vector": VECTOR, "data": {"hash": "d", "n": 60, "source": "d.json"},
     }  # fmt: skip
-    evidence = complete(Evidence("steers", name, verdict, **known | more))
+    evidence = complete(Evidence("steers", name, verdict, **with_records(known) | more))
     return evidence.but(message=message or evidence.message).to_dict()
 
 
