@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .screen import message_of, visible
+
+if TYPE_CHECKING:
+    from .core.record import Soundness
 
 
 class SteerError(Exception):
@@ -115,10 +118,10 @@ class SoundnessError(SteerError):
     """The hooks that steer do not do what they say, so nothing can be claimed of what they do.
 
     Attributes:
-        soundness: the record of what was checked, as in the evidence.
+        soundness: what was checked, as in the evidence.
     """
 
-    def __init__(self, message: str, soundness: dict[str, Any]) -> None:
+    def __init__(self, message: str, soundness: Soundness) -> None:
         self.soundness = soundness
         super().__init__(message)
 

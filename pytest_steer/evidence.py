@@ -14,7 +14,7 @@ from .errors import MeasurementError
 from .screen import one_screen
 
 if TYPE_CHECKING:
-    from .core.record import Compared
+    from .core.record import Compared, Data, Holm, Model, Noise, Receipt, Soundness, ThresholdSet, Vector
 
 SCORING = 2
 """Version of the scoring. Raise it when the same model, vector, data and seed give another number than before: a score, a statistic, its
@@ -89,7 +89,7 @@ class Evidence:
     interval_method: str = ""
     threshold: float | None = None
     promise: str | None = None
-    threshold_set: dict[str, Any] | None = None
+    threshold_set: ThresholdSet | None = None
     direction: Direction = Direction.AT_LEAST
     n: int = 0
     unit: str = "items"
@@ -100,24 +100,24 @@ class Evidence:
     p_fail: float | None = None
     seconds: float = 0.0
     multiplier: float | None = None
-    model: dict[str, Any] | None = None
-    vector: dict[str, Any] | None = None
-    data: dict[str, Any] | None = None
+    model: Model | None = None
+    vector: Vector | None = None
+    data: Data | None = None
     multipliers: list[float] | None = None
     items: list[dict[str, Any]] | None = None
     curve: list[float] | None = None
     curve_interval: list[list[float | None]] | None = None
     strata: list[dict[str, Any]] = field(default_factory=list)
-    receipt: dict[str, Any] | None = None
-    soundness: dict[str, Any] | None = None
-    noise: dict[str, Any] | None = None
+    receipt: Receipt | None = None
+    soundness: Soundness | None = None
+    noise: Noise | None = None
     details: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     id: str = ""
     suite: str = ""
     xfail: str | None = None
     rerun: str | None = None
-    holm: dict[str, Any] | None = None
+    holm: Holm | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     compared: Compared | Mapping[str, Any] | None = None
     message: str = ""

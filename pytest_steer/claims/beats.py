@@ -348,7 +348,7 @@ class Beats(AboutItems):
             return withhold(judgement, Reason(over_budget.name, measured.rivals.over_budget, cure))
         if judgement.verdict is not Verdict.PASS or judgement.noise is None or self.threshold is None:
             return judgement
-        room = judgement.noise["statistic"]
+        room = judgement.noise.statistic
         largest = abs(measured.values - self.threshold).max(axis=0)
         alike = next((one.name for one, size in zip(measured.rivals.others, largest, strict=True) if size <= room), None)
         if alike is None:

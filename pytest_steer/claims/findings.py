@@ -150,7 +150,7 @@ def _overlaps(found: Found) -> Iterator[Finding]:
     if asked:
         yield from map(
             overlap,
-            leaks(record, asked, sample.describe()["hash"], unit=sample.called if sample.called == "prompts" else "items"),
+            leaks(record, asked, sample.describe().hash, unit=sample.called if sample.called == "prompts" else "items"),
         )
     for texts in [one.texts for one in found.measured.reads if one.texts] or ([] if asked else [sample.units]):
         yield from map(overlap, text_leaks(record, texts))
@@ -343,12 +343,12 @@ def below_floor(n: int, least: int, unit: str) -> Finding:
 
 def of_rounding(found: Found) -> Iterator[Finding]:
     noise, measured = found.judgement.noise, found.measured
-    if noise is None or not noise["interval_is_narrower"]:
+    if noise is None or not noise.interval_is_narrower:
         return
     dtype = found.ask.model.dtype
     yield narrow(
-        f"the interval is narrower than the rounding: in {dtype} a score is known to {number(noise['score'])} {noise['unit']}, which "
-        f"is {number(noise['statistic'], measured.percent)} of {measured.statistic}; for the last word measure in float32 "
+        f"the interval is narrower than the rounding: in {dtype} a score is known to {number(noise.score)} {noise.unit}, which "
+        f"is {number(noise.statistic, measured.percent)} of {measured.statistic}; for the last word measure in float32 "
         "(--steer-dtype float32)"
     )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, field
-from typing import Annotated, Any
+from dataclasses import field
+from typing import Annotated
 
 import torch
 
 from ..core.block import Block, Line
 from ..core.finding import Weight, code
+from ..core.record import Data, Soundness
 from ..errors import SteerError
 from ..evidence import Direction, Evidence, Verdict
 from ..measures import steering_receipt
@@ -129,7 +130,7 @@ class HooksAreSound(Steering):
             return [None]
         return [None, *(layer for layer in range(model.n_layers) if layer not in vector.layers)]
 
-    def _evidence(self, model: Model, found: dict[str, Any]) -> Evidence:
+    def _evidence(self, model: Model, found: Soundness) -> Evidence:
         subject, target = self.subject, self._target(model, None)
         example = HookExample(("What is it?", "How did that come about?"), subject.multiplier)
         probes = [Probe(line.prompt, target.start(line)) for line in lines_of(model, example)]
@@ -147,35 +148,35 @@ class HooksAreSound(Steering):
         return Evidence(
             self.kind.name,
             self.name,
-            Verdict.FAIL if found["broken"] else Verdict.INCONCLUSIVE if unseen else Verdict.PASS,
+            Verdict.FAIL if found.broken else Verdict.INCONCLUSIVE if unseen else Verdict.PASS,
             statistic="broken properties",
-            estimate=float(len(found["broken"])),
+            estimate=float(len(found.broken)),
             threshold=0.0,
             direction=Direction.AT_MOST,
-            n=found["examples"],
+            n=found.examples,
             unit="batches",
             multiplier=subject.multiplier,
             model=describe_model(model),
             vector=subject.describe(receipt),
-            data={"hash": hashlib.sha256(drawn).hexdigest(), "n": found["examples"], "source": "drawn batches"},
-            receipt=asdict(receipt),
+            data=Data(hash=hashlib.sha256(drawn).hexdigest(), n=found.examples, source="drawn batches"),
+            receipt=receipt,
             soundness=found,
             unpaired="exact properties have no values",
             details={"not_looked_at": left_out, "relied_on": unseen},
             findings=tuple(findings),
         )
 
-    def _not_looked_at(self, found: dict[str, Any]) -> list[str]:
+    def _not_looked_at(self, found: Soundness) -> list[str]:
         """The properties that were left out, or that the model does not let one ask; not those that have no meaning here."""
-        return [name for name in found["skipped"] if name in (*check_names(self.leave_out), "moves", *show.OF_THE_MODEL)]
+        return [name for name in found.skipped if name in (*check_names(self.leave_out), "moves", *show.OF_THE_MODEL)]
 
-    def _unseen(self, found: dict[str, Any]) -> list[str]:
+    def _unseen(self, found: Soundness) -> list[str]:
         """The properties that the claim relies on and that were not looked at."""
         relied = ["moves", "output_type", "dose"]
         if self.subject.positions != "all":
             relied.append("first_position")  # with the dose: the prompt is left as it is
-        unseen = {*check_names(self.leave_out), *(["moves"] if "moves" in found["skipped"] else [])}
-        if not {"batch_size", "padding_side"} <= {*found["holds"]}:
+        unseen = {*check_names(self.leave_out), *(["moves"] if "moves" in found.skipped else [])}
+        if not {"batch_size", "padding_side"} <= {*found.holds}:
             # Padding that is steered changes no result if a row gives the same alone, and with its padding on either side.
             relied += [name for name in ("padding", "batch_size", "padding_side") if name in unseen]
         return [name for name in relied if name in unseen]
@@ -183,9 +184,9 @@ class HooksAreSound(Steering):
     @staticmethod
     def headline(evidence: Evidence) -> str:
         """How many properties held."""
-        record = evidence.soundness or {}
-        broken, held = len(record.get("broken", ())), len(record.get("holds", ()))
-        names = ", ".join(entry["property"] for entry in record.get("broken", ()))
+        assert evidence.soundness is not None
+        broken, held = len(evidence.soundness.broken), len(evidence.soundness.holds)
+        names = ", ".join(entry.property for entry in evidence.soundness.broken)
         what = f"{broken} of {broken + held} properties broken: {names}" if broken else f"sound: all {held} properties hold"
         unseen, relied = (
             ", ".join(evidence.details.get(key, ())).replace("_", " ") for key in ("not_looked_at", "relied_on")
@@ -195,7 +196,8 @@ class HooksAreSound(Steering):
 
     @staticmethod
     def reason(evidence: Evidence) -> str:
-        return f"{(evidence.soundness or {}).get('forwards', 0)} forwards; exact properties, no interval"
+        assert evidence.soundness is not None
+        return f"{evidence.soundness.forwards} forwards; exact properties, no interval"
 
     @staticmethod
     def cure(evidence: Evidence) -> str:
@@ -203,19 +205,21 @@ class HooksAreSound(Steering):
 
     @staticmethod
     def always(evidence: Evidence) -> Iterator[Block]:
-        for name, why in (evidence.soundness or {}).get("skipped", {}).items():
+        assert evidence.soundness is not None
+        for name, why in evidence.soundness.skipped.items():
             yield Line(f"not asked: {name}: {why}")
 
     @staticmethod
     def why(evidence: Evidence) -> Iterator[Block]:
         """Each broken property: its promise, what is wrong, and the smallest example found."""
-        record = evidence.soundness or {}
-        for entry in record.get("broken", ()):
-            example = entry["example"]
+        record = evidence.soundness
+        assert record is not None
+        for entry in record.broken:
+            example = entry.example
             layer = f", layer {example['layer']}" if example["layer"] is not None else ""
-            yield Line(f"{entry['property']}: {entry['promise']}\n  {entry['message']}")
+            yield Line(f"{entry.property}: {entry.promise}\n  {entry.message}")
             # No result depends on padding that the attention mask hides.
-            if entry["property"] == "padding" and {"batch_size", "padding_side"} <= {*record.get("holds", ())}:
+            if entry.property == "padding" and {"batch_size", "padding_side"} <= {*record.holds}:
                 yield Line(
                     "  No result depends on it here: the attention mask hides padding (batch_size and padding_side hold). If nothing of yours "
                     'averages over positions either, write `leave_out: [padding]`, in Python leave_out=["padding"].'

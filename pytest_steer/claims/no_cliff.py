@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -129,7 +129,7 @@ class NoCliff(OverTexts, OverReplies):
             reads=[read],
             details={},
         )
-        data = texts.describe() | {"prompts": written.sample.describe()}
+        data = replace(texts.describe(), prompts=written.sample.describe())
         return measured.but(units=_counted(parts), fields={**measured.fields, "data": data})
 
     def after(self, ask: Ask, measured: Measurement, judgement: Judgement) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from ..against import Loss, compared, is_part, loss_of, pair_units
 from ..core.block import Block, Entry, Line
 from ..core.finding import Finding, Weight, code
-from ..core.record import AgainstClaim, ClaimRecord, Report, record_of
+from ..core.record import AgainstClaim, ClaimRecord, Data, Report, record_of
 from ..errors import SteerError
 from ..evidence import SCORING, Direction, Evidence, Verdict, plain
 from ..measures.compared import bounds_of
@@ -143,8 +143,7 @@ class NoRegression(AnyClaim):
         return [
             one
             for one in own
-            if not one.is_comparison
-            and (one.name in names if self.of is not None else one.name.partition("[")[2] in choice)
+            if not one.is_comparison and (one.name in names if self.of is not None else one.name.partition("[")[2] in choice)
         ]
 
     def _check(self, pairs: Sequence[Pair]) -> None:
@@ -195,11 +194,7 @@ class NoRegression(AnyClaim):
             multiplier=about.multiplier,
             model=about.model,
             vector=about.vector,
-            data={
-                "hash": hashlib.sha256(ids.encode()).hexdigest(),
-                "n": sum(e.n for *_, e in both),
-                "source": "baseline",
-            },
+            data=Data(hash=hashlib.sha256(ids.encode()).hexdigest(), n=sum(e.n for *_, e in both), source="baseline"),
             receipt=about.receipt,
             p_pass=None if least is None else least.p_at_least(-tolerance),
             p_fail=None if least is None else least.p_at_most(-tolerance),

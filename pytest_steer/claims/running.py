@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from typing import Any
 
 from ..core.finding import ordered
@@ -155,7 +154,7 @@ def _recorded(claim: Claim, ask: Ask, found: Found) -> Evidence:
             "multiplier": subject.multiplier,
             "model": describe_model(ask.model),
             "vector": subject.describe(judgement.receipt),
-            "receipt": asdict(judgement.receipt),
+            "receipt": judgement.receipt,
             "noise": judgement.noise,
             "soundness": ask.soundness,
             "asked": measured.asked,

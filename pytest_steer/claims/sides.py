@@ -16,7 +16,7 @@ from ..core.finding import Finding, Weight, code
 from ..core.record import SideChanges
 from ..data import Items, as_items, sample_of
 from ..data.likeness import hash_of
-from ..evidence import Evidence, Verdict
+from ..evidence import Evidence, Verdict, plain
 from ..measures import AnswerLikelihoods, Array, by_quartile, normalised_changes, strata, with_label
 from ..measures.ask import Ask
 from ..measures.compared import bounds_of
@@ -102,7 +102,7 @@ class OfSides(OverItems):
         if self.beside is not None:
             also["beside"] = other = sample_of(self.beside)
             likelihoods = ask.likelihoods(other.units, [0.0, at])
-            details["beside"] = other.describe() | {
+            details["beside"] = plain(other.describe()) | {
                 "n": other.n,
                 "sides": self._sides(likelihoods, other.clusters),
                 **_ranked_alike(found, likelihoods, at),

@@ -301,7 +301,7 @@ class SteersAtCost(OverTexts, AboutItems):
         low, high = (number(bound, percent=True) for bound in details["cost_interval"])
         yield Line(
             f"judged at multiplier {number(details['multiplier_at_cost'])}: perplexity {number(details['cost'], percent=True)} [{low}, {high}] at "
-            f"{details['cost_confidence']:.4g} each side, over {details['neutral']['n']} texts; budget {promise(details['budget'], percent=True)}"
+            f"{details['cost_confidence']:.4g} each side, over {details['neutral'].n} texts; budget {promise(details['budget'], percent=True)}"
         )
         if details["pne"] is not None:
             base, steered = (details["matching_probability"][key] for key in ("base", "steered"))

@@ -105,6 +105,6 @@ def _hooks() -> dict[str, Any]:
             record = check_before(model, Subject(SteeringVector({model.n_layers // 2: torch.ones(model.width)})))
     except SteerError as error:
         return {"sound": "no", "why": str(error)}
-    if record is None or not record["sound"]:
+    if record is None or not record.sound:
         return {"sound": "no", "why": "nothing could be looked at"}
-    return {"sound": "yes", "holds": ", ".join(record["holds"])}
+    return {"sound": "yes", "holds": ", ".join(record.holds)}

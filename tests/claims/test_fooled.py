@@ -292,8 +292,8 @@ def test_texts_that_steering_does_not_reach_are_no_measurement():
 def test_a_change_far_larger_than_what_stands_there_is_said():
     def warnings(norms):
         vector = builders.random_vector(1)
-        size = judged(assert_steers, fresh(), vector, WORDED, steerability=-0.5, positions="all").receipt["doses"][0]
-        vector = SteeringVector({1: vector.directions[1] * norms / size["relative_dose"]})
+        size = judged(assert_steers, fresh(), vector, WORDED, steerability=-0.5, positions="all").receipt.doses[0]
+        vector = SteeringVector({1: vector.directions[1] * norms / size.relative_dose})
         found = judged(assert_steers, fresh(), vector, WORDED, steerability=-0.5, positions="all")
         return [text for text in found.warnings if "times the norm of what stands there" in text]
 

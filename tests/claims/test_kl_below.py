@@ -220,8 +220,8 @@ def test_a_divergence_below_the_noise_floor_is_said():
 
 def test_the_noise_floor_is_that_of_a_small_change_of_log_probabilities(linear):
     found = evidence_of(linear.model, linear.vector(), TEXTS, limit=10.0)
-    s, tokens = found.noise["score"], np.mean([len(text.split()) - 1 for text in TEXTS])
-    assert found.noise["statistic"] == pytest.approx(np.sqrt(2 * found.estimate) * s / np.sqrt(tokens) + s**2 / 2)
+    s, tokens = found.noise.score, np.mean([len(text.split()) - 1 for text in TEXTS])
+    assert found.noise.statistic == pytest.approx(np.sqrt(2 * found.estimate) * s / np.sqrt(tokens) + s**2 / 2)
     assert found.details["noise_floor"] == s**2 / 2
     # No distribution moves by more than that where no log-probability moves by more than s.
     p = special.softmax(np.random.default_rng(0).normal(size=(50, 100)), axis=1)

@@ -116,7 +116,7 @@ def test_everything_is_what_the_model_was_built_for(linear, confidence, deployed
     assert details["deployed"]["cost"] == pytest.approx(math.expm1(rises(deployed).mean()), abs=1e-5)
     assert details["deployed"]["mean_effect"] == pytest.approx(deployed * SLOPES.mean(), abs=1e-5)
     assert not told(found)
-    assert found.vector["relative_dose"] == pytest.approx(m / 2.0)  # of the norm of "Answer:" under a vector of length 1
+    assert found.vector.relative_dose == pytest.approx(m / 2.0)  # of the norm of "Answer:" under a vector of length 1
 
 
 def test_standardised_it_is_glass_delta_with_the_deviation_taken_as_known(linear):

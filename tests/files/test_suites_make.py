@@ -153,8 +153,8 @@ def test_a_claim_about_an_ablation_runs_and_says_what_its_numbers_are(place):
     suite = read_suite(file)
     one, other = (Builder(model).build(suite, claim) for claim in suite.entries)
     evidence = evidence_of(one, model)
-    assert evidence.vector["method"] == "ablate(ablation)"
-    assert (evidence.vector["strength"], evidence.vector["site"], evidence.multipliers) == ("ignored", "block", [0.0, 1.0])
+    assert evidence.vector.method == "ablate(ablation)"
+    assert (evidence.vector.strength, evidence.vector.site, evidence.multipliers) == ("ignored", "block", [0.0, 1.0])
     assert evidence.to_dict()["n"] == 6
     assert any("ask a question that the vector was extracted from" in warning for warning in evidence.warnings)
     with pytest.raises(SteerError, match=r"strength of 'ablate\(ablation\)' is ignored, so a slope"):

@@ -153,8 +153,8 @@ def test_the_dose_of_every_layer_is_in_evidence_and_message(linear):
     vector = SteeringVector({0: torch.eye(8)[1], 1: 3 * torch.eye(8)[1]})
     with pytest.raises(SteeringFailure) as failed:
         assert_steers(linear.model, vector, items, steerability=50, multipliers=[0.0, 1.0], multiplier=-1.0)
-    doses = failed.value.evidence.receipt["doses"]
-    assert [(dose["layer"], dose["norm"], dose["relative_dose"]) for dose in doses] == [(0, 1.0, 0.5), (1, 3.0, 1.5)]
+    doses = failed.value.evidence.receipt.doses
+    assert [(dose.layer, dose.norm, dose.relative_dose) for dose in doses] == [(0, 1.0, 0.5), (1, 3.0, 1.5)]
     assert "  dose by layer: 0: 50% of the median hidden norm, 1: 150% of the median hidden norm\n" in str(failed.value)
     there = builders.Linear(WORDS, A | {"<unk>": 1.0}, B, C)  # else the texts of the check of hooks have no norm to keep
     kept = add_keeping_norm(there.vector())

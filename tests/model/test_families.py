@@ -149,8 +149,8 @@ def test_every_other_measure(family, other):
 @pytest.mark.parametrize("family", families.MEASURED)
 def test_the_check_of_hooks_holds(family):
     record = check_before(model_of(family), Subject(vector=vector_of(family), positions="all"))
-    assert record["sound"], record["broken"]
-    assert set(record["skipped"]) == {name for name, own in families.NOT_CHECKED.items() if family in own}
+    assert record.sound, record.broken
+    assert set(record.skipped) == {name for name, own in families.NOT_CHECKED.items() if family in own}
 
 
 # --- generating ----------------------------------------------------------------------------------------------------------

@@ -399,8 +399,8 @@ def test_generations_of_several_multipliers_keep_their_prompts_decision(family):
 def test_the_check_of_hooks_knows_every_method_and_site(family, site, name):
     change, _ = method(name, (0, 2), site)
     record = check_before(fresh(family), Subject(vector=change, positions="all"))
-    assert record["sound"], record["broken"]
-    assert not record["broken"]
+    assert record.sound, record.broken
+    assert not record.broken
 
 
 def test_the_check_of_hooks_knows_conditions():
@@ -409,7 +409,7 @@ def test_the_check_of_hooks_knows_conditions():
         gate = gated_by_condition(add_keeping_norm(builders.random_vector(1, 2)), {0: c}, threshold=threshold)
         assert (gate.layers, gate.reads, gate.changes) == ((0, 1, 2), (0,), (1, 2))
         model = fresh("llama")
-        assert check_before(model, Subject(vector=gate, positions="all"))["sound"]
+        assert check_before(model, Subject(vector=gate, positions="all")).sound
         curve = propensity_curve(model, builders.LETTERED, gate, multipliers=[1.0], positions="all")
         doses = steering_receipt(model, curve.probes, gate, 1.0).doses
         assert [dose.layer for dose in doses] == [1, 2]

@@ -124,7 +124,7 @@ def test_activations_receipt_and_noise_floor_are_on_disk_too(tmp_path, monkeypat
         vector = extract.caa(model, builders.LETTERED, layer=1)
         with running(RunContext(soundness=False)):
             evidence = assert_steers(model, vector, builders.LETTERED, steerability=-100, multipliers=GRID, min_n=2)
-        return vector.hash, vector.metadata, evidence.estimate, evidence.receipt["doses"], evidence.noise
+        return vector.hash, vector.metadata, evidence.estimate, evidence.receipt.doses, evidence.noise
 
     want = measured(fresh(tmp_path))
     again = fresh(tmp_path)

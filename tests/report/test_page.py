@@ -305,7 +305,7 @@ def test_what_two_runs_differ_in_is_said_in_the_words_of_the_comparison():
 
 
 def with_blocks(name, *blocks):
-    return steers(name, slopes(9), check="made_up") | {"blocks": [record_of(one) for one in blocks]}
+    return steers(name, slopes(9), check="made_up") | {"blocks": as_json([record_of(one) for one in blocks])}
 
 
 def test_the_figures_of_another_packages_claim():

@@ -6,7 +6,9 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from pytest_steer.core.record import ClaimRecord, record_of
+from msgspec import convert
+
+from pytest_steer.core.record import ClaimRecord, Data, Model, Noise, Receipt, Soundness, Vector, record_of
 from pytest_steer.evidence import Evidence, Verdict
 from pytest_steer.report import build_report
 
@@ -40,3 +42,11 @@ def a_report(*claims: dict[str, Any]) -> dict[str, Any]:
 def records(claims: Iterable[dict[str, Any]]) -> list[ClaimRecord]:
     """Claims of a report with their types."""
     return [record_of(claim) for claim in claims]
+
+
+_KINDS = {"model": Model, "vector": Vector, "data": Data, "noise": Noise, "receipt": Receipt, "soundness": Soundness}
+
+
+def with_records(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields of evidence with the records that it holds made from plain data."""
+    return {key: convert(value, _KINDS[key]) if key in _KINDS else value for key, value in fields.items()}
