@@ -212,10 +212,10 @@ def test_any_of_the_end_tokens_ends_a_row_and_the_others_go_on():
 
 
 def test_draws_follow_the_distribution():
-    """Linear: after the prompt's last token (a = 0) the logits are m * c_j; the frequencies of 1000 seeds are held against them."""
+    """Linear: after the prompt's last token (a = 0) the logits are m * c_j; the frequencies of 300 seeds are held against them."""
     c = {"red": 1.0, "green": 0.3, "blue": -0.5}
     linear = builders.Linear(("Question:", "Answer:", *c), a={}, b=dict.fromkeys(c, 0.0), c=c)
-    m, temperature, count = 1.5, 0.7, 1000
+    m, temperature, count = 1.5, 0.7, 300
     drawn_tokens = [
         generate(
             linear.model, ["red"], linear.vector(), multipliers=[m], positions="last", max_new_tokens=1, do_sample=True,
