@@ -89,9 +89,7 @@ class DriftsLess(OverReplies):
     ]
     accepts: Annotated[
         Judge,
-        Param(
-            "Who decides whether a reply is accepted.", title="Judge", called="judge", reads=make_judge, loads=JUDGE
-        ),
+        Param("Who decides whether a reply is accepted.", title="Judge", called="judge", reads=make_judge, loads=JUDGE),
     ]
     by: Annotated[
         By,

@@ -496,8 +496,6 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, Iterable) else str(value)
 
 
-
-
 def kind_of(name: str) -> ClaimKind:
     """The kind of claim of that name.
 

@@ -19,13 +19,21 @@ from pytest_steer.registry import names
 TABLE = Path(__file__).with_name("findings_by_kind.txt")
 MARK = "<|im_end|>"
 N = 12
-QUESTIONS = [f"Did you like the {word} {MARK}?" for word in ["hat", "coat", "boat", "tree", "lamp", "desk", "pear", "owl", "fish", "road", "wall", "door"]]
+QUESTIONS = [
+    f"Did you like the {word} {MARK}?"
+    for word in ["hat", "coat", "boat", "tree", "lamp", "desk", "pear", "owl", "fish", "road", "wall", "door"]
+]
 ITEMS = [ContrastItem(text, ("Yes",), ("No",), str(at)) for at, text in enumerate(QUESTIONS)]
 OTHERS = [
     ContrastItem(f"Was the {word} {MARK} good?", ("Yes",), ("No",), str(at))
-    for at, word in enumerate(["walk", "fair", "dance", "race", "lesson", "concert", "meal", "trip", "game", "talk", "song", "film"])
+    for at, word in enumerate(
+        ["walk", "fair", "dance", "race", "lesson", "concert", "meal", "trip", "game", "talk", "song", "film"]
+    )
 ]
-TEXTS = [f"They went to the {word} and stayed there for the whole day." for word in ["mill", "inn", "tower", "valley", "garden", "forest", "lake", "hill", "barn", "well", "ford", "glen"]]
+TEXTS = [
+    f"They went to the {word} and stayed there for the whole day."
+    for word in ["mill", "inn", "tower", "valley", "garden", "forest", "lake", "hill", "barn", "well", "ford", "glen"]
+]
 TASKS = [TaskItem(text, "Yes") for text in QUESTIONS]
 ASKED = [Question(text, ("Yes", "No"), at % 2) for at, text in enumerate(QUESTIONS)]
 TALKS = [Dialogue(turns=(text, "And then?")) for text in QUESTIONS]
@@ -87,7 +95,10 @@ def found():
         if name == "generalizes":
             more["data_sets"] = {"others": OtherData(OTHERS, vector(2, -400.0))}
         assertion = getattr(pytest_steer, f"assert_{name}")
-        said[name] = {one.code for one in evidence_of(assertion, talking if name == "calls_tool" else model, vector(1), *data, **more).findings}
+        said[name] = {
+            one.code
+            for one in evidence_of(assertion, talking if name == "calls_tool" else model, vector(1), *data, **more).findings
+        }
     return said
 
 
@@ -98,7 +109,9 @@ def test_every_kind_is_in_the_table():
 
 def test_the_table_of_kinds_and_findings(found):
     width = max(map(len, MEASURED))
-    lines = [f"{name:{width}}  {' '.join(code for code in GENERAL if code in codes)}".rstrip() for name, codes in found.items()]
+    lines = [
+        f"{name:{width}}  {' '.join(code for code in GENERAL if code in codes)}".rstrip() for name, codes in found.items()
+    ]
     table = "\n".join(lines) + "\n"
     if os.environ.get("STEER_WRITE_EXPECTED"):
         TABLE.write_text(table, encoding="utf-8")
