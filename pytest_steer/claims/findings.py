@@ -253,9 +253,11 @@ def of_reading(found: Found) -> Iterator[Finding]:
 
 def of_asking(found: Found) -> Iterator[Finding]:
     asked, model = found.asked_texts, found.ask.model
-    if not asked or found.measured.sample.called not in ("items", "prompts"):
+    if not asked:
         return
-    said = (*map(at_chance, chance_warnings(model, asked)), *map(control_tokens, control_token_warnings(model, asked)))
+    # Of pairs and questions it is judged by what they are answered whether the model reads them.
+    read = chance_warnings(model, asked) if found.measured.sample.called in ("items", "prompts") else []
+    said = (*map(at_chance, read), *map(control_tokens, control_token_warnings(model, asked)))
     yield from (_named(found.measured.of, one) for one in said)
     record = found.measured.asked
     if record is not None:
