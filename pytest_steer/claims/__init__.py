@@ -20,10 +20,10 @@ from .leaves_alone import LeavesAlone, assert_leaves_alone
 from .no_cliff import NoCliff, assert_no_cliff
 from .no_regression import NoRegression
 from .not_anti_steered import NotAntiSteered, assert_not_anti_steered
+from .other_data import OtherData
 from .performs_task import PerformsTask, assert_performs_task
 from .ppl_delta_below import PplDeltaBelow, assert_ppl_delta_below
 from .running import evidence_of
-from .settings import OtherData
 from .sides import Promotes, Suppresses, assert_promotes, assert_suppresses
 from .stays_fluent import StaysFluent, assert_stays_fluent
 from .steers import Steers, assert_steers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from ..model.sites import mismatch_warnings
 from ..registry import did_you_mean
 from ..stats import error_rate_of_t, is_clearly_skewed, judge, one_per_cluster, skewness_of
 from ..stats.estimators import MIN_N, Estimator, Mean, Share
-from .control_tokens import control_token_warnings
 from .judging import Judgement, few_units
 from .leaks import leaks, text_leaks
 from .measurement import Measurement
@@ -257,12 +256,26 @@ def of_asking(found: Found) -> Iterator[Finding]:
         return
     # Of pairs and questions it is judged by what they are answered whether the model reads them.
     read = chance_warnings(model, asked) if found.measured.sample.called in ("items", "prompts") else []
-    said = (*map(at_chance, read), *map(control_tokens, control_token_warnings(model, asked)))
+    said = (*map(at_chance, read), *_of_control_tokens(model, asked))
     yield from (_named(found.measured.of, one) for one in said)
     record = found.measured.asked
     if record is not None:
         yield from map(template_note, record["notes"])
         yield from _of_thinking(model, found.subject, record["thinking"])
+
+
+def _of_control_tokens(model: Model, asked: Sequence[str]) -> Iterator[Finding]:
+    """That questions hold a special token, such as ``<|im_end|>``: rendered with a template before, or closing their turn themselves."""
+    known = getattr(model.tokenizer, "added_tokens_decoder", {}).values()
+    marks = sorted(str(token) for token in known if token.special and str(token).strip())
+    holding = [question for question in asked if any(mark in question for mark in marks)]
+    if holding:
+        first = next(mark for mark in marks if mark in holding[0])
+        yield control_tokens(
+            f"{len(holding)} of these {len(asked)} questions hold control tokens of the tokenizer (such as {first!r}), which the model reads as "
+            "marks of turns and not as text",
+            "give the question alone, without a chat template's marks",
+        )
 
 
 def _of_thinking(model: Model, subject: Subject, thinking: str | None) -> Iterator[Finding]:

@@ -45,8 +45,7 @@ from .judging import Judgement, verdict_of
 from .kinds import claim
 from .measurement import Counted, Measurement, counted
 from .numbers import number
-from .other_data_schema import CONTEXTS, DATA_SETS, faults_of_settings
-from .settings import OtherData, checked_data_sets, items_of, units_of
+from .other_data import CONTEXTS, DATA_SETS, OtherData, checked_data_sets, faults_of_settings, items_of, units_of
 
 own_vector_is_the_claims = code(
     "own-vector-is-the-claims",

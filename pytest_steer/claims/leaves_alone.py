@@ -39,8 +39,7 @@ from .judging import Judgement, verdict_of
 from .kinds import claim
 from .measurement import Counted, Measurement, Read
 from .numbers import number
-from .other_data_schema import BEHAVIOURS, faults_of_behaviours
-from .settings import OtherData, checked_data, items_of, units_of
+from .other_data import BEHAVIOURS, OtherData, checked_data, faults_of_behaviours, items_of, units_of
 
 shared_items = code(
     "shared-items",
